@@ -1,0 +1,83 @@
+# A bare machine needs Python 3.11 (or 3.12) with pip, and nothing else: each target sets up what it uses.
+# The environment is .venv, with the versions of constraints.txt; `make` alone lists the targets.
+
+PYTHON  ?=
+WORKERS ?= 2
+ARGS    ?=
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+PIP   := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+# Processes scale here, threads do not: two threads beside any other load spin and run several times slower.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format bench constraints clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/dev.stamp ## Set up .venv for development
+
+demo: $(VENV)/run.stamp ## Tune CHGNet on shipped frames and write runs/demo/report.html
+	@$(BIN)/matgraft tune examples/data/sige/frames.extxyz --test examples/data/sige/test.extxyz \
+		--from chgnet --strategy feature --out runs/demo $(ARGS)
+
+test: lint ## Lint, then run every test (ARGS="-k name" narrows it)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+lint: $(VENV)/dev.stamp ## Check style, types and the order of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev.stamp ## Format the code and fix what can be fixed safely
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/run.stamp ## Run the benchmarks, one after another
+	@set -e; for script in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do \
+		echo "== $$script"; $(BIN)/python $$script $(ARGS); done
+
+constraints: ## Renew constraints.txt: the newest releases that live together with this torch, extras included
+	@$(call find_python); rm -rf .venv-constraints; $$python -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip install $(TORCH)
+	.venv-constraints/bin/python -m pip install -e ".[all,dev]"
+	@{ sed '/^[^#]/,$$d' constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable \
+		| grep -vE '^(cuda-|nvidia-.*cu[0-9]+|triton)' | sed 's/+.*//'; } > constraints.tmp
+	@mv constraints.tmp constraints.txt; rm -rf .venv-constraints
+
+clean: ## Remove .venv and the caches; runs/ stays
+	rm -rf $(VENV) .venv-constraints .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Sets $python to the first interpreter that runs and has the right version, or says what is missing.
+define find_python
+	python=; for try in $(PYTHON) python3.11 python3 python3.12; do \
+		if $$try -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then \
+			python=$$try; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "matgraft needs Python 3.11 or 3.12; found: $$(python3 --version 2>&1 || true)." >&2; \
+		echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; fi
+endef
+
+$(VENV)/pyvenv.cfg:
+	@$(call find_python); echo "Setting up $(VENV) with $$($$python --version): takes about 3 minutes the first time."; \
+		$$python -m venv --clear $(VENV)
+
+# torch first, and alone: with it in place no other package is free to bring a newer build.
+$(VENV)/torch.stamp: constraints.txt | $(VENV)/pyvenv.cfg
+	@$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/torch.stamp pyproject.toml
+	@$(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml
+	@$(PIP) -c constraints.txt -e ".[dev]"
+	@touch $(VENV)/run.stamp $@
