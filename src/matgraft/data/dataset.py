@@ -1,0 +1,182 @@
+"""The one value that flows through matgraft: a frozen, sliceable list of samples with their labels and origin.
+
+A `Sample` holds a structure (`ase.Atoms`) or a formula, the labels that exist for it in canonical units (see
+`matgraft.quantities`), and tags that say where it belongs. A label that is absent is absent from the mapping: never
+zero, never NaN. A `Dataset` is an immutable sequence of samples; every slice keeps labels, tags, weights and
+provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, overload
+
+import numpy as np
+
+from matgraft.data.provenance import LevelOfTheory, Provenance
+from matgraft.quantities import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One frame or one formula.
+
+    Attributes
+    ----------
+    content
+        `ase.Atoms` without calculator, or a formula object.
+    labels
+        Quantity name -> array in canonical units; read-only.
+    tags
+        Short facts by name: ``trajectory``, ``config_type``, and every other scalar the file gave.
+    weight
+        Factor on this sample's part of the loss.
+    file, index
+        Where it was read from: file name and position in it (from 0).
+    theory
+        Level of theory of the labels, or None where nobody said.
+    """
+
+    content: Any
+    labels: Mapping[str, Array]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
+    file: str = ""
+    index: int = 0
+    theory: LevelOfTheory | None = None
+
+    def __post_init__(self) -> None:
+        """Freeze labels and tags."""
+        labels = {name: np.asarray(value, dtype=float) for name, value in self.labels.items()}
+        for value in labels.values():
+            value.setflags(write=False)
+        object.__setattr__(self, "labels", MappingProxyType(labels))
+        object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Mapping proxies do not pickle: hand worker processes plain dicts."""
+        return {**self.__dict__, "labels": dict(self.labels), "tags": dict(self.tags)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the read-only views."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    @property
+    def where(self) -> str:
+        """The place to name in a message: ``frames.extxyz frame 12``."""
+        return f"{self.file or 'data'} frame {self.index}"
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of a structure."""
+        return len(self.content)
+
+    def with_labels(self, **labels: Array) -> Sample:
+        """Return a copy whose given labels are replaced."""
+        return replace(self, labels={**self.labels, **labels})
+
+    def weighing(self, weight: float) -> Sample:
+        """Return a copy with another weight in the loss."""
+        return replace(self, weight=weight)
+
+    def with_tags(self, **tags: str) -> Sample:
+        """Return a copy with further tags."""
+        return replace(self, tags={**self.tags, **tags})
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Sequence[Sample]):
+    """An immutable sequence of samples with their provenance."""
+
+    samples: tuple[Sample, ...]
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Walk over the samples."""
+        return iter(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Dataset: ...
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Sample | Dataset:
+        """Return a sample for a number, a dataset for a slice, a list of numbers or a boolean mask."""
+        if isinstance(index, (int, np.integer)):
+            return self.samples[int(index)]
+        if isinstance(index, slice):
+            return replace(self, samples=self.samples[index])
+        index = np.asarray(index)
+        numbers = np.flatnonzero(index) if index.dtype == bool else index.astype(int)
+        return replace(self, samples=tuple(self.samples[i] for i in numbers))
+
+    def map(self, change: Callable[[Sample], Sample]) -> Dataset:
+        """Return a dataset of changed samples."""
+        return replace(self, samples=tuple(change(sample) for sample in self.samples))
+
+    def quantities(self) -> tuple[str, ...]:
+        """Names of all labels that at least one sample carries, sorted."""
+        return tuple(sorted({name for sample in self.samples for name in sample.labels}))
+
+    def count(self, quantity: str) -> int:
+        """Return how many samples carry the label."""
+        return sum(quantity in sample.labels for sample in self.samples)
+
+    def tag(self, name: str, default: str = "") -> list[str]:
+        """Return one tag of every sample."""
+        return [sample.tags.get(name, default) for sample in self.samples]
+
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that occur, in order of atomic number."""
+        numbers = {int(Z) for sample in self.samples for Z in sample.content.numbers}
+        from ase.data import chemical_symbols
+
+        return tuple(chemical_symbols[Z] for Z in sorted(numbers))
+
+    def hash(self) -> str:
+        """SHA-256 over structures and labels, in order; the same data have the same hash on every machine."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            for array in _arrays(sample):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        """Answer a scientist's first questions: how many, of what, with which labels, from where."""
+        formulas = Counter(sample.content.get_chemical_formula(empirical=True) for sample in self.samples)
+        shown = ", ".join(f"{name} ({count})" for name, count in formulas.most_common(4))
+        more = f", {len(formulas) - 4} more" if len(formulas) > 4 else ""
+        atoms = sum(sample.n_atoms for sample in self.samples)
+        labels = ", ".join(f"{name} {self.count(name)}" for name in self.quantities()) or "none"
+        groups = len(set(self.tag("trajectory")) - {""})
+        files = ", ".join(sorted({sample.file for sample in self.samples if sample.file})) or "memory"
+        return (
+            f"Dataset: {len(self)} frames, {atoms} atoms\n  formulas: {shown}{more}\n  labels:   {labels}\n"
+            f"  groups:   {groups} trajectories named\n  from:     {files}"
+        )
+
+
+def concatenate(datasets: Iterable[Dataset]) -> Dataset:
+    """Join datasets, in order, with their provenance."""
+    parts = list(datasets)
+    provenance = Provenance.merge([part.provenance for part in parts])
+    return Dataset(tuple(sample for part in parts for sample in part), provenance)
+
+
+def _arrays(sample: Sample) -> Iterator[np.ndarray]:
+    atoms = sample.content
+    yield np.asarray(atoms.numbers, dtype=np.int64)
+    yield np.round(np.asarray(atoms.positions, dtype=float), 10)
+    yield np.round(np.asarray(atoms.cell[:], dtype=float), 10)
+    yield np.asarray(atoms.pbc, dtype=bool)
+    for name in sorted(sample.labels):
+        yield np.frombuffer(name.encode(), dtype=np.uint8)
+        yield np.round(sample.labels[name], 10)

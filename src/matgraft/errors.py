@@ -1,0 +1,96 @@
+"""Errors a user can act on: what was found, where, what is allowed, what to do.
+
+Every error that matgraft raises on purpose derives from `MatgraftError`; the command line prints it without a traceback
+and leaves with the error's `exit_code`.
+
+>>> raise OptionError("strategy 'ful' is unknown", allowed=["full", "partial", "feature"], remedy="did you mean 'full'?")
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class MatgraftError(Exception):
+    """Base of all deliberate errors.
+
+    Parameters
+    ----------
+    found
+        What is wrong, with the offending value in it.
+    where
+        File, frame, line or option that it was found in.
+    allowed
+        What would have been accepted.
+    remedy
+        The next thing to do, if possible the very option or command.
+    """
+
+    exit_code = 2
+
+    def __init__(self, found: str, *, where: str = "", allowed: Iterable[str] = (), remedy: str = "") -> None:
+        self.found, self.where, self.allowed, self.remedy = found, where, tuple(allowed), remedy
+        lines = [f"{where}: {found}" if where else found]
+        if self.allowed:
+            lines.append("allowed: " + ", ".join(self.allowed))
+        if remedy:
+            lines.append("remedy: " + remedy)
+        super().__init__("\n".join(lines))
+
+
+class DataError(MatgraftError):
+    """The data cannot be used as they stand."""
+
+    exit_code = 3
+
+
+class AuditError(MatgraftError):
+    """The audit found something that blocks training."""
+
+    exit_code = 1
+
+
+class OptionError(MatgraftError):
+    """An option names something that does not exist, or would do nothing."""
+
+
+class ExtraError(MatgraftError):
+    """An optional dependency is missing."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"the package {package!r} is not installed", remedy=f'pip install "matgraft[{extra}]"')
+
+
+class StepZeroError(MatgraftError):
+    """Before the first step the prepared model no longer equals its foundation."""
+
+    exit_code = 4
+
+
+class RunError(MatgraftError):
+    """A run folder is incomplete, or a run broke off."""
+
+    exit_code = 5
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say the known name closest to `name`, as a ready remedy (empty when nothing is close)."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"did you mean {match[0]!r}?" if match else ""
+
+
+def choose(name: str, known: Mapping[str, T], what: str) -> T:
+    """Return ``known[name]``, or raise an `OptionError` that names the nearest key.
+
+    Parameters
+    ----------
+    what
+        The kind of thing looked up, for the message: "strategy", "backbone".
+    """
+    if name not in known:
+        raise OptionError(f"{what} {name!r} is unknown", allowed=sorted(known), remedy=nearest(name, known))
+    return known[name]
