@@ -1,0 +1,240 @@
+"""The contract between matgraft and a pretrained model.
+
+An adapter says five things; everything else (batches, losses, freezing, heads, LoRA, forgetting, export checks) is
+written once against them:
+
+| method        | from                     | to                                                       |
+| ------------- | ------------------------ | -------------------------------------------------------- |
+| `encode`      | a `Sample`               | `Encoded`: its graph or tokens as tensors, computed once   |
+| `collate`     | a list of `Encoded`      | `Batch`                                                  |
+| `features`    | a `Batch`                | (n_rows, width): what enters the last stage               |
+| `head`        | features                 | (n_rows, 1): the last stage, a plain module                |
+| `stages`      |                          | named parts, input -> readout: all that a strategy knows    |
+
+A row is an atom for a potential, a sample for a composition encoder. A `Potential` adds reference energies and gets
+energies, forces and stresses from these five, in canonical units:
+
+    E = sum_i head(h_i) + sum_i reference(Z_i),   F = -dE/dR,   sigma = (1/V) dE/dstrain
+
+Shapes: B samples, N atoms in a batch. energy (B,) eV; forces (N, 3) eV/Å; stress (B, 3, 3) eV/Å³. What was not asked
+for, or cannot be had, is absent from the answer: never zero.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.calculators.calculator import Calculator
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from matgraft.data.dataset import Sample
+from matgraft.data.provenance import LevelOfTheory
+from matgraft.quantities import ENERGY, FORCES, STRESS, Quantity
+
+
+class ModelCard(BaseModel):
+    """What a user must know of a model before trusting it.
+
+    Units: cutoff Å, references eV per atom.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    backbone: str
+    vendor_version: str
+    licence: str
+    citation: str = ""
+    elements: tuple[str, ...] = ()
+    theory: LevelOfTheory = LevelOfTheory()
+    quantities: tuple[str, ...] = ()
+    cutoff_A: float | None = None
+    dtype: str = "float32"
+    n_parameters: int = 0
+    weights_sha256: str = ""
+    weights_from: str = ""
+    references_eV: dict[str, float] = Field(default_factory=dict)
+    parent: dict[str, Any] | None = None
+    """Card of the foundation that a tuned model comes from."""
+    recipe: dict[str, Any] | None = None
+    data_sha256: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named part of a model, for freezing, rates and adapters.
+
+    Attributes
+    ----------
+    name
+        Stable within a backbone, such as ``"interaction-3"``.
+    modules
+        Path within `Backbone.module` -> module.
+    """
+
+    name: str
+    modules: Mapping[str, nn.Module]
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters by their full name in `Backbone.module`."""
+        return {
+            f"{path}.{name}" if name else path: parameter
+            for path, module in self.modules.items()
+            for name, parameter in module.named_parameters()
+        }
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One sample as tensors, ready to collate.
+
+    Attributes
+    ----------
+    n_atoms, n_edges
+        What memory and time grow with; batches are budgeted by them. Edges include angles where a model has them.
+    tensors
+        Whatever the adapter's `collate` needs.
+    """
+
+    n_atoms: int
+    n_edges: int
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several samples in one set of tensors.
+
+    Attributes
+    ----------
+    counts
+        (B,) rows of each sample.
+    owner
+        (n_rows,) sample of each row.
+    tensors
+        The adapter's own. A potential has at least ``numbers`` (N,), ``positions`` (N, 3) Å, ``strain`` (B, 3, 3) and
+        ``volume`` (B,) Å³.
+    """
+
+    counts: Tensor
+    owner: Tensor
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.counts)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return one of the adapter's tensors."""
+        return self.tensors[name]
+
+    def having(self, **tensors: Tensor) -> Batch:
+        """Return a copy with some tensors replaced."""
+        return replace(self, tensors={**self.tensors, **tensors})
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return a copy on another device."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return Batch(self.counts.to(device), self.owner.to(device), moved)
+
+
+class Backbone(ABC):
+    """A pretrained model behind the contract. See the module's docstring for shapes and units."""
+
+    card: ModelCard
+    module: nn.Module
+    quantities: Mapping[str, Quantity]
+    native_file: str
+    """Name of the vendor's file inside a model folder."""
+
+    @abstractmethod
+    def encode(self, sample: Sample) -> Encoded:
+        """Turn a sample into tensors. Raises `DataError` where the model cannot take it (element, no neighbours)."""
+
+    @abstractmethod
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Join encoded samples."""
+
+    @abstractmethod
+    def features(self, batch: Batch) -> Tensor:
+        """Return (n_rows, width), differentiable by whatever in the batch requires a gradient."""
+
+    @property
+    @abstractmethod
+    def head(self) -> nn.Module:
+        """The last stage: (n_rows, width) -> (n_rows, 1)."""
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """Return the parts in the order the data pass them; the last one is the readout, parameters of `head`."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
+        """Return the wanted quantities that this model has; `create_graph` if a loss on derivatives follows."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the vendor's own file, which the vendor's loader opens to the same predictions."""
+
+
+class Potential(Backbone):
+    """A backbone whose rows are atoms and whose sum is an energy."""
+
+    quantities = {quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)}
+
+    @property
+    @abstractmethod
+    def references(self) -> nn.Parameter | Tensor:
+        """(n_elements,) eV: energy added for an atom of atomic number Z at index Z - 1; changed in place."""
+
+    @abstractmethod
+    def vendor_calculator(self, path: Path) -> Calculator:
+        """Return the vendor's own ASE calculator on a file that `save` wrote: what exports are held against."""
+
+    @abstractmethod
+    def calculator_source(self) -> tuple[str, str, str]:
+        """Return package, import lines and body of a function that makes the vendor's calculator from `native_file`."""
+
+    def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
+        """Return energy (B,) eV, forces (N, 3) eV/Å and stress (B, 3, 3) eV/Å³, those that are wanted."""
+        derived = [name for name in (FORCES.name, STRESS.name) if name in wanted]
+        batch = self.differentiable(batch, derived)
+        with torch.set_grad_enabled(bool(derived) or torch.is_grad_enabled()):
+            energy = self.energy(batch)
+        out = {ENERGY.name: energy} if ENERGY.name in wanted else {}
+        if derived:
+            by = [batch["positions" if name == FORCES.name else "strain"] for name in derived]
+            slopes = torch.autograd.grad(energy, by, torch.ones_like(energy), create_graph=create_graph)
+            for name, slope in zip(derived, slopes, strict=True):
+                out[name] = -slope if name == FORCES.name else _stress(slope, batch["volume"])
+        return {name: value.detach() for name, value in out.items()} if derived and not create_graph else out
+
+    def energy(self, batch: Batch) -> Tensor:
+        """Return the total energies (B,) eV, in float64.
+
+        References of other codes reach thousands of eV an atom, where float32 resolves 0.2 meV: they are summed apart.
+        """
+        sites = self.head(self.features(batch)).squeeze(-1).double() + self.references.double()[batch["numbers"] - 1]
+        return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
+
+    @staticmethod
+    def differentiable(batch: Batch, derived: Collection[str]) -> Batch:
+        """Return the batch with fresh leaves for positions and strain that record gradients where needed."""
+        return batch.having(
+            positions=batch["positions"].detach().requires_grad_(FORCES.name in derived),
+            strain=batch["strain"].detach().requires_grad_(STRESS.name in derived),
+        )
+
+
+def _stress(slope: Tensor, volume: Tensor) -> Tensor:
+    """(1/V) dE/dstrain, symmetric. Without a cell (volume 0) there is no stress: NaN, never zero."""
+    has_cell = (volume > 0)[:, None, None]
+    stress = (slope + slope.transpose(1, 2)) / 2 / torch.where(has_cell, volume[:, None, None], 1.0)
+    return torch.where(has_cell, stress, torch.nan)  # last, so that no gradient passes the NaN

@@ -1,0 +1,81 @@
+"""Predictions for a whole dataset, batch by batch, on one process or several.
+
+Frames differ in size: they are batched by a budget of edges. On a CPU several single-threaded processes are used, since
+threads hardly speed these networks up and processes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from matgraft.backbones.base import Backbone, Encoded
+from matgraft.backbones.batching import Budget, plan_batches
+from matgraft.backbones.processes import map_in_processes
+from matgraft.data.dataset import Sample
+from matgraft.quantities import STRESS, Array
+
+PREDICTION_BUDGET = Budget(edges=40_000)
+
+
+def encode_all(backbone: Backbone, samples: Sequence[Sample]) -> list[Encoded]:
+    """Encode every sample once."""
+    return [backbone.encode(sample) for sample in samples]
+
+
+def predict(
+    backbone: Backbone,
+    samples: Sequence[Sample],
+    wanted: Collection[str] = ("energy", "forces", "stress"),
+    *,
+    encoded: Sequence[Encoded] | None = None,
+    budget: Budget = PREDICTION_BUDGET,
+    processes: int = 1,
+    progress: str = "",
+) -> list[dict[str, Array]]:
+    """Predict each sample.
+
+    Parameters
+    ----------
+    encoded
+        The samples as `Backbone.encode` gave them, if at hand.
+    processes
+        Worker processes on a CPU.
+    progress
+        Title of a progress bar; none if empty.
+
+    Returns
+    -------
+    list of dict
+        For each sample, quantity -> float64 array in canonical units: energy (), forces (n, 3), stress (3, 3). A stress
+        of a frame without a cell is absent.
+    """
+    encoded = encode_all(backbone, samples) if encoded is None else encoded
+    device = next(backbone.module.parameters()).device
+
+    def one_batch(positions: list[int]) -> list[tuple[int, dict[str, Array]]]:
+        batch = backbone.collate([encoded[i] for i in positions]).to(device)
+        with torch.no_grad():
+            out = backbone.forward(batch, wanted)
+        return list(zip(positions, _unbatch(backbone, out, batch.counts.tolist()), strict=True))
+
+    was_training = backbone.module.training
+    backbone.module.eval()
+    batches = plan_batches(encoded, budget)
+    found = dict(sum(map_in_processes(one_batch, batches, processes, progress), []))
+    backbone.module.train(was_training)
+    return [found[i] for i in range(len(encoded))]
+
+
+def _unbatch(backbone: Backbone, out: Mapping[str, torch.Tensor], counts: list[int]) -> list[dict[str, Array]]:
+    samples: list[dict[str, Array]] = [{} for _ in counts]
+    for name, tensor in out.items():
+        values = tensor.detach().cpu().double().numpy()
+        rows = np.split(values, np.cumsum(counts)[:-1]) if backbone.quantities[name].per == "atom" else values
+        for sample, value in zip(samples, rows, strict=True):
+            # A frame without a cell has no stress. Any other NaN is the model's own and must be seen.
+            if not (name == STRESS.name and np.isnan(value).all()):
+                sample[name] = np.asarray(value)
+    return samples
