@@ -1,0 +1,91 @@
+"""CHGNet: the conformance suite, and its own files."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+
+from matgraft.backbones.base import Potential
+from matgraft.backbones.chgnet import CHGNetPotential
+from matgraft.backbones.registry import load, load_folder, save_folder
+from matgraft.data.dataset import Sample
+from matgraft.errors import DataError, OptionError
+from matgraft.testing import PotentialConformance
+
+
+class TestCHGNet(PotentialConformance):
+    """The latest shipped weights."""
+
+    @classmethod
+    def make(cls) -> Potential:
+        """Load 0.3.0."""
+        return CHGNetPotential.shipped("0.3.0")
+
+
+class TestCHGNetR2SCAN(PotentialConformance):
+    """Weights of another level of theory, trained with another package version."""
+
+    @classmethod
+    def make(cls) -> Potential:
+        """Load r2scan."""
+        return CHGNetPotential.shipped("r2scan")
+
+
+def test_an_isolated_atom_is_named_with_its_frame() -> None:
+    atoms = Atoms("Si2", positions=[[0, 0, 0], [0, 0, 9.0]], cell=[20, 20, 20], pbc=True)
+    with pytest.raises(DataError, match=r"frames.xyz frame 7: atom 0 has no neighbour within 6 Å"):
+        load("chgnet").encode(Sample(atoms, {}, file="frames.xyz", index=7))
+
+
+def test_atoms_beyond_plutonium_are_refused() -> None:
+    atoms = bulk("Si", "diamond", a=5.4)
+    atoms.numbers[0] = 95
+    with pytest.raises(DataError, match=r"atomic numbers \[95\] are unknown"):
+        load("chgnet").encode(Sample(atoms, {}))
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(OptionError, match="did you mean 'chgnet'"):
+        load("chgnett")
+    with pytest.raises(OptionError, match="allowed: chgnet:0.3.0, chgnet:r2scan"):
+        load("chgnet:0.4")
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (str(tmp_path / "owned"),)
+
+    file = tmp_path / "model.pth.tar"
+    torch.save({"model": Evil()}, file)
+    with pytest.raises(DataError, match="does not unpickle"):
+        load(f"chgnet:{file}")
+    assert not (tmp_path / "owned").exists()
+    assert pickle.dumps(1)  # the file above was a real one: torch.save pickles
+
+
+def test_another_architecture_is_refused() -> None:
+    from chgnet.model import CHGNet
+
+    with pytest.raises(OptionError, match="mlp_first=False"):
+        CHGNetPotential(CHGNet(mlp_first=False), name="other")
+
+
+def test_a_model_folder_round_trips_and_guards_its_weights(tmp_path: Path) -> None:
+    potential = CHGNetPotential.shipped()
+    with torch.no_grad():
+        potential.head.layers[0].weight.add_(0.01)  # type: ignore[union-attr, operator, index]
+    save_folder(potential, tmp_path / "model")
+    again = load_folder(tmp_path / "model")
+    assert again.card == potential.card
+    for name, tensor in potential.module.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), again.module.state_dict()[name].numpy(), err_msg=name)
+    CHGNetPotential.shipped().save(tmp_path / "model" / "chgnet.pth.tar")
+    with pytest.raises(DataError, match="not the ones that the card describes"):
+        load(tmp_path)
