@@ -1,0 +1,242 @@
+"""Adapt a backbone to a training set by a strategy: references, preparation, step 0, fit, finish.
+
+    result = adapt(load("chgnet"), train, validation, strategy="full", max_minutes=20)
+    result.backbone        # tuned, plain, ready to predict and to save
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.predict import encode_all, predict
+from matgraft.backbones.processes import cores
+from matgraft.data.dataset import Dataset
+from matgraft.errors import DataError, OptionError, StepZeroError, nearest
+from matgraft.quantities import Array
+from matgraft.transfer.defaults import fit_defaults
+from matgraft.transfer.fit import FitResult, Objective, fit
+from matgraft.transfer.loss import LossSettings, weigh_groups
+from matgraft.transfer.memory import bound_by_memory
+from matgraft.transfer.objectives import FrameObjective
+from matgraft.transfer.references import ReferenceShift, fit_references
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
+from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions
+
+STEP_ZERO_FRAMES = 8
+STEP_ZERO_ENERGY = 1e-4
+"""eV/atom: float32 sums of 100 atoms leave some 1e-6."""
+STEP_ZERO_FORCES = 1e-3
+"""eV/Å: float32 leaves some 1e-4 where three atoms stand nearly in line."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of an adaptation.
+
+    Attributes
+    ----------
+    backbone
+        The tuned model. The parent is untouched.
+    references
+        The reference shift that it starts from.
+    step_zero
+        Largest differences to the parent, up to the shift, before the first step.
+    settings
+        The fit's, with every default filled in.
+    trained, total
+        Numbers of parameters.
+    """
+
+    backbone: Potential
+    references: ReferenceShift
+    fit: FitResult
+    step_zero: dict[str, float]
+    settings: FitSettings
+    trained: int
+    total: int
+
+
+def adapt(
+    parent: Potential,
+    train: Dataset,
+    validation: Dataset,
+    *,
+    strategy: str | Strategy = "full",
+    stages: Sequence[str] = (),
+    references: ReferenceShift | None = None,
+    loss: LossSettings | None = None,
+    settings: FitSettings | None = None,
+    predictions: Sequence[Mapping[str, Array]] | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    quiet: bool = True,
+    **fit_options: Any,
+) -> Adapted:
+    """Fine-tune a copy of `parent`.
+
+    Parameters
+    ----------
+    strategy, stages
+        See `matgraft.transfer.strategy`.
+    references
+        Shift of the elements' energies. Default: refitted on the parent's residuals over `train`.
+    loss, settings
+        See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
+    predictions
+        The parent's on `train`, if at hand.
+    folder
+        Where checkpoints go; `resume` goes on from there. Default: a temporary one.
+    fit_options
+        Fields of `FitSettings`, such as ``max_minutes=10``.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to train or validate on.
+    StepZeroError
+        If the prepared model does not equal its parent up to the shift.
+    """
+    if not len(train) or not len(validation):
+        raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
+    chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
+    loss = loss or LossSettings()
+    train = weigh_groups(train, loss.groups)
+    settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
+    encoded = encode_all(parent, train.samples)
+    held_out = encode_all(parent, validation.samples)
+    if references is None:
+        known = predictions or predict(parent, train.samples, ("energy",), encoded=encoded)
+        references = fit_references(train, known)
+
+    backbone = copy.deepcopy(parent)
+    shift_references(backbone, references)
+    groups = chosen.prepare(backbone)
+    step_zero = check_step_zero(parent, backbone, references, train, encoded)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        work = folder or Path(temporary)
+        if chosen.cached:
+            objective: Objective = _cached_objective(
+                backbone, train, validation, loss, (encoded, held_out), settings, seed, quiet
+            )
+        else:
+            objective = FrameObjective(backbone, train, validation, loss, encoded, held_out)
+            settings = bound_by_memory(objective, groups, settings)
+        result = fit(
+            objective,
+            backbone.module,
+            groups,
+            settings,
+            folder=work,
+            l2=loss.l2,
+            seed=seed,
+            resume=resume,
+            title=chosen.name,
+            quiet=quiet,
+        )
+    total = sum(parameter.numel() for parameter in backbone.module.parameters())
+    finished = chosen.finish(backbone)
+    assert isinstance(finished, Potential)
+    return Adapted(finished, references, result, step_zero, settings, _size(groups), total)
+
+
+def shift_references(backbone: Potential, shift: ReferenceShift) -> None:
+    """Add a shift to the model's reference energies, in place."""
+    for symbol, value in shift.shift_eV.items():
+        backbone.references.data[atomic_numbers[symbol] - 1] += value
+
+
+def check_step_zero(
+    parent: Potential,
+    prepared: Potential,
+    shift: ReferenceShift,
+    dataset: Dataset,
+    encoded: Sequence[Encoded],
+) -> dict[str, float]:
+    """Hold the prepared model against its parent on a few frames spread over the data.
+
+    Returns
+    -------
+    dict
+        ``max_energy_difference_eV_per_atom`` (after the shift) and ``max_force_difference_eV_per_A``.
+
+    Raises
+    ------
+    StepZeroError
+        If either is larger than rounding.
+    """
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, STEP_ZERO_FRAMES).astype(int))
+    samples, graphs = dataset[chosen].samples, [encoded[i] for i in chosen]
+    wanted = ("energy", "forces")
+    before, after = (predict(model, samples, wanted, encoded=graphs) for model in (parent, prepared))
+    energy = forces = 0.0
+    for sample, old, new in zip(samples, before, after, strict=True):
+        expected = old["energy"] + shift.energy(sample.content.numbers)
+        # The shifted reference is rounded to the model's float32: not an error of the preparation.
+        rounding = 1e-7 * abs(float(expected)) / sample.n_atoms
+        energy = max(energy, abs(float(new["energy"] - expected)) / sample.n_atoms - rounding)
+        forces = max(forces, float(np.abs(new["forces"] - old["forces"]).max()))
+    if not (energy <= STEP_ZERO_ENERGY and forces <= STEP_ZERO_FORCES):
+        raise StepZeroError(
+            f"before the first step the model differs from {parent.card.name} by {energy:.2g} eV/atom "
+            f"and {forces:.2g} eV/Å",
+            allowed=[f"{STEP_ZERO_ENERGY:g} eV/atom", f"{STEP_ZERO_FORCES:g} eV/Å"],
+            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
+        )
+    return {
+        "max_energy_difference_eV_per_atom": max(0.0, energy),
+        "max_force_difference_eV_per_A": forces,
+        "n_frames": float(len(chosen)),
+    }
+
+
+def _cached_objective(
+    backbone: Potential,
+    train: Dataset,
+    validation: Dataset,
+    loss: LossSettings,
+    encoded: tuple[Sequence[Encoded], Sequence[Encoded]],
+    settings: FitSettings,
+    seed: int,
+    quiet: bool,
+) -> TangentObjective:
+    weights = loss.weights(train)
+    width = next(backbone.head.parameters()).shape[-1]
+    directions = choose_directions(sum(one.n_atoms for one in encoded[0]), width, list(weights))
+    cached = [
+        cache_tangents(
+            backbone,
+            part,
+            graphs,
+            directions,
+            seed=seed + 1 + i,
+            processes=cores(),
+            progress="" if quiet else f"features and tangents of {len(part)} frames",
+        )
+        for i, (part, graphs) in enumerate(zip((train, validation), encoded, strict=True))
+    ]
+    return TangentObjective(backbone, train, loss, cached[0], cached[1], directions)
+
+
+def _with_options(settings: FitSettings, options: Mapping[str, Any]) -> FitSettings:
+    for name in options:
+        if name not in FitSettings.model_fields:
+            raise OptionError(f"unknown option {name!r}", remedy=nearest(name, FitSettings.model_fields))
+    return FitSettings(**{**settings.model_dump(), **options})
+
+
+def _size(groups: Sequence[ParamGroup]) -> int:
+    return sum(parameter.numel() for group in groups for parameter in group.parameters.values())
+
+

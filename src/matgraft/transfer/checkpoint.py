@@ -1,0 +1,99 @@
+"""Everything that a fit needs to go on after ``kill -9``: one file, written atomically, tensors and plain values only."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from matgraft.backbones.weights import load_tensors, save_tensors
+
+FILE = "last.pt"
+
+
+@dataclass
+class State:
+    """Where a fit stands.
+
+    Attributes
+    ----------
+    step, seconds
+        Steps made, and the time they took, over all sessions of the run.
+    epoch, done
+        Epochs finished, and steps made in the current one.
+    loss_sum, loss_count
+        Training loss since the last validation.
+    total
+        Steps planned.
+    average
+        Moving average of the weights, in the order of the learning parameters.
+    best
+        A snapshot of the best average: ``{"step", "value", "weights"}``, or empty.
+    history
+        Rows of history.csv.
+    since_best
+        Validations since the best one.
+    stopped
+        Why the fit ended; empty while it goes on.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    done: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    seconds: float = 0.0
+    total: int = 0
+    average: list[Tensor] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    since_best: int = 0
+    stopped: str = ""
+
+    def update_average(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
+        """Move the average towards the weights; early on faster, so that it forgets the start."""
+        weight = 1 - min(decay, (1 + self.step) / (10 + self.step))
+        for average, parameter in zip(self.average, parameters, strict=True):
+            average.lerp_(parameter.detach(), weight)
+
+    def keep_if_best(self, value: float) -> bool:
+        """Snapshot the average if `value` is the smallest so far."""
+        if self.best and not value < self.best["value"]:
+            self.since_best += 1
+            return False
+        self.best = {"step": self.step, "value": value, "weights": [tensor.clone() for tensor in self.average]}
+        self.since_best = 0
+        return True
+
+
+def save(state: State, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Write the state, the weights and the optimizer's moments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [parameter.detach() for parameter in parameters]
+    save_tensors({"state": dict(vars(state)), "weights": weights, "optimizer": optimizer.state_dict()}, folder / FILE)
+
+
+def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer | None, folder: Path) -> State:
+    """Load what `save` wrote into the parameters and the optimizer, and return the state."""
+    content = load_tensors(folder / FILE)
+    put(content["weights"], parameters)
+    if optimizer is not None:
+        optimizer.load_state_dict(content["optimizer"])
+    return State(**content["state"])
+
+
+def put(weights: Sequence[Tensor], parameters: Iterable[nn.Parameter]) -> None:
+    """Copy weights into parameters."""
+    with torch.no_grad():
+        for parameter, weight in zip(parameters, weights, strict=True):
+            parameter.copy_(weight)
+
+
+def copies(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return detached copies of parameters."""
+    return [copy.deepcopy(parameter.detach()) for parameter in parameters]

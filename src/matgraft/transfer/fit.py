@@ -1,0 +1,345 @@
+"""The one training loop: for every strategy, every backbone, and pretraining.
+
+What is minimised is an `Objective`; what learns are the `ParamGroup`s of a strategy. The loop adds batches by a budget,
+Adam with warm-up and decay, an average of the weights, clipping, validation, the best snapshot, checkpoints, early
+stopping and, on a CPU, one single-threaded process a core. Killed at any moment, a fit resumes from its last checkpoint
+to the same weights that an unbroken run would have: batches and rates follow from the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessException
+
+from matgraft.backbones.batching import Budget, Sized, plan_batches
+from matgraft.backbones.processes import can_fork, cores, die_with_parent, keep_memory
+from matgraft.errors import RunError
+from matgraft.transfer import checkpoint
+from matgraft.transfer.checkpoint import State
+from matgraft.transfer.schedule import FitSettings, plan_steps, rate_factor
+from matgraft.transfer.strategy import ParamGroup
+
+CRITERION = "validation_loss"
+PLAN_EVERY = 20
+"""Steps between two looks at the clock when a number of minutes is given."""
+
+
+class Objective(Protocol):
+    """What a fit minimises.
+
+    Attributes
+    ----------
+    training, validation
+        Sizes of the samples, for batching.
+    """
+
+    training: Sequence[Sized]
+    validation: Sequence[Sized]
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the loss (B,) of some training samples, differentiable."""
+        ...
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return sums over some validation samples that may be added to those of others."""
+        ...
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Turn the added sums into metrics by name; ``validation_loss`` is the criterion."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a fit went. The module holds the best weights.
+
+    Attributes
+    ----------
+    history
+        A row each validation: step, epoch, seconds, learning_rate, train_loss, validation metrics.
+    """
+
+    history: list[dict[str, float]]
+    best_step: int
+    best_value: float
+    stopped: str
+    steps: int
+    epochs: float
+    seconds: float
+    processes: int
+    criterion: str = CRITERION
+
+
+def fit(
+    objective: Objective,
+    module: nn.Module,
+    groups: Sequence[ParamGroup],
+    settings: FitSettings,
+    *,
+    folder: Path,
+    l2: float = 0.0,
+    seed: int = 0,
+    resume: bool = False,
+    title: str = "fit",
+    quiet: bool = False,
+) -> FitResult:
+    """Minimise an objective.
+
+    Parameters
+    ----------
+    settings
+        With every None resolved (`matgraft.transfer.defaults`).
+    folder
+        Where checkpoints go; with `resume`, where the fit goes on from.
+    l2
+        lambda of the loss's |theta|^2, summed over what learns.
+    quiet
+        No progress bar.
+
+    Raises
+    ------
+    RunError
+        If a worker died, or the loss is not a number.
+    """
+    parameters = [parameter for group in groups for parameter in group.parameters.values()]
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    processes = _processes(settings, device_type)
+    loop = _Loop(objective, module, list(groups), parameters, settings, folder, l2, seed, resume, title, quiet)
+    if processes == 1:
+        fabric = Fabric(accelerator=device_type, devices=1)
+        fabric.launch()
+        loop.run(fabric)
+    else:
+        # Forked workers share the encoded frames; gradients are summed by the loop itself.
+        fabric = Fabric(accelerator="cpu", devices=processes, strategy=DDPStrategy(start_method="fork"))
+        try:
+            fabric.launch(loop.run)
+        except ProcessException as error:
+            raise RunError(f"a worker died ({error})", remedy="matgraft tune --resume RUN goes on") from error
+    module.to("cpu")
+    state = checkpoint.restore(parameters, None, folder)
+    if state.best:
+        checkpoint.put(state.best["weights"], parameters)
+    return FitResult(
+        history=state.history,
+        best_step=state.best["step"],
+        best_value=state.best["value"],
+        stopped=state.stopped,
+        steps=state.step,
+        epochs=state.history[-1]["epoch"],
+        seconds=state.seconds,
+        processes=processes,
+    )
+
+
+def _processes(settings: FitSettings, device_type: str) -> int:
+    if device_type == "cuda" or not can_fork():
+        return 1
+    return settings.processes or cores()
+
+
+@dataclass
+class _Loop:
+    """One process of a fit."""
+
+    objective: Objective
+    module: nn.Module
+    groups: list[ParamGroup]
+    parameters: list[nn.Parameter]
+    settings: FitSettings
+    folder: Path
+    l2: float
+    seed: int
+    resume: bool
+    title: str
+    quiet: bool
+
+    def run(self, fabric: Fabric) -> None:
+        """Train until the plan is done or patience ends."""
+        self.fabric = fabric
+        if fabric.world_size > 1:
+            torch.set_num_threads(1)
+            die_with_parent()
+        keep_memory()
+        self.module.to(fabric.device)
+        self.optimizer = self._optimizer()
+        self.state = self._start()
+        self._saved = self._began = time.monotonic()
+        self._seconds_before = self.state.seconds
+        self._plan(first=True)
+        with self._progress() as bar:
+            task = bar.add_task(self.title, total=self.state.total, completed=self.state.step, note="")
+            while not self.state.stopped:
+                self._epoch(bar, task)
+        self._save()
+
+    def _start(self) -> State:
+        if self.resume and (self.folder / checkpoint.FILE).is_file():
+            return checkpoint.restore(self.parameters, self.optimizer, self.folder)
+        return State(average=checkpoint.copies(self.parameters))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        rate = self.settings.rate
+        assert rate is not None
+        groups = [{"params": list(g.parameters.values()), "lr": rate * g.rate_factor} for g in self.groups]
+        for group in groups:
+            group["base"] = group["lr"]
+        # The fused and for-each variants differ in rounding between devices; one of them everywhere.
+        return torch.optim.Adam(groups, foreach=False)
+
+    # ------------------------------------------------------------------ steps
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        budget = Budget(self.settings.batch, self.settings.max_atoms, self.settings.max_edges)
+        return plan_batches(self.objective.training, budget, seed=_mix(self.seed, epoch))
+
+    def _epoch(self, bar: Progress, task: Any) -> None:
+        """Make the steps left of the current epoch, then validate."""
+        batches = self._batches(self.state.epoch)
+        for batch in batches[self.state.done :]:
+            self._step(batch)
+            self._note(bar, task)
+            if self.state.step >= self.state.total:
+                break
+            if self.settings.max_minutes and self.state.step % PLAN_EVERY == 0:
+                self._plan()
+            if time.monotonic() - self._saved > 60 * self.settings.checkpoint_minutes:
+                self._save()
+        finished = self.state.step >= self.state.total
+        if finished or (self.state.epoch + 1) % self.settings.validate_every == 0:
+            self._validate(len(batches))
+        self.state.epoch, self.state.done = self.state.epoch + 1, 0
+        if finished:
+            self.state.stopped = "the plan was done"
+        elif self.settings.patience and self.state.since_best >= self.settings.patience:
+            self.state.stopped = f"no better validation in {self.settings.patience}"
+        self._save()
+
+    def _step(self, batch: list[int]) -> None:
+        factor = rate_factor(self.state.step, self.state.total, self.settings.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        loss = self._backward(batch)
+        if self.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip, foreach=False)
+        self.optimizer.step()
+        self.state.step += 1
+        self.state.update_average(self.parameters, self.settings.ema or 0.0)
+        self.state.done += 1
+        self.state.loss_sum, self.state.loss_count = self.state.loss_sum + loss, self.state.loss_count + 1
+        self.state.seconds = self._seconds_before + time.monotonic() - self._began
+
+    def _backward(self, batch: list[int]) -> float:
+        """Put the gradient of the batch's mean loss into the parameters, summed over the processes."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), dtype=torch.float64)
+        if share := self._share(batch, self.objective.training):
+            loss = self.objective.losses(share, self.fabric.device).sum() / len(batch)
+            loss.backward()
+            total = loss.detach().cpu().double()
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
+        loss_value = float(flat[-1])
+        if not torch.isfinite(flat).all():
+            raise RunError(
+                f"loss or gradient is not a number at step {self.state.step}",
+                remedy="a smaller fit.rate, or a look at the audit for outliers",
+            )
+        for parameter, part in zip(self.parameters, flat.split([p.numel() for p in self.parameters] + [1]), strict=False):
+            parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()
+        return loss_value
+
+    def _share(self, positions: Sequence[int], sizes: Sequence[Sized]) -> list[int]:
+        """Return this process's part: largest first, each to the process with the least so far."""
+        loads = [0] * self.fabric.world_size
+        mine = []
+        for i in sorted(positions, key=lambda i: -sizes[i].n_edges):
+            rank = loads.index(min(loads))
+            loads[rank] += sizes[i].n_edges + 1
+            mine += [i] if rank == self.fabric.global_rank else []
+        return mine
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return tensor
+        summed = self.fabric.all_reduce(tensor, reduce_op="sum")
+        assert isinstance(summed, Tensor)
+        return summed
+
+    # ------------------------------------------------------- plan, validation
+
+    def _plan(self, *, first: bool = False) -> None:
+        """Set the number of steps. Only the first process's clock counts."""
+        if first and self.state.total:
+            return  # resumed: the plan is part of the state
+        epoch_steps = len(self._batches(0))
+        if self.settings.max_minutes is None:
+            self.state.total = plan_steps(self.settings, epoch_steps, self.state.step, self.state.seconds)
+            return
+        if first:
+            began = time.monotonic()
+            self._backward(self._batches(0)[0])  # warms caches up
+            second = time.monotonic()
+            self._backward(self._batches(0)[0])
+            self._seconds_before += second - began
+            step, seconds = 1, time.monotonic() - second
+        else:
+            step, seconds = self.state.step, self.state.seconds
+        self.state.total = self.fabric.broadcast(plan_steps(self.settings, epoch_steps, step, seconds))
+
+    def _validate(self, epoch_steps: int) -> None:
+        """Validate the averaged weights and snapshot them if they are the best."""
+        own = checkpoint.copies(self.parameters)
+        checkpoint.put(self.state.average, self.parameters)
+        self.module.eval()
+        share = self._share(range(len(self.objective.validation)), self.objective.validation)
+        metrics = self.objective.validation_metrics(
+            self._sum(self.objective.validation_sums(share, self.fabric.device).cpu())
+        )
+        self.module.train()
+        checkpoint.put(own, self.parameters)
+        self.state.keep_if_best(metrics[CRITERION])
+        row = {
+            "step": self.state.step,
+            "epoch": self.state.epoch + self.state.done / epoch_steps,
+            "seconds": round(self.state.seconds, 3),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": self.state.loss_sum / max(1, self.state.loss_count),
+        }
+        self.state.history.append(row | metrics)
+        self.state.loss_sum, self.state.loss_count = 0.0, 0
+
+    def _save(self) -> None:
+        if self.fabric.global_rank == 0:
+            checkpoint.save(self.state, self.parameters, self.optimizer, self.folder)
+        self._saved = time.monotonic()
+
+    # --------------------------------------------------------------- progress
+
+    def _progress(self) -> Progress:
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps")
+        times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
+        hidden = self.quiet or self.fabric.global_rank != 0
+        return Progress(*columns, *times, console=Console(stderr=True), disable=hidden, transient=True)
+
+    def _note(self, bar: Progress, task: Any) -> None:
+        note = f"loss {self.state.loss_sum / max(1, self.state.loss_count):.4g}"
+        if self.state.best:
+            note += f", best validation {self.state.best['value']:.4g}"
+        bar.update(task, total=self.state.total, completed=self.state.step, note=note)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """Return one number from a seed and an epoch, so that no two epochs of neighbouring seeds share an order."""
+    return seed * 1_000_003 + epoch

@@ -1,0 +1,160 @@
+"""The loss: weighted, masked, per atom.
+
+    L = w_E MSE(E / N) + w_F (1 / 3N) sum |dF|^2 + w_sigma MSE(sigma) + lambda |theta|^2
+
+as a mean over the frames of a batch, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in eV/Å³
+over the nine components. A label that is absent adds nothing. With ``kind="huber"`` the square is replaced by Huber's
+function beyond `huber_delta` of each quantity (Huber 1964), scaled to agree with the square below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.errors import OptionError, nearest
+from matgraft.quantities import POTENTIAL_QUANTITIES
+
+DEFAULT_WEIGHTS = {"energy": 30.0, "forces": 1.0, "stress": 300.0}
+"""Makes 6 meV/atom, 0.03 eV/Å and 0.3 GPa weigh alike: about the errors one hopes for."""
+
+
+class LossSettings(BaseModel):
+    """Weights of the loss. A weight of None means: the default if the label exists, else nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    energy: float | None = Field(None, ge=0)
+    forces: float | None = Field(None, ge=0)
+    stress: float | None = Field(None, ge=0)
+    l2: float = Field(0.0, ge=0)
+    kind: Literal["mse", "huber"] = "mse"
+    huber_delta: dict[str, float] = Field(default_factory=lambda: {"energy": 0.02, "forces": 0.2, "stress": 0.01})
+    groups: dict[str, float] = Field(default_factory=dict)
+    """Weights of groups of frames: ``{"config_type=Surface": 3.0}``."""
+
+    def weights(self, dataset: Dataset) -> dict[str, float]:
+        """Return the weight of each quantity that is trained.
+
+        Raises
+        ------
+        OptionError
+            If a weight was asked for and no frame has the label, or if nothing is left to train on.
+        """
+        weights = {}
+        for name, default in DEFAULT_WEIGHTS.items():
+            asked, labelled = getattr(self, name), dataset.count(name)
+            if asked and not labelled:
+                raise OptionError(
+                    f"loss.{name}={asked:g} would weigh nothing: no frame has {name}",
+                    allowed=dataset.quantities(),
+                    remedy=f"loss.{name}=0, or keys.{name}=<the key in your file>",
+                )
+            weight = (default if labelled else 0.0) if asked is None else asked
+            if weight:
+                weights[name] = weight
+        if not weights:
+            raise OptionError("every weight of the loss is zero", allowed=["loss.energy", "loss.forces", "loss.stress"])
+        return weights
+
+
+def weigh_groups(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
+    """Multiply the weights of the frames whose tag is named.
+
+    Raises
+    ------
+    OptionError
+        If an entry matches no frame.
+    """
+    for entry, factor in groups.items():
+        tag, _, value = entry.partition("=")
+        if value not in dataset.tag(tag, "\0"):
+            known = sorted({f"{name}={text}" for s in dataset for name, text in s.tags.items() if name == tag})
+            raise OptionError(f"loss.groups: no frame has {entry!r}", allowed=known[:20], remedy=nearest(entry, known))
+
+        def weigh(sample: Sample, tag: str = tag, value: str = value, factor: float = factor) -> Sample:
+            return sample.weighing(sample.weight * factor) if sample.tags.get(tag) == value else sample
+
+        dataset = dataset.map(weigh)
+    return dataset
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels of a batch.
+
+    Attributes
+    ----------
+    values
+        Quantity -> (B, ...) or (N, ...) tensor; zero where absent, which `present` masks.
+    present
+        Quantity -> (B,) boolean.
+    weight
+        (B,) weights of the frames.
+    """
+
+    values: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    weight: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], wanted: Sequence[str], device: torch.device | str = "cpu") -> Targets:
+        """Collect the wanted labels of some samples, in float64."""
+        values, present = {}, {}
+        for name in wanted:
+            quantity = POTENTIAL_QUANTITIES[name]
+            present[name] = torch.tensor([name in s.labels for s in samples], device=device)
+            rows = [_label(s, name, quantity.shape, quantity.per == "atom") for s in samples]
+            values[name] = torch.cat(rows).to(device)
+        weight = torch.tensor([s.weight for s in samples], dtype=torch.float64, device=device)
+        return cls(values, present, weight)
+
+
+def _label(sample: Sample, name: str, shape: tuple[int, ...], per_atom: bool) -> Tensor:
+    rows = sample.n_atoms if per_atom else 1
+    if name not in sample.labels:
+        return torch.zeros(rows, *shape, dtype=torch.float64)
+    return torch.tensor(sample.labels[name]).reshape(rows, *shape)
+
+
+def frame_losses(
+    predicted: Mapping[str, Tensor],
+    targets: Targets,
+    counts: Tensor,
+    owner: Tensor,
+    weights: Mapping[str, float],
+    settings: LossSettings,
+) -> Tensor:
+    """Return the weighted loss of each frame, (B,), without the L2 term.
+
+    Parameters
+    ----------
+    predicted
+        As `Backbone.forward` gives them; a frame whose label is present must be predicted.
+    counts, owner
+        (B,) atoms of each frame; (N,) frame of each atom.
+    """
+    total = torch.zeros(len(counts), dtype=torch.float64, device=counts.device)
+    for name, weight in weights.items():
+        error = predicted[name].double() - targets.values[name]
+        if name == "energy":
+            error = error / counts
+        term = penalty(error, settings, name).flatten(1).mean(1) if error.dim() > 1 else penalty(error, settings, name)
+        if POTENTIAL_QUANTITIES[name].per == "atom":
+            term = torch.zeros_like(total).index_add(0, owner, term) / counts
+        total = total + weight * torch.where(targets.present[name], term, 0.0)
+    return total * targets.weight
+
+
+def penalty(error: Tensor, settings: LossSettings, name: str) -> Tensor:
+    """Square, or Huber's function times two, of an error in the loss's units."""
+    if settings.kind == "mse":
+        return error.square()
+    delta = settings.huber_delta[name]
+    return 2 * torch.nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)

@@ -1,0 +1,267 @@
+"""Features and tangents cached once: the feature strategy trains a head on forces without touching the body.
+
+Along a random direction v of the atoms the energy changes by
+
+    dE/dt = sum_i grad head(h_i) . h'_i,      h'_i = (dh_i/dR) v,
+
+and the label of that slope is -F.v. For v ~ N(0, 1), ``(dE/dt + F.v)^2 / 3N`` is an unbiased estimate of the mean
+squared force error (Hutchinson 1989; Sobolev training, Czarnecki et al. 2017). Along a strain direction e the label is
+V sigma:e; with N(0, 1) on the diagonal and N(0, 1/2) off it, the mean square over e is V^2 |d sigma|^2.
+
+The body is passed once a frame: h, then each h' by reverse over reverse (the gradient of <grad_R <h, u>, v> by u), at
+about 1.6 forward passes a direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.processes import map_in_processes
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.errors import OptionError
+from matgraft.quantities import Array
+from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.objectives import metrics_of_sums
+
+MEMORY_BYTES = 4 * 2**30
+"""Largest cache. Beyond it fewer directions a frame are taken."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """How many random directions a frame: of the atoms, and of the strain."""
+
+    atoms: int = 24
+    strain: int = 4
+
+
+@dataclass(frozen=True)
+class FrameTangents:
+    """What is cached of one frame.
+
+    Attributes
+    ----------
+    features
+        (N, width), entering the head.
+    tangents
+        (K, N, width): along the atoms' directions, then the strain's.
+    slopes
+        (K,) eV: labels of dE/dt; NaN where the frame has no such label.
+    rest
+        Energy label minus references, eV; NaN where absent.
+    volume
+        Å³, for the stress's scale.
+    """
+
+    features: Array
+    tangents: Array
+    slopes: Array
+    rest: float
+    volume: float
+
+    @property
+    def n_atoms(self) -> int:
+        """Rows of the frame."""
+        return len(self.features)
+
+    @property
+    def n_edges(self) -> int:
+        """What the cost of a frame grows with: rows times directions."""
+        return self.tangents.shape[0] * self.tangents.shape[1]
+
+
+def choose_directions(n_atoms_total: int, width: int, quantities: Sequence[str]) -> Directions:
+    """Take as many directions as pay off: many for a few frames, fewer where there are many atoms.
+
+    Twice the directions are worth less than twice the frames; 320,000 tangent rows take about two minutes a core.
+    """
+    bound = min(320_000 // max(1, n_atoms_total), MEMORY_BYTES // (4 * width * max(1, n_atoms_total)))
+    atoms = int(np.clip(bound, 2, 24)) if "forces" in quantities else 0
+    return Directions(atoms, max(1, atoms // 6) if "stress" in quantities else 0)
+
+
+def cache_tangents(
+    backbone: Potential,
+    dataset: Dataset,
+    encoded: Sequence[Encoded],
+    directions: Directions,
+    *,
+    seed: int = 0,
+    processes: int = 1,
+    progress: str = "",
+) -> list[FrameTangents]:
+    """Pass every frame through the body once and keep features and tangents.
+
+    Parameters
+    ----------
+    seed
+        Of the directions; each frame has its own, whatever the order of work.
+
+    Returns
+    -------
+    list of FrameTangents
+        Aligned with the dataset, float32.
+    """
+    backbone.module.eval()
+
+    def one_frame(i: int) -> FrameTangents:
+        return _frame_tangents(backbone, dataset[i], encoded[i], directions, np.random.default_rng([seed, i]))
+
+    return map_in_processes(one_frame, range(len(dataset)), processes, progress)
+
+
+def _frame_tangents(
+    backbone: Potential, sample: Sample, encoded: Encoded, directions: Directions, rng: np.random.Generator
+) -> FrameTangents:
+    batch = backbone.differentiable(backbone.collate([encoded]), ("forces", "stress"))
+    with torch.enable_grad():
+        features = backbone.features(batch)
+        probe = torch.zeros_like(features, requires_grad=True)
+        by = (batch["positions"], batch["strain"])
+        slopes_by_probe = torch.autograd.grad(features, by, probe, create_graph=True)
+    moves = rng.standard_normal((directions.atoms, *batch["positions"].shape))
+    strains = _strain_directions(rng, directions.strain if float(batch["volume"]) > 0 else 0)
+    tangents = [_along(slopes_by_probe[0], probe, move) for move in moves]
+    tangents += [_along(slopes_by_probe[1], probe, strain[None]) for strain in strains]
+    references = float(backbone.references.detach().double()[batch["numbers"] - 1].sum())
+    width = features.shape[1]
+    return FrameTangents(
+        features=features.detach().numpy(),
+        tangents=np.stack(tangents) if tangents else np.zeros((0, len(features), width), dtype=np.float32),
+        slopes=_slopes(sample, moves, strains),
+        rest=float(sample.labels["energy"]) - references if "energy" in sample.labels else np.nan,
+        volume=float(batch["volume"]),
+    )
+
+
+def _along(slope: Tensor, probe: Tensor, direction: Array) -> Array:
+    vector = torch.as_tensor(direction, dtype=slope.dtype)
+    (tangent,) = torch.autograd.grad(slope, probe, vector, retain_graph=True)
+    return np.asarray(tangent.numpy())
+
+
+def _strain_directions(rng: np.random.Generator, count: int) -> Array:
+    drawn = rng.standard_normal((count, 3, 3))
+    return np.asarray((drawn + drawn.transpose(0, 2, 1)) / 2)
+
+
+def _slopes(sample: Sample, moves: Array, strains: Array) -> Array:
+    nothing = np.full(len(moves), np.nan)
+    of_moves = -np.einsum("kij,ij->k", moves, sample.labels["forces"]) if "forces" in sample.labels else nothing
+    if "stress" in sample.labels and len(strains):
+        volume = sample.content.get_volume()
+        of_strains = volume * np.einsum("kij,ij->k", strains, sample.labels["stress"])
+    else:
+        of_strains = np.full(len(strains), np.nan)
+    return np.concatenate([of_moves, of_strains])
+
+
+class TangentObjective:
+    """Losses of a head on cached features and tangents; the same formula as `frame_losses`, forces and stresses
+    estimated along the cached directions.
+
+    Raises
+    ------
+    OptionError
+        If the loss is not a mean square: the estimate holds for squares alone.
+    """
+
+    def __init__(
+        self,
+        backbone: Potential,
+        train: Dataset,
+        settings: LossSettings,
+        cached: Sequence[FrameTangents],
+        held_out: Sequence[FrameTangents],
+        directions: Directions,
+    ) -> None:
+        if settings.kind != "mse":
+            raise OptionError(f"loss.kind={settings.kind} cannot act on cached tangents", allowed=["mse"])
+        self.head = backbone.head
+        self.weights = settings.weights(train)
+        self.training, self.validation = cached, held_out
+        self.sample_weights = np.array([sample.weight for sample in train])
+        self.n_moves = directions.atoms
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the loss (B,) of some training frames."""
+        frames = [self.training[i] for i in positions]
+        squares = self._squares(frames, device, train=True)
+        weight = torch.tensor(self.sample_weights[list(positions)], device=device)
+        return weight * torch.stack([self.weights[name] * squares[name] for name in squares]).sum(0)
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the sums of `error_sums`, forces and stresses estimated along the cached directions."""
+        total = torch.zeros(2 + 2 * len(self.weights), dtype=torch.float64)
+        for i in positions:
+            frame = self.validation[i]
+            squares = {name: float(square.detach()) for name, square in self._squares([frame], device).items()}
+            total[0] += sum(self.weights[name] * square for name, square in squares.items())
+            total[1] += 1
+            for k, (name, square) in enumerate(squares.items()):
+                count = self._label_count(frame, name)
+                total[2 + 2 * k] += count * square
+                total[3 + 2 * k] += count
+        return total
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Return validation_loss and the estimated RMSE of each trained quantity."""
+        return metrics_of_sums(sums, self.weights)
+
+    def _squares(
+        self, frames: Sequence[FrameTangents], device: torch.device, *, train: bool = False
+    ) -> dict[str, Tensor]:
+        """Return (B,) mean squared errors by quantity, in the loss's units; zero where a frame has no such label."""
+        counts = torch.tensor([frame.n_atoms for frame in frames], device=device)
+        owner = torch.repeat_interleave(torch.arange(len(frames), device=device), counts)
+        features = torch.cat([torch.as_tensor(frame.features) for frame in frames]).to(device).requires_grad_()
+        with torch.enable_grad():
+            sites = self.head(features).squeeze(-1)
+            (slope,) = torch.autograd.grad(sites.sum(), features, create_graph=train)
+        energy = _by_frame(sites.double(), owner, len(frames))
+        rest = torch.tensor([frame.rest for frame in frames], dtype=torch.float64, device=device)
+        squares = {"energy": (_error(energy, rest) / counts).square()}
+        rows = torch.split(slope, counts.tolist())
+        errors = [self._slope_errors(frame, row, device) for frame, row in zip(frames, rows, strict=True)]
+        moves, strains = (torch.stack([_mean_square(error[part]) for error in errors]) for part in self._parts())
+        volumes = torch.tensor([frame.volume for frame in frames], dtype=torch.float64, device=device)
+        squares["forces"] = moves / (3 * counts)
+        squares["stress"] = strains / (9 * torch.where(volumes > 0, volumes, 1.0).square())
+        return {name: squares[name] for name in self.weights}
+
+    def _parts(self) -> tuple[slice, slice]:
+        return slice(0, self.n_moves), slice(self.n_moves, None)
+
+    @staticmethod
+    def _slope_errors(frame: FrameTangents, slope: Tensor, device: torch.device) -> Tensor:
+        tangents = torch.as_tensor(frame.tangents).to(device)
+        predicted = torch.mv(tangents.flatten(1), slope.flatten()).double()
+        return _error(predicted, torch.as_tensor(frame.slopes, device=device))
+
+    def _label_count(self, frame: FrameTangents, name: str) -> int:
+        """Return how many numbers the label of a frame has; none where it is absent."""
+        moves, strains = (frame.slopes[part] for part in self._parts())
+        if name == "energy":
+            return int(np.isfinite(frame.rest))
+        if name == "forces":
+            return 3 * frame.n_atoms * int(np.isfinite(moves).any())
+        return 9 * int(np.isfinite(strains).any())
+
+
+def _error(predicted: Tensor, label: Tensor) -> Tensor:
+    """Return the difference, zero and without gradient where the label is absent (NaN)."""
+    return torch.where(torch.isfinite(label), predicted - label, 0.0)
+
+
+def _mean_square(error: Tensor) -> Tensor:
+    return error.square().sum() / max(1, len(error))
+
+
+def _by_frame(values: Tensor, owner: Tensor, frames: int) -> Tensor:
+    return values.new_zeros(frames).index_add(0, owner, values)
