@@ -3,7 +3,7 @@
 Every error that matgraft raises on purpose derives from `MatgraftError`; the command line prints it without a traceback
 and leaves with the error's `exit_code`.
 
->>> raise OptionError("strategy 'ful' is unknown", allowed=["full", "partial", "feature"], remedy="did you mean 'full'?")
+    raise OptionError("strategy 'ful' is unknown", allowed=["full", "partial"], remedy="did you mean 'full'?")
 """
 
 from __future__ import annotations

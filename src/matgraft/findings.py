@@ -1,7 +1,7 @@
 """One finding: what an audit, a check or a verdict says, with its evidence and its remedy.
 
-A finding has a stable code, so that scripts can allow it and the docs can explain it. It is made whether the thing looked
-for was found or not: a reader sees what was looked at.
+A finding has a stable code, so that scripts can allow it and the docs can explain it. It is made whether the thing
+looked for was found or not: a reader sees what was looked at.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def parse_unit(text: str, of: str) -> Unit:
 
 
 def _plain(unit: str) -> str:
-    return unit.replace("Å", "A").replace("angstrom", "A").replace("Ang", "A").replace("ha/", "hartree/").lower()
+    lower = unit.lower().replace("å", "a").replace("angstrom", "a").replace("ang", "a")
+    return "hartree" + lower[2:] if lower == "ha" or lower.startswith("ha/") else lower
 
 
 def voigt_to_full(voigt: Array) -> Array:

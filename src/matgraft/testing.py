@@ -33,7 +33,11 @@ WANTED = ("energy", "forces", "stress")
 
 def crystals() -> list[Atoms]:
     """Return distorted cells of 2, 8 and 4 atoms: covalent, metallic, ionic; nothing in them is zero by symmetry."""
-    frames = [bulk("Si", "diamond", a=5.47), bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 1), bulk("MgO", "rocksalt", a=4.21)]
+    frames = [
+        bulk("Si", "diamond", a=5.47),
+        bulk("Mo", "bcc", a=3.16, cubic=True) * (2, 2, 1),
+        bulk("MgO", "rocksalt", a=4.21),
+    ]
     rng = np.random.default_rng(0)
     for atoms in frames:
         atoms.set_cell(atoms.cell[:] @ (np.eye(3) + 0.02 * rng.standard_normal((3, 3))), scale_atoms=True)
@@ -55,7 +59,7 @@ class PotentialConformance:
     @pytest.fixture(scope="class")
     @classmethod
     def potential(cls) -> Potential:
-        """The potential, loaded once."""
+        """Load the potential once a class."""
         return cls.make()
 
     def test_equals_the_vendors_calculator(self, potential: Potential, tmp_path: Path) -> None:

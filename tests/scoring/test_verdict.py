@@ -150,10 +150,11 @@ def test_findings_become_cautions_and_coverage_a_limit():
         Finding(code="mixed-theory", title="Mixed theory", outcome="failed", severity="error", evidence="Two meshes."),
         Finding(code="duplicates", title="Duplicates", outcome="passed", severity="warning"),
     ]
-    found = verdict(planted(energy=0.1, forces=0.3, stress=0.3), findings, coverage_missing=["surfaces"])
+    missing = ["no frame has a surface: do not trust surface energies"]
+    found = verdict(planted(energy=0.1, forces=0.3, stress=0.3), findings, coverage_missing=missing)
     assert found.cautions == ("Mixed theory [mixed-theory]: Two meshes.", "Net force [net-force]: 2 frames drift.")
     assert found.headline.endswith("Two meshes.")
-    assert found.do_not_trust_for == ("surfaces (none in the training set)",)
+    assert found.do_not_trust_for == ("surface energies (no frame has a surface)",)
 
 
 def test_a_small_gain_is_called_small():

@@ -26,6 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -187,7 +188,7 @@ class Backbone(ABC):
 class Potential(Backbone):
     """A backbone whose rows are atoms and whose sum is an energy."""
 
-    quantities = {quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)}
+    quantities = MappingProxyType({quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)})
 
     @property
     @abstractmethod

@@ -151,13 +151,15 @@ class CHGNetPotential(Potential):
     @property
     def references(self) -> Tensor:
         """(94,) eV an atom, the vendor's AtomRef."""
-        return self.module.composition_model.fc.weight.view(-1)
+        composition: Any = self.module.composition_model
+        weight: Tensor = composition.fc.weight
+        return weight.view(-1)
 
     def stages(self) -> list[Stage]:
         """Return embedding, interaction-1 to interaction-4, readout."""
-        module = self.module
-        embedding = ("atom_embedding", "bond_basis_expansion", "bond_embedding", "bond_weights_ag", "bond_weights_bg")
-        embedding += ("angle_basis_expansion", "angle_embedding")
+        module: Any = self.module
+        embedding = ["atom_embedding", "bond_basis_expansion", "bond_embedding", "bond_weights_ag", "bond_weights_bg"]
+        embedding += ["angle_basis_expansion", "angle_embedding"]
         stages = [Stage("embedding", {name: getattr(module, name) for name in embedding})]
         for i, _ in enumerate(module.atom_conv_layers):
             layers = {"atom_conv_layers": module.atom_conv_layers, "bond_conv_layers": module.bond_conv_layers}
@@ -234,7 +236,7 @@ class CHGNetPotential(Potential):
 
     def features(self, batch: Batch) -> Tensor:
         """Return (N, 64): normalised atom features after the last interaction."""
-        module = self.module
+        module: Any = self.module
         radial, short_radial, angular = self._bases(batch)
         atoms = module.atom_embedding(batch["numbers"] - 1)
         bonds = module.bond_embedding(radial)
@@ -315,7 +317,8 @@ def _linears(mlp: Any) -> Iterator[nn.Linear]:
 def _periodic(atoms: Atoms, cutoff: float) -> tuple[Structure, float]:
     """Return a pymatgen structure and the volume in Å³; a molecule gets a box wider than the cutoff and volume 0."""
     if atoms.cell.rank == 3 and atoms.pbc.any():
-        lattice = Lattice(atoms.cell[:], pbc=tuple(bool(x) for x in atoms.pbc))
+        x, y, z = (bool(periodic) for periodic in atoms.pbc)
+        lattice = Lattice(atoms.cell[:], pbc=(x, y, z))
         volume = float(atoms.get_volume()) if atoms.pbc.all() else 0.0
         return Structure(lattice, atoms.numbers, atoms.positions, coords_are_cartesian=True), volume
     span = np.ptp(atoms.positions, axis=0) + 2 * cutoff + 1.0

@@ -64,7 +64,8 @@ def predict(
     was_training = backbone.module.training
     backbone.module.eval()
     batches = plan_batches(encoded, budget)
-    found = dict(sum(map_in_processes(one_batch, batches, processes, progress), []))
+    parts = map_in_processes(one_batch, batches, processes, progress)
+    found = dict(pair for part in parts for pair in part)
     backbone.module.train(was_training)
     return [found[i] for i in range(len(encoded))]
 

@@ -83,9 +83,9 @@ def load(name: str | Path) -> Backbone:
     adapter = _adapter(row)
     which = which or row.releases[0]
     if which in row.releases:
-        return adapter.shipped(which)  # type: ignore[attr-defined, no-any-return]
+        return adapter.shipped(which)  # type: ignore[attr-defined]
     if Path(which).is_file():
-        return adapter.from_file(Path(which))  # type: ignore[attr-defined, no-any-return]
+        return adapter.from_file(Path(which))  # type: ignore[attr-defined]
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 
@@ -127,4 +127,4 @@ def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], Mo
 
 def _adapter(row: Row) -> type[Backbone]:
     module, _, name = row.adapter.partition(":")
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module), name)

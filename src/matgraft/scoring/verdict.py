@@ -339,7 +339,13 @@ def _distrusted(
         yield "strongly distorted or hot structures (see the atoms with the largest forces)"
     for one in _worse_types(summary, quantities):
         yield f"structures of {one.name} ({' and '.join(one.figures)} became worse)"
-    yield from (f"{missing} (none in the training set)" for missing in coverage_missing)
+    yield from (_untaught(sentence) for sentence in coverage_missing)
+
+
+def _untaught(sentence: str) -> str:
+    """Turn "no frame has X: do not trust Y" of the coverage into "Y (no frame has X)"."""
+    reason, _, use = sentence.partition(": do not trust ")
+    return f"{use} ({reason})" if use else sentence
 
 
 def _why_not(name: str, outcome: Outcome | None, trained: Collection[str] | None) -> str:

@@ -1,0 +1,1 @@
+"""What learns, on what, and how."""

@@ -1,7 +1,7 @@
 """Adapt a backbone to a training set by a strategy: references, preparation, step 0, fit, finish.
 
-    result = adapt(load("chgnet"), train, validation, strategy="full", max_minutes=20)
-    result.backbone        # tuned, plain, ready to predict and to save
+result = adapt(load("chgnet"), train, validation, strategy="full", max_minutes=20)
+result.backbone        # tuned, plain, ready to predict and to save
 """
 
 from __future__ import annotations
@@ -126,13 +126,13 @@ def adapt(
 
     with tempfile.TemporaryDirectory() as temporary:
         work = folder or Path(temporary)
+        objective: Objective
         if chosen.cached:
-            objective: Objective = _cached_objective(
-                backbone, train, validation, loss, (encoded, held_out), settings, seed, quiet
-            )
+            graphs = encoded, held_out
+            objective = _cached_objective(backbone, train, validation, loss, graphs, settings, seed, quiet)
         else:
-            objective = FrameObjective(backbone, train, validation, loss, encoded, held_out)
-            settings = bound_by_memory(objective, groups, settings)
+            objective = through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
+            settings = bound_by_memory(through, groups, settings)
         result = fit(
             objective,
             backbone.module,
@@ -238,5 +238,3 @@ def _with_options(settings: FitSettings, options: Mapping[str, Any]) -> FitSetti
 
 def _size(groups: Sequence[ParamGroup]) -> int:
     return sum(parameter.numel() for group in groups for parameter in group.parameters.values())
-
-

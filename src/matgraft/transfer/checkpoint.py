@@ -1,4 +1,4 @@
-"""Everything that a fit needs to go on after ``kill -9``: one file, written atomically, tensors and plain values only."""
+"""Everything that a fit needs to go on after ``kill -9``: one file, written atomically, tensors and plain values."""
 
 from __future__ import annotations
 

@@ -44,8 +44,10 @@ class Objective(Protocol):
         Sizes of the samples, for batching.
     """
 
-    training: Sequence[Sized]
-    validation: Sequence[Sized]
+    @property
+    def training(self) -> Sequence[Sized]: ...  # noqa: D102
+    @property
+    def validation(self) -> Sequence[Sized]: ...  # noqa: D102
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the loss (B,) of some training samples, differentiable."""
@@ -256,7 +258,9 @@ class _Loop:
                 f"loss or gradient is not a number at step {self.state.step}",
                 remedy="a smaller fit.rate, or a look at the audit for outliers",
             )
-        for parameter, part in zip(self.parameters, flat.split([p.numel() for p in self.parameters] + [1]), strict=False):
+        for parameter, part in zip(
+            self.parameters, flat.split([p.numel() for p in self.parameters] + [1]), strict=False
+        ):
             parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()
         return loss_value
 

@@ -2,25 +2,26 @@
 
     L = w_E MSE(E / N) + w_F (1 / 3N) sum |dF|^2 + w_sigma MSE(sigma) + lambda |theta|^2
 
-as a mean over the frames of a batch, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in eV/Å³
-over the nine components. A label that is absent adds nothing. With ``kind="huber"`` the square is replaced by Huber's
-function beyond `huber_delta` of each quantity (Huber 1964), scaled to agree with the square below it.
+as a mean over the frames of a batch, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in
+eV/Å³ over the nine components. A label that is absent adds nothing. With ``kind="huber"`` the square is replaced by
+Huber's function beyond `huber_delta` of each quantity (Huber 1964), scaled to agree with the square below it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError, nearest
 from matgraft.quantities import POTENTIAL_QUANTITIES
 
+HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
 DEFAULT_WEIGHTS = {"energy": 30.0, "forces": 1.0, "stress": 300.0}
 """Makes 6 meV/atom, 0.03 eV/Å and 0.3 GPa weigh alike: about the errors one hopes for."""
 
@@ -35,9 +36,17 @@ class LossSettings(BaseModel):
     stress: float | None = Field(None, ge=0)
     l2: float = Field(0.0, ge=0)
     kind: Literal["mse", "huber"] = "mse"
-    huber_delta: dict[str, float] = Field(default_factory=lambda: {"energy": 0.02, "forces": 0.2, "stress": 0.01})
-    groups: dict[str, float] = Field(default_factory=dict)
+    huber_delta: dict[Literal["energy", "forces", "stress"], Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, validate_default=True
+    )
+    """eV/atom, eV/Å, eV/Å³; what is not named keeps its default."""
+    groups: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Weights of groups of frames: ``{"config_type=Surface": 3.0}``."""
+
+    @field_validator("huber_delta")
+    @classmethod
+    def _with_defaults(cls, given: dict[str, float]) -> dict[str, float]:
+        return HUBER_DELTA | given
 
     def weights(self, dataset: Dataset) -> dict[str, float]:
         """Return the weight of each quantity that is trained.

@@ -1,8 +1,8 @@
 """Reference energies of the elements at a new level of theory, and what the data can say about them.
 
 Two DFT set-ups differ by a constant an atom of each element, up to thousands of eV between pseudopotential sets. The
-shift is fitted on the *residuals* of the foundation (label minus prediction), never on raw energies, so that the physics
-the foundation knows is not fitted away:
+shift is fitted on the *residuals* of the foundation (label minus prediction), never on raw energies, so that the
+physics the foundation knows is not fitted away:
 
     (E_f - prediction_f) / N_f = sum_Z (n_fZ / N_f) shift_Z      least squares over frames f
 
@@ -132,4 +132,6 @@ def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[
     null = directions[rank:]
     involved = [e for e, weight in zip(elements, np.abs(null).max(axis=0), strict=True) if weight > 0.05]
     free = len(elements) - rank
-    return (f"{free} combination{'s' * (free > 1)} of {', '.join(involved)} undetermined: the smallest shift was taken",)
+    return (
+        f"{free} combination{'s' * (free > 1)} of {', '.join(involved)} undetermined: the smallest shift was taken",
+    )

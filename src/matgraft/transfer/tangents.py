@@ -163,8 +163,9 @@ def _slopes(sample: Sample, moves: Array, strains: Array) -> Array:
 
 
 class TangentObjective:
-    """Losses of a head on cached features and tangents; the same formula as `frame_losses`, forces and stresses
-    estimated along the cached directions.
+    """Losses of a head on cached features and tangents.
+
+    The formula is that of `frame_losses`, with forces and stresses estimated along the cached directions.
 
     Raises
     ------

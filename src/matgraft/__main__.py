@@ -1,0 +1,5 @@
+"""``python -m matgraft`` is the command line."""
+
+from matgraft.cli import main
+
+main()

@@ -1,0 +1,198 @@
+"""The command line: one verb a command. Everything is done by the functions of the same names.
+
+Exit codes: 0 done; 1 the audit blocks; 2 an option is wrong; 3 the data cannot be used; 4 step 0 is not the foundation;
+5 a run broke off or is incomplete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from matgraft.errors import MatgraftError, OptionError
+
+app = typer.Typer(
+    name="matgraft",
+    help="Graft your data onto a pretrained materials model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+screen = Console()
+
+Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP files or folders, JSON")]
+Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=value, such as fit.rate=5e-4")]
+From = Annotated[str | None, typer.Option("--from", help="foundation, such as chgnet; see `matgraft backbones`")]
+Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
+Run = Annotated[Path, typer.Argument(help="a run folder")]
+
+
+@app.command()
+def audit(
+    frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
+    from matgraft.findings import blocking
+    from matgraft.reports.screen import show_findings
+    from matgraft.run import audit_file
+
+    recipe = _recipe(frames, options, foundation=foundation)
+    dataset, findings = audit_file(recipe, quiet=quiet or as_json)
+    if as_json:
+        print(json.dumps({"findings": [finding.model_dump() for finding in findings]}, indent=2))
+    else:
+        show_findings(screen, dataset, findings)
+    raise typer.Exit(1 if blocking(findings, recipe.audit.allow) else 0)
+
+
+@app.command()
+def tune(
+    frames: Frames = None,
+    options: Options = None,
+    foundation: From = None,
+    strategy: Annotated[str | None, typer.Option(help="full, partial or feature")] = None,
+    test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="time for the fit")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune a foundation potential on your frames and report honestly."""
+    from matgraft.reports.screen import show_run
+    from matgraft.run import resume_run, tune
+
+    given = {"strategy__name": strategy, "test": test, "fit__max_minutes": max_minutes, "foundation": foundation}
+    if resume is not None:
+        _refuse_beside_resume(frames, options, out, given)
+        run, report = resume, resume_run(resume, quiet=quiet or as_json)
+    else:
+        run = out or _next_run()
+        report = tune(_recipe(frames, options, **given), run, quiet=quiet or as_json)
+    if as_json:
+        print(json.dumps({"run": str(run), "report": str(report), **_json(run / "metrics.json")}, indent=2))
+    else:
+        show_run(screen, run, report)
+
+
+@app.command()
+def evaluate(
+    run: Run, frames: Annotated[Path, typer.Argument(help="frames to score on")], as_json: Json = False
+) -> None:
+    """Score a tuned model on further frames, beside its foundation."""
+    from matgraft.reports.screen import show_metrics
+    from matgraft.run import evaluate_run
+
+    summary = evaluate_run(run, frames, quiet=as_json)
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        show_metrics(screen, summary)
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write the report of a run again: one HTML page."""
+    from matgraft.reports.html import write_report
+
+    print(write_report(run))
+
+
+@app.command()
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(help="native or ase")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
+    as_json: Json = False,
+) -> None:
+    """Write the model for other tools, and verify what was written with the vendor's own code."""
+    from matgraft.exports import export
+
+    difference = export(run, to, out)
+    if as_json:
+        print(json.dumps({"folder": str(out), "difference": difference}))
+        return
+    print(f"{out}: opened by the vendor's calculator, largest difference on a distorted cell:")
+    print("  " + ", ".join(f"{name} {value:.1e}" for name, value in difference.items()) + "  (eV/atom, eV/Å, eV/Å³)")
+
+
+@app.command()
+def backbones(as_json: Json = False) -> None:
+    """List what can be tuned, with which extra, and where the weights come from."""
+    from dataclasses import asdict
+
+    from matgraft.backbones.registry import BACKBONES
+    from matgraft.reports.screen import show_backbones
+
+    if as_json:
+        print(json.dumps({name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}))
+    else:
+        show_backbones(screen, BACKBONES)
+
+
+def main() -> None:
+    """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
+    warnings.filterwarnings("ignore", module=r"(chgnet|pymatgen|lightning_fabric|spglib)\b")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes, not threads
+    try:
+        app()
+    except MatgraftError as error:
+        Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+
+
+def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:
+    from matgraft.recipe import make_recipe
+
+    words = list(options or [])
+    if frames and (_is_recipe(frames) or ("=" in frames and not Path(frames).exists())):
+        words, frames = [frames, *words], None
+    files = [word for word in words if _is_recipe(word)]
+    if len(files) > 1:
+        raise OptionError(f"several recipes: {', '.join(files)}", allowed=["one recipe.yaml, then key=value"])
+    rest = [word for word in words if word not in files]
+    return make_recipe(Path(files[0]) if files else None, rest, train=frames, **given)
+
+
+def _is_recipe(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) and "=" not in word
+
+
+def _refuse_beside_resume(
+    frames: str | None, options: list[str] | None, out: Path | None, given: dict[str, Any]
+) -> None:
+    beside = [name for name, value in {"FRAMES": frames, "options": options, "--out": out, **given}.items() if value]
+    if beside:
+        raise OptionError(
+            f"--resume takes the run as it was begun; {', '.join(beside)} would do nothing",
+            remedy="start a new run to change its settings",
+        )
+
+
+def _next_run() -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{number:03d}").exists():
+        number += 1
+    return folder
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""A recipe says all that a run does: one YAML file, then ``key=value`` on the command line; the later one wins.
+
+Unknown keys are errors at every level and name the nearest known one. The resolved recipe is saved in the run folder;
+``matgraft tune RUN/recipe.yaml`` repeats the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from matgraft.errors import DataError, OptionError, nearest
+from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.schedule import FitSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AuditSettings(_Section):
+    """What to do about findings."""
+
+    allow: tuple[str, ...] = ()
+    """Codes of findings that shall not block."""
+    drop: tuple[int, ...] = ()
+    """Positions of training frames to leave out, from 0."""
+
+
+class SplitSettings(_Section):
+    """How the frames are parted; see `matgraft.data.split`."""
+
+    by: str = "auto"
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, ge=0, lt=1)
+    """Part held out for the test, where no test file is given."""
+    gap: int | None = Field(None, ge=0)
+    """Frames left out at each cut between blocks of one trajectory."""
+    element: str | None = None
+    seed: int = 0
+
+
+class ReferenceSettings(_Section):
+    """Per-element energies: refitted on the foundation's residuals, given (eV an atom to add), or kept."""
+
+    mode: Literal["refit", "given", "keep"] = "refit"
+    shift_eV: dict[str, float] = Field(default_factory=dict)
+
+
+class StrategySettings(_Section):
+    """What learns."""
+
+    name: str = "full"
+    stages: tuple[str, ...] = ()
+
+
+class EvaluateSettings(_Section):
+    """Intervals of the errors."""
+
+    resamples: int = Field(4000, ge=100)
+    seed: int = 0
+
+
+class Recipe(_Section):
+    """Everything a run does."""
+
+    train: str
+    test: str | None = None
+    foundation: str = "chgnet"
+    keys: dict[str, str] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
+    shear: str | None = None
+    theory: str | None = None
+    want: tuple[str, ...] = ("energy", "forces")
+    """Labels that must be there."""
+    audit: AuditSettings = AuditSettings()
+    split: SplitSettings = SplitSettings()
+    references: ReferenceSettings = ReferenceSettings()
+    strategy: StrategySettings = StrategySettings()
+    loss: LossSettings = LossSettings()
+    fit: FitSettings = FitSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    seed: int = 0
+
+    def to_yaml(self) -> str:
+        """Return the whole recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Recipe:
+    """Resolve a recipe.
+
+    Parameters
+    ----------
+    file
+        A YAML file, or None.
+    options
+        ``key=value`` items with dots for levels, such as ``fit.rate=1e-3``; values are YAML.
+    given
+        Values from the command line's own options, stronger than the file and weaker than `options`; None is unset.
+
+    Raises
+    ------
+    OptionError
+        If a key is unknown or a value does not fit.
+    """
+    content = _read(file) if file else {}
+    for key, value in given.items():
+        if value is not None:
+            _set(content, key.replace("__", "."), value)
+    for option in options:
+        key, sign, text = option.partition("=")
+        if not sign:
+            raise OptionError(f"{option!r} is not key=value", allowed=["fit.rate=1e-3", "split.by=composition"])
+        _set(content, key.strip(), _value(text, option))
+    return validate(content, str(file) if file else "options")
+
+
+def validate(content: Mapping[str, Any], where: str) -> Recipe:
+    """Check a recipe's content, naming the key, what was found, and the nearest known key."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            known = _fields(path[:-1])
+            raise OptionError(
+                f"unknown key {key!r}", where=where, allowed=known, remedy=nearest(path[-1], known)
+            ) from None
+        if first["type"] == "missing":
+            raise OptionError(f"{key!r} is missing", where=where, remedy=f"{key}=...") from None
+        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", where=where) from None
+
+
+def _fields(path: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError("there is no such recipe", where=str(file))
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise DataError(f"not readable as YAML: {error}", where=str(file)) from None
+    if not isinstance(content, dict):
+        raise DataError("a recipe is a mapping of keys to values", where=str(file))
+    return {key: value for key, value in content.items() if value is not None}  # a heading with nothing under it
+
+
+def _value(text: str, option: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: a day that no calendar has
+        raise OptionError(f"{option!r}: the value is not readable as YAML ({error})") from None
+    try:  # YAML 1.1 takes 1e-3 for text
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _set(content: dict[str, Any], key: str, value: Any) -> None:
+    *levels, last = key.split(".")
+    for level in levels:
+        content = content.setdefault(level, {})
+        if not isinstance(content, dict):
+            raise OptionError(f"{key!r}: {level!r} holds a value, not a section")
+    content[last] = value

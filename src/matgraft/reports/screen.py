@@ -1,0 +1,106 @@
+"""What the terminal shows: findings, errors beside their baselines, the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from matgraft.backbones.registry import Row
+from matgraft.data.dataset import Dataset
+from matgraft.findings import Finding
+
+METRICS = {
+    "energy_rmse_meV_per_atom": ("energy RMSE", "meV/atom", 1),
+    "energy_mae_meV_per_atom": ("energy MAE", "meV/atom", 1),
+    "forces_rmse_eV_per_A": ("force RMSE", "eV/Å", 4),
+    "forces_mae_eV_per_A": ("force MAE", "eV/Å", 4),
+    "stress_rmse_GPa": ("stress RMSE", "GPa", 3),
+    "stress_mae_GPa": ("stress MAE", "GPa", 3),
+}
+MODELS = {"test": "tuned", "shift": "shift alone", "untuned": "foundation"}
+_COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_LEVELS = {"better than the foundation": "green", "mixed": "yellow", "no better": "yellow", "worse": "red"}
+
+
+def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding]) -> None:
+    """Print what was read, the findings that failed with their remedies, and the codes that passed."""
+    screen.print(escape(repr(dataset)), highlight=False)
+    for note in dataset.provenance.notes:
+        screen.print(f"  [dim]{escape(note)}[/]", highlight=False)
+    failed = [finding for finding in findings if finding.outcome == "failed"]
+    for finding in sorted(failed, key=lambda one: list(_COLOURS).index(one.severity)):
+        title = f"[{_COLOURS[finding.severity]}]{finding.severity}[/] [bold]{finding.code}[/] {escape(finding.title)}"
+        screen.print(f"\n{title}", highlight=False)
+        screen.print(f"  {escape(finding.evidence)}", highlight=False)
+        remedy = " | ".join(part for part in (finding.remedy, finding.option) if part)
+        if remedy:
+            screen.print(f"  [dim]remedy:[/] {escape(remedy)}", highlight=False)
+    for outcome in ("passed", "not applicable"):
+        codes = [finding.code for finding in findings if finding.outcome == outcome]
+        if codes:
+            screen.print(f"\n[dim]{outcome}:[/] {', '.join(codes)}", highlight=False)
+    blocked = sum(finding.blocks for finding in findings)
+    screen.print(f"\n{len(failed)} of {len(findings)} looks found something, {blocked} block(s) training.")
+
+
+def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
+    """Print the errors of the tuned model beside its baselines."""
+    counted = summary["test"]
+    title = f"errors on the {summary['part']} ({counted['n_frames']} frames, {counted['n_atoms']} atoms)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    models = [model for model in MODELS if model in summary]
+    for model in models:
+        table.add_column(MODELS[model], justify="right")
+    table.add_column("tuned, 95 %", justify="right", no_wrap=True)
+    for key, (name, unit, digits) in METRICS.items():
+        if key in counted:
+            values = [f"{summary[model][key]:.{digits}f}" if key in summary[model] else "-" for model in models]
+            ends = summary.get("intervals", {}).get("test", {}).get(key)
+            interval = f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}" if ends else "-"
+            table.add_row(name, unit, *values, interval)
+    screen.print(table)
+
+
+def show_run(screen: Console, run: Path, report: Path) -> None:
+    """Print the verdict, the errors, and where the report is."""
+    verdict, summary, fit = (_json(run / name) for name in ("verdict.json", "metrics.json", "fit.json"))
+    colour = _LEVELS.get(verdict["level"], "white")
+    screen.print(Panel(escape(verdict["headline"]), title=f"[bold]{verdict['level']}[/]", border_style=colour))
+    show_metrics(screen, summary)
+    for name, mark in (("cautions", "[yellow]![/]"), ("do_not_trust_for", "[red]x[/] do not trust it for")):
+        for sentence in verdict[name]:
+            screen.print(f"{mark} {escape(sentence)}", highlight=False)
+    minutes = fit["seconds"] / 60
+    screen.print(
+        f"\nfit: {fit['steps']} steps in {minutes:.1f} min on {fit['processes']} process(es), best at step "
+        f"{fit['best_step']} by {fit['criterion']}, stopped: {fit['stopped']}",
+        highlight=False,
+    )
+    screen.print(f"model:  {run / 'model'}", highlight=False, soft_wrap=True)
+    screen.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def show_backbones(screen: Console, rows: Mapping[str, Row]) -> None:
+    """Print what can be tuned."""
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("name", "releases", "installed", "extra", "weights from", "licence"):
+        table.add_column(column)
+    for name, row in rows.items():
+        extra = f'pip install "matgraft[{row.extra}]"' if row.extra else "none needed"
+        installed = "yes" if row.installed else "no"
+        table.add_row(name, ", ".join(row.releases), installed, escape(extra), row.weights_from, row.licence)
+    screen.print(table)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

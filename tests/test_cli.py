@@ -1,0 +1,199 @@
+"""The command line, from frames to an exported potential, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIGE = REPOSITORY / "examples" / "data" / "sige"
+QUICK = ["fit.epochs=10", "split.validation=0.2", "evaluate.resamples=200"]
+
+
+def matgraft(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "matgraft", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def few_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every second frame of the embedded set, with its level of theory beside it."""
+    folder = tmp_path_factory.mktemp("data")
+    write(folder / "few.extxyz", read(SIGE / "frames.extxyz", "::2"))
+    (folder / "few.yaml").write_text((SIGE / "frames.yaml").read_text())
+    return folder / "few.extxyz"
+
+
+@pytest.fixture(scope="module")
+def run(few_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "feature"
+    done = matgraft(
+        "tune", few_frames, "--from", "chgnet", "--strategy", "feature", "--test", SIGE / "test.extxyz", "--out", folder,
+        *QUICK,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("report.html")
+    return folder
+
+
+def test_a_run_folder_says_all(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "recipe.yaml", "provenance.json", "audit.json", "coverage.json", "split.json", "references.json", "history.csv",
+        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "verdict.json", "report.html",
+    }  # fmt: skip
+    assert not list(run.glob("*.part"))
+
+
+def test_tuning_beats_both_baselines(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    for key in ("energy_rmse_meV_per_atom", "forces_rmse_eV_per_A", "stress_rmse_GPa"):
+        assert set(metrics["test"]) == set(metrics["untuned"]) == set(metrics["shift"])
+        assert metrics["test"][key] < min(metrics["untuned"][key], metrics["shift"][key])
+    assert metrics["shift"]["energy_rmse_meV_per_atom"] < metrics["untuned"]["energy_rmse_meV_per_atom"] / 1000
+
+
+def test_evaluate_gives_the_runs_own_figures_again(run: Path) -> None:
+    done = matgraft("evaluate", run, SIGE / "test.extxyz", "--json")
+    assert done.returncode == 0, done.stderr
+    again, first = json.loads(done.stdout), json.loads((run / "metrics.json").read_text())
+    for key, value in first["test"].items():
+        assert again["test"][key] == pytest.approx(value, rel=1e-4), key
+    assert (run / "evaluations" / "test.json").is_file()
+
+
+@pytest.mark.parametrize("target", ["native", "ase"])
+def test_an_export_opens_without_matgraft(run: Path, tmp_path: Path, target: str) -> None:
+    done = matgraft("export", run, "--to", target, "-o", tmp_path / "model", "--json")
+    assert done.returncode == 0, done.stderr
+    difference = json.loads(done.stdout)["difference"]
+    assert difference["forces"] < 1e-3
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    assert set(card["elements"]) == {"Si", "Ge"} == set(card["references_eV"])
+    assert card["theory"]["code"] == "Quantum ESPRESSO"
+    assert card["recipe"]["strategy"]["name"] == "feature"
+    assert card["metrics"]["test"]["n_frames"] > 0
+    if target == "ase":
+        script = (
+            "import sys; from calculator import calculator; from ase.io import read\n"
+            f"atoms = read({str(SIGE / 'test.extxyz')!r}); atoms.calc = calculator(); atoms.get_potential_energy()\n"
+            "assert 'matgraft' not in sys.modules; print('energy', atoms.get_potential_energy())"
+        )
+        calculated = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path / "model", capture_output=True, text=True, check=False
+        )
+        assert calculated.returncode == 0, calculated.stderr
+        energy = float(calculated.stdout.split("energy")[-1])
+        label = read(SIGE / "test.extxyz").get_potential_energy()
+        assert energy == pytest.approx(label, abs=0.5)
+
+
+def test_report_is_written_again(run: Path) -> None:
+    (run / "report.html").unlink()
+    done = matgraft("report", run)
+    assert done.returncode == 0, done.stderr
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_a_run_is_not_overwritten(run: Path, few_frames: Path) -> None:
+    done = matgraft("tune", few_frames, "--out", run)
+    assert done.returncode == 2
+    assert "not empty" in done.stderr and "--resume" in done.stderr
+
+
+def test_resume_takes_no_other_settings(run: Path) -> None:
+    done = matgraft("tune", "--resume", run, "--strategy", "full")
+    assert done.returncode == 2
+    assert "would do nothing" in done.stderr
+
+
+def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
+    words = ["tune", str(few_frames), "--strategy", "partial", "--quiet", "fit.epochs=4", "split.validation=0.2",
+             "fit.processes=1", "evaluate.resamples=200", "fit.checkpoint_minutes=0.01"]  # fmt: skip
+    assert matgraft(*words, "--out", tmp_path / "whole").returncode == 0
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "matgraft", *words, "--out", str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    _wait_for(tmp_path / "killed" / "checkpoints" / "last.pt", killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "model").exists()
+    resumed = matgraft("tune", "--resume", tmp_path / "killed", "--quiet")
+    assert resumed.returncode == 0, resumed.stderr
+    whole, again = (_weights(tmp_path / name) for name in ("whole", "killed"))
+    for name, tensor in whole.items():
+        np.testing.assert_array_equal(again[name], tensor, err_msg=name)
+
+
+def _wait_for(file: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if file.exists():
+            return
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.1)
+    raise AssertionError(f"{file} was never written")
+
+
+def _weights(run: Path) -> dict[str, np.ndarray]:
+    import torch
+
+    content = torch.load(run / "model" / "chgnet.pth.tar", weights_only=True)
+    return {name: tensor.numpy() for name, tensor in content["model"]["state_dict"].items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["tune", "absent.extxyz"], 3, "absent.extxyz"),
+        (["tune", "few.extxyz", "--strategy", "ful"], 2, "did you mean 'full'"),
+        (["tune", "few.extxyz", "--from", "chgnett"], 2, "did you mean 'chgnet'"),
+        (["tune", "few.extxyz", "fit.rat=1"], 2, "did you mean 'rate'"),
+        (["tune", "few.extxyz", "fit.rate=-1"], 2, "greater than 0"),
+        (["tune", "few.extxyz", "keys.energy=nothing"], 3, "nothing"),
+        (["tune", "few.extxyz", "split.by=trajektory"], 2, "did you mean 'trajectory'"),
+        (["tune", "few.extxyz", "--strategy", "partial", "strategy.stages=[nostage]"], 2, "matches no stage"),
+        (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
+        (["evaluate", ".", "few.extxyz"], 5, "recipe.yaml"),
+        (["export", ".", "--to", "lammps", "-o", "x"], 2, "lammps"),
+    ],
+)
+def test_bad_input_says_what_to_do(few_frames: Path, tmp_path: Path, words: list[str], code: int, said: str) -> None:
+    (tmp_path / "few.extxyz").write_text(few_frames.read_text())
+    done = matgraft(*words, "--quiet" if words[0] == "tune" else "--json", cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert done.returncode in (code, 2 if code == 3 else code)
+
+
+def test_the_audit_blocks_with_exit_code_one(few_frames: Path, tmp_path: Path) -> None:
+    frames = read(few_frames, ":")
+    for atoms in frames:
+        atoms.calc.results["forces"] = -atoms.calc.results["forces"]
+    write(tmp_path / "wrong.extxyz", frames)
+    done = matgraft("audit", tmp_path / "wrong.extxyz", "--from", "chgnet", "--json")
+    assert done.returncode == 1, done.stderr
+    failed = {one["code"]: one for one in json.loads(done.stdout)["findings"] if one["outcome"] == "failed"}
+    assert "units.forces=-eV/Å" in failed["force-unit"]["option"]
+    blocked = matgraft("tune", tmp_path / "wrong.extxyz", "--out", tmp_path / "run")
+    assert blocked.returncode == 1
+    assert "force-unit" in blocked.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_backbones_are_listed() -> None:
+    done = matgraft("backbones", "--json")
+    assert json.loads(done.stdout)["chgnet"]["installed"] is True
