@@ -10,6 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+KPointScheme = Literal["Gamma", "Monkhorst-Pack"]
+
+
 class LevelOfTheory(BaseModel):
     """What a DFT code was asked for. None and empty mean: not stated.
 
@@ -34,6 +37,7 @@ class LevelOfTheory(BaseModel):
     density_cutoff_eV: float | None = None
     kpoints: tuple[int, int, int] | None = None
     kpoint_offset: tuple[float, float, float] | None = None
+    kpoint_scheme: KPointScheme | None = None
     smearing: str | None = None
     smearing_width_eV: float | None = None
     potentials: tuple[str, ...] = ()
@@ -45,13 +49,15 @@ class LevelOfTheory(BaseModel):
     def key(self) -> tuple[object, ...]:
         """Return what must agree for two frames to share one energy scale.
 
-        The k-mesh itself is left out, since it follows the cell; whether it is shifted is not.
+        The k-mesh itself is left out, since it follows the cell. What counts is its scheme, where it is known (odd and
+        even Monkhorst-Pack meshes have different offsets and belong together), else whether it is shifted.
         """
-        shifted = None if self.kpoint_offset is None else any(abs(x) > 1e-8 for x in self.kpoint_offset)
+        offset = None if self.kpoint_offset is None else any(abs(x) > 1e-8 for x in self.kpoint_offset)
+        mesh = offset if self.kpoint_scheme is None else self.kpoint_scheme
         hubbard = tuple(sorted(self.hubbard_u.items()))
         potentials = tuple(sorted(self.potentials))
         names = (self.code, self.functional, self.metagga, self.hybrid, self.dispersion, self.spin, self.soc)
-        return (*names, hubbard, self.cutoff_eV, shifted, potentials, self.energy)
+        return (*names, hubbard, self.cutoff_eV, mesh, potentials, self.energy)
 
     def describe(self) -> str:
         """One line for screens and reports."""

@@ -1,0 +1,323 @@
+"""Read one's own DFT frames, whatever they are in, and say aloud what was taken for what.
+
+>>> data = read("frames.extxyz")                                 # energy, forces and stress are found by name
+>>> data = read("runs/", want=("energy", "forces", "stress"))    # every VASP run below the folder
+>>> data = read("frames.extxyz", keys={"energy": "my_e"}, units={"energy": "eV/atom", "stress": "-kBar"})
+
+Files are told apart by name and content: VASP's `vasprun.xml` and `OUTCAR` (`data.vasp`, `data.outcar`), JSON records
+(`data.records`), and everything that ASE reads (`data.frames`). Names of keys are found in `data.keys`, numbers become
+labels in `data.labels`, the level of theory comes from VASP's raw parameters or from a YAML file beside the data
+(`data.theory`). What was decided stands in the dataset's provenance: keys and units of each file, and notes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import Progress
+
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.keys import ENERGY_KINDS, Choices, bare, fitting, is_label, present, suggest, unmatched
+from matgraft.data.labels import find_labels
+from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
+from matgraft.data.raw import RawFile, RawFrame, scalar_text
+from matgraft.data.sources import Source, locate
+from matgraft.data.theory import combine, find_sidecar, read_theory
+from matgraft.errors import DataError, OptionError
+
+
+@dataclass
+class _Ledger:
+    """What all files together held, to judge at the end whether every wish was met, and what is to be said of them."""
+
+    existing: dict[str, frozenset[str]] = field(default_factory=dict)
+    matched: set[str] = field(default_factory=set)
+    labelled: set[str] = field(default_factory=set)
+    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def see(self, frame: RawFrame, choices: Choices) -> None:
+        """Enter the keys of a frame, the quantities that their shapes fit, and which of the user's keys it has."""
+        for key, value in frame.values.items():
+            if value is not None and key not in self.existing:
+                self.existing[key] = fitting(value, len(frame.atoms))
+        self.matched.update(q for q, key in choices.keys.items() if present(q, frame.values, key))
+
+    def note(self, name: str, text: str) -> None:
+        """Enter a note on a file."""
+        self.notes[text].append(name)
+
+    def say(self) -> tuple[str, ...]:
+        """Return each note once, with the files that it is on."""
+        return tuple(f"{_few(names)}: {text}" for text, names in self.notes.items())
+
+
+def read(
+    source: str | Path | Sequence[str | Path],
+    *,
+    keys: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    shear: str | None = None,
+    want: Collection[str] = ("energy", "forces"),
+    theory: str | Path | None = None,
+    progress: bool = False,
+) -> Dataset:
+    """Read frames with their labels from files and folders.
+
+    Parameters
+    ----------
+    source
+        A file, a folder to search for VASP runs, or several of them.
+    keys
+        Quantity -> name of its key, in place of the known names: ``{"energy": "my_energy"}``. For VASP,
+        ``{"energy": "e_0_energy"}`` takes the energy at sigma -> 0 instead of the free energy.
+    units
+        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"`` -> unit of the file's numbers, as
+        `matgraft.quantities.parse_unit` reads it. Otherwise: what the format says (VASP's stress: ``"-kBar"``), what
+        the key says (``energy_per_atom``: ``"eV/atom"``), eV, eV/Å and eV/Å³. ``"virial"`` makes a virial of whatever
+        stands under the key; ``"stress"`` makes a stress of what is called a virial.
+    shear
+        What really stands in the places yz, xz, xy of the stress as read, such as ``"xz,yz,xy"``.
+    want
+        Labels that must be there, in at least one frame. Others are read where they are found.
+    theory
+        YAML file with the level of theory. Otherwise the one beside each file is taken, if there is one. For VASP it
+        fills what the run does not say.
+    progress
+        Show a progress bar over the files.
+
+    Returns
+    -------
+    Dataset
+        Labels in canonical units: energy () eV, forces (n, 3) eV/Å, stress (3, 3) eV/Å³ with ASE's sign. The structures
+        carry no calculator, no constraints and no further arrays. Every scalar of the file is a tag. ``file`` and
+        ``frame`` say where a frame came from, unless the file itself says so under these names; VASP runs add
+        ``trajectory``, ``folder`` and ``converged``.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, empty, unreadable or cut off; if a wanted label is nowhere; if two keys contradict each
+        other; if a value has a wrong shape.
+    OptionError
+        If an option cannot be meant, or would do nothing.
+    """
+    choices = Choices.parse(keys, units, shear, want)
+    stated = None if theory is None else read_theory(Path(theory))
+    sources = locate([source] if isinstance(source, (str, Path)) else list(source))
+    ledger = _Ledger()
+    parts = [_convert(s, file, choices, stated, ledger) for s, file in _read_all(sources, ledger, progress)]
+    _judge(ledger, choices, _few([s.name for s in sources]))
+    files = tuple(origin for _, origin in parts)
+    return Dataset(tuple(x for samples, _ in parts for x in samples), Provenance(files=files, notes=ledger.say()))
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> list[tuple[Source, RawFile]]:
+    """Read every file before judging any, so that one message names all that are broken.
+
+    A broken run that a search came across is left out with a note, as long as another one is whole.
+    """
+    whole: list[tuple[Source, RawFile]] = []
+    broken: list[tuple[Source, DataError]] = []
+    with Progress(disable=not progress, transient=True) as bar:
+        for source in bar.track(sources, description="reading"):
+            try:
+                whole.append((source, _read_one(source)))
+            except DataError as error:
+                broken.append((source, error))
+    if broken and (not whole or not all(source.found for source, _ in broken)):
+        raise _all_broken([error for _, error in broken])
+    for source, reason in broken:
+        ledger.note(source.name, f"left out: {reason.found}")
+    return whole
+
+
+def _read_one(source: Source) -> RawFile:
+    try:
+        empty = source.path.stat().st_size == 0
+    except OSError as error:
+        raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
+    if empty:
+        raise DataError("the file is empty", where=source.name)
+    return source.reader(source.path, source.name)
+
+
+def _all_broken(errors: Sequence[DataError]) -> DataError:
+    if len(errors) == 1:
+        return errors[0]
+    listed = "".join(f"\n  {error.where}: {error.found}" for error in errors)
+    return DataError(f"{len(errors)} files cannot be read:{listed}", remedy="repair them or take them out")
+
+
+def _theory(source: Source, file: RawFile, stated: LevelOfTheory | None, ledger: _Ledger) -> LevelOfTheory | None:
+    """Return a file's level of theory: from the run, from the file the user named, or from the one beside it."""
+    if stated is None and not source.vasp and (sidecar := find_sidecar(source.path)):
+        stated = read_theory(sidecar)
+        ledger.note(source.name, f"level of theory from {sidecar.name}")
+    theory = combine(file.theory, stated, source.name)
+    unknown = "not stated; a file of the same name that ends in .yaml would say it"
+    ledger.note(source.name, f"level of theory: {theory.describe() if theory else unknown}")
+    return theory
+
+
+WEIGHT_KEYS = ("config_weight", "weight")
+"""Keys whose number is a frame's weight in the loss: MACE's name, and the plain one."""
+
+# --- samples ---------------------------------------------------------------------------------------------------------
+
+_Used = Mapping[str, Mapping[tuple[str, str], int]]
+"""Quantity -> (key, unit) -> number of frames that it was read from."""
+
+
+def _convert(
+    source: Source, file: RawFile, choices: Choices, stated: LevelOfTheory | None, ledger: _Ledger
+) -> tuple[list[Sample], SourceFile]:
+    """Turn a file's frames into samples and note which keys and units they were read from."""
+    theory = _theory(source, file, stated, ledger)
+    theories: dict[str | None, LevelOfTheory | None] = {}  # by kind of energy: frames share what is equal
+    used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    samples = []
+    for index, frame in enumerate(file.frames):
+        ledger.see(frame, choices)
+        labels = find_labels(frame, file, choices, f"{source.name} frame {index}")
+        for quantity, label in labels.items():
+            used[quantity][label.key, label.unit] += 1
+        kind = ENERGY_KINDS.get(labels["energy"].key.lower()) if "energy" in labels else None
+        if kind not in theories:
+            theories[kind] = _with_energy(theory, kind, source.name)
+        tags = _tags(source, index, frame, choices)
+        samples.append(
+            Sample(
+                frame.atoms,
+                {name: label.value for name, label in labels.items()},
+                tags,
+                weight=_weight(tags, f"{source.name} frame {index}"),
+                file=source.name,
+                index=index,
+                theory=theories[kind],
+            )
+        )
+    ledger.labelled.update(used)
+    if any(sample.weight != 1.0 for sample in samples):
+        ledger.note(source.name, f"frames are weighted in the loss by their key {_weight_key(samples[0].tags)!r}")
+    for text in [*file.notes, *_what_was_read(used, len(samples), choices), *_cellless(file, choices)]:
+        ledger.note(source.name, text)
+    return samples, _origin(source, used, len(samples))
+
+
+def _with_energy(
+    theory: LevelOfTheory | None, kind: Literal["free", "sigma0"] | None, where: str
+) -> LevelOfTheory | None:
+    """Record which energy a key held; raise if another one was stated."""
+    if theory is None or kind is None:
+        return theory
+    if theory.energy not in (None, kind):
+        raise DataError(f"energy is {kind!r} by its key, {theory.energy!r} was stated", where=where)
+    return theory.model_copy(update={"energy": kind})
+
+
+def _tags(source: Source, index: int, frame: RawFrame, choices: Choices) -> dict[str, str]:
+    """Return where a frame comes from, and every scalar of it that is no label."""
+    tags = {"file": source.name, "frame": str(index)} | _run_tags(source) | dict(frame.tags)
+    chosen = {key.lower() for key in choices.keys.values()}
+    for key, value in frame.values.items():
+        text = None if is_label(key) or key.lower() in chosen else scalar_text(value)
+        if text is not None:
+            tags[bare(key)] = text
+    return tags
+
+
+def _weight_key(tags: Mapping[str, str]) -> str:
+    return next((key for key in WEIGHT_KEYS if key in tags), "")
+
+
+def _weight(tags: Mapping[str, str], where: str) -> float:
+    """Return a frame's weight in the loss, one where the file gives none."""
+    text = tags.get(_weight_key(tags), "1")
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not (math.isfinite(weight) and weight >= 0):
+        raise DataError(f"{_weight_key(tags)}={text} is no weight", where=where, allowed=["a number from 0 up"])
+    return weight
+
+
+def _run_tags(source: Source) -> dict[str, str]:
+    """Return the tags of a VASP run: each is one trajectory, named by its path."""
+    if not source.vasp:
+        return {}
+    return {"trajectory": source.name, "folder": source.path.parent.name}
+
+
+def _origin(source: Source, used: _Used, n: int) -> SourceFile:
+    return SourceFile(
+        name=source.name,
+        sha256=file_hash(source.path),
+        n_samples=n,
+        keys={quantity: ", ".join(dict.fromkeys(key for key, _ in counts)) for quantity, counts in used.items()},
+        units={quantity: ", ".join(dict.fromkeys(unit for _, unit in counts)) for quantity, counts in used.items()},
+    )
+
+
+# --- saying it aloud -------------------------------------------------------------------------------------------------
+
+
+def _what_was_read(used: _Used, n: int, choices: Choices) -> list[str]:
+    notes = []
+    for quantity, counts in used.items():
+        parts = [f"{key!r} in {unit}" + (f" ({m} frames)" if m < n else "") for (key, unit), m in counts.items()]
+        notes.append(f"{quantity} read from {' and '.join(parts)}")
+    for quantity in dict.fromkeys([*used, *choices.want]):
+        missing = n - sum(used.get(quantity, {}).values())
+        notes += [f"{quantity} is absent in {missing} of {n} frames"] if missing else []
+    if any(key.lower() == "e_wo_entrp" for key, _ in used.get("energy", ())):
+        notes.append("the energy without entropy is neither the free energy nor the one at sigma -> 0")
+    return notes
+
+
+def _cellless(file: RawFile, choices: Choices) -> list[str]:
+    key = choices.keys.get("stress")
+    n = sum(frame.atoms.cell.rank < 3 and bool(present("stress", frame.values, key)) for frame in file.frames)
+    return [f"stress left out in {n} frames without a cell"] if n else []
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
+    return ", ".join(shown)
+
+
+# --- was every wish met ----------------------------------------------------------------------------------------------
+
+
+def _judge(ledger: _Ledger, choices: Choices, where: str) -> None:
+    """Raise if an option matched nothing or a wanted label is nowhere."""
+    for quantity, key in choices.keys.items():
+        if quantity not in ledger.matched:
+            raise unmatched(quantity, key, ledger.existing)
+    for quantity in choices.want:
+        if quantity not in ledger.labelled:
+            raise _nowhere(quantity, ledger, where)
+    idle = [
+        f"units.{name}" for name in choices.units if ("stress" if name == "virial" else name) not in ledger.labelled
+    ]
+    idle += ["shear"] if choices.shear and "stress" not in ledger.labelled else []
+    if idle:
+        raise OptionError(f"{idle[0]} is given, but no frame has that label", where=where, remedy="leave it out")
+
+
+def _nowhere(quantity: str, ledger: _Ledger, where: str) -> DataError:
+    option = suggest(quantity, [key for key, fits in ledger.existing.items() if quantity in fits])
+    existing = sorted(ledger.existing)
+    return DataError(
+        f"no frame has {quantity} under a known name; the keys are {', '.join(existing) or 'none at all'}",
+        where=where,
+        remedy=f"{option}, if that is it" if option else f"do not ask for it: leave {quantity} out of want",
+    )

@@ -1,0 +1,82 @@
+"""The level of theory stated in a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase.io
+import pytest
+from ase.build import bulk
+
+from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.read import read
+from matgraft.data.theory import combine
+from matgraft.errors import DataError
+
+STATED = "code: Quantum ESPRESSO\nfunctional: PBE\nkpoints: [4, 4, 4]\nkpoint_offset: [0, 0, 0]\nhubbard_u: {Fe: 4.0}\n"
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    atoms = bulk("Si")
+    atoms.info["energy"] = -10.0
+    ase.io.write(tmp_path / "frames.extxyz", atoms)
+    return tmp_path / "frames.extxyz"
+
+
+@pytest.mark.parametrize("name", ["frames.yaml", "frames.yml"])
+def test_a_file_beside_the_data_states_it(frames: Path, name: str) -> None:
+    frames.with_name(name).write_text(STATED)
+    data = read(frames, want=["energy"])
+    assert data[0].theory == LevelOfTheory(
+        code="Quantum ESPRESSO", functional="PBE", kpoints=(4, 4, 4), kpoint_offset=(0, 0, 0), hubbard_u={"Fe": 4.0}
+    )
+    assert f"frames.extxyz: level of theory from {name}" in data.provenance.notes
+
+
+def test_none_beside_the_data_is_noted(frames: Path) -> None:
+    data = read(frames, want=["energy"])
+    assert data[0].theory is None
+    assert any("level of theory: not stated" in note for note in data.provenance.notes)
+
+
+def test_the_named_file_wins(frames: Path, tmp_path: Path) -> None:
+    frames.with_name("frames.yaml").write_text(STATED)
+    (tmp_path / "other.yaml").write_text("functional: PBEsol\nenergy: sigma0\n")
+    theory = read(frames, want=["energy"], theory=tmp_path / "other.yaml")[0].theory
+    assert theory == LevelOfTheory(functional="PBEsol", energy="sigma0")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("functionl: PBE\n", "did you mean 'functional'"),
+        ("kpoints: [4, 4]\n", "kpoints"),
+        ("energy: total\n", "got 'total'"),
+        ("- PBE\n", "states no level of theory"),
+        ("", "states no level of theory"),
+        ("a: [1\n", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_says_what_is_wrong(frames: Path, text: str, said: str) -> None:
+    frames.with_name("frames.yaml").write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        read(frames, want=["energy"])
+    assert caught.value.where == "frames.yaml"
+
+
+def test_a_missing_or_doubled_file_is_an_error(frames: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        read(frames, want=["energy"], theory="absent.yaml")
+    frames.with_name("frames.yaml").write_text(STATED)
+    frames.with_name("frames.yml").write_text(STATED)
+    with pytest.raises(DataError, match="both"):
+        read(frames, want=["energy"])
+
+
+def test_statements_fill_gaps_and_must_not_contradict() -> None:
+    run = LevelOfTheory(code="VASP", functional="PBE")
+    both = combine(run, LevelOfTheory(licence="CC-BY-4.0", functional="PBE"), "here")
+    assert both == LevelOfTheory(code="VASP", functional="PBE", licence="CC-BY-4.0")
+    with pytest.raises(DataError, match="functional is 'PBE' in the run, 'LDA' was stated"):
+        combine(run, LevelOfTheory(functional="LDA"), "here")
