@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from matgraft.errors import MatgraftError, OptionError
+from matgraft.errors import MatgraftError, OptionError, RunError
 
 app = typer.Typer(
     name="matgraft",
@@ -85,13 +85,19 @@ def tune(
 
 @app.command()
 def evaluate(
-    run: Run, frames: Annotated[Path, typer.Argument(help="frames to score on")], as_json: Json = False
+    run: Run,
+    frames: Annotated[Path, typer.Argument(help="frames to score on")],
+    options: Options = None,
+    as_json: Json = False,
 ) -> None:
-    """Score a tuned model on further frames, beside its foundation."""
+    """Score a tuned model on further frames, beside its foundation.
+
+    Keys and units are those of the run; say others as key=value, such as keys.energy=REF_energy.
+    """
     from matgraft.reports.screen import show_metrics
     from matgraft.run import evaluate_run
 
-    summary = evaluate_run(run, frames, quiet=as_json)
+    summary = evaluate_run(run, frames, options or (), quiet=as_json)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -147,6 +153,9 @@ def main() -> None:
     except MatgraftError as error:
         Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that may not be written: no traceback, nothing half-written
+        Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(RunError.exit_code)
 
 
 def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from matgraft.backbones.base import Backbone, ModelCard, Potential
 from matgraft.backbones.predict import predict
@@ -34,10 +33,10 @@ from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
 from matgraft.data.split import Split, leaks_between, split
-from matgraft.errors import AuditError, OptionError, RunError
+from matgraft.errors import AuditError, DataError, OptionError, RunError
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array
-from matgraft.recipe import Recipe, validate
+from matgraft.recipe import Recipe, make_recipe
 from matgraft.reports.html import write_report
 from matgraft.scoring.metrics import summarise
 from matgraft.scoring.table import predictions_table, write_predictions
@@ -94,10 +93,9 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     parent = _potential(load(recipe.foundation))
     train, test = _read(recipe)
     _provenance(recipe, train, test, out, resume)
-    progress = "" if quiet else "the foundation's predictions"
-    on_train = predict(parent, train.samples, processes=cores(), progress=progress)
-    on_test = predict(parent, test.samples, processes=cores(), progress=progress) if len(test) else []
-    findings = _audit(recipe, parent, train, on_train, out)
+    on_train, refused = _foundation(parent, train, quiet)
+    findings = _audit(recipe, parent, train, on_train, refused, out)
+    on_test = predict(parent, test.samples, processes=cores(), progress=_title(quiet)) if len(test) else []
     parts = _split(recipe, train, test, on_train, on_test, out)
     references = _references(recipe, parts)
     _write(out / "references.json", references.model_dump() | {"text": references.text})
@@ -127,37 +125,48 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
 
 def resume_run(out: Path, *, quiet: bool = False) -> Path:
     """Go on with a run that was broken off; a finished one only gets its report again."""
-    recipe_file = out / "recipe.yaml"
-    if not recipe_file.is_file():
-        raise RunError("there is no run to resume: recipe.yaml is missing", where=str(out))
+    recipe = saved_recipe(out)
     if (out / "verdict.json").is_file():
         return write_report(out)
-    return tune(saved_recipe(out), out, resume=True, quiet=quiet)
+    return tune(recipe, out, resume=True, quiet=quiet)
 
 
-def saved_recipe(run: Path) -> Recipe:
-    """Return the recipe of a run folder."""
-    return validate(yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")), str(run / "recipe.yaml"))
+def saved_recipe(run: Path, options: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a run folder, with some values replaced.
+
+    Raises
+    ------
+    RunError
+        If the folder is none.
+    """
+    file = run / "recipe.yaml"
+    if not file.is_file():
+        raise RunError("this is no run: recipe.yaml is missing", where=str(run))
+    return make_recipe(file, options)
 
 
 def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:
     """Read the training file and audit it against the foundation, without a run."""
     parent = _potential(load(recipe.foundation))
     train, _ = _read(recipe)
-    progress = "" if quiet else "the foundation's predictions"
-    predictions = predict(parent, train.samples, processes=cores(), progress=progress)
-    return train, audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
+    predictions, refused = _foundation(parent, train, quiet)
+    return train, [*audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name), refused]
 
 
-def evaluate_run(run: Path, frames: Path, *, quiet: bool = False) -> dict[str, Any]:
+def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
     """Score a run's model on further frames, beside its foundation and the shifted foundation.
+
+    Parameters
+    ----------
+    options
+        ``key=value`` items over the run's recipe, for files with other keys or units.
 
     Returns
     -------
     dict
         As metrics.json; also written to ``evaluations/<name of the file>.json`` in the run folder.
     """
-    recipe = saved_recipe(run)
+    recipe = saved_recipe(run, options)
     tuned, parent = _potential(load(run)), _potential(load(recipe.foundation))
     references = ReferenceShift.model_validate(_without(json.loads((run / "references.json").read_text()), "text"))
     dataset = _read_one(recipe, str(frames))
@@ -233,8 +242,46 @@ def repeat_command(recipe: Recipe) -> str:
     return f"matgraft tune {shlex.quote(recipe.train)} RUN/recipe.yaml --out NEW"
 
 
-def _audit(recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions, out: Path) -> list[Finding]:
-    findings = audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
+def _foundation(parent: Potential, frames: Dataset, quiet: bool) -> tuple[Predictions, Finding]:
+    """Return the foundation's predictions, empty where it cannot take a frame, and the finding that says so."""
+    encoded, reasons = {}, {}
+    for i, sample in enumerate(frames):
+        try:
+            encoded[i] = parent.encode(sample)
+        except DataError as error:
+            reasons[i] = error.found
+    taken = frames[list(encoded)].samples
+    graphs = list(encoded.values())
+    known = predict(parent, taken, encoded=graphs, processes=cores(), progress=_title(quiet)) if graphs else []
+    predictions = dict(zip(encoded, known, strict=True))
+    return [predictions.get(i, {}) for i in range(len(frames))], _refused(parent, frames, reasons)
+
+
+def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str]) -> Finding:
+    title = f"frames that {parent.card.name} cannot take"
+    if not reasons:
+        return Finding(code="not-encodable", title=title, outcome="passed", evidence=f"all {len(frames)} can be")
+    first = next(iter(reasons))
+    return Finding(
+        code="not-encodable",
+        title=title,
+        outcome="failed",
+        severity="error",
+        frames=tuple(reasons),
+        evidence=f"{len(reasons)} of {len(frames)} frames; the first, {frames[first].where}: {reasons[first]}",
+        remedy="leave them out",
+        option=f"audit.drop={list(reasons)}",
+    )
+
+
+def _title(quiet: bool) -> str:
+    return "" if quiet else "the foundation's predictions"
+
+
+def _audit(
+    recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions, refused: Finding, out: Path
+) -> list[Finding]:
+    findings = [*audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name), refused]
     _write(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
     _write(out / "coverage.json", coverage(train).model_dump())
     unknown = set(recipe.audit.allow) - {finding.code for finding in findings}

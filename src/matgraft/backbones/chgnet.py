@@ -46,6 +46,9 @@ SHIPPED: dict[str, tuple[str, LevelOfTheory]] = {
 }
 """Weights inside the chgnet wheel: version -> file, level of theory (PBE with Materials Project's U for oxides)."""
 
+_UNSEEN = {"0.3.0": ("Po", "At", "Rn", "Fr", "Ra"), "r2scan": ("Po", "At", "Rn", "Fr", "Ra", "Yb")}
+"""Elements up to Pu that no training frame had: the vendor's reference energies of them are zero or meaningless."""
+
 # How the tensors of several frames are joined: each index is raised by what stands before it in the batch.
 _OFFSETS = {
     "bond_centre": "atoms",
@@ -90,7 +93,7 @@ class CHGNetPotential(Potential):
             vendor_version=version("chgnet"),
             licence="BSD-3-Clause (modified)",
             citation="Deng et al., Nature Machine Intelligence 5, 1031 (2023), doi 10.1038/s42256-023-00716-3",
-            elements=tuple(chemical_symbols[1:95]),
+            elements=tuple(s for s in chemical_symbols[1:95] if s not in _UNSEEN.get(str(module.version), ())),
             theory=theory or LevelOfTheory(),
             quantities=tuple(self.quantities),
             cutoff_A=float(module.graph_converter.atom_graph_cutoff),

@@ -14,10 +14,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
 from rich.progress import track
+
+from matgraft.errors import RunError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -69,6 +73,11 @@ def map_in_processes(work: Callable[[A], B], items: Sequence[A], processes: int 
         Number of workers; one means the parent itself.
     progress
         Title of a progress bar on standard error; none if empty.
+
+    Raises
+    ------
+    RunError
+        If a worker was killed. What `work` raises reaches the caller.
     """
     global _work
     if processes <= 1 or len(items) <= 1 or not can_fork():
@@ -78,6 +87,8 @@ def map_in_processes(work: Callable[[A], B], items: Sequence[A], processes: int 
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(min(processes, len(items)), context, initializer=_one_thread) as pool:
             return list(_tracked(pool.map(_call, items), len(items), progress))
+    except BrokenProcessPool as error:
+        raise RunError("a worker process was killed", remedy="most often it is the memory: fewer processes") from error
     finally:
         _work = None
 
@@ -94,4 +105,6 @@ def _one_thread() -> None:
 
 
 def _tracked(results: Any, total: int, title: str) -> Any:
-    return track(results, description=title, total=total, transient=True) if title else results
+    if not title:
+        return results
+    return track(results, description=title, total=total, transient=True, console=Console(stderr=True))

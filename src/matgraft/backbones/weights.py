@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
         raise DataError("there is no such file", where=str(path))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # damaged bytes make torch's reader stumble in any way: IndexError, KeyError, ...
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"not readable as tensors and plain values ({reason})",
             where=str(path),
