@@ -1,0 +1,77 @@
+"""The report in a screenful: verdict, errors, cautions. Good as report.md and in a terminal.
+
+>>> print(to_markdown(facts(run)))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matgraft.reports import origins, tables
+
+
+def to_markdown(facts: Mapping[str, Any]) -> str:
+    """Return the short report; columns line up, so that it reads well unrendered.
+
+    Parameters
+    ----------
+    facts
+        What `matgraft.reports.facts.facts` returned.
+    """
+    verdict = tables.verdict(facts)
+    blocks = [
+        f"# {_text(facts['run'])}: {_text(verdict['level'])}",
+        _text(verdict["headline"]),
+        f"**Read first:** {_text(verdict['caution'])}" if verdict["caution"] else "",
+        _scores(tables.scores(facts)),
+        *(_listed(title, lines) for _, title, lines in verdict["lists"]),
+        _listed("Failed in the audit", [_finding(found) for found in origins.findings(facts, "failed")]),
+        _listed("How it was made", [f"{name}: {value}" for name, value in tables.settings(facts)]),
+        _listed("Not recorded", facts["absent"]),
+        _listed("Not readable", [f"{name}: {reason}" for name, reason in facts["unreadable"].items()]),
+        "All figures and plots: report.html; as data: report.json.",
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    if not scores["rows"]:
+        return "Errors: not recorded."
+    header = ["RMSE (95 % interval)", *(f"{column['name'].lower()}, {column['unit']}" for column in scores["columns"])]
+    rows = [[row["name"], *map(_cell, row["cells"])] for row in scores["rows"]]
+    gains = [f"{gain['ratio']} {gain['outcome']}" for gain in scores["gains"]]
+    return f"{_table([header, *rows, ['Tuned by the stronger baseline', *gains]])}\n\n{scores['note']}"
+
+
+def _cell(cell: Mapping[str, str]) -> str:
+    return f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a pipe table; the first row is the header, the first column text, the others figures."""
+    rows = [[_text(cell).replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| "
+        + " | ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        + " |"
+        for row in rows
+    ]
+    rule = "| " + " | ".join("-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)) + " |"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _finding(found: Mapping[str, Any]) -> str:
+    option = f" Option: {found['option']}" if found["option"] else ""
+    return f"{found['severity']} {found['code']}: {found['evidence']} {found['remedy']}{option}"
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"## {title}", "", *(f"- {_text(line)}" for line in lines)]) if lines else ""
+
+
+def _text(text: str) -> str:
+    """Keep a stranger's text from acting as markup: one line, brackets and angles escaped."""
+    return re.sub(r"([\[\]<`])", r"\\\1", " ".join(str(text).split()))

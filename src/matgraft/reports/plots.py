@@ -1,0 +1,223 @@
+"""The figures of a report: facts in, plotly figures out.
+
+Figures carry data, axes and the colours of the three models, which read on light and on dark paper. The page's script
+adds the colours of text and grid, so that they follow the reader's theme. Scatter plots are SVG: WebGL fails in
+headless browsers and on paper.
+
+>>> figures(facts(run)).keys()
+dict_keys(['parity-energy', 'errors-energy', ..., 'types-energy', ..., 'curve-loss', ...])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from matgraft.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, Quantity
+from matgraft.reports.parity import MODELS
+from matgraft.reports.tables import METRICS_OF
+from matgraft.reports.text import figure as written
+from matgraft.reports.text import find, mapping, number
+from matgraft.scoring.metrics import metric_key
+
+Facts = Mapping[str, Any]
+
+COLOURS = {"untuned": "#8a94a3", "shift": "#c2872b", "tuned": "#2f78c4"}
+"""Contrast of at least 3 : 1 with white and with the dark theme's paper."""
+MOST_TYPES = 24
+"""Config types drawn, those with the most frames: more bars cannot be read; the table below has all."""
+LONGEST_NAME = 16
+MOST_STEPS = 1500
+"""Points of a curve: more than its pixels."""
+
+CURVES = {
+    "loss": ("validation_loss", "loss", "log"),
+    "energy": ("validation_energy_rmse_meV_per_atom", "energy RMSE (meV/atom)", "linear"),
+    "forces": ("validation_forces_rmse_eV_per_A", "forces RMSE (eV/Å)", "linear"),
+    "stress": ("validation_stress_rmse_GPa", "stress RMSE (GPa)", "linear"),
+    "rate": ("learning_rate", "learning rate", "linear"),
+}
+"""Figure -> column of history.csv, title of its axis, scale."""
+
+
+def figures(facts: Facts) -> dict[str, go.Figure]:
+    """Return every figure that the facts have data for, by the id of its place on the page."""
+    found: dict[str, go.Figure] = {}
+    for name, shown in mapping(find(facts, "parity", "quantities")).items():
+        found[f"parity-{name}"] = parity_figure(name, shown)
+        found[f"errors-{name}"] = error_figure(shown)
+    for name, quantity in POTENTIAL_QUANTITIES.items():
+        if (bars := type_figure(facts, quantity)) is not None:
+            found[f"types-{name}"] = bars
+    for name in CURVES:
+        if (curve := curve_figure(facts, name)) is not None:
+            found[f"curve-{name}"] = curve
+    return found
+
+
+def parity_figure(name: str, shown: Facts) -> go.Figure:
+    """Draw predictions against labels on equal axes, with the line y = x."""
+    models = shown["drawn"]
+    everything = np.concatenate([shown["label"], *(shown["models"][model]["points"] for model in models)])
+    low, high = everything.min(), everything.max()
+    pad = 0.04 * (high - low) or 1.0
+    ends = [float(low - pad), float(high + pad)]
+    few = shown["n_drawn"] < 500
+    plot = _figure()
+    plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
+    for model in models:
+        marker = {"color": COLOURS[model], "size": 6 if few else 3, "opacity": 0.75 if few else 0.3}
+        points = np.asarray(shown["models"][model]["points"], dtype="float32")
+        label = np.asarray(shown["label"], dtype="float32")
+        hover = f"label %{{x:.4g}}<br>{model} %{{y:.4g}} {shown['unit']}<extra></extra>"
+        plot.add_scatter(x=label, y=points, mode="markers", marker=marker, hovertemplate=hover)
+    axis = {"range": ends, "nticks": 6, "constrain": "domain"}
+    plot.update_xaxes(title_text=f"{name}, DFT ({shown['unit']})", **axis)
+    plot.update_yaxes(title_text=f"{name}, model ({shown['unit']})", scaleanchor="x", **axis)
+    return plot
+
+
+def error_figure(shown: Facts) -> go.Figure:
+    """Draw how the errors of every point are spread, for all models in the same bins."""
+    plot = _figure()
+    for model, percent in shown["histogram"]["percent"].items():
+        plot.add_scatter(
+            x=shown["histogram"]["centres"],
+            y=percent,
+            mode="lines",
+            line={"color": COLOURS[model], "width": 2 if model == "tuned" else 1.5, "shape": "hvh"},
+            fill="tozeroy" if model == "tuned" else None,
+            fillcolor="rgba(47,120,196,0.15)",
+            hovertemplate=f"{model}: %{{y:.2g}} % at %{{x:.3g}} {shown['unit']}<extra></extra>",
+        )
+    plot.update_xaxes(title_text=f"model − DFT ({shown['unit']})", nticks=6)
+    plot.update_yaxes(title_text="share (%)", rangemode="tozero", nticks=4)
+    return plot
+
+
+def type_figure(facts: Facts, quantity: Quantity) -> go.Figure | None:
+    """Draw the RMSE of each config type as bars, a colour a model; for forces also the worst decile of atoms."""
+    key = metric_key(quantity, "rmse")
+    tables = {m: mapping(find(facts, "metrics", "by_config_type", METRICS_OF[m])) for m in MODELS}
+    if quantity.name != ENERGY.name:
+        tables.pop("shift")  # forces and stresses of the shifted foundation are the untuned one's
+    values = {m: {k: v for k, row in t.items() if (v := number(find(row, key))) is not None} for m, t in tables.items()}
+    sizes = {kind: number(find(row, "n_frames")) or 0.0 for t in tables.values() for kind, row in t.items()}
+    kinds = sorted({kind for found in values.values() for kind in found}, key=lambda kind: (-sizes[kind], kind))
+    kinds = sorted(kinds[:MOST_TYPES])
+    names = [f"{_shortened(kind)} ({sizes[kind]:.0f})" for kind in kinds]
+    bars = {m: [found.get(kind) for kind in kinds] for m, found in values.items() if found}
+    if not bars:
+        return None
+    if quantity.name == FORCES.name:
+        worst = {m: number(find(facts, "metrics", "worst_force_decile", METRICS_OF[m], key)) for m in bars}
+        if any(value is not None for value in worst.values()):
+            names.append("worst 10 %")
+            bars = {m: [*found, worst[m]] for m, found in bars.items()}
+    return _bars(names, bars, f"RMSE ({quantity.report_unit})")
+
+
+def curve_figure(facts: Facts, name: str) -> go.Figure | None:
+    """Draw a column of the history by step, with the best checkpoint ringed; minutes ride along as customdata."""
+    column, title, scale = CURVES[name]
+    history = mapping(facts["history"])
+    plot = _figure()
+    if name == "loss":  # at step 0 nothing has been trained: no loss, written as 0
+        _line(plot, history, "train_loss", COLOURS["untuned"], "train")
+    if not _line(plot, history, column, COLOURS["tuned"], "validation" if name != "rate" else "rate") and not plot.data:
+        return None
+    _ring(plot, history, column, number(find(facts, "fit", "best_step")))
+    plot.update_xaxes(title_text="step", nticks=6, rangemode="tozero")
+    plot.update_yaxes(title_text=title, type=scale, nticks=5, rangemode="tozero", automargin=True)
+    if scale == "log":
+        ticks = _log_ticks([y for trace in plot.data for y in trace.y])
+        plot.update_yaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    return plot
+
+
+def _figure() -> go.Figure:
+    layout = {
+        "template": "none",
+        "showlegend": False,
+        "margin": {"l": 62, "r": 12, "t": 8, "b": 46},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+    }
+    plot = go.Figure(layout=layout)
+    plot.update_xaxes(zeroline=False, title_standoff=8)
+    plot.update_yaxes(zeroline=False, title_standoff=8)
+    return plot
+
+
+def _bars(names: Sequence[str], bars: Mapping[str, Sequence[float | None]], title: str) -> go.Figure:
+    plot = _figure()
+    places = list(range(len(names)))
+    for model, values in bars.items():
+        text = ["" if value is None else written(value) for value in values]
+        plot.add_bar(
+            x=values, y=places, orientation="h", marker={"color": COLOURS[model]}, text=text, textposition="outside",
+            cliponaxis=False, hovertext=[f"{model}, {name}" for name in names], hoverinfo="text+x",
+        )  # fmt: skip
+    largest = max(value for values in bars.values() for value in values if value is not None)
+    plot.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06, height=70 + len(names) * (10 + 17 * len(bars)))
+    plot.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False, ticks="", automargin=True)
+    plot.update_xaxes(title_text=title, range=[0, 1.28 * largest or 1.0], nticks=5)  # room for the figures at the ends
+    return plot
+
+
+def _line(plot: go.Figure, history: Facts, column: str, colour: str, name: str) -> bool:
+    """Add a column against the step; say whether it has any value."""
+    rows = [row for row in _rows(history, column) if row[2] > 0 or not column.endswith("_loss")]
+    rows = rows[:: max(1, len(rows) // MOST_STEPS)]
+    if not rows:
+        return False
+    step, minutes, values = zip(*rows, strict=True)
+    plot.add_scatter(
+        x=step,
+        y=values,
+        customdata=minutes,
+        mode="lines" if len(rows) > 60 else "lines+markers",
+        line={"color": colour, "width": 1.2 if name == "train" else 2},
+        marker={"size": 4},
+        name=name,
+        hovertemplate=f"{name} %{{y:.4g}}<br>step %{{x}}<extra></extra>",
+    )
+    return True
+
+
+def _log_ticks(values: Sequence[float]) -> list[float]:
+    """1, 2 and 5 of each decade that the values touch; of many decades only the powers of ten."""
+    low, high = (math.floor(math.log10(value)) for value in (min(values), max(values)))
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    return [step * 10.0**decade for decade in range(low, high + 2) for step in steps]
+
+
+def _ring(plot: go.Figure, history: Facts, column: str, best_step: float | None) -> None:
+    best = [row for row in _rows(history, column) if row[0] == best_step]
+    if best:
+        step, minutes, value = best[-1]
+        marker = {"size": 12, "color": "rgba(0,0,0,0)", "line": {"width": 2}}
+        hover = f"best checkpoint: %{{y:.4g}} at step {step:.0f}<extra></extra>"
+        plot.add_scatter(
+            x=[step], y=[value], customdata=[minutes], mode="markers", marker=marker, meta="ink", hovertemplate=hover
+        )
+
+
+def _rows(history: Facts, column: str) -> list[tuple[float, float | None, float]]:
+    """(step, minutes, value) where the column has a value."""
+    steps, values = history.get("step") or [], history.get(column) or []
+    seconds = history.get("seconds") or [None] * len(steps)
+    rows = zip(steps, seconds, values, strict=False)
+    return [(step, None if s is None else s / 60, v) for step, s, v in rows if step is not None and v is not None]
+
+
+def _shortened(name: str) -> str:
+    """Cut a long name, and escape it: plotly reads some HTML in labels."""
+    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return escape(short or "(none)", quote=False)

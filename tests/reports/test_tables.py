@@ -1,0 +1,137 @@
+"""Rows of ready text, and what they make of odd facts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matgraft.reports import origins, tables, text
+from matgraft.reports.facts import facts, plain
+from matgraft.reports.html import to_html
+from matgraft.reports.markdown import to_markdown
+
+
+def edit(run: Path, name: str, **changes: Any) -> dict[str, Any]:
+    content = json.loads((run / name).read_text())
+    (run / name).write_text(json.dumps(content | changes))
+    return facts(run)
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "written"),
+    [(0.13744, None, "0.137"), (95.51, None, "95.5"), (12345.6, None, "12,346"), (5.0, 2, "5.00"), (0, None, "0"),
+     (None, None, "–"), ("nan", None, "nan"), (True, None, "–"), (-0.0812, None, "-0.0812")],
+)  # fmt: skip
+def test_figures_have_three_digits(value: Any, places: int | None, written: str) -> None:
+    assert text.figure(value, places) == written
+
+
+def test_scores_compare_with_the_stronger_baseline(run_folder: Path) -> None:
+    said = edit(run_folder, "metrics.json")
+    scores = tables.scores(said)
+    assert [row["model"] for row in scores["rows"]] == ["untuned", "shift", "tuned"]
+    assert [column["unit"] for column in scores["columns"]] == ["meV/atom", "eV/Å", "GPa"]
+    energy = said["metrics"]
+    ratio = energy["test"]["energy_rmse_meV_per_atom"] / energy["shift"]["energy_rmse_meV_per_atom"]
+    assert scores["gains"][0] == {
+        "ratio": f"{ratio:.2f}", "interval": f"{0.9 * ratio:.2f} to {1.12 * ratio:.2f}",
+        "against": "references shifted", "outcome": "lower error",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome"),
+    [
+        ([0.5, 0.9], "lower error"),
+        ([0.9, 1.1], "not beyond chance"),
+        ([1.2, 1.4], "higher error"),
+        (None, "no interval"),
+    ],
+)
+def test_a_gain_within_its_interval_is_called_so(run_folder: Path, interval: Any, outcome: str) -> None:
+    one = {"ratio": 0.7, "interval": interval}
+    said = edit(run_folder, "metrics.json", gain={m: {"forces_rmse_eV_per_A": one} for m in ("untuned", "shift")})
+    assert tables.scores(said)["gains"][1]["outcome"] == outcome
+
+
+def test_a_diverged_model_is_seen(run_folder: Path) -> None:
+    said = edit(run_folder, "metrics.json", test={"forces_rmse_eV_per_A": float("nan"), "n_frames": 40})
+    tuned = tables.scores(said)["rows"][-1]["cells"]
+    assert tuned[1]["value"] == "nan"
+    assert ">nan<" in to_html(said)
+
+
+def test_the_gravest_caution_is_set_apart(run_folder: Path) -> None:
+    verdict = tables.verdict(facts(run_folder))
+    assert verdict["tone"] == "good"
+    assert verdict["headline"].endswith("0.677 GPa.")
+    assert verdict["caution"] == "2 of 40 test frames have a near duplicate in train"
+
+
+def test_an_unknown_level_is_written_out(run_folder: Path) -> None:
+    verdict = tables.verdict(edit(run_folder, "verdict.json", level="splendid"))
+    assert (verdict["level"], verdict["tone"]) == ("splendid", "unknown")
+
+
+def test_errors_come_before_warnings(run_folder: Path) -> None:
+    found = origins.findings(facts(run_folder), "failed")
+    assert [one["code"] for one in found] == ["stress-shear", "net-force"]
+    assert found[1]["frames"] == "8: 3, 17, 18, 44, 45, 46, 47, 48"
+
+
+def test_the_split_counts_frames_and_groups(run_folder: Path) -> None:
+    split = origins.split(facts(run_folder))
+    assert split is not None
+    assert [(part["name"], part["frames"], part["percent"]) for part in split["parts"]] == [
+        ("train", 180, "70.9"), ("validation", 34, "13.4"), ("test", 40, "15.7")
+    ]  # fmt: skip
+    assert split["parts"][1]["groups"].startswith("16: ")
+    assert split["leaks"] == ["2 of 40 test frames have a near duplicate in train (3 pairs)"]
+
+
+def test_a_test_file_of_its_own_is_said(run_folder: Path) -> None:
+    overlap = {"part": "test", "against": "train", "size": 25, "frames": [], "pairs": 0}
+    split = origins.split(edit(run_folder, "split.json", test=[], leaks=[], sharing={"duplicates": overlap}))
+    assert split is not None
+    assert split["given"] == "25"
+    assert split["leaks"] == ["0 of 25 test frames have a near duplicate in train (0 pairs)"]
+
+
+def test_commands_survive_a_shell(run_folder: Path) -> None:
+    run = run_folder.rename(run_folder.with_name("my run; rm -rf $HOME"))
+    words = [shlex.split(line) for line in origins.commands(facts(run))]
+    assert words[0] == ["matgraft", "tune", f"{run.name}/recipe.yaml", "--out", f"{run.name}-again"]
+    assert words[1] == ["matgraft", "evaluate", run.name, "test.extxyz"]
+
+
+KNOWN = """
+test untuned shift part intervals by_config_type worst_force_decile gain n_groups energy_rmse_meV_per_atom n_frames
+forces_rmse_eV_per_A stress_rmse_GPa level headline cautions findings outcome severity frames numbers train groups
+leaks sharing duplicates shift_eV undetermined rank missing families volume_A3_per_atom files theory units name notes
+keys versions data_sha256 step_zero best_step seconds loss_weights strategy parent interval
+"""
+KEYS = st.sampled_from(KNOWN.split())
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.sampled_from(["", "failed", "Si", "<b>", "{{"])
+)
+JUNK = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=25
+)
+DOCUMENTS = ("recipe", "provenance", "audit", "coverage", "split", "references", "fit", "metrics", "verdict", "card")
+
+
+@given(st.fixed_dictionaries({name: st.none() | st.dictionaries(KEYS, JUNK, max_size=8) for name in DOCUMENTS}))
+@settings(max_examples=40, deadline=None)
+def test_odd_facts_still_make_a_report(documents: dict[str, Any]) -> None:
+    empty = {"run": "r", "matgraft_version": "", "recipe_text": "", "history": None, "parity": None}
+    said = plain({**empty, "absent": [], "unreadable": {}, **documents})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")  # 5 MB, forty times
+        assert to_html(said).count("<h2") == 9
+    assert to_markdown(said).startswith("# r: ")
