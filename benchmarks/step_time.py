@@ -1,0 +1,283 @@
+"""One training step and one prediction: the vendor's forward against ours, time as a ratio in one run, and peak memory.
+
+    python benchmarks/step_time.py --rounds 7
+    python benchmarks/step_time.py --report            # the markdown table of what is there
+
+A batch is four 63-atom Si frames, or four 54-atom Mo frames; a step is energy, forces and stress, the loss and its
+gradient by every weight (the update by Adam takes milliseconds and is left out). One thread. Each side is measured with
+the memory allocator as it comes and with `keep_memory`, which matgraft switches on for its fits.
+
+Every case lives in a process of its own, all at once, and they take turns: round by round, each one does one pass while
+the others wait. So a machine that slows down slows all alike, and what is reported, the median over the rounds of the
+ratio within a round, holds where seconds do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from chgnet.data.dataset import collate_graphs
+from chgnet.trainer.trainer import CombinedLoss
+from common import (
+    DATA,
+    ELEMENTS,
+    RESULTS,
+    Results,
+    Row,
+    circumstances,
+    frames_of_size,
+    number,
+    prepare,
+    run,
+    show,
+)
+from time_to_accuracy import vendor_data, vendor_model
+
+from matgraft import load, predict, read
+from matgraft.backbones.base import Potential
+from matgraft.backbones.predict import encode_all
+from matgraft.backbones.processes import keep_memory
+from matgraft.data.dataset import Dataset
+from matgraft.quantities import Array
+from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.objectives import FrameObjective
+from matgraft.transfer.strategy import Full
+
+N_ATOMS = {"Si": 63, "Mo": 54}
+FOUNDATION = "chgnet:0.3.0"
+TASKS = ("prediction", "step")
+"""In this order: a step's peak of memory stands above a prediction's."""
+HEADER = ("", "vendor s", "ours s", "ours / vendor", "vendor MiB", "ours MiB")
+PAIRS = {
+    "as it comes": ("vendor", "ours"),
+    "memory kept": ("vendor-kept", "ours-kept"),
+    "as each trains": ("vendor", "ours-kept"),
+}
+"""What is compared -> case of the vendor, case of ours."""
+
+
+class Case(NamedTuple):
+    """Whose code, and whether freed memory is kept."""
+
+    side: str
+    kept: bool
+
+    @property
+    def name(self) -> str:
+        """Name in the results."""
+        return self.side + ("-kept" if self.kept else "")
+
+
+CASES = tuple(Case(side, kept) for kept in (False, True) for side in ("vendor", "ours"))
+
+
+def main() -> None:
+    """Measure what was asked for and print the table."""
+    options = parse()
+    results = Results(options.out, ("element", "frames"))
+    if not options.report:
+        prepare()
+        for element in options.elements:
+            dataset = frames_of_size(read(options.data / f"{element}_train.extxyz"), N_ATOMS[element], options.frames)
+            facts = circumstances()
+            found = measure(dataset, options.rounds)
+            results.put({"element": element, "frames": options.frames, "n_atoms": N_ATOMS[element]} | found | facts)
+    show("One thread", HEADER, table(results.rows), as_markdown=options.report)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--elements", nargs="+", choices=ELEMENTS, default=list(ELEMENTS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=4, help="in a batch")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=RESULTS / "step_time.json")
+    parser.add_argument("--report", action="store_true", help="print the results as markdown; measure nothing")
+    return parser.parse_args(arguments)
+
+
+# --------------------------------------------------------------------- sides
+
+
+class Side(Protocol):
+    """A model with its batch."""
+
+    def prediction(self) -> Array:
+        """Predict energies, forces and stresses; return the forces (N, 3) eV/Å."""
+        ...
+
+    def step(self) -> None:
+        """Make a loss of energies, forces and stresses, and its gradient."""
+        ...
+
+
+class Vendor:
+    """chgnet's model and loss, as its trainer uses them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.model = vendor_model()
+        for parameter in self.model.composition_model.parameters():  # as its trainer does
+            parameter.requires_grad = False
+        self.loss = CombinedLoss(target_str="efs")
+        data = vendor_data(dataset)
+        self.graphs, self.targets = collate_graphs([data[i] for i in range(len(data))])
+
+    def prediction(self) -> Array:
+        """Predict by the vendor's own function."""
+        found = self.model.predict_graph(self.graphs, task="efs", batch_size=len(self.graphs))
+        return np.concatenate([each["f"] for each in (found if isinstance(found, list) else [found])])
+
+    def step(self) -> None:
+        """Do what the vendor's trainer does with a batch, without the update."""
+        self.model.train()
+        for graph in self.graphs:
+            graph.atom_frac_coord.requires_grad = True
+        loss = self.loss(self.targets, self.model(self.graphs, task="efs"))
+        self.model.zero_grad()
+        loss["loss"].backward()
+
+
+class Ours:
+    """matgraft's adapter and objective, as its fit uses them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        backbone = load(FOUNDATION)
+        assert isinstance(backbone, Potential)
+        self.dataset, self.backbone = dataset, backbone
+        self.encoded = encode_all(backbone, dataset.samples)
+        tuned = copy.deepcopy(backbone)
+        Full().prepare(tuned)
+        self.module = tuned.module
+        self.objective = FrameObjective(tuned, dataset, dataset, LossSettings(), self.encoded, self.encoded)
+
+    def prediction(self) -> Array:
+        """Predict as one batch."""
+        found = predict(self.backbone, self.dataset.samples, encoded=self.encoded)
+        return np.concatenate([each["forces"] for each in found])
+
+    def step(self) -> None:
+        """Do what the fit does with a batch, without the update."""
+        self.module.train()
+        self.module.zero_grad(set_to_none=True)
+        losses = self.objective.losses(range(len(self.dataset)), torch.device("cpu"))
+        losses.mean().backward()
+
+
+SIDES: dict[str, type[Vendor] | type[Ours]] = {"vendor": Vendor, "ours": Ours}
+
+# ----------------------------------------------------------------- measuring
+
+_side: Side
+_resident: float
+
+
+def settle(case: Case, dataset: Dataset) -> None:
+    """Make this process one case: model, batch, allocator, one thread."""
+    global _side, _resident
+    torch.set_num_threads(1)
+    if case.kept:
+        keep_memory()
+    _side = SIDES[case.side](dataset)
+    _resident = peak_MiB()
+
+
+def take_turn(task: str) -> float:
+    """Do a task once and return its seconds."""
+    work = _side.prediction if task == "prediction" else _side.step
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def forces() -> Array:
+    """Return the predicted forces of the batch."""
+    return _side.prediction()
+
+
+def rise_MiB() -> float:  # noqa: N802
+    """Return by how much this process's peak of memory stands above that before its first pass."""
+    return peak_MiB() - _resident
+
+
+def peak_MiB() -> float:  # noqa: N802
+    """Return the largest resident memory of this process so far."""
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def measure(dataset: Dataset, rounds: int) -> Row:
+    """Let the cases take turns over a batch.
+
+    Returns
+    -------
+    dict
+        Task -> seconds (medians) and peak memory of each case, and the median ratios of ours to the vendor's; the
+        largest difference between the two sides' forces.
+    """
+    with ExitStack() as stack:
+        context = get_context("spawn")
+        pools = {
+            case: stack.enter_context(ProcessPoolExecutor(1, context, initializer=settle, initargs=(case, dataset)))
+            for case in CASES
+        }
+        found = [pools[Case(side, False)].submit(forces).result() for side in ("vendor", "ours")]
+        out: Row = {"rounds": rounds, "largest_force_difference_eV_per_A": float(np.abs(found[0] - found[1]).max())}
+        for task in TASKS:
+            seconds = take_turns(pools, task, rounds)
+            peaks = {case.name: round(pool.submit(rise_MiB).result()) for case, pool in pools.items()}
+            out[task] = summary(seconds) | {"peak_MiB": peaks}
+    return out
+
+
+def take_turns(pools: dict[Case, ProcessPoolExecutor], task: str, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each case in each round; a first round warms up and does not count."""
+    turns = [
+        {case.name: pool.submit(take_turn, task).result() for case, pool in pools.items()} for _ in range(rounds + 1)
+    ]
+    return {case.name: [turn[case.name] for turn in turns[1:]] for case in pools}
+
+
+def summary(seconds: dict[str, list[float]]) -> Row:
+    """Return medians of the seconds, and medians over the rounds of the ratios within a round."""
+
+    def ratio(one: str, other: str) -> float:
+        return round(median(a / b for a, b in zip(seconds[one], seconds[other], strict=True)), 4)
+
+    return {
+        "seconds": {name: round(median(values), 4) for name, values in seconds.items()},
+        "ours_by_vendor": {pair: ratio(ours, vendor) for pair, (vendor, ours) in PAIRS.items()},
+        "kept_by_not": {side: ratio(f"{side}-kept", side) for side in SIDES},
+    }
+
+
+def table(rows: list[Row]) -> list[list[str]]:
+    """Return a line for each element, task and pair of cases."""
+    return [
+        [f"{row['frames']} × {row['n_atoms']} {row['element']}, {task}, {pair}", *line(row[task], pair)]
+        for row in rows
+        for task in TASKS
+        for pair in PAIRS
+    ]
+
+
+def line(found: Row, pair: str) -> list[str]:
+    """Return the seconds of a pair of cases, their ratio, and their peaks of memory."""
+    seconds, peaks = ([found[kind][name] for name in PAIRS[pair]] for kind in ("seconds", "peak_MiB"))
+    return [*(number(value) for value in seconds), number(found["ours_by_vendor"][pair]), *map(str, peaks)]
+
+
+if __name__ == "__main__":
+    run(main)

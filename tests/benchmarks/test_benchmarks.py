@@ -1,0 +1,363 @@
+"""The benchmarks: their own functions on tiny inputs. Nothing of the vendor's is trained."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.build import bulk
+from ase.io import write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matgraft import load
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.errors import DataError, OptionError, RunError
+from matgraft.transfer.schedule import FitSettings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import common
+import step_time
+import strategies
+import time_to_accuracy as race
+
+
+def silicon(count: int, seed: int = 0) -> Dataset:
+    """Return rattled two-atom cells with labels of their own."""
+    rng = np.random.default_rng(seed)
+    return Dataset(tuple(_sample(rng, i) for i in range(count)))
+
+
+def _sample(rng: np.random.Generator, i: int) -> Sample:
+    atoms: Atoms = bulk("Si", "diamond", a=5.4 + 0.05 * rng.random())
+    atoms.positions += 0.05 * rng.standard_normal((2, 3))
+    stress = rng.standard_normal((3, 3))
+    labels = {"energy": np.array(-10.0), "forces": rng.standard_normal((2, 3)), "stress": (stress + stress.T) / 200}
+    return Sample(atoms, labels, file="Si.extxyz", index=i)
+
+
+@pytest.fixture(scope="module")
+def parts() -> common.Parts:
+    return common.Parts(silicon(4), silicon(2, seed=1), silicon(3, seed=2))
+
+
+# -------------------------------------------------------------------- common
+
+
+def test_circumstances_are_plain_and_complete() -> None:
+    found = json.loads(json.dumps(common.circumstances()))
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["cpu"]
+    assert set(common.PACKAGES) < set(found["versions"])
+
+
+def test_results_are_read_again_replaced_by_key_and_one_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "results.json"
+    results = common.Results(file, ("name", "seed"), lambda rows: {"count": len(rows)})
+    for name, value in (("a", 1), ("b", 2), ("a", 3)):
+        results.put({"name": name, "seed": 0, "value": value})
+    again = common.Results(file, ("name", "seed"))
+    assert [row["value"] for row in again.rows] == [3, 2]
+    assert again.find(name="b", seed=0) == {"name": "b", "seed": 0, "value": 2}
+    assert again.find(name="b", seed=1) is None
+    assert json.loads(file.read_text())["count"] == 2
+    assert sum('"value"' in line for line in file.read_text().splitlines()) == 2
+
+
+def test_a_failed_write_leaves_the_old_results(tmp_path: Path) -> None:
+    results = common.Results(tmp_path / "results.json", ("name",))
+    results.put({"name": "good"})
+    with pytest.raises(TypeError):
+        results.put({"name": "bad", "value": object()})
+    assert common.Results(results.path, ("name",)).rows == [{"name": "good"}]
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    for content in ("{", "{}"):
+        (tmp_path / "results.json").write_text(content)
+        with pytest.raises(DataError, match="no results of a benchmark"):
+            common.Results(tmp_path / "results.json", ("name",))
+
+
+@given(st.integers(1, 200), st.integers(2, 60))
+def test_columns_keep_first_last_and_order(count: int, most: int) -> None:
+    found = common.columns([{"step": i} for i in range(count)], ["step"], most)["step"]
+    assert found[0] == 0
+    assert found[-1] == count - 1
+    assert len(found) == min(count, most)
+    assert found == sorted(set(found))
+
+
+def test_frames_are_spread_and_chosen_by_size() -> None:
+    dataset = silicon(9)
+    assert [sample.index for sample in common.spread(dataset, 3)] == [0, 4, 8]
+    assert common.spread(dataset, None) is dataset
+    assert [sample.index for sample in common.frames_of_size(dataset, 2, 4)] == [0, 1, 2, 3]
+    with pytest.raises(OptionError, match="4 frames of 63 atoms asked for, 0 found"):
+        common.frames_of_size(dataset, 63, 4)
+
+
+def test_published_parts_hold_out_validation_from_train_alone(tmp_path: Path) -> None:
+    for part, count in (("train", 20), ("test", 5)):
+        atoms = [sample.content.copy() for sample in silicon(count)]
+        for i, one in enumerate(atoms):
+            one.info |= {"energy": -10.0, "trajectory": f"{part}{i % 2}", "number": i}
+            one.arrays["forces"] = np.zeros((2, 3))
+        write(tmp_path / f"Si_{part}.extxyz", atoms)
+    with pytest.raises(DataError, match="the published frames are missing"):
+        common.published_parts("Mo", tmp_path)
+    found = common.published_parts("Si", tmp_path, seed=3)
+    assert [len(part) for part in found] == [18, 2, 5]
+    train, validation = (set(part.tag("number")) for part in found[:2])
+    assert not train & validation
+    assert common.published_parts("Si", tmp_path, seed=3).validation.hash() == found.validation.hash()
+
+
+def test_tables_for_readers_and_for_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    common.show("Title", ["", "eV"], [["a", common.number(None)], ["b", common.number(1.234)]], as_markdown=True)
+    assert "### Title\n\n|  | eV |\n| --- | --- |\n| a | – |\n| b | 1.23 |" in capsys.readouterr().out
+    common.show("Title", ["", "eV"], [["a", "1.23"]])
+    assert "1.23" in capsys.readouterr().out
+    common.show("Title", ["", "eV"], [])
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_for_the_user_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise DataError("broken", where="here")
+
+    with pytest.raises(SystemExit) as left:
+        common.run(main)
+    assert left.value.code == DataError.exit_code
+    assert "here: broken" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- strategies
+
+
+def test_the_shift_takes_the_mean_error_away(parts: common.Parts) -> None:
+    parent = load("chgnet")
+    untuned, shift = (strategies.baseline(parent, parts, name) for name in ("untuned", "shift"))
+    assert shift["test"]["energy_rmse_meV_per_atom"] < 0.2 * untuned["test"]["energy_rmse_meV_per_atom"]
+    assert shift["test"]["forces_rmse_eV_per_A"] == untuned["test"]["forces_rmse_eV_per_A"]
+    assert untuned == strategies.baseline(parent, parts, "untuned") | {"minutes": untuned["minutes"]}
+
+
+def test_what_is_there_is_not_fitted_again(
+    parts: common.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fake(parent: object, parts: object, what: Any) -> common.Row:
+        asked.append(what if isinstance(what, str) else what["strategy"])
+        return {"minutes": 1.0, "minutes_fit": 0.5, "test": {}, "validation": {}}
+
+    monkeypatch.setattr(strategies, "baseline", fake)
+    monkeypatch.setattr(strategies, "tuned", fake)
+    monkeypatch.setattr(strategies, "published_parts", lambda *_, **__: parts)
+    out = tmp_path / "strategies.json"
+
+    def call(*arguments: str) -> list[str]:
+        asked.clear()
+        options = strategies.parse(["--elements", "Si", "--out", str(out), *arguments])
+        strategies.benchmark("Si", options, common.Results(out, strategies.KEYS, strategies.head))
+        return list(asked)
+
+    assert call("--strategies", "shift", "full") == ["shift", "full"]
+    assert call() == ["untuned", "feature", "partial"]
+    assert call() == []
+    assert call("--minutes", "40") == ["partial", "full"]
+    assert call("--strategies", "feature", "--again") == ["feature"]
+    content = json.loads(out.read_text())
+    assert len(content["rows"]) == 7
+    assert {"element": "Si", "potential": "MTP"}.items() <= content["published"][2].items()
+
+
+def test_a_fit_is_accounted_for(parts: common.Parts) -> None:
+    history = [{"step": i, "seconds": 60.0 * i, "train_loss": 1.0, "validation_loss": 1.0 / i} for i in (1, 2)]
+    fit = SimpleNamespace(history=history, steps=2, epochs=2.0, best_step=2, stopped="the plan was done", processes=1)
+    adapted = SimpleNamespace(
+        fit=fit,
+        settings=FitSettings(rate=1e-3),
+        references=SimpleNamespace(shift_eV={"Si": 0.1}),
+        trained=1,
+        total=2,
+    )
+    found = strategies.account(adapted, parts)  # type: ignore[arg-type]
+    assert found["history"]["minutes"] == [1.0, 2.0]
+    assert found["history"]["validation_loss"] == [1.0, 0.5]
+    assert found["settings"]["rate"] == 1e-3
+    assert set(found["loss_weights"]) == {"energy", "forces", "stress"}
+
+
+def test_the_table_puts_ours_in_order_before_the_published() -> None:
+    test = {"energy_rmse_meV_per_atom": 5.0, "forces_rmse_eV_per_A": 0.1}
+    row = {"element": "Si", "max_minutes": None, "n_train": 9, "test": test, "minutes": 1.0, "minutes_fit": 0.5}
+    rows = [row | {"strategy": name} for name in ("full", "untuned")] + [row | {"strategy": "full", "element": "Mo"}]
+    lines = strategies.table("Si", rows)
+    assert [line[0] for line in lines[:4]] == ["untuned", "full", "SNAP (published)", "qSNAP (published)"]
+    assert lines[1] == ["full", "5.00", "0.100", "–", "1.0", "0.5", "9"]
+    assert {len(line) for line in lines} == {len(strategies.HEADER)}
+
+
+# ---------------------------------------------------------- time to accuracy
+
+
+def contender(name: str, minutes: list[float], errors: list[float]) -> common.Row:
+    key = {"contender": name, "element": "Si", "max_minutes": 20.0, "n_train": 9, "seed": 0}
+    scores = {"forces_rmse_eV_per_A": min(errors), "energy_rmse_meV_per_atom": 5.0}
+    return key | {"minutes": minutes, "validation_forces": errors, "untuned": 0.28, "best_test": scores}
+
+
+def test_a_duel_counts_minutes_to_the_others_best() -> None:
+    ours = contender("full", [1.0, 2.0, 4.0], [0.25, 0.19, 0.15])
+    theirs = contender("vendor-all", [5.0, 10.0, 20.0], [0.30, 0.20, 0.22])
+    (found,) = race.comparisons([theirs, ours])
+    assert found["our_minutes_to_vendor_best"] == 2.0
+    assert found["vendor_minutes_to_its_best"] == 10.0
+    assert found["ratio_to_vendor_best"] == 0.2
+    assert found["vendor_minutes_to_our_best"] is None
+    assert found["ratio_to_our_best"] is None
+    assert found["vendor_beats_untuned"]
+    (line,) = race.duels_table([theirs, ours])
+    assert line[-1] == "not in 20.0"
+    assert len(line) == len(race.DUELS_HEADER)
+    assert {len(line) for line in race.contenders_table([theirs, ours])} == {len(race.CONTENDERS_HEADER)}
+
+
+def test_only_runs_on_the_same_terms_are_compared() -> None:
+    ours, theirs = contender("full", [1.0], [0.2]), contender("vendor-all", [1.0], [0.2])
+    assert len(race.comparisons([ours, theirs])) == 1
+    assert race.comparisons([ours, theirs | {"max_minutes": 5.0}]) == []
+    assert race.comparisons([ours, ours]) == []
+
+
+def test_a_vendor_no_better_than_the_foundation_is_marked() -> None:
+    ours, theirs = contender("full", [1.0], [0.2]), contender("vendor-frozen", [1.0], [0.29])
+    assert "above untuned" in race.duels_table([ours, theirs])[0][1]
+
+
+def test_epochs_fit_into_the_minutes_but_are_never_fewer_than_the_notebooks() -> None:
+    assert race.planned_epochs(20, seconds_a_batch=1.0, n_train=193) == 48  # 25 batches of 1 s
+    assert race.planned_epochs(1, seconds_a_batch=10.0, n_train=193) == race.NOTEBOOK_EPOCHS
+
+
+def test_a_history_that_evaluate_contradicts_is_refused() -> None:
+    race.agree(0.1500, 0.1501)
+    with pytest.raises(RunError, match=r"0\.1500 eV/Å in the history, 0\.2000 by evaluate"):
+        race.agree(0.15, 0.2)
+
+
+def test_the_vendor_gets_energies_an_atom_and_stresses_in_gpa() -> None:
+    dataset = silicon(2)
+    data = race.vendor_data(dataset)
+    for i, sample in enumerate(dataset):
+        graph, targets = data[i]
+        np.testing.assert_array_equal(graph.atomic_number.numpy(), sample.content.numbers)
+        assert float(targets["e"]) == pytest.approx(-5.0)
+        np.testing.assert_allclose(targets["f"].numpy(), sample.labels["forces"], rtol=1e-6)
+        # 1/V dE/dstrain in GPa, which is what its model predicts: ASE's sign
+        np.testing.assert_allclose(targets["s"].numpy(), sample.labels["stress"] / units.GPa, rtol=1e-5)
+
+
+def test_the_notebooks_layers_are_frozen() -> None:
+    model = race.vendor_model()
+    race.freeze(model)
+    free = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    # As the notebook leaves it: what it does not name learns (the trainer itself switches the composition model off).
+    assert free >= {"atom_conv_layers", "mlp", "readout_norm"}
+    assert not free & {*race.FROZEN, *race.FROZEN_LAYERS}
+    layers = model.atom_conv_layers
+    assert [any(p.requires_grad for p in layer.parameters()) for layer in layers] == [False, False, False, True]
+
+
+def test_every_epochs_weights_are_kept_with_its_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = race.make_trainer(frozen=False, epochs=2, seed=0)
+    trainer.minutes, trainer.began = [], 0.0
+    for epoch, error in enumerate((0.2, 0.3)):
+        for target in "efs":
+            trainer.training_history[target]["val"].append(error)
+        with torch.no_grad():
+            next(trainer.model.mlp.parameters()).fill_(epoch)
+        trainer.save_checkpoint(epoch, {"e": error, "f": error, "s": error}, str(tmp_path))
+    assert trainer.minutes == sorted(trainer.minutes)
+    for epoch in range(2):
+        kept = load(f"chgnet:{race.kept(tmp_path, epoch)}")
+        assert next(iter(kept.head.parameters())).flatten()[0] == epoch
+
+
+def test_the_vendors_best_checkpoint_is_found_by_our_own_scores(parts: common.Parts, tmp_path: Path) -> None:
+    foundation = load("chgnet")
+    files = [race.kept(tmp_path, epoch) for epoch in range(2)]
+    foundation.save(files[1])
+    with torch.no_grad():
+        for parameter in foundation.module.mlp.parameters():  # type: ignore[union-attr]
+            parameter.mul_(3)
+    foundation.save(files[0])
+    found = race.scored({"minutes": [1.0, 2.0], "files": files, "settings": {}}, parts)
+    first, second = found["validation_forces"]
+    assert first > second
+    assert found["best_validation"]["forces_rmse_eV_per_A"] == pytest.approx(second, abs=1e-5)
+    with pytest.raises(RunError, match="before its first checkpoint"):
+        race.scored({"minutes": [], "files": [], "settings": {}}, parts)
+
+
+# ----------------------------------------------------------------- step time
+
+
+def test_both_sides_compute_the_same_and_leave_gradients(parts: common.Parts) -> None:
+    vendor, ours = step_time.Vendor(parts.train), step_time.Ours(parts.train)
+    np.testing.assert_allclose(vendor.prediction(), ours.prediction(), atol=1e-3)
+    for side, module in ((vendor, vendor.model), (ours, ours.module)):
+        side.step()
+        learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        assert sum(parameter.grad is not None for parameter in learning) > 100
+        assert max(float(parameter.grad.abs().max()) for parameter in learning if parameter.grad is not None) > 0
+
+
+def test_turns_are_taken_in_rounds_and_the_first_does_not_count() -> None:
+    order: list[str] = []
+
+    class Pool:
+        def __init__(self, case: step_time.Case) -> None:
+            self.case, self.turns = case, 0
+
+        def submit(self, work: object, task: str) -> Any:
+            order.append(self.case.name)
+            self.turns += 1
+            return SimpleNamespace(result=lambda value=100.0 * (self.turns == 1) + self.turns: value)
+
+    pools = {case: Pool(case) for case in step_time.CASES}
+    found = step_time.take_turns(pools, "step", rounds=2)  # type: ignore[arg-type]
+    assert order == [case.name for case in step_time.CASES] * 3
+    assert found == {case.name: [2.0, 3.0] for case in step_time.CASES}
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    seconds = {"vendor": [1.0, 10.0, 2.0], "ours": [0.5, 5.0, 1.0]}
+    seconds |= {"vendor-kept": [1.0, 1.0, 1.0], "ours-kept": [0.25, 2.5, 0.5]}
+    found = step_time.summary(seconds)
+    assert found["ours_by_vendor"] == {"as it comes": 0.5, "memory kept": 0.5, "as each trains": 0.25}
+    assert found["kept_by_not"] == {"vendor": 0.5, "ours": 0.5}
+    peaks = dict.fromkeys(seconds, 7)
+    row = {"element": "Si", "frames": 4, "n_atoms": 63} | {
+        task: found | {"peak_MiB": peaks} for task in step_time.TASKS
+    }
+    lines = step_time.table([row])
+    assert lines[3] == ["4 × 63 Si, step, as it comes", "2.00", "1.00", "0.50", "7", "7"]
+    assert {len(line) for line in lines} == {len(step_time.HEADER)}
+
+
+@pytest.mark.parametrize("script", [strategies, race, step_time])
+def test_defaults_parse(script: Any) -> None:
+    options = script.parse([])
+    assert options.out.parent.name == "results"
+    assert not options.report
