@@ -1,0 +1,1 @@
+"""Frames and formulas: read, audited, split."""

@@ -51,14 +51,14 @@ class Sample:
 
     def __post_init__(self) -> None:
         """Freeze labels and tags."""
-        labels = {name: np.asarray(value, dtype=float) for name, value in self.labels.items()}
+        labels = {name: np.array(value, dtype=float) for name, value in self.labels.items()}  # the giver keeps its own
         for value in labels.values():
             value.setflags(write=False)
         object.__setattr__(self, "labels", MappingProxyType(labels))
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Mapping proxies do not pickle: hand worker processes plain dicts."""
+        """Return plain dicts for pickling, which mapping proxies refuse."""
         return {**self.__dict__, "labels": dict(self.labels), "tags": dict(self.tags)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -174,9 +174,13 @@ def concatenate(datasets: Iterable[Dataset]) -> Dataset:
 def _arrays(sample: Sample) -> Iterator[np.ndarray]:
     atoms = sample.content
     yield np.asarray(atoms.numbers, dtype=np.int64)
-    yield np.round(np.asarray(atoms.positions, dtype=float), 10)
-    yield np.round(np.asarray(atoms.cell[:], dtype=float), 10)
+    yield _rounded(atoms.positions)
+    yield _rounded(atoms.cell[:])
     yield np.asarray(atoms.pbc, dtype=bool)
     for name in sorted(sample.labels):
         yield np.frombuffer(name.encode(), dtype=np.uint8)
-        yield np.round(sample.labels[name], 10)
+        yield _rounded(sample.labels[name])
+
+
+def _rounded(values: Array) -> Array:
+    return np.round(np.asarray(values, dtype=float), 10) + 0.0  # minus zero and zero have different bytes

@@ -1,0 +1,87 @@
+"""Look at labels before any training: every trouble that is cheap to see now and dear to find later.
+
+>>> findings = audit(dataset, predictions, elements=card.elements, model_name=card.name)
+>>> blocking(findings)                                     # what must be settled before training
+[Finding(code='energy-unit', outcome='failed', option='units.energy=Hartree', ...)]
+
+Labels are held against the foundation model's predictions for the same frames: units, signs, conventions and orders
+show as slopes and correlations, however soft the model is. Each look says what it saw whether it fires or not, and why
+where it cannot tell. `docs/audit.md` has a section for each code. To add a look: one function in `data/looks`, one row
+in `LOOKS`, one section in the docs, one test that fires and one that does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from matgraft.data.dataset import Dataset
+from matgraft.data.looks import energy, forces, labels, stress, structures, theory
+from matgraft.data.looks.base import Evidence
+from matgraft.errors import DataError
+from matgraft.findings import Finding
+from matgraft.quantities import Array
+
+Look = Callable[[Evidence], Iterable[Finding]]
+
+LOOKS: tuple[Look, ...] = (
+    labels.non_finite,
+    labels.label_missing,
+    structures.elements_unseen,
+    energy.energy_convention,
+    forces.force_unit,
+    forces.force_order,
+    stress.stress_unit_and_sign,
+    stress.stress_shear,
+    theory.theory_stated,
+    theory.theory_labels,
+    structures.duplicates,
+    labels.unconverged,
+    labels.net_force,
+    labels.outlier_energy,
+    labels.outlier_force,
+    structures.outlier_distance,
+    structures.outlier_volume,
+    structures.no_cell,
+)
+"""In the order of the report: what blocks comes first."""
+
+
+def audit(
+    dataset: Dataset,
+    predictions: Sequence[Mapping[str, Array]] | None,
+    *,
+    elements: Collection[str] = (),
+    model_name: str = "",
+) -> list[Finding]:
+    """Run every look over a dataset.
+
+    Parameters
+    ----------
+    dataset
+        Frames with labels in canonical units, as they were read.
+    predictions
+        The foundation's, one mapping a frame: energy () eV, forces (n, 3) eV/Å, stress (3, 3) eV/Å³. What is absent or
+        not finite is not compared. None leaves out the looks that need them, which say so.
+    elements
+        Chemical symbols that the foundation has seen.
+    model_name
+        What to call it.
+
+    Returns
+    -------
+    list of Finding
+        One for each code, or several where files were read in several units; passed ones too.
+
+    Raises
+    ------
+    DataError
+        If the dataset is empty, or the predictions are not one a frame.
+    """
+    if not len(dataset):
+        raise DataError("the dataset is empty: there is nothing to audit")
+    if predictions is not None and len(predictions) != len(dataset):
+        raise DataError(
+            f"{len(predictions)} predictions for {len(dataset)} frames", remedy="predict the frames that are audited"
+        )
+    evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation")
+    return [finding for look in LOOKS for finding in look(evidence)]

@@ -1,0 +1,317 @@
+"""Which structures are there, and which are missing: what a tuned model will have been shown, and what it will not.
+
+>>> covered = coverage(dataset)
+>>> covered.families
+{'bulk': 202, 'compressed': 34, 'expanded': 15, 'vacancy': 57, 'surface': 12, ...}
+>>> covered.missing[0]
+'no frame is compressed by more than 3%: do not trust the equation of state under pressure'
+
+Families are told by tags (``config_type``, ``trajectory``, ``description``) and by geometry, whichever says so. Volumes
+per atom are held against the median of their composition. Shear is measured within series of frames that share their
+atoms and, nearly, their cell: the traceless part of the Lagrange strain of the metric, which no rotation changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.geometry import minkowski_reduce
+from pydantic import BaseModel, ConfigDict, Field
+
+from matgraft.data.dataset import Dataset
+from matgraft.data.looks.base import Evidence
+from matgraft.data.looks.geometry import closest_pair, has_vacuum
+from matgraft.data.looks.robust import rms
+from matgraft.quantities import Array
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+VOLUME_STRAIN = 0.03
+"""Part of the median volume per atom by which a frame must differ to count as compressed or expanded."""
+
+SHEAR_STRAIN = 0.01
+"""Largest component of the traceless strain from which on a frame counts as sheared."""
+
+HOT, RELAXED = 0.5, 0.05
+"""eV/Å, root mean square force of a frame: above, it is off its minimum as at several hundred K; below, it is at it."""
+
+_SAME_CELL = 0.15  # strain within which a frame belongs to the series of another
+_VACANCY_CELL = 0.1  # the same for a cell with and without a vacancy
+_VACANCIES = 3  # atoms that may lack before it is another structure
+_CLOSE = 0.8  # covalent distances; solids at their volume stay above, collisions go below
+_TAGS = ("config_type", "trajectory", "description")
+_TEMPERATURE = re.compile(r"(\d+(?:\.\d+)?) ?K\b")
+
+
+class Span(BaseModel):
+    """Smallest, median and largest of something."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    median: float
+    high: float
+
+
+class Coverage(BaseModel):
+    """What a dataset shows.
+
+    Attributes
+    ----------
+    n_frames, n_atoms
+        Number of frames; atoms a frame.
+    formulas, config_types
+        Reduced formula or tag -> frames.
+    families
+        Kind of structure -> frames; a frame may be of several kinds.
+    volume_A3
+        Reduced formula -> volume per atom of its bulk frames.
+    volume_ratio
+        Volume over the median of its composition, bulk frames.
+    shear_strain
+        Largest traceless strain of a cell, over all frames that have others to compare with.
+    force_eV_per_A
+        Size of the force on an atom.
+    temperature_K
+        Temperatures that tags name.
+    closest_ratio
+        Closest pair of atoms over the sum of the covalent radii.
+    missing
+        Sentences: what is not there, and what the model must not be trusted for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_frames: int
+    n_atoms: Span
+    formulas: dict[str, int]
+    config_types: dict[str, int]
+    families: dict[str, int]
+    volume_A3: dict[str, Span] = Field(default_factory=dict)
+    volume_ratio: Span | None = None
+    shear_strain: float | None = None
+    force_eV_per_A: Span | None = None
+    temperature_K: Span | None = None
+    closest_ratio: float | None = None
+    missing: list[str] = Field(default_factory=list)
+
+
+def coverage(dataset: Dataset) -> Coverage:
+    """Say which structures a dataset holds and which it lacks.
+
+    Parameters
+    ----------
+    dataset
+        Frames; those whose positions or cell are not finite are left out. Forces in eV/Å are used where there are any.
+
+    Returns
+    -------
+    Coverage
+        Counts, ranges and what is missing.
+    """
+    survey = _survey(dataset)
+    families = {name: len(frames) for name, frames in survey.families.items()}
+    forces = [np.linalg.norm(x, axis=1) for x in survey.forces.values()]
+    found = Coverage(
+        n_frames=len(dataset),
+        n_atoms=_span([sample.n_atoms for sample in dataset]) or Span(low=0, median=0, high=0),
+        formulas=dict(Counter(_formula(sample.content) for sample in dataset).most_common()),
+        config_types=dict(Counter(filter(None, dataset.tag("config_type"))).most_common()),
+        families=families,
+        volume_A3=survey.volumes,
+        volume_ratio=_span(list(survey.ratios.values())),
+        shear_strain=max(survey.shear.values(), default=None),
+        force_eV_per_A=_span(np.concatenate(forces)) if forces else None,
+        temperature_K=_span(_temperatures(dataset)),
+        closest_ratio=survey.closest,
+    )
+    return found.model_copy(update={"missing": _missing(found, dataset)})
+
+
+@dataclass
+class _Survey:
+    """Frame by frame, by position in the dataset."""
+
+    families: dict[str, set[int]]
+    volumes: dict[str, Span]
+    ratios: dict[int, float]
+    shear: dict[int, float]
+    forces: dict[int, Array]
+    closest: float | None
+
+
+def _survey(dataset: Dataset) -> _Survey:
+    evidence = Evidence(dataset)
+    sound = [int(i) for i in evidence.sound]
+    frames = {i: dataset.samples[i].content for i in sound}
+    cells = [i for i in sound if evidence.volumes[i] > 0 and frames[i].pbc.all()]
+    surfaces = {i for i in cells if has_vacuum(frames[i])} | _tagged(dataset, r"surf|slab")
+    bulk = [i for i in cells if i not in surfaces]
+    volumes, ratios = _volumes(evidence, bulk)
+    series = _series({i: frames[i] for i in bulk})
+    shear = _shear(series)
+    forces = {i: dataset.samples[i].labels["forces"] for i in map(int, evidence.labelled("forces"))}
+    sizes = {i: rms(x) * np.sqrt(3) for i, x in forces.items()}
+    families = {
+        "bulk": set(bulk),
+        "compressed": {i for i, ratio in ratios.items() if ratio < 1 - VOLUME_STRAIN},
+        "expanded": {i for i, ratio in ratios.items() if ratio > 1 + VOLUME_STRAIN},
+        "sheared": {i for i, strain in shear.items() if strain > SHEAR_STRAIN},
+        "vacancy": _vacancies(series) | _tagged(dataset, r"vacanc"),
+        "defect": _tagged(dataset, r"vacanc|defect|interstit|antisite|dislocation|grain"),
+        "surface": surfaces,
+        "no cell": set(sound) - set(cells),
+        "hot": {i for i, size in sizes.items() if size > HOT},
+        "relaxed": {i for i, size in sizes.items() if size < RELAXED},
+    }
+    families["defect"] |= families["vacancy"]
+    closest = min((closest_pair(atoms)[0] for atoms in frames.values()), default=np.inf)
+    return _Survey(families, volumes, ratios, shear, forces, closest if np.isfinite(closest) else None)
+
+
+def _tagged(dataset: Dataset, pattern: str) -> set[int]:
+    """Frames one of whose telling tags matches."""
+    said = re.compile(pattern, re.IGNORECASE)
+    return {i for i, s in enumerate(dataset) if any(said.search(s.tags.get(tag, "")) for tag in _TAGS)}
+
+
+def _temperatures(dataset: Dataset) -> list[float]:
+    texts = [sample.tags.get(tag, "") for sample in dataset for tag in ("trajectory", "description", "temperature")]
+    return [float(number) for text in texts for number in _TEMPERATURE.findall(text)]
+
+
+def _volumes(evidence: Evidence, bulk: Sequence[int]) -> tuple[dict[str, Span], dict[int, float]]:
+    """Volumes per atom by composition, and each frame's over the median of its composition."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i in bulk:
+        members[_formula(evidence.dataset.samples[i].content)].append(i)
+    spans: dict[str, Span] = {}
+    ratios: dict[int, float] = {}
+    for formula, frames in members.items():
+        values = evidence.volumes[frames] / evidence.n_atoms[frames]
+        spans[formula] = Span(low=values.min(), median=np.median(values), high=values.max())
+        ratios |= dict(zip(frames, (values / np.median(values)).tolist(), strict=True))
+    return spans, ratios
+
+
+# --- series of like cells --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Series:
+    """Frames of the same atoms and nearly one cell, by position; metrics (3, 3) Å² of their cells."""
+
+    numbers: Array
+    frames: list[int]
+    metrics: list[Array]
+
+
+def _series(frames: dict[int, Atoms]) -> list[_Series]:
+    """Gather frames greedily, from the middle outwards: each joins the first series whose first cell is near."""
+    by_numbers: dict[bytes, list[int]] = defaultdict(list)
+    for i, atoms in frames.items():
+        by_numbers[np.sort(atoms.numbers).tobytes()].append(i)
+    found = []
+    for members in by_numbers.values():
+        metrics = np.array([_metric(frames[i]) for i in members])
+        middle = np.abs(metrics - np.median(metrics, axis=0)).sum(axis=(1, 2))
+        known: list[_Series] = []
+        for k in np.argsort(middle, kind="stable"):
+            near = [one for one in known if np.abs(_strain(one.metrics[0], metrics[k])).max() < _SAME_CELL]
+            if not near:
+                near = [_Series(np.sort(frames[members[k]].numbers), [], [])]
+                known += near
+            near[0].frames.append(members[k])
+            near[0].metrics.append(metrics[k])
+        found += known
+    return found
+
+
+def _metric(atoms: Atoms) -> Array:
+    """Return the metric (3, 3) Å² of the reduced cell, so that two choices of one lattice come out alike."""
+    cell, _ = minkowski_reduce(atoms.cell[:])
+    return np.asarray(cell @ cell.T)
+
+
+def _strain(reference: Array, metric: Array) -> Array:
+    """Lagrange strain (3, 3) of a cell with one metric against a cell with another; free of rotations."""
+    lower = np.linalg.cholesky(reference)
+    inverse = np.linalg.inv(lower)
+    return np.asarray((inverse @ metric @ inverse.T - np.eye(3)) / 2)
+
+
+def _shear(series: Sequence[_Series]) -> dict[int, float]:
+    """Largest traceless strain of each frame against the median cell of its series."""
+    found = {}
+    for one in series:
+        reference = np.median(one.metrics, axis=0)
+        for i, metric in zip(one.frames, one.metrics, strict=True):
+            strain = _strain(reference, metric)
+            found[i] = float(np.abs(strain - np.trace(strain) / 3 * np.eye(3)).max())
+    return found if any(len(one.frames) > 1 for one in series) else {}
+
+
+def _vacancies(series: Sequence[_Series]) -> set[int]:
+    """Frames in the cell of others that have a few atoms more."""
+    found: set[int] = set()
+    for one in series:
+        if any(_lacks_atoms(one, other) for other in series):
+            found.update(one.frames)
+    return found
+
+
+def _lacks_atoms(one: _Series, other: _Series) -> bool:
+    lacking = Counter(other.numbers.tolist()) - Counter(one.numbers.tolist())
+    extra = Counter(one.numbers.tolist()) - Counter(other.numbers.tolist())
+    if extra or not 0 < lacking.total() <= _VACANCIES or len(one.numbers) < 2 * _VACANCIES:
+        return False
+    return bool(np.abs(_strain(other.metrics[0], one.metrics[0])).max() < _VACANCY_CELL)
+
+
+# --- what is missing -------------------------------------------------------------------------------------------------
+
+
+_FAMILIES = {
+    "compressed": f"no frame is compressed by more than {VOLUME_STRAIN:.0%}: do not trust the equation of state "
+    "under pressure",
+    "expanded": f"no frame is expanded by more than {VOLUME_STRAIN:.0%}: do not trust thermal expansion and cohesion",
+    "sheared": f"no cell is sheared by more than {SHEAR_STRAIN:.0%}: do not trust elastic constants and plasticity",
+    "surface": "no frame has a surface: do not trust surface energies, adsorption and fracture",
+    "defect": "no frame has a vacancy or another defect: do not trust defect energies and diffusion",
+}
+_BY_FORCES = {
+    "hot": f"no frame has forces above {HOT} eV/Å: do not trust molecular dynamics at high temperature",
+    "relaxed": f"no frame is relaxed to below {RELAXED} eV/Å: do not trust relaxed geometries to be at their minimum",
+}
+
+
+def _missing(found: Coverage, dataset: Dataset) -> list[str]:
+    sayings = _FAMILIES | (_BY_FORCES if found.force_eV_per_A is not None else {})
+    absent = [saying for family, saying in sayings.items() if not found.families[family]]
+    if found.closest_ratio is None or found.closest_ratio > _CLOSE:
+        absent.append(f"no two atoms come closer than {_CLOSE} covalent distances: do not trust collisions and shocks")
+    if not dataset.count("forces"):
+        absent.append("no frame carries forces: do not trust dynamics and relaxation")
+    if not dataset.count("stress"):
+        absent.append("no frame carries a stress: do not trust pressure and runs at constant pressure")
+    if len(found.formulas) == 1:
+        absent.append(f"every frame is {next(iter(found.formulas))}: other compositions rest on the foundation")
+    if found.n_atoms.low == found.n_atoms.high:
+        absent.append(f"every frame has {found.n_atoms.low:.0f} atoms: do not trust long waves and other cell sizes")
+    return absent
+
+
+def _formula(atoms: Atoms) -> str:
+    return str(atoms.get_chemical_formula(empirical=True))
+
+
+def _span(values: Sequence[float] | Array) -> Span | None:
+    if not len(values):
+        return None
+    return Span(low=float(np.min(values)), median=float(np.median(values)), high=float(np.max(values)))

@@ -1,0 +1,196 @@
+"""Structures: elements the foundation has not seen, atoms that collide, odd volumes, no cell, duplicates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
+from matgraft.data.looks.geometry import closest_pair, has_vacuum, invariants
+from matgraft.data.looks.robust import spread
+from matgraft.data.neighbours import reduced_formula
+from matgraft.findings import Finding, Severity
+from matgraft.quantities import Array
+
+ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
+OUTLIER_DISTANCE = Code("outlier-distance", "atoms closer than chemistry allows")
+OUTLIER_VOLUME = Code("outlier-volume", "volumes far off the others of the composition")
+NO_CELL = Code("no-cell", "frames without a cell", "info")
+DUPLICATES = Code("duplicates", "frames that occur more than once")
+
+CLOSEST = 0.5
+"""Closest pair over the sum of its covalent radii. Mo at 6000 K comes down to 0.61; H2 has 1.19."""
+
+VOLUME_LIMIT, VOLUME_TIMES = 0.5, 8.0
+"""Logarithm of the volume over its median (a factor of 1.65), and standard deviations of the bulk."""
+
+SAME = 2e-3
+"""Difference of two frames' invariants below which they are the same. Positions rounded to 4 digits stay below it; one
+atom of a cell 25 Å wide moved by 0.01 Å exceeds it."""
+
+CONFLICT = {"energy": 0.005, "forces": 0.05, "stress": 0.003}
+"""Difference of duplicates' labels that contradicts: eV/atom, eV/Å, eV/Å³ (0.5 GPa)."""
+
+_VOLUME_FRAMES = 5  # fewer of one composition decide nothing
+
+
+def elements_unseen(evidence: Evidence) -> Iterator[Finding]:
+    """Compare elements with those of the foundation."""
+    if not evidence.elements:
+        yield ELEMENTS_UNSEEN.skipped("the elements that the foundation has seen are not stated")
+        return
+    unseen = [symbol for symbol in evidence.dataset.elements() if symbol not in evidence.elements]
+    if not unseen:
+        yield ELEMENTS_UNSEEN.passed(f"{evidence.model} has seen {', '.join(evidence.dataset.elements())}.")
+        return
+    frames = [i for i, sample in enumerate(evidence.dataset) if set(unseen) & set(sample.content.symbols)]
+    said = f"{evidence.model} has not seen {', '.join(unseen)}, in {count(len(frames), len(evidence.dataset))}."
+    remedy = "leave these frames out, or start from a foundation that covers the elements"
+    yield ELEMENTS_UNSEEN.failed(Fault(frames, said, remedy, drop(frames), {"n_unseen": len(unseen)}))
+
+
+def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
+    """Measure the closest pair of each frame."""
+    frames = evidence.sound
+    if not len(frames):
+        yield OUTLIER_DISTANCE.skipped("no frame has finite positions")
+        return
+    pairs = np.array([closest_pair(evidence.dataset.samples[i].content) for i in frames])
+    k = int(np.argmin(pairs[:, 0]))
+    if not np.isfinite(pairs[k, 0]):
+        yield OUTLIER_DISTANCE.passed(f"No pair in {count(len(frames))} is closer than 0.8 covalent distances.")
+        return
+    numbers = {"closest_A": pairs[k, 1], "closest_ratio": pairs[k, 0], "limit_ratio": CLOSEST}
+    said = f"the closest pair is {pairs[k, 1]:.2f} Å apart, {pairs[k, 0]:.2f} times its covalent distance"
+    bad = frames[pairs[:, 0] < CLOSEST]
+    if not len(bad):
+        yield OUTLIER_DISTANCE.passed(f"In {count(len(frames))} {said} (limit {CLOSEST}).", **numbers)
+        return
+    text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
+    remedy = "see whether positions are in Bohr, fractional, or of another cell, or leave these frames out"
+    yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, drop(bad), numbers))
+
+
+def outlier_volume(evidence: Evidence) -> Iterator[Finding]:
+    """Compare volumes per atom of bulk frames within each composition."""
+    by_formula: dict[str, list[int]] = defaultdict(list)
+    for i in evidence.sound:
+        atoms = evidence.dataset.samples[i].content
+        if evidence.volumes[i] > 0 and atoms.pbc.all() and not has_vacuum(atoms):
+            by_formula[reduced_formula(atoms)].append(int(i))
+    groups = [np.array(frames) for frames in by_formula.values() if len(frames) >= _VOLUME_FRAMES]
+    if not groups:
+        yield OUTLIER_VOLUME.skipped(f"no composition has {_VOLUME_FRAMES} bulk frames")
+        return
+    off = [_log_deviation(evidence, frames) for frames in groups]
+    bad = np.sort(np.concatenate([g[np.abs(x) > _volume_limit(x)] for g, x in zip(groups, off, strict=True)]))
+    every = np.concatenate(off)
+    low, high = float(np.exp(every.min())), float(np.exp(every.max()))
+    said = f"volumes per atom are {low:.2f} to {high:.2f} times the median of their composition"
+    numbers = {"smallest_ratio": low, "largest_ratio": high}
+    if not len(bad):
+        yield OUTLIER_VOLUME.passed(f"In {count(len(every))} of the bulk {said}.", **numbers)
+        return
+    remedy = "see whether the cell is in another unit, or of another frame"
+    text = f"{count(len(bad), len(every))} of the bulk are far off: {said}."
+    yield OUTLIER_VOLUME.failed(Fault(bad, text, remedy, drop(bad), numbers))
+
+
+def _log_deviation(evidence: Evidence, frames: Frames) -> Array:
+    logs = np.log(evidence.volumes[frames] / evidence.n_atoms[frames])
+    return np.asarray(logs - np.median(logs))
+
+
+def _volume_limit(deviations: Array) -> float:
+    return max(VOLUME_LIMIT, VOLUME_TIMES * spread(deviations))
+
+
+def no_cell(evidence: Evidence) -> Iterator[Finding]:
+    """Look for frames that cannot have a stress."""
+    samples = evidence.dataset.samples
+    periodic = {i for i in evidence.sound if evidence.volumes[i] > 0 and samples[i].content.pbc.all()}
+    frames = [int(i) for i in evidence.sound if i not in periodic]
+    if not frames:
+        yield NO_CELL.passed(f"{count(len(samples), len(samples))} are periodic in three directions.".capitalize())
+        return
+    stressed = [i for i in frames if "stress" in samples[i].labels]
+    said = f"{count(len(frames), len(samples))} have no cell in three periodic directions, so no stress"
+    said += f"; {count(len(stressed))} of them carry a stress label all the same." if stressed else "."
+    remedy = "write the cell and pbc into the file" if stressed else "nothing, if molecules or clusters are meant"
+    severity: Severity = "warning" if stressed else "info"
+    yield NO_CELL.failed(Fault(frames, said, remedy, numbers={"n_with_stress": len(stressed)}, severity=severity))
+
+
+def duplicates(evidence: Evidence) -> Iterator[Finding]:
+    """Find frames that are one up to a translation and the order of their atoms, and compare their labels."""
+    groups = find_duplicates(evidence)
+    if not groups:
+        yield DUPLICATES.passed(f"No two of {count(len(evidence.sound))} are the same.")
+        return
+    conflicts = [group for group in groups if _contradict(evidence, group)]
+    chosen = conflicts or groups
+    frames = np.sort(np.concatenate(chosen))
+    copies = sorted(int(i) for group in chosen for i in group[1:])
+    numbers = {"n_groups": len(groups), "n_conflicting": len(conflicts)}
+    if conflicts:
+        listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
+        said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
+        remedy = "keep the label you trust of each, and see why the other differs"
+        yield DUPLICATES.failed(Fault(frames, said, remedy, drop(copies), numbers, "error"))
+        return
+    said = f"{count(len(frames))} are {len(groups)} structures; their labels agree."
+    remedy = "leave the copies out, or accept that they count more; keep copies out of the test part"
+    yield DUPLICATES.failed(Fault(frames, said, remedy, drop(copies), numbers))
+
+
+def find_duplicates(evidence: Evidence) -> list[Frames]:
+    """Return groups of frames that are the same structure, by `geometry.invariants`."""
+    by_numbers: dict[bytes, list[int]] = defaultdict(list)
+    for i in evidence.sound:
+        by_numbers[np.sort(evidence.dataset.samples[i].content.numbers).tobytes()].append(int(i))
+    found: list[Frames] = []
+    for frames in by_numbers.values():
+        if len(frames) > 1:
+            points = np.stack([invariants(evidence.dataset.samples[i].content) for i in frames])
+            found += [np.array(frames)[members] for members in _clusters(points)]
+    return sorted(found, key=lambda group: int(group[0]))
+
+
+def _clusters(points: Array) -> list[Frames]:
+    pairs = cKDTree(points).query_pairs(SAME, p=np.inf, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(points),) * 2)
+    n, component = connected_components(links, directed=False)
+    sizes = np.bincount(component, minlength=n)
+    return [np.flatnonzero(component == k) for k in np.flatnonzero(sizes > 1)]
+
+
+def _contradict(evidence: Evidence, group: Frames) -> bool:
+    return any(_range(evidence, group, quantity) > limit for quantity, limit in CONFLICT.items())
+
+
+def _range(evidence: Evidence, group: Frames, quantity: str) -> float:
+    """Largest difference among a group's labels, in a form that neither order nor inversion changes."""
+    labels = [evidence.dataset.samples[i].labels.get(quantity) for i in group]
+    n_atoms = int(evidence.n_atoms[group[0]])
+    finite = [_invariant(quantity, x, n_atoms) for x in labels if x is not None and np.isfinite(x).all()]
+    return float(np.ptp(np.stack(finite), axis=0).max()) if len(finite) > 1 else 0.0
+
+
+def _invariant(quantity: str, label: Array, n_atoms: int) -> Array:
+    if quantity == "energy":
+        return np.asarray(label / n_atoms)
+    return np.asarray(np.sort(np.linalg.norm(label, axis=1)) if quantity == "forces" else np.linalg.eigvalsh(label))
+
+
+def _differences(evidence: Evidence, group: Frames) -> str:
+    parts: Sequence[str] = [
+        f"{quantity} by {_range(evidence, group, quantity):.3g} {unit}"
+        for quantity, unit in (("energy", "eV/atom"), ("forces", "eV/Å"), ("stress", "eV/Å³"))
+        if _range(evidence, group, quantity) > 0
+    ]
+    return f"frames {', '.join(map(str, group[:4]))} differ in {', '.join(parts)}"

@@ -1,0 +1,47 @@
+"""Put right what reading could not know: groups of frames whose shear components stand in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.errors import OptionError, nearest
+from matgraft.quantities import parse_shear, reorder_shear
+
+
+def in_group(sample: Sample, group: str) -> bool:
+    """Say whether a frame belongs to ``"tag=value"``."""
+    tag, _, value = group.partition("=")
+    return sample.tags.get(tag) == value
+
+
+def reorder_groups(dataset: Dataset, orders: Mapping[str, str]) -> Dataset:
+    """Return the dataset with the shear components of some groups of frames in their places.
+
+    Parameters
+    ----------
+    orders
+        ``"tag=value"`` -> what really stands in the places yz, xz, xy of these frames' stresses:
+        ``{"config_type=Vacancy": "xz,yz,xy"}``.
+
+    Raises
+    ------
+    OptionError
+        If a group has no frame with a stress, or an order is none.
+    """
+    for group, text in orders.items():
+        order = parse_shear(text)
+        if not any(in_group(sample, group) and "stress" in sample.labels for sample in dataset):
+            tag = group.partition("=")[0]
+            known = sorted({f"{tag}={value}" for value in dataset.tag(tag) if value})
+            raise OptionError(
+                f"shear: no frame with a stress has {group!r}", allowed=known, remedy=nearest(group, known)
+            )
+
+        def put_right(sample: Sample, group: str = group, order: tuple[str, str, str] = order) -> Sample:
+            if "stress" not in sample.labels or not in_group(sample, group):
+                return sample
+            return sample.with_labels(stress=reorder_shear(sample.labels["stress"], order))
+
+        dataset = dataset.map(put_right)
+    return dataset
