@@ -73,7 +73,8 @@ class Recipe(_Section):
     foundation: str = "chgnet"
     keys: dict[str, str] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=dict)
-    shear: str | None = None
+    shear: str | dict[str, str] | None = None
+    """Order of the shear components, of all frames or of groups: ``{"config_type=Vacancy": "xz,yz,xy"}``."""
     theory: str | None = None
     want: tuple[str, ...] = ("energy", "forces")
     """Labels that must be there."""

@@ -32,6 +32,7 @@ from matgraft.data.coverage import coverage
 from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
+from matgraft.data.repair import reorder_groups
 from matgraft.data.split import Split, leaks_between, split
 from matgraft.errors import AuditError, DataError, OptionError, RunError
 from matgraft.findings import Finding, blocking
@@ -217,7 +218,9 @@ def _read(recipe: Recipe) -> tuple[Dataset, Dataset]:
 
 
 def _read_one(recipe: Recipe, file: str) -> Dataset:
-    return read(file, keys=recipe.keys, units=recipe.units, shear=recipe.shear, want=recipe.want, theory=recipe.theory)
+    everywhere, by_group = (None, recipe.shear) if isinstance(recipe.shear, dict) else (recipe.shear, {})
+    dataset = read(file, keys=recipe.keys, units=recipe.units, shear=everywhere, want=recipe.want, theory=recipe.theory)
+    return reorder_groups(dataset, by_group)
 
 
 def _provenance(recipe: Recipe, train: Dataset, test: Dataset, out: Path, resume: bool) -> None:
@@ -274,6 +277,18 @@ def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str]) -> 
     )
 
 
+def _in_the_file(finding: Finding, recipe: Recipe, n_kept: int) -> Finding:
+    """Count a finding's frames as the file does, where some were dropped, and keep those dropped in its option."""
+    dropped = set(recipe.audit.drop)
+    if not dropped or not finding.frames:
+        return finding
+    kept = [i for i in range(n_kept + len(dropped)) if i not in dropped]
+    frames = tuple(kept[i] for i in finding.frames)
+    drops = finding.option.startswith("audit.drop=")
+    option = f"audit.drop={sorted(dropped | set(frames))}" if drops else finding.option
+    return finding.model_copy(update={"frames": frames, "option": option})
+
+
 def _title(quiet: bool) -> str:
     return "" if quiet else "the foundation's predictions"
 
@@ -282,6 +297,7 @@ def _audit(
     recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions, refused: Finding, out: Path
 ) -> list[Finding]:
     findings = [*audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name), refused]
+    findings = [_in_the_file(finding, recipe, len(train)) for finding in findings]
     _write(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
     _write(out / "coverage.json", coverage(train).model_dump())
     unknown = set(recipe.audit.allow) - {finding.code for finding in findings}

@@ -27,7 +27,7 @@ from matgraft.transfer.fit import FitResult, Objective, fit
 from matgraft.transfer.loss import LossSettings, weigh_groups
 from matgraft.transfer.memory import bound_by_memory
 from matgraft.transfer.objectives import FrameObjective
-from matgraft.transfer.references import ReferenceShift, fit_references
+from matgraft.transfer.references import ReferenceShift, fit_references, keep_references
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
 from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions
@@ -90,7 +90,8 @@ def adapt(
     strategy, stages
         See `matgraft.transfer.strategy`.
     references
-        Shift of the elements' energies. Default: refitted on the parent's residuals over `train`.
+        Shift of the elements' energies. Default: refitted on the parent's residuals over `train`; kept where no frame
+        has an energy.
     loss, settings
         See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
     predictions
@@ -109,15 +110,18 @@ def adapt(
     """
     if not len(train) or not len(validation):
         raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
+    if stages and not isinstance(strategy, str):
+        raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
     chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
     loss = loss or LossSettings()
     train = weigh_groups(train, loss.groups)
     settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
     encoded = encode_all(parent, train.samples)
     held_out = encode_all(parent, validation.samples)
-    if references is None:
+    if references is None and train.count("energy"):
         known = predictions or predict(parent, train.samples, ("energy",), encoded=encoded)
         references = fit_references(train, known)
+    references = references or keep_references(train)
 
     backbone = copy.deepcopy(parent)
     shift_references(backbone, references)
@@ -185,8 +189,9 @@ def check_step_zero(
         expected = old["energy"] + shift.energy(sample.content.numbers)
         # The shifted reference is rounded to the model's float32: not an error of the preparation.
         rounding = 1e-7 * abs(float(expected)) / sample.n_atoms
-        energy = max(energy, abs(float(new["energy"] - expected)) / sample.n_atoms - rounding)
-        forces = max(forces, float(np.abs(new["forces"] - old["forces"]).max()))
+        # np.maximum hands a NaN on, where max drops it.
+        energy = float(np.maximum(energy, np.abs(new["energy"] - expected) / sample.n_atoms - rounding))
+        forces = float(np.maximum(forces, np.abs(new["forces"] - old["forces"]).max()))
     if not (energy <= STEP_ZERO_ENERGY and forces <= STEP_ZERO_FORCES):
         raise StepZeroError(
             f"before the first step the model differs from {parent.card.name} by {energy:.2g} eV/atom "

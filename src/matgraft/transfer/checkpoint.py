@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from matgraft.backbones.weights import load_tensors, save_tensors
+from matgraft.errors import DataError
 
 FILE = "last.pt"
 
@@ -79,8 +80,16 @@ def save(state: State, parameters: Sequence[nn.Parameter], optimizer: torch.opti
 
 
 def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer | None, folder: Path) -> State:
-    """Load what `save` wrote into the parameters and the optimizer, and return the state."""
+    """Load what `save` wrote into the parameters and the optimizer, and return the state.
+
+    Raises
+    ------
+    DataError
+        If there is no checkpoint, or it is damaged or of another model.
+    """
     content = load_tensors(folder / FILE)
+    if [weight.shape for weight in content["weights"]] != [parameter.shape for parameter in parameters]:
+        raise DataError("the checkpoint is of another model or strategy", where=str(folder / FILE))
     put(content["weights"], parameters)
     if optimizer is not None:
         optimizer.load_state_dict(content["optimizer"])

@@ -1,7 +1,8 @@
 """Settings that follow from the strategy and the amount of data. What a user sets always wins.
 
 The figures come from fits of CHGNet to the Si and Mo frames (`benchmarks/`): a batch of four frames of some 60 atoms,
-Adam at 1e-3 for the whole network; many more, larger and cheaper batches for a head on cached features.
+Adam at 3e-3 through the network (after 4 epochs on Si, test errors are 9.7 meV/atom and 0.151 eV/Å, against 12.6 and
+0.156 at 1e-3); many more, larger and cheaper batches for a head on cached features.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def fit_defaults(strategy: Strategy, n_frames: int, settings: FitSettings) -> Fi
         chosen |= {"rate": 2e-3, "epochs": epochs, "ema": 0.99, "patience": max(20, epochs // 4), "processes": 1}
     else:
         epochs = _bounded(STEPS // steps_an_epoch, 5, 200)
-        chosen |= {"rate": 1e-3, "ema": 0.99, "patience": max(10, epochs // 4)}
+        chosen |= {"rate": 3e-3, "ema": 0.99, "patience": max(10, epochs // 4)}
         chosen |= {} if settings.max_minutes else {"epochs": epochs}
     given = {name: value for name, value in settings.model_dump().items() if value is not None}
     return FitSettings(**{**chosen, **given})

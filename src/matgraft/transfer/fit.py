@@ -8,6 +8,8 @@ to the same weights that an unbroken run would have: batches and rates follow fr
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from matgraft.transfer.strategy import ParamGroup
 
 CRITERION = "validation_loss"
 PLAN_EVERY = 20
-"""Steps between two looks at the clock when a number of minutes is given."""
+"""Steps between two looks at the clock when a number of minutes is given; at first, after every step."""
 
 
 class Objective(Protocol):
@@ -124,11 +126,14 @@ def fit(
         loop.run(fabric)
     else:
         # Forked workers share the encoded frames; gradients are summed by the loop itself.
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
         fabric = Fabric(accelerator="cpu", devices=processes, strategy=DDPStrategy(start_method="fork"))
         try:
-            fabric.launch(loop.run)
+            failure = fabric.launch(loop.run_quietly)
         except ProcessException as error:
             raise RunError(f"a worker died ({error})", remedy="matgraft tune --resume RUN goes on") from error
+        if failure is not None:
+            raise failure
     module.to("cpu")
     state = checkpoint.restore(parameters, None, folder)
     if state.best:
@@ -166,6 +171,14 @@ class _Loop:
     resume: bool
     title: str
     quiet: bool
+
+    def run_quietly(self, fabric: Fabric) -> RunError | None:
+        """Train as a worker, and hand the parent the error that all workers meet alike."""
+        try:
+            self.run(fabric)
+        except RunError as error:
+            return error
+        return None
 
     def run(self, fabric: Fabric) -> None:
         """Train until the plan is done or patience ends."""
@@ -214,7 +227,7 @@ class _Loop:
             self._note(bar, task)
             if self.state.step >= self.state.total:
                 break
-            if self.settings.max_minutes and self.state.step % PLAN_EVERY == 0:
+            if self.settings.max_minutes and (self.state.step < PLAN_EVERY or self.state.step % PLAN_EVERY == 0):
                 self._plan()
             if time.monotonic() - self._saved > 60 * self.settings.checkpoint_minutes:
                 self._save()
@@ -313,6 +326,11 @@ class _Loop:
         )
         self.module.train()
         checkpoint.put(own, self.parameters)
+        if not math.isfinite(metrics[CRITERION]):
+            raise RunError(
+                f"{CRITERION} is not a number at step {self.state.step}",
+                remedy="a look at the audit for what is wrong with the validation frames",
+            )
         self.state.keep_if_best(metrics[CRITERION])
         row = {
             "step": self.state.step,

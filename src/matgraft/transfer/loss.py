@@ -36,9 +36,7 @@ class LossSettings(BaseModel):
     stress: float | None = Field(None, ge=0)
     l2: float = Field(0.0, ge=0)
     kind: Literal["mse", "huber"] = "mse"
-    huber_delta: dict[Literal["energy", "forces", "stress"], Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, validate_default=True
-    )
+    huber_delta: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict, validate_default=True)
     """eV/atom, eV/Å, eV/Å³; what is not named keeps its default."""
     groups: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Weights of groups of frames: ``{"config_type=Surface": 3.0}``."""
@@ -46,6 +44,8 @@ class LossSettings(BaseModel):
     @field_validator("huber_delta")
     @classmethod
     def _with_defaults(cls, given: dict[str, float]) -> dict[str, float]:
+        if idle := sorted(set(given) - set(HUBER_DELTA)):
+            raise ValueError(f"{', '.join(idle)} is none of {', '.join(HUBER_DELTA)}")
         return HUBER_DELTA | given
 
     def weights(self, dataset: Dataset) -> dict[str, float]:

@@ -26,6 +26,9 @@ from matgraft.quantities import ENERGY, Array
 RANK_TOLERANCE = 1e-3
 """Singular values below this part of the largest count as zero: a spread of 0.1 % in composition fixes nothing."""
 
+RARE = 0.01
+"""An element below this part of the others is not named in a sum: what it adds to the energy is lost in the noise."""
+
 
 class ReferenceShift(BaseModel):
     """A shift for each element, and how well the data determine it.
@@ -125,7 +128,7 @@ def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[
     rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
     if rank == len(elements):
         return ()
-    if rank == 1:
+    if rank == 1 and np.abs(directions[0]).min() > RARE:
         amounts = np.abs(directions[0]) / np.abs(directions[0]).min()
         terms = [f"{amount:.3g} {e}" if amount > 1.005 else e for amount, e in zip(amounts, elements, strict=True)]
         return (f"only the sum {' + '.join(terms)} is determined",)

@@ -57,6 +57,8 @@ class FrameTangents:
         Energy label minus references, eV; NaN where absent.
     volume
         Å³, for the stress's scale.
+    weight
+        Of the frame in the loss.
     """
 
     features: Array
@@ -64,6 +66,7 @@ class FrameTangents:
     slopes: Array
     rest: float
     volume: float
+    weight: float = 1.0
 
     @property
     def n_atoms(self) -> int:
@@ -82,8 +85,8 @@ def choose_directions(n_atoms_total: int, width: int, quantities: Sequence[str])
     Twice the directions are worth less than twice the frames; 320,000 tangent rows take about two minutes a core.
     """
     bound = min(320_000 // max(1, n_atoms_total), MEMORY_BYTES // (4 * width * max(1, n_atoms_total)))
-    atoms = int(np.clip(bound, 2, 24)) if "forces" in quantities else 0
-    return Directions(atoms, max(1, atoms // 6) if "stress" in quantities else 0)
+    count = int(np.clip(bound, 2, 24))
+    return Directions(count if "forces" in quantities else 0, max(1, count // 6) if "stress" in quantities else 0)
 
 
 def cache_tangents(
@@ -137,6 +140,7 @@ def _frame_tangents(
         slopes=_slopes(sample, moves, strains),
         rest=float(sample.labels["energy"]) - references if "energy" in sample.labels else np.nan,
         volume=float(batch["volume"]),
+        weight=sample.weight,
     )
 
 
@@ -187,14 +191,13 @@ class TangentObjective:
         self.head = backbone.head
         self.weights = settings.weights(train)
         self.training, self.validation = cached, held_out
-        self.sample_weights = np.array([sample.weight for sample in train])
         self.n_moves = directions.atoms
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the loss (B,) of some training frames."""
         frames = [self.training[i] for i in positions]
         squares = self._squares(frames, device, train=True)
-        weight = torch.tensor(self.sample_weights[list(positions)], device=device)
+        weight = torch.tensor([frame.weight for frame in frames], dtype=torch.float64, device=device)
         return weight * torch.stack([self.weights[name] * squares[name] for name in squares]).sum(0)
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
@@ -203,7 +206,7 @@ class TangentObjective:
         for i in positions:
             frame = self.validation[i]
             squares = {name: float(square.detach()) for name, square in self._squares([frame], device).items()}
-            total[0] += sum(self.weights[name] * square for name, square in squares.items())
+            total[0] += frame.weight * sum(self.weights[name] * square for name, square in squares.items())
             total[1] += 1
             for k, (name, square) in enumerate(squares.items()):
                 count = self._label_count(frame, name)
