@@ -23,6 +23,7 @@ help: ## List the targets
 setup: $(VENV)/dev.stamp ## Set up .venv for development
 
 demo: $(VENV)/run.stamp ## Tune CHGNet on shipped frames and write runs/demo/report.html
+	@rm -rf runs/demo
 	@$(BIN)/matgraft tune examples/data/sige/frames.extxyz --test examples/data/sige/test.extxyz \
 		--from chgnet --strategy feature --out runs/demo $(ARGS)
 
@@ -61,12 +62,12 @@ define find_python
 		if $$try -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then \
 			python=$$try; break; fi; done; \
 	if [ -z "$$python" ]; then \
-		echo "matgraft needs Python 3.11 or 3.12; found: $$(python3 --version 2>&1 || true)." >&2; \
+		echo "matgraft needs Python 3.11 or 3.12; found: $$(python3 --version 2>/dev/null || echo no python3)." >&2; \
 		echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; fi
 endef
 
 $(VENV)/pyvenv.cfg:
-	@$(call find_python); echo "Setting up $(VENV) with $$($$python --version): takes about 3 minutes the first time."; \
+	@$(call find_python); echo "Setting up $(VENV) with $$($$python --version): takes about 4 minutes the first time, most of it downloads."; \
 		$$python -m venv --clear $(VENV)
 
 # torch first, and alone: with it in place no other package is free to bring a newer build.

@@ -8,8 +8,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
+from ase.build import bulk
+
+from matgraft.backbones.base import Potential
+from matgraft.backbones.registry import load
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.read import read
 
 torch.set_num_threads(1)
 
@@ -27,6 +34,40 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared, which lies beside the project's own checkout only")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sige() -> Dataset:
+    """The embedded frames: 8-atom cells of silicon, germanium and their alloys, labelled by Quantum ESPRESSO."""
+    return read(REPOSITORY / "examples/data/sige/frames.extxyz")
+
+
+@pytest.fixture(scope="session")
+def chgnet() -> Potential:
+    """CHGNet 0.3.0. One for all tests: whoever changes it takes a deep copy."""
+    potential = load("chgnet")
+    assert isinstance(potential, Potential)
+    return potential
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Dataset:
+    """Six distorted cells of two atoms (Si2, SiGe, Ge2) with all three labels drawn at random: quick to pass."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(6):
+        atoms = bulk("Si", "diamond", a=5.5)
+        atoms.symbols = ["Si" if i % 3 < 2 else "Ge", "Ge" if i % 3 else "Si"]
+        atoms.set_cell(atoms.cell[:] @ (np.eye(3) + 0.03 * rng.standard_normal((3, 3))), scale_atoms=True)
+        atoms.positions += 0.1 * rng.standard_normal((2, 3))
+        stress = 0.02 * rng.standard_normal((3, 3))
+        labels = {
+            "energy": np.array(-10.0 + rng.standard_normal()),
+            "forces": rng.standard_normal((2, 3)),
+            "stress": stress + stress.T,
+        }
+        samples.append(Sample(atoms, labels, {"kind": "cold" if i < 4 else "hot"}, file="pairs.xyz", index=i))
+    return Dataset(tuple(samples))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
