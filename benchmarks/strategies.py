@@ -36,7 +36,6 @@ from matgraft import adapt, evaluate, load, predict
 from matgraft.backbones.base import Potential
 from matgraft.backbones.processes import cores
 from matgraft.transfer.adapt import Adapted, shift_references
-from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.references import fit_references
 
 STRATEGIES = ("untuned", "shift", "feature", "partial", "full")
@@ -162,7 +161,7 @@ def account(adapted: Adapted, parts: Parts) -> Row:
     validations = [name for name in history[0] if name.startswith("validation")]
     return {
         "settings": adapted.settings.model_dump(exclude_none=True),
-        "loss_weights": LossSettings().weights(parts.train),
+        "loss_weights": adapted.loss.weights(parts.train),
         "references_eV": adapted.references.shift_eV,
         "parameters_trained": adapted.trained,
         "parameters_total": adapted.total,

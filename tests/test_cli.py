@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -40,8 +39,8 @@ def run(few_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "feature"
     done = matgraft(
-        "tune", few_frames, "--from", "chgnet", "--strategy", "feature", "--test", SIGE / "test.extxyz", "--out", folder,
-        *QUICK,
+        "tune", few_frames, "--from", "chgnet", "--strategy", "feature", "--test", SIGE / "test.extxyz",
+        "--out", folder, *QUICK,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("report.html")
@@ -126,10 +125,11 @@ def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Pa
     assert matgraft(*words, "--out", tmp_path / "whole").returncode == 0
     killed = subprocess.Popen(
         [sys.executable, "-m", "matgraft", *words, "--out", str(tmp_path / "killed")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     _wait_for(tmp_path / "killed" / "checkpoints" / "last.pt", killed)
-    os.killpg(killed.pid, signal.SIGKILL)
+    killed.kill()  # SIGKILL
     killed.wait()
     assert not (tmp_path / "killed" / "model").exists()
     resumed = matgraft("tune", "--resume", tmp_path / "killed", "--quiet")
@@ -140,7 +140,7 @@ def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Pa
 
 
 def _wait_for(file: Path, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
+    for _ in range(3000):
         if file.exists():
             return
         assert process.poll() is None, "the run ended before it could be killed"

@@ -43,7 +43,9 @@ from matgraft.scoring.metrics import summarise
 from matgraft.scoring.table import predictions_table, write_predictions
 from matgraft.scoring.verdict import verdict
 from matgraft.transfer.adapt import Adapted, adapt
+from matgraft.transfer.loss import weigh_groups
 from matgraft.transfer.references import ReferenceShift, fit_references, given_references, keep_references
+from matgraft.transfer.strategy import make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
 PACKAGES = ("matgraft", "torch", "chgnet", "ase", "pymatgen", "numpy", "scipy", "lightning-fabric")
@@ -94,10 +96,12 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     parent = _potential(load(recipe.foundation))
     train, test = _read(recipe)
     _provenance(recipe, train, test, out, resume)
+    _refuse_idle_options(recipe, parent, train)
+    division = _divide(recipe, train, given_test=len(test) > 0)
     on_train, refused = _foundation(parent, train, quiet)
     findings = _audit(recipe, parent, train, on_train, refused, out)
     on_test = predict(parent, test.samples, processes=cores(), progress=_title(quiet)) if len(test) else []
-    parts = _split(recipe, train, test, on_train, on_test, out)
+    parts = _part(division, train, test, on_train, on_test, out)
     references = _references(recipe, parts)
     _write(out / "references.json", references.model_dump() | {"text": references.text})
     adapted = adapt(
@@ -117,7 +121,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     _write_fit(adapted, recipe, parts.train, out)
     summary = _evaluate(recipe, adapted.backbone, parts, references, out)
     _save_model(recipe, parent, adapted, parts, summary, out)
-    trained = recipe.loss.weights(parts.train)
+    trained = adapted.loss.weights(parts.train)
     missing = json.loads((out / "coverage.json").read_text())["missing"]
     judgement = verdict(summary, findings, parts.warnings, missing, trained=trained)
     _write(out / "verdict.json", judgement.model_dump())
@@ -313,15 +317,28 @@ def _audit(
     return findings
 
 
-def _split(
-    recipe: Recipe, train: Dataset, test: Dataset, on_train: Predictions, on_test: Predictions, out: Path
-) -> Parts:
-    """Part the training file; a test file given is held against it for leaks."""
+def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
+    """Raise for what the fit would refuse, before the expensive work."""
+    make_strategy(recipe.strategy.name, recipe.strategy.stages).learning(parent)
+    recipe.loss.weights(train)
+    weigh_groups(train, recipe.loss.groups)
+
+
+def _divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     settings = recipe.split
-    share = 0.0 if len(test) else settings.test
-    fractions = (1 - settings.validation - share, settings.validation, share)
-    options = {"seed": settings.seed, "gap": settings.gap, "element": settings.element}
-    parts = split(train, by=settings.by, fractions=fractions, **options)  # type: ignore[arg-type]
+    share = 0.0 if given_test else settings.test
+    return split(
+        train,
+        by=settings.by,
+        fractions=(1 - settings.validation - share, settings.validation, share),
+        seed=settings.seed,
+        gap=settings.gap,
+        element=settings.element,
+    )
+
+
+def _part(parts: Split, train: Dataset, test: Dataset, on_train: Predictions, on_test: Predictions, out: Path) -> Parts:
+    """Part the training file; a test file given is held against it for leaks."""
     warnings, facts = parts.warnings, parts.model_dump()
     if len(test):
         sharing = leaks_between(train, test)
@@ -378,7 +395,7 @@ def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> N
         "parameters_total": adapted.total,
         "step_zero": adapted.step_zero,
         "settings": adapted.settings.model_dump(),
-        "loss_weights": recipe.loss.weights(train),
+        "loss_weights": adapted.loss.weights(train),
         "n_frames": len(train),
     }
     _write(out / "fit.json", facts)

@@ -53,7 +53,7 @@ def test_atoms_beyond_plutonium_are_refused() -> None:
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(OptionError, match="did you mean 'chgnet'"):
         load("chgnett")
-    with pytest.raises(OptionError, match="allowed: chgnet:0.3.0, chgnet:r2scan"):
+    with pytest.raises(OptionError, match=r"allowed: chgnet:0.3.0, chgnet:r2scan"):
         load("chgnet:0.4")
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from matgraft import load
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, RunError
+from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -187,6 +188,7 @@ def test_a_fit_is_accounted_for(parts: common.Parts) -> None:
     adapted = SimpleNamespace(
         fit=fit,
         settings=FitSettings(rate=1e-3),
+        loss=LossSettings(),
         references=SimpleNamespace(shift_eV={"Si": 0.1}),
         trained=1,
         total=2,

@@ -22,7 +22,7 @@ from matgraft.backbones.processes import cores
 from matgraft.data.dataset import Dataset
 from matgraft.errors import DataError, OptionError, StepZeroError, nearest
 from matgraft.quantities import Array
-from matgraft.transfer.defaults import fit_defaults
+from matgraft.transfer.defaults import fit_defaults, loss_defaults
 from matgraft.transfer.fit import FitResult, Objective, fit
 from matgraft.transfer.loss import LossSettings, weigh_groups
 from matgraft.transfer.memory import bound_by_memory
@@ -51,7 +51,7 @@ class Adapted:
         The reference shift that it starts from.
     step_zero
         Largest differences to the parent, up to the shift, before the first step.
-    settings
+    settings, loss
         The fit's, with every default filled in.
     trained, total
         Numbers of parameters.
@@ -62,6 +62,7 @@ class Adapted:
     fit: FitResult
     step_zero: dict[str, float]
     settings: FitSettings
+    loss: LossSettings
     trained: int
     total: int
 
@@ -113,7 +114,7 @@ def adapt(
     if stages and not isinstance(strategy, str):
         raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
     chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
-    loss = loss or LossSettings()
+    loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
     settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
     encoded = encode_all(parent, train.samples)
@@ -152,7 +153,7 @@ def adapt(
     total = sum(parameter.numel() for parameter in backbone.module.parameters())
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
-    return Adapted(finished, references, result, step_zero, settings, _size(groups), total)
+    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total)
 
 
 def shift_references(backbone: Potential, shift: ReferenceShift) -> None:

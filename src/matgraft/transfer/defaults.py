@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from matgraft.data.dataset import Dataset
+from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Strategy
 
 STEPS = 4000
 """Steps of a fit through the network when nothing bounds it; epochs follow from the number of frames."""
-HEAD_STEPS = 4000
+HEAD_ENERGY_WEIGHT = 100.0
+"""Of a head on cached features, in place of the loss's own default. On Si, test errors by this weight: 30 gives
+9.6 meV/atom and 0.168 eV/Å, 100 gives 7.0 and 0.172, 300 gives 7.0 and 0.185."""
+HEAD_STEPS = 8000
 """Steps of a fit of a head on cached features."""
 
 
@@ -38,6 +43,16 @@ def fit_defaults(strategy: Strategy, n_frames: int, settings: FitSettings) -> Fi
         chosen |= {} if settings.max_minutes else {"epochs": epochs}
     given = {name: value for name, value in settings.model_dump().items() if value is not None}
     return FitSettings(**{**chosen, **given})
+
+
+def loss_defaults(strategy: Strategy, loss: LossSettings, dataset: Dataset) -> LossSettings:
+    """Return the loss with the weight of energies that suits the strategy, where it is not set and there are energies.
+
+    A head on fixed features cannot follow forces far: their error soon stands still, while that of energies falls on.
+    """
+    if loss.energy is not None or not strategy.cached or not dataset.count("energy"):
+        return loss
+    return loss.model_copy(update={"energy": HEAD_ENERGY_WEIGHT})
 
 
 def default_batch(strategy: Strategy, n_frames: int) -> int:

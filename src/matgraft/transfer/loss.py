@@ -23,7 +23,7 @@ from matgraft.quantities import POTENTIAL_QUANTITIES
 
 HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
 DEFAULT_WEIGHTS = {"energy": 30.0, "forces": 1.0, "stress": 300.0}
-"""Makes 6 meV/atom, 0.03 eV/Å and 0.3 GPa weigh alike: about the errors one hopes for."""
+"""Makes 18 meV/atom, 0.1 eV/Å and 0.9 GPa weigh alike: about the errors at which a fit of CHGNet begins to settle."""
 
 
 class LossSettings(BaseModel):

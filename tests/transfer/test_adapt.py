@@ -1,0 +1,259 @@
+"""Adaptation: it starts as its parent, leaves the parent alone, and takes no option in vain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from matgraft.backbones.base import Backbone, Potential
+from matgraft.backbones.predict import predict
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.errors import DataError, OptionError, StepZeroError
+from matgraft.transfer import adapt as adapting
+from matgraft.transfer.adapt import adapt
+from matgraft.transfer.fit import FitResult
+from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.objectives import FrameObjective
+from matgraft.transfer.references import given_references, keep_references
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import Feature, Full, ParamGroup
+from matgraft.transfer.tangents import TangentObjective
+
+
+class Call(NamedTuple):
+    """What `adapt` asked of `fit`."""
+
+    objective: Any
+    module: nn.Module
+    groups: Sequence[ParamGroup]
+    settings: FitSettings
+    options: dict[str, Any]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """Put a fit that trains nothing in place, and note how it is called."""
+    noted: list[Call] = []
+
+    def note(objective: Any, module: nn.Module, groups: Any, settings: FitSettings, **options: Any) -> FitResult:
+        noted.append(Call(objective, module, groups, settings, options))
+        return FitResult([], 0, 0.0, "noted", 0, 0.0, 0.0, 1)
+
+    monkeypatch.setattr(adapting, "fit", note)
+    return noted
+
+
+# ------------------------------------------------------------------- step 0
+
+
+class Broken(Full):
+    """A preparation that changes what the model says."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def prepare(self, backbone: Backbone) -> list[ParamGroup]:
+        groups = super().prepare(backbone)
+        assert isinstance(backbone, Potential)
+        last = list(backbone.head.parameters())[-1]
+        with torch.no_grad():
+            match self.what:
+                case "head":
+                    nn.init.normal_(next(iter(backbone.head.parameters())))
+                case "offset":
+                    last += 1e-3
+                case "references":
+                    backbone.references.data[13] += 1e-3
+                case "nan":
+                    last.fill_(torch.nan)
+        return groups
+
+
+@pytest.mark.parametrize("what", ["head", "offset", "references", "nan"])
+def test_a_preparation_that_changes_the_model_stops_the_run(
+    chgnet: Potential, pairs: Dataset, calls: list[Call], what: str
+) -> None:
+    with pytest.raises(StepZeroError, match=r"before the first step the model differs from chgnet:0\.3\.0"):
+        adapt(chgnet, pairs[:3], pairs[3:], strategy=Broken(what))
+    assert not calls
+
+
+def test_a_change_of_the_forces_alone_is_seen(
+    chgnet: Potential, pairs: Dataset, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = adapting.predict
+
+    def bent(model: Potential, *arguments: Any, **options: Any) -> Any:
+        found = real(model, *arguments, **options)
+        if model is not chgnet:
+            found[-1]["forces"] = found[-1]["forces"] + 2e-3
+        return found
+
+    monkeypatch.setattr(adapting, "predict", bent)
+    with pytest.raises(StepZeroError, match=r"0\.002 eV/Å"):
+        adapt(chgnet, pairs[:3], pairs[3:])
+
+
+def test_step_zero_is_reported(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    found = adapt(chgnet, pairs[:5], pairs[5:]).step_zero
+    assert found["max_energy_difference_eV_per_atom"] < 1e-5
+    assert found["max_force_difference_eV_per_A"] < 1e-5
+    assert found["n_frames"] == 5
+
+
+# --------------------------------------------------------- parent, references
+
+
+@pytest.mark.parametrize("strategy", ["full", "feature"])
+def test_the_parent_is_untouched(chgnet: Potential, pairs: Dataset, tmp_path: Path, strategy: str) -> None:
+    parent = copy.deepcopy(chgnet)
+    for parameter in parent.head.parameters():
+        parameter.requires_grad_(False)
+    state = {name: tensor.clone() for name, tensor in parent.module.state_dict().items()}
+    flags = {name: parameter.requires_grad for name, parameter in parent.module.named_parameters()}
+    result = adapt(parent, pairs[:2], pairs[2:3], strategy=strategy, folder=tmp_path, epochs=1, processes=1)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in parent.module.state_dict().items())
+    assert {name: parameter.requires_grad for name, parameter in parent.module.named_parameters()} == flags
+    assert all(parameter.grad is None for parameter in parent.module.parameters())
+    assert parent.card == chgnet.card
+    tuned = result.backbone.module.state_dict()
+    assert any(not torch.equal(tuned[name], tensor) for name, tensor in state.items())
+    assert result.total == sum(parameter.numel() for parameter in parent.module.parameters())
+
+
+def test_references_are_refitted_on_residuals_by_default(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    """Frames labelled by the foundation itself, plus a planted shift: it comes back, and the energies agree."""
+    planted = {"Si": -130.0, "Ge": 2.5}
+    predictions = predict(chgnet, pairs.samples)
+    labelled = Dataset(
+        tuple(
+            sample.with_labels(energy=p["energy"] + sum(planted[s] for s in sample.content.symbols))
+            for sample, p in zip(pairs, predictions, strict=True)
+        )
+    )
+    result = adapt(chgnet, labelled[:4], labelled[4:])
+    assert result.references.shift_eV == pytest.approx(planted, abs=1e-5)
+    for sample, prediction in zip(labelled, predict(result.backbone, labelled.samples), strict=True):
+        assert float(prediction["energy"]) == pytest.approx(float(sample.labels["energy"]), abs=1e-4)
+
+
+def test_predictions_at_hand_are_taken(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    known = [{"energy": sample.labels["energy"] - 2.0} for sample in pairs[:4]]
+    result = adapt(chgnet, pairs[:4], pairs[4:], predictions=known)
+    assert result.references.shift_eV == pytest.approx({"Si": 1.0, "Ge": 1.0})
+
+
+@pytest.mark.parametrize("mode", ["given", "keep"])
+def test_references_given_or_kept(chgnet: Potential, pairs: Dataset, calls: list[Call], mode: str) -> None:
+    references = given_references({"Ge": 7.0}, pairs) if mode == "given" else keep_references(pairs)
+    result = adapt(chgnet, pairs[:4], pairs[4:], references=references)
+    assert result.references is references
+    moved = (result.backbone.references - chgnet.references).detach()
+    expected = torch.zeros_like(moved)
+    expected[31] = 7.0 if mode == "given" else 0.0
+    torch.testing.assert_close(moved, expected)
+
+
+def test_without_energies_the_references_are_kept(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    forces = pairs.map(lambda s: Sample(s.content, {"forces": s.labels["forces"]}))
+    assert adapt(chgnet, forces[:4], forces[4:]).references.mode == "keep"
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_every_option_reaches_the_fit(chgnet: Potential, pairs: Dataset, calls: list[Call], tmp_path: Path) -> None:
+    settings = FitSettings(rate=0.5, batch=3)
+    loss = LossSettings(l2=0.25, energy=7.0, stress=0.0, groups={"kind=hot": 3.0})
+    options = {"folder": tmp_path, "seed": 9, "resume": True, "quiet": False}
+    result = adapt(chgnet, pairs[3:], pairs[:3], settings=settings, loss=loss, max_minutes=5, rate=0.1, **options)
+    (call,) = calls
+    assert (call.settings.rate, call.settings.batch, call.settings.max_minutes) == (0.1, 3, 5)
+    assert (result.settings, result.loss) == (call.settings, loss)
+    assert call.options == {"folder": tmp_path, "seed": 9, "resume": True, "quiet": False, "l2": 0.25, "title": "full"}
+    assert isinstance(call.objective, FrameObjective)
+    assert call.objective.weights == {"energy": 7.0, "forces": 1.0}
+    assert [sample.weight for sample in call.objective.train] == [1.0, 3.0, 3.0]
+    assert [sample.weight for sample in call.objective.held_out] == [1.0] * 3
+    assert call.settings.max_edges is not None
+    assert call.module is result.backbone.module
+
+
+def test_the_feature_strategy_trains_on_tangents(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    # The same frame in both parts: its directions must differ.
+    adapt(chgnet, pairs[:1], pairs[:1], strategy="feature", loss=LossSettings(groups={"kind=cold": 2.0}))
+    (call,) = calls
+    assert isinstance(call.objective, TangentObjective)
+    assert [len(call.objective.training), len(call.objective.validation)] == [1, 1]
+    assert call.objective.training[0].tangents.shape == (24 + 4, 2, 64)
+    assert not np.array_equal(call.objective.training[0].slopes, call.objective.validation[0].slopes)
+    assert [one.weight for one in (*call.objective.training, *call.objective.validation)] == [2.0, 1.0]
+    assert call.settings.max_edges is None
+    assert call.options["title"] == "feature"
+
+
+def test_a_strategy_may_be_an_object(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    loss = LossSettings(forces=0, stress=0)
+    made, named = (adapt(chgnet, pairs[:1], pairs[1:2], strategy=s, loss=loss) for s in (Feature(), "feature"))
+    assert made.trained == named.trained == sum(p.numel() for p in chgnet.head.parameters())
+    assert [call.options["title"] for call in calls] == ["feature", "feature"]
+
+
+def test_stages_beside_an_object_would_do_nothing(chgnet: Potential, pairs: Dataset) -> None:
+    with pytest.raises(OptionError, match="stages would do nothing"):
+        adapt(chgnet, pairs[:1], pairs[1:2], strategy=Full(), stages=["readout"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epoch": 3}, "unknown option 'epoch'\nremedy: did you mean 'epochs'"),
+        ({"strategy": "ful"}, "did you mean 'full'"),
+        ({"strategy": "full", "stages": ["readout"]}, "would do nothing with 'full'"),
+        ({"strategy": "partial", "stages": ["readuot"]}, "did you mean 'readout'"),
+        ({"loss": LossSettings(groups={"kind=warm": 2.0})}, "no frame has 'kind=warm'"),
+        ({"strategy": "feature", "loss": LossSettings(kind="huber")}, "huber cannot act"),
+    ],
+)
+def test_options_that_name_nothing(
+    chgnet: Potential, pairs: Dataset, calls: list[Call], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        adapt(chgnet, pairs[:1], pairs[1:2], **options)
+    assert not calls
+
+
+@pytest.mark.parametrize("sizes", [(0, 2), (2, 0)])
+def test_both_parts_need_frames(chgnet: Potential, pairs: Dataset, sizes: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match=f"{sizes[0]} training and {sizes[1]} validation frames"):
+        adapt(chgnet, pairs[: sizes[0]], pairs[: sizes[1]])
+
+
+# -------------------------------------------------------------- the whole way
+
+
+def test_tuning_lowers_the_validation_loss(chgnet: Potential, sige: Dataset) -> None:
+    frames = sige[np.linspace(0, len(sige) - 1, 3).astype(int)]
+    result = adapt(chgnet, frames, frames[:2], epochs=6, processes=1, batch=1, rate=3e-4)
+    losses = [row["validation_loss"] for row in result.fit.history]
+    assert min(losses) < 0.8 * losses[0]
+    assert result.fit.best_value == min(losses)
+
+
+def test_the_tuned_model_is_the_best_snapshot_and_resuming_gives_it_again(
+    chgnet: Potential, pairs: Dataset, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"strategy": "feature", "folder": tmp_path, "epochs": 3}
+    options["loss"] = LossSettings(forces=0, stress=0)  # no tangents to cache
+    tuned = adapt(chgnet, pairs[:2], pairs[2:3], **options)
+    again = adapt(chgnet, pairs[:2], pairs[2:3], resume=True, **options)
+    for name, tensor in tuned.backbone.module.state_dict().items():
+        assert torch.equal(again.backbone.module.state_dict()[name], tensor), name
+    assert again.fit.history == tuned.fit.history

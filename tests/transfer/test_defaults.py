@@ -1,0 +1,86 @@
+"""Defaults: every None is filled, and what a user sets wins."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.transfer.defaults import HEAD_ENERGY_WEIGHT, default_batch, fit_defaults, loss_defaults
+from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import STRATEGIES, make_strategy
+
+OPTIONAL = {"max_minutes", "max_atoms", "max_edges", "processes"}
+names = st.sampled_from(sorted(STRATEGIES))
+
+
+@given(names, st.integers(1, 100_000))
+def test_every_choice_is_made(name: str, n_frames: int) -> None:
+    settings = fit_defaults(make_strategy(name), n_frames, FitSettings())
+    assert {field for field, value in settings.model_dump().items() if value is None} <= OPTIONAL
+    assert settings.patience is not None
+    assert settings.epochs is not None
+    assert settings.patience >= settings.epochs // 4
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"rate": 0.5},
+        {"epochs": 1},
+        {"batch": 9},
+        {"clip": 0.0},
+        {"ema": 0.0},
+        {"patience": 2},
+        {"processes": 3},
+        {"max_edges": 10},
+        {"warmup": 0.0},
+        {"validate_every": 7},
+    ],
+)
+def test_what_is_set_wins(name: str, given_: dict[str, float]) -> None:
+    settings = fit_defaults(make_strategy(name), 200, FitSettings(**given_))  # type: ignore[arg-type]
+    assert {field: getattr(settings, field) for field in given_} == given_
+
+
+def test_minutes_take_the_place_of_epochs_through_the_network() -> None:
+    assert fit_defaults(make_strategy("full"), 200, FitSettings(max_minutes=5)).epochs is None
+    both = fit_defaults(make_strategy("full"), 200, FitSettings(max_minutes=5, epochs=3))
+    assert (both.epochs, both.max_minutes) == (3, 5)
+    assert fit_defaults(make_strategy("feature"), 200, FitSettings(max_minutes=5)).epochs is not None
+
+
+@given(names, st.integers(1, 100_000))
+def test_batches_grow_with_the_data_to_a_bound(name: str, n_frames: int) -> None:
+    strategy = make_strategy(name)
+    batch = default_batch(strategy, n_frames)
+    assert 1 <= batch <= (16 if strategy.cached else 4)
+    assert batch <= default_batch(strategy, n_frames + 1)
+    assert n_frames < 20 or n_frames / batch >= 20
+
+
+def test_more_frames_mean_fewer_epochs() -> None:
+    full = make_strategy("full")
+    epochs = [fit_defaults(full, n, FitSettings()).epochs or 0 for n in (10, 100, 1000, 10_000, 100_000)]
+    assert epochs == sorted(epochs, reverse=True)
+    assert (epochs[0], epochs[-1]) == (200, 5)
+
+
+def test_a_head_takes_larger_batches_and_one_process() -> None:
+    head = fit_defaults(make_strategy("feature"), 1000, FitSettings())
+    network = fit_defaults(make_strategy("full"), 1000, FitSettings())
+    assert (head.batch, network.batch) == (16, 4)
+    assert (head.processes, network.processes) == (1, None)
+
+
+def test_a_head_weighs_energies_by_itself_unless_told(pairs: Dataset) -> None:
+    head, network, settings = make_strategy("feature"), make_strategy("full"), LossSettings(forces=2.0)
+    assert loss_defaults(head, settings, pairs) == LossSettings(energy=HEAD_ENERGY_WEIGHT, forces=2.0)
+    assert loss_defaults(network, settings, pairs) == settings
+    for told in (LossSettings(energy=1.0), LossSettings(energy=0.0)):
+        assert loss_defaults(head, told, pairs) == told
+    unlabelled = pairs.map(lambda s: Sample(s.content, {"forces": s.labels["forces"]}))
+    assert loss_defaults(head, settings, unlabelled) == settings

@@ -1,0 +1,512 @@
+"""The loop, on toy problems: what it minimises, what it keeps, and that being killed changes nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from matgraft.backbones.processes import can_fork
+from matgraft.backbones.weights import load_tensors
+from matgraft.errors import RunError
+from matgraft.transfer.checkpoint import FILE
+from matgraft.transfer.fit import FitResult, fit
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import ParamGroup
+
+needs_fork = pytest.mark.skipif(not can_fork(), reason="this system does not fork")
+SETTINGS = FitSettings(rate=0.02, epochs=4, batch=3, ema=0.5, clip=0, processes=1)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A sample as the planner sees it."""
+
+    n_atoms: int
+    n_edges: int
+
+
+class Regression:
+    """Fourteen samples of different sizes, a small network, and a hook at every call of `losses`."""
+
+    def __init__(self, module: nn.Module, on_losses: Callable[[int], None] = lambda call: None) -> None:
+        random = torch.Generator().manual_seed(3)
+        self.module, self.on_losses, self.calls = module, on_losses, 0
+        self.x, self.y = torch.randn(14, 3, generator=random), torch.randn(14, generator=random)
+        self.training = [Size(1 + i % 4, 10 + 7 * i) for i in range(14)]
+        self.validation = self.training[:5]
+        self.seen: list[list[int]] = []
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        self.on_losses(self.calls)
+        self.calls += 1
+        self.seen.append(list(positions))
+        return (self.module(self.x[list(positions)]).squeeze(-1) - self.y[list(positions)]).square()
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        with torch.no_grad():
+            error = self.module(self.x[list(positions)]).squeeze(-1) - self.y[list(positions)]
+        return torch.stack([error.square().sum().double(), torch.tensor(float(len(positions)))])
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        return {"validation_loss": float(sums[0] / sums[1]), "validation_frames": float(sums[1])}
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def groups(module: nn.Module) -> list[ParamGroup]:
+    return [ParamGroup("all", dict(module.named_parameters()))]
+
+
+def run(
+    folder: Path,
+    *,
+    on_losses: Callable[[int], None] = lambda call: None,
+    objective: type[Regression] = Regression,
+    module: nn.Module | None = None,
+    l2: float = 0.0,
+    resume: bool = False,
+    **changes: Any,
+) -> tuple[nn.Module, FitResult, Regression]:
+    """Fit and return module, result and objective."""
+    module = module or network()
+    problem = objective(module, on_losses)
+    settings = SETTINGS.model_copy(update=changes)
+    result = fit(problem, module, groups(module), settings, folder=folder, l2=l2, resume=resume, seed=5, quiet=True)
+    return module, result, problem
+
+
+def flat(module: nn.Module) -> np.ndarray:
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()]).numpy()
+
+
+def last_weights(folder: Path) -> np.ndarray:
+    return torch.cat([tensor.flatten() for tensor in load_tensors(folder / FILE)["weights"]]).numpy()
+
+
+# ------------------------------------------------------------------ minimises
+
+
+def test_one_step_of_adam_by_hand(tmp_path: Path) -> None:
+    """Without warm-up, clipping and averaging a step is torch's own."""
+    module = network()
+    twin = network()
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.02)
+    Regression(twin).losses(range(14), torch.device("cpu")).mean().backward()
+    optimizer.step()
+    run(tmp_path, module=module, epochs=1, batch=14, warmup=0.0, ema=0.0)
+    np.testing.assert_allclose(flat(module), flat(twin), rtol=1e-6, atol=1e-8)
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    _, result, _ = run(tmp_path, epochs=100)
+    assert result.history[-1]["train_loss"] < 0.3 * result.history[0]["train_loss"]
+    assert (result.steps, result.epochs, result.stopped) == (500, 100.0, "the plan was done")
+
+
+def test_groups_learn_at_their_own_rate(tmp_path: Path) -> None:
+    module = network()
+    names = dict(module.named_parameters())
+    before = {name: parameter.detach().clone() for name, parameter in names.items()}
+    slow = ParamGroup("slow", {"0.weight": names["0.weight"]}, rate_factor=0.0)
+    fast = ParamGroup("fast", {"2.weight": names["2.weight"]})
+    fit(Regression(module), module, [slow, fast], SETTINGS, folder=tmp_path, quiet=True)
+    assert {name for name, parameter in names.items() if not torch.equal(parameter, before[name])} == {"2.weight"}
+
+
+def test_l2_adds_its_gradient_to_what_learns(tmp_path: Path) -> None:
+    """The gradient of lambda |theta|^2 is 2 lambda theta, once a step whatever the batch."""
+
+    class Nothing(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            return 0.0 * super().losses(positions, device)
+
+    module = network()
+    before = flat(module)
+    run(tmp_path, module=module, objective=Nothing, l2=0.25, epochs=1, batch=14)
+    gradients = torch.cat([parameter.grad.flatten() for parameter in module.parameters() if parameter.grad is not None])
+    np.testing.assert_allclose(gradients.numpy(), 0.5 * before, rtol=1e-6)
+    assert (np.abs(flat(module)) < np.abs(before)).mean() > 0.9
+
+
+def test_clipping_bounds_the_gradient(tmp_path: Path) -> None:
+    module, free = network(), network()
+    run(tmp_path / "a", module=module, clip=0.01)
+    run(tmp_path / "b", module=free, clip=0)
+    norms = [torch.cat([p.grad.flatten() for p in m.parameters() if p.grad is not None]).norm() for m in (module, free)]
+    assert float(norms[0]) == pytest.approx(0.01, rel=1e-3)
+    assert float(norms[1]) > 0.05
+    assert np.abs(flat(module) - flat(free)).max() > 1e-4
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2, 0.999])
+def test_the_average_is_what_is_kept(tmp_path: Path, decay: float) -> None:
+    """The average of the weights after each step, faster at first: 1 - min(decay, (1 + step) / (10 + step))."""
+    weights = []
+
+    class Descent(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            (weight,) = self.module.parameters()
+            weights.append(weight.item())
+            return (weight - 1).square().expand(len(positions))
+
+        def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            return torch.tensor([-len(weights), 1.0])  # the last is the best
+
+    module, _, _ = run(tmp_path, objective=Descent, module=single(), ema=decay, rate=0.1)
+    average = weights[0]
+    for step, weight in enumerate([*weights[1:], *last_weights(tmp_path)], start=1):
+        average += (1 - min(decay, (1 + step) / (10 + step))) * (weight - average)
+    np.testing.assert_allclose(flat(module), [average], rtol=1e-5)
+    assert (abs(average - last_weights(tmp_path)[0]) > 1e-4) == (decay > 0)
+
+
+def test_the_seed_orders_the_batches(tmp_path: Path) -> None:
+    orders = []
+    for seed in (1, 1, 2):
+        module = network()
+        problem = Regression(module)
+        fit(problem, module, groups(module), SETTINGS, folder=tmp_path, seed=seed, quiet=True)
+        orders.append(problem.seen)
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0][:5] != orders[0][5:10]  # epochs differ too
+
+
+@pytest.mark.parametrize("bounds", [{"max_edges": 120}, {"max_atoms": 5}, {"max_edges": 60, "max_atoms": 8}])
+def test_batches_keep_to_the_budgets(tmp_path: Path, bounds: dict[str, int]) -> None:
+    _, _, problem = run(tmp_path, batch=14, epochs=1, **bounds)
+    assert sorted(chain.from_iterable(problem.seen)) == list(range(14))
+    for batch in problem.seen:
+        sums = {
+            "max_edges": sum(problem.training[i].n_edges for i in batch),
+            "max_atoms": sum(problem.training[i].n_atoms for i in batch),
+        }
+        assert len(batch) == 1 or all(sums[name] <= bound for name, bound in bounds.items())
+    assert max(map(len, problem.seen)) > 1
+
+
+# ----------------------------------------------------------- validation, best
+
+
+class Overshoot(Regression):
+    """Training pulls the weights to one; validation is best on the way, at one half."""
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        (weight,) = self.module.parameters()
+        return (weight - 1).square().expand(len(positions))
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        (weight,) = self.module.parameters()
+        return torch.tensor([(weight.item() - 0.5) ** 2 * len(positions), float(len(positions))])
+
+
+def single() -> nn.Module:
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.zeros(1))
+    return module
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_the_best_snapshot_is_no_alias_of_the_last_weights(tmp_path: Path, ema: float) -> None:
+    """What is returned has the value that was the best, with an average of the weights as without."""
+    module, result, _ = run(tmp_path, objective=Overshoot, module=single(), epochs=40, rate=0.05, ema=ema)
+    values = [row["validation_loss"] for row in result.history]
+    best = int(np.argmin(values))
+    assert 0 < best < len(values) - 5  # it did turn up
+    assert last_weights(tmp_path)[0] > 0.9
+    assert (float(flat(module)[0]) - 0.5) ** 2 == pytest.approx(values[best], rel=1e-6)
+    assert (result.best_step, result.best_value) == (result.history[best]["step"], values[best])
+
+
+def test_patience_stops_the_fit(tmp_path: Path) -> None:
+    module, result, _ = run(tmp_path, objective=Overshoot, module=single(), epochs=40, rate=0.05, ema=0.0, patience=3)
+    values = [row["validation_loss"] for row in result.history]
+    assert int(np.argmin(values)) == len(values) - 4
+    assert len(values) < 40
+    assert result.stopped == "no better validation in 3"
+    assert (float(flat(module)[0]) - 0.5) ** 2 == pytest.approx(min(values), rel=1e-6)
+
+
+def test_history_has_a_row_each_validation(tmp_path: Path) -> None:
+    _, result, _ = run(tmp_path, epochs=5, validate_every=2)
+    columns = {"step", "epoch", "seconds", "learning_rate", "train_loss", "validation_loss", "validation_frames"}
+    assert all(set(row) == columns for row in result.history)
+    assert [row["step"] for row in result.history] == [10, 20, 25]
+    assert [row["epoch"] for row in result.history] == [2.0, 4.0, 5.0]
+    assert result.history[0]["learning_rate"] > result.history[-1]["learning_rate"] > 0
+    assert [row["validation_frames"] for row in result.history] == [5.0] * 3
+    assert 0 < result.history[0]["seconds"] < result.history[-1]["seconds"]
+    assert result.history[-1]["seconds"] == pytest.approx(result.seconds, abs=6e-4)
+    assert (result.criterion, result.processes) == ("validation_loss", 1)
+
+
+def test_the_training_loss_is_that_since_the_last_validation(tmp_path: Path) -> None:
+    module, losses = network(), []
+
+    class Noted(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            found = super().losses(positions, device)
+            losses.append(found.mean().item())
+            return found
+
+    _, result, _ = run(tmp_path, module=module, objective=Noted, epochs=2)
+    assert result.history[0]["train_loss"] == pytest.approx(np.mean(losses[:5]), rel=1e-6)
+    assert result.history[1]["train_loss"] == pytest.approx(np.mean(losses[5:]), rel=1e-6)
+
+
+def test_validation_sees_evaluation_mode_and_training_does_not(tmp_path: Path) -> None:
+    modes: dict[str, set[bool]] = {"train": set(), "validation": set()}
+
+    class Noted(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            modes["train"].add(self.module.training)
+            return super().losses(positions, device)
+
+        def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            modes["validation"].add(self.module.training)
+            return super().validation_sums(positions, device)
+
+    run(tmp_path, objective=Noted)
+    assert modes == {"train": {True}, "validation": {False}}
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=needs_fork)])
+def test_a_loss_that_is_no_number_names_its_step(tmp_path: Path, processes: int) -> None:
+    class Spoilt(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            found = super().losses(positions, device)
+            return found * torch.nan if self.calls == 4 else found
+
+    with pytest.raises(RunError, match="not a number at step 3") as error:
+        run(tmp_path, objective=Spoilt, processes=processes)
+    assert "fit.rate" in error.value.remedy
+
+
+def test_a_gradient_that_is_no_number_is_caught_too(tmp_path: Path) -> None:
+    class Kink(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            (weight,) = self.module.parameters()
+            return weight.sqrt().expand(len(positions))  # at zero: the value is 0, the slope infinite
+
+    with pytest.raises(RunError, match="not a number at step 0"):
+        run(tmp_path, objective=Kink, module=single())
+
+
+def test_a_validation_that_is_no_number_is_no_best(tmp_path: Path) -> None:
+    class Blind(Regression):
+        def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+            return {"validation_loss": float("nan")}
+
+    with pytest.raises(RunError, match="validation_loss is not a number at step 5"):
+        run(tmp_path, objective=Blind)
+
+
+# ---------------------------------------------------------------------- time
+
+
+class Slow(Regression):
+    """A step takes its size's time."""
+
+    scale = 2e-4
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        time.sleep(self.scale * sum(self.training[i].n_edges for i in positions))
+        return super().losses(positions, device)
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        time.sleep(0.05)
+        return super().validation_sums(positions, device)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=needs_fork)])
+def test_minutes_are_kept(tmp_path: Path, processes: int) -> None:
+    began = time.monotonic()
+    _, result, _ = run(tmp_path, objective=Slow, epochs=None, max_minutes=2 / 60, processes=processes)
+    took = time.monotonic() - began
+    assert 0.75 * 2 < took < 1.25 * 2 + 1.0 * (processes > 1)  # on a busy machine, workers take a while to start
+    assert 0.75 * 2 < result.seconds < 1.25 * 2
+    assert result.stopped == "the plan was done"
+    assert result.history[-1]["learning_rate"] < 0.1 * SETTINGS.rate  # type: ignore[operator]
+
+
+def test_minutes_are_kept_though_the_first_batch_is_quick(tmp_path: Path) -> None:
+    class Misleading(Slow):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            time.sleep(0.15 if self.calls > 2 else 0.0)
+            return super().losses(positions, device)
+
+    began = time.monotonic()
+    run(tmp_path, objective=Misleading, epochs=None, max_minutes=2 / 60)
+    assert 0.75 * 2 < time.monotonic() - began < 1.25 * 2
+
+
+def test_epochs_bound_the_minutes(tmp_path: Path) -> None:
+    _, result, _ = run(tmp_path, epochs=2, max_minutes=10.0)
+    assert (result.steps, result.epochs) == (10, 2.0)
+
+
+# ----------------------------------------------------- processes and killing
+
+
+@needs_fork
+def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
+    alone, one, _ = run(tmp_path / "1")
+    together, two, _ = run(tmp_path / "2", processes=2)
+    np.testing.assert_allclose(flat(together), flat(alone), rtol=1e-5, atol=1e-7)
+    assert [row["validation_frames"] for row in two.history] == [5.0] * 4
+    for ours, theirs in zip(two.history, one.history, strict=True):
+        for name in ("step", "epoch", "learning_rate", "train_loss", "validation_loss"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+    assert (one.processes, two.processes) == (1, 2)
+
+
+@needs_fork
+def test_processes_share_the_work(tmp_path: Path) -> None:
+    """Each sample is passed by one process, and edges are spread evenly."""
+
+    class Noted(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            with (tmp_path / f"{os.getpid()}.txt").open("a") as file:
+                file.write(" ".join(map(str, positions)) + "\n")
+            return super().losses(positions, device)
+
+    _, _, problem = run(tmp_path / "fit", objective=Noted, processes=2, epochs=1, batch=14)
+    shares = [[int(i) for i in file.read_text().split()] for file in tmp_path.glob("*.txt")]
+    assert len(shares) == 2
+    assert sorted(chain.from_iterable(shares)) == list(range(14))
+    loads = [sum(problem.training[i].n_edges for i in share) for share in shares]
+    assert abs(loads[0] - loads[1]) < 0.1 * sum(loads)
+
+
+@needs_fork
+def test_more_processes_than_samples(tmp_path: Path) -> None:
+    alone, _, _ = run(tmp_path / "1", batch=1, epochs=1)
+    together, _, _ = run(tmp_path / "2", batch=1, epochs=1, processes=2)
+    np.testing.assert_allclose(flat(together), flat(alone), rtol=1e-5, atol=1e-7)
+
+
+def kill_at(call: int, folder: Path) -> Callable[[int], None]:
+    """Kill one's own process at a call of `losses`, the first time only; note every process that works."""
+
+    def hook(now: int) -> None:
+        (folder / f"pid-{os.getpid()}").touch()
+        if now == call:
+            try:
+                (folder / "killed").touch(exist_ok=False)
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs: one that has ended and waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def assert_all_end(folder: Path) -> None:
+    pids = [int(file.name.removeprefix("pid-")) for file in folder.glob("pid-*")]
+    assert pids
+    end = time.monotonic() + 20
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any(map(alive, pids))
+
+
+# At the end of an epoch, and in the middle of one.
+@pytest.mark.parametrize("checkpoint_minutes", [2.0, 1e-6])
+@needs_fork
+def test_killed_and_resumed_gives_the_unbroken_weights(tmp_path: Path, checkpoint_minutes: float) -> None:
+    unbroken, expected, _ = run(tmp_path / "unbroken")
+    folder = tmp_path / "broken"
+    options = {"on_losses": kill_at(12, tmp_path), "checkpoint_minutes": checkpoint_minutes}
+    process = multiprocessing.get_context("fork").Process(target=run, args=(folder,), kwargs=options)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    state = load_tensors(folder / FILE)["state"]
+    assert (state["step"], state["done"]) == ((10, 0) if checkpoint_minutes > 1 else (12, 2))
+    resumed, result, problem = run(folder, resume=True)
+    np.testing.assert_array_equal(flat(resumed), flat(unbroken))
+    np.testing.assert_array_equal(last_weights(folder), last_weights(tmp_path / "unbroken"))
+    assert problem.calls == 20 - state["step"]
+    for ours, theirs in zip(result.history, expected.history, strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+    assert result.history[-1]["seconds"] > state["seconds"] > 0
+
+
+@needs_fork
+def test_the_same_with_two_processes_whose_parent_is_killed(tmp_path: Path) -> None:
+    unbroken, _, _ = run(tmp_path / "unbroken", processes=2)
+    folder = tmp_path / "broken"
+
+    def dawdle(now: int) -> None:
+        (tmp_path / f"pid-{os.getpid()}").touch()
+        if now == 12:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker deep in a library does not hear torch's own signal
+            time.sleep(60)
+
+    options = {"processes": 2, "checkpoint_minutes": 1e-6, "on_losses": dawdle}
+    parent = multiprocessing.get_context("fork").Process(target=run, args=(folder,), kwargs=options)
+    parent.start()
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if (folder / FILE).is_file() and load_tensors(folder / FILE)["state"]["step"] == 12:
+            break
+        time.sleep(0.02)
+    os.kill(parent.pid or 0, signal.SIGKILL)
+    parent.join()
+    assert_all_end(tmp_path)
+    resumed, result, _ = run(folder, processes=2, resume=True)
+    np.testing.assert_array_equal(flat(resumed), flat(unbroken))
+    assert result.steps == 20
+
+
+@needs_fork
+def test_a_killed_worker_is_an_error_without_orphans(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="a worker died"):
+        run(tmp_path / "fit", processes=2, on_losses=kill_at(7, tmp_path))
+    assert len(list(tmp_path.glob("pid-*"))) == 2
+    assert_all_end(tmp_path)
+    resumed, _, _ = run(tmp_path / "fit", processes=2, resume=True)
+    unbroken, _, _ = run(tmp_path / "unbroken", processes=2)
+    np.testing.assert_array_equal(flat(resumed), flat(unbroken))
+
+
+def test_a_finished_fit_is_not_fitted_again(tmp_path: Path) -> None:
+    module, result, _ = run(tmp_path)
+    again, repeated, problem = run(tmp_path, resume=True)
+    assert problem.calls == 0
+    np.testing.assert_array_equal(flat(again), flat(module))
+    assert repeated.history == result.history
+
+
+def test_without_a_checkpoint_resuming_begins(tmp_path: Path) -> None:
+    module, _, _ = run(tmp_path / "a", resume=True)
+    np.testing.assert_array_equal(flat(module), flat(run(tmp_path / "b")[0]))
+
+
+def test_without_resume_an_old_checkpoint_does_not_matter(tmp_path: Path) -> None:
+    first, _, _ = run(tmp_path)
+    second, _, problem = run(tmp_path)
+    assert problem.calls == 20
+    np.testing.assert_array_equal(flat(first), flat(second))

@@ -1,0 +1,73 @@
+"""Rates and plans: functions of the step and of the time taken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from matgraft.transfer.schedule import FLOOR, RESERVE, FitSettings, plan_steps, rate_factor
+
+
+def test_warm_up_peak_and_floor_by_hand() -> None:
+    """Ten of a hundred steps rise; half-way down the cosine stands half-way between one and the floor."""
+    factors = [rate_factor(step, 100, 0.1) for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx((1 + FLOOR) / 2)
+    assert factors[100] == pytest.approx(FLOOR)
+    assert rate_factor(1000, 100, 0.1) == pytest.approx(FLOOR)  # beyond a plan that shrank
+
+
+@given(st.integers(1, 2000), st.floats(0, 0.9))
+def test_rises_then_falls_between_floor_and_one(total: int, warmup: float) -> None:
+    factors = [rate_factor(step, total, warmup) for step in range(total)]
+    peak = factors.index(max(factors))
+    assert factors[: peak + 1] == sorted(factors[: peak + 1])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+    assert max(factors) == 1.0
+    assert min(factors) > 0
+
+
+def test_without_warm_up_the_first_step_is_full() -> None:
+    assert rate_factor(0, 50, 0.0) == 1.0
+
+
+def test_epochs_alone() -> None:
+    assert plan_steps(FitSettings(epochs=3), 7, 0, 0.0) == 21
+
+
+def test_minutes_alone() -> None:
+    """Five steps in 10 s; of 100 s, less the reserve, 87 are left, which is 43 more."""
+    settings = FitSettings(max_minutes=100 / 60)
+    assert RESERVE == 0.03
+    assert plan_steps(settings, 7, 5, 10.0) == 5 + 43
+    assert plan_steps(settings, 7, 60, 99.0) == 60  # time is up: no further step is planned
+    assert plan_steps(settings, 7, 60, 500.0) == 60
+
+
+def test_the_smaller_of_both() -> None:
+    settings = FitSettings(max_minutes=100 / 60, epochs=3)
+    assert plan_steps(settings, 7, 5, 10.0) == 21
+    assert plan_steps(settings, 70, 5, 10.0) == 48
+
+
+def test_at_least_one_step() -> None:
+    assert plan_steps(FitSettings(max_minutes=1e-6), 7, 1, 100.0) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({name: 0} for name in ("rate", "epochs", "max_minutes", "batch", "patience", "validate_every", "processes")),
+        {"checkpoint_minutes": 0},
+        {"warmup": 1.0},
+        {"ema": 1.0},
+        {"clip": -1},
+        {"learning_rate": 1},
+    ],
+)
+def test_values_that_make_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        FitSettings(**wrong)  # type: ignore[arg-type]
