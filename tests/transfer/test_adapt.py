@@ -219,7 +219,6 @@ def test_stages_beside_an_object_would_do_nothing(chgnet: Potential, pairs: Data
         ({"strategy": "full", "stages": ["readout"]}, "would do nothing with 'full'"),
         ({"strategy": "partial", "stages": ["readuot"]}, "did you mean 'readout'"),
         ({"loss": LossSettings(groups={"kind=warm": 2.0})}, "no frame has 'kind=warm'"),
-        ({"strategy": "feature", "loss": LossSettings(kind="huber")}, "huber cannot act"),
     ],
 )
 def test_options_that_name_nothing(
@@ -228,6 +227,14 @@ def test_options_that_name_nothing(
     with pytest.raises(OptionError, match=message):
         adapt(chgnet, pairs[:1], pairs[1:2], **options)
     assert not calls
+
+
+def test_nothing_is_cached_for_a_loss_that_cannot_act(
+    chgnet: Potential, pairs: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "cache_tangents", lambda *_, **__: pytest.fail("cached for minutes, in vain"))
+    with pytest.raises(OptionError, match="huber cannot act"):
+        adapt(chgnet, pairs[:1], pairs[1:2], strategy="feature", loss=LossSettings(kind="huber"))
 
 
 @pytest.mark.parametrize("sizes", [(0, 2), (2, 0)])

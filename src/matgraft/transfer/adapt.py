@@ -30,7 +30,7 @@ from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import ReferenceShift, fit_references, keep_references
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
-from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions
+from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions, require_squares
 
 STEP_ZERO_FRAMES = 8
 STEP_ZERO_ENERGY = 1e-4
@@ -217,6 +217,7 @@ def _cached_objective(
     seed: int,
     quiet: bool,
 ) -> TangentObjective:
+    require_squares(loss)  # before minutes go into the cache
     weights = loss.weights(train)
     width = next(backbone.head.parameters()).shape[-1]
     directions = choose_directions(sum(one.n_atoms for one in encoded[0]), width, list(weights))

@@ -166,6 +166,12 @@ def _slopes(sample: Sample, moves: Array, strains: Array) -> Array:
     return np.concatenate([of_moves, of_strains])
 
 
+def require_squares(settings: LossSettings) -> None:
+    """Refuse a loss that is no mean square: the estimate along random directions holds for squares alone."""
+    if settings.kind != "mse":
+        raise OptionError(f"loss.kind={settings.kind} cannot act on cached tangents", allowed=["mse"])
+
+
 class TangentObjective:
     """Losses of a head on cached features and tangents.
 
@@ -186,8 +192,7 @@ class TangentObjective:
         held_out: Sequence[FrameTangents],
         directions: Directions,
     ) -> None:
-        if settings.kind != "mse":
-            raise OptionError(f"loss.kind={settings.kind} cannot act on cached tangents", allowed=["mse"])
+        require_squares(settings)
         self.head = backbone.head
         self.weights = settings.weights(train)
         self.training, self.validation = cached, held_out
