@@ -342,11 +342,11 @@ def _part(parts: Split, train: Dataset, test: Dataset, on_train: Predictions, on
     warnings, facts = parts.warnings, parts.model_dump()
     if len(test):
         sharing = leaks_between(train, test)
-        warnings = (*warnings, *sharing.warnings)
+        warnings = (*sharing.warnings, *warnings)
         facts |= {"sharing": sharing.model_dump()}
     chosen = {name: list(getattr(parts, name)) for name in ("train", "validation", "test")}
     judged = [train[chosen["validation"]], test if len(test) else train[chosen["test"]]]
-    warnings = (*warnings, *_untrained_elements(train[chosen["train"]], judged))
+    warnings = (*_untrained_elements(train[chosen["train"]], judged), *warnings)
     _write(out / "split.json", facts | {"warnings": warnings})
     known = {name: [on_train[i] for i in positions] for name, positions in chosen.items()}
     return Parts(
