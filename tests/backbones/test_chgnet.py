@@ -16,7 +16,7 @@ from matgraft.backbones.chgnet import CHGNetPotential
 from matgraft.backbones.registry import load, load_folder, save_folder
 from matgraft.data.dataset import Sample
 from matgraft.errors import DataError, OptionError
-from matgraft.testing import PotentialConformance
+from matgraft.testing import PotentialConformance, crystals
 
 
 class TestCHGNet(PotentialConformance):
@@ -89,3 +89,13 @@ def test_a_model_folder_round_trips_and_guards_its_weights(tmp_path: Path) -> No
     CHGNetPotential.shipped().save(tmp_path / "model" / "chgnet.pth.tar")
     with pytest.raises(DataError, match="not the ones that the card describes"):
         load(tmp_path)
+
+
+def test_every_parameter_of_a_stage_can_learn() -> None:
+    """No stage names a parameter that a loss on energies, forces and stresses cannot reach."""
+    potential = CHGNetPotential.shipped()
+    names = {name: parameter for stage in potential.stages() for name, parameter in stage.parameters().items()}
+    batch = potential.collate([potential.encode(Sample(atoms, {})) for atoms in crystals()])
+    predicted = potential.forward(batch, ("energy", "forces", "stress"), create_graph=True)
+    sum(value.square().sum() for value in predicted.values()).backward()  # type: ignore[union-attr]
+    assert not [name for name, parameter in names.items() if parameter.grad is None or not parameter.grad.any()]

@@ -166,7 +166,7 @@ class CHGNetPotential(Potential):
         stages = [Stage("embedding", {name: getattr(module, name) for name in embedding})]
         for i, _ in enumerate(module.atom_conv_layers):
             layers = {"atom_conv_layers": module.atom_conv_layers, "bond_conv_layers": module.bond_conv_layers}
-            layers["angle_layers"] = module.angle_layers
+            layers["angle_layers"] = module.angle_layers[:-1]  # nothing reads what the last one writes
             parts: dict[str, nn.Module] = {f"{name}.{i}": layer[i] for name, layer in layers.items() if i < len(layer)}
             if i == len(module.atom_conv_layers) - 1:
                 parts["readout_norm"] = module.readout_norm
@@ -247,11 +247,13 @@ class CHGNetPotential(Potential):
         short_weights = module.bond_weights_bg(short_radial)
         angles = module.angle_embedding(angular)
         angle_weights = short_weights[batch["angle_short_1"]] * short_weights[batch["angle_short_2"]]
-        layers = zip(module.atom_conv_layers[:-1], module.bond_conv_layers, module.angle_layers, strict=True)
+        angle_layers = [*module.angle_layers[:-1], None]  # nothing reads what the vendor's last one writes
+        layers = zip(module.atom_conv_layers[:-1], module.bond_conv_layers, angle_layers, strict=True)
         for atom_layer, bond_layer, angle_layer in layers:
             atoms = _atom_convolution(atom_layer, atoms, bonds, weights, batch)
             if len(angles):
                 bonds = _bond_convolution(bond_layer, atoms, bonds, angles, angle_weights, batch)
+            if len(angles) and angle_layer is not None:
                 angles = angles + _angle_message(angle_layer.twoBody_bond, atoms, bonds, angles, batch)
         return module.readout_norm(_atom_convolution(module.atom_conv_layers[-1], atoms, bonds, weights, batch))
 
