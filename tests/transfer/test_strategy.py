@@ -71,7 +71,10 @@ def test_stages_of_chgnet_leave_out_references_and_moments(chgnet: Potential) ->
     assert [name for name, _ in groups] == STAGES
     every = set().union(*(names for _, names in groups))
     rest = {name for name, _ in chgnet.module.named_parameters()} - every
-    assert {name.split(".")[0] for name in rest} == {"composition_model", "site_wise"}
+    # The last angle update is computed by the vendor and read by nothing.
+    idle = {name for name in rest if name.startswith("angle_layers.2.")}
+    assert idle
+    assert {name.split(".")[0] for name in rest - idle} == {"composition_model", "site_wise"}
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
