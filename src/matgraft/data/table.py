@@ -1,0 +1,173 @@
+"""Tables of formulas with measured values: CSV or TSV (also .gz), parquet.
+
+    table = read_table("gaps.csv", target="gap", fold="fold")
+
+Everything that could stop a fit is said here, with file, line and column: a formula that cannot be read, a value that
+is no number, a covariate that is missing. A row without a value is kept out of the table and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from matgraft.data.formula import Formula, FormulaError, parse_formula
+from matgraft.errors import DataError, OptionError, nearest
+
+FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
+TYPES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+EMPTY = ("", "nan", "na", "n/a", "none", "null")
+
+
+@dataclass(frozen=True, eq=False)
+class FormulaTable:
+    """Rows of a table that have a value.
+
+    Attributes
+    ----------
+    formulas
+        (n,) compositions.
+    values
+        (n,) numbers, or class indices.
+    classes
+        Names of the classes in order; empty for numbers.
+    covariates
+        (n, k) further numbers.
+    folds
+        (n,) names of test folds, or empty.
+    lines
+        (n,) lines of the file, the header being line 1.
+    without_value
+        How many rows had none.
+    """
+
+    formulas: tuple[Formula, ...]
+    values: NDArray[np.float64]
+    classes: tuple[str, ...]
+    covariates: NDArray[np.float64]
+    folds: tuple[str, ...]
+    lines: tuple[int, ...]
+    without_value: int
+
+
+def read_table(
+    path: Path, target: str, *, formula: str | None = None, fold: str | None = None, covariates: Sequence[str] = ()
+) -> FormulaTable:
+    """Read a table.
+
+    Parameters
+    ----------
+    target
+        Column of the values. Words, true/false, and zeros and ones alone are classes; other numbers are numbers.
+    formula
+        Column of the formulas; by default the one that is named so.
+    fold
+        Column that names the test fold of each row.
+    covariates
+        Columns of numbers to use beside the formula.
+
+    Raises
+    ------
+    DataError
+        If a cell cannot be used; file, line and column are named.
+    OptionError
+        If a column does not exist.
+    """
+    cells = read_cells(path)
+    column = formula_column(cells, formula, path)
+    for name in (target, *covariates, *([fold] if fold else [])):
+        require(cells, name, path)
+    present = ~cells[target].str.strip().str.lower().isin(EMPTY)
+    kept = cells[present]
+    if kept.empty:
+        raise DataError(f"no row has a value in column {target!r}", where=str(path))
+    values, classes = _values(kept[target], path)
+    extra = [numbers(kept[name], path) for name in covariates]
+    return FormulaTable(
+        formulas=formulas_of(kept[column], path),
+        values=values,
+        classes=classes,
+        covariates=np.stack(extra, 1) if extra else np.zeros((len(kept), 0)),
+        folds=tuple(kept[fold]) if fold else (),
+        lines=tuple(int(i) + 2 for i in kept.index),
+        without_value=int((~present).sum()),
+    )
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """Return every cell as text; the index counts rows from 0."""
+    if not path.is_file():
+        raise DataError("there is no such file", where=str(path))
+    if not path.name.endswith(TYPES):
+        raise DataError("not a table of a known type", where=str(path), allowed=TYPES)
+    if path.name.endswith(".parquet"):
+        return pd.read_parquet(path).astype(str).reset_index(drop=True)
+    separator = "\t" if ".tsv" in path.name else ","
+    try:
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"not readable as a table: {error}", where=str(path)) from None
+
+
+def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
+    """Return the name of the column that holds the formulas."""
+    if name is not None:
+        return require(cells, name, path)
+    by_lower = {str(column).strip().lower(): str(column) for column in cells.columns}
+    for known in FORMULA_NAMES:
+        if known in by_lower:
+            return by_lower[known]
+    raise OptionError(
+        "no column of formulas is known by its name", where=str(path), allowed=FORMULA_NAMES, remedy="--formula COLUMN"
+    )
+
+
+def require(cells: pd.DataFrame, name: str, path: Path) -> str:
+    """Return a column's name, or say which one is near."""
+    if name not in cells.columns:
+        known = [str(column) for column in cells.columns]
+        raise OptionError(f"no column {name!r}", where=str(path), allowed=known, remedy=nearest(name, known))
+    return name
+
+
+def formulas_of(column: pd.Series, path: Path) -> tuple[Formula, ...]:
+    """Parse a column, naming line and column of a cell that is no formula."""
+    parsed = []
+    for row, text in column.items():
+        try:
+            parsed.append(parse_formula(text))
+        except FormulaError as error:
+            where = f"{path} line {int(row) + 2}, column {column.name!r}, {error.where}"
+            raise DataError(error.found, where=where, remedy=error.remedy) from None
+    return tuple(parsed)
+
+
+def numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
+    """Return a column's numbers, naming the line of a cell that is none."""
+    values = pd.to_numeric(column.str.strip(), errors="coerce").to_numpy(float)
+    for row, value in zip(column.index, values, strict=True):
+        if not np.isfinite(value):
+            where = f"{path} line {int(row) + 2}, column {column.name!r}"
+            raise DataError(f"{column[row]!r} is not a finite number", where=where)
+    return values
+
+
+def _values(column: pd.Series, path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    words = column.str.strip()
+    as_numbers = pd.to_numeric(words, errors="coerce")
+    if as_numbers.notna().mean() > 0.5:  # mostly numbers: a word among them is a mistake
+        values = numbers(column, path)
+        if not np.isin(values, (0.0, 1.0)).all():
+            return values, ()
+        words = pd.Series(values.astype(int).astype(str))
+    classes = tuple(sorted(set(words)))
+    if len(classes) < 2:
+        raise DataError(f"column {column.name!r} holds one class only: {classes[0]!r}", where=str(path))
+    if len(classes) > max(20, len(words) // 5):
+        raise DataError(f"column {column.name!r} holds {len(classes)} different words", where=str(path))
+    return words.map({name: i for i, name in enumerate(classes)}).to_numpy(float), classes
