@@ -60,6 +60,14 @@ BACKBONES: dict[str, Row] = {
         weights_from="inside the chgnet wheel, no network needed",
         licence="BSD-3-Clause (modified)",
     ),
+    "composition": Row(
+        adapter="matgraft.backbones.composition:CompositionBackbone",
+        package="safetensors",
+        extra="",
+        releases=("1",),
+        weights_from="inside the matgraft wheel, no network needed",
+        licence="MIT",
+    ),
 }
 
 

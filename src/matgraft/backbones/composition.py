@@ -1,0 +1,298 @@
+"""The composition encoder: a transformer over the set of elements of a formula and their amounts.
+
+A formula is a set of tokens, one an element, and one token that gathers the whole. A token is the sum of
+
+    a learned embedding of the element + its tabulated properties + an embedding of its atomic fraction
+
+There is no position: the order of writing cannot matter. Fractions are embedded from 1e-6 to 1 on a linear and on a
+logarithmic scale, so that Li0.5 and a steel's 0.01 % of boron are both resolved.
+
+    (B, L) elements, (B, L) fractions -> tokens (B, L + 1, width) -> layers -> pooled (B, 2 width) -> features (B, n)
+    features -> head -> properties (B, n_properties), standardised
+
+The pooled value is the gathering token beside the mean of the element tokens weighted by their fractions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from matgraft.backbones.base import Backbone, Batch, Encoded, ModelCard, Stage
+from matgraft.backbones.elements import N_ELEMENTS, element_table
+from matgraft.data.dataset import Sample
+from matgraft.data.formula import Formula
+from matgraft.errors import DataError
+from matgraft.quantities import Quantity
+
+GATHER, MASK = N_ELEMENTS + 1, N_ELEMENTS + 2
+"""Numbers of the two tokens that are no elements; 0 is padding."""
+PROPERTIES = Quantity("properties", "sample", (), "standardised", "standardised")
+SHIPPED = Path(__file__).parent / "composition_weights"
+TABLE_WIDTH = 16
+FREQUENCIES = 8
+
+
+class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
+    """Elements and fractions in, features and standardised properties out.
+
+    Parameters
+    ----------
+    width, layers, heads
+        Of the transformer.
+    features
+        Width of what enters the head.
+    property_names
+        Pretraining properties, in the order of the head's outputs.
+    """
+
+    def __init__(
+        self,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        features: int = 256,
+        property_names: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.property_names = tuple(property_names)
+        self.width_of_features = features
+        self.elements = ElementEmbedding(width)
+        self.amounts = AmountEmbedding(width)
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.pool = nn.Sequential(
+            nn.LayerNorm(2 * width), nn.Linear(2 * width, features), nn.GELU(), nn.LayerNorm(features)
+        )
+        self.head = nn.Sequential(
+            nn.Linear(features, features), nn.GELU(), nn.Linear(features, max(1, len(self.property_names)))
+        )
+
+    def tokens(self, numbers: Tensor, fractions: Tensor) -> Tensor:
+        """Return (B, L + 1, width): the gathering token, then the elements; `numbers` 0 is padding."""
+        gather = torch.full_like(numbers[:, :1], GATHER)
+        everyone = torch.cat([gather, numbers], 1)
+        x = self.elements(everyone)
+        x = torch.cat([x[:, :1], x[:, 1:] + self.amounts(fractions)], 1)
+        present = (everyone > 0)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, present)
+        return x
+
+    def features(self, numbers: Tensor, fractions: Tensor) -> Tensor:
+        """Return (B, features)."""
+        return self.pooled(self.tokens(numbers, fractions), numbers, fractions)
+
+    def pooled(self, tokens: Tensor, numbers: Tensor, fractions: Tensor) -> Tensor:
+        """Return (B, features) of tokens (B, L + 1, width)."""
+        weights = (fractions * (numbers > 0)).unsqueeze(-1)
+        return self.pool(torch.cat([tokens[:, 0], (tokens[:, 1:] * weights).sum(1)], -1))
+
+    def forward(self, numbers: Tensor, fractions: Tensor) -> Tensor:
+        """Return the standardised properties (B, n_properties)."""
+        return self.head(self.features(numbers, fractions))
+
+
+class ElementEmbedding(nn.Module):
+    """A learned vector an element, and a linear map of its tabulated properties."""
+
+    table: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.learned = nn.Embedding(N_ELEMENTS + 3, width, padding_idx=0)
+        self.tabulated = nn.Linear(TABLE_WIDTH, width)
+        self.register_buffer("table", torch.zeros(N_ELEMENTS + 3, TABLE_WIDTH))
+        nn.init.normal_(self.learned.weight, std=0.3)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return (..., width)."""
+        return self.learned(numbers) + self.tabulated(self.table[numbers])
+
+
+class AmountEmbedding(nn.Module):
+    """An atomic fraction as sines and cosines of itself and of its logarithm, mixed by two layers."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(nn.Linear(4 * FREQUENCIES + 2, width), nn.GELU(), nn.Linear(width, width))
+        self.register_buffer("frequencies", torch.pi * 2.0 ** torch.arange(FREQUENCIES).float() / 2)
+
+    def forward(self, fractions: Tensor) -> Tensor:
+        """Return (..., width)."""
+        logarithm = fractions.clamp_min(1e-6).log10() / 6 + 1  # 1e-6 .. 1 -> 0 .. 1
+        both = torch.stack([fractions, logarithm], -1)
+        angles = (both.unsqueeze(-1) * self.frequencies).flatten(-2)
+        return self.mix(torch.cat([both, angles.sin(), angles.cos()], -1))
+
+
+class Layer(nn.Module):
+    """Attention and a feed-forward part, each behind a norm and beside a shortcut (Xiong et al. 2020)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """Return (B, L, width); `present` (B, 1, 1, L) leaves padding out of the attention."""
+        B, L, width = x.shape
+        query, key, value = self.project(self.norm_attention(x)).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=present)
+        x = x + self.out(attended.transpose(1, 2).reshape(B, L, width))
+        return x + self.feed(self.norm_forward(x))
+
+
+class CompositionBackbone(Backbone):
+    """The encoder behind matgraft's contract: a row is a formula."""
+
+    native_file = "model.safetensors"
+    quantities = MappingProxyType({PROPERTIES.name: PROPERTIES})
+
+    def __init__(self, module: CompositionEncoder, card: ModelCard) -> None:
+        self.module: CompositionEncoder = module.eval()
+        self.card = card
+
+    @classmethod
+    def scratch(cls, seed: int = 0, **sizes: Any) -> Self:
+        """Return an untrained encoder; `sizes` are those of `CompositionEncoder`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = CompositionEncoder(**sizes)
+        module.elements.table[: N_ELEMENTS + 1] = torch.from_numpy(element_table())
+        return cls(module, _card(module, name="composition, untrained", weights_from=f"seed {seed}"))
+
+    @classmethod
+    def shipped(cls, release: str) -> Self:
+        """Return the encoder that lies inside the package."""
+        backbone = cls.from_file(SHIPPED / cls.native_file)
+        card = ModelCard.model_validate_json((SHIPPED / "card.json").read_text(encoding="utf-8"))
+        if card.weights_sha256 != backbone.card.weights_sha256:
+            raise DataError("the weights are not the ones that the card describes", where=str(SHIPPED))
+        backbone.card = card.model_copy(
+            update={"name": f"composition {release}", "weights_from": "inside the matgraft wheel, no network needed"}
+        )
+        return backbone
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Load a folder that `save` wrote (or ``save_pretrained``); `path` is its safetensors file."""
+        for name in (path, path.with_name("config.json")):
+            if not name.is_file():
+                raise DataError("there is no such file", where=str(name))
+        # What from_pretrained does, which prints to stdout and would spoil --json.
+        module = CompositionEncoder(**json.loads(path.with_name("config.json").read_text(encoding="utf-8")))
+        module.load_state_dict(load_file(path))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(module, _card(module, name="composition", weights_from=str(path), sha256=digest))
+
+    @property
+    def property_names(self) -> tuple[str, ...]:
+        """Names of the pretraining properties, in the order of `properties`."""
+        return self.module.property_names
+
+    @property
+    def head(self) -> nn.Module:
+        """(n_rows, features) -> (n_rows, n_properties)."""
+        return self.module.head
+
+    def encode(self, sample: Sample) -> Encoded:
+        """Return the elements and fractions of a formula."""
+        return encode_formula(sample.content)
+
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Pad to the formula with most elements."""
+        numbers = nn.utils.rnn.pad_sequence([one.tensors["numbers"] for one in encoded], batch_first=True)
+        fractions = nn.utils.rnn.pad_sequence([one.tensors["fractions"] for one in encoded], batch_first=True)
+        counts = torch.ones(len(encoded), dtype=torch.long)
+        return Batch(counts, torch.arange(len(encoded)), {"numbers": numbers, "fractions": fractions})
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return (B, features)."""
+        return self.module.features(batch["numbers"], batch["fractions"])
+
+    def stages(self) -> list[Stage]:
+        """Return embedding, layers, pool and readout."""
+        layers = [Stage(f"layer-{i}", {f"layers.{i}": layer}) for i, layer in enumerate(self.module.layers)]
+        embedding = Stage("embedding", {"elements": self.module.elements, "amounts": self.module.amounts})
+        pool, readout = Stage("pool", {"pool": self.module.pool}), Stage("readout", {"head": self.module.head})
+        return [embedding, *layers, pool, readout]
+
+    def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
+        """Return the standardised properties (B, n_properties), if wanted."""
+        if PROPERTIES.name not in wanted:
+            return {}
+        with torch.set_grad_enabled(create_graph):
+            return {PROPERTIES.name: self.head(self.features(batch))}
+
+    def save(self, path: Path) -> None:
+        """Write safetensors and, beside it, config.json: what `CompositionEncoder.from_pretrained` opens."""
+        self.module.save_pretrained(path.parent)
+
+    def embed(self, formulas: Sequence[Formula], progress: str = "") -> NDArray[np.float32]:
+        """Return the frozen features (n, features)."""
+        return self._map(formulas, self.module.features, progress)
+
+    def properties(self, formulas: Sequence[Formula], progress: str = "") -> NDArray[np.float32]:
+        """Return the pretraining properties (n, n_properties), standardised as in pretraining."""
+        return self._map(formulas, self.module, progress)
+
+    @torch.no_grad()
+    def _map(self, formulas: Sequence[Formula], function: Any, progress: str) -> NDArray[np.float32]:
+        from rich.console import Console
+        from rich.progress import track
+
+        # Formulas of equal length share a batch, so that one alloy of 20 elements does not pad a thousand oxides.
+        order = np.argsort([len(formula.numbers) for formula in formulas], kind="stable")
+        blocks = [order[i : i + 1024] for i in range(0, len(order), 1024)]
+        shown = track(blocks, progress, console=Console(stderr=True), disable=not progress, transient=True)
+        parts = [function(*tensors_of([formulas[i] for i in block])).numpy() for block in shown]
+        out = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+        back = np.empty_like(out)
+        back[order] = out
+        return back
+
+
+def encode_formula(formula: Formula) -> Encoded:
+    """Return atomic numbers (L,) and fractions (L,) as tensors."""
+    tensors = {"numbers": torch.tensor(formula.numbers), "fractions": torch.tensor(formula.fractions).float()}
+    return Encoded(n_atoms=len(formula.numbers), n_edges=len(formula.numbers) ** 2, tensors=tensors)
+
+
+def tensors_of(formulas: Sequence[Formula]) -> tuple[Tensor, Tensor]:
+    """Return numbers (n, L) and fractions (n, L), padded with zeros."""
+    longest = max(len(formula.numbers) for formula in formulas)
+    numbers = np.zeros((len(formulas), longest), np.int64)
+    fractions = np.zeros((len(formulas), longest), np.float32)
+    for i, formula in enumerate(formulas):
+        numbers[i, : len(formula.numbers)] = formula.numbers
+        fractions[i, : len(formula.numbers)] = formula.fractions
+    return torch.from_numpy(numbers), torch.from_numpy(fractions)
+
+
+def _card(module: CompositionEncoder, name: str, weights_from: str, sha256: str = "") -> ModelCard:
+    return ModelCard(
+        name=name,
+        backbone="composition",
+        vendor_version="",
+        licence="MIT",
+        quantities=(PROPERTIES.name,),
+        n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+        weights_sha256=sha256,
+        weights_from=weights_from,
+    )
