@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matgraft.errors import DataError, OptionError, nearest
+from matgraft.pretrain.settings import PretrainSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
 
@@ -119,6 +120,40 @@ def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Reci
             raise OptionError(f"{option!r} is not key=value", allowed=["fit.rate=1e-3", "split.by=composition"])
         _set(content, key.strip(), _value(text, option))
     return validate(content, str(file) if file else "options")
+
+
+def make_pretrain_settings(files: Sequence[Path], options: Sequence[str]) -> PretrainSettings:
+    """Resolve the settings of a pretraining from at most one YAML file and ``key=value`` items.
+
+    Raises
+    ------
+    OptionError
+        If a key is unknown or a value does not fit.
+    """
+    if len(files) > 1:
+        raise OptionError(f"several recipes: {', '.join(map(str, files))}", allowed=["one recipe.yaml, then key=value"])
+    content = PretrainSettings().model_dump()
+    _merge(content, _read(files[0]) if files else {})
+    for option in options:
+        key, sign, text = option.partition("=")
+        if not sign:
+            raise OptionError(f"{option!r} is not key=value", allowed=["fit.max_minutes=30", "weights.contrast=0"])
+        _set(content, key.strip(), _value(text, option))
+    try:
+        return PretrainSettings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = nearest(key, [*PretrainSettings.model_fields, "fit.rate", "fit.batch", "fit.max_minutes"])
+        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", remedy=known) from None
+
+
+def _merge(content: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _merge(content[key], value)
+        else:
+            content[key] = value
 
 
 def validate(content: Mapping[str, Any], where: str) -> Recipe:

@@ -1,0 +1,149 @@
+"""Pretraining: tables, objectives, and a run that is broken off and resumed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.registry import load_folder
+from matgraft.errors import DataError, OptionError
+from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_length, group_neighbours, perturbed
+from matgraft.pretrain.run import pretrain
+from matgraft.pretrain.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
+from matgraft.pretrain.tables import read_tables, standardised
+from matgraft.transfer.schedule import FitSettings
+
+METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Fe", "Ni", "Zn"], ["O", "S", "Se", "F", "Cl", "Br"]
+SMALL = EncoderSettings(width=16, layers=1, heads=2, features=16)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A corpus, and a property that follows from the anion."""
+    formulas = [f"{m}{n}{x}" for m in METALS for x in ANIONS for n in (1, 2)]
+    (tmp_path / "corpus.txt").write_text("\n".join(formulas))
+    rows = [
+        {"property": name, "formula": f, "target": value, "in_matbench_task": int("Ti" in f)}
+        for f in formulas
+        for name, value in (("size", float("BrSeCl".find(f[-1]))), ("is_oxide", float(f.endswith("O"))))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "properties.csv", index=False)
+    return tmp_path / "corpus.txt", tmp_path / "properties.csv"
+
+
+def settings(epochs, **changes):
+    fit = FitSettings(rate=3e-3, epochs=epochs, batch=16, clip=1.0, ema=0.9, processes=1)
+    return PretrainSettings(encoder=SMALL, fit=fit, validation=0.2, **changes)
+
+
+def test_tables_leave_excluded_rows_out_and_hold_systems_together(files):
+    tables = read_tables(*files, exclude="in_matbench_task", validation=0.2)
+    assert tables.names == ("is_oxide", "size")
+    assert tables.binary.tolist() == [True, False]
+    titanium = (tables.numbers == 22).any(1)
+    assert titanium.any()
+    assert np.isnan(tables.targets[titanium]).all()
+    assert np.isfinite(tables.targets[~titanium]).all()
+    systems = {}
+    for numbers, held in zip(map(tuple, tables.numbers), tables.held_out, strict=True):
+        assert systems.setdefault(numbers, held) == held
+    assert 0 < tables.held_out.sum() < len(tables.held_out)
+    everything = read_tables(*files, exclude="", validation=0.2)
+    assert np.isfinite(everything.targets).all()
+
+
+def test_wild_values_are_tamed_and_zeros_told_apart():
+    rng = np.random.default_rng(0)
+    wild = np.concatenate([rng.normal(100, 10, 1000), [-1e4, 1e4]])
+    ((name, z, binary),) = standardised("anisotropy", wild)
+    assert (name, binary) == ("anisotropy", False)
+    assert np.abs(z).max() <= 6
+    assert abs(np.median(z)) < 0.1
+    gaps = np.concatenate([np.zeros(600), rng.uniform(0.5, 5, 400)])
+    (kind, is_gap, first), (_, _, second) = standardised("gap", gaps)
+    assert (kind, first, second) == ("gap > 0", True, False)
+    assert is_gap.sum() == 400
+
+
+def test_similar_formulas_differ_by_kin_and_small_amounts():
+    above, below = group_neighbours()
+    assert (int(above[38]), int(below[38])) == (20, 56)  # Ca < Sr < Ba
+    assert int(above[57]) == 57  # La has no kin here
+    numbers = torch.tensor([[8, 20, 38], [11, 17, 0]])
+    fractions = torch.tensor([[0.6, 0.2, 0.2], [0.5, 0.5, 0.0]])
+    for seed in range(20):
+        changed, amounts = perturbed(numbers, fractions, np.random.default_rng(seed))
+        assert int(changed[1, 2]) == 0
+        assert torch.allclose(amounts.sum(1), torch.ones(2))
+        assert len(set(changed[0].tolist())) == 3  # never two of one element
+        assert (amounts[:, :2] / fractions[:, :2]).log().abs().max() < 0.4
+
+
+def test_short_and_long_formulas_apart_give_the_same():
+    encoder = CompositionBackbone.scratch(0, **SMALL.model_dump()).module
+    numbers = torch.tensor([[8, 26, 0, 0, 0, 0], [1, 6, 7, 8, 16, 20], [14, 0, 0, 0, 0, 0]])
+    fractions = (numbers > 0) / (numbers > 0).sum(1, keepdim=True)
+    with torch.no_grad():
+        whole = encoder.features(numbers, fractions)
+        assert torch.allclose(by_length(encoder.features, numbers, fractions), whole, atol=1e-5)
+        tokens = by_length(encoder.tokens, numbers, fractions)
+    assert tokens.shape == (3, 7, 16)
+
+
+@pytest.mark.parametrize("alone", ["properties", "masked", "contrast"])
+def test_each_objective_alone_is_learned(files, alone):
+    tables = read_tables(*files, exclude="", validation=0.2)
+    module = PretrainModule(CompositionBackbone.scratch(0, property_names=tables.names, **SMALL.model_dump()).module)
+    weights = ObjectiveWeights(**{name: float(name == alone) for name in ("properties", "masked", "contrast")})
+    objective = PretrainObjective(module, tables, weights, views=1.0)
+    optimizer = torch.optim.Adam(module.parameters(), 3e-3)
+    everyone, losses = range(len(objective.train)), []
+    for _ in range(60):
+        loss = objective.losses(everyone, torch.device("cpu")).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_a_run_learns_and_one_broken_off_ends_at_the_same_weights(files, tmp_path):
+    whole = pretrain(*files, settings(6), tmp_path / "whole", quiet=True)
+    history = pd.read_csv(tmp_path / "whole" / "history.csv")
+    assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
+    assert whole.card.data_sha256.keys() == {"corpus.txt", "properties.csv"}
+
+    class KilledError(Exception):
+        pass
+
+    def kill(*_args, **_kwargs):
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        from matgraft.transfer import fit as room
+
+        calls = iter(range(100))
+        original = room._Loop._validate
+        patch.setattr(room._Loop, "_validate", lambda *a: kill() if next(calls) == 3 else original(*a))
+        with pytest.raises(KilledError):
+            pretrain(*files, settings(6), tmp_path / "broken", quiet=True)
+    resumed = pretrain(*files, settings(6), tmp_path / "broken", resume=True, quiet=True)
+    for name, weight in whole.module.state_dict().items():
+        assert torch.equal(weight, resumed.module.state_dict()[name]), name
+    assert load_folder(tmp_path / "broken").card.weights_sha256 == whole.card.weights_sha256
+
+
+def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):
+    with pytest.raises(OptionError, match="needs --properties"):
+        pretrain(files[0], None, settings(1), tmp_path / "a", quiet=True)
+    nothing = settings(1, weights=ObjectiveWeights(properties=0, masked=0, contrast=0))
+    with pytest.raises(OptionError, match="nothing to learn"):
+        pretrain(*files, nothing, tmp_path / "b", quiet=True)
+    with pytest.raises(DataError, match="no column 'other'"):
+        read_tables(*files, exclude="other", validation=0.2)
+    pretrain(*files, settings(1), tmp_path / "c", quiet=True)
+    with pytest.raises(OptionError, match="not empty"):
+        pretrain(*files, settings(1), tmp_path / "c", quiet=True)
+    with pytest.raises(OptionError, match="other settings"):
+        pretrain(*files, settings(2), tmp_path / "c", resume=True, quiet=True)
