@@ -105,6 +105,88 @@ def evaluate(
 
 
 @app.command()
+def crossval(
+    table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
+    target: Annotated[str, typer.Option(help="column of the values")],
+    foundation: From = "composition",
+    formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
+    fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None,
+    group: Annotated[str | None, typer.Option(help="never torn apart: formula or chemical-system")] = None,
+    folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None,
+    covariate: Annotated[list[str] | None, typer.Option(help="column of further numbers; may be repeated")] = None,
+    strategy: Annotated[
+        str, typer.Option(help="auto, feature (the frozen encoder) or descriptors (without it)")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="of folds and members")] = 0,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a property predictor on held-out folds of a table of formulas."""
+    from matgraft.crossval import crossval, settings_of
+    from matgraft.data.table import read_table
+    from matgraft.reports.properties import show_folds, write_predictions
+
+    if fold_column and (group or folds):
+        raise OptionError("--fold-column brings the folds; --group and --folds would do nothing")
+    read = read_table(table, target, formula=formula, fold=fold_column, covariates=covariate or ())
+    settings = settings_of(strategy, seed)
+    by, n_folds = group or "formula", folds or 5
+    scored = crossval(read, _encoder(foundation), by=by, n_folds=n_folds, settings=settings, quiet=quiet or as_json)
+    if out is not None:
+        write_predictions(scored["predictions"], out)
+    if as_json:
+        print(json.dumps({name: value for name, value in scored.items() if name != "predictions"}, indent=2))
+    else:
+        show_folds(screen, scored, read)
+
+
+@app.command()
+def embed(
+    table: Annotated[Path, typer.Argument(help="a table with a column of formulas")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...")],
+    foundation: From = "composition",
+    formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
+    nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
+    count: Annotated[int, typer.Option(help="how many of them", min=1)] = 10,
+) -> None:
+    """Write the encoder's features of formulas."""
+    from matgraft.data.table import formula_column, formulas_of, read_cells
+    from matgraft.reports.properties import nearest_formulas, write_vectors
+
+    cells = read_cells(table)
+    formulas = formulas_of(cells[formula_column(cells, formula, table)], table)
+    encoder = _encoder(foundation)
+    vectors = encoder.embed(formulas, progress="embedding")
+    write_vectors(formulas, vectors, out)
+    print(f"{out}: {len(formulas)} formulas, {vectors.shape[1]} numbers each")
+    if nearest is not None:
+        for name, distance in nearest_formulas(nearest, formulas, vectors, encoder, count):
+            print(f"  {distance:8.3f}  {name}")
+
+
+@app.command()
+def pretrain(
+    corpus: Annotated[Path | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
+    options: Options = None,
+    properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
+    out: Annotated[Path, typer.Option(help="run folder, new")] = Path("runs/pretrain"),
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pretrain a composition encoder on formulas and, where given, their properties."""
+    from matgraft.pretrain.run import pretrain
+    from matgraft.recipe import make_pretrain_settings
+
+    words = list(options or [])
+    files = [Path(word) for word in words if _is_recipe(word)]
+    settings = make_pretrain_settings(files, [word for word in words if not _is_recipe(word)])
+    encoder = pretrain(corpus, properties, settings, out, resume=resume, quiet=quiet)
+    best = (encoder.card.metrics or {})["best"]
+    print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {best['validation_loss']:.4f}")
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
     from matgraft.reports.html import write_report
@@ -156,6 +238,16 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that may not be written: no traceback, nothing half-written
         Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(RunError.exit_code)
+
+
+def _encoder(foundation: str | None) -> Any:
+    from matgraft.backbones.composition import CompositionBackbone
+    from matgraft.backbones.registry import load
+
+    encoder = load(foundation or "composition")
+    if not isinstance(encoder, CompositionBackbone):
+        raise OptionError(f"{encoder.card.name} reads structures, not formulas", allowed=["composition"])
+    return encoder
 
 
 def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:

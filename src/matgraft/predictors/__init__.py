@@ -1,0 +1,1 @@
+"""Property predictors: from formulas with measured values to predictions with error bars."""
