@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from matgraft.errors import MatgraftError, OptionError, RunError
+from matgraft.errors import MatgraftError, OptionError, RunError, choose
 
 app = typer.Typer(
     name="matgraft",
@@ -27,6 +27,12 @@ app = typer.Typer(
 )
 screen = Console()
 
+Targets = Annotated[list[str] | None, typer.Option(help="column of values in a table of formulas; may be repeated")]
+FormulaColumn = Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")]
+Covariates = Annotated[list[str] | None, typer.Option(help="column to use beside the formula; may be repeated")]
+Weight = Annotated[str | None, typer.Option(help="column of how much each row counts")]
+Group = Annotated[str | None, typer.Option(help="never torn apart: formula (default), chemical-system, or a column")]
+Order = Annotated[str | None, typer.Option(help="classes from the lowest to the highest: low,medium,high")]
 Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP files or folders, JSON")]
 Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=value, such as fit.rate=5e-4")]
 From = Annotated[str | None, typer.Option("--from", help="foundation, such as chgnet; see `matgraft backbones`")]
@@ -55,32 +61,84 @@ def audit(
 
 @app.command()
 def tune(
-    frames: Frames = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(help="frames with DFT labels, or a table of formulas with values (csv, tsv, parquet)"),
+    ] = None,
     options: Options = None,
     foundation: From = None,
-    strategy: Annotated[str | None, typer.Option(help="full, partial or feature")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="full, partial or feature; for formulas also auto (the default) and descriptors")
+    ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="time for the fit")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    target: Targets = None,
+    formula: FormulaColumn = None,
+    covariate: Covariates = None,
+    weight: Weight = None,
+    group: Group = None,
+    order: Order = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune a foundation potential on your frames and report honestly."""
+    """Fine-tune a foundation on your frames or on your table of formulas, and report honestly."""
+    from matgraft.property_run import is_table_run, resume_table_run
     from matgraft.reports.screen import show_run
     from matgraft.run import resume_run, tune
 
     given = {"strategy__name": strategy, "test": test, "fit__max_minutes": max_minutes, "foundation": foundation}
+    table_options = {"formula": formula, "covariate": covariate, "weight": weight, "group": group, "order": order}
     if resume is not None:
-        _refuse_beside_resume(frames, options, out, given)
+        _refuse_beside_resume(data, options, out, given | {"target": target} | table_options)
+        if is_table_run(resume):
+            _show_table_run(resume, resume_table_run(resume, quiet=quiet or as_json), as_json)
+            return
         run, report = resume, resume_run(resume, quiet=quiet or as_json)
-    else:
+    elif target or (data is not None and _is_table(data)):
+        _refuse_with_table({"--test": test, "--max-minutes": max_minutes})
         run = out or _next_run()
-        report = tune(_recipe(frames, options, **given), run, quiet=quiet or as_json)
+        _tune_table(data, options, target, foundation, strategy, table_options, run, as_json, quiet)
+        return
+    else:
+        if idle := [f"--{name}" for name, value in table_options.items() if value]:
+            raise OptionError(f"{', '.join(idle)}: of formulas, but no --target names a column of a table")
+        run = out or _next_run()
+        report = tune(_recipe(data, options, **given), run, quiet=quiet or as_json)
     if as_json:
         print(json.dumps({"run": str(run), "report": str(report), **_json(run / "metrics.json")}, indent=2))
     else:
         show_run(screen, run, report)
+
+
+@app.command()
+def predict(
+    run: Run,
+    what: Annotated[list[str], typer.Argument(help="formulas, or one table of them")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
+    formula: FormulaColumn = None,
+    as_json: Json = False,
+) -> None:
+    """Predict properties of formulas with a tuned predictor: value, interval, and whether to believe it."""
+    from matgraft.property_run import formulas_in, predict_formulas
+    from matgraft.reports.properties import show_predictions, write_predictions
+
+    if len(what) == 1 and _is_table(what[0]):
+        cells, formulas = formulas_in(Path(what[0]), formula)
+        rows = predict_formulas(run, formulas, cells, Path(what[0]))
+    else:
+        rows = predict_formulas(run, what)
+    if out is not None:
+        write_predictions(rows, out)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif out is not None:
+        screen.print(
+            f"{out}: {len(rows)} predictions, {sum(row['unlike'] for row in rows)} of them unlike the training set"
+        )
+    else:
+        show_predictions(screen, rows)
 
 
 @app.command()
@@ -108,31 +166,38 @@ def evaluate(
 def crossval(
     table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
     target: Annotated[str, typer.Option(help="column of the values")],
+    options: Options = None,
     foundation: From = "composition",
-    formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
+    formula: FormulaColumn = None,
     fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None,
-    group: Annotated[str | None, typer.Option(help="never torn apart: formula or chemical-system")] = None,
+    group: Group = None,
     folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None,
-    covariate: Annotated[list[str] | None, typer.Option(help="column of further numbers; may be repeated")] = None,
-    strategy: Annotated[
-        str, typer.Option(help="auto, feature (the frozen encoder) or descriptors (without it)")
-    ] = "auto",
+    covariate: Covariates = None,
+    weight: Weight = None,
+    order: Order = None,
+    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature or descriptors")] = None,
     seed: Annotated[int, typer.Option(help="of folds and members")] = 0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a property predictor on held-out folds of a table of formulas."""
-    from matgraft.crossval import crossval, settings_of
-    from matgraft.data.table import read_table
+    from matgraft.crossval import crossval
+    from matgraft.data.table import GROUPINGS, read_table
+    from matgraft.property_run import encoder
     from matgraft.reports.properties import show_folds, write_predictions
 
-    if fold_column and (group or folds):
-        raise OptionError("--fold-column brings the folds; --group and --folds would do nothing")
-    read = read_table(table, target, formula=formula, fold=fold_column, covariates=covariate or ())
-    settings = settings_of(strategy, seed)
-    by, n_folds = group or "formula", folds or 5
-    scored = crossval(read, _encoder(foundation), by=by, n_folds=n_folds, settings=settings, quiet=quiet or as_json)
+    if fold_column and folds:
+        raise OptionError("--fold-column brings the folds; --folds would do nothing")
+    by = group or "formula"
+    column = None if by in GROUPINGS else by
+    read = read_table(
+        table, target, formula=formula, fold=fold_column, covariates=covariate or (), weight=weight, group=column,
+        order=_words(order),
+    )  # fmt: skip
+    settings = _predictor_settings(options, strategy, order).model_copy(update={"seed": seed})
+    model = encoder(foundation or "composition")
+    scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, quiet=quiet or as_json)
     if out is not None:
         write_predictions(scored["predictions"], out)
     if as_json:
@@ -152,11 +217,12 @@ def embed(
 ) -> None:
     """Write the encoder's features of formulas."""
     from matgraft.data.table import formula_column, formulas_of, read_cells
+    from matgraft.property_run import encoder as load_encoder
     from matgraft.reports.properties import nearest_formulas, write_vectors
 
     cells = read_cells(table)
     formulas = formulas_of(cells[formula_column(cells, formula, table)], table)
-    encoder = _encoder(foundation)
+    encoder = load_encoder(foundation or "composition")
     vectors = encoder.embed(formulas, progress="embedding")
     write_vectors(formulas, vectors, out)
     print(f"{out}: {len(formulas)} formulas, {vectors.shape[1]} numbers each")
@@ -176,11 +242,12 @@ def pretrain(
 ) -> None:
     """Pretrain a composition encoder on formulas and, where given, their properties."""
     from matgraft.pretrain.run import pretrain
-    from matgraft.recipe import make_pretrain_settings
+    from matgraft.pretrain.settings import PretrainSettings
+    from matgraft.recipe import make_settings
 
     words = list(options or [])
     files = [Path(word) for word in words if _is_recipe(word)]
-    settings = make_pretrain_settings(files, [word for word in words if not _is_recipe(word)])
+    settings = make_settings(PretrainSettings, files, [word for word in words if not _is_recipe(word)])
     encoder = pretrain(corpus, properties, settings, out, resume=resume, quiet=quiet)
     best = (encoder.card.metrics or {})["best"]
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {best['validation_loss']:.4f}")
@@ -189,9 +256,11 @@ def pretrain(
 @app.command()
 def report(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
+    from matgraft.property_run import is_table_run
     from matgraft.reports.html import write_report
+    from matgraft.reports.property_page import write_property_report
 
-    print(write_report(run))
+    print(write_property_report(run) if is_table_run(run) else write_report(run))
 
 
 @app.command()
@@ -240,14 +309,75 @@ def main() -> None:
         sys.exit(RunError.exit_code)
 
 
-def _encoder(foundation: str | None) -> Any:
-    from matgraft.backbones.composition import CompositionBackbone
-    from matgraft.backbones.registry import load
+def _tune_table(
+    data: str | None,
+    options: list[str] | None,
+    targets: list[str] | None,
+    foundation: str | None,
+    strategy: str | None,
+    given: dict[str, Any],
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from matgraft.property_run import TableRun, tune_table
 
-    encoder = load(foundation or "composition")
-    if not isinstance(encoder, CompositionBackbone):
-        raise OptionError(f"{encoder.card.name} reads structures, not formulas", allowed=["composition"])
-    return encoder
+    if data is None or not targets:
+        raise OptionError("a table of formulas needs --target COLUMN", remedy="matgraft tune table.csv --target gap")
+    run = TableRun(
+        table=data,
+        targets=tuple(targets),
+        foundation=foundation or "composition",
+        formula=given["formula"],
+        covariates=tuple(given["covariate"] or ()),
+        weight=given["weight"],
+        group=given["group"] or "formula",
+        order=_words(given["order"]),
+        settings=_predictor_settings(options, strategy, given["order"]),
+    )
+    _show_table_run(out, tune_table(run, out, quiet=quiet or as_json), as_json)
+
+
+def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
+    from matgraft.reports.properties import show_targets
+
+    if as_json:
+        print(json.dumps({"run": str(run), "report": str(run / "report.html"), **metrics}, indent=2))
+    else:
+        show_targets(screen, run, metrics)
+
+
+def _predictor_settings(options: list[str] | None, strategy: str | None, order: str | None) -> Any:
+    from matgraft.predictors.members import STRATEGIES
+    from matgraft.predictors.predictor import PredictorSettings
+    from matgraft.recipe import make_settings
+
+    words = list(options or [])
+    files = [Path(word) for word in words if _is_recipe(word)]
+    settings = make_settings(PredictorSettings, files, [word for word in words if not _is_recipe(word)])
+    update: dict[str, Any] = {"ordinal": bool(order)}
+    if strategy is not None:
+        choose(strategy, STRATEGIES, "strategy")
+        update["strategy"] = strategy
+    return settings.model_copy(update=update)
+
+
+def _refuse_with_table(given: dict[str, Any]) -> None:
+    if idle := [name for name, value in given.items() if value is not None]:
+        raise OptionError(
+            f"{', '.join(idle)} would do nothing with a table of formulas",
+            remedy="scores are out of fold; matgraft predict RUN OTHER.csv predicts further tables",
+        )
+
+
+def _is_table(word: str) -> bool:
+    from matgraft.data.table import TYPES
+
+    return word.endswith(TYPES)
+
+
+def _words(order: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in order.split(",")) if order else ()
 
 
 def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:

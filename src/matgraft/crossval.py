@@ -17,12 +17,10 @@ from sklearn.model_selection import GroupKFold
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.table import FormulaTable
-from matgraft.errors import DataError, OptionError, choose
+from matgraft.errors import DataError
 from matgraft.predictors.predictor import Prediction, PredictorSettings, fit_predictor
-from matgraft.scoring.properties import classification_scores, regression_scores
-
-STRATEGIES = ("auto", "feature", "descriptors")
-GROUPINGS = ("formula", "chemical-system")
+from matgraft.reports.properties import prediction_rows
+from matgraft.scoring.properties import scores_of
 
 
 def crossval(
@@ -39,7 +37,8 @@ def crossval(
     Parameters
     ----------
     by
-        What is never torn apart where the table brings no folds: ``formula`` or ``chemical-system``.
+        What inner folds, and outer ones where the table brings none, never tear apart: ``formula``,
+        ``chemical-system``, or the groups of the table.
 
     Returns
     -------
@@ -52,9 +51,16 @@ def crossval(
     for name, train, test in track(
         parts, "cross-validation", console=Console(stderr=True), disable=quiet, transient=True
     ):
-        scores, facts, prediction = _fold(table, backbone, settings, train, test)
+        scores, facts, prediction = _fold(table, backbone, settings, by, train, test)
         folds.append({"fold": name, "n_train": len(train), "n_test": len(test), **scores, "members": facts["members"]})
-        rows += _rows(table, name, test, prediction)
+        rows += prediction_rows(
+            [table.formulas[i] for i in test],
+            prediction,
+            table.classes,
+            {"fold": name},
+            truths=table.values[test],
+            lines=[table.lines[i] for i in test],
+        )
     names = [key for key in folds[0] if isinstance(folds[0][key], float)]
     values = {name: [fold[name] for fold in folds if name in fold] for name in names}
     return {
@@ -66,30 +72,27 @@ def crossval(
     }
 
 
-def settings_of(strategy: str, seed: int) -> PredictorSettings:
-    """Return settings, or say which strategies there are."""
-    choose(strategy, dict.fromkeys(STRATEGIES), "strategy")
-    return PredictorSettings(strategy=strategy, seed=seed)
-
-
 def _fold(
     table: FormulaTable,
     backbone: CompositionBackbone,
     settings: PredictorSettings,
+    by: str,
     train: NDArray[np.int_],
     test: NDArray[np.int_],
 ) -> tuple[dict[str, float], dict[str, Any], Prediction]:
+    groups = table.grouped(by)
     predictor = fit_predictor(
         [table.formulas[i] for i in train],
         table.values[train],
         backbone=backbone,
         n_classes=len(table.classes),
         covariates=table.covariates[train],
+        weights=table.weights[train],
+        groups=[groups[i] for i in train],
         settings=settings,
     )
     prediction = predictor.predict([table.formulas[i] for i in test], table.covariates[test])
-    score = classification_scores if table.classes else regression_scores
-    return score(table.values[test], prediction), predictor.facts, prediction
+    return scores_of(table.values[test], prediction), predictor.facts, prediction
 
 
 def _folds(
@@ -103,42 +106,9 @@ def _folds(
         for name in sorted(set(table.folds)):
             yield name, everyone[names != name], everyone[names == name]
         return
-    groups = _groups(table, by)
+    groups = table.grouped(by)
     if len(set(groups)) < n_folds:
         raise DataError(f"{len(set(groups))} groups by {by} cannot fill {n_folds} folds", remedy="fewer --folds")
     folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
     for i, (train, test) in enumerate(folds.split(everyone, groups=groups)):
         yield str(i), train, test
-
-
-def _groups(table: FormulaTable, by: str) -> list[str]:
-    if by not in GROUPINGS:
-        raise OptionError(f"cannot group by {by!r}", allowed=GROUPINGS)
-    if by == "chemical-system":
-        return [formula.chemical_system for formula in table.formulas]
-    return [f"{formula.numbers}{formula.fractions}" for formula in table.formulas]
-
-
-def _rows(table: FormulaTable, name: str, test: NDArray[np.int_], prediction: Prediction) -> list[dict[str, Any]]:
-    return [
-        {
-            "line": table.lines[i],
-            "formula": str(table.formulas[i]),
-            "fold": name,
-            "truth": float(table.values[i]),
-            "value": float(prediction.value[k]),
-            "lower": float(prediction.lower[k]),
-            "upper": float(prediction.upper[k]),
-            "std": float(prediction.std[k]),
-            "distance": float(prediction.distance[k]),
-            "unlike": bool(prediction.unlike[k]),
-            **_class_columns(table.classes, prediction, k),
-        }
-        for k, i in enumerate(test)
-    ]
-
-
-def _class_columns(classes: tuple[str, ...], prediction: Prediction, k: int) -> dict[str, float]:
-    if prediction.probabilities is None:
-        return {}
-    return {f"p_{name}": float(p) for name, p in zip(classes, prediction.probabilities[k], strict=True)}

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matgraft.errors import DataError, OptionError, nearest
-from matgraft.pretrain.settings import PretrainSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -122,8 +123,8 @@ def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Reci
     return validate(content, str(file) if file else "options")
 
 
-def make_pretrain_settings(files: Sequence[Path], options: Sequence[str]) -> PretrainSettings:
-    """Resolve the settings of a pretraining from at most one YAML file and ``key=value`` items.
+def make_settings(kind: type[Settings], files: Sequence[Path], options: Sequence[str]) -> Settings:
+    """Resolve the settings of a pretraining or of a predictor: defaults, at most one YAML file, ``key=value`` items.
 
     Raises
     ------
@@ -132,20 +133,23 @@ def make_pretrain_settings(files: Sequence[Path], options: Sequence[str]) -> Pre
     """
     if len(files) > 1:
         raise OptionError(f"several recipes: {', '.join(map(str, files))}", allowed=["one recipe.yaml, then key=value"])
-    content = PretrainSettings().model_dump()
+    content = kind().model_dump()
     _merge(content, _read(files[0]) if files else {})
     for option in options:
         key, sign, text = option.partition("=")
         if not sign:
-            raise OptionError(f"{option!r} is not key=value", allowed=["fit.max_minutes=30", "weights.contrast=0"])
+            raise OptionError(f"{option!r} is not key=value", allowed=sorted(content))
         _set(content, key.strip(), _value(text, option))
     try:
-        return PretrainSettings.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        known = nearest(key, [*PretrainSettings.model_fields, "fit.rate", "fit.batch", "fit.max_minutes"])
-        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", remedy=known) from None
+        inner = [
+            f"{name}.{key}" for name, part in kind().model_dump().items() if isinstance(part, dict) for key in part
+        ]
+        remedy = nearest(key, [*kind.model_fields, *inner])
+        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", remedy=remedy) from None
 
 
 def _merge(content: dict[str, Any], over: Mapping[str, Any]) -> None:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.backbones.base import Backbone, Batch, Encoded, ModelCard, Stage
+from matgraft.backbones.batching import Sized
 from matgraft.backbones.elements import N_ELEMENTS, element_table
 from matgraft.data.dataset import Sample
 from matgraft.data.formula import Formula
@@ -43,6 +44,8 @@ PROPERTIES = Quantity("properties", "sample", (), "standardised", "standardised"
 SHIPPED = Path(__file__).parent / "composition_weights"
 TABLE_WIDTH = 16
 FREQUENCIES = 8
+SHORT = (3, 5)
+"""Bounds of the lengths computed together."""
 
 
 class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
@@ -158,6 +161,29 @@ class Layer(nn.Module):
         return x + self.feed(self.norm_forward(x))
 
 
+class Size(NamedTuple):
+    """What a formula costs."""
+
+    n_atoms: int
+    n_edges: int
+
+
+class Sizes(Sequence[Sized]):
+    """Sizes of many formulas, made when asked for."""
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        self.lengths = lengths
+        self.known = [Size(n, n * n) for n in range(int(lengths.max(initial=0)) + 1)]
+
+    def __len__(self) -> int:
+        """Return the number of formulas."""
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> Sized:  # type: ignore[override]
+        """Return one size."""
+        return self.known[self.lengths[i]]
+
+
 class CompositionBackbone(Backbone):
     """The encoder behind matgraft's contract: a row is a formula."""
 
@@ -252,6 +278,19 @@ class CompositionBackbone(Backbone):
         """Return the pretraining properties (n, n_properties), standardised as in pretraining."""
         return self._map(formulas, self.module, progress)
 
+    def embed_with_properties(
+        self, formulas: Sequence[Formula], progress: str = ""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `embed` and `properties` of one pass."""
+        module = self.module
+
+        def both(numbers: Tensor, fractions: Tensor) -> Tensor:
+            features = module.features(numbers, fractions)
+            return torch.cat([features, module.head(features)], 1)
+
+        joined = self._map(formulas, both, progress)
+        return joined[:, : module.width_of_features], joined[:, module.width_of_features :]
+
     @torch.no_grad()
     def _map(self, formulas: Sequence[Formula], function: Any, progress: str) -> NDArray[np.float32]:
         from rich.console import Console
@@ -266,6 +305,24 @@ class CompositionBackbone(Backbone):
         back = np.empty_like(out)
         back[order] = out
         return back
+
+
+def by_length(function: Callable[[Tensor, Tensor], Tensor], numbers: Tensor, fractions: Tensor) -> Tensor:
+    """Return ``function(numbers, fractions)``, computed apart for short and long formulas: padding costs as well.
+
+    Outputs are (n, width), or (n, L + 1, width), which comes back padded with zeros.
+    """
+    lengths = (numbers > 0).sum(1)
+    parts, rows = [], []
+    for low, high in zip((0, *SHORT), (*SHORT, numbers.shape[1]), strict=True):
+        chosen = torch.nonzero((lengths > low) & (lengths <= high)).squeeze(1)
+        if len(chosen):
+            part = function(numbers[chosen, :high], fractions[chosen, :high])
+            parts.append(
+                functional.pad(part, (0, 0, 0, numbers.shape[1] + 1 - part.shape[1])) if part.ndim == 3 else part
+            )
+            rows.append(chosen)
+    return torch.cat(parts)[torch.cat(rows).argsort()]
 
 
 def encode_formula(formula: Formula) -> Encoded:

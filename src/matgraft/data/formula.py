@@ -81,6 +81,11 @@ class Formula:
         amounts: Sequence[object] = _whole(self.fractions) or [f"{x:.9f}".rstrip("0") for x in self.fractions]
         return "".join(s + ("" if str(n) == "1" else str(n)) for s, n in zip(self.symbols, amounts, strict=True))
 
+    @property
+    def key(self) -> str:
+        """What equal formulas share, however they are written."""
+        return f"{self.numbers}{self.fractions}"
+
     def __str__(self) -> str:
         """Return the text as it was written, else the reduced formula."""
         return self.text or self.reduced

@@ -8,7 +8,7 @@ is no number, a covariate that is missing. A row without a value is kept out of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from matgraft.errors import DataError, OptionError, nearest
 
 FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
 TYPES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+GROUPINGS = ("formula", "chemical-system")
+"""What groups a table has by itself."""
+MOST_WORDS = 50
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
@@ -37,7 +40,13 @@ class FormulaTable:
     classes
         Names of the classes in order; empty for numbers.
     covariates
-        (n, k) further numbers.
+        (n, k) further numbers; words are ones and zeros, a column a word.
+    code
+        How columns became covariates: name -> its words, or () for numbers.
+    weights
+        (n,) how much each row counts.
+    groups
+        (n,) names of what belongs together, or empty.
     folds
         (n,) names of test folds, or empty.
     lines
@@ -50,13 +59,30 @@ class FormulaTable:
     values: NDArray[np.float64]
     classes: tuple[str, ...]
     covariates: NDArray[np.float64]
+    code: Mapping[str, tuple[str, ...]]
+    weights: NDArray[np.float64]
+    groups: tuple[str, ...]
     folds: tuple[str, ...]
     lines: tuple[int, ...]
     without_value: int
 
+    def grouped(self, by: str) -> list[str]:
+        """Return the name of each row's group: its formula, its chemical system, or what the group column says."""
+        if by == "chemical-system":
+            return [formula.chemical_system for formula in self.formulas]
+        return list(self.groups) if self.groups else [formula.key for formula in self.formulas]
+
 
 def read_table(
-    path: Path, target: str, *, formula: str | None = None, fold: str | None = None, covariates: Sequence[str] = ()
+    path: Path,
+    target: str,
+    *,
+    formula: str | None = None,
+    fold: str | None = None,
+    covariates: Sequence[str] = (),
+    weight: str | None = None,
+    group: str | None = None,
+    order: Sequence[str] = (),
 ) -> FormulaTable:
     """Read a table.
 
@@ -69,7 +95,13 @@ def read_table(
     fold
         Column that names the test fold of each row.
     covariates
-        Columns of numbers to use beside the formula.
+        Columns to use beside the formula: numbers, or words of which there are few.
+    weight
+        Column of how much each row counts.
+    group
+        Column of what belongs together, such as a paper or a furnace.
+    order
+        The classes from the lowest to the highest, where they have an order.
 
     Raises
     ------
@@ -80,19 +112,22 @@ def read_table(
     """
     cells = read_cells(path)
     column = formula_column(cells, formula, path)
-    for name in (target, *covariates, *([fold] if fold else [])):
+    for name in (target, *covariates, *(name for name in (fold, weight, group) if name)):
         require(cells, name, path)
     present = ~cells[target].str.strip().str.lower().isin(EMPTY)
     kept = cells[present]
     if kept.empty:
         raise DataError(f"no row has a value in column {target!r}", where=str(path))
-    values, classes = _values(kept[target], path)
-    extra = [numbers(kept[name], path) for name in covariates]
+    values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
+    code = covariate_code(kept, covariates, path)
     return FormulaTable(
         formulas=formulas_of(kept[column], path),
         values=values,
         classes=classes,
-        covariates=np.stack(extra, 1) if extra else np.zeros((len(kept), 0)),
+        covariates=encode_covariates(kept, code, path),
+        code=code,
+        weights=_weights(kept[weight], path) if weight else np.ones(len(kept)),
+        groups=tuple(kept[group]) if group else (),
         folds=tuple(kept[fold]) if fold else (),
         lines=tuple(int(i) + 2 for i in kept.index),
         without_value=int((~present).sum()),
@@ -147,6 +182,60 @@ def formulas_of(column: pd.Series, path: Path) -> tuple[Formula, ...]:
     return tuple(parsed)
 
 
+def covariate_code(cells: pd.DataFrame, names: Sequence[str], path: Path) -> dict[str, tuple[str, ...]]:
+    """Return how columns become numbers: () for a column of numbers, else its words.
+
+    Raises
+    ------
+    DataError
+        If a column holds more than `MOST_WORDS` different words.
+    """
+    code: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        words = cells[name].str.strip()
+        if pd.to_numeric(words, errors="coerce").notna().mean() > 0.5:
+            numbers(cells[name], path)
+            code[name] = ()
+            continue
+        code[name] = tuple(sorted(set(words)))
+        if len(code[name]) > MOST_WORDS:
+            raise DataError(
+                f"column {name!r} holds {len(code[name])} different words", where=str(path), allowed=[f"{MOST_WORDS}"]
+            )
+    return code
+
+
+def encode_covariates(cells: pd.DataFrame, code: Mapping[str, Sequence[str]], path: Path) -> NDArray[np.float64]:
+    """Return (n, k) covariates by a code.
+
+    Raises
+    ------
+    DataError
+        If a cell is no number, or a word that the code does not know.
+    """
+    columns: list[NDArray[np.float64]] = []
+    for name, words in code.items():
+        require(cells, name, path)
+        if not words:
+            columns.append(numbers(cells[name], path))
+            continue
+        stripped = cells[name].str.strip()
+        for row, word in stripped.items():
+            if word not in words:
+                where = f"{path} line {int(row) + 2}, column {name!r}"
+                raise DataError(f"{word!r} does not occur in the training data", where=where, allowed=list(words))
+        columns += [(stripped == word).to_numpy(float) for word in words]
+    return np.stack(columns, 1) if columns else np.zeros((len(cells), 0))
+
+
+def _weights(column: pd.Series, path: Path) -> NDArray[np.float64]:
+    weights = numbers(column, path)
+    if (weights < 0).any():
+        row = column.index[int(np.flatnonzero(weights < 0)[0])]
+        raise DataError("a weight is negative", where=f"{path} line {int(row) + 2}, column {column.name!r}")
+    return weights
+
+
 def numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
     """Return a column's numbers, naming the line of a cell that is none."""
     values = pd.to_numeric(column.str.strip(), errors="coerce").to_numpy(float)
@@ -155,6 +244,15 @@ def numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
             where = f"{path} line {int(row) + 2}, column {column.name!r}"
             raise DataError(f"{column[row]!r} is not a finite number", where=where)
     return values
+
+
+def _ordered(column: pd.Series, order: Sequence[str], path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    ranks = {name: i for i, name in enumerate(order)}
+    for row, word in column.str.strip().items():
+        if word not in ranks:
+            where = f"{path} line {int(row) + 2}, column {column.name!r}"
+            raise DataError(f"{word!r} is none of the classes in order", where=where, allowed=list(order))
+    return column.str.strip().map(ranks).to_numpy(float), tuple(order)
 
 
 def _values(column: pd.Series, path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:

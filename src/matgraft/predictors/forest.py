@@ -1,6 +1,6 @@
 """Extremely randomised trees as predictive distributions (Geurts et al. 2006; Meinshausen 2006).
 
-A tree sends a formula to a leaf; the training labels of its leaves, each leaf counting equally, are the formula's
+Grown until a leaf holds one formula, a tree answers with one training label; the answers of all trees are the formula's
 distribution. It comes as quantiles at `LEVELS`, so that it can be averaged with others and read at any level.
 
 Where many labels are exactly zero (metals among band gaps) the distribution is a mixture: zero with the probability of
@@ -9,18 +9,19 @@ a classifier, else the distribution of trees that saw the other labels alone. It
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-Array = NDArray[np.float64]
+from matgraft.predictors.inputs import Array, Labels
+
 LEVELS = np.arange(1, 100) / 100
 ZERO_INFLATED = 0.15
 """Part of exact zeros from which on a mixture is fitted."""
-CHUNK = 512
+FEWEST_POSITIVE = 10
 
 
 @dataclass(frozen=True)
@@ -29,64 +30,73 @@ class Trees:
 
     count: int = 300
     features: float = 0.33
-    leaf: int = 1
     seed: int = 0
+    threads: int = 1
+
+    def regressor(self) -> ExtraTreesRegressor:
+        """Return trees for values."""
+        return ExtraTreesRegressor(self.count, max_features=self.features, random_state=self.seed, n_jobs=self.threads)
+
+    def classifier(self) -> ExtraTreesClassifier:
+        """Return trees for classes."""
+        return ExtraTreesClassifier(
+            self.count, max_features=self.features, min_samples_leaf=2, random_state=self.seed, n_jobs=self.threads
+        )
 
 
-def quantiles(train: Array, y: Array, test: Array, trees: Trees) -> Array:
-    """Return (n_test, 99) quantiles of the labels.
+class Forest:
+    """Fitted trees.
 
     Parameters
     ----------
-    train, test
+    x
         (n, width) features.
-    y
-        (n_train,) labels.
     """
-    zero = y == 0
-    if not (zero.mean() >= ZERO_INFLATED and (y >= 0).all() and (~zero).sum() >= 10):
-        return _forest_quantiles(train, y, test, np.broadcast_to(LEVELS, (len(test), len(LEVELS))), trees)
-    none = probabilities(train, zero.astype(int), test, trees)[:, 1]
-    levels = (LEVELS[None, :] - none[:, None]) / np.maximum(1 - none[:, None], 1e-9)
-    positive = _forest_quantiles(train[~zero], y[~zero], test, np.clip(levels, 0, 1), trees)
-    return np.where(levels > 0, positive, 0.0)
+
+    def __init__(self, x: Array, labels: Labels, trees: Trees) -> None:
+        self.threads = trees.threads
+        self.zero: Any = None
+        self.values: Any = None
+        if labels.n_classes:
+            self.classes = trees.classifier().fit(x, labels.y.astype(int), labels.weights)
+            self.n_classes = labels.n_classes
+            return
+        self.n_classes = 0
+        body = np.ones(len(x), bool)
+        if is_zero_inflated(labels.y):
+            body = labels.y != 0
+            self.zero = trees.classifier().fit(x, ~body, labels.weights)
+        self.values = trees.regressor().fit(x[body], labels.y[body], labels.weights[body])
+
+    def __call__(self, x: Array) -> Array:
+        """Return (n, 99) quantiles, or (n, n_classes) probabilities."""
+        x32 = np.ascontiguousarray(x, np.float32)  # what the trees read; converted once, not once a tree
+        if self.n_classes:
+            out = np.zeros((len(x), self.n_classes))
+            out[:, self.classes.classes_] = self.classes.predict_proba(x32)
+            return out
+        answers = np.sort(self._answers(x32), axis=1)
+        if self.zero is None:
+            return _at(answers, np.broadcast_to(LEVELS, (len(x), len(LEVELS))))
+        none = self.zero.predict_proba(x32)[:, 1:]
+        levels = (LEVELS - none) / np.maximum(1 - none, 1e-9)
+        return np.where(levels > 0, _at(answers, np.clip(levels, 0, 1)), 0.0)
+
+    def _answers(self, x: Any) -> Array:
+        with ThreadPoolExecutor(self.threads) as pool:
+            return np.stack(list(pool.map(lambda tree: tree.predict(x, check_input=False), self.values.estimators_)), 1)
 
 
-def probabilities(train: Array, y: NDArray[np.int_], test: Array, trees: Trees) -> Array:
-    """Return (n_test, n_classes) class probabilities."""
-    forest = ExtraTreesClassifier(
-        trees.count, max_features=trees.features, min_samples_leaf=max(trees.leaf, 2), random_state=trees.seed
-    )
-    return np.asarray(forest.fit(train, y).predict_proba(test))
+def is_zero_inflated(y: Array) -> bool:
+    """Say whether zeros are so many that they need a classifier of their own."""
+    return bool((y == 0).mean() >= ZERO_INFLATED and (y >= 0).all() and (y > 0).sum() >= FEWEST_POSITIVE)
 
 
-def _forest_quantiles(train: Array, y: Array, test: Array, levels: Array, trees: Trees) -> Array:
-    forest = ExtraTreesRegressor(
-        trees.count, max_features=trees.features, min_samples_leaf=trees.leaf, random_state=trees.seed
-    ).fit(train, y)
-    leaves = forest.apply(train)
-    offsets = np.concatenate([[0], np.cumsum(leaves.max(0) + 1)])
-    members = _one_hot(leaves + offsets[:-1], int(offsets[-1]))
-    share = members.multiply(1 / np.maximum(1, members.sum(0))).tocsr()  # each leaf counts equally
-    order = np.argsort(y, kind="stable")
-    parts = []
-    for start in range(0, len(test), CHUNK):
-        found = _one_hot(forest.apply(test[start : start + CHUNK]) + offsets[:-1], int(offsets[-1]))
-        weights = np.asarray((found @ share.T).todense())[:, order] / trees.count
-        parts.append(_weighted_quantiles(y[order], weights, levels[start : start + CHUNK]))
-    return np.concatenate(parts)
-
-
-def _one_hot(leaves: NDArray[np.int_], width: int) -> csr_matrix:
-    n, count = leaves.shape
-    return csr_matrix((np.ones(n * count), leaves.ravel(), np.arange(n + 1) * count), shape=(n, width))
-
-
-def _weighted_quantiles(ascending: Array, weights: Array, levels: Array) -> Array:
-    """Return quantiles of values with weights (n, n_values), interpolated between the midpoints of their weights."""
-    out = np.empty_like(levels, dtype=float)
-    for i, weight in enumerate(weights):
-        used = weight > 0
-        middle = np.cumsum(weight[used]) - weight[used] / 2
-        out[i] = np.interp(levels[i], middle, ascending[used])
-    return out
+def _at(ascending: Array, levels: Array) -> Array:
+    """Return (n, k) quantiles of samples (n, m) at levels (n, k), interpolated between the samples' midpoints."""
+    m = ascending.shape[1]
+    position = np.clip(levels * m - 0.5, 0, m - 1)
+    below = np.floor(position).astype(int)
+    above = np.minimum(below + 1, m - 1)
+    part = position - below
+    return np.take_along_axis(ascending, below, 1) * (1 - part) + np.take_along_axis(ascending, above, 1) * part

@@ -1,21 +1,24 @@
-"""The members a predictor is made of: a set of features and a closed form or trees on them.
+"""The members a predictor is made of: trees or a closed form on features, or the fine-tuned encoder.
 
 A member without the encoder is a baseline at the same time: what descriptors and trees give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.errors import choose
+from matgraft.predictors.closed_form import Logistic, Process
+from matgraft.predictors.forest import Forest, Trees
+from matgraft.predictors.inputs import Array, Inputs, Labels
+from matgraft.predictors.network import NetworkSettings, fit_network
 
-from matgraft.predictors import closed_form, forest
-from matgraft.predictors.forest import Array, Trees
-
-Blocks = Mapping[str, Array]
-"""Features by name: "fractions", "magpie", "properties" (as the encoder predicts them), "embedding", "covariates"."""
+Model = Callable[[Inputs], Array]
+"""What a fit returns: (n, 99) quantiles or (n, n_classes) probabilities of formulas."""
+Part = tuple[Inputs, Labels]
 
 
 @dataclass(frozen=True)
@@ -26,49 +29,86 @@ class Member:
     ----------
     name
         For reports.
+    kind
+        ``trees``, ``closed-form`` or ``network``.
     blocks
-        Names of the features it reads; covariates are always added.
-    fit
-        ``"trees"`` or ``"process"`` (a Gaussian process).
+        Names of the features it reads; covariates are always added. A network reads the formulas themselves.
+    strategy
+        Of a network: ``full`` or ``partial``.
     """
 
     name: str
-    blocks: tuple[str, ...]
-    fit: str = "trees"
+    kind: Literal["trees", "closed-form", "network"]
+    blocks: tuple[str, ...] = ()
+    strategy: str = ""
 
     @property
     def pretrained(self) -> bool:
         """True if it reads the encoder."""
-        return bool({"properties", "embedding"} & set(self.blocks))
+        return self.kind == "network" or bool({"properties", "embedding"} & set(self.blocks))
 
-    def matrix(self, blocks: Blocks) -> Array:
-        """Return (n, width), the features side by side."""
-        return np.concatenate([blocks[name] for name in (*self.blocks, "covariates")], 1)
+    @property
+    def refits(self) -> bool:
+        """True if it is fitted again on all rows; else the fits of the inner folds are averaged."""
+        return self.kind != "network"
 
-    def quantiles(self, train: Blocks, y: Array, test: Blocks, seed: int) -> Array:
-        """Return (n_test, 99) quantiles."""
-        x, x_test = self.matrix(train), self.matrix(test)
-        if self.fit == "process":
-            return closed_form.quantiles(x, y, x_test, seed)
-        return forest.quantiles(x, y, x_test, Trees(seed=seed))
-
-    def probabilities(self, train: Blocks, y: NDArray[np.int_], test: Blocks, seed: int) -> Array:
-        """Return (n_test, n_classes), the classes those of `y`, counted from 0."""
-        x, x_test = self.matrix(train), self.matrix(test)
-        if self.fit == "process":
-            return closed_form.probabilities(x, y, x_test)
-        return forest.probabilities(x, y, x_test, Trees(seed=seed))
-
-
-MEMBERS = (
-    Member("trees on fractions", ("fractions",)),
-    Member("trees on descriptors", ("magpie", "fractions")),
-    Member("trees on descriptors and predicted properties", ("magpie", "fractions", "properties")),
-    Member("trees on descriptors and encoder", ("magpie", "fractions", "properties", "embedding")),
-    Member("closed form on the encoder", ("embedding", "properties"), "process"),
-)
+    def fit(self, train: Part, held: Part, tools: Tools, seed: int) -> Any:
+        """Fit on one part; `held` is what the fit will be judged on, and does not touch it."""
+        inputs, labels = train
+        if self.kind == "network":
+            return fit_network(tools.backbone, train, held, self.strategy, tools.network, seed)
+        names = (*self.blocks, "covariates")
+        x = inputs.matrix(names)
+        model: Callable[[Array], Array]
+        if self.kind == "trees":
+            model = Forest(x, labels, Trees(seed=seed, threads=tools.threads))
+        else:
+            model = Logistic(x, labels) if labels.n_classes else Process(x, labels, seed)
+        return lambda rows: model(rows.matrix(names))
 
 
-def take(blocks: Blocks, rows: NDArray[np.int_]) -> dict[str, Array]:
-    """Return some rows of every block."""
-    return {name: block[rows] for name, block in blocks.items()}
+@dataclass(frozen=True)
+class Tools:
+    """What fits need beside data."""
+
+    backbone: CompositionBackbone
+    network: NetworkSettings
+    threads: int = 1
+
+
+FRACTIONS = Member("trees on fractions", "trees", ("fractions",))
+DESCRIPTORS = Member("trees on descriptors", "trees", ("magpie", "fractions"))
+PROPERTIES = Member("trees on descriptors and predicted properties", "trees", ("magpie", "fractions", "properties"))
+CLOSED_FORM = Member("closed form on the encoder", "closed-form", ("embedding", "properties"))
+FULL = Member("encoder, every stage tuned", "network", strategy="full")
+PARTIAL = Member("encoder, last stages tuned", "network", strategy="partial")
+
+STRATEGIES: dict[str, tuple[Member, ...]] = {
+    "auto": (FRACTIONS, DESCRIPTORS, PROPERTIES, CLOSED_FORM, FULL),
+    "full": (FULL,),
+    "partial": (PARTIAL,),
+    "feature": (CLOSED_FORM,),
+    "descriptors": (FRACTIONS, DESCRIPTORS),
+}
+"""Members by strategy; several are weighed by the stack."""
+FEWEST_FOR_NETWORK = 100
+"""Rows from which on ``auto`` fine-tunes: with fewer the closed form is better, and much faster."""
+
+
+def members_of(strategy: str, n: int) -> tuple[Member, ...]:
+    """Return the members of a strategy for n rows.
+
+    Raises
+    ------
+    OptionError
+        If there is no such strategy.
+    """
+    chosen = choose(strategy, STRATEGIES, "strategy")
+    if strategy == "auto" and n < FEWEST_FOR_NETWORK:
+        return tuple(member for member in chosen if member.kind != "network")
+    return chosen
+
+
+def with_baseline(members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Return the members, followed by trees on descriptors where none of them does without the encoder."""
+    return members if any(not member.pretrained for member in members) else (*members, DESCRIPTORS)

@@ -6,16 +6,16 @@ neighbour among the others. Above 1 a formula is unlike what the predictor has s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from matgraft.predictors.members import Blocks
+from matgraft.predictors.inputs import Array
 
-Array = NDArray[np.float64]
+Blocks = Mapping[str, Array]
 PERCENTILE = 95
 
 

@@ -4,15 +4,14 @@
     prediction = predictor.predict(formulas)      # value, lower, upper, std, distance, unlike
 
 Everything is decided inside the data given: members predict inner folds (a formula is never on both sides), the stack
-weighs them on those predictions, and intervals are widened or narrowed until they would have held there (Romano et al.
-2019, conformalised quantile regression).
+weighs them on those predictions, and intervals and probabilities are calibrated there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.model_selection import GroupKFold
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
-from matgraft.predictors import descriptors
-from matgraft.predictors.members import MEMBERS, Blocks, Member, take
+from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, temperature
+from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
+from matgraft.predictors.members import Member, Model, Tools, members_of, with_baseline
+from matgraft.predictors.network import Network, NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.stack import member_weights
+from matgraft.predictors.transform import Scale, Transform, choose_transform
 
-Array = NDArray[np.float64]
 MEDIAN = 49
 SMALLEST = 10
 
@@ -37,11 +39,16 @@ class PredictorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    strategy: Literal["auto", "feature", "descriptors"] = "auto"
-    """auto: every member, weighed; feature: members on the frozen encoder; descriptors: members without it."""
+    strategy: str = "auto"
+    """auto, full, partial, feature or descriptors (`matgraft.predictors.members.STRATEGIES`)."""
     level: float = Field(0.9, gt=0.5, lt=0.98)
     """Part of the truths that an interval shall hold."""
+    scale: Scale = "auto"
+    """On which a target is learned (`matgraft.predictors.transform`)."""
     inner_folds: int = Field(5, ge=2)
+    network: NetworkSettings = NetworkSettings()
+    ordinal: bool = False
+    """Classes have an order: the class taken is the middle one of the distribution, which is best for ranks."""
     seed: int = 0
 
 
@@ -77,55 +84,128 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
+class Calibration:
+    """What out-of-fold predictions decided.
+
+    Attributes
+    ----------
+    weights
+        (n_members,) of the mixture.
+    interval
+        Rule of the intervals; None for classes.
+    temperatures
+        (n_members,) of each member's probabilities; 1 for values.
+    priors
+        (n_classes,) frequencies: the class taken is the one whose probability exceeds its frequency most, which is
+        best for the balanced accuracy.
+    transform
+        Of the values.
+    ordinal
+        Take the middle class instead.
+    """
+
+    weights: Array
+    interval: IntervalRule | None
+    temperatures: Array
+    priors: Array
+    transform: Transform
+    ordinal: bool = False
+
+    def mix(self, predictions: Sequence[Array | None]) -> Array:
+        """Return the mixture of the members' predictions, those of weight 0 being None."""
+        out: Array | float = 0.0
+        for one, weight, t in zip(predictions, self.weights, self.temperatures, strict=True):
+            if one is not None:
+                out = out + weight * (one if self.interval else apply_temperature(one, t))
+        return np.asarray(out)
+
+    def read(self, mixed: Array, distance: Array, *, positive: bool) -> Prediction:
+        """Turn mixed distributions into predictions; `positive` keeps intervals at or above 0."""
+        if self.interval is None:
+            probabilities = mixed
+            if self.ordinal:
+                value = (probabilities.cumsum(1) >= 0.5).argmax(1).astype(float)
+            else:
+                value = (probabilities / self.priors).argmax(1).astype(float)
+            unsure = 1 - probabilities[np.arange(len(mixed)), value.astype(int)]
+            return Prediction(value, value, value, unsure, distance, probabilities)
+        back = self.transform.back
+        low, high = (back(bound) for bound in self.interval(mixed))
+        left, right = (back(bound) for bound in central(mixed, 0.6827))
+        if positive:
+            low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+        value = back(mixed[:, MEDIAN])
+        return Prediction(
+            np.maximum(value, 0.0) if positive else value, low, high, np.maximum(right - left, 0) / 2, distance
+        )
+
+
+@dataclass(eq=False)
 class Predictor:
     """Members with their weights on their training data.
 
     Attributes
     ----------
+    networks
+        By member's name, the fits of the inner folds.
     facts
         What was chosen, and what each member gave out of fold.
-    margin
-        Added on both sides of an interval, in units of the target.
-    class_weights
-        (n_classes,) factors on probabilities before the likeliest class is taken, so that rare classes are found.
+    out_of_fold
+        Predictions of the training rows by fits that did not see them.
     """
 
-    backbone: CompositionBackbone
-    blocks: Blocks
-    y: Array
+    tools: Tools
+    inputs: Inputs
+    labels: Labels
     members: tuple[Member, ...]
-    weights: Array
     settings: PredictorSettings
-    neighbourhood: Neighbourhood
-    n_classes: int
-    margin: float
-    class_weights: Array
+    calibration: Calibration
+    networks: dict[str, list[Network]]
     facts: dict[str, Any]
+    out_of_fold: Prediction | None = None
+    _models: list[list[Model]] = field(default_factory=list)
+    _neighbourhood: Neighbourhood | None = None
 
     def predict(self, formulas: Sequence[Formula], covariates: Array | None = None) -> Prediction:
-        """Predict formulas; members are fitted on the stored training data, seconds for thousands of rows."""
-        test = feature_blocks(formulas, self.backbone, covariates)
-        if test["covariates"].shape[1] != self.blocks["covariates"].shape[1]:
-            raise DataError(
-                f"{test['covariates'].shape[1]} covariates, but the training data had "
-                f"{self.blocks['covariates'].shape[1]}"
-            )
-        mixed: Array | float = 0.0
-        for member, weight in zip(self.members, self.weights, strict=True):
-            if weight:
-                mixed = mixed + weight * _predict(member, self.blocks, self.y, test, self.n_classes, self.settings.seed)
-        return self._reading(np.asarray(mixed), self.neighbourhood.distance(test))
+        """Predict formulas.
 
-    def _reading(self, mixed: Array, distance: Array) -> Prediction:
-        if self.n_classes:
-            value = (mixed * self.class_weights).argmax(1).astype(float)
-            unsure = 1 - mixed[np.arange(len(mixed)), value.astype(int)]
-            return Prediction(value, value, value, unsure, distance, mixed)
-        low, high = interval(mixed, self.settings.level)
-        low, high = low - self.margin, high + self.margin
-        if (self.y >= 0).all():
-            low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
-        return Prediction(mixed[:, MEDIAN], low, high, (mixed[:, 83] - mixed[:, 15]) / 2, distance)
+        Trees and closed forms are fitted on the stored training data at the first call, seconds for thousands of rows.
+        """
+        test = Inputs.of(formulas, self.tools.backbone, covariates)
+        given, known = (part.blocks["covariates"].shape[1] for part in (test, self.inputs))
+        if given != known:
+            raise DataError(f"{given} covariates, but the training data had {known}")
+        if not len(test):
+            raise DataError("there is no formula to predict")
+        mixed = self.calibration.mix(
+            [np.mean([model(test) for model in models], 0) if models else None for models in self.models]
+        )
+        return self.calibration.read(mixed, self.neighbourhood.distance(test.blocks), positive=self.positive)
+
+    @property
+    def positive(self) -> bool:
+        """True if no training value is below 0."""
+        return bool(not self.labels.n_classes and (self.calibration.transform.back(self.labels.y) >= 0).all())
+
+    @property
+    def models(self) -> list[list[Model]]:
+        """The fits of every member, none for those that do not count."""
+        if not self._models:
+            everything = (self.inputs, self.labels)
+            tools = Tools(self.tools.backbone, self.tools.network, threads=cores())
+            for member, weight in zip(self.members, self.calibration.weights, strict=True):
+                if weight and member.refits:
+                    self._models.append([member.fit(everything, everything, tools, self.settings.seed)])
+                else:
+                    self._models.append(list(self.networks[member.name]) if weight else [])
+        return self._models
+
+    @property
+    def neighbourhood(self) -> Neighbourhood:
+        """Where the training set lies."""
+        if self._neighbourhood is None:
+            self._neighbourhood = Neighbourhood.of(self.inputs.blocks)
+        return self._neighbourhood
 
 
 def fit_predictor(
@@ -135,8 +215,10 @@ def fit_predictor(
     backbone: CompositionBackbone,
     n_classes: int = 0,
     covariates: Array | None = None,
+    weights: Array | None = None,
     groups: Sequence[str] | None = None,
     settings: PredictorSettings | None = None,
+    progress: str = "",
 ) -> Predictor:
     """Make a predictor.
 
@@ -146,8 +228,12 @@ def fit_predictor(
         (n,) values, or class indices where `n_classes` is not 0.
     covariates
         (n, k) further numbers, such as a temperature.
+    weights
+        (n,) how much each row counts.
     groups
         What must stay on one side of an inner fold; by default the formula.
+    progress
+        Title of a progress bar on standard error; none if empty.
 
     Raises
     ------
@@ -156,72 +242,27 @@ def fit_predictor(
     """
     settings = settings or PredictorSettings()
     y = np.asarray(y, dtype=float)
-    _check(formulas, y, n_classes)
-    blocks = feature_blocks(formulas, backbone, covariates)
-    members = _chosen(settings)
-    folds = _inner_folds([str(f.numbers) + str(f.fractions) for f in formulas] if groups is None else groups, settings)
-    out_of_fold = [_out_of_fold(member, blocks, y, folds, n_classes, settings.seed) for member in members]
-
-    def losses(mixed: Array) -> Array:
-        if n_classes:
-            return -np.log(np.clip(mixed[np.arange(len(y)), y.astype(int)], 1e-3, 1))
-        return np.abs(mixed[:, MEDIAN] - y)
-
-    plain = [not member.pretrained for member in members]
-    weights = member_weights(out_of_fold, losses, plain if any(plain) else [True] * len(members))
-    mixed = np.asarray(sum(weight * one for weight, one in zip(weights, out_of_fold, strict=True)))
-    scores = [float(losses(one).mean()) for one in out_of_fold]
-    facts = {
-        "criterion": "log loss" if n_classes else "mean absolute error",
-        "members": [
-            {"name": member.name, "score": score, "weight": float(weight), "pretrained": member.pretrained}
-            for member, score, weight in zip(members, scores, weights, strict=True)
-        ],
-        "score": float(losses(mixed).mean()),
-        "n": len(y),
-    }
-    return Predictor(
-        backbone,
-        blocks,
-        y,
-        members,
-        weights,
-        settings,
-        Neighbourhood.of(blocks),
-        n_classes,
-        0.0 if n_classes else margin(mixed, y, settings.level),
-        _balance(y, n_classes),
-        facts,
-    )
+    counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
+    _check(formulas, y, n_classes, counted)
+    try:
+        transform = Transform() if n_classes else choose_transform(y, settings.scale)
+    except ValueError as error:
+        raise DataError(str(error), remedy="scale=none or scale=asinh") from None
+    inputs = Inputs.of(formulas, backbone, covariates)
+    labels = Labels(transform.forward(y), counted / counted.mean(), n_classes)
+    members = with_baseline(members_of(settings.strategy, len(y)))
+    tools = Tools(backbone, settings.network)
+    folds = _inner_folds([formula.key for formula in formulas] if groups is None else groups, settings)
+    out_of_fold, networks = _out_of_fold(members, inputs, labels, folds, tools, settings.seed, progress)
+    calibration = _calibrate(members, out_of_fold, labels, transform, settings)
+    predictor = Predictor(tools, inputs, labels, members, settings, calibration, networks, {})
+    mixed = calibration.mix(out_of_fold)
+    predictor.out_of_fold = calibration.read(mixed, _held_distance(inputs, folds), positive=predictor.positive)
+    predictor.facts = _facts(members, out_of_fold, mixed, labels, calibration)
+    return predictor
 
 
-def feature_blocks(formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None) -> Blocks:
-    """Return every block of features of formulas."""
-    extra = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, dtype=float)
-    return {
-        "fractions": descriptors.element_fractions(formulas),
-        "magpie": descriptors.magpie(formulas),
-        "embedding": backbone.embed(formulas).astype(float),
-        "properties": backbone.properties(formulas).astype(float),
-        "covariates": extra,
-    }
-
-
-def interval(quantiles: Array, level: float) -> tuple[Array, Array]:
-    """Return the central interval (n,), (n,) of quantiles (n, 99)."""
-    low = round((1 - level) / 2 * 100) - 1
-    return quantiles[:, low], quantiles[:, 98 - low]
-
-
-def margin(quantiles: Array, y: Array, level: float) -> float:
-    """Return what must be added on both sides for intervals of out-of-fold quantiles to hold `level` of the truths."""
-    low, high = interval(quantiles, level)
-    outside = np.maximum(low - y, y - high)
-    rank = min(1.0, level * (1 + 1 / len(y)))
-    return float(np.quantile(outside, rank, method="higher"))
-
-
-def _check(formulas: Sequence[Formula], y: Array, n_classes: int) -> None:
+def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array) -> None:
     if len(formulas) != len(y):
         raise DataError(f"{len(formulas)} formulas, but {len(y)} values")
     if len(y) < SMALLEST:
@@ -230,14 +271,11 @@ def _check(formulas: Sequence[Formula], y: Array, n_classes: int) -> None:
         raise DataError(f"the value of row {int(np.flatnonzero(~np.isfinite(y))[0])} is not finite")
     if n_classes and (missing := set(range(n_classes)) - set(y.astype(int))):
         raise DataError(f"no row of class {min(missing)}", remedy="leave the class out, or add rows")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise DataError("a weight is negative or not finite, or all are 0")
 
 
-def _chosen(settings: PredictorSettings) -> tuple[Member, ...]:
-    wanted = {"auto": (True, False), "feature": (True,), "descriptors": (False,)}[settings.strategy]
-    return tuple(member for member in MEMBERS if member.pretrained in wanted)
-
-
-def _inner_folds(groups: Sequence[str], settings: PredictorSettings) -> list[NDArray[np.int_]]:
+def _inner_folds(groups: Sequence[str], settings: PredictorSettings) -> list[Rows]:
     distinct = len(set(groups))
     if distinct < 2:
         raise DataError("every row is of one group: nothing can be held out", remedy="other groups")
@@ -246,28 +284,116 @@ def _inner_folds(groups: Sequence[str], settings: PredictorSettings) -> list[NDA
 
 
 def _out_of_fold(
-    member: Member, blocks: Blocks, y: Array, folds: Sequence[NDArray[np.int_]], n_classes: int, seed: int
-) -> Array:
-    everyone = np.arange(len(y))
-    out = np.zeros((len(y), n_classes or 99))
-    for held in folds:
+    members: Sequence[Member],
+    inputs: Inputs,
+    labels: Labels,
+    folds: Sequence[Rows],
+    tools: Tools,
+    seed: int,
+    progress: str,
+) -> tuple[list[Array], dict[str, list[Network]]]:
+    """Return each member's (n, 99) or (n, n_classes) predictions by fits that did not see the row, and the networks."""
+    everyone = np.arange(len(inputs))
+
+    def work(job: tuple[int, int]) -> tuple[Array, dict[str, Any]]:
+        member, held = members[job[0]], folds[job[1]]
         rest = np.setdiff1d(everyone, held)
-        out[held] = _predict(member, take(blocks, rest), y[rest], take(blocks, held), n_classes, seed)
+        train, test = ((inputs.take(rows), labels.take(rows)) for rows in (rest, held))
+        model = member.fit(train, test, tools, seed + job[1])
+        return model(test[0]), model.arrays() if isinstance(model, Network) else {}
+
+    # The slow ones first, so that no process ends with a network while the other idles.
+    order = sorted(range(len(members)), key=lambda i: members[i].refits)
+    jobs = [(i, k) for i in order for k in range(len(folds))]
+    out = [np.zeros((len(inputs), labels.n_classes or 99)) for _ in members]
+    networks: dict[str, list[Network]] = {}
+    for (i, k), (predicted, arrays) in zip(jobs, map_in_processes(work, jobs, cores(), progress), strict=True):
+        out[i][folds[k]] = predicted
+        if arrays:
+            network = Network.from_arrays(arrays, tools.backbone, labels.n_classes)
+            networks.setdefault(members[i].name, []).append(network)
+    return out, networks
+
+
+def _calibrate(
+    members: Sequence[Member],
+    out_of_fold: Sequence[Array],
+    labels: Labels,
+    transform: Transform,
+    settings: PredictorSettings,
+) -> Calibration:
+    def losses(mixed: Array) -> Array:
+        return labels.weights * _losses(mixed, labels, transform)
+
+    n = len(members_of(settings.strategy, len(labels.y)))  # a baseline beyond them is only compared with
+    weights, temperatures, priors = np.zeros(len(members)), np.ones(len(members)), np.ones(0)
+    predictions = list(out_of_fold)
+    if labels.n_classes:
+        y = labels.y.astype(int)
+        temperatures = np.array([temperature(one, y, labels.weights) for one in out_of_fold])
+        predictions = [apply_temperature(one, t) for one, t in zip(out_of_fold, temperatures, strict=True)]
+        priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
+    weights[:n] = member_weights(predictions[:n], losses, [not member.pretrained for member in members[:n]])
+    interval = None
+    if not labels.n_classes:
+        mixed = np.sum([w * one for w, one in zip(weights, predictions, strict=True)], 0)
+        interval = IntervalRule.of(mixed, labels.y, settings.level)
+    return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal)
+
+
+def _losses(mixed: Array, labels: Labels, transform: Transform) -> Array:
+    """Return (n,) what the members are judged by: log loss, or absolute error in the target's units."""
+    if labels.n_classes:
+        return -np.log(np.clip(mixed[np.arange(len(mixed)), labels.y.astype(int)], 1e-3, 1))
+    return np.abs(transform.back(mixed[:, MEDIAN]) - transform.back(labels.y))
+
+
+def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
+    """Return (n,) distances of each row to the rows of the other folds."""
+    everyone, out = np.arange(len(inputs)), np.zeros(len(inputs))
+    for held in folds:
+        rest = inputs.take(np.setdiff1d(everyone, held))
+        out[held] = Neighbourhood.of(rest.blocks).distance(inputs.take(held).blocks)
     return out
 
 
-def _predict(member: Member, train: Blocks, y: Array, test: Blocks, n_classes: int, seed: int) -> Array:
-    if not n_classes:
-        return member.quantiles(train, y, test, seed)
-    classes = np.unique(y.astype(int))  # an inner fold may hold every row of a rare class
-    out = np.zeros((len(test["covariates"]), n_classes))
-    if len(classes) == 1:
-        out[:, classes] = 1.0
-    else:
-        out[:, classes] = member.probabilities(train, np.searchsorted(classes, y.astype(int)), test, seed)
-    return out
+def _facts(
+    members: Sequence[Member], out_of_fold: Sequence[Array], mixed: Array, labels: Labels, calibration: Calibration
+) -> dict[str, Any]:
+    def losses(one: Array) -> Array:
+        return labels.weights * _losses(one, labels, calibration.transform)
+
+    tempered = zip(out_of_fold, calibration.temperatures, strict=True)
+    if labels.n_classes:
+        out_of_fold = [apply_temperature(one, t) for one, t in tempered]
+    rows = zip(members, out_of_fold, calibration.weights, strict=True)
+    plain = [one for member, one in zip(members, out_of_fold, strict=True) if not member.pretrained]
+    baseline = np.sum(
+        [w * one for w, one in zip(member_weights(plain, losses, [True] * len(plain)), plain, strict=True)], 0
+    )
+    return {
+        "criterion": "log loss" if labels.n_classes else "mean absolute error",
+        "members": [
+            {"name": member.name, "score": float(losses(one).mean()), "weight": float(weight),
+             "pretrained": member.pretrained}
+            for member, one, weight in rows
+        ],
+        "score": float(losses(mixed).mean()),
+        "baseline": _compared(losses(mixed), losses(baseline)),
+        "n": len(mixed),
+        "scale": calibration.transform.scale,
+    }  # fmt: skip
 
 
-def _balance(y: Array, n_classes: int) -> Array:
-    counts = np.bincount(y.astype(int), minlength=n_classes) if n_classes else np.ones(1)
-    return np.asarray(1 / np.maximum(counts, 1) * counts.sum(), dtype=float)
+def _compared(ours: Array, theirs: Array) -> dict[str, Any]:
+    """Return the baseline's score, and the difference to it with a 95 % interval over paired resamples of the rows."""
+    rng = np.random.default_rng(0)
+    difference = ours - theirs
+    draws = rng.integers(0, len(difference), (1000, len(difference)))
+    low, high = np.quantile(difference[draws].mean(1), [0.025, 0.975])
+    return {
+        "name": "descriptors and trees",
+        "score": float(theirs.mean()),
+        "difference": float(difference.mean()),
+        "interval": [float(low), float(high)],
+    }

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Losses = Callable[[Array], Array]
 ROUNDS = 20
+DOUBT = 1.0
+"""Standard errors that the mixture must be better by."""
 
 
-def member_weights(predictions: Sequence[Array], losses: Callable[[Array], Array], plain: Sequence[bool]) -> Array:
+def member_weights(predictions: Sequence[Array], losses: Losses, plain: Sequence[bool]) -> Array:
     """Return (n_members,) weights that sum to 1.
 
     Parameters
@@ -26,21 +29,22 @@ def member_weights(predictions: Sequence[Array], losses: Callable[[Array], Array
     losses
         (n,) losses of a prediction.
     plain
-        True for members without pretraining; at least one.
+        True for members without pretraining. Where none is, or all are, the mixture stands.
     """
-    single = [losses(prediction) for prediction in predictions]
-    fallback = min((i for i, is_plain in enumerate(plain) if is_plain), key=lambda i: single[i].mean())
     counts = _selected(predictions, losses)
     weights = counts / counts.sum()
-    mixed = losses(_mixture(predictions, weights))
-    gain = single[fallback] - mixed
-    if gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)):
-        weights = np.zeros(len(predictions))
-        weights[fallback] = 1.0
-    return weights
+    if all(plain) or not any(plain):
+        return weights
+    only = [i for i, is_plain in enumerate(plain) if is_plain]
+    fallback = np.zeros(len(predictions))
+    fallback[only] = _selected([predictions[i] for i in only], losses)
+    fallback /= fallback.sum()
+    gain = losses(_mixture(predictions, fallback)) - losses(_mixture(predictions, weights))
+    doubtful = gain.mean() <= DOUBT * gain.std(ddof=1) / np.sqrt(len(gain))
+    return fallback if doubtful else weights
 
 
-def _selected(predictions: Sequence[Array], losses: Callable[[Array], Array]) -> Array:
+def _selected(predictions: Sequence[Array], losses: Losses) -> Array:
     counts, total, best = np.zeros(len(predictions)), np.zeros_like(predictions[0]), np.inf
     for chosen in range(1, ROUNDS + 1):
         trials = [losses((total + prediction) / chosen).mean() for prediction in predictions]

@@ -12,18 +12,17 @@ contrast    Two formulas are called similar if one comes from the other by amoun
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matgraft.backbones.batching import Sized
-from matgraft.backbones.composition import MASK, CompositionEncoder
+from matgraft.backbones.composition import MASK, CompositionEncoder, Sizes, by_length
 from matgraft.backbones.elements import N_ELEMENTS
 from matgraft.pretrain.settings import ObjectiveWeights
 from matgraft.pretrain.tables import Tables
@@ -35,31 +34,6 @@ TEMPERATURE = 0.2
 RAREST = 4.0
 """Largest weight of a label of a property with few labels."""
 CHUNK = 1024
-SHORT = (3, 5)
-"""Bounds of the lengths computed together."""
-
-
-class Size(NamedTuple):
-    """What a formula costs."""
-
-    n_atoms: int
-    n_edges: int
-
-
-class Sizes(Sequence[Sized]):
-    """Sizes of many formulas, made when asked for."""
-
-    def __init__(self, lengths: np.ndarray) -> None:
-        self.lengths = lengths
-        self.known = [Size(n, n * n) for n in range(int(lengths.max(initial=0)) + 1)]
-
-    def __len__(self) -> int:
-        """Return the number of formulas."""
-        return len(self.lengths)
-
-    def __getitem__(self, i: int) -> Sized:  # type: ignore[override]
-        """Return one size."""
-        return self.known[self.lengths[i]]
 
 
 class PretrainModule(nn.Module):
@@ -205,24 +179,6 @@ class PretrainObjective:
         numbers = torch.from_numpy(self.tables.numbers[rows, :longest].astype(np.int64))
         fractions = torch.from_numpy(self.tables.fractions[rows, :longest])
         return numbers.to(device), fractions.to(device), torch.from_numpy(self.tables.targets[rows]).to(device)
-
-
-def by_length(function: Callable[[Tensor, Tensor], Tensor], numbers: Tensor, fractions: Tensor) -> Tensor:
-    """Return ``function(numbers, fractions)``, computed apart for short and long formulas: padding costs as well.
-
-    Outputs are (n, width), or (n, L + 1, width), which comes back padded with zeros.
-    """
-    lengths = (numbers > 0).sum(1)
-    parts, rows = [], []
-    for low, high in zip((0, *SHORT), (*SHORT, numbers.shape[1]), strict=True):
-        chosen = torch.nonzero((lengths > low) & (lengths <= high)).squeeze(1)
-        if len(chosen):
-            part = function(numbers[chosen, :high], fractions[chosen, :high])
-            parts.append(
-                functional.pad(part, (0, 0, 0, numbers.shape[1] + 1 - part.shape[1])) if part.ndim == 3 else part
-            )
-            rows.append(chosen)
-    return torch.cat(parts)[torch.cat(rows).argsort()]
 
 
 def perturbed(numbers: Tensor, fractions: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

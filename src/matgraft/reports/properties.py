@@ -15,6 +15,7 @@ from rich.table import Table
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.data.table import FormulaTable
+from matgraft.predictors.predictor import Prediction
 
 
 def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) -> None:
@@ -32,6 +33,69 @@ def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) 
         screen.print(f"{table.without_value} rows without a value were left out")
     unlike = [row for row in scored["predictions"] if row["unlike"]]
     screen.print(f"{len(unlike)} of {len(scored['predictions'])} formulas are unlike their training set")
+
+
+def show_targets(screen: Console, run: Path, metrics: Mapping[str, Any]) -> None:
+    """Print what each target's predictor is made of, how well it does, and the verdict."""
+    for target, part in metrics["targets"].items():
+        shown = Table("member", f"{part['criterion']}, out of fold", "weight", title=f"{target}: {part['n']} rows")
+        for member in part["members"]:
+            shown.add_row(member["name"], f"{member['score']:.4g}", f"{member['weight']:.0%}")
+        shown.add_row("together", f"{part['score']:.4g}", "", style="bold")
+        screen.print(shown)
+        screen.print("  " + ", ".join(f"{name} {value:.4g}" for name, value in part["scores"].items()))
+        screen.print(f"[bold]{part['verdict']['headline']}[/]", soft_wrap=True)
+        for caution in part["verdict"]["cautions"]:
+            screen.print(f"  caution: {caution}", soft_wrap=True, highlight=False)
+    screen.print(f"report: {run / 'report.html'}", soft_wrap=True)
+
+
+def show_predictions(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line a formula and target."""
+    shown = Table("formula", "target", "value", "interval or probability", "")
+    for row in rows:
+        probabilities = {name[2:]: p for name, p in row.items() if name.startswith("p_")}
+        sure = f"{probabilities[row['value']]:.1%}" if probabilities else f"{row['lower']:.4g} to {row['upper']:.4g}"
+        value = row["value"] if isinstance(row["value"], str) else f"{row['value']:.4g}"
+        shown.add_row(row["formula"], row["target"], value, sure, "unlike the training set" if row["unlike"] else "")
+    screen.print(shown)
+
+
+def prediction_rows(
+    formulas: Sequence[Formula],
+    prediction: Prediction,
+    classes: Sequence[str],
+    extra: Mapping[str, Any],
+    truths: NDArray[np.float64] | None = None,
+    lines: Sequence[int] = (),
+) -> list[dict[str, Any]]:
+    """Return a row a formula: line, formula, truth, value, lower, upper, std, distance, unlike, p_<class>.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes, which then stand in the place of truth and value; empty for numbers.
+    extra
+        Columns that all rows share.
+    """
+
+    def named(value: float) -> Any:
+        return classes[int(value)] if classes else float(value)
+
+    rows = []
+    for i, formula in enumerate(formulas):
+        row: dict[str, Any] = {"line": lines[i]} if lines else {}
+        row |= {"formula": str(formula), **extra}
+        row |= {"truth": named(truths[i])} if truths is not None else {}
+        row["value"] = named(prediction.value[i])
+        if not classes:
+            row |= {name: float(getattr(prediction, name)[i]) for name in ("lower", "upper")}
+        row |= {"std": float(prediction.std[i]), "distance": float(prediction.distance[i])}
+        row["unlike"] = bool(prediction.unlike[i])
+        if prediction.probabilities is not None:
+            row |= {f"p_{name}": float(p) for name, p in zip(classes, prediction.probabilities[i], strict=True)}
+        rows.append(row)
+    return rows
 
 
 def write_predictions(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -11,6 +11,13 @@ from matgraft.predictors.predictor import Prediction
 Array = NDArray[np.float64]
 
 
+def scores_of(y: Array, prediction: Prediction) -> dict[str, float]:
+    """Return the scores of values, or of classes where there are probabilities."""
+    return (
+        regression_scores(y, prediction) if prediction.probabilities is None else classification_scores(y, prediction)
+    )
+
+
 def regression_scores(y: Array, prediction: Prediction) -> dict[str, float]:
     """Return mae, rmse (units of the target), coverage of the intervals and their mean width."""
     error = prediction.value - y

@@ -1,0 +1,78 @@
+"""Error bars that hold what they state: intervals and probabilities set on out-of-fold predictions.
+
+Intervals (conformalised quantiles, Romano et al. 2019): the central part of the predicted distribution is taken as wide
+as it must be for the stated part of the out-of-fold truths to lie inside; where even the widest falls short, a margin
+is added on both sides. Probabilities: one temperature (Guo et al. 2017), the one of the smallest log loss.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.optimize import minimize_scalar
+
+from matgraft.predictors.forest import LEVELS
+
+Array = NDArray[np.float64]
+PARTS = np.arange(0.3, 0.981, 0.005)
+LEAST = 1e-4
+"""Smallest probability of a class; a certainty would make one mistake infinitely bad."""
+
+
+class IntervalRule(BaseModel):
+    """Which part of a predicted distribution is the interval, and the margin beyond."""
+
+    model_config = ConfigDict(frozen=True)
+
+    level: float
+    part: float
+    margin: float = 0.0
+
+    @classmethod
+    def of(cls, quantiles: Array, y: Array, level: float) -> Self:
+        """Return the rule under which the intervals of out-of-fold quantiles (n, 99) hold `level` of the truths."""
+        wanted = min(1.0, level * (1 + 1 / len(y)))
+        for part in PARTS:
+            low, high = central(quantiles, float(part))
+            if ((y >= low) & (y <= high)).mean() >= wanted:
+                return cls(level=level, part=float(part))
+        low, high = central(quantiles, float(PARTS[-1]))
+        outside = np.maximum(low - y, y - high)
+        margin = float(np.quantile(outside, wanted, method="higher"))
+        return cls(level=level, part=float(PARTS[-1]), margin=margin)
+
+    def __call__(self, quantiles: Array) -> tuple[Array, Array]:
+        """Return lower and upper bounds (n,)."""
+        low, high = central(quantiles, self.part)
+        return low - self.margin, high + self.margin
+
+
+def central(quantiles: Array, part: float) -> tuple[Array, Array]:
+    """Return the bounds (n,), (n,) between which the central part of distributions lies, from quantiles (n, 99)."""
+    return _read(quantiles, (1 - part) / 2), _read(quantiles, (1 + part) / 2)
+
+
+def _read(quantiles: Array, level: float) -> Array:
+    position = float(np.clip((level - LEVELS[0]) / (LEVELS[1] - LEVELS[0]), 0, len(LEVELS) - 1))
+    below = min(int(position), len(LEVELS) - 2)
+    rest = position - below
+    return quantiles[:, below] * (1 - rest) + quantiles[:, below + 1] * rest
+
+
+def temperature(probabilities: Array, y: NDArray[np.int_], weights: Array) -> float:
+    """Return the power's inverse that makes out-of-fold probabilities (n, n_classes) as likely as can be."""
+
+    def loss(log_t: float) -> float:
+        tempered = apply_temperature(probabilities, float(np.exp(log_t)))
+        return float(-(weights * np.log(tempered[np.arange(len(y)), y])).sum())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
+
+
+def apply_temperature(probabilities: Array, t: float) -> Array:
+    """Return probabilities to the power 1 / t, summing to 1."""
+    powered = np.clip(probabilities, LEAST, 1) ** (1 / t)
+    return np.asarray(powered / powered.sum(1, keepdims=True))

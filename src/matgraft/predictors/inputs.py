@@ -1,0 +1,82 @@
+"""What a predictor's members read: features of formulas side by side with the formulas themselves, and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.data.formula import Formula
+from matgraft.predictors import descriptors
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int_]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Formulas as members see them.
+
+    Attributes
+    ----------
+    formulas
+        n formulas.
+    blocks
+        (n, width) features by name: "fractions", "magpie", "properties" (as the encoder predicts them), "embedding",
+        "covariates".
+    """
+
+    formulas: tuple[Formula, ...]
+    blocks: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None = None) -> Self:
+        """Compute every block; `covariates` (n, k) are further numbers, such as a temperature."""
+        features, properties = backbone.embed_with_properties(formulas)
+        blocks = {
+            "fractions": descriptors.element_fractions(formulas),
+            "magpie": descriptors.magpie(formulas),
+            "embedding": features.astype(float),
+            "properties": properties.astype(float),
+            "covariates": np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, dtype=float),
+        }
+        return cls(tuple(formulas), blocks)
+
+    def __len__(self) -> int:
+        """Return the number of formulas."""
+        return len(self.formulas)
+
+    def take(self, rows: Rows) -> Inputs:
+        """Return some rows."""
+        return Inputs(tuple(self.formulas[i] for i in rows), {name: block[rows] for name, block in self.blocks.items()})
+
+    def matrix(self, names: Sequence[str]) -> Array:
+        """Return blocks side by side, (n, width)."""
+        return np.concatenate([self.blocks[name] for name in names], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What members learn.
+
+    Attributes
+    ----------
+    y
+        (n,) values, transformed, or indices of classes.
+    weights
+        (n,) how much each row counts, 1 on average.
+    n_classes
+        0 for values.
+    """
+
+    y: Array
+    weights: Array
+    n_classes: int = 0
+
+    def take(self, rows: Rows) -> Labels:
+        """Return some rows."""
+        return Labels(self.y[rows], self.weights[rows], self.n_classes)

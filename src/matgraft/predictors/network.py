@@ -1,0 +1,273 @@
+"""The encoder itself, fine-tuned: every stage or the last ones, with a new head that fits the target.
+
+Values: the head gives quantiles, learned by the pinball loss (Koenker and Bassett 1978), so that it has a spread,
+and its median is exact where half of the values are zero. Classes: log loss. The fit is the one training loop.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from matgraft.backbones.composition import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
+from matgraft.predictors.forest import LEVELS
+from matgraft.predictors.inputs import Array, Inputs, Labels
+from matgraft.transfer.fit import fit
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import make_strategy
+
+LEARNED = np.array([0.01, *(np.arange(1, 20) / 20), 0.99])
+"""Levels of the quantiles that the head gives; others are interpolated."""
+HIDDEN = 128
+CHUNK = 1024
+
+
+class NetworkSettings(BaseModel):
+    """How the encoder is fine-tuned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(20, ge=1)
+    fewest_steps: int = Field(200, ge=1)
+    """Small tables get more epochs, up to this many steps."""
+    batch: int = Field(64, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    stages: tuple[str, ...] = ()
+    """What `partial` trains; by default the pooling and the readout."""
+
+    def loop(self, n: int) -> FitSettings:
+        """Return the settings of the training loop for n formulas."""
+        a_epoch = -(-n // self.batch)
+        epochs = max(self.epochs, -(-self.fewest_steps // a_epoch))
+        # Validated once, at the end: no epoch is chosen by the fold that judges.
+        return FitSettings(
+            rate=self.rate, epochs=epochs, batch=self.batch, warmup=0.1, ema=0.98, clip=1.0, validate_every=epochs,
+            processes=1,
+        )  # fmt: skip
+
+
+class TunedNetwork(nn.Module):
+    """The encoder with a head for one target.
+
+    Parameters
+    ----------
+    outputs
+        Quantiles or classes.
+    """
+
+    def __init__(self, encoder: CompositionEncoder, n_covariates: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        width = encoder.width_of_features + max(1, len(encoder.property_names)) + n_covariates
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, outputs)
+        )
+
+    def forward(self, numbers: Tensor, fractions: Tensor, covariates: Tensor) -> Tensor:
+        """Return (B, outputs)."""
+        features = by_length(self.encoder.features, numbers, fractions)
+        return self.head(torch.cat([features, self.encoder.head(features), covariates], 1))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Centre and width of values and of covariates."""
+
+    centre: float
+    width: float
+    covariate_centres: Array
+    covariate_widths: Array
+
+    @classmethod
+    def of(cls, inputs: Inputs, labels: Labels) -> Scaling:
+        """Return those of the training part."""
+        extra = inputs.blocks["covariates"]
+        widths = extra.std(0)
+        return cls(
+            0.0 if labels.n_classes else float(np.median(labels.y)),
+            1.0 if labels.n_classes else max(float(labels.y.std()), 1e-12),
+            extra.mean(0),
+            np.where(widths > 0, widths, 1.0),
+        )
+
+    def covariates(self, inputs: Inputs) -> Tensor:
+        """Return scaled covariates."""
+        return torch.from_numpy((inputs.blocks["covariates"] - self.covariate_centres) / self.covariate_widths).float()
+
+
+class NetworkObjective:
+    """Pinball or log loss for the one training loop."""
+
+    def __init__(
+        self, module: TunedNetwork, train: tuple[Inputs, Labels], held: tuple[Inputs, Labels], scaling: Scaling
+    ) -> None:
+        self.module, self.n_classes = module, train[1].n_classes
+        self.parts = [_Part.of(*train, scaling), _Part.of(*held, scaling)]
+        self.training, self.validation = self.parts[0].sizes, self.parts[1].sizes
+        self.levels = torch.from_numpy(LEARNED).float()
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return (B,)."""
+        return self._losses(self.parts[0], positions, device)
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the sum of losses and their number."""
+        if not positions:
+            return torch.zeros(2, dtype=torch.float64)
+        with torch.no_grad():
+            losses = self._losses(self.parts[1], positions, device)
+        return torch.tensor([float(losses.sum()), float(len(losses))], dtype=torch.float64)
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Return validation_loss."""
+        return {"validation_loss": float(sums[0] / sums[1])}
+
+    def _losses(self, part: _Part, positions: Sequence[int], device: torch.device) -> Tensor:
+        rows = torch.as_tensor(list(positions))
+        out = self.module(*(tensor.to(device) for tensor in part.batch(rows)))
+        y, weights = part.y[rows].to(device), part.weights[rows].to(device)
+        if self.n_classes:
+            return weights * functional.cross_entropy(out, y.long(), reduction="none")
+        error = y[:, None] - out
+        levels = self.levels.to(device)
+        return weights * torch.maximum(levels * error, (levels - 1) * error).mean(1) * 2
+
+
+@dataclass(frozen=True)
+class _Part:
+    numbers: Tensor
+    fractions: Tensor
+    covariates: Tensor
+    y: Tensor
+    weights: Tensor
+    lengths: Tensor
+    sizes: Sizes
+
+    @classmethod
+    def of(cls, inputs: Inputs, labels: Labels, scaling: Scaling) -> _Part:
+        numbers, fractions = tensors_of(inputs.formulas)
+        lengths = (numbers > 0).sum(1)
+        y = torch.from_numpy((labels.y - scaling.centre) / scaling.width).float()
+        weights = torch.from_numpy(labels.weights).float()
+        return cls(numbers, fractions, scaling.covariates(inputs), y, weights, lengths, Sizes(lengths.numpy()))
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        longest = int(self.lengths[rows].max())
+        return self.numbers[rows, :longest], self.fractions[rows, :longest], self.covariates[rows]
+
+
+class Network:
+    """A fine-tuned network with its scaling: predicts, and becomes arrays and comes back."""
+
+    def __init__(self, module: TunedNetwork, scaling: Scaling, n_classes: int) -> None:
+        self.module, self.scaling, self.n_classes = module.eval(), scaling, n_classes
+
+    @torch.no_grad()
+    def __call__(self, inputs: Inputs) -> Array:
+        """Return (n, 99) quantiles, or (n, n_classes) probabilities."""
+        covariates = self.scaling.covariates(inputs)
+        parts = []
+        for start in range(0, len(inputs), CHUNK):
+            rows = slice(start, start + CHUNK)
+            parts.append(self.module(*tensors_of(inputs.formulas[rows]), covariates[rows]))
+        out = torch.cat(parts).double()
+        if self.n_classes:
+            return out.softmax(1).numpy()
+        learned = np.sort(out.numpy(), axis=1) * self.scaling.width + self.scaling.centre
+        return _between(learned)
+
+    def arrays(self) -> dict[str, Any]:
+        """Return weights and scaling by name."""
+        scaling = vars(self.scaling)
+        return {f"weights.{name}": tensor.numpy() for name, tensor in self.module.state_dict().items()} | {
+            f"scaling.{name}": np.asarray(value, dtype=np.float64) for name, value in scaling.items()
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any], backbone: CompositionBackbone, n_classes: int) -> Network:
+        """Return the network that `arrays` described."""
+        part = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("scaling.")}
+        scaling = Scaling(
+            part["centre"].item(), part["width"].item(), part["covariate_centres"], part["covariate_widths"]
+        )
+        module = _module(backbone, len(scaling.covariate_centres), n_classes, dropout=0.0)
+        state = {name.partition(".")[2]: torch.from_numpy(np.array(value)) for name, value in arrays.items()
+                 if name.startswith("weights.")}  # fmt: skip
+        module.load_state_dict(state)
+        return cls(module, scaling, n_classes)
+
+
+def fit_network(
+    backbone: CompositionBackbone,
+    train: tuple[Inputs, Labels],
+    held: tuple[Inputs, Labels],
+    strategy: str,
+    settings: NetworkSettings,
+    seed: int,
+) -> Network:
+    """Fine-tune on one part; the held part is only watched, once, at the end.
+
+    Parameters
+    ----------
+    strategy
+        ``full`` or ``partial`` (`matgraft.transfer.strategy`).
+    """
+    inputs, labels = train
+    scaling = Scaling.of(inputs, labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _module(backbone, inputs.blocks["covariates"].shape[1], labels.n_classes, settings.dropout)
+        _start_at_the_labels(module, labels, scaling)
+        tuned = CompositionBackbone(module.encoder, backbone.card)
+        groups = make_strategy(strategy, settings.stages if strategy == "partial" else ()).prepare(tuned)
+        module.head.requires_grad_(True)
+        groups = [*groups, _head_group(module)]
+        objective = NetworkObjective(module, train, held, scaling)
+        module.train()
+        with tempfile.TemporaryDirectory() as folder:
+            loop = settings.loop(len(inputs))
+            fit(objective, module, groups, loop, folder=Path(folder), seed=seed, quiet=True)
+    return Network(module, scaling, labels.n_classes)
+
+
+def _module(backbone: CompositionBackbone, n_covariates: int, n_classes: int, dropout: float) -> TunedNetwork:
+    encoder = copy.deepcopy(backbone.module)
+    return TunedNetwork(encoder, n_covariates, n_classes or len(LEARNED), dropout)
+
+
+def _head_group(module: TunedNetwork) -> Any:
+    from matgraft.transfer.strategy import ParamGroup
+
+    return ParamGroup("new head", {f"head.{name}": p for name, p in module.head.named_parameters()}, rate_factor=2.0)
+
+
+def _start_at_the_labels(module: TunedNetwork, labels: Labels, scaling: Scaling) -> None:
+    """Begin with the same prediction for every formula: the labels' own quantiles, or their frequencies."""
+    last = module.head[-1]
+    assert isinstance(last, nn.Linear)
+    if labels.n_classes:
+        counts = np.bincount(labels.y.astype(int), labels.weights, minlength=labels.n_classes)
+        start = np.log((counts + 1) / (counts + 1).sum())
+    else:
+        start = np.quantile((labels.y - scaling.centre) / scaling.width, LEARNED)
+    with torch.no_grad():
+        last.weight.mul_(0.1)
+        last.bias.copy_(torch.from_numpy(start))
+
+
+def _between(learned: Array) -> Array:
+    """Return the quantiles (n, 99) between those learned (n, 21)."""
+    above = np.searchsorted(LEARNED, LEVELS - 1e-12).clip(1, len(LEARNED) - 1)
+    part = ((LEVELS - LEARNED[above - 1]) / (LEARNED[above] - LEARNED[above - 1])).clip(0, 1)
+    return learned[:, above - 1] * (1 - part) + learned[:, above] * part

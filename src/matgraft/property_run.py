@@ -1,0 +1,261 @@
+"""From a table of formulas to a run folder with a predictor for each target.
+
+    settings.json  model/ (the encoder)  predictors/<target>/  predictions.csv  map.csv  metrics.json  verdict.json
+    report.html
+
+A run that was killed goes on with the first target that is not done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.registry import load, load_folder, save_folder
+from matgraft.data.formula import parse_formula
+from matgraft.data.table import (
+    GROUPINGS,
+    FormulaTable,
+    encode_covariates,
+    formula_column,
+    formulas_of,
+    read_cells,
+    read_table,
+)
+from matgraft.errors import OptionError, RunError
+from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.predictors.store import FILE, load_predictor, save_predictor
+from matgraft.reports.properties import prediction_rows, write_predictions
+from matgraft.reports.property_page import write_property_report
+from matgraft.scoring.properties import scores_of
+from matgraft.scoring.property_verdict import property_verdict
+
+SETTINGS = "settings.json"
+MOST_ON_MAP = 3000
+
+
+class TableRun(BaseModel):
+    """What a run on a table does.
+
+    Attributes
+    ----------
+    group
+        What the inner folds never tear apart: ``formula``, ``chemical-system``, or a column.
+    order
+        Classes from the lowest to the highest, where they have an order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    targets: tuple[str, ...]
+    foundation: str = "composition"
+    formula: str | None = None
+    covariates: tuple[str, ...] = ()
+    weight: str | None = None
+    group: str = "formula"
+    order: tuple[str, ...] = ()
+    settings: PredictorSettings = PredictorSettings()
+
+
+def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Make a predictor for each target and write the run folder.
+
+    Returns
+    -------
+    dict
+        ``targets``: scores, members, baseline and verdict by name.
+
+    Raises
+    ------
+    DataError, OptionError
+        If the table or an option cannot be used; before anything is written.
+    """
+    tables = {target: _read(run, target) for target in run.targets}
+    backbone = encoder(run.foundation)
+    digest = hashlib.sha256(Path(run.table).read_bytes()).hexdigest()
+    _open(run, digest, out, resume)
+    save_folder(
+        backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
+    )
+    metrics: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for target, table in tables.items():
+        folder = out / "predictors" / _folder_name(target)
+        if not (folder / FILE).is_file():
+            _tune_one(run, target, table, backbone, folder, quiet)
+        metrics[target] = json.loads((folder / FILE).read_text(encoding="utf-8"))["metrics"]
+        rows += pd.read_csv(folder / "out_of_fold.csv").to_dict("records")
+    write_predictions(rows, out / "predictions.csv")
+    _write_map(tables, backbone, out / "map.csv")
+    _write(out / "metrics.json", {"targets": metrics})
+    _write(out / "verdict.json", {"targets": {name: part["verdict"] for name, part in metrics.items()}})
+    write_property_report(out)
+    return {"targets": metrics}
+
+
+def is_table_run(folder: Path) -> bool:
+    """Say whether a folder is a run on a table, finished or not."""
+    file = folder / SETTINGS
+    return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("kind") == "formulas"
+
+
+def resume_table_run(out: Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Go on with a run that was broken off."""
+    content = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    run = TableRun.model_validate(content["run"])
+    if not Path(run.table).is_file():
+        raise RunError("the table of the run is gone", where=run.table)
+    return tune_table(run, out, resume=True, quiet=quiet)
+
+
+def predict_formulas(
+    folder: Path, formulas: Sequence[str], cells: pd.DataFrame | None = None, where: Path | None = None
+) -> list[dict[str, Any]]:
+    """Predict with every target of a run.
+
+    Parameters
+    ----------
+    formulas
+        As written.
+    cells
+        A table whose columns hold the covariates, a row a formula.
+    where
+        The table's file, for errors.
+
+    Returns
+    -------
+    list of dict
+        A row a formula and target: formula, target, value, lower, upper, std, distance, unlike, probabilities.
+    """
+    if not is_table_run(folder):
+        raise OptionError(
+            "this run reads structures, not formulas", where=str(folder), remedy="matgraft evaluate RUN FRAMES"
+        )
+    parsed = [parse_formula(text) for text in formulas] if cells is None else None
+    backbone = load_folder(folder)
+    assert isinstance(backbone, CompositionBackbone)
+    rows: list[dict[str, Any]] = []
+    for part in sorted((folder / "predictors").iterdir()):
+        predictor, content = load_predictor(part, backbone)
+        covariates = _covariates(content, cells, len(formulas), where or folder)
+        wanted = parsed or formulas_of(pd.Series(list(formulas), name="formula"), where or folder)
+        prediction = predictor.predict(wanted, covariates)
+        rows += prediction_rows(wanted, prediction, content["classes"], {"target": content["target"]})
+    return rows
+
+
+def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table's cells and its column of formulas."""
+    cells = read_cells(path)
+    name = formula_column(cells, column, path)
+    formulas_of(cells[name], path)  # a cell that cannot be read is said with its line, before any work
+    return cells, list(cells[name])
+
+
+def encoder(name: str) -> CompositionBackbone:
+    """Load a composition encoder by name or folder."""
+    backbone = load(name)
+    if not isinstance(backbone, CompositionBackbone):
+        raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
+    return backbone
+
+
+def _read(run: TableRun, target: str) -> FormulaTable:
+    column = None if run.group in GROUPINGS else run.group
+    return read_table(
+        Path(run.table), target, formula=run.formula, covariates=run.covariates, weight=run.weight, group=column,
+        order=run.order,
+    )  # fmt: skip
+
+
+def _open(run: TableRun, digest: str, out: Path, resume: bool) -> None:
+    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": digest}
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise OptionError(f"the run folder {out} is not empty", remedy=f"another --out, or --resume {out}")
+    if resume and json.loads((out / SETTINGS).read_text(encoding="utf-8")) != content:
+        raise RunError("the table was changed since the run began", where=run.table, remedy="start a new run")
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / SETTINGS, content)
+
+
+def _tune_one(
+    run: TableRun, target: str, table: FormulaTable, backbone: CompositionBackbone, folder: Path, quiet: bool
+) -> None:
+    settings = run.settings.model_copy(update={"ordinal": bool(run.order)})
+    predictor = fit_predictor(
+        table.formulas,
+        table.values,
+        backbone=backbone,
+        n_classes=len(table.classes),
+        covariates=table.covariates,
+        weights=table.weights,
+        groups=table.grouped(run.group),
+        settings=settings,
+        progress="" if quiet else f"fits of {target}",
+    )
+    held = predictor.out_of_fold
+    assert held is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    extra = {"target": target, "fold": "out of fold"}
+    rows = prediction_rows(table.formulas, held, table.classes, extra, truths=table.values, lines=table.lines)
+    write_predictions(rows, folder / "out_of_fold.csv")
+    scores = scores_of(table.values, held)
+    verdict = property_verdict(predictor.facts, scores, float(held.unlike.mean()), settings.level)
+    metrics = {
+        "n": len(table.values),
+        "without_value": table.without_value,
+        "classes": list(table.classes),
+        "scores": scores,
+        "unlike": float(held.unlike.mean()),
+        **{name: predictor.facts[name] for name in ("criterion", "members", "score", "baseline", "scale")},
+        "verdict": verdict,
+    }
+    more = {"target": target, "classes": list(table.classes), "code": dict(table.code), "metrics": metrics}
+    save_predictor(predictor, folder, more)
+
+
+def _covariates(content: Mapping[str, Any], cells: pd.DataFrame | None, n: int, where: Path) -> Any:
+    code = content["code"]
+    if not code:
+        return None
+    if cells is None or len(cells) != n:
+        names = ", ".join(code)
+        raise OptionError(f"the predictor needs {names} as well", remedy="a table with these columns")
+    return encode_covariates(cells, code, where)
+
+
+def _write_map(tables: Mapping[str, FormulaTable], backbone: CompositionBackbone, path: Path) -> None:
+    """Write the formulas at the first two principal components of their features."""
+    from sklearn.decomposition import PCA
+
+    rows = []
+    for target, table in tables.items():
+        chosen = np.sort(np.random.default_rng(0).permutation(len(table.formulas))[:MOST_ON_MAP])
+        vectors = backbone.embed([table.formulas[i] for i in chosen])
+        places = PCA(2, random_state=0).fit_transform(vectors - vectors.mean(0))
+        rows += [
+            {"target": target, "line": table.lines[i], "formula": str(table.formulas[i]), "x": float(x), "y": float(y),
+             "truth": float(table.values[i])}
+            for i, (x, y) in zip(chosen, places, strict=True)
+        ]  # fmt: skip
+    write_predictions(rows, path)
+
+
+def _folder_name(target: str) -> str:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in target)
+    return f"{plain}-{hashlib.sha256(target.encode()).hexdigest()[:6]}"
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    part.replace(path)
