@@ -64,7 +64,19 @@ class Member:
             model = Forest(x, labels, Trees(seed=seed, threads=tools.threads))
         else:
             model = Logistic(x, labels) if labels.n_classes else Process(x, labels, seed)
-        return lambda rows: model(rows.matrix(names))
+        return OnBlocks(model, names)
+
+
+@dataclass(frozen=True)
+class OnBlocks:
+    """A model of numbers that reads some blocks of features."""
+
+    model: Callable[[Array], Array]
+    names: tuple[str, ...]
+
+    def __call__(self, inputs: Inputs) -> Array:
+        """Return what the model says of formulas."""
+        return self.model(inputs.matrix(self.names))
 
 
 @dataclass(frozen=True)

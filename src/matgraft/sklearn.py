@@ -1,0 +1,169 @@
+"""Predictors as scikit-learn estimators: formulas in, values with error bars out.
+
+    model = CompositionRegressor().fit(["Fe2O3", "NaCl", ...], gaps)
+    gap, std = model.predict(["LiCoO2"], return_std=True)
+
+They go into pipelines, `GridSearchCV`, `cross_val_score` and `clone`. X is a sequence of formulas, or a table whose
+first column holds the formulas and whose others are covariates, all numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.registry import load
+from matgraft.data.formula import Formula, parse_formula
+from matgraft.errors import OptionError
+from matgraft.predictors.predictor import Prediction, Predictor, PredictorSettings, fit_predictor
+
+Array = NDArray[np.float64]
+
+
+class _Composition(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share."""
+
+    strategy: str
+    foundation: str
+    inner_folds: int
+    random_state: int
+    predictor_: Predictor
+
+    def unlike(self, X: Any) -> NDArray[np.bool_]:
+        """Return (n,) True for formulas unlike the training set: their error bars are not to be believed."""
+        return self._predict(X).unlike
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that X is text, of one or two dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.one_d_array = True, True
+        tags.input_tags.two_d_array = True
+        tags.no_validation = True
+        return tags
+
+    def _fit(
+        self, X: Any, y: Array, n_classes: int, sample_weight: Any, groups: Any, settings: PredictorSettings
+    ) -> Self:
+        formulas, covariates = split_columns(X)
+        backbone = load(self.foundation)
+        if not isinstance(backbone, CompositionBackbone):
+            raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
+        self.predictor_ = fit_predictor(
+            formulas,
+            y,
+            backbone=backbone,
+            n_classes=n_classes,
+            covariates=covariates,
+            weights=sample_weight,
+            groups=None if groups is None else [str(group) for group in groups],
+            settings=settings,
+        )
+        self.n_features_in_ = 1 + covariates.shape[1]
+        return self
+
+    def _predict(self, X: Any) -> Prediction:
+        check_is_fitted(self, "predictor_")
+        return self.predictor_.predict(*split_columns(X))
+
+
+class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
+    """Values of formulas.
+
+    Parameters
+    ----------
+    strategy
+        ``auto``, ``full``, ``partial``, ``feature`` or ``descriptors``.
+    foundation
+        Name or folder of a composition encoder.
+    level
+        Part of the truths that intervals shall hold.
+    scale
+        ``auto``, ``none``, ``log`` or ``asinh``.
+    inner_folds
+        On which members are weighed and intervals calibrated.
+    random_state
+        Seed of folds and members.
+    """
+
+    def __init__(
+        self,
+        strategy: str = "auto",
+        foundation: str = "composition",
+        level: float = 0.9,
+        scale: str = "auto",
+        inner_folds: int = 5,
+        random_state: int = 0,
+    ) -> None:
+        self.strategy = strategy
+        self.foundation = foundation
+        self.level = level
+        self.scale = scale
+        self.inner_folds = inner_folds
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Fit; `groups` (n,) stay on one side of every inner fold, by default equal formulas do."""
+        settings = PredictorSettings(
+            strategy=self.strategy,
+            level=self.level,
+            scale=self.scale,
+            inner_folds=self.inner_folds,
+            seed=self.random_state,
+        )
+        return self._fit(X, np.asarray(y, dtype=float), 0, sample_weight, groups, settings)
+
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
+        """Return medians (n,), and half the central 68 % of each distribution if wanted."""
+        prediction = self._predict(X)
+        return (prediction.value, prediction.std) if return_std else prediction.value
+
+    def predict_interval(self, X: Any) -> tuple[Array, Array]:
+        """Return lower and upper bounds (n,) of the calibrated intervals."""
+        prediction = self._predict(X)
+        return prediction.lower, prediction.upper
+
+
+class CompositionClassifier(ClassifierMixin, _Composition):  # type: ignore[misc]
+    """Classes of formulas, with calibrated probabilities.
+
+    The class taken is the one whose probability exceeds its frequency most, which is best for the balanced accuracy;
+    ``predict_proba(X).argmax(1)`` is best for the accuracy. Parameters as of `CompositionRegressor`.
+    """
+
+    def __init__(
+        self, strategy: str = "auto", foundation: str = "composition", inner_folds: int = 5, random_state: int = 0
+    ) -> None:
+        self.strategy = strategy
+        self.foundation = foundation
+        self.inner_folds = inner_folds
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Fit; `groups` (n,) stay on one side of every inner fold, by default equal formulas do."""
+        self.classes_, indices = np.unique(np.asarray(y), return_inverse=True)
+        settings = PredictorSettings(strategy=self.strategy, inner_folds=self.inner_folds, seed=self.random_state)
+        return self._fit(X, indices.astype(float), len(self.classes_), sample_weight, groups, settings)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return classes (n,)."""
+        return np.asarray(self.classes_[self._predict(X).value.astype(int)])
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return (n, n_classes) probabilities, in the order of `classes_`."""
+        probabilities = self._predict(X).probabilities
+        assert probabilities is not None
+        return probabilities
+
+
+def split_columns(X: Any) -> tuple[list[Formula], Array]:
+    """Return the formulas of X, its first column, and the covariates (n, k), its others."""
+    table = pd.DataFrame(X) if not isinstance(X, pd.DataFrame) else X
+    formulas = [parse_formula(str(text)) for text in table.iloc[:, 0]]
+    return formulas, table.iloc[:, 1:].to_numpy(dtype=float)

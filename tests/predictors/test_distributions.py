@@ -1,0 +1,125 @@
+"""Trees, closed forms, transforms and calibration on distributions that are known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, temperature
+from matgraft.predictors.closed_form import Logistic, Process
+from matgraft.predictors.forest import LEVELS, Forest, Trees, is_zero_inflated
+from matgraft.predictors.inputs import Labels
+from matgraft.predictors.transform import Transform, choose_transform
+
+FEW = Trees(count=100, features=1.0)
+
+
+def labels(y, weights=None, n_classes=0):
+    y = np.asarray(y, float)
+    return Labels(y, np.ones(len(y)) if weights is None else np.asarray(weights, float), n_classes)
+
+
+def test_trees_give_the_spread_of_what_cannot_be_told_apart():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 10))
+    y = rng.normal(size=2000)
+    quantiles = Forest(x, labels(y), FEW)(rng.normal(size=(200, 10)))
+    assert quantiles.shape == (200, 99)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    np.testing.assert_allclose(np.median(quantiles, 0)[[9, 49, 89]], norm.ppf([0.1, 0.5, 0.9]), atol=0.35)
+
+
+def test_half_zeros_get_a_median_of_exactly_zero_and_leave_the_rest_alone():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 1, (400, 1))
+    y = np.where(x[:, 0] < 0.5, 0.0, 2.0 + rng.normal(0, 0.05, 400))
+    median = Forest(x, labels(y), FEW)(np.array([[0.2], [0.8]]))[:, 49]
+    assert median[0] == 0
+    assert median[1] == pytest.approx(2.0, abs=0.2)
+    assert is_zero_inflated(y)
+    assert not is_zero_inflated(y - 1)
+
+
+@pytest.mark.parametrize(
+    "fit", [lambda x, given: Forest(x, given, FEW), lambda x, given: Process(x, given, 0)], ids=["trees", "process"]
+)
+def test_a_row_of_weight_zero_does_not_matter(fit):
+    x = np.linspace(0, 1, 60)[:, None]
+    y = 3 * x[:, 0]
+    y[30] = 500.0
+    weights = np.ones(60)
+    weights[30] = 0.0
+    assert fit(x, labels(y, weights))(x[29:32])[:, 49].max() < 50
+
+
+def test_the_process_learns_a_line_and_is_unsure_far_away():
+    x = np.linspace(-1, 1, 40)[:, None]
+    quantiles = Process(x, labels(2 * x[:, 0]), 0)(np.array([[0.33], [40.0]]))
+    assert quantiles[0, 49] == pytest.approx(0.66, abs=0.05)
+    width = quantiles[:, 89] - quantiles[:, 9]
+    assert width[1] > 5 * width[0]
+
+
+def test_probabilities_keep_the_place_of_a_class_that_a_fold_lacks():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-2, 0.5, (30, 2)), rng.normal(2, 0.5, (30, 2))])
+    y = np.repeat([0, 2], 30)  # class 1 does not occur
+    for fit in (lambda: Forest(x, labels(y, n_classes=3), FEW), lambda: Logistic(x, labels(y, n_classes=3))):
+        p = fit()(np.array([[-2.0, -2.0], [2.0, 2.0]]))
+        assert p.shape == (2, 3)
+        assert (p[:, 1] == 0).all()
+        assert p[0, 0] > 0.8
+        assert p[1, 2] > 0.8
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.sampled_from(["none", "asinh"]), st.floats(-1e4, 1e4))
+def test_transforms_come_back(centre, width, scale, value):
+    transform = Transform(scale=scale, centre=centre, width=width)
+    assert transform.back(transform.forward(np.array([value])))[0] == pytest.approx(value, rel=1e-6, abs=1e-6)
+
+
+def test_the_scale_is_chosen_by_the_data():
+    rng = np.random.default_rng(0)
+    wide = np.exp(rng.normal(0, 2, 500))
+    assert choose_transform(wide).scale == "log"
+    assert choose_transform(rng.normal(5, 1, 500)).scale == "none"
+    assert choose_transform(np.where(rng.random(500) < 0.5, 0, wide)).scale == "none"  # zeros have no logarithm
+    assert choose_transform(rng.standard_t(1.2, 2000)).scale == "asinh"
+    assert choose_transform(rng.normal(5, 1, 50), "none").scale == "none"
+    with pytest.raises(ValueError, match="logarithm"):
+        choose_transform(np.array([0.0, 1.0]), "log")
+
+
+@pytest.mark.parametrize("kind", ["exact", "too narrow", "too wide", "skewed", "half zeros"])
+def test_intervals_hold_what_they_state_on_further_data(kind):
+    rng = np.random.default_rng(2)
+    n = 4000
+    centre = rng.uniform(0, 10, n)
+    width = {"too narrow": 0.3, "too wide": 3.0}.get(kind, 1.0)
+    quantiles = centre[:, None] + width * norm.ppf(LEVELS)
+    y = centre + rng.normal(size=n)
+    if kind == "skewed":
+        y = centre + rng.exponential(size=n)
+    if kind == "half zeros":
+        zero = rng.random(n) < 0.5
+        quantiles[zero], y[zero] = 0.0, 0.0
+    rule = IntervalRule.of(quantiles[::2], y[::2], 0.9)
+    low, high = rule(quantiles[1::2])
+    held = ((y[1::2] >= low) & (y[1::2] <= high)).mean()
+    assert held == pytest.approx(0.9, abs=0.025)
+
+
+def test_the_central_part_is_read_between_levels():
+    low, high = central(norm.ppf(LEVELS)[None], 0.905)
+    assert low[0] == pytest.approx(norm.ppf(0.0475), abs=0.01)
+    assert high[0] == pytest.approx(norm.ppf(0.9525), abs=0.01)
+
+
+def test_the_temperature_finds_how_overconfident_probabilities_are():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([1, 1, 1], 5000)
+    y = np.array([rng.choice(3, p=one) for one in p])
+    sharpened = apply_temperature(p, 0.5)
+    assert temperature(sharpened, y, np.ones(len(y))) == pytest.approx(2.0, rel=0.1)
+    assert temperature(p, y, np.ones(len(y))) == pytest.approx(1.0, rel=0.1)

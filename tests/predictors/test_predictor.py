@@ -1,0 +1,167 @@
+"""The whole predictor: what it keeps apart, what it chooses, and that it can be kept."""
+
+import numpy as np
+import pytest
+
+from matgraft.data.formula import parse_formula
+from matgraft.errors import DataError, OptionError
+from matgraft.predictors.novelty import Neighbourhood
+from matgraft.predictors.predictor import PredictorSettings, _inner_folds, fit_predictor
+from matgraft.predictors.stack import member_weights
+from matgraft.predictors.store import FILE, load_predictor, save_predictor
+
+from .conftest import QUICK
+
+DESCRIPTORS = PredictorSettings(strategy="descriptors", inner_folds=3)
+FULL = PredictorSettings(strategy="full", inner_folds=2, network=QUICK)
+
+
+def make(small, table, settings=DESCRIPTORS, **more):
+    formulas, y = table
+    return fit_predictor(formulas, more.pop("y", y), backbone=small, settings=settings, **more)
+
+
+@pytest.fixture(scope="module")
+def predictor(small, table):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matgraft.predictors.predictor.cores", lambda: 1)
+        return make(small, table)
+
+
+def test_how_a_formula_is_written_does_not_matter(predictor):
+    first, second = (predictor.predict([parse_formula(text)]) for text in ("Ca2F3O", "OF3Ca2"))
+    assert first.value == second.value
+    assert first.lower == second.lower
+
+
+def test_unseen_anions_of_known_kind_are_predicted(predictor):
+    prediction = predictor.predict([parse_formula(text) for text in ("BaF", "BaS")])
+    assert prediction.value[0] > 3 > 1.7 > prediction.value[1]
+    assert (prediction.lower <= prediction.value).all()
+    assert (prediction.value <= prediction.upper).all()
+
+
+def test_out_of_fold_intervals_hold_what_they_state(predictor, table):
+    held = predictor.out_of_fold
+    inside = (table[1] >= held.lower) & (table[1] <= held.upper)
+    assert 0.88 <= inside.mean() <= 0.97
+
+
+def test_equal_formulas_share_an_inner_fold():
+    groups = [str(i % 20) for i in range(80)]
+    folds = _inner_folds(groups, PredictorSettings())
+    assert sorted(i for fold in folds for i in fold) == list(range(80))
+    homes = [{k for k, fold in enumerate(folds) for i in fold if groups[i] == group} for group in set(groups)]
+    assert all(len(home) == 1 for home in homes)
+
+
+def test_covariates_matter_and_are_asked_for(small, table):
+    formulas, y = table
+    heat = np.linspace(0, 1, len(y))[:, None]
+    predictor = make(small, table, y=10 * heat[:, 0], covariates=heat)
+    cold, hot = predictor.predict([formulas[0]] * 2, np.array([[0.1], [0.9]])).value
+    assert cold + 4 < hot
+    with pytest.raises(DataError, match="covariates"):
+        predictor.predict([formulas[0]])
+
+
+def test_bad_input_is_said(small, table):
+    formulas, y = table
+    with pytest.raises(DataError, match="5 rows"):
+        fit_predictor(formulas[:5], y[:5], backbone=small)
+    with pytest.raises(DataError, match="not finite"):
+        make(small, table, y=np.where(np.arange(len(y)) == 3, np.nan, y))
+    with pytest.raises(DataError, match="class 1"):
+        make(small, table, y=2.0 * (y > 2.5), n_classes=3)
+    with pytest.raises(DataError, match="weight"):
+        make(small, table, weights=-np.ones(len(y)))
+    with pytest.raises(DataError, match="one group"):
+        make(small, table, groups=["a"] * len(y))
+    with pytest.raises(DataError, match="logarithm"):
+        make(small, table, PredictorSettings(strategy="descriptors", scale="log"), y=y - 5)
+    with pytest.raises(OptionError, match="strategy"):
+        make(small, table, PredictorSettings(strategy="best"))
+
+
+def test_values_over_decades_are_learned_by_logarithm(small, table):
+    predictor = make(small, table, y=10.0 ** table[1])
+    assert predictor.facts["scale"] == "log"
+    value = predictor.predict([parse_formula("BaF"), parse_formula("BaS")]).value
+    assert value[0] > 1e3
+    assert value[1] < 1e2
+
+
+def test_no_interval_leaves_a_positive_quantity(predictor, small, table):
+    held = make(small, table, y=np.abs(table[1] - 2)).out_of_fold
+    assert (held.lower >= 0).all()
+
+
+def test_classes_many_ordered_and_rare(small, table):
+    y = np.floor(table[1].clip(0.6, 4.4) - 0.5)  # 0, 1, 2, 3
+    free = make(small, table, y=y, n_classes=4)
+    assert (free.out_of_fold.value == y).mean() > 0.8
+    np.testing.assert_allclose(free.out_of_fold.probabilities.sum(1), 1)
+    ordered = make(small, table, DESCRIPTORS.model_copy(update={"ordinal": True}), y=y, n_classes=4)
+    calibration = ordered.calibration
+    middle = calibration.read(np.array([[0.3, 0.1, 0.2, 0.4]]), np.zeros(1), positive=False)
+    assert middle.value == 2  # the middle, although the last is the likeliest
+    rare = free.calibration.__class__(
+        calibration.weights, None, calibration.temperatures, np.array([0.97, 0.01, 0.01, 0.01]), calibration.transform
+    )
+    assert rare.read(np.array([[0.9, 0.06, 0.02, 0.02]]), np.zeros(1), positive=False).value == 1
+
+
+def test_a_strategy_without_a_baseline_is_compared_with_one(small, table):
+    predictor = make(small, table, FULL)
+    names = {member["name"]: member for member in predictor.facts["members"]}
+    assert names["encoder, every stage tuned"]["weight"] == 1
+    assert names["trees on descriptors"]["weight"] == 0
+    baseline = predictor.facts["baseline"]
+    assert baseline["score"] == pytest.approx(names["trees on descriptors"]["score"])
+    assert baseline["difference"] == pytest.approx(predictor.facts["score"] - baseline["score"])
+    low, high = baseline["interval"]
+    assert low < baseline["difference"] < high
+
+
+def test_the_stack_takes_what_is_better_and_doubts_what_may_be_luck():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=100)
+
+    def losses(p):
+        return np.abs(p[:, 0] - y)
+
+    plain, better, lucky = (y[:, None] + rng.normal(0, s, (100, 1)) for s in (1.0, 0.2, 1.0))
+    np.testing.assert_allclose(member_weights([plain, better], losses, [True, False]), [0, 1], atol=0.2)
+    almost = plain + rng.normal(0, 0.02, (100, 1))
+    assert member_weights([plain, almost], losses, [True, False]).tolist() == [1, 0]
+    both = member_weights([plain, lucky], losses, [True, True])
+    assert 0.2 < both[0] < 0.8  # two equally good ones are averaged
+    assert both.sum() == pytest.approx(1)
+
+
+def test_far_formulas_are_strangers():
+    rng = np.random.default_rng(0)
+    home = Neighbourhood.of({"embedding": rng.normal(size=(300, 4))})
+    near, far = home.distance({"embedding": np.array([[0.0] * 4, [30.0] * 4])})
+    assert near < 1 < far
+    again = Neighbourhood.of({"embedding": np.repeat(rng.normal(size=(50, 4)), 3, axis=0)})
+    assert again.unit > 1e-3  # the same formula three times is no neighbour of itself
+
+
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_a_stored_predictor_predicts_the_same(small, table, tmp_path, n_classes):
+    y = (table[1] > 2.5).astype(float) if n_classes else table[1]
+    for strategy in ("full", "feature"):
+        folder = tmp_path / strategy
+        settings = FULL.model_copy(update={"strategy": strategy})
+        predictor = make(small, table, settings, y=y, n_classes=n_classes)
+        save_predictor(predictor, folder, {"target": "y"})
+        again, content = load_predictor(folder, small)
+        assert content["target"] == "y"
+        one, other = predictor.predict(table[0][:7]), again.predict(table[0][:7])
+        for name in ("value", "lower", "upper", "std", "distance"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-6)
+        assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".npz", ".safetensors"}
+    (folder / FILE).unlink()
+    with pytest.raises(DataError, match="no predictor"):
+        load_predictor(folder, small)

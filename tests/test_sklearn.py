@@ -1,0 +1,101 @@
+"""The scikit-learn estimators in the tools that people use them with."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from matgraft.errors import MatgraftError
+from matgraft.sklearn import CompositionClassifier, CompositionRegressor
+
+METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn"], {"O": 2.0, "S": 1.0, "F": 4.0, "Cl": 3.0}
+FORMULAS = [f"{m}{n}{x}" for m in METALS for x in ANIONS for n in (1, 2)]
+VALUES = np.array([ANIONS["".join(c for c in f if c.isalpha()).removeprefix(m)] for m in METALS for f in FORMULAS
+                   if f.startswith(m) and f[len(m)].isdigit()])  # fmt: skip
+HALOGEN = np.where(VALUES > 2.5, "halide", "chalcogenide")
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    return CompositionRegressor(strategy="descriptors").fit(FORMULAS, VALUES)
+
+
+def test_values_come_with_spread_and_interval(regressor):
+    value, std = regressor.predict(["Ba1F", "Ba1S"], return_std=True)
+    assert value[0] > 3 > 2 > value[1]
+    assert (std >= 0).all()
+    low, high = regressor.predict_interval(["Ba1F"])
+    assert low <= value[0] <= high
+    assert regressor.score(FORMULAS, VALUES) > 0.9
+
+
+def test_the_order_of_writing_does_not_matter(regressor):
+    np.testing.assert_array_equal(regressor.predict(["CaF2"]), regressor.predict(["F4Ca2"]))
+
+
+def test_unlike_formulas_are_flagged(regressor):
+    assert regressor.unlike(["U3Au20Xe"]).tolist() == [True]
+    assert not regressor.unlike(FORMULAS[:3]).any()
+
+
+def test_covariates_are_further_columns():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"formula": FORMULAS, "T": rng.uniform(0, 1, len(FORMULAS))})
+    model = CompositionRegressor(strategy="descriptors").fit(table, 10 * table["T"])
+    cold, hot = model.predict(pd.DataFrame({"formula": ["CaO", "CaO"], "T": [0.1, 0.9]}))
+    assert cold + 4 < hot
+    assert model.n_features_in_ == 2
+    with pytest.raises(MatgraftError, match="covariates"):
+        model.predict(["CaO"])
+
+
+def test_classes_keep_their_names_and_probabilities_their_order():
+    model = CompositionClassifier(strategy="feature").fit(FORMULAS, HALOGEN)
+    assert model.classes_.tolist() == ["chalcogenide", "halide"]
+    assert model.predict(["RbBr", "BaSe"]).tolist() == ["halide", "chalcogenide"]
+    probabilities = model.predict_proba(["RbBr", "BaSe"])
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert probabilities[0, 1] > 0.5 > probabilities[1, 1]
+    assert model.score(FORMULAS, HALOGEN) > 0.9
+
+
+def test_clone_grid_search_and_pipeline():
+    model = CompositionRegressor(strategy="feature", level=0.8, random_state=3)
+    assert clone(model).get_params() == model.get_params()
+    spaced = FunctionTransformer(lambda X: [text.strip() for text in X])
+    search = GridSearchCV(
+        make_pipeline(spaced, CompositionRegressor()), {"compositionregressor__strategy": ["feature", "descriptors"]},
+        cv=2,
+    )  # fmt: skip
+    search.fit([f" {text} " for text in FORMULAS], VALUES)
+    assert search.best_params_["compositionregressor__strategy"] in ("feature", "descriptors")
+    assert np.isfinite(cross_val_score(model, FORMULAS, VALUES, cv=2)).all()
+
+
+def test_a_weight_of_zero_silences_a_row():
+    wrong = np.array(VALUES)
+    wrong[:8] = 100.0
+    weights = np.ones(len(wrong))
+    weights[:8] = 0.0
+    model = CompositionRegressor(strategy="descriptors").fit(FORMULAS, wrong, sample_weight=weights)
+    assert model.predict(FORMULAS[:8]).max() < 10
+
+
+def test_a_fitted_estimator_survives_joblib(regressor):
+    again = pickle.loads(pickle.dumps(regressor))
+    np.testing.assert_allclose(again.predict(["BaF"]), regressor.predict(["BaF"]))
+
+
+def test_errors_are_said_before_work():
+    with pytest.raises(NotFittedError):
+        CompositionRegressor().predict(["NaCl"])
+    with pytest.raises(MatgraftError, match="strategy"):
+        CompositionRegressor(strategy="best").fit(FORMULAS, VALUES)
+    with pytest.raises(MatgraftError, match="character"):
+        CompositionRegressor().fit(["Fe2Ox"] * 20, np.arange(20))
