@@ -22,10 +22,13 @@ help: ## List the targets
 
 setup: $(VENV)/dev.stamp ## Set up .venv for development
 
-demo: $(VENV)/run.stamp ## Tune CHGNet on shipped frames and write runs/demo/report.html
-	@rm -rf runs/demo
+demo: $(VENV)/run.stamp ## Tune CHGNet on shipped frames, and the composition encoder on a shipped table: two reports
+	@rm -rf runs/demo runs/demo-formulas
 	@$(BIN)/matgraft tune examples/data/sige/frames.extxyz --test examples/data/sige/test.extxyz \
 		--from chgnet --strategy feature --out runs/demo $(ARGS)
+	@$(BIN)/matgraft tune examples/data/formation/formation_energies.csv --target formation_energy \
+		--from composition --out runs/demo-formulas
+	@$(BIN)/matgraft predict runs/demo-formulas NaCl SrTiO3 Ni3Al U2Xe7
 
 test: lint ## Lint, then run every test (ARGS="-k name" narrows it)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)

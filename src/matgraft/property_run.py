@@ -33,7 +33,7 @@ from matgraft.data.table import (
 from matgraft.errors import OptionError, RunError
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
-from matgraft.reports.properties import prediction_rows, write_predictions
+from matgraft.reports.properties import prediction_rows, read_predictions, write_predictions
 from matgraft.reports.property_page import write_property_report
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
@@ -93,7 +93,7 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
         if not (folder / FILE).is_file():
             _tune_one(run, target, table, backbone, folder, quiet)
         metrics[target] = json.loads((folder / FILE).read_text(encoding="utf-8"))["metrics"]
-        rows += pd.read_csv(folder / "out_of_fold.csv").to_dict("records")
+        rows += read_predictions(folder / "out_of_fold.csv").to_dict("records")
     write_predictions(rows, out / "predictions.csv")
     _write_map(tables, backbone, out / "map.csv")
     _write(out / "metrics.json", {"targets": metrics})

@@ -52,9 +52,9 @@ def write_report(run: Path) -> Path:
     """
     run = Path(run)
     said = facts(run)
-    _write(run / "report.json", json.dumps(said, ensure_ascii=False, allow_nan=False))
-    _write(run / "report.md", to_markdown(said))
-    _write(run / "report.html", to_html(said))
+    write_text(run / "report.json", json.dumps(said, ensure_ascii=False, allow_nan=False))
+    write_text(run / "report.md", to_markdown(said))
+    write_text(run / "report.html", to_html(said))
     return run / "report.html"
 
 
@@ -66,23 +66,24 @@ def to_html(said: Mapping[str, Any]) -> str:
     said
         What `matgraft.reports.facts.facts` returned, or report.json read back.
     """
-    drawn = figures(said)
+    return page("report.html.jinja", figures(said), facts=said, origins=origins, tables=tables, colours=COLOURS)
+
+
+def page(template: str, drawn: Mapping[str, go.Figure], **content: Any) -> str:
+    """Render a template with its figures, the style, and the scripts that draw them."""
     plotly, script = _clean_lines(get_plotlyjs()), _clean_lines((FOLDER / "report.js").read_text(encoding="utf-8"))
     return (
         _environment()
-        .get_template("report.html.jinja")
+        .get_template(template)
         .render(
-            facts=said,
-            origins=origins,
-            tables=tables,
             text=text,
             figures=drawn,
             figures_json=embed(drawn),
-            colours=COLOURS,
             style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
             plotly=Markup(plotly),
             script=Markup(script),
-            script_hashes=Markup(" ").join(f"'{_hash(text)}'" for text in (plotly, script)),
+            script_hashes=Markup(" ").join(f"'{_hash(part)}'" for part in (plotly, script)),
+            **content,
         )
     )
 
@@ -116,7 +117,7 @@ def _hash(script: str) -> Markup:
     return Markup("sha256-" + digest)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file that is whole or is not there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -68,7 +68,7 @@ def parity_figure(name: str, shown: Facts) -> go.Figure:
     pad = 0.04 * (high - low) or 1.0
     ends = [float(low - pad), float(high + pad)]
     few = shown["n_drawn"] < 500
-    plot = _figure()
+    plot = empty_figure()
     plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
     for model in models:
         marker = {"color": COLOURS[model], "size": 6 if few else 3, "opacity": 0.75 if few else 0.3}
@@ -84,7 +84,7 @@ def parity_figure(name: str, shown: Facts) -> go.Figure:
 
 def error_figure(shown: Facts) -> go.Figure:
     """Draw how the errors of every point are spread, for all models in the same bins."""
-    plot = _figure()
+    plot = empty_figure()
     for model, percent in shown["histogram"]["percent"].items():
         plot.add_scatter(
             x=shown["histogram"]["centres"],
@@ -126,7 +126,7 @@ def curve_figure(facts: Facts, name: str) -> go.Figure | None:
     """Draw a column of the history by step, with the best checkpoint ringed; minutes ride along as customdata."""
     column, title, scale = CURVES[name]
     history = mapping(facts["history"])
-    plot = _figure()
+    plot = empty_figure()
     if name == "loss":  # at step 0 nothing has been trained: no loss, written as 0
         _line(plot, history, "train_loss", COLOURS["untuned"], "train")
     if not _line(plot, history, column, COLOURS["tuned"], "validation" if name != "rate" else "rate") and not plot.data:
@@ -140,7 +140,8 @@ def curve_figure(facts: Facts, name: str) -> go.Figure | None:
     return plot
 
 
-def _figure() -> go.Figure:
+def empty_figure() -> go.Figure:
+    """Return a figure without data, in the page's manner."""
     layout = {
         "template": "none",
         "showlegend": False,
@@ -156,7 +157,7 @@ def _figure() -> go.Figure:
 
 
 def _bars(names: Sequence[str], bars: Mapping[str, Sequence[float | None]], title: str) -> go.Figure:
-    plot = _figure()
+    plot = empty_figure()
     places = list(range(len(names)))
     for model, values in bars.items():
         text = ["" if value is None else written(value) for value in values]

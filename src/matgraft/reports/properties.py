@@ -105,6 +105,12 @@ def write_predictions(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     part.replace(path)
 
 
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read what `write_predictions` wrote: formulas, truths and values as text ("NaN" is sodium with nitrogen)."""
+    words = {"formula": str, "truth": str, "value": str, "target": str, "fold": str}
+    return pd.read_csv(path, dtype=words, keep_default_na=False, na_values=[""])
+
+
 def write_vectors(formulas: Sequence[Formula], vectors: NDArray[np.float32], path: Path) -> None:
     """Write formulas and their features as parquet, atomically."""
     frame = pd.DataFrame(vectors, columns=[f"e{i}" for i in range(vectors.shape[1])])
