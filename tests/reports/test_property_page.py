@@ -1,4 +1,4 @@
-"""The report of a run on a table: figures with the data, worst predictions by name, nothing of a stranger's executed."""
+"""The report of a run on a table: figures with the data, worst predictions by name, nothing hostile executed."""
 
 import json
 import re
