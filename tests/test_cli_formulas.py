@@ -91,7 +91,7 @@ def test_predictions_of_formulas_and_of_tables_agree(run, capsys, tmp_path):
     assert code == 0
     written = pd.read_csv(tmp_path / "out.csv")
     again = written[(written.formula == "SrTiO3") & (written.target == "formation_energy")].iloc[0]
-    assert again["value"] == pytest.approx(energies["O3SrTi"]["value"], abs=1e-5)
+    assert float(again["value"]) == pytest.approx(energies["O3SrTi"]["value"], abs=1e-5)
 
 
 def test_a_run_broken_off_goes_on_to_the_same(run, capsys):

@@ -59,6 +59,8 @@ class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
         Width of what enters the head.
     property_names
         Pretraining properties, in the order of the head's outputs.
+    dropout
+        Part of each layer's output that is dropped while training.
     """
 
     def __init__(
@@ -68,13 +70,14 @@ class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
         heads: int = 4,
         features: int = 256,
         property_names: Sequence[str] = (),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.property_names = tuple(property_names)
         self.width_of_features = features
         self.elements = ElementEmbedding(width)
         self.amounts = AmountEmbedding(width)
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, heads, dropout) for _ in range(layers))
         self.pool = nn.Sequential(
             nn.LayerNorm(2 * width), nn.Linear(2 * width, features), nn.GELU(), nn.LayerNorm(features)
         )
@@ -145,20 +148,21 @@ class AmountEmbedding(nn.Module):
 class Layer(nn.Module):
     """Attention and a feed-forward part, each behind a norm and beside a shortcut (Xiong et al. 2020)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention, self.norm_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.feed = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """Return (B, L, width); `present` (B, 1, 1, L) leaves padding out of the attention."""
         B, L, width = x.shape
         query, key, value = self.project(self.norm_attention(x)).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=present)
-        x = x + self.out(attended.transpose(1, 2).reshape(B, L, width))
-        return x + self.feed(self.norm_forward(x))
+        x = x + self.drop(self.out(attended.transpose(1, 2).reshape(B, L, width)))
+        return x + self.drop(self.feed(self.norm_forward(x)))
 
 
 class Size(NamedTuple):

@@ -78,6 +78,12 @@ class PretrainObjective:
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the loss (B,) of some training formulas."""
         rows = self.train[np.asarray(positions)]
+        # Dropout and views follow from the batch alone, so that a resumed run repeats them.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(zlib.crc32(rows.tobytes()))
+            return self._losses(rows, device)
+
+    def _losses(self, rows: np.ndarray, device: torch.device) -> Tensor:
         numbers, fractions, targets = self._tensors(rows, device)
         features = by_length(self.module.encoder.features, numbers, fractions)
         loss = torch.zeros(len(rows), device=device)
@@ -85,7 +91,6 @@ class PretrainObjective:
             loss = loss + self.weights.properties * self._property_losses(features, targets).sum(1)
         if self.weights.masked or self.weights.contrast:
             n = max(2, round(self.views * len(rows)))
-            # The views follow from the batch alone, so that a resumed run repeats them.
             generator = np.random.default_rng(zlib.crc32(rows.tobytes()))
             extra = self._masked(numbers[:n], fractions[:n], generator) * self.weights.masked
             extra = extra + self._contrast(features[:n], numbers[:n], fractions[:n], generator) * self.weights.contrast
