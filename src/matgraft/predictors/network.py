@@ -243,8 +243,9 @@ def fit_network(
 
 def _module(backbone: CompositionBackbone, n_covariates: int, n_classes: int, dropout: float) -> TunedNetwork:
     encoder = copy.deepcopy(backbone.module)
-    for layer in encoder.layers:
-        layer.drop.p = 0.0  # a few epochs on a small table do not need it
+    for part in encoder.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0  # a few epochs on a small table do not need it
     return TunedNetwork(encoder, n_covariates, n_classes or len(LEARNED), dropout)
 
 

@@ -1,0 +1,109 @@
+"""Learning curves: the pretrained encoder against the same one untrained, and against trees on descriptors.
+
+    python benchmarks/learning_curves.py                 # measured gaps and steels
+    python benchmarks/learning_curves.py --report
+
+From each table a tenth of the formulas or more are held out; of the rest 16, 25, 32, ... are drawn, the same rows for
+each method, and every draw holds out other formulas. Errors are means of the absolute error over the draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
+from formula_folds import FORMULAS, TABLES, sizes
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.processes import cores, map_in_processes
+from matgraft.data.table import FormulaTable, read_table
+from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.property_run import encoder
+
+SIZES = (16, 25, 32, 64, 128, 256, 512, 1024)
+METHODS = ("auto", "feature", "feature, untrained", "descriptors")
+
+
+def errors(table: FormulaTable, size: int, draw: int, backbones: dict[str, CompositionBackbone]) -> dict[str, float]:
+    """Return each method's mean absolute error of one draw."""
+    rng = np.random.default_rng(1000 * size + draw)
+    groups = np.array(table.grouped("formula"))
+    names = rng.permutation(np.unique(groups))
+    held_names = set(names[: max(60, len(names) // 10)])
+    held = np.array([name in held_names for name in groups])
+    train = rng.permutation(np.flatnonzero(~held))[:size]
+    test = np.flatnonzero(held)[:500]
+    found = {}
+    for method in METHODS:
+        strategy, _, kind = method.partition(", ")
+        predictor = fit_predictor(
+            [table.formulas[i] for i in train],
+            table.values[train],
+            backbone=backbones[kind],
+            settings=PredictorSettings(strategy=strategy, seed=draw),
+        )
+        predicted = predictor.predict([table.formulas[i] for i in test]).value
+        found[method] = float(np.abs(predicted - table.values[test]).mean())
+    return found
+
+
+def main() -> None:
+    """Score what is missing, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--size", type=int, action="append")
+    parser.add_argument("--from", dest="foundation", default="composition")
+    parser.add_argument("--data", type=Path, default=FORMULAS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "learning_curves.json")
+    parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
+    chosen = parser.parse_args()
+    results = Results(chosen.out, keys=("table", "labels", "weights_sha256"))
+    if not chosen.report:
+        prepare()
+        trained = encoder(chosen.foundation)
+        untrained = CompositionBackbone.scratch(0, property_names=trained.property_names, **sizes(trained))
+        backbones = {"": trained, "untrained": untrained}
+        for name in TABLES:
+            table = read_table(chosen.data / TABLES[name], "target")
+            for size in chosen.size or [n for n in SIZES if n < 0.8 * len(table.formulas)]:
+                key = {"table": name, "labels": size, "weights_sha256": trained.card.weights_sha256[:12]}
+                if results.find(**key) is None:
+                    results.put(key | scored(table, size, chosen.draws, backbones) | circumstances())
+    report(results.rows, chosen.report)
+
+
+def scored(table: FormulaTable, size: int, draws: int, backbones: dict[str, CompositionBackbone]) -> Row:
+    """Return the mean errors of some draws, and how many times auto lost to descriptors."""
+    began = time.monotonic()
+
+    def work(draw: int) -> dict[str, float]:
+        return errors(table, size, draw, backbones)
+
+    found = map_in_processes(work, list(range(draws)), cores())
+    mae = {method: float(np.mean([one[method] for one in found])) for method in METHODS}
+    spread = {method: float(np.std([one[method] for one in found])) for method in METHODS}
+    return {
+        "draws": draws,
+        "mae": mae,
+        "std": spread,
+        "auto / descriptors": mae["auto"] / mae["descriptors"],
+        "minutes": round((time.monotonic() - began) / 60, 2),
+    }
+
+
+def report(rows: list[Row], as_markdown: bool) -> None:
+    """Print a table for each data set."""
+    for name in TABLES:
+        lines = [
+            [str(row["labels"]), *(number(row["mae"][method], 3) for method in METHODS),
+             number(row["auto / descriptors"], 3)]
+            for row in sorted(rows, key=lambda row: row["labels"]) if row["table"] == name
+        ]  # fmt: skip
+        show(name, ("labels", *METHODS, "auto / descriptors"), lines, as_markdown=as_markdown)
+
+
+if __name__ == "__main__":
+    run(main)
