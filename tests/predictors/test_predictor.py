@@ -7,7 +7,7 @@ from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.predictor import PredictorSettings, _inner_folds, fit_predictor
-from matgraft.predictors.stack import member_weights
+from matgraft.predictors.stack import is_familiar, member_weights
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
 
 from .conftest import QUICK
@@ -60,7 +60,7 @@ def test_covariates_matter_and_are_asked_for(small, table):
     heat = np.linspace(0, 1, len(y))[:, None]
     predictor = make(small, table, y=10 * heat[:, 0], covariates=heat)
     cold, hot = predictor.predict([formulas[0]] * 2, np.array([[0.1], [0.9]])).value
-    assert cold + 4 < hot
+    assert cold + 2 < hot
     with pytest.raises(DataError, match="covariates"):
         predictor.predict([formulas[0]])
 
@@ -123,20 +123,46 @@ def test_a_strategy_without_a_baseline_is_compared_with_one(small, table):
     assert low < baseline["difference"] < high
 
 
-def test_the_stack_takes_what_is_better_and_doubts_what_may_be_luck():
+def noisy(y, *deviations):
     rng = np.random.default_rng(0)
-    y = rng.normal(size=100)
+    return [y[:, None] + rng.normal(0, s, (len(y), 1)) for s in deviations]
+
+
+def test_the_stack_takes_what_is_better_and_doubts_what_may_be_luck():
+    y = np.random.default_rng(1).normal(size=300)
 
     def losses(p):
         return np.abs(p[:, 0] - y)
 
-    plain, better, lucky = (y[:, None] + rng.normal(0, s, (100, 1)) for s in (1.0, 0.2, 1.0))
-    np.testing.assert_allclose(member_weights([plain, better], losses, [True, False]), [0, 1], atol=0.2)
-    almost = plain + rng.normal(0, 0.02, (100, 1))
-    assert member_weights([plain, almost], losses, [True, False]).tolist() == [1, 0]
-    both = member_weights([plain, lucky], losses, [True, True])
+    plain, better, other = noisy(y, 1.0, 0.2, 1.0)
+    for familiar in (True, False):
+        weights = member_weights([plain, better], losses, [True, False], familiar)
+        np.testing.assert_allclose(weights, [0, 1], atol=0.2)
+    almost = plain + np.random.default_rng(2).normal(0, 0.02, (300, 1))
+    assert member_weights([plain, almost], losses, [True, False], familiar=False).tolist() == [1, 0]
+    both = member_weights([plain, other], losses, [True, True], familiar=False)
     assert 0.2 < both[0] < 0.8  # two equally good ones are averaged
     assert both.sum() == pytest.approx(1)
+
+
+def test_of_few_rows_members_of_a_kind_count_alike():
+    y = np.random.default_rng(1).normal(size=60)
+
+    def losses(p):
+        return np.abs(p[:, 0] - y)
+
+    plain, first, second = noisy(y, 1.0, 0.3, 0.6)
+    assert member_weights([plain, first, second], losses, [True, False, False], familiar=True).tolist() == [0, 0.5, 0.5]
+    slightly_worse, worse = noisy(y, 1.1, 3.0)
+    doubtful = member_weights([plain, slightly_worse], losses, [True, False], familiar=True)
+    assert doubtful.tolist() == [0, 1]  # familiar formulas: passed unless the rows speak clearly against it
+    assert member_weights([plain, slightly_worse], losses, [True, False], familiar=False).tolist() == [1, 0]
+    assert member_weights([plain, worse], losses, [True, False], familiar=True).tolist() == [1, 0]
+
+
+def test_compounds_are_familiar_and_dilute_alloys_are_not():
+    assert is_familiar([parse_formula(text) for text in ("Fe2O3", "SrTiO3", "Fe0.997C0.003")])
+    assert not is_familiar([parse_formula(text) for text in ("Fe0.62C0.000953Mn0.000521", "Al10Co21B19", "NaCl")])
 
 
 def test_far_formulas_are_strangers():

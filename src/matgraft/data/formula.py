@@ -82,6 +82,12 @@ class Formula:
         return "".join(s + ("" if str(n) == "1" else str(n)) for s, n in zip(self.symbols, amounts, strict=True))
 
     @property
+    def unit_atoms(self) -> int | None:
+        """Atoms of the formula in small whole numbers; None where there are none."""
+        amounts = _whole(self.fractions)
+        return sum(amounts) if amounts else None
+
+    @property
     def key(self) -> str:
         """What equal formulas share, however they are written."""
         return f"{self.numbers}{self.fractions}"

@@ -2,7 +2,7 @@
 
 Values: a Gaussian process (Rasmussen and Williams 2006). Its kernel is a Matérn 5/2 of the standardised features plus a
 constant and noise; length scale and noise are those of the largest marginal likelihood on at most `FITTED` rows, drawn
-with the seed. Classes: a logistic regression.
+with the seed. Classes: a logistic regression. Values of which many are exactly zero: both, as a mixture.
 """
 
 from __future__ import annotations
@@ -17,12 +17,40 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from matgraft.predictors.forest import LEVELS
+from matgraft.predictors.forest import LEVELS, is_zero_inflated, with_zeros
 from matgraft.predictors.inputs import Array, Labels
 
 FITTED = 300
 MOST = 3000
 """Rows that enter the process, the cube of which it costs; of more, this many are drawn."""
+
+
+class ClosedForm:
+    """What fits the labels: a process, a regression, or the mixture of both.
+
+    Parameters
+    ----------
+    x
+        (n, width) features.
+    """
+
+    def __init__(self, x: Array, labels: Labels, seed: int) -> None:
+        self.zero: Logistic | None = None
+        body = np.ones(len(x), bool)
+        if labels.n_classes:
+            self.body: Logistic | Process = Logistic(x, labels)
+            return
+        if is_zero_inflated(labels.y):
+            body = labels.y != 0
+            self.zero = Logistic(x, Labels((~body).astype(float), labels.weights, 2))
+        self.body = Process(x[body], labels.take(np.flatnonzero(body)), seed)
+
+    def __call__(self, x: Array) -> Array:
+        """Return (n, 99) quantiles, or (n, n_classes) probabilities."""
+        if self.zero is None:
+            return self.body(x)
+        quantiles = self.body(x)
+        return with_zeros(self.zero(x)[:, 1], lambda levels: _between(quantiles, levels))
 
 
 class Process:
@@ -62,3 +90,9 @@ class Logistic:
         out = np.zeros((len(x), self.n_classes))
         out[:, self.model.classes_] = self.model.predict_proba(self.scaler.transform(x))
         return out
+
+
+def _between(quantiles: Array, levels: Array) -> Array:
+    """Return quantiles (n, k) at levels (n, k) from those at `LEVELS` (n, 99)."""
+    rows = zip(levels, quantiles, strict=True)
+    return np.stack([np.interp(level, LEVELS, row) for level, row in rows])

@@ -9,6 +9,7 @@ a classifier, else the distribution of trees that saw the other labels alone. It
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from matgraft.predictors.inputs import Array, Labels
 LEVELS = np.arange(1, 100) / 100
 ZERO_INFLATED = 0.15
 """Part of exact zeros from which on a mixture is fitted."""
-FEWEST_POSITIVE = 10
+FEWEST_POSITIVE = 5
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,25 @@ class Forest:
         answers = np.sort(self._answers(x32), axis=1)
         if self.zero is None:
             return _at(answers, np.broadcast_to(LEVELS, (len(x), len(LEVELS))))
-        none = self.zero.predict_proba(x32)[:, 1:]
-        levels = (LEVELS - none) / np.maximum(1 - none, 1e-9)
-        return np.where(levels > 0, _at(answers, np.clip(levels, 0, 1)), 0.0)
+        return with_zeros(self.zero.predict_proba(x32)[:, 1], lambda levels: _at(answers, levels))
 
     def _answers(self, x: Any) -> Array:
         with ThreadPoolExecutor(self.threads) as pool:
             return np.stack(list(pool.map(lambda tree: tree.predict(x, check_input=False), self.values.estimators_)), 1)
+
+
+def with_zeros(none: Array, positive: Callable[[Array], Array]) -> Array:
+    """Return (n, 99) quantiles of a mixture.
+
+    Parameters
+    ----------
+    none
+        (n,) probabilities of zero.
+    positive
+        (n, 99) levels of the other part -> its quantiles.
+    """
+    levels = (LEVELS - none[:, None]) / np.maximum(1 - none[:, None], 1e-9)
+    return np.where(levels > 0, np.maximum(positive(np.clip(levels, 0, 1)), 0.0), 0.0)
 
 
 def is_zero_inflated(y: Array) -> bool:

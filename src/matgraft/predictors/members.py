@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.errors import choose
-from matgraft.predictors.closed_form import Logistic, Process
+from matgraft.predictors.closed_form import ClosedForm
 from matgraft.predictors.forest import Forest, Trees
 from matgraft.predictors.inputs import Array, Inputs, Labels
 from matgraft.predictors.network import NetworkSettings, fit_network
@@ -63,7 +63,7 @@ class Member:
         if self.kind == "trees":
             model = Forest(x, labels, Trees(seed=seed, threads=tools.threads))
         else:
-            model = Logistic(x, labels) if labels.n_classes else Process(x, labels, seed)
+            model = ClosedForm(x, labels, seed)
         return OnBlocks(model, names)
 
 
@@ -91,15 +91,25 @@ class Tools:
 FRACTIONS = Member("trees on fractions", "trees", ("fractions",))
 DESCRIPTORS = Member("trees on descriptors", "trees", ("magpie", "fractions"))
 PROPERTIES = Member("trees on descriptors and predicted properties", "trees", ("magpie", "fractions", "properties"))
+PROPERTIES_ALONE = Member("trees on predicted properties", "trees", ("properties",))
+CLOSED_PROPERTIES = Member("closed form on predicted properties", "closed-form", ("properties",))
 CLOSED_FORM = Member("closed form on the encoder", "closed-form", ("embedding", "properties"))
 FULL = Member("encoder, every stage tuned", "network", strategy="full")
 PARTIAL = Member("encoder, last stages tuned", "network", strategy="partial")
 
 STRATEGIES: dict[str, tuple[Member, ...]] = {
-    "auto": (FRACTIONS, DESCRIPTORS, PROPERTIES, CLOSED_FORM, FULL),
+    "auto": (
+        FRACTIONS,
+        DESCRIPTORS,
+        PROPERTIES,
+        PROPERTIES_ALONE,
+        CLOSED_PROPERTIES,
+        CLOSED_FORM,
+        FULL,
+    ),
     "full": (FULL,),
     "partial": (PARTIAL,),
-    "feature": (CLOSED_FORM,),
+    "feature": (CLOSED_PROPERTIES, CLOSED_FORM),
     "descriptors": (FRACTIONS, DESCRIPTORS),
 }
 """Members by strategy; several are weighed by the stack."""

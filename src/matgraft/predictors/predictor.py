@@ -27,7 +27,7 @@ from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import Member, Model, Tools, members_of, with_baseline
 from matgraft.predictors.network import Network, NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
-from matgraft.predictors.stack import member_weights
+from matgraft.predictors.stack import is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 
 MEDIAN = 49
@@ -254,11 +254,12 @@ def fit_predictor(
     tools = Tools(backbone, settings.network)
     folds = _inner_folds([formula.key for formula in formulas] if groups is None else groups, settings)
     out_of_fold, networks = _out_of_fold(members, inputs, labels, folds, tools, settings.seed, progress)
-    calibration = _calibrate(members, out_of_fold, labels, transform, settings)
+    familiar = is_familiar(formulas)
+    calibration = _calibrate(members, out_of_fold, labels, transform, settings, familiar)
     predictor = Predictor(tools, inputs, labels, members, settings, calibration, networks, {})
     mixed = calibration.mix(out_of_fold)
     predictor.out_of_fold = calibration.read(mixed, _held_distance(inputs, folds), positive=predictor.positive)
-    predictor.facts = _facts(members, out_of_fold, mixed, labels, calibration)
+    predictor.facts = _facts(members, out_of_fold, mixed, labels, calibration) | {"familiar": familiar}
     return predictor
 
 
@@ -321,6 +322,7 @@ def _calibrate(
     labels: Labels,
     transform: Transform,
     settings: PredictorSettings,
+    familiar: bool,
 ) -> Calibration:
     def losses(mixed: Array) -> Array:
         return labels.weights * _losses(mixed, labels, transform)
@@ -333,7 +335,8 @@ def _calibrate(
         temperatures = np.array([temperature(one, y, labels.weights) for one in out_of_fold])
         predictions = [apply_temperature(one, t) for one, t in zip(out_of_fold, temperatures, strict=True)]
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
-    weights[:n] = member_weights(predictions[:n], losses, [not member.pretrained for member in members[:n]])
+    plain = [not member.pretrained for member in members[:n]]
+    weights[:n] = member_weights(predictions[:n], losses, plain, familiar)
     interval = None
     if not labels.n_classes:
         mixed = np.sum([w * one for w, one in zip(weights, predictions, strict=True)], 0)
@@ -368,9 +371,9 @@ def _facts(
         out_of_fold = [apply_temperature(one, t) for one, t in tempered]
     rows = zip(members, out_of_fold, calibration.weights, strict=True)
     plain = [one for member, one in zip(members, out_of_fold, strict=True) if not member.pretrained]
-    baseline = np.sum(
-        [w * one for w, one in zip(member_weights(plain, losses, [True] * len(plain)), plain, strict=True)], 0
-    )
+    baseline = np.zeros_like(mixed)
+    for weight, one in zip(member_weights(plain, losses, [True] * len(plain), familiar=False), plain, strict=True):
+        baseline += weight * one
     return {
         "criterion": "log loss" if labels.n_classes else "mean absolute error",
         "members": [
