@@ -153,7 +153,8 @@ def test_of_few_rows_members_of_a_kind_count_alike():
 
     plain, first, second = noisy(y, 1.0, 0.3, 0.6)
     assert member_weights([plain, first, second], losses, [True, False, False], familiar=True).tolist() == [0, 0.5, 0.5]
-    slightly_worse, worse = noisy(y, 1.1, 3.0)
+    slightly_worse = plain + np.random.default_rng(3).normal(0, 0.3, (60, 1))
+    (worse,) = noisy(y, 3.0)
     doubtful = member_weights([plain, slightly_worse], losses, [True, False], familiar=True)
     assert doubtful.tolist() == [0, 1]  # familiar formulas: passed unless the rows speak clearly against it
     assert member_weights([plain, slightly_worse], losses, [True, False], familiar=False).tolist() == [1, 0]
@@ -188,6 +189,9 @@ def test_a_stored_predictor_predicts_the_same(small, table, tmp_path, n_classes)
         for name in ("value", "lower", "upper", "std", "distance"):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-6)
         assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".npz", ".safetensors"}
+    (folder / FILE).write_text((folder / FILE).read_text().replace("closed form on the encoder", "oracle"))
+    with pytest.raises(DataError, match="another release: no member 'oracle'"):
+        load_predictor(folder, small)
     (folder / FILE).unlink()
     with pytest.raises(DataError, match="no predictor"):
         load_predictor(folder, small)

@@ -15,26 +15,40 @@ from matgraft.backbones.elements import N_ELEMENTS, element_table
 from matgraft.data.formula import Formula
 
 NORMS = (0, 2, 3, 5)
+CHUNK = 4096
 
 
 def element_fractions(formulas: Sequence[Formula]) -> NDArray[np.float64]:
     """Return (n, 118) atomic fractions; column Z - 1 holds element Z."""
-    out = np.zeros((len(formulas), N_ELEMENTS))
-    for row, formula in zip(out, formulas, strict=True):
-        row[np.array(formula.numbers) - 1] = formula.fractions
-    return out
+    numbers, fractions = _padded(formulas)
+    out = np.zeros((len(formulas), N_ELEMENTS + 1))
+    np.put_along_axis(out, numbers, fractions, axis=1)  # padding goes to column 0
+    return out[:, 1:]
 
 
 def magpie(formulas: Sequence[Formula]) -> NDArray[np.float64]:
     """Return (n, 5 n_elemental_properties + 4) statistics."""
-    return np.stack([_statistics(formula) for formula in formulas])
+    parts = [_statistics(*_padded(formulas[i : i + CHUNK])) for i in range(0, len(formulas), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
-def _statistics(formula: Formula) -> NDArray[np.float64]:
-    values = element_table()[list(formula.numbers)].astype(float)
-    fractions = np.array(formula.fractions)
-    mean = fractions @ values
-    deviation = fractions @ np.abs(values - mean)
-    least, largest = values.min(0), values.max(0)
-    norms = [len(fractions) if p == 0 else (fractions**p).sum() ** (1 / p) for p in NORMS]
-    return np.concatenate([mean, deviation, least, largest, largest - least, norms])
+def _statistics(numbers: NDArray[np.int64], fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return statistics of elements (n, L) and fractions (n, L), 0 being padding."""
+    present = (numbers > 0)[..., None]
+    values = element_table()[numbers].astype(float)
+    weights = fractions[..., None]
+    mean = (weights * values).sum(1)
+    deviation = (weights * np.abs(values - mean[:, None])).sum(1)
+    least = np.where(present, values, np.inf).min(1)
+    largest = np.where(present, values, -np.inf).max(1)
+    norms = [(numbers > 0).sum(1) if p == 0 else (fractions**p).sum(1) ** (1 / p) for p in NORMS]
+    return np.concatenate([mean, deviation, least, largest, largest - least, np.stack(norms, 1)], 1)
+
+
+def _padded(formulas: Sequence[Formula]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    lengths = np.array([len(formula.numbers) for formula in formulas], int)
+    filled = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    numbers, fractions = np.zeros(filled.shape, int), np.zeros(filled.shape)
+    numbers[filled] = [Z for formula in formulas for Z in formula.numbers]
+    fractions[filled] = [x for formula in formulas for x in formula.fractions]
+    return numbers, fractions

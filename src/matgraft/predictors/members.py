@@ -113,6 +113,7 @@ STRATEGIES: dict[str, tuple[Member, ...]] = {
     "descriptors": (FRACTIONS, DESCRIPTORS),
 }
 """Members by strategy; several are weighed by the stack."""
+BY_NAME = {member.name: member for members in STRATEGIES.values() for member in members}
 FEWEST_FOR_NETWORK = 100
 """Rows from which on ``auto`` fine-tunes: with fewer the closed form is better, and much faster."""
 

@@ -21,7 +21,7 @@ from matgraft.data.formula import Formula
 from matgraft.errors import DataError
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.inputs import Inputs, Labels
-from matgraft.predictors.members import Member, Tools, members_of, with_baseline
+from matgraft.predictors.members import BY_NAME, Member, Tools
 from matgraft.predictors.network import Network
 from matgraft.predictors.predictor import Calibration, Predictor, PredictorSettings
 from matgraft.predictors.transform import Transform
@@ -55,6 +55,7 @@ def save_predictor(predictor: Predictor, folder: Path, more: Mapping[str, Any]) 
     calibration = predictor.calibration
     content = {
         "settings": predictor.settings.model_dump(mode="json"),
+        "members": [member.name for member in predictor.members],
         "n_classes": predictor.labels.n_classes,
         "calibration": {
             "weights": calibration.weights.tolist(),
@@ -89,7 +90,9 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
         formulas = [Formula(tuple(map(int, z)), tuple(map(float, x))) for z, x in parts]
         inputs = Inputs.of(formulas, backbone, data["covariates"])
         labels = Labels(data["y"], data["weights"], content["n_classes"])
-    members = with_baseline(members_of(settings.strategy, len(inputs)))
+    if unknown := [name for name in content["members"] if name not in BY_NAME]:
+        raise DataError(f"a predictor of another release: no member {unknown[0]!r}", where=str(folder), allowed=BY_NAME)
+    members = tuple(BY_NAME[name] for name in content["members"])
     networks = _networks(members, folder / NETWORKS, backbone, labels.n_classes)
     chosen = content["calibration"]
     calibration = Calibration(
