@@ -13,6 +13,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("[0-9]*.py"))
 FRAMES = REPOSITORY / "examples" / "data" / "sige" / "frames.extxyz"
+TABLE = REPOSITORY / "examples" / "data" / "formation" / "formation_energies.csv"
 
 
 def run(*words: str | Path, cwd: Path) -> str:
@@ -39,11 +40,21 @@ def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 3
 
 
-def test_the_readmes_code_runs(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    quick = {'"frames.extxyz"': repr(str(FRAMES)), 'strategy="full", max_minutes=30': 'strategy="feature", epochs=3'}
+README = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+QUICK = [
+    {'"frames.extxyz"': repr(str(FRAMES)), 'strategy="full", max_minutes=30': 'strategy="feature", epochs=3'},
+    {
+        '"formation_energies.csv")': f"{str(TABLE)!r}, keep_default_na=False)[::10]",
+        "CompositionRegressor()": 'CompositionRegressor("feature")',
+    },
+]
+SAID = ["forces_rmse_eV_per_A", "[ True]"]
+
+
+@pytest.mark.parametrize(("code", "quick", "said"), zip(README, QUICK, SAID, strict=True), ids=["frames", "formulas"])
+def test_the_readmes_code_runs(tmp_path: Path, code: str, quick: dict[str, str], said: str) -> None:
     for long, short in quick.items():
         assert long in code
         code = code.replace(long, short)
     (tmp_path / "readme.py").write_text(code, encoding="utf-8")
-    assert "forces_rmse_eV_per_A" in run("readme.py", cwd=tmp_path)
+    assert said in run("readme.py", cwd=tmp_path)
