@@ -51,7 +51,9 @@ QUICK = [
 SAID = ["forces_rmse_eV_per_A", "[ True]"]
 
 
-@pytest.mark.parametrize(("code", "quick", "said"), zip(README, QUICK, SAID, strict=True), ids=["frames", "formulas"])
+@pytest.mark.parametrize(
+    ("code", "quick", "said"), list(zip(README, QUICK, SAID, strict=True)), ids=["frames", "formulas"]
+)
 def test_the_readmes_code_runs(tmp_path: Path, code: str, quick: dict[str, str], said: str) -> None:
     for long, short in quick.items():
         assert long in code
