@@ -23,7 +23,7 @@ Losses = Callable[[Array], Array]
 ROUNDS = 20
 FEW = 150
 """Rows below which members of a kind count alike."""
-TRUST, DOUBT = -2.0, 1.0
+TRUST, DOUBT = -2.0, 2.0
 """Standard errors that the encoder must be better by, on familiar and on unfamiliar formulas."""
 LARGEST_UNIT = 40
 """Atoms of a formula written in whole numbers: 99 % of the pretraining's have fewer; a steel has thousands."""
