@@ -55,6 +55,16 @@ def test_the_foundation_itself_stays_as_it_was(small, part):
     assert all(torch.equal(before[name], tensor) for name, tensor in small.module.state_dict().items())
 
 
+def test_zeros_are_exact_where_many_labels_are(small, part):
+    inputs, labels = part
+    zeros = Labels(np.where(labels.y > 2.5, labels.y, 0.0), labels.weights)
+    settings = NetworkSettings(epochs=60, rate=5e-3, batch=16)
+    median = tune(small, (inputs, zeros), settings=settings)(inputs)[:, 49]
+    assert (median[zeros.y == 0] == 0).mean() > 0.7
+    assert (median[zeros.y > 0] > 1).mean() > 0.7
+    assert not (tune(small, part)(inputs) == 0).any()  # no zeros among these labels
+
+
 def test_classes_come_as_probabilities(small, part):
     labels = Labels((part[1].y > 2.5).astype(float), part[1].weights, n_classes=2)
     p = tune(small, (part[0], labels), settings=NetworkSettings(epochs=40, rate=5e-3, batch=16))(part[0])
