@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, temperature
+from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
 from matgraft.predictors.closed_form import Logistic, Process
 from matgraft.predictors.forest import LEVELS, Forest, Trees, is_zero_inflated
 from matgraft.predictors.inputs import Labels
@@ -108,6 +108,16 @@ def test_intervals_hold_what_they_state_on_further_data(kind):
     low, high = rule(quantiles[1::2])
     held = ((y[1::2] >= low) & (y[1::2] <= high)).mean()
     assert held == pytest.approx(0.9, abs=0.025)
+
+
+def test_a_pool_keeps_the_zeros_that_averaging_loses():
+    zeros, positive = np.zeros((1, 99)), np.linspace(1, 2, 99)[None]
+    quantiles = pooled([zeros, positive], [0.6, 0.4])
+    assert (quantiles[0] == 0).mean() == pytest.approx(0.6, abs=0.02)
+    assert quantiles[0, -1] == pytest.approx(2, abs=0.05)
+    np.testing.assert_array_equal(pooled([zeros, positive], [0.0, 1.0]), positive)
+    normal = norm.ppf(LEVELS)[None]
+    np.testing.assert_allclose(pooled([normal, normal], [0.5, 0.5])[:, 5:-5], normal[:, 5:-5], atol=0.05)
 
 
 def test_the_central_part_is_read_between_levels():

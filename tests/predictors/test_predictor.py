@@ -96,6 +96,11 @@ def test_no_interval_leaves_a_positive_quantity(predictor, small, table):
     assert (held.lower >= 0).all()
 
 
+def read(calibration, probabilities):
+    mixed = np.array(probabilities)
+    return calibration.read(mixed, mixed, np.zeros(1), positive=False)
+
+
 def test_classes_many_ordered_and_rare(small, table):
     y = np.floor(table[1].clip(0.6, 4.4) - 0.5)  # 0, 1, 2, 3
     free = make(small, table, y=y, n_classes=4)
@@ -103,12 +108,12 @@ def test_classes_many_ordered_and_rare(small, table):
     np.testing.assert_allclose(free.out_of_fold.probabilities.sum(1), 1)
     ordered = make(small, table, DESCRIPTORS.model_copy(update={"ordinal": True}), y=y, n_classes=4)
     calibration = ordered.calibration
-    middle = calibration.read(np.array([[0.3, 0.1, 0.2, 0.4]]), np.zeros(1), positive=False)
+    middle = read(calibration, [[0.3, 0.1, 0.2, 0.4]])
     assert middle.value == 2  # the middle, although the last is the likeliest
     rare = free.calibration.__class__(
         calibration.weights, None, calibration.temperatures, np.array([0.97, 0.01, 0.01, 0.01]), calibration.transform
     )
-    assert rare.read(np.array([[0.9, 0.06, 0.02, 0.02]]), np.zeros(1), positive=False).value == 1
+    assert read(rare, [[0.9, 0.06, 0.02, 0.02]]).value == 1
 
 
 def test_a_strategy_without_a_baseline_is_compared_with_one(small, table):

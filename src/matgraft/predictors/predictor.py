@@ -22,7 +22,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
-from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, temperature
+from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import Member, Model, Tools, members_of, with_baseline
 from matgraft.predictors.network import Network, NetworkSettings
@@ -119,8 +119,11 @@ class Calibration:
                 out = out + weight * (one if self.interval else apply_temperature(one, t))
         return np.asarray(out)
 
-    def read(self, mixed: Array, distance: Array, *, positive: bool) -> Prediction:
-        """Turn mixed distributions into predictions; `positive` keeps intervals at or above 0."""
+    def read(self, mixed: Array, spread: Array, distance: Array, *, positive: bool) -> Prediction:
+        """Turn mixtures into predictions: values from `mixed`, intervals from `spread` (`pooled`).
+
+        `positive` keeps both at or above 0.
+        """
         if self.interval is None:
             probabilities = mixed
             if self.ordinal:
@@ -130,8 +133,8 @@ class Calibration:
             unsure = 1 - probabilities[np.arange(len(mixed)), value.astype(int)]
             return Prediction(value, value, value, unsure, distance, probabilities)
         back = self.transform.back
-        low, high = (back(bound) for bound in self.interval(mixed))
-        left, right = (back(bound) for bound in central(mixed, 0.6827))
+        low, high = (back(bound) for bound in self.interval(spread))
+        left, right = (back(bound) for bound in central(spread, 0.6827))
         if positive:
             low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
         value = back(mixed[:, MEDIAN])
@@ -177,10 +180,14 @@ class Predictor:
             raise DataError(f"{given} covariates, but the training data had {known}")
         if not len(test):
             raise DataError("there is no formula to predict")
-        mixed = self.calibration.mix(
-            [np.mean([model(test) for model in models], 0) if models else None for models in self.models]
-        )
-        return self.calibration.read(mixed, self.neighbourhood.distance(test.blocks), positive=self.positive)
+        answers = [[model(test) for model in models] for models in self.models]
+        mixed = self.calibration.mix([np.mean(models, 0) if models else None for models in answers])
+        spread = mixed
+        if self.calibration.interval:
+            shares = [(one, w / len(models)) for models, w in zip(answers, self.calibration.weights, strict=True)
+                      for one in models]  # fmt: skip
+            spread = pooled(*map(list, zip(*shares, strict=True)))
+        return self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks), positive=self.positive)
 
     @property
     def positive(self) -> bool:
@@ -258,7 +265,9 @@ def fit_predictor(
     calibration = _calibrate(members, out_of_fold, labels, transform, settings, familiar)
     predictor = Predictor(tools, inputs, labels, members, settings, calibration, networks, {})
     mixed = calibration.mix(out_of_fold)
-    predictor.out_of_fold = calibration.read(mixed, _held_distance(inputs, folds), positive=predictor.positive)
+    spread = mixed if n_classes else pooled(out_of_fold, list(calibration.weights))
+    distance = _held_distance(inputs, folds)
+    predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
     predictor.facts = _facts(members, out_of_fold, mixed, labels, calibration) | {"familiar": familiar}
     return predictor
 
@@ -339,8 +348,7 @@ def _calibrate(
     weights[:n] = member_weights(predictions[:n], losses, plain, familiar)
     interval = None
     if not labels.n_classes:
-        mixed = np.sum([w * one for w, one in zip(weights, predictions, strict=True)], 0)
-        interval = IntervalRule.of(mixed, labels.y, settings.level)
+        interval = IntervalRule.of(pooled(predictions, list(weights)), labels.y, settings.level)
     return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal)
 
 
