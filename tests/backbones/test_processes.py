@@ -131,3 +131,12 @@ def test_asking_to_die_harms_nobody_while_the_parent_lives() -> None:
 
 def test_cores() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_work_within_work_is_done_by_the_worker_itself() -> None:
+    def outer(i: int) -> tuple[int, list[int]]:
+        pids = map_in_processes(lambda _: os.getpid(), [0, 1], 2)
+        return os.getpid(), pids
+
+    for pid, inner in map_in_processes(outer, [0, 1, 2, 3], 2):
+        assert set(inner) == {pid} != {os.getpid()}

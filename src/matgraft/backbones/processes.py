@@ -80,7 +80,7 @@ def map_in_processes(work: Callable[[A], B], items: Sequence[A], processes: int 
         If a worker was killed. What `work` raises reaches the caller.
     """
     global _work
-    if processes <= 1 or len(items) <= 1 or not can_fork():
+    if processes <= 1 or len(items) <= 1 or not can_fork() or _work is not None:  # a worker does its part alone
         return list(_tracked(map(work, items), len(items), progress))
     _work = work
     try:
