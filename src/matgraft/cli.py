@@ -249,8 +249,8 @@ def pretrain(
     files = [Path(word) for word in words if _is_recipe(word)]
     settings = make_settings(PretrainSettings, files, [word for word in words if not _is_recipe(word)])
     encoder = pretrain(corpus, properties, settings, out, resume=resume, quiet=quiet)
-    best = (encoder.card.metrics or {})["best"]
-    print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {best['validation_loss']:.4f}")
+    losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
+    print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
 
 
 @app.command()

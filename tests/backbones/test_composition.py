@@ -82,11 +82,32 @@ def test_a_saved_folder_opens_to_the_same_predictions(small, tmp_path):
 def test_the_shipped_encoder_is_the_one_its_card_describes():
     encoder = load("composition")
     card = json.loads((SHIPPED / "card.json").read_text())
-    weights = (SHIPPED / "model.safetensors").read_bytes()
+    weights = b"".join(path.read_bytes() for path in sorted(SHIPPED.rglob("model.safetensors")))
     assert hashlib.sha256(weights).hexdigest() == card["weights_sha256"] == encoder.card.weights_sha256
     assert len(weights) < 20e6
     assert encoder.card.recipe["exclude"] == "in_matbench_task"
     assert encoder.card.licence == "MIT"
+
+
+def test_siblings_are_averaged_saved_and_tuned_in_turn(tmp_path):
+    one, other = (CompositionBackbone.scratch(seed, width=16, layers=1, heads=2, features=8, property_names=("a", "b"))
+                  for seed in (0, 1))  # fmt: skip
+    both = CompositionBackbone(one.module, one.card, [other.module])
+    formulas = [parse_formula(text) for text in TEXTS]
+    expected = (one.properties(formulas) + other.properties(formulas)) / 2
+    assert np.abs(one.properties(formulas) - other.properties(formulas)).max() > 0.01
+    np.testing.assert_allclose(both.properties(formulas), expected, atol=1e-6)
+    np.testing.assert_array_equal(both.embed(formulas), one.embed(formulas))
+    save_folder(both, tmp_path)
+    loaded = load_folder(tmp_path)
+    np.testing.assert_allclose(loaded.properties(formulas), expected, atol=1e-6)
+    assert loaded.card.n_parameters == 2 * sum(p.numel() for p in one.module.parameters())
+    assert [both.alone(i).module for i in range(3)] == [one.module, other.module, one.module]
+    changed = bytearray((tmp_path / "sibling-1" / "model.safetensors").read_bytes())
+    changed[-1] ^= 1
+    (tmp_path / "sibling-1" / "model.safetensors").write_bytes(bytes(changed))
+    with pytest.raises(DataError, match="not the ones that the card describes"):
+        load_folder(tmp_path)
 
 
 def test_the_shipped_encoder_knows_a_salt_from_a_metal():

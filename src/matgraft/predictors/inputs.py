@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula
 from matgraft.predictors import descriptors
+from matgraft.predictors.valence import valence
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -26,8 +27,8 @@ class Inputs:
     formulas
         n formulas.
     blocks
-        (n, width) features by name: "fractions", "magpie", "properties" (as the encoder predicts them), "embedding",
-        "covariates".
+        (n, width) features by name: "fractions", "magpie", "valence", "properties" (as the encoder predicts them),
+        "embedding", "covariates".
     """
 
     formulas: tuple[Formula, ...]
@@ -40,6 +41,7 @@ class Inputs:
         blocks = {
             "fractions": descriptors.element_fractions(formulas),
             "magpie": descriptors.magpie(formulas),
+            "valence": valence(formulas),
             "embedding": features.astype(float),
             "properties": properties.astype(float),
             "covariates": np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, dtype=float),

@@ -89,8 +89,9 @@ class Tools:
 
 
 FRACTIONS = Member("trees on fractions", "trees", ("fractions",))
-DESCRIPTORS = Member("trees on descriptors", "trees", ("magpie", "fractions"))
-PROPERTIES = Member("trees on descriptors and predicted properties", "trees", ("magpie", "fractions", "properties"))
+PLAIN = ("magpie", "fractions", "valence")
+DESCRIPTORS = Member("trees on descriptors", "trees", PLAIN)
+PROPERTIES = Member("trees on descriptors and predicted properties", "trees", (*PLAIN, "properties"))
 PROPERTIES_ALONE = Member("trees on predicted properties", "trees", ("properties",))
 CLOSED_PROPERTIES = Member("closed form on predicted properties", "closed-form", ("properties",))
 CLOSED_FORM = Member("closed form on the encoder", "closed-form", ("embedding", "properties"))

@@ -28,6 +28,10 @@ from matgraft.transfer.strategy import make_strategy
 
 LEARNED = np.array([0.01, *(np.arange(1, 20) / 20), 0.99])
 """Levels of the quantiles that the head gives; others are interpolated."""
+BESIDE = ("valence", "covariates")
+"""Blocks that the head reads beside the encoder's features."""
+FAR = 5.0
+"""Widths at which a number beside the encoder is cut off."""
 HIDDEN = 128
 CHUNK = 1024
 
@@ -100,7 +104,7 @@ class Scaling:
     @classmethod
     def of(cls, inputs: Inputs, labels: Labels) -> Scaling:
         """Return those of the training part."""
-        extra = inputs.blocks["covariates"]
+        extra = inputs.matrix(BESIDE)
         widths = extra.std(0)
         inflated = not labels.n_classes and is_zero_inflated(labels.y)
         return cls(
@@ -113,7 +117,8 @@ class Scaling:
 
     def covariates(self, inputs: Inputs) -> Tensor:
         """Return scaled covariates."""
-        return torch.from_numpy((inputs.blocks["covariates"] - self.covariate_centres) / self.covariate_widths).float()
+        scaled = (inputs.matrix(BESIDE) - self.covariate_centres) / self.covariate_widths
+        return torch.from_numpy(scaled.clip(-FAR, FAR)).float()
 
 
 class NetworkObjective:
@@ -236,12 +241,15 @@ def fit_network(
     ----------
     strategy
         ``full`` or ``partial`` (`matgraft.transfer.strategy`).
+    seed
+        Of the new head and the batches; it also says which of the pretrained encoders is tuned.
     """
+    backbone = backbone.alone(seed)
     inputs, labels = train
     scaling = Scaling.of(inputs, labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = _module(backbone, inputs.blocks["covariates"].shape[1], labels.n_classes, settings.dropout)
+        module = _module(backbone, len(scaling.covariate_centres), labels.n_classes, settings.dropout)
         _start_at_the_labels(module, labels, scaling)
         tuned = CompositionBackbone(module.encoder, backbone.card)
         groups = make_strategy(strategy, settings.stages if strategy == "partial" else ()).prepare(tuned)

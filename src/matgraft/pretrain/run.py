@@ -1,12 +1,13 @@
-"""A pretraining run: tables in, encoder out, resumable.
+"""A pretraining run: tables in, encoders out, resumable.
 
-settings.json  checkpoints/  history.csv  model/ (safetensors, config.json, card.json)
+settings.json  checkpoints/0 1 ...  history.csv  model/ (safetensors, config.json, card.json)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def pretrain(
     resume: bool = False,
     quiet: bool = False,
 ) -> CompositionBackbone:
-    """Pretrain an encoder and write it to ``out/model``; returns it with its card.
+    """Pretrain encoders and write them to ``out/model``; returns it with its card.
 
     Raises
     ------
@@ -42,37 +43,54 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     (out / "settings.json").write_text(settings.model_dump_json(indent=2), encoding="utf-8")
     tables = read_tables(corpus, properties, exclude=settings.exclude, validation=settings.validation)
-    sizes = settings.encoder.model_dump()
-    backbone = CompositionBackbone.scratch(settings.seed, property_names=tables.names, **sizes)
-    module = PretrainModule.seeded(backbone.module, settings.seed)
-    objective = PretrainObjective(module, tables, settings.weights, settings.views)
-    learning = ParamGroup("all", dict(named_parameters(module)))
-    result = fit(
-        objective,
+    results, encoders = [], []
+    for i in range(settings.encoders):
+        backbone = CompositionBackbone.scratch(
+            settings.seed + i, property_names=tables.names, **settings.encoder.model_dump()
+        )
+        results.append(_train(backbone, tables, settings, i, out, resume, quiet))
+        encoders.append(backbone.module)
+    first, *siblings = encoders
+    backbone = CompositionBackbone(first, backbone.card, siblings)
+    return finish(backbone, tables, settings, results, _files(corpus, properties), out)
+
+
+def _train(
+    backbone: CompositionBackbone,
+    tables: Tables,
+    settings: PretrainSettings,
+    i: int,
+    out: Path,
+    resume: bool,
+    quiet: bool,
+) -> FitResult:
+    module = PretrainModule.seeded(backbone.module, settings.seed + i)
+    return fit(
+        PretrainObjective(module, tables, settings.weights, settings.views),
         module,
-        [learning],
+        [ParamGroup("all", dict(named_parameters(module)))],
         settings.fit,
-        folder=out / "checkpoints",
-        seed=settings.seed,
+        folder=out / "checkpoints" / str(i),
+        seed=settings.seed + i,
         resume=resume,
-        title="pretraining",
+        title=f"pretraining {i + 1} of {settings.encoders}",
         quiet=quiet,
     )
-    return finish(backbone, tables, settings, result, _files(corpus, properties), out)
 
 
 def finish(
     backbone: CompositionBackbone,
     tables: Tables,
     settings: PretrainSettings,
-    result: FitResult,
+    results: Sequence[FitResult],
     files: dict[str, str],
     out: Path,
 ) -> CompositionBackbone:
     """Write the model, its card and the curves."""
-    backbone.module.eval()
-    pd.DataFrame(result.history).to_csv(out / "history.csv", index=False)
-    best = min(result.history, key=lambda row: row["validation_loss"])
+    for encoder in backbone.encoders:
+        encoder.eval()
+    history = [{"encoder": i} | row for i, result in enumerate(results) for row in result.history]
+    pd.DataFrame(history).to_csv(out / "history.csv", index=False)
     facts: dict[str, Any] = {
         "name": "composition",
         "weights_from": "matgraft pretrain",
@@ -82,11 +100,11 @@ def finish(
             "formulas": len(tables.numbers),
             "labels": int((tables.targets == tables.targets).sum()),
             "held_out_formulas": int(tables.held_out.sum()),
-            "minutes": result.seconds / 60,
-            "steps": result.steps,
-            "epochs": result.epochs,
-            "processes": result.processes,
-            "best": best,
+            "minutes": sum(result.seconds for result in results) / 60,
+            "steps": [result.steps for result in results],
+            "epochs": [result.epochs for result in results],
+            "processes": results[0].processes,
+            "best": [min(result.history, key=lambda row: row["validation_loss"]) for result in results],
         },
     }
 

@@ -40,10 +40,12 @@ class PretrainSettings(BaseModel):
     fit: FitSettings = FitSettings(
         rate=2e-3, epochs=8, max_minutes=110, batch=512, clip=1.0, ema=0.999, validate_every=1, warmup=0.03
     )
-    exclude: str = "in_matbench_task"
-    """Column of the property table whose rows with 1 are left out; empty takes all rows."""
+    exclude: str | None = "in_matbench_task"
+    """Column of the property table whose rows with 1 are left out; ``exclude=`` takes all rows."""
     validation: float = Field(0.03, gt=0, lt=1)
     """Part of the chemical systems that is held out."""
     views: float = Field(0.125, gt=0, le=1)
     """Part of each batch that is also seen masked and perturbed; such a pass costs as much as the plain one."""
+    encoders: int = Field(2, ge=1)
+    """How many are trained, one after the other, from seeds that follow each other: their properties are averaged."""
     seed: int = 0

@@ -52,7 +52,7 @@ class Tables:
     held_out: NDArray[np.bool_]
 
 
-def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str, validation: float) -> Tables:
+def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | None, validation: float) -> Tables:
     """Read a list of formulas and a long table with the columns property, formula, target.
 
     Parameters
@@ -91,7 +91,7 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in raw.decode("utf-8").splitlines() if line.strip()]
 
 
-def _property_table(path: Path, exclude: str) -> pd.DataFrame:
+def _property_table(path: Path, exclude: str | None) -> pd.DataFrame:
     table = pd.read_csv(path, keep_default_na=False, na_values={"target": ["", "nan", "NaN"]}, dtype={"formula": str})
     needed = ["property", "formula", "target", *([exclude] if exclude else [])]
     if missing := [name for name in needed if name not in table.columns]:

@@ -117,13 +117,16 @@ def _pretraining(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     metrics, recipe = card.get("metrics") or {}, card.get("recipe") or {}
     if not metrics:
         return []
+    epochs = ", ".join(f"{n:.1f}" for n in metrics["epochs"])
+    losses = ", ".join(f"{best['validation_loss']:.3f}" for best in metrics["best"])
     rows = [
         ("formulas", f"{metrics['formulas']:,}"),
         ("labels", f"{metrics['labels']:,}"),
         ("rows left out", f"those with {recipe['exclude']} = 1" if recipe.get("exclude") else "none"),
         ("objectives", ", ".join(f"{name} {weight:g}" for name, weight in recipe["weights"].items())),
-        ("minutes", f"{metrics['minutes']:.0f} on {metrics['processes']} core(s), {metrics['epochs']:.1f} epochs"),
-        ("validation loss", f"{metrics['best']['validation_loss']:.3f} on held-out chemical systems"),
+        ("encoders", f"{len(metrics['best'])}, their properties averaged"),
+        ("minutes", f"{metrics['minutes']:.0f} on {metrics['processes']} core(s), {epochs} epochs"),
+        ("validation loss", f"{losses} on held-out chemical systems"),
     ]
     return rows + [(f"sha256 of {name}", value) for name, value in (card.get("data_sha256") or {}).items()]
 
