@@ -42,7 +42,8 @@ def pretrained(weights: ObjectiveWeights | None, minutes: float, data: Path, fol
     # Without the properties, views are all there is to learn from: the whole batch is seen so.
     views = defaults.views if weights.properties else 1.0
     fit = defaults.fit.model_copy(update={"epochs": None, "max_minutes": minutes, "processes": 1})
-    settings_ = defaults.model_copy(update={"weights": weights, "views": views, "fit": fit})
+    update = {"weights": weights, "views": views, "fit": fit, "encoders": 1}
+    settings_ = defaults.model_copy(update=update)
     shutil.rmtree(folder, ignore_errors=True)
     properties = data / "dft_properties.csv.gz" if weights.properties else None
     pretrain(data / "corpus.txt.gz", properties, settings_, folder, quiet=True)
