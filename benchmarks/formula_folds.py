@@ -6,7 +6,8 @@
 
 Ours is ``matgraft crossval`` as it comes, one configuration for all. The baselines are random forest, extra trees and
 gradient boosting of scikit-learn on Magpie-type descriptors and fractions, matgraft's own trees without the encoder,
-and the same encoder untrained, fine-tuned by the same settings. Selection stands strictly inside the training part of each fold.
+and the same encoder untrained, fine-tuned by the same settings. Selection stands strictly inside the training part of
+each fold.
 """
 
 from __future__ import annotations
