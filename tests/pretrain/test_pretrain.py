@@ -12,6 +12,7 @@ from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_l
 from matgraft.pretrain.run import pretrain
 from matgraft.pretrain.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
 from matgraft.pretrain.tables import read_tables, standardised
+from matgraft.recipe import make_settings
 from matgraft.transfer.schedule import FitSettings
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Fe", "Ni", "Zn"], ["O", "S", "Se", "F", "Cl", "Br"]
@@ -51,6 +52,14 @@ def test_tables_leave_excluded_rows_out_and_hold_systems_together(files):
     assert 0 < tables.held_out.sum() < len(tables.held_out)
     everything = read_tables(*files, exclude="", validation=0.2)
     assert np.isfinite(everything.targets).all()
+
+
+def test_an_empty_exclude_takes_all_rows(files):
+    settings_ = make_settings(PretrainSettings, [], ["exclude="])
+    tables = read_tables(*files, exclude=settings_.exclude, validation=0.2)
+    every = read_tables(*files, exclude="", validation=0.2)
+    left_out = read_tables(*files, exclude="in_matbench_task", validation=0.2)
+    assert np.isfinite(tables.targets).sum() == np.isfinite(every.targets).sum() > np.isfinite(left_out.targets).sum()
 
 
 def test_wild_values_are_tamed_and_zeros_told_apart():

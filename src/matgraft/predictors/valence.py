@@ -27,7 +27,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.backbones.elements import N_ELEMENTS
+from matgraft.backbones.elements import N_ELEMENTS, number
 from matgraft.data.formula import Formula
 
 Array = NDArray[np.float64]
@@ -42,7 +42,7 @@ NAMES = (
     "odd electrons", "odd valence electrons", "atoms of the unit",
 )  # fmt: skip
 NON_METAL = 1.75
-"""Electronegativity from which on a p element counts as a non-metal: that of silicon and germanium is 1.9 and 2.0."""
+"""Electronegativity above which a p element counts here as a non-metal: silicon (1.90), but gallium (1.81) as well."""
 NO_VALUE = 1.5
 """Electronegativity of the elements for which Pauling's scale has none (noble gases, the heaviest)."""
 MOST_SUMS = 4096
@@ -71,7 +71,7 @@ def elements() -> Elements:
     from pymatgen.core import Element
 
     every = [Element.from_Z(Z) for Z in range(1, N_ELEMENTS + 1)]
-    X = np.array([0.0, *(_electronegativity(element) for element in every)])
+    X = np.nan_to_num([0.0, *(number(element, "X") for element in every)], nan=NO_VALUE)
     group = np.array([0, *(element.group for element in every)])
     f_block = np.array([False, *(element.is_lanthanoid or element.is_actinoid for element in every)])
     common = tuple(np.array(states or (0,), float) for states in [(0,), *(e.common_oxidation_states for e in every)])
@@ -157,12 +157,3 @@ def _electrons(known: Elements, Z: NDArray[np.int_], x: Array, first: int, unit:
         odd = [round(unit * float(x @ Z)) % 2, round(unit * count) % 2]
     by_non_metal = count / non_metals if non_metals else 0.0
     return [count, by_non_metal, count / float(x[first]), *odd, float(min(unit or 0, LARGEST_UNIT))]
-
-
-def _electronegativity(element: object) -> float:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen warns of each value that is missing
-        X = float(element.X)  # type: ignore[attr-defined]
-    return X if np.isfinite(X) else NO_VALUE

@@ -32,7 +32,7 @@ def pretrain(
     resume: bool = False,
     quiet: bool = False,
 ) -> CompositionBackbone:
-    """Pretrain encoders and write them to ``out/model``; returns it with its card.
+    """Pretrain encoders and write them to ``out/model``; return them as one backbone with its card.
 
     Raises
     ------

@@ -124,7 +124,7 @@ def _pretraining(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("labels", f"{metrics['labels']:,}"),
         ("rows left out", f"those with {recipe['exclude']} = 1" if recipe.get("exclude") else "none"),
         ("objectives", ", ".join(f"{name} {weight:g}" for name, weight in recipe["weights"].items())),
-        ("encoders", f"{len(metrics['best'])}, their properties averaged"),
+        ("encoders", str(len(metrics["best"]))),
         ("minutes", f"{metrics['minutes']:.0f} on {metrics['processes']} core(s), {epochs} epochs"),
         ("validation loss", f"{losses} on held-out chemical systems"),
     ]
