@@ -1,8 +1,11 @@
-"""Measured gaps and steels on the official Matbench folds: matgraft beside descriptors with trees, and the published.
+"""Measured gaps, metals and steels: matgraft beside descriptors with trees, and the published.
 
-    python benchmarks/formula_folds.py
-    python benchmarks/formula_folds.py --table steels --repeats 5    # folds drawn anew, by formula
+    python benchmarks/formula_folds.py                                          # official Matbench folds
+    python benchmarks/formula_folds.py --table steels --folds formula --draws 5  # folds drawn anew
+    python benchmarks/formula_folds.py --table gaps --folds chemical-system
     python benchmarks/formula_folds.py --report
+
+Metals are the measured gaps again, asked whether they are above zero, on the folds of the gaps: two classes.
 
 Ours is ``matgraft crossval`` as it comes, one configuration for all. The baselines are random forest, extra trees and
 gradient boosting of scikit-learn on Magpie-type descriptors and fractions, matgraft's own trees without the encoder,
@@ -15,27 +18,37 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show
-from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.crossval import crossval
-from matgraft.data.table import FormulaTable, read_table
+from matgraft.data.table import GROUPINGS, FormulaTable, read_table
 from matgraft.predictors import descriptors
 from matgraft.predictors.predictor import PredictorSettings
 from matgraft.property_run import encoder
 
 FORMULAS = HERE.parents[1] / "shared" / "data" / "formulas"
-TABLES = {"gaps": "matbench_expt_gap.csv", "steels": "matbench_steels.csv"}
+TABLES = {"gaps": "matbench_expt_gap.csv", "metals": "matbench_expt_gap.csv", "steels": "matbench_steels.csv"}
 PUBLISHED = {
     "gaps": {"CrabNet": 0.346, "MODNet": 0.333, "CrabNet, tuned": 0.331, "an open submission": 0.2775},
     "steels": {"random forest": 103.5, "MODNet": 87.8, "auto-sklearn": 82.3, "TPOT (selected on the whole set)": 79.9},
 }
+SCORES = ("mae", "rmse", "coverage", "balanced_accuracy", "roc_auc", "accuracy", "log_loss")
 TREES: dict[str, Callable[[int], Any]] = {
     "random forest": lambda seed: RandomForestRegressor(300, random_state=seed),
     "extra trees": lambda seed: ExtraTreesRegressor(300, random_state=seed),
@@ -43,31 +56,57 @@ TREES: dict[str, Callable[[int], Any]] = {
         n_estimators=500, learning_rate=0.05, max_depth=5, subsample=0.7, max_features=0.3, random_state=seed
     ),
 }
+CLASSIFIERS: dict[str, Callable[[int], Any]] = {
+    "random forest": lambda seed: RandomForestClassifier(300, random_state=seed),
+    "extra trees": lambda seed: ExtraTreesClassifier(300, random_state=seed),
+    "gradient boosting": lambda seed: GradientBoostingClassifier(
+        n_estimators=500, learning_rate=0.05, max_depth=5, subsample=0.7, max_features=0.3, random_state=seed
+    ),
+}
 METHODS = ("auto", "descriptors", "scratch", *TREES)
+OFFICIAL = "official"
 
 
-def score(table: FormulaTable, method: str, foundation: str, repeat: int) -> Row:
+def read(name: str, folder: Path) -> FormulaTable:
+    """Return a table with its official folds."""
+    table = read_table(folder / TABLES[name], "target", fold="fold")
+    return replace(table, values=(table.values > 0).astype(float), classes=("0", "1")) if name == "metals" else table
+
+
+def score(table: FormulaTable, method: str, foundation: str, by: str, draw: int) -> Row:
     """Return a row of scores over the folds."""
-    if repeat:
-        table = redrawn(table, repeat)
+    if by != OFFICIAL:
+        table = redrawn(table, by, draw)
     began = time.monotonic()
     if method in TREES:
-        errors = trees(table, TREES[method], repeat)
-        scored: dict[str, Any] = {"folds": [{"mae": error} for error in errors]}
+        folds = trees(table, (CLASSIFIERS if table.classes else TREES)[method], draw)
+        row: Row = {}
     else:
-        backbone = encoder(foundation)
-        if method == "scratch":
-            names = backbone.property_names
-            backbone = CompositionBackbone.scratch(0, property_names=names, **sizes(backbone))
         strategy = "full" if method == "scratch" else method
-        scored = crossval(table, backbone, settings=PredictorSettings(strategy=strategy, seed=repeat), quiet=True)
-    maes = [fold["mae"] for fold in scored["folds"]]
-    row = {"mae": float(np.mean(maes)), "std": float(np.std(maes)), "folds": [float(f"{mae:.5g}") for mae in maes]}
-    if "mean" in scored:
-        row |= {"rmse": scored["mean"]["rmse"], "coverage": scored["mean"]["coverage"]}
-        weights = [{m["name"]: m["weight"] for m in fold["members"]} for fold in scored["folds"]]
-        row["weights"] = {name: round(float(np.mean([w.get(name, 0) for w in weights])), 3) for name in weights[0]}
-    return row | {"minutes": round((time.monotonic() - began) / 60, 2)}
+        group = "formula" if by == OFFICIAL else by
+        settings = PredictorSettings(strategy=strategy, seed=draw)
+        folds = crossval(table, backbone_of(method, foundation), by=group, settings=settings, quiet=True)["folds"]
+        row = {"weights": mean_weights(folds)}
+    values = {name: [fold[name] for fold in folds] for name in SCORES if name in folds[0]}
+    means = {name: float(np.mean(value)) for name, value in values.items()}
+    main = "balanced_accuracy" if table.classes else "mae"
+    spread = {"std": float(np.std(values[main])), "folds": [float(f"{value:.5g}") for value in values[main]]}
+    return means | spread | row | {"minutes": round((time.monotonic() - began) / 60, 2)}
+
+
+def backbone_of(method: str, foundation: str) -> CompositionBackbone:
+    """Return the encoder, or one of its sizes that learned nothing."""
+    backbone = encoder(foundation)
+    if method != "scratch":
+        return backbone
+    return CompositionBackbone.scratch(0, property_names=backbone.property_names, **sizes(backbone))
+
+
+def mean_weights(folds: list[Row]) -> dict[str, float]:
+    """Return each member's weight, averaged over the folds; 0 where it was left out."""
+    names = dict.fromkeys(member["name"] for fold in folds for member in fold["members"])
+    each = [{member["name"]: member["weight"] for member in fold["members"]} for fold in folds]
+    return {name: round(float(np.mean([one.get(name, 0) for one in each])), 3) for name in names}
 
 
 def sizes(backbone: CompositionBackbone) -> dict[str, int]:
@@ -82,23 +121,27 @@ def sizes(backbone: CompositionBackbone) -> dict[str, int]:
     }
 
 
-def trees(table: FormulaTable, make: Callable[[int], Any], seed: int) -> list[float]:
-    """Return the mean absolute error of each fold."""
+def trees(table: FormulaTable, make: Callable[[int], Any], seed: int) -> list[Row]:
+    """Return the scores of each fold."""
     x = np.concatenate([descriptors.magpie(table.formulas), descriptors.element_fractions(table.formulas)], 1)
-    names, errors = np.array(table.folds), []
+    names, scores = np.array(table.folds), []
     for name in sorted(set(table.folds)):
         held = names == name
-        predicted = make(seed).fit(x[~held], table.values[~held]).predict(x[held])
-        errors.append(float(np.abs(predicted - table.values[held]).mean()))
-    return errors
+        model, truth = make(seed).fit(x[~held], table.values[~held]), table.values[held]
+        predicted = model.predict(x[held])
+        if table.classes:
+            likely = model.predict_proba(x[held])[:, 1]
+            scores.append({"balanced_accuracy": float(balanced_accuracy_score(truth, predicted)),
+                           "roc_auc": float(roc_auc_score(truth, likely))})  # fmt: skip
+        else:
+            scores.append({"mae": float(np.abs(predicted - truth).mean())})
+    return scores
 
 
-def redrawn(table: FormulaTable, seed: int) -> FormulaTable:
-    """Return the table with other folds, drawn by formula."""
-    from dataclasses import replace
-
+def redrawn(table: FormulaTable, by: str, draw: int) -> FormulaTable:
+    """Return the table with other folds, drawn by formula or by chemical system."""
     folds = np.zeros(len(table.formulas), int)
-    drawn = GroupKFold(5, shuffle=True, random_state=seed).split(folds, groups=table.grouped("formula"))
+    drawn = GroupKFold(5, shuffle=True, random_state=draw).split(folds, groups=table.grouped(by))
     for k, (_, held) in enumerate(drawn):
         folds[held] = k
     return replace(table, folds=tuple(map(str, folds)))
@@ -109,36 +152,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", choices=TABLES, action="append")
     parser.add_argument("--method", choices=METHODS, action="append")
-    parser.add_argument("--repeats", type=int, default=0, help="further draws of the folds")
+    parser.add_argument("--folds", choices=(OFFICIAL, *GROUPINGS), default=OFFICIAL)
+    parser.add_argument("--draws", type=int, default=1, help="of folds that are not the official ones")
     parser.add_argument("--from", dest="foundation", default="composition")
     parser.add_argument("--data", type=Path, default=FORMULAS)
     parser.add_argument("--out", type=Path, default=RESULTS / "formula_folds.json")
     parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
     chosen = parser.parse_args()
-    results = Results(chosen.out, keys=("table", "method", "repeat", "weights_sha256"))
+    results = Results(chosen.out, keys=("table", "method", "folds_by", "draw", "weights_sha256"))
     if not chosen.report:
         prepare()
         digest = encoder(chosen.foundation).card.weights_sha256[:12]
         for name in chosen.table or TABLES:
-            table = read_table(chosen.data / TABLES[name], "target", fold="fold")
-            for repeat in range(chosen.repeats + 1):
+            table = read(name, chosen.data)
+            for draw in range(1 if chosen.folds == OFFICIAL else chosen.draws):
                 for method in chosen.method or METHODS:
-                    key = {"table": name, "method": method, "repeat": repeat, "weights_sha256": digest}
+                    key = {"table": name, "method": method, "folds_by": chosen.folds, "draw": draw,
+                           "weights_sha256": digest}  # fmt: skip
                     if results.find(**key) is None:
-                        results.put(key | score(table, method, chosen.foundation, repeat) | circumstances())
+                        row = score(table, method, chosen.foundation, chosen.folds, draw)
+                        results.put(key | row | circumstances())
     report(results.rows, chosen.report)
 
 
 def report(rows: list[Row], as_markdown: bool) -> None:
     """Print a table for each data set."""
     for name in TABLES:
+        scores = ("balanced_accuracy", "roc_auc") if name == "metals" else ("mae", "coverage")
         lines = [
-            [row["method"], "official" if not row["repeat"] else f"drawn {row['repeat']}", number(row["mae"], 4),
-             number(row["std"], 3), number(row.get("coverage"), 3), number(row["minutes"], 1)]
+            [row["method"], row["folds_by"], str(row["draw"]), number(row[scores[0]], 4), number(row["std"], 3),
+             number(row.get(scores[1]), 3), number(row["minutes"], 1)]
             for row in rows if row["table"] == name
         ]  # fmt: skip
-        lines += [[f"published: {who}", "official", number(mae, 4), "", "", ""] for who, mae in PUBLISHED[name].items()]
-        header = ("method", "folds", "MAE", "± over folds", "coverage of 90 %", "minutes")
+        published = PUBLISHED.get(name, {})
+        lines += [[f"published: {who}", OFFICIAL, "", number(mae, 4), "", "", ""] for who, mae in published.items()]
+        header = ("method", "folds", "draw", scores[0], "± over folds", scores[1], "minutes")
         show(name, header, lines, as_markdown=as_markdown)
 
 

@@ -14,16 +14,16 @@ import shutil
 from pathlib import Path
 
 from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show
-from formula_folds import FORMULAS, TABLES, sizes
+from formula_folds import FORMULAS, read, sizes
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load_folder
 from matgraft.crossval import crossval
-from matgraft.data.table import read_table
 from matgraft.predictors.predictor import PredictorSettings
 from matgraft.pretrain.run import pretrain
 from matgraft.pretrain.settings import ObjectiveWeights, PretrainSettings
 
+TABLES = ("gaps", "steels")
 OBJECTIVES = {
     "none": None,
     "masked": ObjectiveWeights(properties=0, masked=1, contrast=0),
@@ -79,8 +79,7 @@ def main() -> None:
 
 def scored(backbone: CompositionBackbone, name: str, strategy: str, data: Path) -> float:
     """Return the mean absolute error over the official folds."""
-    table = read_table(data / TABLES[name], "target", fold="fold")
-    found = crossval(table, backbone, settings=PredictorSettings(strategy=strategy), quiet=True)
+    found = crossval(read(name, data), backbone, settings=PredictorSettings(strategy=strategy), quiet=True)
     return float(found["mean"]["mae"])
 
 

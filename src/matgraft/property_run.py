@@ -216,7 +216,7 @@ def _tune_one(
         "classes": list(table.classes),
         "scores": scores,
         "unlike": float(held.unlike.mean()),
-        **{name: predictor.facts[name] for name in ("criterion", "members", "score", "baseline", "scale")},
+        **{name: predictor.facts[name] for name in ("criterion", "members", "dropped", "score", "baseline", "scale")},
         "verdict": verdict,
     }
     more = {"target": target, "classes": list(table.classes), "code": dict(table.code), "metrics": metrics}

@@ -26,4 +26,5 @@ def table():
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
-    monkeypatch.setattr("matgraft.predictors.predictor.cores", lambda: 1)
+    for room in ("predictor", "inner"):
+        monkeypatch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)

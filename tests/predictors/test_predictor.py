@@ -5,9 +5,10 @@ import pytest
 
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
+from matgraft.predictors.inner import inner_folds
 from matgraft.predictors.novelty import Neighbourhood
-from matgraft.predictors.predictor import PredictorSettings, _inner_folds, fit_predictor
-from matgraft.predictors.stack import is_familiar, member_weights
+from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.predictors.stack import is_familiar, member_weights, worth_fitting
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
 
 from .conftest import QUICK
@@ -24,7 +25,8 @@ def make(small, table, settings=DESCRIPTORS, **more):
 @pytest.fixture(scope="module")
 def predictor(small, table):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matgraft.predictors.predictor.cores", lambda: 1)
+        for room in ("predictor", "inner"):
+            patch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
         return make(small, table)
 
 
@@ -49,7 +51,7 @@ def test_out_of_fold_intervals_hold_what_they_state(predictor, table):
 
 def test_equal_formulas_share_an_inner_fold():
     groups = [str(i % 20) for i in range(80)]
-    folds = _inner_folds(groups, PredictorSettings())
+    folds = inner_folds(groups, 5, seed=0)
     assert sorted(i for fold in folds for i in fold) == list(range(80))
     homes = [{k for k, fold in enumerate(folds) for i in fold if groups[i] == group} for group in set(groups)]
     assert all(len(home) == 1 for home in homes)
@@ -99,6 +101,34 @@ def test_no_interval_leaves_a_positive_quantity(predictor, small, table):
 def read(calibration, probabilities):
     mixed = np.array(probabilities)
     return calibration.read(mixed, mixed, np.zeros(1), positive=False)
+
+
+def test_a_race_drops_what_the_others_have_already():
+    y = np.arange(10.0)
+
+    def losses(mixed):
+        return np.abs(mixed[:, 0] - y)
+
+    high, low, worse, same = (y[:, None] + error for error in (0.5, -0.5, 2.0, 0.5))
+    assert worth_fitting([high, low, worse], losses, [False] * 3) == [0, 1]
+    assert worth_fitting([same, high, low], losses, [False] * 3) == [1, 2]
+    exact = y[:, None]
+    # The exact one makes the plain ones needless, but the gate asks what they give without it: the better one stays.
+    assert worth_fitting([exact, worse, high], losses, [False, True, True]) == [0, 2]
+
+
+def test_members_that_buy_nothing_stop_after_the_first_fold(small, table, monkeypatch, tmp_path):
+    monkeypatch.setattr("matgraft.predictors.inner.FEWEST_FOR_RACE", 10)
+    predictor = make(small, table, PredictorSettings(strategy="auto", inner_folds=3))
+    names = {member["name"] for member in predictor.facts["members"]}
+    dropped = {member["name"] for member in predictor.facts["dropped"]}
+    assert names and dropped and not names & dropped
+    assert any(not member["pretrained"] for member in predictor.facts["members"])
+    assert {member.name for member in predictor.members} == names
+    save_predictor(predictor, tmp_path, {})
+    formulas = table[0][:5]
+    again = load_predictor(tmp_path, small)[0].predict(formulas)
+    np.testing.assert_allclose(again.value, predictor.predict(formulas).value)
 
 
 def test_classes_many_ordered_and_rare(small, table):

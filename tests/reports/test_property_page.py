@@ -23,6 +23,7 @@ def metrics(classes=()):
         "unlike": 0.05,
         "criterion": "log loss" if classes else "mean absolute error",
         "members": [{"name": "trees", "score": 0.12, "weight": 1.0, "pretrained": False}],
+        "dropped": [{"name": "closed form", "score": 0.34, "pretrained": True}],
         "score": 0.12,
         "baseline": {"name": "descriptors and trees", "score": 0.13, "difference": -0.01, "interval": [-0.02, 0.005]},
         "scale": "none",
@@ -89,6 +90,7 @@ def test_every_target_has_its_figures_with_its_points(run):
         assert f'id="plot-{name}"' in page
     points = figures["parity-0"]["data"][1]
     assert "Fe8O, line 9" in points["text"]
+    assert "first fold" in page and "not needed" in page  # the member that the race dropped
     assert len(points["text"]) == 40
     assert len(figures["roc-2"]["data"]) == 1 + 3  # the diagonal and a curve a class
     assert len(figures["map-0"]["data"]) == 2  # the two unlike ones are ringed

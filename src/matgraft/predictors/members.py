@@ -5,7 +5,7 @@ A member without the encoder is a baseline at the same time: what descriptors an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -133,6 +133,7 @@ def members_of(strategy: str, n: int) -> tuple[Member, ...]:
     return chosen
 
 
-def with_baseline(members: tuple[Member, ...]) -> tuple[Member, ...]:
-    """Return the members, followed by trees on descriptors where none of them does without the encoder."""
-    return members if any(not member.pretrained for member in members) else (*members, DESCRIPTORS)
+def slow_first(members: Iterable[Member]) -> list[Member]:
+    """Return the members in the order of their cost: networks, trees on much, trees on little, closed forms."""
+    kinds = ("network", "trees", "closed-form")
+    return sorted(members, key=lambda member: (kinds.index(member.kind), -len(member.blocks)))

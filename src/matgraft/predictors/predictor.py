@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.model_selection import GroupKFold
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.processes import cores, map_in_processes
+from matgraft.backbones.processes import cores
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
+from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import Member, Model, Tools, members_of, with_baseline
+from matgraft.predictors.members import Member, Model, Tools, members_of
 from matgraft.predictors.network import Network, NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.stack import is_familiar, member_weights
@@ -257,18 +257,24 @@ def fit_predictor(
         raise DataError(str(error), remedy="scale=none or scale=asinh") from None
     inputs = Inputs.of(formulas, backbone, covariates)
     labels = Labels(transform.forward(y), counted / counted.mean(), n_classes)
-    members = with_baseline(members_of(settings.strategy, len(y)))
+    wanted = members_of(settings.strategy, len(y))
     tools = Tools(backbone, settings.network)
-    folds = _inner_folds([formula.key for formula in formulas] if groups is None else groups, settings)
-    out_of_fold, networks = _out_of_fold(members, inputs, labels, folds, tools, settings.seed, progress)
+    folds = inner_folds(
+        [formula.key for formula in formulas] if groups is None else groups, settings.inner_folds, settings.seed
+    )
+
+    def losses(predicted: Array, rows: Rows) -> Array:
+        return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)
+
+    inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress)
     familiar = is_familiar(formulas)
-    calibration = _calibrate(members, out_of_fold, labels, transform, settings, familiar)
-    predictor = Predictor(tools, inputs, labels, members, settings, calibration, networks, {})
-    mixed = calibration.mix(out_of_fold)
-    spread = mixed if n_classes else pooled(out_of_fold, list(calibration.weights))
+    calibration = _calibrate(inner, labels, transform, settings, familiar)
+    predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
+    mixed = calibration.mix(inner.predictions)
+    spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
     distance = _held_distance(inputs, folds)
     predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
-    predictor.facts = _facts(members, out_of_fold, mixed, labels, calibration) | {"familiar": familiar}
+    predictor.facts = _facts(inner, mixed, labels, calibration) | {"familiar": familiar}
     return predictor
 
 
@@ -285,58 +291,15 @@ def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array
         raise DataError("a weight is negative or not finite, or all are 0")
 
 
-def _inner_folds(groups: Sequence[str], settings: PredictorSettings) -> list[Rows]:
-    distinct = len(set(groups))
-    if distinct < 2:
-        raise DataError("every row is of one group: nothing can be held out", remedy="other groups")
-    folds = GroupKFold(min(settings.inner_folds, distinct), shuffle=True, random_state=settings.seed)
-    return [test for _, test in folds.split(np.zeros(len(groups)), groups=list(groups))]
-
-
-def _out_of_fold(
-    members: Sequence[Member],
-    inputs: Inputs,
-    labels: Labels,
-    folds: Sequence[Rows],
-    tools: Tools,
-    seed: int,
-    progress: str,
-) -> tuple[list[Array], dict[str, list[Network]]]:
-    """Return each member's (n, 99) or (n, n_classes) predictions by fits that did not see the row, and the networks."""
-    everyone = np.arange(len(inputs))
-
-    def work(job: tuple[int, int]) -> tuple[Array, dict[str, Any]]:
-        member, held = members[job[0]], folds[job[1]]
-        rest = np.setdiff1d(everyone, held)
-        train, test = ((inputs.take(rows), labels.take(rows)) for rows in (rest, held))
-        model = member.fit(train, test, tools, seed + job[1])
-        return model(test[0]), model.arrays() if isinstance(model, Network) else {}
-
-    # The slow ones first, so that no process ends with a network while the other idles.
-    order = sorted(range(len(members)), key=lambda i: members[i].refits)
-    jobs = [(i, k) for i in order for k in range(len(folds))]
-    out = [np.zeros((len(inputs), labels.n_classes or 99)) for _ in members]
-    networks: dict[str, list[Network]] = {}
-    for (i, k), (predicted, arrays) in zip(jobs, map_in_processes(work, jobs, cores(), progress), strict=True):
-        out[i][folds[k]] = predicted
-        if arrays:
-            network = Network.from_arrays(arrays, tools.backbone, labels.n_classes)
-            networks.setdefault(members[i].name, []).append(network)
-    return out, networks
-
-
 def _calibrate(
-    members: Sequence[Member],
-    out_of_fold: Sequence[Array],
-    labels: Labels,
-    transform: Transform,
-    settings: PredictorSettings,
-    familiar: bool,
+    inner: InnerPredictions, labels: Labels, transform: Transform, settings: PredictorSettings, familiar: bool
 ) -> Calibration:
+    members, out_of_fold = inner.members, inner.predictions
+
     def losses(mixed: Array) -> Array:
         return labels.weights * _losses(mixed, labels, transform)
 
-    n = len(members_of(settings.strategy, len(labels.y)))  # a baseline beyond them is only compared with
+    n = inner.n_weighed
     weights, temperatures, priors = np.zeros(len(members)), np.ones(len(members)), np.ones(0)
     predictions = list(out_of_fold)
     if labels.n_classes:
@@ -368,9 +331,9 @@ def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
     return out
 
 
-def _facts(
-    members: Sequence[Member], out_of_fold: Sequence[Array], mixed: Array, labels: Labels, calibration: Calibration
-) -> dict[str, Any]:
+def _facts(inner: InnerPredictions, mixed: Array, labels: Labels, calibration: Calibration) -> dict[str, Any]:
+    members, out_of_fold = inner.members, list(inner.predictions)
+
     def losses(one: Array) -> Array:
         return labels.weights * _losses(one, labels, calibration.transform)
 
@@ -388,6 +351,9 @@ def _facts(
             {"name": member.name, "score": float(losses(one).mean()), "weight": float(weight),
              "pretrained": member.pretrained}
             for member, one, weight in rows
+        ],
+        "dropped": [
+            {"name": member.name, "score": score, "pretrained": member.pretrained} for member, score in inner.dropped
         ],
         "score": float(losses(mixed).mean()),
         "baseline": _compared(losses(mixed), losses(baseline)),

@@ -41,6 +41,8 @@ def show_targets(screen: Console, run: Path, metrics: Mapping[str, Any]) -> None
         shown = Table("member", f"{part['criterion']}, out of fold", "weight", title=f"{target}: {part['n']} rows")
         for member in part["members"]:
             shown.add_row(member["name"], f"{member['score']:.4g}", f"{member['weight']:.0%}")
+        for member in part["dropped"]:
+            shown.add_row(member["name"], f"{member['score']:.4g}, first fold", "not needed")
         shown.add_row("together", f"{part['score']:.4g}", "", style="bold")
         screen.print(shown)
         screen.print("  " + ", ".join(f"{name} {value:.4g}" for name, value in part["scores"].items()))

@@ -1,0 +1,143 @@
+"""Predictions of the training rows by fits that did not see them: what everything else is decided on.
+
+The rows are torn into inner folds, groups never; each member predicts a fold by a fit on the others. Where rows are
+many, the first fold is a race: members without which the mixture of the others is as good are not fitted any further.
+On 3,683 measured gaps that saves about half of the minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from matgraft.backbones.processes import cores, map_in_processes
+from matgraft.errors import DataError
+from matgraft.predictors.forest import LEVELS
+from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
+from matgraft.predictors.members import DESCRIPTORS, Member, Tools, slow_first
+from matgraft.predictors.network import Network
+from matgraft.predictors.stack import worth_fitting
+
+FEWEST_FOR_RACE = 1000
+"""Rows from which on the first fold decides who goes on: with fewer it is luck, and everything is fast."""
+
+RowLosses = Callable[[Array, Rows], Array]
+"""(k, 99) or (k, n_classes) predictions of k rows, and the rows -> (k,) losses."""
+
+
+@dataclass(frozen=True, eq=False)
+class InnerPredictions:
+    """What the inner folds gave.
+
+    Attributes
+    ----------
+    members
+        Those that predicted every fold.
+    n_weighed
+        So many of them, the first ones, may enter the mixture; a baseline behind them is only compared with.
+    predictions
+        Of each member, (n, 99) quantiles or (n, n_classes) probabilities.
+    networks
+        By member's name, one a fold.
+    dropped
+        Those that went after the first fold, with their mean loss there.
+    """
+
+    members: tuple[Member, ...]
+    n_weighed: int
+    predictions: list[Array]
+    networks: dict[str, list[Network]]
+    dropped: list[tuple[Member, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    predicted: Array
+    arrays: dict[str, Any]
+
+
+def inner_folds(groups: Sequence[str], n_folds: int, seed: int) -> list[Rows]:
+    """Return the rows of each fold; rows of one group stay together.
+
+    Raises
+    ------
+    DataError
+        If there is one group only.
+    """
+    distinct = len(set(groups))
+    if distinct < 2:
+        raise DataError("every row is of one group: nothing can be held out", remedy="other groups")
+    folds = GroupKFold(min(n_folds, distinct), shuffle=True, random_state=seed)
+    return [test for _, test in folds.split(np.zeros(len(groups)), groups=list(groups))]
+
+
+def predict_inner_folds(
+    members: Sequence[Member],
+    inputs: Inputs,
+    labels: Labels,
+    folds: Sequence[Rows],
+    losses: RowLosses,
+    tools: Tools,
+    seed: int,
+    progress: str,
+) -> InnerPredictions:
+    """Fit every member on the rest of each fold.
+
+    Where no member does without the encoder, trees on descriptors are fitted as well, to compare with.
+    """
+    everyone = np.arange(len(inputs))
+
+    def work(job: tuple[Member, int]) -> _Fitted:
+        member, k = job
+        rest = np.setdiff1d(everyone, folds[k])
+        train, test = ((inputs.take(rows), labels.take(rows)) for rows in (rest, folds[k]))
+        model = member.fit(train, test, tools, seed + k)
+        return _Fitted(model(test[0]), model.arrays() if isinstance(model, Network) else {})
+
+    def run(some: Sequence[Member], numbers: Sequence[int], title: str) -> dict[tuple[Member, int], _Fitted]:
+        # The slow ones first, so that no process ends with a network while the other idles.
+        jobs = [(member, k) for member in some for k in numbers]
+        return dict(zip(jobs, map_in_processes(work, jobs, cores(), progress and title), strict=True))
+
+    weighed, baseline = slow_first(members), [] if any(not one.pretrained for one in members) else [DESCRIPTORS]
+    fitted: dict[tuple[Member, int], _Fitted] = {}
+    dropped: list[tuple[Member, float]] = []
+    if len(inputs) >= FEWEST_FOR_RACE and len(weighed) > 1:
+        fitted |= run(weighed, [0], f"{progress}, first of {len(folds)} folds")
+        answers = [fitted[member, 0].predicted for member in weighed]
+
+        def on_first(predicted: Array) -> Array:
+            return losses(predicted, folds[0])
+
+        kept = worth_fitting(answers, on_first, [not member.pretrained for member in weighed])
+        dropped = [(m, float(on_first(answers[i]).mean())) for i, m in enumerate(weighed) if i not in kept]
+        weighed = [weighed[i] for i in kept]
+    left = [k for k in range(len(folds)) if (weighed[0], k) not in fitted]
+    fitted |= run(weighed, left, progress) | run(baseline, range(len(folds)), progress)
+    return _gathered(weighed, baseline, fitted, folds, labels.n_classes, tools, dropped)
+
+
+def _gathered(
+    weighed: list[Member],
+    baseline: list[Member],
+    fitted: dict[tuple[Member, int], _Fitted],
+    folds: Sequence[Rows],
+    n_classes: int,
+    tools: Tools,
+    dropped: list[tuple[Member, float]],
+) -> InnerPredictions:
+    members = (*weighed, *baseline)
+    predictions, networks = [], {}
+    for member in members:
+        out = np.zeros((sum(map(len, folds)), n_classes or len(LEVELS)))
+        for k, rows in enumerate(folds):
+            out[rows] = fitted[member, k].predicted
+        predictions.append(out)
+        if not member.refits:
+            each = [fitted[member, k].arrays for k in range(len(folds))]
+            networks[member.name] = [Network.from_arrays(arrays, tools.backbone, n_classes) for arrays in each]
+    return InnerPredictions(members, len(weighed), predictions, networks, dropped)
