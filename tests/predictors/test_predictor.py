@@ -6,6 +6,7 @@ import pytest
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.inner import inner_folds
+from matgraft.predictors.inputs import Inputs
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
 from matgraft.predictors.stack import is_familiar, member_weights, worth_fitting
@@ -25,7 +26,7 @@ def make(small, table, settings=DESCRIPTORS, **more):
 @pytest.fixture(scope="module")
 def predictor(small, table):
     with pytest.MonkeyPatch.context() as patch:
-        for room in ("predictor", "inner"):
+        for room in ("inputs", "inner", "predictor"):
             patch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
         return make(small, table)
 
@@ -34,6 +35,14 @@ def test_how_a_formula_is_written_does_not_matter(predictor):
     first, second = (predictor.predict([parse_formula(text)]) for text in ("Ca2F3O", "OF3Ca2"))
     assert first.value == second.value
     assert first.lower == second.lower
+
+
+def test_features_do_not_depend_on_how_formulas_are_cut(small, table, monkeypatch):
+    whole = Inputs.of(table[0], small)
+    monkeypatch.setattr("matgraft.predictors.inputs.CHUNK", 7)
+    cut = Inputs.of(table[0], small)
+    for name, block in whole.blocks.items():
+        np.testing.assert_allclose(cut.blocks[name], block, atol=1e-5, err_msg=name)
 
 
 def test_unseen_anions_of_known_kind_are_predicted(predictor):

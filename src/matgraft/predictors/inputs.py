@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.formula import Formula
 from matgraft.predictors import descriptors
 from matgraft.predictors.valence import valence
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
+CHUNK = 2048
+"""Formulas that a process computes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +40,10 @@ class Inputs:
     @classmethod
     def of(cls, formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None = None) -> Self:
         """Compute every block; `covariates` (n, k) are further numbers, such as a temperature."""
-        features, properties = backbone.embed_with_properties(formulas)
-        blocks = {
-            "fractions": descriptors.element_fractions(formulas),
-            "magpie": descriptors.magpie(formulas),
-            "valence": valence(formulas),
-            "embedding": features.astype(float),
-            "properties": properties.astype(float),
-            "covariates": np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, dtype=float),
-        }
+        chunks = [formulas[i : i + CHUNK] for i in range(0, len(formulas), CHUNK)] or [formulas]
+        parts = map_in_processes(lambda chunk: _blocks(chunk, backbone), chunks, cores())
+        blocks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        blocks["covariates"] = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
         return cls(tuple(formulas), blocks)
 
     def __len__(self) -> int:
@@ -82,3 +80,14 @@ class Labels:
     def take(self, rows: Rows) -> Labels:
         """Return some rows."""
         return Labels(self.y[rows], self.weights[rows], self.n_classes)
+
+
+def _blocks(formulas: Sequence[Formula], backbone: CompositionBackbone) -> dict[str, Array]:
+    features, properties = backbone.embed_with_properties(formulas)
+    return {
+        "fractions": descriptors.element_fractions(formulas),
+        "magpie": descriptors.magpie(formulas),
+        "valence": valence(formulas),
+        "embedding": features.astype(float),
+        "properties": properties.astype(float),
+    }
