@@ -5,7 +5,7 @@ A member without the encoder is a baseline at the same time: what descriptors an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -131,9 +131,3 @@ def members_of(strategy: str, n: int) -> tuple[Member, ...]:
     if strategy == "auto" and n < FEWEST_FOR_NETWORK:
         return tuple(member for member in chosen if member.kind != "network")
     return chosen
-
-
-def slow_first(members: Iterable[Member]) -> list[Member]:
-    """Return the members in the order of their cost: networks, trees on much, trees on little, closed forms."""
-    kinds = ("network", "trees", "closed-form")
-    return sorted(members, key=lambda member: (kinds.index(member.kind), -len(member.blocks)))
