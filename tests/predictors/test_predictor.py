@@ -126,7 +126,6 @@ def test_networks_go_on_if_they_save_the_mixture_enough():
 
 
 def test_networks_that_buy_nothing_stop_after_the_first_fold(small, table, monkeypatch, tmp_path):
-    monkeypatch.setattr("matgraft.predictors.inner.FEWEST_FOR_TRIAL", 10)
     monkeypatch.setattr("matgraft.predictors.members.FEWEST_FOR_NETWORK", 10)
     quick = PredictorSettings(strategy="auto", inner_folds=3, network=QUICK)  # two epochs: hopeless
     predictor = make(small, table, quick)

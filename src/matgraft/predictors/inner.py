@@ -1,8 +1,8 @@
 """Predictions of the training rows by fits that did not see them: what everything else is decided on.
 
 The rows are torn into inner folds, groups never; each member predicts a fold by a fit on the others. Fine-tuned
-networks take most of the minutes, and on many tables trees on the encoder's properties are as good: where rows are
-many, the first fold decides whether the networks go on. (Trees that went by the same rule cost 1 % on measured gaps.)
+networks take most of the minutes, and on many tables trees on the encoder's properties are as good: the first fold
+decides whether networks beside others go on. (Trees that went by the same rule cost 1 % on measured gaps.)
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import DESCRIPTORS, Member, Tools
 from matgraft.predictors.network import Network
 from matgraft.predictors.stack import is_worth_fitting
-
-FEWEST_FOR_TRIAL = 1000
-"""Rows from which on the first fold decides whether networks go on: with fewer it is luck, and they are fast."""
 
 RowLosses = Callable[[Array, Rows], Array]
 """(k, 99) or (k, n_classes) predictions of k rows, and the rows -> (k,) losses."""
@@ -108,7 +105,7 @@ def predict_inner_folds(
     networks = [member for member in weighed if not member.refits]
     fitted: dict[tuple[Member, int], _Fitted] = {}
     dropped: list[tuple[Member, float]] = []
-    if len(inputs) >= FEWEST_FOR_TRIAL and 0 < len(networks) < len(weighed):
+    if 0 < len(networks) < len(weighed):
         fitted |= run(weighed, [0], f"{progress}, first of {len(folds)} folds")
         slow, others = ([fitted[one, 0].predicted for one in weighed if one.refits is which] for which in (False, True))
         if not is_worth_fitting(slow, others, lambda predicted: losses(predicted, folds[0])):
