@@ -52,8 +52,14 @@ FILES = ("model.json", "model.pt", "state.pt")
 
 _CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet}
 _MATPES_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=680.0)
-KNOWN: dict[str, tuple[str, LevelOfTheory]] = {}
-"""Hash of weights whose origin is known -> name, level of theory."""
+KNOWN: dict[str, tuple[str, LevelOfTheory]] = {
+    "TensorNet-MatPES-PBE-v2025.1-PES": (
+        "72b61b3b26c4f32fefbbb38e2477373f712cf68d8fbef40aaf3fbccbbbeb7fe1",
+        _MATPES_PBE,
+    ),
+    "M3GNet-MatPES-PBE-v2025.1-PES": ("de59b23e76f84a7068b2f3b8416050d732c838a8ee4eb25793882d9e37f19631", _MATPES_PBE),
+}
+"""Weights known by their hash: name -> hash, level of theory."""
 
 # How the tensors of several frames are joined: each index is raised by what stands before it in the batch.
 _OFFSETS = {
@@ -144,20 +150,21 @@ class MatGLPotential(Potential):
         cls, path: Path, *, name: str = "", theory: LevelOfTheory | None = None, source: str = ""
     ) -> MatGLPotential:
         """Load a folder in MatGL's own format. Only tensors and plain values are read: nothing is unpickled."""
-        network, arguments = _read_arguments(path)
+        network, arguments, note = _read_arguments(path)
         state = load_tensors(path / "state.pt")
-        # Silent, or a tuned model would lack what the vendor's calculator is to give.
+        # A tuned model is to give all three quantities in the vendor's calculator too.
         arguments |= {"calc_forces": True, "calc_stresses": True, "compile_model": False, "debug_mode": False}
         module = VendorPotential(model=network, **arguments)
         module.to(_precision(state))
         _load_state(module, state, path)
         digest = folder_hash(path)
-        known_name, known_theory = KNOWN.get(digest, (path.name, None))
+        known = {sha256: (f"matgl:{known_name}", level) for known_name, (sha256, level) in KNOWN.items()}
+        known_name, known_theory = known.get(digest, (path.name, None))
         return cls(
             module,
             name=name or known_name,
             theory=theory or known_theory,
-            weights_from=source or path.name,
+            weights_from=(source or path.name) + note,
             weights_sha256=digest,
         )
 
@@ -312,8 +319,8 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_arguments(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Build the network of a folder, and return the other arguments of its potential."""
+def _read_arguments(folder: Path) -> tuple[nn.Module, dict[str, Any], str]:
+    """Build the network of a folder; return it, the other arguments of its potential, and a note on its version."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise DataError(f"no MatGL model: {', '.join(missing)} missing", where=str(folder), allowed=FILES)
@@ -339,7 +346,10 @@ def _read_arguments(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     vendor: Any = network
     for name in plain:
         vendor._init_args.pop(name)
-    return network, arguments
+    written, present = inner.get("@model_version", 0), getattr(_CLASSES[what], "__version__", 0)
+    # The vendor warns and goes on: version 2 of TensorNet sums messages at the other end of a bond than version 1.
+    older = f" (written for version {written} of {what}, evaluated as version {present})" if written < present else ""
+    return network, arguments, older
 
 
 def _precision(state: dict[str, Any]) -> torch.dtype:

@@ -148,7 +148,7 @@ def _embed(layer: Any, bonds: Bonds, radial: Tensor, envelope: Tensor) -> Irreps
     elements = layer.emb.weight  # the pair's factor is a sum over two elements: taken once an element
     pair = F.linear(elements, of_centre, layer.emb2.bias)[bonds.species[bonds.centre]]
     pair = pair + F.linear(elements, of_neighbour)[bonds.species[bonds.neighbour]]
-    weights = F.linear(radial, weight, bias).view(len(radial), 3, -1) * (envelope * pair)[:, None]
+    weights = F.linear(radial, weight, bias).unflatten(1, (3, -1)) * (envelope * pair)[:, None]
     X = _sum_to_centres([part[:, :, None] for part in _geometry(bonds)], weights, bonds)
     scale = layer.init_norm(_squared_norm(X))
     for linear in layer.linears_scalar:
@@ -187,7 +187,7 @@ def _radial_weights(layer: Any, radial: Tensor) -> Tensor:
         radial = layer.act(linear(radial))
     weight = last.weight.view(-1, 3, last.in_features).transpose(0, 1).reshape(-1, last.in_features)
     bias = last.bias.view(-1, 3).T.reshape(-1)
-    return layer.act(F.linear(radial, weight, bias)).view(len(radial), 3, -1)
+    return layer.act(F.linear(radial, weight, bias)).unflatten(1, (3, -1))
 
 
 def _sum_to_centres(parts: Sequence[Tensor], weights: Tensor, bonds: Bonds) -> Irreps:
