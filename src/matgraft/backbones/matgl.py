@@ -194,7 +194,7 @@ class MatGLPotential(Potential):
     def head(self) -> nn.Module:
         """The readout: (N, width) atom features -> (N, 1) eV."""
         module: Any = self.module
-        return ScaledReadout(module.model.final_layer, module.data_std)
+        return ScaledReadout(module.model.final_layer, module.data_std.reshape(()))  # of no dimension: on any device
 
     @property
     def references(self) -> Tensor:
