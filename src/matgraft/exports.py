@@ -73,7 +73,8 @@ def export(run: Path, to: str, out: Path) -> dict[str, float]:
     source = run / "model" if (run / "model" / CARD).is_file() else run
     out.mkdir(parents=True, exist_ok=True)
     for name in (backbone.native_file, CARD):
-        shutil.copyfile(source / name, out / name)
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copyfile
+        copy(source / name, out / name)
     if to == "ase":
         package, imports, body = backbone.calculator_source()
         (out / "calculator.py").write_text(_CALCULATOR.format(package=package, imports=imports, body=body))

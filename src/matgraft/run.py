@@ -454,7 +454,7 @@ def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, flo
 
 def _potential(backbone: Backbone) -> Potential:
     if not isinstance(backbone, Potential):
-        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet"])
+        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "matgl"])
     return backbone
 
 

@@ -153,7 +153,7 @@ class Backbone(ABC):
     module: nn.Module
     quantities: Mapping[str, Quantity]
     native_file: str
-    """Name of the vendor's file inside a model folder."""
+    """Name of the vendor's file inside a model folder; of a folder, where its loader wants several files."""
 
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:
@@ -182,7 +182,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write the vendor's own file, which the vendor's loader opens to the same predictions."""
+        """Write the vendor's own file or folder, which the vendor's loader opens to the same predictions."""
 
 
 class Potential(Backbone):

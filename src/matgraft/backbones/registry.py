@@ -2,7 +2,8 @@
 
     load("chgnet")                    shipped weights, by default the latest
     load("chgnet:r2scan")             a named release
-    load("chgnet:my/model.pth.tar")   a file in the vendor's format
+    load("chgnet:my/model.pth.tar")   a file or folder in the vendor's format
+    load("matgl:NAME")                weights that the vendor fetches by their name, where its loader can
     load("runs/si")                   a run of `matgraft tune`, or a folder of `matgraft export --to native`
 
 A backbone is one row here, one adapter beside it, one extra. Vendors are imported when their adapter is asked for.
@@ -36,6 +37,8 @@ class Row:
         Named weights; the first is the default.
     weights_from
         Where they come from, and whether that needs a network.
+    any_name
+        True if the vendor's loader knows more names than the releases listed.
     """
 
     adapter: str
@@ -44,6 +47,7 @@ class Row:
     releases: tuple[str, ...]
     weights_from: str
     licence: str
+    any_name: bool = False
 
     @property
     def installed(self) -> bool:
@@ -67,6 +71,15 @@ BACKBONES: dict[str, Row] = {
         releases=("1",),
         weights_from="inside the matgraft wheel, no network needed",
         licence="MIT",
+    ),
+    "matgl": Row(
+        adapter="matgraft.backbones.matgl:MatGLPotential",
+        package="matgl",
+        extra="matgl",
+        releases=("TensorNet-PES-MatPES-PBE-2025.2", "TensorNet-PES-MatPES-r2SCAN-2025.2"),
+        weights_from="a folder, MatGL's cache, or its download from the Hugging Face Hub (materialyze)",
+        licence="BSD-3-Clause",
+        any_name=True,
     ),
 }
 
@@ -92,8 +105,10 @@ def load(name: str | Path) -> Backbone:
     which = which or row.releases[0]
     if which in row.releases:
         return adapter.shipped(which)  # type: ignore[attr-defined]
-    if Path(which).is_file():
+    if Path(which).exists():
         return adapter.from_file(Path(which))  # type: ignore[attr-defined]
+    if row.any_name and Path(which).name == which:
+        return adapter.shipped(which)  # type: ignore[attr-defined]
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 
@@ -119,7 +134,7 @@ def load_folder(folder: Path) -> Backbone:
 
 
 def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], ModelCard] = lambda card: card) -> None:
-    """Write the native file and its card.
+    """Write the native file or folder and its card.
 
     Parameters
     ----------
