@@ -92,8 +92,8 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     AuditError
         If a finding blocks; audit.json has them all.
     """
+    parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
     _open(out, recipe, resume)
-    parent = _potential(load(recipe.foundation))
     train, test = _read(recipe)
     _provenance(recipe, train, test, out, resume)
     _refuse_idle_options(recipe, parent, train)

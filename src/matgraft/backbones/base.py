@@ -155,7 +155,7 @@ class Backbone(ABC):
     native_file: str
     """Name of the vendor's file inside a model folder."""
     weights_file: str = ""
-    """Name of the tensors beside it, where the vendor's file is a pickle: `save` writes both, matgraft opens this one."""
+    """Name of the tensors beside it where the vendor's file is a pickle: `save` writes both, and this one is opened."""
 
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:

@@ -8,9 +8,9 @@ repulsion, where a model has one); the head is all readouts with scale and shift
     load("mace:my.model@HASH")        a file of mace-torch
     load("mace:my.model@HASH#pbe")    one of its heads; a model of several is not loaded without saying which
 
-A MACE file is a pickle of the whole model: opening it runs whatever its author put in. HASH, the first 16 digits or more
-of its SHA-256, says that you trust this very file; without it the error names it. What matgraft saves has the tensors and
-the architecture as plain values beside the vendor's file, and is opened from these.
+A MACE file is a pickle of the whole model: opening it runs whatever its author put in. HASH, the first 16 digits or
+more of its SHA-256, says that you trust this very file; without it the error names it. What matgraft saves has the
+tensors and the architecture as plain values beside the vendor's file, and is opened from these.
 
 Source: Batatia et al., NeurIPS 2022 and arXiv:2401.00096, and the package mace-torch (MIT licence).
 """
@@ -53,8 +53,8 @@ def _vendor_noise() -> Iterator[None]:
         yield
 
 
-# On import mace makes torch.load unpickle by default, in the whole process. That is undone; mace.calculators, which needs
-# it and does it again, is imported where the vendor's calculator is asked for.
+# On import mace makes torch.load unpickle by default, in the whole process. That is undone. mace.calculators needs it
+# and does it again: it is imported only where the vendor's calculator, or its list of foundations, is asked for.
 _before = os.environ.get(_FORCED_UNPICKLING)
 with _vendor_noise():
     from mace import modules
@@ -64,8 +64,7 @@ with _vendor_noise():
     from mace.tools.utils import get_cache_dir
 if _before is None:
     os.environ.pop(_FORCED_UNPICKLING, None)
-o3 = blocks.o3
-"""e3nn's: under torch 2.6 and later e3nn 0.4.4 can be imported by way of mace alone."""
+o3 = blocks.o3  # under torch 2.6 and later e3nn 0.4.4 can be imported by way of mace alone
 
 HASH_DIGITS = 16
 """Least digits of a SHA-256 that say which file is trusted: 64 bits."""
@@ -95,7 +94,7 @@ FOUNDATIONS: dict[str, tuple[str, LevelOfTheory]] = {
     "off-medium": (_ASL, _OFF),
     "off-large": (_ASL, _OFF),
 }
-"""Names of mace-torch (``off-``: MACE-OFF23) -> licence, level of theory (PBE with Materials Project's U for oxides)."""
+"""Names of mace-torch (``off-``: MACE-OFF23) -> licence and level of theory, whose U for oxides is not listed."""
 
 _READOUTS = (blocks.LinearReadoutBlock, blocks.NonLinearReadoutBlock, blocks.NonLinearBiasReadoutBlock)
 _IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
@@ -122,7 +121,7 @@ class MACEPotential(Potential):
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Any,
         *,
         head: str = "",
         references: Tensor | None = None,
@@ -133,7 +132,7 @@ class MACEPotential(Potential):
         weights_sha256: str = "",
     ) -> None:
         self.module: Any = module
-        self.heads: tuple[str, ...] = tuple(module.heads)
+        self.heads = tuple(str(one) for one in module.heads)
         self.head_name = _chosen_head(self.heads, head, name)
         self._numbers = [int(Z) for Z in self.module.atomic_numbers]
         own = references if references is not None else self._vendor_references()
@@ -209,7 +208,9 @@ class MACEPotential(Potential):
             potential = cls(module, head=head, weights_sha256=found, **card)
             difference = _difference(potential, vendor)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise DataError(f"mace-torch {version('mace-torch')} cannot build it anew: {error}", where=str(path)) from error
+            raise DataError(
+                f"mace-torch {version('mace-torch')} cannot build it anew: {error}", where=str(path)
+            ) from error
         if not difference < 1e-4:
             raise DataError(f"built anew, its energies differ by {difference:.2g} eV/atom", where=str(path))
         return potential
@@ -228,9 +229,9 @@ class MACEPotential(Potential):
         plain.requires_grad_(False)
         with _vendor_noise():
             save_tensors(plain, path)
-        content = {"architecture": _architecture(plain), "state": dict(plain.state_dict())}
-        content |= {"references": references, "head": self.head_name}
-        save_tensors(content, path.with_suffix(Path(self.weights_file).suffix))
+        architecture = _architecture(plain)
+        content = {"architecture": architecture, "state": dict(plain.state_dict()), "references": references}
+        save_tensors(content | {"head": self.head_name}, path.with_suffix(Path(self.weights_file).suffix))
 
     def vendor_calculator(self, path: Path) -> Calculator:
         """Return mace-torch's own calculator on a file that `save` wrote, with this head and precision."""
@@ -446,7 +447,9 @@ def _refuse_other_models(vendor: Any, path: Path) -> None:
         raise DataError(f"holds a {kind.__name__}", where=str(path), allowed=["MACE", "ScaleShiftMACE"])
     other = [f"readout {type(one).__name__}" for one in vendor.readouts if type(one) not in _READOUTS]
     other += ["inputs of charge or spin"] if hasattr(vendor, "joint_embedding") else []
-    accelerated = getattr(vendor.products[0], "cueq_config", None) or getattr(vendor.interactions[0], "oeq_config", None)
+    accelerated = getattr(vendor.products[0], "cueq_config", None) or getattr(
+        vendor.interactions[0], "oeq_config", None
+    )
     other += ["kernels of cuequivariance or openequivariance"] if accelerated else []
     if other:
         raise DataError(f"this MACE has {', '.join(other)}", where=str(path), allowed=["plain energy models of e3nn"])
