@@ -25,7 +25,7 @@ from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import BACKBONES, load, load_folder, save_folder
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.provenance import file_hash
-from matgraft.errors import DataError, OptionError
+from matgraft.errors import DataError, ExtraError, OptionError
 from matgraft.exports import export, verify
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
@@ -49,9 +49,9 @@ ARCHITECTURE: dict[str, Any] = {
     "gate": "silu",
     "readout_cls": "NonLinearReadoutBlock",
     "atomic_energies": [list(ELEMENTS.values())],
-    "atomic_inter_scale": [0.8],
+    "atomic_inter_scale": [20.0],
     "atomic_inter_shift": [0.3],
-    "avg_num_neighbors": 20.0,
+    "avg_num_neighbors": 0.5,
     "atomic_numbers": list(ELEMENTS),
     "correlation": 2,
     "radial_MLP": [16, 16],
@@ -61,7 +61,7 @@ ARCHITECTURE: dict[str, Any] = {
 TWO_HEADS: dict[str, Any] = {
     "heads": ["pbe", "r2scan"],
     "atomic_energies": [list(ELEMENTS.values()), [2 * energy for energy in ELEMENTS.values()]],
-    "atomic_inter_scale": [0.8, 0.6],
+    "atomic_inter_scale": [20.0, 15.0],
     "atomic_inter_shift": [0.3, -0.2],
 }
 # As the foundations since MP-0b: density normalisation, a transformed radius, repulsion of nuclei at short distance.
@@ -126,6 +126,13 @@ class TestMACEOfTwoHeads(PotentialConformance):
 
 
 # ----------------------------------------------------------------------- parts
+
+
+def test_the_models_of_these_tests_pull_as_hard_as_real_ones() -> None:
+    for head, changes in (("", {}), ("", LIKE_MPA), ("r2scan", TWO_HEADS)):
+        predicted = predict(potential(head, **changes), [Sample(atoms, {}) for atoms in crystals()])
+        assert all(0.1 < np.abs(one["forces"]).max() < 30 for one in predicted)
+        assert all(0.01 < np.abs(one["stress"]).max() < 10 for one in predicted)
 
 
 @pytest.mark.parametrize("changes", [{}, TWO_HEADS | LIKE_MPA], ids=["one head", "two heads, repulsion"])
@@ -209,6 +216,21 @@ def test_a_pickle_is_opened_by_its_hash_alone(tmp_path: Path) -> None:
     assert model.card.weights_sha256 == file_hash(file)
 
 
+# Forces of float32 are 1e-5 from those of float64, the vendor's as ours.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-5), ("float64", 1e-11)])
+def test_what_is_opened_equals_the_vendor_on_that_very_file(tmp_path: Path, dtype: str, tolerance: float) -> None:
+    file = tmp_path / "foundation.model"
+    digits = pickled(vendor(dtype=dtype, **TWO_HEADS, **LIKE_MPA), file)
+    model = load(f"mace:{file}@{digits}#r2scan")
+    assert isinstance(model, MACEPotential)
+    calculator = model.vendor_calculator(file)
+    for atoms, ours in zip(crystals(), predict(model, [Sample(atoms, {}) for atoms in crystals()]), strict=True):
+        atoms.calc = calculator
+        assert atoms.get_potential_energy() == pytest.approx(float(ours["energy"]), abs=tolerance * len(atoms))
+        np.testing.assert_allclose(ours["forces"], atoms.get_forces(), atol=tolerance)
+        np.testing.assert_allclose(ours["stress"], atoms.get_stress(voigt=False), atol=tolerance)
+
+
 def test_code_in_a_file_does_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
@@ -268,6 +290,12 @@ def test_a_missing_foundation_says_from_where_and_where_to(monkeypatch: pytest.M
             load(f"mace:{name}")
         assert str(tmp_path / "mace") in refused.value.where
         assert "https://" in refused.value.remedy
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ExtraError, match=r'pip install "matgraft\[mace\]"'):
+        load("mace:small")
 
 
 @pytest.mark.parametrize("release", ["small", "off-medium"])
