@@ -297,7 +297,7 @@ def backbones(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
-    warnings.filterwarnings("ignore", module=r"(chgnet|pymatgen|lightning_fabric|spglib)\b")
+    warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|pymatgen|lightning_fabric|spglib)\b")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes, not threads
     try:
         app()

@@ -92,8 +92,8 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     AuditError
         If a finding blocks; audit.json has them all.
     """
+    parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
     _open(out, recipe, resume)
-    parent = _potential(load(recipe.foundation))
     train, test = _read(recipe)
     _provenance(recipe, train, test, out, resume)
     _refuse_idle_options(recipe, parent, train)
@@ -454,7 +454,7 @@ def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, flo
 
 def _potential(backbone: Backbone) -> Potential:
     if not isinstance(backbone, Potential):
-        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "matgl"])
+        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "mace", "matgl"])
     return backbone
 
 

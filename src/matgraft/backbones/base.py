@@ -154,6 +154,8 @@ class Backbone(ABC):
     quantities: Mapping[str, Quantity]
     native_file: str
     """Name of the vendor's file inside a model folder; of a folder, where its loader wants several files."""
+    weights_file: str = ""
+    """Name of the tensors beside it where the vendor's file is a pickle: `save` writes both, and this one is opened."""
 
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:
@@ -182,7 +184,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write the vendor's own file or folder, which the vendor's loader opens to the same predictions."""
+        """Write the vendor's own file or folder, which its loader opens to the same predictions, and `weights_file`."""
 
 
 class Potential(Backbone):
