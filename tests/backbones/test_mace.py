@@ -163,6 +163,21 @@ def test_an_isolated_atom_has_its_reference_and_a_constant() -> None:
     np.testing.assert_array_equal(alone["forces"], 0)
 
 
+def test_a_slab_is_left_as_it_is_and_equals_the_vendor(tmp_path: Path) -> None:
+    slab = bulk("Si", "diamond", a=5.47, cubic=True)
+    slab.rattle(0.1, seed=0)
+    slab.center(vacuum=4.0, axis=2)
+    slab.pbc = (True, True, False)
+    before, model = slab.copy(), potential()
+    (ours,) = predict(model, [Sample(slab, {})])
+    assert slab == before
+    assert set(ours) == {"energy", "forces"}
+    model.save(tmp_path / "mace.model")
+    slab.calc = model.vendor_calculator(tmp_path / "mace.model")
+    assert slab.get_potential_energy() == pytest.approx(float(ours["energy"]), abs=8e-5)
+    np.testing.assert_allclose(ours["forces"], slab.get_forces(), atol=5e-5)
+
+
 def test_an_unknown_element_is_named_with_its_frame() -> None:
     with pytest.raises(DataError, match=r"frames.xyz frame 7: small does not know Cu\nallowed: O, Mg, Si, Ge, Mo"):
         potential().encode(Sample(bulk("Cu"), {}, file="frames.xyz", index=7))

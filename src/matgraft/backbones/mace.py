@@ -298,7 +298,8 @@ class MACEPotential(Potential):
         atoms: Atoms = sample.content
         self._refuse(sample)
         periodic = tuple(bool(along) for along in atoms.pbc)
-        edges, _, images, cell = get_neighborhood(atoms.positions, float(self.module.r_max), periodic, atoms.cell.array)
+        cell = atoms.cell.array.copy()  # the vendor stretches it in place along what is not periodic
+        edges, _, images, cell = get_neighborhood(atoms.positions, float(self.module.r_max), periodic, cell)
         volume = float(atoms.get_volume()) if all(periodic) and atoms.cell.rank == 3 else 0.0
         index = {Z: i for i, Z in enumerate(self._numbers)}
         reals = {"positions": atoms.positions, "cell": cell[None], "volume": [volume], "image": images}
