@@ -13,6 +13,7 @@ from torch import nn
 from matgraft.backbones.base import Potential
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.predict import predict
+from matgraft.backbones.processes import can_fork
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError
 from matgraft.exports import verify
@@ -130,6 +131,16 @@ def test_a_fit_that_is_resumed_is_the_same(chgnet: Potential, pairs: Dataset, tm
     again = adapt(chgnet, pairs[:2], pairs[2:3], epochs=1, resume=True, **options)  # type: ignore[arg-type]
     for name, tensor in tuned.backbone.module.state_dict().items():
         assert torch.equal(again.backbone.module.state_dict()[name], tensor), name
+
+
+@pytest.mark.skipif(not can_fork(), reason="this system does not fork")
+def test_two_processes_give_the_updates_of_one(chgnet: Potential, pairs: Dataset) -> None:
+    options = {"strategy": LoRA(["readout"]), "epochs": 2, "batch": 2}
+    one, two = (adapt(chgnet, pairs[:4], pairs[4:], processes=n, **options) for n in (1, 2))  # type: ignore[arg-type]
+    assert (one.fit.processes, two.fit.processes) == (1, 2)
+    alone, together = (result.backbone.module.state_dict() for result in (one, two))
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_the_seed_draws_a(chgnet: Potential) -> None:

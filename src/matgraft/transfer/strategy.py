@@ -178,7 +178,7 @@ class Gradual(Strategy):
 class LoRA(Strategy):
     """Low-rank updates of linear layers learn; `finish` merges them (`matgraft.transfer.lora`).
 
-    Biases, norms, element embeddings and other tensors stay as they are, in the readout as elsewhere: the tuned model
+    Biases, norms, tables of elements and other tensors stay as they are, in the readout as elsewhere: the tuned model
     differs from its foundation by matrices of low rank alone, so that the rank bounds how far it can go.
 
     Parameters
@@ -186,14 +186,16 @@ class LoRA(Strategy):
     stages
         Names or globs of stages or of weights of linear layers (``*.mlp_out.*``). Default: every stage.
     rank
-        Of each update. A matrix with fewer rows or columns gets an update of its full rank.
+        Of each update: 8 leaves a fifth of the parameters of `Full` on CHGNet. A matrix with fewer rows or columns gets
+        an update of its full rank.
     alpha
-        Updates are scaled by alpha/rank.
+        Updates are scaled by alpha/rank. On the SiGe frames, 1.5 minutes each, 16, 4 and 1 end at validation losses of
+        0.27, 0.12 and 0.16.
     """
 
     name = "lora"
 
-    def __init__(self, stages: Sequence[str] = (), rank: int = 8, alpha: float = 16.0) -> None:
+    def __init__(self, stages: Sequence[str] = (), rank: int = 8, alpha: float = 4.0) -> None:
         if rank < 1 or not alpha > 0:
             raise OptionError(
                 f"strategy.rank={rank}, strategy.alpha={alpha:g}", allowed=["rank from 1", "alpha above 0"]
