@@ -5,7 +5,7 @@
 | full     | every stage                               | epochs through the whole network                        |
 | partial  | the stages named, the last two by default | the same epochs, fewer parameters                       |
 | feature  | the readout, on features cached once      | one pass through the network, then seconds (`tangents`) |
-| gradual  | one stage after another, from the readout | early steps are cheaper                                 |
+| gradual  | one stage after another, from the readout | at most that of full                                    |
 | lora     | low-rank updates of linear layers (`lora`) | the epochs of full, a fraction of its parameters        |
 
 A strategy prepares a backbone (freezes, injects) and says what learns; `finish` leaves a plain model for export. The
@@ -151,7 +151,7 @@ class Feature(Strategy):
 class Gradual(Strategy):
     """The readout learns first; the stages before it join at equal intervals, the embedding last.
 
-    A stage that waits asks for no gradient, which makes the early steps cheaper.
+    A stage that waits asks for no gradient.
 
     Parameters
     ----------
