@@ -68,7 +68,11 @@ def tune(
     options: Options = None,
     foundation: From = None,
     strategy: Annotated[
-        str | None, typer.Option(help="full, partial or feature; for formulas also auto (the default) and descriptors")
+        str | None,
+        typer.Option(
+            help="full, partial, feature, gradual or lora; for formulas auto (the default), full, partial, feature or "
+            "descriptors"
+        ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,

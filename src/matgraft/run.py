@@ -108,8 +108,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         parent,
         parts.train,
         parts.validation,
-        strategy=recipe.strategy.name,
-        stages=recipe.strategy.stages,
+        strategy=make_strategy(**recipe.strategy.model_dump()),
         references=references,
         loss=recipe.loss,
         settings=recipe.fit,
@@ -319,7 +318,7 @@ def _audit(
 
 def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
-    make_strategy(recipe.strategy.name, recipe.strategy.stages).learning(parent)
+    make_strategy(**recipe.strategy.model_dump()).learning(parent)
     recipe.loss.weights(train)
     weigh_groups(train, recipe.loss.groups)
 

@@ -29,6 +29,7 @@ from matgraft.errors import DataError, ExtraError, OptionError
 from matgraft.exports import export, verify
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
+from matgraft.transfer.strategy import LoRA
 
 FORCED_UNPICKLING = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")  # after the adapter's import
 ELEMENTS = {8: -3.1, 12: -1.2, 14: -5.4, 32: -4.5, 42: -10.9}
@@ -381,7 +382,16 @@ def test_an_exported_calculator_names_the_head(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "dtype"),
-    [("full", "float32"), ("partial", "float32"), ("feature", "float32"), ("full", "float64"), ("feature", "float64")],
+    [
+        ("full", "float32"),
+        ("partial", "float32"),
+        ("feature", "float32"),
+        ("lora", "float32"),
+        ("gradual", "float32"),
+        ("full", "float64"),
+        ("feature", "float64"),
+        ("lora", "float64"),
+    ],
 )
 def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strategy: str, dtype: str) -> None:
     parent = potential("r2scan", dtype=dtype, **TWO_HEADS)
@@ -398,3 +408,50 @@ def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strat
 
 def _energies(model: Any) -> np.ndarray:
     return np.array([float(one["energy"]) for one in predict(model, [Sample(atoms, {}) for atoms in crystals()])])
+
+
+# ------------------------------------------------------------------------ lora
+
+
+@pytest.mark.parametrize("changes", [{}, {"interaction_cls": "RealAgnosticInteractionBlock"} | LIKE_MPA | TWO_HEADS])
+def test_linear_layers_are_those_of_e3nn_and_torch(changes: dict[str, Any]) -> None:
+    """Products with the elements and the contraction are no linear layers of the features alone."""
+    model = potential("r2scan" if "heads" in changes else "", **changes)
+    named = {name for group in LoRA().learning(model) for name in group.parameters}
+    rest = {name for stage in model.stages() for name in stage.parameters()} - named
+    assert {"linear_up", "linear", "conv_tp_weights", "linear_1", "linear_2"} <= {
+        part for n in named for part in n.split(".")
+    }
+    assert all("contractions" in name or "skip_tp" in name or name.endswith("bias") for name in rest)
+
+
+def test_an_equivariant_layer_is_updated_path_by_path() -> None:
+    """Against e3nn's own view of the weight: 8x0e -> 8x0e and 8x1o -> 8x1o are two matrices."""
+    model = potential()
+    layer = model.module.products[0].linear
+    before = [view.detach().clone() for view in layer.weight_views()]
+    assert model.matrices(layer) == [tuple(view.shape) for view in before] == [(8, 8), (8, 8)]
+    groups = LoRA(["products.0.linear.weight"], rank=2).prepare(model)
+    with torch.no_grad():
+        for parameter in groups[0].parameters.values():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
+    LoRA().finish(model)
+    for view, old in zip(layer.weight_views(), before, strict=True):
+        assert torch.linalg.matrix_rank(view.detach() - old, atol=1e-4) == 2
+
+
+class TestMACETunedByLoRA(PotentialConformance):
+    """A tuned model is as equivariant as its foundation, and the vendor opens it."""
+
+    tolerance: ClassVar = {"energy": 1e-10, "forces": 1e-9, "stress": 1e-10}
+
+    @classmethod
+    def make(cls) -> Potential:
+        model = potential(dtype="float64")
+        random = torch.Generator().manual_seed(3)
+        for group in LoRA(rank=2, alpha=2.0).prepare(model):
+            for parameter in group.parameters.values():
+                parameter.data += 0.1 * torch.randn(parameter.shape, generator=random, dtype=torch.float64)
+        finished = LoRA().finish(model)
+        assert isinstance(finished, Potential)
+        return finished

@@ -178,6 +178,13 @@ class Backbone(ABC):
     def stages(self) -> list[Stage]:
         """Return the parts in the order the data pass them; the last one is the readout, parameters of `head`."""
 
+    def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
+        """Return (rows, columns) of the matrices whose entries, in order, are ``layer.weight``; none if not linear.
+
+        They are what a low-rank update can act on. An adapter whose vendor has linear layers of its own adds these.
+        """
+        return [(layer.out_features, layer.in_features)] if isinstance(layer, nn.Linear) else []
+
     @abstractmethod
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
         """Return the wanted quantities that this model has; `create_graph` if a loss on derivatives follows."""

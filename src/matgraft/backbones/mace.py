@@ -65,6 +65,7 @@ with _vendor_noise():
 if _before is None:
     os.environ.pop(_FORCED_UNPICKLING, None)
 o3 = blocks.o3  # under torch 2.6 and later e3nn 0.4.4 can be imported by way of mace alone
+_DENSE = blocks.nn._fc._Layer
 
 HASH_DIGITS = 16
 """Least digits of a SHA-256 that say which file is trusted: 64 bits."""
@@ -269,6 +270,15 @@ class MACEPotential(Potential):
             parts = {f"interactions.{i}": interaction, f"products.{i}": product}
             stages.append(Stage(f"interaction-{i + 1}", parts))
         return [*stages, Stage("readout", {"readouts": module.readouts})]
+
+    def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
+        """Add e3nn's: one matrix a path of an equivariant layer, and the dense layers of a radial network."""
+        if isinstance(layer, o3.Linear):
+            return [path.path_shape for path in layer.instructions if path.i_in >= 0]  # -1: a bias
+        if isinstance(layer, _DENSE):
+            rows, columns = layer.weight.shape
+            return [(rows, columns)]
+        return super().matrices(layer)
 
     @property
     def _head(self) -> int:

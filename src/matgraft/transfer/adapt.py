@@ -127,7 +127,7 @@ def adapt(
 
     backbone = copy.deepcopy(parent)
     shift_references(backbone, references)
-    groups = chosen.prepare(backbone)
+    groups = chosen.prepare(backbone, seed=seed)
     step_zero = check_step_zero(parent, backbone, references, train, encoded)
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -151,7 +151,7 @@ def adapt(
             title=chosen.name,
             quiet=quiet,
         )
-    total = sum(parameter.numel() for parameter in backbone.module.parameters())
+    total = sum(parameter.numel() for parameter in parent.module.parameters())
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
     return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total)
