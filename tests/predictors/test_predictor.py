@@ -7,9 +7,10 @@ from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.inner import inner_folds
 from matgraft.predictors.inputs import Inputs
+from matgraft.predictors.members import FULL as FULL_NETWORK
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
-from matgraft.predictors.stack import is_familiar, member_weights, worth_fitting
+from matgraft.predictors.stack import is_familiar, is_worth_fitting, member_weights
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
 
 from .conftest import QUICK
@@ -112,32 +113,31 @@ def read(calibration, probabilities):
     return calibration.read(mixed, mixed, np.zeros(1), positive=False)
 
 
-def test_a_race_drops_what_the_others_have_already():
+def test_networks_go_on_if_they_save_the_mixture_enough():
     y = np.arange(10.0)
 
     def losses(mixed):
         return np.abs(mixed[:, 0] - y)
 
-    high, low, worse, same = (y[:, None] + error for error in (0.5, -0.5, 2.0, 0.5))
-    assert worth_fitting([high, low, worse], losses, [False] * 3) == [0, 1]
-    assert worth_fitting([same, high, low], losses, [False] * 3) == [1, 2]
-    exact = y[:, None]
-    # The exact one makes the plain ones needless, but the gate asks what they give without it: the better one stays.
-    assert worth_fitting([exact, worse, high], losses, [False, True, True]) == [0, 2]
+    high, low, better = (y[:, None] + error for error in (0.5, -0.4, 0.499))
+    assert is_worth_fitting([low], [high], losses)
+    assert not is_worth_fitting([better], [high], losses)
+    assert not is_worth_fitting([high], [high, low], losses)
 
 
-def test_members_that_buy_nothing_stop_after_the_first_fold(small, table, monkeypatch, tmp_path):
-    monkeypatch.setattr("matgraft.predictors.inner.FEWEST_FOR_RACE", 10)
-    predictor = make(small, table, PredictorSettings(strategy="auto", inner_folds=3))
-    names = {member["name"] for member in predictor.facts["members"]}
-    dropped = {member["name"] for member in predictor.facts["dropped"]}
-    assert names and dropped and not names & dropped
-    assert any(not member["pretrained"] for member in predictor.facts["members"])
-    assert {member.name for member in predictor.members} == names
+def test_networks_that_buy_nothing_stop_after_the_first_fold(small, table, monkeypatch, tmp_path):
+    monkeypatch.setattr("matgraft.predictors.members.FEWEST_FOR_NETWORK", 10)
+    quick = PredictorSettings(strategy="auto", inner_folds=3, network=QUICK)  # two epochs: hopeless
+    predictor = make(small, table, quick)
+    assert [member["name"] for member in predictor.facts["dropped"]] == [FULL_NETWORK.name]
+    assert all(member.refits for member in predictor.members)
+    assert not predictor.networks
     save_predictor(predictor, tmp_path, {})
     formulas = table[0][:5]
     again = load_predictor(tmp_path, small)[0].predict(formulas)
     np.testing.assert_allclose(again.value, predictor.predict(formulas).value)
+    monkeypatch.setattr("matgraft.predictors.stack.WORTH", -1.0)
+    assert len(make(small, table, quick).networks[FULL_NETWORK.name]) == 3
 
 
 def test_classes_many_ordered_and_rare(small, table):
