@@ -83,5 +83,5 @@ $(VENV)/run.stamp: $(VENV)/torch.stamp pyproject.toml
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml
-	@$(PIP) -c constraints.txt -e ".[dev]"
+	@$(PIP) -c constraints.txt -e ".[dev,all]"
 	@touch $(VENV)/run.stamp $@

@@ -118,9 +118,10 @@ def test_resume_takes_no_other_settings(run: Path) -> None:
     assert "would do nothing" in done.stderr
 
 
-def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", [["partial"], ["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
+def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Path, strategy: list[str]) -> None:
     """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
-    words = ["tune", str(few_frames), "--strategy", "partial", "--quiet", "fit.epochs=4", "split.validation=0.2",
+    words = ["tune", str(few_frames), "--strategy", *strategy, "--quiet", "fit.epochs=4", "split.validation=0.2",
              "fit.processes=1", "evaluate.resamples=200", "fit.checkpoint_minutes=0.01"]  # fmt: skip
     assert matgraft(*words, "--out", tmp_path / "whole").returncode == 0
     killed = subprocess.Popen(
@@ -166,6 +167,8 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
         (["tune", "few.extxyz", "keys.energy=nothing"], 3, "nothing"),
         (["tune", "few.extxyz", "split.by=trajektory"], 2, "did you mean 'trajectory'"),
         (["tune", "few.extxyz", "--strategy", "partial", "strategy.stages=[nostage]"], 2, "matches no stage"),
+        (["tune", "few.extxyz", "--strategy", "lora", "strategy.stages=[readout_norm]"], 2, "linear layer"),
+        (["tune", "few.extxyz", "--strategy", "full", "strategy.rank=4"], 2, "allowed: lora"),
         (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
         (["evaluate", ".", "few.extxyz"], 5, "recipe.yaml"),
         (["export", ".", "--to", "lammps", "-o", "x"], 2, "lammps"),

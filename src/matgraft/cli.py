@@ -68,7 +68,11 @@ def tune(
     options: Options = None,
     foundation: From = None,
     strategy: Annotated[
-        str | None, typer.Option(help="full, partial or feature; for formulas also auto (the default) and descriptors")
+        str | None,
+        typer.Option(
+            help="full, partial, feature, gradual or lora; for formulas auto (the default), full, partial, feature or "
+            "descriptors"
+        ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
@@ -297,7 +301,7 @@ def backbones(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
-    warnings.filterwarnings("ignore", module=r"(chgnet|pymatgen|lightning_fabric|spglib)\b")
+    warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|pymatgen|lightning_fabric|spglib)\b")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes, not threads
     try:
         app()

@@ -10,7 +10,6 @@ Each export is opened again by the vendor's own code and compared with the model
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from ase.build import bulk
 
 from matgraft.backbones.base import Backbone, Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import CARD, load_folder
+from matgraft.backbones.registry import load_folder, save_folder
 from matgraft.data.dataset import Sample
 from matgraft.errors import OptionError, RunError, choose
 
@@ -70,10 +69,9 @@ def export(run: Path, to: str, out: Path) -> dict[str, float]:
         raise OptionError(f"the folder {out} is not empty", remedy="another -o")
     backbone = load_folder(run)
     assert isinstance(backbone, Potential)
-    source = run / "model" if (run / "model" / CARD).is_file() else run
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (backbone.native_file, CARD):
-        shutil.copyfile(source / name, out / name)
+    card = backbone.card
+    # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
+    save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
     if to == "ase":
         package, imports, body = backbone.calculator_source()
         (out / "calculator.py").write_text(_CALCULATOR.format(package=package, imports=imports, body=body))

@@ -54,10 +54,17 @@ class ReferenceSettings(_Section):
 
 
 class StrategySettings(_Section):
-    """What learns."""
+    """What learns; see `matgraft.transfer.strategy`. None: the strategy's own default, where it reads the option."""
 
     name: str = "full"
     stages: tuple[str, ...] = ()
+    rank: int | None = Field(None, ge=1)
+    """Of the updates of `lora`, which are scaled by alpha/rank."""
+    alpha: float | None = Field(None, gt=0)
+    decay: float | None = Field(None, gt=0, le=1)
+    """Factor of the learning rate from a stage to the one before it."""
+    unfreeze: float | None = Field(None, gt=0, lt=1)
+    """Part of the steps after which `gradual` trains every stage."""
 
 
 class EvaluateSettings(_Section):

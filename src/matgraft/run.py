@@ -92,8 +92,8 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     AuditError
         If a finding blocks; audit.json has them all.
     """
+    parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
     _open(out, recipe, resume)
-    parent = _potential(load(recipe.foundation))
     train, test = _read(recipe)
     _provenance(recipe, train, test, out, resume)
     _refuse_idle_options(recipe, parent, train)
@@ -108,8 +108,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         parent,
         parts.train,
         parts.validation,
-        strategy=recipe.strategy.name,
-        stages=recipe.strategy.stages,
+        strategy=make_strategy(**recipe.strategy.model_dump()),
         references=references,
         loss=recipe.loss,
         settings=recipe.fit,
@@ -319,7 +318,7 @@ def _audit(
 
 def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
-    make_strategy(recipe.strategy.name, recipe.strategy.stages).learning(parent)
+    make_strategy(**recipe.strategy.model_dump()).learning(parent)
     recipe.loss.weights(train)
     weigh_groups(train, recipe.loss.groups)
 
@@ -454,7 +453,7 @@ def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, flo
 
 def _potential(backbone: Backbone) -> Potential:
     if not isinstance(backbone, Potential):
-        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet"])
+        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "mace", "matgl"])
     return backbone
 
 

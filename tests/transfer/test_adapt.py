@@ -57,10 +57,11 @@ class Broken(Full):
     """A preparation that changes what the model says."""
 
     def __init__(self, what: str) -> None:
+        super().__init__()
         self.what = what
 
-    def prepare(self, backbone: Backbone) -> list[ParamGroup]:
-        groups = super().prepare(backbone)
+    def prepare(self, backbone: Backbone, *, seed: int = 0) -> list[ParamGroup]:
+        groups = super().prepare(backbone, seed=seed)
         assert isinstance(backbone, Potential)
         last = list(backbone.head.parameters())[-1]
         with torch.no_grad():

@@ -79,6 +79,7 @@ def run(
     on_losses: Callable[[int], None] = lambda call: None,
     objective: type[Regression] = Regression,
     module: nn.Module | None = None,
+    grouped: Callable[[nn.Module], list[ParamGroup]] = groups,
     l2: float = 0.0,
     resume: bool = False,
     **changes: Any,
@@ -87,7 +88,7 @@ def run(
     module = module or network()
     problem = objective(module, on_losses)
     settings = SETTINGS.model_copy(update=changes)
-    result = fit(problem, module, groups(module), settings, folder=folder, l2=l2, resume=resume, seed=5, quiet=True)
+    result = fit(problem, module, grouped(module), settings, folder=folder, l2=l2, resume=resume, seed=5, quiet=True)
     return module, result, problem
 
 
@@ -127,6 +128,44 @@ def test_groups_learn_at_their_own_rate(tmp_path: Path) -> None:
     fast = ParamGroup("fast", {"2.weight": names["2.weight"]})
     fit(Regression(module), module, [slow, fast], SETTINGS, folder=tmp_path, quiet=True)
     assert {name for name, parameter in names.items() if not torch.equal(parameter, before[name])} == {"2.weight"}
+
+
+def staged(module: nn.Module) -> list[ParamGroup]:
+    """Put the first layer to rest for half of the steps."""
+    names = dict(module.named_parameters())
+    late = {name: names[name] for name in ("0.weight", "0.bias")}
+    return [ParamGroup("late", late, start=0.5), ParamGroup("early", {n: names[n] for n in names.keys() - late})]
+
+
+def test_a_group_rests_until_its_start(tmp_path: Path) -> None:
+    """Untouched by gradient, l2 and clipping till then; its moments begin with it."""
+    module = network()
+    first = module[0].weight.detach().clone()
+    moved, asked = [], []
+
+    class Noted(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            moved.append(not torch.equal(module[0].weight, first))
+            asked.append(module[0].weight.requires_grad)
+            return super().losses(positions, device)
+
+    options = {"folder": tmp_path, "l2": 0.1, "quiet": True}
+    result = fit(Noted(module), module, staged(module), SETTINGS.model_copy(update={"clip": 1.0}), **options)  # type: ignore[arg-type]
+    assert (moved, asked) == ([False] * 11 + [True] * 9, [False] * 10 + [True] * 10)
+    moments = load_tensors(tmp_path / FILE)["optimizer"]["state"]
+    assert [int(moments[i]["step"]) for i in range(4)] == [10, 10, 20, 20]
+    assert result.history[0]["learning_rate"] > 0
+
+
+def test_patience_waits_for_the_last_group(tmp_path: Path) -> None:
+    class Worse(Regression):
+        def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+            return {"validation_loss": float(self.calls)}
+
+    module = network()
+    settings = SETTINGS.model_copy(update={"epochs": 20, "patience": 2})
+    result = fit(Worse(module), module, staged(module), settings, folder=tmp_path, quiet=True)
+    assert (result.stopped, result.steps) == ("no better validation in 2", 55)  # of 100; the start is at 50
 
 
 def test_l2_adds_its_gradient_to_what_learns(tmp_path: Path) -> None:
@@ -452,6 +491,40 @@ def test_killed_and_resumed_gives_the_unbroken_weights(tmp_path: Path, checkpoin
     for ours, theirs in zip(result.history, expected.history, strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
     assert result.history[-1]["seconds"] > state["seconds"] > 0
+
+
+@pytest.mark.parametrize("call", [6, 14], ids=["before a group's start", "after it"])
+@needs_fork
+def test_the_same_where_a_group_starts_later(tmp_path: Path, call: int) -> None:
+    unbroken, _, _ = run(tmp_path / "unbroken", grouped=staged)
+    folder = tmp_path / "broken"
+    options = {"on_losses": kill_at(call, tmp_path), "checkpoint_minutes": 1e-6, "grouped": staged}
+    process = multiprocessing.get_context("fork").Process(target=run, args=(folder,), kwargs=options)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    resumed, _, problem = run(folder, grouped=staged, resume=True)
+    assert problem.calls == 20 - call
+    np.testing.assert_array_equal(flat(resumed), flat(unbroken))
+
+
+@needs_fork
+def test_two_processes_agree_on_who_rests(tmp_path: Path) -> None:
+    alone, _, _ = run(tmp_path / "1", grouped=staged)
+    together, _, _ = run(tmp_path / "2", grouped=staged, processes=2)
+    np.testing.assert_allclose(flat(together), flat(alone), rtol=1e-5, atol=1e-7)
+
+
+def test_minutes_are_kept_though_later_steps_cost_more(tmp_path: Path) -> None:
+    class Dearer(Slow):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            time.sleep(0.02 if self.module[0].weight.requires_grad else 0.005)
+            return super().losses(positions, device)
+
+    began = time.monotonic()
+    _, result, _ = run(tmp_path, objective=Dearer, grouped=staged, epochs=None, max_minutes=3 / 60)
+    assert 0.75 * 3 < time.monotonic() - began < 1.5 * 3
+    assert result.stopped == "the plan was done"
 
 
 @needs_fork

@@ -34,6 +34,13 @@ def test_without_warm_up_the_first_step_is_full() -> None:
     assert rate_factor(0, 50, 0.0) == 1.0
 
 
+def test_a_later_start_rests_and_then_warms_up_to_the_common_rate() -> None:
+    common, late = ([rate_factor(step, 100, 0.1, start) for step in range(100)] for start in (0.0, 0.4))
+    assert late[:40] == [0.0] * 40
+    assert late[40:50] == pytest.approx([0.1 * (i + 1) * common[40 + i] for i in range(10)])
+    assert late[50:] == common[50:]
+
+
 def test_epochs_alone() -> None:
     assert plan_steps(FitSettings(epochs=3), 7, 0, 0.0) == 21
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from matgraft.backbones.base import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError
 from matgraft.transfer.adapt import adapt
-from matgraft.transfer.strategy import STRATEGIES, Full, Partial, make_strategy
+from matgraft.transfer.strategy import STRATEGIES, Full, Gradual, Partial, Strategy, make_strategy
 
 STAGES = ["embedding", "interaction-1", "interaction-2", "interaction-3", "interaction-4", "readout"]
 UNUSED = "angle_layers.2."
@@ -23,7 +24,7 @@ def names_of(chgnet: Potential, *stages: str) -> set[str]:
     return {name for stage in chgnet.stages() if stage.name in stages for name in stage.parameters()}
 
 
-def learning(strategy: Full | Partial, chgnet: Potential) -> list[tuple[str, set[str]]]:
+def learning(strategy: Strategy, chgnet: Potential) -> list[tuple[str, set[str]]]:
     return [(group.name, set(group.parameters)) for group in strategy.learning(chgnet)]
 
 
@@ -34,6 +35,7 @@ CASES = {
     "partial, default": ("partial", (), ["interaction-4", "readout"], ""),
     "partial, glob of stages": ("partial", ("interaction-[12]",), ["interaction-1", "interaction-2"], ""),
     "partial, glob of parameters": ("partial", ("atom_conv_layers.3.*",), ["interaction-4"], "atom_conv_layers.3."),
+    "gradual": ("gradual", (), STAGES, ""),
     "partial, one parameter": ("partial", ("readout_norm.weight",), ["interaction-4"], "readout_norm.weight"),
 }
 
@@ -51,7 +53,7 @@ def test_after_a_fit_what_learns_has_moved_and_the_rest_is_bit_identical(
     before = chgnet.module.state_dict()
     named = {key for key in names_of(chgnet, *stages) if key.startswith(start)}
     result = adapt(
-        chgnet, pairs[:2], pairs[2:3], strategy=name, stages=patterns, folder=tmp_path, epochs=1, batch=1, processes=1
+        chgnet, pairs[:2], pairs[2:3], strategy=name, stages=patterns, folder=tmp_path, epochs=3, batch=1, processes=1
     )
     after = result.backbone.module.state_dict()
     moved = {key for key in before if not torch.equal(after[key], before[key])}
@@ -119,10 +121,76 @@ def test_the_references_cannot_be_asked_for(chgnet: Potential) -> None:
             Partial([pattern]).learning(chgnet)
 
 
-@pytest.mark.parametrize("name", ["full", "feature"])
-def test_stages_that_would_do_nothing(name: str) -> None:
-    with pytest.raises(OptionError, match=f"strategy.stages would do nothing with '{name}'\nallowed: partial"):
-        make_strategy(name, ["readout"])
+READERS = {
+    "stages": ["partial", "lora"],
+    "rank": ["lora"],
+    "alpha": ["lora"],
+    "decay": ["full", "partial", "gradual"],
+    "unfreeze": ["gradual"],
+}
+
+
+@pytest.mark.parametrize(("option", "readers"), READERS.items())
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_an_option_is_read_or_an_error_that_names_who_reads_it(name: str, option: str, readers: list[str]) -> None:
+    given: dict[str, Any] = {option: ["readout"] if option == "stages" else 1 if option == "rank" else 0.5}
+    if name in readers:
+        strategy = make_strategy(name, **given)
+        held = getattr(strategy, "patterns" if option == "stages" else option)
+        assert held == (("readout",) if option == "stages" else given[option])
+    else:
+        allowed = ", ".join(readers)
+        with pytest.raises(OptionError, match=f"strategy.{option} would do nothing with '{name}'\nallowed: {allowed}"):
+            make_strategy(name, **given)
+
+
+def test_an_option_of_no_strategy_names_the_nearest() -> None:
+    with pytest.raises(OptionError, match=r"option of a strategy 'rnak' is unknown(.|\n)*did you mean 'rank'"):
+        make_strategy("lora", rnak=3)
+
+
+# ------------------------------------------------- rates by layer, one after another
+
+
+def test_rates_fall_from_the_readout_down(chgnet: Potential) -> None:
+    rates = {group.name: group.rate_factor for group in Full(decay=0.5).learning(chgnet)}
+    assert rates == {stage: 0.5**i for i, stage in enumerate(reversed(STAGES))}
+    assert {group.rate_factor for group in Full().learning(chgnet)} == {1.0}
+    # Counted from the readout, though that does not learn.
+    assert [g.rate_factor for g in Partial(["interaction-[34]"], decay=0.5).learning(chgnet)] == [0.25, 0.5]
+
+
+def test_decay_acts(chgnet: Potential, pairs: Dataset) -> None:
+    """Adam's first step moves each weight by its rate, whatever the gradient."""
+    options: dict[str, Any] = {"epochs": 1, "batch": 2, "processes": 1, "warmup": 0.0, "ema": 0.0, "rate": 1e-3}
+    result = adapt(chgnet, pairs[:2], pairs[2:3], strategy=Full(decay=0.5), **options)
+    before, after = chgnet.module.state_dict(), result.backbone.module.state_dict()
+    for stage, factor in (("interaction-1", 0.5**4), ("interaction-4", 0.5), ("readout", 1.0)):
+        moves = [float((after[name] - before[name]).abs().max()) for name in names_of(chgnet, stage)]
+        assert max(moves) == pytest.approx(1e-3 * factor, rel=0.01), stage
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5, -1.0])
+def test_a_decay_that_is_none(chgnet: Potential, decay: float) -> None:
+    with pytest.raises(OptionError, match="up to 1"):
+        Full(decay=decay).learning(chgnet)
+
+
+def test_a_decay_over_one_stage_would_do_nothing(chgnet: Potential) -> None:
+    with pytest.raises(OptionError, match="only the readout learns"):
+        Partial(["readout"], decay=0.5).learning(chgnet)
+
+
+def test_stages_join_from_the_readout_down_at_equal_intervals(chgnet: Potential) -> None:
+    groups = Gradual(decay=0.5, unfreeze=0.5).learning(chgnet)
+    assert [group.start for group in groups] == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    assert [group.rate_factor for group in groups] == [0.5**i for i in (5, 4, 3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize("unfreeze", [0.0, 1.0])
+def test_what_is_no_part_of_the_steps(unfreeze: float) -> None:
+    with pytest.raises(OptionError, match="between 0 and 1"):
+        Gradual(unfreeze=unfreeze)
 
 
 def test_an_unknown_strategy_names_the_nearest() -> None:

@@ -153,7 +153,9 @@ class Backbone(ABC):
     module: nn.Module
     quantities: Mapping[str, Quantity]
     native_file: str
-    """Name of the vendor's file inside a model folder."""
+    """Name of the vendor's file inside a model folder; of a folder, where its loader wants several files."""
+    weights_file: str = ""
+    """Name of the tensors beside it where the vendor's file is a pickle: `save` writes both, and this one is opened."""
 
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:
@@ -176,13 +178,20 @@ class Backbone(ABC):
     def stages(self) -> list[Stage]:
         """Return the parts in the order the data pass them; the last one is the readout, parameters of `head`."""
 
+    def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
+        """Return (rows, columns) of the matrices whose entries, in order, are ``layer.weight``; none if not linear.
+
+        They are what a low-rank update can act on. An adapter whose vendor has linear layers of its own adds these.
+        """
+        return [(layer.out_features, layer.in_features)] if isinstance(layer, nn.Linear) else []
+
     @abstractmethod
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
         """Return the wanted quantities that this model has; `create_graph` if a loss on derivatives follows."""
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write the vendor's own file, which the vendor's loader opens to the same predictions."""
+        """Write the vendor's own file or folder, which its loader opens to the same predictions, and `weights_file`."""
 
 
 class Potential(Backbone):

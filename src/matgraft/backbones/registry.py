@@ -2,7 +2,9 @@
 
     load("chgnet")                    shipped weights, by default the latest
     load("chgnet:r2scan")             a named release
-    load("chgnet:my/model.pth.tar")   a file in the vendor's format
+    load("chgnet:my/model.pth.tar")   a file or folder in the vendor's format
+    load("matgl:NAME")                weights that the vendor fetches by their name, where its loader can
+    load("mace:my.model@HASH#pbe")    a file whose hash is known to the user, and one of its heads
     load("runs/si")                   a run of `matgraft tune`, or a folder of `matgraft export --to native`
 
 A backbone is one row here, one adapter beside it, one extra. Vendors are imported when their adapter is asked for.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,7 @@ from matgraft.backbones.base import Backbone, ModelCard
 from matgraft.errors import DataError, ExtraError, OptionError, choose
 
 CARD = "card.json"
+_OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,17 @@ class Row:
     Attributes
     ----------
     adapter
-        ``module:Class`` with ``shipped(release)`` and ``from_file(path)``.
+        ``module:Class`` with ``shipped(release)`` and ``from_file(path)``, and those of `options` as keywords.
     package, extra
         What it needs, and the extra that brings it (empty: always installed).
     releases
         Named weights; the first is the default.
     weights_from
         Where they come from, and whether that needs a network.
+    any_name
+        True if the vendor's loader knows more names than the releases listed.
+    options
+        What may stand behind release or file: ``sha256`` (``@1f3b...``), ``head`` (``#pbe``).
     """
 
     adapter: str
@@ -44,6 +52,8 @@ class Row:
     releases: tuple[str, ...]
     weights_from: str
     licence: str
+    any_name: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def installed(self) -> bool:
@@ -60,6 +70,19 @@ BACKBONES: dict[str, Row] = {
         weights_from="inside the chgnet wheel, no network needed",
         licence="BSD-3-Clause (modified)",
     ),
+    "mace": Row(
+        adapter="matgraft.backbones.mace:MACEPotential",
+        package="mace",
+        extra="mace",
+        releases=(
+            *("medium-mpa-0", "small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2"),
+            *("large-0b2", "medium-0b3", "small-omat-0", "medium-omat-0", "mace-matpes-pbe-0", "mace-matpes-r2scan-0"),
+            *("mh-0", "mh-1", "off-small", "off-medium", "off-large"),
+        ),
+        weights_from="mace-torch's cache; nothing is fetched: the error says from where, and where to put it",
+        licence="MIT or ASL (academic use only), by model",
+        options=("sha256", "head"),
+    ),
     "composition": Row(
         adapter="matgraft.backbones.composition:CompositionBackbone",
         package="safetensors",
@@ -67,6 +90,15 @@ BACKBONES: dict[str, Row] = {
         releases=("1",),
         weights_from="inside the matgraft wheel, no network needed",
         licence="MIT",
+    ),
+    "matgl": Row(
+        adapter="matgraft.backbones.matgl:MatGLPotential",
+        package="matgl",
+        extra="matgl",
+        releases=("TensorNet-PES-MatPES-PBE-2025.2", "TensorNet-PES-MatPES-r2SCAN-2025.2"),
+        weights_from="a folder, MatGL's cache, or its download from the Hugging Face Hub (materialyze)",
+        licence="BSD-3-Clause",
+        any_name=True,
     ),
 }
 
@@ -89,11 +121,14 @@ def load(name: str | Path) -> Backbone:
     if not row.installed:
         raise ExtraError(row.package, row.extra)
     adapter = _adapter(row)
+    which, options = _options(which, row, str(name))
     which = which or row.releases[0]
     if which in row.releases:
+        return adapter.shipped(which, **options)  # type: ignore[attr-defined]
+    if Path(which).exists():
+        return adapter.from_file(Path(which), **options)  # type: ignore[attr-defined]
+    if row.any_name and Path(which).name == which:
         return adapter.shipped(which)  # type: ignore[attr-defined]
-    if Path(which).is_file():
-        return adapter.from_file(Path(which))  # type: ignore[attr-defined]
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 
@@ -111,7 +146,7 @@ def load_folder(folder: Path) -> Backbone:
     if not row.installed:
         raise ExtraError(row.package, row.extra)
     adapter = _adapter(row)
-    backbone: Backbone = adapter.from_file(model / adapter.native_file)  # type: ignore[attr-defined]
+    backbone = _own(adapter, model)
     if backbone.card.weights_sha256 != card.weights_sha256:
         raise DataError("the weights are not the ones that the card describes", where=str(model))
     backbone.card = card
@@ -119,18 +154,33 @@ def load_folder(folder: Path) -> Backbone:
 
 
 def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], ModelCard] = lambda card: card) -> None:
-    """Write the native file and its card.
+    """Write the native file or folder, the tensors beside it where it is a pickle, and the card.
 
     Parameters
     ----------
     card
-        Makes the card to write from the backbone's own, whose hash is that of the file written.
+        Makes the card to write from the backbone's own, whose hash is that of the file that matgraft opens.
     """
     folder.mkdir(parents=True, exist_ok=True)
     backbone.save(folder / backbone.native_file)
-    fresh = type(backbone).from_file(folder / backbone.native_file).card  # type: ignore[attr-defined]
-    backbone.card = card(fresh)
+    backbone.card = card(_own(type(backbone), folder).card)
     (folder / CARD).write_text(backbone.card.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _options(which: str, row: Row, name: str) -> tuple[str, dict[str, str]]:
+    """Part ``file.model@1f3b...#pbe`` into file and options. A file whose own name looks so is taken as it is."""
+    found = _OPTIONS.fullmatch(which)
+    if which in row.releases or Path(which).is_file() or found is None:
+        return which, {}
+    options = {option: value for option, value in found.groupdict().items() if value and option != "which"}
+    if idle := sorted(set(options) - set(row.options)):
+        raise OptionError(f"{name}: {' and '.join(idle)} would do nothing with this backbone", allowed=row.options)
+    return found["which"], options
+
+
+def _own(adapter: type[Backbone], folder: Path) -> Backbone:
+    """Open the model that `Backbone.save` wrote into a folder."""
+    return adapter.from_file(folder / (adapter.weights_file or adapter.native_file))  # type: ignore[attr-defined]
 
 
 def _adapter(row: Row) -> type[Backbone]:

@@ -35,8 +35,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
-def save_tensors(content: dict[str, Any], path: Path) -> None:
-    """Write atomically: a killed or failed write leaves the old file."""
+def save_tensors(content: object, path: Path) -> None:
+    """Write tensors, or a vendor's object that holds them, atomically: a failed write leaves the old file."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         torch.save(content, file)

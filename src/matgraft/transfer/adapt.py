@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase.data import atomic_numbers
 
 from matgraft.backbones.base import Encoded, Potential
@@ -126,7 +127,7 @@ def adapt(
 
     backbone = copy.deepcopy(parent)
     shift_references(backbone, references)
-    groups = chosen.prepare(backbone)
+    groups = chosen.prepare(backbone, seed=seed)
     step_zero = check_step_zero(parent, backbone, references, train, encoded)
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -150,7 +151,7 @@ def adapt(
             title=chosen.name,
             quiet=quiet,
         )
-    total = sum(parameter.numel() for parameter in backbone.module.parameters())
+    total = sum(parameter.numel() for parameter in parent.module.parameters())
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
     return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total)
@@ -219,7 +220,9 @@ def _cached_objective(
 ) -> TangentObjective:
     require_squares(loss)  # before minutes go into the cache
     weights = loss.weights(train)
-    width = next(backbone.head.parameters()).shape[-1]
+    with torch.no_grad():
+        rows = backbone.features(backbone.collate(encoded[0][:1]))
+    width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
     directions = choose_directions(sum(one.n_atoms for one in encoded[0]), width, list(weights))
     cached = [
         cache_tangents(

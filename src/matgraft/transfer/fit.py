@@ -237,14 +237,12 @@ class _Loop:
         self.state.epoch, self.state.done = self.state.epoch + 1, 0
         if finished:
             self.state.stopped = "the plan was done"
-        elif self.settings.patience and self.state.since_best >= self.settings.patience:
+        elif self.settings.patience and self.state.since_best >= self.settings.patience and not self._waiting():
             self.state.stopped = f"no better validation in {self.settings.patience}"
         self._save()
 
     def _step(self, batch: list[int]) -> None:
-        factor = rate_factor(self.state.step, self.state.total, self.settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * factor
+        self._set_rates()
         loss = self._backward(batch)
         if self.settings.clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip, foreach=False)
@@ -255,15 +253,28 @@ class _Loop:
         self.state.loss_sum, self.state.loss_count = self.state.loss_sum + loss, self.state.loss_count + 1
         self.state.seconds = self._seconds_before + time.monotonic() - self._began
 
+    def _waiting(self) -> bool:
+        """Say whether a group has yet to begin: patience ends no fit before that."""
+        return any(group["lr"] == 0 < group["base"] for group in self.optimizer.param_groups)
+
+    def _set_rates(self) -> None:
+        """Set the rate of each group. One that waits asks for no gradient: the optimizer passes it over."""
+        for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
+            factor = rate_factor(self.state.step, self.state.total, self.settings.warmup, own.start)
+            group["lr"] = group["base"] * factor
+            for parameter in group["params"]:
+                parameter.requires_grad_(factor > 0)
+
     def _backward(self, batch: list[int]) -> float:
-        """Put the gradient of the batch's mean loss into the parameters, summed over the processes."""
+        """Put the gradient of the batch's mean loss into what learns, summed over the processes."""
+        learning = [parameter for parameter in self.parameters if parameter.requires_grad]
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64)
         if share := self._share(batch, self.objective.training):
             loss = self.objective.losses(share, self.fabric.device).sum() / len(batch)
             loss.backward()
             total = loss.detach().cpu().double()
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
         flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
         loss_value = float(flat[-1])
         if not torch.isfinite(flat).all():
@@ -271,9 +282,7 @@ class _Loop:
                 f"loss or gradient is not a number at step {self.state.step}",
                 remedy="a smaller fit.rate, or a look at the audit for outliers",
             )
-        for parameter, part in zip(
-            self.parameters, flat.split([p.numel() for p in self.parameters] + [1]), strict=False
-        ):
+        for parameter, part in zip(learning, flat.split([p.numel() for p in learning] + [1]), strict=False):
             parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()
         return loss_value
 
@@ -336,7 +345,7 @@ class _Loop:
             "step": self.state.step,
             "epoch": self.state.epoch + self.state.done / epoch_steps,
             "seconds": round(self.state.seconds, 3),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
             "train_loss": self.state.loss_sum / max(1, self.state.loss_count),
         }
         self.state.history.append(row | metrics)

@@ -45,13 +45,23 @@ class FitSettings(BaseModel):
     checkpoint_minutes: float = Field(2.0, gt=0)
 
 
-def rate_factor(step: int, total: int, warmup: float) -> float:
-    """Return the part of the largest rate used at `step` of `total` (from 0)."""
+def rate_factor(step: int, total: int, warmup: float, start: float = 0.0) -> float:
+    """Return the part of the largest rate used at `step` of `total` (from 0).
+
+    Parameters
+    ----------
+    start
+        Part of the steps that pass before these parameters learn: the factor is 0 till then. A warm-up of their own
+        follows, up to the rate that the others have.
+    """
     rising = max(1, round(warmup * total))
+    since = step - round(start * total)
+    if since < 0:
+        return 0.0
     if step < rising:
-        return (step + 1) / rising
+        return (since + 1) / rising
     progress = min(1.0, (step - rising) / max(1, total - rising))
-    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress))
+    return min(1.0, (since + 1) / rising) * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def plan_steps(settings: FitSettings, steps_an_epoch: int, step: int, seconds: float) -> int:

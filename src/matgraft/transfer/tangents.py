@@ -109,7 +109,7 @@ def cache_tangents(
     Returns
     -------
     list of FrameTangents
-        Aligned with the dataset, float32.
+        Aligned with the dataset, in the model's own precision.
     """
     backbone.module.eval()
 
@@ -133,10 +133,10 @@ def _frame_tangents(
     tangents = [_along(slopes_by_probe[0], probe, move) for move in moves]
     tangents += [_along(slopes_by_probe[1], probe, strain[None]) for strain in strains]
     references = float(backbone.references.detach().double()[batch["numbers"] - 1].sum())
-    width = features.shape[1]
+    rows = features.detach().numpy()
     return FrameTangents(
-        features=features.detach().numpy(),
-        tangents=np.stack(tangents) if tangents else np.zeros((0, len(features), width), dtype=np.float32),
+        features=rows,
+        tangents=np.stack(tangents) if tangents else np.zeros((0, *rows.shape), dtype=rows.dtype),
         slopes=_slopes(sample, moves, strains),
         rest=float(sample.labels["energy"]) - references if "energy" in sample.labels else np.nan,
         volume=float(batch["volume"]),
