@@ -63,7 +63,7 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
         n_estimators=500, learning_rate=0.05, max_depth=5, subsample=0.7, max_features=0.3, random_state=seed
     ),
 }
-METHODS = ("auto", "descriptors", "scratch", *TREES)
+METHODS = ("auto", "feature", "descriptors", "scratch", *TREES)
 OFFICIAL = "official"
 
 
