@@ -204,6 +204,11 @@ def test_pretraining_runs_from_the_command_line(capsys, tmp_path):
     code, out, err = matgraft(capsys, *words, "--out", tmp_path / "run", "--quiet")
     assert code == 0, err
     assert "validation loss" in out
+    code, again, err = matgraft(capsys, "pretrain", "--resume", tmp_path / "run", "--quiet")
+    assert (code, again) == (0, out), err
+    code, _, err = matgraft(capsys, "pretrain", tmp_path / "corpus.txt", "--resume", tmp_path / "run")
+    assert code == 2
+    assert "DATA would do nothing" in err
     code, _, err = matgraft(capsys, "embed", tmp_path / "corpus.csv", "-o", tmp_path / "v.parquet")
     assert code == 3
     (tmp_path / "f.csv").write_text("formula\nNaF\n")

@@ -240,19 +240,23 @@ def pretrain(
     corpus: Annotated[Path | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
-    out: Annotated[Path, typer.Option(help="run folder, new")] = Path("runs/pretrain"),
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Pretrain a composition encoder on formulas and, where given, their properties."""
-    from matgraft.pretrain.run import pretrain
+    from matgraft.pretrain.run import pretrain, resume_pretraining
     from matgraft.pretrain.settings import PretrainSettings
     from matgraft.recipe import make_settings
 
-    words = list(options or [])
-    files = [Path(word) for word in words if _is_recipe(word)]
-    settings = make_settings(PretrainSettings, files, [word for word in words if not _is_recipe(word)])
-    encoder = pretrain(corpus, properties, settings, out, resume=resume, quiet=quiet)
+    if resume is not None:
+        _refuse_beside_resume(corpus, options, out, {"--properties": properties})
+        out, encoder = resume, resume_pretraining(resume, quiet=quiet)
+    else:
+        words, out = list(options or []), out or _next_run()
+        files = [Path(word) for word in words if _is_recipe(word)]
+        settings = make_settings(PretrainSettings, files, [word for word in words if not _is_recipe(word)])
+        encoder = pretrain(corpus, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
 
@@ -402,9 +406,9 @@ def _is_recipe(word: str) -> bool:
 
 
 def _refuse_beside_resume(
-    frames: str | None, options: list[str] | None, out: Path | None, given: dict[str, Any]
+    data: str | Path | None, options: list[str] | None, out: Path | None, given: dict[str, Any]
 ) -> None:
-    beside = [name for name, value in {"FRAMES": frames, "options": options, "--out": out, **given}.items() if value]
+    beside = [name for name, value in {"DATA": data, "options": options, "--out": out, **given}.items() if value]
     if beside:
         raise OptionError(
             f"--resume takes the run as it was begun; {', '.join(beside)} would do nothing",

@@ -7,9 +7,9 @@ import torch
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load_folder
-from matgraft.errors import DataError, OptionError
+from matgraft.errors import DataError, OptionError, RunError
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_length, group_neighbours, perturbed
-from matgraft.pretrain.run import pretrain
+from matgraft.pretrain.run import pretrain, resume_pretraining
 from matgraft.pretrain.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
 from matgraft.pretrain.tables import read_tables, standardised
 from matgraft.recipe import make_settings
@@ -138,7 +138,7 @@ def test_a_run_learns_and_one_broken_off_ends_at_the_same_weights(files, tmp_pat
         patch.setattr(room._Loop, "_validate", lambda *a: kill() if next(calls) == 9 else original(*a))
         with pytest.raises(KilledError):
             pretrain(*files, settings(6), tmp_path / "broken", quiet=True)
-    resumed = pretrain(*files, settings(6), tmp_path / "broken", resume=True, quiet=True)
+    resumed = resume_pretraining(tmp_path / "broken", quiet=True)
     for one, other in zip(whole.encoders, resumed.encoders, strict=True):
         for name, weight in one.state_dict().items():
             assert torch.equal(weight, other.state_dict()[name]), name
@@ -156,5 +156,11 @@ def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):
     pretrain(*files, settings(1), tmp_path / "c", quiet=True)
     with pytest.raises(OptionError, match="not empty"):
         pretrain(*files, settings(1), tmp_path / "c", quiet=True)
-    with pytest.raises(OptionError, match="other settings"):
-        pretrain(*files, settings(2), tmp_path / "c", resume=True, quiet=True)
+    with pytest.raises(RunError, match="no pretraining"):
+        resume_pretraining(tmp_path, quiet=True)
+    files[0].write_text(files[0].read_text() + "NaCl\n")
+    with pytest.raises(RunError, match="not those that the run began with"):
+        resume_pretraining(tmp_path / "c", quiet=True)
+    files[1].unlink()
+    with pytest.raises(RunError, match="no such file any more"):
+        resume_pretraining(tmp_path / "c", quiet=True)

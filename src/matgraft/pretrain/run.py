@@ -1,48 +1,85 @@
 """A pretraining run: tables in, encoders out, resumable.
 
-settings.json  checkpoints/0 1 ...  history.csv  model/ (safetensors, config.json, card.json)
+run.json (files, their hashes, settings)  checkpoints/0 1 ...  history.csv  model/ (safetensors, config.json, card.json)
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from matgraft.backbones.base import ModelCard
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import save_folder
-from matgraft.errors import OptionError
+from matgraft.errors import OptionError, RunError
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.settings import PretrainSettings
 from matgraft.pretrain.tables import Tables, read_tables
 from matgraft.transfer.fit import FitResult, fit
 from matgraft.transfer.strategy import ParamGroup
 
+RUN = "run.json"
+
+
+class Begun(BaseModel):
+    """What a run was begun with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: Path | None
+    properties: Path | None
+    data_sha256: dict[str, str]
+    settings: PretrainSettings
+
 
 def pretrain(
-    corpus: Path | None,
-    properties: Path | None,
-    settings: PretrainSettings,
-    out: Path,
-    resume: bool = False,
-    quiet: bool = False,
+    corpus: Path | None, properties: Path | None, settings: PretrainSettings, out: Path, *, quiet: bool = False
 ) -> CompositionBackbone:
     """Pretrain encoders and write them to ``out/model``; return them as one backbone with its card.
 
     Raises
     ------
     OptionError
-        If the folder holds another run, or the objectives ask for tables that are not given.
+        If the folder is not empty, or the objectives ask for tables that are not given.
     """
-    _refuse(settings, properties, out, resume)
+    _refuse(settings, properties, out)
+    begun = Begun(
+        corpus=corpus and corpus.resolve(),
+        properties=properties and properties.resolve(),
+        data_sha256=_hashes(corpus, properties),
+        settings=settings,
+    )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "settings.json").write_text(settings.model_dump_json(indent=2), encoding="utf-8")
-    tables = read_tables(corpus, properties, exclude=settings.exclude, validation=settings.validation)
+    (out / RUN).write_text(begun.model_dump_json(indent=2), encoding="utf-8")
+    return _conduct(begun, out, resume=False, quiet=quiet)
+
+
+def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone:
+    """Go on with a run that was broken off, to the same weights that an unbroken one would have.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no such run, or its tables are no longer those that it began with.
+    """
+    if not (out / RUN).is_file():
+        raise RunError(f"this is no pretraining: {RUN} is missing", where=str(out))
+    begun = Begun.model_validate_json((out / RUN).read_text(encoding="utf-8"))
+    if gone := [str(path) for path in (begun.corpus, begun.properties) if path is not None and not path.is_file()]:
+        raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN))
+    if _hashes(begun.corpus, begun.properties) != begun.data_sha256:
+        raise RunError("the tables are not those that the run began with", where=str(out))
+    return _conduct(begun, out, resume=True, quiet=quiet)
+
+
+def _conduct(begun: Begun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
+    settings = begun.settings
+    tables = read_tables(begun.corpus, begun.properties, exclude=settings.exclude, validation=settings.validation)
     results, encoders = [], []
     for i in range(settings.encoders):
         backbone = CompositionBackbone.scratch(
@@ -52,7 +89,7 @@ def pretrain(
         encoders.append(backbone.module)
     first, *siblings = encoders
     backbone = CompositionBackbone(first, backbone.card, siblings)
-    return finish(backbone, tables, settings, results, _files(corpus, properties), out)
+    return finish(backbone, tables, settings, results, begun.data_sha256, out)
 
 
 def _train(
@@ -115,15 +152,12 @@ def finish(
     return backbone
 
 
-def _refuse(settings: PretrainSettings, properties: Path | None, out: Path, resume: bool) -> None:
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise OptionError(f"the run folder {out} is not empty", remedy=f"another --out, or --resume {out}")
-    if resume and (out / "settings.json").is_file():
-        before = json.loads((out / "settings.json").read_text(encoding="utf-8"))
-        if before != settings.model_dump(mode="json"):
-            raise OptionError(
-                "the run was begun with other settings", where=str(out), remedy="resume it as it was begun"
-            )
+def _refuse(settings: PretrainSettings, properties: Path | None, out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise OptionError(
+            f"the run folder {out} is not empty",
+            remedy=f"another --out, or matgraft pretrain --resume {out} to go on with it",
+        )
     if not any(settings.weights.model_dump().values()):
         raise OptionError("every objective has weight 0: there is nothing to learn")
     if settings.weights.properties and properties is None:
@@ -132,5 +166,5 @@ def _refuse(settings: PretrainSettings, properties: Path | None, out: Path, resu
         )
 
 
-def _files(*paths: Path | None) -> dict[str, str]:
+def _hashes(*paths: Path | None) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path is not None}
