@@ -1,8 +1,10 @@
 """One training step and one prediction: the vendor's forward against ours, time as a ratio in one run, and peak memory.
 
-    python benchmarks/step_time.py --rounds 7
+    python benchmarks/step_time.py --rounds 7          # chgnet
+    python benchmarks/step_time.py --foundation matgl:../shared/models/TensorNet-MatPES-PBE-v2025.1-PES
     python benchmarks/step_time.py --report            # the markdown table of what is there
 
+The foundation is written in its vendor's format and opened by the vendor's own code: both sides have the same weights.
 A batch is four 63-atom Si frames, or four 54-atom Mo frames; a step is energy, forces and stress, the loss and its
 gradient by every weight (the update by Adam takes milliseconds and is left out). One thread. Each side is measured with
 the memory allocator as it comes and with `keep_memory`, which matgraft switches on for its fits.
@@ -18,18 +20,18 @@ import argparse
 import copy
 import resource
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from chgnet.data.dataset import collate_graphs
-from chgnet.trainer.trainer import CombinedLoss
 from common import (
     DATA,
     ELEMENTS,
@@ -43,7 +45,7 @@ from common import (
     run,
     show,
 )
-from time_to_accuracy import vendor_data, vendor_model
+from vendor_steps import VENDORS, Steps
 
 from matgraft import load, predict, read
 from matgraft.backbones.base import Potential
@@ -56,10 +58,9 @@ from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.strategy import Full
 
 N_ATOMS = {"Si": 63, "Mo": 54}
-FOUNDATION = "chgnet:0.3.0"
 TASKS = ("prediction", "step")
 """In this order: a step's peak of memory stands above a prediction's."""
-HEADER = ("", "vendor s", "ours s", "ours / vendor", "vendor MiB", "ours MiB")
+HEADER = ("foundation", "", "vendor s", "ours s", "ours / vendor", "vendor MiB", "ours MiB")
 PAIRS = {
     "as it comes": ("vendor", "ours"),
     "memory kept": ("vendor-kept", "ours-kept"),
@@ -86,14 +87,15 @@ CASES = tuple(Case(side, kept) for kept in (False, True) for side in ("vendor", 
 def main() -> None:
     """Measure what was asked for and print the table."""
     options = parse()
-    results = Results(options.out, ("element", "frames"))
+    results = Results(options.out, ("foundation", "element", "frames"))
     if not options.report:
         prepare()
         for element in options.elements:
             dataset = frames_of_size(read(options.data / f"{element}_train.extxyz"), N_ATOMS[element], options.frames)
             facts = circumstances()
-            found = measure(dataset, options.rounds)
-            results.put({"element": element, "frames": options.frames, "n_atoms": N_ATOMS[element]} | found | facts)
+            found = measure(options.foundation, dataset, options.rounds)
+            key = {"foundation": load(options.foundation).card.name, "element": element, "frames": options.frames}
+            results.put(key | {"n_atoms": N_ATOMS[element]} | found | facts)
     show("One thread", HEADER, table(results.rows), as_markdown=options.report)
 
 
@@ -101,6 +103,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--elements", nargs="+", choices=ELEMENTS, default=list(ELEMENTS))
+    parser.add_argument("--foundation", default="chgnet:0.3.0")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--frames", type=int, default=4, help="in a batch")
     parser.add_argument("--data", type=Path, default=DATA)
@@ -112,55 +115,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 # --------------------------------------------------------------------- sides
 
 
-class Side(Protocol):
-    """A model with its batch."""
-
-    def prediction(self) -> Array:
-        """Predict energies, forces and stresses; return the forces (N, 3) eV/Å."""
-        ...
-
-    def step(self) -> None:
-        """Make a loss of energies, forces and stresses, and its gradient."""
-        ...
-
-
-class Vendor:
-    """chgnet's model and loss, as its trainer uses them."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.model = vendor_model()
-        for parameter in self.model.composition_model.parameters():  # as its trainer does
-            parameter.requires_grad = False
-        self.loss = CombinedLoss(target_str="efs")
-        data = vendor_data(dataset)
-        self.graphs, self.targets = collate_graphs([data[i] for i in range(len(data))])
-
-    def prediction(self) -> Array:
-        """Predict by the vendor's own function."""
-        found = self.model.predict_graph(self.graphs, task="efs", batch_size=len(self.graphs))
-        return np.concatenate([each["f"] for each in (found if isinstance(found, list) else [found])])
-
-    def step(self) -> None:
-        """Do what the vendor's trainer does with a batch, without the update."""
-        self.model.train()
-        for graph in self.graphs:
-            graph.atom_frac_coord.requires_grad = True
-        loss = self.loss(self.targets, self.model(self.graphs, task="efs"))
-        self.model.zero_grad()
-        loss["loss"].backward()
-
-
 class Ours:
     """matgraft's adapter and objective, as its fit uses them."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        backbone = load(FOUNDATION)
+    def __init__(self, foundation: str, dataset: Dataset) -> None:
+        backbone = load(foundation)
         assert isinstance(backbone, Potential)
         self.dataset, self.backbone = dataset, backbone
         self.encoded = encode_all(backbone, dataset.samples)
         tuned = copy.deepcopy(backbone)
         Full().prepare(tuned)
-        self.module = tuned.module
+        self.model = tuned.module
         self.objective = FrameObjective(tuned, dataset, dataset, LossSettings(), self.encoded, self.encoded)
 
     def prediction(self) -> Array:
@@ -170,27 +135,36 @@ class Ours:
 
     def step(self) -> None:
         """Do what the fit does with a batch, without the update."""
-        self.module.train()
-        self.module.zero_grad(set_to_none=True)
+        self.model.train()
+        self.model.zero_grad(set_to_none=True)
         losses = self.objective.losses(range(len(self.dataset)), torch.device("cpu"))
         losses.mean().backward()
 
 
-SIDES: dict[str, type[Vendor] | type[Ours]] = {"vendor": Vendor, "ours": Ours}
+def vendor(foundation: str, dataset: Dataset) -> Steps:
+    """Return the vendor's own model of a foundation, read from the file that it writes."""
+    backbone = load(foundation)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / backbone.native_file
+        backbone.save(file)
+        return VENDORS[backbone.card.backbone](file, dataset)
+
+
+SIDES: dict[str, Callable[[str, Dataset], Steps]] = {"vendor": vendor, "ours": Ours}
 
 # ----------------------------------------------------------------- measuring
 
-_side: Side
+_side: Steps
 _resident: float
 
 
-def settle(case: Case, dataset: Dataset) -> None:
+def settle(case: Case, foundation: str, dataset: Dataset) -> None:
     """Make this process one case: model, batch, allocator, one thread."""
     global _side, _resident
     torch.set_num_threads(1)
     if case.kept:
         keep_memory()
-    _side = SIDES[case.side](dataset)
+    _side = SIDES[case.side](foundation, dataset)
     _resident = peak_MiB()
 
 
@@ -218,7 +192,7 @@ def peak_MiB() -> float:  # noqa: N802
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
-def measure(dataset: Dataset, rounds: int) -> Row:
+def measure(foundation: str, dataset: Dataset, rounds: int) -> Row:
     """Let the cases take turns over a batch.
 
     Returns
@@ -230,7 +204,9 @@ def measure(dataset: Dataset, rounds: int) -> Row:
     with ExitStack() as stack:
         context = get_context("spawn")
         pools = {
-            case: stack.enter_context(ProcessPoolExecutor(1, context, initializer=settle, initargs=(case, dataset)))
+            case: stack.enter_context(
+                ProcessPoolExecutor(1, context, initializer=settle, initargs=(case, foundation, dataset))
+            )
             for case in CASES
         }
         found = [pools[Case(side, False)].submit(forces).result() for side in ("vendor", "ours")]
@@ -266,11 +242,19 @@ def summary(seconds: dict[str, list[float]]) -> Row:
 def table(rows: list[Row]) -> list[list[str]]:
     """Return a line for each element, task and pair of cases."""
     return [
-        [f"{row['frames']} × {row['n_atoms']} {row['element']}, {task}, {pair}", *line(row[task], pair)]
+        [
+            row["foundation"],
+            f"{row['frames']} × {row['n_atoms']} {row['element']}, {task}, {pair}",
+            *line(row[task], pair),
+        ]
         for row in rows
         for task in TASKS
         for pair in PAIRS
     ]
+
+
+def _batch(row: Row) -> str:
+    return f"{row['frames']} × {row['n_atoms']} {row['element']}"
 
 
 def line(found: Row, pair: str) -> list[str]:

@@ -1,0 +1,178 @@
+"""One training step and one prediction as each vendor's own trainer makes them: chgnet, mace-torch, MatGL.
+
+    vendor = VENDORS["mace"](file, dataset)     # the vendor's own file, opened by the vendor's own code
+    vendor.prediction()                         # forces (N, 3) eV/Å
+    vendor.step()                               # loss of energies, forces and stresses, and its gradient
+
+Graphs and batch are made beforehand, as the trainers' loaders do. Vendors are imported by their own class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from matgraft.data.dataset import Dataset
+from matgraft.quantities import Array, parse_unit
+
+
+class Steps(Protocol):
+    """A model with its batch."""
+
+    model: nn.Module
+
+    def prediction(self) -> Array:
+        """Predict energies, forces and stresses; return the forces (N, 3) eV/Å."""
+        ...
+
+    def step(self) -> None:
+        """Make a loss of energies, forces and stresses, and its gradient."""
+        ...
+
+
+class ChgnetSteps:
+    """chgnet's model and loss, as `chgnet.trainer.Trainer` uses them."""
+
+    def __init__(self, file: Path, dataset: Dataset) -> None:
+        from chgnet.data.dataset import collate_graphs
+        from chgnet.model import CHGNet
+        from chgnet.trainer.trainer import CombinedLoss
+        from time_to_accuracy import vendor_data
+
+        with contextlib.redirect_stdout(None):
+            self.model = CHGNet.from_file(str(file))
+        for parameter in self.model.composition_model.parameters():  # as its trainer does
+            parameter.requires_grad = False
+        self.loss = CombinedLoss(target_str="efs")
+        data = vendor_data(dataset)
+        self.graphs, self.targets = collate_graphs([data[i] for i in range(len(data))])
+
+    def prediction(self) -> Array:
+        """Predict by the vendor's own function."""
+        found = self.model.predict_graph(self.graphs, task="efs", batch_size=len(self.graphs))
+        return np.concatenate([each["f"] for each in (found if isinstance(found, list) else [found])])
+
+    def step(self) -> None:
+        """Do what the vendor's trainer does with a batch, without the update."""
+        self.model.train()
+        for graph in self.graphs:
+            graph.atom_frac_coord.requires_grad = True
+        loss = self.loss(self.targets, self.model(self.graphs, task="efs"))
+        self.model.zero_grad()
+        loss["loss"].backward()
+
+
+class MaceSteps:
+    """mace-torch's model and loss, as `mace.tools.train.take_step` uses them under ``mace_run_train``."""
+
+    def __init__(self, file: Path, dataset: Dataset) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mace.data import AtomicData, Configuration
+            from mace.modules.loss import WeightedEnergyForcesStressLoss
+            from mace.tools import torch_geometric
+            from mace.tools.utils import AtomicNumberTable
+
+            # The file was written by matgraft a moment ago: no stranger's pickle.
+            self.model = torch.load(file, map_location="cpu", weights_only=False).requires_grad_(True)
+        dtype = next(self.model.parameters()).dtype
+        table = AtomicNumberTable([int(Z) for Z in self.model.atomic_numbers])
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            data = [
+                AtomicData.from_config(
+                    Configuration(
+                        atomic_numbers=sample.content.numbers,
+                        positions=sample.content.positions,
+                        properties={name: np.asarray(value) for name, value in sample.labels.items()},
+                        property_weights=dict.fromkeys(sample.labels, 1.0),
+                        cell=sample.content.cell.array,
+                        pbc=tuple(sample.content.pbc),
+                        head=self.model.heads[0],
+                    ),
+                    z_table=table,
+                    cutoff=float(self.model.r_max),
+                    heads=self.model.heads,
+                )
+                for sample in dataset
+            ]
+            self.loss = WeightedEnergyForcesStressLoss(30.0, 1.0, 300.0)
+        finally:
+            torch.set_default_dtype(before)
+        loader = torch_geometric.dataloader.DataLoader(data, batch_size=len(data), shuffle=False)
+        self.batch = next(iter(loader))
+
+    def prediction(self) -> Array:
+        """Predict as the vendor's `eval_configs` does."""
+        self.model.eval()
+        forces: Array = self.model(self.batch.to_dict(), compute_stress=True)["forces"].detach().double().numpy()
+        return forces
+
+    def step(self) -> None:
+        """Do what the vendor's `take_step` does with a batch, without the update."""
+        self.model.train()
+        self.model.zero_grad(set_to_none=True)
+        found = self.model(self.batch.to_dict(), training=True, compute_force=True, compute_stress=True)
+        self.loss(pred=found, ref=self.batch).backward()
+
+
+class MatglSteps:
+    """MatGL's potential and loss, as `PotentialLightningModule` uses them under ``mgl train``."""
+
+    def __init__(self, file: Path, dataset: Dataset) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import matgl
+            from matgl.ext.ase import Atoms2Graph
+            from matgl.utils.training import PotentialLightningModule
+            from torch_geometric.data import Batch
+
+            self.model = matgl.load_model(str(file)).requires_grad_(True)
+        network: Any = self.model.model
+        converter = Atoms2Graph(network.element_types, network.cutoff)
+        graphs, lattices, states = zip(*(converter.get_graph(sample.content) for sample in dataset), strict=True)
+        self.graphs, self.lattices = Batch.from_data_list(list(graphs)), torch.cat(list(lattices))
+        self.states = torch.tensor(np.stack(states), dtype=torch.float32)
+        self.trainer = PotentialLightningModule(
+            network, energy_weight=30.0, force_weight=1.0, stress_weight=300.0 / GPA**2
+        )
+        self.trainer.model = self.model  # instead of a new potential around the network, without references and scale
+        self.targets = _targets(dataset)
+
+    def prediction(self) -> Array:
+        """Predict by the vendor's own forward."""
+        self.model.eval()
+        forces: Array = self.model(self.graphs, self.lattices, self.states)[1].detach().double().numpy()
+        return forces
+
+    def step(self) -> None:
+        """Do what the vendor's module does with a batch, without the update."""
+        self.trainer.train()
+        self.trainer.zero_grad(set_to_none=True)
+        found, _ = self.trainer.step((self.graphs, self.lattices, self.states, *self.targets))
+        found["Total_Loss"].backward()
+
+
+GPA = parse_unit("GPa", of="stress").from_canonical(np.array(1.0), 1).item()
+"""GPa in an eV/Å³: MatGL trains stresses in GPa."""
+VENDORS: dict[str, type[ChgnetSteps] | type[MaceSteps] | type[MatglSteps]] = {
+    "chgnet": ChgnetSteps,
+    "mace": MaceSteps,
+    "matgl": MatglSteps,
+}
+
+
+def _targets(dataset: Dataset) -> Sequence[torch.Tensor]:
+    """Return energies (B,) eV, forces (N, 3) eV/Å and stresses (3 B, 3) GPa."""
+    energies = torch.tensor([float(sample.labels["energy"]) for sample in dataset])
+    forces = torch.tensor(np.concatenate([sample.labels["forces"] for sample in dataset])).float()
+    stresses = torch.tensor(np.concatenate([GPA * sample.labels["stress"] for sample in dataset])).float()
+    return energies, forces, stresses
