@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from _vendor_steps import VENDORS, Steps
 from common import (
     DATA,
     ELEMENTS,
@@ -45,7 +46,6 @@ from common import (
     run,
     show,
 )
-from vendor_steps import VENDORS, Steps
 
 from matgraft import load, predict, read
 from matgraft.backbones.base import Potential

@@ -1,26 +1,25 @@
-"""Minutes to a validation force error: matgraft against `chgnet.trainer.Trainer` as chgnet's own notebook sets it.
+"""Minutes to a validation force error: matgraft against each vendor's own trainer (`vendor_trainers`).
 
     python benchmarks/time_to_accuracy.py --minutes 20
+    python benchmarks/time_to_accuracy.py --foundation matgl:../shared/models/TensorNet-MatPES-PBE-v2025.1-PES
     python benchmarks/time_to_accuracy.py --report     # the markdown tables of what is there
 
 Same frames, same cores, one contender after the other, each in a fresh process:
 
-| contender     | what                                                                                             |
-| ------------- | ------------------------------------------------------------------------------------------------ |
-| vendor-frozen | examples/fine_tuning.ipynb of the chgnet repository: embeddings, bases and all but the last atom   |
-|               | convolution frozen, batches of 8, Adam at 1e-2, CosLR, MSE                                        |
-| vendor-all    | the same with every layer free                                                                   |
-| full, partial, | `matgraft.adapt` with its defaults                                                               |
-| feature       |                                                                                                  |
+| contender              | what                                                                       |
+| ---------------------- | -------------------------------------------------------------------------- |
+| vendor-frozen, -all    | `chgnet.trainer.Trainer` as chgnet's notebook sets it, and with every layer free |
+| mace_run_train         | the command of mace-torch, fine-tuning as its documentation shows it       |
+| mgl train              | MatGL's trainer with the defaults of its command                           |
+| full, partial, feature | `matgraft.adapt` with its defaults                                         |
 
-What differs from the notebook: targets are "efs", since the frames have no magnetic moments; the epochs, over which its
-rate decays, are as many as fit into the minutes, at least its own 5. Its trainer gets the energies as they are: the
-notebook does not refit its AtomRef. The vendor computes on as many threads as there are cores, which is torch's own
-default; matgraft runs as many processes of one thread.
+The vendor computes on as many threads as there are cores, which is torch's own default; matgraft runs as many processes
+of one thread.
 
-The clock runs from the frames in memory to the last checkpoint: building graphs and validating are in it for both.
+The clock runs from the frames in memory to the last checkpoint: building graphs and validating are in it for both, but
+that of `mace_run_train` starts when it says that training has started.
 What is compared is the RMSE of all force components of the validation frames. For the vendor it is computed by
-`matgraft.evaluate`, after the run and off the clock, from the weights that its trainer saves each epoch. For matgraft
+`matgraft.evaluate`, after the run and off the clock, from the weights that it saves each epoch. For matgraft
 it is the history of the fit, the same formula on the averaged weights that it validates; a run whose best row of
 history and `evaluate` disagree is refused. All that `adapt` does outside its loop's clock is counted before its first
 step.
@@ -29,19 +28,13 @@ step.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import random
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from chgnet.data.dataset import StructureData, collate_graphs
-from chgnet.model import CHGNet
-from chgnet.trainer import Trainer
+from _race import VENDORS, Race
 from common import (
     DATA,
     ELEMENTS,
@@ -56,29 +49,17 @@ from common import (
     published_parts,
     run,
     show,
-    spread,
 )
-from pymatgen.core import Lattice, Structure
-from torch.utils.data import DataLoader
 
 from matgraft import adapt, evaluate, load
 from matgraft.backbones.base import Potential
 from matgraft.backbones.processes import cores
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.backbones.registry import save_folder
 from matgraft.errors import RunError
-from matgraft.quantities import parse_unit
 
-FOUNDATION = "chgnet:0.3.0"
-VENDOR = ("vendor-frozen", "vendor-all")
 OURS = ("full", "partial", "feature")
-KEYS = ("contender", "element", "max_minutes", "n_train", "seed")
+KEYS = ("contender", "foundation", "element", "max_minutes", "n_train", "seed")
 FORCES = "forces_rmse_eV_per_A"
-BATCH = 8
-NOTEBOOK: Row = {"targets": "efs", "optimizer": "Adam", "scheduler": "CosLR", "criterion": "MSE", "learning_rate": 1e-2}
-NOTEBOOK_EPOCHS = 5
-FROZEN = ("atom_embedding", "bond_embedding", "angle_embedding", "bond_basis_expansion", "angle_basis_expansion")
-FROZEN_LAYERS = ("bond_conv_layers", "angle_layers")
-"""Modules frozen in the notebook, with all `atom_conv_layers` but the last."""
 SAME = 0.02
 """Largest relative difference allowed between the history of a fit and `evaluate` on its best weights."""
 
@@ -90,7 +71,8 @@ def main() -> None:
     if not options.report:
         prepare()
         parts = published_parts(options.element, options.data, seed=options.seed, frames=options.frames)
-        for contender in options.contenders:
+        theirs = [name for name, trainer in VENDORS.items() if trainer.backbone == options.foundation.split(":")[0]]
+        for contender in options.contenders or [*theirs, "full", "feature"]:
             benchmark(contender, parts, options, results)
     show("Best weights", CONTENDERS_HEADER, contenders_table(results.rows), as_markdown=options.report)
     show("Minutes to the other's best", DUELS_HEADER, duels_table(results.rows), as_markdown=options.report)
@@ -99,7 +81,8 @@ def main() -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--contenders", nargs="+", choices=VENDOR + OURS, default=[*VENDOR, "full", "feature"])
+    parser.add_argument("--foundation", default="chgnet:0.3.0")
+    parser.add_argument("--contenders", nargs="+", choices=[*VENDORS, *OURS], help="default: vendor's, full, feature")
     parser.add_argument("--element", choices=ELEMENTS, default="Si")
     parser.add_argument("--minutes", type=float, default=20.0, help="of training, for each contender")
     parser.add_argument("--vendor-epochs", type=int, help="instead of as many as fit into the minutes")
@@ -117,6 +100,7 @@ def benchmark(contender: str, parts: Parts, options: argparse.Namespace, results
     """Run one contender in a fresh process, score its checkpoints here, and write the result."""
     key = {
         "contender": contender,
+        "foundation": load(options.foundation).card.name,
         "element": options.element,
         "max_minutes": options.minutes,
         "n_train": len(parts.train),
@@ -127,169 +111,55 @@ def benchmark(contender: str, parts: Parts, options: argparse.Namespace, results
     facts = circumstances()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if contender in VENDOR:
-            threads, epochs = options.vendor_threads, options.vendor_epochs
-            ran = apart(run_vendor, contender, parts, options.minutes, epochs, threads, options.seed, folder)
+        race = Race(parts, options.minutes, options.seed, folder, options.vendor_threads, options.vendor_epochs)
+        if contender in VENDORS:
+            ran = apart(VENDORS[contender].run, options.foundation, race)
         else:
-            ran = apart(run_ours, contender, parts, options.minutes, options.seed, folder)
+            ran = apart(run_ours, options.foundation, contender, race)
         found = scored(ran, parts)
-    untuned = evaluate(load(FOUNDATION), parts.validation, processes=cores())[FORCES]
+    untuned = evaluate(load(options.foundation), parts.validation, processes=cores())[FORCES]
     results.put(key | {"untuned": untuned} | found | {"n_validation": len(parts.validation)} | facts)
-
-
-# -------------------------------------------------------------------- vendor
-
-
-class ClockedTrainer(Trainer):
-    """The vendor's trainer, which notes when an epoch was over and keeps its weights (by itself it keeps the last)."""
-
-    def train(self, *arguments: Any, **options: Any) -> None:
-        """Start the clock and train."""
-        self.minutes: list[float] = []
-        self.began = time.monotonic()
-        super().train(*arguments, **options)
-
-    def save_checkpoint(self, epoch: int, mae_error: dict[str, float], save_dir: str) -> None:
-        """Save as the vendor does, read the clock, and put a copy aside."""
-        super().save_checkpoint(epoch, mae_error, save_dir)
-        self.minutes.append((time.monotonic() - self.began) / 60)
-        (written,) = Path(save_dir).glob(f"epoch{epoch}_*")
-        shutil.copyfile(written, kept(Path(save_dir), epoch))
-
-
-def kept(folder: Path, epoch: int) -> Path:
-    """Return the name under which an epoch's weights are kept; the vendor clears away what begins with "epoch"."""
-    return folder / f"kept-{epoch}.pth.tar"
-
-
-def run_vendor(
-    contender: str, parts: Parts, minutes: float, epochs: int | None, threads: int, seed: int, folder: Path
-) -> Row:
-    """Train with the vendor's trainer, in a process of its own.
-
-    Returns
-    -------
-    dict
-        ``minutes`` at the end of each epoch, ``files`` with its weights, and the settings.
-    """
-    torch.set_num_threads(threads)
-    random.seed(seed)
-    frozen = contender == "vendor-frozen"
-    epochs = epochs or planned_epochs(minutes, vendor_seconds_a_batch(parts, frozen, folder), len(parts.train))
-    train, validation = vendor_data(parts.train), vendor_data(parts.validation)
-    trainer = make_trainer(frozen, epochs, seed)
-    trainer.train(vendor_loader(train, shuffle=True), vendor_loader(validation), save_dir=str(folder))
-    for data in (train, validation):
-        if data.failed_idx:  # the vendor has put another frame in its place without a word
-            raise RunError(f"chgnet could not take frames {data.failed_idx}")
-    settings = NOTEBOOK | {"batch": BATCH, "epochs": epochs, "threads": torch.get_num_threads(), "frozen": frozen}
-    files = [kept(folder, epoch) for epoch in range(len(trainer.minutes))]
-    return {"minutes": trainer.minutes, "files": files, "settings": settings}
-
-
-def make_trainer(frozen: bool, epochs: int, seed: int) -> ClockedTrainer:
-    """Return the notebook's trainer on fresh weights of 0.3.0."""
-    model = vendor_model()
-    if frozen:
-        freeze(model)
-    return ClockedTrainer(model=model, **NOTEBOOK, epochs=epochs, torch_seed=seed, use_device="cpu", print_freq=6)
-
-
-def vendor_model() -> CHGNet:
-    """Return the vendor's 0.3.0, on the CPU, silently."""
-    with contextlib.redirect_stdout(None):
-        return CHGNet.load(use_device="cpu", verbose=False)
-
-
-def freeze(model: CHGNet) -> None:
-    """Freeze what the notebook freezes."""
-    modules = [getattr(model, name) for name in (*FROZEN, *FROZEN_LAYERS)]
-    for module in (*modules, *model.atom_conv_layers[:-1]):
-        for parameter in module.parameters():
-            parameter.requires_grad = False
-
-
-def vendor_seconds_a_batch(parts: Parts, frozen: bool, folder: Path) -> float:
-    """Time one batch by a trial of two short epochs, of which the second has its graphs and its memory ready."""
-    batch, frame = vendor_data(spread(parts.train, BATCH)), vendor_data(parts.validation[:1])
-    trial = make_trainer(frozen, 2, 0)
-    with contextlib.redirect_stdout(None):
-        trial.train(vendor_loader(batch), vendor_loader(frame), save_dir=str(folder / "trial"))
-    return 60 * (trial.minutes[1] - trial.minutes[0])
-
-
-def planned_epochs(minutes: float, seconds_a_batch: float, n_train: int) -> int:
-    """Return how many epochs fit into the minutes, at least the notebook's."""
-    batches = -(-n_train // BATCH)
-    return max(NOTEBOOK_EPOCHS, int(60 * minutes / (batches * seconds_a_batch)))
-
-
-def vendor_loader(data: StructureData, *, shuffle: bool = False) -> DataLoader[Any]:
-    """Return batches of the notebook's size."""
-    return DataLoader(data, batch_size=BATCH, collate_fn=collate_graphs, shuffle=shuffle)
-
-
-def vendor_data(dataset: Dataset) -> StructureData:
-    """Return the frames as the vendor's data class, which makes their graphs when first asked and keeps them."""
-    labels = [vendor_labels(sample) for sample in dataset]
-    with contextlib.redirect_stdout(None):
-        return StructureData(
-            structures=[vendor_structure(sample) for sample in dataset],
-            energies=[label["energy"] for label in labels],
-            forces=[label["forces"] for label in labels],
-            stresses=[label["stress"] for label in labels],
-            shuffle=False,
-        )
-
-
-def vendor_structure(sample: Sample) -> Structure:
-    """Return a frame as pymatgen's structure, atoms in the same order."""
-    atoms = sample.content
-    return Structure(Lattice(atoms.cell[:]), atoms.numbers, atoms.positions, coords_are_cartesian=True)
-
-
-def vendor_labels(sample: Sample) -> Row:
-    """Return the labels as `StructureData` wants them: eV/atom, eV/Å, and VASP's kBar, which it turns into GPa."""
-    units = {"energy": "eV/atom", "forces": "eV/Å", "stress": "-kBar"}
-    return {
-        name: parse_unit(unit, of=name).from_canonical(sample.labels[name], sample.n_atoms).tolist()
-        for name, unit in units.items()
-    }
 
 
 # ---------------------------------------------------------------------- ours
 
 
-def run_ours(strategy: str, parts: Parts, minutes: float, seed: int, folder: Path) -> Row:
+def run_ours(foundation: str, strategy: str, race: Race) -> Row:
     """Adapt by a strategy, in a process of its own.
 
     Returns
     -------
     dict
-        ``minutes`` and ``forces`` (eV/Å) of each validation, ``files`` with the best weights, and the settings. The
+        ``minutes`` and ``forces`` (eV/Å) of each validation, ``models`` with the best weights, and the settings. The
         feature strategy validates on estimates along its cached directions: of its fit the end alone counts.
     """
     torch.set_num_threads(1)
-    parent = load(FOUNDATION)
+    parent = load(foundation)
     assert isinstance(parent, Potential)
     began = time.monotonic()
     adapted = adapt(
-        parent, parts.train, parts.validation, strategy=strategy, max_minutes=minutes, seed=seed, quiet=False
+        parent,
+        race.parts.train,
+        race.parts.validation,
+        strategy=strategy,
+        max_minutes=race.minutes,
+        seed=race.seed,
+        quiet=False,
     )
     seconds = time.monotonic() - began
-    file = folder / "best.pth.tar"
-    adapted.backbone.save(file)
+    best = race.folder / "best"
+    save_folder(adapted.backbone, best)
     settings = adapted.settings.model_dump(exclude_none=True) | {"processes": adapted.fit.processes}
     if strategy == "feature":
-        return {"minutes": [seconds / 60], "files": [file], "settings": settings}
+        return {"minutes": [seconds / 60], "models": [str(best)], "settings": settings}
     before = seconds - adapted.fit.seconds
     history = adapted.fit.history
-    best = next(row for row in history if row["step"] == adapted.fit.best_step)
+    chosen = next(row for row in history if row["step"] == adapted.fit.best_step)
     return {
         "minutes": [(before + row["seconds"]) / 60 for row in history],
         "forces": [row[f"validation_{FORCES}"] for row in history],
-        "best": history.index(best),
-        "files": [file],
+        "best": history.index(chosen),
+        "models": [str(best)],
         "settings": settings,
     }
 
@@ -307,9 +177,9 @@ def scored(ran: Row, parts: Parts) -> Row:
     RunError
         If a run left no weights, or its history is not what `evaluate` finds.
     """
-    if not ran["files"]:
+    if not ran["models"]:
         raise RunError("the trainer stopped before its first checkpoint: the loss was not a number")
-    models = [load(f"chgnet:{file}") for file in ran["files"]]
+    models = [load(name) for name in ran["models"]]
     validated = [evaluate(model, parts.validation, processes=cores()) for model in models]
     if "forces" in ran:
         curve, best = ran["forces"], 0
@@ -353,7 +223,7 @@ def comparisons(rows: Sequence[Row]) -> list[Row]:
         for mine in rows
         for theirs in rows
         if mine["contender"] in OURS
-        and theirs["contender"] in VENDOR
+        and theirs["contender"] in VENDORS
         and all(mine[name] == theirs[name] for name in KEYS if name != "contender")
     ]
 
@@ -366,6 +236,7 @@ def duel(mine: Row, theirs: Row) -> Row:
     return {
         "ours": mine["contender"],
         "vendor": theirs["contender"],
+        "foundation": mine["foundation"],
         "element": mine["element"],
         "our_best_eV_per_A": our_best,
         "vendor_best_eV_per_A": vendor_best,
@@ -408,7 +279,7 @@ def contenders_table(rows: Sequence[Row]) -> list[list[str]]:
     """Return a line for each contender."""
     return [
         [
-            f"{row['element']} {row['contender']}",
+            f"{row['foundation']}, {row['element']}, {row['contender']}",
             number(row["untuned"], 3),
             number(min(row["validation_forces"]), 3),
             number(row["best_test"][FORCES], 3),
@@ -425,7 +296,7 @@ def duels_table(rows: Sequence[Row]) -> list[list[str]]:
     """Return a line for each comparison."""
     return [
         [
-            f"{each['element']} {each['ours']} / {each['vendor']}",
+            f"{each['foundation']}, {each['element']}, {each['ours']} / {each['vendor']}",
             number(each["vendor_best_eV_per_A"], 3) + ("" if each["vendor_beats_untuned"] else " (above untuned)"),
             number(each["vendor_minutes_to_its_best"], 1),
             number(each["our_minutes_to_vendor_best"], 1),

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft import load
+from matgraft.backbones.base import Potential
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.transfer.loss import LossSettings
@@ -27,6 +28,7 @@ from matgraft.transfer.schedule import FitSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import _chgnet_trainer as theirs
 import common
 import step_time
 import strategies
@@ -220,42 +222,49 @@ def test_the_table_puts_ours_in_order_before_the_published() -> None:
 
 
 def contender(name: str, minutes: list[float], errors: list[float]) -> common.Row:
-    key = {"contender": name, "element": "Si", "max_minutes": 20.0, "n_train": 9, "seed": 0}
+    key = {
+        "contender": name,
+        "foundation": "chgnet:0.3.0",
+        "element": "Si",
+        "max_minutes": 20.0,
+        "n_train": 9,
+        "seed": 0,
+    }
     scores = {"forces_rmse_eV_per_A": min(errors), "energy_rmse_meV_per_atom": 5.0}
     return key | {"minutes": minutes, "validation_forces": errors, "untuned": 0.28, "best_test": scores}
 
 
 def test_a_duel_counts_minutes_to_the_others_best() -> None:
     ours = contender("full", [1.0, 2.0, 4.0], [0.25, 0.19, 0.15])
-    theirs = contender("vendor-all", [5.0, 10.0, 20.0], [0.30, 0.20, 0.22])
-    (found,) = race.comparisons([theirs, ours])
+    vendors = contender("vendor-all", [5.0, 10.0, 20.0], [0.30, 0.20, 0.22])
+    (found,) = race.comparisons([vendors, ours])
     assert found["our_minutes_to_vendor_best"] == 2.0
     assert found["vendor_minutes_to_its_best"] == 10.0
     assert found["ratio_to_vendor_best"] == 0.2
     assert found["vendor_minutes_to_our_best"] is None
     assert found["ratio_to_our_best"] is None
     assert found["vendor_beats_untuned"]
-    (line,) = race.duels_table([theirs, ours])
+    (line,) = race.duels_table([vendors, ours])
     assert line[-1] == "not in 20.0"
     assert len(line) == len(race.DUELS_HEADER)
-    assert {len(line) for line in race.contenders_table([theirs, ours])} == {len(race.CONTENDERS_HEADER)}
+    assert {len(line) for line in race.contenders_table([vendors, ours])} == {len(race.CONTENDERS_HEADER)}
 
 
 def test_only_runs_on_the_same_terms_are_compared() -> None:
-    ours, theirs = contender("full", [1.0], [0.2]), contender("vendor-all", [1.0], [0.2])
-    assert len(race.comparisons([ours, theirs])) == 1
-    assert race.comparisons([ours, theirs | {"max_minutes": 5.0}]) == []
+    ours, vendors = contender("full", [1.0], [0.2]), contender("vendor-all", [1.0], [0.2])
+    assert len(race.comparisons([ours, vendors])) == 1
+    assert race.comparisons([ours, vendors | {"max_minutes": 5.0}]) == []
     assert race.comparisons([ours, ours]) == []
 
 
 def test_a_vendor_no_better_than_the_foundation_is_marked() -> None:
-    ours, theirs = contender("full", [1.0], [0.2]), contender("vendor-frozen", [1.0], [0.29])
-    assert "above untuned" in race.duels_table([ours, theirs])[0][1]
+    ours, vendors = contender("full", [1.0], [0.2]), contender("vendor-frozen", [1.0], [0.29])
+    assert "above untuned" in race.duels_table([ours, vendors])[0][1]
 
 
 def test_epochs_fit_into_the_minutes_but_are_never_fewer_than_the_notebooks() -> None:
-    assert race.planned_epochs(20, seconds_a_batch=1.0, n_train=193) == 48  # 25 batches of 1 s
-    assert race.planned_epochs(1, seconds_a_batch=10.0, n_train=193) == race.NOTEBOOK_EPOCHS
+    assert theirs.planned_epochs(20, seconds=1.0, n_train=193) == 48  # 25 batches of 1 s
+    assert theirs.planned_epochs(1, seconds=10.0, n_train=193) == theirs.NOTEBOOK_EPOCHS
 
 
 def test_a_history_that_evaluate_contradicts_is_refused() -> None:
@@ -266,7 +275,7 @@ def test_a_history_that_evaluate_contradicts_is_refused() -> None:
 
 def test_the_vendor_gets_energies_an_atom_and_stresses_in_gpa() -> None:
     dataset = silicon(2)
-    data = race.vendor_data(dataset)
+    data = theirs.vendor_data(dataset)
     for i, sample in enumerate(dataset):
         graph, targets = data[i]
         np.testing.assert_array_equal(graph.atomic_number.numpy(), sample.content.numbers)
@@ -277,18 +286,18 @@ def test_the_vendor_gets_energies_an_atom_and_stresses_in_gpa() -> None:
 
 
 def test_the_notebooks_layers_are_frozen() -> None:
-    model = race.vendor_model()
-    race.freeze(model)
+    model = theirs.vendor_model()
+    theirs.freeze(model)
     free = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
     # As the notebook leaves it: what it does not name learns (the trainer itself switches the composition model off).
     assert free >= {"atom_conv_layers", "mlp", "readout_norm"}
-    assert not free & {*race.FROZEN, *race.FROZEN_LAYERS}
+    assert not free & {*theirs.FROZEN, *theirs.FROZEN_LAYERS}
     layers = model.atom_conv_layers
     assert [any(p.requires_grad for p in layer.parameters()) for layer in layers] == [False, False, False, True]
 
 
 def test_every_epochs_weights_are_kept_with_its_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trainer = race.make_trainer(frozen=False, epochs=2, seed=0)
+    trainer = theirs.make_trainer(frozen=False, epochs=2, seed=0)
     trainer.minutes, trainer.began = [], 0.0
     for epoch, error in enumerate((0.2, 0.3)):
         for target in "efs":
@@ -298,24 +307,49 @@ def test_every_epochs_weights_are_kept_with_its_minutes(tmp_path: Path, capsys: 
         trainer.save_checkpoint(epoch, {"e": error, "f": error, "s": error}, str(tmp_path))
     assert trainer.minutes == sorted(trainer.minutes)
     for epoch in range(2):
-        kept = load(f"chgnet:{race.kept(tmp_path, epoch)}")
+        kept = load(f"chgnet:{theirs.kept(tmp_path, epoch)}")
         assert next(iter(kept.head.parameters())).flatten()[0] == epoch
 
 
 def test_the_vendors_best_checkpoint_is_found_by_our_own_scores(parts: common.Parts, tmp_path: Path) -> None:
     foundation = load("chgnet")
-    files = [race.kept(tmp_path, epoch) for epoch in range(2)]
+    files = [tmp_path / f"{epoch}.pth.tar" for epoch in range(2)]
     foundation.save(files[1])
     with torch.no_grad():
         for parameter in foundation.module.mlp.parameters():  # type: ignore[union-attr]
             parameter.mul_(3)
     foundation.save(files[0])
-    found = race.scored({"minutes": [1.0, 2.0], "files": files, "settings": {}}, parts)
+    found = race.scored({"minutes": [1.0, 2.0], "models": [f"chgnet:{file}" for file in files], "settings": {}}, parts)
     first, second = found["validation_forces"]
     assert first > second
     assert found["best_validation"]["forces_rmse_eV_per_A"] == pytest.approx(second, abs=1e-5)
     with pytest.raises(RunError, match="before its first checkpoint"):
-        race.scored({"minutes": [], "files": [], "settings": {}}, parts)
+        race.scored({"minutes": [], "models": [], "settings": {}}, parts)
+
+
+def test_matgls_trainer_leaves_models_with_their_minutes(parts: common.Parts, tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    name = small_tensornet(tmp_path / "start")
+    found = race.VENDORS["mgl train"].run(name, race.Race(parts, 0.5, 0, tmp_path, threads=1, epochs=2))
+    assert len(found["minutes"]) == len(found["models"]) == 2
+    assert 0 < found["minutes"][0] < found["minutes"][1]
+    scored = race.scored(found, parts)
+    assert scored["validation_forces"][0] != scored["validation_forces"][1]
+
+
+def test_a_checkpoint_of_mace_run_train_becomes_a_model(parts: common.Parts, tmp_path: Path) -> None:
+    small_mace(tmp_path)  # the command itself takes a minute to start: it runs in the benchmark alone
+    from _mace_trainer import model_of
+
+    start = tmp_path / "small.model"
+    state = torch.load(start, weights_only=False).state_dict()
+    for name, tensor in state.items():
+        state[name] = 2 * tensor if name.startswith("readouts") else tensor
+    state["atomic_energies_fn.atomic_energies"] = torch.tensor([[-7.0]])  # (heads, elements), as the command has it
+    torch.save({"model": state}, tmp_path / "race_epoch-0.pt")
+    model = load(model_of(tmp_path / "race_epoch-0.pt", start))
+    assert isinstance(model, Potential)
+    assert float(model.references[13]) == -7.0
 
 
 # ----------------------------------------------------------------- step time

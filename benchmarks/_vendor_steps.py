@@ -41,10 +41,10 @@ class ChgnetSteps:
     """chgnet's model and loss, as `chgnet.trainer.Trainer` uses them."""
 
     def __init__(self, file: Path, dataset: Dataset) -> None:
+        from _chgnet_trainer import vendor_data
         from chgnet.data.dataset import collate_graphs
         from chgnet.model import CHGNet
         from chgnet.trainer.trainer import CombinedLoss
-        from time_to_accuracy import vendor_data
 
         with contextlib.redirect_stdout(None):
             self.model = CHGNet.from_file(str(file))
