@@ -422,6 +422,7 @@ def test_lammps_gets_torchscript(kind: str, tmp_path: Path, monkeypatch: pytest.
     exported = export(tmp_path / "run", "lammps", tmp_path / "out")
     assert not exported.verified
     assert exported.reason == ("in.lammps run in LAMMPS: no lmp beside Python or on the PATH: LAMMPS is not installed")
+    assert f"* not verified: {exported.reason}\n" in (tmp_path / "out" / "README.md").read_text()
     atoms = distorted_cell(model)
     theirs = model.lammps_file().evaluate(tmp_path / "out" / "matgl-lammps.pt", atoms)
     (ours,) = predict(model, [Sample(atoms, {})])
