@@ -77,8 +77,9 @@ def test_evaluate_gives_the_runs_own_figures_again(run: Path) -> None:
 def test_an_export_opens_without_matgraft(run: Path, tmp_path: Path, target: str) -> None:
     done = matgraft("export", run, "--to", target, "-o", tmp_path / "model", "--json")
     assert done.returncode == 0, done.stderr
-    difference = json.loads(done.stdout)["difference"]
-    assert difference["forces"] < 1e-3
+    exported = json.loads(done.stdout)
+    assert exported["verified"] is True and exported["reason"] == ""
+    assert exported["difference"]["forces"] < 1e-3
     card = json.loads((tmp_path / "model" / "card.json").read_text())
     assert set(card["elements"]) == {"Si", "Ge"} == set(card["references_eV"])
     assert card["theory"]["code"] == "Quantum ESPRESSO"
@@ -171,7 +172,7 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
         (["tune", "few.extxyz", "--strategy", "full", "strategy.rank=4"], 2, "allowed: lora"),
         (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
         (["evaluate", ".", "few.extxyz"], 5, "recipe.yaml"),
-        (["export", ".", "--to", "lammps", "-o", "x"], 2, "lammps"),
+        (["export", ".", "--to", "lamps", "-o", "x"], 2, "did you mean 'lammps'"),
     ],
 )
 def test_bad_input_says_what_to_do(few_frames: Path, tmp_path: Path, words: list[str], code: int, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
 def test_every_recipe_key_is_documented() -> None:
     text = (REPOSITORY / "docs" / "tuning.md").read_text(encoding="utf-8")
     assert not [key for key in keys() if f"`{key}`" not in text]
+
+
+def test_the_page_of_options_is_what_the_code_says() -> None:
+    script = runpy.run_path(str(REPOSITORY / "docs" / "make_options.py"))
+    page = (REPOSITORY / "docs" / "options.md").read_text(encoding="utf-8")
+    assert page == script["options_page"](), "python docs/make_options.py writes it anew"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

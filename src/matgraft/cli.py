@@ -274,19 +274,18 @@ def report(run: Run) -> None:
 @app.command()
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(help="native or ase")],
+    to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
     as_json: Json = False,
 ) -> None:
-    """Write the model for other tools, and verify what was written with the vendor's own code."""
+    """Write the model for other tools, and verify what was written with their own code.
+
+    What cannot be verified on this machine is written and said, and is no error; what differs from the model is.
+    """
     from matgraft.exports import export
 
-    difference = export(run, to, out)
-    if as_json:
-        print(json.dumps({"folder": str(out), "difference": difference}))
-        return
-    print(f"{out}: opened by the vendor's calculator, largest difference on a distorted cell:")
-    print("  " + ", ".join(f"{name} {value:.1e}" for name, value in difference.items()) + "  (eV/atom, eV/Å, eV/Å³)")
+    exported = export(run, to, out)
+    print(json.dumps(exported.facts()) if as_json else exported.text)
 
 
 @app.command()

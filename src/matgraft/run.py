@@ -16,8 +16,9 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,11 @@ from matgraft.transfer.references import ReferenceShift, fit_references, given_r
 from matgraft.transfer.strategy import make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
-PACKAGES = ("matgraft", "torch", "chgnet", "ase", "pymatgen", "numpy", "scipy", "lightning-fabric")
+PACKAGES = (
+    *("matgraft", "torch", "chgnet", "mace-torch", "e3nn", "matgl"),
+    *("ase", "pymatgen", "numpy", "scipy", "scikit-learn", "lightning-fabric"),
+)
+"""Whose versions a run records, those that are installed."""
 
 
 @dataclass(frozen=True)
@@ -237,10 +242,18 @@ def _provenance(recipe: Recipe, train: Dataset, test: Dataset, out: Path, resume
         "test_files": [file.model_dump() for file in test.provenance.files],
         "theory": [theory.model_dump() for theory in theories.values()],
         "data_sha256": hashes,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | _versions(),
         "command": repeat_command(recipe),
     }
     _write(path, facts)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def repeat_command(recipe: Recipe) -> str:

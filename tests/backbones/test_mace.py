@@ -26,7 +26,7 @@ from matgraft.backbones.registry import BACKBONES, load, load_folder, save_folde
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.provenance import file_hash
 from matgraft.errors import DataError, ExtraError, OptionError
-from matgraft.exports import export, verify
+from matgraft.exports import export, lammps, torch_sim, verify
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.strategy import LoRA
@@ -148,7 +148,9 @@ def test_every_parameter_of_a_stage_can_learn(changes: dict[str, Any]) -> None:
 
 
 def test_stages_go_from_the_embedding_to_the_readouts() -> None:
-    assert [stage.name for stage in potential().stages()] == ["embedding", "interaction-1", "interaction-2", "readout"]
+    names = [stage.name for stage in potential().stages()]
+    assert names == ["embedding", "interaction-1", "interaction-2", "readout"]
+    assert BACKBONES["mace"].stages == ("embedding", "interaction-*", "readout")
 
 
 def test_features_are_the_scalars_of_both_layers_and_the_repulsion() -> None:
@@ -370,11 +372,46 @@ def test_the_vendors_file_comes_back_as_it_went(tmp_path: Path) -> None:
 
 def test_an_exported_calculator_names_the_head(tmp_path: Path) -> None:
     save_folder(potential("r2scan", **TWO_HEADS), tmp_path / "model")
-    difference = export(tmp_path / "model", "ase", tmp_path / "out")
-    assert difference["energy"] < 1e-5
+    exported = export(tmp_path / "model", "ase", tmp_path / "out")
+    assert exported.verified and len(exported.checks) == 2
+    assert exported.difference["energy"] < 1e-5
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert names == {"mace.model", "mace.pt", "card.json", "calculator.py"}
+    assert names == {"mace.model", "mace.pt", "card.json", "calculator.py", "README.md"}
     assert "head='r2scan'" in (tmp_path / "out" / "calculator.py").read_text()
+
+
+def test_lammps_gets_torchscript_of_the_chosen_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluated with ghosts, as pair_style mace does. Without an lmp the export says that LAMMPS did not run it."""
+    monkeypatch.setattr("matgraft.exports.lammps.find_lmp", lambda: None)
+    model = potential("r2scan", dtype="float64", **TWO_HEADS, **LIKE_MPA)
+    model.references.data[13] -= 0.5
+    by_torchscript, by_lammps = lammps.write(model, tmp_path, model.lammps_file())
+    assert by_torchscript.difference is not None
+    assert set(by_torchscript.difference) == {"energy", "forces", "stress"}
+    assert max(by_torchscript.difference.values()) < 1e-10
+    assert by_lammps.difference is None and "LAMMPS is not installed" in by_lammps.reason
+    text = (tmp_path / "in.lammps").read_text()
+    assert "pair_style      mace\npair_coeff      * * mace-lammps.pt O Mg Si Ge Mo " in text
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.lammps", "mace-lammps.pt", "structure.data"]
+
+
+def test_without_torch_sim_its_model_is_written_and_not_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matgraft.exports.torch_sim.installed", lambda: False)
+    model = potential("r2scan", **TWO_HEADS)
+    (check,) = torch_sim.write(model, tmp_path, model.torch_sim_source())
+    assert check.text == "not verified: model.py run by torch-sim: torch-sim-atomistic is not installed"
+    source = (tmp_path / "model.py").read_text()
+    compile(source, "model.py", "exec")
+    assert 'graph["head"] = torch.full((len(graph["ptr"]) - 1,), 1,' in source
+
+
+def test_torch_sim_runs_the_chosen_head(tmp_path: Path) -> None:
+    pytest.importorskip("torch_sim", reason="needs pip install torch-sim-atomistic")
+    save_folder(potential("r2scan", **TWO_HEADS), tmp_path / "model")
+    exported = export(tmp_path / "model", "torch-sim", tmp_path / "out")
+    assert exported.verified and exported.difference["energy"] < 1e-5
 
 
 # ------------------------------------------------------------------------- fit

@@ -28,6 +28,7 @@ from matgraft.backbones.registry import load, load_folder, save_folder
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, ExtraError, MatgraftError, OptionError
 from matgraft.exports import export
+from matgraft.exports.comparison import distorted_cell
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
 
@@ -396,7 +397,7 @@ def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path) ->
     changed = [s.name for s in stages if not all((before[name] == after[name]).all() for name in s.parameters())]
     assert changed == [s.name for s in stages][{"partial": -2, "feature": -1}.get(strategy, 0) :]
     save_folder(result.backbone, tmp_path / "run")
-    assert max(export(tmp_path / "run", "ase", tmp_path / "out").values()) < 1e-4
+    assert max(export(tmp_path / "run", "ase", tmp_path / "out").difference.values()) < 1e-4
     assert "PESCalculator" in (tmp_path / "out" / "calculator.py").read_text()
 
 
@@ -409,6 +410,34 @@ def test_the_exported_script_runs(tmp_path: Path) -> None:
     (ours,) = predict(load(tmp_path / "run"), [Sample(atoms, {})])
     atoms.calc = scope["calculator"]()
     np.testing.assert_allclose(atoms.get_stress(voigt=False), ours["stress"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["TensorNet", "M3GNet"])
+def test_lammps_gets_torchscript(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the tensors of pair_style matgl it gives the model's energies, forces and stresses to a millionth."""
+    monkeypatch.setattr("matgraft.exports.lammps.find_lmp", lambda: None)
+    model = make_potential(kind, std=1e4)  # random weights pull weakly: forces of some 0.1 eV/Å
+    model.references.data[13] -= 0.5
+    save_folder(model, tmp_path / "run")
+    exported = export(tmp_path / "run", "lammps", tmp_path / "out")
+    assert not exported.verified
+    assert exported.reason == ("in.lammps run in LAMMPS: no lmp beside Python or on the PATH: LAMMPS is not installed")
+    assert f"* not verified: {exported.reason}\n" in (tmp_path / "out" / "README.md").read_text()
+    atoms = distorted_cell(model)
+    theirs = model.lammps_file().evaluate(tmp_path / "out" / "matgl-lammps.pt", atoms)
+    (ours,) = predict(model, [Sample(atoms, {})])
+    for name, value in theirs.items():
+        assert np.abs(value - ours[name]).max() < 1e-4 * np.abs(ours[name]).max(), name
+    assert "pair_coeff      * * matgl-lammps.pt O Mg Si Ge Mo " in (tmp_path / "out" / "in.lammps").read_text()
+
+
+def test_what_matgl_does_not_export_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    save_folder(make_potential("CHGNet"), tmp_path / "run")
+    with pytest.raises(OptionError, match=r"exports TensorNet and M3GNet to LAMMPS, not CHGNet\nallowed: --to native"):
+        export(tmp_path / "run", "lammps", tmp_path / "out")
+    with pytest.raises(OptionError, match="matgl has no export to torch-sim"):
+        export(tmp_path / "run", "torch-sim", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_folder_is_a_deliberate_error(tmp_path: Path) -> None:

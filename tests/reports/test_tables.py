@@ -103,6 +103,17 @@ def test_a_test_file_of_its_own_is_said(run_folder: Path) -> None:
     assert split["leaks"] == ["0 of 25 test frames have a near duplicate in train (0 pairs)"]
 
 
+def test_the_strategy_is_shown_with_the_options_that_were_given(run_folder: Path) -> None:
+    said = facts(run_folder)
+    said["recipe"]["strategy"] = {"name": "lora", "stages": ["readout", "embedding"], "rank": 4, "decay": None}
+    assert dict(tables.settings(said))["Strategy"] == "lora, stages readout, embedding, rank 4"
+    assert "Strategy: lora, stages readout, embedding, rank 4" in to_markdown(said)
+    said["recipe"]["strategy"] = {"name": "full", "stages": [], "rank": None}
+    assert dict(tables.settings(said))["Strategy"] == "full"
+    del said["recipe"]["strategy"]
+    assert "Strategy" not in dict(tables.settings(said))
+
+
 def test_commands_survive_a_shell(run_folder: Path) -> None:
     run = run_folder.rename(run_folder.with_name("my run; rm -rf $HOME"))
     words = [shlex.split(line) for line in origins.commands(facts(run))]

@@ -34,8 +34,10 @@ from ase.calculators.calculator import Calculator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from matgraft.backbones.lammps import LammpsFile
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.errors import OptionError
 from matgraft.quantities import ENERGY, FORCES, STRESS, Quantity
 
 
@@ -211,6 +213,26 @@ class Potential(Backbone):
     @abstractmethod
     def calculator_source(self) -> tuple[str, str, str]:
         """Return package, import lines and body of a function that makes the vendor's calculator from `native_file`."""
+
+    def lammps_file(self) -> LammpsFile:
+        """Return the vendor's file for LAMMPS.
+
+        Raises
+        ------
+        OptionError
+            If it has none for this model.
+        """
+        raise OptionError(f"{self.card.name}: its vendor has no file for LAMMPS", allowed=["--to native", "--to ase"])
+
+    def torch_sim_source(self) -> tuple[str, str, str]:
+        """Return package, import lines and body of a function of ``device`` that makes torch-sim's model.
+
+        Raises
+        ------
+        OptionError
+            If torch-sim has no model for this vendor.
+        """
+        raise OptionError(f"{self.card.name}: torch-sim has no model for it", allowed=["--to native", "--to ase"])
 
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
         """Return energy (B,) eV, forces (N, 3) eV/Å and stress (B, 3, 3) eV/Å³, those that are wanted."""

@@ -34,13 +34,16 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from ase.neighborlist import neighbor_list
 from torch import Tensor, nn
 
 from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
+from matgraft.backbones.lammps import LammpsFile, with_ghosts
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory, file_hash
 from matgraft.errors import DataError, OptionError, choose
+from matgraft.quantities import Array
 
 _FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -221,13 +224,7 @@ class MACEPotential(Potential):
 
         The vendor's file has the references in the model's precision, the other one in float64.
         """
-        references = self.references.detach().cpu().clone()
-        with _vendor_noise():
-            plain = copy.deepcopy(self.module).cpu()
-        del plain.references
-        energies = torch.atleast_2d(plain.atomic_energies_fn.atomic_energies)
-        energies[self._head] = references[torch.tensor(self._numbers) - 1]
-        plain.requires_grad_(False)
+        plain, references = self._plain(), self.references.detach().cpu().clone()
         with _vendor_noise():
             save_tensors(plain, path)
         architecture = _architecture(plain)
@@ -246,6 +243,81 @@ class MACEPotential(Potential):
         options = f'device="cpu", default_dtype={self.card.dtype!r}, head={self.head_name!r}'
         body = f"return MACECalculator(Path(__file__).with_name({self.native_file!r}), {options})"
         return "mace-torch", "from mace.calculators import MACECalculator", body
+
+    def lammps_file(self) -> LammpsFile:
+        """Return mace-torch's TorchScript, in the model's own precision, with this head."""
+        return LammpsFile(
+            name="mace-lammps.pt",
+            style="mace",
+            build="LAMMPS with the package ML-MACE, as github.com/ACEsuit/lammps has it",
+            commands=("atom_modify     map yes",),
+            write=self._write_torchscript,
+            evaluate=self._as_pair_mace,
+        )
+
+    def torch_sim_source(self) -> tuple[str, str, str]:
+        """Return the lines of torch-sim's MaceModel, which itself knows no heads and would take the first."""
+        imports = "import torch\nfrom torch_sim.models.mace import MaceModel"
+        body = [
+            f"path = Path(__file__).with_name({self.native_file!r})",
+            'module = torch.load(path, map_location="cpu", weights_only=False)',
+            f"tuned = MaceModel(module, device=device, dtype={self._dtype})",
+            "",
+            "def choose_head(module, arguments):",
+            '    graph = arguments[0]  # of several structures; "ptr" says where each begins',
+            f'    graph["head"] = torch.full((len(graph["ptr"]) - 1,), {self._head}, device=tuned.device)',
+            "",
+            f"module.register_forward_pre_hook(choose_head)  # {self.head_name}",
+            "return tuned",
+        ]
+        return "mace-torch", imports, "\n".join(body)
+
+    def _plain(self) -> Any:
+        """Return the vendor's model, frozen, on the CPU, with the references of this head in its own table."""
+        with _vendor_noise():
+            plain = copy.deepcopy(self.module).cpu()
+        del plain.references
+        energies = torch.atleast_2d(plain.atomic_energies_fn.atomic_energies)
+        energies[self._head] = self.references.detach().cpu()[torch.tensor(self._numbers) - 1]
+        return plain.requires_grad_(False)
+
+    def _write_torchscript(self, path: Path) -> None:
+        """As mace-torch's `mace_create_lammps_model` does, with the head named instead of asked for."""
+        part = path.with_name(path.name + ".part")
+        with _vendor_noise():  # mace.calculators: see `vendor_calculator`
+            from e3nn.util import jit
+            from mace.calculators import LAMMPS_MACE
+
+            jit.compile(LAMMPS_MACE(self._plain(), head=self.head_name)).save(part)
+        part.replace(path)
+
+    def _as_pair_mace(self, path: Path, atoms: Atoms) -> dict[str, Array]:
+        """As pair_mace.cpp with domain decomposition: an image is an atom of its own, and counts in no energy."""
+        everything, owner = with_ghosts(atoms, len(self.module.interactions) * float(self.module.r_max))
+        n, dtype = len(everything), self._dtype
+        edges = np.stack(neighbor_list("ij", everything, float(self.module.r_max)))
+        element = torch.tensor([self._numbers.index(Z) for Z in everything.numbers])
+        graph = {
+            "batch": torch.zeros(n, dtype=torch.long),
+            "cell": torch.tensor(atoms.cell.array, dtype=dtype),
+            "edge_index": torch.tensor(edges),
+            "energy": torch.empty(1, dtype=dtype),
+            "forces": torch.empty(n, 3, dtype=dtype),
+            "node_attrs": F.one_hot(element, len(self._numbers)).to(dtype),
+            "positions": torch.tensor(everything.positions, dtype=dtype),
+            "ptr": torch.tensor([0, n]),
+            "shifts": torch.zeros(edges.shape[1], 3, dtype=dtype),
+            "unit_shifts": torch.zeros(edges.shape[1], 3, dtype=dtype),
+            "weight": torch.ones(1, dtype=dtype),
+        }
+        with _vendor_noise():
+            out = torch.jit.load(path)(graph, torch.arange(n) < len(atoms), True)
+        forces = torch.zeros(len(atoms), 3, dtype=dtype).index_add(0, torch.tensor(owner), out["forces"])
+        return {
+            "energy": out["total_energy_local"][0].detach().numpy(),
+            "forces": forces.numpy(),
+            "stress": -out["virials"][0].numpy() / atoms.get_volume(),
+        }
 
     # ----------------------------------------------------------------- parts
 

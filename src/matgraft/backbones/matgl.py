@@ -15,6 +15,7 @@ Source: Ko et al., npj Computational Materials 11, 253 (2025), and the package m
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import warnings
@@ -28,6 +29,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
+from ase.neighborlist import neighbor_list
 from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor, nn
 
@@ -40,6 +42,7 @@ with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way 
     from matgl.utils import io as vendor_io
 
 from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
+from matgraft.backbones.lammps import LammpsFile
 from matgraft.backbones.matgl_networks import NETWORKS, Bonds, pair_bonds
 from matgraft.backbones.weights import load_tensors
 from matgraft.data.dataset import Sample
@@ -51,6 +54,8 @@ FILES = ("model.json", "model.pt", "state.pt")
 """What the vendor's loader wants in a folder: the class, its arguments, its weights."""
 
 _CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet}
+_SCRIPTED = ("TensorNet", "M3GNet")
+"""What MatGL's exporter for LAMMPS takes."""
 _MATPES_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=680.0)
 KNOWN: dict[str, tuple[str, LevelOfTheory]] = {
     "TensorNet-MatPES-PBE-v2025.1-PES": (
@@ -170,9 +175,7 @@ class MatGLPotential(Potential):
 
     def save(self, path: Path) -> None:
         """Write a folder that ``matgl.load_model`` and `from_file` open."""
-        module: Any = self.module
-        module.element_refs.property_offset.copy_(self.references[torch.tensor(self._elements) - 1])
-        module._init_args["element_refs"] = module.element_refs.property_offset.detach().cpu().clone()
+        module = self._with_references()
         part = path.with_name(path.name + ".part")
         module.save(part)
         path.mkdir(exist_ok=True)
@@ -189,6 +192,64 @@ class MatGLPotential(Potential):
         imports = "import matgl\nfrom matgl.ext.ase import PESCalculator"
         load = f"matgl.load_model(Path(__file__).with_name({self.native_file!r}))"
         return "matgl", imports, f'return PESCalculator({load}, stress_unit="eV/A3", use_voigt=True)'
+
+    def lammps_file(self) -> LammpsFile:
+        """Return MatGL's TorchScript of TensorNet or M3GNet, in the model's own precision."""
+        if self.architecture not in _SCRIPTED:
+            raise OptionError(
+                f"MatGL {version('matgl')} exports {' and '.join(_SCRIPTED)} to LAMMPS, not {self.architecture}",
+                allowed=["--to native", "--to ase"],
+            )
+        return LammpsFile(
+            name="matgl-lammps.pt",
+            style="matgl",
+            build="LAMMPS with the package ML-MATGL, as lammps/ in github.com/materialyzeai/matgl has it; one MPI rank",
+            commands=("atom_modify     map yes",),
+            write=self._write_torchscript,
+            evaluate=self._as_pair_matgl,
+        )
+
+    def _with_references(self) -> Any:
+        """Return the vendor's potential, with today's references in its own table and arguments."""
+        module: Any = self.module
+        module.element_refs.property_offset.copy_(self.references[torch.tensor(self._elements) - 1])
+        module._init_args["element_refs"] = module.element_refs.property_offset.detach().cpu().clone()
+        return module
+
+    def _write_torchscript(self, path: Path) -> None:
+        """As MatGL's `mgl create-lammps-model` does."""
+        from matgl.ext.lammps import LAMMPSMatGLModel
+
+        part = path.with_name(path.name + ".part")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 of torch.jit
+            try:
+                torch.jit.script(LAMMPSMatGLModel(copy.deepcopy(self._with_references()), self._dtype)).save(part)
+            except NotImplementedError as error:
+                raise OptionError(f"MatGL cannot export this {self.architecture}: {error}") from error
+        part.replace(path)
+
+    def _as_pair_matgl(self, path: Path, atoms: Atoms) -> dict[str, Array]:
+        """As pair_matgl.cpp: own atoms alone, neighbours by the cell that they stand in."""
+        centre, neighbour, cells = neighbor_list("ijS", atoms, float(self.card.cutoff_A or 0))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            script = torch.jit.load(path)
+        out = script(
+            self._tensor(atoms.positions),
+            torch.tensor(np.stack([centre, neighbour])),
+            torch.tensor(cells, dtype=torch.int64),
+            self._tensor(atoms.cell.array),
+            torch.tensor(atoms.numbers, dtype=torch.int64),
+            torch.ones(len(atoms), dtype=torch.bool),
+            True,
+        )
+        found = {name: tensor.detach().numpy() for name, tensor in out.items()}
+        return {
+            "energy": found["total_energy_local"],
+            "forces": found["forces"],
+            "stress": found["virials"] / atoms.get_volume(),
+        }
 
     @property
     def head(self) -> nn.Module:

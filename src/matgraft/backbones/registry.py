@@ -15,8 +15,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from matgraft.backbones.base import Backbone, ModelCard
@@ -44,6 +44,10 @@ class Row:
         True if the vendor's loader knows more names than the releases listed.
     options
         What may stand behind release or file: ``sha256`` (``@1f3b...``), ``head`` (``#pbe``).
+    stages
+        What a strategy may name, input to readout; globs where the number depends on the model.
+    exports
+        Target of an export -> what is written for it.
     """
 
     adapter: str
@@ -54,6 +58,8 @@ class Row:
     licence: str
     any_name: bool = False
     options: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ("embedding", "interaction-*", "readout")
+    exports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def installed(self) -> bool:
@@ -69,6 +75,7 @@ BACKBONES: dict[str, Row] = {
         releases=("0.3.0", "r2scan"),
         weights_from="inside the chgnet wheel, no network needed",
         licence="BSD-3-Clause (modified)",
+        exports={"native": "chgnet.pth.tar", "ase": "calculator.py (CHGNetCalculator)"},
     ),
     "mace": Row(
         adapter="matgraft.backbones.mace:MACEPotential",
@@ -82,6 +89,12 @@ BACKBONES: dict[str, Row] = {
         weights_from="mace-torch's cache; nothing is fetched: the error says from where, and where to put it",
         licence="MIT or ASL (academic use only), by model",
         options=("sha256", "head"),
+        exports={
+            "native": "mace.model, mace.pt",
+            "ase": "calculator.py (MACECalculator)",
+            "lammps": "mace-lammps.pt for pair_style mace",
+            "torch-sim": "model.py (MaceModel)",
+        },
     ),
     "composition": Row(
         adapter="matgraft.backbones.composition:CompositionBackbone",
@@ -90,6 +103,7 @@ BACKBONES: dict[str, Row] = {
         releases=("1",),
         weights_from="inside the matgraft wheel, no network needed",
         licence="MIT",
+        stages=("embedding", "layer-*", "pool", "readout"),
     ),
     "matgl": Row(
         adapter="matgraft.backbones.matgl:MatGLPotential",
@@ -99,6 +113,11 @@ BACKBONES: dict[str, Row] = {
         weights_from="a folder, MatGL's cache, or its download from the Hugging Face Hub (materialyze)",
         licence="BSD-3-Clause",
         any_name=True,
+        exports={
+            "native": "the folder matgl/",
+            "ase": "calculator.py (PESCalculator)",
+            "lammps": "matgl-lammps.pt for pair_style matgl (TensorNet, M3GNet)",
+        },
     ),
 }
 

@@ -133,7 +133,7 @@ def settings(facts: Facts) -> list[tuple[str, str]]:
     share = f" of {total:,.0f}" if total else ""
     known = {
         "Foundation": find(card, "parent", "name") or recipe.get("foundation") or card.get("name"),
-        "Strategy": find(recipe, "strategy", "name") or recipe.get("strategy"),
+        "Strategy": _strategy(recipe),
         "Frames": ", ".join(
             [*frames, f"{tested:,.0f} {find(facts, 'metrics', 'part') or 'test'}"] if tested else frames
         ),
@@ -142,6 +142,14 @@ def settings(facts: Facts) -> list[tuple[str, str]]:
         "Licence": card.get("licence"),
     }
     return [(name, say(value)) for name, value in known.items() if value]
+
+
+def _strategy(recipe: Mapping[str, Any]) -> str | None:
+    """Name the strategy with the options that were given; the others are its own defaults."""
+    given = mapping(recipe.get("strategy"))
+    name = given.get("name") or recipe.get("strategy")
+    options = [f"{key} {say(value)}" for key, value in given.items() if key != "name" and value not in (None, [], {})]
+    return ", ".join([say(name), *options]) if name else None
 
 
 def parity_statistics(facts: Facts) -> list[dict[str, Any]]:

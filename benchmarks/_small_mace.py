@@ -1,0 +1,163 @@
+"""Train a small MACE from random weights on the frames of one file, to have a MACE where none can be downloaded.
+
+    python benchmarks/_small_mace.py frames.extxyz --minutes 60 --out runs/small_mace
+    matgraft tune mine.extxyz --from mace:runs/small_mace/mace.model@HASH        # the name that is printed at the end
+
+32 channels of scalars and of vectors in two layers, a cutoff of 5 Å: 67,000 parameters and 0.8 MB for two elements,
+0.3 s of one core a training step and frame of 63 Si atoms. The loop is matgraft's own (`adapt`, every stage learns),
+and the reference energies of the elements are its least squares. A call that was broken off goes on from its last
+checkpoint; one whose model is there only prints the name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from ase.neighborlist import neighbor_list
+from common import circumstances, prepare, put_right, run, write_json
+
+from matgraft import adapt, evaluate, read, split
+from matgraft.backbones.mace import HASH_DIGITS, MACEPotential
+from matgraft.backbones.registry import save_folder
+from matgraft.data.dataset import Dataset
+from matgraft.data.provenance import file_hash
+from matgraft.errors import OptionError
+
+CUTOFF = 5.0
+"""Å."""
+CHANNELS = 32
+RATE = 1e-2
+"""Learning rate, mace-torch's own for models from scratch."""
+COUNTED = 50
+"""Frames on which neighbours are counted, evenly spread."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, unless it is done, and print the name of the model."""
+    options = parse(arguments)
+    file = options.out / MACEPotential.native_file
+    if not file.is_file():
+        prepare()
+        train_and_save(options)
+    facts = json.loads((options.out / "small_mace.json").read_text(encoding="utf-8"))
+    print(f"{facts['parameters']} parameters, validation: {facts['validation']}")
+    print(f"mace:{file}@{file_hash(file)[:HASH_DIGITS]}")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("frames", type=Path, help="labelled frames, in anything that matgraft reads")
+    parser.add_argument("--minutes", type=float, help="of the fit; default 30, if there are no --epochs")
+    parser.add_argument("--epochs", type=int, help="of the fit")
+    parser.add_argument("--channels", type=int, default=CHANNELS, help="of scalars, and of vectors")
+    parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--seed", type=int, default=0, help="of the weights, of the validation frames and of the fit")
+    parser.add_argument("--out", type=Path, default=Path("runs/small_mace"))
+    return parser.parse_args(arguments)
+
+
+def train_and_save(options: argparse.Namespace) -> None:
+    """Fit a new model, or go on with the fit in the folder; write the model and how well it does."""
+    frames = read(options.frames)
+    frames = put_right(frames, "-".join(frames.elements()))
+    parts = split(frames, fractions=(0.9, 0.1, 0.0), seed=options.seed)
+    train, validation = frames[parts.train], frames[parts.validation]
+    options.out.mkdir(parents=True, exist_ok=True)
+    refuse_another_fit(options)
+    bounds = {"epochs": options.epochs, "max_minutes": options.minutes}
+    adapted = adapt(
+        untrained(train, options.channels, options.seed),
+        train,
+        validation,
+        strategy="full",
+        folder=options.out / "checkpoints",
+        seed=options.seed,
+        resume=True,
+        quiet=False,
+        rate=options.rate,
+        **(bounds if any(bounds.values()) else {"max_minutes": 30.0}),
+    )
+    facts = {
+        "frames": options.frames.name,
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "parameters": adapted.total,
+        "references_eV": adapted.references.shift_eV,
+        "minutes": round(adapted.fit.seconds / 60, 2),
+        "steps": adapted.fit.steps,
+        "validation": evaluate(adapted.backbone, validation),
+    }
+    write_json(options.out / "small_mace.json", facts | circumstances())
+    save_folder(adapted.backbone, options.out)  # last: it says that all is done
+
+
+def refuse_another_fit(options: argparse.Namespace) -> None:
+    """Keep what a fit was begun with, and refuse to go on with something else."""
+    begun = {name: str(getattr(options, name)) for name in ("frames", "channels", "rate", "seed")}
+    file = options.out / "begun.json"
+    if not file.is_file():
+        write_json(file, begun)
+    if json.loads(file.read_text(encoding="utf-8")) != begun:
+        raise OptionError(f"the fit in {options.out} was begun with other options", remedy="another --out")
+
+
+def untrained(train: Dataset, channels: int, seed: int) -> MACEPotential:
+    """Return a ScaleShiftMACE with random weights, scaled as mace-torch does: by forces and neighbours."""
+    numbers = [atomic_numbers[symbol] for symbol in train.elements()]
+    numbers.sort()
+    forces = np.concatenate([sample.labels["forces"] for sample in train if "forces" in sample.labels])
+    torch.manual_seed(seed)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # e3nn's and mace-torch's own
+        warnings.simplefilter("ignore")
+        module = _scale_shift_mace(
+            atomic_numbers=numbers,
+            num_elements=len(numbers),
+            atomic_energies=np.zeros(len(numbers)),  # least squares follow on the residuals
+            atomic_inter_scale=float(np.sqrt(np.mean(forces**2))),
+            atomic_inter_shift=0.0,
+            avg_num_neighbors=mean_neighbours(train),
+            hidden=f"{channels}x0e + {channels}x1o",
+        )
+    return MACEPotential(module, name="small MACE", licence="that of the frames")
+
+
+def mean_neighbours(frames: Dataset) -> float:
+    """Return the mean number of neighbours within the cutoff."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, COUNTED).astype(int))
+    counts = [len(neighbor_list("i", frames[int(i)].content, CUTOFF)) / frames[int(i)].n_atoms for i in chosen]
+    return float(np.mean(counts))
+
+
+def _scale_shift_mace(*, hidden: str, **given: Any) -> torch.nn.Module:
+    from mace import modules  # the adapter has imported it, and undone what that does to torch.load
+
+    irreps = modules.blocks.o3.Irreps
+    return modules.ScaleShiftMACE(
+        r_max=CUTOFF,
+        num_bessel=8,
+        num_polynomial_cutoff=5,
+        max_ell=2,
+        interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+        interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
+        num_interactions=2,
+        hidden_irreps=irreps(hidden),
+        MLP_irreps=irreps("16x0e"),
+        gate=modules.gate_dict["silu"],
+        correlation=3,
+        radial_MLP=[64, 64, 64],
+        **given,
+    ).float()
+
+
+if __name__ == "__main__":
+    run(main)

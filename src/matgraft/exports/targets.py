@@ -1,0 +1,158 @@
+"""Hand a tuned model to other tools, and prove that what was written says the same.
+
+| target    | beside the vendor's file and card.json           | what opens it                                        |
+| --------- | ------------------------------------------------ | ---------------------------------------------------- |
+| native    | nothing                                          | the vendor's own loader, e.g. ``CHGNet.from_file``   |
+| ase       | calculator.py (``calculator()``)                 | any ASE script, with the vendor's package alone      |
+| lammps    | the vendor's file for it, in.lammps, a structure | LAMMPS with the vendor's pair style                  |
+| torch-sim | model.py (``model()``)                           | torch-sim, with the vendor's package                 |
+
+Every target begins with the native file, which the vendor's own code opens for a comparison on a distorted structure.
+README.md in the folder says what was checked and what was not. What cannot be checked on this machine is no error: it
+is written, and said. Which backbone has which target stands in `matgraft.backbones.registry`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import runpy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matgraft
+from matgraft.backbones.base import Potential
+from matgraft.backbones.registry import BACKBONES, load_folder, save_folder
+from matgraft.errors import OptionError, choose
+from matgraft.exports import lammps, torch_sim
+from matgraft.exports.comparison import Check, Exported, verify, with_calculator
+
+_CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
+
+    from calculator import calculator
+    atoms.calc = calculator()
+"""
+
+from pathlib import Path
+
+{imports}
+
+
+def calculator():
+    """Return the calculator: energy in eV, forces in eV/Å, stress in eV/Å³."""
+    {body}
+'''
+_README = """\
+# {name}
+
+Written by matgraft {version} for `{target}`: {opens}.
+
+## What was checked
+
+On a distorted cell of 8 atoms; largest differences from the tuned model, in eV/atom, eV/Å, eV/Å³.
+
+{checks}
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One tool to export to.
+
+    Attributes
+    ----------
+    opens
+        What opens the export, for people.
+    asks
+        What the backbone has to say for it; raises an `OptionError`, before anything is written, if it has nothing.
+    write
+        Writes what comes beside the native file from that, and returns the checks made of it.
+    """
+
+    opens: str
+    asks: Callable[[Potential], Any]
+    write: Callable[[Potential, Path, Any], list[Check]]
+
+
+def _native(backbone: Potential, folder: Path) -> list[Check]:
+    return [Check(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder))]
+
+
+def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str]) -> list[Check]:
+    package, imports, body = source
+    script = folder / "calculator.py"
+    script.write_text(_CALCULATOR.format(package=package, imports=imports, body=body), encoding="utf-8")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
+        warnings.simplefilter("ignore")
+        calculator = runpy.run_path(str(script))["calculator"]()
+    return [Check("calculator.py run by ASE", with_calculator(backbone, calculator, str(script)))]
+
+
+TARGETS = {
+    "native": Target("the vendor's own loader", lambda backbone: None, lambda backbone, folder, nothing: []),
+    "ase": Target("any ASE script, with the vendor's package alone", lambda one: one.calculator_source(), _ase),
+    "lammps": Target("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write),
+    "torch-sim": Target("torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write),
+}
+"""Name -> target."""
+
+
+def export(run: Path, to: str, out: Path) -> Exported:
+    """Write a run's model for another tool.
+
+    Parameters
+    ----------
+    run
+        A finished run, or a model folder.
+    to
+        One of `TARGETS`.
+    out
+        A new or empty folder.
+
+    Returns
+    -------
+    Exported
+        What was checked and by how much it differs; ``verified`` is False where something could not be checked here.
+
+    Raises
+    ------
+    OptionError
+        If there is nothing of that kind for this backbone; what there is stands in the error.
+    RunError
+        If what was written does not give the model's energies, forces and stresses.
+    """
+    target = choose(to, TARGETS, "export target")
+    if out.exists() and any(out.iterdir()):
+        raise OptionError(f"the folder {out} is not empty", remedy="another -o")
+    backbone = load_folder(run)
+    refuse(backbone.card.backbone, to)
+    assert isinstance(backbone, Potential)
+    asked, card = target.asks(backbone), backbone.card
+    # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
+    save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
+    exported = Exported(out, to, (*_native(backbone, out), *target.write(backbone, out, asked)))
+    checks = "\n".join(f"* {check.text}" for check in exported.checks)
+    readme = _README.format(name=card.name, version=matgraft.__version__, target=to, opens=target.opens, checks=checks)
+    (out / "README.md").write_text(readme, encoding="utf-8")
+    return exported
+
+
+def refuse(backbone: str, to: str) -> None:
+    """Raise for a target that a backbone does not have.
+
+    Raises
+    ------
+    OptionError
+        With the targets that it has, and the backbones that have this one.
+    """
+    row = choose(backbone, BACKBONES, "backbone")
+    if to not in row.exports:
+        have = [name for name, other in BACKBONES.items() if to in other.exports]
+        raise OptionError(
+            f"{backbone} has no export to {to}",
+            allowed=[f"--to {name}" for name in row.exports],
+            remedy=f"--to {to} works for {', '.join(have)}",
+        )

@@ -1,0 +1,92 @@
+"""torch-sim: model.py, which returns torch-sim's own model of the vendor's file.
+
+It is run in a process of its own, without matgraft, and compared with the model; where torch-sim is not installed it
+is written, and the check says that it was not made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from ase.io import write as write_atoms
+
+from matgraft.backbones.base import Potential
+from matgraft.errors import RunError
+from matgraft.exports.comparison import Check, compare, distorted_cell
+
+FILE = "model.py"
+PACKAGE = "torch-sim-atomistic"
+
+_MODEL = '''"""Model of torch-sim for a potential tuned by matgraft. Needs {package}, not matgraft.
+
+    from model import model
+    torch_sim.integrate(system=atoms, model=model(), ...)
+"""
+
+from pathlib import Path
+
+{imports}
+
+
+def model(device=None):
+    """Return the model: energy in eV, forces in eV/Å, stress in eV/Å³. Default device: a GPU where there is one."""
+{body}
+'''
+_RUN = """
+import sys
+import ase.io, numpy, torch, torch_sim
+from model import model
+
+tuned = model(torch.device("cpu"))
+state = torch_sim.io.atoms_to_state([ase.io.read(sys.argv[1])], tuned.device, tuned.dtype)
+found = tuned(state)
+names = ("energy", "forces", "stress")
+numpy.savez(sys.argv[2], **{name: found[name].detach().double().numpy() for name in names})
+"""
+
+
+def write(backbone: Potential, folder: Path, source: tuple[str, str, str]) -> list[Check]:
+    """Write model.py beside the native file, and run it where torch-sim is installed.
+
+    Parameters
+    ----------
+    source
+        As `Potential.torch_sim_source` returns it.
+
+    Raises
+    ------
+    RunError
+        If model.py fails, or gives other predictions than the model.
+    """
+    package, imports, body = source
+    lines = "\n".join(f"    {line}" if line else "" for line in body.splitlines())
+    (folder / FILE).write_text(
+        _MODEL.format(package=f"{PACKAGE} and {package}", imports=imports, body=lines), encoding="utf-8"
+    )
+    what = f"{FILE} run by torch-sim"
+    if not installed():
+        return [Check(what, reason=f"{PACKAGE} is not installed")]
+    return [Check(what, _run(backbone, folder))]
+
+
+def installed() -> bool:
+    """Say whether torch-sim can be imported."""
+    return importlib.util.find_spec("torch_sim") is not None
+
+
+def _run(backbone: Potential, folder: Path) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as temporary:
+        structure, found = Path(temporary) / "cell.traj", Path(temporary) / "found.npz"
+        write_atoms(structure, distorted_cell(backbone))
+        command = [sys.executable, "-c", _RUN, str(structure), str(found)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RunError(f"{FILE} fails: {(done.stderr.splitlines() or ['no reason'])[-1]}", where=str(folder))
+        with np.load(found) as arrays:
+            theirs = {"energy": arrays["energy"][0], "forces": arrays["forces"], "stress": arrays["stress"][0]}
+    return compare(backbone, distorted_cell(backbone), theirs, str(folder / FILE))
