@@ -331,10 +331,11 @@ def _audit(
         raise OptionError(f"audit.allow names {sorted(unknown)}", allowed=sorted(finding.code for finding in findings))
     if found := blocking(findings, recipe.audit.allow):
         lines = [f"{one.code}: {one.evidence} -> {one.option or one.remedy}" for one in found]
+        codes = ",".join(dict.fromkeys(one.code for one in found))
         raise AuditError(
             f"{len(found)} finding(s) block training:\n  " + "\n  ".join(lines),
             where=", ".join(recipe.train_files),
-            remedy=f"put the data right, or audit.allow=[{','.join(one.code for one in found)}] if you know better",
+            remedy=f"put the data right, or audit.allow=[{codes}] if you know better",
         )
     return findings
 
@@ -485,11 +486,13 @@ def _save_model(
         _save_plain(recipe, parent, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
         return
     trained, scored = frames_by_head(parts.train), frames_by_head(parts.scored[1])
+    heads: dict[str, dict[str, Any]] = {}
     for name in adapted.backbone.names:
         train, judged = parts.train[trained[name]], parts.scored[1][scored.get(name, [])]
         plain, figures = adapted.backbone.at(name), summary["heads"].get(name, {})
         _save_plain(recipe, parent, plain, train, judged, figures, out / "model" / name, head=name)
-    heads = {name: {"n_train": len(trained[name])} for name in adapted.backbone.names}
+        theory = train[0].theory or LevelOfTheory()
+        heads[name] = {"n_train": len(train), "theory": theory.describe()}
     card = parent.card.model_dump(mode="json")
     _write(out / "model" / HEADS, {"heads": heads, "licence": parent.card.licence, "parent": card})
 
