@@ -13,6 +13,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.looks.theory import energy_scales
@@ -148,7 +149,7 @@ def _one_head(train: Dataset, by: str) -> OptionError:
     )
 
 
-def _parts_well(counts: Counter[Hashable] | Counter[str] | Counter[int]) -> bool:
+def _parts_well(counts: Counter[Any]) -> bool:
     """Say whether every frame has a value, and the values are few with several frames each."""
     return "" not in counts and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
 
