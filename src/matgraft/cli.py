@@ -39,6 +39,7 @@ From = Annotated[str | None, typer.Option("--from", help="foundation, such as ch
 Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
+Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
 
 
 @app.command()
@@ -70,8 +71,8 @@ def tune(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="full, partial, feature, gradual or lora; for formulas auto (the default), full, partial, feature or "
-            "descriptors"
+            help="full, partial, feature, gradual, lora or multihead; for formulas auto (the default), full, partial, "
+            "feature or descriptors"
         ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
@@ -147,7 +148,7 @@ def predict(
 
 @app.command()
 def evaluate(
-    run: Run,
+    run: Model,
     frames: Annotated[Path, typer.Argument(help="frames to score on")],
     options: Options = None,
     as_json: Json = False,
@@ -273,7 +274,7 @@ def report(run: Run) -> None:
 
 @app.command()
 def export(
-    run: Run,
+    run: Model,
     to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
     as_json: Json = False,

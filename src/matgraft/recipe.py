@@ -13,9 +13,11 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from matgraft.data.heads import THEORY
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import MultiHead
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -67,6 +69,13 @@ class StrategySettings(_Section):
     """Part of the steps after which `gradual` trains every stage."""
 
 
+class HeadSettings(_Section):
+    """Which head a frame belongs to, with strategy multihead; see `matgraft.data.heads`."""
+
+    by: str | None = None
+    """``theory`` (the default), or a tag of the frames."""
+
+
 class EvaluateSettings(_Section):
     """Intervals of the errors."""
 
@@ -77,8 +86,8 @@ class EvaluateSettings(_Section):
 class Recipe(_Section):
     """Everything a run does."""
 
-    train: str
-    test: str | None = None
+    train: str | tuple[str, ...]
+    test: str | tuple[str, ...] | None = None
     foundation: str = "chgnet"
     keys: dict[str, str] = Field(default_factory=dict)
     units: dict[str, str] = Field(default_factory=dict)
@@ -91,10 +100,39 @@ class Recipe(_Section):
     split: SplitSettings = SplitSettings()
     references: ReferenceSettings = ReferenceSettings()
     strategy: StrategySettings = StrategySettings()
+    heads: HeadSettings = HeadSettings()
     loss: LossSettings = LossSettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """The training files by name."""
+        return ", ".join(Path(file).name for file in self.train_files)
+
+    @property
+    def train_files(self) -> tuple[str, ...]:
+        """The training files, one or several."""
+        return (self.train,) if isinstance(self.train, str) else self.train
+
+    @property
+    def heads_by(self) -> str:
+        """What parts the frames into heads; empty where the strategy has one head.
+
+        Raises
+        ------
+        OptionError
+            If ``heads.by`` is given to a strategy that has one head.
+        """
+        if self.strategy.name == MultiHead.name:
+            return self.heads.by or THEORY
+        if self.heads.by:
+            raise OptionError(
+                f"heads.by would do nothing with strategy {self.strategy.name!r}",
+                allowed=[f"strategy.name={MultiHead.name}"],
+            )
+        return ""
 
     def to_yaml(self) -> str:
         """Return the whole recipe as YAML."""

@@ -7,6 +7,8 @@ Each step leaves its facts in the folder, written atomically, before the next be
     recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  history.csv  fit.json
     checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
 
+With strategy multihead there is a model a head, model/PBE/ and so on, with model/heads.json beside them.
+
 A run that was killed is conducted again from its recipe; the fit goes on from its last checkpoint.
 """
 
@@ -27,25 +29,36 @@ import pandas as pd
 from matgraft.backbones.base import Backbone, ModelCard, Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
-from matgraft.backbones.registry import load, save_folder
-from matgraft.data.audit import audit
+from matgraft.backbones.registry import HEADS, load, part_head, save_folder
+from matgraft.data.audit import audit, audit_heads
 from matgraft.data.coverage import coverage
 from matgraft.data.dataset import Dataset
+from matgraft.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
+from matgraft.data.looks.base import recount_drop
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
 from matgraft.data.repair import reorder_groups
-from matgraft.data.split import Split, leaks_between, split
+from matgraft.data.split import STRATUM_TAG, Split, leaks_between, split
 from matgraft.errors import AuditError, DataError, OptionError, RunError
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe, make_recipe
 from matgraft.reports.html import write_report
+from matgraft.scoring.heads import judge_heads, summarise_heads
 from matgraft.scoring.metrics import summarise
 from matgraft.scoring.table import predictions_table, write_predictions
-from matgraft.scoring.verdict import verdict
+from matgraft.scoring.verdict import Verdict, verdict
 from matgraft.transfer.adapt import Adapted, adapt
+from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.loss import weigh_groups
-from matgraft.transfer.references import ReferenceShift, fit_references, given_references, keep_references
+from matgraft.transfer.references import (
+    References,
+    ReferenceShift,
+    given_references,
+    keep_references,
+    refit_or_keep,
+    shift_heads,
+)
 from matgraft.transfer.strategy import make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
@@ -106,7 +119,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     on_train, refused = _foundation(parent, train, quiet)
     findings = _audit(recipe, parent, train, on_train, refused, out)
     on_test = predict(parent, test.samples, processes=cores(), progress=_title(quiet)) if len(test) else []
-    parts = _part(division, train, test, on_train, on_test, out)
+    parts = _part(recipe, division, train, test, on_train, on_test, out)
     references = _references(recipe, parts)
     _write(out / "references.json", references.model_dump() | {"text": references.text})
     adapted = adapt(
@@ -125,10 +138,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     _write_fit(adapted, recipe, parts.train, out)
     summary = _evaluate(recipe, adapted.backbone, parts, references, out)
     _save_model(recipe, parent, adapted, parts, summary, out)
-    trained = adapted.loss.weights(parts.train)
-    missing = json.loads((out / "coverage.json").read_text())["missing"]
-    judgement = verdict(summary, findings, parts.warnings, missing, trained=trained)
-    _write(out / "verdict.json", judgement.model_dump())
+    _write(out / "verdict.json", _judge(summary, findings, adapted, parts, out).model_dump())
     return write_report(out)
 
 
@@ -159,7 +169,7 @@ def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Fi
     parent = _potential(load(recipe.foundation))
     train, _ = _read(recipe)
     predictions, refused = _foundation(parent, train, quiet)
-    return train, [*audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name), refused]
+    return train, [*_look(recipe, parent, train, predictions), refused]
 
 
 def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
@@ -167,17 +177,21 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
 
     Parameters
     ----------
+    run
+        A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
     options
         ``key=value`` items over the run's recipe, for files with other keys or units.
 
     Returns
     -------
     dict
-        As metrics.json; also written to ``evaluations/<name of the file>.json`` in the run folder.
+        As metrics.json; also written to ``evaluations/<name of the file>.json`` in the run folder, with the head
+        behind the name where there is one.
     """
-    recipe = saved_recipe(run, options)
+    folder, head = part_head(run)
+    recipe = saved_recipe(folder, options)
     tuned, parent = _potential(load(run)), _potential(load(recipe.foundation))
-    references = ReferenceShift.model_validate(_without(json.loads((run / "references.json").read_text()), "text"))
+    references = _saved_references(folder, head)
     dataset = _read_one(recipe, str(frames))
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
     untuned = predict(parent, dataset.samples, processes=cores(), progress=progress)
@@ -190,15 +204,20 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     summary = summarise(
         dataset, predictions, dataset.tag("trajectory"), resamples=settings.resamples, seed=settings.seed
     )
-    (run / "evaluations").mkdir(exist_ok=True)
-    _write(run / "evaluations" / f"{frames.stem}.json", summary)
+    (folder / "evaluations").mkdir(exist_ok=True)
+    _write(folder / "evaluations" / f"{frames.stem}{head and f'-{head}'}.json", summary)
     return summary
 
 
-def shifted(dataset: Dataset, predictions: Predictions, references: ReferenceShift) -> list[dict[str, Array]]:
+def _saved_references(run: Path, head: str) -> ReferenceShift:
+    facts = json.loads((run / "references.json").read_text())
+    return ReferenceShift.model_validate(facts["heads"][head] if head else _without(facts, "text"))
+
+
+def shifted(dataset: Dataset, predictions: Predictions, references: References) -> list[dict[str, Array]]:
     """Return the foundation's predictions with the reference shift added: the baseline that any tuning must beat."""
     return [
-        {**prediction, "energy": prediction["energy"] + references.energy(sample.content.numbers)}
+        {**prediction, "energy": prediction["energy"] + references.of(sample)}
         for sample, prediction in zip(dataset, predictions, strict=True)
     ]
 
@@ -217,15 +236,19 @@ def _open(out: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def _read(recipe: Recipe) -> tuple[Dataset, Dataset]:
+    by = recipe.heads_by
     train = _read_one(recipe, recipe.train)
     dropped = set(recipe.audit.drop)
     if outside := sorted(i for i in dropped if not 0 <= i < len(train)):
         raise OptionError(f"audit.drop names frames {outside}", allowed=[f"0 to {len(train) - 1}"])
     kept = train[[i for i in range(len(train)) if i not in dropped]]
-    return kept, _read_one(recipe, recipe.test) if recipe.test else train[:0]
+    test = _read_one(recipe, recipe.test) if recipe.test else train[:0]
+    if by:
+        kept, test = assign_heads([kept, test], by)
+    return kept, test
 
 
-def _read_one(recipe: Recipe, file: str) -> Dataset:
+def _read_one(recipe: Recipe, file: str | Sequence[str]) -> Dataset:
     everywhere, by_group = (None, recipe.shear) if isinstance(recipe.shear, dict) else (recipe.shear, {})
     dataset = read(file, keys=recipe.keys, units=recipe.units, shear=everywhere, want=recipe.want, theory=recipe.theory)
     return reorder_groups(dataset, by_group)
@@ -258,7 +281,8 @@ def _versions() -> dict[str, str]:
 
 def repeat_command(recipe: Recipe) -> str:
     """Return the command that repeats a run from its saved recipe."""
-    return f"matgraft tune {shlex.quote(recipe.train)} RUN/recipe.yaml --out NEW"
+    words = ["matgraft", "tune", recipe.train, "RUN/recipe.yaml", "--out", "NEW"]
+    return shlex.join(word for word in words if isinstance(word, str))  # several files stand in the recipe alone
 
 
 def _foundation(parent: Potential, frames: Dataset, quiet: bool) -> tuple[Predictions, Finding]:
@@ -300,9 +324,8 @@ def _in_the_file(finding: Finding, recipe: Recipe, n_kept: int) -> Finding:
         return finding
     kept = [i for i in range(n_kept + len(dropped)) if i not in dropped]
     frames = tuple(kept[i] for i in finding.frames)
-    drops = finding.option.startswith("audit.drop=")
-    option = f"audit.drop={sorted(dropped | set(frames))}" if drops else finding.option
-    return finding.model_copy(update={"frames": frames, "option": option})
+    said = {name: recount_drop(getattr(finding, name), kept, dropped) for name in ("remedy", "option")}
+    return finding.model_copy(update={"frames": frames, **said})
 
 
 def _title(quiet: bool) -> str:
@@ -312,7 +335,7 @@ def _title(quiet: bool) -> str:
 def _audit(
     recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions, refused: Finding, out: Path
 ) -> list[Finding]:
-    findings = [*audit(train, predictions, elements=parent.card.elements, model_name=parent.card.name), refused]
+    findings = [*_look(recipe, parent, train, predictions), refused]
     findings = [_in_the_file(finding, recipe, len(train)) for finding in findings]
     _write(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
     _write(out / "coverage.json", coverage(train).model_dump())
@@ -321,16 +344,25 @@ def _audit(
         raise OptionError(f"audit.allow names {sorted(unknown)}", allowed=sorted(finding.code for finding in findings))
     if found := blocking(findings, recipe.audit.allow):
         lines = [f"{one.code}: {one.evidence} -> {one.option or one.remedy}" for one in found]
+        codes = ",".join(dict.fromkeys(one.code for one in found))
         raise AuditError(
             f"{len(found)} finding(s) block training:\n  " + "\n  ".join(lines),
-            where=recipe.train,
-            remedy=f"put the data right, or audit.allow=[{','.join(one.code for one in found)}] if you know better",
+            where=", ".join(recipe.train_files),
+            remedy=f"put the data right, or audit.allow=[{codes}] if you know better",
         )
     return findings
 
 
+def _look(recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions) -> list[Finding]:
+    """Audit the frames, those of several heads apart."""
+    looks = audit_heads if recipe.heads_by else audit
+    return looks(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
+
+
 def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
+    if recipe.heads_by and recipe.references.mode == "given":
+        raise OptionError("references.mode=given is one shift, and each head has its own", allowed=["refit", "keep"])
     make_strategy(**recipe.strategy.model_dump()).learning(parent)
     recipe.loss.weights(train)
     weigh_groups(train, recipe.loss.groups)
@@ -339,17 +371,29 @@ def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> N
 def _divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     settings = recipe.split
     share = 0.0 if given_test else settings.test
-    return split(
+    division = split(
         train,
         by=settings.by,
         fractions=(1 - settings.validation - share, settings.validation, share),
         seed=settings.seed,
         gap=settings.gap,
         element=settings.element,
+        stratum=HEAD_TAG if recipe.heads_by else STRATUM_TAG,
     )
+    if recipe.heads_by:
+        require_heads(train[division.train], train[division.validation])
+    return division
 
 
-def _part(parts: Split, train: Dataset, test: Dataset, on_train: Predictions, on_test: Predictions, out: Path) -> Parts:
+def _part(
+    recipe: Recipe,
+    parts: Split,
+    train: Dataset,
+    test: Dataset,
+    on_train: Predictions,
+    on_test: Predictions,
+    out: Path,
+) -> Parts:
     """Part the training file; a test file given is held against it for leaks."""
     warnings, facts = parts.warnings, parts.model_dump()
     if len(test):
@@ -358,7 +402,8 @@ def _part(parts: Split, train: Dataset, test: Dataset, on_train: Predictions, on
         facts |= {"sharing": sharing.model_dump()}
     chosen = {name: list(getattr(parts, name)) for name in ("train", "validation", "test")}
     judged = [train[chosen["validation"]], test if len(test) else train[chosen["test"]]]
-    warnings = (*_untrained_elements(train[chosen["train"]], judged), *warnings)
+    lacking = _untrained_by_head if recipe.heads_by else _untrained_elements
+    warnings = (*lacking(train[chosen["train"]], judged), *warnings)
     _write(out / "split.json", facts | {"warnings": warnings})
     known = {name: [on_train[i] for i in positions] for name, positions in chosen.items()}
     return Parts(
@@ -383,15 +428,26 @@ def _untrained_elements(train: Dataset, others: Sequence[Dataset]) -> list[str]:
     ]
 
 
-def _references(recipe: Recipe, parts: Parts) -> ReferenceShift:
+def _untrained_by_head(train: Dataset, others: Sequence[Dataset]) -> list[str]:
+    return [
+        f"head {name}: {line}"
+        for name, frames in frames_by_head(train).items()
+        for line in _untrained_elements(train[frames], [other[frames_by_head(other).get(name, [])] for other in others])
+    ]
+
+
+def _references(recipe: Recipe, parts: Parts) -> References:
     settings = recipe.references
     if settings.shift_eV and settings.mode != "given":
         raise OptionError("references.shift_eV would do nothing", remedy="references.mode=given")
     if settings.mode == "given":
         return given_references(settings.shift_eV, parts.train)
-    if settings.mode == "keep" or not parts.train.count("energy"):
-        return keep_references(parts.train)
-    return fit_references(parts.train, parts.on_train)
+
+    def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
+        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in frames])
+
+    known = parts.on_train
+    return shift_heads(parts.train, shift) if recipe.heads_by else shift(parts.train, range(len(known)))
 
 
 def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> None:
@@ -413,14 +469,16 @@ def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> N
     _write(out / "fit.json", facts)
 
 
-def _evaluate(recipe: Recipe, tuned: Potential, parts: Parts, references: ReferenceShift, out: Path) -> dict[str, Any]:
+def _evaluate(recipe: Recipe, tuned: Potential, parts: Parts, references: References, out: Path) -> dict[str, Any]:
     part, dataset, untuned = parts.scored
     models = {"tuned": predict(tuned, dataset.samples, processes=cores()), "untuned": untuned}
     models["shift"] = shifted(dataset, untuned, references)
     settings = recipe.evaluate
     groups = _groups(parts, part, dataset)
-    resampling = {"resamples": settings.resamples, "seed": settings.seed}
-    summary = summarise(dataset, models, groups, part=part, **resampling)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"part": part, "resamples": settings.resamples, "seed": settings.seed}
+    summary = summarise(dataset, models, groups, **options)
+    if recipe.heads_by:
+        summary["heads"] = summarise_heads(dataset, models, groups, **options)
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
     _write(out / "metrics.json", summary)
     return summary
@@ -437,24 +495,63 @@ def _groups(parts: Parts, part: str, dataset: Dataset) -> list[str]:
 def _save_model(
     recipe: Recipe, parent: Backbone, adapted: Adapted, parts: Parts, summary: dict[str, Any], out: Path
 ) -> None:
-    theory = next((sample.theory for sample in parts.train if sample.theory is not None), LevelOfTheory())
+    if not isinstance(adapted.backbone, MultiHeadPotential):
+        _save_plain(recipe, parent, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
+        return
+    trained, scored = frames_by_head(parts.train), frames_by_head(parts.scored[1])
+    heads: dict[str, dict[str, Any]] = {}
+    for name in adapted.backbone.names:
+        train, judged = parts.train[trained[name]], parts.scored[1][scored.get(name, [])]
+        plain, figures = adapted.backbone.at(name), summary["heads"].get(name, {})
+        _save_plain(recipe, parent, plain, train, judged, figures, out / "model" / name, head=name)
+        theory = train[0].theory or LevelOfTheory()
+        heads[name] = {"n_train": len(train), "theory": theory.describe()}
+    card = parent.card.model_dump(mode="json")
+    _write(out / "model" / HEADS, {"heads": heads, "licence": parent.card.licence, "parent": card})
+
+
+def _save_plain(
+    recipe: Recipe,
+    parent: Backbone,
+    plain: Potential,
+    train: Dataset,
+    scored: Dataset,
+    summary: Mapping[str, Any],
+    folder: Path,
+    head: str = "",
+) -> None:
+    """Write one potential with its card."""
+    theory = next((sample.theory for sample in train if sample.theory is not None), LevelOfTheory())
     tuned = {
-        "name": f"{parent.card.name} tuned on {Path(recipe.train).name}",
-        "elements": parts.train.elements(),
+        "name": f"{parent.card.name} tuned on {recipe.title}{head and f', head {head}'}",
+        "elements": train.elements(),
         "theory": theory,
         "weights_from": f"matgraft {version('matgraft')}, strategy {recipe.strategy.name}, from {parent.card.name}",
         "citation": parent.card.citation,
-        "references_eV": references_of(adapted.backbone, parts.train.elements()),
+        "references_eV": references_of(plain, train.elements()),
+        "head": head,
         "parent": parent.card.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json"),
-        "data_sha256": {"train": parts.train.hash(), "scored": parts.scored[1].hash()},
-        "metrics": {name: summary[name] for name in ("test", "untuned", "shift", "part")},
+        "data_sha256": {"train": train.hash(), "scored": scored.hash()},
+        "metrics": {name: summary[name] for name in ("test", "untuned", "shift", "part") if name in summary},
     }
 
     def describe(fresh: ModelCard) -> ModelCard:
         return fresh.model_copy(update=tuned)
 
-    save_folder(adapted.backbone, out / "model", describe)
+    save_folder(plain, folder, describe)
+
+
+def _judge(
+    summary: Mapping[str, Any], findings: Sequence[Finding], adapted: Adapted, parts: Parts, out: Path
+) -> Verdict:
+    trained = adapted.loss.weights(parts.train)
+    missing = json.loads((out / "coverage.json").read_text())["missing"]
+    whole = verdict(summary, findings, parts.warnings, missing, trained=trained)
+    if not isinstance(adapted.backbone, MultiHeadPotential):
+        return whole
+    by_head = {name: verdict(each, trained=trained) for name, each in summary["heads"].items()}
+    return judge_heads(whole, by_head, adapted.backbone.names)
 
 
 def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, float]:

@@ -22,10 +22,12 @@ from ase.build import bulk
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.heads import HEAD_TAG
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
 from matgraft.transfer.adapt import check_step_zero, shift_references
-from matgraft.transfer.references import ReferenceShift
+from matgraft.transfer.heads import MultiHeadPotential
+from matgraft.transfer.references import HeadShifts, ReferenceShift
 from matgraft.transfer.strategy import STRATEGIES, make_strategy
 
 WANTED = ("energy", "forces", "stress")
@@ -173,15 +175,17 @@ class PotentialConformance:
     @pytest.mark.parametrize("name", sorted(STRATEGIES))
     def test_every_strategy_starts_as_the_foundation(self, potential: Potential, name: str) -> None:
         """Preparation freezes and injects without changing a prediction."""
-        prepared = copy.deepcopy(potential)
+        dataset = Dataset(tuple(Sample(atoms, {}, {HEAD_TAG: "ab"[i % 2]}) for i, atoms in enumerate(crystals())))
+        strategy = make_strategy(name)
+        prepared = strategy.grow(copy.deepcopy(potential), dataset)
         shift = ReferenceShift(mode="given", shift_eV={"Si": -3.5}, rank=1, n_elements=1)
-        shift_references(prepared, shift)
-        groups = make_strategy(name).prepare(prepared)
+        several = isinstance(prepared, MultiHeadPotential)
+        shift_references(prepared, HeadShifts(heads={"a": shift, "b": shift}) if several else shift)
+        groups = strategy.prepare(prepared)
         learning = {id(p) for group in groups for p in group.parameters.values()}
         assert learning == {id(p) for p in prepared.module.parameters() if p.requires_grad}
         assert learning
-        dataset = Dataset(tuple(Sample(atoms, {}) for atoms in crystals()))
-        found = check_step_zero(potential, prepared, shift, dataset, encode_all(potential, dataset))
+        found = check_step_zero(potential, prepared, shift, dataset, encode_all(prepared, dataset))
         assert found["max_energy_difference_eV_per_atom"] < 1e-5
 
     def _agree_all(self, potential: Potential, changed: list[Atoms], back: object) -> None:

@@ -29,6 +29,7 @@ from matgraft.errors import DataError, ExtraError, OptionError
 from matgraft.exports import export, lammps, torch_sim, verify
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
+from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.strategy import LoRA
 
 FORCED_UNPICKLING = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")  # after the adapter's import
@@ -441,6 +442,29 @@ def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strat
     np.testing.assert_array_equal(_energies(parent), before)
     tuned.backbone.save(tmp_path / "mace.model")
     assert verify(tuned.backbone, tmp_path)["forces"] < 1e-4
+
+
+def test_a_head_of_several_leaves_in_the_vendors_file(pairs: Dataset, tmp_path: Path) -> None:
+    """The chosen head of a foundation with two of its own is where both new heads start; scale and shift are its."""
+    parent = potential("r2scan", **TWO_HEADS, **LIKE_MPA)
+    frames = Dataset(tuple(s.with_tags(head="ab"[i % 2]) for i, s in enumerate(pairs)))
+    tuned = adapt(parent, frames, frames, strategy="multihead", epochs=2, rate=1e-2, batch=3, processes=1)
+    assert tuned.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
+    many = tuned.backbone
+    assert isinstance(many, MultiHeadPotential)
+    together = predict(many, frames.samples)
+    for head in many.names:
+        plain = many.at(head)
+        plain.save(tmp_path / "mace.model")
+        assert verify(plain, tmp_path)["forces"] < 1e-4
+        again = MACEPotential.from_file(tmp_path / "mace.pt")
+        assert again.head_name == "r2scan"
+        mine = [i for i, sample in enumerate(frames) if sample.tags["head"] == head]
+        for i, theirs in zip(mine, predict(again, frames[mine].samples), strict=True):
+            assert float(theirs["energy"]) == pytest.approx(float(together[i]["energy"]), abs=2e-5)
+            np.testing.assert_allclose(theirs["forces"], together[i]["forces"], atol=5e-5)
+    weights = [dict(readout.named_parameters()) for readout in many.module["readouts"]]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def _energies(model: Any) -> np.ndarray:

@@ -31,6 +31,7 @@ from matgraft.exports import export
 from matgraft.exports.comparison import distorted_cell
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
+from matgraft.transfer.heads import MultiHeadPotential
 
 MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 ELEMENTS = ("Si", "O", "Mo", "Ge", "Mg")  # not in the order of atomic numbers: references and species must not mix
@@ -399,6 +400,25 @@ def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path) ->
     save_folder(result.backbone, tmp_path / "run")
     assert max(export(tmp_path / "run", "ase", tmp_path / "out").difference.values()) < 1e-4
     assert "PESCalculator" in (tmp_path / "out" / "calculator.py").read_text()
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_head_of_several_leaves_in_the_vendors_folder(kind: str, pairs: Dataset, tmp_path: Path) -> None:
+    parent = make_potential(kind)
+    frames = Dataset(tuple(s.with_tags(head="ab"[i % 2]) for i, s in enumerate(pairs)))
+    tuned = adapt(parent, frames, frames, strategy="multihead", epochs=2, rate=5e-3, batch=3, processes=1)
+    assert tuned.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
+    many = tuned.backbone
+    assert isinstance(many, MultiHeadPotential)
+    together = predict(many, frames.samples)
+    for head in many.names:
+        save_folder(many.at(head), tmp_path / head)
+        assert max(export(tmp_path / head, "native", tmp_path / f"out-{head}").values()) < 1e-4
+        mine = [i for i, sample in enumerate(frames) if sample.tags["head"] == head]
+        for i, theirs in zip(mine, predict(load(tmp_path / head), frames[mine].samples), strict=True):
+            for name in ("energy", "forces"):
+                np.testing.assert_allclose(theirs[name], together[i][name], atol=2e-5)
+    assert not torch.equal(*(next(iter(readout.parameters())) for readout in many.module["readouts"]))
 
 
 def test_the_exported_script_runs(tmp_path: Path) -> None:

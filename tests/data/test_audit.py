@@ -340,7 +340,8 @@ def test_stated_theories_that_differ(mo):
     assert finding.blocks
     assert finding.frames == where(mo.frames, chosen)
     assert "R2SCAN" in finding.evidence
-    assert finding.option == f"audit.drop=[{','.join(map(str, finding.frames))}]"
+    assert finding.option == "strategy.name=multihead heads.by=theory"
+    assert f"audit.drop=[{','.join(map(str, finding.frames))}]" in finding.remedy
 
 
 def test_stated_theories_that_agree(mo):

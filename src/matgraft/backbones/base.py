@@ -63,6 +63,8 @@ class ModelCard(BaseModel):
     weights_sha256: str = ""
     weights_from: str = ""
     references_eV: dict[str, float] = Field(default_factory=dict)
+    head: str = ""
+    """Which of the heads that were tuned together it is; empty where there was one."""
     parent: dict[str, Any] | None = None
     """Card of the foundation that a tuned model comes from."""
     recipe: dict[str, Any] | None = None

@@ -6,6 +6,7 @@
     load("matgl:NAME")                weights that the vendor fetches by their name, where its loader can
     load("mace:my.model@HASH#pbe")    a file whose hash is known to the user, and one of its heads
     load("runs/si")                   a run of `matgraft tune`, or a folder of `matgraft export --to native`
+    load("runs/si#PBE")               one of the heads of a run of strategy multihead
 
 A backbone is one row here, one adapter beside it, one extra. Vendors are imported when their adapter is asked for.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from matgraft.backbones.base import Backbone, ModelCard
 from matgraft.errors import DataError, ExtraError, OptionError, choose
 
 CARD = "card.json"
+HEADS = "heads.json"
+"""File of a model folder with several heads, each in a folder of its own beside it."""
 _OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
 
 
@@ -132,9 +136,8 @@ def load(name: str | Path) -> Backbone:
     ExtraError
         If the vendor's package is not installed.
     """
-    folder = Path(name)
-    if folder.is_dir():
-        return load_folder(folder)
+    if part_head(name)[0].is_dir():
+        return load_folder(Path(name))
     backbone, _, which = str(name).partition(":")
     row = choose(backbone, BACKBONES, "backbone")
     if not row.installed:
@@ -152,14 +155,8 @@ def load(name: str | Path) -> Backbone:
 
 
 def load_folder(folder: Path) -> Backbone:
-    """Load the tuned model of a run folder, or of an exported one."""
-    model = folder / "model" if (folder / "model" / CARD).is_file() else folder
-    if not (model / CARD).is_file():
-        raise DataError(
-            "neither a finished run nor a model folder",
-            where=str(folder),
-            remedy=f"matgraft tune --resume {folder} finishes a run that was broken off",
-        )
+    """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
+    model = model_folder(folder)
     card = ModelCard.model_validate_json((model / CARD).read_text())
     row = choose(card.backbone, BACKBONES, "backbone")
     if not row.installed:
@@ -170,6 +167,47 @@ def load_folder(folder: Path) -> Backbone:
         raise DataError("the weights are not the ones that the card describes", where=str(model))
     backbone.card = card
     return backbone
+
+
+def part_head(name: str | Path) -> tuple[Path, str]:
+    """Part ``runs/si#PBE`` into the folder and the head. A folder whose own name looks so is taken as it is."""
+    folder, _, head = str(name).rpartition("#")
+    return (Path(name), "") if Path(name).is_dir() or not folder else (Path(folder), head)
+
+
+def model_folder(name: Path) -> Path:
+    """Return the folder that holds a model's card.
+
+    Parameters
+    ----------
+    name
+        ``runs/si``, ``runs/si/model``, ``runs/si#PBE`` or ``runs/si/model#PBE``.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    OptionError
+        If the model has several heads and none of them is named, or it has one and another is.
+    """
+    folder, head = part_head(name)
+    model = next((one for one in (folder / "model", folder) if (one / CARD).is_file() or (one / HEADS).is_file()), None)
+    if model is None:
+        raise DataError(
+            "neither a finished run nor a model folder",
+            where=str(folder),
+            remedy=f"matgraft tune --resume {folder} finishes a run that was broken off",
+        )
+    if not (model / HEADS).is_file():
+        if head:
+            raise OptionError(f"{folder} has no heads: #{head} would do nothing", allowed=[str(folder)])
+        return model
+    names = list(json.loads((model / HEADS).read_text(encoding="utf-8"))["heads"])
+    if not head:
+        raise OptionError(
+            f"{folder} has {len(names)} heads and none is chosen", allowed=[f"{folder}#{one}" for one in names]
+        )
+    return model / choose(head, {one: one for one in names}, f"head of {folder}")
 
 
 def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], ModelCard] = lambda card: card) -> None:

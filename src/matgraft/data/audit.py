@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from matgraft.data.dataset import Dataset
+from matgraft.data.heads import frames_by_head
 from matgraft.data.looks import energy, forces, labels, stress, structures, theory
-from matgraft.data.looks.base import Evidence
+from matgraft.data.looks.base import Evidence, recount_drop
 from matgraft.errors import DataError
 from matgraft.findings import Finding
 from matgraft.quantities import Array
@@ -85,3 +86,55 @@ def audit(
         )
     evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation")
     return [finding for look in LOOKS for finding in look(evidence)]
+
+
+def audit_heads(
+    dataset: Dataset,
+    predictions: Sequence[Mapping[str, Array]] | None,
+    *,
+    elements: Collection[str] = (),
+    model_name: str = "",
+) -> list[Finding]:
+    """Run every look over the frames of each head apart: across heads, energies of one structure may differ.
+
+    Parameters
+    ----------
+    dataset
+        Frames that `matgraft.data.heads.assign_heads` has tagged.
+    predictions, elements, model_name
+        As of `audit`.
+
+    Returns
+    -------
+    list of Finding
+        Those of each head, its name before the evidence, frames counted in the whole dataset. An option that acts on
+        all frames stays only where it cures all heads.
+    """
+    found: list[Finding] = []
+    for name, frames in frames_by_head(dataset).items():
+        known = None if predictions is None else [predictions[i] for i in frames]
+        findings = audit(dataset[frames], known, elements=elements, model_name=model_name)
+        found += [_of_head(finding, name, frames) for finding in findings]
+    return [_without_foreign_option(finding, found) for finding in found]
+
+
+def _of_head(finding: Finding, head: str, frames: Sequence[int]) -> Finding:
+    """Name the head, and count frames as the whole dataset does."""
+    return finding.model_copy(
+        update={
+            "evidence": f"{head}: {finding.evidence}",
+            "frames": tuple(frames[i] for i in finding.frames),
+            "remedy": recount_drop(finding.remedy, frames),
+            "option": recount_drop(finding.option, frames),
+        }
+    )
+
+
+def _without_foreign_option(finding: Finding, others: Sequence[Finding]) -> Finding:
+    """Take back an option that would change frames of heads that do not need it; the remedy still names it."""
+    option = finding.option
+    everywhere = all(other.option == option for other in others if other.code == finding.code)
+    if not option or everywhere or option.startswith("audit.drop="):
+        return finding
+    remedy = f"{finding.remedy}; {option} would act on the frames of every head: put this head's own file right"
+    return finding.model_copy(update={"option": "", "remedy": remedy})

@@ -137,6 +137,7 @@ class _Request:
     seed: int
     gap: int | None
     element: str | None
+    stratum: str
 
     @property
     def wanted(self) -> list[int]:
@@ -166,11 +167,13 @@ def split(
     seed: int = 0,
     gap: int | None = None,
     element: str | None = None,
+    stratum: str = STRATUM_TAG,
 ) -> Split:
     """Divide frames into training, validation and test.
 
     Whole groups are dealt out, so the fractions are met as well as the groups allow; what came out is in the warnings
-    where it differs much. Frames of every ``config_type`` go to every part where there are groups enough.
+    where it differs much. Frames of every ``config_type``, or of every value of another `stratum`, go to every part
+    where there are groups enough.
 
     Parameters
     ----------
@@ -186,6 +189,8 @@ def split(
         Frames left out at each cut between blocks; by default 2 % of the trajectory, at least one.
     element
         Chemical symbol to leave out of training, with ``by="element"``.
+    stratum
+        Tag whose values all parts shall hold.
 
     Raises
     ------
@@ -194,7 +199,7 @@ def split(
     DataError
         If a part would stay empty, or some frames lack the tag.
     """
-    request = _Request(dataset, by, tuple(fractions), seed, gap, element)
+    request = _Request(dataset, by, tuple(fractions), seed, gap, element, stratum)
     _check_options(request)
     plan = METHODS[by](request) if by in METHODS else _by_tag(request)
     parts = {name: tuple(np.flatnonzero(plan.part == k).tolist()) for k, name in enumerate(PARTS)}
@@ -386,7 +391,7 @@ def _by_groups(request: _Request, by: str, labels: Sequence[str], reason: str) -
             f"{n_groups} group{'s' * (n_groups != 1)} by {by} ({reason}) cannot fill {needed} parts",
             remedy="split.by=blocks cuts trajectories into contiguous blocks with gaps",
         )
-    part = deal(labels, request.dataset.tag(STRATUM_TAG), request.fractions, request.seed)
+    part = deal(labels, request.dataset.tag(request.stratum), request.fractions, request.seed)
     guessed = f"nothing names the trajectories, {n_groups} were told apart by {reason}: name them in a tag if you can"
     return _Plan(by, reason, part, labels, (guessed,) * (reason == BY_STRUCTURE))
 
@@ -394,7 +399,7 @@ def _by_groups(request: _Request, by: str, labels: Sequence[str], reason: str) -
 def _random(request: _Request) -> _Plan:
     labels, reason = find_groups(request.dataset)
     frames = [str(i) for i in range(len(labels))]
-    part = deal(frames, request.dataset.tag(STRATUM_TAG), request.fractions, request.seed)
+    part = deal(frames, request.dataset.tag(request.stratum), request.fractions, request.seed)
     warning = (
         f"random split over frames of {len(set(labels))} trajectories ({reason}): errors will look better than they are"
     )

@@ -50,16 +50,17 @@ def facts(run: Path) -> dict[str, Json]:
         If the folder is not there, or holds no file of a run.
     """
     run = Path(run)
-    absent = [name for name, _ in FILES.values() if not (run / name).is_file()]
-    if len(absent) == len(FILES):
+    files = FILES | ({"card": ("model/heads.json", _json)} if (run / "model/heads.json").is_file() else {})
+    absent = [name for name, _ in files.values() if not (run / name).is_file()]
+    if len(absent) == len(files):
         raise RunError(
             "no file of a run is here" if run.is_dir() else "there is no such folder",
             where=str(run),
-            allowed=[name for name, _ in FILES.values()],
+            allowed=[name for name, _ in files.values()],
             remedy="give the folder that `matgraft tune --out RUN` wrote",
         )
     unreadable: dict[str, str] = {}
-    read = {key: _read(run, name, reader, unreadable) for key, (name, reader) in FILES.items()}
+    read = {key: _read(run, name, reader, unreadable) for key, (name, reader) in files.items()}
     table = read.pop("predictions")
     part = str((read["metrics"] or {}).get("part", ""))
     gathered = {
@@ -145,4 +146,4 @@ FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "verdict": ("verdict.json", _json),
     "card": ("model/card.json", _json),
 }
-"""Entry of the facts -> file in the run folder, and how to read it."""
+"""Entry of the facts -> file in the run folder, and how to read it; with several heads, heads.json is the card."""

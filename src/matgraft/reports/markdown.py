@@ -26,6 +26,7 @@ def to_markdown(facts: Mapping[str, Any]) -> str:
         _text(verdict["headline"]),
         f"**Read first:** {_text(verdict['caution'])}" if verdict["caution"] else "",
         _scores(tables.scores(facts)),
+        _heads(tables.by_head(facts)),
         *(_listed(title, lines) for _, title, lines in verdict["lists"]),
         _listed("Failed in the audit", [_finding(found) for found in origins.findings(facts, "failed")]),
         _listed("How it was made", [f"{name}: {value}" for name, value in tables.settings(facts)]),
@@ -43,6 +44,13 @@ def _scores(scores: Mapping[str, Any]) -> str:
     rows = [[row["name"], *map(_cell, row["cells"])] for row in scores["rows"]]
     gains = [f"{gain['ratio']} {gain['outcome']}" for gain in scores["gains"]]
     return f"{_table([header, *rows, ['Tuned by the stronger baseline', *gains]])}\n\n{scores['note']}"
+
+
+def _heads(found: Mapping[str, Any]) -> str:
+    if not found["rows"]:
+        return ""
+    header = ["RMSE by head", "frames", *(f"{column['name'].lower()}, {column['unit']}" for column in found["columns"])]
+    return _table([header, *([row["name"], row["n_frames"], *row["cells"]] for row in found["rows"])])
 
 
 def _cell(cell: Mapping[str, str]) -> str:

@@ -174,9 +174,11 @@ def commands(facts: Facts) -> list[str]:
     """Return what to type to make, score and show this run again."""
     run, test = str(facts["run"]), find(facts, "recipe", "test")
     scored = test if isinstance(test, str) and test else "FRAMES"
+    heads = [f"{run}#{head}" for head in mapping(find(facts, "card", "heads"))]
     words = [
         ("tune", f"{run}/recipe.yaml", "--out", f"{run}-again"),
-        ("evaluate", run, scored),
+        *[("evaluate", head, "FRAMES") for head in heads],
+        *([] if heads else [("evaluate", run, scored)]),
         ("report", run),
     ]
     return [shlex.join(("matgraft", *line)) for line in words]

@@ -71,12 +71,29 @@ def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
     screen.print(table)
 
 
+def show_heads(screen: Console, run: Path, summaries: Mapping[str, Any]) -> None:
+    """Print the errors of each head on its own frames beside its baselines, and what to call it."""
+    table = Table(title="errors by head (RMSE)", title_justify="left", box=SIMPLE_HEAD)
+    for column in ("", "frames", "", "unit", *MODELS.values()):
+        table.add_column(column, justify="right" if column in MODELS.values() else "left")
+    for name, summary in summaries.items():
+        first = [escape(f"{run}#{name}"), str(summary["test"]["n_frames"])]
+        for key, (title, unit, digits) in METRICS.items():
+            if key in summary["test"] and "_rmse_" in key:
+                values = [f"{summary[m][key]:.{digits}f}" if key in summary.get(m, {}) else "-" for m in MODELS]
+                table.add_row(*first, title, unit, *values)
+                first = ["", ""]
+    screen.print(table)
+
+
 def show_run(screen: Console, run: Path, report: Path) -> None:
     """Print the verdict, the errors, and where the report is."""
     verdict, summary, fit = (_json(run / name) for name in ("verdict.json", "metrics.json", "fit.json"))
     colour = _LEVELS.get(verdict["level"], "white")
     screen.print(Panel(escape(verdict["headline"]), title=f"[bold]{verdict['level']}[/]", border_style=colour))
     show_metrics(screen, summary)
+    if "heads" in summary:
+        show_heads(screen, run, summary["heads"])
     for name, mark in (("cautions", "[yellow]![/]"), ("do_not_trust_for", "[red]x[/] do not trust it for")):
         for sentence in verdict[name]:
             screen.print(f"{mark} {escape(sentence)}", highlight=False)

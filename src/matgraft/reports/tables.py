@@ -166,7 +166,17 @@ def parity_statistics(facts: Facts) -> list[dict[str, Any]]:
 
 def by_type(facts: Facts) -> dict[str, Any]:
     """Return the RMSE of each config type: ``columns`` and ``rows`` of (type, frames, cells)."""
-    tables = {m: mapping(find(facts, "metrics", "by_config_type", METRICS_OF[m])) for m in MODELS}
+    return _by_kind({m: mapping(find(facts, "metrics", "by_config_type", METRICS_OF[m])) for m in MODELS})
+
+
+def by_head(facts: Facts) -> dict[str, Any]:
+    """Return the RMSE of each head on its own frames, as `by_type` does; no rows where the model has one head."""
+    heads = mapping(find(facts, "metrics", "heads"))
+    return _by_kind({m: {name: mapping(find(one, METRICS_OF[m])) for name, one in heads.items()} for m in MODELS})
+
+
+def _by_kind(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay out model -> kind -> metrics as columns of quantity and model, a row each kind."""
     quantities = list(POTENTIAL_QUANTITIES.values())
     used = [
         (q, m)
@@ -221,13 +231,19 @@ def _tiny(value: Any) -> str:
     return ABSENT if known is None else "0" if known == 0 else f"{known:.0e}".replace("e-0", "e-")
 
 
-def references(facts: Facts) -> dict[str, Any] | None:
-    """Return the shift of each element and what the data say about it."""
-    found = facts["references"]
+def references(facts: Facts) -> list[dict[str, Any]]:
+    """Return the shift of each element and what the data say about it; one entry a head, or a single one."""
+    found = mapping(facts["references"])
     if not found:
-        return None
+        return []
+    heads = mapping(found.get("heads")) or {"": found}
+    return [_shift(name, mapping(one)) for name, one in heads.items()]
+
+
+def _shift(head: str, found: Facts) -> dict[str, Any]:
     shift = mapping(found.get("shift_eV"))
     return {
+        "head": head,
         "shift": [
             (element, f"{value:+.4f}".replace("-", "−"))
             for element, item in shift.items()

@@ -16,19 +16,22 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import atomic_numbers
+from torch import Tensor
 
 from matgraft.backbones.base import Encoded, Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.processes import cores
 from matgraft.data.dataset import Dataset
+from matgraft.data.heads import frames_by_head, require_heads
 from matgraft.errors import DataError, OptionError, StepZeroError, nearest
 from matgraft.quantities import Array
 from matgraft.transfer.defaults import fit_defaults, loss_defaults
 from matgraft.transfer.fit import FitResult, Objective, fit
+from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.loss import LossSettings, weigh_groups
 from matgraft.transfer.memory import bound_by_memory
 from matgraft.transfer.objectives import FrameObjective
-from matgraft.transfer.references import ReferenceShift, fit_references, keep_references
+from matgraft.transfer.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
 from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions, require_squares
@@ -47,11 +50,11 @@ class Adapted:
     Attributes
     ----------
     backbone
-        The tuned model. The parent is untouched.
+        The tuned model, a `MultiHeadPotential` after strategy multihead. The parent is untouched.
     references
-        The reference shift that it starts from.
+        The reference shift that it starts from, or that of each head.
     step_zero
-        Largest differences to the parent, up to the shift, before the first step.
+        Largest differences to the parent, up to the shift, before the first step; over all heads.
     settings, loss
         The fit's, with every default filled in.
     trained, total
@@ -59,7 +62,7 @@ class Adapted:
     """
 
     backbone: Potential
-    references: ReferenceShift
+    references: References
     fit: FitResult
     step_zero: dict[str, float]
     settings: FitSettings
@@ -75,7 +78,7 @@ def adapt(
     *,
     strategy: str | Strategy = "full",
     stages: Sequence[str] = (),
-    references: ReferenceShift | None = None,
+    references: References | None = None,
     loss: LossSettings | None = None,
     settings: FitSettings | None = None,
     predictions: Sequence[Mapping[str, Array]] | None = None,
@@ -92,8 +95,8 @@ def adapt(
     strategy, stages
         See `matgraft.transfer.strategy`.
     references
-        Shift of the elements' energies. Default: refitted on the parent's residuals over `train`; kept where no frame
-        has an energy.
+        Shift of the elements' energies, or of each head's. Default: refitted on the parent's residuals over `train`;
+        kept where no frame has an energy.
     loss, settings
         See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
     predictions
@@ -106,7 +109,7 @@ def adapt(
     Raises
     ------
     DataError
-        If there is nothing to train or validate on.
+        If there is nothing to train or validate on, as a whole or for a head.
     StepZeroError
         If the prepared model does not equal its parent up to the shift.
     """
@@ -118,17 +121,19 @@ def adapt(
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
     settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
-    encoded = encode_all(parent, train.samples)
-    held_out = encode_all(parent, validation.samples)
-    if references is None and train.count("energy"):
-        known = predictions or predict(parent, train.samples, ("energy",), encoded=encoded)
-        references = fit_references(train, known)
-    references = references or keep_references(train)
+    backbone = chosen.grow(copy.deepcopy(parent), train)
+    if isinstance(backbone, MultiHeadPotential):
+        require_heads(train, validation)
+    encoded = encode_all(backbone, train.samples)
+    held_out = encode_all(backbone, validation.samples)
+    if references is None:
+        energies = train.count("energy") > 0
+        known = predictions or (predict(parent, train.samples, ("energy",), encoded=encoded) if energies else ())
+        references = _refit(backbone, train, known)
 
-    backbone = copy.deepcopy(parent)
     shift_references(backbone, references)
     groups = chosen.prepare(backbone, seed=seed)
-    step_zero = check_step_zero(parent, backbone, references, train, encoded)
+    step_zero = _check_heads(parent, backbone, references, train, encoded)
 
     with tempfile.TemporaryDirectory() as temporary:
         work = folder or Path(temporary)
@@ -151,16 +156,56 @@ def adapt(
             title=chosen.name,
             quiet=quiet,
         )
-    total = sum(parameter.numel() for parameter in parent.module.parameters())
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
+    total = sum(parameter.numel() for parameter in finished.module.parameters())
     return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total)
 
 
-def shift_references(backbone: Potential, shift: ReferenceShift) -> None:
-    """Add a shift to the model's reference energies, in place."""
+def shift_references(backbone: Potential, references: References) -> None:
+    """Add a shift to the model's reference energies, or each head's to its own, in place.
+
+    Raises
+    ------
+    OptionError
+        If the model has several heads and the shift is not one for each of them, or the other way round.
+    """
+    heads = backbone.names if isinstance(backbone, MultiHeadPotential) else ()
+    given = tuple(references.heads) if isinstance(references, HeadShifts) else ()
+    if set(heads) != set(given):
+        raise OptionError(
+            f"references for {', '.join(given) or 'one model'}", allowed=[", ".join(heads) or "one ReferenceShift"]
+        )
+    if isinstance(backbone, MultiHeadPotential) and isinstance(references, HeadShifts):
+        for name, shift in references.heads.items():
+            _add(shift, backbone.references_at(name))
+    elif isinstance(references, ReferenceShift):
+        _add(references, backbone.references)
+
+
+def _add(shift: ReferenceShift, energies: Tensor) -> None:
     for symbol, value in shift.shift_eV.items():
-        backbone.references.data[atomic_numbers[symbol] - 1] += value
+        energies.data[atomic_numbers[symbol] - 1] += value
+
+
+def _refit(backbone: Potential, train: Dataset, known: Sequence[Mapping[str, Array]]) -> References:
+    if isinstance(backbone, MultiHeadPotential):
+        return shift_heads(train, lambda part, frames: refit_or_keep(part, [known[i] for i in frames if known]))
+    return refit_or_keep(train, known)
+
+
+def _check_heads(
+    parent: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
+) -> dict[str, float]:
+    """Hold the prepared model against its parent, under each head on frames of its own; the largest differences."""
+    if isinstance(references, ReferenceShift):
+        return check_step_zero(parent, prepared, references, dataset, encoded)
+    found = [
+        check_step_zero(parent, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
+        for name, frames in frames_by_head(dataset).items()
+    ]
+    largest = {key: max(one[key] for one in found) for key in found[0]}
+    return largest | {"n_frames": sum(one["n_frames"] for one in found)}
 
 
 def check_step_zero(

@@ -7,19 +7,20 @@ physics the foundation knows is not fitted away:
     (E_f - prediction_f) / N_f = sum_Z (n_fZ / N_f) shift_Z      least squares over frames f
 
 The composition matrix can be rank-deficient (all frames SiO2, say). Then the smallest shift that fits is taken, and
-what stays undetermined is said.
+what stays undetermined is said. Where a model has several heads, each has a shift of its own (`HeadShifts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, ConfigDict
 
-from matgraft.data.dataset import Dataset
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.heads import HEAD_TAG, frames_by_head
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import ENERGY, Array
 
@@ -57,6 +58,47 @@ class ReferenceShift(BaseModel):
     def energy(self, numbers: Array) -> float:
         """Return the shift (eV) of a structure with these atomic numbers."""
         return float(sum(self.shift_eV.get(chemical_symbols[int(Z)], 0.0) for Z in numbers))
+
+    def of(self, sample: Sample) -> float:
+        """Return the shift (eV) of a sample."""
+        return self.energy(sample.content.numbers)
+
+
+class HeadShifts(BaseModel):
+    """A shift of the elements for each head."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heads: dict[str, ReferenceShift]
+
+    @property
+    def text(self) -> str:
+        """One line for screens and reports."""
+        return " | ".join(f"{name}: {shift.text}" for name, shift in self.heads.items())
+
+    def of(self, sample: Sample) -> float:
+        """Return the shift (eV) of a sample under its own head."""
+        return self.heads[sample.tags[HEAD_TAG]].of(sample)
+
+
+References = ReferenceShift | HeadShifts
+
+
+def refit_or_keep(dataset: Dataset, predictions: Sequence[Mapping[str, Array]]) -> ReferenceShift:
+    """Fit the shift on the foundation's residuals where there are energies, else keep the references."""
+    return fit_references(dataset, predictions) if dataset.count(ENERGY.name) else keep_references(dataset)
+
+
+def shift_heads(dataset: Dataset, shift: Callable[[Dataset, Sequence[int]], ReferenceShift]) -> HeadShifts:
+    """Find the shift of each head from its own frames.
+
+    Parameters
+    ----------
+    shift
+        What to do with a head's frames, and their positions in `dataset`.
+    """
+    found = frames_by_head(dataset)
+    return HeadShifts(heads={name: shift(dataset[frames], frames) for name, frames in found.items()})
 
 
 def fit_references(dataset: Dataset, predictions: Sequence[Mapping[str, Array]]) -> ReferenceShift:

@@ -7,6 +7,7 @@
 | feature  | the readout, on features cached once      | one pass through the network, then seconds (`tangents`) |
 | gradual  | one stage after another, from the readout | at most that of full                                    |
 | lora     | low-rank updates of linear layers (`lora`) | the epochs of full, a fraction of its parameters        |
+| multihead | every stage, with a readout for each head (`heads`) | the epochs of full on the frames of all heads  |
 
 A strategy prepares a backbone (freezes, injects) and says what learns; `finish` leaves a plain model for export. The
 parameters of its constructor are the options that it reads: any other is an error.
@@ -26,8 +27,11 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from matgraft.backbones.base import Backbone
+from matgraft.backbones.base import Backbone, Potential
+from matgraft.data.dataset import Dataset
+from matgraft.data.heads import frames_by_head
 from matgraft.errors import OptionError, choose, nearest
+from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.lora import inject, linear_weights, merge
 
 
@@ -59,6 +63,10 @@ class Strategy(ABC):
     name: ClassVar[str]
     cached: ClassVar[bool] = False
     """True if the fit runs on features cached once instead of through the network."""
+
+    def grow(self, potential: Potential, train: Dataset) -> Potential:
+        """Return the potential with what it lacks for these frames; of most strategies, as it is."""
+        return potential
 
     @abstractmethod
     def learning(self, backbone: Backbone) -> list[ParamGroup]:
@@ -229,7 +237,25 @@ class LoRA(Strategy):
         return super().finish(backbone)
 
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {kind.name: kind for kind in (Full, Partial, Feature, Gradual, LoRA)}
+class MultiHead(Full):
+    """Every stage learns, on frames of several levels of theory or tasks: the body is shared, the readouts are not.
+
+    Parameters
+    ----------
+    decay
+        As of `Full`.
+    """
+
+    name = "multihead"
+
+    def grow(self, potential: Potential, train: Dataset) -> Potential:
+        """Give it a readout and reference energies for each head that the frames' tag ``head`` names."""
+        return MultiHeadPotential(potential, list(frames_by_head(train)))
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    kind.name: kind for kind in (Full, Partial, Feature, Gradual, LoRA, MultiHead)
+}
 
 
 def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None) -> Strategy:

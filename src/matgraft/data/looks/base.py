@@ -6,6 +6,7 @@ sound label and prediction, which belong together, in which unit a label was rea
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -217,6 +218,23 @@ class Fault:
 def drop(frames: Iterable[int]) -> str:
     """Return the option that leaves frames out."""
     return f"audit.drop=[{','.join(str(int(i)) for i in frames)}]"
+
+
+def recount_drop(text: str, positions: Sequence[int], also: Iterable[int] = ()) -> str:
+    """Return a text in which ``audit.drop=[...]`` counts frames by their positions elsewhere.
+
+    Parameters
+    ----------
+    positions
+        Of frame i: ``positions[i]``.
+    also
+        Further positions to leave out.
+    """
+
+    def recounted(found: re.Match[str]) -> str:
+        return drop(sorted({*(positions[int(i)] for i in found[1].split(",") if i.strip()), *also}))
+
+    return re.sub(r"audit\.drop=\[([\d, ]*)\]", recounted, text)
 
 
 def count(number: int, of: int | None = None) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,9 @@ from matgraft.quantities import Array
 
 THEORY_STATED = Code("theory-stated", "one level of theory, as stated", "error")
 THEORY_LABELS = Code("theory-labels", "one level of theory, by the energies themselves", "warning")
+
+HEADS_BY_THEORY = "strategy.name=multihead heads.by=theory"
+"""The option that trains on all levels at once, each with a readout and reference energies of its own."""
 
 LIMIT = 0.25
 """eV/atom between a group's offset and the others' from which on they are taken for two levels of theory."""
@@ -47,7 +50,7 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
     if not stated:
         yield THEORY_STATED.skipped("No file states its level of theory; a YAML file beside the data would.")
         return
-    scales = _energy_scales([evidence.dataset.samples[i] for i in stated])
+    scales = energy_scales([evidence.dataset.samples[i] for i in stated])
     by_scale: dict[int, list[int]] = defaultdict(list)
     for i, scale in zip(stated, scales, strict=True):
         by_scale[scale].append(i)
@@ -59,14 +62,21 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
         yield THEORY_STATED.passed(f"{names[0]}{rest}.", n_unstated=silent)
         return
     minority = sorted(i for frames in ranked[1:] for i in frames)
-    remedy = "keep one level of theory, or give each its own reference energies"
     numbers = {"n_levels": len(ranked), "n_unstated": silent}
     said = f"{len(ranked)} levels of theory: {'; '.join(names)}{rest}."
-    yield THEORY_STATED.failed(Fault(minority, said, remedy, drop(minority), numbers))
+    if silent:  # a frame without a statement belongs to no head
+        remedy = f"keep one level of theory, or state that of the other {count(silent)} and give each level a head: "
+        yield THEORY_STATED.failed(Fault(minority, said, remedy + HEADS_BY_THEORY, drop(minority), numbers))
+        return
+    remedy = f"give each a head of its own, or keep one level: {drop(minority)}"
+    yield THEORY_STATED.failed(Fault(minority, said, remedy, HEADS_BY_THEORY, numbers))
 
 
-def _energy_scales(samples: list[Sample]) -> list[int]:
-    """Return the energy scale of each sample, by number: the first whose settings and inputs it does not contradict."""
+def energy_scales(samples: Sequence[Sample]) -> list[int]:
+    """Return the energy scale of each sample, by number: the first whose settings and inputs it does not contradict.
+
+    All of them must state their level of theory.
+    """
     known: list[tuple[tuple[object, ...], dict[str, object]]] = []
     found = []
     seen: dict[tuple[object, ...], int] = {}
@@ -150,7 +160,10 @@ def _compare(evidence: Evidence, fit: EnergyFit) -> Finding:
     )
     if not len(worst.frames):
         return THEORY_LABELS.passed(said, **numbers)
-    remedy = "see whether these frames come from another code, functional, pseudopotential or energy convention"
+    remedy = (
+        "see whether these frames come from another code, functional, pseudopotential or energy convention; "
+        f"if so, a YAML file beside them says it, and {HEADS_BY_THEORY} trains on both"
+    )
     option = drop(worst.frames.tolist())
     return THEORY_LABELS.failed(Fault(worst.frames, said, remedy, option, numbers))
 

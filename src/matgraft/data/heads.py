@@ -1,0 +1,209 @@
+"""Which head each frame belongs to: one for each level of theory, or for each value of a tag.
+
+    train, test = assign_heads([train, test], by="theory")      # frames carry the tag "head": PBE, PBE+U, r2SCAN
+    frames_by_head(train)                                       # {"PBE": [0, 1, 2, ...], "r2SCAN": [...]}
+
+Levels of theory are told apart as the audit tells them apart (`matgraft.data.looks.theory.energy_scales`): what blocks
+there as mixed gets a head each here. Names are short and safe as names of folders; two levels of one name are numbered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.looks.theory import energy_scales
+from matgraft.errors import DataError, OptionError, nearest
+
+HEAD_TAG = "head"
+"""Tag that says which head a frame belongs to. A file may have one already: ``heads.by=head`` takes it."""
+
+THEORY = "theory"
+"""Heads by level of theory, not by a tag."""
+
+_SPELLED = {"R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
+"""VASP's word for a functional -> the field's."""
+
+_LONGEST = 40
+_SENSIBLE = 20
+"""Tags of more values than this are not proposed as heads."""
+
+
+def assign_heads(parts: Sequence[Dataset], by: str = THEORY) -> list[Dataset]:
+    """Tag every frame with the name of its head.
+
+    Parameters
+    ----------
+    parts
+        The training frames, then any others, such as the test: all are told apart together, so that names agree.
+    by
+        ``"theory"``, or a tag.
+
+    Returns
+    -------
+    list of Dataset
+        The parts with the tag ``head``; a note in the first one's provenance says which head is what.
+
+    Raises
+    ------
+    OptionError
+        If `by` is no tag, or all training frames belong to one head.
+    DataError
+        If a frame does not say its level of theory or its tag, or a frame of another part belongs to a head without
+        training frames.
+    """
+    samples = [sample for part in parts for sample in part]
+    labels = _levels(samples) if by == THEORY else _values(samples, by)
+    train = parts[0]
+    if len(set(labels[: len(train)])) < 2:
+        raise _one_head(train, by)
+    names = _names(samples, labels, by)
+    tagged = [sample.with_tags(head=names[label]) for sample, label in zip(samples, labels, strict=True)]
+    _refuse_unknown(tagged[: len(train)], tagged[len(train) :])
+    ends = [sum(map(len, parts[: i + 1])) for i in range(len(parts))]
+    marked = [
+        replace(part, samples=tuple(tagged[end - len(part) : end])) for part, end in zip(parts, ends, strict=True)
+    ]
+    note = f"heads by {by}: {'; '.join(_lines(marked[0], by))}"
+    provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, note)})
+    return [replace(marked[0], provenance=provenance), *marked[1:]]
+
+
+def frames_by_head(dataset: Dataset) -> dict[str, list[int]]:
+    """Return the positions of each head's frames, heads in the order in which they appear.
+
+    Raises
+    ------
+    DataError
+        If a frame has no head.
+    """
+    found: dict[str, list[int]] = defaultdict(list)
+    for i, sample in enumerate(dataset):
+        if not sample.tags.get(HEAD_TAG):
+            raise DataError(
+                "this frame belongs to no head", where=sample.where, remedy="assign_heads([train, validation], by=...)"
+            )
+        found[sample.tags[HEAD_TAG]].append(i)
+    return dict(found)
+
+
+def require_heads(train: Dataset, validation: Dataset) -> None:
+    """Raise a DataError unless every head has frames to learn from and frames to stop the learning by."""
+    counts = [Counter(part.tag(HEAD_TAG)) for part in (train, validation)]
+    poor = {name: (counts[0][name], counts[1][name]) for name in counts[0] | counts[1]}
+    poor = {name: both for name, both in poor.items() if not all(both)}
+    if poor:
+        shown = [f"{name} ({n} training, {m} validation)" for name, (n, m) in list(poor.items())[:5]]
+        shown += [f"{len(poor) - 5} more"] if len(poor) > 5 else []
+        raise DataError(
+            f"each head needs training and validation frames, and these lack some: {', '.join(shown)}",
+            remedy="split.by=blocks cuts trajectories where a head has too few; a larger split.validation; more frames",
+        )
+
+
+# ------------------------------------------------------------------ what parts them
+
+
+def _levels(samples: Sequence[Sample]) -> list[int]:
+    """Return the energy scale of each sample, by number."""
+    silent = [sample for sample in samples if sample.theory is None]
+    if silent:
+        raise DataError(
+            f"{len(silent)} of {len(samples)} frames state no level of theory, so that no head is theirs",
+            where=silent[0].where,
+            remedy="a YAML file beside the data says it, theory=FILE for all; or heads.by=<a tag of the frames>",
+        )
+    return energy_scales(samples)
+
+
+def _values(samples: Sequence[Sample], tag: str) -> list[str]:
+    known = sorted({name for sample in samples for name in sample.tags})
+    if tag not in known:
+        raise OptionError(
+            f"heads.by={tag!r} is no tag of the frames", allowed=[THEORY, *known], remedy=nearest(tag, [THEORY, *known])
+        )
+    values = [sample.tags.get(tag, "").strip() for sample in samples]
+    missing = [sample for sample, value in zip(samples, values, strict=True) if not value]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(samples)} frames have no value for {tag!r}, so that no head is theirs",
+            where=missing[0].where,
+            remedy="fill it in, or leave these frames out: audit.drop",
+        )
+    return values
+
+
+def _one_head(train: Dataset, by: str) -> OptionError:
+    """Say which other options would part the frames."""
+    tags = sorted({name for sample in train for name in sample.tags} - {by, HEAD_TAG})
+    useful = [f"heads.by={tag}" for tag in tags if _parts_well(Counter(train.tag(tag)))]
+    if by != THEORY and all(s.theory for s in train) and _parts_well(Counter(energy_scales(train.samples))):
+        useful.insert(0, f"heads.by={THEORY}")
+    return OptionError(
+        f"all {len(train)} training frames belong to one head by {by}: strategy multihead needs two",
+        allowed=["strategy.name=full", *useful],
+    )
+
+
+def _parts_well(counts: Counter[Any]) -> bool:
+    """Say whether every frame has a value, and the values are few with several frames each."""
+    return "" not in counts and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
+
+
+def _refuse_unknown(train: Sequence[Sample], others: Sequence[Sample]) -> None:
+    known = dict.fromkeys(sample.tags[HEAD_TAG] for sample in train)
+    strange = [sample for sample in others if sample.tags[HEAD_TAG] not in known]
+    if strange:
+        raise DataError(
+            f"{len(strange)} frames to score on belong to heads that no training frame has, "
+            f"the first to {strange[0].tags[HEAD_TAG]}",
+            where=strange[0].where,
+            allowed=known,
+            remedy="take them out of the test, or add training frames of their kind",
+        )
+
+
+# --------------------------------------------------------------------------- names
+
+
+def _names(samples: Sequence[Sample], labels: Sequence[Hashable], by: str) -> dict[Hashable, str]:
+    """Name each label; a name that another has already, in whatever case, gets a number."""
+    members: dict[Hashable, list[Sample]] = defaultdict(list)
+    for sample, label in zip(samples, labels, strict=True):
+        members[label].append(sample)
+    names: dict[Hashable, str] = {}
+    for label, own in members.items():
+        stem = _safe(_functional(own) if by == THEORY else str(label))
+        taken = {name.lower() for name in names.values()}  # some file systems do not tell PBE from pbe
+        tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(members) + 1))
+        names[label] = next(name for name in tries if name.lower() not in taken)
+    return names
+
+
+def _functional(samples: Sequence[Sample]) -> str:
+    """Return ``PBE``, ``PBE+U``, ``r2SCAN``, ``PBE-D3-BJ``."""
+    theory = samples[0].theory
+    assert theory is not None
+    name = theory.hybrid or theory.metagga or theory.functional or theory.code or "theory"
+    corrected = any(value for sample in samples if sample.theory for value in sample.theory.hubbard_u.values())
+    dispersion = f"-{theory.dispersion}" if theory.dispersion else ""
+    return f"{_SPELLED.get(name, name)}{'+U' if corrected else ''}{dispersion}"
+
+
+def _safe(text: str) -> str:
+    """Keep letters, digits, ``+``, ``_`` and ``-``."""
+    return re.sub(r"[^A-Za-z0-9+_]+", "-", text).strip("-")[:_LONGEST].strip("-") or "head"
+
+
+def _lines(train: Dataset, by: str) -> list[str]:
+    """Introduce each head: name, frames, what it stands for."""
+    lines = []
+    for name, frames in frames_by_head(train).items():
+        theory = train[frames[0]].theory
+        what = f"; {theory.describe()}" if theory is not None and by == THEORY else ""
+        lines.append(f"{name} ({len(frames)} frame{'s' * (len(frames) > 1)}{what})")
+    return lines
