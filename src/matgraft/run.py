@@ -4,8 +4,8 @@
 
 Each step leaves its facts in the folder, written atomically, before the next begins:
 
-    recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  history.csv  fit.json
-    checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
+    recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  (ladder.json)  history.csv
+    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
 
 A run that was killed is conducted again from its recipe; the fit goes on from its last checkpoint.
 """
@@ -34,7 +34,7 @@ from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
 from matgraft.data.repair import reorder_groups
 from matgraft.data.split import Split, leaks_between, split
-from matgraft.errors import AuditError, DataError, OptionError, RunError
+from matgraft.errors import AuditError, DataError, OptionError, RunError, choose
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe, make_recipe
@@ -43,9 +43,11 @@ from matgraft.scoring.metrics import summarise
 from matgraft.scoring.table import predictions_table, write_predictions
 from matgraft.scoring.verdict import verdict
 from matgraft.transfer.adapt import Adapted, adapt
+from matgraft.transfer.climb import climb
+from matgraft.transfer.ladder import LADDER, LadderSettings, make_rungs, refuse_idle_target
 from matgraft.transfer.loss import weigh_groups
-from matgraft.transfer.references import ReferenceShift, fit_references, given_references, keep_references
-from matgraft.transfer.strategy import make_strategy
+from matgraft.transfer.references import ReferenceShift, fit_references, given_references, keep_references, shifted
+from matgraft.transfer.strategy import STRATEGIES, Strategy, make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
 PACKAGES = ("matgraft", "torch", "chgnet", "ase", "pymatgen", "numpy", "scipy", "lightning-fabric")
@@ -92,6 +94,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     AuditError
         If a finding blocks; audit.json has them all.
     """
+    recipe, _ = recipe.named()
     parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
     _open(out, recipe, resume)
     train, test = _read(recipe)
@@ -104,25 +107,13 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     parts = _part(division, train, test, on_train, on_test, out)
     references = _references(recipe, parts)
     _write(out / "references.json", references.model_dump() | {"text": references.text})
-    adapted = adapt(
-        parent,
-        parts.train,
-        parts.validation,
-        strategy=make_strategy(**recipe.strategy.model_dump()),
-        references=references,
-        loss=recipe.loss,
-        settings=recipe.fit,
-        folder=out / "checkpoints",
-        seed=recipe.seed,
-        resume=resume,
-        quiet=quiet,
-    )
+    adapted, chosen = _adapt(recipe, parent, parts, references, out, resume, quiet)
     _write_fit(adapted, recipe, parts.train, out)
     summary = _evaluate(recipe, adapted.backbone, parts, references, out)
     _save_model(recipe, parent, adapted, parts, summary, out)
-    trained = adapted.loss.weights(parts.train)
+    trained = adapted.loss.weights(parts.train) if adapted.trained else ()
     missing = json.loads((out / "coverage.json").read_text())["missing"]
-    judgement = verdict(summary, findings, parts.warnings, missing, trained=trained)
+    judgement = verdict(summary, findings, parts.warnings, missing, trained=trained, chosen=chosen)
     _write(out / "verdict.json", judgement.model_dump())
     return write_report(out)
 
@@ -188,14 +179,6 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     (run / "evaluations").mkdir(exist_ok=True)
     _write(run / "evaluations" / f"{frames.stem}.json", summary)
     return summary
-
-
-def shifted(dataset: Dataset, predictions: Predictions, references: ReferenceShift) -> list[dict[str, Array]]:
-    """Return the foundation's predictions with the reference shift added: the baseline that any tuning must beat."""
-    return [
-        {**prediction, "energy": prediction["energy"] + references.energy(sample.content.numbers)}
-        for sample, prediction in zip(dataset, predictions, strict=True)
-    ]
 
 
 # ------------------------------------------------------------------- steps
@@ -318,9 +301,21 @@ def _audit(
 
 def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
-    make_strategy(**recipe.strategy.model_dump()).learning(parent)
-    recipe.loss.weights(train)
+    for strategy in _strategies(recipe).values():
+        strategy.learning(parent)
+    refuse_idle_target(recipe.ladder.target, recipe.loss.weights(train), train)
     weigh_groups(train, recipe.loss.groups)
+
+
+def _strategies(recipe: Recipe) -> dict[str, Strategy]:
+    """Return the strategy of the recipe, or those of its ladder's rungs."""
+    name, options = recipe.strategy.name or LADDER, recipe.strategy.model_dump(exclude={"name"})
+    choose(name, {**STRATEGIES, LADDER: None}, "strategy")
+    if name == LADDER:
+        return make_rungs(recipe.ladder.rungs, **options)
+    if idle := [key for key, value in recipe.ladder if value != getattr(LadderSettings(), key)]:
+        raise OptionError(f"ladder.{idle[0]} would do nothing with strategy {name!r}", remedy="--strategy ladder")
+    return {name: make_strategy(name, **options)}
 
 
 def _divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
@@ -381,6 +376,22 @@ def _references(recipe: Recipe, parts: Parts) -> ReferenceShift:
     return fit_references(parts.train, parts.on_train)
 
 
+def _adapt(
+    recipe: Recipe, parent: Potential, parts: Parts, references: ReferenceShift, out: Path, resume: bool, quiet: bool
+) -> tuple[Adapted, str]:
+    """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
+    strategies = _strategies(recipe)
+    settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
+    settings |= {"seed": recipe.seed, "resume": resume, "quiet": quiet}
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        folder = out / "checkpoints"
+        return adapt(parent, parts.train, parts.validation, strategy=strategy, folder=folder, **settings), ""
+    settings |= {"ladder": recipe.ladder, "rungs": strategies, "on_validation": parts.on_validation, "folder": out}
+    climbed = climb(parent, parts.train, parts.validation, **settings)
+    return climbed.adapted, climbed.record.sentence
+
+
 def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> None:
     fit = adapted.fit
     history = pd.DataFrame(fit.history)
@@ -429,7 +440,7 @@ def _save_model(
         "name": f"{parent.card.name} tuned on {Path(recipe.train).name}",
         "elements": parts.train.elements(),
         "theory": theory,
-        "weights_from": f"matgraft {version('matgraft')}, strategy {recipe.strategy.name}, from {parent.card.name}",
+        "weights_from": f"matgraft {version('matgraft')}, strategy {adapted.strategy}, from {parent.card.name}",
         "citation": parent.card.citation,
         "references_eV": references_of(adapted.backbone, parts.train.elements()),
         "parent": parent.card.model_dump(mode="json"),

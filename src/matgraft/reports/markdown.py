@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matgraft.reports import origins, tables
+from matgraft.reports import ladder, origins, tables
 
 
 def to_markdown(facts: Mapping[str, Any]) -> str:
@@ -25,7 +25,9 @@ def to_markdown(facts: Mapping[str, Any]) -> str:
         f"# {_text(facts['run'])}: {_text(verdict['level'])}",
         _text(verdict["headline"]),
         f"**Read first:** {_text(verdict['caution'])}" if verdict["caution"] else "",
+        _text(verdict["chosen"]),
         _scores(tables.scores(facts)),
+        _ladder(ladder.rows(facts)),
         *(_listed(title, lines) for _, title, lines in verdict["lists"]),
         _listed("Failed in the audit", [_finding(found) for found in origins.findings(facts, "failed")]),
         _listed("How it was made", [f"{name}: {value}" for name, value in tables.settings(facts)]),
@@ -43,6 +45,19 @@ def _scores(scores: Mapping[str, Any]) -> str:
     rows = [[row["name"], *map(_cell, row["cells"])] for row in scores["rows"]]
     gains = [f"{gain['ratio']} {gain['outcome']}" for gain in scores["gains"]]
     return f"{_table([header, *rows, ['Tuned by the stronger baseline', *gains]])}\n\n{scores['note']}"
+
+
+def _ladder(climb: Mapping[str, Any] | None) -> str:
+    if climb is None:
+        return ""
+    units = (f"{column['name'].lower()}, {column['unit']}" for column in climb["columns"])
+    header = ["Rung (RMSE on validation)", "minutes", *units, "loss", "taken off", "verdict"]
+    rows = [[r["name"], r["minutes"], *r["cells"], r["loss"], r["gain"], r["verdict"]] for r in climb["rows"]]
+    target = [f"Target: {climb['target']}"] if climb["target"] else []
+    reasons = [f"{row['name']} {row['verdict']}: {row['why']}" for row in climb["rows"] if row["why"]]
+    lines = [f"Kept {climb['kept']}; the climb ended because {climb['stopped']}", *target, *reasons]
+    table = _table([header, *([_text(cell) for cell in row] for row in rows)])
+    return f"## The ladder\n\n{table}\n\n" + "\n".join(f"- {_text(line)}" for line in lines)
 
 
 def _cell(cell: Mapping[str, str]) -> str:

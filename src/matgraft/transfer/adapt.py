@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase.data import atomic_numbers
 
 from matgraft.backbones.base import Encoded, Potential
@@ -31,7 +30,7 @@ from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import ReferenceShift, fit_references, keep_references
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
-from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions, require_squares
+from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
 
 STEP_ZERO_FRAMES = 8
 STEP_ZERO_ENERGY = 1e-4
@@ -56,6 +55,8 @@ class Adapted:
         The fit's, with every default filled in.
     trained, total
         Numbers of parameters.
+    strategy
+        Its name.
     """
 
     backbone: Potential
@@ -66,6 +67,7 @@ class Adapted:
     loss: LossSettings
     trained: int
     total: int
+    strategy: str
 
 
 def adapt(
@@ -79,6 +81,8 @@ def adapt(
     loss: LossSettings | None = None,
     settings: FitSettings | None = None,
     predictions: Sequence[Mapping[str, Array]] | None = None,
+    encoded: Sequence[Encoded] | None = None,
+    held_out: Sequence[Encoded] | None = None,
     folder: Path | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -98,6 +102,8 @@ def adapt(
         See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
     predictions
         The parent's on `train`, if at hand.
+    encoded, held_out
+        The frames of `train` and of `validation` as `Backbone.encode` gave them, if at hand.
     folder
         Where checkpoints go; `resume` goes on from there. Default: a temporary one.
     fit_options
@@ -118,12 +124,9 @@ def adapt(
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
     settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
-    encoded = encode_all(parent, train.samples)
-    held_out = encode_all(parent, validation.samples)
-    if references is None and train.count("energy"):
-        known = predictions or predict(parent, train.samples, ("energy",), encoded=encoded)
-        references = fit_references(train, known)
-    references = references or keep_references(train)
+    encoded = encoded or encode_all(parent, train.samples)
+    held_out = held_out or encode_all(parent, validation.samples)
+    references = references or refit_references(parent, train, encoded, predictions)
 
     backbone = copy.deepcopy(parent)
     shift_references(backbone, references)
@@ -154,7 +157,19 @@ def adapt(
     total = sum(parameter.numel() for parameter in parent.module.parameters())
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
-    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total)
+    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name)
+
+
+def refit_references(
+    parent: Potential,
+    train: Dataset,
+    encoded: Sequence[Encoded],
+    predictions: Sequence[Mapping[str, Array]] | None = None,
+) -> ReferenceShift:
+    """Fit the shift of the elements' energies on the parent's residuals; keep it where no frame has an energy."""
+    if not train.count("energy"):
+        return keep_references(train)
+    return fit_references(train, predictions or predict(parent, train.samples, ("energy",), encoded=encoded))
 
 
 def shift_references(backbone: Potential, shift: ReferenceShift) -> None:
@@ -219,11 +234,7 @@ def _cached_objective(
     quiet: bool,
 ) -> TangentObjective:
     require_squares(loss)  # before minutes go into the cache
-    weights = loss.weights(train)
-    with torch.no_grad():
-        rows = backbone.features(backbone.collate(encoded[0][:1]))
-    width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
-    directions = choose_directions(sum(one.n_atoms for one in encoded[0]), width, list(weights))
+    directions = plan_directions(backbone, encoded[0], list(loss.weights(train)))
     cached = [
         cache_tangents(
             backbone,
