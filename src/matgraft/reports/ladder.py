@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from matgraft.quantities import ENERGY, POTENTIAL_QUANTITIES, Quantity
 from matgraft.reports.plots import COLOURS, empty_figure, log_ticks
 from matgraft.reports.text import ABSENT, decimals, entries, figure, find, mapping, number, say
-from matgraft.transfer.ladder import BASELINES, error_key
+from matgraft.scoring.metrics import BASELINES, metric_key
 
 Facts = Mapping[str, Any]
 Rung = Mapping[str, Any]
@@ -119,4 +119,4 @@ def _rungs(facts: Facts) -> list[Rung]:
 
 
 def _error(rung: Rung, quantity: Quantity) -> float | None:
-    return number(find(rung, "errors", error_key(quantity.name)))
+    return number(find(rung, "errors", f"validation_{metric_key(quantity, 'rmse')}"))

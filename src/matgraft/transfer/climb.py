@@ -218,30 +218,34 @@ class _Ascent:
 
     def _try(self, record: Record, name: str, ahead: int) -> tuple[Record, RungResult]:
         """Fit a rung and judge it; or say why not."""
-        began, resumed = time.monotonic(), record.begun is not None and record.begun.name == name
-        if not resumed:
-            left = record.max_minutes - record.minutes
-            try:
-                cost = self._cost(self.rungs[name])
-            except OptionError as error:
-                return record, RungResult(name=name, verdict="skipped", why=error.found)
-            minutes = allot(left, ahead, cost.before, cost.least)
-            if minutes is None:
-                why = f"{left:.2g} minutes were left for {ahead} rung{'s' * (ahead > 1)}; {cost.words}"
-                return record, RungResult(name=name, verdict="skipped", why=why)
-            record = self._note(record, begun=Begun(name=name, minutes=minutes))
-        assert record.begun is not None
+        if record.begun is not None and record.begun.name == name:
+            return record, self._fitted(record, record.begun, resume=True)
+        left = record.max_minutes - record.minutes
         try:
-            adapted = self._adapt(name, record.begun.minutes, resume=resumed)
+            cost = self._cost(self.rungs[name])
+        except OptionError as error:
+            return record, RungResult(name=name, verdict="skipped", why=error.found)
+        minutes = allot(left, ahead, cost.before, cost.least)
+        if minutes is None:
+            why = f"{left:.2g} minutes were left for {ahead} rung{'s' * (ahead > 1)}; {cost.words}"
+            return record, RungResult(name=name, verdict="skipped", why=why)
+        begun = Begun(name=name, minutes=minutes)
+        record = self._note(record, begun=begun)
+        return record, self._fitted(record, begun, resume=False)
+
+    def _fitted(self, record: Record, begun: Begun, *, resume: bool) -> RungResult:
+        began = time.monotonic()
+        try:
+            adapted = self._adapt(begun.name, begun.minutes, resume=resume)
         except (DataError, RunError) as error:  # of this rung: its memory, its rate, a worker that was killed
-            return record, RungResult(name=name, verdict="failed", why=error.found, minutes=_minutes_since(began))
-        save_adapted(adapted, self._model(name))
+            return RungResult(name=begun.name, verdict="failed", why=error.found, minutes=_minutes_since(began))
+        save_adapted(adapted, self._model(begun.name))
         predictions = predict(adapted.backbone, self.validation.samples, encoded=self.held_out, processes=cores())
         errors = validation_errors(self.validation, predictions, self.weights, self.loss)
         # Of a rung that was broken off, what came before its first step is counted once.
         minutes = max(_minutes_since(began), adapted.fit.seconds / 60)
-        result = RungResult(name=name, errors=errors, minutes=minutes)
-        return record, result.model_copy(update={"gain": gain_of(result.loss, record.rungs)})
+        result = RungResult(name=begun.name, errors=errors, minutes=minutes)
+        return result.model_copy(update={"gain": gain_of(result.loss, record.rungs)})
 
     def _adapt(self, name: str, minutes: float, *, resume: bool) -> Adapted:
         return adapt(
@@ -306,8 +310,8 @@ class _Ascent:
         kept = best(record.rungs, self.ladder.target)
         rungs = [r.model_copy(update={"verdict": "kept"}) if r.name == kept.name else r for r in record.rungs]
         last = tuned[-1]
-        ended = f"{last.name}, the last rung, was {last.verdict}{': ' if last.why else ''}{last.why}"
-        stopped = reason_to_stop(record.rungs, self.ladder) or ended
+        end = f"{last.verdict}: {last.why}" if last.why else "climbed"
+        stopped = reason_to_stop(record.rungs, self.ladder) or f"{last.name}, the last rung, was {end}"
         record = self._note(record, rungs=tuple(rungs), kept=kept.name, stopped=stopped)
         return Climbed(self._kept(kept), record)
 

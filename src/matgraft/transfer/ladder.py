@@ -99,7 +99,7 @@ class RungResult(BaseModel):
         Reason of the verdict, where it has one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     name: str
     verdict: Verdict = "climbed"
