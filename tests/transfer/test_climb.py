@@ -20,7 +20,7 @@ from matgraft.transfer import climb as climbing
 from matgraft.transfer.adapt import Adapted, shift_references
 from matgraft.transfer.climb import Climbed, climb, validation_errors
 from matgraft.transfer.fit import FitResult
-from matgraft.transfer.ladder import LadderSettings, Record, RungResult
+from matgraft.transfer.ladder import Cost, LadderSettings, Record, RungResult
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import given_references
@@ -59,11 +59,11 @@ class Fits:
 def fits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fits]:
     """Put stand-ins in place; `cost` is what every rung is forecast to need."""
 
-    def install(cost: tuple[float, float] = (0.0, 0.0), **offsets: Any) -> Fits:
+    def install(cost: float = 0.0, **offsets: Any) -> Fits:
         stand_in = Fits(**offsets)
         monkeypatch.setattr(climbing, "adapt", stand_in)
         monkeypatch.setattr(climbing, "time", SimpleNamespace(monotonic=lambda: stand_in.clock))
-        forecast = climbing._Cost(*cost, "a pass over the training frames takes 0.7")
+        forecast = Cost(cost, words="a pass over the training frames takes 0.7")
         monkeypatch.setattr(climbing._Ascent, "_cost", lambda *_: forecast)
         return stand_in
 
@@ -190,7 +190,7 @@ def test_what_a_rung_leaves_over_goes_to_the_next(chgnet: Potential, labelled: P
 
 
 def test_a_rung_without_time_is_skipped_by_name(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
-    stand_in = fits(cost=(0.0, 1.4), feature=1.4, full=1.1)
+    stand_in = fits(cost=1.4, feature=1.4, full=1.1)
     stand_in.takes["feature"] = 5.0  # a cache of a busy machine
     record = up(chgnet, labelled).record
     assert verdicts(record)["lora"] == "skipped"
@@ -199,7 +199,7 @@ def test_a_rung_without_time_is_skipped_by_name(chgnet: Potential, labelled: Par
 
 
 def test_the_time_is_up(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
-    stand_in = fits(cost=(0.0, 1.0), feature=1.4)
+    stand_in = fits(cost=1.0, feature=1.4)
     stand_in.takes["feature"] = 6.5
     record = up(chgnet, labelled).record
     assert record.kept == "feature"
@@ -211,7 +211,7 @@ def test_the_forecast_is_measured(chgnet: Potential, labelled: Part, monkeypatch
     monkeypatch.setattr(climbing, "adapt", lambda *_, **__: pytest.fail("begun without the time for it"))
     record = up(chgnet, labelled, settings=FitSettings(max_minutes=0.001)).record
     assert [rung.verdict for rung in record.rungs[2:]] == ["skipped"] * 3
-    assert "its cache takes 0.0" in record.rungs[2].why
+    assert "its cache takes 0.0" in record.rungs[2].why and "its steps" in record.rungs[2].why
     assert "a pass over the training frames takes 0.0" in record.rungs[4].why
     assert not any(parameter.grad is not None for parameter in chgnet.module.parameters())
 

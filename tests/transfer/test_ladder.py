@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError
 from matgraft.transfer.ladder import (
+    Cost,
     LadderSettings,
     Record,
     RungResult,
@@ -134,41 +135,45 @@ def test_what_meets_the_target_goes_before_a_lower_loss() -> None:
 def test_shares_double_and_sum_to_the_total(total: float, rungs: int) -> None:
     shares: list[float] = []
     for ahead in range(rungs, 0, -1):
-        share = allot(total - sum(shares), ahead, 0.0, 0.0)
+        share = allot(total - sum(shares), ahead, Cost(0.0))
         assert share is not None
         shares.append(share)
     assert sum(shares) == pytest.approx(total)
     assert [b / a for a, b in pairwise(shares)] == pytest.approx([2.0] * (rungs - 1))
 
 
+COSTS = st.builds(Cost, least=MINUTES, before=MINUTES, ends_itself=st.booleans())
+
+
 @settings(max_examples=50)
-@given(total=MINUTES, used=st.lists(st.tuples(MINUTES, MINUTES, st.floats(0, 1)), min_size=1, max_size=5))
-def test_no_rung_is_promised_more_than_there_is(total: float, used: list[tuple[float, float, float]]) -> None:
+@given(total=MINUTES, used=st.lists(st.tuples(COSTS, st.floats(0, 1)), min_size=1, max_size=5))
+def test_no_rung_is_promised_more_than_there_is(total: float, used: list[tuple[Cost, float]]) -> None:
     """Rungs that cost anything, and use any part of what they get."""
     left = total
-    for i, (before, least, part) in enumerate(used):
+    for i, (cost, part) in enumerate(used):
         ahead = len(used) - i
-        minutes = allot(left, ahead, before, least)
+        minutes = allot(left, ahead, cost)
         if minutes is not None:
-            assert least <= minutes
-            assert before + minutes <= left * (1 if ahead == 1 else 1 / 2) + 1e-9
-            left -= part * (before + minutes)
+            assert cost.least <= minutes
+            assert cost.before + minutes <= left * (1 if ahead == 1 else 1 / 2) + 1e-9
+            left -= part * (cost.before + minutes)
 
 
 def test_what_is_left_over_goes_to_those_that_follow() -> None:
-    assert allot(7.0, 3, 0.0, 0.1) == pytest.approx(1.0)
-    assert allot(6.5, 2, 0.0, 0.1) == pytest.approx(6.5 / 3)  # the first left half a minute
-    assert allot(7.0, 2, 0.0, 0.1) == pytest.approx(7.0 / 3)  # the first was not begun
+    assert allot(7.0, 3, Cost(0.1)) == pytest.approx(1.0)
+    assert allot(6.5, 2, Cost(0.1)) == pytest.approx(6.5 / 3)  # the first left half a minute
+    assert allot(7.0, 2, Cost(0.1)) == pytest.approx(7.0 / 3)  # the first was not begun
 
 
-def test_a_cache_counts_and_may_take_more_than_its_share() -> None:
-    assert allot(14.0, 3, 0.5, 0.1) == pytest.approx(1.5)
-    assert allot(14.0, 3, 4.0, 1.0) == pytest.approx(1.0)
+def test_a_rung_that_ends_itself_has_half_of_the_minutes() -> None:
+    assert allot(14.0, 3, Cost(1.0, before=4.0, ends_itself=True)) == pytest.approx(3.0)
+    assert allot(14.0, 3, Cost(3.1, before=4.0, ends_itself=True)) is None
+    assert allot(14.0, 1, Cost(3.1, before=4.0, ends_itself=True)) == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize(("left", "ahead", "least", "begun"), [(3, 2, 1.5, True), (3, 2, 1.6, False), (3, 1, 3, True)])
 def test_a_rung_without_the_time_for_two_passes_is_not_begun(left: int, ahead: int, least: float, begun: bool) -> None:
-    assert (allot(left, ahead, 0.0, least) is not None) == begun
+    assert (allot(left, ahead, Cost(least)) is not None) == begun
 
 
 # -------------------------------------------------------------------- options

@@ -32,10 +32,12 @@ from matgraft.data.dataset import Dataset
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array
 from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references
+from matgraft.transfer.defaults import fit_defaults
 from matgraft.transfer.fit import FitResult
 from matgraft.transfer.ladder import (
     DEFAULT_MINUTES,
     Begun,
+    Cost,
     LadderSettings,
     Record,
     RungResult,
@@ -52,7 +54,7 @@ from matgraft.transfer.objectives import FrameObjective, error_sums, metrics_of_
 from matgraft.transfer.references import ReferenceShift, keep_references, shifted
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Strategy
-from matgraft.transfer.tangents import cache_tangents, plan_directions, require_squares
+from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
 
 Predictions = Sequence[Mapping[str, Array]]
 
@@ -62,7 +64,7 @@ LEAST_PASSES = 2
 """Passes over the training frames below which a fit through the network is not begun. At 1.7 of them, `partial` on the
 published Mo frames ended at 29 meV/atom, where `feature` had 6.6."""
 LEAST_HEAD = 0.25
-"""A head's fit by its cache, in minutes: 44 s after 121 s, and 51 s after 583 s, on the published Si frames."""
+"""Part of the steps of a head's fit below which it is not begun."""
 
 
 @dataclass(frozen=True)
@@ -155,15 +157,6 @@ def _joined(name: str, predictions: Predictions) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class _Cost:
-    """Minutes of a rung: before its first step, and of the shortest fit worth making."""
-
-    before: float
-    least: float
-    words: str
-
-
-@dataclass(frozen=True)
 class _Ascent:
     """What all rungs of a climb share."""
 
@@ -225,7 +218,7 @@ class _Ascent:
             cost = self._cost(self.rungs[name])
         except OptionError as error:
             return record, RungResult(name=name, verdict="skipped", why=error.found)
-        minutes = allot(left, ahead, cost.before, cost.least)
+        minutes = allot(left, ahead, cost)
         if minutes is None:
             why = f"{left:.2g} minutes were left for {ahead} rung{'s' * (ahead > 1)}; {cost.words}"
             return record, RungResult(name=name, verdict="skipped", why=why)
@@ -264,7 +257,7 @@ class _Ascent:
             quiet=self.quiet,
         )
 
-    def _cost(self, strategy: Strategy) -> _Cost:
+    def _cost(self, strategy: Strategy) -> Cost:
         """Time what the rung will do, on a frame of the usual size.
 
         Raises
@@ -274,23 +267,35 @@ class _Ascent:
         """
         sizes = np.array([one.n_edges for one in self.encoded])
         typical = int(np.argsort(sizes)[len(sizes) // 2])
-        frames = float(sizes.sum() / max(1, sizes[typical]))  # of this size, in the training set
-        backbone = copy.deepcopy(self.parent)
+        held_out = sum(one.n_edges for one in self.held_out)
+        settings = fit_defaults(strategy, len(self.train), self.settings)
         if strategy.cached:
-            require_squares(self.loss)
-            directions = plan_directions(backbone, self.encoded, list(self.weights))
-            one, graph = self.train[[typical]], [self.encoded[typical]]
-            seconds = _seconds(lambda: cache_tangents(backbone, one, graph, directions))
-            held_out = sum(one.n_edges for one in self.held_out) / max(1, sizes[typical])
-            before = seconds * (frames + held_out) / _workers(None) / 60
-            return _Cost(before, LEAST_HEAD * before, f"its cache takes {before:.2g}")
+            return self._cost_of_head(typical, (sizes.sum() + held_out) / max(1, sizes[typical]), settings)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        backbone = copy.deepcopy(self.parent)
         backbone.module.to(device).requires_grad_(True)
         objective = FrameObjective(backbone, self.train, self.validation, self.loss, self.encoded, self.held_out)
         seconds = _seconds(lambda: objective.losses([typical], device).sum().backward())
-        a_pass = seconds * frames / _workers(self.settings.processes) / 60
-        passes = min(LEAST_PASSES, self.settings.epochs or LEAST_PASSES)
-        return _Cost(0.0, passes * a_pass, f"a pass over the training frames takes {a_pass:.2g}")
+        a_pass = seconds * sizes.sum() / max(1, sizes[typical]) / _workers(settings.processes) / 60
+        passes = min(LEAST_PASSES, settings.epochs or LEAST_PASSES)
+        return Cost(passes * a_pass, words=f"a pass over the training frames takes {a_pass:.2g}")
+
+    def _cost_of_head(self, typical: int, frames: float, settings: FitSettings) -> Cost:
+        """Time the cache of one frame and a step on a batch of its copies; the cache is for `frames` of its size."""
+        require_squares(self.loss)
+        backbone = copy.deepcopy(self.parent)
+        backbone.module.requires_grad_(True)
+        directions = plan_directions(backbone, self.encoded, list(self.weights))
+        frame, graph = self.train[[typical]], [self.encoded[typical]]
+        before = _seconds(lambda: cache_tangents(backbone, frame, graph, directions)) * frames / _workers(None) / 60
+        batch = range(settings.batch or 1)
+        copies = cache_tangents(backbone, frame, graph, directions) * len(batch)
+        objective = TangentObjective(backbone, frame, self.loss, copies, [], directions)
+        step = _seconds(lambda: objective.losses(batch, torch.device("cpu")).sum().backward())
+        steps = (settings.epochs or 1) * -(-len(self.train) // len(batch))
+        fit = steps * step / 60
+        words = f"its cache takes {before:.2g}, its steps {fit:.2g}"
+        return Cost(LEAST_HEAD * fit, before, ends_itself=True, words=words)
 
     def _note(self, record: Record, **changes: object) -> Record:
         """Return the record with changes, written before the climb goes on."""

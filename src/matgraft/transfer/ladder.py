@@ -4,8 +4,8 @@
 | ------- | ------------------------------------ | ---------------------------------------------------- |
 | untuned | the foundation                       | predictions of the validation frames                 |
 | shift   | with shifted reference energies      | nothing more                                         |
-| feature | the readout, on cached features      | a cache, then seconds                                |
-| lora    | low-rank updates of linear layers    | its share of the minutes                             |
+| feature | the readout, on cached features      | a cache and quick steps; at most half of the minutes |
+| lora    | low-rank updates of linear layers    | its share of what is left                            |
 | full    | every stage                          | its share, twice that of the rung before             |
 | replay  | every stage, among replayed frames   | the same, where this strategy is there               |
 
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -82,6 +83,28 @@ class Begun(BaseModel):
     name: str
     minutes: float
     """Of its fit."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a rung is forecast to take, in minutes.
+
+    Attributes
+    ----------
+    least
+        Of the shortest fit worth making.
+    before
+        Before its first step.
+    ends_itself
+        True if its steps are soon done, however many minutes it has.
+    words
+        The forecast, to say why a rung was skipped.
+    """
+
+    least: float
+    before: float = 0.0
+    ends_itself: bool = False
+    words: str = ""
 
 
 class RungResult(BaseModel):
@@ -199,11 +222,12 @@ def refuse_idle_target(target: Mapping[str, float], weights: Mapping[str, float]
             raise OptionError(f"ladder.target.{name} would do nothing: {reason}", allowed=judged)
 
 
-def allot(left: float, ahead: int, before: float, least: float) -> float | None:
+def allot(left: float, ahead: int, cost: Cost) -> float | None:
     """Return the minutes of the next rung's fit, or None if it should not begin.
 
-    Each rung ahead gets twice the minutes of the one before it, and those that follow share what one leaves over.
-    A rung that needs more than its share takes it, but not more than half of what is left for itself and dearer ones.
+    Each rung ahead gets twice the minutes of the one before it, and those that follow share what one leaves over. One
+    that needs more than its share takes it, and one that ends by itself has all that it may: half of what is left, or
+    everything where it is the last.
 
     Parameters
     ----------
@@ -211,15 +235,11 @@ def allot(left: float, ahead: int, before: float, least: float) -> float | None:
         Minutes left of the climb.
     ahead
         Rungs not yet tried, this one included.
-    before
-        Minutes that the rung takes before its first step.
-    least
-        Minutes of the shortest fit worth making.
     """
-    most = left if ahead == 1 else left / 2
-    if before + least > most:
+    most = (left if ahead == 1 else left / 2) - cost.before
+    if cost.least > most:
         return None
-    return max(left / (2**ahead - 1) - before, least)
+    return most if cost.ends_itself else max(left / (2**ahead - 1) - cost.before, cost.least)
 
 
 def meets(errors: Mapping[str, float], target: Mapping[str, float]) -> bool:
