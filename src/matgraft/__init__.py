@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matgraft.run import evaluate_run, resume_run, tune
     from matgraft.scoring.evaluate import evaluate
     from matgraft.transfer.adapt import adapt
+    from matgraft.transfer.climb import climb
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _HOMES = {
     "Sample": "data.dataset",
     "adapt": "transfer.adapt",
     "audit": "data.audit",
+    "climb": "transfer.climb",
     "coverage": "data.coverage",
     "evaluate": "scoring.evaluate",
     "evaluate_run": "run",
@@ -60,6 +62,7 @@ __all__ = [
     "Sample",
     "adapt",
     "audit",
+    "climb",
     "coverage",
     "evaluate",
     "evaluate_run",

@@ -71,13 +71,13 @@ def tune(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="full, partial, feature, gradual, lora or multihead; for formulas auto (the default), full, partial, "
-            "feature or descriptors"
+            help="ladder (the default from 5 minutes on), full, partial, feature, gradual, lora or multihead; for "
+            "formulas auto (the default), full, partial, feature or descriptors"
         ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="time for the fit")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="time for the fit, or for all fits of the ladder")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     target: Targets = None,
     formula: FormulaColumn = None,
@@ -110,7 +110,10 @@ def tune(
         if idle := [f"--{name}" for name, value in table_options.items() if value]:
             raise OptionError(f"{', '.join(idle)}: of formulas, but no --target names a column of a table")
         run = out or _next_run()
-        report = tune(_recipe(data, options, **given), run, quiet=quiet or as_json)
+        recipe, chosen = _recipe(data, options, **given).named()
+        if chosen and not as_json:
+            screen.print(chosen, highlight=False, soft_wrap=True)
+        report = tune(recipe, run, quiet=quiet or as_json)
     if as_json:
         print(json.dumps({"run": str(run), "report": str(report), **_json(run / "metrics.json")}, indent=2))
     else:

@@ -15,11 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matgraft.data.heads import THEORY
 from matgraft.errors import DataError, OptionError, nearest
+from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import MultiHead
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+LADDER_MINUTES = 5.0
+"""Time from which the ladder is the default. In less a fit through the network makes a pass or two over some hundred
+frames on two cores, and the readout alone is the better bargain."""
 
 
 class _Section(BaseModel):
@@ -58,7 +63,8 @@ class ReferenceSettings(_Section):
 class StrategySettings(_Section):
     """What learns; see `matgraft.transfer.strategy`. None: the strategy's own default, where it reads the option."""
 
-    name: str = "full"
+    name: str | None = None
+    """None: the ladder where time allows (`named`)."""
     stages: tuple[str, ...] = ()
     rank: int | None = Field(None, ge=1)
     """Of the updates of `lora`, which are scaled by alpha/rank."""
@@ -101,6 +107,7 @@ class Recipe(_Section):
     references: ReferenceSettings = ReferenceSettings()
     strategy: StrategySettings = StrategySettings()
     heads: HeadSettings = HeadSettings()
+    ladder: LadderSettings = LadderSettings()
     loss: LossSettings = LossSettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -137,6 +144,25 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """Return the whole recipe as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def named(self) -> tuple[Recipe, str]:
+        """Return the recipe with its strategy named and the ladder's minutes set, and a line that says what was chosen.
+
+        The line is empty where the recipe says it all. The choice follows from the recipe alone, so that a run and its
+        repetition choose alike.
+        """
+        name, minutes = self.strategy.name, self.fit.max_minutes
+        climbs = self.ladder != LadderSettings() or minutes is None or minutes >= LADDER_MINUTES
+        # Cached tangents know squares alone: no user shall meet that error by a default.
+        one_fit = LADDER if climbs else "feature" if self.loss.kind == "mse" else "full"
+        chosen = name or (MultiHead.name if self.heads.by else one_fit)
+        if chosen == LADDER:
+            minutes = minutes or DEFAULT_MINUTES
+        strategy = self.strategy.model_copy(update={"name": chosen})
+        fit = self.fit.model_copy(update={"max_minutes": minutes})
+        bound = f", at most {minutes:g} minutes" if minutes else ""
+        line = "" if name else f"no --strategy given: {chosen}{bound}; --strategy full for one fit of everything"
+        return self.model_copy(update={"strategy": strategy, "fit": fit}), line
 
 
 def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Recipe:

@@ -4,8 +4,8 @@
 
 Each step leaves its facts in the folder, written atomically, before the next begins:
 
-    recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  history.csv  fit.json
-    checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
+    recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  (ladder.json)  history.csv
+    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
 
 With strategy multihead there is a model a head, model/PBE/ and so on, with model/heads.json beside them.
 
@@ -39,7 +39,7 @@ from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
 from matgraft.data.repair import reorder_groups
 from matgraft.data.split import STRATUM_TAG, Split, leaks_between, split
-from matgraft.errors import AuditError, DataError, OptionError, RunError
+from matgraft.errors import AuditError, DataError, OptionError, RunError, choose
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe, make_recipe
@@ -49,7 +49,9 @@ from matgraft.scoring.metrics import summarise
 from matgraft.scoring.table import predictions_table, write_predictions
 from matgraft.scoring.verdict import Verdict, verdict
 from matgraft.transfer.adapt import Adapted, adapt
+from matgraft.transfer.climb import climb
 from matgraft.transfer.heads import MultiHeadPotential
+from matgraft.transfer.ladder import LADDER, LadderSettings, make_rungs, refuse_idle_target
 from matgraft.transfer.loss import weigh_groups
 from matgraft.transfer.references import (
     References,
@@ -58,8 +60,9 @@ from matgraft.transfer.references import (
     keep_references,
     refit_or_keep,
     shift_heads,
+    shifted,
 )
-from matgraft.transfer.strategy import make_strategy
+from matgraft.transfer.strategy import STRATEGIES, Strategy, make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
 PACKAGES = (
@@ -110,6 +113,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     AuditError
         If a finding blocks; audit.json has them all.
     """
+    recipe, _ = recipe.named()
     parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
     _open(out, recipe, resume)
     train, test = _read(recipe)
@@ -122,23 +126,11 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     parts = _part(recipe, division, train, test, on_train, on_test, out)
     references = _references(recipe, parts)
     _write(out / "references.json", references.model_dump() | {"text": references.text})
-    adapted = adapt(
-        parent,
-        parts.train,
-        parts.validation,
-        strategy=make_strategy(**recipe.strategy.model_dump()),
-        references=references,
-        loss=recipe.loss,
-        settings=recipe.fit,
-        folder=out / "checkpoints",
-        seed=recipe.seed,
-        resume=resume,
-        quiet=quiet,
-    )
+    adapted, chosen = _adapt(recipe, parent, parts, references, out, resume, quiet)
     _write_fit(adapted, recipe, parts.train, out)
     summary = _evaluate(recipe, adapted.backbone, parts, references, out)
     _save_model(recipe, parent, adapted, parts, summary, out)
-    _write(out / "verdict.json", _judge(summary, findings, adapted, parts, out).model_dump())
+    _write(out / "verdict.json", _judge(summary, findings, adapted, parts, chosen, out).model_dump())
     return write_report(out)
 
 
@@ -212,14 +204,6 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
 def _saved_references(run: Path, head: str) -> ReferenceShift:
     facts = json.loads((run / "references.json").read_text())
     return ReferenceShift.model_validate(facts["heads"][head] if head else _without(facts, "text"))
-
-
-def shifted(dataset: Dataset, predictions: Predictions, references: References) -> list[dict[str, Array]]:
-    """Return the foundation's predictions with the reference shift added: the baseline that any tuning must beat."""
-    return [
-        {**prediction, "energy": prediction["energy"] + references.of(sample)}
-        for sample, prediction in zip(dataset, predictions, strict=True)
-    ]
 
 
 # ------------------------------------------------------------------- steps
@@ -363,9 +347,21 @@ def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> N
     """Raise for what the fit would refuse, before the expensive work."""
     if recipe.heads_by and recipe.references.mode == "given":
         raise OptionError("references.mode=given is one shift, and each head has its own", allowed=["refit", "keep"])
-    make_strategy(**recipe.strategy.model_dump()).learning(parent)
-    recipe.loss.weights(train)
+    for strategy in _strategies(recipe).values():
+        strategy.learning(parent)
+    refuse_idle_target(recipe.ladder.target, recipe.loss.weights(train), train)
     weigh_groups(train, recipe.loss.groups)
+
+
+def _strategies(recipe: Recipe) -> dict[str, Strategy]:
+    """Return the strategy of the recipe, or those of its ladder's rungs."""
+    name, options = recipe.strategy.name or LADDER, recipe.strategy.model_dump(exclude={"name"})
+    choose(name, {**STRATEGIES, LADDER: None}, "strategy")
+    if name == LADDER:
+        return make_rungs(recipe.ladder.rungs, **options)
+    if idle := [key for key, value in recipe.ladder if value != getattr(LadderSettings(), key)]:
+        raise OptionError(f"ladder.{idle[0]} would do nothing with strategy {name!r}", remedy="--strategy ladder")
+    return {name: make_strategy(name, **options)}
 
 
 def _divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
@@ -450,6 +446,22 @@ def _references(recipe: Recipe, parts: Parts) -> References:
     return shift_heads(parts.train, shift) if recipe.heads_by else shift(parts.train, range(len(known)))
 
 
+def _adapt(
+    recipe: Recipe, parent: Potential, parts: Parts, references: References, out: Path, resume: bool, quiet: bool
+) -> tuple[Adapted, str]:
+    """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
+    strategies = _strategies(recipe)
+    settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
+    settings |= {"seed": recipe.seed, "resume": resume, "quiet": quiet}
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        folder = out / "checkpoints"
+        return adapt(parent, parts.train, parts.validation, strategy=strategy, folder=folder, **settings), ""
+    settings |= {"ladder": recipe.ladder, "rungs": strategies, "on_validation": parts.on_validation, "folder": out}
+    climbed = climb(parent, parts.train, parts.validation, **settings)
+    return climbed.adapted, climbed.record.sentence
+
+
 def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> None:
     fit = adapted.fit
     history = pd.DataFrame(fit.history)
@@ -496,14 +508,14 @@ def _save_model(
     recipe: Recipe, parent: Backbone, adapted: Adapted, parts: Parts, summary: dict[str, Any], out: Path
 ) -> None:
     if not isinstance(adapted.backbone, MultiHeadPotential):
-        _save_plain(recipe, parent, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
+        _save_plain(recipe, parent, adapted, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
         return
     trained, scored = frames_by_head(parts.train), frames_by_head(parts.scored[1])
     heads: dict[str, dict[str, Any]] = {}
     for name in adapted.backbone.names:
         train, judged = parts.train[trained[name]], parts.scored[1][scored.get(name, [])]
         plain, figures = adapted.backbone.at(name), summary["heads"].get(name, {})
-        _save_plain(recipe, parent, plain, train, judged, figures, out / "model" / name, head=name)
+        _save_plain(recipe, parent, adapted, plain, train, judged, figures, out / "model" / name, head=name)
         theory = train[0].theory or LevelOfTheory()
         heads[name] = {"n_train": len(train), "theory": theory.describe()}
     card = parent.card.model_dump(mode="json")
@@ -513,6 +525,7 @@ def _save_model(
 def _save_plain(
     recipe: Recipe,
     parent: Backbone,
+    adapted: Adapted,
     plain: Potential,
     train: Dataset,
     scored: Dataset,
@@ -526,7 +539,7 @@ def _save_plain(
         "name": f"{parent.card.name} tuned on {recipe.title}{head and f', head {head}'}",
         "elements": train.elements(),
         "theory": theory,
-        "weights_from": f"matgraft {version('matgraft')}, strategy {recipe.strategy.name}, from {parent.card.name}",
+        "weights_from": f"matgraft {version('matgraft')}, strategy {adapted.strategy}, from {parent.card.name}",
         "citation": parent.card.citation,
         "references_eV": references_of(plain, train.elements()),
         "head": head,
@@ -543,11 +556,11 @@ def _save_plain(
 
 
 def _judge(
-    summary: Mapping[str, Any], findings: Sequence[Finding], adapted: Adapted, parts: Parts, out: Path
+    summary: Mapping[str, Any], findings: Sequence[Finding], adapted: Adapted, parts: Parts, chosen: str, out: Path
 ) -> Verdict:
-    trained = adapted.loss.weights(parts.train)
+    trained = adapted.loss.weights(parts.train) if adapted.trained else ()
     missing = json.loads((out / "coverage.json").read_text())["missing"]
-    whole = verdict(summary, findings, parts.warnings, missing, trained=trained)
+    whole = verdict(summary, findings, parts.warnings, missing, trained=trained, chosen=chosen)
     if not isinstance(adapted.backbone, MultiHeadPotential):
         return whole
     by_head = {name: verdict(each, trained=trained) for name, each in summary["heads"].items()}

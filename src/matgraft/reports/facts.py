@@ -42,7 +42,8 @@ def facts(run: Path) -> dict[str, Json]:
     dict
         ``run`` (the folder's name), ``recipe_text``, ``absent``, ``unreadable``, and one entry a file: ``recipe``,
         ``provenance``, ``audit``, ``coverage``, ``split``, ``references``, ``fit``, ``metrics``, ``verdict``, ``card``
-        as they were written; ``history`` as columns; ``parity`` as `matgraft.reports.parity.parity` returns it.
+        as they were written; ``ladder`` likewise, None where the run climbed none; ``history`` as columns; ``parity``
+        as `matgraft.reports.parity.parity` returns it.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def facts(run: Path) -> dict[str, Json]:
             remedy="give the folder that `matgraft tune --out RUN` wrote",
         )
     unreadable: dict[str, str] = {}
-    read = {key: _read(run, name, reader, unreadable) for key, (name, reader) in files.items()}
+    read = {key: _read(run, name, reader, unreadable) for key, (name, reader) in (files | SOMETIMES).items()}
     table = read.pop("predictions")
     part = str((read["metrics"] or {}).get("part", ""))
     gathered = {
@@ -147,3 +148,6 @@ FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "card": ("model/card.json", _json),
 }
 """Entry of the facts -> file in the run folder, and how to read it; with several heads, heads.json is the card."""
+
+SOMETIMES: dict[str, tuple[str, Callable[[Path], Any]]] = {"ladder": ("ladder.json", _json)}
+"""Files of some strategies alone: nothing is missing where they are not."""

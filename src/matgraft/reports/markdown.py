@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matgraft.reports import origins, tables
+from matgraft.reports import ladder, origins, tables
 
 
 def to_markdown(facts: Mapping[str, Any]) -> str:
@@ -25,8 +25,10 @@ def to_markdown(facts: Mapping[str, Any]) -> str:
         f"# {_text(facts['run'])}: {_text(verdict['level'])}",
         _text(verdict["headline"]),
         f"**Read first:** {_text(verdict['caution'])}" if verdict["caution"] else "",
+        _text(verdict["chosen"]),
         _scores(tables.scores(facts)),
         _heads(tables.by_head(facts)),
+        _ladder(ladder.rows(facts)),
         *(_listed(title, lines) for _, title, lines in verdict["lists"]),
         _listed("Failed in the audit", [_finding(found) for found in origins.findings(facts, "failed")]),
         _listed("How it was made", [f"{name}: {value}" for name, value in tables.settings(facts)]),
@@ -51,6 +53,19 @@ def _heads(found: Mapping[str, Any]) -> str:
         return ""
     header = ["RMSE by head", "frames", *(f"{column['name'].lower()}, {column['unit']}" for column in found["columns"])]
     return _table([header, *([row["name"], row["n_frames"], *row["cells"]] for row in found["rows"])])
+
+
+def _ladder(climb: Mapping[str, Any] | None) -> str:
+    if climb is None:
+        return ""
+    units = (f"{column['name'].lower()}, {column['unit']}" for column in climb["columns"])
+    header = ["Rung (RMSE on validation)", "minutes", *units, "loss", "taken off", "verdict"]
+    rows = [[r["name"], r["minutes"], *r["cells"], r["loss"], r["gain"], r["verdict"]] for r in climb["rows"]]
+    target = [f"Target: {climb['target']}"] if climb["target"] else []
+    reasons = [f"{row['name']} {row['verdict']}: {row['why']}" for row in climb["rows"] if row["why"]]
+    lines = [f"Kept {climb['kept']}; the climb ended because {climb['stopped']}", *target, *reasons]
+    table = _table([header, *([_text(cell) for cell in row] for row in rows)])
+    return f"## The ladder\n\n{table}\n\n" + "\n".join(f"- {_text(line)}" for line in lines)
 
 
 def _cell(cell: Mapping[str, str]) -> str:

@@ -135,7 +135,7 @@ def curve_figure(facts: Facts, name: str) -> go.Figure | None:
     plot.update_xaxes(title_text="step", nticks=6, rangemode="tozero")
     plot.update_yaxes(title_text=title, type=scale, nticks=5, rangemode="tozero", automargin=True)
     if scale == "log":
-        ticks = _log_ticks([y for trace in plot.data for y in trace.y])
+        ticks = log_ticks([y for trace in plot.data for y in trace.y])
         plot.update_yaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     return plot
 
@@ -192,7 +192,7 @@ def _line(plot: go.Figure, history: Facts, column: str, colour: str, name: str) 
     return True
 
 
-def _log_ticks(values: Sequence[float]) -> list[float]:
+def log_ticks(values: Sequence[float]) -> list[float]:
     """1, 2 and 5 of each decade that the values touch; of many decades only the powers of ten."""
     low, high = (math.floor(math.log10(value)) for value in (min(values), max(values)))
     steps = (1, 2, 5) if high - low < 3 else (1,)

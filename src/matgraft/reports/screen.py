@@ -16,6 +16,7 @@ from rich.table import Table
 from matgraft.backbones.registry import Row
 from matgraft.data.dataset import Dataset
 from matgraft.findings import Finding
+from matgraft.reports.ladder import rows
 
 METRICS = {
     "energy_rmse_meV_per_atom": ("energy RMSE", "meV/atom", 1),
@@ -91,6 +92,9 @@ def show_run(screen: Console, run: Path, report: Path) -> None:
     verdict, summary, fit = (_json(run / name) for name in ("verdict.json", "metrics.json", "fit.json"))
     colour = _LEVELS.get(verdict["level"], "white")
     screen.print(Panel(escape(verdict["headline"]), title=f"[bold]{verdict['level']}[/]", border_style=colour))
+    if verdict.get("chosen"):
+        screen.print(escape(verdict["chosen"]), highlight=False)
+        show_ladder(screen, run)
     show_metrics(screen, summary)
     if "heads" in summary:
         show_heads(screen, run, summary["heads"])
@@ -105,6 +109,21 @@ def show_run(screen: Console, run: Path, report: Path) -> None:
     )
     screen.print(f"model:  {run / 'model'}", highlight=False, soft_wrap=True)
     screen.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def show_ladder(screen: Console, run: Path) -> None:
+    """Print the rungs of a climb."""
+    climb = rows({"ladder": _json(run / "ladder.json")})
+    assert climb is not None
+    table = Table(title="rungs, RMSE on the validation frames", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("rung", no_wrap=True)
+    for title in ("minutes", *(f"{c['name'].lower()}, {c['unit']}" for c in climb["columns"]), "loss", "taken off"):
+        table.add_column(title, justify="right")
+    table.add_column("verdict")
+    for row in climb["rows"]:
+        verdict = f"{row['verdict']}: {row['why']}" if row["why"] else row["verdict"]
+        table.add_row(row["name"], row["minutes"], *row["cells"], row["loss"], row["gain"], escape(verdict))
+    screen.print(table)
 
 
 def show_backbones(screen: Console, rows: Mapping[str, Row]) -> None:

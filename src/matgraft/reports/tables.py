@@ -50,6 +50,7 @@ def verdict(facts: Facts) -> dict[str, Any]:
         "level": level,
         "tone": TONES.get(level, "unknown"),
         "headline": outcome.strip(),
+        "chosen": say(found["chosen"]) if found.get("chosen") else "",
         "caution": caution,
         "lists": [(key, title, [say(x) for x in entries(found.get(key))]) for key, title in titles.items()],
     }
@@ -126,14 +127,14 @@ def _score_note(metrics: Facts) -> str:
 def settings(facts: Facts) -> list[tuple[str, str]]:
     """Return what the model is and how it was made, in a few words each."""
     fit, split, card = (mapping(facts[key]) for key in ("fit", "split", "card"))
-    recipe = mapping(facts["recipe"])
+    recipe, kept = mapping(facts["recipe"]), find(facts, "ladder", "kept")
     frames = [f"{len(entries(split.get(part)))} {part}" for part in ("train", "validation") if split]
     tested = number(find(facts, "metrics", "test", "n_frames"))
     seconds, trained, total = (number(fit.get(k)) for k in ("seconds", "parameters_trained", "parameters_total"))
     share = f" of {total:,.0f}" if total else ""
     known = {
         "Foundation": find(card, "parent", "name") or recipe.get("foundation") or card.get("name"),
-        "Strategy": _strategy(recipe),
+        "Strategy": f"{_strategy(recipe)}, kept {say(kept)}" if kept else _strategy(recipe),
         "Frames": ", ".join(
             [*frames, f"{tested:,.0f} {find(facts, 'metrics', 'part') or 'test'}"] if tested else frames
         ),

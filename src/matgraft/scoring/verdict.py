@@ -69,6 +69,8 @@ class Verdict(BaseModel):
         Why the figures may mislead, gravest first.
     do_not_trust_for
         Uses and structures that nothing here speaks for.
+    chosen
+        How the model was chosen among several, where it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +81,7 @@ class Verdict(BaseModel):
     reasons_against: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     do_not_trust_for: tuple[str, ...] = ()
+    chosen: str = ""
 
 
 def verdict(
@@ -89,6 +92,7 @@ def verdict(
     *,
     trained: Collection[str] | None = None,
     quantities: Mapping[str, Quantity] = POTENTIAL_QUANTITIES,
+    chosen: str = "",
 ) -> Verdict:
     """Judge a tuned model by its figures and by what is known of the data.
 
@@ -104,6 +108,8 @@ def verdict(
         Kinds of structures absent from the training set.
     trained
         Quantities that the loss contained; None where it is not known.
+    chosen
+        A sentence on how the model was chosen among several.
     """
     judged = [_judge(summary, quantity) for quantity in quantities.values() if _scored(summary, quantity)]
     level = _level(judged)
@@ -119,6 +125,7 @@ def verdict(
         ),
         cautions=(*grave, *mild),
         do_not_trust_for=tuple(_distrusted(summary, judged, trained, quantities, coverage_missing)),
+        chosen=chosen,
     )
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
@@ -34,7 +33,7 @@ from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
-from matgraft.transfer.tangents import TangentObjective, cache_tangents, choose_directions, require_squares
+from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
 
 STEP_ZERO_FRAMES = 8
 STEP_ZERO_ENERGY = 1e-4
@@ -59,6 +58,8 @@ class Adapted:
         The fit's, with every default filled in.
     trained, total
         Numbers of parameters.
+    strategy
+        Its name.
     """
 
     backbone: Potential
@@ -69,6 +70,7 @@ class Adapted:
     loss: LossSettings
     trained: int
     total: int
+    strategy: str
 
 
 def adapt(
@@ -82,6 +84,8 @@ def adapt(
     loss: LossSettings | None = None,
     settings: FitSettings | None = None,
     predictions: Sequence[Mapping[str, Array]] | None = None,
+    encoded: Sequence[Encoded] | None = None,
+    held_out: Sequence[Encoded] | None = None,
     folder: Path | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -101,6 +105,8 @@ def adapt(
         See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
     predictions
         The parent's on `train`, if at hand.
+    encoded, held_out
+        The frames of `train` and of `validation` as `Backbone.encode` gave them, if at hand.
     folder
         Where checkpoints go; `resume` goes on from there. Default: a temporary one.
     fit_options
@@ -124,12 +130,9 @@ def adapt(
     backbone = chosen.grow(copy.deepcopy(parent), train)
     if isinstance(backbone, MultiHeadPotential):
         require_heads(train, validation)
-    encoded = encode_all(backbone, train.samples)
-    held_out = encode_all(backbone, validation.samples)
-    if references is None:
-        energies = train.count("energy") > 0
-        known = predictions or (predict(parent, train.samples, ("energy",), encoded=encoded) if energies else ())
-        references = _refit(backbone, train, known)
+    encoded = encoded or encode_all(backbone, train.samples)
+    held_out = held_out or encode_all(backbone, validation.samples)
+    references = references or _refit(backbone, parent, train, encoded, predictions)
 
     shift_references(backbone, references)
     groups = chosen.prepare(backbone, seed=seed)
@@ -159,7 +162,17 @@ def adapt(
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
     total = sum(parameter.numel() for parameter in finished.module.parameters())
-    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total)
+    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name)
+
+
+def refit_references(
+    parent: Potential,
+    train: Dataset,
+    encoded: Sequence[Encoded],
+    predictions: Sequence[Mapping[str, Array]] | None = None,
+) -> ReferenceShift:
+    """Fit the shift of the elements' energies on the parent's residuals; keep it where no frame has an energy."""
+    return refit_or_keep(train, predictions or _energies(parent, train, encoded))
 
 
 def shift_references(backbone: Potential, references: References) -> None:
@@ -188,10 +201,21 @@ def _add(shift: ReferenceShift, energies: Tensor) -> None:
         energies.data[atomic_numbers[symbol] - 1] += value
 
 
-def _refit(backbone: Potential, train: Dataset, known: Sequence[Mapping[str, Array]]) -> References:
-    if isinstance(backbone, MultiHeadPotential):
-        return shift_heads(train, lambda part, frames: refit_or_keep(part, [known[i] for i in frames if known]))
-    return refit_or_keep(train, known)
+def _refit(
+    backbone: Potential,
+    parent: Potential,
+    train: Dataset,
+    encoded: Sequence[Encoded],
+    predictions: Sequence[Mapping[str, Array]] | None,
+) -> References:
+    if not isinstance(backbone, MultiHeadPotential):
+        return refit_references(parent, train, encoded, predictions)
+    known = predictions or _energies(parent, train, encoded)
+    return shift_heads(train, lambda part, frames: refit_or_keep(part, [known[i] for i in frames if known]))
+
+
+def _energies(parent: Potential, train: Dataset, encoded: Sequence[Encoded]) -> Sequence[Mapping[str, Array]]:
+    return predict(parent, train.samples, ("energy",), encoded=encoded) if train.count("energy") else ()
 
 
 def _check_heads(
@@ -264,11 +288,7 @@ def _cached_objective(
     quiet: bool,
 ) -> TangentObjective:
     require_squares(loss)  # before minutes go into the cache
-    weights = loss.weights(train)
-    with torch.no_grad():
-        rows = backbone.features(backbone.collate(encoded[0][:1]))
-    width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
-    directions = choose_directions(sum(one.n_atoms for one in encoded[0]), width, list(weights))
+    directions = plan_directions(backbone, encoded[0], list(loss.weights(train)))
     cached = [
         cache_tangents(
             backbone,

@@ -153,6 +153,16 @@ def keep_references(dataset: Dataset) -> ReferenceShift:
     return ReferenceShift(mode="keep", shift_eV={}, rank=0, n_elements=len(dataset.elements()))
 
 
+def shifted(
+    dataset: Dataset, predictions: Sequence[Mapping[str, Array]], references: References
+) -> list[dict[str, Array]]:
+    """Return the foundation's predictions with the reference shift added: the baseline that any tuning must beat."""
+    return [
+        {**prediction, "energy": prediction["energy"] + references.of(sample)}
+        for sample, prediction in zip(dataset, predictions, strict=True)
+    ]
+
+
 def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[str, ...]:
     """Say in words which combinations of references no energy can tell.
 

@@ -258,6 +258,11 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 }
 
 
+def options_of(name: str) -> set[str]:
+    """Return the options that a strategy reads: the parameters of its constructor."""
+    return set(inspect.signature(choose(name, STRATEGIES, "strategy")).parameters)
+
+
 def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None) -> Strategy:
     """Return a strategy by name.
 
@@ -273,7 +278,7 @@ def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None
     """
     kind = choose(name, STRATEGIES, "strategy")
     given = {key: value for key, value in {"stages": tuple(stages) or None, **options}.items() if value is not None}
-    read = {name: set(inspect.signature(other).parameters) for name, other in STRATEGIES.items()}
+    read = {other: options_of(other) for other in STRATEGIES}
     for key in given:
         choose(key, dict.fromkeys(set().union(*read.values())), "option of a strategy")
         if key not in read[name]:

@@ -89,6 +89,14 @@ def choose_directions(n_atoms_total: int, width: int, quantities: Sequence[str])
     return Directions(count if "forces" in quantities else 0, max(1, count // 6) if "stress" in quantities else 0)
 
 
+def plan_directions(backbone: Potential, encoded: Sequence[Encoded], quantities: Sequence[str]) -> Directions:
+    """Choose the directions for some training frames, by their atoms and the width of the backbone's features."""
+    with torch.no_grad():
+        rows = backbone.features(backbone.collate(encoded[:1]))
+    width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
+    return choose_directions(sum(one.n_atoms for one in encoded), width, quantities)
+
+
 def cache_tangents(
     backbone: Potential,
     dataset: Dataset,
