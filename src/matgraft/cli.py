@@ -70,8 +70,8 @@ def tune(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="full, partial, feature, gradual or lora; for formulas auto (the default), full, partial, feature or "
-            "descriptors"
+            help="full, partial, feature, gradual, lora or replay; for formulas auto (the default), full, partial, "
+            "feature or descriptors"
         ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,

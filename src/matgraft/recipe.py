@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -74,6 +75,15 @@ class EvaluateSettings(_Section):
     seed: int = 0
 
 
+class ForgettingSettings(_Section):
+    """Structures that the tuned model is held against its foundation on; see `matgraft.checks.forgetting`."""
+
+    size: int = Field(96, ge=8)
+    """How many are made; a seventh of them are dimers."""
+    file: str | None = None
+    """Further frames, which the foundation labels."""
+
+
 class Recipe(_Section):
     """Everything a run does."""
 
@@ -92,8 +102,10 @@ class Recipe(_Section):
     references: ReferenceSettings = ReferenceSettings()
     strategy: StrategySettings = StrategySettings()
     loss: LossSettings = LossSettings()
+    replay: ReplaySettings = ReplaySettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    forgetting: ForgettingSettings = ForgettingSettings()
     seed: int = 0
 
     def to_yaml(self) -> str:

@@ -1,11 +1,11 @@
 """From a recipe to a run folder: the only conductor.
 
-    read -> predict (foundation) -> audit -> split -> references -> adapt -> evaluate -> model, verdict, report
+    read -> predict (foundation) -> audit -> split -> references -> adapt -> evaluate, check -> model, verdict, report
 
 Each step leaves its facts in the folder, written atomically, before the next begins:
 
     recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  history.csv  fit.json
-    checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
+    checkpoints/  model/  predictions.parquet  metrics.json  checks.json  verdict.json  report.html
 
 A run that was killed is conducted again from its recipe; the fit goes on from its last checkpoint.
 """
@@ -26,7 +26,10 @@ import pandas as pd
 from matgraft.backbones.base import Backbone, ModelCard, Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
+from matgraft.backbones.pseudolabels import encodable
 from matgraft.backbones.registry import load, save_folder
+from matgraft.checks.base import Evidence, run_checks
+from matgraft.checks.forgetting import Forgetting
 from matgraft.data.audit import audit
 from matgraft.data.coverage import coverage
 from matgraft.data.dataset import Dataset
@@ -45,6 +48,7 @@ from matgraft.scoring.verdict import verdict
 from matgraft.transfer.adapt import Adapted, adapt
 from matgraft.transfer.loss import weigh_groups
 from matgraft.transfer.references import ReferenceShift, fit_references, given_references, keep_references
+from matgraft.transfer.replay import rehearses
 from matgraft.transfer.strategy import make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
@@ -112,6 +116,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         references=references,
         loss=recipe.loss,
         settings=recipe.fit,
+        replay=recipe.replay,
         folder=out / "checkpoints",
         seed=recipe.seed,
         resume=resume,
@@ -120,6 +125,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     _write_fit(adapted, recipe, parts.train, out)
     summary = _evaluate(recipe, adapted.backbone, parts, references, out)
     _save_model(recipe, parent, adapted, parts, summary, out)
+    findings = [*findings, *_check(recipe, parent, adapted, parts, out, quiet)]
     trained = adapted.loss.weights(parts.train)
     missing = json.loads((out / "coverage.json").read_text())["missing"]
     judgement = verdict(summary, findings, parts.warnings, missing, trained=trained)
@@ -318,7 +324,12 @@ def _audit(
 
 def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
-    make_strategy(**recipe.strategy.model_dump()).learning(parent)
+    strategy = make_strategy(**recipe.strategy.model_dump())
+    strategy.learning(parent)
+    rehearses(strategy, recipe.replay)
+    for file in (recipe.replay.file, recipe.forgetting.file):
+        if file is not None:
+            encodable(parent, read(file, want=()))  # before minutes go into a fit
     recipe.loss.weights(train)
     weigh_groups(train, recipe.loss.groups)
 
@@ -397,6 +408,7 @@ def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> N
         "loss_weights": adapted.loss.weights(train),
         "n_frames": len(train),
     }
+    facts |= {"replay": adapted.replay} if adapted.replay else {}
     _write(out / "fit.json", facts)
 
 
@@ -411,6 +423,15 @@ def _evaluate(recipe: Recipe, tuned: Potential, parts: Parts, references: Refere
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
     _write(out / "metrics.json", summary)
     return summary
+
+
+def _check(recipe: Recipe, parent: Potential, adapted: Adapted, parts: Parts, out: Path, quiet: bool) -> list[Finding]:
+    """Hold the tuned model against its foundation where the data say nothing."""
+    folder = out / "checkpoints"
+    evidence = Evidence(adapted.backbone, parent, adapted.references, parts.train, folder, quiet)
+    findings = run_checks([Forgetting(**recipe.forgetting.model_dump())], evidence)
+    _write(out / "checks.json", {"findings": [finding.model_dump() for finding in findings]})
+    return findings
 
 
 def _groups(parts: Parts, part: str, dataset: Dataset) -> list[str]:

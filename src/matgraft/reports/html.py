@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from matgraft.reports import origins, tables, text
+from matgraft.reports import checks, origins, tables, text
 from matgraft.reports.facts import facts
 from matgraft.reports.markdown import to_markdown
 from matgraft.reports.plots import COLOURS, figures
@@ -66,7 +66,9 @@ def to_html(said: Mapping[str, Any]) -> str:
     said
         What `matgraft.reports.facts.facts` returned, or report.json read back.
     """
-    return page("report.html.jinja", figures(said), facts=said, origins=origins, tables=tables, colours=COLOURS)
+    return page(
+        "report.html.jinja", figures(said), facts=said, checks=checks, origins=origins, tables=tables, colours=COLOURS
+    )
 
 
 def page(template: str, drawn: Mapping[str, go.Figure], **content: Any) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matgraft.reports import origins, tables
+from matgraft.reports import checks, origins, tables
 
 
 def to_markdown(facts: Mapping[str, Any]) -> str:
@@ -26,6 +26,7 @@ def to_markdown(facts: Mapping[str, Any]) -> str:
         _text(verdict["headline"]),
         f"**Read first:** {_text(verdict['caution'])}" if verdict["caution"] else "",
         _scores(tables.scores(facts)),
+        _forgetting(checks.forgetting(facts)),
         *(_listed(title, lines) for _, title, lines in verdict["lists"]),
         _listed("Failed in the audit", [_finding(found) for found in origins.findings(facts, "failed")]),
         _listed("How it was made", [f"{name}: {value}" for name, value in tables.settings(facts)]),
@@ -43,6 +44,15 @@ def _scores(scores: Mapping[str, Any]) -> str:
     rows = [[row["name"], *map(_cell, row["cells"])] for row in scores["rows"]]
     gains = [f"{gain['ratio']} {gain['outcome']}" for gain in scores["gains"]]
     return f"{_table([header, *rows, ['Tuned by the stronger baseline', *gains]])}\n\n{scores['note']}"
+
+
+def _forgetting(forgotten: Mapping[str, Any] | None) -> str:
+    """Return the rows of whole chemistries; those of single kinds are in the page."""
+    if forgotten is None or not forgotten["rows"]:
+        return ""
+    header = ["Moved from the foundation", *(f"{one['name'].lower()}, {one['unit']}" for one in forgotten["columns"])]
+    rows = [[row["place"], *(cell["value"] for cell in row["cells"])] for row in forgotten["rows"] if row["main"]]
+    return f"## Forgetting\n\n{_table([header, *rows])}"
 
 
 def _cell(cell: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@
 | feature  | the readout, on features cached once      | one pass through the network, then seconds (`tangents`) |
 | gradual  | one stage after another, from the readout | at most that of full                                    |
 | lora     | low-rank updates of linear layers (`lora`) | the epochs of full, a fraction of its parameters        |
+| replay   | every stage, on frames rehearsed as well (`replay`) | epochs of full over more frames                |
 
 A strategy prepares a backbone (freezes, injects) and says what learns; `finish` leaves a plain model for export. The
 parameters of its constructor are the options that it reads: any other is an error.
@@ -59,6 +60,8 @@ class Strategy(ABC):
     name: ClassVar[str]
     cached: ClassVar[bool] = False
     """True if the fit runs on features cached once instead of through the network."""
+    replays: ClassVar[bool] = False
+    """True if what the foundation knew is always rehearsed beside the target's frames (`matgraft.transfer.replay`)."""
 
     @abstractmethod
     def learning(self, backbone: Backbone) -> list[ParamGroup]:
@@ -104,6 +107,16 @@ class Full(Strategy):
         """Return all stages."""
         groups = [ParamGroup(stage.name, stage.parameters()) for stage in backbone.stages()]
         return _decayed(groups, backbone, self.decay)
+
+
+class Replay(Full):
+    """Every stage learns, on the target's frames and on others that the foundation labels: what it knew stays.
+
+    Any other strategy through the network rehearses as well where it is given replay frames.
+    """
+
+    name = "replay"
+    replays = True
 
 
 class Partial(Strategy):
@@ -229,7 +242,9 @@ class LoRA(Strategy):
         return super().finish(backbone)
 
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {kind.name: kind for kind in (Full, Partial, Feature, Gradual, LoRA)}
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    kind.name: kind for kind in (Full, Partial, Feature, Gradual, LoRA, Replay)
+}
 
 
 def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None) -> Strategy:
