@@ -27,6 +27,12 @@ hypothesis.settings.load_profile("ci")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the sets that tests make out of the user's cache; processes that they start inherit this."""
+    os.environ["MATGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of DFT frames, formula tables and foundation potentials beside the checkout."""

@@ -15,7 +15,7 @@ from ase.io import read, write
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIGE = REPOSITORY / "examples" / "data" / "sige"
-QUICK = ["fit.epochs=10", "split.validation=0.2", "evaluate.resamples=200"]
+QUICK = ["fit.epochs=10", "split.validation=0.2", "evaluate.resamples=200", "forgetting.size=14"]
 
 
 def matgraft(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,7 +51,8 @@ def test_a_run_folder_says_all(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {
         "recipe.yaml", "provenance.json", "audit.json", "coverage.json", "split.json", "references.json", "history.csv",
-        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "verdict.json", "report.html",
+        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "checks.json", "verdict.json",
+        "report.html",
     }  # fmt: skip
     assert not list(run.glob("*.part"))
 
@@ -62,6 +63,14 @@ def test_tuning_beats_both_baselines(run: Path) -> None:
         assert set(metrics["test"]) == set(metrics["untuned"]) == set(metrics["shift"])
         assert metrics["test"][key] < min(metrics["untuned"][key], metrics["shift"][key])
     assert metrics["shift"]["energy_rmse_meV_per_atom"] < metrics["untuned"]["energy_rmse_meV_per_atom"] / 1000
+
+
+def test_forgetting_is_measured(run: Path) -> None:
+    (finding,) = json.loads((run / "checks.json").read_text())["findings"]
+    assert finding["code"] == "forgetting"
+    assert {row["chemistry"] for row in finding["details"]["rows"]} == {"inside", "outside"}
+    assert finding["numbers"]["outside_energy_rmse_meV_per_atom"] > 0
+    assert "with other elements" in (run / "report.md").read_text()
 
 
 def test_evaluate_gives_the_runs_own_figures_again(run: Path) -> None:
@@ -122,8 +131,8 @@ def test_resume_takes_no_other_settings(run: Path) -> None:
 @pytest.mark.parametrize("strategy", [["partial"], ["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
 def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Path, strategy: list[str]) -> None:
     """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
-    words = ["tune", str(few_frames), "--strategy", *strategy, "--quiet", "fit.epochs=4", "split.validation=0.2",
-             "fit.processes=1", "evaluate.resamples=200", "fit.checkpoint_minutes=0.01"]  # fmt: skip
+    words = ["tune", str(few_frames), "--strategy", *strategy, "--quiet", *QUICK, "fit.epochs=4", "fit.processes=1",
+             "fit.checkpoint_minutes=0.01"]  # fmt: skip
     assert matgraft(*words, "--out", tmp_path / "whole").returncode == 0
     killed = subprocess.Popen(
         [sys.executable, "-m", "matgraft", *words, "--out", str(tmp_path / "killed")],
@@ -170,6 +179,7 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
         (["tune", "few.extxyz", "--strategy", "partial", "strategy.stages=[nostage]"], 2, "matches no stage"),
         (["tune", "few.extxyz", "--strategy", "lora", "strategy.stages=[readout_norm]"], 2, "linear layer"),
         (["tune", "few.extxyz", "--strategy", "full", "strategy.rank=4"], 2, "allowed: lora"),
+        (["tune", "few.extxyz", "--strategy", "feature", "replay.size=9"], 2, "allowed: full, partial"),
         (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
         (["evaluate", ".", "few.extxyz"], 5, "recipe.yaml"),
         (["export", ".", "--to", "lamps", "-o", "x"], 2, "did you mean 'lammps'"),

@@ -71,8 +71,8 @@ def tune(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="ladder (the default from 5 minutes on), full, partial, feature, gradual, lora or multihead; for "
-            "formulas auto (the default), full, partial, feature or descriptors"
+            help="ladder (the default from 5 minutes on), full, partial, feature, gradual, lora, replay or multihead; "
+            "for formulas auto (the default), full, partial, feature or descriptors"
         ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,

@@ -7,7 +7,7 @@ looked for was found or not: a reader sees what was looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,6 +38,8 @@ class Finding(BaseModel):
         What to do.
     option
         Where there is one, the very option that does it: ``units.energy=eV/atom``.
+    details
+        Tables for a report, as JSON can hold them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,7 @@ class Finding(BaseModel):
     numbers: dict[str, float] = Field(default_factory=dict)
     remedy: str = ""
     option: str = ""
+    details: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def blocks(self) -> bool:

@@ -17,6 +17,7 @@ from matgraft.data.heads import THEORY
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import MultiHead
 
@@ -89,6 +90,15 @@ class EvaluateSettings(_Section):
     seed: int = 0
 
 
+class ForgettingSettings(_Section):
+    """Structures that the tuned model is held against its foundation on; see `matgraft.checks.forgetting`."""
+
+    size: int = Field(96, ge=8)
+    """How many are made; a seventh of them are dimers."""
+    file: str | None = None
+    """Further frames, which the foundation labels."""
+
+
 class Recipe(_Section):
     """Everything a run does."""
 
@@ -109,8 +119,10 @@ class Recipe(_Section):
     heads: HeadSettings = HeadSettings()
     ladder: LadderSettings = LadderSettings()
     loss: LossSettings = LossSettings()
+    replay: ReplaySettings = ReplaySettings()
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    forgetting: ForgettingSettings = ForgettingSettings()
     seed: int = 0
 
     @property

@@ -1,11 +1,11 @@
 """From a recipe to a run folder: the only conductor.
 
-    read -> predict (foundation) -> audit -> split -> references -> adapt -> evaluate -> model, verdict, report
+    read -> predict (foundation) -> audit -> split -> references -> adapt -> evaluate, check -> model, verdict, report
 
 Each step leaves its facts in the folder, written atomically, before the next begins:
 
     recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  (ladder.json)  history.csv
-    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  verdict.json  report.html
+    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  checks.json  verdict.json  report.html
 
 With strategy multihead there is a model a head, model/PBE/ and so on, with model/heads.json beside them.
 
@@ -29,7 +29,10 @@ import pandas as pd
 from matgraft.backbones.base import Backbone, ModelCard, Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
+from matgraft.backbones.pseudolabels import encodable
 from matgraft.backbones.registry import HEADS, load, part_head, save_folder
+from matgraft.checks.base import Evidence, run_checks
+from matgraft.checks.forgetting import Forgetting
 from matgraft.data.audit import audit, audit_heads
 from matgraft.data.coverage import coverage
 from matgraft.data.dataset import Dataset
@@ -54,6 +57,7 @@ from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.ladder import LADDER, LadderSettings, make_rungs, refuse_idle_target
 from matgraft.transfer.loss import weigh_groups
 from matgraft.transfer.references import (
+    HeadShifts,
     References,
     ReferenceShift,
     given_references,
@@ -62,7 +66,8 @@ from matgraft.transfer.references import (
     shift_heads,
     shifted,
 )
-from matgraft.transfer.strategy import STRATEGIES, Strategy, make_strategy
+from matgraft.transfer.replay import ReplaySettings, rehearses
+from matgraft.transfer.strategy import STRATEGIES, Replay, Strategy, make_strategy
 
 Predictions = Sequence[Mapping[str, Array]]
 PACKAGES = (
@@ -130,6 +135,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     _write_fit(adapted, recipe, parts.train, out)
     summary = _evaluate(recipe, adapted.backbone, parts, references, out)
     _save_model(recipe, parent, adapted, parts, summary, out)
+    findings = [*findings, *_check(recipe, parent, adapted, parts, out, quiet)]
     _write(out / "verdict.json", _judge(summary, findings, adapted, parts, chosen, out).model_dump())
     return write_report(out)
 
@@ -347,10 +353,25 @@ def _refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> N
     """Raise for what the fit would refuse, before the expensive work."""
     if recipe.heads_by and recipe.references.mode == "given":
         raise OptionError("references.mode=given is one shift, and each head has its own", allowed=["refit", "keep"])
-    for strategy in _strategies(recipe).values():
+    strategies = _strategies(recipe)
+    for strategy in strategies.values():
         strategy.learning(parent)
+    _refuse_idle_replay(recipe, strategies)
+    for file in (recipe.replay.file, recipe.forgetting.file):
+        if file is not None:
+            encodable(parent, read(file, want=()))  # before minutes go into a fit
     refuse_idle_target(recipe.ladder.target, recipe.loss.weights(train), train)
     weigh_groups(train, recipe.loss.groups)
+
+
+def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        rehearses(strategy, recipe.replay)
+    elif recipe.replay != ReplaySettings() and Replay.name not in strategies:
+        raise OptionError(
+            "replay would do nothing: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"]
+        )
 
 
 def _strategies(recipe: Recipe) -> dict[str, Strategy]:
@@ -452,7 +473,7 @@ def _adapt(
     """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
     strategies = _strategies(recipe)
     settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
-    settings |= {"seed": recipe.seed, "resume": resume, "quiet": quiet}
+    settings |= {"replay": recipe.replay, "seed": recipe.seed, "resume": resume, "quiet": quiet}
     if recipe.strategy.name != LADDER:
         (strategy,) = strategies.values()
         folder = out / "checkpoints"
@@ -478,6 +499,7 @@ def _write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> N
         "loss_weights": adapted.loss.weights(train),
         "n_frames": len(train),
     }
+    facts |= {"replay": adapted.replay} if adapted.replay else {}
     _write(out / "fit.json", facts)
 
 
@@ -494,6 +516,26 @@ def _evaluate(recipe: Recipe, tuned: Potential, parts: Parts, references: Refere
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
     _write(out / "metrics.json", summary)
     return summary
+
+
+def _check(recipe: Recipe, parent: Potential, adapted: Adapted, parts: Parts, out: Path, quiet: bool) -> list[Finding]:
+    """Hold the tuned model, head by head, against its foundation where the data say nothing."""
+    tuned, references, folder = adapted.backbone, adapted.references, out / "checkpoints"
+    found = (
+        {"": Evidence(tuned, parent, references, parts.train, folder, quiet)}
+        if isinstance(references, ReferenceShift)
+        else {}
+    )
+    if isinstance(tuned, MultiHeadPotential) and isinstance(references, HeadShifts):
+        for name, frames in frames_by_head(parts.train).items():
+            found[name] = Evidence(tuned.at(name), parent, references.heads[name], parts.train[frames], folder, quiet)
+    findings = []
+    for head, evidence in found.items():
+        for finding in run_checks([Forgetting(**recipe.forgetting.model_dump())], evidence):
+            title = f"Head {head}: {finding.title}" if head else finding.title
+            findings.append(finding.model_copy(update={"title": title, "details": {**finding.details, "head": head}}))
+    _write(out / "checks.json", {"findings": [finding.model_dump() for finding in findings]})
+    return findings
 
 
 def _groups(parts: Parts, part: str, dataset: Dataset) -> list[str]:

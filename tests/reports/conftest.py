@@ -127,6 +127,20 @@ FINDINGS = [
      "evidence": "extxyz does not say whether a run converged."},
 ]  # fmt: skip
 
+FORGETTING = {
+    "code": "forgetting", "title": "Change from the foundation outside the target's chemistry", "outcome": "failed",
+    "severity": "warning", "evidence": "the tuned model differs by energy 81 meV/atom; too much in energies",
+    "details": {"rows": [
+        {"chemistry": chemistry, "kind": kind, "n_frames": n_frames, "energy_rmse_meV_per_atom": energy,
+         "forces_rmse_eV_per_A": energy / 400, "forces_of_foundation_eV_per_A": 1.8}
+        | ({} if kind == "dimer" else {"stress_rmse_GPa": energy / 30, "stress_of_foundation_GPa": 14.0})
+        for chemistry, kind, n_frames, energy in [
+            ("inside", "all but dimers", 41, 69.2), ("inside", "strained", 41, 69.2), ("inside", "dimer", 7, 77.0),
+            ("outside", "all but dimers", 42, 81.0), ("outside", "strained", 42, 81.0), ("your file", "", 12, 4.5),
+        ]
+    ]},
+}  # fmt: skip
+
 THEORY = {"code": "VASP", "version": "5.4.4", "functional": "PBE", "spin": False, "cutoff_eV": 520.0,
           "kpoints": [4, 4, 4], "kpoint_offset": [0.0, 0.0, 0.0], "potentials": ["PAW_PBE Si 05Jan2001"],
           "energy": "sigma0", "hubbard_u": {}, "metagga": None}  # fmt: skip
@@ -197,6 +211,7 @@ def documents(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "cautions": ["near duplicates of 2 test frames are in train", "stress-shear was allowed by the user"],
             "do_not_trust_for": ["melts and amorphous silica: no such frame", "pressures above 12 GPa"],
         },
+        "checks.json": {"findings": [FORGETTING]},
         "model/card.json": {
             **PARENT, "name": "CHGNet 0.3.0 tuned on train.extxyz", "parent": PARENT, "recipe": recipe,
         },

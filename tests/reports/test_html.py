@@ -16,7 +16,18 @@ from plotly.offline import get_plotlyjs
 from matgraft.reports.facts import FILES, facts
 from matgraft.reports.html import to_html, write_report
 
-SECTIONS = ["verdict", "parity", "types", "training", "references", "audit", "split", "coverage", "provenance"]
+SECTIONS = [
+    "verdict",
+    "parity",
+    "types",
+    "forgetting",
+    "training",
+    "references",
+    "audit",
+    "split",
+    "coverage",
+    "provenance",
+]
 ATTACK = (
     "</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>\"'><a href=javascript:alert(3)>"
 )

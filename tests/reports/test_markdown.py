@@ -13,7 +13,11 @@ def test_the_verdict_stands_first_and_the_table_lines_up(run_folder: Path) -> No
     text = to_markdown(facts(run_folder))
     assert text.startswith("# run: better than the foundation\n\nBetter than the foundation. RMSE on")
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({len(row) for row in rows}) == 1 and len(rows) == 6
+    errors, moved = rows[:6], rows[6:]
+    assert len({len(row) for row in errors}) == len({len(row) for row in moved}) == 1
+    assert [row.split("|")[1].strip() for row in moved[2:]] == [
+        "the target's elements alone", "with other elements", "your file"
+    ]  # fmt: skip
     assert "meV/atom" in rows[0] and rows[4].startswith("| Tuned ")
     assert "error stress-shear" in text
 

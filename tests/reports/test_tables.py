@@ -134,7 +134,19 @@ LEAVES = (
 JUNK = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=25
 )
-DOCUMENTS = ("recipe", "provenance", "audit", "coverage", "split", "references", "fit", "metrics", "verdict", "card")
+DOCUMENTS = (
+    "recipe",
+    "provenance",
+    "audit",
+    "coverage",
+    "split",
+    "references",
+    "fit",
+    "metrics",
+    "verdict",
+    "card",
+    "checks",
+)
 
 
 @given(st.fixed_dictionaries({name: st.none() | st.dictionaries(KEYS, JUNK, max_size=8) for name in DOCUMENTS}))
@@ -144,5 +156,5 @@ def test_odd_facts_still_make_a_report(documents: dict[str, Any]) -> None:
     said = plain({**empty, "absent": [], "unreadable": {}, **documents})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")  # 5 MB, forty times
-        assert to_html(said).count("<h2") == 9
+        assert to_html(said).count("<h2") == 10
     assert to_markdown(said).startswith("# r: ")

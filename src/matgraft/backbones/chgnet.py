@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -181,7 +182,9 @@ class CHGNetPotential(Potential):
         self._refuse(sample)
         structure, volume = _periodic(atoms, self.module.graph_converter.atom_graph_cutoff)
         self.module.graph_converter.set_isolated_atom_response("ignore")  # `_refuse_isolated` names the frame
-        graph = self.module.graph_converter(structure)
+        with warnings.catch_warnings():  # pymatgen's, that helium has no electronegativity: nothing here reads it
+            warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+            graph = self.module.graph_converter(structure)
         centre, neighbour = graph.atom_graph.view(-1, 2).long().T
         _refuse_isolated(sample, centre, self.card.cutoff_A)
         to_bond, first = graph.directed2undirected.long(), graph.undirected2directed.long()

@@ -41,9 +41,9 @@ def facts(run: Path) -> dict[str, Json]:
     -------
     dict
         ``run`` (the folder's name), ``recipe_text``, ``absent``, ``unreadable``, and one entry a file: ``recipe``,
-        ``provenance``, ``audit``, ``coverage``, ``split``, ``references``, ``fit``, ``metrics``, ``verdict``, ``card``
-        as they were written; ``ladder`` likewise, None where the run climbed none; ``history`` as columns; ``parity``
-        as `matgraft.reports.parity.parity` returns it.
+        ``provenance``, ``audit``, ``coverage``, ``split``, ``references``, ``fit``, ``metrics``, ``checks``,
+        ``verdict``, ``card`` as they were written; ``ladder`` likewise, None where the run climbed none; ``history`` as
+        columns; ``parity`` as `matgraft.reports.parity.parity` returns it.
 
     Raises
     ------
@@ -144,6 +144,7 @@ FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "history": ("history.csv", _history),
     "predictions": ("predictions.parquet", read_predictions),
     "metrics": ("metrics.json", _json),
+    "checks": ("checks.json", _json),
     "verdict": ("verdict.json", _json),
     "card": ("model/card.json", _json),
 }

@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from matgraft.reports import ladder, origins, tables, text
+from matgraft.reports import checks, ladder, origins, tables, text
 from matgraft.reports.facts import facts
 from matgraft.reports.markdown import to_markdown
 from matgraft.reports.plots import COLOURS, figures
@@ -67,7 +67,7 @@ def to_html(said: Mapping[str, Any]) -> str:
         What `matgraft.reports.facts.facts` returned, or report.json read back.
     """
     drawn = figures(said) | ladder.figures(said)
-    makers = {"ladder": ladder, "origins": origins, "tables": tables}
+    makers = {"checks": checks, "ladder": ladder, "origins": origins, "tables": tables}
     return page("report.html.jinja", drawn, facts=said, colours=COLOURS, **makers)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matgraft.reports import ladder, origins, tables
+from matgraft.reports import checks, ladder, origins, tables
 
 
 def to_markdown(facts: Mapping[str, Any]) -> str:
@@ -29,6 +29,7 @@ def to_markdown(facts: Mapping[str, Any]) -> str:
         _scores(tables.scores(facts)),
         _heads(tables.by_head(facts)),
         _ladder(ladder.rows(facts)),
+        _forgetting(checks.forgetting(facts)),
         *(_listed(title, lines) for _, title, lines in verdict["lists"]),
         _listed("Failed in the audit", [_finding(found) for found in origins.findings(facts, "failed")]),
         _listed("How it was made", [f"{name}: {value}" for name, value in tables.settings(facts)]),
@@ -66,6 +67,15 @@ def _ladder(climb: Mapping[str, Any] | None) -> str:
     lines = [f"Kept {climb['kept']}; the climb ended because {climb['stopped']}", *target, *reasons]
     table = _table([header, *([_text(cell) for cell in row] for row in rows)])
     return f"## The ladder\n\n{table}\n\n" + "\n".join(f"- {_text(line)}" for line in lines)
+
+
+def _forgetting(forgotten: Mapping[str, Any] | None) -> str:
+    """Return the rows of whole chemistries; those of single kinds are in the page."""
+    if forgotten is None or not forgotten["rows"]:
+        return ""
+    header = ["Moved from the foundation", *(f"{one['name'].lower()}, {one['unit']}" for one in forgotten["columns"])]
+    rows = [[row["place"], *(cell["value"] for cell in row["cells"])] for row in forgotten["rows"] if row["main"]]
+    return f"## Forgetting\n\n{_table([header, *rows])}"
 
 
 def _cell(cell: Mapping[str, str]) -> str:

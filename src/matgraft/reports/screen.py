@@ -16,6 +16,7 @@ from rich.table import Table
 from matgraft.backbones.registry import Row
 from matgraft.data.dataset import Dataset
 from matgraft.findings import Finding
+from matgraft.reports import checks
 from matgraft.reports.ladder import rows
 
 METRICS = {
@@ -101,6 +102,8 @@ def show_run(screen: Console, run: Path, report: Path) -> None:
     for name, mark in (("cautions", "[yellow]![/]"), ("do_not_trust_for", "[red]x[/] do not trust it for")):
         for sentence in verdict[name]:
             screen.print(f"{mark} {escape(sentence)}", highlight=False)
+    if forgotten := checks.line({"checks": _json(run / "checks.json")}):
+        screen.print(f"\nmoved from the foundation: {escape(forgotten)}", highlight=False)
     minutes = fit["seconds"] / 60
     screen.print(
         f"\nfit: {fit['steps']} steps in {minutes:.1f} min on {fit['processes']} process(es), best at step "

@@ -223,8 +223,16 @@ def training(facts: Facts) -> list[tuple[str, str]]:
         ("Length", f"{figure(fit.get('steps'), 0)} steps, {figure(fit.get('epochs'), 1)} epochs"),
         ("Time", ABSENT if seconds is None else f"{figure(seconds / 60)} minutes"),
         *([("Loss weights", say(fit["loss_weights"]))] if fit.get("loss_weights") else []),
+        *([("Rehearsed", _rehearsed(mapping(fit["replay"])))] if fit.get("replay") else []),
         ("Step 0 against the foundation", f"within {_tiny(energy)} eV/atom and {_tiny(force)} eV/Å, up to the shift"),
     ]
+
+
+def _rehearsed(replay: Facts) -> str:
+    losses = [number(replay.get(f"loss_at_{when}")) for when in ("start", "best")]
+    start, best = (ABSENT if loss is None else f"{loss:.2g}" for loss in losses)
+    frames = figure(replay.get("n_frames"), 0)
+    return f"{frames} frames at weight {say(replay.get('weight'))}; mean loss {start} at the start, {best} at the best"
 
 
 def _tiny(value: Any) -> str:

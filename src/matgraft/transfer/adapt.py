@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from matgraft.transfer.loss import LossSettings, weigh_groups
 from matgraft.transfer.memory import bound_by_memory
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
+from matgraft.transfer.replay import WEIGHT as REPLAY_WEIGHT
+from matgraft.transfer.replay import ReplayObjective, ReplaySettings, rehearses, replay_frames, shifted_labels
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
 from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
@@ -60,6 +62,8 @@ class Adapted:
         Numbers of parameters.
     strategy
         Its name.
+    replay
+        Where frames were rehearsed: how many, their weight, their mean loss at the start and at the best step.
     """
 
     backbone: Potential
@@ -71,6 +75,7 @@ class Adapted:
     trained: int
     total: int
     strategy: str
+    replay: dict[str, float] = field(default_factory=dict)
 
 
 def adapt(
@@ -83,6 +88,7 @@ def adapt(
     references: References | None = None,
     loss: LossSettings | None = None,
     settings: FitSettings | None = None,
+    replay: ReplaySettings | None = None,
     predictions: Sequence[Mapping[str, Array]] | None = None,
     encoded: Sequence[Encoded] | None = None,
     held_out: Sequence[Encoded] | None = None,
@@ -103,6 +109,8 @@ def adapt(
         kept where no frame has an energy.
     loss, settings
         See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
+    replay
+        What is rehearsed, see `matgraft.transfer.replay`. Default: nothing, but with strategy `replay`.
     predictions
         The parent's on `train`, if at hand.
     encoded, held_out
@@ -124,9 +132,12 @@ def adapt(
     if stages and not isinstance(strategy, str):
         raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
     chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
+    rehearsed = train[:0]
+    if rehearses(chosen, replay := replay or ReplaySettings()):
+        rehearsed = replay_frames(parent, train, replay, folder=folder, quiet=quiet)
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
-    settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
+    settings = fit_defaults(chosen, len(train) + len(rehearsed), _with_options(settings or FitSettings(), fit_options))
     backbone = chosen.grow(copy.deepcopy(parent), train)
     if isinstance(backbone, MultiHeadPotential):
         require_heads(train, validation)
@@ -134,6 +145,7 @@ def adapt(
     held_out = held_out or encode_all(backbone, validation.samples)
     references = references or _refit(backbone, parent, train, encoded, predictions)
 
+    facts: dict[str, float] = {}
     shift_references(backbone, references)
     groups = chosen.prepare(backbone, seed=seed)
     step_zero = _check_heads(parent, backbone, references, train, encoded)
@@ -145,7 +157,12 @@ def adapt(
             graphs = encoded, held_out
             objective = _cached_objective(backbone, train, validation, loss, graphs, settings, seed, quiet)
         else:
-            objective = through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
+            through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
+            if len(rehearsed):
+                weight = replay.weight or REPLAY_WEIGHT
+                through = ReplayObjective(through, shifted_labels(rehearsed, references), weight)
+                facts = {"n_frames": len(rehearsed), "weight": weight, "loss_at_start": check_replay(through)}
+            objective = through
             settings = bound_by_memory(through, groups, settings)
         result = fit(
             objective,
@@ -161,8 +178,10 @@ def adapt(
         )
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
+    if facts:
+        facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
     total = sum(parameter.numel() for parameter in finished.module.parameters())
-    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name)
+    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts)
 
 
 def refit_references(
@@ -275,6 +294,29 @@ def check_step_zero(
         "max_force_difference_eV_per_A": forces,
         "n_frames": float(len(chosen)),
     }
+
+
+def check_replay(objective: ReplayObjective) -> float:
+    """Hold the prepared model against the labels of the replay frames, and return their mean loss: rounding alone.
+
+    Raises
+    ------
+    StepZeroError
+        If the labels are not what the model says.
+    """
+    found = objective.replay_metrics()
+    frames = objective.held_out[objective.judged :]
+    largest = max(abs(float(s.labels["energy"])) / s.n_atoms for s in frames)  # float32 rounds its shifted references
+    energy = found.get("replay_energy_rmse_meV_per_atom", 0.0) / 1000
+    forces = found.get("replay_forces_rmse_eV_per_A", 0.0)
+    if not (energy <= STEP_ZERO_ENERGY + 1e-7 * largest and forces <= STEP_ZERO_FORCES):
+        raise StepZeroError(
+            f"before the first step the labels of the replay frames differ from the model by {energy:.2g} eV/atom "
+            f"and {forces:.2g} eV/Å",
+            allowed=[f"{STEP_ZERO_ENERGY:g} eV/atom", f"{STEP_ZERO_FORCES:g} eV/Å"],
+            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
+        )
+    return found["replay_loss"]
 
 
 def _cached_objective(

@@ -52,6 +52,7 @@ from matgraft.transfer.ladder import (
 from matgraft.transfer.loss import LossSettings, Targets
 from matgraft.transfer.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.transfer.references import ReferenceShift, keep_references, shifted
+from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Strategy
 from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
@@ -93,6 +94,7 @@ def climb(
     references: ReferenceShift | None = None,
     loss: LossSettings | None = None,
     settings: FitSettings | None = None,
+    replay: ReplaySettings | None = None,
     on_validation: Predictions | None = None,
     folder: Path | None = None,
     seed: int = 0,
@@ -109,6 +111,8 @@ def climb(
         As of `adapt`. The weights of `loss` judge every rung; a rung may train by others of its own.
     settings
         As of `adapt`, of each fit; but `max_minutes` is that of all rungs together (30 by default).
+    replay
+        As of `adapt`, of the rungs that rehearse.
     on_validation
         The parent's predictions on `validation`, if at hand.
     folder
@@ -133,7 +137,7 @@ def climb(
     with tempfile.TemporaryDirectory() as temporary:
         ascent = _Ascent(
             parent, train, validation, encoded, held_out, references, loss, weights, settings,
-            ladder, rungs or make_rungs(ladder.rungs), folder or Path(temporary), seed, quiet,
+            replay, ladder, rungs or make_rungs(ladder.rungs), folder or Path(temporary), seed, quiet,
         )  # fmt: skip
         return ascent.run(on_validation, resume=resume)
 
@@ -169,6 +173,7 @@ class _Ascent:
     loss: LossSettings
     weights: Mapping[str, float]
     settings: FitSettings
+    replay: ReplaySettings | None
     ladder: LadderSettings
     rungs: Mapping[str, Strategy]
     folder: Path
@@ -249,6 +254,7 @@ class _Ascent:
             references=self.references,
             loss=self.loss,
             settings=self.settings.model_copy(update={"max_minutes": minutes}),
+            replay=self.replay if self.rungs[name].replays else None,
             encoded=self.encoded,
             held_out=self.held_out,
             folder=self._model(name).parent,
@@ -353,6 +359,7 @@ def save_adapted(adapted: Adapted, path: Path) -> None:
         "trained": adapted.trained,
         "total": adapted.total,
         "strategy": adapted.strategy,
+        "replay": adapted.replay,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(content, path)
@@ -374,6 +381,7 @@ def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> A
         trained=content["trained"],
         total=content["total"],
         strategy=content["strategy"],
+        replay=content["replay"],
     )
 
 

@@ -7,6 +7,7 @@
 | feature  | the readout, on features cached once      | one pass through the network, then seconds (`tangents`) |
 | gradual  | one stage after another, from the readout | at most that of full                                    |
 | lora     | low-rank updates of linear layers (`lora`) | the epochs of full, a fraction of its parameters        |
+| replay   | every stage, on frames rehearsed as well (`replay`) | epochs of full over more frames                |
 | multihead | every stage, with a readout for each head (`heads`) | the epochs of full on the frames of all heads  |
 
 A strategy prepares a backbone (freezes, injects) and says what learns; `finish` leaves a plain model for export. The
@@ -63,6 +64,8 @@ class Strategy(ABC):
     name: ClassVar[str]
     cached: ClassVar[bool] = False
     """True if the fit runs on features cached once instead of through the network."""
+    replays: ClassVar[bool] = False
+    """True if what the foundation knew is always rehearsed beside the target's frames (`matgraft.transfer.replay`)."""
 
     def grow(self, potential: Potential, train: Dataset) -> Potential:
         """Return the potential with what it lacks for these frames; of most strategies, as it is."""
@@ -112,6 +115,16 @@ class Full(Strategy):
         """Return all stages."""
         groups = [ParamGroup(stage.name, stage.parameters()) for stage in backbone.stages()]
         return _decayed(groups, backbone, self.decay)
+
+
+class Replay(Full):
+    """Every stage learns, on the target's frames and on others that the foundation labels: what it knew stays.
+
+    Any other strategy through the network rehearses as well where it is given replay frames.
+    """
+
+    name = "replay"
+    replays = True
 
 
 class Partial(Strategy):
@@ -254,7 +267,7 @@ class MultiHead(Full):
 
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    kind.name: kind for kind in (Full, Partial, Feature, Gradual, LoRA, MultiHead)
+    kind.name: kind for kind in (Full, Partial, Feature, Gradual, LoRA, Replay, MultiHead)
 }
 
 

@@ -1,0 +1,1 @@
+"""Checks of a tuned model beside its errors on labelled frames; one file a check."""

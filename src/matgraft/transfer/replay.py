@@ -1,0 +1,180 @@
+"""Replay: what the foundation knew is rehearsed beside the user's frames, so that it is not forgotten.
+
+    L = L_target + weight * L_replay          each a mean over its own frames
+
+The replay frames are structures made offline (`matgraft.data.prototypes`), or the user's file, labelled by the
+foundation itself: nothing is fetched, and at step 0 their loss is zero. Their weight counts against the target's as a
+whole, however many they are. The criterion stays the user's validation frames.
+
+Source: pseudo-labelled replay keeps a tuned potential whole off its training data (arXiv:2606.12704).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from matgraft.backbones.base import Potential
+from matgraft.backbones.predict import encode_all
+from matgraft.backbones.pseudolabels import made_frames, own_frames
+from matgraft.data.dataset import Dataset
+from matgraft.data.read import read
+from matgraft.errors import OptionError, RunError
+from matgraft.quantities import ENERGY
+from matgraft.transfer.objectives import FrameObjective, metrics_of_sums
+from matgraft.transfer.references import References
+from matgraft.transfer.strategy import STRATEGIES, MultiHead, Strategy
+
+WEIGHT = 1.0
+FEWEST, MOST = 64, 256
+"""Bounds of the default size, which is the number of training frames."""
+CANDIDATES = 3
+"""Structures made for each one taken."""
+SEED = 0
+"""Of the structures. Not the run's: one set serves all runs with the same foundation and elements."""
+WATCHED = 24
+"""Replay frames whose loss is followed at every validation: small cells, a second of CHGNet in all."""
+
+
+class ReplaySettings(BaseModel):
+    """What is rehearsed. None means: the default of strategy `replay`; nothing is rehearsed by the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int | None = Field(None, ge=1)
+    """Frames. Default: as many as there are for training, from 64 to 256; all of a file."""
+    weight: float | None = Field(None, gt=0)
+    """Of the replay frames' mean loss against that of the target's. Default: 1."""
+    file: str | None = None
+    """Frames to rehearse in place of those made; the foundation labels them, whatever labels they have."""
+
+
+def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
+    """Say whether a fit has replay frames.
+
+    Raises
+    ------
+    OptionError
+        If an option of replay would do nothing.
+    """
+    asked = strategy.replays or settings.size is not None
+    able = [name for name, kind in STRATEGIES.items() if not getattr(kind, "cached", False) and name != MultiHead.name]
+    if asked and strategy.cached:
+        raise OptionError(f"nothing can be rehearsed with {strategy.name!r}: its features are cached", allowed=able)
+    if asked and strategy.name == MultiHead.name:
+        raise OptionError(
+            "nothing can be rehearsed with 'multihead': the foundation's labels belong to none of its heads",
+            allowed=able,
+        )
+    if not asked and (idle := [key for key, value in settings.model_dump().items() if value is not None]):
+        raise OptionError(
+            f"replay.{idle[0]} would do nothing: nothing is rehearsed",
+            allowed=["strategy.name=replay", "replay.size=N beside another strategy"],
+        )
+    return asked
+
+
+def replay_frames(
+    parent: Potential, train: Dataset, settings: ReplaySettings, *, folder: Path | None = None, quiet: bool = True
+) -> Dataset:
+    """Return the frames to rehearse, labelled by the parent (`matgraft.backbones.pseudolabels`).
+
+    Parameters
+    ----------
+    train
+        The target's frames: their elements, and how many they are.
+    folder
+        Where the set is kept beside the cache, so that a resumed run has the same.
+    """
+    title = "" if quiet else "frames to rehearse"
+    if settings.file is not None:
+        return own_frames(parent, read(settings.file, want=()), settings.size, folder=folder, progress=title)
+    size = settings.size or min(MOST, max(FEWEST, len(train)))
+    elements = train.elements()
+    return made_frames(parent, elements, size, candidates=CANDIDATES, seed=SEED, folder=folder, progress=title)
+
+
+def shifted_labels(frames: Dataset, references: References) -> Dataset:
+    """Move energies by the reference shift that the tuned model starts from."""
+    return frames.map(lambda s: s.with_labels(energy=s.labels[ENERGY.name] + references.of(s)))
+
+
+def weighed(train: Dataset, replay: Dataset, weight: float) -> Dataset:
+    """Join both parts so that the mean loss of all frames is ``L_target + weight * L_replay``.
+
+    The weights of the replay frames sum up to `weight` times those of the target's, and those of the target's to the
+    same mean that they would have alone.
+    """
+    both = len(train) + len(replay)
+    target = sum(sample.weight for sample in train)
+    stretched = [sample.weighing(sample.weight * both / len(train)) for sample in train]
+    share = weight * target * both / (len(train) * len(replay))
+    return Dataset((*stretched, *(sample.weighing(share) for sample in replay)), train.provenance)
+
+
+class ReplayObjective(FrameObjective):
+    """Losses of the target's frames and of those rehearsed, in one set of batches.
+
+    Parameters
+    ----------
+    target
+        The objective of the target's frames alone.
+    replay
+        The frames to rehearse; energies moved by the reference shift.
+    weight
+        Of their mean loss against the target's.
+    """
+
+    def __init__(self, target: FrameObjective, replay: Dataset, weight: float) -> None:
+        joined, encoded = weighed(target.train, replay, weight), encode_all(target.backbone, replay.samples)
+        watched = np.unique(np.linspace(0, len(replay) - 1, WATCHED).astype(int)).tolist()
+        seen = joined[[len(target.train) + i for i in watched]]
+        super().__init__(
+            target.backbone,
+            joined,
+            Dataset((*target.held_out, *seen), target.held_out.provenance),
+            target.settings,
+            [*target.training, *encoded],
+            [*target.validation, *(encoded[i] for i in watched)],
+        )
+        self.judged = len(target.validation)
+        self._share = seen[0].weight
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the sums over the user's validation frames, then those over the replay frames watched."""
+        own = [i for i in positions if i < self.judged]
+        watched = [i for i in positions if i >= self.judged]
+        return torch.cat([FrameObjective.validation_sums(self, part, device) for part in (own, watched)])
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Return the metrics of the user's frames, and ``replay_loss``, ``replay_<quantity>_rmse_<unit>`` beside them.
+
+        Raises
+        ------
+        RunError
+            If the replay frames have no loss at all once the weights have moved: they hold nothing.
+        """
+        own, watched = sums.chunk(2)
+        replay = self._replay_metrics(watched)
+        if replay["replay_loss"] == 0:
+            raise RunError(
+                "the replay frames have neither loss nor gradient after the first steps: they hold nothing",
+                remedy="frames with a label that the loss weighs, or no replay",
+            )
+        return super().validation_metrics(own) | replay
+
+    def replay_metrics(self) -> dict[str, float]:
+        """Return the replay metrics of the module as it stands; before the first step they are rounding alone."""
+        watched = range(self.judged, len(self.validation))
+        device = next(self.backbone.module.parameters()).device
+        return self._replay_metrics(FrameObjective.validation_sums(self, watched, device))
+
+    def _replay_metrics(self, sums: Tensor) -> dict[str, float]:
+        found = metrics_of_sums(sums, self.weights)
+        found["validation_loss"] /= self._share
+        return {name.replace("validation", "replay", 1): value for name, value in found.items()}
