@@ -118,8 +118,9 @@ def adapt(
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
     settings = fit_defaults(chosen, len(train), _with_options(settings or FitSettings(), fit_options))
-    encoded = encode_all(parent, train.samples)
-    held_out = encode_all(parent, validation.samples)
+    title = "" if quiet else f"graphs of {len(train)} frames"
+    encoded = encode_all(parent, train.samples, processes=cores(), progress=title)
+    held_out = encode_all(parent, validation.samples, processes=cores())
     if references is None and train.count("energy"):
         known = predictions or predict(parent, train.samples, ("energy",), encoded=encoded)
         references = fit_references(train, known)
