@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
+from matgraft.data.lazy import take
 from matgraft.findings import Finding, Severity
 from matgraft.quantities import DEFAULT_UNITS, Array, Unit, parse_unit
 
 Frames = NDArray[np.int64]
+_NONE: Frames = np.array([], dtype=np.int64)
 V = TypeVar("V")
 
 
@@ -92,8 +94,17 @@ class Evidence:
     @cached_property
     def groups(self) -> list[Frames]:
         """Sound frames of each trajectory."""
-        labels = find_groups([self.dataset.samples[i] for i in self.sound]).labels
+        labels = find_groups(take(self.dataset.samples, self.sound)).labels
         return [self.sound[members] for members in _members(labels)]
+
+    @cached_property
+    def _finite_labels(self) -> dict[str, NDArray[np.bool_]]:
+        """Label -> (n_frames,) whether a frame carries it and every number of it is finite."""
+        found = {name: np.zeros(len(self.dataset), dtype=bool) for name in self.dataset.quantities()}
+        for i, sample in enumerate(self.dataset):
+            for name, value in sample.labels.items():
+                found[name][i] = np.isfinite(value).all()
+        return found
 
     def grouped_by(self, tag: str) -> list[Frames]:
         """Frames of each value of a tag."""
@@ -101,13 +112,12 @@ class Evidence:
 
     def labelled(self, quantity: str) -> Frames:
         """Sound frames with a finite label."""
-        samples = self.dataset.samples
-        return np.array([i for i in self.sound if _finite(samples[i].labels.get(quantity))], dtype=np.int64)
+        return self.sound[self._finite_labels[quantity][self.sound]] if quantity in self._finite_labels else _NONE
 
     def paired(self, quantity: str) -> Frames:
         """Sound frames with a finite label and a finite prediction of one shape."""
         if self.predictions is None:
-            return np.array([], dtype=np.int64)
+            return _NONE
         return np.array([i for i in self.labelled(quantity) if self._predicted(quantity, i)], dtype=np.int64)
 
     def _predicted(self, quantity: str, i: int) -> bool:
@@ -156,7 +166,9 @@ def split_by_group(
         Those that are wrong.
     """
     overall = judge(frames)
-    parts = [part for part in (np.intersect1d(group, frames) for group in evidence.groups) if len(part)]
+    asked = np.zeros(len(evidence.dataset), dtype=bool)
+    asked[frames] = True
+    parts = [part for part in (group[asked[group]] for group in evidence.groups) if len(part)]
     verdicts = [judge(part) for part in parts]
     mixed = any(verdict is not None and not wrong(verdict) for verdict in verdicts)
     verdicts = [overall if verdict is None and not mixed else verdict for verdict in verdicts]
