@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from matgraft.quantities import Array
+
 if TYPE_CHECKING:
     from matgraft.data.dataset import Sample
 
@@ -55,6 +57,10 @@ class SampleSource(ABC):
     def numbers(self, positions: Positions) -> Iterator[NDArray[np.int64]]:
         """Return the atomic numbers at some positions."""
         return (sample.content.numbers for sample in self.walk(positions))
+
+    def label(self, name: str, positions: Positions) -> Iterator[Array]:
+        """Return one label of the samples at some positions, all of which carry it."""
+        return (sample.labels[name] for sample in self.walk(positions))
 
     def carried(self, positions: Positions) -> dict[str, NDArray[np.bool_]]:
         """Return for each label that occurs which samples carry it."""
@@ -121,6 +127,10 @@ class LazySamples(Sequence["Sample"]):
         """Return the atomic numbers of every sample."""
         return (sample.content.numbers for sample in self) if self.changes else self.source.numbers(self.positions)
 
+    def label(self, name: str) -> Iterator[Array]:
+        """Return one label of every sample; all must carry it."""
+        return (sample.labels[name] for sample in self) if self.changes else self.source.label(name, self.positions)
+
     def carried(self) -> dict[str, NDArray[np.bool_]]:
         """Return for each label that occurs which samples carry it: (n,) each, found once."""
         if self._carried is None:
@@ -182,6 +192,11 @@ def tags_of(samples: Sequence[Sample]) -> Iterator[Mapping[str, str]]:
 def numbers_of(samples: Sequence[Sample]) -> Iterator[NDArray[np.int64]]:
     """Return the atomic numbers of every sample."""
     return samples.numbers() if isinstance(samples, LazySamples) else (sample.content.numbers for sample in samples)
+
+
+def label_of(samples: Sequence[Sample], name: str) -> Iterator[Array]:
+    """Return one label of every sample; all must carry it."""
+    return samples.label(name) if isinstance(samples, LazySamples) else (sample.labels[name] for sample in samples)
 
 
 def carried_by(samples: Sequence[Sample]) -> dict[str, NDArray[np.bool_]]:

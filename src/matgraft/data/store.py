@@ -42,7 +42,7 @@ from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.lazy import BLOCK, LazySamples, Positions, SampleSource
 from matgraft.data.provenance import LevelOfTheory, Provenance
 from matgraft.errors import DataError
-from matgraft.quantities import POTENTIAL_QUANTITIES
+from matgraft.quantities import POTENTIAL_QUANTITIES, Array
 
 ENDINGS = (".h5", ".hdf5")
 FORMAT, VERSION = "matgraft-frames", 1
@@ -270,6 +270,12 @@ class Store(SampleSource):
         """Return the atomic numbers at some positions."""
         return (own for start, stop in _runs(positions) for own in self._by_atom("atoms/numbers", start, stop))
 
+    def label(self, name: str, positions: Positions) -> Iterator[Array]:
+        """Return one label of the samples at some positions, all of which carry it."""
+        if name not in POTENTIAL_QUANTITIES or not self._held[f"present/{name}"][positions].all():
+            raise KeyError(name)
+        return (value for start, stop in _runs(positions) for value in self._label(name, start, stop))
+
     def carried(self, positions: Positions) -> dict[str, NDArray[np.bool_]]:
         """Return for each label that occurs which samples carry it."""
         found = {name: self._held[f"present/{name}"][positions] for name in POTENTIAL_QUANTITIES}
@@ -291,15 +297,14 @@ class Store(SampleSource):
                 theory=None if theory < 0 else self._theories[theory],
             )
 
-    def _labels(self, start: int, stop: int) -> dict[str, Any]:
+    def _labels(self, start: int, stop: int) -> dict[str, Sequence[Array]]:
         carried = [name for name in POTENTIAL_QUANTITIES if self._held[f"present/{name}"][start:stop].any()]
-        by_atom = {name: POTENTIAL_QUANTITIES[name].per == "atom" for name in carried}
-        return {
-            name: self._by_atom(f"labels/{name}", start, stop)
-            if of_atoms
-            else self._rows(f"labels/{name}", start, stop)
-            for name, of_atoms in by_atom.items()
-        }
+        return {name: self._label(name, start, stop) for name in carried}
+
+    def _label(self, name: str, start: int, stop: int) -> Sequence[Array]:
+        if POTENTIAL_QUANTITIES[name].per == "atom":
+            return self._by_atom(f"labels/{name}", start, stop)
+        return list(self._rows(f"labels/{name}", start, stop))
 
     def _tags(self, start: int, stop: int) -> list[dict[str, str]]:
         ends = self._held["frames/first_tag"][start : stop + 1]
