@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matgraft.data.audit import audit
     from matgraft.data.coverage import coverage
     from matgraft.data.dataset import Dataset, Sample
+    from matgraft.data.pack import pack
     from matgraft.data.read import read
     from matgraft.data.split import split
     from matgraft.exports import export
@@ -50,6 +51,7 @@ _HOMES = {
     "export": "exports",
     "load": "backbones.registry",
     "make_recipe": "recipe",
+    "pack": "data.pack",
     "predict": "backbones.predict",
     "read": "data.read",
     "resume_run": "run",
@@ -69,6 +71,7 @@ __all__ = [
     "export",
     "load",
     "make_recipe",
+    "pack",
     "predict",
     "read",
     "resume_run",

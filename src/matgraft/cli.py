@@ -33,7 +33,7 @@ Covariates = Annotated[list[str] | None, typer.Option(help="column to use beside
 Weight = Annotated[str | None, typer.Option(help="column of how much each row counts")]
 Group = Annotated[str | None, typer.Option(help="never torn apart: formula (default), chemical-system, or a column")]
 Order = Annotated[str | None, typer.Option(help="classes from the lowest to the highest: low,medium,high")]
-Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP files or folders, JSON")]
+Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP, JSON, folders, a store")]
 Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=value, such as fit.rate=5e-4")]
 From = Annotated[str | None, typer.Option("--from", help="foundation, such as chgnet; see `matgraft backbones`")]
 Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
@@ -58,6 +58,25 @@ def audit(
     else:
         show_findings(screen, dataset, findings)
     raise typer.Exit(1 if blocking(findings, recipe.audit.allow) else 0)
+
+
+@app.command()
+def pack(
+    what: Annotated[list[str], typer.Argument(help="files and folders of frames, and key=value of how to read them")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="store, new: frames.h5")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put frames of any format into one store on disk, to train on more of them than fit into memory."""
+    from matgraft.data.pack import pack
+
+    options = [word for word in what if "=" in word and not Path(word).exists()]
+    sources = [word for word in what if word not in options]
+    count = pack(sources, out, **_reading(options, sources), progress=not (quiet or as_json))
+    if as_json:
+        print(json.dumps({"store": str(out), "n_frames": count, "bytes": out.stat().st_size}))
+    else:
+        print(f"{out}: {count} frames, {out.stat().st_size / 2**20:.1f} MiB")
 
 
 @app.command()
@@ -402,6 +421,19 @@ def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:
         raise OptionError(f"several recipes: {', '.join(files)}", allowed=["one recipe.yaml, then key=value"])
     rest = [word for word in words if word not in files]
     return make_recipe(Path(files[0]) if files else None, rest, train=frames, **given)
+
+
+def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:
+    """Return what a recipe's options say of how files are read; any other option would do nothing here."""
+    from matgraft.recipe import make_recipe
+
+    known = ("keys", "units", "shear", "theory", "want")
+    for option in options:
+        choose(option.partition("=")[0].partition(".")[0], dict.fromkeys(known), "option of reading")
+    recipe = make_recipe(None, options, train=" ".join(sources))
+    if isinstance(recipe.shear, dict):
+        raise OptionError("shear of groups of frames is put right when they are trained on", allowed=["shear=xz,yz,xy"])
+    return {name: getattr(recipe, name) for name in known}
 
 
 def _is_recipe(word: str) -> bool:

@@ -21,13 +21,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from matgraft.backbones.base import Backbone, ModelCard, Potential
-from matgraft.backbones.predict import predict
+from matgraft.backbones.predict import encode_what_can_be, predict
 from matgraft.backbones.processes import cores
 from matgraft.backbones.pseudolabels import encodable
 from matgraft.backbones.registry import HEADS, load, part_head, save_folder
@@ -42,7 +43,7 @@ from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
 from matgraft.data.repair import reorder_groups
 from matgraft.data.split import STRATUM_TAG, Split, leaks_between, split
-from matgraft.errors import AuditError, DataError, OptionError, RunError, choose
+from matgraft.errors import AuditError, OptionError, RunError, choose
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe, make_recipe
@@ -250,7 +251,8 @@ def _provenance(recipe: Recipe, train: Dataset, test: Dataset, out: Path, resume
     if resume and path.is_file() and (before := json.loads(path.read_text())["data_sha256"]) != hashes:
         changed = ", ".join(part for part in hashes if hashes[part] != before[part])
         raise RunError(f"the {changed} data are not those that the run began with", where=str(out))
-    theories = {s.theory.model_dump_json(): s.theory for s in (*train, *test) if s.theory is not None}
+    stated = {id(s.theory): s.theory for s in chain(train, test) if s.theory is not None}  # frames share what is equal
+    theories = {theory.model_dump_json(): theory for theory in stated.values()}
     facts = train.provenance.model_dump() | {
         "test_files": [file.model_dump() for file in test.provenance.files],
         "theory": [theory.model_dump() for theory in theories.values()],
@@ -277,16 +279,11 @@ def repeat_command(recipe: Recipe) -> str:
 
 def _foundation(parent: Potential, frames: Dataset, quiet: bool) -> tuple[Predictions, Finding]:
     """Return the foundation's predictions, empty where it cannot take a frame, and the finding that says so."""
-    encoded, reasons = {}, {}
-    for i, sample in enumerate(frames):
-        try:
-            encoded[i] = parent.encode(sample)
-        except DataError as error:
-            reasons[i] = error.found
-    taken = frames[list(encoded)].samples
-    graphs = list(encoded.values())
-    known = predict(parent, taken, encoded=graphs, processes=cores(), progress=_title(quiet)) if graphs else []
-    predictions = dict(zip(encoded, known, strict=True))
+    title = "" if quiet else f"graphs of {len(frames)} frames"
+    graphs, taken, reasons = encode_what_can_be(parent, frames.samples, processes=cores(), progress=title)
+    samples = frames[taken].samples
+    known = predict(parent, samples, encoded=graphs, processes=cores(), progress=_title(quiet)) if taken else []
+    predictions = dict(zip(taken, known, strict=True))
     return [predictions.get(i, {}) for i in range(len(frames))], _refused(parent, frames, reasons)
 
 

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read as ase_read
 
+from matgraft.data import groups as grouping
 from matgraft.data.dataset import Sample
 from matgraft.data.groups import BY_STRUCTURE, find_groups, is_consecutive
 
@@ -139,6 +140,16 @@ def test_a_shuffled_file_is_put_together_by_near_duplicates() -> None:
     small, large = SI * 2, bulk("Si", cubic=True, a=5.9) * 2
     frames = [rattled(crystal, 0.03, seed) for seed in range(4) for crystal in (small, large)]
     assert partition(find_groups([Sample(frame, {}) for frame in frames]).labels) == groups((0, 2, 4, 6), (1, 3, 5, 7))
+
+
+def test_in_a_large_set_stretches_are_still_followed_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near-duplicates are looked for among a few, evenly spread: they join stretches, they do not make them."""
+    monkeypatch.setattr(grouping, "COMPARED", 3)
+    small, large = SI * 2, bulk("Si", cubic=True, a=5.9) * 2
+    stretches = [small] * 4 + [large] * 3 + [small] * 4
+    frames = [rattled(crystal, 0.03, seed) for seed, crystal in enumerate(stretches)]
+    labels = find_groups([Sample(frame, {}) for frame in frames]).labels
+    assert partition(labels) == groups((0, 1, 2, 3, 7, 8, 9, 10), (4, 5, 6))
 
 
 def test_consecutive_means_like_atoms_cell_and_positions() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from matgraft.data import neighbours
 from matgraft.data.dataset import Sample
 from matgraft.data.neighbours import (
     CUTOFF_A,
@@ -113,3 +114,16 @@ def test_planted_copies_are_counted() -> None:
     assert (test.frames, test.pairs, test.size) == ((5,), 2, 3)
     assert (between.against, between.pairs) == ("validation", 0)
     assert "1 of 3 test frames" in test.describe()
+
+
+def test_of_large_parts_frames_evenly_spread_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs grow as the square: what is counted is a part of it, and the sentence says so."""
+    crystals = [bulk("Si", cubic=True, a=5.0 + 0.1 * i) for i in range(7)]
+    samples = [Sample(atoms, {}) for atoms in [*crystals, *crystals[::2]]]
+    parts = {"train": range(7), "test": range(7, 11)}
+    (whole,) = near_duplicates(samples, parts)
+    assert (whole.frames, whole.pairs, whole.among) == ((7, 8, 9, 10), 4, "")
+    monkeypatch.setattr(neighbours, "COMPARED", 3)
+    (some,) = near_duplicates(samples, parts)
+    assert (some.frames, some.pairs) == ((7, 10), 2)  # train 0, 3, 6 against the copies of 0, 2, 6
+    assert some.describe().endswith("at least: compared were 3 of 4 test frames and 3 of 7 train frames")

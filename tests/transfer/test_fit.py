@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from matgraft.backbones.processes import can_fork
 from matgraft.backbones.weights import load_tensors
 from matgraft.errors import RunError
+from matgraft.transfer import fit as fitting
 from matgraft.transfer.checkpoint import FILE
 from matgraft.transfer.fit import FitResult, fit
 from matgraft.transfer.schedule import FitSettings
@@ -224,6 +225,21 @@ def test_the_seed_orders_the_batches(tmp_path: Path) -> None:
         orders.append(problem.seen)
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][:5] != orders[0][5:10]  # epochs differ too
+
+
+def test_batches_are_planned_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100,000 frames that takes half a second: not after every step, though the clock is looked at then."""
+    planned = []
+    plan = fitting.plan_batches
+
+    def counted(items: Any, budget: Any, seed: int) -> list[list[int]]:
+        planned.append(seed)
+        return plan(items, budget, seed)
+
+    monkeypatch.setattr(fitting, "plan_batches", counted)
+    _, result, _ = run(tmp_path, epochs=4, max_minutes=1.0)
+    assert result.steps == 20
+    assert len(planned) <= 4 + 3  # an epoch each; the first also to measure a step
 
 
 @pytest.mark.parametrize("bounds", [{"max_edges": 120}, {"max_atoms": 5}, {"max_edges": 60, "max_atoms": 8}])

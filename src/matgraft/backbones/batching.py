@@ -54,12 +54,13 @@ def plan_batches(items: Sequence[Sized], budget: Budget, seed: int | None = None
     if not items:
         raise DataError("there is nothing to batch: the dataset is empty")
     order = np.arange(len(items)) if seed is None else np.random.default_rng(seed).permutation(len(items))
+    sizes = [(item.n_atoms, item.n_edges) for item in items]
     batches: list[list[int]] = [[]]
     atoms = edges = 0
-    for i in map(int, order):
-        atoms, edges = atoms + items[i].n_atoms, edges + items[i].n_edges
+    for i in order.tolist():
+        atoms, edges = atoms + sizes[i][0], edges + sizes[i][1]
         if batches[-1] and not budget.holds(len(batches[-1]) + 1, atoms, edges):
             batches.append([])
-            atoms, edges = items[i].n_atoms, items[i].n_edges
+            atoms, edges = sizes[i]
         batches[-1].append(i)
     return batches

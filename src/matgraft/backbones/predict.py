@@ -13,16 +13,54 @@ import torch
 
 from matgraft.backbones.base import Backbone, Encoded
 from matgraft.backbones.batching import Budget, plan_batches
+from matgraft.backbones.graphs import Graphs, encode_lazily, measure
 from matgraft.backbones.processes import map_in_processes
 from matgraft.data.dataset import Sample
+from matgraft.data.lazy import LazySamples
+from matgraft.errors import DataError
 from matgraft.quantities import STRESS, Array
 
 PREDICTION_BUDGET = Budget(edges=40_000)
 
 
-def encode_all(backbone: Backbone, samples: Sequence[Sample]) -> list[Encoded]:
-    """Encode every sample once."""
+def encode_all(
+    backbone: Backbone, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+) -> Sequence[Encoded]:
+    """Encode every sample; those read from a store again whenever their tensors are asked for.
+
+    Parameters
+    ----------
+    processes, progress
+        Of the pass over a store that measures the graphs: workers, and title of the progress bar.
+    """
+    if isinstance(samples, LazySamples):
+        return encode_lazily(backbone, samples, processes=processes, progress=progress)
     return [backbone.encode(sample) for sample in samples]
+
+
+def encode_what_can_be(
+    backbone: Backbone, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
+    """Encode the samples that the backbone can take; parameters as of `encode_all`.
+
+    Returns
+    -------
+    encoded, taken
+        The graphs, and the positions of their samples.
+    reasons
+        Position of every other sample -> why it was refused.
+    """
+    if isinstance(samples, LazySamples):
+        sizes, reasons = measure(backbone, samples, processes=processes, progress=progress)
+        taken = [i for i in range(len(samples)) if i not in reasons]
+        return Graphs(backbone, samples.take(taken), sizes[taken]), taken, reasons
+    encoded, reasons = {}, {}
+    for i, sample in enumerate(samples):
+        try:
+            encoded[i] = backbone.encode(sample)
+        except DataError as error:
+            reasons[i] = error.found
+    return list(encoded.values()), list(encoded), reasons
 
 
 def predict(
@@ -52,7 +90,9 @@ def predict(
         For each sample, quantity -> float64 array in canonical units: energy (), forces (n, 3), stress (3, 3). A stress
         of a frame without a cell is absent.
     """
-    encoded = encode_all(backbone, samples) if encoded is None else encoded
+    if encoded is None:
+        title = f"graphs for {progress}" if progress else ""
+        encoded = encode_all(backbone, samples, processes=processes, progress=title)
     device = next(backbone.module.parameters()).device
 
     def one_batch(positions: list[int]) -> list[tuple[int, dict[str, Array]]]:

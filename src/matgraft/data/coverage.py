@@ -24,6 +24,7 @@ from ase.geometry import minkowski_reduce
 from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.data.dataset import Dataset
+from matgraft.data.lazy import tags_of
 from matgraft.data.looks.base import Evidence
 from matgraft.data.looks.geometry import closest_pair, has_vacuum
 from matgraft.data.looks.robust import rms
@@ -117,7 +118,7 @@ def coverage(dataset: Dataset) -> Coverage:
     """
     survey = _survey(dataset)
     families = {name: len(frames) for name, frames in survey.families.items()}
-    forces = [np.linalg.norm(x, axis=1) for x in survey.forces.values()]
+    forces = list(survey.forces.values())
     found = Coverage(
         n_frames=len(dataset),
         n_atoms=_span([sample.n_atoms for sample in dataset]) or Span(low=0, median=0, high=0),
@@ -136,7 +137,7 @@ def coverage(dataset: Dataset) -> Coverage:
 
 @dataclass
 class _Survey:
-    """Frame by frame, by position in the dataset."""
+    """Frame by frame, by position in the dataset; forces as their size on each atom, (n,) eV/Å."""
 
     families: dict[str, set[int]]
     volumes: dict[str, Span]
@@ -149,15 +150,15 @@ class _Survey:
 def _survey(dataset: Dataset) -> _Survey:
     evidence = Evidence(dataset)
     sound = [int(i) for i in evidence.sound]
-    frames = {i: dataset.samples[i].content for i in sound}
-    cells = [i for i in sound if evidence.volumes[i] > 0 and frames[i].pbc.all()]
-    surfaces = {i for i in cells if has_vacuum(frames[i])} | _tagged(dataset, r"surf|slab")
+    cells = [i for i in sound if evidence.volumes[i] > 0 and dataset.samples[i].content.pbc.all()]
+    surfaces = {i for i in cells if has_vacuum(dataset.samples[i].content)} | _tagged(dataset, r"surf|slab")
     bulk = [i for i in cells if i not in surfaces]
     volumes, ratios = _volumes(evidence, bulk)
-    series = _series({i: frames[i] for i in bulk})
+    series = _series(dataset, bulk)
     shear = _shear(series)
-    forces = {i: dataset.samples[i].labels["forces"] for i in map(int, evidence.labelled("forces"))}
-    sizes = {i: rms(x) * np.sqrt(3) for i, x in forces.items()}
+    labelled = map(int, evidence.labelled("forces"))
+    forces = {i: np.linalg.norm(dataset.samples[i].labels["forces"], axis=1) for i in labelled}
+    sizes = {i: rms(x) for i, x in forces.items()}
     families = {
         "bulk": set(bulk),
         "compressed": {i for i, ratio in ratios.items() if ratio < 1 - VOLUME_STRAIN},
@@ -171,18 +172,20 @@ def _survey(dataset: Dataset) -> _Survey:
         "relaxed": {i for i, size in sizes.items() if size < RELAXED},
     }
     families["defect"] |= families["vacancy"]
-    closest = min((closest_pair(atoms)[0] for atoms in frames.values()), default=np.inf)
+    closest = min((closest_pair(dataset.samples[i].content)[0] for i in sound), default=np.inf)
     return _Survey(families, volumes, ratios, shear, forces, closest if np.isfinite(closest) else None)
 
 
 def _tagged(dataset: Dataset, pattern: str) -> set[int]:
     """Frames one of whose telling tags matches."""
     said = re.compile(pattern, re.IGNORECASE)
-    return {i for i, s in enumerate(dataset) if any(said.search(s.tags.get(tag, "")) for tag in _TAGS)}
+    each = tags_of(dataset.samples)
+    return {i for i, tags in enumerate(each) if any(said.search(tags.get(tag, "")) for tag in _TAGS)}
 
 
 def _temperatures(dataset: Dataset) -> list[float]:
-    texts = [sample.tags.get(tag, "") for sample in dataset for tag in ("trajectory", "description", "temperature")]
+    named = ("trajectory", "description", "temperature")
+    texts = (tags.get(tag, "") for tags in tags_of(dataset.samples) for tag in named)
     return [float(number) for text in texts for number in _TEMPERATURE.findall(text)]
 
 
@@ -212,20 +215,23 @@ class _Series:
     metrics: list[Array]
 
 
-def _series(frames: dict[int, Atoms]) -> list[_Series]:
+def _series(dataset: Dataset, frames: Sequence[int]) -> list[_Series]:
     """Gather frames greedily, from the middle outwards: each joins the first series whose first cell is near."""
     by_numbers: dict[bytes, list[int]] = defaultdict(list)
-    for i, atoms in frames.items():
-        by_numbers[np.sort(atoms.numbers).tobytes()].append(i)
+    lattices: dict[int, Array] = {}
+    for i in frames:
+        atoms = dataset.samples[i].content
+        by_numbers[np.sort(atoms.numbers).astype(np.int64).tobytes()].append(i)
+        lattices[i] = _metric(atoms)
     found = []
-    for members in by_numbers.values():
-        metrics = np.array([_metric(frames[i]) for i in members])
+    for numbers, members in by_numbers.items():
+        metrics = np.array([lattices[i] for i in members])
         middle = np.abs(metrics - np.median(metrics, axis=0)).sum(axis=(1, 2))
         known: list[_Series] = []
         for k in np.argsort(middle, kind="stable"):
             near = [one for one in known if np.abs(_strain(one.metrics[0], metrics[k])).max() < _SAME_CELL]
             if not near:
-                near = [_Series(np.sort(frames[members[k]].numbers), [], [])]
+                near = [_Series(np.frombuffer(numbers, dtype=np.int64), [], [])]
                 known += near
             near[0].frames.append(members[k])
             near[0].metrics.append(metrics[k])
@@ -259,18 +265,30 @@ def _shear(series: Sequence[_Series]) -> dict[int, float]:
 
 def _vacancies(series: Sequence[_Series]) -> set[int]:
     """Frames in the cell of others that have a few atoms more."""
-    found: set[int] = set()
+    by_numbers: dict[bytes, list[_Series]] = defaultdict(list)
     for one in series:
-        if any(_lacks_atoms(one, other) for other in series):
-            found.update(one.frames)
-    return found
+        if len(one.numbers) >= 2 * _VACANCIES:
+            by_numbers[one.numbers.tobytes()].append(one)
+    pairs = (
+        (one, whole)
+        for whole in series
+        for fewer in _with_vacancies(whole.numbers)
+        for one in by_numbers.get(fewer, ())
+    )
+    return {i for one, whole in pairs if _same_cell(one, whole) for i in one.frames}
 
 
-def _lacks_atoms(one: _Series, other: _Series) -> bool:
-    lacking = Counter(other.numbers.tolist()) - Counter(one.numbers.tolist())
-    extra = Counter(one.numbers.tolist()) - Counter(other.numbers.tolist())
-    if extra or not 0 < lacking.total() <= _VACANCIES or len(one.numbers) < 2 * _VACANCIES:
-        return False
+def _with_vacancies(numbers: Array) -> set[bytes]:
+    """Return the compositions, as sorted numbers, with one to `_VACANCIES` atoms less."""
+    found, last = {numbers.tobytes()}, {numbers.tobytes()}
+    for _ in range(min(_VACANCIES, len(numbers) - 1)):
+        fuller = [np.frombuffer(content, dtype=numbers.dtype) for content in last]
+        last = {np.delete(own, k).tobytes() for own in fuller for k in np.unique(own, return_index=True)[1]}
+        found |= last
+    return found - {numbers.tobytes()}
+
+
+def _same_cell(one: _Series, other: _Series) -> bool:
     return bool(np.abs(_strain(other.metrics[0], one.metrics[0])).max() < _VACANCY_CELL)
 
 

@@ -1,9 +1,9 @@
-"""The one value that flows through matgraft: a frozen, sliceable list of samples with their labels and origin.
+"""The one value that flows through matgraft: a frozen, sliceable sequence of samples with their labels and origin.
 
 A `Sample` holds a structure (`ase.Atoms`) or a formula, the labels that exist for it in canonical units (see
 `matgraft.quantities`), and tags that say where it belongs. A label that is absent is absent from the mapping: never
-zero, never NaN. A `Dataset` is an immutable sequence of samples; every slice keeps labels, tags, weights and
-provenance.
+zero, never NaN. A `Dataset` is an immutable sequence of samples, in memory or read from a store when asked for
+(`matgraft.data.lazy`); every slice keeps labels, tags, weights and provenance.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from matgraft.data.lazy import carried_by, change_each, join, numbers_of, tags_of, take
 from matgraft.data.provenance import LevelOfTheory, Provenance
 from matgraft.quantities import Array
 
@@ -91,9 +92,15 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Sample]):
-    """An immutable sequence of samples with their provenance."""
+    """An immutable sequence of samples with their provenance.
 
-    samples: tuple[Sample, ...]
+    Attributes
+    ----------
+    samples
+        A tuple, or `LazySamples`: then slices and maps are lazy too, and no step holds more than a few at a time.
+    """
+
+    samples: Sequence[Sample]
     provenance: Provenance = field(default_factory=Provenance)
 
     def __len__(self) -> int:
@@ -116,27 +123,28 @@ class Dataset(Sequence[Sample]):
             return replace(self, samples=self.samples[index])
         index = np.asarray(index)
         numbers = np.flatnonzero(index) if index.dtype == bool else index.astype(int)
-        return replace(self, samples=tuple(self.samples[i] for i in numbers))
+        return replace(self, samples=take(self.samples, numbers))
 
     def map(self, change: Callable[[Sample], Sample]) -> Dataset:
-        """Return a dataset of changed samples."""
-        return replace(self, samples=tuple(change(sample) for sample in self.samples))
+        """Return a dataset of changed samples; lazy ones are changed each time that they are read."""
+        return replace(self, samples=change_each(self.samples, change))
 
     def quantities(self) -> tuple[str, ...]:
         """Names of all labels that at least one sample carries, sorted."""
-        return tuple(sorted({name for sample in self.samples for name in sample.labels}))
+        return tuple(sorted(name for name, carried in carried_by(self.samples).items() if carried.any()))
 
     def count(self, quantity: str) -> int:
         """Return how many samples carry the label."""
-        return sum(quantity in sample.labels for sample in self.samples)
+        carried = carried_by(self.samples)
+        return int(carried[quantity].sum()) if quantity in carried else 0
 
     def tag(self, name: str, default: str = "") -> list[str]:
         """Return one tag of every sample."""
-        return [sample.tags.get(name, default) for sample in self.samples]
+        return [tags.get(name, default) for tags in tags_of(self.samples)]
 
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols that occur, in order of atomic number."""
-        numbers = {int(Z) for sample in self.samples for Z in sample.content.numbers}
+        numbers = {Z for own in numbers_of(self.samples) for Z in set(own.tolist())}
         from ase.data import chemical_symbols
 
         return tuple(chemical_symbols[Z] for Z in sorted(numbers))
@@ -168,7 +176,7 @@ def concatenate(datasets: Iterable[Dataset]) -> Dataset:
     """Join datasets, in order, with their provenance."""
     parts = list(datasets)
     provenance = Provenance.merge([part.provenance for part in parts])
-    return Dataset(tuple(sample for part in parts for sample in part), provenance)
+    return Dataset(join([part.samples for part in parts]), provenance)
 
 
 def _arrays(sample: Sample) -> Iterator[np.ndarray]:

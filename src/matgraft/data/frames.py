@@ -4,7 +4,7 @@ ASE moves what it knows (energy, forces, stress) into a calculator and leaves th
 three are searched. Extended XYZ is counted through first, because ASE stops at a blank line without a word and its
 message for a cut-off file does not say which frame.
 
->>> read_ase(Path("frames.extxyz"), "frames.extxyz").frames[0].values["energy"]
+>>> next(iter(read_ase(Path("frames.extxyz"), "frames.extxyz").frames)).values["energy"]
 -10.8
 """
 
@@ -40,7 +40,7 @@ _ROW_KEYS = frozenset(("unique_id", "data", "key_value_pairs"))
 
 
 def read_ase(path: Path, name: str) -> RawFile:
-    """Read all frames of a file through ASE.
+    """Read the frames of a file through ASE, one after another while they are walked over.
 
     Parameters
     ----------
@@ -50,15 +50,21 @@ def read_ase(path: Path, name: str) -> RawFile:
     Raises
     ------
     DataError
-        If the format is not recognised, a frame is cut off, or ASE cannot read it.
+        If the format is not recognised or a frame is cut off; on the walk, if there is none or ASE cannot read it.
     """
     form = _format(path, name)
     if form == "extxyz":
         _count_through(path, name)
-    frames = tuple(RawFrame(clean_atoms(atoms), _values(atoms)) for atoms in _images(path, form, name))
-    if not frames:
+    return RawFile(_raw_frames(path, form, name))
+
+
+def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:
+    nothing = True
+    for atoms in _images(path, form, name):
+        nothing = False
+        yield RawFrame(clean_atoms(atoms), _values(atoms))
+    if nothing:
         raise DataError("the file has no frames", where=name)
-    return RawFile(frames)
 
 
 def _format(path: Path, name: str) -> str:

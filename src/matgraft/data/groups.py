@@ -6,7 +6,8 @@ so, in this order; a frame that one route leaves open goes to the next:
 1. an info key that names the simulation, then one that names its parent (`TRAJECTORY_KEYS`, `PARENT_KEYS`);
 2. a description with a counter, "Snapshot 3 of 32 of AIMD at 300 K": what is left without the counter;
 3. file and folder names;
-4. frame order and structure: consecutive frames of like atoms, cell and positions, and near-duplicates anywhere.
+4. frame order and structure: consecutive frames of like atoms, cell and positions, and near-duplicates anywhere (of
+   more than `COMPARED` frames, among so many evenly spread).
 
 Where the routes are in doubt they join rather than part: too coarse costs some balance, too fine leaks.
 
@@ -19,8 +20,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -30,8 +31,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from matgraft.data.dataset import Sample
-from matgraft.data.neighbours import close_pairs, fingerprint
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.lazy import tags_of, take
+from matgraft.data.neighbours import COMPARED, Fingerprint, close_pairs, evenly, fingerprint
 
 # Compared in lower case without punctuation, so that `MD-ID` and `md_id` are one.
 TRAJECTORY_KEYS = (
@@ -93,11 +95,12 @@ def find_groups(samples: Sequence[Sample]) -> Groups:
     Groups
         `labels`, one a frame; frames that stand alone are their own group. `reason`, one line that says how.
     """
+    samples = samples.samples if isinstance(samples, Dataset) else samples
     labels: list[str | None] = [None] * len(samples)
     reasons: list[tuple[str, int]] = []
     for route in (_by_keys, _by_description, _by_file, _by_structure):
         open_ = [i for i, label in enumerate(labels) if label is None]
-        for found, reason in route([samples[i] for i in open_]):
+        for found, reason in route(samples if len(open_) == len(samples) else take(samples, open_)):
             named = [(i, label) for i, label in zip(open_, found, strict=True) if label and labels[i] is None]
             for i, label in named:
                 labels[i] = label
@@ -130,11 +133,11 @@ def is_consecutive(first: Atoms, second: Atoms) -> bool:
 
 
 def _by_keys(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
-    keys = dict.fromkeys(key for sample in samples for key in sample.tags)
+    keys = dict.fromkeys(key for tags in tags_of(samples) for key in tags)
     proposals: list[tuple[Labels, str]] = []
     for wanted in (*TRAJECTORY_KEYS, *PARENT_KEYS):
         for key in [key for key in keys if _plain(key) == wanted]:
-            values = _stated([sample.tags.get(key) or None for sample in samples], samples)
+            values = _stated([tags.get(key) or None for tags in tags_of(samples)], samples)
             if _names_groups(values, at_least=1 if wanted in TRAJECTORY_KEYS else 2):
                 proposals.append((values, f"info key {key!r}"))
     return proposals
@@ -143,6 +146,8 @@ def _by_keys(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
 def _stated(values: Labels, samples: Sequence[Sample]) -> Labels:
     """Leave out the path that reading gives a run of one frame: `_by_file` sees which folder it belongs to."""
     frames = Counter(values)
+    if 1 not in frames.values():
+        return values
     return [
         None if value == sample.file and frames[value] == 1 else value
         for value, sample in zip(values, samples, strict=True)
@@ -156,9 +161,11 @@ def _names_groups(values: Labels, at_least: int) -> bool:
 
 
 def _by_description(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
-    keys = dict.fromkeys(key for sample in samples for key in sample.tags if _plain(key) in DESCRIPTION_KEYS)
+    keys = [
+        key for key in dict.fromkeys(k for tags in tags_of(samples) for k in tags) if _plain(key) in DESCRIPTION_KEYS
+    ]
     return [
-        ([_without_counter(sample.tags.get(key, "")) for sample in samples], f"info key {key!r} without its counter")
+        ([_without_counter(tags.get(key, "")) for tags in tags_of(samples)], f"info key {key!r} without its counter")
         for key in sorted(keys, key=lambda key: DESCRIPTION_KEYS.index(_plain(key)))
     ]
 
@@ -171,22 +178,22 @@ def _without_counter(text: str) -> str | None:
 
 
 def _by_file(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
-    frames = Counter(sample.file for sample in samples)
+    files = [sample.file for sample in samples]
+    frames = Counter(files)
     if len(frames) < 2:
         return []
-    places = [sample.file if frames[sample.file] > 1 else _folder(sample.file) for sample in samples]
-    members: dict[str, list[Sample]] = {place: [] for place in places}
+    places = [file if frames[file] > 1 else _folder(file) for file in files]
+    formulas: dict[str, set[str]] = {place: set() for place in places}
     for place, sample in zip(places, samples, strict=True):
-        members[place].append(sample)
-    trusted = {place for place, inside in members.items() if _is_trajectory(place, inside)}
+        formulas[place].add(sample.content.get_chemical_formula())
+    sizes = Counter(places)
+    trusted = {place for place, inside in formulas.items() if _is_trajectory(place, sizes[place], inside)}
     return [([place if place in trusted else None for place in places], "file and folder names")]
 
 
-def _is_trajectory(place: str, members: Sequence[Sample]) -> bool:
+def _is_trajectory(place: str, size: int, formulas: Collection[str]) -> bool:
     """Trust a file or folder of several frames, of one composition as in a simulation, not named after a part."""
-    if len(members) < 2 or PART_NAME.search(PurePosixPath(place).name):
-        return False
-    return len({sample.content.get_chemical_formula() for sample in members}) == 1
+    return size > 1 and not PART_NAME.search(PurePosixPath(place).name) and len(formulas) == 1
 
 
 def _folder(file: str) -> str:
@@ -205,14 +212,23 @@ def _folder(file: str) -> str:
 def _by_structure(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
     if not samples:
         return []
-    frames = [sample.content for sample in samples]
-    follows = [(i - 1, i) for i in range(1, len(frames)) if is_consecutive(frames[i - 1], frames[i])]
-    prints = [fingerprint(frame) for frame in frames]
-    component = np.arange(len(frames))
-    for pairs in chain([np.array(follows, dtype=np.int64).reshape(-1, 2)], close_pairs(prints, prints)):
+    frames = (sample.content for sample in samples)
+    follows = [i for i, (first, second) in enumerate(pairwise(frames)) if is_consecutive(first, second)]
+    chosen = evenly(range(len(samples)), COMPARED)
+    prints = [fingerprint(sample.content) for sample in take(samples, chosen)]
+    component = np.arange(len(samples))
+    for pairs in chain([np.column_stack([follows, np.add(follows, 1)]).astype(np.int64)], _near(chosen, prints)):
         component = _join(component, pairs)
-    names = [_stretch_name(samples, k, np.flatnonzero(component == k)) for k in range(component.max() + 1)]
+    members = np.split(np.argsort(component, kind="stable"), np.cumsum(np.bincount(component))[:-1])
+    places = [sample.where for sample in samples]
+    names = [_stretch_name(places, k, inside) for k, inside in enumerate(members)]
     return [([names[k] for k in component], BY_STRUCTURE)]
+
+
+def _near(chosen: Sequence[int], prints: Sequence[Fingerprint]) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs of near-duplicates, as positions among all frames."""
+    positions = np.array(chosen)
+    return (positions[pairs] for pairs in close_pairs(prints, prints))
 
 
 def _join(component: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -222,12 +238,12 @@ def _join(component: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.
     return np.asarray(connected_components(links, directed=False)[1][component], dtype=np.int64)
 
 
-def _stretch_name(samples: Sequence[Sample], k: int, members: NDArray[np.int64]) -> str:
+def _stretch_name(places: Sequence[str], k: int, members: NDArray[np.int64]) -> str:
     """Name a stretch; its number keeps it apart where samples have no file or index."""
-    first, last = samples[members[0]], samples[members[-1]]
+    first, last = places[members[0]], places[members[-1]]
     if len(members) == 1:
-        return f"stretch {k}: {first.where}"
-    return f"stretch {k}: {len(members)} frames, {first.where} to {last.where}"
+        return f"stretch {k}: {first}"
+    return f"stretch {k}: {len(members)} frames, {first} to {last}"
 
 
 def _plain(key: str) -> str:

@@ -40,6 +40,10 @@ the snapshots of molecular dynamics have a training frame closer than this, afte
 strained by 2 % are farther apart (along an axis 0.022 Å, in shear 0.0153 Å) unless a symmetry maps them on each other.
 """
 
+COMPARED = 5000
+"""Frames of a part that are compared; of more, so many evenly spread. Pairs grow as the square: 5,000 frames against as
+many take 10 s for one element, 40 s for two, and some 10 kB each in memory."""
+
 ROWS = 1000  # of a distance matrix at a time: 80 MB against 10,000 frames
 
 
@@ -79,6 +83,8 @@ class Overlap(BaseModel):
         Number of such pairs.
     closer_than_A
         The threshold, in Å per neighbour.
+    among
+        Which frames were compared, where it was not all of both parts; empty otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,13 +95,15 @@ class Overlap(BaseModel):
     frames: tuple[int, ...]
     pairs: int
     closer_than_A: float = NEAR_A
+    among: str = ""
 
     def describe(self) -> str:
         """One line for screens and reports."""
-        return (
+        found = (
             f"{len(self.frames)} of {self.size} {self.part} frames have a near duplicate in {self.against} "
             f"({self.pairs} pairs closer than {self.closer_than_A:g} Å per neighbour)"
         )
+        return f"{found}, at least: compared were {self.among}" if self.among else found
 
 
 def reduced_formula(atoms: Atoms) -> str:
@@ -156,8 +164,15 @@ def frame_distance(first: Atoms, second: Atoms) -> float:
     return float(next(_distances([a], [0], [b], [0]))[1][0, 0])
 
 
+def evenly(positions: Sequence[int], most: int) -> list[int]:
+    """Return the positions, or `most` of them evenly spread."""
+    if len(positions) <= most:
+        return list(positions)
+    return [positions[int(k)] for k in np.linspace(0, len(positions) - 1, most)]
+
+
 def near_duplicates(samples: Sequence[Sample], parts: Mapping[str, Sequence[int]]) -> tuple[Overlap, ...]:
-    """Count near-duplicates across parts.
+    """Count near-duplicates across parts, of large parts among `COMPARED` frames evenly spread.
 
     Parameters
     ----------
@@ -171,19 +186,34 @@ def near_duplicates(samples: Sequence[Sample], parts: Mapping[str, Sequence[int]
     tuple of Overlap
         One for each pair of parts, the later against the earlier.
     """
-    wanted = sorted({i for positions in parts.values() for i in positions})
-    prints = {i: fingerprint(samples[i].content) for i in wanted}
+    chosen = {name: evenly(positions, COMPARED) for name, positions in parts.items()}
+    prints = {i: fingerprint(samples[i].content) for i in sorted({i for own in chosen.values() for i in own})}
     names = list(parts)
     couples = [(part, against) for k, part in enumerate(names) for against in names[:k]]
-    return tuple(_overlap(prints, parts, part, against) for part, against in couples)
+    return tuple(_overlap(prints, parts, chosen, part, against) for part, against in couples)
 
 
-def _overlap(prints: Mapping[int, Fingerprint], parts: Mapping[str, Sequence[int]], part: str, against: str) -> Overlap:
+Positions = Mapping[str, Sequence[int]]
+"""Name of a part -> positions of its frames."""
+
+
+def _overlap(
+    prints: Mapping[int, Fingerprint], parts: Positions, chosen: Positions, part: str, against: str
+) -> Overlap:
     n_pairs, frames = 0, set()
-    for pairs in close_pairs([prints[i] for i in parts[part]], [prints[i] for i in parts[against]]):
+    for pairs in close_pairs([prints[i] for i in chosen[part]], [prints[i] for i in chosen[against]]):
         n_pairs += len(pairs)
-        frames |= {int(parts[part][k]) for k in np.unique(pairs[:, 0])}
-    return Overlap(part=part, against=against, size=len(parts[part]), frames=tuple(sorted(frames)), pairs=n_pairs)
+        frames |= {int(chosen[part][k]) for k in np.unique(pairs[:, 0])}
+    counts = [f"{len(chosen[name])} of {len(parts[name])} {name} frames" for name in (part, against)]
+    whole = all(len(chosen[name]) == len(parts[name]) for name in (part, against))
+    return Overlap(
+        part=part,
+        against=against,
+        size=len(parts[part]),
+        frames=tuple(sorted(frames)),
+        pairs=n_pairs,
+        among="" if whole else " and ".join(counts),
+    )
 
 
 def _neighbours(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:

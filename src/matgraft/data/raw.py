@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ class RawFile:
     Attributes
     ----------
     frames
-        In the file's order.
+        In the file's order; walked over once, as they may be read only then.
     notes
         What reading decided or left out.
     units
@@ -65,7 +65,7 @@ class RawFile:
         Level of theory, where the format states it.
     """
 
-    frames: tuple[RawFrame, ...]
+    frames: Iterable[RawFrame]
     notes: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     orders: Mapping[str, str] = field(default_factory=dict)

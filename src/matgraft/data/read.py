@@ -7,15 +7,16 @@
 Files are told apart by name and content: VASP's `vasprun.xml` and `OUTCAR` (`data.vasp`, `data.outcar`), JSON records
 (`data.records`), and everything that ASE reads (`data.frames`). Names of keys are found in `data.keys`, numbers become
 labels in `data.labels`, the level of theory comes from VASP's raw parameters or from a YAML file beside the data
-(`data.theory`). What was decided stands in the dataset's provenance: keys and units of each file, and notes.
+(`data.theory`). What was decided stands in the dataset's provenance: keys and units of each file, and notes. A store of
+frames (`data.store`) is opened, not read: its samples are read when asked for.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from matgraft.data.labels import find_labels
 from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
 from matgraft.data.raw import RawFile, RawFrame, scalar_text
 from matgraft.data.sources import Source, locate
+from matgraft.data.store import is_store, open_store
 from matgraft.data.theory import combine, find_sidecar, read_theory
 from matgraft.errors import DataError, OptionError
 
@@ -35,6 +37,7 @@ from matgraft.errors import DataError, OptionError
 class _Ledger:
     """What all files together held, to judge at the end whether every wish was met, and what is to be said of them."""
 
+    files: list[SourceFile] = field(default_factory=list)
     existing: dict[str, frozenset[str]] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
     labelled: set[str] = field(default_factory=set)
@@ -51,9 +54,10 @@ class _Ledger:
         """Enter a note on a file."""
         self.notes[text].append(name)
 
-    def say(self) -> tuple[str, ...]:
-        """Return each note once, with the files that it is on."""
-        return tuple(f"{_few(names)}: {text}" for text, names in self.notes.items())
+    def provenance(self) -> Provenance:
+        """Return the files, and each note once with the files that it is on."""
+        notes = tuple(f"{_few(names)}: {text}" for text, names in self.notes.items())
+        return Provenance(files=tuple(self.files), notes=notes)
 
 
 def read(
@@ -71,7 +75,8 @@ def read(
     Parameters
     ----------
     source
-        A file, a folder to search for VASP runs, or several of them.
+        A file, a folder to search for VASP runs, or several of them; or one store of frames, whose labels are canonical
+        and leave `keys`, `units`, `shear` and `theory` nothing to say.
     keys
         Quantity -> name of its key, in place of the known names: ``{"energy": "my_energy"}``. For VASP,
         ``{"energy": "e_0_energy"}`` takes the energy at sigma -> 0 instead of the free energy.
@@ -106,14 +111,93 @@ def read(
     OptionError
         If an option cannot be meant, or would do nothing.
     """
-    choices = Choices.parse(keys, units, shear, want)
-    stated = None if theory is None else read_theory(Path(theory))
-    sources = locate([source] if isinstance(source, (str, Path)) else list(source))
+    sources = _locate(source)
+    if any(is_store(one.path) for one in sources):
+        return _open_store(sources, {"keys": keys, "units": units, "shear": shear, "theory": theory}, want)
+    choices, stated = Choices.parse(keys, units, shear, want), _stated(theory)
     ledger = _Ledger()
-    parts = [_convert(s, file, choices, stated, ledger) for s, file in _read_all(sources, ledger, progress)]
-    _judge(ledger, choices, _few([s.name for s in sources]))
-    files = tuple(origin for _, origin in parts)
-    return Dataset(tuple(x for samples, _ in parts for x in samples), Provenance(files=files, notes=ledger.say()))
+    files = _read_all(sources, ledger, progress)
+    samples = tuple(sample for one, file in files for sample in _convert(one, file, choices, stated, ledger))
+    _judge(ledger, choices, _few([one.name for one in sources]))
+    return Dataset(samples, ledger.provenance())
+
+
+class Stream(Iterable[Sample]):
+    """The samples that `read` returns, one after another, for data larger than the memory.
+
+    What is in memory is one file's frames, of a file that ASE reads one frame; an error is raised where it is met.
+    Parameters and errors are those of `read`.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path],
+        *,
+        keys: Mapping[str, str] | None = None,
+        units: Mapping[str, str] | None = None,
+        shear: str | None = None,
+        want: Collection[str] = ("energy", "forces"),
+        theory: str | Path | None = None,
+    ) -> None:
+        self.sources = _locate(source)
+        if stores := [one.name for one in self.sources if is_store(one.path)]:
+            raise OptionError(f"{stores[0]} is a store already", allowed=["files in the formats of codes"])
+        self._choices, self._stated, self._ledger = Choices.parse(keys, units, shear, want), _stated(theory), _Ledger()
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Walk over the samples, once."""
+        broken: list[DataError] = []
+        for source in self.sources:
+            try:
+                file = _read_one(source)
+            except DataError as error:
+                if not source.found:
+                    raise
+                broken.append(error)
+                self._ledger.note(source.name, f"left out: {error.found}")
+            else:
+                yield from _convert(source, file, self._choices, self._stated, self._ledger)
+        if len(broken) == len(self.sources):
+            raise _all_broken(broken)
+        _judge(self._ledger, self._choices, _few([one.name for one in self.sources]))
+
+    def provenance(self) -> Provenance:
+        """Return what is known of the files that have passed."""
+        return self._ledger.provenance()
+
+
+def _locate(source: str | Path | Sequence[str | Path]) -> list[Source]:
+    return locate([source] if isinstance(source, (str, Path)) else list(source))
+
+
+def _stated(theory: str | Path | None) -> LevelOfTheory | None:
+    return None if theory is None else read_theory(Path(theory))
+
+
+def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Collection[str]) -> Dataset:
+    """Open the one store that is named; whatever says how numbers are read would do nothing."""
+    where = sources[0].name
+    if len(sources) > 1:
+        raise OptionError(
+            f"{len(sources)} files, a store among them: a store stands alone",
+            remedy=f"matgraft pack FILES -o {where} puts the frames of all files into one",
+        )
+    if idle := [name for name, value in given.items() if value]:
+        raise OptionError(
+            f"{', '.join(idle)} would do nothing: the labels of a store are canonical",
+            where=where,
+            remedy=f"matgraft pack FRAMES -o {where} {idle[0]}...",
+        )
+    dataset = open_store(sources[0].path)
+    for quantity in want:
+        if not dataset.count(quantity):
+            raise DataError(
+                f"no frame in the store has {quantity}",
+                where=where,
+                allowed=dataset.quantities(),
+                remedy=f"pack the frames again with keys.{quantity}=..., or leave {quantity} out of want",
+            )
+    return dataset
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -129,7 +213,8 @@ def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> lis
     with Progress(disable=not progress, transient=True) as bar:
         for source in bar.track(sources, description="reading"):
             try:
-                whole.append((source, _read_one(source)))
+                file = _read_one(source)
+                whole.append((source, replace(file, frames=tuple(file.frames))))
             except DataError as error:
                 broken.append((source, error))
     if broken and (not whole or not all(source.found for source, _ in broken)):
@@ -178,38 +263,35 @@ _Used = Mapping[str, Mapping[tuple[str, str], int]]
 
 def _convert(
     source: Source, file: RawFile, choices: Choices, stated: LevelOfTheory | None, ledger: _Ledger
-) -> tuple[list[Sample], SourceFile]:
-    """Turn a file's frames into samples and note which keys and units they were read from."""
+) -> Iterator[Sample]:
+    """Turn a file's frames into samples; in the end, note which keys and units they were read from."""
     theory = _theory(source, file, stated, ledger)
     theories: dict[str | None, LevelOfTheory | None] = {}  # by kind of energy: frames share what is equal
     used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
-    samples = []
+    n = cellless = 0
+    weighted_by = ""
     for index, frame in enumerate(file.frames):
         ledger.see(frame, choices)
-        labels = find_labels(frame, file, choices, f"{source.name} frame {index}")
+        where = f"{source.name} frame {index}"
+        labels = find_labels(frame, file, choices, where)
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
         kind = ENERGY_KINDS.get(labels["energy"].key.lower()) if "energy" in labels else None
         if kind not in theories:
             theories[kind] = _with_energy(theory, kind, source.name)
         tags = _tags(source, index, frame, choices)
-        samples.append(
-            Sample(
-                frame.atoms,
-                {name: label.value for name, label in labels.items()},
-                tags,
-                weight=_weight(tags, f"{source.name} frame {index}"),
-                file=source.name,
-                index=index,
-                theory=theories[kind],
-            )
-        )
+        weight = _weight(tags, where)
+        n, cellless = n + 1, cellless + _lacks_cell(frame, choices)
+        weighted_by = weighted_by or (_weight_key(tags) if weight != 1.0 else "")
+        values = {name: label.value for name, label in labels.items()}
+        yield Sample(frame.atoms, values, tags, weight, source.name, index, theories[kind])
     ledger.labelled.update(used)
-    if any(sample.weight != 1.0 for sample in samples):
-        ledger.note(source.name, f"frames are weighted in the loss by their key {_weight_key(samples[0].tags)!r}")
-    for text in [*file.notes, *_what_was_read(used, len(samples), choices), *_cellless(file, choices)]:
+    ledger.files.append(_origin(source, used, n))
+    notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []
+    notes += [*file.notes, *_what_was_read(used, n, choices)]
+    notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
+    for text in notes:
         ledger.note(source.name, text)
-    return samples, _origin(source, used, len(samples))
 
 
 def _with_energy(
@@ -283,10 +365,9 @@ def _what_was_read(used: _Used, n: int, choices: Choices) -> list[str]:
     return notes
 
 
-def _cellless(file: RawFile, choices: Choices) -> list[str]:
-    key = choices.keys.get("stress")
-    n = sum(frame.atoms.cell.rank < 3 and bool(present("stress", frame.values, key)) for frame in file.frames)
-    return [f"stress left out in {n} frames without a cell"] if n else []
+def _lacks_cell(frame: RawFrame, choices: Choices) -> bool:
+    """Say whether a frame gives a stress but has no cell to refer it to."""
+    return frame.atoms.cell.rank < 3 and bool(present("stress", frame.values, choices.keys.get("stress")))
 
 
 def _few(names: Sequence[str]) -> str:

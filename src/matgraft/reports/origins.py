@@ -87,9 +87,10 @@ def _largest_groups(frames: list[Any], groups: list[Any]) -> str:
 def _leak(leak: Mapping[str, Any]) -> str:
     if not {"part", "against", "frames", "pairs", "size"} <= set(leak):
         return ""
+    among = f", at least: compared were {say(leak['among'])}" if leak.get("among") else ""
     return (
         f"{len(entries(leak['frames']))} of {say(leak['size'])} {say(leak['part'])} frames have a near duplicate in "
-        f"{say(leak['against'])} ({say(leak['pairs'])} pairs)"
+        f"{say(leak['against'])} ({say(leak['pairs'])} pairs){among}"
     )
 
 

@@ -141,8 +141,9 @@ def adapt(
     backbone = chosen.grow(copy.deepcopy(parent), train)
     if isinstance(backbone, MultiHeadPotential):
         require_heads(train, validation)
-    encoded = encoded or encode_all(backbone, train.samples)
-    held_out = held_out or encode_all(backbone, validation.samples)
+    title = "" if quiet else f"graphs of {len(train)} frames"
+    encoded = encoded or encode_all(backbone, train.samples, processes=cores(), progress=title)
+    held_out = held_out or encode_all(backbone, validation.samples, processes=cores())
     references = references or _refit(backbone, parent, train, encoded, predictions)
 
     facts: dict[str, float] = {}

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -219,6 +220,11 @@ class _Loop:
         budget = Budget(self.settings.batch, self.settings.max_atoms, self.settings.max_edges)
         return plan_batches(self.objective.training, budget, seed=_mix(self.seed, epoch))
 
+    @cached_property
+    def _epoch_steps(self) -> int:
+        """Steps of the first epoch; of 100,000 frames it takes half a second to know."""
+        return len(self._batches(0))
+
     def _epoch(self, bar: Progress, task: Any) -> None:
         """Make the steps left of the current epoch, then validate."""
         batches = self._batches(self.state.epoch)
@@ -309,7 +315,7 @@ class _Loop:
         """Set the number of steps. Only the first process's clock counts."""
         if first and self.state.total:
             return  # resumed: the plan is part of the state
-        epoch_steps = len(self._batches(0))
+        epoch_steps = self._epoch_steps
         if self.settings.max_minutes is None:
             self.state.total = plan_steps(self.settings, epoch_steps, self.state.step, self.state.seconds)
             return

@@ -84,7 +84,7 @@ def weigh_groups(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
     for entry, factor in groups.items():
         tag, _, value = entry.partition("=")
         if value not in dataset.tag(tag, "\0"):
-            known = sorted({f"{name}={text}" for s in dataset for name, text in s.tags.items() if name == tag})
+            known = sorted({f"{tag}={text}" for text in dataset.tag(tag, "\0")} - {f"{tag}=\0"})
             raise OptionError(f"loss.groups: no frame has {entry!r}", allowed=known[:20], remedy=nearest(entry, known))
 
         def weigh(sample: Sample, tag: str = tag, value: str = value, factor: float = factor) -> Sample:
@@ -115,6 +115,7 @@ class Targets:
     @classmethod
     def of(cls, samples: Sequence[Sample], wanted: Sequence[str], device: torch.device | str = "cpu") -> Targets:
         """Collect the wanted labels of some samples, in float64."""
+        samples = tuple(samples)  # lazy ones are read by every walk
         values, present = {}, {}
         for name in wanted:
             quantity = POTENTIAL_QUANTITIES[name]

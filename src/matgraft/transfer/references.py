@@ -114,19 +114,24 @@ def fit_references(dataset: Dataset, predictions: Sequence[Mapping[str, Array]])
     DataError
         If no frame has an energy.
     """
-    pairs = [(s, p) for s, p in zip(dataset, predictions, strict=True) if ENERGY.name in s.labels]
-    if not pairs:
+    known = np.array([atomic_numbers[symbol] for symbol in dataset.elements()])
+    contents, residuals = [], []
+    for sample, prediction in zip(dataset, predictions, strict=True):
+        if ENERGY.name in sample.labels:
+            contents.append((sample.content.numbers[:, None] == known).mean(axis=0))
+            residuals.append(float(sample.labels[ENERGY.name] - prediction[ENERGY.name]) / sample.n_atoms)
+    if not residuals:
         raise DataError("no frame has an energy to fit references on", remedy="references.mode=keep")
-    elements = Dataset(tuple(s for s, _ in pairs)).elements()
-    fractions = np.array([[np.mean(s.content.numbers == atomic_numbers[e]) for e in elements] for s, _ in pairs])
-    residual = np.array([float(s.labels[ENERGY.name] - p[ENERGY.name]) / s.n_atoms for s, p in pairs])
+    residual, fractions = np.array(residuals), np.array(contents)
+    present = fractions.any(axis=0)
+    elements, fractions = tuple(chemical_symbols[Z] for Z in known[present]), fractions[:, present]
     shift, _, rank, _ = np.linalg.lstsq(fractions, residual, rcond=RANK_TOLERANCE)
     return ReferenceShift(
         mode="refit",
         shift_eV=dict(zip(elements, map(float, shift), strict=True)),
         rank=int(rank),
         n_elements=len(elements),
-        n_frames=len(pairs),
+        n_frames=len(residual),
         undetermined=undetermined_directions(fractions, elements),
         residual_before_meV=1000 * float(np.sqrt(np.mean(residual**2))),
         residual_after_meV=1000 * float(np.sqrt(np.mean((residual - fractions @ shift) ** 2))),
@@ -176,7 +181,8 @@ def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[
     >>> undetermined_directions(np.array([[1 / 3, 2 / 3]]), ["Si", "O"])
     ('only the sum Si + 2 O is determined',)
     """
-    _, singular, directions = np.linalg.svd(fractions, full_matrices=True)
+    triangle = np.linalg.qr(fractions, mode="r")  # the same singular values, without a matrix of frames squared
+    _, singular, directions = np.linalg.svd(triangle, full_matrices=True)
     rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
     if rank == len(elements):
         return ()

@@ -23,6 +23,7 @@ from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.pseudolabels import made_frames, own_frames
 from matgraft.data.dataset import Dataset
+from matgraft.data.lazy import join
 from matgraft.data.read import read
 from matgraft.errors import OptionError, RunError
 from matgraft.quantities import ENERGY
@@ -112,9 +113,10 @@ def weighed(train: Dataset, replay: Dataset, weight: float) -> Dataset:
     """
     both = len(train) + len(replay)
     target = sum(sample.weight for sample in train)
-    stretched = [sample.weighing(sample.weight * both / len(train)) for sample in train]
     share = weight * target * both / (len(train) * len(replay))
-    return Dataset((*stretched, *(sample.weighing(share) for sample in replay)), train.provenance)
+    stretched = train.map(lambda sample: sample.weighing(sample.weight * both / len(train)))
+    rehearsed = replay.map(lambda sample: sample.weighing(share))
+    return Dataset(join([stretched.samples, rehearsed.samples]), train.provenance)
 
 
 class ReplayObjective(FrameObjective):
@@ -137,7 +139,7 @@ class ReplayObjective(FrameObjective):
         super().__init__(
             target.backbone,
             joined,
-            Dataset((*target.held_out, *seen), target.held_out.provenance),
+            Dataset(join([target.held_out.samples, seen.samples]), target.held_out.provenance),
             target.settings,
             [*target.training, *encoded],
             [*target.validation, *(encoded[i] for i in watched)],

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
+from matgraft.data.lazy import label_of, numbers_of, take
 from matgraft.findings import Finding, Severity
 from matgraft.quantities import DEFAULT_UNITS, Array, Unit, parse_unit
 
 Frames = NDArray[np.int64]
+_NONE: Frames = np.array([], dtype=np.int64)
 V = TypeVar("V")
 
 
@@ -68,7 +70,7 @@ class Evidence:
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
         """(n_frames,) number of atoms."""
-        return np.array([sample.n_atoms for sample in self.dataset], dtype=np.int64)
+        return np.array([len(numbers) for numbers in numbers_of(self.dataset.samples)], dtype=np.int64)
 
     @cached_property
     def volumes(self) -> Array:
@@ -86,15 +88,29 @@ class Evidence:
     @cached_property
     def fractions(self) -> Array:
         """(n_frames, n_elements) part of the atoms that each element makes up."""
-        elements = np.unique(np.concatenate([sample.content.numbers for sample in self.dataset] or [[]]))
-        counts = [(sample.content.numbers[:, None] == elements).sum(axis=0) for sample in self.dataset]
+        each = numbers_of(self.dataset.samples)
+        elements = np.array(sorted({Z for numbers in each for Z in set(numbers.tolist())}))
+        counts = [(numbers[:, None] == elements).sum(axis=0) for numbers in numbers_of(self.dataset.samples)]
         return np.array(counts, dtype=float).reshape(-1, len(elements)) / np.maximum(self.n_atoms, 1)[:, None]
 
     @cached_property
     def groups(self) -> list[Frames]:
         """Sound frames of each trajectory."""
-        labels = find_groups([self.dataset.samples[i] for i in self.sound]).labels
+        labels = find_groups(take(self.dataset.samples, self.sound)).labels
         return [self.sound[members] for members in _members(labels)]
+
+    @cached_property
+    def _files(self) -> list[str]:
+        return [sample.file for sample in self.dataset]
+
+    @cached_property
+    def _finite_labels(self) -> dict[str, NDArray[np.bool_]]:
+        """Label -> (n_frames,) whether a frame carries it and every number of it is finite."""
+        found = {name: np.zeros(len(self.dataset), dtype=bool) for name in self.dataset.quantities()}
+        for i, sample in enumerate(self.dataset):
+            for name, value in sample.labels.items():
+                found[name][i] = np.isfinite(value).all()
+        return found
 
     def grouped_by(self, tag: str) -> list[Frames]:
         """Frames of each value of a tag."""
@@ -102,24 +118,25 @@ class Evidence:
 
     def labelled(self, quantity: str) -> Frames:
         """Sound frames with a finite label."""
-        samples = self.dataset.samples
-        return np.array([i for i in self.sound if _finite(samples[i].labels.get(quantity))], dtype=np.int64)
+        return self.sound[self._finite_labels[quantity][self.sound]] if quantity in self._finite_labels else _NONE
 
     def paired(self, quantity: str) -> Frames:
         """Sound frames with a finite label and a finite prediction of one shape."""
         if self.predictions is None:
-            return np.array([], dtype=np.int64)
-        return np.array([i for i in self.labelled(quantity) if self._predicted(quantity, i)], dtype=np.int64)
+            return _NONE
+        frames = self.labelled(quantity)
+        pairs = zip(frames, label_of(take(self.dataset.samples, frames), quantity), strict=True)
+        return np.array([i for i, label in pairs if self._predicted(quantity, i, label)], dtype=np.int64)
 
-    def _predicted(self, quantity: str, i: int) -> bool:
+    def _predicted(self, quantity: str, i: int, label: Array) -> bool:
         assert self.predictions is not None
         value = self.predictions[i].get(quantity)
-        fits = value is not None and np.shape(value) == self.dataset[int(i)].labels[quantity].shape
+        fits = value is not None and np.shape(value) == np.shape(label)
         return fits and _finite(value) and (quantity != "stress" or self.volumes[i] > 0)
 
-    def label(self, quantity: str, frames: Iterable[int]) -> list[Array]:
+    def label(self, quantity: str, frames: Sequence[int] | Frames) -> list[Array]:
         """Labels of some frames."""
-        return [self.dataset.samples[i].labels[quantity] for i in frames]
+        return list(label_of(take(self.dataset.samples, frames), quantity))
 
     def prediction(self, quantity: str, frames: Iterable[int]) -> list[Array]:
         """Predictions for some frames."""
@@ -131,7 +148,7 @@ class Evidence:
         texts = {file.name: file.units.get(quantity, "") for file in self.dataset.provenance.files}
         found: dict[str, list[int]] = defaultdict(list)
         for i in self.paired(quantity):
-            found[texts.get(self.dataset.samples[i].file, "")].append(int(i))
+            found[texts.get(self._files[i], "")].append(int(i))
         readings = [_reading(quantity, text, frames) for text, frames in found.items()]
         return sorted(readings, key=lambda reading: -len(reading.frames))
 
@@ -157,7 +174,9 @@ def split_by_group(
         Those that are wrong.
     """
     overall = judge(frames)
-    parts = [part for part in (np.intersect1d(group, frames) for group in evidence.groups) if len(part)]
+    asked = np.zeros(len(evidence.dataset), dtype=bool)
+    asked[frames] = True
+    parts = [part for part in (group[asked[group]] for group in evidence.groups) if len(part)]
     verdicts = [judge(part) for part in parts]
     mixed = any(verdict is not None and not wrong(verdict) for verdict in verdicts)
     verdicts = [overall if verdict is None and not mixed else verdict for verdict in verdicts]

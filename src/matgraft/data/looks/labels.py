@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from matgraft.data.lazy import tags_of
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.data.looks.energy import fit_energy
 from matgraft.data.looks.forces import judge_forces
@@ -37,6 +38,7 @@ FORCE_LIMIT_ALONE = 50.0
 
 _FALSE = frozenset(("false", "0", "0.0", "f", "no", "n"))
 _STEPS = (("electronic_steps", "nelm"), ("n_electronic_steps", "nelm"), ("scf_steps", "max_scf_steps"))
+_TOLD_BY = frozenset(("converged", *(name for pair in _STEPS for name in pair)))
 
 
 def label_missing(evidence: Evidence) -> Iterator[Finding]:
@@ -67,9 +69,11 @@ def non_finite(evidence: Evidence) -> Iterator[Finding]:
     """Look for NaN and infinity."""
     sound = set(evidence.sound.tolist())
     places = {"structure": [i for i in range(len(evidence.dataset)) if i not in sound]}
-    for name in evidence.dataset.quantities():
-        carried = (i for i, sample in enumerate(evidence.dataset) if name in sample.labels)
-        places[name] = [i for i in carried if not np.isfinite(evidence.dataset.samples[i].labels[name]).all()]
+    places |= {name: [] for name in evidence.dataset.quantities()}
+    for i, sample in enumerate(evidence.dataset):
+        for name, value in sample.labels.items():
+            if not np.isfinite(value).all():
+                places[name].append(i)
     frames = sorted({i for found in places.values() for i in found})
     if not frames:
         yield NON_FINITE.passed(f"Every number of {count(len(evidence.dataset))} is finite.")
@@ -99,7 +103,8 @@ def net_force(evidence: Evidence) -> Iterator[Finding]:
 
 def unconverged(evidence: Evidence) -> Iterator[Finding]:
     """Read the tags ``converged`` and the number of electronic steps."""
-    tags = [{name.lower(): value for name, value in sample.tags.items()} for sample in evidence.dataset]
+    each = tags_of(evidence.dataset.samples)
+    tags = [{name.lower(): value for name, value in own.items() if name.lower() in _TOLD_BY} for own in each]
     if not any("converged" in tag or any(step in tag for step, _ in _STEPS) for tag in tags):
         yield UNCONVERGED.skipped("no tag says whether the runs converged")
         return

@@ -162,9 +162,13 @@ def find_duplicates(evidence: Evidence) -> list[Frames]:
 
 
 def _clusters(points: Array) -> list[Frames]:
-    pairs = cKDTree(points).query_pairs(SAME, p=np.inf, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(points),) * 2)
+    """Return the members of each cluster. Copies count once in the search: their pairs grow as the square."""
+    rounded = np.round(points / (SAME / 16)).astype(np.int64)
+    _, first, copy_of = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    pairs = cKDTree(points[first]).query_pairs(SAME, p=np.inf, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(first),) * 2)
     n, component = connected_components(links, directed=False)
+    component = component[copy_of]
     sizes = np.bincount(component, minlength=n)
     return [np.flatnonzero(component == k) for k in np.flatnonzero(sizes > 1)]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
     if not stated:
         yield THEORY_STATED.skipped("No file states its level of theory; a YAML file beside the data would.")
         return
-    scales = energy_scales([evidence.dataset.samples[i] for i in stated])
+    scales = energy_scales(evidence.dataset.samples[i] for i in stated)
     by_scale: dict[int, list[int]] = defaultdict(list)
     for i, scale in zip(stated, scales, strict=True):
         by_scale[scale].append(i)
@@ -72,7 +72,7 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
     yield THEORY_STATED.failed(Fault(minority, said, remedy, HEADS_BY_THEORY, numbers))
 
 
-def energy_scales(samples: Sequence[Sample]) -> list[int]:
+def energy_scales(samples: Iterable[Sample]) -> list[int]:
     """Return the energy scale of each sample, by number: the first whose settings and inputs it does not contradict.
 
     All of them must state their level of theory.
@@ -181,7 +181,9 @@ class _Offsets:
 
 def _offsets(evidence: Evidence, frames: Frames, groups: list[Frames]) -> _Offsets | None:
     """Take softness and references out; of two estimates of softness the one that accuses less counts."""
-    inside = [np.flatnonzero(np.isin(frames, group)) for group in groups]
+    places = np.full(len(evidence.dataset), -1)
+    places[frames] = np.arange(len(frames))
+    inside = [np.sort(part[part >= 0]) for part in (places[group] for group in groups)]
     inside = [part for part in inside if len(part)]
     compositions = evidence.fractions[frames]
     if len(inside) <= np.linalg.matrix_rank(compositions):
