@@ -168,6 +168,13 @@ def test_two_poor_rungs_end_the_climb(chgnet: Potential, labelled: Part, fits: C
     assert record.rungs[-1].verdict == "skipped"
 
 
+def test_a_poor_last_rung_ends_nothing_early(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
+    fits(feature=1.2, lora=1.3, full=1.3)
+    record = up(chgnet, labelled).record
+    assert record.kept == "feature"
+    assert record.stopped == "full, the last rung, was climbed"
+
+
 def test_a_target_that_the_shift_meets_costs_no_fit(
     chgnet: Potential, labelled: Part, fits: Callable[..., Fits]
 ) -> None:

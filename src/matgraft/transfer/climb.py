@@ -6,6 +6,9 @@
 
 Each rung is an adaptation of its own from the foundation, not the continuation of the one below: its figures are those
 of ``--strategy <rung>`` with the same minutes, its update keeps its rank, and a rung that went astray harms no other.
+To go on from `feature` is no sure gain either. Four epochs of `full` on the embedded SiGe frames, from there against
+from the foundation, end at validation losses of 0.12 / 0.28, 0.06 / 0.05 and 0.17 / 0.19 on three splits; the test
+frames, scored on the last two, have 17 / 9 and 12 / 6 meV/atom, 0.15 / 0.14 and 0.16 / 0.14 eV/Å.
 
 In the run folder each finished rung leaves ``checkpoints/<rung>/model.pt`` and its row in ``ladder.json``. A climb that
 was killed goes on with the rung that was under way, from its last checkpoint.
@@ -19,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -46,8 +50,10 @@ from matgraft.transfer.ladder import (
     error_key,
     gain_of,
     make_rungs,
+    not_worth,
     reason_to_stop,
     refuse_idle_target,
+    target_met,
 )
 from matgraft.transfer.loss import LossSettings, Targets
 from matgraft.transfer.objectives import FrameObjective, error_sums, metrics_of_sums
@@ -58,8 +64,10 @@ from matgraft.transfer.strategy import Strategy
 from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
 
 Predictions = Sequence[Mapping[str, Array]]
+T = TypeVar("T")
 
 FILE = "ladder.json"
+ENDED = "the climb had ended"
 MODEL = "model.pt"
 LEAST_PASSES = 2
 """Passes over the training frames below which a fit through the network is not begun. At 1.7 of them, `partial` on the
@@ -189,7 +197,7 @@ class _Ascent:
         ahead = [name for name in self.rungs if name not in done]
         for position, name in enumerate(ahead):
             if reason_to_stop(record.rungs, self.ladder):
-                result = RungResult(name=name, verdict="skipped", why="the climb had ended")
+                result = RungResult(name=name, verdict="skipped", why=ENDED)
             else:
                 record, result = self._try(record, name, len(ahead) - position)
             record = self._note(record, rungs=(*record.rungs, result), begun=None)
@@ -281,7 +289,7 @@ class _Ascent:
         backbone = copy.deepcopy(self.parent)
         backbone.module.to(device).requires_grad_(True)
         objective = FrameObjective(backbone, self.train, self.validation, self.loss, self.encoded, self.held_out)
-        seconds = _seconds(lambda: objective.losses([typical], device).sum().backward())
+        seconds, _ = _timed(lambda: objective.losses([typical], device).sum().backward())
         a_pass = seconds * sizes.sum() / max(1, sizes[typical]) / _workers(settings.processes) / 60
         passes = min(LEAST_PASSES, settings.epochs or LEAST_PASSES)
         return Cost(passes * a_pass, words=f"a pass over the training frames takes {a_pass:.2g}")
@@ -293,13 +301,12 @@ class _Ascent:
         backbone.module.requires_grad_(True)
         directions = plan_directions(backbone, self.encoded, list(self.weights))
         frame, graph = self.train[[typical]], [self.encoded[typical]]
-        before = _seconds(lambda: cache_tangents(backbone, frame, graph, directions)) * frames / _workers(None) / 60
+        seconds, cached = _timed(lambda: cache_tangents(backbone, frame, graph, directions))
+        before = seconds * frames / _workers(None) / 60
         batch = range(settings.batch or 1)
-        copies = cache_tangents(backbone, frame, graph, directions) * len(batch)
-        objective = TangentObjective(backbone, frame, self.loss, copies, [], directions)
-        step = _seconds(lambda: objective.losses(batch, torch.device("cpu")).sum().backward())
-        steps = (settings.epochs or 1) * -(-len(self.train) // len(batch))
-        fit = steps * step / 60
+        objective = TangentObjective(backbone, self.train, self.loss, cached * len(batch), [], directions)
+        seconds, _ = _timed(lambda: objective.losses(batch, torch.device("cpu")).sum().backward())
+        fit = (settings.epochs or 1) * -(-len(self.train) // len(batch)) * seconds / 60
         words = f"its cache takes {before:.2g}, its steps {fit:.2g}"
         return Cost(LEAST_HEAD * fit, before, ends_itself=True, words=words)
 
@@ -321,8 +328,9 @@ class _Ascent:
         kept = best(record.rungs, self.ladder.target)
         rungs = [r.model_copy(update={"verdict": "kept"}) if r.name == kept.name else r for r in record.rungs]
         last = tuned[-1]
-        end = f"{last.verdict}: {last.why}" if last.why else "climbed"
-        stopped = reason_to_stop(record.rungs, self.ladder) or f"{last.name}, the last rung, was {end}"
+        end = f"{last.name}, the last rung, was {f'{last.verdict}: {last.why}' if last.why else 'climbed'}"
+        early = not_worth(record.rungs, self.ladder) if last.why == ENDED else ""
+        stopped = target_met(record.rungs, self.ladder) or early or end
         record = self._note(record, rungs=tuple(rungs), kept=kept.name, stopped=stopped)
         return Climbed(self._kept(kept), record)
 
@@ -402,12 +410,12 @@ def _plain(backbone: Potential) -> Potential:
     return backbone
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """Time the second call: the first warms caches up."""
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Return the seconds and the answer of the second call: the first warms caches up."""
     work()
     began = time.monotonic()
-    work()
-    return time.monotonic() - began
+    answer = work()
+    return time.monotonic() - began, answer
 
 
 def _workers(asked: int | None) -> int:

@@ -265,10 +265,20 @@ def gain_of(loss: float, before: Sequence[RungResult]) -> float | None:
 
 def reason_to_stop(rungs: Sequence[RungResult], settings: LadderSettings) -> str:
     """Say why the climb ends before the next rung; empty if it goes on."""
-    climbed = [rung for rung in rungs if rung.errors]
-    for rung in climbed:
+    return target_met(rungs, settings) or not_worth(rungs, settings)
+
+
+def target_met(rungs: Sequence[RungResult], settings: LadderSettings) -> str:
+    """Say which rung met the target; empty if none did."""
+    for rung in rungs:
         if meets(rung.errors, settings.target):
             return f"{rung.name} met the target ({_errors_in_words(rung.errors, settings.target)})"
+    return ""
+
+
+def not_worth(rungs: Sequence[RungResult], settings: LadderSettings) -> str:
+    """Say that the last rungs brought too little for a dearer one; empty if they did not."""
+    climbed = [rung for rung in rungs if rung.errors]
     last = [rung for rung in climbed if rung.name not in BASELINES][-IN_A_ROW:]
     if len(last) == IN_A_ROW and all((rung.gain or 0.0) < settings.worth for rung in last):
         bought = " and ".join(f"{rung.name} bought {_bought(rung.gain)}" for rung in last)
