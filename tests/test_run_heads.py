@@ -183,7 +183,11 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        (["heads.by=config_type"], OptionError, "would do nothing with strategy 'full'\nallowed: strategy.name=multi"),
+        (
+            ["strategy.name=full", "heads.by=config_type"],
+            OptionError,
+            "would do nothing with strategy 'full'\nallowed: strategy.name=multi",
+        ),
         (["strategy.name=multihead", "heads.by=config_typ"], OptionError, "did you mean 'config_type'"),
         (["strategy.name=multihead", "strategy.rank=3"], OptionError, "strategy.rank would do nothing"),
         (["strategy.name=multihead", "references.mode=given"], OptionError, "one shift(.|\n)*allowed: refit, keep"),

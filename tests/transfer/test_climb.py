@@ -28,6 +28,7 @@ from matgraft.transfer.schedule import FitSettings
 
 Part = tuple[Dataset, Dataset]
 MINUTES = FitSettings(max_minutes=7)
+THREE = ("feature", "lora", "full")
 
 
 class Fits:
@@ -85,7 +86,13 @@ def labelled(chgnet: Potential, pairs: Dataset) -> Part:
 def up(chgnet: Potential, labelled: Part, **options: Any) -> Climbed:
     train, validation = labelled
     shift = given_references(dict.fromkeys(train.elements(), 0.5), train)
-    return climb(chgnet, train, validation, references=shift, **{"settings": MINUTES, **options})
+    return climb(
+        chgnet,
+        train,
+        validation,
+        references=shift,
+        **{"settings": MINUTES, "ladder": LadderSettings(rungs=THREE), **options},
+    )
 
 
 def verdicts(record: Record) -> dict[str, str]:
@@ -179,7 +186,7 @@ def test_a_target_that_the_shift_meets_costs_no_fit(
     chgnet: Potential, labelled: Part, fits: Callable[..., Fits]
 ) -> None:
     stand_in = fits()
-    climbed = up(chgnet, labelled, ladder=LadderSettings(target={"energy": 600.0}))
+    climbed = up(chgnet, labelled, ladder=LadderSettings(rungs=THREE, target={"energy": 600.0}))
     assert not stand_in.calls
     assert climbed.record.kept == "shift"
     assert climbed.record.stopped == "shift met the target (energy 500 meV/atom)"
@@ -294,7 +301,7 @@ def test_a_loss_that_cannot_act_skips_the_cached_rung(
 
 def test_a_target_without_a_label_costs_nothing(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
     stand_in = fits()
-    options = {"ladder": LadderSettings(target={"stress": 1.0}), "loss": LossSettings(stress=0.0)}
+    options = {"ladder": LadderSettings(rungs=THREE, target={"stress": 1.0}), "loss": LossSettings(stress=0.0)}
     with pytest.raises(OptionError, match=r"ladder\.target\.stress"):
         up(chgnet, labelled, **options)
     assert not stand_in.calls

@@ -114,6 +114,13 @@ def test_the_lowest_loss_is_kept_and_the_cheaper_of_equals() -> None:
     assert best(climbed(untuned=1, shift=1), {}).name == "untuned"
 
 
+def test_replay_is_kept_where_it_costs_little() -> None:
+    rungs = climbed(untuned=2, shift=1, feature=0.3, full=0.2, replay=0.209)
+    assert best(rungs, {}, worth=0.05).name == "replay"
+    assert best(rungs, {}, worth=0.04).name == "full"
+    assert best(rungs, {}).name == "full"
+
+
 def test_a_model_that_is_no_number_is_not_kept() -> None:
     rungs = climbed(untuned=2, shift=1, feature=float("nan"))
     assert best(rungs, {}).name == "shift"

@@ -46,7 +46,7 @@ def test_nothing_is_rehearsed_unless_asked(name: str) -> None:
     assert rehearses(make_strategy(name), ReplaySettings()) == (name == "replay")
 
 
-@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"feature"}))
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"feature", "multihead"}))
 def test_every_strategy_through_the_network_can_rehearse(name: str) -> None:
     assert rehearses(make_strategy(name), ReplaySettings(size=9, weight=2, file="bulk.extxyz"))
 
@@ -60,6 +60,11 @@ def test_every_strategy_through_the_network_can_rehearse(name: str) -> None:
             r"replay\.weight would do nothing: nothing is rehearsed\nallowed: strategy\.name=replay",
         ),
         ("lora", {"file": "a.xyz"}, r"replay\.file would do nothing"),
+        (
+            "multihead",
+            {"size": 9},
+            r"nothing can be rehearsed with 'multihead'.*\nallowed: full, partial, gradual, lora",
+        ),
         (
             "feature",
             {"size": 9},

@@ -125,7 +125,7 @@ READERS = {
     "stages": ["partial", "lora"],
     "rank": ["lora"],
     "alpha": ["lora"],
-    "decay": ["full", "partial", "gradual", "multihead"],
+    "decay": ["full", "partial", "gradual", "replay", "multihead"],
     "unfreeze": ["gradual"],
 }
 

@@ -325,7 +325,7 @@ class _Ascent:
         failed = [rung for rung in tuned if rung.verdict == "failed"]
         if failed and not any(rung.errors for rung in tuned):
             raise RunError(f"no rung could be fitted; {failed[-1].name}: {failed[-1].why}")
-        kept = best(record.rungs, self.ladder.target)
+        kept = best(record.rungs, self.ladder.target, self.ladder.worth)
         rungs = [r.model_copy(update={"verdict": "kept"}) if r.name == kept.name else r for r in record.rungs]
         last = tuned[-1]
         end = f"{last.name}, the last rung, was {f'{last.verdict}: {last.why}' if last.why else 'climbed'}"

@@ -7,7 +7,7 @@
 | feature | the readout, on cached features      | a cache and quick steps; at most half of the minutes |
 | lora    | low-rank updates of linear layers    | its share of what is left                            |
 | full    | every stage                          | its share, twice that of the rung before             |
-| replay  | every stage, among replayed frames   | the same, where this strategy is there               |
+| replay  | every stage, among rehearsed frames  | the same                                             |
 
 All rungs are judged on the validation frames, never on the test, and by one loss: the recipe's weights, whatever a rung
 itself was trained by. Everything here is a function of figures alone; `matgraft.transfer.climb` does the work.
@@ -34,11 +34,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError
 from matgraft.quantities import POTENTIAL_QUANTITIES
-from matgraft.transfer.strategy import STRATEGIES, MultiHead, Strategy, make_strategy, options_of
+from matgraft.transfer.strategy import STRATEGIES, MultiHead, Replay, Strategy, make_strategy, options_of
 
 LADDER = "ladder"
 BASELINES = ("untuned", "shift")
-RUNGS = tuple(name for name in ("feature", "lora", "full", "replay") if name in STRATEGIES)
+RUNGS = ("feature", "lora", "full", Replay.name)
 """The rungs above the baselines, cheap to dear."""
 DEFAULT_MINUTES = 30.0
 """Of a whole climb when nothing bounds it."""
@@ -248,13 +248,17 @@ def meets(errors: Mapping[str, float], target: Mapping[str, float]) -> bool:
     return bool(target) and all(errors.get(error_key(name), math.inf) <= value for name, value in target.items())
 
 
-def best(rungs: Sequence[RungResult], target: Mapping[str, float]) -> RungResult:
+def best(rungs: Sequence[RungResult], target: Mapping[str, float], worth: float = 0.0) -> RungResult:
     """Return the rung to keep: the lowest validation loss, the cheaper of two equal ones.
 
-    A rung that meets the target goes before all that do not, whatever their loss.
+    A rung that meets the target goes before all that do not, whatever their loss. Replay may cost `worth` of the lowest
+    loss, as a part: what it keeps off the target's chemistry no validation frame shows.
     """
     climbed = [rung for rung in rungs if rung.errors]
-    return min([rung for rung in climbed if meets(rung.errors, target)] or climbed, key=lambda rung: rung.loss)
+    able = [rung for rung in climbed if meets(rung.errors, target)] or climbed
+    lowest = min(able, key=lambda rung: rung.loss)
+    kept = (rung for rung in able if rung.name == Replay.name and rung.loss <= (1 + worth) * lowest.loss < math.inf)
+    return next(kept, lowest)
 
 
 def gain_of(loss: float, before: Sequence[RungResult]) -> float | None:
