@@ -125,7 +125,7 @@ READERS = {
     "stages": ["partial", "lora"],
     "rank": ["lora"],
     "alpha": ["lora"],
-    "decay": ["full", "partial", "gradual"],
+    "decay": ["full", "partial", "gradual", "replay"],
     "unfreeze": ["gradual"],
 }
 
