@@ -120,6 +120,12 @@ def test_the_first_atoms_to_touch_set_the_size(prototype: Prototype) -> None:
     assert len(atoms) == len(prototype.kinds) == len(prototype.sites)
 
 
+def test_hydrogen_is_no_denser_than_diamond() -> None:
+    for prototype in PROTOTYPES:
+        atoms = prototype.atoms(["H", "H", "H"])
+        assert atoms.get_volume() / len(atoms) >= 4.999
+
+
 def test_neighbours_in_the_periodic_table() -> None:
     assert neighbours("Si") == {"C", "Al", "P", "Ge"}
     assert neighbours("Gd") == {"Eu", "Tb"}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft.data.dataset import Dataset, Sample
-from matgraft.transfer.defaults import HEAD_ENERGY_WEIGHT, default_batch, fit_defaults, loss_defaults
+from matgraft.transfer.defaults import HEAD_ENERGY_WEIGHT, REPLAY_RATE, default_batch, fit_defaults, loss_defaults
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import STRATEGIES, make_strategy
@@ -44,6 +44,12 @@ def test_every_choice_is_made(name: str, n_frames: int) -> None:
 def test_what_is_set_wins(name: str, given_: dict[str, float]) -> None:
     settings = fit_defaults(make_strategy(name), 200, FitSettings(**given_))  # type: ignore[arg-type]
     assert {field: getattr(settings, field) for field in given_} == given_
+
+
+def test_replay_frames_count_and_slow_the_rate() -> None:
+    alone, beside = (fit_defaults(make_strategy("full"), 60, FitSettings(), rehearsed=n) for n in (0, 60))
+    assert beside.rate == REPLAY_RATE < alone.rate
+    assert beside.batch == fit_defaults(make_strategy("full"), 120, FitSettings()).batch > alone.batch
 
 
 def test_minutes_take_the_place_of_epochs_through_the_network() -> None:

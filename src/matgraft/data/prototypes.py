@@ -53,6 +53,9 @@ _HALVES = {
 CLOSEST = 0.7
 """No two atoms of a crystal or slab come closer than this part of their bond; dimers do."""
 
+DENSEST = 5.0
+"""Å³ an atom; diamond, where atoms stand closest of all, has 5.7. Without it hydrogen has thousands of neighbours."""
+
 VACUUM = 10.0
 """Å; wider than any cutoff reaches, so that a slab does not see its image."""
 
@@ -89,10 +92,11 @@ class Prototype:
     coordination: int
 
     def atoms(self, symbols: Sequence[str]) -> Atoms:
-        """Return the cell with its first kind made of the first symbol and so on, just large enough for all atoms."""
+        """Return the cell with its first kind made of the first symbol and so on, as large as atoms that touch."""
         chosen = [symbols[ord(kind) - ord("A")] for kind in self.kinds]
         atoms = Atoms(chosen, cell=self.cell, scaled_positions=self.sites, pbc=True)
-        size = GOLDSCHMIDT[self.coordination] / GOLDSCHMIDT[4] / closest(atoms)
+        touching = GOLDSCHMIDT[self.coordination] / GOLDSCHMIDT[4] / closest(atoms)
+        size = max(touching, (DENSEST * len(atoms) / atoms.get_volume()) ** (1 / 3))
         atoms.set_cell(atoms.cell[:] * size, scale_atoms=True)
         return atoms
 

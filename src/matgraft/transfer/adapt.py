@@ -137,7 +137,8 @@ def adapt(
         rehearsed = replay_frames(parent, train, replay, folder=folder, quiet=quiet)
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
-    settings = fit_defaults(chosen, len(train) + len(rehearsed), _with_options(settings or FitSettings(), fit_options))
+    settings = _with_options(settings or FitSettings(), fit_options)
+    settings = fit_defaults(chosen, len(train), settings, rehearsed=len(rehearsed))
     backbone = chosen.grow(copy.deepcopy(parent), train)
     if isinstance(backbone, MultiHeadPotential):
         require_heads(train, validation)
