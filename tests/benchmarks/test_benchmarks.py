@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import _chgnet_trainer as theirs
 import common
 import step_time
+import store as frame_store
 import strategies
 import time_to_accuracy as race
 
@@ -439,3 +440,24 @@ def test_defaults_parse(script: Any) -> None:
     options = script.parse([])
     assert options.out.parent.name == "results"
     assert not options.report
+
+
+# --------------------------------------------------------------------- store
+
+
+def test_a_run_over_a_store_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_store, "STEPS", 1)
+    rows = [{"frames": n} | frame_store.walk_through(n, audited) for n, audited in ((30, True), (40, False))]
+    assert [set(frame_store.STAGES) - set(row["seconds"]) for row in rows] == [set(), {"audit"}]
+    assert list(rows[0]["peak_MiB"].values()) == sorted(rows[0]["peak_MiB"].values())
+    first, second = frame_store.table(rows)
+    assert (first[0], first[-1], second[4]) == ("30", "–", "–")
+
+
+def test_frames_of_the_store_are_a_harmonic_crystal() -> None:
+    samples = list(frame_store.copies(3))
+    assert [sample.n_atoms for sample in samples] == [2, 2, 2]
+    for sample in samples:
+        np.testing.assert_allclose(sample.labels["forces"].sum(axis=0), 0, atol=1e-12)
+        squares = np.sum((sample.labels["forces"] / 5.0) ** 2)
+        assert sample.labels["energy"] == pytest.approx(-10.8 + 2.5 * squares)

@@ -245,6 +245,7 @@ def test_an_error_on_the_way_leaves_nothing(memory: Dataset, tmp_path: Path) -> 
         (iter(()), DataError),
         ([Sample("Si", {})], DataError),
         ([Sample(Atoms("Si"), {"charge": np.array(1.0)})], DataError),
+        ([Sample(Atoms("Si"), {"forces": np.zeros((2, 3))})], DataError),
     ):
         with pytest.raises(error):
             write_store(samples, tmp_path / "a.h5", Provenance)

@@ -44,7 +44,7 @@ COMPARED = 5000
 """Frames of a part that are compared; of more, so many evenly spread. Pairs grow as the square: 5,000 frames against as
 many take 10 s for one element, 40 s for two, and some 10 kB each in memory."""
 
-ROWS = 1000  # of a distance matrix at a time: 80 MB against 10,000 frames
+ROWS = 200  # of a distance matrix at a time: five arrays of 8 MB against 5,000 frames
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class _Writer:
         for sample in block:
             _check_sample(sample)
         atoms = [sample.content for sample in block]
-        tags = [json.dumps(dict(sample.tags), ensure_ascii=False).encode() for sample in block]
+        tags = [json.dumps(dict(sample.tags)).encode() for sample in block]
         self._append("frames/cell", [one.cell[:] for one in atoms])
         self._append("frames/pbc", [one.pbc for one in atoms])
         self._append("frames/weight", [sample.weight for sample in block])
@@ -200,8 +200,8 @@ class _Writer:
     def finish(self, provenance: Provenance) -> None:
         """Write what is known at the end. The format is named last."""
         self.file["provenance"] = provenance.model_dump_json()
-        self.file["files"] = json.dumps(list(self.files), ensure_ascii=False)
-        self.file["theories"] = json.dumps([json.loads(text) for text in self.theories], ensure_ascii=False)
+        self.file["files"] = json.dumps(list(self.files))
+        self.file["theories"] = json.dumps([json.loads(text) for text in self.theories])
         self.file.attrs.update({"n_frames": self.n_frames, "version": VERSION, "format": FORMAT})
 
     def _append(self, name: str, rows: Any) -> None:
@@ -223,6 +223,11 @@ def _check_sample(sample: Sample) -> None:
         raise DataError("a store holds structures", where=sample.where)
     if unknown := sorted(set(sample.labels) - set(POTENTIAL_QUANTITIES)):
         raise DataError(f"a store has no place for {unknown}", where=sample.where, allowed=POTENTIAL_QUANTITIES)
+    for name, value in sample.labels.items():
+        quantity = POTENTIAL_QUANTITIES[name]
+        shape = (sample.n_atoms, *quantity.shape) if quantity.per == "atom" else quantity.shape
+        if value.shape != shape:
+            raise DataError(f"{name} has the shape {value.shape}", where=sample.where, allowed=[str(shape)])
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
