@@ -233,7 +233,7 @@ def test_a_head_trained_on_tangents_has_better_forces(
     """The true ones, by the whole network, of frames with large forces."""
     largest = sorted(range(len(sige)), key=lambda i: -float(np.abs(sige[i].labels["forces"]).max()))[:4]
     data = sige[largest]
-    monkeypatch.setattr(adapting, "choose_directions", lambda *_: Directions(6, 2))
+    monkeypatch.setattr(adapting, "plan_directions", lambda *_: Directions(6, 2))
     result = adapt(chgnet, data, data[:1], strategy="feature", epochs=40, batch=4)
     errors = {"forces": [], "energy": []}
     for model in (chgnet, result.backbone):
