@@ -48,6 +48,8 @@ def recipe(train: Path) -> Recipe:
         "fit": {"epochs": 2, "batch": 2, "processes": 1},
         "audit": {"allow": ["energy-unit", "energy-per-atom", "force-unit"]},
         "evaluate": {"resamples": 100},
+        "strategy": {"name": "full"},
+        "forgetting": {"size": 14},
         "split": {"validation": 0.25, "test": 0.25},
     }
     return validate(content, "test")

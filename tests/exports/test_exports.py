@@ -118,7 +118,7 @@ def test_the_registry_says_what_the_adapters_can(chgnet: Potential) -> None:
 
 
 def test_a_target_that_a_backbone_has_not_names_what_works(chgnet: Potential, tmp_path: Path) -> None:
-    save_folder(chgnet, tmp_path / "model")
+    save_folder(copy.deepcopy(chgnet), tmp_path / "model")
     with pytest.raises(OptionError, match=r"chgnet has no export to lammps\nallowed: --to native, --to ase\n.*mace"):
         export(tmp_path / "model", "lammps", tmp_path / "out")
     with pytest.raises(OptionError, match="composition has no export to native"):
