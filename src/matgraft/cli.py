@@ -285,6 +285,62 @@ def pretrain(
 
 
 @app.command()
+def fewshot(
+    support: Annotated[Path, typer.Argument(help="table of a few formulas with their class, or with a value")],
+    queries: Annotated[Path, typer.Argument(help="table of formulas to predict")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
+    target: Annotated[str | None, typer.Option(help="column of the classes or values, where there are several")] = None,
+    formula: FormulaColumn = None,
+    foundation: From = "composition",
+    distance: Annotated[str | None, typer.Option(help="mahalanobis (default), euclidean or cosine")] = None,
+    metric: Annotated[str | None, typer.Option(help="shipped (default), none, or a folder of `episodes`")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML page")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict classes from a handful of examples each, or values from 5 to 50, and say what to expect."""
+    from matgraft.fewshot_run import FewShotRun, few_shot
+    from matgraft.reports.fewshot_page import show_fewshot, write_fewshot_report
+    from matgraft.reports.properties import write_predictions
+
+    run = FewShotRun(
+        support=str(support), queries=str(queries), target=target, formula=formula,
+        foundation=foundation or "composition", distance=distance, metric=metric,
+    )  # fmt: skip
+    facts = few_shot(run, quiet=quiet or as_json)
+    if out is not None:
+        write_predictions(facts["predictions"], out)
+    if report is not None:
+        write_fewshot_report(facts, report)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        show_fewshot(screen, facts)
+
+
+@app.command()
+def episodes(
+    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
+    options: Options = None,
+    out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
+    foundation: From = "composition",
+    quiet: Quiet = False,
+) -> None:
+    """Teach few-shot classification on episodes of base classes, and score it on families of properties held out."""
+    from matgraft.pretrain.episodes import EpisodeSettings, learn_metric
+    from matgraft.property_run import encoder
+    from matgraft.recipe import make_settings
+    from matgraft.reports.fewshot_page import show_scores
+
+    words, out = list(options or []), out or _next_run()
+    files = [Path(word) for word in words if _is_recipe(word)]
+    settings = make_settings(EpisodeSettings, files, [word for word in words if not _is_recipe(word)])
+    metric = learn_metric(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
+    show_scores(screen, metric.card.scores)
+    print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
     from matgraft.property_run import is_table_run

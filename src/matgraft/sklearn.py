@@ -4,7 +4,8 @@
     gap, std = model.predict(["LiCoO2"], return_std=True)
 
 They go into pipelines, `GridSearchCV`, `cross_val_score` and `clone`. X is a sequence of formulas, or a table whose
-first column holds the formulas and whose others are covariates, all numbers.
+first column holds the formulas and whose others are covariates, all numbers. `PrototypeClassifier` needs a handful of
+examples a class and reads formulas alone.
 """
 
 from __future__ import annotations
@@ -22,13 +23,27 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.errors import OptionError
+from matgraft.predictors.fewshot import Expectation, FewShot, fit_few_shot
 from matgraft.predictors.predictor import Prediction, Predictor, PredictorSettings, fit_predictor
+from matgraft.transfer.metric import Space, choose_metric
 
 Array = NDArray[np.float64]
 
 
-class _Composition(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share."""
+class _OfFormulas(BaseEstimator):  # type: ignore[misc]
+    """What reads formulas."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that X is text, of one or two dimensions."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.one_d_array = True, True
+        tags.input_tags.two_d_array = True
+        tags.no_validation = True
+        return tags
+
+
+class _Composition(_OfFormulas):
+    """What the estimators of whole tables share."""
 
     strategy: str
     foundation: str
@@ -40,25 +55,14 @@ class _Composition(BaseEstimator):  # type: ignore[misc]
         """Return (n,) True for formulas unlike the training set: their error bars are not to be believed."""
         return self._predict(X).unlike
 
-    def __sklearn_tags__(self) -> Tags:
-        """Say that X is text, of one or two dimensions."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string, tags.input_tags.one_d_array = True, True
-        tags.input_tags.two_d_array = True
-        tags.no_validation = True
-        return tags
-
     def _fit(
         self, X: Any, y: Array, n_classes: int, sample_weight: Any, groups: Any, settings: PredictorSettings
     ) -> Self:
         formulas, covariates = split_columns(X)
-        backbone = load(self.foundation)
-        if not isinstance(backbone, CompositionBackbone):
-            raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
         self.predictor_ = fit_predictor(
             formulas,
             y,
-            backbone=backbone,
+            backbone=_encoder(self.foundation),
             n_classes=n_classes,
             covariates=covariates,
             weights=sample_weight,
@@ -160,6 +164,87 @@ class CompositionClassifier(ClassifierMixin, _Composition):  # type: ignore[misc
         probabilities = self._predict(X).probabilities
         assert probabilities is not None
         return probabilities
+
+
+class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
+    """Classes of formulas from a handful of examples each: the class whose prototype is nearest.
+
+    `predict` always names one of `classes_`; `none_of_these` says which formulas are too far from all of them.
+
+    Parameters
+    ----------
+    distance
+        ``mahalanobis``, ``euclidean`` or ``cosine``.
+    foundation
+        Name or folder of a composition encoder.
+    metric
+        ``shipped``, ``none`` (nothing taught) or a folder; None takes the shipped one where it belongs to the encoder.
+
+    Attributes
+    ----------
+    classes_
+        Names of the classes.
+    few_
+        The fitted prototypes.
+    """
+
+    def __init__(
+        self, distance: str = "mahalanobis", foundation: str = "composition", metric: str | None = None
+    ) -> None:
+        self.distance = distance
+        self.foundation = foundation
+        self.metric = metric
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Make the prototypes of examples."""
+        self.classes_, indices = np.unique(np.asarray(y), return_inverse=True)
+        backbone = _encoder(self.foundation)
+        space = Space.of(backbone, choose_metric(self.metric, backbone), self.distance)
+        self.few_: FewShot = fit_few_shot(_formulas_alone(X), indices, len(self.classes_), space)
+        self.n_features_in_ = 1
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likeliest class of each formula (n,)."""
+        indices = self._predict(X).value.astype(int)
+        return np.asarray(self.classes_[indices])
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return (n, n_classes) probabilities, in the order of `classes_`."""
+        probabilities = self._predict(X).probabilities
+        assert probabilities is not None
+        return probabilities
+
+    def none_of_these(self, X: Any) -> NDArray[np.bool_]:
+        """Return (n,) True for formulas far from every prototype; with one example a class and ``metric="none"`` never.
+
+        95 % of the queries of base classes are nearer; where nothing was taught, 95 % of the left-out examples.
+        """
+        return self._predict(X).unlike
+
+    @property
+    def expectation_(self) -> Expectation | None:
+        """How many left-out examples were named rightly; None with one example a class."""
+        check_is_fitted(self, "few_")
+        return self.few_.expectation
+
+    def _predict(self, X: Any) -> Prediction:
+        check_is_fitted(self, "few_")
+        return self.few_.predict(_formulas_alone(X))
+
+
+def _encoder(name: str) -> CompositionBackbone:
+    backbone = load(name)
+    if not isinstance(backbone, CompositionBackbone):
+        raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
+    return backbone
+
+
+def _formulas_alone(X: Any) -> list[Formula]:
+    formulas, covariates = split_columns(X)
+    if covariates.shape[1]:
+        raise OptionError(f"{covariates.shape[1]} columns beside the formulas: prototypes read formulas alone")
+    return formulas
 
 
 def split_columns(X: Any) -> tuple[list[Formula], Array]:

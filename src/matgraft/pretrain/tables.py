@@ -68,7 +68,9 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
         If there is nothing to read, or a formula cannot be understood; file and line are named.
     """
     texts = _lines(corpus) if corpus else []
-    table = _property_table(properties, exclude) if properties else pd.DataFrame(columns=["property", "formula", "z"])
+    table = (
+        read_property_table(properties, exclude) if properties else pd.DataFrame(columns=["property", "formula", "z"])
+    )
     seen: dict[str, Formula] = {}
     for text in [*texts, *table["formula"].unique()]:
         if text not in seen:
@@ -80,7 +82,7 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
     targets, binary, names = _targets(table, row_of, len(rows))
     formulas = list(rows)
     numbers, fractions = _padded(formulas)
-    held_out = np.array([_held_out(formula.chemical_system, validation) for formula in formulas])
+    held_out = np.array([is_held_out(formula.chemical_system, validation) for formula in formulas])
     return Tables(numbers, fractions, targets, binary, names, held_out)
 
 
@@ -91,7 +93,8 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in raw.decode("utf-8").splitlines() if line.strip()]
 
 
-def _property_table(path: Path, exclude: str | None) -> pd.DataFrame:
+def read_property_table(path: Path, exclude: str | None) -> pd.DataFrame:
+    """Return a long table with the columns property, formula, target, without the rows that `exclude` marks."""
     table = pd.read_csv(path, keep_default_na=False, na_values={"target": ["", "nan", "NaN"]}, dtype={"formula": str})
     needed = ["property", "formula", "target", *([exclude] if exclude else [])]
     if missing := [name for name in needed if name not in table.columns]:
@@ -148,5 +151,6 @@ def _padded(formulas: list[Formula]) -> tuple[NDArray[np.uint8], NDArray[np.floa
     return numbers, fractions
 
 
-def _held_out(system: str, part: float) -> bool:
+def is_held_out(system: str, part: float) -> bool:
+    """Say whether a chemical system is among the part held out, by a hash of its name."""
     return int.from_bytes(hashlib.sha256(system.encode()).digest()[:8]) / 2**64 < part

@@ -1,0 +1,174 @@
+"""Classes of formulas from a handful of examples: prototypes in the encoder's space, no training.
+
+    few = fit_few_shot(formulas, labels, 2, Space.of(backbone, metric))
+    prediction = few.predict(queries)     # class, probabilities, and whether it is none of these
+    few.expectation                       # what the examples themselves say of the accuracy
+
+The honest expectation: each example is left out in turn, with every other row of the same formula, and predicted by the
+rest. It has one shot less than the predictions that follow, and so errs on the low side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from torch import Tensor
+
+from matgraft.data.formula import Formula
+from matgraft.errors import DataError
+from matgraft.predictors.predictor import Prediction
+from matgraft.transfer.metric import Space
+from matgraft.transfer.prototypes import Prototypes
+
+Array = NDArray[np.float64]
+MOST_EXAMPLES = 200
+"""Rows of a support set; of more, fine-tuning and trees learn better (docs/formulas.md)."""
+HELD = 0.95
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """How many of the left-out examples were named rightly.
+
+    Attributes
+    ----------
+    counted, correct
+        Distinct formulas of classes that have two of them or more.
+    low, high
+        95 % interval of the accuracy (Wilson 1927).
+    """
+
+    counted: int
+    correct: int
+    low: float
+    high: float
+
+    @property
+    def accuracy(self) -> float:
+        """Part that was named rightly."""
+        return self.correct / self.counted
+
+
+@dataclass(frozen=True, eq=False)
+class FewShot:
+    """Prototypes of a support set.
+
+    Attributes
+    ----------
+    shots
+        (n_classes,) examples of each class.
+    threshold
+        Farness (`Prototypes.farness`) above which a query is none of these, by base classes or, where these are not
+        known, by the left-out examples; None if neither says anything.
+    expectation
+        None where every class has a single formula.
+    """
+
+    space: Space
+    prototypes: Prototypes
+    threshold: float | None
+    expectation: Expectation | None
+
+    @property
+    def shots(self) -> NDArray[np.int_]:
+        """Examples of each class."""
+        return self.prototypes.counts.numpy()
+
+    def predict(self, formulas: Sequence[Formula]) -> Prediction:
+        """Predict classes.
+
+        Returns
+        -------
+        Prediction
+            ``distance`` is the farness in units of the threshold, so that ``unlike`` means none of these; NaN where
+            there is no threshold.
+        """
+        if not len(formulas):
+            raise DataError("there is no formula to predict")
+        points = self.space.points(formulas)
+        numbers, farness = self.space.numbers, self.prototypes.farness(points).numpy()
+        likely = torch.softmax(self.prototypes.logits(points, numbers.temperature, numbers.slope), 1).numpy()
+        value = likely.argmax(1).astype(float)
+        distance = np.full(len(likely), np.nan) if self.threshold is None else farness / self.threshold
+        return Prediction(value, value, value, 1 - likely.max(1), distance, likely)
+
+
+def fit_few_shot(
+    formulas: Sequence[Formula], labels: NDArray[np.int_], n_classes: int, space: Space, *, leave_out: bool = True
+) -> FewShot:
+    """Make prototypes of a support set, and leave each formula out once.
+
+    Parameters
+    ----------
+    labels
+        (n,) indices of classes, each of which occurs.
+    leave_out
+        False saves as many fits as there are formulas, where nobody asks for the expectation.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two classes, a class has no example, one formula stands in two classes, or there are
+        more than `MOST_EXAMPLES` rows.
+    """
+    _check(formulas, labels, n_classes)
+    points, classes = space.points(formulas), torch.from_numpy(np.asarray(labels, dtype=np.int64))
+    prototypes = _prototypes(space, points, classes, n_classes)
+    names = [formula.key for formula in formulas] if leave_out else []
+    correct, farness = _leave_out(space, names, points, classes, n_classes)
+    threshold = space.metric.threshold(space.distance, len(formulas) / n_classes)
+    if threshold is None and len(farness):
+        threshold = float(np.quantile(farness, HELD, method="higher"))
+    return FewShot(space, prototypes, threshold, _expectation(correct))
+
+
+def _prototypes(space: Space, points: Tensor, labels: Tensor, n_classes: int) -> Prototypes:
+    return Prototypes(points, labels, n_classes, space.distance, space.numbers.trust)
+
+
+def _leave_out(
+    space: Space, names: Sequence[str], points: Tensor, labels: Tensor, n_classes: int
+) -> tuple[list[bool], list[float]]:
+    """Return, for each formula whose class has another one, whether it was named rightly, and how far it was."""
+    correct, farness = [], []
+    everyone = np.array(names)
+    for name in dict.fromkeys(names):
+        own = torch.from_numpy(everyone == name)
+        label = int(labels[own][0])
+        if not bool((labels[~own] == label).any()):
+            continue
+        rest = _prototypes(space, points[~own], labels[~own], n_classes)
+        query = points[own][:1]
+        correct.append(int(rest.scores(query).argmax()) == label)
+        farness.append(float(rest.farness(query)))
+    return correct, farness
+
+
+def _expectation(correct: Sequence[bool]) -> Expectation | None:
+    if not correct:
+        return None
+    interval = binomtest(sum(correct), len(correct)).proportion_ci(0.95, method="wilson")
+    return Expectation(len(correct), sum(correct), float(interval.low), float(interval.high))
+
+
+def _check(formulas: Sequence[Formula], labels: NDArray[np.int_], n_classes: int) -> None:
+    if len(formulas) != len(labels):
+        raise DataError(f"{len(formulas)} formulas, but {len(labels)} classes")
+    if n_classes < 2:
+        raise DataError("examples of one class only", remedy="at least two classes with an example each")
+    if missing := set(range(n_classes)) - set(labels.tolist()):
+        raise DataError(f"no example of class {min(missing)}")
+    if len(formulas) > MOST_EXAMPLES:
+        raise DataError(
+            f"{len(formulas)} examples, where few-shot takes at most {MOST_EXAMPLES}",
+            remedy="matgraft tune TABLE --target COLUMN learns from so many",
+        )
+    seen: dict[str, int] = {}
+    for formula, label in zip(formulas, labels, strict=True):
+        if seen.setdefault(formula.key, int(label)) != label:
+            raise DataError(f"{formula} is an example of two classes", remedy="leave one of the rows out")

@@ -1,0 +1,161 @@
+"""Classes from a few examples: how far a query is from the prototype of each class.
+
+A prototype is the mean of a class's examples (Snell, Swersky and Zemel 2017, arXiv:1703.05175). Squared distances of a
+query q from a prototype p:
+
+    euclidean     |q - p|²
+    cosine        |q/|q| - p/|p||²
+    mahalanobis   (q - p)ᵀ (I + t r S)⁻¹ (q - p)
+
+S is the covariance of the examples about their own prototypes, scaled to a mean eigenvalue of 1. Ledoit and Wolf (2004)
+mix it with the round one as r : 1, and t (`trust`) is how much of that is believed. Theirs is the mixture nearest to
+the true covariance, which is not the one that names most queries: of base classes 6 % of it names more. With one
+example a class there is no S, and the distance is the Euclidean one.
+
+The mean of K examples lies off its class's true centre by 1/K of the class's spread. That part is taken off before
+classes are compared: otherwise the class with the most examples would win the doubtful queries.
+
+Everything is written in torch, and can be differentiated with r taken as given: episodes train through it, predictions
+read it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.covariance import ledoit_wolf_shrinkage
+from torch import Tensor
+from torch.nn.functional import normalize
+
+DISTANCES = ("mahalanobis", "euclidean", "cosine")
+"""The first is the default: of base classes, from 5 examples on, it names 2 to 5 % more queries than the second."""
+
+
+class Prototypes:
+    """The classes of a support set.
+
+    Parameters
+    ----------
+    points
+        (n, d) examples.
+    labels
+        (n,) indices of their classes; every class has at least one.
+    n_classes
+        Number of classes.
+    distance
+        One of `DISTANCES`.
+    trust
+        t of the Mahalanobis distance.
+
+    Attributes
+    ----------
+    centres
+        (n_classes, d) prototypes.
+    counts
+        (n_classes,) examples of each.
+    width
+        Mean squared Euclidean distance of an example from its class's true centre; 1 where every class has one example.
+    spread
+        The same in the prototypes' own distance, each class by the scatter of the others; None where every class has
+        one example.
+    """
+
+    def __init__(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        n_classes: int,
+        distance: str = "mahalanobis",
+        trust: Tensor | float = 1.0,
+    ) -> None:
+        self.distance, self.labels = distance, labels
+        self.counts = torch.bincount(labels, minlength=n_classes)
+        sums = points.new_zeros(n_classes, points.shape[1]).index_add(0, labels, points)
+        self.centres = sums / self.counts[:, None]
+        self.residuals = points - self.centres[labels]
+        self.freedom = len(points) - n_classes
+        total = (self.residuals**2).sum()
+        self.width: Tensor | float = (total / self.freedom).clamp_min(1e-12) if self.freedom else 1.0
+        self.stretch: Tensor | None = None
+        if distance == "mahalanobis" and (ratio := _ledoit_wolf(self.residuals)):
+            self.stretch = trust * ratio * points.shape[1] / total
+        self.lengths = Lengths(self.residuals, self.stretch)
+        self.spread = self._spread(points) if self.freedom else None
+
+    def distances(self, queries: Tensor) -> Tensor:
+        """Return (m, n_classes) squared distances of queries (m, d)."""
+        if self.distance == "cosine":
+            queries, centres = normalize(queries, dim=-1), normalize(self.centres, dim=-1)
+            return self.lengths(queries[:, None] - centres[None])
+        return self.lengths(queries[:, None] - self.centres[None])
+
+    def scores(self, queries: Tensor) -> Tensor:
+        """Return (m, n_classes): minus the distances, without what the prototypes' own error adds to them."""
+        distances = self.distances(queries)
+        if self.spread is None or self.distance == "cosine":  # a unit vector hides how short the mean was
+            return -distances
+        return self.spread / self.counts - distances
+
+    def logits(self, queries: Tensor, temperature: Tensor | float, slope: Tensor | float) -> Tensor:
+        """Return (m, n_classes) logarithms of probabilities, each up to a constant of its query.
+
+        They are scores in units of `width`, times ``temperature · K ** slope``, K being the mean number of examples:
+        classes of steels, which lie close together, get probabilities as sharp as classes of anything.
+        """
+        shots = self.counts.double().mean()
+        return self.scores(queries) / self.width * temperature * shots**slope
+
+    def farness(self, queries: Tensor) -> Tensor:
+        """Return (m,): squared distance from the likeliest prototype, as a multiple of what the class's own would have.
+
+        That is spread (1 + 1/K); where no class has two examples the spread is unknown and counts as 1.
+        """
+        nearest = self.scores(queries).argmax(1, keepdim=True)
+        expected = (1.0 if self.spread is None else self.spread.clamp_min(1e-12)) * (1 + 1 / self.counts)
+        return (self.distances(queries) / expected).gather(1, nearest).squeeze(1)
+
+    def _spread(self, points: Tensor) -> Tensor:
+        if self.distance == "cosine":
+            centres = normalize(self.centres, dim=-1)[self.labels]
+            return ((normalize(points, dim=-1) - centres) ** 2).sum() / self.freedom
+        if self.stretch is None:
+            return (self.residuals**2).sum() / self.freedom
+        # A class's own residuals would shorten themselves; those of the other classes do not.
+        parts = []
+        for label in range(len(self.counts)):
+            own = self.labels == label
+            parts.append(Lengths(self.residuals[~own], self.stretch)(self.residuals[own]).sum())
+        return torch.stack(parts).sum() / self.freedom
+
+
+class Lengths:
+    """Squared lengths, shorter along the directions of scatter; n scattered points are fewer than dimensions.
+
+    Parameters
+    ----------
+    scatter
+        (n, d) residuals R; lengths are those of (I + stretch Rᵀ R)⁻¹, by Woodbury's identity.
+    stretch
+        None: nothing is shorter.
+    """
+
+    def __init__(self, scatter: Tensor, stretch: Tensor | None) -> None:
+        self.scatter, self.inner = scatter, None
+        if stretch is not None:
+            self.inner = torch.linalg.inv(scatter @ scatter.T + torch.eye(len(scatter)).to(scatter) / stretch)
+
+    def __call__(self, difference: Tensor) -> Tensor:
+        """Return (...) of differences (..., d)."""
+        square = (difference**2).sum(-1)
+        if self.inner is None:
+            return square
+        along = difference @ self.scatter.T
+        return square - ((along @ self.inner) * along).sum(-1)
+
+
+def _ledoit_wolf(residuals: Tensor) -> float:
+    """Return r: the part of the examples' covariance by that of the round one; 0 where there is no scatter."""
+    if not residuals.any():
+        return 0.0
+    round_part = float(ledoit_wolf_shrinkage(np.asarray(residuals.detach().cpu()), assume_centered=True))
+    return (1 - round_part) / max(round_part, 1e-6)

@@ -1,0 +1,151 @@
+"""Few examples: what does not matter does not, what is promised is counted, and mistakes are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.registry import load
+from matgraft.data.formula import parse_formula
+from matgraft.errors import DataError
+from matgraft.predictors.few_values import fit_few_values
+from matgraft.predictors.fewshot import fit_few_shot
+from matgraft.transfer.metric import Metric, MetricCard, Space
+from matgraft.transfer.prototypes import DISTANCES
+
+OXIDES, CHLORIDES = ["Li2O", "MgO", "Al2O3", "TiO2", "ZnO"], ["LiCl", "MgCl2", "AlCl3", "TiCl4", "ZnCl2"]
+QUERIES = ["CaO", "CaCl2", "Fe2O3", "FeCl3"]
+
+
+def parsed(texts):
+    return [parse_formula(text) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def space():
+    encoder = CompositionBackbone.scratch(1, width=16, layers=1, heads=2, features=16, property_names=("a", "b"))
+    background = tuple(parsed([*OXIDES, *CHLORIDES, "GaAs", "Fe", "NiAl", "Na2SO4"]))
+    return Space.of(encoder, Metric("x", MetricCard(), background))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The encoder that knows chemistry, with nothing taught on top."""
+    return Space.of(load("composition"), Metric.untrained())
+
+
+def fitted(space, oxides=OXIDES, chlorides=CHLORIDES, **more):
+    labels = np.repeat([0, 1], [len(oxides), len(chlorides)])
+    return fit_few_shot(parsed([*oxides, *chlorides]), labels, 2, space, **more)
+
+
+@settings(max_examples=8)
+@given(st.randoms(use_true_random=False), st.integers(1, 4), st.sampled_from(DISTANCES))
+def test_order_of_rows_and_writing_and_scale_do_not_matter(space, random, times, distance):
+    space = Space.of(space.backbone, space.metric, distance)
+    rows = list(zip([*OXIDES, *CHLORIDES], [0] * 5 + [1] * 5, strict=True))
+    plain = fitted(space).predict(parsed(QUERIES))
+    random.shuffle(rows)
+    texts = [rewritten(text, times, random) for text, _ in rows]
+    other = fit_few_shot(parsed(texts), np.array([label for _, label in rows]), 2, space)
+    again = other.predict(parsed([rewritten(text, times, random) for text in QUERIES]))
+    np.testing.assert_allclose(again.probabilities, plain.probabilities, rtol=1e-4)
+    np.testing.assert_allclose(plain.probabilities.sum(1), 1)
+    np.testing.assert_allclose(again.distance, plain.distance, rtol=1e-4)
+
+
+def rewritten(text, times, random):
+    formula = parse_formula(text)
+    amounts = [(symbol, round(x * formula.unit_atoms) * times)
+               for symbol, x in zip(formula.symbols, formula.fractions, strict=True)]  # fmt: skip
+    random.shuffle(amounts)
+    return "".join(f"{symbol}{n}" for symbol, n in amounts)
+
+
+def test_classes_are_told_apart_and_the_expectation_is_a_count(shipped):
+    few = fitted(shipped)
+    assert few.predict(parsed(QUERIES)).value.tolist() == [0, 1, 0, 1]
+    expected = few.expectation
+    assert expected.counted == 10
+    assert expected.correct >= 8
+    assert 0.4 < expected.low < expected.accuracy <= expected.high
+    assert fitted(shipped, leave_out=False).expectation is None
+
+
+def test_what_is_left_out_goes_with_all_rows_of_its_formula(space):
+    twice = fitted(space, [*OXIDES, "Mg2O2", "OMg"])
+    assert twice.expectation.counted == 10
+    one_formula = fitted(space, ["MgO", "Mg2O2"])
+    assert one_formula.expectation.counted == 5  # the chlorides: nothing is left of the oxides without MgO
+
+
+def test_one_example_a_class_promises_nothing(space):
+    few = fitted(space, OXIDES[:1], CHLORIDES[:1])
+    assert few.expectation is None
+    assert few.threshold is None
+    prediction = few.predict(parsed([OXIDES[0], CHLORIDES[0]]))
+    assert prediction.value.tolist() == [0, 1]
+    assert np.isnan(prediction.distance).all()
+    assert not prediction.unlike.any()
+
+
+def test_what_is_far_from_all_is_none_of_these(space, shipped):
+    prediction = fitted(shipped).predict(parsed(["Au20U3", "Ni3Al", "CaO"]))
+    assert prediction.unlike.tolist() == [True, True, False]
+    own = fitted(shipped).predict(parsed([*OXIDES, *CHLORIDES]))
+    assert own.unlike.mean() <= 0.1
+    taught = MetricCard(thresholds={"mahalanobis": {1: 1e-6, 2: 1e-6, 20: 1e-6}})
+    strict = Space.of(space.backbone, Metric("x", taught, space.metric.background))
+    assert fitted(strict).threshold == 1e-6
+    assert fitted(strict).predict(parsed(["CaO"])).unlike.all()
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "n_classes", "said"),
+    [
+        (["MgO", "CaO"], [0, 0], 1, "one class only"),
+        (["MgO", "CaO"], [0, 0], 2, "no example of class 1"),
+        (["MgO", "Mg2O2"], [0, 1], 2, "two classes"),
+        (["MgO"], [0, 1], 2, "1 formulas, but 2"),
+        (["MgO"] * 300 + ["CaO"], [0] * 300 + [1], 2, "matgraft tune"),
+    ],
+)
+def test_mistakes_are_named(space, texts, labels, n_classes, said):
+    with pytest.raises(DataError, match=said):
+        fit_few_shot(parsed(texts), np.array(labels), n_classes, space)
+
+
+def test_no_query_is_an_error(space):
+    with pytest.raises(DataError, match="no formula"):
+        fitted(space).predict([])
+
+
+def test_few_values_are_predicted_with_intervals_and_judged_by_leaving_out(table, small):
+    formulas, values = table
+    few = fit_few_values([*formulas[:12], formulas[0]], np.array([*values[:12], values[0]]), small)
+    held = few.out_of_fold
+    assert held.value[0] == pytest.approx(held.value[12])  # both rows of a formula are left out together
+    assert few.facts["mae"] == pytest.approx(np.abs(held.value - few.labels.y).mean())
+    assert few.facts["gain"] == pytest.approx(few.facts["mean_mae"] - few.facts["mae"])
+    assert few.facts["coverage"] >= 0.9
+    prediction = few.predict(formulas[12:15])
+    assert (prediction.lower <= prediction.value).all()
+    assert (prediction.value <= prediction.upper).all()
+    assert (prediction.std > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "change", "said"),
+    [
+        (4, lambda y: y, "at least 5"),
+        (51, lambda y: y, "matgraft tune"),
+        (6, lambda y: y * np.nan, "not finite"),
+        (6, lambda y: 0 * y + 3, "every value is 3"),
+    ],
+)
+def test_few_values_that_cannot_do_are_refused(table, small, n, change, said):
+    with pytest.raises(DataError, match=said):
+        fit_few_values(table[0][:n], change(table[1][:n]), small)

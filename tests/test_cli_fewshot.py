@@ -1,0 +1,115 @@
+"""`matgraft fewshot` and `matgraft episodes`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from matgraft import cli
+
+
+def matgraft(capsys, *words):
+    """Run a command in this process; return its exit code, standard output and standard error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["matgraft", *map(str, words)])
+        patch.setenv("COLUMNS", "160")
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Metals and insulators, energies of some of them, and what is asked."""
+    (tmp_path / "kinds.csv").write_text(
+        "formula,kind\nCu,metal\nNi3Al,metal\nTiB2,metal\nFeAl,metal\nNaCl,insulator\nMgO,insulator\nCaF2,insulator\n"
+        "Al2O3,insulator\nLiF,\n"
+    )
+    (tmp_path / "energies.csv").write_text(
+        "formula,note,energy\nNaCl,a,-2.1\nMgO,b,-3.0\nCaF2,c,-4.1\nAl2O3,d,-3.4\nNi3Al,e,-0.4\nFeAl,f,-0.3\nLiF,g,-3.1\n"
+    )
+    (tmp_path / "asked.csv").write_text("material\nKCl\nNiAl\nSrO\n")
+    return tmp_path
+
+
+def test_classes_are_named_with_probabilities_and_what_to_expect(files, capsys):
+    words = ["fewshot", files / "kinds.csv", files / "asked.csv", "--report", files / "page.html"]
+    code, out, err = matgraft(capsys, *words, "-o", files / "out.csv")
+    assert code == 0, err
+    assert "insulator (4), metal (4); mahalanobis distance" in out
+    assert "left-out examples were named rightly" in out
+    assert "on 240 tasks of 2 classes with 5 examples each" in out
+    written = pd.read_csv(files / "out.csv")
+    assert list(written.columns) == ["formula", "value", "distance", "p_insulator", "p_metal", "none_of_these"]
+    assert written["value"].tolist() == ["insulator", "metal", "insulator"]
+    assert not written["none_of_these"].any()
+    assert (files / "page.html").read_text().startswith("<!doctype html>")
+    code, out, err = matgraft(capsys, *words[:3], "--json", "--distance", "cosine", "--metric", "none")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert (facts["metric"], facts["distance"], facts["without_value"]) == ("none", "cosine", 1)
+    assert facts["expectation"]["counted"] == 8
+    assert facts["threshold_from"] == "left-out examples"
+    assert len(facts["map"]) == 8 + 3 + 2
+
+
+def test_one_shot_says_what_it_cannot_say(files, capsys):
+    (files / "one.csv").write_text("formula,kind\nCu,metal\nNaCl,insulator\n")
+    code, out, err = matgraft(capsys, "fewshot", files / "one.csv", files / "asked.csv")
+    assert code == 0, err
+    assert "nothing can be left out" in out
+    assert "a class of one example cannot be left out: insulator, metal" in out
+
+
+def test_values_are_predicted_by_the_closed_form(files, capsys):
+    words = ["fewshot", files / "energies.csv", files / "asked.csv", "--target", "energy", "--quiet"]
+    code, out, err = matgraft(capsys, *words, "-o", files / "out.csv", "--report", files / "page.html")
+    assert code == 0, err
+    assert "than the mean of the labels" in out
+    written = pd.read_csv(files / "out.csv").set_index("formula")
+    assert written.loc["SrO", "value"] < written.loc["NiAl", "value"]
+    assert (written["lower"] < written["upper"]).all()
+    code, out, err = matgraft(capsys, *words[:-1], "--distance", "cosine")
+    assert code == 2
+    assert "--distance would do nothing" in err
+
+
+@pytest.mark.parametrize(
+    ("support", "words", "code", "said"),
+    [
+        ("formula,kind\nCu,metal\nFe2Ox,insulator\n", [], 3, "line 3"),
+        ("formula,kind\nCu,metal\nNi,metal\n", [], 3, "one class only"),
+        ("formula,a,b\nCu,metal,1\n", [], 2, "--target COLUMN"),
+        ("formula,kind\nCu,metal\nNaCl,salt\n", ["--distance", "far"], 2, "euclidean"),
+        ("formula,kind\nCu,metal\nNaCl,salt\n", ["--metric", "nowhere"], 3, "holds no metric"),
+        ("formula,kind\nCu,metal\nNaCl,salt\n", ["--from", "chgnet"], 2, "structures"),
+        ("formula,kind\n" + "Cu,metal\n" * 250 + "NaCl,salt\n", [], 3, "matgraft tune"),
+    ],
+)
+def test_mistakes_are_said(files, capsys, support, words, code, said):
+    (files / "bad.csv").write_text(support)
+    found, _, err = matgraft(capsys, "fewshot", files / "bad.csv", files / "asked.csv", *words)
+    assert found == code
+    assert said in err
+
+
+def test_a_table_without_queries_is_an_error(files, capsys):
+    (files / "none.csv").write_text("formula\n")
+    code, _, err = matgraft(capsys, "fewshot", files / "kinds.csv", files / "none.csv")
+    assert code == 3
+    assert "no formula to predict" in err
+
+
+def test_episodes_refuses_what_it_cannot_use(files, capsys):
+    code, _, err = matgraft(capsys, "episodes", files / "kinds.csv", "--out", files / "m", "shots=3")
+    assert code == 2
+    assert "shots" in err
+    code, _, err = matgraft(capsys, "episodes", files / "kinds.csv", "--out", files / "m")
+    assert code == 3
+    assert "no column 'property'" in err
