@@ -18,7 +18,7 @@ print("audit:", [finding.code for finding in findings if finding.outcome == "fai
 
 parts = split(frames, fractions=(0.8, 0.2, 0.0))
 train, validation = frames[parts.train], frames[parts.validation]
-result = adapt(foundation, train, validation, strategy="feature", epochs=60)
+result = adapt(foundation, train, validation, strategy="feature", epochs=30)
 print(result.references.text)
 
 test = read(DATA / "test.extxyz")

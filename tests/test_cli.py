@@ -130,7 +130,7 @@ def test_resume_takes_no_other_settings(run: Path) -> None:
     assert "would do nothing" in done.stderr
 
 
-@pytest.mark.parametrize("strategy", [["partial"], ["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
+@pytest.mark.parametrize("strategy", [["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
 def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Path, strategy: list[str]) -> None:
     """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
     words = ["tune", str(few_frames), "--strategy", *strategy, "--quiet", *QUICK, "fit.epochs=4", "fit.processes=1",

@@ -107,7 +107,7 @@ def test_a_run_broken_off_goes_on_to_the_same(run, capsys):
 
 
 def test_crossval_prints_what_it_promises(table, capsys):
-    words = ["crossval", table, "--strategy", "descriptors", "--target"]
+    words = ["crossval", table, "inner_folds=2", "--strategy", "descriptors", "--target"]
     code, out, err = matgraft(capsys, *words, "formation_energy", "--fold-column", "fold", "--json")
     assert code == 0, err
     said = json.loads(out)
@@ -124,7 +124,8 @@ def test_crossval_prints_what_it_promises(table, capsys):
 
 
 def test_groups_and_covariates_reach_the_folds(table, capsys, tmp_path):
-    words = ["crossval", table, "--strategy", "descriptors", "--target", "formation_energy", "--folds", "3", "--quiet"]
+    words = ["crossval", table, "inner_folds=2", "--strategy", "descriptors"]
+    words += ["--target", "formation_energy", "--folds", "3", "--quiet"]
     code, _, err = matgraft(capsys, *words, "--group", "paper", "--covariate", "prototype", "-o", tmp_path / "held.csv")
     assert code == 0, err
     folds = pd.read_csv(tmp_path / "held.csv").set_index("line").fold
