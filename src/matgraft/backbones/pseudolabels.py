@@ -23,7 +23,7 @@ import torch
 
 from matgraft.backbones.base import Encoded, Potential
 from matgraft.backbones.batching import plan_batches
-from matgraft.backbones.predict import PREDICTION_BUDGET, predict
+from matgraft.backbones.predict import PREDICTION_BUDGET, encode_what_can_be, predict
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.packed import pack, unpack
@@ -111,7 +111,7 @@ def own_frames(
     return kept(foundation, {"frames": frames.hash(), "size": size}, make, folder)
 
 
-def encodable(foundation: Potential, frames: Dataset) -> tuple[Dataset, list[Encoded]]:
+def encodable(foundation: Potential, frames: Dataset) -> tuple[Dataset, Sequence[Encoded]]:
     """Return the frames that the foundation can take, and what it makes of them.
 
     Raises
@@ -119,17 +119,11 @@ def encodable(foundation: Potential, frames: Dataset) -> tuple[Dataset, list[Enc
     DataError
         If there is none; the reason of the first is given.
     """
-    encoded: dict[int, Encoded] = {}
-    reasons: list[str] = []
-    for i, sample in enumerate(frames):
-        try:
-            encoded[i] = foundation.encode(sample)
-        except DataError as error:
-            reasons.append(str(error))
-    if not encoded:
-        first = reasons[0] if reasons else "there is none"
+    encoded, taken, reasons = encode_what_can_be(foundation, frames.samples)
+    if not taken:
+        first = f"{frames[0].where}: {reasons[0]}" if reasons else "there is none"
         raise DataError(f"{foundation.card.name} can take none of {len(frames)} frames: {first}")
-    return frames[list(encoded)], list(encoded.values())
+    return frames[taken], encoded
 
 
 def label(
