@@ -1,6 +1,7 @@
-"""Train a small MACE from random weights on the frames of one file, to have a MACE where none can be downloaded.
+"""Train a small MACE from random weights, to have a MACE where none can be downloaded.
 
     python benchmarks/_small_mace.py frames.extxyz --minutes 60 --out runs/small_mace
+    python benchmarks/_small_mace.py --made-by chgnet --elements Si Mo --size 1000   # crystals that chgnet labels
     matgraft tune mine.extxyz --from mace:runs/small_mace/mace.model@HASH        # the name that is printed at the end
 
 32 channels of scalars and of vectors in two layers, a cutoff of 5 Å: 67,000 parameters and 0.8 MB for two elements,
@@ -25,8 +26,10 @@ from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 from common import circumstances, prepare, put_right, run, write_json
 
-from matgraft import adapt, evaluate, read, split
+from matgraft import adapt, evaluate, load, read, split
+from matgraft.backbones.base import Potential
 from matgraft.backbones.mace import HASH_DIGITS, MACEPotential
+from matgraft.backbones.pseudolabels import made_frames
 from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import file_hash
@@ -37,6 +40,8 @@ CUTOFF = 5.0
 CHANNELS = 32
 RATE = 1e-2
 """Learning rate, mace-torch's own for models from scratch."""
+BEGUN = ("frames", "made_by", "elements", "size", "channels", "rate", "seed")
+"""Options that one fit goes on with."""
 COUNTED = 50
 """Frames on which neighbours are counted, evenly spread."""
 
@@ -56,7 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("frames", type=Path, help="labelled frames, in anything that matgraft reads")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("frames", type=Path, nargs="?", help="labelled frames, in anything that matgraft reads")
+    source.add_argument("--made-by", help="a foundation that labels made crystals, slabs and dimers instead")
+    parser.add_argument("--elements", nargs="+", default=["Si", "Mo"], help="of half of the made frames")
+    parser.add_argument("--size", type=int, default=1000, help="how many frames are made")
     parser.add_argument("--minutes", type=float, help="of the fit; default 30, if there are no --epochs")
     parser.add_argument("--epochs", type=int, help="of the fit")
     parser.add_argument("--channels", type=int, default=CHANNELS, help="of scalars, and of vectors")
@@ -68,10 +77,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def train_and_save(options: argparse.Namespace) -> None:
     """Fit a new model, or go on with the fit in the folder; write the model and how well it does."""
-    frames = read(options.frames)
-    frames = put_right(frames, "-".join(frames.elements()))
+    frames = labelled(options)
     parts = split(frames, fractions=(0.9, 0.1, 0.0), seed=options.seed)
-    train, validation = frames[parts.train], frames[parts.validation]
+    train, validation = frames[parts.train], known_to(frames[parts.train], frames[parts.validation])
     options.out.mkdir(parents=True, exist_ok=True)
     refuse_another_fit(options)
     bounds = {"epochs": options.epochs, "max_minutes": options.minutes}
@@ -88,7 +96,7 @@ def train_and_save(options: argparse.Namespace) -> None:
         **(bounds if any(bounds.values()) else {"max_minutes": 30.0}),
     )
     facts = {
-        "frames": options.frames.name,
+        "frames": options.frames.name if options.frames else f"{options.size} made, labelled by {options.made_by}",
         "n_train": len(train),
         "n_validation": len(validation),
         "parameters": adapted.total,
@@ -101,9 +109,25 @@ def train_and_save(options: argparse.Namespace) -> None:
     save_folder(adapted.backbone, options.out)  # last: it says that all is done
 
 
+def labelled(options: argparse.Namespace) -> Dataset:
+    """Return the frames of the file, or those made."""
+    if options.frames:
+        frames = read(options.frames)
+        return put_right(frames, "-".join(frames.elements()))
+    foundation = load(options.made_by)
+    assert isinstance(foundation, Potential)
+    return made_frames(foundation, options.elements, options.size, progress="frames to learn from")
+
+
+def known_to(train: Dataset, frames: Dataset) -> Dataset:
+    """Return the frames that hold no element that `train` lacks."""
+    known = set(train.elements())
+    return frames[[i for i, sample in enumerate(frames) if set(sample.content.get_chemical_symbols()) <= known]]
+
+
 def refuse_another_fit(options: argparse.Namespace) -> None:
     """Keep what a fit was begun with, and refuse to go on with something else."""
-    begun = {name: str(getattr(options, name)) for name in ("frames", "channels", "rate", "seed")}
+    begun = {name: str(getattr(options, name)) for name in BEGUN}
     file = options.out / "begun.json"
     if not file.is_file():
         write_json(file, begun)

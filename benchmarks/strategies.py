@@ -8,8 +8,9 @@
 Training and test frames are the authors' (Zuo et al., J. Phys. Chem. A 124, 731 (2020)); a tenth of the training
 frames, drawn at random over snapshots, chooses the best weights. The minutes count the whole adaptation (graphs,
 references, the check of step 0, caching, fit), not the scoring on the test. A head on cached features (``feature``) is
-done when it is done; every other fit takes all the minutes that it is given. A result is written after each fit; a
-second call goes on with what is missing.
+done when it is done; every other fit takes all the minutes that it is given. Outside stands what each has moved on
+crystals and slabs with other elements, against the foundation (`matgraft.checks.forgetting`). A result is written after
+each fit; a second call goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ from common import (
 from matgraft import adapt, evaluate, load, predict
 from matgraft.backbones.base import Potential
 from matgraft.backbones.processes import cores
+from matgraft.checks.base import Evidence
+from matgraft.checks.forgetting import Forgetting
 from matgraft.transfer.adapt import Adapted, shift_references
-from matgraft.transfer.references import fit_references
+from matgraft.transfer.references import ReferenceShift, fit_references
 from matgraft.transfer.strategy import Feature
 
 BASELINES = ("untuned", "shift")
-STRATEGIES = (*BASELINES, "feature", "partial", "lora", "gradual", "full")
+STRATEGIES = (*BASELINES, "feature", "partial", "lora", "gradual", "full", "replay")
 KEYS = ("element", "foundation", "strategy", "max_minutes", "n_train", "seed")
 NOTE = (
     "The authors' test frames are random over snapshots of the same trajectories as their training frames, and so are "
@@ -57,7 +60,20 @@ PUBLISHED = {
     "Mo": {"SNAP": (9.25, 0.376), "qSNAP": (4.04, 0.333), "MTP": (3.98, 0.151), "NNP, offset removed": (5.27, 0.204)},
 }
 """Element -> potential -> RMSE of energy (meV/atom) and forces (eV/Å)."""
-HEADER = ("foundation", "strategy", "energy meV/atom", "forces eV/Å", "stress GPa", "minutes", "of them fit", "frames")
+HEADER = (
+    "foundation",
+    "strategy",
+    "energy meV/atom",
+    "forces eV/Å",
+    "stress GPa",
+    "outside meV/atom",
+    "outside eV/Å",
+    "minutes",
+    "of them fit",
+    "frames",
+)
+
+OUTSIDE_ENERGY, OUTSIDE_FORCES = "outside_energy_rmse_meV_per_atom", "outside_forces_rmse_eV_per_A"
 
 
 def main() -> None:
@@ -150,7 +166,14 @@ def tuned(parent: Potential, parts: Parts, key: Row) -> Row:
     )
     minutes = (time.monotonic() - began) / 60
     times = {"minutes": round(minutes, 3), "minutes_fit": round(adapted.fit.seconds / 60, 3)}
-    return times | scores(adapted.backbone, parts) | account(adapted, parts)
+    return times | scores(adapted.backbone, parts) | forgotten(parent, adapted, parts) | account(adapted, parts)
+
+
+def forgotten(parent: Potential, adapted: Adapted, parts: Parts) -> Row:
+    """Return how far the tuned model has moved from its foundation, inside and outside the target's chemistry."""
+    assert isinstance(adapted.references, ReferenceShift)
+    finding = Forgetting().run(Evidence(adapted.backbone, parent, adapted.references, parts.train))
+    return {"forgetting": {"outcome": finding.outcome, **finding.numbers}}
 
 
 def scores(model: Potential, parts: Parts) -> Row:
@@ -196,6 +219,8 @@ def table(element: str, rows: list[Row]) -> list[list[str]]:
             number(row["test"]["energy_rmse_meV_per_atom"]),
             number(row["test"]["forces_rmse_eV_per_A"], 3),
             number(row["test"].get("stress_rmse_GPa")),
+            number(row.get("forgetting", {}).get(OUTSIDE_ENERGY), 1),
+            number(row.get("forgetting", {}).get(OUTSIDE_FORCES), 3),
             number(row["minutes"], 1),
             number(row["minutes_fit"], 1),
             str(row["n_train"]),
@@ -203,7 +228,7 @@ def table(element: str, rows: list[Row]) -> list[list[str]]:
         for row in mine
     ]
     published = PUBLISHED[element].items()
-    none = ["–"] * 4
+    none = ["–"] * 6
     return ours + [[name, "published", number(e), number(f, 3), *none] for name, (e, f) in published]
 
 
