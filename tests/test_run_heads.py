@@ -23,7 +23,8 @@ from matgraft.exports import export
 from matgraft.recipe import make_recipe
 from matgraft.reports.facts import facts
 from matgraft.reports.screen import show_run
-from matgraft.run import audit_file, evaluate_run, repeat_command, resume_run, tune
+from matgraft.run import audit_file, evaluate_run, resume_run, tune
+from matgraft.run.sources import repeat_command
 from matgraft.scoring.table import read_predictions
 
 TRAJECTORIES = ("Si NVT 300 K", "Ge NVT 900 K", "Si4Ge4 NVT 300 K", "Si6Ge2 NVT 1500 K")
@@ -198,7 +199,8 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
 def test_what_cannot_be_is_refused_before_any_prediction(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], error: Any, message: str
 ) -> None:
-    monkeypatch.setattr("matgraft.run.predict", lambda *_, **__: pytest.fail("predicted"))
+    for module in ("frames", "conduct"):
+        monkeypatch.setattr(f"matgraft.run.{module}.predict", lambda *_, **__: pytest.fail("predicted"))
     with pytest.raises(error, match=message):
         tune(recipe(files, *options), tmp_path / "run", quiet=True)
 

@@ -1,0 +1,173 @@
+"""From a recipe to a run folder: the only conductor.
+
+    read -> predict (foundation) -> audit -> split -> references -> adapt -> evaluate, check -> model, verdict, report
+
+Each step leaves its facts in the folder, written atomically, before the next begins:
+
+    recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  (ladder.json)  history.csv
+    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  checks.json  verdict.json  report.html
+
+With strategy multihead there is a model a head, model/PBE/ and so on, with model/heads.json beside them.
+
+A run that was killed is conducted again from its recipe; the fit goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matgraft.backbones.base import Backbone, Potential
+from matgraft.backbones.predict import predict
+from matgraft.backbones.processes import cores
+from matgraft.backbones.registry import load, part_head
+from matgraft.data.dataset import Dataset
+from matgraft.errors import OptionError, RunError
+from matgraft.findings import Finding
+from matgraft.recipe import Recipe, make_recipe
+from matgraft.reports.html import write_report
+from matgraft.run.files import write_facts
+from matgraft.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
+from matgraft.run.frames import (
+    PREDICTING,
+    audited,
+    divide,
+    foundation_predictions,
+    look,
+    open_folder,
+    part_frames,
+    read_one,
+    read_parts,
+)
+from matgraft.run.outcome import check_parts, evaluate_parts, judge, save_model
+from matgraft.run.sources import write_provenance
+from matgraft.scoring.metrics import summarise
+from matgraft.transfer.references import ReferenceShift, shifted
+
+
+def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False) -> Path:
+    """Conduct a run.
+
+    Parameters
+    ----------
+    out
+        The run folder: new or empty, unless `resume`.
+    quiet
+        No progress bars.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    AuditError
+        If a finding blocks; audit.json has them all.
+    """
+    recipe, _ = recipe.named()
+    parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
+    open_folder(out, recipe, resume)
+    train, test = read_parts(recipe)
+    write_provenance(recipe, train, test, out, resume)
+    refuse_idle_options(recipe, parent, train)
+    division = divide(recipe, train, given_test=len(test) > 0)
+    on_train, refused = foundation_predictions(parent, train, quiet)
+    findings = audited(recipe, parent, train, on_train, refused, out)
+    on_test = (
+        predict(parent, test.samples, processes=cores(), progress="" if quiet else PREDICTING) if len(test) else []
+    )
+    parts = part_frames(recipe, division, train, test, on_train, on_test, out)
+    references = references_for(recipe, parts)
+    write_facts(out / "references.json", references.model_dump() | {"text": references.text})
+    adapted, chosen = adapt_by_recipe(recipe, parent, parts, references, out, resume, quiet)
+    write_fit(adapted, recipe, parts.train, out)
+    summary = evaluate_parts(recipe, adapted.backbone, parts, references, out)
+    save_model(recipe, parent, adapted, parts, summary, out)
+    findings = [*findings, *check_parts(recipe, parent, adapted, parts, out, quiet)]
+    write_facts(out / "verdict.json", judge(summary, findings, adapted, parts, chosen, out).model_dump())
+    return write_report(out)
+
+
+def resume_run(out: Path, *, quiet: bool = False) -> Path:
+    """Go on with a run that was broken off; a finished one only gets its report again."""
+    recipe = saved_recipe(out)
+    if (out / "verdict.json").is_file():
+        return write_report(out)
+    return tune(recipe, out, resume=True, quiet=quiet)
+
+
+def saved_recipe(run: Path, options: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a run folder, with some values replaced.
+
+    Raises
+    ------
+    RunError
+        If the folder is none.
+    """
+    file = run / "recipe.yaml"
+    if not file.is_file():
+        raise RunError("this is no run: recipe.yaml is missing", where=str(run))
+    return make_recipe(file, options)
+
+
+def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:
+    """Read the training file and audit it against the foundation, without a run."""
+    parent = _potential(load(recipe.foundation))
+    train, _ = read_parts(recipe)
+    predictions, refused = foundation_predictions(parent, train, quiet)
+    return train, [*look(recipe, parent, train, predictions), refused]
+
+
+def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+    """Score a run's model on further frames, beside its foundation and the shifted foundation.
+
+    Parameters
+    ----------
+    run
+        A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
+    options
+        ``key=value`` items over the run's recipe, for files with other keys or units.
+
+    Returns
+    -------
+    dict
+        As metrics.json; also written to ``evaluations/<name of the file>.json`` in the run folder, with the head
+        behind the name where there is one.
+    """
+    folder, head = part_head(run)
+    recipe = saved_recipe(folder, options)
+    tuned, parent = _potential(load(run)), _potential(load(recipe.foundation))
+    references = _saved_references(folder, head)
+    dataset = read_one(recipe, str(frames))
+    progress = "" if quiet else f"predictions of {len(dataset)} frames"
+    untuned = predict(parent, dataset.samples, processes=cores(), progress=progress)
+    predictions = {
+        "tuned": predict(tuned, dataset.samples, processes=cores(), progress=progress),
+        "untuned": untuned,
+        "shift": shifted(dataset, untuned, references),
+    }
+    settings = recipe.evaluate
+    summary = summarise(
+        dataset, predictions, dataset.tag("trajectory"), resamples=settings.resamples, seed=settings.seed
+    )
+    (folder / "evaluations").mkdir(exist_ok=True)
+    write_facts(folder / "evaluations" / f"{frames.stem}{head and f'-{head}'}.json", summary)
+    return summary
+
+
+def _saved_references(run: Path, head: str) -> ReferenceShift:
+    facts = json.loads((run / "references.json").read_text())
+    return ReferenceShift.model_validate(facts["heads"][head] if head else _without(facts, "text"))
+
+
+def _potential(backbone: Backbone) -> Potential:
+    if not isinstance(backbone, Potential):
+        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "mace", "matgl"])
+    return backbone
+
+
+def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if name != key}

@@ -1,0 +1,120 @@
+"""The fit of a run: what the recipe asks of it is held against what can be, then adapted or climbed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from matgraft.backbones.base import Potential
+from matgraft.backbones.pseudolabels import encodable
+from matgraft.data.dataset import Dataset
+from matgraft.data.read import read
+from matgraft.errors import OptionError, choose
+from matgraft.recipe import Recipe
+from matgraft.run.files import write_facts, write_text
+from matgraft.run.frames import Parts
+from matgraft.transfer.adapt import Adapted, adapt
+from matgraft.transfer.climb import climb
+from matgraft.transfer.ladder import LADDER, LadderSettings, make_rungs, refuse_idle_target
+from matgraft.transfer.loss import weigh_groups
+from matgraft.transfer.references import (
+    References,
+    ReferenceShift,
+    given_references,
+    keep_references,
+    refit_or_keep,
+    shift_heads,
+)
+from matgraft.transfer.replay import ReplaySettings, rehearses
+from matgraft.transfer.strategy import STRATEGIES, Replay, Strategy, make_strategy
+
+
+def refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
+    """Raise for what the fit would refuse, before the expensive work."""
+    if recipe.heads_by and recipe.references.mode == "given":
+        raise OptionError("references.mode=given is one shift, and each head has its own", allowed=["refit", "keep"])
+    strategies = _strategies(recipe)
+    for strategy in strategies.values():
+        strategy.learning(parent)
+    _refuse_idle_replay(recipe, strategies)
+    for file in (recipe.replay.file, recipe.forgetting.file):
+        if file is not None:
+            encodable(parent, read(file, want=()))  # before minutes go into a fit
+    refuse_idle_target(recipe.ladder.target, recipe.loss.weights(train), train)
+    weigh_groups(train, recipe.loss.groups)
+
+
+def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        rehearses(strategy, recipe.replay)
+    elif recipe.replay != ReplaySettings() and Replay.name not in strategies:
+        raise OptionError(
+            "replay would do nothing: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"]
+        )
+
+
+def _strategies(recipe: Recipe) -> dict[str, Strategy]:
+    """Return the strategy of the recipe, or those of its ladder's rungs."""
+    name, options = recipe.strategy.name or LADDER, recipe.strategy.model_dump(exclude={"name"})
+    choose(name, {**STRATEGIES, LADDER: None}, "strategy")
+    if name == LADDER:
+        return make_rungs(recipe.ladder.rungs, **options)
+    if idle := [key for key, value in recipe.ladder if value != getattr(LadderSettings(), key)]:
+        raise OptionError(f"ladder.{idle[0]} would do nothing with strategy {name!r}", remedy="--strategy ladder")
+    return {name: make_strategy(name, **options)}
+
+
+def references_for(recipe: Recipe, parts: Parts) -> References:
+    """Return the reference shift of the recipe's mode, one for each head where there are several."""
+    settings = recipe.references
+    if settings.shift_eV and settings.mode != "given":
+        raise OptionError("references.shift_eV would do nothing", remedy="references.mode=given")
+    if settings.mode == "given":
+        return given_references(settings.shift_eV, parts.train)
+
+    def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
+        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in frames])
+
+    known = parts.on_train
+    return shift_heads(parts.train, shift) if recipe.heads_by else shift(parts.train, range(len(known)))
+
+
+def adapt_by_recipe(
+    recipe: Recipe, parent: Potential, parts: Parts, references: References, out: Path, resume: bool, quiet: bool
+) -> tuple[Adapted, str]:
+    """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
+    strategies = _strategies(recipe)
+    settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
+    settings |= {"replay": recipe.replay, "seed": recipe.seed, "resume": resume, "quiet": quiet}
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        folder = out / "checkpoints"
+        return adapt(parent, parts.train, parts.validation, strategy=strategy, folder=folder, **settings), ""
+    settings |= {"ladder": recipe.ladder, "rungs": strategies, "on_validation": parts.on_validation, "folder": out}
+    climbed = climb(parent, parts.train, parts.validation, **settings)
+    return climbed.adapted, climbed.record.sentence
+
+
+def write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> None:
+    """Write how the fit went."""
+    fit = adapted.fit
+    history = pd.DataFrame(fit.history)
+    write_text(out / "history.csv", history.to_csv(index=False))
+    facts = {
+        name: getattr(fit, name)
+        for name in ("best_step", "best_value", "criterion", "stopped", "steps", "epochs", "seconds", "processes")
+    }
+    facts |= {
+        "parameters_trained": adapted.trained,
+        "parameters_total": adapted.total,
+        "step_zero": adapted.step_zero,
+        "settings": adapted.settings.model_dump(),
+        "loss_weights": adapted.loss.weights(train),
+        "n_frames": len(train),
+    }
+    facts |= {"replay": adapted.replay} if adapted.replay else {}
+    write_facts(out / "fit.json", facts)

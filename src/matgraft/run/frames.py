@@ -1,0 +1,233 @@
+"""The first half of a run: frames read, labelled by the foundation too, audited and parted.
+
+read_parts -> foundation_predictions -> audited, divide -> part_frames -> Parts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matgraft.backbones.base import Potential
+from matgraft.backbones.predict import encode_what_can_be, predict
+from matgraft.backbones.processes import cores
+from matgraft.data.audit import audit, audit_heads
+from matgraft.data.coverage import coverage
+from matgraft.data.dataset import Dataset
+from matgraft.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
+from matgraft.data.looks.base import recount_drop
+from matgraft.data.read import read
+from matgraft.data.repair import reorder_groups
+from matgraft.data.split import STRATUM_TAG, Split, leaks_between, split
+from matgraft.errors import AuditError, OptionError
+from matgraft.findings import Finding, blocking
+from matgraft.quantities import Array
+from matgraft.recipe import Recipe
+from matgraft.run.files import write_facts, write_text
+
+Predictions = Sequence[Mapping[str, Array]]
+PREDICTING = "the foundation's predictions"
+"""Title of the progress bar."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The frames of a run, and the foundation's predictions on each part."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    on_train: Predictions
+    on_validation: Predictions
+    on_test: Predictions
+    split: Split
+    warnings: tuple[str, ...]
+
+    @property
+    def scored(self) -> tuple[str, Dataset, Predictions]:
+        """Return the part that the model is judged on: the test, or the validation where there is none."""
+        if len(self.test):
+            return "test", self.test, self.on_test
+        return "validation", self.validation, self.on_validation
+
+
+def open_folder(out: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the run folder and leave the recipe in it; one that holds something is refused."""
+    if not resume and out.exists() and any(out.iterdir()):
+        raise OptionError(
+            f"the run folder {out} is not empty",
+            remedy=f"another --out, or matgraft tune --resume {out} to go on with it",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "recipe.yaml", recipe.to_yaml())
+
+
+def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
+    """Return the training and the test frames, those that audit.drop names left out, each with its head."""
+    by = recipe.heads_by
+    train = read_one(recipe, recipe.train)
+    dropped = set(recipe.audit.drop)
+    if outside := sorted(i for i in dropped if not 0 <= i < len(train)):
+        raise OptionError(f"audit.drop names frames {outside}", allowed=[f"0 to {len(train) - 1}"])
+    kept = train[[i for i in range(len(train)) if i not in dropped]]
+    test = read_one(recipe, recipe.test) if recipe.test else train[:0]
+    if by:
+        kept, test = assign_heads([kept, test], by)
+    return kept, test
+
+
+def read_one(recipe: Recipe, file: str | Sequence[str]) -> Dataset:
+    """Read frames as the recipe says."""
+    everywhere, by_group = (None, recipe.shear) if isinstance(recipe.shear, dict) else (recipe.shear, {})
+    dataset = read(file, keys=recipe.keys, units=recipe.units, shear=everywhere, want=recipe.want, theory=recipe.theory)
+    return reorder_groups(dataset, by_group)
+
+
+def foundation_predictions(parent: Potential, frames: Dataset, quiet: bool) -> tuple[Predictions, Finding]:
+    """Return the foundation's predictions, empty where it cannot take a frame, and the finding that says so."""
+    title = "" if quiet else f"graphs of {len(frames)} frames"
+    graphs, taken, reasons = encode_what_can_be(parent, frames.samples, processes=cores(), progress=title)
+    samples = frames[taken].samples
+    known = (
+        predict(parent, samples, encoded=graphs, processes=cores(), progress="" if quiet else PREDICTING)
+        if taken
+        else []
+    )
+    predictions = dict(zip(taken, known, strict=True))
+    return [predictions.get(i, {}) for i in range(len(frames))], _refused(parent, frames, reasons)
+
+
+def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str]) -> Finding:
+    title = f"frames that {parent.card.name} cannot take"
+    if not reasons:
+        return Finding(code="not-encodable", title=title, outcome="passed", evidence=f"all {len(frames)} can be")
+    first = next(iter(reasons))
+    return Finding(
+        code="not-encodable",
+        title=title,
+        outcome="failed",
+        severity="error",
+        frames=tuple(reasons),
+        evidence=f"{len(reasons)} of {len(frames)} frames; the first, {frames[first].where}: {reasons[first]}",
+        remedy="leave them out",
+        option=f"audit.drop={list(reasons)}",
+    )
+
+
+def _in_the_file(finding: Finding, recipe: Recipe, n_kept: int) -> Finding:
+    """Count a finding's frames as the file does, where some were dropped, and keep those dropped in its option."""
+    dropped = set(recipe.audit.drop)
+    if not dropped or not finding.frames:
+        return finding
+    kept = [i for i in range(n_kept + len(dropped)) if i not in dropped]
+    frames = tuple(kept[i] for i in finding.frames)
+    said = {name: recount_drop(getattr(finding, name), kept, dropped) for name in ("remedy", "option")}
+    return finding.model_copy(update={"frames": frames, **said})
+
+
+def _title(quiet: bool) -> str:
+    return "" if quiet else "the foundation's predictions"
+
+
+def audited(
+    recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions, refused: Finding, out: Path
+) -> list[Finding]:
+    """Audit the training frames and write what was found.
+
+    Raises
+    ------
+    AuditError
+        If a finding blocks that the recipe does not allow.
+    """
+    findings = [*look(recipe, parent, train, predictions), refused]
+    findings = [_in_the_file(finding, recipe, len(train)) for finding in findings]
+    write_facts(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
+    write_facts(out / "coverage.json", coverage(train).model_dump())
+    unknown = set(recipe.audit.allow) - {finding.code for finding in findings}
+    if unknown:
+        raise OptionError(f"audit.allow names {sorted(unknown)}", allowed=sorted(finding.code for finding in findings))
+    if found := blocking(findings, recipe.audit.allow):
+        lines = [f"{one.code}: {one.evidence} -> {one.option or one.remedy}" for one in found]
+        codes = ",".join(dict.fromkeys(one.code for one in found))
+        raise AuditError(
+            f"{len(found)} finding(s) block training:\n  " + "\n  ".join(lines),
+            where=", ".join(recipe.train_files),
+            remedy=f"put the data right, or audit.allow=[{codes}] if you know better",
+        )
+    return findings
+
+
+def look(recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions) -> list[Finding]:
+    """Audit the frames, those of several heads apart."""
+    looks = audit_heads if recipe.heads_by else audit
+    return looks(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
+
+
+def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
+    """Split the training file as the recipe says; nothing goes to the test where one is given."""
+    settings = recipe.split
+    share = 0.0 if given_test else settings.test
+    division = split(
+        train,
+        by=settings.by,
+        fractions=(1 - settings.validation - share, settings.validation, share),
+        seed=settings.seed,
+        gap=settings.gap,
+        element=settings.element,
+        stratum=HEAD_TAG if recipe.heads_by else STRATUM_TAG,
+    )
+    if recipe.heads_by:
+        require_heads(train[division.train], train[division.validation])
+    return division
+
+
+def part_frames(
+    recipe: Recipe,
+    parts: Split,
+    train: Dataset,
+    test: Dataset,
+    on_train: Predictions,
+    on_test: Predictions,
+    out: Path,
+) -> Parts:
+    """Part the training file; a test file given is held against it for leaks."""
+    warnings, facts = parts.warnings, parts.model_dump()
+    if len(test):
+        sharing = leaks_between(train, test)
+        warnings = (*sharing.warnings, *warnings)
+        facts |= {"sharing": sharing.model_dump()}
+    chosen = {name: list(getattr(parts, name)) for name in ("train", "validation", "test")}
+    judged = [train[chosen["validation"]], test if len(test) else train[chosen["test"]]]
+    lacking = _untrained_by_head if recipe.heads_by else _untrained_elements
+    warnings = (*lacking(train[chosen["train"]], judged), *warnings)
+    write_facts(out / "split.json", facts | {"warnings": warnings})
+    known = {name: [on_train[i] for i in positions] for name, positions in chosen.items()}
+    return Parts(
+        train=train[chosen["train"]],
+        validation=train[chosen["validation"]],
+        test=test if len(test) else train[chosen["test"]],
+        on_train=known["train"],
+        on_validation=known["validation"],
+        on_test=on_test if len(test) else known["test"],
+        split=parts,
+        warnings=tuple(warnings),
+    )
+
+
+def _untrained_elements(train: Dataset, others: Sequence[Dataset]) -> list[str]:
+    missing = sorted({symbol for other in others for symbol in other.elements()} - set(train.elements()))
+    if not missing:
+        return []
+    return [
+        f"{', '.join(missing)}: in validation or test but not in training; their reference energies are the "
+        "foundation's, and energies of such frames mean nothing at another level of theory"
+    ]
+
+
+def _untrained_by_head(train: Dataset, others: Sequence[Dataset]) -> list[str]:
+    return [
+        f"head {name}: {line}"
+        for name, frames in frames_by_head(train).items()
+        for line in _untrained_elements(train[frames], [other[frames_by_head(other).get(name, [])] for other in others])
+    ]

@@ -1,0 +1,148 @@
+"""What came of a fit: figures, checks, the model with its card, the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ase.data import atomic_numbers
+
+from matgraft.backbones.base import Backbone, ModelCard, Potential
+from matgraft.backbones.predict import predict
+from matgraft.backbones.processes import cores
+from matgraft.backbones.registry import HEADS, save_folder
+from matgraft.checks.base import Evidence, run_checks
+from matgraft.checks.forgetting import Forgetting
+from matgraft.data.dataset import Dataset
+from matgraft.data.heads import frames_by_head
+from matgraft.data.provenance import LevelOfTheory
+from matgraft.findings import Finding
+from matgraft.recipe import Recipe
+from matgraft.run.files import write_facts
+from matgraft.run.frames import Parts
+from matgraft.scoring.heads import judge_heads, summarise_heads
+from matgraft.scoring.metrics import summarise
+from matgraft.scoring.table import predictions_table, write_predictions
+from matgraft.scoring.verdict import Verdict, verdict
+from matgraft.transfer.adapt import Adapted
+from matgraft.transfer.heads import MultiHeadPotential
+from matgraft.transfer.references import HeadShifts, References, ReferenceShift, shifted
+
+
+def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: References, out: Path) -> dict[str, Any]:
+    """Score the tuned model beside its foundation, shifted or not, and write predictions and figures."""
+    part, dataset, untuned = parts.scored
+    models = {"tuned": predict(tuned, dataset.samples, processes=cores()), "untuned": untuned}
+    models["shift"] = shifted(dataset, untuned, references)
+    settings = recipe.evaluate
+    groups = _groups(parts, part, dataset)
+    options: dict[str, Any] = {"part": part, "resamples": settings.resamples, "seed": settings.seed}
+    summary = summarise(dataset, models, groups, **options)
+    if recipe.heads_by:
+        summary["heads"] = summarise_heads(dataset, models, groups, **options)
+    write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
+    write_facts(out / "metrics.json", summary)
+    return summary
+
+
+def check_parts(
+    recipe: Recipe, parent: Potential, adapted: Adapted, parts: Parts, out: Path, quiet: bool
+) -> list[Finding]:
+    """Hold the tuned model, head by head, against its foundation where the data say nothing."""
+    tuned, references, folder = adapted.backbone, adapted.references, out / "checkpoints"
+    found = (
+        {"": Evidence(tuned, parent, references, parts.train, folder, quiet)}
+        if isinstance(references, ReferenceShift)
+        else {}
+    )
+    if isinstance(tuned, MultiHeadPotential) and isinstance(references, HeadShifts):
+        for name, frames in frames_by_head(parts.train).items():
+            found[name] = Evidence(tuned.at(name), parent, references.heads[name], parts.train[frames], folder, quiet)
+    findings = []
+    for head, evidence in found.items():
+        for finding in run_checks([Forgetting(**recipe.forgetting.model_dump())], evidence):
+            title = f"Head {head}: {finding.title}" if head else finding.title
+            findings.append(finding.model_copy(update={"title": title, "details": {**finding.details, "head": head}}))
+    write_facts(out / "checks.json", {"findings": [finding.model_dump() for finding in findings]})
+    return findings
+
+
+def _groups(parts: Parts, part: str, dataset: Dataset) -> list[str]:
+    """Name what must not be torn apart: the split's groups where the part comes from it, else the trajectory tags."""
+    positions = getattr(parts.split, part)
+    if len(positions) == len(dataset):
+        return [parts.split.groups[i] for i in positions]
+    return dataset.tag("trajectory")
+
+
+def save_model(
+    recipe: Recipe, parent: Backbone, adapted: Adapted, parts: Parts, summary: dict[str, Any], out: Path
+) -> None:
+    """Write the tuned potential, or one for each head, with cards."""
+    if not isinstance(adapted.backbone, MultiHeadPotential):
+        _save_plain(recipe, parent, adapted, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
+        return
+    trained, scored = frames_by_head(parts.train), frames_by_head(parts.scored[1])
+    heads: dict[str, dict[str, Any]] = {}
+    for name in adapted.backbone.names:
+        train, judged = parts.train[trained[name]], parts.scored[1][scored.get(name, [])]
+        plain, figures = adapted.backbone.at(name), summary["heads"].get(name, {})
+        _save_plain(recipe, parent, adapted, plain, train, judged, figures, out / "model" / name, head=name)
+        theory = train[0].theory or LevelOfTheory()
+        heads[name] = {"n_train": len(train), "theory": theory.describe()}
+    card = parent.card.model_dump(mode="json")
+    write_facts(out / "model" / HEADS, {"heads": heads, "licence": parent.card.licence, "parent": card})
+
+
+def _save_plain(
+    recipe: Recipe,
+    parent: Backbone,
+    adapted: Adapted,
+    plain: Potential,
+    train: Dataset,
+    scored: Dataset,
+    summary: Mapping[str, Any],
+    folder: Path,
+    head: str = "",
+) -> None:
+    """Write one potential with its card."""
+    theory = next((sample.theory for sample in train if sample.theory is not None), LevelOfTheory())
+    tuned = {
+        "name": f"{parent.card.name} tuned on {recipe.title}{head and f', head {head}'}",
+        "elements": train.elements(),
+        "theory": theory,
+        "weights_from": f"matgraft {version('matgraft')}, strategy {adapted.strategy}, from {parent.card.name}",
+        "citation": parent.card.citation,
+        "references_eV": references_of(plain, train.elements()),
+        "head": head,
+        "parent": parent.card.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "data_sha256": {"train": train.hash(), "scored": scored.hash()},
+        "metrics": {name: summary[name] for name in ("test", "untuned", "shift", "part") if name in summary},
+    }
+
+    def describe(fresh: ModelCard) -> ModelCard:
+        return fresh.model_copy(update=tuned)
+
+    save_folder(plain, folder, describe)
+
+
+def judge(
+    summary: Mapping[str, Any], findings: Sequence[Finding], adapted: Adapted, parts: Parts, chosen: str, out: Path
+) -> Verdict:
+    """Return the verdict over figures, findings and warnings, head by head where there are several."""
+    trained = adapted.loss.weights(parts.train) if adapted.trained else ()
+    missing = json.loads((out / "coverage.json").read_text())["missing"]
+    whole = verdict(summary, findings, parts.warnings, missing, trained=trained, chosen=chosen)
+    if not isinstance(adapted.backbone, MultiHeadPotential):
+        return whole
+    by_head = {name: verdict(each, trained=trained) for name, each in summary["heads"].items()}
+    return judge_heads(whole, by_head, adapted.backbone.names)
+
+
+def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, float]:
+    """Return the model's reference energies (eV an atom) of some elements."""
+    return {symbol: float(backbone.references[atomic_numbers[symbol] - 1]) for symbol in elements}
