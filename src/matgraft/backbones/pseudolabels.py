@@ -27,7 +27,7 @@ from matgraft.backbones.predict import PREDICTION_BUDGET, encode_what_can_be, pr
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.packed import pack, unpack
-from matgraft.data.prototypes import VERSION, make_structures
+from matgraft.data.structures import VERSION, make_structures
 from matgraft.errors import DataError
 from matgraft.quantities import FORCES, STRESS, Array
 

@@ -4,7 +4,7 @@
     finding.details["rows"]       # by chemistry and kind of structure
 
 Structures are made offline by another seed than those that replay rehearses, and share none with them
-(`matgraft.data.prototypes`); the foundation labels them, once for all runs. What is compared is
+(`matgraft.data.structures`); the foundation labels them, once for all runs. What is compared is
 
     tuned - (foundation + reference shift)        RMSE in meV/atom, eV/Å, GPa
 

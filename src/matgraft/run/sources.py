@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from matgraft.data.dataset import Dataset
+from matgraft.data.provenance import file_hash
 from matgraft.errors import RunError
 from matgraft.recipe import Recipe
 from matgraft.run.files import write_facts
@@ -31,10 +32,12 @@ def write_provenance(recipe: Recipe, train: Dataset, test: Dataset, out: Path, r
         If a part of the data has changed since the run began.
     """
     hashes = {"train": train.hash(), "test": test.hash() if len(test) else None}
+    for part, file in (("replay", recipe.replay.file), ("forgetting", recipe.forgetting.file)):
+        hashes |= {part: file_hash(Path(file))} if file is not None else {}
     path = out / "provenance.json"
-    if resume and path.is_file() and (before := json.loads(path.read_text())["data_sha256"]) != hashes:
-        changed = ", ".join(part for part in hashes if hashes[part] != before[part])
-        raise RunError(f"the {changed} data are not those that the run began with", where=str(out))
+    before = json.loads(path.read_text())["data_sha256"] if resume and path.is_file() else hashes
+    if changed := [part for part in hashes if hashes[part] != before.get(part, hashes[part])]:
+        raise RunError(f"the {', '.join(changed)} data are not those that the run began with", where=str(out))
     stated = {id(s.theory): s.theory for s in chain(train, test) if s.theory is not None}  # frames share what is equal
     theories = {theory.model_dump_json(): theory for theory in stated.values()}
     facts = train.provenance.model_dump() | {

@@ -2,7 +2,7 @@
 
     L = L_target + weight * L_replay          each a mean over its own frames
 
-The replay frames are structures made offline (`matgraft.data.prototypes`), or the user's file, labelled by the
+The replay frames are structures made offline (`matgraft.data.structures`), or the user's file, labelled by the
 foundation itself: nothing is fetched, and at step 0 their loss is zero. Their weight counts against the target's as a
 whole, however many they are. The criterion stays the user's validation frames.
 

@@ -9,7 +9,7 @@ import pytest
 from ase.data import chemical_symbols
 
 from matgraft.data.dataset import Dataset
-from matgraft.data.prototypes import (
+from matgraft.data.structures import (
     CLOSEST,
     GOLDSCHMIDT,
     PROTOTYPES,
