@@ -173,6 +173,7 @@ VENDORS: dict[str, type[ChgnetSteps] | type[MaceSteps] | type[MatglSteps]] = {
 def _targets(dataset: Dataset) -> Sequence[torch.Tensor]:
     """Return energies (B,) eV, forces (N, 3) eV/Å and stresses (3 B, 3) GPa."""
     energies = torch.tensor([float(sample.labels["energy"]) for sample in dataset])
-    forces = torch.tensor(np.concatenate([sample.labels["forces"] for sample in dataset])).float()
-    stresses = torch.tensor(np.concatenate([GPA * sample.labels["stress"] for sample in dataset])).float()
+    # The order of memory is the file's, and torchmetrics takes rows alone.
+    forces = torch.tensor(np.concatenate([sample.labels["forces"] for sample in dataset])).float().contiguous()
+    stresses = torch.tensor(np.concatenate([GPA * sample.labels["stress"] for sample in dataset])).float().contiguous()
     return energies, forces, stresses

@@ -163,7 +163,7 @@ def test_a_bad_cell_is_named_with_its_line(capsys, tmp_path):
 
 def test_predict_asks_for_what_is_missing(table, capsys, tmp_path):
     words = ["tune", table, "--target", "formation_energy", "--covariate", "prototype", "--strategy", "descriptors"]
-    code, _, err = matgraft(capsys, *words, "--out", tmp_path / "run", "--quiet")
+    code, _, err = matgraft(capsys, *words, "inner_folds=2", "--out", tmp_path / "run", "--quiet")
     assert code == 0, err
     code, _, err = matgraft(capsys, "predict", tmp_path / "run", "NaCl")
     assert code == 2
