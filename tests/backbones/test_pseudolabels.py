@@ -141,7 +141,7 @@ def test_whatever_a_set_follows_from_makes_it_another(
 
 def test_a_damaged_cache_is_made_anew(chgnet: Potential, cache: Path) -> None:
     first = made_frames(chgnet, ["Si"], 4)
-    (file,) = cache.glob("*.npz")
+    (file,) = cache.glob("*.h5")
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
     assert made_frames(chgnet, ["Si"], 4).hash() == first.hash()
@@ -152,7 +152,7 @@ def test_the_runs_own_copy_outlives_the_cache(
     chgnet: Potential, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = made_frames(chgnet, ["Si"], 4, folder=tmp_path / "run")
-    (file,) = cache.glob("*.npz")
+    (file,) = cache.glob("*.h5")
     file.unlink()
     forbid_work(monkeypatch)
     assert made_frames(chgnet, ["Si"], 4, folder=tmp_path / "run").hash() == first.hash()

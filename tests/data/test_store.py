@@ -29,7 +29,7 @@ from matgraft.data.pack import pack
 from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile
 from matgraft.data.read import read
 from matgraft.data.split import leaks_between, split
-from matgraft.data.store import Store, open_store, write_store
+from matgraft.data.store import Store, open_store, read_whole, write_store
 from matgraft.errors import DataError, OptionError
 
 PROVENANCE = Provenance(files=(SourceFile(name="f.xyz", sha256="0", n_samples=9),), notes=("read",))
@@ -88,6 +88,15 @@ def test_every_frame_comes_back(stored: Dataset, memory: Dataset) -> None:
         assert_is_frame(sample, i)
     assert stored.hash() == memory.hash()
     assert repr(stored) == repr(memory)
+
+
+def test_a_store_read_whole_is_in_memory(memory: Dataset, tmp_path: Path) -> None:
+    write_store(memory[:20], tmp_path / "few.h5", lambda: PROVENANCE)
+    whole = read_whole(tmp_path / "few.h5")
+    (tmp_path / "few.h5").unlink()
+    assert isinstance(whole.samples, tuple) and whole.provenance == PROVENANCE
+    for i, sample in enumerate(whole):
+        assert_is_frame(sample, i)
 
 
 def test_columns_are_those_of_the_samples(stored: Dataset, memory: Dataset) -> None:
@@ -216,6 +225,16 @@ def test_a_damaged_number_is_noticed(file: Path, memory: Dataset, tmp_path: Path
     (tmp_path / "bad.h5").write_bytes(content)
     with pytest.raises(DataError, match="atoms/positions is damaged"):
         list(open_store(tmp_path / "bad.h5"))
+
+
+def test_a_number_changed_on_purpose_is_noticed_by_who_reads_all(memory: Dataset, tmp_path: Path) -> None:
+    """HDF5 renews its checksums; the hash of the frames stays that of those written."""
+    path = tmp_path / "few.h5"
+    write_store(memory[:20], path, lambda: PROVENANCE)
+    with h5py.File(path, "a") as changed:
+        changed["atoms/positions"][3] += 1e-6
+    with pytest.raises(DataError, match="not those that were written"):
+        read_whole(path)
 
 
 def test_other_files_and_other_versions(file: Path, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_before_the_first_step_the_replay_loss_is_zero(chgnet: Potential, pairs:
     assert result.replay["loss_at_start"] < 30 * (1e-4) ** 2 < result.replay["loss_at_best"]
     assert result.replay["weight"] == 1 and 6 <= result.replay["n_frames"] <= 8
     assert {"replay_loss", "validation_loss"} <= set(result.fit.history[-1])
-    assert list(tmp_path.glob("pseudolabels-*.npz"))
+    assert list(tmp_path.glob("pseudolabels-*.h5"))
 
 
 def test_labels_that_are_not_the_models_stop_the_run(

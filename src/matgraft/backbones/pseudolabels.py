@@ -26,7 +26,7 @@ from matgraft.backbones.batching import plan_batches
 from matgraft.backbones.predict import PREDICTION_BUDGET, encode_what_can_be, predict
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.dataset import Dataset, Sample
-from matgraft.data.packed import pack, unpack
+from matgraft.data.store import read_whole, write_store
 from matgraft.data.structures import VERSION, make_structures
 from matgraft.errors import DataError
 from matgraft.quantities import FORCES, STRESS, Array
@@ -216,20 +216,27 @@ def cache_folder() -> Path:
 
 def kept(foundation: Potential, settings: dict[str, Any], make: Callable[[], Dataset], folder: Path | None) -> Dataset:
     """Return the set of these settings: from the folder, from the cache, or made where neither has it whole."""
-    name = f"pseudolabels-{_key(foundation, settings)}.npz"
+    name = f"pseudolabels-{_key(foundation, settings)}.h5"
     found, missing = None, []
     for place in (folder, cache_folder()):
         try:
-            found = unpack(place / name) if place is not None else found
+            found = read_whole(place / name) if place is not None else found
         except DataError:  # absent or damaged
             missing.append(place)
     found = make() if found is None else found
     if folder is not None and folder in missing:
-        pack(found, folder / name)
+        _keep(found, folder / name)
     if cache_folder() in missing:
         with contextlib.suppress(OSError):  # a home that may not be written costs the next run its time, not this one
-            pack(found, cache_folder() / name)
+            _keep(found, cache_folder() / name)
     return found
+
+
+def _keep(frames: Dataset, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = path.with_stem(f"{path.stem}-{os.getpid()}")  # two runs may fill one cache at once
+    write_store(frames, mine, lambda: frames.provenance)
+    mine.replace(path)
 
 
 def _key(foundation: Potential, settings: dict[str, Any]) -> str:

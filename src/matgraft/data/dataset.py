@@ -153,8 +153,7 @@ class Dataset(Sequence[Sample]):
         """SHA-256 over structures and labels, in order; the same data have the same hash on every machine."""
         digest = hashlib.sha256()
         for sample in self.samples:
-            for array in _arrays(sample):
-                digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(bytes_of(sample))
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -177,6 +176,11 @@ def concatenate(datasets: Iterable[Dataset]) -> Dataset:
     parts = list(datasets)
     provenance = Provenance.merge([part.provenance for part in parts])
     return Dataset(join([part.samples for part in parts]), provenance)
+
+
+def bytes_of(sample: Sample) -> bytes:
+    """Return what a hash of data is made of: structure and labels, positions and labels to 1e-10."""
+    return b"".join(np.ascontiguousarray(array).tobytes() for array in _arrays(sample))
 
 
 def _arrays(sample: Sample) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 >>> write_store(samples, Path("frames.h5"), lambda: provenance)   # samples from anywhere, one block in memory
 >>> dataset = open_store(Path("frames.h5"))                       # a Dataset whose samples are read when asked for
+>>> dataset = read_whole(Path("frames.h5"))                       # all in memory, and the very ones that were written
 
 n frames with N atoms in all. Rows of frame i of what is kept by atom: ``first_atom[i]`` to ``first_atom[i + 1]``.
 
@@ -15,6 +16,7 @@ n frames with N atoms in all. Rows of frame i of what is kept by atom: ``first_a
 | present/energy, forces, stress     | (n,)                    | which frames carry the label              |
 | tags                               | bytes                   | a JSON object a frame                     |
 | provenance, files, theories        | text                    | JSON                                      |
+| sha256                             | attribute               | hash of the dataset                       |
 
 Numbers are stored as they are in memory, to the last bit, with checksums; nothing is pickled. A store is written beside
 its place and moved there when it is whole. What a reader holds in memory is some 50 bytes a frame. Each process opens
@@ -24,6 +26,7 @@ the file for itself: before a fork the parent closes its own handle.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import weakref
@@ -38,7 +41,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset, Sample, bytes_of
 from matgraft.data.lazy import BLOCK, LazySamples, Positions, SampleSource
 from matgraft.data.provenance import LevelOfTheory, Provenance
 from matgraft.errors import DataError
@@ -165,6 +168,7 @@ class _Writer:
         self.columns: dict[str, h5py.Dataset] = {}
         self.files: dict[str, int] = {}
         self.theories: dict[str, int] = {}
+        self.digest = hashlib.sha256()
         for name, (shape, kind) in _COLUMNS.items():
             rows = max(1, CHUNK_BYTES // (np.dtype(kind).itemsize * int(np.prod(shape, initial=1))))
             options = {"maxshape": (None, *shape), "chunks": (rows, *shape), "fletcher32": True}
@@ -176,6 +180,7 @@ class _Writer:
         """Append some samples."""
         for sample in block:
             _check_sample(sample)
+            self.digest.update(bytes_of(sample))
         atoms = [sample.content for sample in block]
         tags = [json.dumps(dict(sample.tags)).encode() for sample in block]
         self._append("frames/cell", [one.cell[:] for one in atoms])
@@ -202,6 +207,7 @@ class _Writer:
         self.file["provenance"] = provenance.model_dump_json()
         self.file["files"] = json.dumps(list(self.files))
         self.file["theories"] = json.dumps([json.loads(text) for text in self.theories])
+        self.file.attrs["sha256"] = self.digest.hexdigest()
         self.file.attrs.update({"n_frames": self.n_frames, "version": VERSION, "format": FORMAT})
 
     def _append(self, name: str, rows: Any) -> None:
@@ -245,6 +251,22 @@ def open_store(path: Path) -> Dataset:
     return Dataset(LazySamples(store), store.provenance)
 
 
+def read_whole(path: Path) -> Dataset:
+    """Read all frames of a store into memory.
+
+    Raises
+    ------
+    DataError
+        As of `open_store`, or if the frames are not those that were written.
+    """
+    store = Store(path)
+    dataset = Dataset(tuple(store.read(np.arange(len(store)))), store.provenance)
+    store.close()
+    if dataset.hash() != store.sha256:
+        raise DataError("the frames are not those that were written", where=str(path), remedy="pack the frames again")
+    return dataset
+
+
 class Store(SampleSource):
     """A store that is there. See the module's docstring."""
 
@@ -255,6 +277,7 @@ class Store(SampleSource):
         with self._reading("it cannot be read") as file:
             _check_format(file, str(path))
             self._held = {name: file[name][:] for name in _HELD}
+            self.sha256 = str(file.attrs["sha256"])
             self.provenance = Provenance.model_validate_json(_text(file, "provenance"))
             self._files: list[str] = json.loads(_text(file, "files"))
             self._theories = [LevelOfTheory.model_validate(one) for one in json.loads(_text(file, "theories"))]
