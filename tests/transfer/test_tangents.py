@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
 from matgraft.transfer import adapt as adapting
+from matgraft.transfer import tangents
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
@@ -266,3 +268,30 @@ def test_few_frames_get_many_directions(
     n_atoms: int, width: int, quantities: tuple[str, ...], directions: Directions
 ) -> None:
     assert choose_directions(n_atoms, width, quantities) == directions
+
+
+@pytest.mark.parametrize(
+    ("minutes", "directions"), [(10.01, Directions(24, 4)), (5.01, Directions(12, 2)), (0.01, Directions(2, 1))]
+)
+def test_minutes_bound_the_directions(
+    chgnet: Potential, pairs: Dataset, monkeypatch: pytest.MonkeyPatch, minutes: float, directions: Directions
+) -> None:
+    """Two frames, one of them held out, that would take ten minutes in all 28 directions."""
+    monkeypatch.setattr(tangents, "timed", lambda work: (3 * 600 / 28 / 2, work()))  # a frame in three directions
+    monkeypatch.setattr(tangents, "workers", lambda: 1)
+    encoded = encode_all(chgnet, pairs[:1].samples)
+    fewer, forecast = tangents.affordable(Directions(24, 4), minutes, chgnet, pairs[:1], encoded[:1], encoded[:1])
+    assert fewer == directions
+    assert forecast == pytest.approx(10.0 * (fewer.atoms + fewer.strain) / 28)
+
+
+def test_a_resumed_head_has_the_directions_that_it_began_with(
+    chgnet: Potential, pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "affordable", lambda *_: (Directions(3, 1), 0.0))
+    options: dict[str, Any] = {"strategy": "feature", "epochs": 2, "batch": 2, "folder": tmp_path, "max_minutes": 5.0}
+    first = adapt(chgnet, pairs[:2], pairs[2:3], **options)
+    monkeypatch.setattr(adapting, "affordable", lambda *_: pytest.fail("planned anew"))
+    again = adapt(chgnet, pairs[:2], pairs[2:3], resume=True, **options)
+    for one, other in zip(first.backbone.module.parameters(), again.backbone.module.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -37,6 +38,19 @@ def cores() -> int:
 def can_fork() -> bool:
     """Say whether workers can share the parent's memory: fork exists, and no GPU context that a fork would break."""
     return "fork" in multiprocessing.get_all_start_methods() and not torch.cuda.is_initialized()
+
+
+def workers(asked: int | None = None) -> int:
+    """Return how many processes share the work: those asked for, or one a core; one where none can be forked."""
+    return (asked or cores()) if can_fork() else 1
+
+
+def timed(work: Callable[[], B]) -> tuple[float, B]:
+    """Return the seconds and the answer of the second call: the first warms caches up."""
+    work()
+    began = time.monotonic()
+    answer = work()
+    return time.monotonic() - began, answer
 
 
 def keep_memory() -> None:

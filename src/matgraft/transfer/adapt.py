@@ -7,9 +7,10 @@ result.backbone        # tuned, plain, ready to predict and to save
 from __future__ import annotations
 
 import copy
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,16 @@ from matgraft.transfer.replay import WEIGHT as REPLAY_WEIGHT
 from matgraft.transfer.replay import ReplayObjective, ReplaySettings, rehearses, replay_frames, shifted_labels
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
-from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
+from matgraft.transfer.tangents import (
+    Directions,
+    TangentObjective,
+    affordable,
+    cache_tangents,
+    plan_directions,
+    require_squares,
+)
 
+DIRECTIONS = "directions.json"
 STEP_ZERO_FRAMES = 8
 STEP_ZERO_ENERGY = 1e-4
 """eV/atom: float32 sums of 100 atoms leave some 1e-6."""
@@ -156,8 +165,11 @@ def adapt(
         work = folder or Path(temporary)
         objective: Objective
         if chosen.cached:
-            graphs = encoded, held_out
-            objective = _cached_objective(backbone, train, validation, loss, graphs, settings, seed, quiet)
+            require_squares(loss)  # before minutes go into the cache
+            directions = _directions(backbone, train, loss, (encoded, held_out), settings, work, resume)
+            objective = _cached_objective(
+                backbone, (train, validation), loss, (encoded, held_out), directions, seed, quiet
+            )
         else:
             through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
             if len(rehearsed):
@@ -321,18 +333,38 @@ def check_replay(objective: ReplayObjective) -> float:
     return found["replay_loss"]
 
 
-def _cached_objective(
+def _directions(
     backbone: Potential,
     train: Dataset,
-    validation: Dataset,
     loss: LossSettings,
     encoded: tuple[Sequence[Encoded], Sequence[Encoded]],
     settings: FitSettings,
+    folder: Path,
+    resume: bool,
+) -> Directions:
+    """Plan the cache: in half of the fit's minutes, if it has any. A resumed run has those that it began with."""
+    file = folder / DIRECTIONS
+    if resume and file.is_file():
+        return Directions(**json.loads(file.read_text(encoding="utf-8")))
+    directions = plan_directions(backbone, encoded[0], list(loss.weights(train)))
+    if settings.max_minutes is not None:
+        directions, _ = affordable(directions, settings.max_minutes / 2, backbone, train, *encoded)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(asdict(directions)), encoding="utf-8")
+    part.replace(file)
+    return directions
+
+
+def _cached_objective(
+    backbone: Potential,
+    parts: tuple[Dataset, Dataset],
+    loss: LossSettings,
+    encoded: tuple[Sequence[Encoded], Sequence[Encoded]],
+    directions: Directions,
     seed: int,
     quiet: bool,
 ) -> TangentObjective:
-    require_squares(loss)  # before minutes go into the cache
-    directions = plan_directions(backbone, encoded[0], list(loss.weights(train)))
     cached = [
         cache_tangents(
             backbone,
@@ -343,9 +375,9 @@ def _cached_objective(
             processes=cores(),
             progress="" if quiet else f"features and tangents of {len(part)} frames",
         )
-        for i, (part, graphs) in enumerate(zip((train, validation), encoded, strict=True))
+        for i, (part, graphs) in enumerate(zip(parts, encoded, strict=True))
     ]
-    return TangentObjective(backbone, train, loss, cached[0], cached[1], directions)
+    return TangentObjective(backbone, parts[0], loss, cached[0], cached[1], directions)
 
 
 def _with_options(settings: FitSettings, options: Mapping[str, Any]) -> FitSettings:

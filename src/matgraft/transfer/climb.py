@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +30,7 @@ from rich.console import Console
 
 from matgraft.backbones.base import Batch, Encoded, Potential
 from matgraft.backbones.predict import encode_all, predict
-from matgraft.backbones.processes import can_fork, cores
+from matgraft.backbones.processes import cores, timed, workers
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.dataset import Dataset
 from matgraft.errors import DataError, OptionError, RunError
@@ -61,7 +61,14 @@ from matgraft.transfer.references import ReferenceShift, keep_references, shifte
 from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Strategy
-from matgraft.transfer.tangents import TangentObjective, cache_tangents, plan_directions, require_squares
+from matgraft.transfer.tangents import (
+    TangentObjective,
+    affordable,
+    cache_tangents,
+    plan_directions,
+    require_squares,
+    usual_size,
+)
 
 Predictions = Sequence[Mapping[str, Array]]
 T = TypeVar("T")
@@ -228,7 +235,7 @@ class _Ascent:
             return record, self._fitted(record, record.begun, resume=True)
         left = record.max_minutes - record.minutes
         try:
-            cost = self._cost(self.rungs[name])
+            cost = self._cost(self.rungs[name], left if ahead == 1 else left / 2)
         except OptionError as error:
             return record, RungResult(name=name, verdict="skipped", why=error.found)
         minutes = allot(left, ahead, cost)
@@ -271,41 +278,39 @@ class _Ascent:
             quiet=self.quiet,
         )
 
-    def _cost(self, strategy: Strategy) -> Cost:
-        """Time what the rung will do, on a frame of the usual size.
+    def _cost(self, strategy: Strategy, most: float) -> Cost:
+        """Time what the rung will do in `most` minutes, on a frame of the usual size.
 
         Raises
         ------
         OptionError
             If the loss cannot act on cached tangents.
         """
-        sizes = np.array([one.n_edges for one in self.encoded])
-        typical = int(np.argsort(sizes)[len(sizes) // 2])
-        held_out = sum(one.n_edges for one in self.held_out)
+        typical, frames = usual_size(self.encoded)
         settings = fit_defaults(strategy, len(self.train), self.settings)
         if strategy.cached:
-            return self._cost_of_head(typical, (sizes.sum() + held_out) / max(1, sizes[typical]), settings)
+            return self._cost_of_head(typical, most, settings)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone = copy.deepcopy(self.parent)
         backbone.module.to(device).requires_grad_(True)
         objective = FrameObjective(backbone, self.train, self.validation, self.loss, self.encoded, self.held_out)
-        seconds, _ = _timed(lambda: objective.losses([typical], device).sum().backward())
-        a_pass = seconds * sizes.sum() / max(1, sizes[typical]) / _workers(settings.processes) / 60
+        seconds, _ = timed(lambda: objective.losses([typical], device).sum().backward())
+        a_pass = seconds * frames / workers(settings.processes) / 60
         passes = min(LEAST_PASSES, settings.epochs or LEAST_PASSES)
         return Cost(passes * a_pass, words=f"a pass over the training frames takes {a_pass:.2g}")
 
-    def _cost_of_head(self, typical: int, frames: float, settings: FitSettings) -> Cost:
-        """Time the cache of one frame and a step on a batch of its copies; the cache is for `frames` of its size."""
+    def _cost_of_head(self, typical: int, most: float, settings: FitSettings) -> Cost:
+        """Time the cache of one frame and a step on a batch of its copies."""
         require_squares(self.loss)
         backbone = copy.deepcopy(self.parent)
         backbone.module.requires_grad_(True)
-        directions = plan_directions(backbone, self.encoded, list(self.weights))
-        frame, graph = self.train[[typical]], [self.encoded[typical]]
-        seconds, cached = _timed(lambda: cache_tangents(backbone, frame, graph, directions))
-        before = seconds * frames / _workers(None) / 60
+        plan = plan_directions(backbone, self.encoded, list(self.weights))
+        # `adapt` gives the cache half of the fit's minutes, which are what the cache leaves of `most`.
+        directions, before = affordable(plan, most / 3, backbone, self.train, self.encoded, self.held_out)
+        cached = cache_tangents(backbone, self.train[[typical]], [self.encoded[typical]], directions)
         batch = range(settings.batch or 1)
         objective = TangentObjective(backbone, self.train, self.loss, cached * len(batch), [], directions)
-        seconds, _ = _timed(lambda: objective.losses(batch, torch.device("cpu")).sum().backward())
+        seconds, _ = timed(lambda: objective.losses(batch, torch.device("cpu")).sum().backward())
         fit = (settings.epochs or 1) * -(-len(self.train) // len(batch)) * seconds / 60
         words = f"its cache takes {before:.2g}, its steps {fit:.2g}"
         return Cost(LEAST_HEAD * fit, before, ends_itself=True, words=words)
@@ -408,18 +413,6 @@ def _plain(backbone: Potential) -> Potential:
     backbone.module.requires_grad_(False)
     backbone.module.eval()
     return backbone
-
-
-def _timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Return the seconds and the answer of the second call: the first warms caches up."""
-    work()
-    began = time.monotonic()
-    answer = work()
-    return time.monotonic() - began, answer
-
-
-def _workers(asked: int | None) -> int:
-    return (asked or cores()) if can_fork() else 1
 
 
 def _minutes_since(began: float) -> float:

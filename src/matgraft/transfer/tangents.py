@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from matgraft.backbones.base import Encoded, Potential
-from matgraft.backbones.processes import map_in_processes
+from matgraft.backbones.processes import map_in_processes, timed, workers
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
@@ -31,6 +31,8 @@ from matgraft.transfer.objectives import metrics_of_sums
 
 MEMORY_BYTES = 4 * 2**30
 """Largest cache. Beyond it fewer directions a frame are taken."""
+FEWEST = 2
+"""Directions of the atoms below which a frame says too little of its forces."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def choose_directions(n_atoms_total: int, width: int, quantities: Sequence[str])
     Twice the directions are worth less than twice the frames; 320,000 tangent rows take about two minutes a core.
     """
     bound = min(320_000 // max(1, n_atoms_total), MEMORY_BYTES // (4 * width * max(1, n_atoms_total)))
-    count = int(np.clip(bound, 2, 24))
+    count = int(np.clip(bound, FEWEST, 24))
     return Directions(count if "forces" in quantities else 0, max(1, count // 6) if "stress" in quantities else 0)
 
 
@@ -95,6 +97,42 @@ def plan_directions(backbone: Potential, encoded: Sequence[Encoded], quantities:
         rows = backbone.features(backbone.collate(encoded[:1]))
     width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
     return choose_directions(sum(one.n_atoms for one in encoded), width, quantities)
+
+
+def affordable(
+    plan: Directions,
+    minutes: float,
+    backbone: Potential,
+    train: Dataset,
+    encoded: Sequence[Encoded],
+    held_out: Sequence[Encoded] = (),
+) -> tuple[Directions, float]:
+    """Take no more directions than can be cached in some minutes, by the time that a frame of the usual size takes.
+
+    A direction costs CHGNet a forward pass and a half of 10 ms an atom, other networks several times that.
+
+    Returns
+    -------
+    Directions, float
+        At least two a frame, where the plan has any; and the minutes that they will take, of all training and
+        held-out frames.
+    """
+    i, frames = usual_size(encoded, held_out)
+    few = Directions(min(FEWEST, plan.atoms), min(1, plan.strain))
+    seconds, _ = timed(lambda: cache_tangents(backbone, train[[i]], [encoded[i]], few))
+    each = seconds / max(1, few.atoms + few.strain) * frames / workers() / 60
+    if each * (plan.atoms + plan.strain) <= minutes or plan.atoms <= FEWEST:
+        return plan, each * max(1, plan.atoms + plan.strain)
+    atoms = max(FEWEST, int(plan.atoms * minutes / (each * (plan.atoms + plan.strain))))
+    fewer = Directions(atoms, min(plan.strain, max(1, atoms // 6)))
+    return fewer, each * (fewer.atoms + fewer.strain)
+
+
+def usual_size(encoded: Sequence[Encoded], held_out: Sequence[Encoded] = ()) -> tuple[int, float]:
+    """Return a frame of the median size, and how many of its size all frames make up, by edges."""
+    sizes = np.array([one.n_edges for one in encoded])
+    i = int(np.argsort(sizes)[len(sizes) // 2])
+    return i, float(sizes.sum() + sum(one.n_edges for one in held_out)) / max(1, int(sizes[i]))
 
 
 def cache_tangents(
