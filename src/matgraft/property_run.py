@@ -27,13 +27,13 @@ from matgraft.data.table import (
     FormulaTable,
     encode_covariates,
     formula_column,
-    formulas_of,
+    parsed_column,
     read_cells,
     read_table,
 )
 from matgraft.errors import OptionError, RunError
 from matgraft.predictors.members import formula_reader
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.predictors.predictor import PredictorSettings, fit_predictor, refuse_idle
 from matgraft.predictors.prompt_facts import prompt_facts
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
 from matgraft.predictors.together import Together, fit_together
@@ -41,6 +41,7 @@ from matgraft.reports.properties import prediction_rows, read_predictions, write
 from matgraft.reports.property_page import write_property_report
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
+from matgraft.transfer.prompt_bank import choose_bank
 
 SETTINGS, PROMPTS = "settings.json", "prompts"
 MOST_ON_MAP = 3000
@@ -85,8 +86,11 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     """
     tables = {target: _read(run, target) for target in run.targets}
     backbone = encoder(run.foundation)
+    refuse_idle(run.settings)
     prompted = run.settings.strategy == "prompt"
     tokens = property_tokens(run.targets) if prompted else {}
+    if prompted:
+        choose_bank(run.settings.prompt.bank, backbone)
     digest = hashlib.sha256(Path(run.table).read_bytes()).hexdigest()
     _open(run, digest, out, resume)
     save_folder(
@@ -163,10 +167,10 @@ def predict_formulas(
     rows: list[dict[str, Any]] = []
     for part in sorted((folder / "predictors").iterdir()):
         predictor, content = load_predictor(part, backbone)
-        covariates = _covariates(content, cells, len(formulas), where or folder)
         chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, content["target"])]
         if not chosen:
             continue
+        covariates = _covariates(content, cells, len(formulas), where or folder)
         wanted = [prompts[i].formula for i in chosen]
         prediction = predictor.predict(wanted, covariates if covariates is None else covariates[chosen])
         own = prediction_rows(wanted, prediction, content["classes"], {"target": content["target"]})
@@ -190,7 +194,7 @@ def _prompts(formulas: Sequence[str], tokens: Mapping[str, str], table: Path | N
 
     if table is None:
         return [parse(text) for text in formulas]
-    return formulas_of(pd.Series(list(formulas), name="formula"), table, parse)
+    return parsed_column(pd.Series(list(formulas), name="formula"), table, parse)
 
 
 def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]]:
@@ -245,8 +249,8 @@ def _tune_one(
         groups=table.grouped(run.group),
         settings=settings,
         progress="" if quiet else f"fits of {target}",
-        folds=joint and joint.folds[target],
-        ready=joint and joint.ready(target),
+        folds=joint.folds[target] if joint else None,
+        ready=joint.ready(target) if joint else None,
     )
     held = predictor.out_of_fold
     assert held is not None

@@ -128,6 +128,7 @@ def test_the_nearest_prompt_is_the_one_that_correlates_best_rising_or_falling():
     assert (start.offset, start.slope) == pytest.approx(tuple(np.polyfit(answers[:, 1], y, 1)[::-1]), abs=1e-6)
     silent = np.where(np.arange(200) < 100, 1.0, 0.0)
     assert nearest_prompt(answers, np.where(silent > 0, answers[:, 2], y), silent).nearest == 2
+    assert nearest_prompt(answers, y, np.ones(200), np.array([True, False, True])).nearest != 1
     flat = nearest_prompt(answers, np.full(200, 3.0), np.ones(200))
     assert (flat.similarity, flat.offset + flat.slope * answers[:, 0].mean()) == (0, pytest.approx(3))
 
@@ -153,6 +154,7 @@ def test_the_shipped_bank_answers_its_questions_and_only_the_right_ones():
     assert bank.card.encoder_sha256 == backbone.card.weights_sha256
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 2e6
     names = bank.card.questions
+    assert [name for name, value in zip(names, bank.of_values, strict=True) if not value] == list(bank.card.yes_or_no)
     answers = bank_answers(
         bank.prompted(backbone), [parse_formula(t) for t in ("NaCl", "MgO", "Cu", "Ni3Al", "W", "KBr")]
     )

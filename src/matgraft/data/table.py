@@ -127,7 +127,7 @@ def read_table(
     values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
     code = covariate_code(kept, covariates, path)
     return FormulaTable(
-        formulas=formulas_of(kept[column], path, parse),
+        formulas=parsed_column(kept[column], path, parse),
         values=values,
         classes=classes,
         covariates=encode_covariates(kept, code, path),
@@ -176,8 +176,13 @@ def require(cells: pd.DataFrame, name: str, path: Path) -> str:
     return name
 
 
-def formulas_of(column: pd.Series, path: Path, parse: Callable[[str], Parsed] = parse_plain) -> tuple[Parsed, ...]:
+def formulas_of(column: pd.Series, path: Path) -> tuple[Formula, ...]:
     """Parse a column, naming line and column of a cell that is no formula."""
+    return parsed_column(column, path, parse_plain)
+
+
+def parsed_column(column: pd.Series, path: Path, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+    """Read a column by a parser of formulas or of prompts; errors as of `formulas_of`."""
     parsed = []
     for row, text in column.items():
         try:

@@ -284,7 +284,7 @@ def labels_of(
     formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array | None, settings: PredictorSettings
 ) -> tuple[Labels, Transform]:
     """Return values as they are learned, and on which scale that is; errors as of `fit_predictor`."""
-    _refuse_idle(settings)
+    refuse_idle(settings)
     y = np.asarray(y, dtype=float)
     counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
     _check(formulas, y, n_classes, counted)
@@ -295,7 +295,8 @@ def labels_of(
     return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
 
 
-def _refuse_idle(settings: PredictorSettings) -> None:
+def refuse_idle(settings: PredictorSettings) -> None:
+    """Raise an `OptionError` for settings that the strategy does not read."""
     prompted = settings.strategy == "prompt"
     idle = settings.network != NetworkSettings() if prompted else settings.prompt != PromptSettings()
     if idle:

@@ -288,7 +288,7 @@ def prepared(
     module.classes.data.copy_(known.classes)
     module.readout.load_state_dict(known.readout.state_dict())
     for name, one in asked.items():
-        starts = _starts(known, *train[name], one, seed)
+        starts = _starts(known, bank, *train[name], one, seed)
         asked[name] = replace(one, starts=starts)
         for question, start in enumerate(starts, start=one.first):
             offset, slope = known.offset[start.nearest], known.slope[start.nearest]
@@ -298,14 +298,16 @@ def prepared(
     return module, asked
 
 
-def _starts(bank: PromptedEncoder, inputs: Inputs, labels: Labels, asked: Asked, seed: int) -> tuple[Start, ...]:
+def _starts(
+    known: PromptedEncoder, bank: Bank, inputs: Inputs, labels: Labels, asked: Asked, seed: int
+) -> tuple[Start, ...]:
     rows = np.sort(np.random.default_rng(seed).permutation(len(inputs))[:STARTING_ROWS])
-    answers = bank_answers(bank, [inputs.formulas[i] for i in rows])
+    answers = bank_answers(known, [inputs.formulas[i] for i in rows])
     y, weights = labels.y[rows], labels.weights[rows]
     if not weights.any():
         weights = np.ones(len(rows))
     if not labels.n_classes:
-        return (nearest_prompt(answers, asked.scaling.standardised(y), weights),)
+        return (nearest_prompt(answers, asked.scaling.standardised(y), weights, bank.of_values),)
     sought = [1] if labels.n_classes == 2 else range(labels.n_classes)
     return tuple(_as_logit(nearest_prompt(answers, (y == k).astype(float), weights)) for k in sought)
 

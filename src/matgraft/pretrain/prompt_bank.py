@@ -139,6 +139,7 @@ def learn_bank(
     card = BankCard(
         encoder_sha256=backbone.card.weights_sha256,
         questions=tables.names,
+        yes_or_no=tuple(name for name, binary in zip(tables.names, tables.binary, strict=True) if binary),
         scores={name: round(last[name], 4) for name in tables.names if name in last},
         head_scores=_head_scores(backbone, objective),
         recipe=settings.model_dump(mode="json"),

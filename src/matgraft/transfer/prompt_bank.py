@@ -47,6 +47,8 @@ class BankCard(BaseModel):
     ----------
     questions
         Names of the properties, in the order of their prompts.
+    yes_or_no
+        Those that are answered by a logit. Nothing taught the quantiles around it, so no task of values starts there.
     scores
         Mean absolute error of each on held-out chemical systems, standardised as in pretraining; of questions for yes
         or no that of the probability.
@@ -60,6 +62,7 @@ class BankCard(BaseModel):
 
     encoder_sha256: str
     questions: tuple[str, ...]
+    yes_or_no: tuple[str, ...] = ()
     scores: dict[str, float] = {}
     head_scores: dict[str, float] = {}
     recipe: dict[str, Any] = {}
@@ -106,6 +109,11 @@ class Bank:
         part = folder / (CARD + ".part")
         part.write_text(self.card.model_dump_json(indent=1), encoding="utf-8")
         part.replace(folder / CARD)
+
+    @property
+    def of_values(self) -> NDArray[np.bool_]:
+        """(n_questions,) True for those that are answered by a value."""
+        return np.array([name not in self.card.yes_or_no for name in self.card.questions])
 
     def prompted(self, backbone: CompositionBackbone) -> PromptedEncoder:
         """Return the encoder with the bank's prompts."""
@@ -170,10 +178,11 @@ class Start:
     slope: float
 
 
-def nearest_prompt(answers: Array, y: Array, weights: Array) -> Start:
+def nearest_prompt(answers: Array, y: Array, weights: Array, able: NDArray[np.bool_] | None = None) -> Start:
     """Return the start of a task with labels y (n,), each counted by a weight, from a bank's answers (n, n_questions).
 
-    Where labels or answers do not vary the similarity is 0.
+    `able` (n_questions,) is False for questions that are not to be started from. Where labels or answers do not vary
+    the similarity is 0.
     """
     share = weights / weights.sum()
     mean, centre = share @ answers, float(share @ y)
@@ -181,7 +190,7 @@ def nearest_prompt(answers: Array, y: Array, weights: Array) -> Start:
     width = float(np.sqrt(share @ (y - centre) ** 2))
     joint = (share * (y - centre)) @ (answers - mean)
     similarity = np.divide(joint, spread * width, out=np.zeros_like(joint), where=spread * width > 1e-12)
-    best = int(np.abs(similarity).argmax())
+    best = int(np.argmax(np.abs(similarity) if able is None else np.where(able, np.abs(similarity), -1.0)))
     r = float(similarity[best])
     slope = (-1 if r < 0 else 1) * max(abs(r), FLATTEST) * (width or 1.0) / max(float(spread[best]), 1e-6)
     return Start(best, r, centre - slope * float(mean[best]), slope)
