@@ -8,8 +8,9 @@ encoder and bank are measured gaps, measured yield strengths of steels and the p
 properties and, of the first two, as formulas. Shear moduli and magnetic moments are properties of the pretraining; here
 they are asked of chemical systems that it held out.
 
-``step 0`` is the nearest prompt before any tuning, mapped on the labels by a straight line. Times are those of fit and
-calibration; prompts learn all five at once, and their time stands once, as a fifth at each property.
+``step 0`` is the nearest prompt before any tuning, mapped on the labels by a straight line; with ``no bank`` prompts
+and readout begin at random. Times are those of fit and calibration. Prompts learn all five at once: what they cost is
+shared out evenly over the properties.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from matgraft.predictors.inputs import Inputs
 from matgraft.predictors.members import FULL
 from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, labels_of
 from matgraft.predictors.prompt_facts import prompt_facts
-from matgraft.predictors.prompted import PromptFit, prepared
+from matgraft.predictors.prompted import PromptFit, PromptSettings, prepared
 from matgraft.predictors.store import save_predictor
 from matgraft.predictors.together import fit_together
 from matgraft.pretrain.tables import is_held_out, read_property_table
@@ -51,7 +52,7 @@ UNITS = {
     "log10 shear modulus": "",
     "magnetic moment": "µB",
 }
-STRATEGIES = ("step 0", "prompt", "full", "feature")
+STRATEGIES = ("step 0", "prompt", "prompt, no bank", "full", "feature")
 Parts = tuple[FormulaTable, FormulaTable]
 
 
@@ -103,7 +104,7 @@ def apart(strategy: str, backbone: CompositionBackbone) -> dict[str, Row]:
 def one(strategy: str, train: FormulaTable, test: FormulaTable, backbone: CompositionBackbone) -> Row:
     """Fit and score one property."""
     began = time.monotonic()
-    predictor = fitted(strategy, train, backbone)
+    predictor = fitted(train, backbone, PredictorSettings(strategy=strategy, inner_folds=FOLDS))
     minutes = (time.monotonic() - began) / 60
     networks = predictor.networks.get(FULL.name, [])
     trained = sum(parameter.numel() for parameter in networks[0].module.parameters()) if networks else 0
@@ -113,21 +114,22 @@ def one(strategy: str, train: FormulaTable, test: FormulaTable, backbone: Compos
     return scored(predictor, test) | {"trained": trained, "stored_MB": stored, "minutes": minutes}
 
 
-def fitted(strategy: str, table: FormulaTable, backbone: CompositionBackbone, joint: Any = None) -> Predictor:
+def fitted(
+    table: FormulaTable, backbone: CompositionBackbone, settings: PredictorSettings, joint: Any = None
+) -> Predictor:
     """Return a predictor; `joint` are folds and fits made before."""
-    settings = PredictorSettings(strategy=strategy, inner_folds=FOLDS)
     return fit_predictor(table.formulas, table.values, backbone=backbone, settings=settings, **(joint or {}))
 
 
-def together(backbone: CompositionBackbone) -> dict[str, Row]:
+def together(backbone: CompositionBackbone, bank: str | None = None) -> dict[str, Row]:
     """Return a row a property, all asked of one prompted encoder."""
     began = time.monotonic()
     training = {name: train for name, (train, _) in tables().items()}
-    settings = PredictorSettings(strategy="prompt", inner_folds=FOLDS)
+    settings = PredictorSettings(strategy="prompt", inner_folds=FOLDS, prompt=PromptSettings(bank=bank))
     with tempfile.TemporaryDirectory() as folder:
         joint = fit_together(training, "formula", backbone, settings, Path(folder))
     predictors = {
-        name: fitted("prompt", table, backbone, {"folds": joint.folds[name], "ready": joint.ready(name)})
+        name: fitted(table, backbone, settings, {"folds": joint.folds[name], "ready": joint.ready(name)})
         for name, table in training.items()
     }
     minutes = (time.monotonic() - began) / 60
@@ -178,7 +180,11 @@ def main() -> None:
             "weights_sha256": backbone.card.weights_sha256[:12],
             "bank_sha256": hashlib.sha256((SHIPPED / CARD).read_bytes()).hexdigest()[:12],
         }
-        known: dict[str, Callable[[CompositionBackbone], dict[str, Row]]] = {"step 0": step_zero, "prompt": together}
+        known: dict[str, Callable[[CompositionBackbone], dict[str, Row]]] = {
+            "step 0": step_zero,
+            "prompt": together,
+            "prompt, no bank": lambda backbone: together(backbone, "none"),
+        }
         for strategy in chosen.strategy or STRATEGIES:
             keys = [{"strategy": strategy, "property": name} | digest for name in UNITS]
             if chosen.again or any(results.find(**key) is None for key in keys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -42,12 +43,13 @@ def prompt_figures(facts: Mapping[str, Any]) -> dict[str, go.Figure]:
 
 def alike_figure(alike: Mapping[str, Any]) -> go.Figure:
     """Draw the cosine similarities of prompts, the first ones at the top."""
-    names = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in alike["names"]]
+    whole = [escape(name) for name in alike["names"]]
+    names = [escape(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…") for name in alike["names"]]
     places = list(range(len(names)))
     plot = empty_figure()
     plot.add_heatmap(
         z=alike["matrix"], x=places, y=places, zmin=-1, zmax=1, colorscale="RdBu_r", xgap=1, ygap=1,
-        customdata=[[f"{one} and {other}" for other in alike["names"]] for one in alike["names"]],
+        customdata=[[f"{one} and {other}" for other in whole] for one in whole],
         hovertemplate="%{customdata}: %{z:.2f}<extra></extra>", colorbar={"thickness": 10, "outlinewidth": 0},
     )  # fmt: skip
     ticks = {"tickmode": "array", "tickvals": places, "ticktext": names, "showgrid": False, "zeroline": False}
