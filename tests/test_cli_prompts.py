@@ -82,8 +82,9 @@ def test_one_run_answers_what_the_prompt_asks(table, capsys, tmp_path):
     (run / "metrics.json").unlink()
     next((run / "predictors").glob("kind-*/predictor.json")).unlink()
     next((run / "prompts").iterdir()).unlink()
-    code, _, err = matgraft(capsys, "tune", "--resume", run, "--quiet")
+    code, out, err = matgraft(capsys, "tune", "--resume", run, "--quiet")
     assert code == 0, err
+    assert out.count("started from the prompt of") == 2
     assert (run / "predictions.csv").read_text() == before
 
 

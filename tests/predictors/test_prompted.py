@@ -60,10 +60,13 @@ def test_exchanged_prompts_ruin_the_answers(two):
     parts, fit = two
     inputs, labels = parts["up"]
     right = np.abs(fit.of("up")(inputs)[:, 49] - labels.y).mean()
-    questions = fit.module.questions.data.clone()
-    fit.module.questions.data = questions[[1, 0, 2, 3, 4]]  # offsets and slopes stay where they were
+    prompts = (fit.module.questions, fit.module.covariates)  # offsets and slopes stay where they were
+    kept = [part.data.clone() for part in prompts]
+    for part, own in zip(prompts, kept, strict=True):
+        part.data = own[[1, 0, 2, 3, 4]]
     wrong = np.abs(fit.of("up")(inputs)[:, 49] - labels.y).mean()
-    fit.module.questions.data = questions
+    for part, own in zip(prompts, kept, strict=True):
+        part.data = own
     assert wrong > 3 * right
 
 
