@@ -91,7 +91,7 @@ def tune(
         str | None,
         typer.Option(
             help="ladder (the default from 5 minutes on), full, partial, feature, gradual, lora, replay or multihead; "
-            "for formulas auto (the default), full, partial, feature or descriptors"
+            "for formulas auto (the default), full, partial, feature, prompt or descriptors"
         ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
@@ -142,7 +142,9 @@ def tune(
 @app.command()
 def predict(
     run: Run,
-    what: Annotated[list[str], typer.Argument(help="formulas, or one table of them")],
+    what: Annotated[
+        list[str], typer.Argument(help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"')
+    ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
     formula: FormulaColumn = None,
     as_json: Json = False,
@@ -202,7 +204,7 @@ def crossval(
     covariate: Covariates = None,
     weight: Weight = None,
     order: Order = None,
-    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature or descriptors")] = None,
+    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature, prompt or descriptors")] = None,
     seed: Annotated[int, typer.Option(help="of folds and members")] = 0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
     as_json: Json = False,
@@ -211,6 +213,7 @@ def crossval(
     """Score a property predictor on held-out folds of a table of formulas."""
     from matgraft.crossval import crossval
     from matgraft.data.table import GROUPINGS, read_table
+    from matgraft.predictors.members import formula_reader
     from matgraft.property_run import encoder
     from matgraft.reports.properties import show_folds, write_predictions
 
@@ -218,11 +221,11 @@ def crossval(
         raise OptionError("--fold-column brings the folds; --folds would do nothing")
     by = group or "formula"
     column = None if by in GROUPINGS else by
+    settings = _predictor_settings(options, strategy, order).model_copy(update={"seed": seed})
     read = read_table(
         table, target, formula=formula, fold=fold_column, covariates=covariate or (), weight=weight, group=column,
-        order=_words(order),
+        order=_words(order), parse=formula_reader(settings.strategy),
     )  # fmt: skip
-    settings = _predictor_settings(options, strategy, order).model_copy(update={"seed": seed})
     model = encoder(foundation or "composition")
     scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, quiet=quiet or as_json)
     if out is not None:
@@ -338,6 +341,28 @@ def episodes(
     metric = learn_metric(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_scores(screen, metric.card.scores)
     print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
+
+
+@app.command()
+def prompts(
+    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
+    options: Options = None,
+    out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
+    foundation: From = "composition",
+    quiet: Quiet = False,
+) -> None:
+    """Learn a bank of prompts, one a property, that `tune --strategy prompt` starts from; the encoder stays frozen."""
+    from matgraft.pretrain.prompt_bank import BankSettings, learn_bank
+    from matgraft.property_run import encoder
+    from matgraft.recipe import make_settings
+    from matgraft.reports.prompts import show_bank
+
+    words, out = list(options or []), out or _next_run()
+    files = [Path(word) for word in words if _is_recipe(word)]
+    settings = make_settings(BankSettings, files, [word for word in words if not _is_recipe(word)])
+    bank = learn_bank(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
+    show_bank(screen, bank.card)
+    print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """From a table of formulas to a run folder with a predictor for each target.
 
     settings.json  model/ (the encoder)  predictors/<target>/  predictions.csv  map.csv  metrics.json  verdict.json
-    report.html
+    report.html; of strategy prompt also prompts/ (what all targets share) and prompts.json (what they have become)
 
 A run that was killed goes on with the first target that is not done.
 """
@@ -20,25 +20,30 @@ from pydantic import BaseModel, ConfigDict
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load, load_folder, save_folder
-from matgraft.data.formula import parse_formula
+from matgraft.data.material_class import material_class
+from matgraft.data.prompt_text import Prompt, parse_plain, parse_prompt, property_tokens
 from matgraft.data.table import (
     GROUPINGS,
     FormulaTable,
     encode_covariates,
     formula_column,
-    formulas_of,
+    parsed_column,
     read_cells,
     read_table,
 )
 from matgraft.errors import OptionError, RunError
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.predictors.members import formula_reader
+from matgraft.predictors.predictor import PredictorSettings, fit_predictor, refuse_idle
+from matgraft.predictors.prompt_facts import prompt_facts
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
+from matgraft.predictors.together import Together, fit_together
 from matgraft.reports.properties import prediction_rows, read_predictions, write_predictions
 from matgraft.reports.property_page import write_property_report
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
+from matgraft.transfer.prompt_bank import choose_bank
 
-SETTINGS = "settings.json"
+SETTINGS, PROMPTS = "settings.json", "prompts"
 MOST_ON_MAP = 3000
 
 
@@ -72,7 +77,7 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     Returns
     -------
     dict
-        ``targets``: scores, members, baseline and verdict by name.
+        ``targets``: scores, members, baseline and verdict by name; of strategy prompt also ``prompts``.
 
     Raises
     ------
@@ -81,25 +86,39 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     """
     tables = {target: _read(run, target) for target in run.targets}
     backbone = encoder(run.foundation)
+    refuse_idle(run.settings)
+    prompted = run.settings.strategy == "prompt"
+    tokens = property_tokens(run.targets) if prompted else {}
+    if prompted:
+        choose_bank(run.settings.prompt.bank, backbone)
     digest = hashlib.sha256(Path(run.table).read_bytes()).hexdigest()
     _open(run, digest, out, resume)
     save_folder(
         backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
     )
+    settings = run.settings.model_copy(update={"ordinal": bool(run.order)})
+    title = "" if quiet else f"prompts of {', '.join(run.targets)}"
+    joint = fit_together(tables, run.group, backbone, settings, out / PROMPTS, title) if prompted else None
     metrics: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for target, table in tables.items():
         folder = out / "predictors" / _folder_name(target)
         if not (folder / FILE).is_file():
-            _tune_one(run, target, table, backbone, folder, quiet)
+            _tune_one(run, settings, target, table, backbone, joint, folder, quiet)
         metrics[target] = json.loads((folder / FILE).read_text(encoding="utf-8"))["metrics"]
         rows += read_predictions(folder / "out_of_fold.csv").to_dict("records")
     write_predictions(rows, out / "predictions.csv")
     _write_map(tables, backbone, out / "map.csv")
+    said: dict[str, Any] = {"targets": metrics}
+    if joint is not None:
+        said["prompts"] = prompt_facts(
+            joint.fits, backbone, settings.prompt, tokens, {target: table.classes for target, table in tables.items()}
+        )
+        _write(out / f"{PROMPTS}.json", said["prompts"])
     _write(out / "metrics.json", {"targets": metrics})
     _write(out / "verdict.json", {"targets": {name: part["verdict"] for name, part in metrics.items()}})
     write_property_report(out)
-    return {"targets": metrics}
+    return said
 
 
 def is_table_run(folder: Path) -> bool:
@@ -125,7 +144,7 @@ def predict_formulas(
     Parameters
     ----------
     formulas
-        As written.
+        As written; of a run with prompts, with or without the class before and the property behind.
     cells
         A table whose columns hold the covariates, a row a formula.
     where
@@ -134,31 +153,54 @@ def predict_formulas(
     Returns
     -------
     list of dict
-        A row a formula and target: formula, target, value, lower, upper, std, distance, unlike, probabilities.
+        A row a formula and target, or the target that it asks for: formula, target, value, lower, upper, std, distance,
+        unlike, probabilities; of a run with prompts also material_class.
     """
     if not is_table_run(folder):
         raise OptionError(
             "this run reads structures, not formulas", where=str(folder), remedy="matgraft evaluate RUN FRAMES"
         )
-    parsed = [parse_formula(text) for text in formulas] if cells is None else None
+    tokens = _tokens(folder)
+    prompts = _prompts(formulas, tokens, None if cells is None else where or folder)
     backbone = load_folder(folder)
     assert isinstance(backbone, CompositionBackbone)
     rows: list[dict[str, Any]] = []
     for part in sorted((folder / "predictors").iterdir()):
         predictor, content = load_predictor(part, backbone)
+        chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, content["target"])]
+        if not chosen:
+            continue
         covariates = _covariates(content, cells, len(formulas), where or folder)
-        wanted = parsed or formulas_of(pd.Series(list(formulas), name="formula"), where or folder)
-        prediction = predictor.predict(wanted, covariates)
-        rows += prediction_rows(wanted, prediction, content["classes"], {"target": content["target"]})
+        wanted = [prompts[i].formula for i in chosen]
+        prediction = predictor.predict(wanted, covariates if covariates is None else covariates[chosen])
+        own = prediction_rows(wanted, prediction, content["classes"], {"target": content["target"]})
+        if tokens:
+            own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
+        rows += own
     return rows
+
+
+def _tokens(folder: Path) -> dict[str, str]:
+    """Return the properties that a run may be asked for, by token; none where it takes no prompts."""
+    run = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["run"]
+    return property_tokens(run["targets"]) if run["settings"]["strategy"] == "prompt" else {}
+
+
+def _prompts(formulas: Sequence[str], tokens: Mapping[str, str], table: Path | None) -> Sequence[Prompt]:
+    """Read what is asked; an error names the line of a table."""
+
+    def parse(text: str) -> Prompt:
+        return parse_prompt(text, tokens) if tokens else Prompt(parse_plain(text))
+
+    if table is None:
+        return [parse(text) for text in formulas]
+    return parsed_column(pd.Series(list(formulas), name="formula"), table, parse)
 
 
 def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]]:
     """Return a table's cells and its column of formulas."""
     cells = read_cells(path)
-    name = formula_column(cells, column, path)
-    formulas_of(cells[name], path)  # a cell that cannot be read is said with its line, before any work
-    return cells, list(cells[name])
+    return cells, list(cells[formula_column(cells, column, path)])
 
 
 def encoder(name: str) -> CompositionBackbone:
@@ -173,7 +215,7 @@ def _read(run: TableRun, target: str) -> FormulaTable:
     column = None if run.group in GROUPINGS else run.group
     return read_table(
         Path(run.table), target, formula=run.formula, covariates=run.covariates, weight=run.weight, group=column,
-        order=run.order,
+        order=run.order, parse=formula_reader(run.settings.strategy),
     )  # fmt: skip
 
 
@@ -188,9 +230,15 @@ def _open(run: TableRun, digest: str, out: Path, resume: bool) -> None:
 
 
 def _tune_one(
-    run: TableRun, target: str, table: FormulaTable, backbone: CompositionBackbone, folder: Path, quiet: bool
+    run: TableRun,
+    settings: PredictorSettings,
+    target: str,
+    table: FormulaTable,
+    backbone: CompositionBackbone,
+    joint: Together | None,
+    folder: Path,
+    quiet: bool,
 ) -> None:
-    settings = run.settings.model_copy(update={"ordinal": bool(run.order)})
     predictor = fit_predictor(
         table.formulas,
         table.values,
@@ -201,6 +249,8 @@ def _tune_one(
         groups=table.grouped(run.group),
         settings=settings,
         progress="" if quiet else f"fits of {target}",
+        folds=joint.folds[target] if joint else None,
+        ready=joint.ready(target) if joint else None,
     )
     held = predictor.out_of_fold
     assert held is not None
@@ -220,7 +270,7 @@ def _tune_one(
         "verdict": verdict,
     }
     more = {"target": target, "classes": list(table.classes), "code": dict(table.code), "metrics": metrics}
-    save_predictor(predictor, folder, more)
+    save_predictor(predictor, folder, more, shared=f"../../{PROMPTS}" if joint else "", asked=target)
 
 
 def _covariates(content: Mapping[str, Any], cells: pd.DataFrame | None, n: int, where: Path) -> Any:

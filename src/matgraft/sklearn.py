@@ -10,6 +10,7 @@ examples a class and reads formulas alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -21,9 +22,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load
-from matgraft.data.formula import Formula, parse_formula
+from matgraft.data.formula import Formula
+from matgraft.data.prompt_text import parse_plain
 from matgraft.errors import OptionError
 from matgraft.predictors.fewshot import Expectation, FewShot, fit_few_shot
+from matgraft.predictors.members import formula_reader
 from matgraft.predictors.predictor import Prediction, Predictor, PredictorSettings, fit_predictor
 from matgraft.transfer.metric import Space, choose_metric
 
@@ -58,7 +61,7 @@ class _Composition(_OfFormulas):
     def _fit(
         self, X: Any, y: Array, n_classes: int, sample_weight: Any, groups: Any, settings: PredictorSettings
     ) -> Self:
-        formulas, covariates = split_columns(X)
+        formulas, covariates = split_columns(X, formula_reader(self.strategy))
         self.predictor_ = fit_predictor(
             formulas,
             y,
@@ -74,7 +77,7 @@ class _Composition(_OfFormulas):
 
     def _predict(self, X: Any) -> Prediction:
         check_is_fitted(self, "predictor_")
-        return self.predictor_.predict(*split_columns(X))
+        return self.predictor_.predict(*split_columns(X, formula_reader(self.strategy)))
 
 
 class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
@@ -83,7 +86,8 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
     Parameters
     ----------
     strategy
-        ``auto``, ``full``, ``partial``, ``feature`` or ``descriptors``.
+        ``auto``, ``full``, ``partial``, ``feature``, ``prompt`` or ``descriptors``. With ``prompt`` the class of the
+        material may stand before a formula: ``"[OXIDE] Fe2O3"``.
     foundation
         Name or folder of a composition encoder.
     level
@@ -247,8 +251,8 @@ def _formulas_alone(X: Any) -> list[Formula]:
     return formulas
 
 
-def split_columns(X: Any) -> tuple[list[Formula], Array]:
+def split_columns(X: Any, parse: Callable[[str], Formula] = parse_plain) -> tuple[list[Formula], Array]:
     """Return the formulas of X, its first column, and the covariates (n, k), its others."""
     table = pd.DataFrame(X) if not isinstance(X, pd.DataFrame) else X
-    formulas = [parse_formula(str(text)) for text in table.iloc[:, 0]]
+    formulas = [parse(str(text)) for text in table.iloc[:, 0]]
     return formulas, table.iloc[:, 1:].to_numpy(dtype=float)

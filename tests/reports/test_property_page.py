@@ -111,6 +111,27 @@ def test_coverage_is_counted(run):
     assert held["smallest third by distance"]["n"] in (13, 14)
 
 
+def test_prompts_are_shown_where_there_are_any(run):
+    assert 'id="prompts"' not in write_property_report(run).read_text()
+    starts = [
+        {"target": "gap", "class": None, "nearest": "mp_gap", "similarity": -0.61, "fits": 3},
+        {"target": "kind", "class": HOSTILE, "nearest": "mp_e_form", "similarity": 0.2, "fits": 2},
+    ]
+    alike = {"names": ["[GAP]", f"[KIND] {HOSTILE}", "mp_gap"], "matrix": np.eye(3).tolist()}
+    facts = {"tokens": {"[GAP]": "gap"}, "bank": "shipped", "starts": starts, "alike": alike, "trained": 1234,
+             "stored_MB": 0.5}  # fmt: skip
+    (run / "prompts.json").write_text(json.dumps(facts))
+    page = write_property_report(run).read_text()
+    assert HOSTILE not in page
+    assert "1,234 numbers learned" in page
+    assert "-0.61" in page
+    (heat,) = figures_of(page)["prompts"]["data"]
+    assert heat["type"] == "heatmap"
+    assert heat["customdata"][0][2] == "[GAP] and mp_gap"
+    (run / "prompts.json").write_text(json.dumps(facts | {"bank": None}))
+    assert "began at random" in write_property_report(run).read_text()
+
+
 def test_strangers_text_is_shown_and_not_run(run):
     page = write_property_report(run).read_text()
     assert HOSTILE not in page

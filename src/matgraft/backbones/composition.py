@@ -85,15 +85,26 @@ class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
             nn.Linear(features, features), nn.GELU(), nn.Linear(features, max(1, len(self.property_names)))
         )
 
-    def tokens(self, numbers: Tensor, fractions: Tensor) -> Tensor:
-        """Return (B, L + 1, width): the gathering token, then the elements; `numbers` 0 is padding."""
+    def tokens(self, numbers: Tensor, fractions: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Return (B, L + 1, width): the gathering token, then the elements; `numbers` 0 is padding.
+
+        Prompts (B, layers, P, width) stand behind them as P further tokens, (B, L + 1 + P, width): the first of the
+        layers' enters before the first layer, each further one is added to what has become of it before its own layer.
+        """
         gather = torch.full_like(numbers[:, :1], GATHER)
         everyone = torch.cat([gather, numbers], 1)
         x = self.elements(everyone)
         x = torch.cat([x[:, :1], x[:, 1:] + self.amounts(fractions)], 1)
         present = (everyone > 0)[:, None, None, :]
-        for layer in self.layers:
-            x = layer(x, present)
+        if prompts is None:
+            for layer in self.layers:
+                x = layer(x, present)
+            return x
+        n, asked = x.shape[1], torch.zeros_like(prompts[:, 0])
+        present = functional.pad(present, (0, prompts.shape[2]), value=True)
+        for i, layer in enumerate(self.layers):
+            x = layer(torch.cat([x[:, :n], asked + prompts[:, i]], 1), present)
+            asked = x[:, n:]
         return x
 
     def features(self, numbers: Tensor, fractions: Tensor) -> Tensor:
@@ -101,9 +112,10 @@ class CompositionEncoder(nn.Module, PyTorchModelHubMixin):
         return self.pooled(self.tokens(numbers, fractions), numbers, fractions)
 
     def pooled(self, tokens: Tensor, numbers: Tensor, fractions: Tensor) -> Tensor:
-        """Return (B, features) of tokens (B, L + 1, width)."""
+        """Return (B, features) of tokens (B, L + 1, width); prompts behind them are left out."""
         weights = (fractions * (numbers > 0)).unsqueeze(-1)
-        return self.pool(torch.cat([tokens[:, 0], (tokens[:, 1:] * weights).sum(1)], -1))
+        elements = tokens[:, 1 : numbers.shape[1] + 1]
+        return self.pool(torch.cat([tokens[:, 0], (elements * weights).sum(1)], -1))
 
     def forward(self, numbers: Tensor, fractions: Tensor) -> Tensor:
         """Return the standardised properties (B, n_properties)."""

@@ -55,11 +55,14 @@ class Formula:
         Atomic fractions, > 0, sum 1, rounded to 1e-9.
     text
         As it was written.
+    stated_class
+        What a prompt called it (`matgraft.data.prompt_text`); empty where none did.
     """
 
     numbers: tuple[int, ...]
     fractions: tuple[float, ...]
     text: str = field(default="", compare=False)
+    stated_class: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         """Return the number of elements."""

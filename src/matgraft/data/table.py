@@ -8,17 +8,20 @@ is no number, a covariate that is missing. A row without a value is kept out of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from matgraft.data.formula import Formula, FormulaError, parse_formula
+from matgraft.data.formula import Formula, FormulaError
+from matgraft.data.prompt_text import parse_plain
 from matgraft.errors import DataError, OptionError, nearest
 
+Parsed = TypeVar("Parsed")
 FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
 TYPES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 GROUPINGS = ("formula", "chemical-system")
@@ -83,6 +86,7 @@ def read_table(
     weight: str | None = None,
     group: str | None = None,
     order: Sequence[str] = (),
+    parse: Callable[[str], Formula] = parse_plain,
 ) -> FormulaTable:
     """Read a table.
 
@@ -102,6 +106,8 @@ def read_table(
         Column of what belongs together, such as a paper or a furnace.
     order
         The classes from the lowest to the highest, where they have an order.
+    parse
+        How a formula is read; `matgraft.data.prompt_text.parse_stated` takes the class of the material before it.
 
     Raises
     ------
@@ -121,7 +127,7 @@ def read_table(
     values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
     code = covariate_code(kept, covariates, path)
     return FormulaTable(
-        formulas=formulas_of(kept[column], path),
+        formulas=parsed_column(kept[column], path, parse),
         values=values,
         classes=classes,
         covariates=encode_covariates(kept, code, path),
@@ -172,10 +178,15 @@ def require(cells: pd.DataFrame, name: str, path: Path) -> str:
 
 def formulas_of(column: pd.Series, path: Path) -> tuple[Formula, ...]:
     """Parse a column, naming line and column of a cell that is no formula."""
+    return parsed_column(column, path, parse_plain)
+
+
+def parsed_column(column: pd.Series, path: Path, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+    """Read a column by a parser of formulas or of prompts; errors as of `formulas_of`."""
     parsed = []
     for row, text in column.items():
         try:
-            parsed.append(parse_formula(text))
+            parsed.append(parse(text))
         except FormulaError as error:
             where = f"{path} line {int(row) + 2}, column {column.name!r}, {error.where}"
             raise DataError(error.found, where=where, remedy=error.remedy) from None

@@ -7,7 +7,7 @@ decides whether networks beside others go on. (Trees dropped there as well, belo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,7 @@ from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.errors import DataError
 from matgraft.predictors.forest import LEVELS
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import DESCRIPTORS, Member, Tools
-from matgraft.predictors.network import Network
+from matgraft.predictors.members import DESCRIPTORS, Member, Tools, Tuned
 from matgraft.predictors.stack import is_worth_fitting
 
 RowLosses = Callable[[Array, Rows], Array]
@@ -47,7 +46,7 @@ class InnerPredictions:
     members: tuple[Member, ...]
     n_weighed: int
     predictions: list[Array]
-    networks: dict[str, list[Network]]
+    networks: dict[str, list[Tuned]]
     dropped: list[tuple[Member, float]]
 
 
@@ -81,8 +80,9 @@ def predict_inner_folds(
     tools: Tools,
     seed: int,
     progress: str,
+    ready: Mapping[str, Sequence[Tuned]],
 ) -> InnerPredictions:
-    """Fit every member on the rest of each fold.
+    """Fit every member on the rest of each fold; `ready` are fits made before, by member's name, one a fold.
 
     Where no member does without the encoder, trees on descriptors are fitted as well, to compare with.
     """
@@ -92,8 +92,10 @@ def predict_inner_folds(
         member, k = job
         rest = np.setdiff1d(everyone, folds[k])
         train, test = ((inputs.take(rows), labels.take(rows)) for rows in (rest, folds[k]))
+        if member.name in ready:
+            return _Fitted(ready[member.name][k](test[0]), {})
         model = member.fit(train, test, tools, seed + k)
-        return _Fitted(model(test[0]), model.arrays() if isinstance(model, Network) else {})
+        return _Fitted(model(test[0]), {} if member.refits else model.arrays())
 
     def run(some: Sequence[Member], numbers: Sequence[int], title: str) -> dict[tuple[Member, int], _Fitted]:
         jobs = [(member, k) for member in some for k in numbers]
@@ -113,7 +115,7 @@ def predict_inner_folds(
             weighed = [one for one in weighed if one.refits]
     left = [k for k in range(len(folds)) if (weighed[0], k) not in fitted]
     fitted |= run(weighed, left, progress) | run(baseline, range(len(folds)), progress)
-    return _gathered(weighed, baseline, fitted, folds, labels.n_classes, tools, dropped)
+    return _gathered(weighed, baseline, fitted, folds, labels.n_classes, tools, dropped, ready)
 
 
 def _gathered(
@@ -124,15 +126,17 @@ def _gathered(
     n_classes: int,
     tools: Tools,
     dropped: list[tuple[Member, float]],
+    ready: Mapping[str, Sequence[Tuned]],
 ) -> InnerPredictions:
     members = (*weighed, *baseline)
-    predictions, networks = [], {}
+    predictions = []
+    networks: dict[str, list[Tuned]] = {name: list(fits) for name, fits in ready.items()}
     for member in members:
         out = np.zeros((sum(map(len, folds)), n_classes or len(LEVELS)))
         for k, rows in enumerate(folds):
             out[rows] = fitted[member, k].predicted
         predictions.append(out)
-        if not member.refits:
+        if not member.refits and member.name not in ready:
             each = [fitted[member, k].arrays for k in range(len(folds))]
-            networks[member.name] = [Network.from_arrays(arrays, tools.backbone, n_classes) for arrays in each]
+            networks[member.name] = [member.restore(arrays, tools.backbone, n_classes, "") for arrays in each]
     return InnerPredictions(members, len(weighed), predictions, networks, dropped)

@@ -1,23 +1,28 @@
-"""The members a predictor is made of: trees or a closed form on features, or the fine-tuned encoder.
+"""The members a predictor is made of: trees or a closed form on features, the encoder fine-tuned, or asked by prompts.
 
 A member without the encoder is a baseline at the same time: what descriptors and trees give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.data.formula import Formula
+from matgraft.data.prompt_text import parse_plain, parse_stated
 from matgraft.errors import choose
 from matgraft.predictors.closed_form import ClosedForm
 from matgraft.predictors.forest import Forest, Trees
 from matgraft.predictors.inputs import Array, Inputs, Labels
-from matgraft.predictors.network import NetworkSettings, fit_network
+from matgraft.predictors.network import Network, NetworkSettings, fit_network
+from matgraft.predictors.prompted import PromptedNetwork, PromptFit, PromptSettings, fit_prompts
 
 Model = Callable[[Inputs], Array]
 """What a fit returns: (n, 99) quantiles or (n, n_classes) probabilities of formulas."""
+Tuned = Network | PromptedNetwork
+"""What is kept as weights instead of being fitted again."""
 Part = tuple[Inputs, Labels]
 
 
@@ -30,7 +35,7 @@ class Member:
     name
         For reports.
     kind
-        ``trees``, ``closed-form`` or ``network``.
+        ``trees``, ``closed-form``, ``network`` or ``prompts``.
     blocks
         Names of the features it reads; covariates are always added. A network reads the formulas themselves.
     strategy
@@ -38,25 +43,27 @@ class Member:
     """
 
     name: str
-    kind: Literal["trees", "closed-form", "network"]
+    kind: Literal["trees", "closed-form", "network", "prompts"]
     blocks: tuple[str, ...] = ()
     strategy: str = ""
 
     @property
     def pretrained(self) -> bool:
         """True if it reads the encoder."""
-        return self.kind == "network" or bool({"properties", "embedding"} & set(self.blocks))
+        return not self.refits or bool({"properties", "embedding"} & set(self.blocks))
 
     @property
     def refits(self) -> bool:
         """True if it is fitted again on all rows; else the fits of the inner folds are averaged."""
-        return self.kind != "network"
+        return self.kind not in ("network", "prompts")
 
     def fit(self, train: Part, held: Part, tools: Tools, seed: int) -> Any:
         """Fit on one part; `held` is what the fit will be judged on, and does not touch it."""
         inputs, labels = train
         if self.kind == "network":
             return fit_network(tools.backbone, train, held, self.strategy, tools.network, seed)
+        if self.kind == "prompts":
+            return fit_prompts(tools.backbone, {"": train}, {"": held}, tools.prompt, seed).of("")
         names = (*self.blocks, "covariates")
         x = inputs.matrix(names)
         model: Callable[[Array], Array]
@@ -65,6 +72,12 @@ class Member:
         else:
             model = ClosedForm(x, labels, seed)
         return OnBlocks(model, names)
+
+    def restore(self, arrays: Mapping[str, Any], backbone: CompositionBackbone, n_classes: int, asked: str) -> Tuned:
+        """Return what the arrays of a fit describe; of prompts, what answers the target `asked`."""
+        if self.kind == "prompts":
+            return PromptFit.from_arrays(arrays, backbone).of(asked)
+        return Network.from_arrays(dict(arrays), backbone, n_classes)
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,7 @@ class Tools:
     backbone: CompositionBackbone
     network: NetworkSettings
     threads: int = 1
+    prompt: PromptSettings = field(default_factory=PromptSettings)
 
 
 FRACTIONS = Member("trees on fractions", "trees", ("fractions",))
@@ -97,6 +111,7 @@ CLOSED_PROPERTIES = Member("closed form on predicted properties", "closed-form",
 CLOSED_FORM = Member("closed form on the encoder", "closed-form", ("embedding", "properties"))
 FULL = Member("encoder, every stage tuned", "network", strategy="full")
 PARTIAL = Member("encoder, last stages tuned", "network", strategy="partial")
+PROMPT = Member("encoder frozen, asked by prompts", "prompts")
 
 STRATEGIES: dict[str, tuple[Member, ...]] = {
     "auto": (
@@ -111,6 +126,7 @@ STRATEGIES: dict[str, tuple[Member, ...]] = {
     "full": (FULL,),
     "partial": (PARTIAL,),
     "feature": (CLOSED_PROPERTIES, CLOSED_FORM),
+    "prompt": (PROMPT,),
     "descriptors": (FRACTIONS, DESCRIPTORS),
 }
 """Members by strategy; several are weighed by the stack."""
@@ -132,3 +148,8 @@ def members_of(strategy: str, n: int) -> tuple[Member, ...]:
     if strategy == "auto" and n < FEWEST_FOR_NETWORK:
         return tuple(member for member in chosen if member.kind != "network")
     return chosen
+
+
+def formula_reader(strategy: str) -> Callable[[str], Formula]:
+    """Return how a strategy reads formulas to learn from: with prompts the class of the material may stand before."""
+    return parse_stated if strategy == "prompt" else parse_plain

@@ -1,6 +1,6 @@
 """The encoder itself, fine-tuned: every stage or the last ones, with a new head that fits the target.
 
-Values: the head gives quantiles, learned by the pinball loss (Koenker and Bassett 1978), so that it has a spread,
+Values: the head gives quantiles, learned by the pinball loss (`matgraft.transfer.quantiles`), so that it has a spread,
 and its median is exact where half of the values are zero. Classes: log loss. The fit is the one training loop.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from matgraft.backbones.composition import CompositionBackbone, CompositionEncod
 from matgraft.predictors.forest import LEVELS, is_zero_inflated
 from matgraft.predictors.inputs import Array, Inputs, Labels
 from matgraft.transfer.fit import fit
+from matgraft.transfer.quantiles import LEVELS as LEARNED
+from matgraft.transfer.quantiles import pinball
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import make_strategy
 
-LEARNED = np.array([0.01, *(np.arange(1, 20) / 20), 0.99])
-"""Levels of the quantiles that the head gives; others are interpolated."""
 BESIDE = ("valence", "covariates")
 """Blocks that the head reads beside the encoder's features."""
 FAR = 5.0
@@ -102,9 +102,9 @@ class Scaling:
     covariate_widths: Array
 
     @classmethod
-    def of(cls, inputs: Inputs, labels: Labels) -> Scaling:
-        """Return those of the training part."""
-        extra = inputs.matrix(BESIDE)
+    def of(cls, inputs: Inputs, labels: Labels, beside: Sequence[str] = BESIDE) -> Scaling:
+        """Return those of the training part; `beside` names the blocks that count as covariates."""
+        extra = inputs.matrix(beside)
         widths = extra.std(0)
         inflated = not labels.n_classes and is_zero_inflated(labels.y)
         return cls(
@@ -115,9 +115,19 @@ class Scaling:
             np.where(widths > 0, widths, 1.0),
         )
 
-    def covariates(self, inputs: Inputs) -> Tensor:
+    @classmethod
+    def from_arrays(cls, part: Mapping[str, Any]) -> Scaling:
+        """Return the scaling whose fields these arrays are."""
+        centre, width, zero = (part[name].item() for name in ("centre", "width", "zero"))
+        return cls(centre, width, zero, part["covariate_centres"], part["covariate_widths"])
+
+    def standardised(self, y: Array) -> Array:
+        """Return values as they are learned."""
+        return (y - self.centre) / self.width
+
+    def covariates(self, inputs: Inputs, beside: Sequence[str] = BESIDE) -> Tensor:
         """Return scaled covariates."""
-        scaled = (inputs.matrix(BESIDE) - self.covariate_centres) / self.covariate_widths
+        scaled = (inputs.matrix(beside) - self.covariate_centres) / self.covariate_widths
         return torch.from_numpy(scaled.clip(-FAR, FAR)).float()
 
 
@@ -130,7 +140,6 @@ class NetworkObjective:
         self.module, self.n_classes = module, train[1].n_classes
         self.parts = [_Part.of(*train, scaling), _Part.of(*held, scaling)]
         self.training, self.validation = self.parts[0].sizes, self.parts[1].sizes
-        self.levels = torch.from_numpy(LEARNED).float()
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return (B,)."""
@@ -154,9 +163,7 @@ class NetworkObjective:
         y, weights = part.y[rows].to(device), part.weights[rows].to(device)
         if self.n_classes:
             return weights * functional.cross_entropy(out, y.long(), reduction="none")
-        error = y[:, None] - out
-        levels = self.levels.to(device)
-        return weights * torch.maximum(levels * error, (levels - 1) * error).mean(1) * 2
+        return weights * pinball(out, y)
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,7 @@ class _Part:
     def of(cls, inputs: Inputs, labels: Labels, scaling: Scaling) -> _Part:
         numbers, fractions = tensors_of(inputs.formulas)
         lengths = (numbers > 0).sum(1)
-        y = torch.from_numpy((labels.y - scaling.centre) / scaling.width).float()
+        y = torch.from_numpy(scaling.standardised(labels.y)).float()
         weights = torch.from_numpy(labels.weights).float()
         return cls(numbers, fractions, scaling.covariates(inputs), y, weights, lengths, Sizes(lengths.numpy()))
 
@@ -200,7 +207,7 @@ class Network:
         if self.n_classes:
             return out.softmax(1).numpy()
         learned = np.sort(out.numpy(), axis=1) * self.scaling.width + self.scaling.centre
-        return _between(np.where(learned < self.scaling.zero, 0.0, learned))
+        return between(np.where(learned < self.scaling.zero, 0.0, learned))
 
     def arrays(self) -> dict[str, Any]:
         """Return weights and scaling by name."""
@@ -213,13 +220,7 @@ class Network:
     def from_arrays(cls, arrays: dict[str, Any], backbone: CompositionBackbone, n_classes: int) -> Network:
         """Return the network that `arrays` described."""
         part = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("scaling.")}
-        scaling = Scaling(
-            part["centre"].item(),
-            part["width"].item(),
-            part["zero"].item(),
-            part["covariate_centres"],
-            part["covariate_widths"],
-        )
+        scaling = Scaling.from_arrays(part)
         module = _module(backbone, len(scaling.covariate_centres), n_classes, dropout=0.0)
         state = {name.partition(".")[2]: torch.from_numpy(np.array(value)) for name, value in arrays.items()
                  if name.startswith("weights.")}  # fmt: skip
@@ -285,13 +286,13 @@ def _start_at_the_labels(module: TunedNetwork, labels: Labels, scaling: Scaling)
         counts = np.bincount(labels.y.astype(int), labels.weights, minlength=labels.n_classes)
         start = np.log((counts + 1) / (counts + 1).sum())
     else:
-        start = np.quantile((labels.y - scaling.centre) / scaling.width, LEARNED)
+        start = np.quantile(scaling.standardised(labels.y), LEARNED)
     with torch.no_grad():
         last.weight.mul_(0.1)
         last.bias.copy_(torch.from_numpy(start))
 
 
-def _between(learned: Array) -> Array:
+def between(learned: Array) -> Array:
     """Return the quantiles (n, 99) between those learned (n, 21)."""
     above = np.searchsorted(LEARNED, LEVELS - 1e-12).clip(1, len(LEARNED) - 1)
     part = ((LEVELS - LEARNED[above - 1]) / (LEARNED[above] - LEARNED[above - 1])).clip(0, 1)

@@ -9,8 +9,8 @@ weighs them on those predictions, and intervals and probabilities are calibrated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores
 from matgraft.data.formula import Formula
-from matgraft.errors import DataError
+from matgraft.errors import DataError, OptionError
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
 from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import Member, Model, Tools, members_of
-from matgraft.predictors.network import Network, NetworkSettings
+from matgraft.predictors.members import Member, Model, Tools, Tuned, members_of
+from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
+from matgraft.predictors.prompted import PromptSettings
 from matgraft.predictors.stack import is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 
@@ -40,13 +41,14 @@ class PredictorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strategy: str = "auto"
-    """auto, full, partial, feature or descriptors (`matgraft.predictors.members.STRATEGIES`)."""
+    """auto, full, partial, feature, prompt or descriptors (`matgraft.predictors.members.STRATEGIES`)."""
     level: float = Field(0.9, gt=0.5, lt=0.98)
     """Part of the truths that an interval shall hold."""
     scale: Scale = "auto"
     """On which a target is learned (`matgraft.predictors.transform`)."""
     inner_folds: int = Field(5, ge=2)
     network: NetworkSettings = NetworkSettings()
+    prompt: PromptSettings = PromptSettings()
     ordinal: bool = False
     """Classes have an order: the class taken is the middle one of the distribution, which is best for ranks."""
     seed: int = 0
@@ -163,7 +165,7 @@ class Predictor:
     members: tuple[Member, ...]
     settings: PredictorSettings
     calibration: Calibration
-    networks: dict[str, list[Network]]
+    networks: dict[str, list[Tuned]]
     facts: dict[str, Any]
     out_of_fold: Prediction | None = None
     _models: list[list[Model]] = field(default_factory=list)
@@ -199,7 +201,7 @@ class Predictor:
         """The fits of every member, none for those that do not count."""
         if not self._models:
             everything = (self.inputs, self.labels)
-            tools = Tools(self.tools.backbone, self.tools.network, threads=cores())
+            tools = replace(self.tools, threads=cores())
             for member, weight in zip(self.members, self.calibration.weights, strict=True):
                 if weight and member.refits:
                     self._models.append([member.fit(everything, everything, tools, self.settings.seed)])
@@ -226,6 +228,8 @@ def fit_predictor(
     groups: Sequence[str] | None = None,
     settings: PredictorSettings | None = None,
     progress: str = "",
+    folds: Sequence[Rows] | None = None,
+    ready: Mapping[str, Sequence[Tuned]] | None = None,
 ) -> Predictor:
     """Make a predictor.
 
@@ -241,32 +245,30 @@ def fit_predictor(
         What must stay on one side of an inner fold; by default the formula.
     progress
         Title of a progress bar on standard error; none if empty.
+    folds, ready
+        Rows of the inner folds, and fits on the rest of each by member's name: made before, with other targets
+        (`matgraft.predictors.together`).
 
     Raises
     ------
     DataError
         If there are fewer than ten rows, fewer than two groups, a value that is not finite, or a class of one row.
+    OptionError
+        If an option would do nothing with the strategy.
     """
     settings = settings or PredictorSettings()
-    y = np.asarray(y, dtype=float)
-    counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
-    _check(formulas, y, n_classes, counted)
-    try:
-        transform = Transform() if n_classes else choose_transform(y, settings.scale)
-    except ValueError as error:
-        raise DataError(str(error), remedy="scale=none or scale=asinh") from None
+    labels, transform = labels_of(formulas, y, n_classes, weights, settings)
     inputs = Inputs.of(formulas, backbone, covariates)
-    labels = Labels(transform.forward(y), counted / counted.mean(), n_classes)
-    wanted = members_of(settings.strategy, len(y))
-    tools = Tools(backbone, settings.network)
-    folds = inner_folds(
-        [formula.key for formula in formulas] if groups is None else groups, settings.inner_folds, settings.seed
-    )
+    wanted = members_of(settings.strategy, len(formulas))
+    tools = Tools(backbone, settings.network, prompt=settings.prompt)
+    if folds is None:
+        names = [formula.key for formula in formulas] if groups is None else groups
+        folds = inner_folds(names, settings.inner_folds, settings.seed)
 
     def losses(predicted: Array, rows: Rows) -> Array:
         return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)
 
-    inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress)
+    inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
     familiar = is_familiar(formulas)
     calibration = _calibrate(inner, labels, transform, settings, familiar)
     predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
@@ -276,6 +278,30 @@ def fit_predictor(
     predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
     predictor.facts = _facts(inner, mixed, labels, calibration) | {"familiar": familiar}
     return predictor
+
+
+def labels_of(
+    formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array | None, settings: PredictorSettings
+) -> tuple[Labels, Transform]:
+    """Return values as they are learned, and on which scale that is; errors as of `fit_predictor`."""
+    refuse_idle(settings)
+    y = np.asarray(y, dtype=float)
+    counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
+    _check(formulas, y, n_classes, counted)
+    try:
+        transform = Transform() if n_classes else choose_transform(y, settings.scale)
+    except ValueError as error:
+        raise DataError(str(error), remedy="scale=none or scale=asinh") from None
+    return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
+
+
+def refuse_idle(settings: PredictorSettings) -> None:
+    """Raise an `OptionError` for settings that the strategy does not read."""
+    prompted = settings.strategy == "prompt"
+    idle = settings.network != NetworkSettings() if prompted else settings.prompt != PromptSettings()
+    if idle:
+        name, other = ("network", "prompt") if prompted else ("prompt", "network")
+        raise OptionError(f"{name}.* would do nothing with strategy {settings.strategy!r}", allowed=[f"{other}.*"])
 
 
 def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array) -> None:

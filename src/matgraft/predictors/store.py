@@ -21,27 +21,31 @@ from matgraft.data.formula import Formula
 from matgraft.errors import DataError
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.inputs import Inputs, Labels
-from matgraft.predictors.members import BY_NAME, Member, Tools
-from matgraft.predictors.network import Network
+from matgraft.predictors.members import BY_NAME, Member, Tools, Tuned
 from matgraft.predictors.predictor import Calibration, Predictor, PredictorSettings
 from matgraft.predictors.transform import Transform
 
 FILE, DATA, NETWORKS = "predictor.json", "train.npz", "networks"
 
 
-def save_predictor(predictor: Predictor, folder: Path, more: Mapping[str, Any]) -> None:
+def save_predictor(
+    predictor: Predictor, folder: Path, more: Mapping[str, Any], *, shared: str = "", asked: str = ""
+) -> None:
     """Write a predictor.
 
     Parameters
     ----------
     more
         Further plain facts for predictor.json, such as the names of classes and columns.
+    shared
+        Where, seen from the folder, its networks already lie, which answer other targets too; empty: write them.
+    asked
+        The target's name among those of such networks.
     """
-    (folder / NETWORKS).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for member, weight in zip(predictor.members, predictor.calibration.weights, strict=True):
-        for k, network in enumerate(predictor.networks.get(member.name, []) if weight else []):
-            arrays = {key: np.ascontiguousarray(value) for key, value in network.arrays().items()}
-            save_file(arrays, folder / NETWORKS / f"{_file_name(member.name)}-{k}.safetensors")
+        for k, network in enumerate(predictor.networks.get(member.name, []) if weight and not shared else []):
+            save_network(network.arrays(), network_file(folder / NETWORKS, member, k))
     formulas = predictor.inputs.formulas
     np.savez(
         folder / DATA,
@@ -65,6 +69,7 @@ def save_predictor(predictor: Predictor, folder: Path, more: Mapping[str, Any]) 
             "transform": calibration.transform.model_dump(),
         },
         "facts": predictor.facts,
+        "networks": {"folder": shared or NETWORKS, "asked": asked},
         **more,
     }
     part = folder / (FILE + ".part")
@@ -93,7 +98,8 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
     if unknown := [name for name in content["members"] if name not in BY_NAME]:
         raise DataError(f"a predictor of another release: no member {unknown[0]!r}", where=str(folder), allowed=BY_NAME)
     members = tuple(BY_NAME[name] for name in content["members"])
-    networks = _networks(members, folder / NETWORKS, backbone, labels.n_classes)
+    kept = content.get("networks", {"folder": NETWORKS, "asked": ""})  # absent from folders of an earlier release
+    networks = _networks(members, folder / kept["folder"], backbone, labels.n_classes, kept["asked"])
     chosen = content["calibration"]
     calibration = Calibration(
         np.array(chosen["weights"]),
@@ -103,20 +109,30 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
         Transform.model_validate(chosen["transform"]),
         settings.ordinal,
     )
-    tools = Tools(backbone, settings.network)
+    tools = Tools(backbone, settings.network, prompt=settings.prompt)
     return Predictor(tools, inputs, labels, members, settings, calibration, networks, content["facts"]), content
 
 
 def _networks(
-    members: tuple[Member, ...], folder: Path, backbone: CompositionBackbone, n_classes: int
-) -> dict[str, list[Network]]:
-    found: dict[str, list[Network]] = {}
+    members: tuple[Member, ...], folder: Path, backbone: CompositionBackbone, n_classes: int, asked: str
+) -> dict[str, list[Tuned]]:
+    found: dict[str, list[Tuned]] = {}
     for member in members:
         if not member.refits:
-            files = sorted(folder.glob(f"{_file_name(member.name)}-*.safetensors"))
-            found[member.name] = [Network.from_arrays(load_file(file), backbone, n_classes) for file in files]
+            files = sorted(folder.glob(network_file(folder, member, "*").name))
+            found[member.name] = [member.restore(load_file(file), backbone, n_classes, asked) for file in files]
     return found
 
 
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
+def save_network(arrays: Mapping[str, Any], file: Path) -> None:
+    """Write arrays as safetensors, atomically."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, part)
+    part.replace(file)
+
+
+def network_file(folder: Path, member: Member, k: int | str) -> Path:
+    """Return where the fit of an inner fold is kept."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in member.name)
+    return folder / f"{name}-{k}.safetensors"

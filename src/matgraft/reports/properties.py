@@ -16,6 +16,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.data.table import FormulaTable
 from matgraft.predictors.predictor import Prediction
+from matgraft.reports.prompts import start_lines
 
 
 def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) -> None:
@@ -49,6 +50,8 @@ def show_targets(screen: Console, run: Path, metrics: Mapping[str, Any]) -> None
         screen.print(f"[bold]{part['verdict']['headline']}[/]", soft_wrap=True)
         for caution in part["verdict"]["cautions"]:
             screen.print(f"  caution: {caution}", soft_wrap=True, highlight=False)
+    for line in start_lines(metrics.get("prompts", {})):
+        screen.print(line, highlight=False, soft_wrap=True)
     screen.print(f"report: {run / 'report.html'}", soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from matgraft.errors import RunError
 from matgraft.reports.html import page, write_text
+from matgraft.reports.prompts import prompt_figures
 from matgraft.reports.properties import read_predictions
 from matgraft.reports.property_plots import CALIBRATION_BINS, target_figures
 
@@ -46,7 +47,7 @@ def write_property_report(run: Path) -> Path:
         f"{name}-{i}": figure
         for i, target in enumerate(said["targets"])
         for name, figure in target_figures(target).items()
-    }
+    } | prompt_figures(said["prompts"])
     write_text(run / "report.html", page("property.html.jinja", figures, facts=said, scores=SCORES))
     return run / "report.html"
 
@@ -66,6 +67,7 @@ def property_facts(run: Path) -> dict[str, Any]:
         "card": {name: card.get(name) for name in ("name", "weights_from", "weights_sha256", "n_parameters")},
         "pretraining": _pretraining(card),
         "targets": [_target(name, part, held, places) for name, part in metrics.items()],
+        "prompts": _json(run / "prompts.json"),
     }
 
 

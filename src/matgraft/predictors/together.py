@@ -1,0 +1,122 @@
+"""Several targets on one prompted encoder: inner folds that hold a formula out of all targets, and a fit for each.
+
+    joint = fit_together(tables, "formula", backbone, settings, out / "prompts")
+    predictor = fit_predictor(..., folds=joint.folds["gap"], ready=joint.ready("gap"))
+
+A formula that one target holds out, another may not learn from: the shared readout would remember it. Each fit is
+written as soon as it is done, so that a killed run goes on with the first that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.processes import cores, map_in_processes
+from matgraft.data.table import FormulaTable
+from matgraft.errors import DataError
+from matgraft.predictors.inner import inner_folds
+from matgraft.predictors.inputs import Inputs, Labels, Rows
+from matgraft.predictors.members import PROMPT, Tuned
+from matgraft.predictors.predictor import PredictorSettings, labels_of
+from matgraft.predictors.prompted import PromptFit, fit_prompts
+from matgraft.predictors.store import network_file, save_network
+
+ATTEMPTS = 100
+"""Draws of folds before a target is said to have too few rows for them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """What several targets share.
+
+    Attributes
+    ----------
+    folds
+        By target, its rows in each inner fold.
+    fits
+        One a fold, on the rest.
+    """
+
+    folds: Mapping[str, list[Rows]]
+    fits: Sequence[PromptFit]
+
+    def ready(self, target: str) -> dict[str, list[Tuned]]:
+        """Return what `fit_predictor` takes as fits made before."""
+        return {PROMPT.name: [fit.of(target) for fit in self.fits]}
+
+
+def fit_together(
+    tables: Mapping[str, FormulaTable],
+    by: str,
+    backbone: CompositionBackbone,
+    settings: PredictorSettings,
+    folder: Path,
+    progress: str = "",
+) -> Together:
+    """Tune prompts for all targets, once an inner fold.
+
+    Parameters
+    ----------
+    by
+        What no fold tears apart (`FormulaTable.grouped`).
+    folder
+        Where the fits are kept; those that lie there are taken.
+    """
+    labels = {
+        target: labels_of(table.formulas, table.values, len(table.classes), table.weights, settings)[0]
+        for target, table in tables.items()
+    }
+    groups = {target: table.grouped(by) for target, table in tables.items()}
+    folds = shared_folds(groups, settings.inner_folds, settings.seed)
+    parts = {
+        target: (Inputs.of(table.formulas, backbone, table.covariates), labels[target])
+        for target, table in tables.items()
+    }
+    files = [network_file(folder, PROMPT, k) for k in range(len(next(iter(folds.values()))))]
+
+    def work(k: int) -> None:
+        held = {target: _taken(part, folds[target][k]) for target, part in parts.items()}
+        rest = {
+            target: _taken(part, np.setdiff1d(np.arange(len(part[0])), folds[target][k]))
+            for target, part in parts.items()
+        }
+        save_network(fit_prompts(backbone, rest, held, settings.prompt, settings.seed + k).arrays(), files[k])
+
+    map_in_processes(work, [k for k, file in enumerate(files) if not file.is_file()], cores(), progress)
+    return Together(folds, [PromptFit.from_arrays(load_file(file), backbone) for file in files])
+
+
+def shared_folds(groups: Mapping[str, Sequence[str]], n_folds: int, seed: int) -> dict[str, list[Rows]]:
+    """Return by target the rows of each fold; a group is in the same fold of all targets, and no fold lacks a target.
+
+    Raises
+    ------
+    DataError
+        If a target has too few rows for that.
+    """
+    joined = [group for each in groups.values() for group in each]
+    starts = np.cumsum([0, *map(len, groups.values())])
+    n_folds = min(n_folds, *(len(set(each)) for each in groups.values()))
+    for attempt in range(ATTEMPTS if n_folds > 1 else 0):
+        folds = inner_folds(joined, n_folds, seed + 1000 * attempt)
+        found = {
+            target: [fold[(fold >= start) & (fold < end)] - start for fold in folds]
+            for target, start, end in zip(groups, starts, starts[1:], strict=False)
+        }
+        if all(len(fold) for each in found.values() for fold in each):
+            return found
+    fewest = min(groups, key=lambda target: len(set(groups[target])))
+    raise DataError(
+        f"{len(groups[fewest])} rows of {fewest!r} cannot fill {max(2, n_folds)} folds that all targets share",
+        remedy="inner_folds=2, or a run of its own",
+    )
+
+
+def _taken(part: tuple[Inputs, Labels], rows: Rows) -> tuple[Inputs, Labels]:
+    return part[0].take(rows), part[1].take(rows)
