@@ -10,7 +10,7 @@ weighs them on those predictions, and intervals and probabilities are calibrated
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores
 from matgraft.data.formula import Formula
-from matgraft.errors import DataError
+from matgraft.errors import DataError, OptionError
+from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
+from matgraft.predictors.domain import Adapted, adapt
+from matgraft.predictors.forest import MEDIAN
 from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import Member, Model, Tools, members_of
@@ -30,7 +33,6 @@ from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.stack import is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 
-MEDIAN = 49
 SMALLEST = 10
 
 
@@ -40,13 +42,14 @@ class PredictorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strategy: str = "auto"
-    """auto, full, partial, feature or descriptors (`matgraft.predictors.members.STRATEGIES`)."""
+    """auto, full, partial, feature, descriptors or domain (`matgraft.predictors.members.STRATEGIES`)."""
     level: float = Field(0.9, gt=0.5, lt=0.98)
     """Part of the truths that an interval shall hold."""
     scale: Scale = "auto"
     """On which a target is learned (`matgraft.predictors.transform`)."""
     inner_folds: int = Field(5, ge=2)
     network: NetworkSettings = NetworkSettings()
+    domain: DomainSettings = DomainSettings()
     ordinal: bool = False
     """Classes have an order: the class taken is the middle one of the distribution, which is best for ranks."""
     seed: int = 0
@@ -155,6 +158,8 @@ class Predictor:
         What was chosen, and what each member gave out of fold.
     out_of_fold
         Predictions of the training rows by fits that did not see them.
+    adapted
+        How the target was reached, where there is one; a predictor that was read from files has its facts alone.
     """
 
     tools: Tools
@@ -166,6 +171,7 @@ class Predictor:
     networks: dict[str, list[Network]]
     facts: dict[str, Any]
     out_of_fold: Prediction | None = None
+    adapted: Adapted | None = None
     _models: list[list[Model]] = field(default_factory=list)
     _neighbourhood: Neighbourhood | None = None
 
@@ -226,6 +232,8 @@ def fit_predictor(
     groups: Sequence[str] | None = None,
     settings: PredictorSettings | None = None,
     progress: str = "",
+    target: Sequence[Formula] | None = None,
+    target_covariates: Array | None = None,
 ) -> Predictor:
     """Make a predictor.
 
@@ -241,13 +249,18 @@ def fit_predictor(
         What must stay on one side of an inner fold; by default the formula.
     progress
         Title of a progress bar on standard error; none if empty.
+    target, target_covariates
+        Formulas without labels that it shall serve, with their covariates: of strategy ``domain``, which needs them.
 
     Raises
     ------
     DataError
         If there are fewer than ten rows, fewer than two groups, a value that is not finite, or a class of one row.
+    OptionError
+        If strategy and target do not go together, or an option of domains would do nothing.
     """
     settings = settings or PredictorSettings()
+    refuse_idle_domain(settings, target is not None)
     y = np.asarray(y, dtype=float)
     counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
     _check(formulas, y, n_classes, counted)
@@ -266,16 +279,39 @@ def fit_predictor(
     def losses(predicted: Array, rows: Rows) -> Array:
         return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)
 
+    adapted = None
+    if target is not None:
+        domain = Target(Inputs.of(target, backbone, target_covariates), settings.domain)
+        tools = replace(tools, target=domain)
+        adapted = adapt((inputs, labels), domain, losses, tools, settings.seed, progress)
+        wanted = (adapted.member,)
     inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress)
     familiar = is_familiar(formulas)
-    calibration = _calibrate(inner, labels, transform, settings, familiar)
+    counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None
+    calibration = _calibrate(inner, labels, transform, settings, familiar, counting)
     predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
+    predictor.adapted = adapted
     mixed = calibration.mix(inner.predictions)
     spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
     distance = _held_distance(inputs, folds)
     predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
     predictor.facts = _facts(inner, mixed, labels, calibration) | {"familiar": familiar}
+    predictor.facts |= {"domain": adapted.facts} if adapted else {}
     return predictor
+
+
+def refuse_idle_domain(settings: PredictorSettings, with_target: bool) -> None:
+    """Raise an `OptionError` if strategy and target do not go together, or an option of domains would do nothing."""
+    is_domain = settings.strategy == "domain"
+    if with_target and not is_domain:
+        raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
+    if is_domain and not with_target:
+        raise OptionError(
+            "strategy 'domain' needs a table of the target", remedy="matgraft tune source.csv --adapt-to target.csv"
+        )
+    if not is_domain and settings.domain != DomainSettings():
+        raise OptionError(f"options of domain would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
+    settings.domain.refuse_idle()
 
 
 def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array) -> None:
@@ -292,7 +328,12 @@ def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array
 
 
 def _calibrate(
-    inner: InnerPredictions, labels: Labels, transform: Transform, settings: PredictorSettings, familiar: bool
+    inner: InnerPredictions,
+    labels: Labels,
+    transform: Transform,
+    settings: PredictorSettings,
+    familiar: bool,
+    counting: Array | None,
 ) -> Calibration:
     members, out_of_fold = inner.members, inner.predictions
 
@@ -311,7 +352,7 @@ def _calibrate(
     weights[:n] = member_weights(predictions[:n], losses, plain, familiar)
     interval = None
     if not labels.n_classes:
-        interval = IntervalRule.of(pooled(predictions, list(weights)), labels.y, settings.level)
+        interval = IntervalRule.of(pooled(predictions, list(weights)), labels.y, settings.level, counting)
     return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal)
 
 
