@@ -2,6 +2,7 @@
 
     settings.json  model/ (the encoder)  predictors/<target>/  predictions.csv  map.csv  metrics.json  verdict.json
     report.html
+    with --adapt-to: target_predictions.csv  domains.csv
 
 A run that was killed goes on with the first target that is not done.
 """
@@ -30,15 +31,19 @@ from matgraft.data.table import (
     read_cells,
     read_table,
 )
+from matgraft.data.target_table import TargetTable, read_target
 from matgraft.errors import OptionError, RunError
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, refuse_idle_domain
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
+from matgraft.reports.domains import domain_facts, domain_map, target_rows
 from matgraft.reports.properties import prediction_rows, read_predictions, write_predictions
 from matgraft.reports.property_page import write_property_report
+from matgraft.scoring.domain import domain_verdict
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
 
 SETTINGS = "settings.json"
+DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 MOST_ON_MAP = 3000
 
 
@@ -51,6 +56,8 @@ class TableRun(BaseModel):
         What the inner folds never tear apart: ``formula``, ``chemical-system``, or a column.
     order
         Classes from the lowest to the highest, where they have an order.
+    adapt_to
+        A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +70,7 @@ class TableRun(BaseModel):
     weight: str | None = None
     group: str = "formula"
     order: tuple[str, ...] = ()
+    adapt_to: str | None = None
     settings: PredictorSettings = PredictorSettings()
 
 
@@ -79,10 +87,11 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     DataError, OptionError
         If the table or an option cannot be used; before anything is written.
     """
+    refuse_idle_domain(run.settings, run.adapt_to is not None)
     tables = {target: _read(run, target) for target in run.targets}
+    domains = {target: _read_domain(run, table, target) for target, table in tables.items()}
     backbone = encoder(run.foundation)
-    digest = hashlib.sha256(Path(run.table).read_bytes()).hexdigest()
-    _open(run, digest, out, resume)
+    _open(run, out, resume)
     save_folder(
         backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
     )
@@ -91,10 +100,13 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     for target, table in tables.items():
         folder = out / "predictors" / _folder_name(target)
         if not (folder / FILE).is_file():
-            _tune_one(run, target, table, backbone, folder, quiet)
+            _tune_one(run, target, table, domains[target], backbone, folder, quiet)
         metrics[target] = json.loads((folder / FILE).read_text(encoding="utf-8"))["metrics"]
         rows += read_predictions(folder / "out_of_fold.csv").to_dict("records")
     write_predictions(rows, out / "predictions.csv")
+    if run.adapt_to:
+        for name in DOMAIN_FILES:
+            _gather([out / "predictors" / _folder_name(target) / name for target in tables], out / name)
     _write_map(tables, backbone, out / "map.csv")
     _write(out / "metrics.json", {"targets": metrics})
     _write(out / "verdict.json", {"targets": {name: part["verdict"] for name, part in metrics.items()}})
@@ -112,8 +124,9 @@ def resume_table_run(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     """Go on with a run that was broken off."""
     content = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
     run = TableRun.model_validate(content["run"])
-    if not Path(run.table).is_file():
-        raise RunError("the table of the run is gone", where=run.table)
+    for table in filter(None, (run.table, run.adapt_to)):
+        if not Path(table).is_file():
+            raise RunError("a table of the run is gone", where=table)
     return tune_table(run, out, resume=True, quiet=quiet)
 
 
@@ -177,18 +190,29 @@ def _read(run: TableRun, target: str) -> FormulaTable:
     )  # fmt: skip
 
 
-def _open(run: TableRun, digest: str, out: Path, resume: bool) -> None:
-    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": digest}
+def _read_domain(run: TableRun, table: FormulaTable, target: str) -> TargetTable | None:
+    return read_target(Path(run.adapt_to), table, target, run.formula) if run.adapt_to else None
+
+
+def _open(run: TableRun, out: Path, resume: bool) -> None:
+    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": _digest(run.table)}
+    content |= {"adapt_to_sha256": _digest(run.adapt_to)} if run.adapt_to else {}
     if out.exists() and any(out.iterdir()) and not resume:
         raise OptionError(f"the run folder {out} is not empty", remedy=f"another --out, or --resume {out}")
     if resume and json.loads((out / SETTINGS).read_text(encoding="utf-8")) != content:
-        raise RunError("the table was changed since the run began", where=run.table, remedy="start a new run")
+        raise RunError("a table was changed since the run began", where=run.table, remedy="start a new run")
     out.mkdir(parents=True, exist_ok=True)
     _write(out / SETTINGS, content)
 
 
 def _tune_one(
-    run: TableRun, target: str, table: FormulaTable, backbone: CompositionBackbone, folder: Path, quiet: bool
+    run: TableRun,
+    target: str,
+    table: FormulaTable,
+    domain: TargetTable | None,
+    backbone: CompositionBackbone,
+    folder: Path,
+    quiet: bool,
 ) -> None:
     settings = run.settings.model_copy(update={"ordinal": bool(run.order)})
     predictor = fit_predictor(
@@ -201,6 +225,8 @@ def _tune_one(
         groups=table.grouped(run.group),
         settings=settings,
         progress="" if quiet else f"fits of {target}",
+        target=domain and domain.formulas,
+        target_covariates=domain and domain.covariates,
     )
     held = predictor.out_of_fold
     assert held is not None
@@ -219,8 +245,31 @@ def _tune_one(
         **{name: predictor.facts[name] for name in ("criterion", "members", "dropped", "score", "baseline", "scale")},
         "verdict": verdict,
     }
+    if domain is not None:
+        metrics |= _carried_over(run, predictor, table, domain, target, verdict, folder)
     more = {"target": target, "classes": list(table.classes), "code": dict(table.code), "metrics": metrics}
     save_predictor(predictor, folder, more)
+
+
+def _carried_over(
+    run: TableRun,
+    predictor: Predictor,
+    table: FormulaTable,
+    domain: TargetTable,
+    target: str,
+    verdict: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Write what is predicted of the target and both domains' map; return what the metrics say of it."""
+    prediction = predictor.predict(domain.formulas, domain.covariates)
+    write_predictions(target_rows(domain, prediction, table.classes, target), folder / DOMAIN_FILES[0])
+    write_predictions(domain_map(predictor, target), folder / DOMAIN_FILES[1])
+    facts = domain_facts(predictor, domain, prediction)
+    return {"domain": facts, "verdict": domain_verdict(facts, verdict, run.table, str(run.adapt_to))}
+
+
+def _gather(files: Sequence[Path], path: Path) -> None:
+    write_predictions([row for file in files for row in read_predictions(file).to_dict("records")], path)
 
 
 def _covariates(content: Mapping[str, Any], cells: pd.DataFrame | None, n: int, where: Path) -> Any:
@@ -253,6 +302,10 @@ def _write_map(tables: Mapping[str, FormulaTable], backbone: CompositionBackbone
 def _folder_name(target: str) -> str:
     plain = "".join(letter if letter.isalnum() else "-" for letter in target)
     return f"{plain}-{hashlib.sha256(target.encode()).hexdigest()[:6]}"
+
+
+def _digest(table: str) -> str:
+    return hashlib.sha256(Path(table).read_bytes()).hexdigest()
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,15 +2,15 @@
 
 Every method is fitted on parts of the source, by chemical system, and judged twice on the rows left out:
 
-* **reverse validation** (Zhong et al., ECML 2010; Ganin et al. 2016, section 5.1.2): the fit labels the target, a closed
-  form on the frozen encoder learns these labels, and must predict the source. A method that spoils the target's
-  labels cannot be led back.
+* **reverse validation** (Zhong et al., ECML 2010; Ganin et al. 2016, section 5.1.2): the fit labels the target, a
+  closed form on the frozen encoder learns these labels, and must predict the source. A method that spoils the
+  target's labels cannot be led back.
 * **importance-weighted validation** (Sugiyama, Krauledat and Müller, JMLR 8, 2007): the source's own error, each row
   counting by how often it would stand in the target.
 
 Differences to source-only are paired row by row, their error is over chemical systems. A method is better if one of
-the two says so beyond doubt and neither speaks against it, and does harm if one of the two says so beyond doubt. Neither
-sees a shift of the labels given the formula: that takes labels of the target.
+the two says so beyond doubt and neither speaks against it, and does harm if one of the two says so beyond doubt.
+Neither sees a shift of the labels given the formula: that takes labels of the target.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.errors import DataError
@@ -28,8 +29,8 @@ from matgraft.predictors.forest import LEVELS, MEDIAN
 from matgraft.predictors.inner import RowLosses, inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import CLOSED_FORM, TOWARD_TARGET, Member, Part, Tools
-from matgraft.predictors.overlap import FEWEST, Overlap
-from matgraft.transfer.density import tell_apart
+from matgraft.predictors.overlap import Overlap
+from matgraft.transfer.domain import MaximumMeanDiscrepancy
 
 SURE = 2.0
 """Standard errors beyond which a difference counts."""
@@ -47,8 +48,9 @@ class Adapted:
     member
         What shall be fitted on all of the source.
     facts
-        ``method``, ``asked``, ``overlap``, ``compared`` (a row a method: both proxies with their difference to
-        source-only and its error, how well the domains can be told apart afterwards, what follows), ``skipped``, ``n``.
+        ``method``, ``asked``, ``overlap``, ``distance`` (of the frozen features in both domains, squared maximum mean
+        discrepancy), ``compared`` (a row a method: both proxies with their difference to source-only and its error, the
+        distance of the tuned features, what follows), ``skipped``, ``n``.
     rows
         Rows of the target that the methods labelled.
     labelled
@@ -63,9 +65,7 @@ class Adapted:
     labelled: dict[str, Array]
 
 
-def adapt(
-    source: Part, target: Target, losses: RowLosses, tools: Tools, seed: int, progress: str = ""
-) -> Adapted:
+def adapt(source: Part, target: Target, losses: RowLosses, tools: Tools, seed: int, progress: str = "") -> Adapted:
     """Choose a method.
 
     Parameters
@@ -82,7 +82,7 @@ def adapt(
         raise DataError(f"the target has {len(target.inputs)} rows", remedy=f"at least {SMALLEST} are needed")
     overlap, asked = Overlap.of(source[0], target, seed), target.settings.method
     scarce = f"their weights leave {overlap.effective:.0f} of {len(source[0])} rows"
-    skipped = {WEIGHTS: scarce} if overlap.effective < FEWEST else {}
+    skipped = {WEIGHTS: scarce} if overlap.is_scarce else {}
     if asked in skipped:
         raise DataError(f"the domains do not overlap: {scarce}", remedy="domain.method=auto")
     methods = [name for name in (METHODS if asked == "auto" else dict.fromkeys((SOURCE, asked))) if name not in skipped]
@@ -92,6 +92,7 @@ def adapt(
         "method": choose(compared, overlap) if asked == "auto" else asked,
         "asked": asked,
         "overlap": overlap.facts() | {"n_target": len(target.inputs)},
+        "distance": _distance(trial.source[0].blocks["embedding"], trial.target.blocks["embedding"]),
         "compared": compared,
         "skipped": skipped,
         "n": len(trial.rows),
@@ -157,9 +158,7 @@ class _Trial:
     labelled: dict[str, Array]
 
     @classmethod
-    def of(
-        cls, source: Part, target: Target, overlap: Overlap, losses: RowLosses, tools: Tools, seed: int
-    ) -> _Trial:
+    def of(cls, source: Part, target: Target, overlap: Overlap, losses: RowLosses, tools: Tools, seed: int) -> _Trial:
         rng, most = np.random.default_rng(seed), target.settings.rows
         rows, target_rows = (np.sort(rng.permutation(len(part))[:most]) for part in (source[0], target.inputs))
         groups = [source[0].formulas[i].chemical_system for i in rows]
@@ -181,7 +180,7 @@ class _Trial:
                 losses[method]["weighted"][fold] = self.losses(answer.forward, self.rows[fold])
                 losses[method]["reverse"][fold] = self.losses(answer.reverse, self.rows[fold])
             self.labelled[method] = _joined([answer.labelled for answer in each], self.source[1].n_classes)
-        return [self._row(m, losses, [answers[m, k].auc for k in range(len(self.folds))]) for m in methods]
+        return [self._row(m, losses, [answers[m, k].distance for k in range(len(self.folds))]) for m in methods]
 
     def _work(self, job: tuple[str, int]) -> _Answer:
         method, k = job
@@ -189,31 +188,37 @@ class _Trial:
         train, held = ((self.source[0].take(some), self.source[1].take(some)) for some in (rest, self.folds[k]))
         network = TOWARD_TARGET[method].fit(train, held, self.tools, self.seed + k)
         labelled = _labels_of(network(self.target), self.source[1].n_classes)
-        names = [formula.key for formula in (*held[0].formulas, *self.target.formulas)]
         return _Answer(
             forward=network(held[0]),
             reverse=reverse_predictions(self.target, labelled, held[0], self.tools, self.seed),
             labelled=labelled.y,
-            auc=tell_apart(network.features(held[0]), network.features(self.target), names, self.seed).auc,
+            distance=_distance(network.features(held[0]), network.features(self.target)),
         )
 
-    def _row(self, method: str, losses: Mapping[str, Mapping[str, Array]], auc: Sequence[float]) -> dict[str, Any]:
+    def _row(self, method: str, losses: Mapping[str, Mapping[str, Array]], left: Sequence[float]) -> dict[str, Any]:
         weights = {"reverse": np.ones(len(self.rows)), "weighted": self.ratio}
         found = {
             name: paired(losses[method][name], losses[SOURCE][name], weights[name], self.groups) for name in PROXIES
         }
         outcome = "" if method == SOURCE else outcome_of(list(found.values()))
-        return {"method": method, **found, "auc": float(np.mean(auc)), "outcome": outcome}
+        return {"method": method, **found, "distance": float(np.mean(left)), "outcome": outcome}
 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """Of one method on one fold: of the source's held rows forward and reverse, of the target its labels."""
+    """Of one method on one fold: of the source's held rows forward and reverse, of the target its labels.
+
+    `distance` is that of the features of both.
+    """
 
     forward: Array
     reverse: Array
     labelled: Array
-    auc: float
+    distance: float
+
+
+def _distance(source: Array, target: Array) -> float:
+    return float(MaximumMeanDiscrepancy.distance(torch.from_numpy(source), torch.from_numpy(target)))
 
 
 def _labels_of(predicted: Array, n_classes: int) -> Labels:

@@ -62,9 +62,7 @@ class Member:
         if self.toward and tools.target is not None:
             labels = tools.target.weighted(inputs, labels, seed) if self.toward == WEIGHTS else labels
             objective = tools.target.objective(self.toward, tools.network, seed)
-            return fit_network(
-                tools.backbone, (inputs, labels), held, self.strategy, tools.network, seed, objective
-            )
+            return fit_network(tools.backbone, (inputs, labels), held, self.strategy, tools.network, seed, objective)
         if self.kind == "network":
             return fit_network(tools.backbone, train, held, self.strategy, tools.network, seed)
         names = (*self.blocks, "covariates")

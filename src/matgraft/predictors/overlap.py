@@ -19,8 +19,8 @@ TOLD_APART = 0.98
 """AUC from which on the domains are called disjoint: computed and measured gaps have 0.73, oxides and others 0.998."""
 WITHIN = 0.5
 """Part of the target that must lie in the source's range."""
-FEWEST = 50
-"""Rows that must be left to speak for the target."""
+FEWEST, LEAST_PART = 50, 0.1
+"""Rows that must be left to speak for the target, or, of a small source, the part of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +53,17 @@ class Overlap:
         return cls(telling.auc, float((distance <= 1).mean()), effective_size(weights), weights)
 
     @property
+    def is_scarce(self) -> bool:
+        """True if importance weights leave too few rows to learn from."""
+        return self.effective < min(FEWEST, LEAST_PART * len(self.weights))
+
+    @property
     def lacks(self) -> list[str]:
         """What speaks against an overlap, each with its figure; empty where nothing does."""
         said = {
             f"a classifier tells them apart (AUC {self.auc:.3f})": self.auc > TOLD_APART,
             f"{self.within:.0%} of the target lie in the source's range": self.within < WITHIN,
-            f"{self.effective:.0f} of {len(self.weights)} rows are left by their weights": self.effective < FEWEST,
+            f"{self.effective:.0f} of {len(self.weights)} rows are left by their weights": self.is_scarce,
         }
         return [text for text, is_so in said.items() if is_so]
 

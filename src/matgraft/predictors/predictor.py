@@ -85,6 +85,10 @@ class Prediction:
         """(n,) True for formulas unlike the training set."""
         return self.distance > 1
 
+    def take(self, rows: Rows) -> Prediction:
+        """Return some rows."""
+        return Prediction(**{name: None if all_ is None else all_[rows] for name, all_ in vars(self).items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:

@@ -1,7 +1,8 @@
 """Importance weights: how much more often a row of the source would stand in the target.
 
 A logistic regression tells the domains apart; its odds are the ratio of their densities (Bickel, Brückner and Scheffer,
-JMLR 10, 2009). Each row is judged by a fit that saw neither it nor another row of its group. Ratios are clipped, since
+JMLR 10, 2009). Each row is judged by a fit that saw neither it nor another row of its group, and the regression's prior
+is the one under which these judgements are likeliest. Ratios are clipped, since
 a few rows would carry the fit otherwise, and `effective_size` says how many rows are left to carry it (Kish 1965).
 
     telling = tell_apart(source, target, groups)           # features (n, width), (m, width); n + m groups
@@ -13,19 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 Array = NDArray[np.float64]
 FOLDS = 3
-PENALTY = 0.01
-"""Inverse strength of the regression's prior (`C`): features are 256, rows some hundreds to thousands."""
+PRIORS = (0.001, 0.01, 0.1, 1.0)
+"""Inverse strengths of the regression's prior that are tried (`C`)."""
 SURE = 1e-6
 
 
@@ -66,12 +68,20 @@ def tell_apart(source: Array, target: Array, groups: Sequence[str] | None = None
     """
     x, truth = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
     names = np.arange(len(x)) if groups is None else np.asarray(groups)
+    balanced = len(x) / np.bincount(truth)[truth]  # both domains count alike, however many rows they have
+    folds = list(GroupKFold(FOLDS, shuffle=True, random_state=seed).split(x, groups=names))
+    tried = [_out_of_fold(x, truth, folds, prior) for prior in PRIORS]
+    likely = min(tried, key=lambda one: log_loss(truth, one, sample_weight=balanced))
+    return Telling(likely[: len(source)], likely[len(source) :])
+
+
+def _out_of_fold(x: Array, truth: NDArray[np.int_], folds: list[tuple[Any, Any]], prior: float) -> Array:
     likely = np.zeros(len(x))
-    for rest, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(x, groups=names):
-        regression = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
+    for rest, held in folds:
+        regression = LogisticRegression(C=prior, class_weight="balanced", max_iter=1000)
         model = make_pipeline(StandardScaler(), regression).fit(x[rest], truth[rest])
         likely[held] = model.predict_proba(x[held])[:, 1]
-    return Telling(likely[: len(source)], likely[len(source) :])
+    return likely
 
 
 def effective_size(weights: Array) -> float:

