@@ -13,7 +13,7 @@ from matgraft.predictors.members import TOWARD_TARGET, Tools
 from matgraft.predictors.network import Network, NetworkSettings
 from matgraft.transfer.domain import ALIGNMENTS, MaximumMeanDiscrepancy
 
-LOOP = NetworkSettings(epochs=1, fewest_steps=60, batch=20, rate=3e-3)
+LOOP = NetworkSettings(epochs=1, fewest_steps=40, batch=20, rate=3e-3)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from matgraft.transfer.domain import MaximumMeanDiscrepancy
 SURE = 2.0
 """Standard errors beyond which a difference counts."""
 SMALLEST = 10
-"""Rows that a target must have."""
+"""Different formulas that a target must have."""
 PROXIES = ("reverse", "weighted")
 
 
@@ -76,10 +76,10 @@ def adapt(source: Part, target: Target, losses: RowLosses, tools: Tools, seed: i
     Raises
     ------
     DataError
-        If the target has fewer than ten rows, or weights are asked for that leave no rows to learn from.
+        If the target has fewer than ten formulas, or weights are asked for that leave no rows to learn from.
     """
-    if len(target.inputs) < SMALLEST:
-        raise DataError(f"the target has {len(target.inputs)} rows", remedy=f"at least {SMALLEST} are needed")
+    if (distinct := len({formula.key for formula in target.inputs.formulas})) < SMALLEST:
+        raise DataError(f"the target has {distinct} different formulas", remedy=f"at least {SMALLEST} are needed")
     overlap, asked = Overlap.of(source[0], target, seed), target.settings.method
     scarce = f"their weights leave {overlap.effective:.0f} of {len(source[0])} rows"
     skipped = {WEIGHTS: scarce} if overlap.is_scarce else {}
