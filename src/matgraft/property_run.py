@@ -225,8 +225,8 @@ def _tune_one(
         groups=table.grouped(run.group),
         settings=settings,
         progress="" if quiet else f"fits of {target}",
-        target=domain and domain.formulas,
-        target_covariates=domain and domain.covariates,
+        target=domain.formulas if domain else None,
+        target_covariates=domain.covariates if domain else None,
     )
     held = predictor.out_of_fold
     assert held is not None

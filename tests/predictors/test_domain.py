@@ -133,8 +133,9 @@ def test_findings_and_verdict_say_what_was_measured():
     assert overlap.numbers["auc"] == pytest.approx(0.999)
     verdict = domain_verdict(facts, {"headline": "fine", "cautions": ["few rows"]}, "s.csv", "t.csv")
     assert verdict["level"] == "worse than source-only"
-    assert "+0.05 ± 0.01" in verdict["headline"]
+    assert "harm: coral" in verdict["headline"]
     said = " ".join(verdict["cautions"])
+    assert "+0.05 ± 0.01" in said
     assert "do not overlap" in said and "does harm" in said and "few rows" in said
     kept = facts | {"method": "source", "asked": "auto", "overlap": NEAR.facts() | {"n_target": 30}}
     assert domain_verdict(kept, {"headline": "", "cautions": []}, "s.csv", "t.csv")["level"].startswith("no better")

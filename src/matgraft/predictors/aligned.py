@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from matgraft.backbones.composition import tensors_of
 from matgraft.errors import OptionError
-from matgraft.predictors.inputs import Array, Inputs, Labels
+from matgraft.predictors.inputs import Inputs, Labels, Rows
 from matgraft.predictors.network import NetworkObjective, NetworkSettings, Scaling, TunedNetwork
 from matgraft.transfer.density import Telling, tell_apart
 from matgraft.transfer.domain import ALIGNMENTS, make_alignment
@@ -148,5 +148,5 @@ class AlignedObjective(NetworkObjective):
     def _source(self) -> tuple[Tensor, Tensor]:
         return self.parts[0].numbers, self.parts[0].fractions
 
-    def _target_features(self, rows: Array, device: torch.device) -> Tensor:
+    def _target_features(self, rows: Rows, device: torch.device) -> Tensor:
         return self.module.features(self.numbers[rows].to(device), self.fractions[rows].to(device))

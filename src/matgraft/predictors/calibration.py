@@ -46,9 +46,11 @@ class IntervalRule(BaseModel):
                 return cls(level=level, part=float(part))
         low, high = central(quantiles, float(PARTS[-1]))
         outside = np.maximum(low - y, y - high)
-        method = "higher" if weights is None else "inverted_cdf"  # the only one that knows weights
-        margin = float(np.quantile(outside, wanted, weights=weights, method=method))
-        return cls(level=level, part=float(PARTS[-1]), margin=margin)
+        if weights is None:
+            margin = np.quantile(outside, wanted, method="higher")
+        else:
+            margin = np.quantile(outside, wanted, weights=weights, method="inverted_cdf")
+        return cls(level=level, part=float(PARTS[-1]), margin=float(margin))
 
     def __call__(self, quantiles: Array) -> tuple[Array, Array]:
         """Return lower and upper bounds (n,)."""

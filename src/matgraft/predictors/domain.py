@@ -88,8 +88,9 @@ def adapt(source: Part, target: Target, losses: RowLosses, tools: Tools, seed: i
     methods = [name for name in (METHODS if asked == "auto" else dict.fromkeys((SOURCE, asked))) if name not in skipped]
     trial = _Trial.of(source, target, overlap, losses, tools, seed)
     compared = trial.compare(methods, progress) if len(methods) > 1 else []
+    method = choose(compared, overlap) if asked == "auto" else str(asked)
     facts = {
-        "method": choose(compared, overlap) if asked == "auto" else asked,
+        "method": method,
         "asked": asked,
         "overlap": overlap.facts() | {"n_target": len(target.inputs)},
         "distance": _distance(trial.source[0].blocks["embedding"], trial.target.blocks["embedding"]),
@@ -97,7 +98,7 @@ def adapt(source: Part, target: Target, losses: RowLosses, tools: Tools, seed: i
         "skipped": skipped,
         "n": len(trial.rows),
     }
-    return Adapted(TOWARD_TARGET[facts["method"]], target, overlap, facts, trial.target_rows, trial.labelled)
+    return Adapted(TOWARD_TARGET[method], target, overlap, facts, trial.target_rows, trial.labelled)
 
 
 def choose(compared: Sequence[Mapping[str, Any]], overlap: Overlap) -> str:

@@ -87,7 +87,8 @@ class Prediction:
 
     def take(self, rows: Rows) -> Prediction:
         """Return some rows."""
-        return Prediction(**{name: None if all_ is None else all_[rows] for name, all_ in vars(self).items()})
+        parts: dict[str, Any] = {name: None if whole is None else whole[rows] for name, whole in vars(self).items()}
+        return Prediction(**parts)
 
 
 @dataclass(frozen=True, eq=False)

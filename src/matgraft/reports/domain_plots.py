@@ -76,6 +76,6 @@ def weights_figure(spots: Facts) -> go.Figure:
         x=(edges[1:] + edges[:-1]) / 2, y=counts, width=np.diff(edges), marker={"color": OURS},
         hovertemplate="%{y} rows at 10^%{x:.2f}<extra></extra>",
     )  # fmt: skip
-    plot.update_xaxes(title_text="importance weight, powers of ten (0: as often in both)", nticks=6)
+    plot.update_xaxes(title_text="importance weight, power of ten", nticks=6)
     plot.update_yaxes(title_text="rows of the source", nticks=5)
     return plot

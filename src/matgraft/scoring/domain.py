@@ -12,6 +12,7 @@ from typing import Any
 from matgraft.findings import Finding
 
 Facts = Mapping[str, Any]
+OUTCOMES = {"better": "better", "harm": "does harm", "in doubt": "no better beyond doubt"}
 SHIFT = (
     "no proxy sees whether the same formula has another value in the target (a measurement, another level of theory): "
     "some labels of the target do"
@@ -62,14 +63,19 @@ def harm_finding(facts: Facts) -> Finding:
     )  # fmt: skip
 
 
+def in_short(rows: list[Facts]) -> str:
+    """Say what the proxies say of all methods, without figures: ``harm: reversal; in doubt: coral, mmd``."""
+    said = {outcome: [row["method"] for row in rows if row["outcome"] == outcome] for outcome in OUTCOMES}
+    return "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in said.items() if names)
+
+
 def described(row: Facts) -> str:
     """Say what the proxies say of a method."""
     figures = ", ".join(
         f"{name} validation {row[proxy]['difference']:+.3g} ± {row[proxy]['error']:.2g}"
         for name, proxy in (("reverse", "reverse"), ("importance-weighted", "weighted"))
     )
-    said = {"harm": "does harm", "better": "better", "in doubt": "no better beyond doubt"}[row["outcome"]]
-    return f"{row['method']} {said} ({figures})"
+    return f"{row['method']} {OUTCOMES[row['outcome']]} ({figures})"
 
 
 def domain_verdict(facts: Facts, source: Facts, table: str, target: str) -> dict[str, Any]:
@@ -88,14 +94,14 @@ def domain_verdict(facts: Facts, source: Facts, table: str, target: str) -> dict
     rows = {row["method"]: row for row in facts["compared"]}
     outcome = (rows[method]["outcome"] if method in rows else "") or "in doubt"
     level = {"better": "better", "harm": "worse", "in doubt": "no better"}[outcome] + " than source-only"
-    others = "; ".join(described(row) for row in rows.values() if row["outcome"])
+    said = f"proxies that need no label of the target ({in_short([row for row in rows.values() if row['outcome']])})"
     if asked == "source":
         headline = "source-only, as asked: nothing was compared"
     elif method == "source":
-        headline = f"no better than source-only, which is kept, by proxies that need no label of the target: {others}"
+        headline = f"no better than source-only, which is kept, by {said}"
     else:
         chosen = "as asked" if asked == method else f"chosen among {len(rows)}"
-        headline = f"{level}: {method}, {chosen}, by proxies that need no label of the target: {others}"
+        headline = f"{level}: {method}, {chosen}, by {said}"
     applies = [line for line in source["cautions"] if "crossval" not in line]  # it knows no target
     return {"level": level, "headline": headline, "cautions": [*_cautions(facts, source, table, target), *applies]}
 
@@ -104,9 +110,12 @@ def _cautions(facts: Facts, source: Facts, table: str, target: str) -> list[str]
     said = []
     overlap, harm = overlap_finding(facts), harm_finding(facts)
     if overlap.outcome == "failed":
-        said.append(f"{overlap.evidence}; predictions there are extrapolations: {overlap.remedy}")
+        said.append(
+            f"{overlap.evidence}; predictions there are extrapolations, and no proxy is believed: {overlap.remedy}"
+        )
     if harm.outcome == "failed" and harm.option:
         said.append(f"{facts['method']} was asked for and does harm by the proxies: {harm.option}")
+    said += [f"by the proxies {harm.evidence}"] if harm.outcome != "not applicable" else []
     said += [f"{name} was left out: {reason}" for name, reason in facts["skipped"].items()]
     said.append(f"{SHIFT} (`matgraft fewshot` takes 5 to 50)")
     if facts["method"] == "source":

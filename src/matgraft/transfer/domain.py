@@ -54,7 +54,7 @@ class _Reverse(torch.autograd.Function):
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     """Return x as it is; its gradient arrives times ``-strength``."""
-    return _Reverse.apply(x, strength)  # type: ignore[no-untyped-call]
+    return _Reverse.apply(x, strength)
 
 
 class Alignment(nn.Module, ABC):
