@@ -91,7 +91,7 @@ def tune(
         str | None,
         typer.Option(
             help="ladder (the default from 5 minutes on), full, partial, feature, gradual, lora, replay or multihead; "
-            "for formulas auto (the default), full, partial, feature, prompt or descriptors"
+            "for formulas auto (the default), full, partial, feature, prompt or descriptors, and domain with --adapt-to"
         ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None,
@@ -104,6 +104,9 @@ def tune(
     weight: Weight = None,
     group: Group = None,
     order: Order = None,
+    adapt_to: Annotated[
+        str | None, typer.Option(help="table of formulas without labels that the predictor shall serve")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -113,7 +116,8 @@ def tune(
     from matgraft.run import resume_run, tune
 
     given = {"strategy__name": strategy, "test": test, "fit__max_minutes": max_minutes, "foundation": foundation}
-    table_options = {"formula": formula, "covariate": covariate, "weight": weight, "group": group, "order": order}
+    table_options = {"formula": formula, "covariate": covariate, "weight": weight, "group": group, "order": order,
+                     "adapt-to": adapt_to}  # fmt: skip
     if resume is not None:
         _refuse_beside_resume(data, options, out, given | {"target": target} | table_options)
         if is_table_run(resume):
@@ -444,6 +448,7 @@ def _tune_table(
         weight=given["weight"],
         group=given["group"] or "formula",
         order=_words(given["order"]),
+        adapt_to=given["adapt-to"],
         settings=_predictor_settings(options, strategy, given["order"]),
     )
     _show_table_run(out, tune_table(run, out, quiet=quiet or as_json), as_json)

@@ -1,7 +1,9 @@
 """From a table of formulas to a run folder with a predictor for each target.
 
     settings.json  model/ (the encoder)  predictors/<target>/  predictions.csv  map.csv  metrics.json  verdict.json
-    report.html; of strategy prompt also prompts/ (what all targets share) and prompts.json (what they have become)
+    report.html
+    with strategy prompt: prompts/ (what all targets share), prompts.json (what they have become)
+    with --adapt-to: target_predictions.csv  domains.csv
 
 A run that was killed goes on with the first target that is not done.
 """
@@ -31,19 +33,23 @@ from matgraft.data.table import (
     read_cells,
     read_table,
 )
+from matgraft.data.target_table import TargetTable, read_target
 from matgraft.errors import OptionError, RunError
 from matgraft.predictors.members import formula_reader
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor, refuse_idle
+from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.predictors.prompt_facts import prompt_facts
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
 from matgraft.predictors.together import Together, fit_together
+from matgraft.reports.domains import domain_facts, domain_map, target_rows
 from matgraft.reports.properties import prediction_rows, read_predictions, write_predictions
 from matgraft.reports.property_page import write_property_report
+from matgraft.scoring.domain import domain_verdict
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
 from matgraft.transfer.prompt_bank import choose_bank
 
 SETTINGS, PROMPTS = "settings.json", "prompts"
+DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 MOST_ON_MAP = 3000
 
 
@@ -56,6 +62,8 @@ class TableRun(BaseModel):
         What the inner folds never tear apart: ``formula``, ``chemical-system``, or a column.
     order
         Classes from the lowest to the highest, where they have an order.
+    adapt_to
+        A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +76,7 @@ class TableRun(BaseModel):
     weight: str | None = None
     group: str = "formula"
     order: tuple[str, ...] = ()
+    adapt_to: str | None = None
     settings: PredictorSettings = PredictorSettings()
 
 
@@ -84,15 +93,15 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     DataError, OptionError
         If the table or an option cannot be used; before anything is written.
     """
+    refuse_idle(run.settings, run.adapt_to is not None)
     tables = {target: _read(run, target) for target in run.targets}
+    domains = {target: _read_domain(run, table, target) for target, table in tables.items()}
     backbone = encoder(run.foundation)
-    refuse_idle(run.settings)
     prompted = run.settings.strategy == "prompt"
     tokens = property_tokens(run.targets) if prompted else {}
     if prompted:
         choose_bank(run.settings.prompt.bank, backbone)
-    digest = hashlib.sha256(Path(run.table).read_bytes()).hexdigest()
-    _open(run, digest, out, resume)
+    _open(run, out, resume)
     save_folder(
         backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
     )
@@ -104,10 +113,13 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     for target, table in tables.items():
         folder = out / "predictors" / _folder_name(target)
         if not (folder / FILE).is_file():
-            _tune_one(run, settings, target, table, backbone, joint, folder, quiet)
+            _tune_one(run, settings, target, table, domains[target], backbone, joint, folder, quiet)
         metrics[target] = json.loads((folder / FILE).read_text(encoding="utf-8"))["metrics"]
         rows += read_predictions(folder / "out_of_fold.csv").to_dict("records")
     write_predictions(rows, out / "predictions.csv")
+    if run.adapt_to:
+        for name in DOMAIN_FILES:
+            _gather([out / "predictors" / _folder_name(target) / name for target in tables], out / name)
     _write_map(tables, backbone, out / "map.csv")
     said: dict[str, Any] = {"targets": metrics}
     if joint is not None:
@@ -131,8 +143,9 @@ def resume_table_run(out: Path, *, quiet: bool = False) -> dict[str, Any]:
     """Go on with a run that was broken off."""
     content = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
     run = TableRun.model_validate(content["run"])
-    if not Path(run.table).is_file():
-        raise RunError("the table of the run is gone", where=run.table)
+    for table in filter(None, (run.table, run.adapt_to)):
+        if not Path(table).is_file():
+            raise RunError("a table of the run is gone", where=table)
     return tune_table(run, out, resume=True, quiet=quiet)
 
 
@@ -219,12 +232,17 @@ def _read(run: TableRun, target: str) -> FormulaTable:
     )  # fmt: skip
 
 
-def _open(run: TableRun, digest: str, out: Path, resume: bool) -> None:
-    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": digest}
+def _read_domain(run: TableRun, table: FormulaTable, target: str) -> TargetTable | None:
+    return read_target(Path(run.adapt_to), table, target, run.formula) if run.adapt_to else None
+
+
+def _open(run: TableRun, out: Path, resume: bool) -> None:
+    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": _digest(run.table)}
+    content |= {"adapt_to_sha256": _digest(run.adapt_to)} if run.adapt_to else {}
     if out.exists() and any(out.iterdir()) and not resume:
         raise OptionError(f"the run folder {out} is not empty", remedy=f"another --out, or --resume {out}")
     if resume and json.loads((out / SETTINGS).read_text(encoding="utf-8")) != content:
-        raise RunError("the table was changed since the run began", where=run.table, remedy="start a new run")
+        raise RunError("a table was changed since the run began", where=run.table, remedy="start a new run")
     out.mkdir(parents=True, exist_ok=True)
     _write(out / SETTINGS, content)
 
@@ -234,6 +252,7 @@ def _tune_one(
     settings: PredictorSettings,
     target: str,
     table: FormulaTable,
+    domain: TargetTable | None,
     backbone: CompositionBackbone,
     joint: Together | None,
     folder: Path,
@@ -251,6 +270,8 @@ def _tune_one(
         progress="" if quiet else f"fits of {target}",
         folds=joint.folds[target] if joint else None,
         ready=joint.ready(target) if joint else None,
+        target=domain.formulas if domain else None,
+        target_covariates=domain.covariates if domain else None,
     )
     held = predictor.out_of_fold
     assert held is not None
@@ -269,8 +290,31 @@ def _tune_one(
         **{name: predictor.facts[name] for name in ("criterion", "members", "dropped", "score", "baseline", "scale")},
         "verdict": verdict,
     }
+    if domain is not None:
+        metrics |= _carried_over(run, predictor, table, domain, target, verdict, folder)
     more = {"target": target, "classes": list(table.classes), "code": dict(table.code), "metrics": metrics}
     save_predictor(predictor, folder, more, shared=f"../../{PROMPTS}" if joint else "", asked=target)
+
+
+def _carried_over(
+    run: TableRun,
+    predictor: Predictor,
+    table: FormulaTable,
+    domain: TargetTable,
+    target: str,
+    verdict: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Write what is predicted of the target and both domains' map; return what the metrics say of it."""
+    prediction = predictor.predict(domain.formulas, domain.covariates)
+    write_predictions(target_rows(domain, prediction, table.classes, target), folder / DOMAIN_FILES[0])
+    write_predictions(domain_map(predictor, target), folder / DOMAIN_FILES[1])
+    facts = domain_facts(predictor, domain, prediction)
+    return {"domain": facts, "verdict": domain_verdict(facts, verdict, run.table, str(run.adapt_to))}
+
+
+def _gather(files: Sequence[Path], path: Path) -> None:
+    write_predictions([row for file in files for row in read_predictions(file).to_dict("records")], path)
 
 
 def _covariates(content: Mapping[str, Any], cells: pd.DataFrame | None, n: int, where: Path) -> Any:
@@ -303,6 +347,10 @@ def _write_map(tables: Mapping[str, FormulaTable], backbone: CompositionBackbone
 def _folder_name(target: str) -> str:
     plain = "".join(letter if letter.isalnum() else "-" for letter in target)
     return f"{plain}-{hashlib.sha256(target.encode()).hexdigest()[:6]}"
+
+
+def _digest(table: str) -> str:
+    return hashlib.sha256(Path(table).read_bytes()).hexdigest()
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -33,17 +33,24 @@ class IntervalRule(BaseModel):
     margin: float = 0.0
 
     @classmethod
-    def of(cls, quantiles: Array, y: Array, level: float) -> Self:
-        """Return the rule under which the intervals of out-of-fold quantiles (n, 99) hold `level` of the truths."""
-        wanted = min(1.0, level * (1 + 1 / len(y)))
+    def of(cls, quantiles: Array, y: Array, level: float, weights: Array | None = None) -> Self:
+        """Return the rule under which the intervals of out-of-fold quantiles (n, 99) hold `level` of the truths.
+
+        With importance weights (n,) they hold it where the rows count so: in another domain (Tibshirani et al. 2019).
+        """
+        effective = len(y) if weights is None else weights.sum() ** 2 / (weights**2).sum()
+        wanted = min(1.0, level * (1 + 1 / effective))
         for part in PARTS:
             low, high = central(quantiles, float(part))
-            if ((y >= low) & (y <= high)).mean() >= wanted:
+            if np.average((y >= low) & (y <= high), weights=weights) >= wanted:
                 return cls(level=level, part=float(part))
         low, high = central(quantiles, float(PARTS[-1]))
         outside = np.maximum(low - y, y - high)
-        margin = float(np.quantile(outside, wanted, method="higher"))
-        return cls(level=level, part=float(PARTS[-1]), margin=margin)
+        if weights is None:
+            margin = np.quantile(outside, wanted, method="higher")
+        else:
+            margin = np.quantile(outside, wanted, weights=weights, method="inverted_cdf")
+        return cls(level=level, part=float(PARTS[-1]), margin=float(margin))
 
     def __call__(self, quantiles: Array) -> tuple[Array, Array]:
         """Return lower and upper bounds (n,)."""

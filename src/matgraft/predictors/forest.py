@@ -20,6 +20,8 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, HistGrad
 from matgraft.predictors.inputs import Array, Labels
 
 LEVELS = np.arange(1, 100) / 100
+MEDIAN = 49
+"""Its column."""
 ZERO_INFLATED = 0.15
 """Part of exact zeros from which on a mixture is fitted."""
 FEWEST_POSITIVE = 5

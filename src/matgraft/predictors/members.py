@@ -13,6 +13,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula
 from matgraft.data.prompt_text import parse_plain, parse_stated
 from matgraft.errors import choose
+from matgraft.predictors.aligned import METHODS, WEIGHTS, Target
 from matgraft.predictors.closed_form import ClosedForm
 from matgraft.predictors.forest import Forest, Trees
 from matgraft.predictors.inputs import Array, Inputs, Labels
@@ -40,12 +41,15 @@ class Member:
         Names of the features it reads; covariates are always added. A network reads the formulas themselves.
     strategy
         Of a network: ``full`` or ``partial``.
+    toward
+        How a network is carried over to a domain without labels (`matgraft.predictors.aligned`); empty for the others.
     """
 
     name: str
     kind: Literal["trees", "closed-form", "network", "prompts"]
     blocks: tuple[str, ...] = ()
     strategy: str = ""
+    toward: str = ""
 
     @property
     def pretrained(self) -> bool:
@@ -60,6 +64,10 @@ class Member:
     def fit(self, train: Part, held: Part, tools: Tools, seed: int) -> Any:
         """Fit on one part; `held` is what the fit will be judged on, and does not touch it."""
         inputs, labels = train
+        if self.toward and tools.target is not None:
+            labels = tools.target.weighted(inputs, labels, seed) if self.toward == WEIGHTS else labels
+            objective = tools.target.objective(self.toward, tools.network, seed)
+            return fit_network(tools.backbone, (inputs, labels), held, self.strategy, tools.network, seed, objective)
         if self.kind == "network":
             return fit_network(tools.backbone, train, held, self.strategy, tools.network, seed)
         if self.kind == "prompts":
@@ -100,6 +108,7 @@ class Tools:
     network: NetworkSettings
     threads: int = 1
     prompt: PromptSettings = field(default_factory=PromptSettings)
+    target: Target | None = None
 
 
 FRACTIONS = Member("trees on fractions", "trees", ("fractions",))
@@ -112,6 +121,16 @@ CLOSED_FORM = Member("closed form on the encoder", "closed-form", ("embedding", 
 FULL = Member("encoder, every stage tuned", "network", strategy="full")
 PARTIAL = Member("encoder, last stages tuned", "network", strategy="partial")
 PROMPT = Member("encoder frozen, asked by prompts", "prompts")
+TOWARD_TARGET = {
+    method: Member(f"encoder tuned on the source, {said}", "network", strategy="full", toward=method)
+    for method, said in zip(
+        METHODS,
+        ("nothing else", "domains aligned by gradient reversal", "domains aligned by CORAL", "domains aligned by MMD",
+         "its rows weighted"),
+        strict=True,
+    )
+}  # fmt: skip
+"""By method; a source-only network is what ``full`` fits, and has a name of its own beside the others."""
 
 STRATEGIES: dict[str, tuple[Member, ...]] = {
     "auto": (
@@ -128,8 +147,9 @@ STRATEGIES: dict[str, tuple[Member, ...]] = {
     "feature": (CLOSED_PROPERTIES, CLOSED_FORM),
     "prompt": (PROMPT,),
     "descriptors": (FRACTIONS, DESCRIPTORS),
+    "domain": tuple(TOWARD_TARGET.values()),
 }
-"""Members by strategy; several are weighed by the stack."""
+"""Members by strategy; several are weighed by the stack, but of ``domain`` one is chosen."""
 BY_NAME = {member.name: member for members in STRATEGIES.values() for member in members}
 FEWEST_FOR_NETWORK = 500
 """Rows from which on ``auto`` fine-tunes. At 256 it buys nothing, at two thirds and more of the time: measured gaps

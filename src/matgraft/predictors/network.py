@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from matgraft.transfer.fit import fit
 from matgraft.transfer.quantiles import LEVELS as LEARNED
 from matgraft.transfer.quantiles import pinball
 from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import make_strategy
+from matgraft.transfer.strategy import ParamGroup, make_strategy
 
 BESIDE = ("valence", "covariates")
 """Blocks that the head reads beside the encoder's features."""
@@ -80,7 +80,14 @@ class TunedNetwork(nn.Module):
 
     def forward(self, numbers: Tensor, fractions: Tensor, covariates: Tensor) -> Tensor:
         """Return (B, outputs)."""
-        features = by_length(self.encoder.features, numbers, fractions)
+        return self.read(self.features(numbers, fractions), covariates)
+
+    def features(self, numbers: Tensor, fractions: Tensor) -> Tensor:
+        """Return the encoder's features (B, width)."""
+        return by_length(self.encoder.features, numbers, fractions)
+
+    def read(self, features: Tensor, covariates: Tensor) -> Tensor:
+        """Return (B, outputs) of features."""
         return self.head(torch.cat([features, self.encoder.head(features), covariates], 1))
 
 
@@ -138,8 +145,17 @@ class NetworkObjective:
         self, module: TunedNetwork, train: tuple[Inputs, Labels], held: tuple[Inputs, Labels], scaling: Scaling
     ) -> None:
         self.module, self.n_classes = module, train[1].n_classes
-        self.parts = [_Part.of(*train, scaling), _Part.of(*held, scaling)]
+        self.parts = [NetworkPart.of(*train, scaling), NetworkPart.of(*held, scaling)]
         self.training, self.validation = self.parts[0].sizes, self.parts[1].sizes
+
+    @property
+    def trained(self) -> nn.Module:
+        """Everything that the loop moves and trains: the network, here alone."""
+        return self.module
+
+    def further_groups(self) -> list[ParamGroup]:
+        """Return what learns beside the network."""
+        return []
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return (B,)."""
@@ -157,17 +173,23 @@ class NetworkObjective:
         """Return validation_loss."""
         return {"validation_loss": float(sums[0] / sums[1])}
 
-    def _losses(self, part: _Part, positions: Sequence[int], device: torch.device) -> Tensor:
+    def _losses(self, part: NetworkPart, positions: Sequence[int], device: torch.device) -> Tensor:
         rows = torch.as_tensor(list(positions))
         out = self.module(*(tensor.to(device) for tensor in part.batch(rows)))
-        y, weights = part.y[rows].to(device), part.weights[rows].to(device)
+        return self.scored(out, part, rows)
+
+    def scored(self, out: Tensor, part: NetworkPart, rows: Tensor) -> Tensor:
+        """Return the losses (B,) of outputs (B, outputs)."""
+        y, weights = part.y[rows].to(out.device), part.weights[rows].to(out.device)
         if self.n_classes:
             return weights * functional.cross_entropy(out, y.long(), reduction="none")
         return weights * pinball(out, y)
 
 
 @dataclass(frozen=True)
-class _Part:
+class NetworkPart:
+    """Formulas and labels as tensors."""
+
     numbers: Tensor
     fractions: Tensor
     covariates: Tensor
@@ -177,7 +199,8 @@ class _Part:
     sizes: Sizes
 
     @classmethod
-    def of(cls, inputs: Inputs, labels: Labels, scaling: Scaling) -> _Part:
+    def of(cls, inputs: Inputs, labels: Labels, scaling: Scaling) -> NetworkPart:
+        """Return scaled tensors."""
         numbers, fractions = tensors_of(inputs.formulas)
         lengths = (numbers > 0).sum(1)
         y = torch.from_numpy(scaling.standardised(labels.y)).float()
@@ -185,6 +208,7 @@ class _Part:
         return cls(numbers, fractions, scaling.covariates(inputs), y, weights, lengths, Sizes(lengths.numpy()))
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return numbers (B, L), fractions (B, L) and covariates of some rows."""
         longest = int(self.lengths[rows].max())
         return self.numbers[rows, :longest], self.fractions[rows, :longest], self.covariates[rows]
 
@@ -208,6 +232,12 @@ class Network:
             return out.softmax(1).numpy()
         learned = np.sort(out.numpy(), axis=1) * self.scaling.width + self.scaling.centre
         return between(np.where(learned < self.scaling.zero, 0.0, learned))
+
+    @torch.no_grad()
+    def features(self, inputs: Inputs) -> Array:
+        """Return the tuned encoder's features (n, width)."""
+        parts = (inputs.formulas[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
+        return torch.cat([self.module.features(*tensors_of(part)) for part in parts]).double().numpy()
 
     def arrays(self) -> dict[str, Any]:
         """Return weights and scaling by name."""
@@ -235,6 +265,7 @@ def fit_network(
     strategy: str,
     settings: NetworkSettings,
     seed: int,
+    objective: Callable[..., NetworkObjective] = NetworkObjective,
 ) -> Network:
     """Fine-tune on one part; the held part is only watched, once, at the end.
 
@@ -244,6 +275,8 @@ def fit_network(
         ``full`` or ``partial`` (`matgraft.transfer.strategy`).
     seed
         Of the new head and the batches; it also says which of the pretrained encoders is tuned.
+    objective
+        Makes what is minimised, of the network, both parts and their scaling.
     """
     backbone = backbone.alone(seed)
     inputs, labels = train
@@ -255,12 +288,12 @@ def fit_network(
         tuned = CompositionBackbone(module.encoder, backbone.card)
         groups = make_strategy(strategy, settings.stages if strategy == "partial" else ()).prepare(tuned)
         module.head.requires_grad_(True)
-        groups = [*groups, _head_group(module)]
-        objective = NetworkObjective(module, train, held, scaling)
-        module.train()
+        minimised = objective(module, train, held, scaling)
+        groups = [*groups, _head_group(module), *minimised.further_groups()]
+        minimised.trained.train()
         with tempfile.TemporaryDirectory() as folder:
             loop = settings.loop(len(inputs))
-            fit(objective, module, groups, loop, folder=Path(folder), seed=seed, quiet=True)
+            fit(minimised, minimised.trained, groups, loop, folder=Path(folder), seed=seed, quiet=True)
     return Network(module, scaling, labels.n_classes)
 
 
@@ -272,9 +305,7 @@ def _module(backbone: CompositionBackbone, n_covariates: int, n_classes: int, dr
     return TunedNetwork(encoder, n_covariates, n_classes or len(LEARNED), dropout)
 
 
-def _head_group(module: TunedNetwork) -> Any:
-    from matgraft.transfer.strategy import ParamGroup
-
+def _head_group(module: TunedNetwork) -> ParamGroup:
     return ParamGroup("new head", {f"head.{name}": p for name, p in module.head.named_parameters()}, rate_factor=2.0)
 
 

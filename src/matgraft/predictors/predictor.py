@@ -21,7 +21,10 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError, OptionError
+from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
+from matgraft.predictors.domain import Adapted, adapt
+from matgraft.predictors.forest import MEDIAN
 from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import Member, Model, Tools, Tuned, members_of
@@ -31,7 +34,6 @@ from matgraft.predictors.prompted import PromptSettings
 from matgraft.predictors.stack import is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 
-MEDIAN = 49
 SMALLEST = 10
 
 
@@ -41,7 +43,7 @@ class PredictorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strategy: str = "auto"
-    """auto, full, partial, feature, prompt or descriptors (`matgraft.predictors.members.STRATEGIES`)."""
+    """auto, full, partial, feature, prompt, descriptors or domain (`matgraft.predictors.members.STRATEGIES`)."""
     level: float = Field(0.9, gt=0.5, lt=0.98)
     """Part of the truths that an interval shall hold."""
     scale: Scale = "auto"
@@ -49,6 +51,7 @@ class PredictorSettings(BaseModel):
     inner_folds: int = Field(5, ge=2)
     network: NetworkSettings = NetworkSettings()
     prompt: PromptSettings = PromptSettings()
+    domain: DomainSettings = DomainSettings()
     ordinal: bool = False
     """Classes have an order: the class taken is the middle one of the distribution, which is best for ranks."""
     seed: int = 0
@@ -83,6 +86,11 @@ class Prediction:
     def unlike(self) -> NDArray[np.bool_]:
         """(n,) True for formulas unlike the training set."""
         return self.distance > 1
+
+    def take(self, rows: Rows) -> Prediction:
+        """Return some rows."""
+        parts: dict[str, Any] = {name: None if whole is None else whole[rows] for name, whole in vars(self).items()}
+        return Prediction(**parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +165,8 @@ class Predictor:
         What was chosen, and what each member gave out of fold.
     out_of_fold
         Predictions of the training rows by fits that did not see them.
+    adapted
+        How the target was reached, where there is one; a predictor that was read from files has its facts alone.
     """
 
     tools: Tools
@@ -168,6 +178,7 @@ class Predictor:
     networks: dict[str, list[Tuned]]
     facts: dict[str, Any]
     out_of_fold: Prediction | None = None
+    adapted: Adapted | None = None
     _models: list[list[Model]] = field(default_factory=list)
     _neighbourhood: Neighbourhood | None = None
 
@@ -230,6 +241,8 @@ def fit_predictor(
     progress: str = "",
     folds: Sequence[Rows] | None = None,
     ready: Mapping[str, Sequence[Tuned]] | None = None,
+    target: Sequence[Formula] | None = None,
+    target_covariates: Array | None = None,
 ) -> Predictor:
     """Make a predictor.
 
@@ -248,15 +261,18 @@ def fit_predictor(
     folds, ready
         Rows of the inner folds, and fits on the rest of each by member's name: made before, with other targets
         (`matgraft.predictors.together`).
+    target, target_covariates
+        Formulas without labels that it shall serve, with their covariates: of strategy ``domain``, which needs them.
 
     Raises
     ------
     DataError
         If there are fewer than ten rows, fewer than two groups, a value that is not finite, or a class of one row.
     OptionError
-        If an option would do nothing with the strategy.
+        If an option would do nothing with the strategy, or strategy and target do not go together.
     """
     settings = settings or PredictorSettings()
+    refuse_idle(settings, target is not None)
     labels, transform = labels_of(formulas, y, n_classes, weights, settings)
     inputs = Inputs.of(formulas, backbone, covariates)
     wanted = members_of(settings.strategy, len(formulas))
@@ -268,15 +284,24 @@ def fit_predictor(
     def losses(predicted: Array, rows: Rows) -> Array:
         return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)
 
+    adapted = None
+    if target is not None:
+        domain = Target(Inputs.of(target, backbone, target_covariates), settings.domain)
+        tools = replace(tools, target=domain)
+        adapted = adapt((inputs, labels), domain, losses, tools, settings.seed, progress)
+        wanted = (adapted.member,)
     inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
     familiar = is_familiar(formulas)
-    calibration = _calibrate(inner, labels, transform, settings, familiar)
+    counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None
+    calibration = _calibrate(inner, labels, transform, settings, familiar, counting)
     predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
+    predictor.adapted = adapted
     mixed = calibration.mix(inner.predictions)
     spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
     distance = _held_distance(inputs, folds)
     predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
     predictor.facts = _facts(inner, mixed, labels, calibration) | {"familiar": familiar}
+    predictor.facts |= {"domain": adapted.facts} if adapted else {}
     return predictor
 
 
@@ -284,7 +309,6 @@ def labels_of(
     formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array | None, settings: PredictorSettings
 ) -> tuple[Labels, Transform]:
     """Return values as they are learned, and on which scale that is; errors as of `fit_predictor`."""
-    refuse_idle(settings)
     y = np.asarray(y, dtype=float)
     counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
     _check(formulas, y, n_classes, counted)
@@ -295,13 +319,22 @@ def labels_of(
     return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
 
 
-def refuse_idle(settings: PredictorSettings) -> None:
-    """Raise an `OptionError` for settings that the strategy does not read."""
-    prompted = settings.strategy == "prompt"
+def refuse_idle(settings: PredictorSettings, with_target: bool = False) -> None:
+    """Raise an `OptionError` for settings that the strategy does not read, or a target that it has no use for."""
+    prompted, is_domain = settings.strategy == "prompt", settings.strategy == "domain"
     idle = settings.network != NetworkSettings() if prompted else settings.prompt != PromptSettings()
     if idle:
         name, other = ("network", "prompt") if prompted else ("prompt", "network")
         raise OptionError(f"{name}.* would do nothing with strategy {settings.strategy!r}", allowed=[f"{other}.*"])
+    if with_target and not is_domain:
+        raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
+    if is_domain and not with_target:
+        raise OptionError(
+            "strategy 'domain' needs a table of the target", remedy="matgraft tune source.csv --adapt-to target.csv"
+        )
+    if not is_domain and settings.domain != DomainSettings():
+        raise OptionError(f"options of domain would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
+    settings.domain.refuse_idle()
 
 
 def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array) -> None:
@@ -318,7 +351,12 @@ def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array
 
 
 def _calibrate(
-    inner: InnerPredictions, labels: Labels, transform: Transform, settings: PredictorSettings, familiar: bool
+    inner: InnerPredictions,
+    labels: Labels,
+    transform: Transform,
+    settings: PredictorSettings,
+    familiar: bool,
+    counting: Array | None,
 ) -> Calibration:
     members, out_of_fold = inner.members, inner.predictions
 
@@ -337,7 +375,7 @@ def _calibrate(
     weights[:n] = member_weights(predictions[:n], losses, plain, familiar)
     interval = None
     if not labels.n_classes:
-        interval = IntervalRule.of(pooled(predictions, list(weights)), labels.y, settings.level)
+        interval = IntervalRule.of(pooled(predictions, list(weights)), labels.y, settings.level, counting)
     return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal)
 
 

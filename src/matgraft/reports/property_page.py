@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from matgraft.errors import RunError
+from matgraft.reports.domain_plots import domain_figures
 from matgraft.reports.html import page, write_text
 from matgraft.reports.prompts import prompt_figures
 from matgraft.reports.properties import read_predictions
@@ -46,7 +47,7 @@ def write_property_report(run: Path) -> Path:
     figures = {
         f"{name}-{i}": figure
         for i, target in enumerate(said["targets"])
-        for name, figure in target_figures(target).items()
+        for name, figure in (target_figures(target) | domain_figures(target)).items()
     } | prompt_figures(said["prompts"])
     write_text(run / "report.html", page("property.html.jinja", figures, facts=said, scores=SCORES))
     return run / "report.html"
@@ -59,21 +60,23 @@ def property_facts(run: Path) -> dict[str, Any]:
             "this run has no metrics.json", where=str(run), remedy=f"matgraft tune --resume {run} finishes it"
         )
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["targets"]
-    held, places = _table(run / "predictions.csv"), _table(run / "map.csv")
+    held, places, domains = (_table(run / f"{name}.csv") for name in ("predictions", "map", "domains"))
     card = _json(run / "model" / "card.json")
     return {
         "run": run.resolve().name,
         "settings": _json(run / "settings.json"),
         "card": {name: card.get(name) for name in ("name", "weights_from", "weights_sha256", "n_parameters")},
         "pretraining": _pretraining(card),
-        "targets": [_target(name, part, held, places) for name, part in metrics.items()],
+        "targets": [
+            {**_target(name, part, held, places), "domain": part.get("domain"), "domains": _spots(domains, name)}
+            for name, part in metrics.items()
+        ],
         "prompts": _json(run / "prompts.json"),
     }
 
 
 def _target(name: str, metrics: Mapping[str, Any], held: pd.DataFrame, places: pd.DataFrame) -> dict[str, Any]:
     rows = held[held["target"] == name] if len(held) else held
-    spots = places[places["target"] == name] if len(places) else places
     classes = list(metrics["classes"])
     if not classes and len(rows):
         rows = rows.assign(**{column: rows[column].astype(float) for column in ("truth", "value")})
@@ -83,11 +86,17 @@ def _target(name: str, metrics: Mapping[str, Any], held: pd.DataFrame, places: p
         "name": name,
         **metrics,
         "held": {column: _plain(rows[column]) for column in rows.columns if column not in ("target", "fold")},
-        "map": {column: _plain(_numbers(spots[column])) for column in spots.columns if column != "target"},
+        "map": _spots(places, name),
         "error": [float(e) for e in error],
         "worst": [{str(key): _value(value) for key, value in row.items()} for row in worst.to_dict("records")],
         "held_by": [] if classes or not len(rows) else _coverage(rows),
     }
+
+
+def _spots(places: pd.DataFrame, name: str) -> dict[str, list[Any]]:
+    """Return the columns of one target's map."""
+    spots = places[places["target"] == name] if len(places) else places
+    return {column: _plain(_numbers(spots[column])) for column in spots.columns if column != "target"}
 
 
 def _errors(rows: pd.DataFrame, classes: list[str]) -> np.ndarray:
