@@ -1,6 +1,7 @@
 """The scikit-learn estimators in the tools that people use them with."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from matgraft.errors import MatgraftError
+from matgraft.errors import DataError, MatgraftError
+from matgraft.predictors.predictor import PredictorSettings
+from matgraft.predictors.prompted import PromptSettings
 from matgraft.sklearn import CompositionClassifier, CompositionRegressor
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn"], {"O": 2.0, "S": 1.0, "F": 4.0, "Cl": 3.0}
@@ -97,3 +100,15 @@ def test_errors_are_said_before_work():
         CompositionRegressor(strategy="best").fit(FORMULAS, VALUES)
     with pytest.raises(MatgraftError, match="character"):
         CompositionRegressor().fit(["Fe2Ox"] * 20, np.arange(20))
+
+
+def test_prompts_read_a_stated_class_and_others_refuse_it(monkeypatch):
+    quick = PromptSettings(epochs=1, fewest_steps=1)
+    monkeypatch.setattr("matgraft.sklearn.PredictorSettings", partial(PredictorSettings, prompt=quick))
+    formulas = [f"{metal}{n}{anion}" for metal in ("Li", "Na", "K", "Ca") for anion in "OS" for n in (1, 2)]
+    model = CompositionRegressor(strategy="prompt", inner_folds=2).fit(formulas, np.arange(16.0))
+    found, stated, other = model.predict(["Fe2O3", "[OXIDE] Fe2O3", "[HALIDE] Fe2O3"])
+    assert found == pytest.approx(stated, rel=1e-5)
+    assert abs(found - other) > 1e-3
+    with pytest.raises(DataError, match="--strategy prompt"):
+        CompositionRegressor(strategy="feature").fit(["[OXIDE] Fe2O3"], [1.0])
