@@ -5,6 +5,7 @@ import os
 # Before torch is imported: a thread pool already started does not shrink.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,7 @@ import pytest
 import torch
 from ase.build import bulk
 
+from matgraft import cli
 from matgraft.backbones.base import Potential
 from matgraft.backbones.registry import load
 from matgraft.data.dataset import Dataset, Sample
@@ -31,6 +33,25 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the sets that tests make out of the user's cache; processes that they start inherit this."""
     os.environ["MATGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def matgraft(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: words in, exit code, standard output and standard error out."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["matgraft", *map(str, words)])
+            patch.setenv("COLUMNS", "160")
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

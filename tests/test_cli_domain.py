@@ -17,20 +17,6 @@ METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn", "Al"], {"
 QUICK = ["network.epochs=1", "network.fewest_steps=3", "network.batch=20", "inner_folds=2", "domain.rows=50"]
 
 
-def matgraft(capsys, *words):
-    """Run a command in this process; return its exit code, standard output and standard error."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["matgraft", *map(str, words)])
-        patch.setenv("COLUMNS", "160")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An encoder, a source of 60 rows, the target of 20 with and without its labels."""
@@ -99,9 +85,9 @@ def test_the_map_has_both_domains_before_and_after(run):
     assert "used for scoring alone" in page
 
 
-def test_labels_of_the_target_touch_nothing(run, folder, capsys):
+def test_labels_of_the_target_touch_nothing(run, folder, matgraft):
     given = words(folder, "--adapt-to", folder / "target.csv", *QUICK, "--out", folder / "bare", "--json")
-    code, out, err = matgraft(capsys, *given)
+    code, out, err = matgraft(*given)
     assert code == 0, err
     said = json.loads(out)["targets"]["gap"]
     known = json.loads((run / "metrics.json").read_text())["targets"]["gap"]
@@ -113,14 +99,14 @@ def test_labels_of_the_target_touch_nothing(run, folder, capsys):
     assert (folder / "bare" / "report.html").is_file()
 
 
-def test_a_run_broken_off_goes_on_to_the_same_and_predicts(run, folder, capsys):
+def test_a_run_broken_off_goes_on_to_the_same_and_predicts(run, folder, matgraft):
     before = {name: (run / name).read_text() for name in ("predictions.csv", "target_predictions.csv", "domains.csv")}
     for name in before:
         (run / name).unlink()
-    code, _, err = matgraft(capsys, "tune", "--resume", run, "--quiet")
+    code, _, err = matgraft("tune", "--resume", run, "--quiet")
     assert code == 0, err
     assert {name: (run / name).read_text() for name in before} == before
-    code, out, err = matgraft(capsys, "predict", run, folder / "target.csv", "--json")
+    code, out, err = matgraft("predict", run, folder / "target.csv", "--json")
     assert code == 0, err
     values = [row["value"] for row in json.loads(out)]
     assert values == pytest.approx(pd.read_csv(run / "target_predictions.csv").value.tolist(), abs=1e-5)
@@ -136,21 +122,21 @@ def test_a_run_broken_off_goes_on_to_the_same_and_predicts(run, folder, capsys):
         (["--adapt-to", "target.csv", "domain.method=weights", "domain.strength=2"], 2, "domain.strength would do"),
     ],
 )
-def test_mistakes_are_said_before_any_work(folder, capsys, monkeypatch, more, code, said):
+def test_mistakes_are_said_before_any_work(folder, matgraft, monkeypatch, more, code, said):
     monkeypatch.chdir(folder)
-    found, _, err = matgraft(capsys, *words(folder, *more, "--out", folder / "none"))
+    found, _, err = matgraft(*words(folder, *more, "--out", folder / "none"))
     assert (found, said in err) == (code, True), err
     assert not (folder / "none").exists()
 
 
-def test_crossval_knows_no_target(folder, capsys):
+def test_crossval_knows_no_target(folder, matgraft):
     given = ["crossval", folder / "source.csv", "--target", "gap", "--from", folder / "encoder", "--strategy", "domain"]
-    code, _, err = matgraft(capsys, *given, "--quiet")
+    code, _, err = matgraft(*given, "--quiet")
     assert code == 2
     assert "--adapt-to" in err
 
 
-def test_frames_have_no_target(folder, capsys):
-    code, _, err = matgraft(capsys, "tune", "frames.extxyz", "--adapt-to", folder / "target.csv")
+def test_frames_have_no_target(folder, matgraft):
+    code, _, err = matgraft("tune", "frames.extxyz", "--adapt-to", folder / "target.csv")
     assert code == 2
     assert "--adapt-to" in err

@@ -7,22 +7,6 @@ import json
 import pandas as pd
 import pytest
 
-from matgraft import cli
-
-
-def matgraft(capsys, *words):
-    """Run a command in this process; return its exit code, standard output and standard error."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["matgraft", *map(str, words)])
-        patch.setenv("COLUMNS", "160")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
 
 @pytest.fixture
 def files(tmp_path):
@@ -38,9 +22,9 @@ def files(tmp_path):
     return tmp_path
 
 
-def test_classes_are_named_with_probabilities_and_what_to_expect(files, capsys):
+def test_classes_are_named_with_probabilities_and_what_to_expect(files, matgraft):
     words = ["fewshot", files / "kinds.csv", files / "asked.csv", "--report", files / "page.html"]
-    code, out, err = matgraft(capsys, *words, "-o", files / "out.csv")
+    code, out, err = matgraft(*words, "-o", files / "out.csv")
     assert code == 0, err
     assert "insulator (4), metal (4); mahalanobis distance" in out
     assert "left-out examples were named rightly" in out
@@ -50,7 +34,7 @@ def test_classes_are_named_with_probabilities_and_what_to_expect(files, capsys):
     assert written["value"].tolist() == ["insulator", "metal", "insulator"]
     assert not written["none_of_these"].any()
     assert (files / "page.html").read_text().startswith("<!doctype html>")
-    code, out, err = matgraft(capsys, *words[:3], "--json", "--distance", "cosine", "--metric", "none")
+    code, out, err = matgraft(*words[:3], "--json", "--distance", "cosine", "--metric", "none")
     assert code == 0, err
     facts = json.loads(out)
     assert (facts["metric"], facts["distance"], facts["without_value"]) == ("none", "cosine", 1)
@@ -59,23 +43,23 @@ def test_classes_are_named_with_probabilities_and_what_to_expect(files, capsys):
     assert len(facts["map"]) == 8 + 3 + 2
 
 
-def test_one_shot_says_what_it_cannot_say(files, capsys):
+def test_one_shot_says_what_it_cannot_say(files, matgraft):
     (files / "one.csv").write_text("formula,kind\nCu,metal\nNaCl,insulator\n")
-    code, out, err = matgraft(capsys, "fewshot", files / "one.csv", files / "asked.csv")
+    code, out, err = matgraft("fewshot", files / "one.csv", files / "asked.csv")
     assert code == 0, err
     assert "nothing can be left out" in out
     assert "a class of one example cannot be left out: insulator, metal" in out
 
 
-def test_values_are_predicted_by_the_closed_form(files, capsys):
+def test_values_are_predicted_by_the_closed_form(files, matgraft):
     words = ["fewshot", files / "energies.csv", files / "asked.csv", "--target", "energy", "--quiet"]
-    code, out, err = matgraft(capsys, *words, "-o", files / "out.csv", "--report", files / "page.html")
+    code, out, err = matgraft(*words, "-o", files / "out.csv", "--report", files / "page.html")
     assert code == 0, err
     assert "than the mean of the labels" in out
     written = pd.read_csv(files / "out.csv").set_index("formula")
     assert written.loc["SrO", "value"] < written.loc["NiAl", "value"]
     assert (written["lower"] < written["upper"]).all()
-    code, out, err = matgraft(capsys, *words[:-1], "--distance", "cosine")
+    code, out, err = matgraft(*words[:-1], "--distance", "cosine")
     assert code == 2
     assert "--distance would do nothing" in err
 
@@ -92,24 +76,24 @@ def test_values_are_predicted_by_the_closed_form(files, capsys):
         ("formula,kind\n" + "Cu,metal\n" * 250 + "NaCl,salt\n", [], 3, "matgraft tune"),
     ],
 )
-def test_mistakes_are_said(files, capsys, support, words, code, said):
+def test_mistakes_are_said(files, matgraft, support, words, code, said):
     (files / "bad.csv").write_text(support)
-    found, _, err = matgraft(capsys, "fewshot", files / "bad.csv", files / "asked.csv", *words)
+    found, _, err = matgraft("fewshot", files / "bad.csv", files / "asked.csv", *words)
     assert found == code
     assert said in err
 
 
-def test_a_table_without_queries_is_an_error(files, capsys):
+def test_a_table_without_queries_is_an_error(files, matgraft):
     (files / "none.csv").write_text("formula\n")
-    code, _, err = matgraft(capsys, "fewshot", files / "kinds.csv", files / "none.csv")
+    code, _, err = matgraft("fewshot", files / "kinds.csv", files / "none.csv")
     assert code == 3
     assert "no formula to predict" in err
 
 
-def test_episodes_refuses_what_it_cannot_use(files, capsys):
-    code, _, err = matgraft(capsys, "episodes", files / "kinds.csv", "--out", files / "m", "shots=3")
+def test_episodes_refuses_what_it_cannot_use(files, matgraft):
+    code, _, err = matgraft("episodes", files / "kinds.csv", "--out", files / "m", "shots=3")
     assert code == 2
     assert "shots" in err
-    code, _, err = matgraft(capsys, "episodes", files / "kinds.csv", "--out", files / "m")
+    code, _, err = matgraft("episodes", files / "kinds.csv", "--out", files / "m")
     assert code == 3
     assert "no column 'property'" in err

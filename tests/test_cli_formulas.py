@@ -14,20 +14,6 @@ from matgraft import cli
 TABLE = Path(__file__).resolve().parents[1] / "examples" / "data" / "formation" / "formation_energies.csv"
 
 
-def matgraft(capsys, *words):
-    """Run a command in this process; return its exit code, standard output and standard error."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["matgraft", *map(str, words)])
-        patch.setenv("COLUMNS", "160")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """100 rows with a covariate of words, a class, a fold, a group, a weight and gaps in the values."""
@@ -72,8 +58,8 @@ def test_a_run_folder_says_all(run):
     assert "better than descriptors" in energies["verdict"]["headline"]
 
 
-def test_predictions_of_formulas_and_of_tables_agree(run, capsys, tmp_path):
-    code, out, _ = matgraft(capsys, "predict", run, "NaCl", "O3SrTi", "--json")
+def test_predictions_of_formulas_and_of_tables_agree(run, matgraft, tmp_path):
+    code, out, _ = matgraft("predict", run, "NaCl", "O3SrTi", "--json")
     assert code == 0
     rows = json.loads(out)
     assert [(row["formula"], row["target"]) for row in rows[:2]] == [
@@ -87,46 +73,46 @@ def test_predictions_of_formulas_and_of_tables_agree(run, capsys, tmp_path):
     assert classes["NaCl"]["value"] == "yes"
     assert classes["NaCl"]["p_yes"] + classes["NaCl"]["p_no"] == pytest.approx(1)
     (tmp_path / "formulas.csv").write_text("formula\nNaCl\nSrTiO3\n")
-    code, out, _ = matgraft(capsys, "predict", run, tmp_path / "formulas.csv", "-o", tmp_path / "out.csv")
+    code, out, _ = matgraft("predict", run, tmp_path / "formulas.csv", "-o", tmp_path / "out.csv")
     assert code == 0
     written = pd.read_csv(tmp_path / "out.csv")
     again = written[(written.formula == "SrTiO3") & (written.target == "formation_energy")].iloc[0]
     assert float(again["value"]) == pytest.approx(energies["O3SrTi"]["value"], abs=1e-5)
 
 
-def test_a_run_broken_off_goes_on_to_the_same(run, capsys):
+def test_a_run_broken_off_goes_on_to_the_same(run, matgraft):
     before = (run / "predictions.csv").read_text()
     for name in ("predictions.csv", "metrics.json", "verdict.json", "report.html"):
         (run / name).unlink()
     target = next((run / "predictors").glob("stable-*"))
     (target / "predictor.json").unlink()
-    code, _, err = matgraft(capsys, "tune", "--resume", run, "--quiet")
+    code, _, err = matgraft("tune", "--resume", run, "--quiet")
     assert code == 0, err
     assert (run / "predictions.csv").read_text() == before
     assert (run / "report.html").is_file()
 
 
-def test_crossval_prints_what_it_promises(table, capsys):
+def test_crossval_prints_what_it_promises(table, matgraft):
     words = ["crossval", table, "inner_folds=2", "--strategy", "descriptors", "--target"]
-    code, out, err = matgraft(capsys, *words, "formation_energy", "--fold-column", "fold", "--json")
+    code, out, err = matgraft(*words, "formation_energy", "--fold-column", "fold", "--json")
     assert code == 0, err
     said = json.loads(out)
     assert [fold["fold"] for fold in said["folds"]] == ["0", "1", "2"]
     assert sum(fold["n_test"] for fold in said["folds"]) == 100
     assert said["mean"]["mae"] == pytest.approx(np.mean([fold["mae"] for fold in said["folds"]]))
     assert said["std"]["rmse"] == pytest.approx(np.std([fold["rmse"] for fold in said["folds"]]))
-    code, out, _ = matgraft(capsys, *words, "stable", "--json", "--folds", "2", "--group", "chemical-system")
+    code, out, _ = matgraft(*words, "stable", "--json", "--folds", "2", "--group", "chemical-system")
     assert code == 0
     assert set(json.loads(out)["mean"]) >= {"balanced_accuracy", "roc_auc", "accuracy"}
-    code, out, _ = matgraft(capsys, *words, "stable", "--folds", "2", "--order", "no,yes", "--quiet")
+    code, out, _ = matgraft(*words, "stable", "--folds", "2", "--order", "no,yes", "--quiet")
     assert code == 0
     assert "balance" in out  # the column is cut where the screen is narrow
 
 
-def test_groups_and_covariates_reach_the_folds(table, capsys, tmp_path):
+def test_groups_and_covariates_reach_the_folds(table, matgraft, tmp_path):
     words = ["crossval", table, "inner_folds=2", "--strategy", "descriptors"]
     words += ["--target", "formation_energy", "--folds", "3", "--quiet"]
-    code, _, err = matgraft(capsys, *words, "--group", "paper", "--covariate", "prototype", "-o", tmp_path / "held.csv")
+    code, _, err = matgraft(*words, "--group", "paper", "--covariate", "prototype", "-o", tmp_path / "held.csv")
     assert code == 0, err
     folds = pd.read_csv(tmp_path / "held.csv").set_index("line").fold
     papers = pd.read_csv(table, keep_default_na=False).paper
@@ -146,40 +132,40 @@ def test_groups_and_covariates_reach_the_folds(table, capsys, tmp_path):
         ([], 2, "--target"),
     ],
 )
-def test_mistakes_are_said_before_any_work(table, capsys, tmp_path, words, code, said):
-    found, _, err = matgraft(capsys, "tune", table, *words, "--out", tmp_path / "run")
+def test_mistakes_are_said_before_any_work(table, matgraft, tmp_path, words, code, said):
+    found, _, err = matgraft("tune", table, *words, "--out", tmp_path / "run")
     assert found == code
     assert said in err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_bad_cell_is_named_with_its_line(capsys, tmp_path):
+def test_a_bad_cell_is_named_with_its_line(matgraft, tmp_path):
     (tmp_path / "bad.csv").write_text("formula,gap\nNaCl,5.0\nFe2Ox,1.0\n")
-    code, _, err = matgraft(capsys, "tune", tmp_path / "bad.csv", "--target", "gap", "--out", tmp_path / "run")
+    code, _, err = matgraft("tune", tmp_path / "bad.csv", "--target", "gap", "--out", tmp_path / "run")
     assert code == 3
     assert "line 3" in err
     assert "character" in err
 
 
-def test_predict_asks_for_what_is_missing(table, capsys, tmp_path):
+def test_predict_asks_for_what_is_missing(table, matgraft, tmp_path):
     words = ["tune", table, "--target", "formation_energy", "--covariate", "prototype", "--strategy", "descriptors"]
-    code, _, err = matgraft(capsys, *words, "inner_folds=2", "--out", tmp_path / "run", "--quiet")
+    code, _, err = matgraft(*words, "inner_folds=2", "--out", tmp_path / "run", "--quiet")
     assert code == 0, err
-    code, _, err = matgraft(capsys, "predict", tmp_path / "run", "NaCl")
+    code, _, err = matgraft("predict", tmp_path / "run", "NaCl")
     assert code == 2
     assert "prototype" in err
     (tmp_path / "more.csv").write_text("formula,prototype\nNaCl,rock salt\n")
-    code, out, err = matgraft(capsys, "predict", tmp_path / "run", tmp_path / "more.csv", "--json")
+    code, out, err = matgraft("predict", tmp_path / "run", tmp_path / "more.csv", "--json")
     assert code == 0, err
     assert len(json.loads(out)) == 1
     (tmp_path / "odd.csv").write_text("formula,prototype\nNaCl,wurtzite\n")
-    code, _, err = matgraft(capsys, "predict", tmp_path / "run", tmp_path / "odd.csv")
+    code, _, err = matgraft("predict", tmp_path / "run", tmp_path / "odd.csv")
     assert code == 3
     assert "wurtzite" in err
 
 
-def test_embed_writes_vectors_and_names_neighbours(table, capsys, tmp_path):
-    code, out, err = matgraft(capsys, "embed", table, "-o", tmp_path / "v.parquet", "--nearest", "NaF", "--count", "3")
+def test_embed_writes_vectors_and_names_neighbours(table, matgraft, tmp_path):
+    code, out, err = matgraft("embed", table, "-o", tmp_path / "v.parquet", "--nearest", "NaF", "--count", "3")
     assert code == 0, err
     vectors = pd.read_parquet(tmp_path / "v.parquet")
     assert vectors.shape == (100, 257)
@@ -189,7 +175,7 @@ def test_embed_writes_vectors_and_names_neighbours(table, capsys, tmp_path):
     assert distances == sorted(distances)
 
 
-def test_pretraining_runs_from_the_command_line(capsys, tmp_path):
+def test_pretraining_runs_from_the_command_line(capsys, matgraft, tmp_path):
     (tmp_path / "corpus.txt").write_text(
         "\n".join(f"{m}{n}{x}" for m in ("Li", "Na", "K", "Ca", "Sr") for x in ("O", "S", "F") for n in (1, 2, 3))
     )
@@ -202,15 +188,15 @@ def test_pretraining_runs_from_the_command_line(capsys, tmp_path):
         "fit.processes=1",
         *small,
     ]
-    code, out, err = matgraft(capsys, *words, "--out", tmp_path / "run", "--quiet")
+    code, out, err = matgraft(*words, "--out", tmp_path / "run", "--quiet")
     assert code == 0, err
     assert "validation loss" in out
-    code, again, err = matgraft(capsys, "pretrain", "--resume", tmp_path / "run", "--quiet")
+    code, again, err = matgraft("pretrain", "--resume", tmp_path / "run", "--quiet")
     assert (code, again) == (0, out), err
-    code, _, err = matgraft(capsys, "pretrain", tmp_path / "corpus.txt", "--resume", tmp_path / "run")
+    code, _, err = matgraft("pretrain", tmp_path / "corpus.txt", "--resume", tmp_path / "run")
     assert code == 2
     assert "DATA would do nothing" in err
-    code, _, err = matgraft(capsys, "embed", tmp_path / "corpus.csv", "-o", tmp_path / "v.parquet")
+    code, _, err = matgraft("embed", tmp_path / "corpus.csv", "-o", tmp_path / "v.parquet")
     assert code == 3
     (tmp_path / "f.csv").write_text("formula\nNaF\n")
     code, _, err = matgraft(

@@ -9,26 +9,15 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from matgraft import cli
-
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Fe", "Zn", "Al"], {"O": 2.0, "S": 1.0, "F": 4.0}
 QUICK = ["prompt.epochs=1", "prompt.fewest_steps=1", "inner_folds=2"]
 
 
-def matgraft(capsys, *words):
-    """Run a command in this process; return its exit code, standard output and standard error."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["matgraft", *map(str, words)])
-        patch.setenv("COLUMNS", "160")
-        for room in ("inputs", "inner", "predictor", "together"):
-            patch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-    said = capsys.readouterr()
-    return code, said.out, said.err
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """Small tables: to fork takes longer than the work."""
+    for room in ("inputs", "inner", "predictor", "together"):
+        monkeypatch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +33,10 @@ def table(tmp_path_factory):
     return path
 
 
-def test_one_run_answers_what_the_prompt_asks(table, capsys, tmp_path):
+def test_one_run_answers_what_the_prompt_asks(table, matgraft, tmp_path):
     run = tmp_path / "run"
     words = ["--target", "Band gap", "--target", "kind", "--strategy", "prompt", "--out", run, "--json"]
-    code, out, err = matgraft(capsys, "tune", table, *QUICK, *words)
+    code, out, err = matgraft("tune", table, *QUICK, *words)
     assert code == 0, err
     said = json.loads(out)
     assert said["prompts"]["tokens"] == {"[BAND_GAP]": "Band gap", "[KIND]": "kind"}
@@ -60,7 +49,7 @@ def test_one_run_answers_what_the_prompt_asks(table, capsys, tmp_path):
     assert "How alike the prompts are" in page
     assert escape(said["prompts"]["starts"][0]["nearest"]) in page
 
-    code, out, err = matgraft(capsys, "predict", run, "[OXIDE] Fe2O3 [BAND_GAP]", "[Fe(CN)6]K4", "--json")
+    code, out, err = matgraft("predict", run, "[OXIDE] Fe2O3 [BAND_GAP]", "[Fe(CN)6]K4", "--json")
     assert code == 0, err
     asked = [(row["formula"], row["target"], row["material_class"]) for row in json.loads(out)]
     assert sorted(asked) == [
@@ -68,13 +57,13 @@ def test_one_run_answers_what_the_prompt_asks(table, capsys, tmp_path):
     ]  # fmt: skip
 
     same = [f"{stated}Fe2O3 [BAND_GAP]" for stated in ("", "[OXIDE] ", "[HALIDE] ")]
-    _, out, _ = matgraft(capsys, "predict", run, *same, "--json")
+    _, out, _ = matgraft("predict", run, *same, "--json")
     found, stated, other = (row["value"] for row in json.loads(out))
     assert found == pytest.approx(stated, rel=1e-5)
     assert abs(found - other) > 1e-3
 
     (tmp_path / "asked.csv").write_text("formula\nFe2O3 [KIND]\nNaCl\nMgO [GAP]\n")
-    code, _, err = matgraft(capsys, "predict", run, tmp_path / "asked.csv")
+    code, _, err = matgraft("predict", run, tmp_path / "asked.csv")
     assert code == 3
     assert "line 4" in err
     assert "[BAND_GAP], [KIND]" in err
@@ -83,7 +72,7 @@ def test_one_run_answers_what_the_prompt_asks(table, capsys, tmp_path):
     (run / "metrics.json").unlink()
     next((run / "predictors").glob("kind-*/predictor.json")).unlink()
     next((run / "prompts").iterdir()).unlink()
-    code, out, err = matgraft(capsys, "tune", "--resume", run, "--quiet")
+    code, out, err = matgraft("tune", "--resume", run, "--quiet")
     assert code == 0, err
     assert out.count("started from the prompt of") == 2
     assert (run / "predictions.csv").read_text() == before
@@ -98,21 +87,21 @@ def test_one_run_answers_what_the_prompt_asks(table, capsys, tmp_path):
         (["--strategy", "prompt", "prompt.rates=1"], 2, "prompt.rate"),
     ],
 )
-def test_mistakes_are_said_before_any_work(table, capsys, tmp_path, words, code, said):
-    found, _, err = matgraft(capsys, "tune", table, "--target", "Band gap", *words, "--out", tmp_path / "run")
+def test_mistakes_are_said_before_any_work(table, matgraft, tmp_path, words, code, said):
+    found, _, err = matgraft("tune", table, "--target", "Band gap", *words, "--out", tmp_path / "run")
     assert found == code
     assert said in err
     assert not (tmp_path / "run").exists()
 
 
-def test_crossval_reads_stated_classes(table, capsys):
+def test_crossval_reads_stated_classes(table, matgraft):
     words = ["--target", "Band gap", "--strategy", "prompt", "--folds", "2", *QUICK, "--json"]
-    code, out, err = matgraft(capsys, "crossval", table, *words)
+    code, out, err = matgraft("crossval", table, *words)
     assert code == 0, err
     assert json.loads(out)["mean"]["mae"] < 3
 
 
-def test_a_bank_is_learned_from_a_table_of_properties(capsys, tmp_path):
+def test_a_bank_is_learned_from_a_table_of_properties(matgraft, tmp_path):
     rows = [
         {"property": name, "formula": f"{metal}{n}{anion}", "target": value, "in_matbench_task": 0}
         for metal, (anion, gap), n in product(METALS, ANIONS.items(), (1, 2))
@@ -121,13 +110,13 @@ def test_a_bank_is_learned_from_a_table_of_properties(capsys, tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "properties.csv", index=False)
     out = tmp_path / "bank"
     words = ["labels=40", "fit.batch=16", "fit.rate=0.01", "--out", out, "--quiet"]
-    code, said, err = matgraft(capsys, "prompts", tmp_path / "properties.csv", *words)
+    code, said, err = matgraft("prompts", tmp_path / "properties.csv", *words)
     assert code == 0, err
     card = json.loads((out / "bank.json").read_text())
     assert card["questions"] == ["gap", "metal", "size"]
     assert card["labels"] == 3 * 40
     assert set(card["scores"]) == {"gap", "metal", "size"}  # a chemical system of the table is among those held out
     assert "by prompt" in said
-    code, _, err = matgraft(capsys, "prompts", tmp_path / "properties.csv", *words)
+    code, _, err = matgraft("prompts", tmp_path / "properties.csv", *words)
     assert code == 2
     assert "not empty" in err
