@@ -5,7 +5,7 @@ import os
 # Before torch is imported: a thread pool already started does not shrink.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -33,6 +33,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the sets that tests make out of the user's cache; processes that they start inherit this."""
     os.environ["MATGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_trees() -> Iterator[None]:
+    """What is tested of forests does not hang on how many trees there are; how good they are, benchmarks say."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matgraft.predictors.forest.COUNT", 60)
+        yield
 
 
 @pytest.fixture

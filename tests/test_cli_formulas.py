@@ -199,8 +199,6 @@ def test_pretraining_runs_from_the_command_line(capsys, matgraft, tmp_path):
     code, _, err = matgraft("embed", tmp_path / "corpus.csv", "-o", tmp_path / "v.parquet")
     assert code == 3
     (tmp_path / "f.csv").write_text("formula\nNaF\n")
-    code, _, err = matgraft(
-        capsys, "embed", tmp_path / "f.csv", "-o", tmp_path / "v.parquet", "--from", tmp_path / "run"
-    )
+    code, _, err = matgraft("embed", tmp_path / "f.csv", "-o", tmp_path / "v.parquet", "--from", tmp_path / "run")
     assert code == 0, err
     assert pd.read_parquet(tmp_path / "v.parquet").shape == (1, 17)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, HistGrad
 
 from matgraft.predictors.inputs import Array, Labels
 
+COUNT = 300
+"""Randomised trees of a forest."""
 LEVELS = np.arange(1, 100) / 100
 MEDIAN = 49
 """Its column."""
@@ -35,7 +37,7 @@ BESIDE_BOOSTED = 100
 class Trees:
     """Settings of the trees, the same for every table."""
 
-    count: int = 300
+    count: int = field(default_factory=lambda: COUNT)
     features: float = 0.33
     seed: int = 0
     threads: int = 1
