@@ -175,7 +175,7 @@ def test_embed_writes_vectors_and_names_neighbours(table, matgraft, tmp_path):
     assert distances == sorted(distances)
 
 
-def test_pretraining_runs_from_the_command_line(capsys, matgraft, tmp_path):
+def test_pretraining_runs_from_the_command_line(matgraft, tmp_path):
     (tmp_path / "corpus.txt").write_text(
         "\n".join(f"{m}{n}{x}" for m in ("Li", "Na", "K", "Ca", "Sr") for x in ("O", "S", "F") for n in (1, 2, 3))
     )

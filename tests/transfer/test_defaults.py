@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft.data.dataset import Dataset, Sample
-from matgraft.transfer.defaults import HEAD_ENERGY_WEIGHT, REPLAY_RATE, default_batch, fit_defaults, loss_defaults
+from matgraft.transfer.defaults import (
+    HEAD_ENERGY_WEIGHT,
+    REPLAY_RATE,
+    UPDATE_RATE,
+    default_batch,
+    fit_defaults,
+    loss_defaults,
+)
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import STRATEGIES, make_strategy
@@ -44,6 +51,18 @@ def test_every_choice_is_made(name: str, n_frames: int) -> None:
 def test_what_is_set_wins(name: str, given_: dict[str, float]) -> None:
     settings = fit_defaults(make_strategy(name), 200, FitSettings(**given_))  # type: ignore[arg-type]
     assert {field: getattr(settings, field) for field in given_} == given_
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("full", 3e-4), ("partial", 3e-4), ("gradual", 3e-4), ("lora", UPDATE_RATE), ("feature", 2e-3)]
+)
+def test_a_foundations_own_weights_are_trained_at_its_own_rate(name: str, rate: float) -> None:
+    assert fit_defaults(make_strategy(name), 60, FitSettings(), rate=3e-4).rate == rate
+
+
+def test_replay_takes_the_lower_of_both_rates() -> None:
+    slow, fast = (fit_defaults(make_strategy("replay"), 60, FitSettings(), rate=r, rehearsed=9) for r in (3e-4, 3e-3))
+    assert (slow.rate, fast.rate) == (3e-4, REPLAY_RATE)
 
 
 def test_replay_frames_count_and_slow_the_rate() -> None:

@@ -202,6 +202,8 @@ class Potential(Backbone):
     """A backbone whose rows are atoms and whose sum is an energy."""
 
     quantities = MappingProxyType({quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)})
+    rate: float = 1e-3
+    """Largest learning rate of Adam when its own weights are trained on, unless the user says otherwise."""
 
     @property
     @abstractmethod

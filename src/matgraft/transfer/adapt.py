@@ -147,7 +147,7 @@ def adapt(
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
     settings = _with_options(settings or FitSettings(), fit_options)
-    settings = fit_defaults(chosen, len(train), settings, rehearsed=len(rehearsed))
+    settings = fit_defaults(chosen, len(train), settings, rate=parent.rate, rehearsed=len(rehearsed))
     backbone = chosen.grow(copy.deepcopy(parent), train)
     if isinstance(backbone, MultiHeadPotential):
         require_heads(train, validation)

@@ -287,7 +287,7 @@ class _Ascent:
             If the loss cannot act on cached tangents.
         """
         typical, frames = usual_size(self.encoded)
-        settings = fit_defaults(strategy, len(self.train), self.settings)
+        settings = fit_defaults(strategy, len(self.train), self.settings, rate=self.parent.rate)
         if strategy.cached:
             return self._cost_of_head(typical, most, settings)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -53,7 +53,7 @@ class MultiHeadPotential(Potential):
         if len(names) < 2 or len(set(names)) < len(names):
             raise OptionError(f"heads {', '.join(names) or 'none'}", allowed=["two or more different names"])
         self.base, self.names = base, tuple(names)
-        self.card, self.native_file = base.card, base.native_file
+        self.card, self.native_file, self.rate = base.card, base.native_file, base.rate
         readouts = nn.ModuleList([copy.deepcopy(base.head) for _ in names])
         self.module: Any = nn.ModuleDict({"body": base.module, "readouts": readouts})
         # In the base's own precision, so that a head as a plain potential has the very same.
