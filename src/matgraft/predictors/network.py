@@ -22,6 +22,7 @@ from torch.nn import functional
 from matgraft.backbones.composition import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
 from matgraft.predictors.forest import LEVELS, is_zero_inflated
 from matgraft.predictors.inputs import Array, Inputs, Labels
+from matgraft.predictors.watched import WatchedLoss
 from matgraft.transfer.fit import fit
 from matgraft.transfer.quantiles import LEVELS as LEARNED
 from matgraft.transfer.quantiles import pinball
@@ -138,15 +139,15 @@ class Scaling:
         return torch.from_numpy(scaled.clip(-FAR, FAR)).float()
 
 
-class NetworkObjective:
+class NetworkObjective(WatchedLoss["NetworkPart"]):
     """Pinball or log loss for the one training loop."""
 
     def __init__(
         self, module: TunedNetwork, train: tuple[Inputs, Labels], held: tuple[Inputs, Labels], scaling: Scaling
     ) -> None:
         self.module, self.n_classes = module, train[1].n_classes
-        self.parts = [NetworkPart.of(*train, scaling), NetworkPart.of(*held, scaling)]
-        self.training, self.validation = self.parts[0].sizes, self.parts[1].sizes
+        parts = NetworkPart.of(*train, scaling), NetworkPart.of(*held, scaling)
+        super().__init__(*parts, sizes=(parts[0].sizes, parts[1].sizes))
 
     @property
     def trained(self) -> nn.Module:
@@ -157,23 +158,8 @@ class NetworkObjective:
         """Return what learns beside the network."""
         return []
 
-    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
-        """Return (B,)."""
-        return self._losses(self.parts[0], positions, device)
-
-    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
-        """Return the sum of losses and their number."""
-        if not positions:
-            return torch.zeros(2, dtype=torch.float64)
-        with torch.no_grad():
-            losses = self._losses(self.parts[1], positions, device)
-        return torch.tensor([float(losses.sum()), float(len(losses))], dtype=torch.float64)
-
-    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
-        """Return validation_loss."""
-        return {"validation_loss": float(sums[0] / sums[1])}
-
-    def _losses(self, part: NetworkPart, positions: Sequence[int], device: torch.device) -> Tensor:
+    def of_part(self, part: NetworkPart, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the losses (B,) of some rows of a part."""
         rows = torch.as_tensor(list(positions))
         out = self.module(*(tensor.to(device) for tensor in part.batch(rows)))
         return self.scored(out, part, rows)

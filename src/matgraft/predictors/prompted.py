@@ -27,6 +27,7 @@ from torch.nn import functional
 from matgraft.backbones.composition import CompositionBackbone, Sizes, tensors_of
 from matgraft.predictors.inputs import Array, Inputs, Labels
 from matgraft.predictors.network import Scaling, between
+from matgraft.predictors.watched import WatchedLoss
 from matgraft.transfer.fit import fit
 from matgraft.transfer.prompt_bank import Bank, Start, bank_answers, choose_bank, nearest_prompt
 from matgraft.transfer.prompts import PromptedEncoder, classes_of
@@ -163,31 +164,16 @@ class PromptedNetwork:
         return self.fit.arrays()
 
 
-class PromptObjective:
+class PromptObjective(WatchedLoss["_Rows"]):
     """Pinball loss of values and log loss of classes, for the one training loop; a sample is a label."""
 
     def __init__(self, module: PromptedEncoder, asked: Mapping[str, Asked], train: Parts, held: Parts) -> None:
         self.module, self.asked = module, list(asked.values())
-        self.parts = [_Rows.of(module, asked, train), _Rows.of(module, asked, held)]
-        self.training, self.validation = self.parts[0].sizes, self.parts[1].sizes
+        parts = _Rows.of(module, asked, train), _Rows.of(module, asked, held)
+        super().__init__(*parts, sizes=(parts[0].sizes, parts[1].sizes))
 
-    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
-        """Return (B,)."""
-        return self._losses(self.parts[0], positions, device)
-
-    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
-        """Return the sum of losses and their number."""
-        if not positions:
-            return torch.zeros(2, dtype=torch.float64)
-        with torch.no_grad():
-            losses = self._losses(self.parts[1], positions, device)
-        return torch.tensor([float(losses.sum()), float(len(losses))], dtype=torch.float64)
-
-    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
-        """Return validation_loss."""
-        return {"validation_loss": float(sums[0] / sums[1])}
-
-    def _losses(self, part: _Rows, positions: Sequence[int], device: torch.device) -> Tensor:
+    def of_part(self, part: _Rows, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the losses (B,) of some labels of a part."""
         rows = torch.as_tensor(list(positions))
         counts = part.n_questions[rows]
         each = rows.repeat_interleave(counts)

@@ -34,6 +34,7 @@ from torch.nn.functional import cross_entropy
 from matgraft.backbones.composition import CompositionBackbone, Size
 from matgraft.errors import OptionError
 from matgraft.pretrain.base_classes import BaseClasses, Question, read_base_classes
+from matgraft.pretrain.tables import held_out_part
 from matgraft.transfer.fit import fit
 from matgraft.transfer.metric import Metric, MetricCard, Numbers, Space, to_points
 from matgraft.transfer.prototypes import DISTANCES, Prototypes
@@ -188,11 +189,7 @@ def learn_metric(
     DataError
         If the table does not hold enough labels.
     """
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(f"the folder {out} is not empty", remedy="another --out")
-    part = (backbone.card.recipe or {}).get("validation")
-    if part is None:
-        raise OptionError(f"the card of {backbone.card.name} does not say what its pretraining held out")
+    part = held_out_part(backbone, out)
     began = time.monotonic()
     base = read_base_classes(table, exclude=settings.exclude, validation=part)
     drawn = np.random.default_rng(settings.seed).permutation(len(base.formulas))[: settings.background]

@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from matgraft.backbones.composition import CompositionBackbone, Sizes
 from matgraft.data.formula import Formula
-from matgraft.errors import DataError, OptionError
-from matgraft.pretrain.tables import Tables, read_tables
+from matgraft.errors import DataError
+from matgraft.pretrain.tables import Tables, held_out_part, read_tables
 from matgraft.transfer.fit import fit
 from matgraft.transfer.prompt_bank import Bank, BankCard
 from matgraft.transfer.prompts import PromptedEncoder, classes_of
@@ -119,11 +119,7 @@ def learn_bank(
     DataError
         If the table cannot be read, or holds no label of a held-out chemical system.
     """
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(f"the folder {out} is not empty", remedy="another --out")
-    part = (backbone.card.recipe or {}).get("validation")
-    if part is None:
-        raise OptionError(f"the card of {backbone.card.name} does not say what its pretraining held out")
+    part = held_out_part(backbone, out)
     began = time.monotonic()
     tables = read_tables(None, table, exclude=settings.exclude, validation=part)
     module = PromptedEncoder(backbone.module, tables.names, seed=settings.seed)

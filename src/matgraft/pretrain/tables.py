@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
-from matgraft.errors import DataError
+from matgraft.errors import DataError, OptionError
 
 CLIP = 6.0
 ZERO_INFLATED = 0.2
@@ -154,3 +155,19 @@ def _padded(formulas: list[Formula]) -> tuple[NDArray[np.uint8], NDArray[np.floa
 def is_held_out(system: str, part: float) -> bool:
     """Say whether a chemical system is among the part held out, by a hash of its name."""
     return int.from_bytes(hashlib.sha256(system.encode()).digest()[:8]) / 2**64 < part
+
+
+def held_out_part(backbone: CompositionBackbone, out: Path) -> float:
+    """Return the part of the chemical systems that an encoder's pretraining held out, before something goes into `out`.
+
+    Raises
+    ------
+    OptionError
+        If the folder is not empty, or the encoder's card does not say it.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise OptionError(f"the folder {out} is not empty", remedy="another --out")
+    part = (backbone.card.recipe or {}).get("validation")
+    if part is None:
+        raise OptionError(f"the card of {backbone.card.name} does not say what its pretraining held out")
+    return float(part)
