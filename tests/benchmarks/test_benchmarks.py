@@ -178,14 +178,14 @@ def test_what_is_there_is_not_fitted_again(
         return list(asked)
 
     assert call("--strategies", "shift", "full") == ["shift", "full"]
-    assert call() == ["untuned", "feature", "partial", "lora", "gradual"]
+    assert call() == ["untuned", "feature", "partial", "lora", "gradual", "replay"]
     assert call() == []
-    assert call("--minutes", "40") == ["partial", "lora", "gradual", "full"]
+    assert call("--minutes", "40") == ["feature", "partial", "lora", "gradual", "full", "replay"]
     assert call("--strategies", "feature", "--again") == ["feature"]
     assert call("--strategies", "shift", "--foundation", "chgnet:r2scan") == ["shift"]
     assert call("--strategies", "shift", "--train-frames", "2") == ["shift"]
     content = json.loads(out.read_text())
-    assert len(content["rows"]) == 13
+    assert len(content["rows"]) == 16
     assert [row["n_train"] for row in content["rows"][-2:]] == [4, 2]
     assert {"element": "Si", "potential": "MTP"}.items() <= content["published"][2].items()
 
@@ -211,11 +211,11 @@ def test_a_fit_is_accounted_for(parts: common.Parts) -> None:
 def test_the_table_puts_ours_in_order_before_the_published() -> None:
     test = {"energy_rmse_meV_per_atom": 5.0, "forces_rmse_eV_per_A": 0.1}
     row = {"element": "Si", "max_minutes": None, "n_train": 9, "test": test, "minutes": 1.0, "minutes_fit": 0.5}
-    row |= {"foundation": "b"}
+    row |= {"foundation": "b", "forgetting": {strategies.OUTSIDE_ENERGY: 20.0, strategies.OUTSIDE_FORCES: 0.05}}
     rows = [row | {"strategy": name} for name in ("full", "untuned")] + [row | {"strategy": "full", "element": "Mo"}]
     lines = strategies.table("Si", [*rows, rows[0] | {"foundation": "a"}])
     assert [line[:2] for line in lines[:4]] == [["a", "full"], ["b", "untuned"], ["b", "full"], ["SNAP", "published"]]
-    assert lines[2] == ["b", "full", "5.00", "0.100", "–", "1.0", "0.5", "9"]
+    assert lines[2] == ["b", "full", "5.00", "0.100", "–", "20.0", "0.050", "1.0", "0.5", "9"]
     assert {len(line) for line in lines} == {len(strategies.HEADER)}
 
 
