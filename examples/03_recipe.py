@@ -12,7 +12,7 @@ DATA = Path(__file__).parent / "data" / "sige"
 
 recipe = make_recipe(
     None,
-    ["strategy.name=feature", "fit.epochs=20", "split.validation=0.2"],
+    ["strategy.name=feature", "fit.epochs=10", "split.validation=0.2", "forgetting.size=28"],
     train=str(DATA / "frames.extxyz"),
     test=str(DATA / "test.extxyz"),
 )

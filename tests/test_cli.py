@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from matgraft import cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIGE = REPOSITORY / "examples" / "data" / "sige"
+InProcess = Callable[..., tuple[int, str, str]]
+"""The fixture `matgraft` of conftest.py, for what needs no process of its own."""
 QUICK = ["fit.epochs=10", "split.validation=0.2", "evaluate.resamples=200", "forgetting.size=14"]
 
 
@@ -111,30 +114,31 @@ def test_an_export_opens_without_matgraft(run: Path, tmp_path: Path, target: str
         assert energy == pytest.approx(label, abs=0.5)
 
 
-def test_report_is_written_again(run: Path) -> None:
+def test_report_is_written_again(run: Path, matgraft: InProcess) -> None:
     (run / "report.html").unlink()
-    done = matgraft("report", run)
-    assert done.returncode == 0, done.stderr
+    code, _, err = matgraft("report", run)
+    assert code == 0, err
     assert (run / "report.html").stat().st_size > 10_000
 
 
-def test_a_run_is_not_overwritten(run: Path, few_frames: Path) -> None:
-    done = matgraft("tune", few_frames, "--out", run)
-    assert done.returncode == 2
-    assert "not empty" in done.stderr and "--resume" in done.stderr
+def test_a_run_is_not_overwritten(run: Path, few_frames: Path, matgraft: InProcess) -> None:
+    code, _, err = matgraft("tune", few_frames, "--out", run)
+    assert code == 2
+    assert "not empty" in err and "--resume" in err
 
 
-def test_resume_takes_no_other_settings(run: Path) -> None:
-    done = matgraft("tune", "--resume", run, "--strategy", "full")
-    assert done.returncode == 2
-    assert "would do nothing" in done.stderr
+def test_resume_takes_no_other_settings(run: Path, matgraft: InProcess) -> None:
+    code, _, err = matgraft("tune", "--resume", run, "--strategy", "full")
+    assert code == 2
+    assert "would do nothing" in err
 
 
 @pytest.mark.parametrize("strategy", [["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
 def test_a_killed_run_resumes_to_the_same_weights(few_frames: Path, tmp_path: Path, strategy: list[str]) -> None:
     """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
-    words = ["tune", str(few_frames), "--strategy", *strategy, "--quiet", *QUICK, "fit.epochs=4", "fit.processes=1",
-             "fit.checkpoint_minutes=0.01"]  # fmt: skip
+    write(tmp_path / "fewer.extxyz", read(few_frames, "::2"))
+    words = ["tune", str(tmp_path / "fewer.extxyz"), "--strategy", *strategy, "--quiet", *QUICK]
+    words += ["fit.epochs=4", "fit.processes=1", "fit.checkpoint_minutes=0.01"]
     assert matgraft(*words, "--out", tmp_path / "whole").returncode == 0
     killed = subprocess.Popen(
         [sys.executable, "-m", "matgraft", *words, "--out", str(tmp_path / "killed")],
@@ -222,6 +226,6 @@ def test_the_audit_blocks_with_exit_code_one(few_frames: Path, tmp_path: Path) -
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_backbones_are_listed() -> None:
-    done = matgraft("backbones", "--json")
-    assert json.loads(done.stdout)["chgnet"]["installed"] is True
+def test_backbones_are_listed(matgraft: InProcess) -> None:
+    _, out, _ = matgraft("backbones", "--json")
+    assert json.loads(out)["chgnet"]["installed"] is True
