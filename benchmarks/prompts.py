@@ -37,7 +37,7 @@ from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_pred
 from matgraft.predictors.prompt_facts import prompt_facts
 from matgraft.predictors.prompted import PromptFit, PromptSettings, prepared
 from matgraft.predictors.store import save_predictor
-from matgraft.predictors.together import fit_together
+from matgraft.predictors.together import fit_together, folds_of
 from matgraft.pretrain.tables import is_held_out, read_property_table
 from matgraft.property_run import encoder
 from matgraft.scoring.properties import scores_of
@@ -127,7 +127,7 @@ def together(backbone: CompositionBackbone, bank: str | None = None) -> dict[str
     training = {name: train for name, (train, _) in tables().items()}
     settings = PredictorSettings(strategy="prompt", inner_folds=FOLDS, prompt=PromptSettings(bank=bank))
     with tempfile.TemporaryDirectory() as folder:
-        joint = fit_together(training, "formula", backbone, settings, Path(folder))
+        joint = fit_together(training, folds_of(training, "formula", settings), backbone, settings, Path(folder))
     predictors = {
         name: fitted(table, backbone, settings, {"folds": joint.folds[name], "ready": joint.ready(name)})
         for name, table in training.items()

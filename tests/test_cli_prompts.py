@@ -83,6 +83,9 @@ def test_one_run_answers_what_the_prompt_asks(table, matgraft, tmp_path):
     [
         (["--strategy", "full"], 3, "--strategy prompt"),
         (["--strategy", "prompt", "network.epochs=3"], 2, "network.* would do nothing"),
+        (["--strategy", "feature", "network.epochs=3"], 2, "network.* would do nothing"),
+        (["--strategy", "full", "network.stages=[pool]"], 2, "network.stages would do nothing"),
+        (["--strategy", "descriptors", "prompt.epochs=3"], 2, "prompt.* would do nothing"),
         (["--strategy", "prompt", "prompt.bank=nowhere"], 3, "no bank of prompts"),
         (["--strategy", "prompt", "prompt.rates=1"], 2, "prompt.rate"),
     ],
@@ -91,6 +94,17 @@ def test_mistakes_are_said_before_any_work(table, matgraft, tmp_path, words, cod
     found, _, err = matgraft("tune", table, "--target", "Band gap", *words, "--out", tmp_path / "run")
     assert found == code
     assert said in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_target_too_small_for_shared_folds_leaves_no_run(table, matgraft, tmp_path):
+    rows = pd.read_csv(table, keep_default_na=False)
+    rows["rare"] = ["1.5"] + [""] * (len(rows) - 1)
+    rows.to_csv(tmp_path / "rare.csv", index=False)
+    words = ["--target", "Band gap", "--target", "rare", "--strategy", "prompt", "--out", tmp_path / "run"]
+    code, _, err = matgraft("tune", tmp_path / "rare.csv", *words)
+    assert code == 3
+    assert "rows of 'rare' cannot fill" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -10,13 +10,17 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from matgraft.errors import MatgraftError, OptionError, RunError, choose
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 app = typer.Typer(
     name="matgraft",
@@ -26,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 screen = Console()
+S = TypeVar("S", bound="BaseModel")
 
 Targets = Annotated[list[str] | None, typer.Option(help="column of values in a table of formulas; may be repeated")]
 FormulaColumn = Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")]
@@ -277,15 +282,13 @@ def pretrain(
     """Pretrain a composition encoder on formulas and, where given, their properties."""
     from matgraft.pretrain.run import pretrain, resume_pretraining
     from matgraft.pretrain.settings import PretrainSettings
-    from matgraft.recipe import make_settings
 
     if resume is not None:
         _refuse_beside_resume(corpus, options, out, {"--properties": properties})
         out, encoder = resume, resume_pretraining(resume, quiet=quiet)
     else:
-        words, out = list(options or []), out or _next_run()
-        files = [Path(word) for word in words if _is_recipe(word)]
-        settings = make_settings(PretrainSettings, files, [word for word in words if not _is_recipe(word)])
+        out = out or _next_run()
+        settings = _settings(PretrainSettings, options)
         encoder = pretrain(corpus, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
@@ -336,12 +339,9 @@ def episodes(
     """Teach few-shot classification on episodes of base classes, and score it on families of properties held out."""
     from matgraft.pretrain.episodes import EpisodeSettings, learn_metric
     from matgraft.property_run import encoder
-    from matgraft.recipe import make_settings
     from matgraft.reports.fewshot_page import show_scores
 
-    words, out = list(options or []), out or _next_run()
-    files = [Path(word) for word in words if _is_recipe(word)]
-    settings = make_settings(EpisodeSettings, files, [word for word in words if not _is_recipe(word)])
+    out, settings = out or _next_run(), _settings(EpisodeSettings, options)
     metric = learn_metric(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_scores(screen, metric.card.scores)
     print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
@@ -358,12 +358,9 @@ def prompts(
     """Learn a bank of prompts, one a property, that `tune --strategy prompt` starts from; the encoder stays frozen."""
     from matgraft.pretrain.prompt_bank import BankSettings, learn_bank
     from matgraft.property_run import encoder
-    from matgraft.recipe import make_settings
     from matgraft.reports.prompts import show_bank
 
-    words, out = list(options or []), out or _next_run()
-    files = [Path(word) for word in words if _is_recipe(word)]
-    settings = make_settings(BankSettings, files, [word for word in words if not _is_recipe(word)])
+    out, settings = out or _next_run(), _settings(BankSettings, options)
     bank = learn_bank(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_bank(screen, bank.card)
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
@@ -466,11 +463,8 @@ def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
 def _predictor_settings(options: list[str] | None, strategy: str | None, order: str | None) -> Any:
     from matgraft.predictors.members import STRATEGIES
     from matgraft.predictors.predictor import PredictorSettings
-    from matgraft.recipe import make_settings
 
-    words = list(options or [])
-    files = [Path(word) for word in words if _is_recipe(word)]
-    settings = make_settings(PredictorSettings, files, [word for word in words if not _is_recipe(word)])
+    settings = _settings(PredictorSettings, options)
     update: dict[str, Any] = {"ordinal": bool(order)}
     if strategy is not None:
         choose(strategy, STRATEGIES, "strategy")
@@ -520,6 +514,14 @@ def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:
     if isinstance(recipe.shear, dict):
         raise OptionError("shear of groups of frames is put right when they are trained on", allowed=["shear=xz,yz,xy"])
     return {name: getattr(recipe, name) for name in known}
+
+
+def _settings(kind: type[S], words: Sequence[str] | None) -> S:
+    """Return settings of files and ``key=value`` items, as they stand among the words of a command."""
+    from matgraft.recipe import make_settings
+
+    recipes = [Path(word) for word in words or () if _is_recipe(word)]
+    return make_settings(kind, recipes, [word for word in words or () if not _is_recipe(word)])
 
 
 def _is_recipe(word: str) -> bool:

@@ -35,11 +35,12 @@ from matgraft.data.table import (
 )
 from matgraft.data.target_table import TargetTable, read_target
 from matgraft.errors import OptionError, RunError
+from matgraft.files import write_json
 from matgraft.predictors.members import formula_reader
 from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.predictors.prompt_facts import prompt_facts
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
-from matgraft.predictors.together import Together, fit_together
+from matgraft.predictors.together import Together, fit_together, folds_of
 from matgraft.reports.domains import domain_facts, domain_map, target_rows
 from matgraft.reports.properties import prediction_rows, read_predictions, write_predictions
 from matgraft.reports.property_page import write_property_report
@@ -101,13 +102,14 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     tokens = property_tokens(run.targets) if prompted else {}
     if prompted:
         choose_bank(run.settings.prompt.bank, backbone)
+    folds = folds_of(tables, run.group, run.settings) if prompted else {}
     _open(run, out, resume)
     save_folder(
         backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
     )
     settings = run.settings.model_copy(update={"ordinal": bool(run.order)})
     title = "" if quiet else f"prompts of {', '.join(run.targets)}"
-    joint = fit_together(tables, run.group, backbone, settings, out / PROMPTS, title) if prompted else None
+    joint = fit_together(tables, folds, backbone, settings, out / PROMPTS, title) if prompted else None
     metrics: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for target, table in tables.items():
@@ -126,9 +128,9 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
         said["prompts"] = prompt_facts(
             joint.fits, backbone, settings.prompt, tokens, {target: table.classes for target, table in tables.items()}
         )
-        _write(out / f"{PROMPTS}.json", said["prompts"])
-    _write(out / "metrics.json", {"targets": metrics})
-    _write(out / "verdict.json", {"targets": {name: part["verdict"] for name, part in metrics.items()}})
+        write_json(out / f"{PROMPTS}.json", said["prompts"])
+    write_json(out / "metrics.json", {"targets": metrics})
+    write_json(out / "verdict.json", {"targets": {name: part["verdict"] for name, part in metrics.items()}})
     write_property_report(out)
     return said
 
@@ -244,7 +246,7 @@ def _open(run: TableRun, out: Path, resume: bool) -> None:
     if resume and json.loads((out / SETTINGS).read_text(encoding="utf-8")) != content:
         raise RunError("a table was changed since the run began", where=run.table, remedy="start a new run")
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / SETTINGS, content)
+    write_json(out / SETTINGS, content)
 
 
 def _tune_one(
@@ -351,9 +353,3 @@ def _folder_name(target: str) -> str:
 
 def _digest(table: str) -> str:
     return hashlib.sha256(Path(table).read_bytes()).hexdigest()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    part.replace(path)

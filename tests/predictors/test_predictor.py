@@ -222,9 +222,8 @@ def test_far_formulas_are_strangers():
 @pytest.mark.parametrize("n_classes", [0, 2])
 def test_a_stored_predictor_predicts_the_same(small, table, tmp_path, n_classes):
     y = (table[1] > 2.5).astype(float) if n_classes else table[1]
-    for strategy in ("full", "feature"):
-        folder = tmp_path / strategy
-        settings = FULL.model_copy(update={"strategy": strategy})
+    for settings in (FULL, PredictorSettings(strategy="feature", inner_folds=2)):
+        folder = tmp_path / settings.strategy
         predictor = make(small, table, settings, y=y, n_classes=n_classes)
         save_predictor(predictor, folder, {"target": "y"})
         again, content = load_predictor(folder, small)

@@ -14,7 +14,7 @@ from matgraft.predictors.predictor import PredictorSettings, fit_predictor
 from matgraft.predictors.prompt_facts import prompt_facts
 from matgraft.predictors.prompted import PromptFit, PromptSettings, fit_prompts, prepared
 from matgraft.predictors.store import load_predictor, save_predictor
-from matgraft.predictors.together import fit_together, shared_folds
+from matgraft.predictors.together import fit_together, folds_of, shared_folds
 from matgraft.transfer.prompt_bank import Bank, BankCard, bank_answers, choose_bank
 from matgraft.transfer.prompts import PromptedEncoder
 
@@ -166,11 +166,11 @@ def test_a_broken_joint_fit_goes_on_with_the_folds_that_are_missing(small, table
     tables = {"y": table_of(formulas, y), "kind": table_of(formulas[10:], y[10:] > 2.5, ("no", "yes"))}
     settings = PredictorSettings(strategy="prompt", inner_folds=2, prompt=QUICK)
     monkeypatch.setattr("matgraft.predictors.together.cores", lambda: 1)
-    whole = fit_together(tables, "formula", small, settings, tmp_path / "whole")
+    whole = fit_together(tables, folds_of(tables, "formula", settings), small, settings, tmp_path / "whole")
     files = sorted((tmp_path / "whole").iterdir())
     before, stamps = files[0].read_bytes(), files[1].stat().st_mtime_ns
     files[0].unlink()
-    fit_together(tables, "formula", small, settings, tmp_path / "whole")
+    fit_together(tables, folds_of(tables, "formula", settings), small, settings, tmp_path / "whole")
     assert files[0].read_bytes() == before
     assert files[1].stat().st_mtime_ns == stamps
     assert [file.suffix for file in files] == [".safetensors"] * 2

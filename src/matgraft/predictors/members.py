@@ -156,6 +156,11 @@ FEWEST_FOR_NETWORK = 500
 0.412 eV with and without, formation energies 0.150 eV/atom."""
 
 
+def strategies_with(kind: str) -> list[str]:
+    """Return the strategies that have a member of a kind."""
+    return [name for name, members in STRATEGIES.items() if any(member.kind == kind for member in members)]
+
+
 def members_of(strategy: str, n: int) -> tuple[Member, ...]:
     """Return the members of a strategy for n rows.
 

@@ -15,18 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.backbones.composition import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
 from matgraft.predictors.forest import LEVELS, is_zero_inflated
 from matgraft.predictors.inputs import Array, Inputs, Labels
-from matgraft.predictors.watched import WatchedLoss
+from matgraft.predictors.watched import LoopSettings, WatchedLoss
 from matgraft.transfer.fit import fit
 from matgraft.transfer.quantiles import LEVELS as LEARNED
 from matgraft.transfer.quantiles import pinball
-from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, make_strategy
 
 BESIDE = ("valence", "covariates")
@@ -37,29 +36,12 @@ HIDDEN = 128
 CHUNK = 1024
 
 
-class NetworkSettings(BaseModel):
+class NetworkSettings(LoopSettings):
     """How the encoder is fine-tuned."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rate: float = Field(1e-3, gt=0)
-    epochs: int = Field(20, ge=1)
-    fewest_steps: int = Field(200, ge=1)
-    """Small tables get more epochs, up to this many steps."""
-    batch: int = Field(64, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     stages: tuple[str, ...] = ()
     """What `partial` trains; by default the pooling and the readout."""
-
-    def loop(self, n: int) -> FitSettings:
-        """Return the settings of the training loop for n formulas."""
-        a_epoch = -(-n // self.batch)
-        epochs = max(self.epochs, -(-self.fewest_steps // a_epoch))
-        # Validated once, at the end: no epoch is chosen by the fold that judges.
-        return FitSettings(
-            rate=self.rate, epochs=epochs, batch=self.batch, warmup=0.1, ema=0.98, clip=1.0, validate_every=epochs,
-            processes=1,
-        )  # fmt: skip
 
 
 class TunedNetwork(nn.Module):

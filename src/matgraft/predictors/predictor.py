@@ -27,7 +27,7 @@ from matgraft.predictors.domain import Adapted, adapt
 from matgraft.predictors.forest import MEDIAN
 from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import Member, Model, Tools, Tuned, members_of
+from matgraft.predictors.members import Member, Model, Tools, Tuned, members_of, strategies_with
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.prompted import PromptSettings
@@ -321,19 +321,22 @@ def labels_of(
 
 def refuse_idle(settings: PredictorSettings, with_target: bool = False) -> None:
     """Raise an `OptionError` for settings that the strategy does not read, or a target that it has no use for."""
-    prompted, is_domain = settings.strategy == "prompt", settings.strategy == "domain"
-    idle = settings.network != NetworkSettings() if prompted else settings.prompt != PromptSettings()
-    if idle:
-        name, other = ("network", "prompt") if prompted else ("prompt", "network")
-        raise OptionError(f"{name}.* would do nothing with strategy {settings.strategy!r}", allowed=[f"{other}.*"])
+    is_domain = settings.strategy == "domain"
+    readers = {
+        "network.*": (settings.network != NetworkSettings(), strategies_with("network")),
+        "network.stages": (bool(settings.network.stages), ["partial"]),
+        "prompt.*": (settings.prompt != PromptSettings(), strategies_with("prompts")),
+        "options of domain": (settings.domain != DomainSettings(), ["domain"]),
+    }
+    for option, (given, able) in readers.items():
+        if given and settings.strategy not in able:
+            raise OptionError(f"{option} would do nothing with strategy {settings.strategy!r}", allowed=able)
     if with_target and not is_domain:
         raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
     if is_domain and not with_target:
         raise OptionError(
             "strategy 'domain' needs a table of the target", remedy="matgraft tune source.csv --adapt-to target.csv"
         )
-    if not is_domain and settings.domain != DomainSettings():
-        raise OptionError(f"options of domain would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
     settings.domain.refuse_idle()
 
 

@@ -20,19 +20,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from matgraft.backbones.composition import CompositionBackbone, Sizes, tensors_of
 from matgraft.predictors.inputs import Array, Inputs, Labels
 from matgraft.predictors.network import Scaling, between
-from matgraft.predictors.watched import WatchedLoss
+from matgraft.predictors.watched import LoopSettings, WatchedLoss
 from matgraft.transfer.fit import fit
 from matgraft.transfer.prompt_bank import Bank, Start, bank_answers, choose_bank, nearest_prompt
 from matgraft.transfer.prompts import PromptedEncoder, classes_of
 from matgraft.transfer.quantiles import MIDDLE, pinball
-from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup
 
 BESIDE = ("valence", "covariates")
@@ -46,27 +45,12 @@ Part = tuple[Inputs, Labels]
 Parts = Mapping[str, Part]
 
 
-class PromptSettings(BaseModel):
+class PromptSettings(LoopSettings):
     """How prompts are tuned."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     rate: float = Field(0.01, gt=0)
-    epochs: int = Field(20, ge=1)
-    fewest_steps: int = Field(200, ge=1)
-    """Small tables get more epochs, up to this many steps."""
-    batch: int = Field(64, ge=1)
     bank: str | None = None
     """``shipped``, ``none`` or a folder of `matgraft prompts`; None takes the shipped one where it belongs."""
-
-    def loop(self, n: int) -> FitSettings:
-        """Return the settings of the training loop for n labels."""
-        a_epoch = -(-n // self.batch)
-        epochs = max(self.epochs, -(-self.fewest_steps // a_epoch))
-        return FitSettings(
-            rate=self.rate, epochs=epochs, batch=self.batch, warmup=0.1, ema=0.98, clip=1.0, validate_every=epochs,
-            processes=1,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
+from matgraft.files import write_json
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.members import BY_NAME, Member, Tools, Tuned
@@ -72,9 +73,7 @@ def save_predictor(
         "networks": {"folder": shared or NETWORKS, "asked": asked},
         **more,
     }
-    part = folder / (FILE + ".part")
-    part.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    part.replace(folder / FILE)  # last: a folder with this file is whole
+    write_json(folder / FILE, content)  # last: a folder with this file is whole
 
 
 def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predictor, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Several targets on one prompted encoder: inner folds that hold a formula out of all targets, and a fit for each.
 
-    joint = fit_together(tables, "formula", backbone, settings, out / "prompts")
+    folds = folds_of(tables, "formula", settings)
+    joint = fit_together(tables, folds, backbone, settings, out / "prompts")
     predictor = fit_predictor(..., folds=joint.folds["gap"], ready=joint.ready("gap"))
 
 A formula that one target holds out, another may not learn from: the shared readout would remember it. Each fit is
@@ -53,7 +54,7 @@ class Together:
 
 def fit_together(
     tables: Mapping[str, FormulaTable],
-    by: str,
+    folds: Mapping[str, list[Rows]],
     backbone: CompositionBackbone,
     settings: PredictorSettings,
     folder: Path,
@@ -63,8 +64,8 @@ def fit_together(
 
     Parameters
     ----------
-    by
-        What no fold tears apart (`FormulaTable.grouped`).
+    folds
+        As `folds_of` gives them.
     folder
         Where the fits are kept; those that lie there are taken.
     """
@@ -72,8 +73,6 @@ def fit_together(
         target: labels_of(table.formulas, table.values, len(table.classes), table.weights, settings)[0]
         for target, table in tables.items()
     }
-    groups = {target: table.grouped(by) for target, table in tables.items()}
-    folds = shared_folds(groups, settings.inner_folds, settings.seed)
     parts = {
         target: (Inputs.of(table.formulas, backbone, table.covariates), labels[target])
         for target, table in tables.items()
@@ -90,6 +89,12 @@ def fit_together(
 
     map_in_processes(work, [k for k, file in enumerate(files) if not file.is_file()], cores(), progress)
     return Together(folds, [PromptFit.from_arrays(load_file(file), backbone) for file in files])
+
+
+def folds_of(tables: Mapping[str, FormulaTable], by: str, settings: PredictorSettings) -> dict[str, list[Rows]]:
+    """Return by target the rows of each inner fold; what `by` names no fold tears apart (`FormulaTable.grouped`)."""
+    groups = {target: table.grouped(by) for target, table in tables.items()}
+    return shared_folds(groups, settings.inner_folds, settings.seed)
 
 
 def shared_folds(groups: Mapping[str, Sequence[str]], n_folds: int, seed: int) -> dict[str, list[Rows]]:

@@ -1,4 +1,4 @@
-"""What the members that train have in common for the one loop: losses of one part, their mean on another one."""
+"""What the members that train have in common: how long they do, losses of one part, their mean on another one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,35 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from matgraft.backbones.composition import Sizes
+from matgraft.transfer.schedule import FitSettings
 
 P = TypeVar("P")
+
+
+class LoopSettings(BaseModel):
+    """How long a member is trained, and how fast."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(20, ge=1)
+    fewest_steps: int = Field(200, ge=1)
+    """Small tables get more epochs, up to this many steps."""
+    batch: int = Field(64, ge=1)
+
+    def loop(self, n: int) -> FitSettings:
+        """Return the settings of the training loop for n samples."""
+        an_epoch = -(-n // self.batch)
+        epochs = max(self.epochs, -(-self.fewest_steps // an_epoch))
+        # Validated once, at the end: no epoch is chosen by the fold that judges.
+        return FitSettings(
+            rate=self.rate, epochs=epochs, batch=self.batch, warmup=0.1, ema=0.98, clip=1.0, validate_every=epochs,
+            processes=1,
+        )  # fmt: skip
 
 
 class WatchedLoss(ABC, Generic[P]):

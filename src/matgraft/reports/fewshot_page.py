@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.markup import escape as plain
 from rich.table import Table
 
-from matgraft.reports.html import page, write_text
+from matgraft.files import write_text
+from matgraft.reports.html import page
 from matgraft.reports.plots import empty_figure
 from matgraft.reports.properties import show_predictions
 from matgraft.reports.property_plots import PALETTE, parity_figure

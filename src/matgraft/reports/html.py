@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from matgraft.files import write_text
 from matgraft.reports import checks, ladder, origins, tables, text
 from matgraft.reports.facts import facts
 from matgraft.reports.markdown import to_markdown
@@ -117,13 +117,3 @@ def _clean_lines(script: str) -> str:
 def _hash(script: str) -> Markup:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Markup("sha256-" + digest)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is whole or is not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from matgraft.errors import RunError
+from matgraft.files import write_text
 from matgraft.reports.domain_plots import domain_figures
-from matgraft.reports.html import page, write_text
+from matgraft.reports.html import page
 from matgraft.reports.prompts import prompt_figures
 from matgraft.reports.properties import read_predictions
 from matgraft.reports.property_plots import CALIBRATION_BINS, target_figures

@@ -25,10 +25,10 @@ from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import load, part_head
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, RunError
+from matgraft.files import write_json
 from matgraft.findings import Finding
 from matgraft.recipe import Recipe, make_recipe
 from matgraft.reports.html import write_report
-from matgraft.run.files import write_facts
 from matgraft.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
 from matgraft.run.frames import (
     PREDICTING,
@@ -81,13 +81,13 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     )
     parts = part_frames(recipe, division, train, test, on_train, on_test, out)
     references = references_for(recipe, parts)
-    write_facts(out / "references.json", references.model_dump() | {"text": references.text})
+    write_json(out / "references.json", references.model_dump() | {"text": references.text})
     adapted, chosen = adapt_by_recipe(recipe, parent, parts, references, out, resume, quiet)
     write_fit(adapted, recipe, parts.train, out)
     summary = evaluate_parts(recipe, adapted.backbone, parts, references, out)
     save_model(recipe, parent, adapted, parts, summary, out)
     findings = [*findings, *check_parts(recipe, parent, adapted, parts, out, quiet)]
-    write_facts(out / "verdict.json", judge(summary, findings, adapted, parts, chosen, out).model_dump())
+    write_json(out / "verdict.json", judge(summary, findings, adapted, parts, chosen, out).model_dump())
     return write_report(out)
 
 
@@ -154,7 +154,7 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         dataset, predictions, dataset.tag("trajectory"), resamples=settings.resamples, seed=settings.seed
     )
     (folder / "evaluations").mkdir(exist_ok=True)
-    write_facts(folder / "evaluations" / f"{frames.stem}{head and f'-{head}'}.json", summary)
+    write_json(folder / "evaluations" / f"{frames.stem}{head and f'-{head}'}.json", summary)
     return summary
 
 

@@ -13,8 +13,8 @@ from matgraft.backbones.pseudolabels import encodable
 from matgraft.data.dataset import Dataset
 from matgraft.data.read import read
 from matgraft.errors import OptionError, choose
+from matgraft.files import write_json, write_text
 from matgraft.recipe import Recipe
-from matgraft.run.files import write_facts, write_text
 from matgraft.run.frames import Parts
 from matgraft.transfer.adapt import Adapted, adapt
 from matgraft.transfer.climb import climb
@@ -117,4 +117,4 @@ def write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> No
         "n_frames": len(train),
     }
     facts |= {"replay": adapted.replay} if adapted.replay else {}
-    write_facts(out / "fit.json", facts)
+    write_json(out / "fit.json", facts)

@@ -21,10 +21,10 @@ from matgraft.data.read import read
 from matgraft.data.repair import reorder_groups
 from matgraft.data.split import STRATUM_TAG, Split, leaks_between, split
 from matgraft.errors import AuditError, OptionError
+from matgraft.files import write_json, write_text
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe
-from matgraft.run.files import write_facts, write_text
 
 Predictions = Sequence[Mapping[str, Array]]
 PREDICTING = "the foundation's predictions"
@@ -142,8 +142,8 @@ def audited(
     """
     findings = [*look(recipe, parent, train, predictions), refused]
     findings = [_in_the_file(finding, recipe, len(train)) for finding in findings]
-    write_facts(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
-    write_facts(out / "coverage.json", coverage(train).model_dump())
+    write_json(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
+    write_json(out / "coverage.json", coverage(train).model_dump())
     unknown = set(recipe.audit.allow) - {finding.code for finding in findings}
     if unknown:
         raise OptionError(f"audit.allow names {sorted(unknown)}", allowed=sorted(finding.code for finding in findings))
@@ -201,7 +201,7 @@ def part_frames(
     judged = [train[chosen["validation"]], test if len(test) else train[chosen["test"]]]
     lacking = _untrained_by_head if recipe.heads_by else _untrained_elements
     warnings = (*lacking(train[chosen["train"]], judged), *warnings)
-    write_facts(out / "split.json", facts | {"warnings": warnings})
+    write_json(out / "split.json", facts | {"warnings": warnings})
     known = {name: [on_train[i] for i in positions] for name, positions in chosen.items()}
     return Parts(
         train=train[chosen["train"]],

@@ -19,9 +19,9 @@ from matgraft.checks.forgetting import Forgetting
 from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.files import write_json
 from matgraft.findings import Finding
 from matgraft.recipe import Recipe
-from matgraft.run.files import write_facts
 from matgraft.run.frames import Parts
 from matgraft.scoring.heads import judge_heads, summarise_heads
 from matgraft.scoring.metrics import summarise
@@ -44,7 +44,7 @@ def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: R
     if recipe.heads_by:
         summary["heads"] = summarise_heads(dataset, models, groups, **options)
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
-    write_facts(out / "metrics.json", summary)
+    write_json(out / "metrics.json", summary)
     return summary
 
 
@@ -66,7 +66,7 @@ def check_parts(
         for finding in run_checks([Forgetting(**recipe.forgetting.model_dump())], evidence):
             title = f"Head {head}: {finding.title}" if head else finding.title
             findings.append(finding.model_copy(update={"title": title, "details": {**finding.details, "head": head}}))
-    write_facts(out / "checks.json", {"findings": [finding.model_dump() for finding in findings]})
+    write_json(out / "checks.json", {"findings": [finding.model_dump() for finding in findings]})
     return findings
 
 
@@ -94,7 +94,7 @@ def save_model(
         theory = train[0].theory or LevelOfTheory()
         heads[name] = {"n_train": len(train), "theory": theory.describe()}
     card = parent.card.model_dump(mode="json")
-    write_facts(out / "model" / HEADS, {"heads": heads, "licence": parent.card.licence, "parent": card})
+    write_json(out / "model" / HEADS, {"heads": heads, "licence": parent.card.licence, "parent": card})
 
 
 def _save_plain(

@@ -13,8 +13,8 @@ from pathlib import Path
 from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import file_hash
 from matgraft.errors import RunError
+from matgraft.files import write_json
 from matgraft.recipe import Recipe
-from matgraft.run.files import write_facts
 
 PACKAGES = (
     *("matgraft", "torch", "chgnet", "mace-torch", "e3nn", "matgl"),
@@ -47,7 +47,7 @@ def write_provenance(recipe: Recipe, train: Dataset, test: Dataset, out: Path, r
         "versions": {"python": platform.python_version()} | _versions(),
         "command": repeat_command(recipe),
     }
-    write_facts(path, facts)
+    write_json(path, facts)
 
 
 def _versions() -> dict[str, str]:

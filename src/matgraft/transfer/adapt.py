@@ -24,6 +24,7 @@ from matgraft.backbones.processes import cores
 from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head, require_heads
 from matgraft.errors import DataError, OptionError, StepZeroError, nearest
+from matgraft.files import write_json
 from matgraft.quantities import Array
 from matgraft.transfer.defaults import fit_defaults, loss_defaults
 from matgraft.transfer.fit import FitResult, Objective, fit
@@ -350,9 +351,7 @@ def _directions(
     if settings.max_minutes is not None:
         directions, _ = affordable(directions, settings.max_minutes / 2, backbone, train, *encoded)
     folder.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(asdict(directions)), encoding="utf-8")
-    part.replace(file)
+    write_json(file, asdict(directions))
     return directions
 
 

@@ -28,6 +28,7 @@ from torch.nn.functional import normalize
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.errors import DataError, OptionError
+from matgraft.files import write_text
 from matgraft.transfer.prototypes import DISTANCES
 
 SHIPPED = Path(__file__).parent / "metric_weights"
@@ -137,9 +138,7 @@ class Metric:
         (folder / BACKGROUND).write_text(lines, encoding="utf-8")
         if self.linear is not None:
             save_file({"map": self.linear.contiguous()}, folder / MAP)
-        part = folder / (CARD + ".part")
-        part.write_text(self.card.model_dump_json(indent=1), encoding="utf-8")
-        part.replace(folder / CARD)
+        write_text(folder / CARD, self.card.model_dump_json(indent=1))
 
     def numbers(self, distance: str) -> Numbers:
         """Return the numbers of a distance."""
