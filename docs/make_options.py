@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.backbones.registry import BACKBONES, Row, load
-from matgraft.errors import MatgraftError, choose
+from matgraft.errors import MatgraftError
 from matgraft.exports import TARGETS, refuse
 from matgraft.predictors.members import STRATEGIES as TABLE_STRATEGIES
+from matgraft.predictors.members import members_of
+from matgraft.transfer.ladder import LADDER
 from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.strategy import STRATEGIES, Partial, make_strategy
+from matgraft.transfer.strategy import OF_FORMULAS, STRATEGIES, Partial, make_strategy
 from matgraft.transfer.tangents import require_squares
 
 PAGE = Path(__file__).with_name("options.md")
@@ -75,6 +77,7 @@ def strategy_refusals() -> list[list[str]]:
     return [
         *rows,
         ["`strategy.name=ful`", refusal(lambda: make_strategy("ful"))],
+        *([f"`strategy.name={name}`", refusal(lambda n=name: make_strategy(n))] for name in OF_FORMULAS),
         ["`strategy.name=full strategy.rang=4`", refusal(lambda: make_strategy("full", rang=4))],
         [
             "`strategy.name=partial strategy.stages=[interaction-9]`, with CHGNet",
@@ -93,10 +96,8 @@ def strategy_refusals() -> list[list[str]]:
 
 def formula_refusals() -> list[list[str]]:
     """Return what is said to a strategy of potentials that formulas do not have."""
-    missing = [name for name in STRATEGIES if name not in TABLE_STRATEGIES]
-    return [
-        [f"`--strategy {name}`", refusal(lambda n=name: choose(n, TABLE_STRATEGIES, "strategy"))] for name in missing
-    ]
+    missing = [name for name in (*STRATEGIES, LADDER) if name not in TABLE_STRATEGIES]
+    return [[f"`--strategy {name}`", refusal(lambda n=name: members_of(n, 1000))] for name in missing]
 
 
 def backbone_rows() -> list[list[str]]:

@@ -52,3 +52,8 @@ def test_choose() -> None:
     assert choose("b", {"a": 1, "b": 2}, "letter") == 2
     with pytest.raises(OptionError, match=r"strategy 'ful' is unknown\nallowed: feature, full\nremedy: .*'full'"):
         choose("ful", {"full": 1, "feature": 2}, "strategy")
+
+
+def test_what_is_known_elsewhere_has_a_remedy_of_its_own() -> None:
+    with pytest.raises(OptionError, match=r"strategy 'fall' is unknown\nallowed: full\nremedy: another way"):
+        choose("fall", {"full": 1}, "strategy", {"fall": "another way"})

@@ -461,13 +461,13 @@ def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
 
 
 def _predictor_settings(options: list[str] | None, strategy: str | None, order: str | None) -> Any:
-    from matgraft.predictors.members import STRATEGIES
+    from matgraft.predictors.members import OF_POTENTIALS, STRATEGIES
     from matgraft.predictors.predictor import PredictorSettings
 
     settings = _settings(PredictorSettings, options)
     update: dict[str, Any] = {"ordinal": bool(order)}
     if strategy is not None:
-        choose(strategy, STRATEGIES, "strategy")
+        choose(strategy, STRATEGIES, "strategy", OF_POTENTIALS)
         update["strategy"] = strategy
     return settings.model_copy(update=update)
 

@@ -83,14 +83,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {match[0]!r}?" if match else ""
 
 
-def choose(name: str, known: Mapping[str, T], what: str) -> T:
+def choose(name: str, known: Mapping[str, T], what: str, instead: Mapping[str, str] | None = None) -> T:
     """Return ``known[name]``, or raise an `OptionError` that names the nearest key.
 
     Parameters
     ----------
     what
         The kind of thing looked up, for the message: "strategy", "backbone".
+    instead
+        What to do instead, by names that are known elsewhere but not here.
     """
     if name not in known:
-        raise OptionError(f"{what} {name!r} is unknown", allowed=sorted(known), remedy=nearest(name, known))
+        remedy = (instead or {}).get(name) or nearest(name, known)
+        raise OptionError(f"{what} {name!r} is unknown", allowed=sorted(known), remedy=remedy)
     return known[name]

@@ -12,8 +12,10 @@ import torch
 from matgraft.backbones.base import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError
+from matgraft.predictors import members
 from matgraft.transfer.adapt import adapt
-from matgraft.transfer.strategy import STRATEGIES, Full, Gradual, Partial, Strategy, make_strategy
+from matgraft.transfer.ladder import LADDER
+from matgraft.transfer.strategy import OF_FORMULAS, STRATEGIES, Full, Gradual, Partial, Strategy, make_strategy
 
 STAGES = ["embedding", "interaction-1", "interaction-2", "interaction-3", "interaction-4", "readout"]
 UNUSED = "angle_layers.2."
@@ -196,3 +198,18 @@ def test_what_is_no_part_of_the_steps(unfreeze: float) -> None:
 def test_an_unknown_strategy_names_the_nearest() -> None:
     with pytest.raises(OptionError, match=r"strategy 'partail' is unknown(.|\n)*did you mean 'partial'"):
         make_strategy("partail")
+
+
+def test_strategies_of_the_other_half_name_the_nearest_that_works() -> None:
+    """Each that only one half has is answered by one of the other's."""
+    of_potentials, of_formulas = {*STRATEGIES, LADDER}, set(members.STRATEGIES)
+    assert set(OF_FORMULAS) == of_formulas - of_potentials
+    assert {said.split()[0] for said in OF_FORMULAS.values()} <= of_potentials
+    assert set(members.OF_POTENTIALS) == of_potentials - of_formulas
+    assert {said.split()[0] for said in members.OF_POTENTIALS.values()} <= of_formulas | {"several"}
+    for name in OF_FORMULAS:
+        with pytest.raises(OptionError, match=OF_FORMULAS[name]):
+            make_strategy(name)
+    for name in members.OF_POTENTIALS:
+        with pytest.raises(OptionError, match=members.OF_POTENTIALS[name]):
+            members.members_of(name, 1000)

@@ -151,6 +151,14 @@ STRATEGIES: dict[str, tuple[Member, ...]] = {
 }
 """Members by strategy; several are weighed by the stack, but of ``domain`` one is chosen."""
 BY_NAME = {member.name: member for members in STRATEGIES.values() for member in members}
+OF_POTENTIALS = {
+    "lora": "partial trains the last stages alone; lora is for potentials",
+    "gradual": "partial trains the last stages alone; gradual is for potentials",
+    "replay": "feature leaves the encoder as it is; replay is for potentials",
+    "multihead": "several --target are learned from one table; multihead is for potentials",
+    "ladder": "auto compares strategies of formulas; ladder does those of potentials",
+}
+"""The nearest that works, by strategies that only potentials have."""
 FEWEST_FOR_NETWORK = 500
 """Rows from which on ``auto`` fine-tunes. At 256 it buys nothing, at two thirds and more of the time: measured gaps
 0.412 eV with and without, formation energies 0.150 eV/atom."""
@@ -169,7 +177,7 @@ def members_of(strategy: str, n: int) -> tuple[Member, ...]:
     OptionError
         If there is no such strategy.
     """
-    chosen = choose(strategy, STRATEGIES, "strategy")
+    chosen = choose(strategy, STRATEGIES, "strategy", OF_POTENTIALS)
     if strategy == "auto" and n < FEWEST_FOR_NETWORK:
         return tuple(member for member in chosen if member.kind != "network")
     return chosen

@@ -29,7 +29,7 @@ from matgraft.transfer.references import (
     shift_heads,
 )
 from matgraft.transfer.replay import ReplaySettings, rehearses
-from matgraft.transfer.strategy import STRATEGIES, Replay, Strategy, make_strategy
+from matgraft.transfer.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy
 
 
 def refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
@@ -60,7 +60,7 @@ def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> N
 def _strategies(recipe: Recipe) -> dict[str, Strategy]:
     """Return the strategy of the recipe, or those of its ladder's rungs."""
     name, options = recipe.strategy.name or LADDER, recipe.strategy.model_dump(exclude={"name"})
-    choose(name, {**STRATEGIES, LADDER: None}, "strategy")
+    choose(name, {**STRATEGIES, LADDER: None}, "strategy", OF_FORMULAS)
     if name == LADDER:
         return make_rungs(recipe.ladder.rungs, **options)
     if idle := [key for key, value in recipe.ladder if value != getattr(LadderSettings(), key)]:

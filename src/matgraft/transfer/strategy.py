@@ -271,9 +271,18 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 }
 
 
+OF_FORMULAS = {
+    "auto": "ladder compares strategies of potentials; auto does those of formulas",
+    "prompt": "lora trains little and leaves the rest as it is; prompt is for formulas",
+    "descriptors": "feature is the cheapest for potentials; descriptors is for formulas",
+    "domain": "multihead takes frames of two theories; domain is for formulas",
+}
+"""The nearest that works, by strategies that only tables of formulas have."""
+
+
 def options_of(name: str) -> set[str]:
     """Return the options that a strategy reads: the parameters of its constructor."""
-    return set(inspect.signature(choose(name, STRATEGIES, "strategy")).parameters)
+    return set(inspect.signature(choose(name, STRATEGIES, "strategy", OF_FORMULAS)).parameters)
 
 
 def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None) -> Strategy:
@@ -289,7 +298,7 @@ def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None
     OptionError
         If the name is unknown, or an option is given to a strategy that does not read it.
     """
-    kind = choose(name, STRATEGIES, "strategy")
+    kind = choose(name, STRATEGIES, "strategy", OF_FORMULAS)
     given = {key: value for key, value in {"stages": tuple(stages) or None, **options}.items() if value is not None}
     read = {other: options_of(other) for other in STRATEGIES}
     for key in given:
