@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,20 @@ def _write(dataset: Dataset, file: Path) -> None:
 
 
 def model_of(checkpoint: Path, start: Path) -> str:
-    """Return the name of a model file with a checkpoint's weights: the architecture is that of the start."""
-    model: Any = torch.load(start, map_location="cpu", weights_only=False)  # written above
+    """Return the name of a model file with a checkpoint's weights: the start's architecture, for the frames' elements.
+
+    The command leaves the other elements of its foundation out.
+    """
+    from mace.tools.scripts_utils import extract_config_mace_model
+
+    foundation: Any = torch.load(start, map_location="cpu", weights_only=False)  # written above
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)["model"]  # written by the command above
+    numbers = state["atomic_numbers"].tolist()
+    energies = state["atomic_energies_fn.atomic_energies"].reshape(-1).numpy()
+    left = {"atomic_numbers": numbers, "num_elements": len(numbers), "atomic_energies": energies}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # e3nn compiles its layers by TorchScript, which is deprecated
+        model = type(foundation)(**extract_config_mace_model(foundation) | left)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     # The command holds the references as (heads, elements), also where the file that it was given has (elements,).
     model.load_state_dict({name: tensor.reshape(shapes[name]) for name, tensor in state.items()})

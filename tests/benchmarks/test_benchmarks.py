@@ -339,24 +339,28 @@ def test_matgls_trainer_leaves_models_with_their_minutes(parts: common.Parts, tm
 
 
 def test_a_checkpoint_of_mace_run_train_becomes_a_model(parts: common.Parts, tmp_path: Path) -> None:
-    small_mace(tmp_path)  # the command itself takes a minute to start: it runs in the benchmark alone
-    from _mace_trainer import model_of
-
-    start = tmp_path / "small.model"
-    state = torch.load(start, weights_only=False).state_dict()
+    """The command itself takes a minute to start: it runs in the benchmark alone."""
+    small_mace(tmp_path)
+    state = torch.load(tmp_path / "small.model", weights_only=False).state_dict()
     for name, tensor in state.items():
         state[name] = 2 * tensor if name.startswith("readouts") else tensor
     state["atomic_energies_fn.atomic_energies"] = torch.tensor([[-7.0]])  # (heads, elements), as the command has it
     torch.save({"model": state}, tmp_path / "race_epoch-0.pt")
-    model = load(model_of(tmp_path / "race_epoch-0.pt", start))
+    small_mace(tmp_path, numbers=(14, 42))  # of the foundation's elements the command keeps those of the frames
+    from _mace_trainer import model_of
+
+    model = load(model_of(tmp_path / "race_epoch-0.pt", tmp_path / "small.model"))
     assert isinstance(model, Potential)
+    assert model.card.elements == ("Si",)
     assert float(model.references[13]) == -7.0
+    weights = model.module.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in state.items() if name.startswith("readouts"))
 
 
 # ----------------------------------------------------------------- step time
 
 
-def small_mace(folder: Path) -> str:
+def small_mace(folder: Path, numbers: tuple[int, ...] = (14,)) -> str:
     """Return the name of a small MACE with random weights, in the vendor's file."""
     pytest.importorskip("matgraft.backbones.mace", reason='needs pip install "matgraft[mace]"')
     from e3nn import o3
@@ -366,12 +370,12 @@ def small_mace(folder: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # e3nn compiles its layers by TorchScript, which is deprecated
         model = modules.ScaleShiftMACE(
-            r_max=4.0, num_bessel=4, num_polynomial_cutoff=5, max_ell=1, num_interactions=2, num_elements=1,
+            r_max=4.0, num_bessel=4, num_polynomial_cutoff=5, max_ell=1, num_interactions=2, num_elements=len(numbers),
             hidden_irreps=o3.Irreps("4x0e+4x1o"), MLP_irreps=o3.Irreps("4x0e"), gate=torch.nn.functional.silu,
             interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
             interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
-            atomic_energies=np.array([-5.0]), avg_num_neighbors=8.0, atomic_numbers=[14], correlation=2,
-            atomic_inter_scale=[1.0], atomic_inter_shift=[0.0], radial_MLP=[8], heads=["Default"],
+            atomic_energies=np.full(len(numbers), -5.0), avg_num_neighbors=8.0, atomic_numbers=[*numbers],
+            correlation=2, atomic_inter_scale=[1.0], atomic_inter_shift=[0.0], radial_MLP=[8], heads=["Default"],
         )  # fmt: skip
     file = folder / "small.model"
     torch.save(model, file)
