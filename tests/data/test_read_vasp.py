@@ -121,14 +121,20 @@ def vasprun(
 
 def outcar(steps: int = 2, header: str = "") -> str:
     """Return an OUTCAR with converged ionic steps."""
-    titles = ("PAW_PBE Fe_pv 02Aug2007", "PAW_PBE O 08Apr2002")
-    pots = "".join(f" POTCAR:    {title}\n   TITEL  = {title}\n" for title in titles)
     cell = "\n".join(
         "  ".join(f"{x:13.9f}" for x in (*row, *inverse))
         for row, inverse in zip(CELL, np.linalg.inv(CELL), strict=True)
     )
     lattice = f"      direct lattice vectors                 reciprocal lattice vectors\n{cell}\n\n"
-    head = f""" vasp.6.3.0 20Jan22 (build Feb 10 2022 15:15:41) complex
+    body = "".join(ionic_step(step, lattice) for step in range(steps))
+    return outcar_head(header, lattice) + body + " General timing and accounting informations for this job:\n"
+
+
+def outcar_head(header: str, lattice: str) -> str:
+    """Return what an OUTCAR says of the calculation before its first step."""
+    titles = ("PAW_PBE Fe_pv 02Aug2007", "PAW_PBE O 08Apr2002")
+    pots = "".join(f" POTCAR:    {title}\n   TITEL  = {title}\n" for title in titles)
+    return f""" vasp.6.3.0 20Jan22 (build Feb 10 2022 15:15:41) complex
 
  POTCAR:    PAW_PBE Fe_pv 02Aug2007
  POTCAR:    PAW_PBE O 08Apr2002
@@ -156,16 +162,18 @@ Automatic generation of k-mesh.
    LHFCALC =     F    Hartree Fock is set to
 {header}{lattice}
 """
+
+
+def ionic_step(step: int, lattice: str) -> str:
+    """Return what an OUTCAR says of one converged ionic step."""
     xx, yy, zz, yz, xz, xy = full_to_voigt(STRESS)
-    body = ""
-    for step in range(steps):
-        shift = 0.5 * step
-        positions = np.array([[0, 0, 0], [0.5, 0.5, 0.48 + shift / 100]]) @ CELL
-        table = "\n".join(
-            " ".join(f"{x:12.5f}" for x in r) + "    " + " ".join(f"{x:13.6f}" for x in f)
-            for r, f in zip(positions, FORCES + shift, strict=True)
-        )
-        body += f"""
+    shift = 0.5 * step
+    positions = np.array([[0, 0, 0], [0.5, 0.5, 0.48 + shift / 100]]) @ CELL
+    table = "\n".join(
+        " ".join(f"{x:12.5f}" for x in r) + "    " + " ".join(f"{x:13.6f}" for x in f)
+        for r, f in zip(positions, FORCES + shift, strict=True)
+    )
+    return f"""
 --------------------------------------- Iteration      {step + 1}(   1)  ---------------------------------------
 
   free energy    TOTEN  =       -99.00000000 eV
@@ -196,7 +204,6 @@ Automatic generation of k-mesh.
   energy  without entropy= {WITHOUT + shift:17.8f}  energy(sigma->0) = {ZERO + shift:17.8f}
 
 """
-    return head + body + " General timing and accounting informations for this job:\n"
 
 
 def put(path: Path, text: str) -> Path:
