@@ -509,6 +509,20 @@ def test_killed_and_resumed_gives_the_unbroken_weights(tmp_path: Path, checkpoin
     assert result.history[-1]["seconds"] > state["seconds"] > 0
 
 
+@needs_fork
+def test_a_fit_that_goes_on_keeps_its_batches(tmp_path: Path) -> None:
+    """Their defaults follow the cores and the memory, of which another machine may have more."""
+    run(tmp_path / "unbroken")
+    folder = tmp_path / "broken"
+    options = {"on_losses": kill_at(12, tmp_path), "checkpoint_minutes": 1e-6}
+    process = multiprocessing.get_context("fork").Process(target=run, args=(folder,), kwargs=options)
+    process.start()
+    process.join()
+    _, _, problem = run(folder, resume=True, batch=7, max_atoms=1)
+    assert [len(batch) for batch in problem.seen[:3]] == [3, 3, 2]
+    np.testing.assert_array_equal(last_weights(folder), last_weights(tmp_path / "unbroken"))
+
+
 @pytest.mark.parametrize("call", [6, 14], ids=["before a group's start", "after it"])
 @needs_fork
 def test_the_same_where_a_group_starts_later(tmp_path: Path, call: int) -> None:

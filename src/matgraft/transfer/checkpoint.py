@@ -35,6 +35,8 @@ class State:
         Moving average of the weights, in the order of the learning parameters.
     best
         A snapshot of the best average: ``{"step", "value", "weights"}``, or empty.
+    budget
+        Fields of the batches' `Budget`. Its defaults follow cores and memory: a fit that goes on elsewhere keeps its own.
     history
         Rows of history.csv.
     since_best
@@ -52,6 +54,7 @@ class State:
     total: int = 0
     average: list[Tensor] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, int | None] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     since_best: int = 0
     stopped: str = ""

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -202,8 +202,12 @@ class _Loop:
 
     def _start(self) -> State:
         if self.resume and (self.folder / checkpoint.FILE).is_file():
-            return checkpoint.restore(self.parameters, self.optimizer, self.folder)
-        return State(average=checkpoint.copies(self.parameters))
+            state = checkpoint.restore(self.parameters, self.optimizer, self.folder)
+        else:
+            state = State(average=checkpoint.copies(self.parameters))
+        if not state.budget:
+            state.budget = asdict(Budget(self.settings.batch, self.settings.max_atoms, self.settings.max_edges))
+        return state
 
     def _optimizer(self) -> torch.optim.Optimizer:
         rate = self.settings.rate
@@ -217,8 +221,7 @@ class _Loop:
     # ------------------------------------------------------------------ steps
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        budget = Budget(self.settings.batch, self.settings.max_atoms, self.settings.max_edges)
-        return plan_batches(self.objective.training, budget, seed=_mix(self.seed, epoch))
+        return plan_batches(self.objective.training, Budget(**self.state.budget), seed=_mix(self.seed, epoch))
 
     @cached_property
     def _epoch_steps(self) -> int:
