@@ -1,13 +1,14 @@
 """Train a small MACE from random weights, to have a MACE where none can be downloaded.
 
     python benchmarks/_small_mace.py frames.extxyz --minutes 60 --out runs/small_mace
-    python benchmarks/_small_mace.py --made-by chgnet --elements Si Mo --size 1000   # crystals that chgnet labels
+    python benchmarks/_small_mace.py --made-by chgnet --elements Si Mo --size 6000   # crystals that chgnet labels
     matgraft tune mine.extxyz --from mace:runs/small_mace/mace.model@HASH        # the name that is printed at the end
 
 32 channels of scalars and of vectors in two layers, a cutoff of 5 Å: 67,000 parameters and 0.8 MB for two elements,
 0.3 s of one core a training step and frame of 63 Si atoms. The loop is matgraft's own (`adapt`, every stage learns),
-and the reference energies of the elements are its least squares. A call that was broken off goes on from its last
-checkpoint; one whose model is there only prints the name.
+and the reference energies of the elements are its least squares. Made crystals hold the target's elements and a dozen
+others: the more elements, the less each is learned in the same minutes. A call that was broken off goes on from its
+last checkpoint; one whose model is there only prints the name.
 """
 
 from __future__ import annotations
@@ -29,18 +30,27 @@ from common import circumstances, prepare, put_right, run, write_json
 from matgraft import adapt, evaluate, load, read, split
 from matgraft.backbones.base import Potential
 from matgraft.backbones.mace import HASH_DIGITS, MACEPotential
-from matgraft.backbones.pseudolabels import made_frames
+from matgraft.backbones.pseudolabels import encodable, label
 from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import file_hash
+from matgraft.data.structures import make_structures
 from matgraft.errors import OptionError
+from matgraft.transfer.loss import LossSettings
 
 CUTOFF = 5.0
 """Å."""
 CHANNELS = 32
 RATE = 1e-2
 """Learning rate, mace-torch's own for models from scratch."""
-BEGUN = ("frames", "made_by", "elements", "size", "channels", "rate", "seed")
+BATCH = 16
+"""Made crystals have some 5 atoms: batches of two, as for a user's frames, would spend the time on overhead."""
+LOSS = LossSettings(energy=3.0, forces=1.0, stress=30.0)
+"""From random weights errors are ten times those of a tuned foundation, and the default weights would let energies and
+stresses drown the forces."""
+OTHERS = ("H", "C", "N", "O", "Al", "P", "S", "Ti", "Cr", "Fe", "Ni", "Cu", "Ge", "Nb", "W")
+"""What else made crystals are of."""
+BEGUN = ("frames", "made_by", "elements", "others", "size", "channels", "rate", "batch", "seed")
 """Options that one fit goes on with."""
 COUNTED = 50
 """Frames on which neighbours are counted, evenly spread."""
@@ -65,11 +75,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("frames", type=Path, nargs="?", help="labelled frames, in anything that matgraft reads")
     source.add_argument("--made-by", help="a foundation that labels made crystals, slabs and dimers instead")
     parser.add_argument("--elements", nargs="+", default=["Si", "Mo"], help="of half of the made frames")
-    parser.add_argument("--size", type=int, default=1000, help="how many frames are made")
+    parser.add_argument("--others", nargs="*", default=list(OTHERS), help="elements beside them")
+    parser.add_argument("--size", type=int, default=6000, help="how many frames are made")
     parser.add_argument("--minutes", type=float, help="of the fit; default 30, if there are no --epochs")
     parser.add_argument("--epochs", type=int, help="of the fit")
     parser.add_argument("--channels", type=int, default=CHANNELS, help="of scalars, and of vectors")
     parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--batch", type=int, help=f"frames a step; default {BATCH} for made frames")
     parser.add_argument("--seed", type=int, default=0, help="of the weights, of the validation frames and of the fit")
     parser.add_argument("--out", type=Path, default=Path("runs/small_mace"))
     return parser.parse_args(arguments)
@@ -92,7 +104,9 @@ def train_and_save(options: argparse.Namespace) -> None:
         seed=options.seed,
         resume=True,
         quiet=False,
+        loss=LOSS,
         rate=options.rate,
+        batch=options.batch or (BATCH if options.made_by else None),
         **(bounds if any(bounds.values()) else {"max_minutes": 30.0}),
     )
     facts = {
@@ -116,7 +130,9 @@ def labelled(options: argparse.Namespace) -> Dataset:
         return put_right(frames, "-".join(frames.elements()))
     foundation = load(options.made_by)
     assert isinstance(foundation, Potential)
-    return made_frames(foundation, options.elements, options.size, progress="frames to learn from")
+    known = [symbol for symbol in foundation.card.elements if symbol in {*options.elements, *options.others}]
+    taken, encoded = encodable(foundation, make_structures(options.elements, known, options.size, seed=options.seed))
+    return label(foundation, taken, encoded, progress="frames to learn from")
 
 
 def known_to(train: Dataset, frames: Dataset) -> Dataset:

@@ -123,13 +123,13 @@ def test_a_frame_without_a_cell_has_no_stress_to_judge(chgnet: Potential, pairs:
 
 
 def test_one_loss_judges_every_rung(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
-    """The rungs get the recipe's loss as it is, to train by their own defaults; the figures are by 30, 1 and 300."""
+    """The rungs get the recipe's loss as it is, to train by their own defaults; the figures are by 10, 1 and 100."""
     stand_in = fits(feature=1.1, lora=1.2, full=0.9)
     record = up(chgnet, labelled).record
-    assert record.loss_weights == {"energy": 30.0, "forces": 1.0, "stress": 300.0}
+    assert record.loss_weights == {"energy": 10.0, "forces": 1.0, "stress": 100.0}
     assert all(call["loss"] == LossSettings() for call in stand_in.calls)
     losses = {rung.name: rung.errors["validation_loss"] for rung in record.rungs}
-    expected = {"untuned": 30.0, "shift": 30 * 0.25, "feature": 0.3, "lora": 1.2, "full": 0.3}
+    expected = {"untuned": 10.0, "shift": 10 * 0.25, "feature": 0.1, "lora": 0.4, "full": 0.1}
     assert losses == pytest.approx(expected, rel=1e-3)
     assert record.rungs[2].errors["validation_energy_rmse_meV_per_atom"] == pytest.approx(100, rel=1e-3)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.transfer import defaults
 from matgraft.transfer.defaults import (
-    HEAD_ENERGY_WEIGHT,
+    HEAD_WEIGHTS,
     REPLAY_RATE,
     UPDATE_RATE,
     default_batch,
@@ -123,11 +123,11 @@ def test_a_head_takes_larger_batches_and_one_process() -> None:
     assert (head.processes, network.processes) == (1, None)
 
 
-def test_a_head_weighs_energies_by_itself_unless_told(pairs: Dataset) -> None:
+def test_a_head_weighs_by_itself_unless_told(pairs: Dataset) -> None:
     head, network, settings = make_strategy("feature"), make_strategy("full"), LossSettings(forces=2.0)
-    assert loss_defaults(head, settings, pairs) == LossSettings(energy=HEAD_ENERGY_WEIGHT, forces=2.0)
+    assert loss_defaults(head, settings, pairs) == LossSettings(forces=2.0, **HEAD_WEIGHTS)
     assert loss_defaults(network, settings, pairs) == settings
-    for told in (LossSettings(energy=1.0), LossSettings(energy=0.0)):
+    for told in (LossSettings(energy=1.0, stress=0.0), LossSettings(energy=0.0, stress=2.0)):
         assert loss_defaults(head, told, pairs) == told
     unlabelled = pairs.map(lambda s: Sample(s.content, {"forces": s.labels["forces"]}))
     assert loss_defaults(head, settings, unlabelled) == settings

@@ -36,7 +36,7 @@ class State:
     best
         A snapshot of the best average: ``{"step", "value", "weights"}``, or empty.
     budget
-        Fields of the batches' `Budget`. Its defaults follow cores and memory: a fit that goes on elsewhere keeps its own.
+        Fields of the batches' `Budget`. Its defaults follow cores and memory; elsewhere a fit goes on with its own.
     history
         Rows of history.csv.
     since_best

@@ -30,8 +30,8 @@ REPLAY_RATE = 1e-3
 """Largest rate of a fit with replay frames. At the start these have next to no gradient, and Adam makes whole steps of
 what there is: most of all in the embeddings of elements that few frames hold. CHGNet on the SiGe frames, six epochs:
 structures with other elements move by 60 meV/atom and 0.13 eV/Å at 3e-3, by 22 and 0.09 at 1e-3."""
-HEAD_ENERGY_WEIGHT = 100.0
-"""Of a head on cached features, in place of the loss's own default. On Si, test errors by this weight: 30 gives
+HEAD_WEIGHTS = {"energy": 100.0, "stress": 300.0}
+"""Of a head on cached features, in place of the loss's own defaults. On Si, test errors by that of energies: 30 gives
 9.6 meV/atom and 0.168 eV/Å, 100 gives 7.0 and 0.172, 300 gives 7.0 and 0.185."""
 HEAD_STEPS = 8000
 """Steps of a fit of a head on cached features."""
@@ -68,13 +68,14 @@ def fit_defaults(
 
 
 def loss_defaults(strategy: Strategy, loss: LossSettings, dataset: Dataset) -> LossSettings:
-    """Return the loss with the weight of energies that suits the strategy, where it is not set and there are energies.
+    """Return the loss with the weights that suit the strategy, where they are not set and there is something to weigh.
 
     A head on fixed features cannot follow forces far: their error soon stands still, while that of energies falls on.
     """
-    if loss.energy is not None or not strategy.cached or not dataset.count("energy"):
+    if not strategy.cached:
         return loss
-    return loss.model_copy(update={"energy": HEAD_ENERGY_WEIGHT})
+    unset = {name for name in HEAD_WEIGHTS if getattr(loss, name) is None and dataset.count(name)}
+    return loss.model_copy(update={name: HEAD_WEIGHTS[name] for name in unset})
 
 
 def default_batch(strategy: Strategy, n_frames: int) -> int:
