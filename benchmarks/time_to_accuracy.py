@@ -12,6 +12,7 @@ Same frames, same cores, one contender after the other, each in a fresh process:
 | mace_run_train         | the command of mace-torch, fine-tuning as its documentation shows it       |
 | mgl train              | MatGL's trainer with the defaults of its command                           |
 | full, partial, feature | `matgraft.adapt` with its defaults                                         |
+| full-forces            | full with the loss weights of mace_run_train: forces, and little else      |
 
 The vendor computes on as many threads as there are cores, which is torch's own default; matgraft runs as many processes
 of one thread.
@@ -56,8 +57,15 @@ from matgraft.backbones.base import Potential
 from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import save_folder
 from matgraft.errors import RunError
+from matgraft.transfer.loss import LossSettings
 
-OURS = ("full", "partial", "feature")
+OURS: dict[str, tuple[str, LossSettings]] = {
+    "full": ("full", LossSettings()),
+    "partial": ("partial", LossSettings()),
+    "feature": ("feature", LossSettings()),
+    "full-forces": ("full", LossSettings(energy=0.1, forces=1.0, stress=0.1)),
+}
+"""Contender -> strategy and loss. The race is for forces alone, which a loss can buy at the price of energies."""
 KEYS = ("contender", "foundation", "element", "max_minutes", "n_train", "seed")
 FORCES = "forces_rmse_eV_per_A"
 SAME = 0.02
@@ -124,8 +132,8 @@ def benchmark(contender: str, parts: Parts, options: argparse.Namespace, results
 # ---------------------------------------------------------------------- ours
 
 
-def run_ours(foundation: str, strategy: str, race: Race) -> Row:
-    """Adapt by a strategy, in a process of its own.
+def run_ours(foundation: str, contender: str, race: Race) -> Row:
+    """Adapt as a contender of `OURS`, in a process of its own.
 
     Returns
     -------
@@ -134,6 +142,7 @@ def run_ours(foundation: str, strategy: str, race: Race) -> Row:
         feature strategy validates on estimates along its cached directions: of its fit the end alone counts.
     """
     torch.set_num_threads(1)
+    strategy, loss = OURS[contender]
     parent = load(foundation)
     assert isinstance(parent, Potential)
     began = time.monotonic()
@@ -142,6 +151,7 @@ def run_ours(foundation: str, strategy: str, race: Race) -> Row:
         race.parts.train,
         race.parts.validation,
         strategy=strategy,
+        loss=loss,
         max_minutes=race.minutes,
         seed=race.seed,
         quiet=False,
@@ -149,7 +159,8 @@ def run_ours(foundation: str, strategy: str, race: Race) -> Row:
     seconds = time.monotonic() - began
     best = race.folder / "best"
     save_folder(adapted.backbone, best)
-    settings = adapted.settings.model_dump(exclude_none=True) | {"processes": adapted.fit.processes}
+    weights = {"loss_weights": adapted.loss.weights(race.parts.train), "processes": adapted.fit.processes}
+    settings = adapted.settings.model_dump(exclude_none=True) | weights
     if strategy == "feature":
         return {"minutes": [seconds / 60], "models": [str(best)], "settings": settings}
     before = seconds - adapted.fit.seconds

@@ -274,6 +274,24 @@ def test_a_history_that_evaluate_contradicts_is_refused() -> None:
         race.agree(0.15, 0.2)
 
 
+@pytest.mark.parametrize("contender", ["full", "full-forces"])
+def test_our_contenders_train_by_the_loss_that_their_row_names(
+    parts: common.Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contender: str
+) -> None:
+    weighed: list[dict[str, float]] = []
+    adapt = race.adapt
+
+    def noted(*arguments: Any, loss: LossSettings, **options: Any) -> Any:
+        weighed.append(loss.weights(parts.train))
+        return adapt(*arguments, loss=loss, epochs=1, processes=1, **{**options, "max_minutes": None})
+
+    monkeypatch.setattr(race, "adapt", noted)
+    found = race.run_ours("chgnet", contender, race.Race(parts, 1.0, 0, tmp_path, threads=1))
+    assert [found["settings"]["loss_weights"]] == weighed
+    assert (weighed[0]["energy"] < 1) == (contender == "full-forces")
+    assert len(found["minutes"]) == len(found["forces"]) == 1
+
+
 def test_the_vendor_gets_energies_an_atom_and_stresses_in_gpa() -> None:
     dataset = silicon(2)
     data = theirs.vendor_data(dataset)

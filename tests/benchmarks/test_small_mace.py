@@ -33,3 +33,11 @@ def test_a_small_mace_is_trained_and_opens_by_its_name(tmp_path: Path, capsys: p
     (tmp_path / "run" / "mace.model").unlink()
     with pytest.raises(OptionError, match="begun with other options"):
         small_mace.main([*words, "--seed", "1"])
+
+
+def test_made_crystals_are_of_the_elements_asked_for_and_labelled(tmp_path: Path) -> None:
+    asked = ["--made-by", "chgnet", "--elements", "Si", "--others", "O", "--size", "12", "--out", str(tmp_path)]
+    frames = small_mace.labelled(small_mace.parse(asked))
+    assert set(frames.elements()) == {"Si", "O"}
+    assert 8 <= len(frames) <= 12  # those with absurd labels are left out
+    assert frames.count("energy") == frames.count("forces") == len(frames)
