@@ -70,6 +70,8 @@ HEADER = (
     "minutes",
     "of them fit",
     "frames",
+    "a batch",
+    "loss weights",
 )
 
 OUTSIDE_ENERGY, OUTSIDE_FORCES = "outside_energy_rmse_meV_per_atom", "outside_forces_rmse_eV_per_A"
@@ -223,11 +225,13 @@ def table(element: str, rows: list[Row]) -> list[list[str]]:
             number(row["minutes"], 1),
             number(row["minutes_fit"], 1),
             str(row["n_train"]),
+            str(row.get("settings", {}).get("batch", "–")),
+            ", ".join(f"{weight:g}" for weight in row.get("loss_weights", {}).values()) or "–",
         ]
         for row in mine
     ]
     published = PUBLISHED[element].items()
-    none = ["–"] * 6
+    none = ["–"] * (len(HEADER) - 4)
     return ours + [[name, "published", number(e), number(f, 3), *none] for name, (e, f) in published]
 
 

@@ -211,11 +211,12 @@ def test_a_fit_is_accounted_for(parts: common.Parts) -> None:
 def test_the_table_puts_ours_in_order_before_the_published() -> None:
     test = {"energy_rmse_meV_per_atom": 5.0, "forces_rmse_eV_per_A": 0.1}
     row = {"element": "Si", "max_minutes": None, "n_train": 9, "test": test, "minutes": 1.0, "minutes_fit": 0.5}
+    row |= {"settings": {"batch": 2}, "loss_weights": {"energy": 10.0, "forces": 1.0}}
     row |= {"foundation": "b", "forgetting": {strategies.OUTSIDE_ENERGY: 20.0, strategies.OUTSIDE_FORCES: 0.05}}
     rows = [row | {"strategy": name} for name in ("full", "untuned")] + [row | {"strategy": "full", "element": "Mo"}]
     lines = strategies.table("Si", [*rows, rows[0] | {"foundation": "a"}])
     assert [line[:2] for line in lines[:4]] == [["a", "full"], ["b", "untuned"], ["b", "full"], ["SNAP", "published"]]
-    assert lines[2] == ["b", "full", "5.00", "0.100", "–", "20.0", "0.050", "1.0", "0.5", "9"]
+    assert lines[2] == ["b", "full", "5.00", "0.100", "–", "20.0", "0.050", "1.0", "0.5", "9", "2", "10, 1"]
     assert {len(line) for line in lines} == {len(strategies.HEADER)}
 
 
