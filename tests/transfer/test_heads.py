@@ -166,7 +166,7 @@ def test_frames_of_one_batch_go_to_their_own_heads(many: MultiHeadPotential, con
         mine = [one for one, sample in zip(together, contradictory, strict=True) if sample.tags["head"] == head]
         for ours, plain in zip(mine, alone, strict=True):
             for name in ("energy", "forces", "stress"):
-                np.testing.assert_allclose(ours[name], plain[name], atol=1e-5)
+                np.testing.assert_allclose(ours[name], plain[name], atol=3e-5)  # float32, of forces of 5 eV/Å
     energies = [float(one["energy"]) for one in together]
     assert min(abs(a - b) for a, b in zip(energies[:6], energies[6:], strict=True)) > 0.1
 
@@ -261,7 +261,7 @@ def test_a_head_as_a_plain_model_survives_the_vendors_file(
         mine = [one for one, sample in zip(together, contradictory, strict=True) if sample.tags["head"] == head]
         for ours, theirs in zip(mine, predict(again, of_head(contradictory, head).samples), strict=True):
             for name in ("energy", "forces", "stress"):
-                np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
+                np.testing.assert_allclose(ours[name], theirs[name], atol=3e-5)  # float32, of forces of 5 eV/Å
 
 
 def test_a_plain_model_is_a_copy(many: MultiHeadPotential) -> None:
