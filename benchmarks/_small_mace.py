@@ -6,7 +6,7 @@
 
 32 channels of scalars and of vectors in two layers, a cutoff of 5 Å: 67,000 parameters and 0.8 MB for two elements,
 0.3 s of one core a training step and frame of 63 Si atoms. The loop is matgraft's own (`adapt`, every stage learns),
-and the reference energies of the elements are its least squares. Made crystals hold the target's elements and a dozen
+and the reference energies of the elements are its least squares. Made crystals hold the target's elements and fifteen
 others: the more elements, the less each is learned in the same minutes. A call that was broken off goes on from its
 last checkpoint; one whose model is there only prints the name.
 """

@@ -159,8 +159,8 @@ def run_ours(foundation: str, contender: str, race: Race) -> Row:
     seconds = time.monotonic() - began
     best = race.folder / "best"
     save_folder(adapted.backbone, best)
-    weights = {"loss_weights": adapted.loss.weights(race.parts.train), "processes": adapted.fit.processes}
-    settings = adapted.settings.model_dump(exclude_none=True) | weights
+    facts = {"loss_weights": adapted.loss.weights(race.parts.train), "processes": adapted.fit.processes}
+    settings = adapted.settings.model_dump(exclude_none=True) | facts
     if strategy == "feature":
         return {"minutes": [seconds / 60], "models": [str(best)], "settings": settings}
     before = seconds - adapted.fit.seconds
