@@ -256,7 +256,33 @@ def test_only_runs_on_the_same_terms_are_compared() -> None:
     ours, vendors = contender("full", [1.0], [0.2]), contender("vendor-all", [1.0], [0.2])
     assert len(race.comparisons([ours, vendors])) == 1
     assert race.comparisons([ours, vendors | {"max_minutes": 5.0}]) == []
+    assert race.comparisons([ours, vendors | {"n_train": 8}]) == []
     assert race.comparisons([ours, ours]) == []
+
+
+def test_of_a_vendors_runs_the_longest_counts() -> None:
+    ours = contender("full", [1.0], [0.2])
+    short, long = (contender("vendor-all", [minutes], [0.2]) | {"max_minutes": minutes} for minutes in (20.0, 60.0))
+    (found,) = race.comparisons([short, ours, long])
+    assert found["vendor_minutes_in_all"] == 60.0
+
+
+def test_both_errors_must_be_reached_by_one_checkpoint() -> None:
+    ours = with_energies(contender("full", [1.0, 2.0], [0.25, 0.15]), [9.0, 8.0], best=1)
+    vendors = contender("vendor-all", [1.0, 4.0, 8.0, 9.0], [0.30, 0.10, 0.20, 0.14])
+    (found,) = race.comparisons([with_energies(vendors, [50.0, 40.0, 7.0, 6.0], best=1), ours])
+    assert (found["our_minutes_to_both"], found["vendor_minutes_to_both"]) == (2.0, 9.0)
+    assert found["ratio_to_both"] == pytest.approx(2 / 9, abs=1e-4)
+    never = with_energies(vendors, [50.0, 40.0, 7.0, 8.1], best=1)
+    (line,) = race.both_table([ours, never])
+    assert line[4] == "not in 9.0"
+    assert len(line) == len(race.BOTH_HEADER)
+    assert race.both_table([ours, vendors]) == []  # a row of an earlier day has no energies
+
+
+def with_energies(row: common.Row, energies: list[float], *, best: int) -> common.Row:
+    kept = {race.FORCES: row["validation_forces"][best], race.ENERGY: energies[best]}
+    return row | {"validation_energies": energies, "best_checkpoint": best, "best_validation": kept}
 
 
 def test_a_vendor_no_better_than_the_foundation_is_marked() -> None:
@@ -290,7 +316,7 @@ def test_our_contenders_train_by_the_loss_that_their_row_names(
     found = race.run_ours("chgnet", contender, race.Race(parts, 1.0, 0, tmp_path, threads=1))
     assert [found["settings"]["loss_weights"]] == weighed
     assert (weighed[0]["energy"] < 1) == (contender == "full-forces")
-    assert len(found["minutes"]) == len(found["forces"]) == 1
+    assert len(found["minutes"]) == len(found["validation_forces"]) == len(found["validation_energies"]) == 1
 
 
 def test_the_vendor_gets_energies_an_atom_and_stresses_in_gpa() -> None:
@@ -342,6 +368,7 @@ def test_the_vendors_best_checkpoint_is_found_by_our_own_scores(parts: common.Pa
     found = race.scored({"minutes": [1.0, 2.0], "models": [f"chgnet:{file}" for file in files], "settings": {}}, parts)
     first, second = found["validation_forces"]
     assert first > second
+    assert found["validation_energies"][1] == pytest.approx(found["best_validation"][race.ENERGY], abs=1e-5)
     assert found["best_validation"]["forces_rmse_eV_per_A"] == pytest.approx(second, abs=1e-5)
     with pytest.raises(RunError, match="before its first checkpoint"):
         race.scored({"minutes": [], "models": [], "settings": {}}, parts)

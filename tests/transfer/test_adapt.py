@@ -261,7 +261,8 @@ def test_the_tuned_model_is_the_best_snapshot_and_resuming_gives_it_again(
     options: dict[str, Any] = {"strategy": "feature", "folder": tmp_path, "epochs": 3}
     options["loss"] = LossSettings(forces=0, stress=0)  # no tangents to cache
     tuned = adapt(chgnet, pairs[:2], pairs[2:3], **options)
-    again = adapt(chgnet, pairs[:2], pairs[2:3], resume=True, **options)
+    again = adapt(chgnet, pairs[:2], pairs[2:3], resume=True, batch=2, **options)
+    assert again.settings == tuned.settings  # it goes on with the batches that it began with, and says so
     for name, tensor in tuned.backbone.module.state_dict().items():
         assert torch.equal(again.backbone.module.state_dict()[name], tensor), name
     assert again.fit.history == tuned.fit.history

@@ -518,8 +518,9 @@ def test_a_fit_that_goes_on_keeps_its_batches(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=run, args=(folder,), kwargs=options)
     process.start()
     process.join()
-    _, _, problem = run(folder, resume=True, batch=7, max_atoms=1)
+    _, result, problem = run(folder, resume=True, batch=7, max_atoms=1)
     assert [len(batch) for batch in problem.seen[:3]] == [3, 3, 2]
+    assert result.batches == {"batch": 3, "max_atoms": None, "max_edges": None}
     np.testing.assert_array_equal(last_weights(folder), last_weights(tmp_path / "unbroken"))
 
 

@@ -191,6 +191,7 @@ def adapt(
             title=chosen.name,
             quiet=quiet,
         )
+    settings = settings.model_copy(update=result.batches)
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
     if facts:

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ from matgraft.transfer.schedule import FitSettings, plan_steps, rate_factor
 from matgraft.transfer.strategy import ParamGroup
 
 CRITERION = "validation_loss"
+BOUNDS = {"batch": "samples", "max_atoms": "atoms", "max_edges": "edges"}
+"""Field of `FitSettings` -> field of `Budget`."""
 PLAN_EVERY = 20
 """Steps between two looks at the clock when a number of minutes is given; at first, after every step."""
 
@@ -73,6 +75,8 @@ class FitResult:
     ----------
     history
         A row each validation: step, epoch, seconds, learning_rate, train_loss, validation metrics.
+    batches
+        Bounds of a batch that the fit began with, by their names in `FitSettings`; a resumed one keeps to them.
     """
 
     history: list[dict[str, float]]
@@ -84,6 +88,7 @@ class FitResult:
     seconds: float
     processes: int
     criterion: str = CRITERION
+    batches: dict[str, int | None] = field(default_factory=dict)
 
 
 def fit(
@@ -148,6 +153,7 @@ def fit(
         epochs=state.history[-1]["epoch"],
         seconds=state.seconds,
         processes=processes,
+        batches={name: state.budget[kind] for name, kind in BOUNDS.items()},
     )
 
 
@@ -206,7 +212,7 @@ class _Loop:
         else:
             state = State(average=checkpoint.copies(self.parameters))
         if not state.budget:
-            state.budget = asdict(Budget(self.settings.batch, self.settings.max_atoms, self.settings.max_edges))
+            state.budget = {kind: getattr(self.settings, name) for name, kind in BOUNDS.items()}
         return state
 
     def _optimizer(self) -> torch.optim.Optimizer:
