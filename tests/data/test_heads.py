@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from matgraft.data.audit import audit, audit_heads
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import assign_heads, frames_by_head, require_heads
+from matgraft.data.lazy import LazySamples
 from matgraft.data.looks.base import recount_drop
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.store import open_store, write_store
 from matgraft.errors import DataError, OptionError
 
 PBE = LevelOfTheory(code="VASP", functional="PBE")
@@ -67,6 +69,19 @@ def test_parts_are_told_apart_together_and_keep_their_own_provenance() -> None:
     assert train.provenance.notes == ("heads by theory: PBE (1 frame; PBE, VASP); r2SCAN (1 frame; R2SCAN, VASP)",)
     assert test.provenance.notes == ()
     assert frames_by_head(test) == {"r2SCAN": [0], "PBE": [1]}
+
+
+@pytest.mark.parametrize("by", ["theory", "project"])
+def test_frames_of_a_store_stay_on_disk(by: str, tmp_path: Path) -> None:
+    frames = Dataset(tuple(frame(theory, index=i, project="ab"[i % 2]) for i, theory in enumerate([PBE, SCAN] * 3)))
+    write_store(iter(frames), tmp_path / "frames.h5", lambda: frames.provenance)
+    stored = open_store(tmp_path / "frames.h5")
+    expected = assign_heads([frames[:4], frames[4:]], by)
+    for part, same in zip(assign_heads([stored[:4], stored[4:]], by), expected, strict=True):
+        assert isinstance(part.samples, LazySamples)
+        assert part.tag("head") == same.tag("head")
+        assert frames_by_head(part) == frames_by_head(same)
+        assert part.provenance == same.provenance
 
 
 def test_a_silent_frame_belongs_to_no_head() -> None:

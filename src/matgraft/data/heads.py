@@ -5,18 +5,21 @@
 
 Levels of theory are told apart as the audit tells them apart (`matgraft.data.looks.theory.energy_scales`): what blocks
 there as mixed gets a head each here. Names are short and safe as names of folders; two levels of one name are numbered.
+Frames of a store stay on disk: a frame's head follows from the frame itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matgraft.data.dataset import Dataset, Sample
-from matgraft.data.looks.theory import energy_scales
+from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.lazy import tags_of
+from matgraft.data.looks.theory import EnergyScales, energy_scales
+from matgraft.data.provenance import LevelOfTheory
 from matgraft.errors import DataError, OptionError, nearest
 
 HEAD_TAG = "head"
@@ -24,6 +27,9 @@ HEAD_TAG = "head"
 
 THEORY = "theory"
 """Heads by level of theory, not by a tag."""
+
+Label = Callable[[Sample], Hashable]
+"""What tells frames of different heads apart: the energy scale's number, or a tag's value."""
 
 _SPELLED = {"R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
 """VASP's word for a functional -> the field's."""
@@ -56,18 +62,14 @@ def assign_heads(parts: Sequence[Dataset], by: str = THEORY) -> list[Dataset]:
         If a frame does not say its level of theory or its tag, or a frame of another part belongs to a head without
         training frames.
     """
-    samples = [sample for part in parts for sample in part]
-    labels = _levels(samples) if by == THEORY else _values(samples, by)
-    train = parts[0]
-    if len(set(labels[: len(train)])) < 2:
+    train, everything = parts[0], concatenate(parts)
+    label = _levels(everything) if by == THEORY else _values(everything, by)
+    if len({label(sample) for sample in train}) < 2:
         raise _one_head(train, by)
-    names = _names(samples, labels, by)
-    tagged = [sample.with_tags(head=names[label]) for sample, label in zip(samples, labels, strict=True)]
-    _refuse_unknown(tagged[: len(train)], tagged[len(train) :])
-    ends = [sum(map(len, parts[: i + 1])) for i in range(len(parts))]
-    marked = [
-        replace(part, samples=tuple(tagged[end - len(part) : end])) for part, end in zip(parts, ends, strict=True)
-    ]
+    names = _names(everything, label, by)
+    marked = [part.map(lambda sample: sample.with_tags(head=names[label(sample)])) for part in parts]
+    for part in marked[1:]:
+        _refuse_unknown(marked[0], part)
     note = f"heads by {by}: {'; '.join(_lines(marked[0], by))}"
     provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, note)})
     return [replace(marked[0], provenance=provenance), *marked[1:]]
@@ -82,12 +84,11 @@ def frames_by_head(dataset: Dataset) -> dict[str, list[int]]:
         If a frame has no head.
     """
     found: dict[str, list[int]] = defaultdict(list)
-    for i, sample in enumerate(dataset):
-        if not sample.tags.get(HEAD_TAG):
-            raise DataError(
-                "this frame belongs to no head", where=sample.where, remedy="assign_heads([train, validation], by=...)"
-            )
-        found[sample.tags[HEAD_TAG]].append(i)
+    for i, name in enumerate(dataset.tag(HEAD_TAG)):
+        if not name:
+            remedy = "assign_heads([train, validation], by=...)"
+            raise DataError("this frame belongs to no head", where=dataset[i].where, remedy=remedy)
+        found[name].append(i)
     return dict(found)
 
 
@@ -108,33 +109,39 @@ def require_heads(train: Dataset, validation: Dataset) -> None:
 # ------------------------------------------------------------------ what parts them
 
 
-def _levels(samples: Sequence[Sample]) -> list[int]:
-    """Return the energy scale of each sample, by number."""
-    silent = [sample for sample in samples if sample.theory is None]
+def _levels(frames: Dataset) -> Label:
+    """Return what tells the energy scale of a frame, by number: numbers follow the order of these frames."""
+    scale = EnergyScales()
+    silent: list[str] = []
+    for sample in frames:
+        if sample.theory is None:
+            silent.append(sample.where)
+        else:
+            scale(sample)
     if silent:
         raise DataError(
-            f"{len(silent)} of {len(samples)} frames state no level of theory, so that no head is theirs",
-            where=silent[0].where,
+            f"{len(silent)} of {len(frames)} frames state no level of theory, so that no head is theirs",
+            where=silent[0],
             remedy="a YAML file beside the data says it, theory=FILE for all; or heads.by=<a tag of the frames>",
         )
-    return energy_scales(samples)
+    return scale
 
 
-def _values(samples: Sequence[Sample], tag: str) -> list[str]:
-    known = sorted({name for sample in samples for name in sample.tags})
+def _values(frames: Dataset, tag: str) -> Label:
+    """Return what tells the value of a frame's tag; every frame has one."""
+    known = sorted({name for tags in tags_of(frames.samples) for name in tags})
     if tag not in known:
         raise OptionError(
             f"heads.by={tag!r} is no tag of the frames", allowed=[THEORY, *known], remedy=nearest(tag, [THEORY, *known])
         )
-    values = [sample.tags.get(tag, "").strip() for sample in samples]
-    missing = [sample for sample, value in zip(samples, values, strict=True) if not value]
+    missing = [i for i, value in enumerate(frames.tag(tag)) if not value.strip()]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(samples)} frames have no value for {tag!r}, so that no head is theirs",
-            where=missing[0].where,
+            f"{len(missing)} of {len(frames)} frames have no value for {tag!r}, so that no head is theirs",
+            where=frames[missing[0]].where,
             remedy="fill it in, or leave these frames out: audit.drop",
         )
-    return values
+    return lambda sample: sample.tags[tag].strip()
 
 
 def _one_head(train: Dataset, by: str) -> OptionError:
@@ -154,14 +161,15 @@ def _parts_well(counts: Counter[Any]) -> bool:
     return "" not in counts and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
 
 
-def _refuse_unknown(train: Sequence[Sample], others: Sequence[Sample]) -> None:
-    known = dict.fromkeys(sample.tags[HEAD_TAG] for sample in train)
-    strange = [sample for sample in others if sample.tags[HEAD_TAG] not in known]
+def _refuse_unknown(train: Dataset, others: Dataset) -> None:
+    known = dict.fromkeys(train.tag(HEAD_TAG))
+    strange = [i for i, name in enumerate(others.tag(HEAD_TAG)) if name not in known]
     if strange:
+        first = others[strange[0]]
         raise DataError(
             f"{len(strange)} frames to score on belong to heads that no training frame has, "
-            f"the first to {strange[0].tags[HEAD_TAG]}",
-            where=strange[0].where,
+            f"the first to {first.tags[HEAD_TAG]}",
+            where=first.where,
             allowed=known,
             remedy="take them out of the test, or add training frames of their kind",
         )
@@ -170,26 +178,32 @@ def _refuse_unknown(train: Sequence[Sample], others: Sequence[Sample]) -> None:
 # --------------------------------------------------------------------------- names
 
 
-def _names(samples: Sequence[Sample], labels: Sequence[Hashable], by: str) -> dict[Hashable, str]:
+def _names(frames: Dataset, label: Label, by: str) -> dict[Hashable, str]:
     """Name each label; a name that another has already, in whatever case, gets a number."""
-    members: dict[Hashable, list[Sample]] = defaultdict(list)
-    for sample, label in zip(samples, labels, strict=True):
-        members[label].append(sample)
+    stems = _functionals(frames, label) if by == THEORY else {each: str(each) for each in map(label, frames)}
     names: dict[Hashable, str] = {}
-    for label, own in members.items():
-        stem = _safe(_functional(own) if by == THEORY else str(label))
+    for each, text in stems.items():
+        stem = _safe(text)
         taken = {name.lower() for name in names.values()}  # some file systems do not tell PBE from pbe
-        tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(members) + 1))
-        names[label] = next(name for name in tries if name.lower() not in taken)
+        tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(stems) + 1))
+        names[each] = next(name for name in tries if name.lower() not in taken)
     return names
 
 
-def _functional(samples: Sequence[Sample]) -> str:
-    """Return ``PBE``, ``PBE+U``, ``r2SCAN``, ``PBE-D3-BJ``."""
-    theory = samples[0].theory
-    assert theory is not None
+def _functionals(frames: Dataset, label: Label) -> dict[Hashable, str]:
+    """Return ``PBE``, ``PBE+U``, ``r2SCAN``, ``PBE-D3-BJ`` for each energy scale, by its first frame; +U by any."""
+    first: dict[Hashable, LevelOfTheory] = {}
+    corrected: set[Hashable] = set()
+    for sample in frames:
+        assert sample.theory is not None
+        first.setdefault(label(sample), sample.theory)
+        if any(sample.theory.hubbard_u.values()):
+            corrected.add(label(sample))
+    return {each: _functional(theory, each in corrected) for each, theory in first.items()}
+
+
+def _functional(theory: LevelOfTheory, corrected: bool) -> str:
     name = theory.hybrid or theory.metagga or theory.functional or theory.code or "theory"
-    corrected = any(value for sample in samples if sample.theory for value in sample.theory.hubbard_u.values())
     dispersion = f"-{theory.dispersion}" if theory.dispersion else ""
     return f"{_SPELLED.get(name, name)}{'+U' if corrected else ''}{dispersion}"
 

@@ -72,33 +72,37 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
     yield THEORY_STATED.failed(Fault(minority, said, remedy, HEADS_BY_THEORY, numbers))
 
 
-def energy_scales(samples: Iterable[Sample]) -> list[int]:
-    """Return the energy scale of each sample, by number: the first whose settings and inputs it does not contradict.
+class EnergyScales:
+    """The energy scale of a sample, by number: the first whose settings and inputs it does not contradict.
 
-    All of them must state their level of theory.
+    Scales are found in the order in which samples are first asked about; every sample must state its level of theory.
     """
-    known: list[tuple[tuple[object, ...], dict[str, object]]] = []
-    found = []
-    seen: dict[tuple[object, ...], int] = {}
-    for sample in samples:
+
+    def __init__(self) -> None:
+        self._known: list[tuple[tuple[object, ...], dict[str, object]]] = []
+        self._seen: dict[tuple[object, ...], int] = {}
+
+    def __call__(self, sample: Sample) -> int:
+        """Return the number of the sample's scale."""
         assert sample.theory is not None
         symbols = tuple(sorted(set(sample.content.symbols)))
         shortcut = (sample.theory.key(), symbols)
-        if shortcut not in seen:
-            seen[shortcut] = _join(known, _general(sample.theory), _by_element(sample.theory, symbols))
-        found.append(seen[shortcut])
-    return found
+        if shortcut not in self._seen:
+            self._seen[shortcut] = self._join(_general(sample.theory), _by_element(sample.theory, symbols))
+        return self._seen[shortcut]
+
+    def _join(self, general: tuple[object, ...], inputs: dict[str, object]) -> int:
+        for number, (settings, elements) in enumerate(self._known):
+            if settings == general and all(elements.get(symbol, value) == value for symbol, value in inputs.items()):
+                elements.update(inputs)
+                return number
+        self._known.append((general, dict(inputs)))
+        return len(self._known) - 1
 
 
-def _join(
-    known: list[tuple[tuple[object, ...], dict[str, object]]], general: tuple[object, ...], inputs: dict[str, object]
-) -> int:
-    for number, (settings, elements) in enumerate(known):
-        if settings == general and all(elements.get(symbol, value) == value for symbol, value in inputs.items()):
-            elements.update(inputs)
-            return number
-    known.append((general, dict(inputs)))
-    return len(known) - 1
+def energy_scales(samples: Iterable[Sample]) -> list[int]:
+    """Return the energy scale of each sample, by number: see `EnergyScales`."""
+    return list(map(EnergyScales(), samples))
 
 
 def _general(theory: LevelOfTheory) -> tuple[object, ...]:
