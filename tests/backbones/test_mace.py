@@ -30,7 +30,7 @@ from matgraft.exports import export, lammps, torch_sim, verify
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.heads import MultiHeadPotential
-from matgraft.transfer.strategy import LoRA
+from matgraft.transfer.strategy import Full, LoRA
 
 FORCED_UNPICKLING = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")  # after the adapter's import
 ELEMENTS = {8: -3.1, 12: -1.2, 14: -5.4, 32: -4.5, 42: -10.9}
@@ -499,6 +499,15 @@ def test_an_equivariant_layer_is_updated_path_by_path() -> None:
     LoRA().finish(model)
     for view, old in zip(layer.weight_views(), before, strict=True):
         assert torch.linalg.matrix_rank(view.detach() - old, atol=1e-4) == 2
+
+
+def test_the_optimizer_is_told_the_matrices_of_equivariant_layers() -> None:
+    groups = Full().prepare(potential())
+    shapes = {name: own for group in groups for name, own in group.matrices.items()}
+    parameters = {name: own for group in groups for name, own in group.parameters.items()}
+    assert shapes["products.0.linear.weight"] == [(8, 8), (8, 8)]
+    for name, own in shapes.items():
+        assert sum(rows * columns for rows, columns in own) == parameters[name].numel(), name
 
 
 class TestMACETunedByLoRA(PotentialConformance):

@@ -12,13 +12,16 @@ from matgraft.transfer.defaults import (
     HEAD_WEIGHTS,
     REPLAY_RATE,
     REPLAY_SHARE,
+    SOAP_FACTOR,
+    SOAP_HOLD,
+    SOAP_WARMUP,
     UPDATE_RATE,
     default_batch,
     fit_defaults,
     loss_defaults,
 )
 from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.schedule import WARMUP, FitSettings
 from matgraft.transfer.strategy import STRATEGIES, make_strategy
 
 OPTIONAL = {"max_minutes", "max_atoms", "max_edges", "processes"}
@@ -39,6 +42,8 @@ def test_every_choice_is_made(name: str, n_frames: int) -> None:
     "given_",
     [
         {"rate": 0.5},
+        {"optimizer": "adam"},
+        {"optimizer": "soap"},
         {"epochs": 1},
         {"batch": 9},
         {"clip": 0.0},
@@ -47,28 +52,44 @@ def test_every_choice_is_made(name: str, n_frames: int) -> None:
         {"processes": 3},
         {"max_edges": 10},
         {"warmup": 0.0},
+        {"hold": 0.5},
         {"validate_every": 7},
     ],
 )
-def test_what_is_set_wins(name: str, given_: dict[str, float]) -> None:
+def test_what_is_set_wins(name: str, given_: dict[str, float | str]) -> None:
     settings = fit_defaults(make_strategy(name), 200, FitSettings(**given_))  # type: ignore[arg-type]
     assert {field: getattr(settings, field) for field in given_} == given_
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("full", 3e-4), ("partial", 3e-4), ("gradual", 3e-4), ("lora", UPDATE_RATE), ("feature", 2e-3)]
+    ("name", "rate"), [("full", 9e-4), ("partial", 9e-4), ("gradual", 9e-4), ("lora", UPDATE_RATE), ("feature", 2e-3)]
 )
 def test_a_foundations_own_weights_are_trained_at_its_own_rate(name: str, rate: float) -> None:
-    assert fit_defaults(make_strategy(name), 60, FitSettings(), rate=3e-4).rate == rate
+    """Three times as much by SOAP."""
+    assert fit_defaults(make_strategy(name), 60, FitSettings(), rate=3e-4).rate == pytest.approx(rate)
+
+
+def test_adam_takes_the_rate_that_the_adapter_names() -> None:
+    assert fit_defaults(make_strategy("full"), 60, FitSettings(optimizer="adam"), rate=3e-4).rate == 3e-4
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_what_goes_through_the_network_learns_by_soap(name: str) -> None:
+    strategy = make_strategy(name)
+    settings = fit_defaults(strategy, 60, FitSettings())
+    expected = ("adam", WARMUP, 0.0) if strategy.cached else ("soap", SOAP_WARMUP, SOAP_HOLD)
+    assert (settings.optimizer, settings.warmup, settings.hold) == expected
 
 
 def test_replay_takes_a_part_of_the_foundations_rate_up_to_a_bound() -> None:
     slow, fast, fastest = (
-        fit_defaults(make_strategy("replay"), 60, FitSettings(), rate=rate, rehearsed=9).rate
+        fit_defaults(make_strategy("replay"), 60, FitSettings(optimizer="adam"), rate=rate, rehearsed=9).rate
         for rate in (3e-4, 1.5e-3, 1e-2)
     )
     assert (slow, fast) == pytest.approx((3e-4 * REPLAY_SHARE, 1.5e-3 * REPLAY_SHARE))
     assert fastest == REPLAY_RATE < 1e-2 * REPLAY_SHARE
+    by_soap = fit_defaults(make_strategy("replay"), 60, FitSettings(), rate=1e-2, rehearsed=9).rate
+    assert by_soap == pytest.approx(SOAP_FACTOR * fastest)
 
 
 def test_replay_frames_count_and_slow_the_rate() -> None:

@@ -20,9 +20,16 @@ def test_warm_up_peak_and_floor_by_hand() -> None:
     assert rate_factor(1000, 100, 0.1) == pytest.approx(FLOOR)  # beyond a plan that shrank
 
 
-@given(st.integers(1, 2000), st.floats(0, 0.9))
-def test_rises_then_falls_between_floor_and_one(total: int, warmup: float) -> None:
-    factors = [rate_factor(step, total, warmup) for step in range(total)]
+def test_a_rate_that_is_held_falls_later_and_as_far() -> None:
+    factors = [rate_factor(step, 110, 1 / 11, hold=0.6) for step in range(111)]
+    assert factors[9:71] == [1.0] * 62  # ten steps rise, sixty of the hundred left hold
+    assert factors[90] == pytest.approx((1 + FLOOR) / 2)
+    assert factors[110] == pytest.approx(FLOOR)
+
+
+@given(st.integers(1, 2000), st.floats(0, 0.9), st.floats(0, 0.9))
+def test_rises_then_falls_between_floor_and_one(total: int, warmup: float, hold: float) -> None:
+    factors = [rate_factor(step, total, warmup, hold=hold) for step in range(total)]
     peak = factors.index(max(factors))
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
     assert factors[peak:] == sorted(factors[peak:], reverse=True)

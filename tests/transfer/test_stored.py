@@ -63,7 +63,7 @@ def test_a_store_changes_no_bit(chgnet: Potential, from_memory: Adapted, from_st
 def test_two_processes_are_as_one(
     chgnet: Potential, from_memory: Adapted, source: str, request: pytest.FixtureRequest
 ) -> None:
-    """Up to rounding, which Adam passes on: its steps are as long where a gradient is small as where it is large."""
+    """Up to rounding, which SOAP passes on: its steps are as long where a gradient is small as where it is large."""
     both = tuned(chgnet, request.getfixturevalue(source), processes=2)
     assert (both.fit.processes, both.fit.steps) == (2, 6)
     one, before = weights(from_memory), torch.cat([p.flatten() for p in chgnet.module.parameters()]).detach().numpy()

@@ -1,9 +1,9 @@
 """The one training loop: for every strategy, every backbone, and pretraining.
 
 What is minimised is an `Objective`; what learns are the `ParamGroup`s of a strategy. The loop adds batches by a budget,
-Adam with warm-up and decay, an average of the weights, clipping, validation, the best snapshot, checkpoints, early
-stopping and, on a CPU, one single-threaded process a core. Killed at any moment, a fit resumes from its last checkpoint
-to the same weights that an unbroken run would have: batches and rates follow from the seed and the step alone.
+Adam or SOAP with warm-up and decay, an average of the weights, clipping, validation, the best snapshot, checkpoints,
+early stopping and, on a CPU, one single-threaded process a core. Killed at any moment, a fit resumes from its last
+checkpoint to the same weights that an unbroken run would have: batches and rates follow from the seed and the step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from matgraft.backbones.processes import can_fork, cores, die_with_parent, keep_
 from matgraft.errors import RunError
 from matgraft.transfer import checkpoint
 from matgraft.transfer.checkpoint import State
-from matgraft.transfer.schedule import FitSettings, plan_steps, rate_factor
+from matgraft.transfer.optimizer import Soap
+from matgraft.transfer.schedule import WARMUP, FitSettings, plan_steps, rate_factor
 from matgraft.transfer.strategy import ParamGroup
 
 CRITERION = "validation_loss"
@@ -218,9 +219,17 @@ class _Loop:
     def _optimizer(self) -> torch.optim.Optimizer:
         rate = self.settings.rate
         assert rate is not None
-        groups = [{"params": list(g.parameters.values()), "lr": rate * g.rate_factor} for g in self.groups]
-        for group in groups:
-            group["base"] = group["lr"]
+        groups = [
+            {
+                "params": list(group.parameters.values()),
+                "lr": rate * group.rate_factor,
+                "base": rate * group.rate_factor,
+                "matrices": [list(group.matrices.get(name, ())) for name in group.parameters],
+            }
+            for group in self.groups
+        ]
+        if self.settings.optimizer == "soap":
+            return Soap(groups)
         # The fused and for-each variants differ in rounding between devices; one of them everywhere.
         return torch.optim.Adam(groups, foreach=False)
 
@@ -274,8 +283,9 @@ class _Loop:
 
     def _set_rates(self) -> None:
         """Set the rate of each group. One that waits asks for no gradient: the optimizer passes it over."""
+        warmup = WARMUP if self.settings.warmup is None else self.settings.warmup
         for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
-            factor = rate_factor(self.state.step, self.state.total, self.settings.warmup, own.start)
+            factor = rate_factor(self.state.step, self.state.total, warmup, own.start, self.settings.hold or 0.0)
             group["lr"] = group["base"] * factor
             for parameter in group["params"]:
                 parameter.requires_grad_(factor > 0)

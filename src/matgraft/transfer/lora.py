@@ -15,7 +15,7 @@ Sources: Hu et al., ICLR 2022, arXiv:2106.09685 (LoRA); Wang et al., ICML 2025 (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,12 @@ class LowRank(nn.Module):
 def linear_weights(backbone: Backbone, stage: Stage) -> dict[str, nn.Parameter]:
     """Return the weights of a stage that can get an update, by their full name in ``backbone.module``."""
     parameters = stage.parameters()
-    return {name: parameter for name, parameter in parameters.items() if _matrices(backbone, name)}
+    return {name: parameters[name] for name in matrices_in(backbone, parameters)}
+
+
+def matrices_in(backbone: Backbone, names: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+    """Return the shapes of the matrices in those parameters that are weights of linear layers."""
+    return {name: shapes for name in names if (shapes := _matrices(backbone, name))}
 
 
 def inject(

@@ -22,7 +22,7 @@ import fnmatch
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -33,7 +33,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head
 from matgraft.errors import OptionError, choose, nearest
 from matgraft.transfer.heads import MultiHeadPotential
-from matgraft.transfer.lora import inject, linear_weights, merge
+from matgraft.transfer.lora import inject, linear_weights, matrices_in, merge
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,15 @@ class ParamGroup:
         Times the learning rate of the fit.
     start
         Part of the planned steps that pass before it learns.
+    matrices
+        Name of a parameter that holds flattened matrices -> their shapes (`Backbone.matrices`).
     """
 
     name: str
     parameters: dict[str, nn.Parameter]
     rate_factor: float = 1.0
     start: float = 0.0
+    matrices: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 class Strategy(ABC):
@@ -88,7 +91,7 @@ class Strategy(ABC):
         for group in groups:
             for parameter in group.parameters.values():
                 parameter.requires_grad_(True)
-        return groups
+        return [replace(group, matrices=matrices_in(backbone, group.parameters)) for group in groups]
 
     def finish(self, backbone: Backbone) -> Backbone:
         """Return a plain model: frozen, in evaluation mode."""
