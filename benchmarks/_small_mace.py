@@ -105,6 +105,7 @@ def train_and_save(options: argparse.Namespace) -> None:
         resume=True,
         quiet=False,
         loss=LOSS,
+        optimizer="adam",  # as the MACE of the tables was made
         rate=options.rate,
         batch=options.batch or (BATCH if options.made_by else None),
         **(bounds if any(bounds.values()) else {"max_minutes": 30.0}),
