@@ -359,9 +359,7 @@ def duels_table(rows: Sequence[Row]) -> list[list[str]]:
             number(each["ratio_to_vendor_best"], 3),
             number(each["our_best_eV_per_A"], 3),
             number(each["our_minutes_to_our_best"], 1),
-            number(each["vendor_minutes_to_our_best"], 1)
-            if each["vendor_minutes_to_our_best"]
-            else f"not in {each['vendor_minutes_in_all']:.1f}",
+            _reached(each, "vendor_minutes_to_our_best"),
         ]
         for each in comparisons(rows)
     ]
@@ -375,9 +373,7 @@ def both_table(rows: Sequence[Row]) -> list[list[str]]:
             number(each["our_meV_per_atom"], 1),
             number(each["our_eV_per_A"], 3),
             number(each["our_minutes_to_both"], 1),
-            number(each["vendor_minutes_to_both"], 1)
-            if each["vendor_minutes_to_both"]
-            else f"not in {each['vendor_minutes_in_all']:.1f}",
+            _reached(each, "vendor_minutes_to_both"),
             number(each["ratio_to_both"], 3),
             number(each["vendor_best_meV_per_atom"], 1),
             number(each["vendor_best_eV_per_A"], 3),
@@ -385,6 +381,11 @@ def both_table(rows: Sequence[Row]) -> list[list[str]]:
         for each in comparisons(rows)
         if "our_minutes_to_both" in each
     ]
+
+
+def _reached(each: Row, name: str) -> str:
+    """Return the vendor's minutes, or that it did not get there in all that it had."""
+    return number(each[name], 1) if each[name] else f"not in {each['vendor_minutes_in_all']:.1f}"
 
 
 if __name__ == "__main__":
