@@ -237,3 +237,11 @@ def test_a_head_without_a_frame_to_judge_it_by_is_named(run: Path) -> None:
     assert mixed.headline == "By head: A better than the foundation; B worse. Better."
     assert mixed.reasons_against == ("Head B: Energy: worse.",) and mixed.do_not_trust_for == ("Head B: all",)
     assert judge_heads(worse, {"A": better, "B": worse}, ["A", "B"]).level == "worse"
+
+
+def test_heads_rehearse_what_the_foundation_knew(files: list[Path], tmp_path: Path) -> None:
+    """Whatever their references: before the first step the frames rehearsed have no loss under any head."""
+    tune(recipe(files, "strategy.name=multihead", "replay.size=8"), tmp_path / "run", quiet=True)
+    rehearsed = json.loads((tmp_path / "run" / "fit.json").read_text())["replay"]
+    assert 6 <= rehearsed["n_frames"] <= 8
+    assert rehearsed["loss_at_start"] < 1e-4 < rehearsed["loss_at_best"]

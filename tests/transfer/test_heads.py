@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import torch
 
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all, predict
+from matgraft.backbones.pseudolabels import made_frames
 from matgraft.backbones.registry import load_folder, save_folder
 from matgraft.data.dataset import Dataset, concatenate
 from matgraft.errors import DataError, OptionError, StepZeroError
 from matgraft.exports import verify
+from matgraft.quantities import Array
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer import checkpoint
 from matgraft.transfer.adapt import adapt, shift_references
@@ -25,6 +28,7 @@ from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import HeadShifts, keep_references
+from matgraft.transfer.replay import ReplaySettings, deal, shifted_labels
 from matgraft.transfer.strategy import Full, MultiHead
 
 SHIFTS = {"soft": {"Si": -130.0, "Ge": 2.5}, "stiff": {"Si": 0.5, "Ge": -40.0}}
@@ -185,6 +189,43 @@ def test_contradictory_heads_are_both_fitted_better_than_by_one(chgnet: Potentia
     for head in SLOPES:
         assert errors["multihead", head, "energy"] < 0.01 * errors["full", head, "energy"]
         assert errors["multihead", head, "forces"] < 0.9 * errors["full", head, "forces"]
+
+
+def test_each_head_rehearses_a_like_share_of_the_foundations_labels(chgnet: Potential) -> None:
+    frames = made_frames(chgnet, ["Si", "Ge"], 24)
+    dealt = deal(frames, ["soft", "stiff"])
+    assert {s.where for s in dealt} == {s.where for s in frames} and len(dealt) == len(frames)
+    for tag in ("chemistry", "config_type"):
+        shares = [Counter(of_head(dealt, head).tag(tag)) for head in SLOPES]
+        assert all(abs(shares[0][value] - shares[1][value]) <= 2 for value in shares[0] | shares[1]), shares
+    with pytest.raises(OptionError, match="1 replay frames for 2 heads\nallowed: 2 or more"):
+        deal(frames[:1], ["soft", "stiff"])
+
+
+def test_every_head_keeps_more_of_the_foundation_where_it_rehearses(chgnet: Potential, contradictory: Dataset) -> None:
+    """On structures that are not rehearsed. Before the first step the labels are each head's, or the run stops."""
+    held_out = made_frames(chgnet, ["Si", "Ge"], 12, seed=5)
+    train, validation = contradictory[[0, 1, 2, 3, 6, 7, 8, 9]], contradictory[[4, 5, 10, 11]]
+    changes = []
+    for weight in (1e-3, 10.0):
+        options: dict[str, Any] = {"strategy": "multihead", "loss": LossSettings(forces=0, stress=0), "processes": 1}
+        options |= {"epochs": 12, "validate_every": 12, "batch": 20, "rate": 3e-4, "ema": 0}
+        result = adapt(chgnet, train, validation, replay=ReplaySettings(size=12, weight=weight), **options)
+        assert isinstance(result.backbone, MultiHeadPotential)
+        assert isinstance(result.references, HeadShifts)
+        changes.append(
+            [
+                energy_change(shifted_labels(held_out, shift), predict(result.backbone.at(head), held_out.samples))
+                for head, shift in result.references.heads.items()
+            ]
+        )
+    assert all(kept < 0.6 * lost for lost, kept in zip(*changes, strict=True)), changes
+
+
+def energy_change(expected: Dataset, found: Sequence[Mapping[str, Array]]) -> float:
+    """RMSE of the energies an atom, eV."""
+    errors = [float(p["energy"] - s.labels["energy"]) / s.n_atoms for s, p in zip(expected, found, strict=True)]
+    return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def test_a_broken_fit_resumes_to_the_same_heads(

@@ -34,7 +34,7 @@ from matgraft.transfer.memory import bound_by_memory
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
 from matgraft.transfer.replay import WEIGHT as REPLAY_WEIGHT
-from matgraft.transfer.replay import ReplayObjective, ReplaySettings, rehearses, replay_frames, shifted_labels
+from matgraft.transfer.replay import ReplayObjective, ReplaySettings, deal, rehearses, replay_frames, shifted_labels
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
 from matgraft.transfer.tangents import (
@@ -142,16 +142,15 @@ def adapt(
     if stages and not isinstance(strategy, str):
         raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
     chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
-    rehearsed = train[:0]
-    if rehearses(chosen, replay := replay or ReplaySettings()):
-        rehearsed = replay_frames(parent, train, replay, folder=folder, quiet=quiet)
+    backbone = chosen.grow(copy.deepcopy(parent), train)
+    if isinstance(backbone, MultiHeadPotential):
+        require_heads(train, validation)
+    replay = replay or ReplaySettings()
+    rehearsed = _rehearsed(chosen, replay, parent, backbone, train, folder, quiet)
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train = weigh_groups(train, loss.groups)
     settings = _with_options(settings or FitSettings(), fit_options)
     settings = fit_defaults(chosen, len(train), settings, rate=parent.rate, rehearsed=len(rehearsed))
-    backbone = chosen.grow(copy.deepcopy(parent), train)
-    if isinstance(backbone, MultiHeadPotential):
-        require_heads(train, validation)
     title = "" if quiet else f"graphs of {len(train)} frames"
     encoded = encoded or encode_all(backbone, train.samples, processes=cores(), progress=title)
     held_out = held_out or encode_all(backbone, validation.samples, processes=cores())
@@ -234,6 +233,22 @@ def shift_references(backbone: Potential, references: References) -> None:
 def _add(shift: ReferenceShift, energies: Tensor) -> None:
     for symbol, value in shift.shift_eV.items():
         energies.data[atomic_numbers[symbol] - 1] += value
+
+
+def _rehearsed(
+    strategy: Strategy,
+    replay: ReplaySettings,
+    parent: Potential,
+    backbone: Potential,
+    train: Dataset,
+    folder: Path | None,
+    quiet: bool,
+) -> Dataset:
+    """Return the frames to rehearse, dealt to the heads where there are several; none where nothing is rehearsed."""
+    if not rehearses(strategy, replay):
+        return train[:0]
+    frames = replay_frames(parent, train, replay, folder=folder, quiet=quiet)
+    return deal(frames, backbone.names) if isinstance(backbone, MultiHeadPotential) else frames
 
 
 def _refit(

@@ -4,7 +4,8 @@
 
 The replay frames are structures made offline (`matgraft.data.structures`), or the user's file, labelled by the
 foundation itself: nothing is fetched, and at step 0 their loss is zero. Their weight counts against the target's as a
-whole, however many they are. The criterion stays the user's validation frames.
+whole, however many they are. The criterion stays the user's validation frames. Where a model has several heads each
+rehearses a part of the frames (`deal`): every one of them is to keep what the foundation knew.
 
 Source: pseudo-labelled replay keeps a tuned potential whole off its training data (arXiv:2606.12704).
 """
@@ -12,6 +13,7 @@ Source: pseudo-labelled replay keeps a tuned potential whole off its training da
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +24,15 @@ from torch import Tensor
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.pseudolabels import made_frames, own_frames
-from matgraft.data.dataset import Dataset
+from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.heads import HEAD_TAG
 from matgraft.data.lazy import join
 from matgraft.data.read import read
 from matgraft.errors import OptionError, RunError
 from matgraft.quantities import ENERGY
 from matgraft.transfer.objectives import FrameObjective, metrics_of_sums
 from matgraft.transfer.references import References
-from matgraft.transfer.strategy import STRATEGIES, MultiHead, Strategy
+from matgraft.transfer.strategy import STRATEGIES, Strategy
 
 WEIGHT = 1.0
 FEWEST, MOST = 64, 256
@@ -64,14 +67,9 @@ def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
         If an option of replay would do nothing.
     """
     asked = strategy.replays or settings.size is not None
-    able = [name for name, kind in STRATEGIES.items() if not getattr(kind, "cached", False) and name != MultiHead.name]
     if asked and strategy.cached:
+        able = [name for name, kind in STRATEGIES.items() if not getattr(kind, "cached", False)]
         raise OptionError(f"nothing can be rehearsed with {strategy.name!r}: its features are cached", allowed=able)
-    if asked and strategy.name == MultiHead.name:
-        raise OptionError(
-            "nothing can be rehearsed with 'multihead': the foundation's labels belong to none of its heads",
-            allowed=able,
-        )
     if not asked and (idle := [key for key, value in settings.model_dump().items() if value is not None]):
         raise OptionError(
             f"replay.{idle[0]} would do nothing: nothing is rehearsed",
@@ -100,8 +98,28 @@ def replay_frames(
     return made_frames(parent, elements, size, candidates=CANDIDATES, seed=SEED, folder=folder, progress=title)
 
 
+def deal(frames: Dataset, heads: Sequence[str]) -> Dataset:
+    """Give each frame to one of the heads, chemistry by chemistry and kind by kind, so that all get like shares.
+
+    Raises
+    ------
+    OptionError
+        If a head would get none.
+    """
+    if len(frames) < len(heads):
+        raise OptionError(f"{len(frames)} replay frames for {len(heads)} heads", allowed=[f"{len(heads)} or more"])
+    kinds = list(zip(frames.tag("chemistry"), frames.tag("config_type"), strict=True))
+    order = sorted(range(len(frames)), key=lambda i: kinds[i])
+    hands = {name: frames[order[k :: len(heads)]] for k, name in enumerate(heads)}
+    return concatenate([hand.map(partial(_under, name)) for name, hand in hands.items()])
+
+
+def _under(head: str, sample: Sample) -> Sample:
+    return sample.with_tags(**{HEAD_TAG: head})
+
+
 def shifted_labels(frames: Dataset, references: References) -> Dataset:
-    """Move energies by the reference shift that the tuned model starts from."""
+    """Move energies by the reference shift that the tuned model starts from, or that of each frame's head."""
     return frames.map(lambda s: s.with_labels(energy=s.labels[ENERGY.name] + references.of(s)))
 
 
