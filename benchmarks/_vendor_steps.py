@@ -3,6 +3,7 @@
     vendor = VENDORS["mace"](file, dataset)     # the vendor's own file, opened by the vendor's own code
     vendor.prediction()                         # forces (N, 3) eV/Å
     vendor.step()                               # loss of energies, forces and stresses, and its gradient
+    vendor.update()                             # what the optimizer makes of that gradient
 
 Graphs and batch are made beforehand, as the trainers' loaders do. Vendors are imported by their own class.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,8 +38,28 @@ class Steps(Protocol):
         """Make a loss of energies, forces and stresses, and its gradient."""
         ...
 
+    def update(self) -> None:
+        """Let the optimizer take its step with the last gradient, at a rate that moves nothing."""
+        ...
 
-class ChgnetSteps:
+
+class ByAdam:
+    """What all vendors share: Adam over what learns, as each of their trainers has it by default."""
+
+    model: nn.Module
+    amsgrad = False
+
+    @cached_property
+    def _adam(self) -> torch.optim.Optimizer:
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(learning, lr=0.0, amsgrad=self.amsgrad)
+
+    def update(self) -> None:
+        """Let Adam take its step."""
+        self._adam.step()
+
+
+class ChgnetSteps(ByAdam):
     """chgnet's model and loss, as `chgnet.trainer.Trainer` uses them."""
 
     def __init__(self, file: Path, dataset: Dataset) -> None:
@@ -69,8 +91,10 @@ class ChgnetSteps:
         loss["loss"].backward()
 
 
-class MaceSteps:
+class MaceSteps(ByAdam):
     """mace-torch's model and loss, as `mace.tools.train.take_step` uses them under ``mace_run_train``."""
+
+    amsgrad = True
 
     def __init__(self, file: Path, dataset: Dataset) -> None:
         with warnings.catch_warnings():
@@ -124,7 +148,7 @@ class MaceSteps:
         self.loss(pred=found, ref=self.batch).backward()
 
 
-class MatglSteps:
+class MatglSteps(ByAdam):
     """MatGL's potential and loss, as `PotentialLightningModule` uses them under ``mgl train``."""
 
     def __init__(self, file: Path, dataset: Dataset) -> None:

@@ -450,6 +450,11 @@ def test_both_sides_compute_the_same_and_leave_gradients(foundation: Any, parts:
         learning = [parameter for parameter in side.model.parameters() if parameter.requires_grad]
         assert sum(parameter.grad is not None for parameter in learning) > max(10, 0.9 * len(learning))
         assert max(float(parameter.grad.abs().max()) for parameter in learning if parameter.grad is not None) > 0
+        before = [parameter.detach().clone() for parameter in learning]
+        for _ in range(2):
+            side.update()
+        assert all(float((old - new).abs().max()) < 1e-20 for old, new in zip(before, learning, strict=True))
+    assert len(vendor._adam.state) > 10 and all(state["step"] >= 1 for state in ours.optimizer.state.values())
 
 
 def test_turns_are_taken_in_rounds_and_the_first_does_not_count() -> None:
@@ -481,7 +486,7 @@ def test_ratios_are_taken_within_a_round() -> None:
         task: found | {"peak_MiB": peaks} for task in step_time.TASKS
     }
     lines = step_time.table([row])
-    assert lines[3] == ["a", "4 × 63 Si, step, as it comes", "2.00", "1.00", "0.50", "7", "7"]
+    assert lines[6] == ["a", "4 × 63 Si, step, as it comes", "2.00", "1.00", "0.50", "7", "7"]
     assert {len(line) for line in lines} == {len(step_time.HEADER)}
 
 

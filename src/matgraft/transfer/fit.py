@@ -164,6 +164,24 @@ def _processes(settings: FitSettings, device_type: str) -> int:
     return settings.processes or cores()
 
 
+def make_optimizer(groups: Sequence[ParamGroup], settings: FitSettings) -> torch.optim.Optimizer:
+    """Return the optimizer of the settings over what learns; each group remembers its largest rate as ``base``."""
+    assert settings.rate is not None
+    given = [
+        {
+            "params": list(group.parameters.values()),
+            "lr": settings.rate * group.rate_factor,
+            "base": settings.rate * group.rate_factor,
+            "matrices": [list(group.matrices.get(name, ())) for name in group.parameters],
+        }
+        for group in groups
+    ]
+    if settings.optimizer == "soap":
+        return Soap(given)
+    # The fused and for-each variants differ in rounding between devices; one of them everywhere.
+    return torch.optim.Adam(given, foreach=False)
+
+
 @dataclass
 class _Loop:
     """One process of a fit."""
@@ -196,7 +214,7 @@ class _Loop:
             die_with_parent()
         keep_memory()
         self.module.to(fabric.device)
-        self.optimizer = self._optimizer()
+        self.optimizer = make_optimizer(self.groups, self.settings)
         self.state = self._start()
         self._saved = self._began = time.monotonic()
         self._seconds_before = self.state.seconds
@@ -215,23 +233,6 @@ class _Loop:
         if not state.budget:
             state.budget = {kind: getattr(self.settings, name) for name, kind in BOUNDS.items()}
         return state
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        rate = self.settings.rate
-        assert rate is not None
-        groups = [
-            {
-                "params": list(group.parameters.values()),
-                "lr": rate * group.rate_factor,
-                "base": rate * group.rate_factor,
-                "matrices": [list(group.matrices.get(name, ())) for name in group.parameters],
-            }
-            for group in self.groups
-        ]
-        if self.settings.optimizer == "soap":
-            return Soap(groups)
-        # The fused and for-each variants differ in rounding between devices; one of them everywhere.
-        return torch.optim.Adam(groups, foreach=False)
 
     # ------------------------------------------------------------------ steps
 
