@@ -38,6 +38,7 @@ from ase.neighborlist import neighbor_list
 from torch import Tensor, nn
 
 from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
+from matgraft.backbones.convolution import Convolution, Neighbours, leaner
 from matgraft.backbones.lammps import LammpsFile, with_ghosts
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.dataset import Sample
@@ -144,6 +145,7 @@ class MACEPotential(Potential):
         self._numbers = [int(Z) for Z in self.module.atomic_numbers]
         own = references if references is not None else self._vendor_references()
         self.module.register_buffer("references", own)
+        self._convolutions = [Convolution.of(block, o3.wigner_3j) for block in self.module.interactions]
         self.card = ModelCard(
             name=f"{name}#{self.head_name}" if len(self.heads) > 1 else name,
             backbone="mace",
@@ -431,18 +433,20 @@ class MACEPotential(Potential):
         radial, cutoff = module.radial_embedding(*bonds)
         atoms = module.node_embedding(kinds)
         layers = []
-        for i, (interaction, product) in enumerate(zip(module.interactions, module.products, strict=True)):
-            messages, skipped = interaction(
-                node_attrs=kinds,
-                node_feats=atoms,
-                edge_attrs=directions,
-                edge_feats=radial,
-                edge_index=edges,
-                cutoff=cutoff,
-                first_layer=i == 0,
-            )
-            atoms = product(node_feats=messages, sc=skipped, node_attrs=kinds)
-            layers.append(atoms[:, : _scalars(product)])
+        neighbours = Neighbours.of(batch["receiver"], len(kinds))
+        with leaner(module.interactions, self._convolutions, neighbours):
+            for i, (interaction, product) in enumerate(zip(module.interactions, module.products, strict=True)):
+                messages, skipped = interaction(
+                    node_attrs=kinds,
+                    node_feats=atoms,
+                    edge_attrs=directions,
+                    edge_feats=radial,
+                    edge_index=edges,
+                    cutoff=cutoff,
+                    first_layer=i == 0,
+                )
+                atoms = product(node_feats=messages, sc=skipped, node_attrs=kinds)
+                layers.append(atoms[:, : _scalars(product)])
         pair = [module.pair_repulsion_fn(*bonds)[:, None]] if hasattr(module, "pair_repulsion_fn") else []
         return torch.cat([*pair, *layers[-len(module.readouts) :]], dim=1)
 
