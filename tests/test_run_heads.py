@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from ase.io import write
 from rich.console import Console
@@ -185,10 +186,11 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
     ("options", "error", "message"),
     [
         (
-            ["strategy.name=full", "heads.by=config_type"],
+            ["strategy.name=feature", "heads.by=config_type"],
             OptionError,
-            "would do nothing with strategy 'full'\nallowed: strategy.name=multi",
+            "would do nothing with strategy 'feature'\nallowed: full, partial, gradual, lora, replay, multihead",
         ),
+        (["strategy.name=ladder", "heads.by=theory"], OptionError, "would do nothing with strategy 'ladder'"),
         (["strategy.name=multihead", "heads.by=config_typ"], OptionError, "did you mean 'config_type'"),
         (["strategy.name=multihead", "strategy.rank=3"], OptionError, "strategy.rank would do nothing"),
         (["strategy.name=multihead", "references.mode=given"], OptionError, "one shift(.|\n)*allowed: refit, keep"),
@@ -237,6 +239,18 @@ def test_a_head_without_a_frame_to_judge_it_by_is_named(run: Path) -> None:
     assert mixed.headline == "By head: A better than the foundation; B worse. Better."
     assert mixed.reasons_against == ("Head B: Energy: worse.",) and mixed.do_not_trust_for == ("Head B: all",)
     assert judge_heads(worse, {"A": better, "B": worse}, ["A", "B"]).level == "worse"
+
+
+def test_other_strategies_have_heads_where_they_are_asked_for(files: list[Path], tmp_path: Path) -> None:
+    """Low-rank updates of one body and of each readout, merged into a plain model a head."""
+    out = tmp_path / "run"
+    tune(recipe(files, "strategy.name=lora", "strategy.rank=2", "heads.by=theory"), out, quiet=True)
+    fit, metrics = (json.loads((out / name).read_text()) for name in ("fit.json", "metrics.json"))
+    assert 0 < fit["parameters_trained"] < 0.2 * fit["parameters_total"]
+    assert set(metrics["heads"]) == {"PBE", "r2SCAN"}
+    ours, theirs = load(f"{out}#PBE"), load(f"{out}#r2SCAN")
+    same = [torch.equal(a, b) for a, b in zip(ours.module.parameters(), theirs.module.parameters(), strict=True)]
+    assert any(same) and not all(same)
 
 
 def test_heads_rehearse_what_the_foundation_knew(files: list[Path], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import MultiHead
+from matgraft.transfer.strategy import MultiHead, through_network
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -77,10 +77,10 @@ class StrategySettings(_Section):
 
 
 class HeadSettings(_Section):
-    """Which head a frame belongs to, with strategy multihead; see `matgraft.data.heads`."""
+    """Which head a frame belongs to, where there are several; see `matgraft.data.heads`."""
 
     by: str | None = None
-    """``theory`` (the default), or a tag of the frames."""
+    """``theory`` (the default of strategy multihead), or a tag of the frames."""
 
 
 class EvaluateSettings(_Section):
@@ -144,14 +144,12 @@ class Recipe(_Section):
         OptionError
             If ``heads.by`` is given to a strategy that has one head.
         """
-        if self.strategy.name == MultiHead.name:
-            return self.heads.by or THEORY
-        if self.heads.by:
-            raise OptionError(
-                f"heads.by would do nothing with strategy {self.strategy.name!r}",
-                allowed=[f"strategy.name={MultiHead.name}"],
-            )
-        return ""
+        name, by = self.strategy.name, self.heads.by
+        if name == MultiHead.name:
+            return by or THEORY
+        if by and name not in through_network():
+            raise OptionError(f"heads.by would do nothing with strategy {name!r}", allowed=through_network())
+        return by or ""
 
     def to_yaml(self) -> str:
         """Return the whole recipe as YAML."""

@@ -28,7 +28,7 @@ from matgraft.quantities import Array
 from matgraft.transfer.adapt import check_step_zero, shift_references
 from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.references import HeadShifts, ReferenceShift
-from matgraft.transfer.strategy import STRATEGIES, make_strategy
+from matgraft.transfer.strategy import STRATEGIES, make_strategy, through_network
 
 WANTED = ("energy", "forces", "stress")
 
@@ -172,14 +172,17 @@ class PotentialConformance:
         assert float(after["energy"] - before["energy"]) == pytest.approx(atoms.symbols.count("O"), abs=1e-5)
         np.testing.assert_array_equal(after["forces"], before["forces"])
 
-    @pytest.mark.parametrize("name", sorted(STRATEGIES))
-    def test_every_strategy_starts_as_the_foundation(self, potential: Potential, name: str) -> None:
-        """Preparation freezes and injects without changing a prediction."""
+    @pytest.mark.parametrize(
+        ("name", "several"),
+        [*((name, False) for name in sorted(STRATEGIES)), *((name, True) for name in sorted(through_network()))],
+    )
+    def test_every_strategy_starts_as_the_foundation(self, potential: Potential, name: str, several: bool) -> None:
+        """Preparation freezes and injects without changing a prediction, under one head or under each of several."""
         dataset = Dataset(tuple(Sample(atoms, {}, {HEAD_TAG: "ab"[i % 2]}) for i, atoms in enumerate(crystals())))
         strategy = make_strategy(name)
-        prepared = strategy.grow(copy.deepcopy(potential), dataset)
+        prepared = copy.deepcopy(potential)
+        prepared = MultiHeadPotential(prepared, ["a", "b"]) if several else prepared
         shift = ReferenceShift(mode="given", shift_eV={"Si": -3.5}, rank=1, n_elements=1)
-        several = isinstance(prepared, MultiHeadPotential)
         shift_references(prepared, HeadShifts(heads={"a": shift, "b": shift}) if several else shift)
         groups = strategy.prepare(prepared)
         learning = {id(p) for group in groups for p in group.parameters.values()}

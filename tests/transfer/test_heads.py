@@ -342,3 +342,24 @@ def test_a_frame_of_no_head_is_refused(many: MultiHeadPotential, pairs: Dataset)
 def test_other_strategies_take_a_model_of_several_heads_as_it_is(many: MultiHeadPotential) -> None:
     assert len(Full().learning(many)) == len(many.stages())
     assert many.matrices(torch.nn.Linear(3, 2)) == [(2, 3)]
+
+
+@pytest.mark.parametrize("name", ["partial", "gradual", "lora"])
+def test_heads_part_under_other_strategies_too(chgnet: Potential, contradictory: Dataset, name: str) -> None:
+    """From the same start to labels of other slopes; what does not learn is shared, and stays the foundation's."""
+    train, validation = contradictory[[0, 1, 2, 3, 6, 7, 8, 9]], contradictory[[4, 5, 10, 11]]
+    options: dict[str, Any] = {"loss": LossSettings(forces=0, stress=0), "processes": 1, "batch": 8, "epochs": 4}
+    result = adapt(chgnet, train, validation, strategy=name, heads=True, **options)
+    assert isinstance(result.backbone, MultiHeadPotential) and isinstance(result.references, HeadShifts)
+    soft, stiff = (result.backbone.at(head) for head in SLOPES)
+    sample = contradictory[0]
+    energies = [float(predict(model, [sample])[0]["energy"]) for model in (soft, stiff)]
+    shifts = [shift.of(sample) for shift in result.references.heads.values()]
+    assert abs(energies[0] - shifts[0] - energies[1] + shifts[1]) > 1e-3
+    kept = [torch.equal(a, b) for a, b in zip(soft.module.parameters(), chgnet.module.parameters(), strict=True)]
+    assert any(kept) or name == "gradual"
+
+
+def test_cached_features_are_those_of_one_head(chgnet: Potential, contradictory: Dataset) -> None:
+    with pytest.raises(OptionError, match=r"'feature' caches(.|\n)*allowed: full, partial, gradual, lora, replay, mul"):
+        adapt(chgnet, contradictory, contradictory, strategy="feature", heads=True)

@@ -93,7 +93,11 @@ def adapt_by_recipe(
     if recipe.strategy.name != LADDER:
         (strategy,) = strategies.values()
         folder = out / "checkpoints"
-        return adapt(parent, parts.train, parts.validation, strategy=strategy, folder=folder, **settings), ""
+        heads = bool(recipe.heads_by)
+        adapted = adapt(
+            parent, parts.train, parts.validation, strategy=strategy, heads=heads, folder=folder, **settings
+        )
+        return adapted, ""
     settings |= {"ladder": recipe.ladder, "rungs": strategies, "on_validation": parts.on_validation, "folder": out}
     climbed = climb(parent, parts.train, parts.validation, **settings)
     return climbed.adapted, climbed.record.sentence

@@ -36,7 +36,7 @@ from matgraft.transfer.references import HeadShifts, References, ReferenceShift,
 from matgraft.transfer.replay import WEIGHT as REPLAY_WEIGHT
 from matgraft.transfer.replay import ReplayObjective, ReplaySettings, deal, rehearses, replay_frames, shifted_labels
 from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy
+from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy, through_network
 from matgraft.transfer.tangents import (
     Directions,
     TangentObjective,
@@ -61,7 +61,7 @@ class Adapted:
     Attributes
     ----------
     backbone
-        The tuned model, a `MultiHeadPotential` after strategy multihead. The parent is untouched.
+        The tuned model, a `MultiHeadPotential` where there are several heads. The parent is untouched.
     references
         The reference shift that it starts from, or that of each head.
     step_zero
@@ -99,6 +99,7 @@ def adapt(
     loss: LossSettings | None = None,
     settings: FitSettings | None = None,
     replay: ReplaySettings | None = None,
+    heads: bool = False,
     predictions: Sequence[Mapping[str, Array]] | None = None,
     encoded: Sequence[Encoded] | None = None,
     held_out: Sequence[Encoded] | None = None,
@@ -121,6 +122,8 @@ def adapt(
         See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
     replay
         What is rehearsed, see `matgraft.transfer.replay`. Default: nothing, but with strategy `replay`.
+    heads
+        A readout and reference energies for each value of the frames' tag ``head``, as strategy `multihead` always has.
     predictions
         The parent's on `train`, if at hand.
     encoded, held_out
@@ -142,9 +145,9 @@ def adapt(
     if stages and not isinstance(strategy, str):
         raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
     chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
-    backbone = chosen.grow(copy.deepcopy(parent), train)
-    if isinstance(backbone, MultiHeadPotential):
-        require_heads(train, validation)
+    backbone = copy.deepcopy(parent)
+    if heads or chosen.branches:
+        backbone = _with_heads(backbone, chosen, train, validation)
     replay = replay or ReplaySettings()
     rehearsed = _rehearsed(chosen, replay, parent, backbone, train, folder, quiet)
     loss = loss_defaults(chosen, loss or LossSettings(), train)
@@ -233,6 +236,14 @@ def shift_references(backbone: Potential, references: References) -> None:
 def _add(shift: ReferenceShift, energies: Tensor) -> None:
     for symbol, value in shift.shift_eV.items():
         energies.data[atomic_numbers[symbol] - 1] += value
+
+
+def _with_heads(base: Potential, strategy: Strategy, train: Dataset, validation: Dataset) -> MultiHeadPotential:
+    if strategy.cached:
+        raise OptionError(f"{strategy.name!r} caches the features of one head", allowed=through_network())
+    many = MultiHeadPotential(base, list(frames_by_head(train)))
+    require_heads(train, validation)
+    return many
 
 
 def _rehearsed(

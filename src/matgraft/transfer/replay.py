@@ -32,7 +32,7 @@ from matgraft.errors import OptionError, RunError
 from matgraft.quantities import ENERGY
 from matgraft.transfer.objectives import FrameObjective, metrics_of_sums
 from matgraft.transfer.references import References
-from matgraft.transfer.strategy import STRATEGIES, Strategy
+from matgraft.transfer.strategy import Strategy, through_network
 
 WEIGHT = 1.0
 FEWEST, MOST = 64, 256
@@ -68,8 +68,8 @@ def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
     """
     asked = strategy.replays or settings.size is not None
     if asked and strategy.cached:
-        able = [name for name, kind in STRATEGIES.items() if not getattr(kind, "cached", False)]
-        raise OptionError(f"nothing can be rehearsed with {strategy.name!r}: its features are cached", allowed=able)
+        reason = f"nothing can be rehearsed with {strategy.name!r}: its features are cached"
+        raise OptionError(reason, allowed=through_network())
     if not asked and (idle := [key for key, value in settings.model_dump().items() if value is not None]):
         raise OptionError(
             f"replay.{idle[0]} would do nothing: nothing is rehearsed",

@@ -10,6 +10,8 @@
 | replay   | every stage, on frames rehearsed as well (`replay`) | epochs of full over more frames                |
 | multihead | every stage, with a readout for each head (`heads`) | the epochs of full on the frames of all heads  |
 
+Replay frames and heads go with any strategy through the network; `replay` and `multihead` always have them.
+
 A strategy prepares a backbone (freezes, injects) and says what learns; `finish` leaves a plain model for export. The
 parameters of its constructor are the options that it reads: any other is an error.
 
@@ -28,11 +30,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from matgraft.backbones.base import Backbone, Potential
-from matgraft.data.dataset import Dataset
-from matgraft.data.heads import frames_by_head
+from matgraft.backbones.base import Backbone
 from matgraft.errors import OptionError, choose, nearest
-from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.lora import inject, linear_weights, matrices_in, merge
 
 
@@ -69,10 +68,8 @@ class Strategy(ABC):
     """True if the fit runs on features cached once instead of through the network."""
     replays: ClassVar[bool] = False
     """True if what the foundation knew is always rehearsed beside the target's frames (`matgraft.transfer.replay`)."""
-
-    def grow(self, potential: Potential, train: Dataset) -> Potential:
-        """Return the potential with what it lacks for these frames; of most strategies, as it is."""
-        return potential
+    branches: ClassVar[bool] = False
+    """True if there is always a readout for each head that the frames name (`matgraft.transfer.heads`)."""
 
     @abstractmethod
     def learning(self, backbone: Backbone) -> list[ParamGroup]:
@@ -263,10 +260,7 @@ class MultiHead(Full):
     """
 
     name = "multihead"
-
-    def grow(self, potential: Potential, train: Dataset) -> Potential:
-        """Give it a readout and reference energies for each head that the frames' tag ``head`` names."""
-        return MultiHeadPotential(potential, list(frames_by_head(train)))
+    branches = True
 
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
@@ -281,6 +275,11 @@ OF_FORMULAS = {
     "domain": "multihead takes frames of two theories; domain is for formulas",
 }
 """The nearest that works, by strategies that only tables of formulas have."""
+
+
+def through_network() -> list[str]:
+    """Return the strategies whose fit passes frames through the whole network: these may rehearse and have heads."""
+    return [name for name, kind in STRATEGIES.items() if not getattr(kind, "cached", False)]
 
 
 def options_of(name: str) -> set[str]:
