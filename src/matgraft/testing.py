@@ -25,9 +25,10 @@ from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import HEAD_TAG
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
-from matgraft.transfer.adapt import check_step_zero, shift_references
+from matgraft.transfer.adapt import shift_references
 from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.references import HeadShifts, ReferenceShift
+from matgraft.transfer.step_zero import check_step_zero
 from matgraft.transfer.strategy import STRATEGIES, make_strategy, through_network
 
 WANTED = ("energy", "forces", "stress")

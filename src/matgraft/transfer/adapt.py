@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase.data import atomic_numbers
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.processes import cores
 from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head, require_heads
-from matgraft.errors import DataError, OptionError, StepZeroError, nearest
+from matgraft.errors import DataError, OptionError, nearest
 from matgraft.files import write_json
 from matgraft.quantities import Array
 from matgraft.transfer.defaults import fit_defaults, loss_defaults
@@ -36,6 +35,7 @@ from matgraft.transfer.references import HeadShifts, References, ReferenceShift,
 from matgraft.transfer.replay import WEIGHT as REPLAY_WEIGHT
 from matgraft.transfer.replay import ReplayObjective, ReplaySettings, deal, rehearses, replay_frames, shifted_labels
 from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.step_zero import check_heads, check_replay
 from matgraft.transfer.strategy import ParamGroup, Strategy, make_strategy, through_network
 from matgraft.transfer.tangents import (
     Directions,
@@ -47,11 +47,6 @@ from matgraft.transfer.tangents import (
 )
 
 DIRECTIONS = "directions.json"
-STEP_ZERO_FRAMES = 8
-STEP_ZERO_ENERGY = 1e-4
-"""eV/atom: float32 sums of 100 atoms leave some 1e-6."""
-STEP_ZERO_FORCES = 1e-3
-"""eV/Å: float32 leaves some 1e-4 where three atoms stand nearly in line."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +157,7 @@ def adapt(
     facts: dict[str, float] = {}
     shift_references(backbone, references)
     groups = chosen.prepare(backbone, seed=seed)
-    step_zero = _check_heads(parent, backbone, references, train, encoded)
+    step_zero = check_heads(parent, backbone, references, train, encoded)
 
     with tempfile.TemporaryDirectory() as temporary:
         work = folder or Path(temporary)
@@ -277,88 +272,6 @@ def _refit(
 
 def _energies(parent: Potential, train: Dataset, encoded: Sequence[Encoded]) -> Sequence[Mapping[str, Array]]:
     return predict(parent, train.samples, ("energy",), encoded=encoded) if train.count("energy") else ()
-
-
-def _check_heads(
-    parent: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
-) -> dict[str, float]:
-    """Hold the prepared model against its parent, under each head on frames of its own; the largest differences."""
-    if isinstance(references, ReferenceShift):
-        return check_step_zero(parent, prepared, references, dataset, encoded)
-    found = [
-        check_step_zero(parent, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
-        for name, frames in frames_by_head(dataset).items()
-    ]
-    largest = {key: max(one[key] for one in found) for key in found[0]}
-    return largest | {"n_frames": sum(one["n_frames"] for one in found)}
-
-
-def check_step_zero(
-    parent: Potential,
-    prepared: Potential,
-    shift: ReferenceShift,
-    dataset: Dataset,
-    encoded: Sequence[Encoded],
-) -> dict[str, float]:
-    """Hold the prepared model against its parent on a few frames spread over the data.
-
-    Returns
-    -------
-    dict
-        ``max_energy_difference_eV_per_atom`` (after the shift) and ``max_force_difference_eV_per_A``.
-
-    Raises
-    ------
-    StepZeroError
-        If either is larger than rounding.
-    """
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, STEP_ZERO_FRAMES).astype(int))
-    samples, graphs = dataset[chosen].samples, [encoded[i] for i in chosen]
-    wanted = ("energy", "forces")
-    before, after = (predict(model, samples, wanted, encoded=graphs) for model in (parent, prepared))
-    energy = forces = 0.0
-    for sample, old, new in zip(samples, before, after, strict=True):
-        expected = old["energy"] + shift.energy(sample.content.numbers)
-        # The shifted reference is rounded to the model's float32: not an error of the preparation.
-        rounding = 1e-7 * abs(float(expected)) / sample.n_atoms
-        # np.maximum hands a NaN on, where max drops it.
-        energy = float(np.maximum(energy, np.abs(new["energy"] - expected) / sample.n_atoms - rounding))
-        forces = float(np.maximum(forces, np.abs(new["forces"] - old["forces"]).max()))
-    if not (energy <= STEP_ZERO_ENERGY and forces <= STEP_ZERO_FORCES):
-        raise StepZeroError(
-            f"before the first step the model differs from {parent.card.name} by {energy:.2g} eV/atom "
-            f"and {forces:.2g} eV/Å",
-            allowed=[f"{STEP_ZERO_ENERGY:g} eV/atom", f"{STEP_ZERO_FORCES:g} eV/Å"],
-            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
-        )
-    return {
-        "max_energy_difference_eV_per_atom": max(0.0, energy),
-        "max_force_difference_eV_per_A": forces,
-        "n_frames": float(len(chosen)),
-    }
-
-
-def check_replay(objective: ReplayObjective) -> float:
-    """Hold the prepared model against the labels of the replay frames, and return their mean loss: rounding alone.
-
-    Raises
-    ------
-    StepZeroError
-        If the labels are not what the model says.
-    """
-    found = objective.replay_metrics()
-    frames = objective.held_out[objective.judged :]
-    largest = max(abs(float(s.labels["energy"])) / s.n_atoms for s in frames)  # float32 rounds its shifted references
-    energy = found.get("replay_energy_rmse_meV_per_atom", 0.0) / 1000
-    forces = found.get("replay_forces_rmse_eV_per_A", 0.0)
-    if not (energy <= STEP_ZERO_ENERGY + 1e-7 * largest and forces <= STEP_ZERO_FORCES):
-        raise StepZeroError(
-            f"before the first step the labels of the replay frames differ from the model by {energy:.2g} eV/atom "
-            f"and {forces:.2g} eV/Å",
-            allowed=[f"{STEP_ZERO_ENERGY:g} eV/atom", f"{STEP_ZERO_FORCES:g} eV/Å"],
-            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
-        )
-    return found["replay_loss"]
 
 
 def _directions(
