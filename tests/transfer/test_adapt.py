@@ -17,6 +17,7 @@ from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, StepZeroError
 from matgraft.transfer import adapt as adapting
+from matgraft.transfer import step_zero
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.fit import FitResult
 from matgraft.transfer.loss import LossSettings
@@ -89,7 +90,7 @@ def test_a_preparation_that_changes_the_model_stops_the_run(
 def test_a_change_of_the_forces_alone_is_seen(
     chgnet: Potential, pairs: Dataset, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = adapting.predict
+    real = step_zero.predict
 
     def bent(model: Potential, *arguments: Any, **options: Any) -> Any:
         found = real(model, *arguments, **options)
@@ -97,7 +98,7 @@ def test_a_change_of_the_forces_alone_is_seen(
             found[-1]["forces"] = found[-1]["forces"] + 2e-3
         return found
 
-    monkeypatch.setattr(adapting, "predict", bent)
+    monkeypatch.setattr(step_zero, "predict", bent)
     with pytest.raises(StepZeroError, match=r"0\.002 eV/Å"):
         adapt(chgnet, pairs[:3], pairs[3:])
 
