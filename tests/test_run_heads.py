@@ -205,6 +205,7 @@ def test_what_cannot_be_is_refused_before_any_prediction(
         monkeypatch.setattr(f"matgraft.run.{module}.predict", lambda *_, **__: pytest.fail("predicted"))
     with pytest.raises(error, match=message):
         tune(recipe(files, *options), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()  # so that the next try needs no other name
 
 
 def test_one_level_of_theory_needs_no_heads(files: list[Path], tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from matgraft.run.frames import (
     part_frames,
     read_one,
     read_parts,
+    refuse_full_folder,
 )
 from matgraft.run.outcome import check_parts, evaluate_parts, judge, save_model
 from matgraft.run.sources import write_provenance
@@ -68,12 +69,14 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         If a finding blocks; audit.json has them all.
     """
     recipe, _ = recipe.named()
-    parent = _potential(load(recipe.foundation))  # first: where it is refused, no folder is left behind
-    open_folder(out, recipe, resume)
+    if not resume:
+        refuse_full_folder(out)
+    parent = _potential(load(recipe.foundation))
     train, test = read_parts(recipe)
-    write_provenance(recipe, train, test, out, resume)
     refuse_idle_options(recipe, parent, train)
     division = divide(recipe, train, given_test=len(test) > 0)
+    open_folder(out, recipe)  # now: where something is refused before, no folder stands in the way of the next try
+    write_provenance(recipe, train, test, out, resume)
     on_train, refused = foundation_predictions(parent, train, quiet)
     findings = audited(recipe, parent, train, on_train, refused, out)
     on_test = (

@@ -52,13 +52,17 @@ class Parts:
         return "validation", self.validation, self.on_validation
 
 
-def open_folder(out: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the run folder and leave the recipe in it; one that holds something is refused."""
-    if not resume and out.exists() and any(out.iterdir()):
+def refuse_full_folder(out: Path) -> None:
+    """Raise an OptionError if a new run would write into a folder that holds something."""
+    if out.exists() and any(out.iterdir()):
         raise OptionError(
             f"the run folder {out} is not empty",
             remedy=f"another --out, or matgraft tune --resume {out} to go on with it",
         )
+
+
+def open_folder(out: Path, recipe: Recipe) -> None:
+    """Make the run folder and leave the recipe in it."""
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "recipe.yaml", recipe.to_yaml())
 
