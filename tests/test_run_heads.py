@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def run(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     (mixed,) = [finding for finding in findings if finding.code == "theory-stated"]
     assert mixed.blocks and mixed.option == "strategy.name=multihead heads.by=theory"
     out = tmp_path_factory.mktemp("runs") / "mixed"
-    tune(recipe(files, *mixed.option.split()), out, quiet=True)
+    tune(recipe(files, *shlex.split(mixed.option)), out, quiet=True)
     return out
 
 

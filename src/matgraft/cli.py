@@ -61,7 +61,7 @@ def audit(
     if as_json:
         print(json.dumps({"findings": [finding.model_dump() for finding in findings]}, indent=2))
     else:
-        show_findings(screen, dataset, findings)
+        show_findings(screen, dataset, findings, recipe.audit.allow)
     raise typer.Exit(1 if blocking(findings, recipe.audit.allow) else 0)
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from matgraft.options import shell
 
 T = TypeVar("T")
 
@@ -27,18 +29,31 @@ class MatgraftError(Exception):
     allowed
         What would have been accepted.
     remedy
-        The next thing to do, if possible the very option or command.
+        The next thing to do, in words or as a command.
+    options
+        Options of a recipe that put it right, name -> value; each mapping is enough. They are printed as a shell takes
+        them.
     """
 
     exit_code = 2
 
-    def __init__(self, found: str, *, where: str = "", allowed: Iterable[str] = (), remedy: str = "") -> None:
+    def __init__(
+        self,
+        found: str,
+        *,
+        where: str = "",
+        allowed: Iterable[str] = (),
+        remedy: str = "",
+        options: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         self.found, self.where, self.allowed, self.remedy = found, where, tuple(allowed), remedy
+        self.options = tuple(options)
         lines = [f"{where}: {found}" if where else found]
         if self.allowed:
             lines.append("allowed: " + ", ".join(self.allowed))
         if remedy:
             lines.append("remedy: " + remedy)
+        lines += [f"option: {shell(settings)}" for settings in self.options]
         super().__init__("\n".join(lines))
 
 

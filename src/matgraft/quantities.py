@@ -171,6 +171,12 @@ def parse_shear(order: str) -> tuple[str, str, str]:
     return found[0], found[1], found[2]
 
 
+def compose_shears(first: str, second: str) -> str:
+    """Return the one order that does what two orders do, the second applied to what the first has put right."""
+    then = dict(zip(VOIGT[3:], parse_shear(second), strict=True))
+    return ",".join(then[component] for component in parse_shear(first))
+
+
 def reorder_shear(stress: Array, order: tuple[str, str, str]) -> Array:
     """Put right a (3, 3) stress whose places yz, xz, xy hold the components named in `order`."""
     voigt = full_to_voigt(stress)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from matgraft.data.heads import THEORY
+from matgraft.data.numbering import Numbers
 from matgraft.errors import DataError, OptionError, nearest
+from matgraft.options import parse_value
 from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.replay import ReplaySettings
@@ -37,8 +39,10 @@ class AuditSettings(_Section):
 
     allow: tuple[str, ...] = ()
     """Codes of findings that shall not block."""
-    drop: tuple[int, ...] = ()
-    """Positions of training frames to leave out, from 0."""
+    drop: Numbers = ()
+    """Training frames to leave out, by their number in the file, from 0; of several files ``{file: [3, 5]}``."""
+    drop_test: Numbers = ()
+    """The same of the test file."""
 
 
 class SplitSettings(_Section):
@@ -124,6 +128,12 @@ class Recipe(_Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
     seed: int = 0
+
+    @field_validator("keys", "units", mode="before")
+    @classmethod
+    def _without_what_is_taken_back(cls, content: Any) -> Any:
+        """``units.stress=null`` takes back what a file or an option before it said."""
+        return {k: v for k, v in content.items() if v is not None} if isinstance(content, dict) else content
 
     @property
     def title(self) -> str:
@@ -283,13 +293,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _value(text: str, option: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError: a day that no calendar has
+        return parse_value(text)
+    except ValueError as error:
         raise OptionError(f"{option!r}: the value is not readable as YAML ({error})") from None
-    try:  # YAML 1.1 takes 1e-3 for text
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _set(content: dict[str, Any], key: str, value: Any) -> None:

@@ -61,7 +61,7 @@ def test_non_finite_labels_block_and_poison_nothing_else(mo, quantity, value):
     found = findings(mo, spoil(mo.frames, label(quantity, first)))
     assert only(found) == {"non-finite"}
     assert found["non-finite"].blocks and found["non-finite"].frames == SPOILED
-    assert found["non-finite"].option == "audit.drop=[5,20]"
+    assert found["non-finite"].option == "'audit.drop=[5,20]'"
     assert all(np.isfinite(list(finding.numbers.values())).all() for finding in found.values())
 
 
@@ -94,7 +94,7 @@ def test_frames_without_any_label(mo):
     found = findings(mo, spoil(mo.frames, without("energy", "forces", "stress")))
     assert only(found) == {"label-missing"}
     assert found["label-missing"].frames == SPOILED
-    assert found["label-missing"].option == "audit.drop=[5,20]"
+    assert found["label-missing"].option == "'audit.drop=[5,20]'"
 
 
 def test_frames_without_one_label(mo):
@@ -239,7 +239,7 @@ def test_disguised_duplicates_that_agree(name, request):
     finding = findings(data)["duplicates"]
     assert finding.outcome == "failed" and finding.severity == "warning"
     assert finding.frames == (*SPOILED, n - 2, n - 1)
-    assert finding.option == f"audit.drop=[{n - 2},{n - 1}]"
+    assert finding.option == f"'audit.drop=[{n - 2},{n - 1}]'"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from matgraft.data.audit import audit, audit_heads
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import assign_heads, frames_by_head, require_heads
 from matgraft.data.lazy import LazySamples
-from matgraft.data.looks.base import recount_drop
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.store import open_store, write_store
 from matgraft.errors import DataError, OptionError
@@ -158,7 +157,7 @@ def test_each_head_is_audited_apart_and_frames_are_counted_in_the_whole() -> Non
     (marked,) = assign_heads([frames])
     found = audit_heads(marked, None)
     (broken,) = [one for one in found if one.blocks]
-    assert (broken.code, broken.frames, broken.option) == ("non-finite", (3,), "audit.drop=[3]")
+    assert (broken.code, broken.frames, broken.option) == ("non-finite", (3,), "'audit.drop=[3]'")
     assert broken.evidence.startswith("r2SCAN: ")
     assert len(found) == 2 * len(audit(frames, None))
 
@@ -177,15 +176,10 @@ def test_an_option_for_all_frames_stays_only_where_it_cures_all_heads() -> None:
         fired = [one for one in found if one.code == "energy-unit" and one.outcome == "failed"]
         assert len(fired) == len(wrong)
         assert {one.option for one in fired} == {"units.energy=Hartree" if len(wrong) == 2 else ""}
-        assert len(wrong) == 2 or "units.energy=Hartree would act on the frames of every head" in fired[0].remedy
+        assert len(wrong) == 2 or "put these frames into a file of their own" in fired[0].remedy
 
 
 def test_the_option_is_to_leave_out_where_some_frames_are_silent() -> None:
     (finding,) = [one for one in audit(of(PBE, PBE, SCAN, None), None) if one.code == "theory-stated"]
-    assert finding.option == "audit.drop=[2]"
-    assert "state that of the other 1 frame" in finding.remedy and "strategy.name=multihead" in finding.remedy
-
-
-def test_dropped_frames_are_recounted() -> None:
-    assert recount_drop("or audit.drop=[0, 2] and more", [3, 5, 9], also=[4]) == "or audit.drop=[3,4,9] and more"
-    assert recount_drop("units.energy=eV", [1]) == "units.energy=eV"
+    assert [action.drop for action in finding.actions] == [(2,)]
+    assert "state that of the other 1 frame" in finding.remedy and "give each level a head" in finding.remedy

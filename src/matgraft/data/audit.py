@@ -2,7 +2,7 @@
 
 >>> findings = audit(dataset, predictions, elements=card.elements, model_name=card.name)
 >>> blocking(findings)                                     # what must be settled before training
-[Finding(code='energy-unit', outcome='failed', option='units.energy=Hartree', ...)]
+[Finding(code='energy-unit', outcome='failed', option='units.energy=Hartree')]
 
 Labels are held against the foundation model's predictions for the same frames: units, signs, conventions and orders
 show as slopes and correlations, however soft the model is. Each look says what it saw whether it fires or not, and why
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head
 from matgraft.data.looks import energy, forces, labels, stress, structures, theory
-from matgraft.data.looks.base import Evidence, recount_drop
+from matgraft.data.looks.base import Evidence
 from matgraft.errors import DataError
 from matgraft.findings import Finding
 from matgraft.quantities import Array
@@ -85,7 +85,8 @@ def audit(
             f"{len(predictions)} predictions for {len(dataset)} frames", remedy="predict the frames that are audited"
         )
     evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation")
-    return [finding for look in LOOKS for finding in look(evidence)]
+    found = [finding for look in LOOKS for finding in look(evidence)]
+    return [_without_foreign_action(finding, found) for finding in found]
 
 
 def audit_heads(
@@ -115,26 +116,19 @@ def audit_heads(
         known = None if predictions is None else [predictions[i] for i in frames]
         findings = audit(dataset[frames], known, elements=elements, model_name=model_name)
         found += [_of_head(finding, name, frames) for finding in findings]
-    return [_without_foreign_option(finding, found) for finding in found]
+    return [_without_foreign_action(finding, found) for finding in found]
 
 
 def _of_head(finding: Finding, head: str, frames: Sequence[int]) -> Finding:
     """Name the head, and count frames as the whole dataset does."""
-    return finding.model_copy(
-        update={
-            "evidence": f"{head}: {finding.evidence}",
-            "frames": tuple(frames[i] for i in finding.frames),
-            "remedy": recount_drop(finding.remedy, frames),
-            "option": recount_drop(finding.option, frames),
-        }
-    )
+    return finding.counted(frames).model_copy(update={"evidence": f"{head}: {finding.evidence}"})
 
 
-def _without_foreign_option(finding: Finding, others: Sequence[Finding]) -> Finding:
-    """Take back an option that would change frames of heads that do not need it; the remedy still names it."""
-    option = finding.option
-    everywhere = all(other.option == option for other in others if other.code == finding.code)
-    if not option or everywhere or option.startswith("audit.drop="):
+def _without_foreign_action(finding: Finding, others: Sequence[Finding]) -> Finding:
+    """Take back actions that would change frames that do not need them: those of another head, or read otherwise."""
+    alike = [other for other in others if other.code == finding.code]
+    kept = tuple(action for action in finding.actions if action.drop or all(action in one.actions for one in alike))
+    if kept == finding.actions:
         return finding
-    remedy = f"{finding.remedy}; {option} would act on the frames of every head: put this head's own file right"
-    return finding.model_copy(update={"option": "", "remedy": remedy})
+    remedy = f"{finding.remedy}; put these frames into a file of their own: an option would act on others too"
+    return finding.model_copy(update={"actions": kept, "remedy": remedy})

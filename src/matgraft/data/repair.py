@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError, nearest
@@ -15,7 +15,12 @@ def in_group(sample: Sample, group: str) -> bool:
     return sample.tags.get(tag) == value
 
 
-def reorder_groups(dataset: Dataset, orders: Mapping[str, str]) -> Dataset:
+def occurs(group: str, dataset: Dataset) -> bool:
+    """Say whether a frame with a stress belongs to ``"tag=value"``."""
+    return any("stress" in sample.labels and in_group(sample, group) for sample in dataset)
+
+
+def reorder_groups(dataset: Dataset, orders: Mapping[str, str], beside: Sequence[Dataset] = ()) -> Dataset:
     """Return the dataset with the shear components of some groups of frames in their places.
 
     Parameters
@@ -23,6 +28,8 @@ def reorder_groups(dataset: Dataset, orders: Mapping[str, str]) -> Dataset:
     orders
         ``"tag=value"`` -> what really stands in the places yz, xz, xy of these frames' stresses:
         ``{"config_type=Vacancy": "xz,yz,xy"}``.
+    beside
+        Other parts of the data, which the orders are also for: a group need occur in one part only.
 
     Raises
     ------
@@ -31,9 +38,9 @@ def reorder_groups(dataset: Dataset, orders: Mapping[str, str]) -> Dataset:
     """
     for group, text in orders.items():
         order = parse_shear(text)
-        if not any(in_group(sample, group) and "stress" in sample.labels for sample in dataset):
+        if not any(occurs(group, part) for part in (dataset, *beside)):
             tag = group.partition("=")[0]
-            known = sorted({f"{tag}={value}" for value in dataset.tag(tag) if value})
+            known = sorted({f"{tag}={value}" for part in (dataset, *beside) for value in part.tag(tag) if value})
             raise OptionError(
                 f"shear: no frame with a stress has {group!r}", allowed=known, remedy=nearest(group, known)
             )

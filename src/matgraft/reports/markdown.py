@@ -97,8 +97,8 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _finding(found: Mapping[str, Any]) -> str:
-    option = f" Option: {found['option']}" if found["option"] else ""
-    return f"{found['severity']} {found['code']}: {found['evidence']} {found['remedy']}{option}"
+    options = "".join(f" Option: {option}" for option in found["options"])
+    return f"{found['severity']} {found['code']}: {found['evidence']} {found['remedy']}{options}"
 
 
 def _listed(title: str, lines: Sequence[str]) -> str:

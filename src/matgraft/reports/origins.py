@@ -10,6 +10,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from matgraft.findings import Action, list_frames
 from matgraft.reports.text import ABSENT, decimals, entries, figure, find, in_words, mapping, number, say, stated
 
 Facts = Mapping[str, Any]
@@ -37,13 +40,20 @@ def findings(facts: Facts, outcome: str) -> list[dict[str, Any]]:
 
 
 def _finding(found: Mapping[str, Any]) -> dict[str, Any]:
-    frames = [say(frame) for frame in entries(found.get("frames"))]
-    shown = ", ".join(frames[:8]) + (", …" if len(frames) > 8 else "")
+    frames, files = ([say(one) for one in entries(found.get(key))] for key in ("frames", "files"))
     return {
-        **{key: str(found.get(key) or "") for key in ("code", "title", "severity", "evidence", "remedy", "option")},
-        "frames": f"{len(frames)}: {shown}" if frames else "",
+        **{key: str(found.get(key) or "") for key in ("code", "title", "severity", "evidence", "remedy")},
+        "options": [text for action in entries(found.get("actions")) if (text := _option(action))],
+        "frames": f"{len(frames)}: {list_frames(frames, files)}" if frames else "",
         "numbers": [(name, say(value)) for name, value in mapping(found.get("numbers")).items()],
     }
+
+
+def _option(action: object) -> str:
+    try:
+        return Action.model_validate(action).text
+    except ValidationError:
+        return ""
 
 
 def split(facts: Facts) -> dict[str, Any] | None:

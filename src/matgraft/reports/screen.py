@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from matgraft.backbones.registry import Row
 from matgraft.data.dataset import Dataset
-from matgraft.findings import Finding
+from matgraft.findings import Finding, blocking, list_frames
 from matgraft.reports import checks
 from matgraft.reports.ladder import rows
 
@@ -32,8 +32,14 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _LEVELS = {"better than the foundation": "green", "mixed": "yellow", "no better": "yellow", "worse": "red"}
 
 
-def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding]) -> None:
-    """Print what was read, the findings that failed with their remedies, and the codes that passed."""
+def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding], allow: Collection[str] = ()) -> None:
+    """Print what was read, the findings that failed with their remedies, and the codes that passed.
+
+    Parameters
+    ----------
+    allow
+        Codes of findings that shall not block.
+    """
     screen.print(escape(repr(dataset)), highlight=False)
     for note in dataset.provenance.notes:
         screen.print(f"  [dim]{escape(note)}[/]", highlight=False)
@@ -42,15 +48,21 @@ def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding]
         title = f"[{_COLOURS[finding.severity]}]{finding.severity}[/] [bold]{finding.code}[/] {escape(finding.title)}"
         screen.print(f"\n{title}", highlight=False)
         screen.print(f"  {escape(finding.evidence)}", highlight=False)
-        remedy = " | ".join(part for part in (finding.remedy, finding.option) if part)
-        if remedy:
-            screen.print(f"  [dim]remedy:[/] {escape(remedy)}", highlight=False)
+        if finding.frames:
+            shown = f"{list_frames(finding.frames, finding.files)} ({len(finding.frames)})"
+            screen.print(f"  [dim]frames:[/] {escape(shown)}", highlight=False)
+        if finding.remedy:
+            screen.print(f"  [dim]remedy:[/] {escape(finding.remedy)}", highlight=False)
+        for action in finding.actions:  # unwrapped, to be copied behind the command
+            screen.print(f"  [dim]option:[/] {escape(action.text)}", highlight=False, soft_wrap=True)
     for outcome in ("passed", "not applicable"):
         codes = [finding.code for finding in findings if finding.outcome == outcome]
         if codes:
             screen.print(f"\n[dim]{outcome}:[/] {', '.join(codes)}", highlight=False)
-    blocked = sum(finding.blocks for finding in findings)
-    screen.print(f"\n{len(failed)} of {len(findings)} looks found something, {blocked} block(s) training.")
+    blocked = len(blocking(findings, allow))
+    allowed = len(blocking(findings)) - blocked
+    rest = f", {allowed} would and are allowed" if allowed else ""
+    screen.print(f"\n{len(failed)} of {len(findings)} looks found something, {blocked} block(s) training{rest}.")
 
 
 def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:

@@ -31,14 +31,13 @@ from matgraft.recipe import Recipe, make_recipe
 from matgraft.reports.html import write_report
 from matgraft.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
 from matgraft.run.frames import (
-    PREDICTING,
     audited,
     divide,
     foundation_predictions,
     look,
     open_folder,
     part_frames,
-    read_one,
+    read_further,
     read_parts,
     refuse_full_folder,
 )
@@ -78,10 +77,9 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     open_folder(out, recipe)  # now: where something is refused before, no folder stands in the way of the next try
     write_provenance(recipe, train, test, out, resume)
     on_train, refused = foundation_predictions(parent, train, quiet)
-    findings = audited(recipe, parent, train, on_train, refused, out)
-    on_test = (
-        predict(parent, test.samples, processes=cores(), progress="" if quiet else PREDICTING) if len(test) else []
-    )
+    on_test, refused_test = foundation_predictions(parent, test, quiet, "test")
+    unfit = [(train, refused), (test, refused_test)]
+    findings = audited(recipe, parent, train, on_train, unfit, out)
     parts = part_frames(recipe, division, train, test, on_train, on_test, out)
     references = references_for(recipe, parts)
     write_json(out / "references.json", references.model_dump() | {"text": references.text})
@@ -119,9 +117,10 @@ def saved_recipe(run: Path, options: Sequence[str] = ()) -> Recipe:
 def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:
     """Read the training file and audit it against the foundation, without a run."""
     parent = _potential(load(recipe.foundation))
-    train, _ = read_parts(recipe)
+    train, test = read_parts(recipe)
     predictions, refused = foundation_predictions(parent, train, quiet)
-    return train, [*look(recipe, parent, train, predictions), refused]
+    _, refused_test = foundation_predictions(parent, test, quiet, "test")
+    return train, look(recipe, parent, train, predictions, [(train, refused), (test, refused_test)])
 
 
 def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     recipe = saved_recipe(folder, options)
     tuned, parent = _potential(load(run)), _potential(load(recipe.foundation))
     references = _saved_references(folder, head)
-    dataset = read_one(recipe, str(frames))
+    dataset = read_further(recipe, frames)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
     untuned = predict(parent, dataset.samples, processes=cores(), progress=progress)
     predictions = {

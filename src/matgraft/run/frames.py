@@ -16,15 +16,16 @@ from matgraft.data.audit import audit, audit_heads
 from matgraft.data.coverage import coverage
 from matgraft.data.dataset import Dataset
 from matgraft.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
-from matgraft.data.looks.base import recount_drop
+from matgraft.data.numbering import leave_out
 from matgraft.data.read import read
-from matgraft.data.repair import reorder_groups
+from matgraft.data.repair import occurs, reorder_groups
 from matgraft.data.split import STRATUM_TAG, Split, leaks_between, split
 from matgraft.errors import AuditError, OptionError
 from matgraft.files import write_json, write_text
-from matgraft.findings import Finding, blocking
+from matgraft.findings import DROP, Action, Finding, Part, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe
+from matgraft.run.remedies import as_typed
 
 Predictions = Sequence[Mapping[str, Array]]
 PREDICTING = "the foundation's predictions"
@@ -68,28 +69,46 @@ def open_folder(out: Path, recipe: Recipe) -> None:
 
 
 def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """Return the training and the test frames, those that audit.drop names left out, each with its head."""
-    by = recipe.heads_by
+    """Return the training and the test frames, those that are to be dropped left out, each with its head."""
+    if recipe.audit.drop_test and not recipe.test:
+        raise OptionError(
+            f"{DROP['test']} would do nothing without a test file",
+            remedy=f"{DROP['train']} leaves out frames of the training file, which the test is a part of",
+        )
     train = read_one(recipe, recipe.train)
-    dropped = set(recipe.audit.drop)
-    if outside := sorted(i for i in dropped if not 0 <= i < len(train)):
-        raise OptionError(f"audit.drop names frames {outside}", allowed=[f"0 to {len(train) - 1}"])
-    kept = train[[i for i in range(len(train)) if i not in dropped]]
     test = read_one(recipe, recipe.test) if recipe.test else train[:0]
-    if by:
-        kept, test = assign_heads([kept, test], by)
-    return kept, test
+    orders = _shear_by_group(recipe)
+    train, test = reorder_groups(train, orders, beside=[test]), reorder_groups(test, orders, beside=[train])
+    train = leave_out(train, recipe.audit.drop, DROP["train"])
+    test = leave_out(test, recipe.audit.drop_test, DROP["test"])
+    if recipe.heads_by:
+        train, test = assign_heads([train, test], recipe.heads_by)
+    return train, test
 
 
 def read_one(recipe: Recipe, file: str | Sequence[str]) -> Dataset:
-    """Read frames as the recipe says."""
-    everywhere, by_group = (None, recipe.shear) if isinstance(recipe.shear, dict) else (recipe.shear, {})
-    dataset = read(file, keys=recipe.keys, units=recipe.units, shear=everywhere, want=recipe.want, theory=recipe.theory)
-    return reorder_groups(dataset, by_group)
+    """Read frames as the recipe says, but for the shear of groups."""
+    shear = recipe.shear if isinstance(recipe.shear, str) else None
+    return read(file, keys=recipe.keys, units=recipe.units, shear=shear, want=recipe.want, theory=recipe.theory)
 
 
-def foundation_predictions(parent: Potential, frames: Dataset, quiet: bool) -> tuple[Predictions, Finding]:
+def read_further(recipe: Recipe, file: Path) -> Dataset:
+    """Read further frames than those that the recipe was written for: they need not have each of its groups."""
+    dataset = read_one(recipe, str(file))
+    orders = {group: order for group, order in _shear_by_group(recipe).items() if occurs(group, dataset)}
+    return reorder_groups(dataset, orders)
+
+
+def _shear_by_group(recipe: Recipe) -> dict[str, str]:
+    return recipe.shear if isinstance(recipe.shear, dict) else {}
+
+
+def foundation_predictions(
+    parent: Potential, frames: Dataset, quiet: bool, part: Part = "train"
+) -> tuple[Predictions, Finding]:
     """Return the foundation's predictions, empty where it cannot take a frame, and the finding that says so."""
+    if not len(frames):
+        return [], _refused(parent, frames, {}, part)
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(parent, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
@@ -99,13 +118,20 @@ def foundation_predictions(parent: Potential, frames: Dataset, quiet: bool) -> t
         else []
     )
     predictions = dict(zip(taken, known, strict=True))
-    return [predictions.get(i, {}) for i in range(len(frames))], _refused(parent, frames, reasons)
+    return [predictions.get(i, {}) for i in range(len(frames))], _refused(parent, frames, reasons, part)
 
 
-def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str]) -> Finding:
+def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part) -> Finding:
     title = f"frames that {parent.card.name} cannot take"
+    whose = "training" if part == "train" else "test"
     if not reasons:
-        return Finding(code="not-encodable", title=title, outcome="passed", evidence=f"all {len(frames)} can be")
+        return Finding(
+            code="not-encodable",
+            title=title,
+            outcome="passed",
+            part=part,
+            evidence=f"all {len(frames)} {whose} frames can be taken",
+        )
     first = next(iter(reasons))
     return Finding(
         code="not-encodable",
@@ -113,59 +139,69 @@ def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str]) -> 
         outcome="failed",
         severity="error",
         frames=tuple(reasons),
-        evidence=f"{len(reasons)} of {len(frames)} frames; the first, {frames[first].where}: {reasons[first]}",
-        remedy="leave them out",
-        option=f"audit.drop={list(reasons)}",
+        part=part,
+        evidence=f"{len(reasons)} of {len(frames)} {whose} frames; the first, {frames[first].where}: {reasons[first]}",
+        remedy=f"leave these {whose} frames out",
+        actions=(Action(drop=tuple(reasons), part=part),),
     )
 
 
-def _in_the_file(finding: Finding, recipe: Recipe, n_kept: int) -> Finding:
-    """Count a finding's frames as the file does, where some were dropped, and keep those dropped in its option."""
-    dropped = set(recipe.audit.drop)
-    if not dropped or not finding.frames:
-        return finding
-    kept = [i for i in range(n_kept + len(dropped)) if i not in dropped]
-    frames = tuple(kept[i] for i in finding.frames)
-    said = {name: recount_drop(getattr(finding, name), kept, dropped) for name in ("remedy", "option")}
-    return finding.model_copy(update={"frames": frames, **said})
-
-
-def _title(quiet: bool) -> str:
-    return "" if quiet else "the foundation's predictions"
-
-
 def audited(
-    recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions, refused: Finding, out: Path
+    recipe: Recipe,
+    parent: Potential,
+    train: Dataset,
+    predictions: Predictions,
+    refused: Sequence[tuple[Dataset, Finding]],
+    out: Path,
 ) -> list[Finding]:
     """Audit the training frames and write what was found.
+
+    Parameters
+    ----------
+    refused
+        Each part with the finding on frames that the foundation cannot take.
 
     Raises
     ------
     AuditError
-        If a finding blocks that the recipe does not allow.
+        If a finding blocks that the recipe does not allow, or test frames cannot be predicted.
     """
-    findings = [*look(recipe, parent, train, predictions), refused]
-    findings = [_in_the_file(finding, recipe, len(train)) for finding in findings]
+    findings = look(recipe, parent, train, predictions, refused)
     write_json(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
     write_json(out / "coverage.json", coverage(train).model_dump())
     unknown = set(recipe.audit.allow) - {finding.code for finding in findings}
     if unknown:
         raise OptionError(f"audit.allow names {sorted(unknown)}", allowed=sorted(finding.code for finding in findings))
     if found := blocking(findings, recipe.audit.allow):
-        lines = [f"{one.code}: {one.evidence} -> {one.option or one.remedy}" for one in found]
-        codes = ",".join(dict.fromkeys(one.code for one in found))
-        raise AuditError(
-            f"{len(found)} finding(s) block training:\n  " + "\n  ".join(lines),
-            where=", ".join(recipe.train_files),
-            remedy=f"put the data right, or audit.allow=[{codes}] if you know better",
-        )
+        raise _blocked(found, recipe)
     return findings
 
 
-def look(recipe: Recipe, parent: Potential, train: Dataset, predictions: Predictions) -> list[Finding]:
-    """Audit the frames, those of several heads apart."""
+def _blocked(found: Sequence[Finding], recipe: Recipe) -> AuditError:
+    lines = [f"{one.code}: {one.evidence} -> {one.remedy}" + f" | {one.option}" * bool(one.option) for one in found]
+    codes = list(dict.fromkeys([*recipe.audit.allow, *(one.code for one in found if one.part == "train")]))
+    return AuditError(
+        f"{len(found)} finding(s) block training:\n  " + "\n  ".join(lines),
+        where=", ".join(recipe.train_files),
+        remedy="put the data right, by the options above where there are some"
+        + ("; if you know better, allow the findings" if codes else ""),
+        options=[{"audit.allow": codes}] if codes else [],
+    )
+
+
+def look(
+    recipe: Recipe,
+    parent: Potential,
+    train: Dataset,
+    predictions: Predictions,
+    refused: Sequence[tuple[Dataset, Finding]],
+) -> list[Finding]:
+    """Audit the frames, those of several heads apart; frames have their numbers in the files, options can be typed."""
     looks = audit_heads if recipe.heads_by else audit
-    return looks(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
+    found = looks(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
+    return [
+        as_typed(one, frames, recipe) for frames, one in [*((train, one) for one in found), *refused] if len(frames)
+    ]
 
 
 def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matgraft.findings import Finding
+from matgraft.findings import Action, Finding
 
 Facts = Mapping[str, Any]
 OUTCOMES = {"better": "better", "harm": "does harm", "in doubt": "no better beyond doubt"}
@@ -47,7 +47,7 @@ def harm_finding(facts: Facts) -> Finding:
         )
     harmful = [row for row in rows if row["outcome"] == "harm"]
     used = any(row["method"] == facts["method"] for row in harmful)
-    instead = "domain.method=source, or auto" if used else ""
+    instead = "use the source alone, or let the method be chosen" if used else ""
     return Finding(
         code="domain-harm",
         title=title,
@@ -59,7 +59,7 @@ def harm_finding(facts: Facts) -> Finding:
             for row in rows for proxy in ("reverse", "weighted") for name in ("difference", "error")
         },
         remedy=instead,
-        option="domain.method=source" if used else "",
+        actions=(Action(settings={"domain.method": "source"}),) if used else (),
     )  # fmt: skip
 
 

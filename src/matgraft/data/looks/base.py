@@ -6,7 +6,6 @@ sound label and prediction, which belong together, in which unit a label was rea
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
 from matgraft.data.lazy import label_of, numbers_of, take
-from matgraft.findings import Finding, Severity
+from matgraft.findings import Action, Finding, Severity
 from matgraft.quantities import DEFAULT_UNITS, Array, Unit, parse_unit
 
 Frames = NDArray[np.int64]
@@ -218,42 +217,29 @@ class Code:
             evidence=fault.evidence,
             numbers=_plain(fault.numbers),
             remedy=fault.remedy,
-            option=fault.option,
+            actions=tuple(fault.actions),
         )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What a failed finding says beyond its code; `severity` overrides the code's."""
+    """What a failed finding says beyond its code; `severity` overrides the code's.
+
+    The remedy is in words. What can be typed is an action, so that whoever prints it quotes it, and whoever counts
+    frames otherwise changes data, not text.
+    """
 
     frames: Iterable[int]
     evidence: str
     remedy: str
-    option: str = ""
+    actions: Sequence[Action] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     severity: Severity | None = None
 
 
-def drop(frames: Iterable[int]) -> str:
-    """Return the option that leaves frames out."""
-    return f"audit.drop=[{','.join(str(int(i)) for i in frames)}]"
-
-
-def recount_drop(text: str, positions: Sequence[int], also: Iterable[int] = ()) -> str:
-    """Return a text in which ``audit.drop=[...]`` counts frames by their positions elsewhere.
-
-    Parameters
-    ----------
-    positions
-        Of frame i: ``positions[i]``.
-    also
-        Further positions to leave out.
-    """
-
-    def recounted(found: re.Match[str]) -> str:
-        return drop(sorted({*(positions[int(i)] for i in found[1].split(",") if i.strip()), *also}))
-
-    return re.sub(r"audit\.drop=\[([\d, ]*)\]", recounted, text)
+def drop(frames: Iterable[int]) -> Action:
+    """Return the action that leaves frames out."""
+    return Action(drop=tuple(int(i) for i in frames))
 
 
 def count(number: int, of: int | None = None) -> str:

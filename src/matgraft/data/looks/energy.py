@@ -94,7 +94,7 @@ def _candidates(lines: dict[bool, Line]) -> list[Candidate]:
 
 def _candidate(name: str, per_atom: bool, slope: float) -> Candidate:
     sign = "-" if slope < 0 else ""
-    return Candidate(f"units.energy={sign}{name}{'/atom' if per_atom else ''}", abs(slope) * ENERGY_UNITS[name])
+    return Candidate("units.energy", f"{sign}{name}{'/atom' if per_atom else ''}", abs(slope) * ENERGY_UNITS[name])
 
 
 def _taken(unit: Unit, lines: dict[bool, Line]) -> Candidate:
@@ -102,7 +102,7 @@ def _taken(unit: Unit, lines: dict[bool, Line]) -> Candidate:
     name = next(name for name, factor in ENERGY_UNITS.items() if np.isclose(factor, abs(unit.factor)))
     sign = "-" if unit.factor < 0 else ""
     slope = lines[unit.per_atom].slope * unit.factor
-    return Candidate(f"units.energy={sign}{name}{'/atom' if unit.per_atom else ''}", slope)
+    return Candidate("units.energy", f"{sign}{name}{'/atom' if unit.per_atom else ''}", slope)
 
 
 def _finding(code: Code, fit: EnergyFit, reading: Reading) -> Finding:
@@ -119,5 +119,5 @@ def _finding(code: Code, fit: EnergyFit, reading: Reading) -> Finding:
     if not wrong:
         return code.passed(said, **numbers)
     numbers["slope_corrected"] = scale.best.slope
-    fault = Fault(fit.frames, said, scale.remedy("the energies"), scale.best.option, numbers)
+    fault = Fault(fit.frames, said, scale.remedy("the energies"), [scale.best.action], numbers)
     return code.failed(fault)

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, Reading, count, split_by_group
 from matgraft.data.looks.robust import cosine, least_absolute, rms
 from matgraft.data.looks.scale import Candidate, Scale, choose_scale
-from matgraft.findings import Finding
+from matgraft.findings import Action, Finding
 from matgraft.quantities import FORCE_UNITS, Array, Unit
 
 FORCE_UNIT = Code("force-unit", "unit and sign of the forces", "error")
@@ -50,7 +50,7 @@ def judge_forces(evidence: Evidence, unit: Unit, frames: Frames) -> Scale | None
     if len(labels) < _COMPONENTS or rms(predicted) < _SIGNAL or abs(alike) < _COSINE:
         return None
     slope = float(least_absolute(predicted[:, None], labels)[0])
-    taken = Candidate(f"units.forces={unit.text}", slope)
+    taken = Candidate("units.forces", unit.text, slope)
     candidates = [_candidate(name, slope / unit.factor) for name in FORCE_UNITS]
     same = [one for one in candidates if np.isclose(one.slope, slope)]
     others = [one for one in candidates if one not in same]
@@ -65,7 +65,7 @@ def _bounds(values: Array) -> tuple[float, float]:
 
 def _candidate(name: str, raw_slope: float) -> Candidate:
     sign = "-" if raw_slope < 0 else ""
-    return Candidate(f"units.forces={sign}{name}", abs(raw_slope) * FORCE_UNITS[name])
+    return Candidate("units.forces", f"{sign}{name}", abs(raw_slope) * FORCE_UNITS[name])
 
 
 def _finding(scale: Scale | None, wrong: Frames, reading: Reading) -> Finding:
@@ -78,15 +78,15 @@ def _finding(scale: Scale | None, wrong: Frames, reading: Reading) -> Finding:
     said = f"In {count(len(wrong), n)} {scale.describe()}."
     if scale.best is None:
         return FORCE_UNIT.failed(Fault(wrong, said, scale.remedy("the forces"), numbers=numbers))
-    remedy, option = apply_to(wrong, n, scale.remedy("the forces"), scale.best.option)
-    return FORCE_UNIT.failed(Fault(wrong, said, remedy, option, numbers | {"slope_corrected": scale.best.slope}))
+    remedy, actions = apply_to(wrong, n, scale.remedy("the forces"), scale.best.action)
+    return FORCE_UNIT.failed(Fault(wrong, said, remedy, actions, numbers | {"slope_corrected": scale.best.slope}))
 
 
-def apply_to(wrong: Frames, n: int, remedy: str, option: str) -> tuple[str, str]:
-    """Return remedy and option; an option that holds for all frames is not offered where some are right."""
+def apply_to(wrong: Frames, n: int, remedy: str, action: Action) -> tuple[str, list[Action]]:
+    """Return remedy and actions; an action on all frames is not offered where some are right."""
     if len(wrong) == n:
-        return remedy, option
-    return f"for these frames alone, {remedy}: put them into a file of their own, read with {option}", ""
+        return remedy, [action]
+    return f"for these frames alone, {remedy}: put them into a file of their own", []
 
 
 def force_order(evidence: Evidence) -> Iterator[Finding]:

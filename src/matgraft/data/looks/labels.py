@@ -50,8 +50,8 @@ def label_missing(evidence: Evidence) -> Iterator[Finding]:
     bare = [i for i, sample in enumerate(samples) if not any(name in sample.labels for name in counts)]
     if bare:
         said = f"{count(len(bare), n)} carry no label at all ({carried})."
-        remedy = "leave them out, or name the keys of their labels, such as keys.energy=..."
-        yield LABEL_MISSING.failed(Fault(bare, said, remedy, drop(bare), numbers))
+        remedy = "leave them out, or name the key of their labels by the options keys.energy and keys.forces"
+        yield LABEL_MISSING.failed(Fault(bare, said, remedy, [drop(bare)], numbers))
         return
     partial = [name for name, number in counts.items() if 0 < number < n]
     if not partial:
@@ -60,7 +60,8 @@ def label_missing(evidence: Evidence) -> Iterator[Finding]:
     frames = [i for i, sample in enumerate(samples) if any(name not in sample.labels for name in partial)]
     said = f"Of {count(n)}: {carried}; absent labels are left out of the loss."
     remedy = (
-        f"see whether {' and '.join(partial)} stand under another key in these frames, such as keys.{partial[0]}=..."
+        f"see whether {' and '.join(partial)} stand under another key in these frames; "
+        f"the option keys.{partial[0]} names the key"
     )
     yield LABEL_MISSING.failed(Fault(frames, said, remedy, numbers=numbers))
 
@@ -81,7 +82,7 @@ def non_finite(evidence: Evidence) -> Iterator[Finding]:
     parts = ", ".join(f"{name} in {count(len(found))}" for name, found in places.items() if found)
     numbers = {f"n_{name}": float(len(found)) for name, found in places.items() if found}
     said = f"NaN or infinity, or no atoms at all: {parts}."
-    yield NON_FINITE.failed(Fault(frames, said, "leave these frames out", drop(frames), numbers))
+    yield NON_FINITE.failed(Fault(frames, said, "leave these frames out", [drop(frames)], numbers))
 
 
 def net_force(evidence: Evidence) -> Iterator[Finding]:
@@ -98,7 +99,9 @@ def net_force(evidence: Evidence) -> Iterator[Finding]:
         yield NET_FORCE.passed(f"In {count(len(frames))} {said}", **numbers)
         return
     remedy = "see whether constraints, an external field or a lost atom explain it; an energy model cannot learn it"
-    yield NET_FORCE.failed(Fault(bad, f"{count(len(bad), len(frames))} exceed it: {said}", remedy, drop(bad), numbers))
+    yield NET_FORCE.failed(
+        Fault(bad, f"{count(len(bad), len(frames))} exceed it: {said}", remedy, [drop(bad)], numbers)
+    )
 
 
 def unconverged(evidence: Evidence) -> Iterator[Finding]:
@@ -114,7 +117,7 @@ def unconverged(evidence: Evidence) -> Iterator[Finding]:
         return
     said = f"{count(len(bad), len(tags))} come from runs that did not converge."
     yield UNCONVERGED.failed(
-        Fault(bad, said, "leave them out, or run them again", drop(bad), {"n_unconverged": len(bad)})
+        Fault(bad, said, "leave them out, or run them again", [drop(bad)], {"n_unconverged": len(bad)})
     )
 
 
@@ -142,7 +145,7 @@ def outlier_energy(evidence: Evidence) -> Iterator[Finding]:
         f"the farthest {np.abs(off).max():.2f}."
     )
     remedy = "look at these runs: other settings, a wrong minimum, a broken output"
-    yield OUTLIER_ENERGY.failed(Fault(bad, said, remedy, drop(bad), numbers))
+    yield OUTLIER_ENERGY.failed(Fault(bad, said, remedy, [drop(bad)], numbers))
 
 
 def _energies_off(evidence: Evidence) -> tuple[Frames, Array, float]:
@@ -177,7 +180,7 @@ def outlier_force(evidence: Evidence) -> Iterator[Finding]:
         return
     text = f"In {count(len(bad), len(frames))} an atom's force is more than {limit:.2f} eV/Å other {than}; {said} eV/Å."
     remedy = "look at these frames: atoms that collide, a broken output, another unit"
-    yield OUTLIER_FORCE.failed(Fault(bad, text, remedy, drop(bad), numbers))
+    yield OUTLIER_FORCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
 
 
 def _forces_off(evidence: Evidence, frames: Frames, compared: bool) -> tuple[list[Array], float]:

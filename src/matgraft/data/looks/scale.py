@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log
 
+from matgraft.findings import Action
+
 SOFT, STIFF = 1.4, 1.0
 """Labels over predictions to expect in the right unit, of energies and forces, and of stresses.
 
@@ -32,22 +34,30 @@ class Candidate:
 
     Attributes
     ----------
-    option
-        ``"units.energy=eV/atom"``.
+    key
+        Option that says the unit: ``"units.energy"``; ``"units.virial"`` of a virial in place of a stress.
+    unit
+        ``"eV/atom"``.
     slope
         Labels over predictions if it were that unit.
     expected
         What the slope should be.
     """
 
-    option: str
+    key: str
+    unit: str
     slope: float
     expected: float = SOFT
 
     @property
-    def unit(self) -> str:
-        """The unit alone."""
-        return self.option.partition("=")[2]
+    def action(self) -> Action:
+        """What reads the labels in this unit."""
+        return Action(settings={self.key: self.unit})
+
+    @property
+    def name(self) -> str:
+        """The unit, for sentences."""
+        return f"a virial in {self.unit}" if self.key == "units.virial" else self.unit
 
     @property
     def distance(self) -> float:
@@ -86,7 +96,7 @@ class Scale:
         if self.best is None:
             return "look at what the key really holds; no known unit explains the slope"
         told = f"read {what} as {self.best.unit}"
-        others = " or ".join(rival.option for rival in self.rivals)
+        others = " or ".join(rival.name for rival in self.rivals)
         return f"{told}; make sure that it is not {others}" if others else told
 
     def describe(self) -> str:

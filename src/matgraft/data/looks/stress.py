@@ -19,7 +19,7 @@ from matgraft.data.looks.energy import MISFIT_RATIO
 from matgraft.data.looks.forces import apply_to
 from matgraft.data.looks.robust import Line, cosine, fit_line, rms
 from matgraft.data.looks.scale import STIFF, Candidate, Scale, choose_scale
-from matgraft.findings import Finding
+from matgraft.findings import Action, Finding
 from matgraft.quantities import STRESS_UNITS, VOIGT, Array, full_to_voigt
 
 STRESS_UNIT = Code("stress-unit", "unit of the stress, or a virial in its place", "error")
@@ -77,7 +77,7 @@ def judge_stress(evidence: Evidence, reading: Reading, frames: Frames) -> Scale 
     if explained < _EXPLAINED:
         return None
     taken = _taken(reading, lines)
-    others = [one for one in _candidates(kept) if not (one.unit == taken.unit and one.option == taken.option)]
+    others = [one for one in _candidates(kept) if (one.key, one.unit) != (taken.key, taken.unit)]
     valid = taken.slope > 0 and ("virial" if reading.virial else "stress") in kept
     return choose_scale([taken, *others] if valid else others, taken, explained)
 
@@ -95,7 +95,7 @@ def _candidates(lines: dict[str, Line]) -> list[Candidate]:
         sign = "-" if line.slope < 0 else ""
         units = STRESS_UNITS if place == "stress" else {"eV": 1.0}
         slope = abs(line.slope)
-        found += [Candidate(f"units.{place}={sign}{name}", slope * x, STIFF) for name, x in units.items()]
+        found += [Candidate(f"units.{place}", f"{sign}{name}", slope * x, STIFF) for name, x in units.items()]
     return found
 
 
@@ -105,7 +105,7 @@ def _taken(reading: Reading, lines: dict[str, Line]) -> Candidate:
     known = STRESS_UNITS if place == "stress" else {"eV": 1.0}
     factor = reading.unit.factor
     name = next((name for name, x in known.items() if np.isclose(x, abs(factor))), reading.unit.text.lstrip("-"))
-    return Candidate(f"units.{place}={'-' if factor < 0 else ''}{name}", lines[place].slope * factor, STIFF)
+    return Candidate(f"units.{place}", f"{'-' if factor < 0 else ''}{name}", lines[place].slope * factor, STIFF)
 
 
 def _wrong_size(scale: Scale) -> bool:
@@ -116,8 +116,8 @@ def _wrong_sign(scale: Scale) -> bool:
     return scale.taken.slope < 0
 
 
-def _bare(candidate: Candidate) -> str:
-    return candidate.option.replace("=-", "=")
+def _bare(candidate: Candidate) -> tuple[str, str]:
+    return candidate.key, candidate.unit.removeprefix("-")
 
 
 def _finding(code: Code, scale: Scale | None, wrong: Frames, n: int) -> Finding:
@@ -129,9 +129,9 @@ def _finding(code: Code, scale: Scale | None, wrong: Frames, n: int) -> Finding:
     said = f"In {count(len(wrong), n)} {scale.describe()}."
     if scale.best is None:
         return code.failed(Fault(wrong, said, scale.remedy("the stress"), numbers=numbers))
-    what = "a virial" if scale.best.option.startswith("units.virial") else "the stress"
-    remedy, option = apply_to(wrong, n, scale.remedy(what), scale.best.option)
-    return code.failed(Fault(wrong, said, remedy, option, numbers | {"slope_corrected": scale.best.slope}))
+    what = "a virial" if scale.best.key == "units.virial" else "the stress"
+    remedy, actions = apply_to(wrong, n, scale.remedy(what), scale.best.action)
+    return code.failed(Fault(wrong, said, remedy, actions, numbers | {"slope_corrected": scale.best.slope}))
 
 
 # --- shear ---------------------------------------------------------------------------------------------------------
@@ -220,17 +220,19 @@ def _shear_finding(evidence: Evidence, order: Order | None, wrong: Frames, n: in
         f"In {count(len(wrong), n)} yz, xz and xy correlate with the predictions by {order.as_read:.2f} as read, "
         f"by {order.fit:.2f} if they hold {order.text.replace(',', ', ')}."
     )
-    remedy, option = apply_to(wrong, n, f"say that {order.text} stand in the places yz, xz, xy", f"shear={order.text}")
-    option = option or _group_option(evidence, wrong, order.text)
-    return STRESS_SHEAR.failed(Fault(wrong, said, remedy, option, numbers))
+    told = f"say that {order.text} stand in the places yz, xz, xy"
+    remedy, actions = apply_to(wrong, n, told, Action(settings={"shear": order.text}))
+    return STRESS_SHEAR.failed(
+        Fault(wrong, said, remedy, actions or _group_action(evidence, wrong, order.text), numbers)
+    )
 
 
-def _group_option(evidence: Evidence, wrong: Frames, order: str) -> str:
-    """Return the option that puts right just these frames, where a tag tells them from the others."""
+def _group_action(evidence: Evidence, wrong: Frames, order: str) -> list[Action]:
+    """Return the action that puts right just these frames, where a tag tells them from the others."""
     chosen = {int(i) for i in wrong}
     for tag in ("config_type", "trajectory", "file"):
         values = evidence.dataset.tag(tag)
         groups = sorted({values[i] for i in chosen})
         if "" not in groups and {i for i, value in enumerate(values) if value in groups} == chosen:
-            return "shear={" + ", ".join(f'"{tag}={group}": "{order}"' for group in groups) + "}"
-    return ""
+            return [Action(settings={"shear": {f"{tag}={group}": order for group in groups}})]
+    return []

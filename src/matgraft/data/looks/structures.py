@@ -51,7 +51,7 @@ def elements_unseen(evidence: Evidence) -> Iterator[Finding]:
     frames = [i for i, sample in enumerate(evidence.dataset) if set(unseen) & set(sample.content.symbols)]
     said = f"{evidence.model} has not seen {', '.join(unseen)}, in {count(len(frames), len(evidence.dataset))}."
     remedy = "leave these frames out, or start from a foundation that covers the elements"
-    yield ELEMENTS_UNSEEN.failed(Fault(frames, said, remedy, drop(frames), {"n_unseen": len(unseen)}))
+    yield ELEMENTS_UNSEEN.failed(Fault(frames, said, remedy, [drop(frames)], {"n_unseen": len(unseen)}))
 
 
 def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
         return
     text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
     remedy = "see whether positions are in Bohr, fractional, or of another cell, or leave these frames out"
-    yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, drop(bad), numbers))
+    yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
 
 
 def outlier_volume(evidence: Evidence) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def outlier_volume(evidence: Evidence) -> Iterator[Finding]:
         return
     remedy = "see whether the cell is in another unit, or of another frame"
     text = f"{count(len(bad), len(every))} of the bulk are far off: {said}."
-    yield OUTLIER_VOLUME.failed(Fault(bad, text, remedy, drop(bad), numbers))
+    yield OUTLIER_VOLUME.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
 
 
 def _log_deviation(evidence: Evidence, frames: Frames) -> Array:
@@ -141,11 +141,11 @@ def duplicates(evidence: Evidence) -> Iterator[Finding]:
         listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
         said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
         remedy = "keep the label you trust of each, and see why the other differs"
-        yield DUPLICATES.failed(Fault(frames, said, remedy, drop(copies), numbers, "error"))
+        yield DUPLICATES.failed(Fault(frames, said, remedy, [drop(copies)], numbers, "error"))
         return
     said = f"{count(len(frames))} are {len(groups)} structures; their labels agree."
     remedy = "leave the copies out, or accept that they count more; keep copies out of the test part"
-    yield DUPLICATES.failed(Fault(frames, said, remedy, drop(copies), numbers))
+    yield DUPLICATES.failed(Fault(frames, said, remedy, [drop(copies)], numbers))
 
 
 def find_duplicates(evidence: Evidence) -> list[Frames]:

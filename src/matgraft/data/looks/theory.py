@@ -26,14 +26,14 @@ from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.data.looks.energy import EnergyFit, fit_energy
 from matgraft.data.looks.robust import fit_line, least_absolute, spread
 from matgraft.data.provenance import LevelOfTheory
-from matgraft.findings import Finding
+from matgraft.findings import Action, Finding
 from matgraft.quantities import Array
 
 THEORY_STATED = Code("theory-stated", "one level of theory, as stated", "error")
 THEORY_LABELS = Code("theory-labels", "one level of theory, by the energies themselves", "warning")
 
-HEADS_BY_THEORY = "strategy.name=multihead heads.by=theory"
-"""The option that trains on all levels at once, each with a readout and reference energies of its own."""
+HEADS_BY_THEORY = Action(settings={"strategy.name": "multihead", "heads.by": "theory"})
+"""What trains on all levels at once, each with a readout and reference energies of its own."""
 
 LIMIT = 0.25
 """eV/atom between a group's offset and the others' from which on they are taken for two levels of theory."""
@@ -65,11 +65,11 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
     numbers = {"n_levels": len(ranked), "n_unstated": silent}
     said = f"{len(ranked)} levels of theory: {'; '.join(names)}{rest}."
     if silent:  # a frame without a statement belongs to no head
-        remedy = f"keep one level of theory, or state that of the other {count(silent)} and give each level a head: "
-        yield THEORY_STATED.failed(Fault(minority, said, remedy + HEADS_BY_THEORY, drop(minority), numbers))
+        remedy = f"keep one level of theory, or state that of the other {count(silent)} and give each level a head"
+        yield THEORY_STATED.failed(Fault(minority, said, remedy, [drop(minority)], numbers))
         return
-    remedy = f"give each a head of its own, or keep one level: {drop(minority)}"
-    yield THEORY_STATED.failed(Fault(minority, said, remedy, HEADS_BY_THEORY, numbers))
+    remedy = "give each a head of its own, or keep one level"
+    yield THEORY_STATED.failed(Fault(minority, said, remedy, [HEADS_BY_THEORY, drop(minority)], numbers))
 
 
 class EnergyScales:
@@ -166,10 +166,9 @@ def _compare(evidence: Evidence, fit: EnergyFit) -> Finding:
         return THEORY_LABELS.passed(said, **numbers)
     remedy = (
         "see whether these frames come from another code, functional, pseudopotential or energy convention; "
-        f"if so, a YAML file beside them says it, and {HEADS_BY_THEORY} trains on both"
+        "if so, state it in a YAML file beside them, which lets each level have a head; or leave the frames out"
     )
-    option = drop(worst.frames.tolist())
-    return THEORY_LABELS.failed(Fault(worst.frames, said, remedy, option, numbers))
+    return THEORY_LABELS.failed(Fault(worst.frames, said, remedy, [drop(worst.frames)], numbers))
 
 
 @dataclass(frozen=True)

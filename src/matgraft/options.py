@@ -1,0 +1,67 @@
+"""Options as words of the command line: written so that a shell keeps them, and read back to the same value.
+
+>>> word("keys.energy", "my energy")
+'keys.energy=my energy'
+>>> shell({"audit.drop": [3, 5], "units.stress": None})
+"'audit.drop=[3,5]' units.stress=null"
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+
+def parse_value(text: str) -> Any:
+    """Read the value of an option, which is YAML; a number with an exponent and no point, ``1e-3``, is a number too.
+
+    Raises
+    ------
+    ValueError
+        If it is not readable as YAML.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(value, str) or value != text.strip():  # what stands in quotes is text
+        return value
+    try:  # YAML 1.1 takes 1e-3 for text
+        return float(value)
+    except ValueError:
+        return value
+
+
+def word(key: str, value: Any) -> str:
+    """Return ``key=value`` such that `parse_value` reads the value back; numbers, text, lists and mappings are values.
+
+    It is not yet quoted for a shell: see `shell`.
+    """
+    return f"{key}={value if isinstance(value, str) and _is_plain(value) else _flow(value)}"
+
+
+def shell(settings: Mapping[str, Any]) -> str:
+    """Return options as they can be typed into a shell after a command."""
+    return shlex.join(word(key, value) for key, value in settings.items())
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether a text is read back as itself without quotes of YAML."""
+    try:
+        return text.isprintable() and parse_value(text) == text
+    except ValueError:
+        return False
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_flow, value)) + "]"
+    if isinstance(value, str):  # YAML's own quotes, without a break of the line
+        return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**9)).strip()
+    return json.dumps(value)
