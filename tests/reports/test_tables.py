@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from matgraft.reports import origins, tables, text
 from matgraft.reports.facts import facts, plain
 from matgraft.reports.html import to_html
 from matgraft.reports.markdown import to_markdown
+from matgraft.reports.screen import show_run
 
 
 def edit(run: Path, name: str, **changes: Any) -> dict[str, Any]:
@@ -158,3 +160,16 @@ def test_odd_facts_still_make_a_report(documents: dict[str, Any]) -> None:
         patch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")  # 5 MB, forty times
         assert to_html(said).count("<h2") == 10
     assert to_markdown(said).startswith("# r: ")
+
+
+@pytest.mark.parametrize(("best", "said"), [(0, True), (405, False)])
+def test_a_fit_that_gave_its_start_back_says_so(run_folder: Path, tmp_path: Path, best: int, said: bool) -> None:
+    """On the page and on the screen; step 0 is a row of the history."""
+    fit = json.loads((run_folder / "fit.json").read_text())
+    (run_folder / "fit.json").write_text(json.dumps({**fit, "best_step": best}))
+    shown = dict(tables.training(facts(run_folder)))["Best checkpoint"]
+    assert shown == f"step {best}{', the starting weights: no step was better' if said else ''}"
+    with (tmp_path / "screen.txt").open("w") as file:
+        show_run(Console(file=file, width=160), run_folder, run_folder / "report.html")
+    words = " (the starting weights: no step was better)" if said else ""
+    assert f"best at step {best}{words} by validation_loss" in (tmp_path / "screen.txt").read_text()

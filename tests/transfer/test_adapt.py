@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, StepZeroError
 from matgraft.transfer import adapt as adapting
+from matgraft.transfer import fit as fitting
 from matgraft.transfer import step_zero
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.fit import FitResult
@@ -25,7 +27,7 @@ from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import given_references, keep_references
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Feature, Full, ParamGroup
-from matgraft.transfer.tangents import TangentObjective
+from matgraft.transfer.tangents import Directions, TangentObjective
 
 
 class Call(NamedTuple):
@@ -179,11 +181,12 @@ def test_every_option_reaches_the_fit(chgnet: Potential, pairs: Dataset, calls: 
     (call,) = calls
     assert (call.settings.rate, call.settings.batch, call.settings.max_minutes) == (0.1, 3, 5)
     assert (result.settings, result.loss) == (call.settings, loss)
-    assert call.options == {"folder": tmp_path, "seed": 9, "resume": True, "quiet": False, "l2": 0.25, "title": "full"}
+    given_ = {"folder": tmp_path, "seed": 9, "resume": True, "quiet": False, "l2": 0.25, "title": "full"}
+    assert call.options == {**given_, "judge_start": True, "spent": 0.0}
     assert isinstance(call.objective, FrameObjective)
     assert call.objective.weights == {"energy": 7.0, "forces": 1.0}
     assert [sample.weight for sample in call.objective.train] == [1.0, 3.0, 3.0]
-    assert [sample.weight for sample in call.objective.held_out] == [1.0] * 3
+    assert [sample.weight for sample in call.objective.held_out] == [1.0] * 3  # groups that no such frame belongs to
     assert call.settings.max_edges is not None
     assert call.module is result.backbone.module
 
@@ -196,7 +199,7 @@ def test_the_feature_strategy_trains_on_tangents(chgnet: Potential, pairs: Datas
     assert [len(call.objective.training), len(call.objective.validation)] == [1, 1]
     assert call.objective.training[0].tangents.shape == (24 + 4, 2, 64)
     assert not np.array_equal(call.objective.training[0].slopes, call.objective.validation[0].slopes)
-    assert [one.weight for one in (*call.objective.training, *call.objective.validation)] == [2.0, 1.0]
+    assert [one.weight for one in (*call.objective.training, *call.objective.validation)] == [2.0, 2.0]
     assert call.settings.max_edges is None
     assert call.options["title"] == "feature"
 
@@ -245,14 +248,125 @@ def test_both_parts_need_frames(chgnet: Potential, pairs: Dataset, sizes: tuple[
         adapt(chgnet, pairs[: sizes[0]], pairs[: sizes[1]])
 
 
+def bare(sample: Sample, *names: str) -> Sample:
+    """Return the frame with some labels alone."""
+    return Sample(sample.content, {n: sample.labels[n] for n in names}, sample.tags, sample.weight, sample.file, 7)
+
+
+@pytest.mark.parametrize("strategy", ["full", "feature", "replay"])
+@pytest.mark.parametrize(
+    ("change", "loss", "present"),
+    [
+        (bare, LossSettings(), "no label"),
+        (lambda s: bare(s, "forces"), LossSettings(forces=0), "forces"),
+        (lambda s: s, LossSettings(groups={"kind=hot": 0.0}), "energy, forces, stress"),
+        (lambda s: s.weighing(0.0), LossSettings(), "energy, forces, stress"),
+    ],
+    ids=["no label", "none that is weighed", "a group of no weight", "frames of no weight"],
+)
+def test_a_validation_part_that_judges_nothing_is_refused_before_any_work(
+    chgnet: Potential,
+    pairs: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    change: Any,
+    loss: LossSettings,
+    present: str,
+) -> None:
+    """A loss of nothing would be 0, and the first epoch the best."""
+    for name in ("encode_all", "replay_frames", "cache_tangents", "fit"):
+        monkeypatch.setattr(adapting, name, lambda *_, **__: pytest.fail("worked in vain"))
+    train, validation = pairs[2:5], pairs[4:].map(change)  # a hot frame is among those for training
+    message = f"none of the 2 validation frames has a weight above 0 and a label for energy.*they have {present}"
+    with pytest.raises(DataError, match=message) as error:
+        adapt(chgnet, train, validation, strategy=strategy, loss=loss)
+    assert error.value.where == validation[0].where
+    assert "keys.energy=" in error.value.remedy
+
+
+def test_each_head_needs_validation_frames_that_judge(chgnet: Potential, pairs: Dataset) -> None:
+    heads = pairs.map(lambda s: s.with_tags(head=s.tags["kind"]))
+    validation = heads[[0, 4]].map(lambda s: bare(s) if s.tags["head"] == "hot" else s)
+    with pytest.raises(DataError, match="none of the 1 validation frames of head hot has a weight above 0"):
+        adapt(chgnet, heads[[1, 2, 5]], validation, strategy="multihead")
+
+
+def test_training_frames_of_no_weight_are_refused(chgnet: Potential, pairs: Dataset) -> None:
+    with pytest.raises(DataError, match="none of the 2 training frames has a weight above 0"):
+        adapt(chgnet, pairs[:2], pairs[2:3], loss=LossSettings(groups={"kind=cold": 0.0}))
+
+
 # -------------------------------------------------------------- the whole way
+
+
+@pytest.mark.parametrize("strategy", ["full", "feature"])
+def test_groups_weigh_the_criterion_as_they_weigh_the_training(
+    chgnet: Potential, pairs: Dataset, strategy: str
+) -> None:
+    """A group of weight 0 has no say in which step is the best."""
+    loss = LossSettings(forces=0, stress=0, groups={"kind=hot": 0.0})
+    options: dict[str, Any] = {"strategy": strategy, "loss": loss, "epochs": 1, "processes": 1, "batch": 3}
+    known = predict(chgnet, pairs.samples, ("energy",))
+    frames = Dataset(
+        tuple(
+            s.with_labels(energy=p["energy"] + (20.0 if s.tags["kind"] == "hot" else 0.02))
+            for s, p in zip(pairs, known, strict=True)
+        )
+    )
+    found = adapt(chgnet, frames[1:5], frames[[0, 5]], references=keep_references(frames), **options)
+    start = found.fit.history[0]
+    assert start["step"] == 0
+    # Three of four training frames have a weight, and each validation frame with one is off by 0.01 eV/atom.
+    energy_weight = found.loss.weights(frames)["energy"]
+    assert start["validation_loss"] == pytest.approx(energy_weight * 0.75 * 0.01**2, rel=1e-2)
+
+
+@pytest.mark.parametrize("strategy", ["full", "feature", "lora", "gradual"])
+def test_a_fit_that_helps_nothing_gives_the_shifted_foundation_back(
+    chgnet: Potential, pairs: Dataset, strategy: str
+) -> None:
+    """The validation frames are what the foundation says already; the training frames pull it away from there."""
+    known = predict(chgnet, pairs.samples)
+    same = Dataset(tuple(s.with_labels(**p) for s, p in zip(pairs, known, strict=True)))
+    options: dict[str, Any] = {"strategy": strategy, "epochs": 2, "processes": 1, "batch": 2}
+    found = adapt(chgnet, pairs[:3], same[3:5], references=keep_references(pairs), **options)
+    assert found.fit.best_step == 0
+    assert [row["step"] for row in found.fit.history] == [0, 2, 4]
+    for old, new in zip(known, predict(found.backbone, pairs.samples), strict=True):
+        assert all(np.allclose(new[name], old[name], atol=1e-5) for name in old)
+
+
+def test_the_cache_is_part_of_the_minutes(
+    chgnet: Potential, pairs: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of 60 s the cache takes 25, and the fit the rest, however long its steps are."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(adapting, "time", clock)
+    monkeypatch.setattr(fitting, "time", clock)
+    caching, losses = adapting.cache_tangents, TangentObjective.losses
+
+    def cached(*arguments: Any, **options: Any) -> Any:
+        clock.now += 12.5  # once for each part
+        return caching(*arguments, **options)
+
+    def passed(*arguments: Any) -> Any:
+        clock.now += 0.5
+        return losses(*arguments)
+
+    monkeypatch.setattr(adapting, "affordable", lambda *_: (Directions(2, 1), 0.0))
+    monkeypatch.setattr(adapting, "cache_tangents", cached)
+    monkeypatch.setattr(TangentObjective, "losses", passed)
+    found = adapt(chgnet, pairs[:2], pairs[2:3], strategy="feature", max_minutes=1.0, folder=tmp_path, epochs=1000)
+    assert 57.0 <= clock.now <= 60.0
+    assert found.fit.seconds == pytest.approx(clock.now)
+    assert found.fit.stopped == "the plan was done"
 
 
 def test_tuning_lowers_the_validation_loss(chgnet: Potential, sige: Dataset) -> None:
     frames = sige[np.linspace(0, len(sige) - 1, 3).astype(int)]
     result = adapt(chgnet, frames, frames[:2], epochs=6, processes=1, batch=1, rate=3e-4)
     losses = [row["validation_loss"] for row in result.fit.history]
-    assert min(losses) < 0.8 * losses[0]
+    assert min(losses) < 0.8 * losses[1] < losses[0]
     assert result.fit.best_value == min(losses)
 
 

@@ -93,10 +93,27 @@ def test_the_best_is_a_snapshot() -> None:
     assert state.best["weights"][0].item() == 1.0
     assert not state.keep_if_best(0.5)  # as good is not better
     assert not state.keep_if_best(0.7)
-    assert (state.since_best, state.best["value"]) == (2, 0.5)
+    assert state.best["value"] == 0.5
     state.step = 4
     assert state.keep_if_best(0.4)
-    assert (state.since_best, state.best["step"], state.best["weights"][0].item()) == (0, 4, 9.0)
+    assert (state.best["step"], state.best["weights"][0].item()) == (4, 9.0)
+
+
+def test_validations_count_from_where_the_rate_falls() -> None:
+    """Lower ones of before are forgotten, also where a plan grows and the rate no longer falls."""
+    state = State()
+    counts = []
+    for value, falling in [(1, 0), (2, 0), (3, 1), (4, 1), (3, 1), (2.5, 1), (9, 1), (8, 0), (9, 1), (10, 1)]:
+        state.count(value, falling=bool(falling))
+        counts.append(state.since_best)
+    assert counts == [0, 0, 0, 1, 2, 0, 1, 0, 0, 1]
+
+
+def test_the_pace_is_that_of_late() -> None:
+    """Of the steps from 4 or 8 on, whatever the first ones took."""
+    state = State(marks=[[0, 5.0], [1, 90.0], [2, 120.0], [4, 130.0], [8, 134.0]], step=10, seconds=136.0)
+    assert state.pace() == pytest.approx(1.0)
+    assert State(marks=[[0, 5.0], [1, 90.0]], step=1, seconds=90.0).pace() == pytest.approx(85.0)
 
 
 def test_no_number_is_never_better() -> None:

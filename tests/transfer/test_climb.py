@@ -37,6 +37,7 @@ class Fits:
     def __init__(self, **offsets: float | Exception) -> None:
         self.offsets, self.clock = offsets, 0.0
         self.takes: dict[str, float] = {}
+        self.best_step = 1
         self.calls: list[dict[str, Any]] = []
 
     def __call__(self, parent: Potential, train: Dataset, validation: Dataset, **options: Any) -> Adapted:
@@ -48,7 +49,7 @@ class Fits:
             raise offset
         backbone = copy.deepcopy(parent)
         shift_references(backbone, given_references(dict.fromkeys(train.elements(), offset), train))
-        fit = FitResult([{"step": 1.0, "epoch": 1.0}], 1, 0.5, "done", 1, 1.0, 3.0, 1)
+        fit = FitResult([{"step": 1.0, "epoch": 1.0}], self.best_step, 0.5, "done", 1, 1.0, 3.0, 1)
         return Adapted(backbone, options["references"], fit, {}, settings, options["loss"], 7, 9, name)
 
     @property
@@ -120,6 +121,76 @@ def test_a_frame_without_a_cell_has_no_stress_to_judge(chgnet: Potential, pairs:
     loss = LossSettings()
     both = [validation_errors(loose, predictions, loss.weights(loose), loss) for predictions in (known, without)]
     assert both[0] == both[1]
+
+
+def test_groups_weigh_the_judgement(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
+    """Of the two validation frames the hot ones count nine times; the weights of both parts are those of training."""
+    train, validation = labelled
+    off = tuple(
+        s.with_labels(energy=s.labels["energy"] + 2.0 * i * s.n_atoms).with_tags(kind=("cold", "hot")[i])
+        for i, s in enumerate(validation)
+    )
+    train = train.map(lambda s: s.with_tags(kind="hot" if s.index % 2 else "cold"))
+    fits(feature=1.1, lora=1.2, full=0.9)
+    loss = LossSettings(groups={"kind=hot": 9.0})
+    climbed = up(chgnet, (train, Dataset(off)), loss=loss)
+    losses = {rung.name: rung.errors["validation_loss"] for rung in climbed.record.rungs}
+    mean_weight = 5.0  # over the training frames: the scale of the training loss
+    assert losses["untuned"] == pytest.approx(mean_weight * 10 * (1 * 1.0 + 9 * 9.0) / 10, rel=1e-3)
+    assert losses["feature"] == pytest.approx(mean_weight * 10 * (1 * 0.01 + 9 * 1.9**2) / 10, rel=1e-3)
+
+
+def test_a_validation_part_that_judges_nothing_is_refused(
+    chgnet: Potential, labelled: Part, fits: Callable[..., Fits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits()
+    monkeypatch.setattr(climbing, "encode_all", lambda *_, **__: pytest.fail("encoded in vain"))
+    train, validation = labelled
+    with pytest.raises(DataError, match="none of the 2 validation frames has a weight above 0 and a label"):
+        up(chgnet, (train, validation.map(lambda s: Sample(s.content, {}))))
+
+
+def test_a_baseline_that_is_no_number_names_its_frame(
+    chgnet: Potential, labelled: Part, fits: Callable[..., Fits]
+) -> None:
+    stand_in = fits()
+    _, validation = labelled
+    known = [dict(one) for one in predict(chgnet, validation.samples)]
+    known[1]["stress"] = known[1]["stress"] * float("nan")
+    with pytest.raises(DataError, match="prediction of the stress is not finite") as error:
+        up(chgnet, labelled, on_validation=known)
+    assert error.value.where == validation[1].where
+    assert "loss.stress=0" in error.value.remedy
+    assert not stand_in.calls
+
+
+def test_a_rung_whose_predictions_are_no_numbers_has_failed(
+    chgnet: Potential, labelled: Part, fits: Callable[..., Fits]
+) -> None:
+    fits(feature=1.4, lora=float("nan"), full=1.1)
+    record = up(chgnet, labelled).record
+    assert verdicts(record) | {"lora": "failed", "full": "kept"} == verdicts(record)
+    assert record.rungs[3].why.startswith("the prediction of the energy is not finite")
+
+
+def test_a_rung_that_helped_nothing_says_so(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:
+    stand_in = fits(feature=0.5, lora=0.9, full=0.95)
+    stand_in.best_step = 0
+    record = up(chgnet, labelled).record
+    assert record.rungs[2].why == "no step was better than the starting weights"
+    assert record.rungs[2].gain == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_cached_rung_has_its_cache_within_its_minutes(
+    chgnet: Potential, labelled: Part, fits: Callable[..., Fits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the 7 minutes, 1.5 of them forecast for the cache."""
+    stand_in = fits(feature=1.4, lora=1.2, full=1.1)
+    cost = Cost(0.5, before=1.5, ends_itself=True)
+    monkeypatch.setattr(climbing._Ascent, "_cost", lambda _, strategy, most: cost if strategy.cached else Cost(0.0))
+    record = up(chgnet, labelled).record
+    assert stand_in.minutes[0] == ("feature", 3.5)
+    assert record.minutes == pytest.approx(7.0)
 
 
 def test_one_loss_judges_every_rung(chgnet: Potential, labelled: Part, fits: Callable[..., Fits]) -> None:

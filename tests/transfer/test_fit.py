@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -10,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from matgraft.backbones.processes import can_fork
@@ -22,9 +26,10 @@ from matgraft.backbones.weights import load_tensors
 from matgraft.errors import RunError
 from matgraft.transfer import fit as fitting
 from matgraft.transfer.checkpoint import FILE
+from matgraft.transfer.defaults import fit_defaults
 from matgraft.transfer.fit import FitResult, fit
 from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import ParamGroup
+from matgraft.transfer.strategy import ParamGroup, make_strategy
 
 needs_fork = pytest.mark.skipif(not can_fork(), reason="this system does not fork")
 SETTINGS = FitSettings(rate=0.02, epochs=4, batch=3, ema=0.5, clip=0, processes=1)
@@ -159,14 +164,24 @@ def test_a_group_rests_until_its_start(tmp_path: Path) -> None:
 
 
 def test_patience_waits_for_the_last_group(tmp_path: Path) -> None:
-    class Worse(Regression):
-        def validation_metrics(self, sums: Tensor) -> dict[str, float]:
-            return {"validation_loss": float(self.calls)}
-
+    """The start is at step 50 of 100, its warm-up ends at 55: the validation there is the first that counts."""
     module = network()
     settings = SETTINGS.model_copy(update={"epochs": 20, "patience": 2})
     result = fit(Worse(module), module, staged(module), settings, folder=tmp_path, quiet=True)
-    assert (result.stopped, result.steps) == ("no better validation in 2", 55)  # of 100; the start is at 50
+    assert (result.stopped, result.steps) == ("no better validation in 2", 65)
+
+
+def test_a_stage_that_joins_may_make_it_worse_at_first(tmp_path: Path) -> None:
+    """What the later weights must beat to go on is the lowest since the rate falls, not the best of before."""
+
+    class Bumpy(Scripted):
+        values = [1.0] * 11 + [9.0 - 0.5 * i for i in range(30)]  # from step 55 on ever better, but long above 1
+
+    module = network()
+    settings = SETTINGS.model_copy(update={"epochs": 28, "patience": 2})
+    result = fit(Bumpy(module), module, staged(module), settings, folder=tmp_path, quiet=True)
+    assert (result.stopped, result.steps) == ("the plan was done", 140)
+    assert result.best_value == 9.0 - 0.5 * 16
 
 
 def test_l2_adds_its_gradient_to_what_learns(tmp_path: Path) -> None:
@@ -242,6 +257,60 @@ def test_batches_are_planned_once_an_epoch(tmp_path: Path, monkeypatch: pytest.M
     assert len(planned) <= 4 + 3  # an epoch each; the first also to measure a step
 
 
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=needs_fork)])
+@pytest.mark.parametrize("bounds", [{"max_edges": 120}, {"max_atoms": 5}, {"max_edges": 1}])
+def test_bounds_change_the_memory_and_not_the_weights(tmp_path: Path, bounds: dict[str, int], processes: int) -> None:
+    """A batch beyond them passes in parts, and makes the same step."""
+    free, one, _ = run(tmp_path / "free", batch=5)
+    bounded, two, problem = run(tmp_path / "bounded", batch=5, processes=processes, **bounds)
+    np.testing.assert_allclose(flat(bounded), flat(free), rtol=1e-5, atol=1e-7)
+    assert [row["step"] for row in two.history] == [row["step"] for row in one.history] == [3, 6, 9, 12]
+    if processes == 1:
+        assert len(problem.seen) > two.steps
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 300), st.integers(0, 9000)), min_size=1, max_size=40),
+    batch=st.integers(1, 50),
+    max_atoms=st.none() | st.integers(1, 600),
+    max_edges=st.none() | st.integers(1, 20_000),
+    processes=st.integers(1, 5),
+)
+def test_every_frame_weighs_the_same_in_an_epoch(
+    sizes: list[tuple[int, int]], batch: int, max_atoms: int | None, max_edges: int | None, processes: int
+) -> None:
+    """Whatever the sizes, the bounds, the batch and the processes: the gradient of the frame's own loss says it."""
+    weighed = torch.zeros(len(sizes), dtype=torch.float64)
+    for rank in range(processes):
+        parameter = nn.Parameter(torch.zeros(len(sizes), dtype=torch.float64))
+
+        class Marked:
+            training = validation = tuple(Size(*size) for size in sizes)
+
+            def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+                largest = max(self.training[i].n_edges for i in positions)
+                own = sum(self.training[i].n_edges for i in positions)
+                assert max_edges is None or own <= max_edges or own == largest
+                return parameter[list(positions)]  # noqa: B023
+
+        given_ = FitSettings(rate=1.0, batch=batch, max_atoms=max_atoms, max_edges=max_edges, processes=1)
+        groups = [ParamGroup("all", {"one": parameter})]
+        loop = fitting._Loop(
+            Marked(), nn.Module(), groups, [parameter], given_, Path(), 0.0, 3, False, False, 0.0, "", True
+        )
+        loop.fabric = SimpleNamespace(  # type: ignore[assignment]
+            world_size=processes, global_rank=rank, device="cpu", barrier=lambda: None,
+            all_reduce=lambda tensor, reduce_op: tensor,
+        )  # fmt: skip
+        loop.optimizer, loop.state = fitting.make_optimizer(groups, given_), loop._start()
+        for step in loop._batches(0):
+            loop._backward(step)
+            assert parameter.grad is not None
+            weighed += parameter.grad
+    np.testing.assert_allclose(weighed.numpy(), loop._epoch_steps / len(sizes), rtol=1e-9)
+
+
 @pytest.mark.parametrize("bounds", [{"max_edges": 120}, {"max_atoms": 5}, {"max_edges": 60, "max_atoms": 8}])
 def test_batches_keep_to_the_budgets(tmp_path: Path, bounds: dict[str, int]) -> None:
     _, _, problem = run(tmp_path, batch=14, epochs=1, **bounds)
@@ -297,6 +366,139 @@ def test_patience_stops_the_fit(tmp_path: Path) -> None:
     assert (float(flat(module)[0]) - 0.5) ** 2 == pytest.approx(min(values), rel=1e-6)
 
 
+class Scripted(Regression):
+    """Validations as a list says, whatever the weights."""
+
+    values: Sequence[float] = ()
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        self.validations = getattr(self, "validations", 0) + 1
+        return {"validation_loss": self.values[self.validations - 1]}
+
+
+class Worse(Scripted):
+    """Every validation is worse than the one before."""
+
+    values = range(1, 1000)
+
+
+def defaults_of(**given_: Any) -> FitSettings:
+    """Return the settings of a fit through the network, of 14 frames in batches of 3."""
+    return fit_defaults(make_strategy("full"), 1000, FitSettings(batch=3, processes=1, rate=0.02, **given_))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+@pytest.mark.parametrize(("epochs", "validate_every"), [(40, 1), (100, 1), (100, 2)])
+def test_the_default_patience_is_a_quarter_of_the_plan_after_the_decay_begins(
+    tmp_path: Path, optimizer: str, epochs: int, validate_every: int
+) -> None:
+    """SOAP holds its rate until 64 % of the plan: nothing before that ends a fit, however long it gets worse."""
+    settings = defaults_of(epochs=epochs, validate_every=validate_every, optimizer=optimizer)
+    module = network()
+    result = fit(Worse(module), module, groups(module), settings, folder=tmp_path, quiet=True)
+    begins = {"adam": 0.05, "soap": 0.1 + 0.9 * 0.6}[optimizer] * epochs / validate_every
+    first = math.ceil(round(begins, 9))  # the first validation that counts
+    expected = (first + max(10, epochs // validate_every // 4)) * validate_every
+    stopped = "no better" if expected < epochs else "the plan "
+    assert (result.epochs, result.stopped[:9]) == (min(expected, epochs), stopped)
+
+
+def test_what_comes_good_while_the_rate_falls_is_waited_for(tmp_path: Path) -> None:
+    class Late(Scripted):
+        values = [2.0 + i for i in range(70)] + [1.0 - 0.01 * i for i in range(30)]
+
+    module = network()
+    result = fit(Late(module), module, groups(module), defaults_of(epochs=100), folder=tmp_path, quiet=True)
+    assert (result.steps, result.best_value, result.stopped) == (500, pytest.approx(0.71), "the plan was done")
+
+
+def test_a_given_patience_counts_from_the_decay_as_well(tmp_path: Path) -> None:
+    module = network()
+    result = fit(Worse(module), module, groups(module), defaults_of(epochs=50, patience=3), folder=tmp_path, quiet=True)
+    assert (result.epochs, result.stopped) == (32 + 3, "no better validation in 3")
+
+
+def test_patience_follows_a_plan_by_minutes(tmp_path: Path, clock: Clock) -> None:
+    """Of 400 steps that a budget allows, 80 epochs, SOAP's decay begins at 256; a quarter is 20 validations."""
+
+    class Timed(Worse):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            clock.now += 1.0
+            return super().losses(positions, device)
+
+    module = network()
+    settings = defaults_of(max_minutes=(400 + 2) / 0.97 / 60)
+    result = fit(Timed(module), module, groups(module), settings, folder=tmp_path, quiet=True)
+    assert (result.epochs, result.stopped) == (52 + 20, "no better validation in 20")
+
+
+@needs_fork
+def test_patience_that_was_broken_off_ends_at_the_same_step(tmp_path: Path) -> None:
+    class Flat(Regression):
+        def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+            return {"validation_loss": 1.0}
+
+    options: dict[str, Any] = {"objective": Flat, "epochs": 40, "patience": 0.25, "hold": 0.5}
+    unbroken, whole, _ = run(tmp_path / "unbroken", **options)
+    assert (whole.epochs, whole.stopped) == (31.0, "no better validation in 10")  # the rate falls from epoch 21 on
+    hook = {"on_losses": kill_at(5 * 26 + 2, tmp_path), "checkpoint_minutes": 1e-6}
+    process = multiprocessing.get_context("fork").Process(
+        target=run, args=(tmp_path / "broken",), kwargs={**options, **hook}
+    )
+    process.start()
+    process.join()
+    resumed, result, _ = run(tmp_path / "broken", resume=True, **options)
+    assert (result.steps, result.stopped) == (whole.steps, whole.stopped)
+    np.testing.assert_array_equal(flat(resumed), flat(unbroken))
+
+
+# --------------------------------------------------------- the starting weights
+
+
+def test_the_starting_weights_are_a_candidate(tmp_path: Path) -> None:
+    """Where no step helps they come back, and step 0 is the best."""
+    module = network()
+    before = flat(module)
+    options = {"folder": tmp_path, "quiet": True, "judge_start": True}
+    result = fit(Worse(module), module, groups(module), SETTINGS, **options)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(flat(module), before)
+    assert (result.best_step, result.best_value) == (0, 1.0)
+    first = result.history[0]
+    assert (first["step"], first["epoch"], first["learning_rate"], first["train_loss"]) == (0, 0.0, 0.0, 0.0)
+    assert set(first) == set(result.history[1])
+    assert [row["step"] for row in result.history] == [0, 5, 10, 15, 20]
+
+
+def test_starting_weights_that_are_beaten_change_nothing(tmp_path: Path) -> None:
+    found = []
+    for judge_start in (False, True):
+        module = network()
+        result = fit(
+            Regression(module), module, groups(module), SETTINGS, folder=tmp_path, quiet=True, judge_start=judge_start
+        )
+        found.append((flat(module), [{**row, "seconds": 0} for row in result.history]))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1][1:]
+
+
+@needs_fork
+def test_the_starting_weights_are_judged_once(tmp_path: Path) -> None:
+    def start(folder: Path, **more: Any) -> FitResult:
+        module = network()
+        problem = Regression(module, more.pop("on_losses", lambda call: None))
+        settings = SETTINGS.model_copy(update={"checkpoint_minutes": 1e-6})
+        options = {"folder": folder, "quiet": True, "judge_start": True, "seed": 5, **more}
+        return fit(problem, module, groups(module), settings, **options)  # type: ignore[arg-type]
+
+    whole = start(tmp_path / "unbroken")
+    options = {"on_losses": kill_at(2, tmp_path)}
+    process = multiprocessing.get_context("fork").Process(target=start, args=(tmp_path / "broken",), kwargs=options)
+    process.start()
+    process.join()
+    again = start(tmp_path / "broken", resume=True)
+    assert [row["step"] for row in again.history] == [row["step"] for row in whole.history] == [0, 5, 10, 15, 20]
+
+
 def test_history_has_a_row_each_validation(tmp_path: Path) -> None:
     _, result, _ = run(tmp_path, epochs=5, validate_every=2)
     columns = {"step", "epoch", "seconds", "learning_rate", "train_loss", "validation_loss", "validation_frames"}
@@ -311,17 +513,18 @@ def test_history_has_a_row_each_validation(tmp_path: Path) -> None:
 
 
 def test_the_training_loss_is_that_since_the_last_validation(tmp_path: Path) -> None:
+    """The mean over the frames, of batches of three and a last one of two."""
     module, losses = network(), []
 
     class Noted(Regression):
         def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
             found = super().losses(positions, device)
-            losses.append(found.mean().item())
+            losses.extend(found.tolist())
             return found
 
     _, result, _ = run(tmp_path, module=module, objective=Noted, epochs=2)
-    assert result.history[0]["train_loss"] == pytest.approx(np.mean(losses[:5]), rel=1e-6)
-    assert result.history[1]["train_loss"] == pytest.approx(np.mean(losses[5:]), rel=1e-6)
+    assert result.history[0]["train_loss"] == pytest.approx(np.mean(losses[:14]), rel=1e-6)
+    assert result.history[1]["train_loss"] == pytest.approx(np.mean(losses[14:]), rel=1e-6)
 
 
 def test_validation_sees_evaluation_mode_and_training_does_not(tmp_path: Path) -> None:
@@ -408,6 +611,71 @@ def test_minutes_are_kept_though_the_first_batch_is_quick(tmp_path: Path) -> Non
     began = time.monotonic()
     run(tmp_path, objective=Misleading, epochs=None, max_minutes=2 / 60)
     assert 0.75 * 2 < time.monotonic() - began < 1.9 * 2  # planned from the quick first batch it took 4.0 s
+
+
+@dataclass
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(fitting, "time", made)
+    return made
+
+
+def by_clock(clock: Clock, folder: Path, takes: Callable[[int], float], minutes: float, **more: Any) -> FitResult:
+    """Fit with passes that take as many seconds as `takes` says of their number, from 0."""
+
+    class Timed(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            clock.now += takes(self.calls)
+            return super().losses(positions, device)
+
+    _, result, _ = run(folder, objective=Timed, epochs=None, max_minutes=minutes, **more)
+    return result
+
+
+def test_a_slow_first_pass_is_counted_once(tmp_path: Path, clock: Clock) -> None:
+    """Of 12 s, less the reserve, 7.64 s are left after it: 381 steps of 0.02 s."""
+    result = by_clock(clock, tmp_path, lambda call: 4.0 if call == 0 else 0.02, 12 / 60)
+    assert 370 <= result.steps <= 381
+    assert result.seconds == pytest.approx(12 * 0.97, abs=0.1)
+
+
+@pytest.mark.parametrize("slow", [3, 5, 10])
+def test_a_plan_that_shrank_grows_again(tmp_path: Path, clock: Clock, slow: int) -> None:
+    """Steps that read their frames for the first time are slow; what follows is not planned by them."""
+    result = by_clock(clock, tmp_path, lambda call: 1.0 if call < slow else 0.02, 12 / 60)
+    left = 12 * 0.97 - slow * 1.0
+    assert result.steps == pytest.approx(slow - 2 + left / 0.02, rel=0.02)
+    assert result.seconds == pytest.approx(12 * 0.97, abs=0.1)
+
+
+def test_steps_that_become_slow_end_in_time(tmp_path: Path, clock: Clock) -> None:
+    result = by_clock(clock, tmp_path, lambda call: 0.02 if call < 150 else 0.1, 12 / 60)
+    assert 12 * 0.9 < result.seconds < 12 * 1.1
+
+
+def test_seconds_that_are_gone_before_the_fit_are_part_of_its_minutes(tmp_path: Path, clock: Clock) -> None:
+    module = network()
+
+    class Timed(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            clock.now += 0.1
+            return super().losses(positions, device)
+
+    settings = SETTINGS.model_copy(update={"epochs": None, "max_minutes": 12 / 60})
+    result = fit(Timed(module), module, groups(module), settings, folder=tmp_path, spent=6.0, quiet=True)
+    assert clock.now == pytest.approx(12 * 0.97 - 6.0, abs=0.11)
+    assert result.seconds == pytest.approx(12 * 0.97, abs=0.11)
+    assert result.history[-1]["learning_rate"] < 0.1 * 0.02
 
 
 def test_epochs_bound_the_minutes(tmp_path: Path) -> None:

@@ -57,12 +57,50 @@ def test_losses_are_those_of_plain_predictions(chgnet: Potential, mixed: Dataset
     assert found.requires_grad
 
 
+def test_the_criterion_is_the_training_loss_on_other_frames(chgnet: Potential, mixed: Dataset) -> None:
+    """Each quantity's mean over the frames that have it, times what it weighs in training."""
+    weights = {"energy": 2.0, "forces": 3.0, "stress": 5.0}
+    train = mixed.map(lambda s: s.weighing(0.5 + s.index))
+    held_out = Dataset((*mixed.samples[2:], mixed[1], mixed[3])).map(lambda s: s.weighing(2.0 + s.n_atoms % 3))
+    held_out = Dataset((held_out[0].weighing(7.0), *held_out.samples[1:]))
+    one = objective(chgnet, train, held_out)
+    errors = square_errors(chgnet, held_out)
+    expected = 0.0
+    for name, weight in weights.items():
+        share = sum(s.weight for s in train if name in s.labels) / len(train)
+        having = [(s.weight, e[name]) for s, e in zip(held_out, errors, strict=True) if name in s.labels]
+        expected += weight * share * sum(w * e for w, e in having) / sum(w for w, _ in having)
+    found = one.validation_metrics(one.validation_sums(range(len(held_out)), CPU))
+    assert found["validation_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_frames_without_a_label_do_not_lower_the_criterion(chgnet: Potential, pairs: Dataset) -> None:
+    bare = pairs[3:].map(lambda s: Sample(s.content, {}))
+    found = []
+    for held_out in (pairs[:3], Dataset((*pairs[:3].samples, *bare.samples))):
+        one = objective(chgnet, pairs, held_out)
+        found.append(one.validation_metrics(one.validation_sums(range(len(held_out)), CPU)))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_the_criterion_of_the_training_frames_is_their_loss(chgnet: Potential, mixed: Dataset) -> None:
+    weighed = mixed.map(lambda s: s.weighing(0.5 + s.index))
+    one = objective(chgnet, weighed, weighed)
+    found = one.validation_metrics(one.validation_sums(range(6), CPU))["validation_loss"]
+    assert found == pytest.approx(one.losses(range(6), CPU).mean().item(), rel=1e-5)
+
+
+def test_without_any_label_there_is_no_criterion(chgnet: Potential, pairs: Dataset) -> None:
+    one = objective(chgnet, pairs, pairs[:1].map(lambda s: Sample(s.content, {})))
+    assert np.isnan(one.validation_metrics(one.validation_sums([0], CPU))["validation_loss"])
+
+
 @pytest.mark.parametrize("edges", [20_000, 1])
 def test_validation_is_the_mean_loss_and_the_errors_of_reports(
     chgnet: Potential, mixed: Dataset, monkeypatch: pytest.MonkeyPatch, edges: int
 ) -> None:
     monkeypatch.setattr(objectives, "VALIDATION_BUDGET", Budget(edges=edges))
-    one = objective(chgnet, mixed[:1], mixed)
+    one = objective(chgnet, mixed, mixed)
     sums = one.validation_sums([5, 0, 2], CPU) + one.validation_sums([1, 3, 4], CPU)
     metrics = one.validation_metrics(sums)
     errors = square_errors(chgnet, mixed)

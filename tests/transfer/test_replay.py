@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from matgraft.errors import OptionError, RunError, StepZeroError
 from matgraft.quantities import Array
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer import checkpoint
+from matgraft.transfer import fit as fitting
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import given_references
 from matgraft.transfer.replay import ReplayObjective, ReplaySettings, rehearses, replay_frames, shifted_labels, weighed
-from matgraft.transfer.strategy import STRATEGIES, make_strategy
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import STRATEGIES, ParamGroup, make_strategy
 
 CPU = torch.device("cpu")
 ENERGIES = LossSettings(forces=0, stress=0)
@@ -123,6 +126,32 @@ def test_the_loss_is_the_sum_of_two_means(moved: Potential, pairs: Dataset, know
     assert total.item() == pytest.approx(one.item() + weight * mean_weight * other.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("bounds", [{}, {"max_edges": 1}, {"max_atoms": 9}, {"max_edges": 700}])
+@pytest.mark.parametrize("batch", [1, 3, 12])
+def test_the_gradients_of_an_epoch_add_up_to_the_formulas(
+    moved: Potential, pairs: Dataset, known: Dataset, batch: int, bounds: dict[str, int]
+) -> None:
+    """L_target + weight * L_replay, whatever the sizes of frames and the bounds of a batch."""
+    train, weight = pairs[:4].map(lambda s: s.weighing(1.0 + s.index)), 2.5
+    target, both = objectives(moved, train, known, weight)
+    parameters = list(moved.head.parameters())
+    one = target.losses(range(4), CPU).mean()
+    other = objectives(moved, known, known, 1.0)[0].losses(range(len(known)), CPU).mean()
+    formula = one + weight * np.mean([sample.weight for sample in train]) * other
+    expected = torch.cat([g.flatten() for g in torch.autograd.grad(formula, parameters)])
+
+    settings = FitSettings(rate=1.0, batch=batch, processes=1, **bounds)  # type: ignore[arg-type]
+    groups = [ParamGroup("head", dict(moved.head.named_parameters()))]
+    loop = fitting._Loop(both, moved.module, groups, parameters, settings, Path(), 0.0, 1, False, False, 0.0, "", True)
+    loop.fabric = SimpleNamespace(world_size=1, global_rank=0, device=CPU)  # type: ignore[assignment]
+    loop.optimizer, loop.state = fitting.make_optimizer(groups, settings), loop._start()
+    steps, found = loop._batches(0), torch.zeros_like(expected)
+    for step in steps:
+        loop._backward(step)
+        found += torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]) / len(steps)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
 def test_the_weight_counts_whatever_the_number_of_frames(pairs: Dataset, known: Dataset) -> None:
     for replay in (known[:2], known):
         joined = weighed(pairs, replay, 3.0)
@@ -145,6 +174,8 @@ def test_the_criterion_is_the_users_own(moved: Potential, pairs: Dataset, known:
 def test_replay_that_holds_nothing_is_an_error(moved: Potential, pairs: Dataset, known: Dataset) -> None:
     dimers = known[np.array(known.tag("config_type")) == "dimer"]
     _, both = objectives(moved, pairs[:2], dimers, 1.0, LossSettings(energy=0, forces=0))  # dimers have no stress
+    with pytest.raises(RunError, match="no replay frame has a label for stress: they have neither loss nor gradient"):
+        both.replay_metrics()
     with pytest.raises(RunError, match="neither loss nor gradient"):
         both.validation_metrics(both.validation_sums(range(len(both.validation)), CPU))
 

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from matgraft.transfer.schedule import FLOOR, RESERVE, FitSettings, plan_steps, rate_factor
+from matgraft.transfer.schedule import (
+    FLOOR,
+    LEAST_PATIENCE,
+    RESERVE,
+    FitSettings,
+    decay_start,
+    patience_in,
+    plan_steps,
+    rate_factor,
+)
 
 
 def test_warm_up_peak_and_floor_by_hand() -> None:
@@ -49,26 +58,46 @@ def test_a_later_start_rests_and_then_warms_up_to_the_common_rate() -> None:
 
 
 def test_epochs_alone() -> None:
-    assert plan_steps(FitSettings(epochs=3), 7, 0, 0.0) == 21
+    assert plan_steps(FitSettings(epochs=3), 7, 0, 0.0, 0.0) == 21
 
 
 def test_minutes_alone() -> None:
-    """Five steps in 10 s; of 100 s, less the reserve, 87 are left, which is 43 more."""
+    """Of 100 s, less the reserve, 87 are left: 43 steps of 2 s more, or 87 of 1 s."""
     settings = FitSettings(max_minutes=100 / 60)
     assert RESERVE == 0.03
-    assert plan_steps(settings, 7, 5, 10.0) == 5 + 43
-    assert plan_steps(settings, 7, 60, 99.0) == 60  # time is up: no further step is planned
-    assert plan_steps(settings, 7, 60, 500.0) == 60
+    assert plan_steps(settings, 7, 5, 10.0, 2.0) == 5 + 43
+    assert plan_steps(settings, 7, 5, 10.0, 1.0) == 5 + 87
+    assert plan_steps(settings, 7, 60, 99.0, 1.0) == 60  # time is up: no further step is planned
+    assert plan_steps(settings, 7, 60, 500.0, 1.0) == 60
 
 
 def test_the_smaller_of_both() -> None:
     settings = FitSettings(max_minutes=100 / 60, epochs=3)
-    assert plan_steps(settings, 7, 5, 10.0) == 21
-    assert plan_steps(settings, 70, 5, 10.0) == 48
+    assert plan_steps(settings, 7, 5, 10.0, 2.0) == 21
+    assert plan_steps(settings, 70, 5, 10.0, 2.0) == 48
 
 
 def test_at_least_one_step() -> None:
-    assert plan_steps(FitSettings(max_minutes=1e-6), 7, 1, 100.0) == 1
+    assert plan_steps(FitSettings(max_minutes=1e-6), 7, 0, 100.0, 1.0) == 1
+
+
+@given(st.integers(1, 2000), st.floats(0, 0.9), st.floats(0, 0.9), st.floats(0, 0.9))
+def test_the_decay_starts_where_the_rate_begins_to_fall(total: int, warmup: float, hold: float, start: float) -> None:
+    factors = [rate_factor(step, total, warmup, start, hold) for step in range(total + 1)]
+    begins = decay_start(total, warmup, start, hold)
+    assert factors[begins:] == sorted(factors[begins:], reverse=True)
+    before = [rate_factor(step, total, warmup, 0.0, hold) for step in range(decay_start(total, warmup, 0.0, hold))]
+    assert before == sorted(before)
+    assert before[-1] == 1.0
+
+
+def test_patience_by_number_and_by_part() -> None:
+    assert patience_in(FitSettings(), 500, 5) is None
+    assert patience_in(FitSettings(patience=3), 500, 5) == 3
+    assert patience_in(FitSettings(patience=0.25), 500, 5) == 25
+    assert patience_in(FitSettings(patience=0.25, validate_every=2), 500, 5) == 12
+    assert patience_in(FitSettings(patience=0.25), 50, 5) == LEAST_PATIENCE == 10
+    assert patience_in(FitSettings(patience=0.5), 512, 5) == 51  # a plan by minutes ends within an epoch
 
 
 @pytest.mark.parametrize(
@@ -79,6 +108,8 @@ def test_at_least_one_step() -> None:
         {"warmup": 1.0},
         {"ema": 1.0},
         {"clip": -1},
+        {"patience": -0.5},
+        {"patience": 1.5},
         {"learning_rate": 1},
     ],
 )

@@ -64,3 +64,8 @@ def plan_batches(items: Sequence[Sized], budget: Budget, seed: int | None = None
             atoms, edges = sizes[i]
         batches[-1].append(i)
     return batches
+
+
+def split_batch(batch: Sequence[int], items: Sequence[Sized], budget: Budget) -> list[list[int]]:
+    """Split the samples of a batch, positions in `items`, into parts that each keep to the budget."""
+    return [[batch[i] for i in part] for part in plan_batches([items[i] for i in batch], budget)]

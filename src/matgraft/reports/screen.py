@@ -117,9 +117,10 @@ def show_run(screen: Console, run: Path, report: Path) -> None:
     if forgotten := checks.line({"checks": _json(run / "checks.json")}):
         screen.print(f"\nmoved from the foundation: {escape(forgotten)}", highlight=False)
     minutes = fit["seconds"] / 60
+    start = "" if fit["best_step"] or not fit["steps"] else " (the starting weights: no step was better)"
     screen.print(
         f"\nfit: {fit['steps']} steps in {minutes:.1f} min on {fit['processes']} process(es), best at step "
-        f"{fit['best_step']} by {fit['criterion']}, stopped: {fit['stopped']}",
+        f"{fit['best_step']}{start} by {fit['criterion']}, stopped: {fit['stopped']}",
         highlight=False,
     )
     screen.print(f"model:  {run / 'model'}", highlight=False, soft_wrap=True)

@@ -216,8 +216,12 @@ def training(facts: Facts) -> list[tuple[str, str]]:
     zero = mapping(fit.get("step_zero"))
     energy, force = (zero.get(k) for k in ("max_energy_difference_eV_per_atom", "max_force_difference_eV_per_A"))
     seconds = number(fit.get("seconds"))
+    start = number(fit.get("best_step")) == 0 and bool(number(fit.get("steps")))
     return [
-        ("Best checkpoint", f"step {figure(fit.get('best_step'), 0)}"),
+        (
+            "Best checkpoint",
+            f"step {figure(fit.get('best_step'), 0)}{', the starting weights: no step was better' if start else ''}",
+        ),
         ("By", f"{say(fit.get('criterion'))} = {figure(fit.get('best_value'))}"),
         ("Stopped by", say(fit.get("stopped"))),
         ("Length", f"{figure(fit.get('steps'), 0)} steps, {figure(fit.get('epochs'), 1)} epochs"),

@@ -136,11 +136,22 @@ def judge(
     """Return the verdict over figures, findings and warnings, head by head where there are several."""
     trained = adapted.loss.weights(parts.train) if adapted.trained else ()
     missing = json.loads((out / "coverage.json").read_text())["missing"]
-    whole = verdict(summary, findings, parts.warnings, missing, trained=trained, chosen=chosen)
+    warnings = [*_fit_warnings(adapted), *parts.warnings]
+    whole = verdict(summary, findings, warnings, missing, trained=trained, chosen=chosen)
     if not isinstance(adapted.backbone, MultiHeadPotential):
         return whole
     by_head = {name: verdict(each, trained=trained) for name, each in summary["heads"].items()}
     return judge_heads(whole, by_head, adapted.backbone.names)
+
+
+def _fit_warnings(adapted: Adapted) -> list[str]:
+    """Say where a fit gave its starting weights back."""
+    if not adapted.trained or adapted.fit.best_step:
+        return []
+    return [
+        "No step of the fit lowered the validation loss: the model is the foundation with shifted reference energies. "
+        "A smaller fit.rate or more minutes may help."
+    ]
 
 
 def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, float]:

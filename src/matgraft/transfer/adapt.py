@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from matgraft.quantities import Array
 from matgraft.transfer.defaults import fit_defaults, loss_defaults
 from matgraft.transfer.fit import FitResult, Objective, fit
 from matgraft.transfer.heads import MultiHeadPotential
-from matgraft.transfer.loss import LossSettings, weigh_groups
+from matgraft.transfer.loss import LossSettings, require_labels, weigh_groups
 from matgraft.transfer.memory import bound_by_memory
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
@@ -131,7 +132,8 @@ def adapt(
     Raises
     ------
     DataError
-        If there is nothing to train or validate on, as a whole or for a head.
+        If there is nothing to train or validate on, as a whole or for a head: no frame, or none that has a label and
+        a weight in the loss.
     StepZeroError
         If the prepared model does not equal its parent up to the shift.
     """
@@ -140,13 +142,13 @@ def adapt(
     if stages and not isinstance(strategy, str):
         raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
     chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
+    loss = loss_defaults(chosen, loss or LossSettings(), train)
+    train, validation = weigh_parts(train, validation, loss, by_head=heads or chosen.branches)
     backbone = copy.deepcopy(parent)
     if heads or chosen.branches:
         backbone = _with_heads(backbone, chosen, train, validation)
     replay = replay or ReplaySettings()
     rehearsed = _rehearsed(chosen, replay, parent, backbone, train, folder, quiet)
-    loss = loss_defaults(chosen, loss or LossSettings(), train)
-    train = weigh_groups(train, loss.groups)
     settings = _with_options(settings or FitSettings(), fit_options)
     settings = fit_defaults(chosen, len(train), settings, rate=parent.rate, rehearsed=len(rehearsed))
     title = "" if quiet else f"graphs of {len(train)} frames"
@@ -162,6 +164,7 @@ def adapt(
     with tempfile.TemporaryDirectory() as temporary:
         work = folder or Path(temporary)
         objective: Objective
+        began = time.monotonic()
         if chosen.cached:
             require_squares(loss)  # before minutes go into the cache
             directions = _directions(backbone, train, loss, (encoded, held_out), settings, work, resume)
@@ -185,6 +188,8 @@ def adapt(
             l2=loss.l2,
             seed=seed,
             resume=resume,
+            judge_start=True,
+            spent=time.monotonic() - began if chosen.cached else 0.0,
             title=chosen.name,
             quiet=quiet,
         )
@@ -195,6 +200,28 @@ def adapt(
         facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
     total = sum(parameter.numel() for parameter in finished.module.parameters())
     return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts)
+
+
+def weigh_parts(
+    train: Dataset, validation: Dataset, loss: LossSettings, *, by_head: bool = False
+) -> tuple[Dataset, Dataset]:
+    """Give the frames of both parts the weights of their groups: the criterion is the loss on other frames.
+
+    Raises
+    ------
+    DataError
+        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs.
+    OptionError
+        If a group has no training frame.
+    """
+    quantities = loss.weights(train)
+    parts = {
+        "training": weigh_groups(train, loss.groups),
+        "validation": weigh_groups(validation, loss.groups, part_of=train),
+    }
+    for name, part in parts.items():
+        require_labels(name, part, quantities, by_head=by_head)
+    return parts["training"], parts["validation"]
 
 
 def refit_references(
@@ -283,7 +310,7 @@ def _directions(
     folder: Path,
     resume: bool,
 ) -> Directions:
-    """Plan the cache: in half of the fit's minutes, if it has any. A resumed run has those that it began with."""
+    """Plan the cache: in half of the minutes, if there are any. A resumed run has the plan that it began with."""
     file = folder / DIRECTIONS
     if resume and file.is_file():
         return Directions(**json.loads(file.read_text(encoding="utf-8")))

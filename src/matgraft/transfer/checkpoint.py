@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ class State:
     Attributes
     ----------
     step, seconds
-        Steps made, and the time they took, over all sessions of the run.
+        Steps made, and the time gone, over all sessions of the run.
+    marks
+        ``[step, seconds]`` at the start and after 1, 2, 4, 8, ... steps: from them follows what steps take lately.
     epoch, done
         Epochs finished, and steps made in the current one.
     loss_sum, loss_count
@@ -39,8 +42,8 @@ class State:
         Fields of the batches' `Budget`. Its defaults follow cores and memory; elsewhere a fit goes on with its own.
     history
         Rows of history.csv.
-    since_best
-        Validations since the best one.
+    lowest, since_best
+        The lowest validation since the rate began to fall, and how many came after it.
     stopped
         Why the fit ended; empty while it goes on.
     """
@@ -51,11 +54,13 @@ class State:
     loss_sum: float = 0.0
     loss_count: int = 0
     seconds: float = 0.0
+    marks: list[list[float]] = field(default_factory=list)
     total: int = 0
     average: list[Tensor] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, int | None] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    lowest: float = math.inf
     since_best: int = 0
     stopped: str = ""
 
@@ -68,11 +73,23 @@ class State:
     def keep_if_best(self, value: float) -> bool:
         """Snapshot the average if `value` is the smallest so far."""
         if self.best and not value < self.best["value"]:
-            self.since_best += 1
             return False
         self.best = {"step": self.step, "value": value, "weights": [tensor.clone() for tensor in self.average]}
-        self.since_best = 0
         return True
+
+    def count(self, value: float, *, falling: bool) -> None:
+        """Count the validations since the lowest one. None counts before the rate falls, nor is compared with later."""
+        if not falling:
+            self.lowest, self.since_best = math.inf, 0
+        elif value < self.lowest:
+            self.lowest, self.since_best = value, 0
+        else:
+            self.since_best += 1
+
+    def pace(self) -> float:
+        """Return the seconds that a step took over the last half of the steps or somewhat more, all else included."""
+        since, seconds = self.marks[-2:][0]
+        return (self.seconds - seconds) / (self.step - since)
 
 
 def save(state: State, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, folder: Path) -> None:

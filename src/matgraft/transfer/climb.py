@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -36,7 +36,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.files import write_text
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array
-from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references
+from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references, weigh_parts
 from matgraft.transfer.defaults import fit_defaults
 from matgraft.transfer.fit import FitResult
 from matgraft.transfer.ladder import (
@@ -56,7 +56,7 @@ from matgraft.transfer.ladder import (
     refuse_idle_target,
     target_met,
 )
-from matgraft.transfer.loss import LossSettings, Targets
+from matgraft.transfer.loss import LossSettings, Targets, label_shares
 from matgraft.transfer.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.transfer.references import ReferenceShift, keep_references, shifted
 from matgraft.transfer.replay import ReplaySettings
@@ -76,6 +76,7 @@ T = TypeVar("T")
 
 FILE = "ladder.json"
 ENDED = "the climb had ended"
+NO_STEP = "no step was better than the starting weights"
 MODEL = "model.pt"
 LEAST_PASSES = 2
 """Passes over the training frames below which a fit through the network is not begun. At 1.7 of them, `partial` on the
@@ -148,25 +149,59 @@ def climb(
     ladder, loss, settings = ladder or LadderSettings(), loss or LossSettings(), settings or FitSettings()
     weights = loss.weights(train)
     refuse_idle_target(ladder.target, weights, validation)
+    weighed, judging = weigh_parts(train, validation, loss)
     encoded, held_out = encode_all(parent, train.samples), encode_all(parent, validation.samples)
     references = references or refit_references(parent, train, encoded)
     with tempfile.TemporaryDirectory() as temporary:
         ascent = _Ascent(
-            parent, train, validation, encoded, held_out, references, loss, weights, settings,
+            parent, train, validation, judging, label_shares(weighed, weights), encoded, held_out, references, loss,
+            weights, settings,
             replay, ladder, rungs or make_rungs(ladder.rungs), folder or Path(temporary), seed, quiet,
         )  # fmt: skip
         return ascent.run(on_validation, resume=resume)
 
 
 def validation_errors(
-    validation: Dataset, predictions: Predictions, weights: Mapping[str, float], loss: LossSettings
+    validation: Dataset,
+    predictions: Predictions,
+    weights: Mapping[str, float],
+    loss: LossSettings,
+    shares: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """Return ``validation_loss`` and the RMSE of each weighted quantity, as a fit through the network reports them."""
+    """Return ``validation_loss`` and the RMSE of each weighted quantity, as a fit through the network reports them.
+
+    Parameters
+    ----------
+    validation
+        With the weights that the frames have in the loss.
+    shares
+        Of the training frames (`label_shares`). Default: those of the validation frames.
+
+    Raises
+    ------
+    DataError
+        If a prediction of a label is not finite.
+    """
+    _require_finite(validation, predictions, weights)
     counts = torch.tensor([sample.n_atoms for sample in validation])
     owner = torch.repeat_interleave(torch.arange(len(validation)), counts)
     predicted = {name: _joined(name, predictions) for name in weights}
     targets = Targets.of(validation.samples, list(weights))
-    return metrics_of_sums(error_sums(predicted, targets, Batch(counts, owner), weights, loss), weights)
+    sums = error_sums(predicted, targets, Batch(counts, owner), weights, loss)
+    return metrics_of_sums(sums, weights, label_shares(validation, weights) if shares is None else shares)
+
+
+def _require_finite(validation: Dataset, predictions: Predictions, quantities: Iterable[str]) -> None:
+    """Raise a DataError that names the first frame whose label has no finite prediction."""
+    for sample, prediction in zip(validation, predictions, strict=True):
+        for name in quantities:
+            if name in sample.labels and not np.isfinite(prediction.get(name, np.nan)).all():
+                raise DataError(
+                    f"the prediction of the {name} is not finite, or there is none, and the frame has a label for it",
+                    where=sample.where,
+                    remedy=f"leave the frame out, or take the label away if its cell defines no {name}; "
+                    f"loss.{name}=0 leaves all {name} labels out",
+                )
 
 
 def _joined(name: str, predictions: Predictions) -> torch.Tensor:
@@ -183,6 +218,8 @@ class _Ascent:
     parent: Potential
     train: Dataset
     validation: Dataset
+    judging: Dataset
+    shares: Mapping[str, float]
     encoded: Sequence[Encoded]
     held_out: Sequence[Encoded]
     references: ReferenceShift
@@ -218,8 +255,7 @@ class _Ascent:
         models = {"untuned": untuned, "shift": shifted(self.validation, untuned, self.references)}
         results: list[RungResult] = []
         for name, predictions in models.items():
-            errors = validation_errors(self.validation, predictions, self.weights, self.loss)
-            result = RungResult(name=name, errors=errors)
+            result = RungResult(name=name, errors=self._errors(predictions))
             results.append(result.model_copy(update={"gain": gain_of(result.loss, results)}))
             self._tell(results[-1])
         return Record(
@@ -243,7 +279,7 @@ class _Ascent:
         if minutes is None:
             why = f"{left:.2g} minutes were left for {ahead} rung{'s' * (ahead > 1)}; {cost.words}"
             return record, RungResult(name=name, verdict="skipped", why=why)
-        begun = Begun(name=name, minutes=minutes)
+        begun = Begun(name=name, minutes=cost.before + minutes)
         record = self._note(record, begun=begun)
         return record, self._fitted(record, begun, resume=False)
 
@@ -251,15 +287,19 @@ class _Ascent:
         began = time.monotonic()
         try:
             adapted = self._adapt(begun.name, begun.minutes, resume=resume)
+            predictions = predict(adapted.backbone, self.validation.samples, encoded=self.held_out, processes=cores())
+            errors = self._errors(predictions)
         except (DataError, RunError) as error:  # of this rung: its memory, its rate, a worker that was killed
             return RungResult(name=begun.name, verdict="failed", why=error.found, minutes=_minutes_since(began))
         save_adapted(adapted, self._model(begun.name))
-        predictions = predict(adapted.backbone, self.validation.samples, encoded=self.held_out, processes=cores())
-        errors = validation_errors(self.validation, predictions, self.weights, self.loss)
         # Of a rung that was broken off, what came before its first step is counted once.
         minutes = max(_minutes_since(began), adapted.fit.seconds / 60)
-        result = RungResult(name=begun.name, errors=errors, minutes=minutes)
+        why = "" if adapted.fit.best_step else NO_STEP
+        result = RungResult(name=begun.name, errors=errors, minutes=minutes, why=why)
         return result.model_copy(update={"gain": gain_of(result.loss, record.rungs)})
+
+    def _errors(self, predictions: Predictions) -> dict[str, float]:
+        return validation_errors(self.judging, predictions, self.weights, self.loss, self.shares)
 
     def _adapt(self, name: str, minutes: float, *, resume: bool) -> Adapted:
         return adapt(
@@ -306,8 +346,8 @@ class _Ascent:
         backbone = copy.deepcopy(self.parent)
         backbone.module.requires_grad_(True)
         plan = plan_directions(backbone, self.encoded, list(self.weights))
-        # `adapt` gives the cache half of the fit's minutes, which are what the cache leaves of `most`.
-        directions, before = affordable(plan, most / 3, backbone, self.train, self.encoded, self.held_out)
+        # `adapt` gives the cache half of the minutes, and the fit what the cache leaves.
+        directions, before = affordable(plan, most / 2, backbone, self.train, self.encoded, self.held_out)
         cached = cache_tangents(backbone, self.train[[typical]], [self.encoded[typical]], directions)
         batch = range(settings.batch or 1)
         objective = TangentObjective(backbone, self.train, self.loss, cached * len(batch), [], directions)

@@ -52,6 +52,8 @@ HEAD_WEIGHTS = {"energy": 100.0, "stress": 300.0}
 9.6 meV/atom and 0.168 eV/Å, 100 gives 7.0 and 0.172, 300 gives 7.0 and 0.185."""
 HEAD_STEPS = 8000
 """Steps of a fit of a head on cached features."""
+PATIENCE = 0.25
+"""Part of the planned validations."""
 
 
 def fit_defaults(
@@ -74,18 +76,16 @@ def fit_defaults(
     optimizer = settings.optimizer or ("adam" if strategy.cached else "soap")
     warmup, hold = (SOAP_WARMUP, SOAP_HOLD) if optimizer == "soap" else (WARMUP, 0.0)
     chosen: dict[str, Any] = {"batch": batch, "clip": 10.0, "optimizer": optimizer, "warmup": warmup, "hold": hold}
+    chosen |= {"ema": 0.99, "patience": PATIENCE}
     if strategy.cached:
         epochs = _bounded(HEAD_STEPS // steps_an_epoch, 50, 1000)
-        chosen |= {"rate": 2e-3, "epochs": epochs, "ema": 0.99, "patience": max(20, epochs // 4), "processes": 1}
+        chosen |= {"rate": 2e-3, "epochs": epochs, "processes": 1}
     else:
         epochs = _bounded(SHOWN // n_frames, 5, 200)
         updates = strategy.name == LoRA.name
         own = UPDATE_RATE if updates else rate * (SOAP_FACTOR if optimizer == "soap" else 1.0)
-        chosen |= {
-            "rate": min((UPDATE_RATE if updates else rate) * REPLAY_SHARE, REPLAY_RATE) if rehearsed else own,
-            "ema": 0.99,
-            "patience": max(10, epochs // 4),
-        }
+        shared = min((UPDATE_RATE if updates else rate) * REPLAY_SHARE, REPLAY_RATE)
+        chosen["rate"] = shared if rehearsed else own
         chosen |= {} if settings.max_minutes else {"epochs": epochs}
     given = {name: value for name, value in settings.model_dump().items() if value is not None}
     return FitSettings(**{**chosen, **given})

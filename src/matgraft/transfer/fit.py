@@ -1,9 +1,10 @@
 """The one training loop: for every strategy, every backbone, and pretraining.
 
-What is minimised is an `Objective`; what learns are the `ParamGroup`s of a strategy. The loop adds batches by a budget,
-Adam or SOAP with warm-up and decay, an average of the weights, clipping, validation, the best snapshot, checkpoints,
-early stopping and, on a CPU, one single-threaded process a core. Killed at any moment, a fit resumes from its last
-checkpoint to the same weights that an unbroken run would have: batches and rates follow from the seed and the step.
+What is minimised is an `Objective`; what learns are the `ParamGroup`s of a strategy. The loop adds batches, which pass
+in parts where they are larger than a budget of atoms and edges, Adam or SOAP with warm-up and decay, an average of the
+weights, clipping, validation, the best snapshot, checkpoints, early stopping and, on a CPU, one single-threaded process
+a core. Killed at any moment, a fit resumes from its last checkpoint to the same weights that an unbroken run would
+have: batches and rates follow from the seed and the step.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
-from matgraft.backbones.batching import Budget, Sized, plan_batches
+from matgraft.backbones.batching import Budget, Sized, plan_batches, split_batch
 from matgraft.backbones.processes import can_fork, cores, die_with_parent, keep_memory
 from matgraft.errors import RunError
 from matgraft.transfer import checkpoint
 from matgraft.transfer.checkpoint import State
 from matgraft.transfer.optimizer import Soap
-from matgraft.transfer.schedule import WARMUP, FitSettings, plan_steps, rate_factor
+from matgraft.transfer.schedule import WARMUP, FitSettings, decay_start, patience_in, plan_steps, rate_factor
 from matgraft.transfer.strategy import ParamGroup
 
 CRITERION = "validation_loss"
@@ -75,7 +76,10 @@ class FitResult:
     Attributes
     ----------
     history
-        A row each validation: step, epoch, seconds, learning_rate, train_loss, validation metrics.
+        A row each validation: step, epoch, seconds, learning_rate, train_loss, validation metrics. That of step 0, if
+        there is one, has a rate and a training loss of 0.
+    best_step
+        0 where the starting weights were validated, and no later ones were better.
     batches
         Bounds of a batch that the fit began with, by their names in `FitSettings`; a resumed one keeps to them.
     """
@@ -102,6 +106,8 @@ def fit(
     l2: float = 0.0,
     seed: int = 0,
     resume: bool = False,
+    judge_start: bool = False,
+    spent: float = 0.0,
     title: str = "fit",
     quiet: bool = False,
 ) -> FitResult:
@@ -115,6 +121,10 @@ def fit(
         Where checkpoints go; with `resume`, where the fit goes on from.
     l2
         lambda of the loss's |theta|^2, summed over what learns.
+    judge_start
+        Validate the starting weights too: they are the best if no later ones are better.
+    spent
+        Seconds of the settings' minutes that are gone before the fit begins.
     quiet
         No progress bar.
 
@@ -126,7 +136,10 @@ def fit(
     parameters = [parameter for group in groups for parameter in group.parameters.values()]
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
     processes = _processes(settings, device_type)
-    loop = _Loop(objective, module, list(groups), parameters, settings, folder, l2, seed, resume, title, quiet)
+    loop = _Loop(
+        objective, module, list(groups), parameters, settings, folder, l2, seed, resume, judge_start, spent, title,
+        quiet,
+    )  # fmt: skip
     if processes == 1:
         fabric = Fabric(accelerator=device_type, devices=1)
         fabric.launch()
@@ -195,6 +208,8 @@ class _Loop:
     l2: float
     seed: int
     resume: bool
+    judge_start: bool
+    spent: float
     title: str
     quiet: bool
 
@@ -218,7 +233,12 @@ class _Loop:
         self.state = self._start()
         self._saved = self._began = time.monotonic()
         self._seconds_before = self.state.seconds
-        self._plan(first=True)
+        if self.judge_start and not self.state.history:
+            self._validate()
+        if not self.state.total:  # resumed: the plan is part of the state
+            self._plan(self._first_pace() if self.settings.max_minutes else 0.0)
+        if not self.state.marks:
+            self.state.marks = [[self.state.step, self.state.seconds]]
         with self._progress() as bar:
             task = bar.add_task(self.title, total=self.state.total, completed=self.state.step, note="")
             while not self.state.stopped:
@@ -229,7 +249,7 @@ class _Loop:
         if self.resume and (self.folder / checkpoint.FILE).is_file():
             state = checkpoint.restore(self.parameters, self.optimizer, self.folder)
         else:
-            state = State(average=checkpoint.copies(self.parameters))
+            state = State(average=checkpoint.copies(self.parameters), seconds=self.spent)
         if not state.budget:
             state.budget = {kind: getattr(self.settings, name) for name, kind in BOUNDS.items()}
         return state
@@ -237,33 +257,40 @@ class _Loop:
     # ------------------------------------------------------------------ steps
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        return plan_batches(self.objective.training, Budget(**self.state.budget), seed=_mix(self.seed, epoch))
+        """Return the samples of each step, so many that the bounds of memory change none of them."""
+        budget = Budget(samples=self.state.budget["samples"])
+        return plan_batches(self.objective.training, budget, seed=_mix(self.seed, epoch))
 
     @cached_property
     def _epoch_steps(self) -> int:
-        """Steps of the first epoch; of 100,000 frames it takes half a second to know."""
+        """Steps of every epoch; of 100,000 frames it takes half a second to know."""
         return len(self._batches(0))
+
+    def _parts(self, batch: list[int]) -> list[list[int]]:
+        """Split the samples of a step into parts that keep to the bounds of atoms and edges."""
+        return split_batch(batch, self.objective.training, Budget(**{**self.state.budget, "samples": None}))
 
     def _epoch(self, bar: Progress, task: Any) -> None:
         """Make the steps left of the current epoch, then validate."""
         batches = self._batches(self.state.epoch)
         for batch in batches[self.state.done :]:
             self._step(batch)
+            if self._looks_at_clock():
+                self._plan(self.state.pace())
             self._note(bar, task)
             if self.state.step >= self.state.total:
                 break
-            if self.settings.max_minutes and (self.state.step < PLAN_EVERY or self.state.step % PLAN_EVERY == 0):
-                self._plan()
             if time.monotonic() - self._saved > 60 * self.settings.checkpoint_minutes:
                 self._save()
         finished = self.state.step >= self.state.total
         if finished or (self.state.epoch + 1) % self.settings.validate_every == 0:
-            self._validate(len(batches))
+            self._validate()
         self.state.epoch, self.state.done = self.state.epoch + 1, 0
+        patience = patience_in(self.settings, self.state.total, self._epoch_steps)
         if finished:
             self.state.stopped = "the plan was done"
-        elif self.settings.patience and self.state.since_best >= self.settings.patience and not self._waiting():
-            self.state.stopped = f"no better validation in {self.settings.patience}"
+        elif patience and self.state.since_best >= patience:
+            self.state.stopped = f"no better validation in {patience}"
         self._save()
 
     def _step(self, batch: list[int]) -> None:
@@ -276,30 +303,49 @@ class _Loop:
         self.state.update_average(self.parameters, self.settings.ema or 0.0)
         self.state.done += 1
         self.state.loss_sum, self.state.loss_count = self.state.loss_sum + loss, self.state.loss_count + 1
+        self._tick()
+        if self.state.step & (self.state.step - 1) == 0:
+            self.state.marks.append([self.state.step, self.state.seconds])
+
+    def _tick(self) -> None:
         self.state.seconds = self._seconds_before + time.monotonic() - self._began
 
-    def _waiting(self) -> bool:
-        """Say whether a group has yet to begin: patience ends no fit before that."""
-        return any(group["lr"] == 0 < group["base"] for group in self.optimizer.param_groups)
+    @cached_property
+    def _schedule(self) -> dict[str, float]:
+        warmup = WARMUP if self.settings.warmup is None else self.settings.warmup
+        return {"warmup": warmup, "hold": self.settings.hold or 0.0}
+
+    def _falling(self) -> bool:
+        """Say whether the rates of all groups have begun to fall: patience ends no fit before that."""
+        starts = (decay_start(self.state.total, start=group.start, **self._schedule) for group in self.groups)
+        return self.state.step >= max(starts)
 
     def _set_rates(self) -> None:
         """Set the rate of each group. One that waits asks for no gradient: the optimizer passes it over."""
-        warmup = WARMUP if self.settings.warmup is None else self.settings.warmup
         for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
-            factor = rate_factor(self.state.step, self.state.total, warmup, own.start, self.settings.hold or 0.0)
+            factor = rate_factor(self.state.step, self.state.total, start=own.start, **self._schedule)
             group["lr"] = group["base"] * factor
             for parameter in group["params"]:
                 parameter.requires_grad_(factor > 0)
 
     def _backward(self, batch: list[int]) -> float:
-        """Put the gradient of the batch's mean loss into what learns, summed over the processes."""
+        """Put the gradient of the batch's loss into what learns, summed over its parts and the processes.
+
+        The sum of the samples' losses is divided by the mean number of samples a step, not by the batch's own: so each
+        sample weighs the same in an epoch, also in a last batch that is smaller.
+        """
         learning = [parameter for parameter in self.parameters if parameter.requires_grad]
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64)
-        if share := self._share(batch, self.objective.training):
-            loss = self.objective.losses(share, self.fabric.device).sum() / len(batch)
-            loss.backward()
-            total = loss.detach().cpu().double()
+        samples_a_step = len(self.objective.training) / self._epoch_steps
+        parts = self._parts(batch)
+        for part in parts:
+            if share := self._share(part, self.objective.training):
+                loss = self.objective.losses(share, self.fabric.device).sum() / samples_a_step
+                loss.backward()
+                total += loss.detach().cpu().double()
+            if len(parts) > 1 and self.fabric.world_size > 1:
+                self.fabric.barrier()  # all processes pass one part together, which is what the bounds hold for
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
         flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
         loss_value = float(flat[-1])
@@ -331,26 +377,27 @@ class _Loop:
 
     # ------------------------------------------------------- plan, validation
 
-    def _plan(self, *, first: bool = False) -> None:
-        """Set the number of steps. Only the first process's clock counts."""
-        if first and self.state.total:
-            return  # resumed: the plan is part of the state
-        epoch_steps = self._epoch_steps
-        if self.settings.max_minutes is None:
-            self.state.total = plan_steps(self.settings, epoch_steps, self.state.step, self.state.seconds)
-            return
-        if first:
-            began = time.monotonic()
-            self._backward(self._batches(0)[0])  # warms caches up
-            second = time.monotonic()
-            self._backward(self._batches(0)[0])
-            self._seconds_before += second - began
-            step, seconds = 1, time.monotonic() - second
-        else:
-            step, seconds = self.state.step, self.state.seconds
-        self.state.total = self.fabric.broadcast(plan_steps(self.settings, epoch_steps, step, seconds))
+    def _looks_at_clock(self) -> bool:
+        """Say whether to plan anew: often at first, and where the steps are done, lest minutes are left over."""
+        step = self.state.step
+        due = step < PLAN_EVERY or step % PLAN_EVERY == 0 or step >= self.state.total
+        return self.settings.max_minutes is not None and due
 
-    def _validate(self, epoch_steps: int) -> None:
+    def _first_pace(self) -> float:
+        """Return the seconds of a pass before the first step: of the second one, since the first warms caches up."""
+        batch = self._batches(0)[0]
+        self._backward(batch)
+        began = time.monotonic()
+        self._backward(batch)
+        self._tick()
+        return time.monotonic() - began
+
+    def _plan(self, pace: float) -> None:
+        """Set the number of steps. Only the first process's clock counts."""
+        steps = plan_steps(self.settings, self._epoch_steps, self.state.step, self.state.seconds, pace)
+        self.state.total = self.fabric.broadcast(steps) if self.settings.max_minutes else steps
+
+    def _validate(self) -> None:
         """Validate the averaged weights and snapshot them if they are the best."""
         own = checkpoint.copies(self.parameters)
         checkpoint.put(self.state.average, self.parameters)
@@ -367,11 +414,13 @@ class _Loop:
                 remedy="a look at the audit for what is wrong with the validation frames",
             )
         self.state.keep_if_best(metrics[CRITERION])
+        self.state.count(metrics[CRITERION], falling=self._falling())
+        self._tick()
         row = {
             "step": self.state.step,
-            "epoch": self.state.epoch + self.state.done / epoch_steps,
+            "epoch": self.state.epoch + self.state.done / self._epoch_steps,
             "seconds": round(self.state.seconds, 3),
-            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
+            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups) if self.state.step else 0.0,
             "train_loss": self.state.loss_sum / max(1, self.state.loss_count),
         }
         self.state.history.append(row | metrics)

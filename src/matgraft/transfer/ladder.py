@@ -83,7 +83,7 @@ class Begun(BaseModel):
 
     name: str
     minutes: float
-    """Of its fit."""
+    """Of its fit, and of the cache before it where there is one."""
 
 
 @dataclass(frozen=True)

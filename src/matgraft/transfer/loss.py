@@ -2,14 +2,14 @@
 
     L = w_E MSE(E / N) + w_F (1 / 3N) sum |dF|^2 + w_sigma MSE(sigma) + lambda |theta|^2
 
-as a mean over the frames of a batch, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in
+as a mean over the frames, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in
 eV/Å³ over the nine components. A label that is absent adds nothing. With ``kind="huber"`` the square is replaced by
 Huber's function beyond `huber_delta` of each quantity (Huber 1964), scaled to agree with the square below it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from matgraft.data.dataset import Dataset, Sample
-from matgraft.errors import OptionError, nearest
+from matgraft.data.heads import frames_by_head
+from matgraft.errors import DataError, OptionError, nearest
 from matgraft.quantities import POTENTIAL_QUANTITIES
 
 HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
@@ -82,8 +83,13 @@ class LossSettings(BaseModel):
         return weights
 
 
-def weigh_groups(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
+def weigh_groups(dataset: Dataset, groups: Mapping[str, float], *, part_of: Dataset | None = None) -> Dataset:
     """Multiply the weights of the frames whose tag is named.
+
+    Parameters
+    ----------
+    part_of
+        The frames that an entry must match, for a part that need not hold every group. Default: the dataset itself.
 
     Raises
     ------
@@ -92,8 +98,9 @@ def weigh_groups(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
     """
     for entry, factor in groups.items():
         tag, _, value = entry.partition("=")
-        if value not in dataset.tag(tag, "\0"):
-            known = sorted({f"{tag}={text}" for text in dataset.tag(tag, "\0")} - {f"{tag}=\0"})
+        present = (part_of or dataset).tag(tag, "\0")
+        if value not in present:
+            known = sorted({f"{tag}={text}" for text in present} - {f"{tag}=\0"})
             raise OptionError(f"loss.groups: no frame has {entry!r}", allowed=known[:20], remedy=nearest(entry, known))
 
         def weigh(sample: Sample, tag: str = tag, value: str = value, factor: float = factor) -> Sample:
@@ -101,6 +108,45 @@ def weigh_groups(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
 
         dataset = dataset.map(weigh)
     return dataset
+
+
+def require_labels(part: str, dataset: Dataset, quantities: Collection[str], *, by_head: bool = False) -> None:
+    """Raise a DataError unless the loss of a part is more than nothing; with `by_head`, of every head's frames.
+
+    Parameters
+    ----------
+    part
+        The part's name, for the message.
+    dataset
+        Its frames, with the weights that they have in the loss.
+    quantities
+        Those that the loss weighs.
+    """
+    heads = frames_by_head(dataset) if by_head else {"": range(len(dataset))}
+    for name, frames in heads.items():
+        own = dataset[list(frames)] if name else dataset
+        if any(sample.weight > 0 and not sample.labels.keys().isdisjoint(quantities) for sample in own):
+            continue
+        present = ", ".join(own.quantities()) or "no label"
+        raise DataError(
+            f"none of the {len(own)} {part} frames{name and f' of head {name}'} has a weight above 0 and a label for "
+            f"{' or '.join(quantities)}, which the loss weighs; they have {present}",
+            where=own[0].where,
+            remedy=f"{part} frames with such a label; keys.{next(iter(quantities))}=<the key in your file>; "
+            "or other weights (loss.energy, loss.forces, loss.stress, loss.groups)",
+        )
+
+
+def label_shares(dataset: Dataset, quantities: Collection[str]) -> dict[str, float]:
+    """Return the mean over all frames of the weights of those that have a label, by quantity.
+
+    The loss is a mean over all frames: a label that one frame in ten has acts with a tenth of its weight.
+    """
+    sums = dict.fromkeys(quantities, 0.0)
+    for sample in dataset:
+        for name in sums.keys() & sample.labels.keys():
+            sums[name] += sample.weight
+    return {name: total / len(dataset) for name, total in sums.items()}
 
 
 @dataclass(frozen=True)
@@ -160,15 +206,30 @@ def frame_losses(
         (B,) atoms of each frame; (N,) frame of each atom.
     """
     total = torch.zeros(len(counts), dtype=torch.float64, device=counts.device)
-    for name, weight in weights.items():
+    for name, term in frame_penalties(predicted, targets, counts, owner, weights, settings).items():
+        total = total + weights[name] * term
+    return total * targets.weight
+
+
+def frame_penalties(
+    predicted: Mapping[str, Tensor],
+    targets: Targets,
+    counts: Tensor,
+    owner: Tensor,
+    quantities: Iterable[str],
+    settings: LossSettings,
+) -> dict[str, Tensor]:
+    """Return the mean penalty (B,) of each quantity before any weight, zero where a frame has no such label."""
+    terms = {}
+    for name in quantities:
         error = predicted[name].double() - targets.values[name]
         if name == "energy":
             error = error / counts
         term = penalty(error, settings, name).flatten(1).mean(1) if error.dim() > 1 else penalty(error, settings, name)
         if POTENTIAL_QUANTITIES[name].per == "atom":
-            term = torch.zeros_like(total).index_add(0, owner, term) / counts
-        total = total + weight * torch.where(targets.present[name], term, 0.0)
-    return total * targets.weight
+            term = torch.zeros_like(targets.weight).index_add(0, owner, term) / counts
+        terms[name] = torch.where(targets.present[name], term, 0.0)
+    return terms
 
 
 def penalty(error: Tensor, settings: LossSettings, name: str) -> Tensor:

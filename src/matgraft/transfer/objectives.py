@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from matgraft.backbones.base import Backbone, Batch, Encoded
 from matgraft.backbones.batching import Budget, plan_batches
 from matgraft.data.dataset import Dataset
 from matgraft.quantities import POTENTIAL_QUANTITIES
-from matgraft.transfer.loss import LossSettings, Targets, frame_losses
+from matgraft.transfer.loss import LossSettings, Targets, frame_losses, frame_penalties, label_shares
 
 VALIDATION_BUDGET = Budget(edges=20_000)
 
@@ -38,6 +39,7 @@ class FrameObjective:
         self.train, self.held_out = train, validation
         self.training, self.validation = encoded, validation_encoded
         self.weights = settings.weights(train)
+        self.shares = label_shares(train, self.weights)
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the loss (B,) of some training frames."""
@@ -47,8 +49,8 @@ class FrameObjective:
         return frame_losses(predicted, targets, batch.counts, batch.owner, self.weights, self.settings)
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
-        """Return (2 + 2 n_quantities,): loss, frames, then squared error and count of each quantity."""
-        total = torch.zeros(2 + 2 * len(self.weights), dtype=torch.float64)
+        """Return (4 n_quantities,), see `error_sums`."""
+        total = torch.zeros(4 * len(self.weights), dtype=torch.float64)
         if not positions:
             return total
         for part in plan_batches([self.validation[i] for i in positions], VALIDATION_BUDGET):
@@ -61,37 +63,57 @@ class FrameObjective:
 
     def validation_metrics(self, sums: Tensor) -> dict[str, float]:
         """Return validation_loss and the RMSE of each trained quantity, in the units of reports."""
-        return metrics_of_sums(sums, self.weights)
+        return metrics_of_sums(sums, self.weights, self.shares)
 
 
 def error_sums(
     predicted: Mapping[str, Tensor],
     targets: Targets,
     batch: Batch,
-    weights: Mapping[str, float],
+    quantities: Iterable[str],
     settings: LossSettings,
 ) -> Tensor:
-    """Return additive sums: loss, frames, then for each quantity its squared error and how many numbers it has."""
+    """Return sums (4 n_quantities,) that may be added to those of other frames.
+
+    For each quantity, over the frames that have its label: penalties times weights, weights, squared errors, and how
+    many numbers these are.
+    """
+    sums = []
     with torch.no_grad():
-        losses = frame_losses(predicted, targets, batch.counts, batch.owner, weights, settings)
-        sums = [losses.sum(), torch.tensor(float(len(batch)), device=losses.device)]
-        for name in weights:
+        penalties = frame_penalties(predicted, targets, batch.counts, batch.owner, quantities, settings)
+        for name, penalty in penalties.items():
             error = predicted[name].double() - targets.values[name]
             error = error / batch.counts if name == "energy" else error
             present = targets.present[name]
+            weight = torch.where(present, targets.weight, 0.0)
             present = present[batch.owner] if POTENTIAL_QUANTITIES[name].per == "atom" else present
             error = error[present]
-            sums += [error.square().sum(), torch.tensor(float(error.numel()), device=losses.device)]
-        return torch.stack([value.double() for value in sums])
+            sums += [(penalty * weight).sum(), weight.sum(), error.square().sum(), error.new_tensor(error.numel())]
+    return torch.stack(sums)
 
 
-def metrics_of_sums(sums: Tensor, weights: Mapping[str, float]) -> dict[str, float]:
-    """Turn `error_sums` into ``validation_loss`` and ``validation_<quantity>_rmse_<unit>``."""
-    loss, frames, *rest = sums.tolist()
-    metrics = {"validation_loss": loss / frames}
-    for name, squares, count in zip(weights, rest[::2], rest[1::2], strict=True):
+def metrics_of_sums(sums: Tensor, weights: Mapping[str, float], shares: Mapping[str, float]) -> dict[str, float]:
+    """Turn `error_sums` into ``validation_loss`` and ``validation_<quantity>_rmse_<unit>``.
+
+    The loss estimates the training loss on other frames: each quantity's mean over the frames that have it, times what
+    it weighs in training. So it does not depend on how many validation frames lack a label.
+
+    Parameters
+    ----------
+    shares
+        Of the training frames, see `label_shares`.
+
+    Returns
+    -------
+    dict
+        The loss is NaN where no frame has a label that is weighed.
+    """
+    loss, metrics = None, {}
+    for name, (penalties, weight, squares, count) in zip(weights, sums.view(-1, 4).tolist(), strict=True):
         quantity = POTENTIAL_QUANTITIES[name]
+        if weight:
+            loss = (loss or 0.0) + weights[name] * shares[name] * penalties / weight
         if count:
             scale = quantity.report_scale
             metrics[f"validation_{name}_rmse_{quantity.report_suffix}"] = scale * (squares / count) ** 0.5
-    return metrics
+    return {"validation_loss": math.nan if loss is None else loss} | metrics

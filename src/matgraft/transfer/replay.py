@@ -1,6 +1,6 @@
 """Replay: what the foundation knew is rehearsed beside the user's frames, so that it is not forgotten.
 
-    L = L_target + weight * L_replay          each a mean over its own frames
+    L = L_target + weight * L_replay          each a mean over its own frames, times their weights
 
 The replay frames are structures made offline (`matgraft.data.structures`), or the user's file, labelled by the
 foundation itself: nothing is fetched, and at step 0 their loss is zero. Their weight counts against the target's as a
@@ -30,6 +30,7 @@ from matgraft.data.lazy import join
 from matgraft.data.read import read
 from matgraft.errors import OptionError, RunError
 from matgraft.quantities import ENERGY
+from matgraft.transfer.loss import label_shares
 from matgraft.transfer.objectives import FrameObjective, metrics_of_sums
 from matgraft.transfer.references import References
 from matgraft.transfer.strategy import Strategy, through_network
@@ -163,7 +164,8 @@ class ReplayObjective(FrameObjective):
             [*target.validation, *(encoded[i] for i in watched)],
         )
         self.judged = len(target.validation)
-        self._share = seen[0].weight
+        self.shares = target.shares
+        self._replay_shares = label_shares(replay.map(lambda sample: sample.weighing(1.0)), self.weights)
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the sums over the user's validation frames, then those over the replay frames watched."""
@@ -177,16 +179,10 @@ class ReplayObjective(FrameObjective):
         Raises
         ------
         RunError
-            If the replay frames have no loss at all once the weights have moved: they hold nothing.
+            If the replay frames have no label that the loss weighs: they hold nothing.
         """
         own, watched = sums.chunk(2)
-        replay = self._replay_metrics(watched)
-        if replay["replay_loss"] == 0:
-            raise RunError(
-                "the replay frames have neither loss nor gradient after the first steps: they hold nothing",
-                remedy="frames with a label that the loss weighs, or no replay",
-            )
-        return super().validation_metrics(own) | replay
+        return super().validation_metrics(own) | self._replay_metrics(watched)
 
     def replay_metrics(self) -> dict[str, float]:
         """Return the replay metrics of the module as it stands; before the first step they are rounding alone."""
@@ -195,6 +191,10 @@ class ReplayObjective(FrameObjective):
         return self._replay_metrics(FrameObjective.validation_sums(self, watched, device))
 
     def _replay_metrics(self, sums: Tensor) -> dict[str, float]:
-        found = metrics_of_sums(sums, self.weights)
-        found["validation_loss"] /= self._share
+        if not any(self._replay_shares.values()):
+            raise RunError(
+                f"no replay frame has a label for {' or '.join(self.weights)}: they have neither loss nor gradient",
+                remedy="replay.file with frames whose cells are periodic, for a loss of stresses alone; or no replay",
+            )
+        found = metrics_of_sums(sums, self.weights, self._replay_shares)
         return {name.replace("validation", "replay", 1): value for name, value in found.items()}

@@ -3,13 +3,14 @@
 The learning rate is a function of the step alone: it rises linearly over the warm-up, holds for a part of the steps,
 and falls along a cosine to a hundredth at the last planned step (Loshchilov and Hutter 2017; held first: Hägele et al.,
 NeurIPS 2024, arXiv:2405.18392). With a time budget the number of steps is planned from
-the time that steps have taken so far; the plan is part of a checkpoint.
+the time that steps take; the plan is part of a checkpoint. Patience counts validations only once the rate falls: as
+long as it is high, the weights move about, and the loss falls late.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +19,8 @@ FLOOR = 0.01
 WARMUP = 0.05
 RESERVE = 0.03
 """Part of a time budget kept back for the last validation and for writing."""
+LEAST_PATIENCE = 10
+"""Validations that a patience given as a part of the plan has at least: over fewer, chance decides."""
 
 
 class FitSettings(BaseModel):
@@ -32,10 +35,12 @@ class FitSettings(BaseModel):
     epochs: int | None = Field(None, ge=1)
     max_minutes: float | None = Field(None, gt=0)
     batch: int | None = Field(None, ge=1)
-    """Frames a batch, over all processes."""
+    """Frames a step, over all processes."""
     max_atoms: int | None = Field(None, ge=1)
     max_edges: int | None = Field(None, ge=1)
-    """Bounds of a batch in atoms and in edges (neighbours and angles). Default: what fits into the memory."""
+    """Atoms and edges (neighbours and angles) that pass through the network at once, over all processes. A batch with
+    more passes in parts, and their gradients are added: the bounds change the memory, not the step. Default: what fits
+    into the memory."""
     warmup: float | None = Field(None, ge=0, lt=1)
     """Part of the steps over which the rate rises; `WARMUP` by Adam."""
     hold: float | None = Field(None, ge=0, lt=1)
@@ -44,8 +49,9 @@ class FitSettings(BaseModel):
     """Decay of the average of weights that is validated and kept; 0 switches it off."""
     clip: float | None = Field(None, ge=0)
     """Largest norm of a gradient; 0 switches clipping off."""
-    patience: int | None = Field(None, ge=1)
-    """Validations without a better one before the fit stops."""
+    patience: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Validations in a row that are no better than the lowest before them, after which the fit stops. They count from
+    where the rate begins to fall, whether given or not. Below 1: a part of the planned validations, ten at least."""
     validate_every: int = Field(1, ge=1)
     """Epochs between validations."""
     processes: int | None = Field(None, ge=1)
@@ -75,18 +81,37 @@ def rate_factor(step: int, total: int, warmup: float, start: float = 0.0, hold: 
     return min(1.0, (since + 1) / rising) * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def plan_steps(settings: FitSettings, steps_an_epoch: int, step: int, seconds: float) -> int:
+def decay_start(total: int, warmup: float, start: float = 0.0, hold: float = 0.0) -> int:
+    """Return the step of `total` at which the rate begins to fall, after warm-up and hold; arguments of `rate_factor`.
+
+    Of parameters that start later it is not before the end of their own warm-up.
+    """
+    rising = max(1, round(warmup * total))
+    return max(math.ceil(rising + hold * (total - rising)), round(start * total) + rising)
+
+
+def patience_in(settings: FitSettings, total: int, steps_an_epoch: int) -> int | None:
+    """Return the patience in validations of a fit of `total` steps; None if it has none."""
+    if settings.patience is None or settings.patience >= 1:
+        return settings.patience  # type: ignore[return-value]  # a float is below 1
+    planned = total / (steps_an_epoch * settings.validate_every)
+    return max(LEAST_PATIENCE, round(settings.patience * planned))
+
+
+def plan_steps(settings: FitSettings, steps_an_epoch: int, step: int, seconds: float, pace: float) -> int:
     """Return the number of steps to make in all.
 
     Parameters
     ----------
     step, seconds
-        Steps made so far and the time they took, validations included; at least one step if there is a time budget.
+        Steps made, and the part of the time budget that is gone.
+    pace
+        Seconds that a further step takes, its part of validations included.
     """
     bounds = []
     if settings.epochs is not None:
         bounds.append(settings.epochs * steps_an_epoch)
     if settings.max_minutes is not None:
         remaining = settings.max_minutes * 60 * (1 - RESERVE) - seconds
-        bounds.append(step + max(0, int(remaining * step / seconds)))
+        bounds.append(step + max(0, int(remaining / max(pace, 1e-9))))
     return max(1, min(bounds))

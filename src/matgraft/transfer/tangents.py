@@ -26,7 +26,7 @@ from matgraft.backbones.processes import map_in_processes, timed, workers
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
-from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.loss import LossSettings, label_shares
 from matgraft.transfer.objectives import metrics_of_sums
 
 MEMORY_BYTES = 4 * 2**30
@@ -241,6 +241,7 @@ class TangentObjective:
         require_squares(settings)
         self.head = backbone.head
         self.weights = settings.weights(train)
+        self.shares = label_shares(train, self.weights)
         self.training, self.validation = cached, held_out
         self.n_moves = directions.atoms
 
@@ -253,21 +254,18 @@ class TangentObjective:
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the sums of `error_sums`, forces and stresses estimated along the cached directions."""
-        total = torch.zeros(2 + 2 * len(self.weights), dtype=torch.float64)
+        total = torch.zeros(len(self.weights), 4, dtype=torch.float64)
         for i in positions:
             frame = self.validation[i]
-            squares = {name: float(square.detach()) for name, square in self._squares([frame], device).items()}
-            total[0] += frame.weight * sum(self.weights[name] * square for name, square in squares.items())
-            total[1] += 1
-            for k, (name, square) in enumerate(squares.items()):
-                count = self._label_count(frame, name)
-                total[2 + 2 * k] += count * square
-                total[3 + 2 * k] += count
-        return total
+            for k, (name, square) in enumerate(self._squares([frame], device).items()):
+                count, found = self._label_count(frame, name), float(square.detach())
+                weight = frame.weight if count else 0.0
+                total[k] += torch.tensor([weight * found, weight, count * found, count], dtype=torch.float64)
+        return total.flatten()
 
     def validation_metrics(self, sums: Tensor) -> dict[str, float]:
         """Return validation_loss and the estimated RMSE of each trained quantity."""
-        return metrics_of_sums(sums, self.weights)
+        return metrics_of_sums(sums, self.weights, self.shares)
 
     def _squares(
         self, frames: Sequence[FrameTangents], device: torch.device, *, train: bool = False
