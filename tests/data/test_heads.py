@@ -41,7 +41,7 @@ def names(dataset: Dataset, by: str = "theory") -> list[str]:
 
 def test_heads_are_named_by_the_functional() -> None:
     u = LevelOfTheory(code="VASP", functional="PBE", hubbard_u={"Si": 2.0})
-    hybrid = LevelOfTheory(functional="PBE", hybrid="HSE06", dispersion="D3(BJ)")
+    hybrid = LevelOfTheory(code="VASP", functional="PBE", hybrid="HSE06", dispersion="D3(BJ)")
     only_code = LevelOfTheory(code="Quantum ESPRESSO")
     assert names(of(PBE, SCAN, u, hybrid, only_code, PBE)) == [
         "PBE", "r2SCAN", "PBE+U", "HSE06-D3-BJ", "Quantum-ESPRESSO", "PBE",
@@ -50,7 +50,14 @@ def test_heads_are_named_by_the_functional() -> None:
 
 def test_equal_names_are_numbered_in_the_order_of_the_frames() -> None:
     coarse, fine = PBE.model_copy(update={"cutoff_eV": 300.0}), PBE.model_copy(update={"cutoff_eV": 600.0})
-    assert names(of(coarse, fine, coarse, PBE)) == ["PBE", "PBE-2", "PBE", "PBE-3"]
+    finest = PBE.model_copy(update={"cutoff_eV": 800.0})
+    assert names(of(coarse, fine, coarse, finest)) == ["PBE", "PBE-2", "PBE", "PBE-3"]
+
+
+def test_frames_that_fit_two_heads_are_refused() -> None:
+    coarse, fine = PBE.model_copy(update={"cutoff_eV": 300.0}), PBE.model_copy(update={"cutoff_eV": 600.0})
+    with pytest.raises(DataError, match=r"all.xyz frame 2: 1 of 3 frames fit several levels.*cutoff"):
+        assign_heads([of(coarse, fine, PBE)])
 
 
 def test_what_the_audit_takes_for_one_level_is_one_head() -> None:

@@ -3,7 +3,7 @@
     train, test = assign_heads([train, test], by="theory")      # frames carry the tag "head": PBE, PBE+U, r2SCAN
     frames_by_head(train)                                       # {"PBE": [0, 1, 2, ...], "r2SCAN": [...]}
 
-Levels of theory are told apart as the audit tells them apart (`matgraft.data.looks.theory.energy_scales`): what blocks
+Levels of theory are told apart as the audit tells them apart (`matgraft.data.levels`): what blocks
 there as mixed gets a head each here. Names are short and safe as names of folders; two levels of one name are numbered.
 Frames of a store stay on disk: a frame's head follows from the frame itself.
 """
@@ -18,7 +18,8 @@ from typing import Any
 
 from matgraft.data.dataset import Dataset, Sample, concatenate
 from matgraft.data.lazy import tags_of
-from matgraft.data.looks.theory import EnergyScales, energy_scales
+from matgraft.data.levels import Levels
+from matgraft.data.looks.theory import energy_scales
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.errors import DataError, OptionError, nearest
 
@@ -29,7 +30,7 @@ THEORY = "theory"
 """Heads by level of theory, not by a tag."""
 
 Label = Callable[[Sample], Hashable]
-"""What tells frames of different heads apart: the energy scale's number, or a tag's value."""
+"""What tells frames of different heads apart: the number of its level of theory, or a tag's value."""
 
 _SPELLED = {"R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
 """VASP's word for a functional -> the field's."""
@@ -110,21 +111,25 @@ def require_heads(train: Dataset, validation: Dataset) -> None:
 
 
 def _levels(frames: Dataset) -> Label:
-    """Return what tells the energy scale of a frame, by number: numbers follow the order of these frames."""
-    scale = EnergyScales()
-    silent: list[str] = []
-    for sample in frames:
-        if sample.theory is None:
-            silent.append(sample.where)
-        else:
-            scale(sample)
+    """Return what tells the level of theory of a frame, by number: numbers follow the order of these frames."""
+    silent = [sample.where for sample in frames if sample.theory is None]
     if silent:
         raise DataError(
             f"{len(silent)} of {len(frames)} frames state no level of theory, so that no head is theirs",
             where=silent[0],
             remedy="a YAML file beside the data says it, theory=FILE for all; or heads.by=<a tag of the frames>",
         )
-    return scale
+    levels = Levels(frames)
+    undetermined = [sample for sample in frames if levels(sample) is None]
+    if undetermined:
+        fields = dict.fromkeys(name for sample in undetermined for name in levels.unstated(sample))
+        raise DataError(
+            f"{len(undetermined)} of {len(frames)} frames fit several levels of theory, since they do not state "
+            f"{', '.join(fields)}",
+            where=undetermined[0].where,
+            remedy="state it in a YAML file beside the data; or heads.by=<a tag of the frames>",
+        )
+    return levels
 
 
 def _values(frames: Dataset, tag: str) -> Label:
@@ -158,7 +163,7 @@ def _one_head(train: Dataset, by: str) -> OptionError:
 
 def _parts_well(counts: Counter[Any]) -> bool:
     """Say whether every frame has a value, and the values are few with several frames each."""
-    return "" not in counts and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
+    return not {"", None} & set(counts) and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
 
 
 def _refuse_unknown(train: Dataset, others: Dataset) -> None:
@@ -191,7 +196,7 @@ def _names(frames: Dataset, label: Label, by: str) -> dict[Hashable, str]:
 
 
 def _functionals(frames: Dataset, label: Label) -> dict[Hashable, str]:
-    """Return ``PBE``, ``PBE+U``, ``r2SCAN``, ``PBE-D3-BJ`` for each energy scale, by its first frame; +U by any."""
+    """Return ``PBE``, ``PBE+U``, ``r2SCAN``, ``PBE-D3-BJ`` for each level of theory, by its first frame; +U by any."""
     first: dict[Hashable, LevelOfTheory] = {}
     corrected: set[Hashable] = set()
     for sample in frames:

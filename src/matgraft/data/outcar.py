@@ -25,7 +25,8 @@ from matgraft.quantities import Array
 # Tags that the level of theory needs; ENMAX is left out, since there it is the pseudopotential's.
 _TAGS = (
     *("ENCUT", "ENAUG", "ISMEAR", "SIGMA", "ISPIN", "LNONCOLLINEAR", "LSORBIT", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ"),
-    *("GGA", "METAGGA", "LHFCALC", "AEXX", "HFSCREEN", "IVDW", "LUSE_VDW"),
+    *("GGA", "METAGGA", "LHFCALC", "AEXX", "HFSCREEN", "IVDW", "LVDW", "LUSE_VDW", "Zab_VDW", "BPARAM", "LASPH"),
+    *("PARAM1", "PARAM2"),
 )
 _TAG = re.compile(rf"(?<![A-Z_])({'|'.join(_TAGS)})\s*=\s*([^;=]*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\*+")
@@ -80,7 +81,7 @@ class _Run:
 
     def _header(self, line: str, lines: Iterator[str]) -> None:
         for tag, rest in _TAG.findall(line):
-            self.words[tag] = rest.split()
+            self.words[tag.upper()] = rest.split()
         if line.startswith(" vasp."):
             self.version = line.split()[0].removeprefix("vasp.")
         elif "TITEL" in line:

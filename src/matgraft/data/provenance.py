@@ -15,10 +15,12 @@ KPointScheme = Literal["Gamma", "Monkhorst-Pack"]
 class LevelOfTheory(BaseModel):
     """What a DFT code was asked for. None and empty mean: not stated.
 
-    Energies of two levels of theory must not be mixed without a reference shift each. The mesh offset belongs here:
-    Γ-centred against shifted 4x4x4 meshes of Si differ by 94 meV/atom and 1 GPa.
+    A functional that is stated without a hybrid, a dispersion correction or U is the plain functional.
 
-    Units: energies in eV, k-points as divisions of the reciprocal cell, offset in units of a division.
+    Energies of two levels of theory must not be mixed without a reference shift each; `matgraft.data.levels` tells them
+    apart. The mesh offset belongs here: Γ-centred against shifted 4x4x4 meshes of Si differ by 94 meV/atom and 1 GPa.
+
+    Units: energies in eV, k-points as divisions of the reciprocal cell, offset from Γ in units of a division.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,8 +32,15 @@ class LevelOfTheory(BaseModel):
     hybrid: str | None = None
     dispersion: str | None = None
     hubbard_u: dict[str, float] = Field(default_factory=dict)
+    """U in eV by element, and J as ``"Fe (J)"`` where it is not taken off U."""
+    hubbard_orbital: dict[str, str] = Field(default_factory=dict)
+    """Element -> the orbital that U acts on: s, p, d or f."""
+    hubbard_form: str | None = None
+    """``"rotationally invariant"`` for Liechtenstein's form and Dudarev's, which is the same with J = 0; or another."""
     spin: bool | None = None
     soc: bool | None = None
+    aspherical: bool | None = None
+    """Whether the non-spherical density inside the PAW spheres enters exchange and correlation (VASP: LASPH)."""
     cutoff_eV: float | None = None
     density_cutoff_eV: float | None = None
     kpoints: tuple[int, int, int] | None = None
@@ -46,17 +55,8 @@ class LevelOfTheory(BaseModel):
     source: str | None = None
 
     def key(self) -> tuple[object, ...]:
-        """Return what must agree for two frames to share one energy scale.
-
-        The k-mesh itself is left out, since it follows the cell. What counts is its scheme, where it is known (odd and
-        even Monkhorst-Pack meshes have different offsets and belong together), else whether it is shifted.
-        """
-        offset = None if self.kpoint_offset is None else any(abs(x) > 1e-8 for x in self.kpoint_offset)
-        mesh = offset if self.kpoint_scheme is None else self.kpoint_scheme
-        hubbard = tuple(sorted(self.hubbard_u.items()))
-        potentials = tuple(sorted(self.potentials))
-        names = (self.code, self.functional, self.metagga, self.hybrid, self.dispersion, self.spin, self.soc)
-        return (*names, hubbard, self.cutoff_eV, mesh, potentials, self.energy)
+        """Return everything that is stated, as something to look up by."""
+        return tuple(tuple(sorted(value.items())) if isinstance(value, dict) else value for _, value in self)
 
     def describe(self) -> str:
         """One line for screens and reports."""

@@ -30,8 +30,14 @@ _GGA = {
     "OR": "optPBE",
     "BO": "optB88",
     "MK": "optB86b",
+    "ML": "rPW86",
+    "CX": "cx",
     "B3": "B3LYP",
 }
+# Functionals of the tag MK differ by their parameters mu and beta (PARAM1, PARAM2), kernels by Zab.
+# Source: VASP manual, "Nonlocal vdW-DF functionals".
+_MK = {(0.1234, 1.0): "optB86b", (0.1234, 0.711357): "B86R"}
+_ZAB = {-0.8491: "vdW-DF", -1.8867: "vdW-DF2"}
 _IVDW = {
     1: "D2",
     10: "D2",
@@ -85,7 +91,7 @@ def level_of_theory(parameters: Parameters, species: Sequence[Species], mesh: Me
     parameters
         What VASP used, or where it does not say, what the INCAR asked for.
     """
-    p = parameters
+    p = {name.upper(): words for name, words in parameters.items()}
     metagga = _metagga(p)
     return LevelOfTheory(
         code="VASP",
@@ -95,8 +101,11 @@ def level_of_theory(parameters: Parameters, species: Sequence[Species], mesh: Me
         hybrid=_hybrid(p),
         dispersion=_dispersion(p),
         hubbard_u=_hubbard(p, species),
+        hubbard_orbital=_orbitals(p, species),
+        hubbard_form=_hubbard_form(p),
         spin=_spin(p),
         soc=_flag(p, "LSORBIT"),
+        aspherical=_flag(p, "LASPH"),
         cutoff_eV=_number(p, "ENMAX") or _number(p, "ENCUT"),
         density_cutoff_eV=_number(p, "ENAUG"),
         kpoints=mesh.divisions,
@@ -129,11 +138,22 @@ def _flag(p: Parameters, name: str) -> bool | None:
 
 def _functional(p: Parameters, species: Sequence[Species]) -> str | None:
     tag = _word(p, "GGA").upper()
+    if tag == "MK":
+        return _mk(p)
     if tag:
         return _GGA.get(tag, f"GGA={tag}")
     titles = {kind.title.split()[0] for kind in species if kind.title.split()}
     families = {_family(title) for title in titles}
     return " + ".join(sorted(families)) or None
+
+
+def _mk(p: Parameters) -> str:
+    stated = (_number(p, "PARAM1"), _number(p, "PARAM2"))
+    mu, beta = (default if value is None else value for value, default in zip(stated, (0.1234, 1.0), strict=True))
+    known = (
+        name for pair, name in _MK.items() if math.isclose(mu, pair[0]) and math.isclose(beta, pair[1], rel_tol=1e-5)
+    )
+    return next(known, f"MK (PARAM1={mu:g}, PARAM2={beta:g})")
 
 
 def _family(title: str) -> str:
@@ -163,10 +183,21 @@ def _hybrid(p: Parameters) -> str | None:
 
 
 def _dispersion(p: Parameters) -> str | None:
-    code = int(_number(p, "IVDW") or 0)
+    code = int(_number(p, "IVDW") or 0) or int(_flag(p, "LVDW") or 0)  # LVDW: the older name of IVDW = 1
     parts = [_IVDW.get(code, f"IVDW={code}")] if code else []
-    parts += ["vdW-DF"] if _flag(p, "LUSE_VDW") else []
+    parts += [_kernel(p)] if _flag(p, "LUSE_VDW") else []
     return " + ".join(parts) or None
+
+
+def _kernel(p: Parameters) -> str:
+    """Return the non-local correlation: BPARAM chooses rVV10, Zab the kernels of vdW-DF."""
+    b, zab = _number(p, "BPARAM"), _number(p, "ZAB_VDW")
+    if b:
+        return f"rVV10 (b={b:g})"
+    if zab is None:
+        return "vdW-DF"
+    known = (name for value, name in _ZAB.items() if math.isclose(zab, value, abs_tol=1e-3))
+    return next(known, f"vdW-DF (Zab={zab:g})")
 
 
 def _hubbard(p: Parameters, species: Sequence[Species]) -> dict[str, float]:
@@ -184,13 +215,32 @@ def _hubbard(p: Parameters, species: Sequence[Species]) -> dict[str, float]:
     return table
 
 
+def _hubbard_form(p: Parameters) -> str | None:
+    """Return the form of U; types 1 and 2 are one: Dudarev's is Liechtenstein's with J = 0."""
+    if not _flag(p, "LDAU"):
+        return None
+    return "without exchange splitting" if _number(p, "LDAUTYPE") == 4 else "rotationally invariant"
+
+
+def _orbitals(p: Parameters, species: Sequence[Species]) -> dict[str, str]:
+    """Return the orbital of each element that has a U."""
+    corrected = {name.split()[0] for name in _hubbard(p, species)}
+    orbitals = zip(species, _orbital_numbers(p, len(species)), strict=True)
+    return {
+        kind.element: "spdf"[int(number)] for kind, number in orbitals if kind.element in corrected and 0 <= number < 4
+    }
+
+
 def _u_and_j(p: Parameters, n: int) -> list[tuple[float, float]]:
-    columns = {name: _numbers(p.get(name, ())) for name in ("LDAUL", "LDAUU", "LDAUJ")}
-    padded = {name: (values + [0.0] * n)[:n] for name, values in columns.items()}
-    if not columns["LDAUL"]:
-        padded["LDAUL"] = [2.0] * n  # VASP's default: d orbitals
-    rows = zip(padded["LDAUL"], padded["LDAUU"], padded["LDAUJ"], strict=True)
+    u, j = ((_numbers(p.get(name, ())) + [0.0] * n)[:n] for name in ("LDAUU", "LDAUJ"))
+    rows = zip(_orbital_numbers(p, n), u, j, strict=True)
     return [(u, j) if orbital >= 0 else (0.0, 0.0) for orbital, u, j in rows]
+
+
+def _orbital_numbers(p: Parameters, n: int) -> list[float]:
+    """Return l by species, -1 for no U; VASP's default are d orbitals."""
+    stated = _numbers(p.get("LDAUL", ()))
+    return (stated + [0.0] * n)[:n] if stated else [2.0] * n
 
 
 def _numbers(words: Sequence[str]) -> list[float]:

@@ -1,7 +1,6 @@
 """Mixed levels of theory: as stated, and as the labels themselves betray them.
 
-What is stated is compared by `LevelOfTheory.key`, except that potentials and Hubbard U are compared element by element:
-a frame without oxygen has no potential for it.
+What is stated is compared by `matgraft.data.levels`.
 
 From the labels: the residual energy per atom, r = label - prediction, is regressed on the predicted energy, which
 takes out what the softness of the foundation does: once within the trajectories (a fixed-effects regression, Mundlak
@@ -14,18 +13,17 @@ pseudopotential shifts by more.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from matgraft.data.dataset import Sample
+from matgraft.data.levels import Levels
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.data.looks.energy import EnergyFit, fit_energy
 from matgraft.data.looks.robust import fit_line, least_absolute, spread
-from matgraft.data.provenance import LevelOfTheory
 from matgraft.findings import Action, Finding
 from matgraft.quantities import Array
 
@@ -45,80 +43,79 @@ _TIMES_WITHIN = 5.0  # an offset must also exceed so many standard deviations wi
 
 
 def theory_stated(evidence: Evidence) -> Iterator[Finding]:
-    """Compare what files say of their level of theory."""
-    stated = [i for i, sample in enumerate(evidence.dataset) if sample.theory is not None]
-    if not stated:
+    """Compare what files state of their level of theory."""
+    samples = evidence.dataset.samples
+    if all(sample.theory is None for sample in samples):
         yield THEORY_STATED.skipped("No file states its level of theory; a YAML file beside the data would.")
         return
-    scales = energy_scales(evidence.dataset.samples[i] for i in stated)
-    by_scale: dict[int, list[int]] = defaultdict(list)
-    for i, scale in zip(stated, scales, strict=True):
-        by_scale[scale].append(i)
-    ranked = sorted(by_scale.values(), key=len, reverse=True)
-    names = [f"{_describe(evidence.dataset.samples[frames[0]])} ({count(len(frames))})" for frames in ranked]
-    silent = len(evidence.dataset) - len(stated)
-    rest = f"; {count(silent)} without a statement" if silent else ""
-    if len(ranked) == 1:
-        yield THEORY_STATED.passed(f"{names[0]}{rest}.", n_unstated=silent)
+    levels = Levels(samples)
+    by_level: dict[int | None, list[int]] = defaultdict(list)
+    for i, sample in enumerate(samples):
+        by_level[levels(sample)].append(i)
+    unplaced = by_level.pop(None, [])
+    undetermined = [i for i in unplaced if samples[i].theory is not None]
+    numbers = {
+        "n_levels": max(len(by_level), 1 + bool(levels.contested)),
+        "n_unstated": len(unplaced) - len(undetermined),
+    }
+    said = "; ".join(_sentences(evidence, by_level.values(), levels, unplaced))
+    if not levels.contested:
+        yield THEORY_STATED.passed(f"{said}.", n_unstated=numbers["n_unstated"])
         return
-    minority = sorted(i for frames in ranked[1:] for i in frames)
-    numbers = {"n_levels": len(ranked), "n_unstated": silent}
-    said = f"{len(ranked)} levels of theory: {'; '.join(names)}{rest}."
-    if silent:  # a frame without a statement belongs to no head
-        remedy = f"keep one level of theory, or state that of the other {count(silent)} and give each level a head"
-        yield THEORY_STATED.failed(Fault(minority, said, remedy, [drop(minority)], numbers))
+    numbers["n_undetermined"] = len(undetermined)
+    said = f"{'At least ' * bool(undetermined)}{numbers['n_levels']} levels of theory: {said}."
+    others = _beside(evidence, by_level, levels, undetermined)
+    if unplaced:  # they belong to no head
+        remedy = (
+            f"keep one level of theory, or state that of the other {count(len(unplaced))} and give each level a head"
+        )
+        yield THEORY_STATED.failed(Fault(others, said, remedy, [drop(others)], numbers))
         return
     remedy = "give each a head of its own, or keep one level"
-    yield THEORY_STATED.failed(Fault(minority, said, remedy, [HEADS_BY_THEORY, drop(minority)], numbers))
+    yield THEORY_STATED.failed(Fault(others, said, remedy, [HEADS_BY_THEORY, drop(others)], numbers))
 
 
-class EnergyScales:
-    """The energy scale of a sample, by number: the first whose settings and inputs it does not contradict.
-
-    Scales are found in the order in which samples are first asked about; every sample must state its level of theory.
-    """
-
-    def __init__(self) -> None:
-        self._known: list[tuple[tuple[object, ...], dict[str, object]]] = []
-        self._seen: dict[tuple[object, ...], int] = {}
-
-    def __call__(self, sample: Sample) -> int:
-        """Return the number of the sample's scale."""
-        assert sample.theory is not None
-        symbols = tuple(sorted(set(sample.content.symbols)))
-        shortcut = (sample.theory.key(), symbols)
-        if shortcut not in self._seen:
-            self._seen[shortcut] = self._join(_general(sample.theory), _by_element(sample.theory, symbols))
-        return self._seen[shortcut]
-
-    def _join(self, general: tuple[object, ...], inputs: dict[str, object]) -> int:
-        for number, (settings, elements) in enumerate(self._known):
-            if settings == general and all(elements.get(symbol, value) == value for symbol, value in inputs.items()):
-                elements.update(inputs)
-                return number
-        self._known.append((general, dict(inputs)))
-        return len(self._known) - 1
+def energy_scales(samples: Sequence[Sample]) -> list[int | None]:
+    """Return the level of theory of each sample, by number, None where it states too little: see `Levels`."""
+    return list(map(Levels(samples), samples))
 
 
-def energy_scales(samples: Iterable[Sample]) -> list[int]:
-    """Return the energy scale of each sample, by number: see `EnergyScales`."""
-    return list(map(EnergyScales(), samples))
+def _sentences(
+    evidence: Evidence, ranked: Iterable[list[int]], levels: Levels, unplaced: Sequence[int]
+) -> Iterator[str]:
+    """Say which levels there are, in what they differ, and which frames belong to none."""
+    samples = evidence.dataset.samples
+    for frames in sorted(ranked, key=len, reverse=True):
+        yield f"{_describe(samples[frames[0]])} ({count(len(frames))})"
+    if levels.contested:
+        named = (f"{name} ({_few(values)})" for name, values in levels.contested.items())
+        yield f"they differ in {', '.join(named)}"
+    undetermined = [samples[i] for i in unplaced if samples[i].theory is not None]
+    if undetermined:
+        fields = dict.fromkeys(name for sample in undetermined for name in levels.unstated(sample))
+        yield f"{count(len(undetermined))} fit several levels, since they do not state {', '.join(fields)}"
+    if silent := len(unplaced) - len(undetermined):
+        yield f"{count(silent)} without a statement"
 
 
-def _general(theory: LevelOfTheory) -> tuple[object, ...]:
-    return theory.model_copy(update={"potentials": (), "hubbard_u": {}}).key()
+def _few(values: list[str]) -> str:
+    return ", ".join([*values[:4], f"and {len(values) - 4} more"] if len(values) > 4 else values)
 
 
-def _by_element(theory: LevelOfTheory, symbols: tuple[str, ...]) -> dict[str, object]:
-    """Return what each element present was given: the title of its potential and its U (0 where none is stated)."""
-    titles = {symbol: _title(theory.potentials, symbol) for symbol in symbols}
-    return {symbol: (titles[symbol], theory.hubbard_u.get(symbol, 0.0)) for symbol in symbols}
-
-
-def _title(potentials: tuple[str, ...], symbol: str) -> str:
-    """Find the potential of an element: ``PAW_PBE Si 05Jan2001``, ``Si.pbe-n-kjpaw_psl.UPF``, ``Si_pv``."""
-    named = (title for title in potentials if symbol in re.findall(r"(?<![A-Za-z])[A-Z][a-z]?(?![A-Za-z])", title))
-    return next(named, "")
+def _beside(
+    evidence: Evidence, by_level: Mapping[int | None, list[int]], levels: Levels, undetermined: Sequence[int]
+) -> list[int]:
+    """Return the frames to drop so that one level is left: the largest, with the undetermined frames that fit it."""
+    samples = evidence.dataset.samples
+    largest = max(by_level, key=lambda level: len(by_level[level]), default=None)
+    if largest is None:  # no frame states enough: the first and what agrees with it are kept
+        kept = [i for i in undetermined if not Levels([samples[undetermined[0]], samples[i]]).contested]
+    else:
+        kept = [i for i in undetermined if levels.fits(samples[i], largest)]
+    if Levels(samples[i] for i in (*by_level.get(largest, ()), *kept)).contested:  # they contradict each other
+        kept = kept[:1] if largest is None else []
+    others = {i for level, frames in by_level.items() if level != largest for i in frames}
+    return sorted(others | (set(undetermined) - set(kept)))
 
 
 def _describe(sample: Sample) -> str:

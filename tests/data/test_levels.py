@@ -1,0 +1,307 @@
+"""Levels of theory: none invented, none missed, and no guess where a file states too little.
+
+Each input is one whose answer is known: the same k-points under two names, the same mesh in a supercell, two settings
+whose energies differ.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matgraft.data.audit import audit
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.heads import assign_heads
+from matgraft.data.levels import Levels
+from matgraft.data.looks.theory import energy_scales
+from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.read import read
+from matgraft.data.vasp_theory import Mesh, Species, level_of_theory
+from matgraft.errors import DataError
+from matgraft.findings import Finding
+
+SI = bulk("Si")
+SI_TITLE = "PAW_PBE Si 05Jan2001"
+TETRAHEDRON = "tetrahedron (Blöchl)"
+FEO = bulk("FeO", "rocksalt", 4.3)
+SPECIES = (Species("Fe", 1, "PAW_PBE Fe 06Sep2000"), Species("O", 1, "PAW_PBE O 08Apr2002"))
+
+
+def level(**stated: object) -> LevelOfTheory:
+    return LevelOfTheory.model_validate({"code": "VASP", "functional": "PBE", "cutoff_eV": 520.0, **stated})
+
+
+def mesh(n: int | tuple[int, int, int], scheme: str | None = "Gamma", offset: float | None = 0.0) -> LevelOfTheory:
+    divisions = (n, n, n) if isinstance(n, int) else n
+    return level(kpoints=divisions, kpoint_scheme=scheme, kpoint_offset=None if offset is None else (offset,) * 3)
+
+
+def vasp(**tags: str) -> LevelOfTheory:
+    words = {"ENMAX": "520", "ISPIN": "2"} | tags
+    return level_of_theory({name: text.split() for name, text in words.items()}, SPECIES, Mesh(), "6.3.0")
+
+
+def frame(theory: LevelOfTheory | None, atoms: Atoms = SI, index: int = 0) -> Sample:
+    return Sample(atoms, {"energy": -1.0}, file="all.xyz", index=index, theory=theory)
+
+
+def scales(*theories: LevelOfTheory, atoms: Atoms = SI) -> list[int | None]:
+    return energy_scales([frame(theory, atoms) for theory in theories])
+
+
+def looked(*samples: Sample) -> Finding:
+    (found,) = [one for one in audit(Dataset(samples), None) if one.code == "theory-stated"]
+    return found
+
+
+# --- what is one level
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (mesh(4, "Monkhorst-Pack", 0.5), mesh(4, "Gamma", 0.5)),
+        (mesh(5, "Monkhorst-Pack", 0.0), mesh(5, "Gamma", 0.0)),
+        (mesh(5, "Monkhorst-Pack", 0.0), mesh(5, None, 0.0)),
+        (mesh(5, "Monkhorst-Pack", 0.0), mesh(5, None, None)),
+        (mesh(4, "Monkhorst-Pack", None), mesh(4, "Gamma", 0.5)),
+        (mesh(4, None, 0.25), mesh(4, None, -0.25)),
+        (mesh(4, None, 0.5), mesh(4, None, 0.499999999)),
+        (level(), level(kpoint_scheme="Gamma", spin=False, soc=False, energy="free", potentials=[SI_TITLE])),
+        (level(cutoff_eV=816.3), level(cutoff_eV=816.34)),
+        (level(code="vasp"), level(code="VASP", version="6.3.0")),
+        (level(functional=None, metagga="R2SCAN"), level(functional=None, metagga="r2SCAN")),
+        (level(functional="PBE", metagga="r2SCAN"), level(functional="r2SCAN")),
+        (level(hybrid="HSE06"), level(hybrid="HSE06 (AEXX=0.25, HFSCREEN=0.2)")),
+        (level(smearing=TETRAHEDRON, smearing_width_eV=0.2), level(smearing=TETRAHEDRON, smearing_width_eV=0.05)),
+        (level(smearing=TETRAHEDRON, smearing_width_eV=0.2), level(smearing="Gaussian", smearing_width_eV=0.05)),
+        (level(smearing="gaussian", smearing_width_eV=0.136057), level(smearing="Gaussian", smearing_width_eV=0.1361)),
+        (level(smearing="Gaussian"), level(smearing="Gaussian", smearing_width_eV=0.2)),
+        (level(potentials=["PAW_PBE Si 05Jan2001"]), level(potentials=["Si"])),
+        (level(density_cutoff_eV=605.4), level(density_cutoff_eV=322.1)),
+    ],
+)  # fmt: skip
+def test_two_names_of_one_setting_are_one_level(one: LevelOfTheory, other: LevelOfTheory) -> None:
+    assert scales(one, other) == scales(other, one) == [0, 0]
+    assert looked(frame(one), frame(other)).outcome == "passed"
+
+
+@pytest.mark.parametrize("cells", [(2, 2, 2), (4, 2, 1), (2, 3, 1), (1, 1, 4)])
+def test_a_mesh_and_its_like_in_a_supercell_are_one_level(cells: tuple[int, int, int]) -> None:
+    twelve = bulk("Si", cubic=True)
+    samples = [frame(mesh(12), twelve), frame(mesh(tuple(12 // n for n in cells)), twelve * cells)]
+    assert energy_scales(samples) == [0, 0]
+    assert energy_scales([samples[0], frame(mesh(12), twelve * (4, 4, 4))]) == [0, 1]
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["up", "down", "nearest"]),
+    st.floats(15, 60),
+    st.lists(st.tuples(st.floats(2.4, 30), st.floats(2.4, 30), st.floats(2.4, 30)), min_size=2, max_size=6),
+)
+def test_meshes_by_one_rule_are_one_level(rule: str, target: float, cells: list[tuple[float, float, float]]) -> None:
+    """Divisions are chosen so that divisions times length come to one number, rounded up, down or to the nearest."""
+    rounding = {"up": np.ceil, "down": np.floor, "nearest": np.round}[rule]
+    samples = []
+    for lengths in cells:
+        divisions = np.maximum(1, rounding(target / np.array(lengths))).astype(int)
+        x, y, z = (np.arange(0, length, 1.2)[:, None] * axis for length, axis in zip(lengths, np.eye(3), strict=True))
+        atoms = Atoms(positions=np.concatenate([x, y[1:], z[1:]]), cell=lengths, pbc=True)  # no vacuum in any direction
+        atoms.numbers[:] = 14
+        samples.append(frame(mesh(tuple(divisions.tolist())), atoms))
+    for one, other in itertools.combinations(samples, 2):
+        assert energy_scales([one, other]) == [0, 0]
+
+
+@pytest.mark.parametrize("strain", [-0.12, -0.05, 0.01, 0.05, 0.12])
+def test_one_mesh_along_an_equation_of_state_is_one_level(strain: float) -> None:
+    strained = SI.copy()
+    strained.set_cell(SI.cell[:] * (1 + strain), scale_atoms=True)
+    assert energy_scales([frame(mesh(8), SI), frame(mesh(8), strained)]) == [0, 0]
+
+
+def test_directions_without_atoms_need_no_mesh() -> None:
+    slab = fcc111("Cu", (1, 1, 4), vacuum=9.0, periodic=True)
+    box = Atoms("Cu", positions=[[6, 6, 6]], cell=[12, 12, 12], pbc=True)
+    samples = [frame(mesh(12), bulk("Cu")), frame(mesh((12, 12, 1)), slab), frame(mesh(1), box)]
+    assert energy_scales(samples) == [0, 0, 0]
+
+
+# --- what is not
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "field"),
+    [
+        (mesh(4), mesh(4, "Gamma", 0.5), "offset of the k-mesh"),
+        (mesh(4), mesh(4, "Monkhorst-Pack", 0.5), "offset of the k-mesh"),
+        (mesh(4), mesh(4, "Monkhorst-Pack", None), "offset of the k-mesh"),
+        (mesh(4), mesh(4, "Gamma", 0.25), "offset of the k-mesh"),
+        (mesh(1), mesh(8), "k-mesh density of Si"),
+        (mesh(1), mesh(2), "k-mesh density of Si"),
+        (mesh(4), mesh(5), "k-mesh density of Si"),
+        (mesh((4, 4, 4)), mesh((4, 4, 2)), "k-mesh density of Si"),
+        (level(cutoff_eV=500.0), level(cutoff_eV=520.0), "cutoff"),
+        (level(code="QE", density_cutoff_eV=3265.0), level(code="QE", density_cutoff_eV=6530.0), "density cutoff"),
+        (level(spin=False), level(spin=True), "spin polarisation"),
+        (level(soc=False), level(soc=True), "spin-orbit coupling"),
+        (level(aspherical=False), level(aspherical=True), "non-spherical terms"),
+        (level(energy="free"), level(energy="sigma0"), "energy taken"),
+        (level(), level(functional=None, metagga="SCAN"), "functional"),
+        (level(), level(hybrid="HSE06"), "hybrid"),
+        (level(), level(dispersion="D3(BJ)"), "dispersion"),
+        (level(smearing="Gaussian", smearing_width_eV=0.05),
+         level(smearing="Gaussian", smearing_width_eV=0.2), "smearing"),
+        (level(smearing="Methfessel-Paxton 1", smearing_width_eV=0.1),
+         level(smearing="Methfessel-Paxton 1", smearing_width_eV=0.2), "smearing"),
+        (level(smearing="Gaussian", smearing_width_eV=0.2),
+         level(smearing="Fermi-Dirac", smearing_width_eV=0.2), "smearing"),
+        (level(potentials=["PAW_PBE Si 05Jan2001"]), level(potentials=["PAW_PBE Si_sv 05Jan2001"]), "potential of Si"),
+        (level(), level(hubbard_u={"Si": 2.0}), "U of Si"),
+    ],
+)  # fmt: skip
+def test_two_settings_are_two_levels_and_the_field_is_named(
+    one: LevelOfTheory, other: LevelOfTheory, field: str
+) -> None:
+    assert scales(one, other) == scales(other, one) == [0, 1]
+    found = looked(frame(one), frame(one, index=1), frame(other, index=2))
+    assert found.blocks and found.frames == (2,)
+    assert field in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"LDAU": "T", "LDAUTYPE": "1", "LDAUL": "2 -1", "LDAUU": "4 0", "LDAUJ": "0.5 0"},
+         {"LDAU": "T", "LDAUTYPE": "1", "LDAUL": "2 -1", "LDAUU": "4 0", "LDAUJ": "1.5 0"}),
+        ({"LDAU": "T", "LDAUTYPE": "2", "LDAUL": "2 -1", "LDAUU": "4 0", "LDAUJ": "0 0"},
+         {"LDAU": "T", "LDAUTYPE": "2", "LDAUL": "1 -1", "LDAUU": "4 0", "LDAUJ": "0 0"}),
+        ({"LDAU": "T", "LDAUTYPE": "1", "LDAUL": "2 -1", "LDAUU": "4 0", "LDAUJ": "1 0"},
+         {"LDAU": "T", "LDAUTYPE": "4", "LDAUL": "2 -1", "LDAUU": "4 0", "LDAUJ": "1 0"}),
+        ({}, {"LVDW": ".TRUE."}),
+        ({}, {"IVDW": "11"}),
+        ({"IVDW": "11"}, {"IVDW": "12"}),
+        ({"LUSE_VDW": "T", "GGA": "MK", "PARAM1": "0.1234", "PARAM2": "1.0"},
+         {"LUSE_VDW": "T", "GGA": "MK", "PARAM1": "0.1234", "PARAM2": "0.711357", "Zab_vdW": "-1.8867"}),
+        ({"LUSE_VDW": "T", "GGA": "MK", "PARAM1": "0.1234", "PARAM2": "1.0"},
+         {"LUSE_VDW": "T", "GGA": "MK", "PARAM1": "0.1", "PARAM2": "1.0"}),
+        ({"LUSE_VDW": "T", "GGA": "RE"}, {"LUSE_VDW": "T", "GGA": "RE", "ZAB_VDW": "-1.8867"}),
+        ({"LUSE_VDW": "T", "GGA": "RE"}, {"LUSE_VDW": "T", "GGA": "RE", "BPARAM": "6.3"}),
+        ({"LASPH": "T"}, {"LASPH": "F"}),
+    ],
+)  # fmt: skip
+def test_tags_of_vasp_that_shift_energies_are_two_levels(one: dict[str, str], other: dict[str, str]) -> None:
+    assert scales(vasp(**one), vasp(**other), atoms=FEO) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"IVDW": "1"}, {"LVDW": "T"}),
+        ({"LUSE_VDW": "T", "GGA": "MK"},
+         {"LUSE_VDW": "T", "GGA": "MK", "PARAM1": "0.1234", "PARAM2": "1.0", "Zab_VDW": "-0.8491"}),
+        ({"LDAU": "T", "LDAUTYPE": "2", "LDAUL": "2 -1", "LDAUU": "5.3 0", "LDAUJ": "1 0"},
+         {"LDAU": "T", "LDAUTYPE": "1", "LDAUL": "2 -1", "LDAUU": "4.3 0", "LDAUJ": "0 0"}),
+        ({"ISMEAR": "-5", "SIGMA": "0.2"}, {"ISMEAR": "-5", "SIGMA": "0.05"}),
+    ],
+)  # fmt: skip
+def test_tags_of_vasp_that_say_the_same_are_one_level(one: dict[str, str], other: dict[str, str]) -> None:
+    assert scales(vasp(**one), vasp(**other), atoms=FEO) == [0, 0]
+
+
+def test_functionals_of_the_tag_mk_are_named_by_their_parameters() -> None:
+    assert vasp(GGA="MK").functional == "optB86b"
+    revised = vasp(GGA="MK", PARAM1="0.1234", PARAM2="0.711357", LUSE_VDW="T", Zab_VDW="-1.8867")
+    assert (revised.functional, revised.dispersion) == ("B86R", "vdW-DF2")
+    assert vasp(GGA="MK", PARAM1="0.2", PARAM2="1.0").functional == "MK (PARAM1=0.2, PARAM2=1)"
+
+
+# --- what is undetermined
+
+COARSE, FINE, SILENT = level(cutoff_eV=300.0), level(cutoff_eV=600.0), level(cutoff_eV=None)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_agrees_with_two_levels_joins_neither(order: tuple[int, ...]) -> None:
+    theories = [COARSE, FINE, SILENT]
+    found = dict(zip(order, scales(*[theories[i] for i in order]), strict=True))
+    assert found[2] is None
+    assert {found[0], found[1]} == {0, 1}
+
+
+def test_the_audit_names_what_undetermined_frames_do_not_state() -> None:
+    samples = [frame(theory, index=i) for i, theory in enumerate([COARSE, COARSE, SILENT, FINE, SILENT])]
+    found = looked(*samples)
+    assert found.blocks
+    assert "2 frames fit several levels, since they do not state cutoff" in found.evidence
+    assert found.frames == (3,)  # without it the frames that state no cutoff fit all that is left
+    kept = [sample for i, sample in enumerate(samples) if i not in found.frames]
+    assert looked(*kept).outcome == "passed"
+    with pytest.raises(DataError, match=r"2 of 5 frames fit several levels of theory.*cutoff"):
+        assign_heads([Dataset(tuple(samples))])
+
+
+def test_undetermined_frames_that_contradict_each_other_are_never_kept_together() -> None:
+    """Every frame agrees with two that contradict each other: no level can be told, and what is left is one."""
+    theories = [
+        level(spin=None),
+        level(cutoff_eV=None, spin=True),
+        level(cutoff_eV=400.0),
+        level(cutoff_eV=None, spin=False),
+    ]
+    samples = [frame(theory, index=i) for i, theory in enumerate(theories)]
+    assert energy_scales(samples) == [None] * 4
+    found = looked(*samples)
+    assert found.blocks and found.evidence.startswith("At least 2 levels")
+    kept = [sample for i, sample in enumerate(samples) if i not in found.frames]
+    assert kept and looked(*kept).outcome == "passed"
+
+
+STATED = st.builds(
+    level,
+    cutoff_eV=st.sampled_from([None, 400.0, 520.0]),
+    spin=st.sampled_from([None, True, False]),
+    energy=st.sampled_from([None, "free", "sigma0"]),
+    kpoint_scheme=st.sampled_from([None, "Gamma", "Monkhorst-Pack"]),
+    kpoints=st.sampled_from([None, (4, 4, 4), (5, 5, 5)]),
+)
+
+
+@given(st.lists(STATED, min_size=1, max_size=8))
+def test_no_two_frames_of_a_level_contradict_each_other(theories: list[LevelOfTheory]) -> None:
+    found = scales(*theories)
+    for (i, one), (k, other) in itertools.combinations(enumerate(theories), 2):
+        if found[i] is not None and found[i] == found[k]:
+            assert not Levels([frame(one), frame(other)]).contested
+    samples = [frame(theory, index=i) for i, theory in enumerate(theories)]
+    finding = looked(*samples)
+    pairs = itertools.combinations(samples, 2)
+    assert (finding.outcome == "failed") == any(Levels(pair).contested for pair in pairs)
+    if finding.blocks:
+        kept = [sample for i, sample in enumerate(samples) if i not in finding.frames]
+        assert kept and looked(*kept).outcome == "passed"
+
+
+# --- real files
+
+
+@pytest.mark.parametrize("name", ["Si-PBE", "Si-LDA", "Si-PBEsol"])
+def test_runs_of_one_real_set_are_one_level(shared, tmp_path, name: str) -> None:
+    import lzma
+    import tarfile
+
+    packed = shared / f"data/real/phonons/{name}_vaspruns.tar.lzma"
+    if not packed.exists():
+        pytest.skip(f"{packed.name} is not there")
+    with lzma.open(packed) as file, tarfile.open(fileobj=file) as archive:
+        archive.extractall(tmp_path, filter="data")
+    data = read(tmp_path, want=())
+    assert len(data) > 5
+    assert looked(*data).outcome == "passed"
