@@ -292,7 +292,7 @@ def test_no_two_frames_of_a_level_contradict_each_other(theories: list[LevelOfTh
 # --- real files
 
 
-@pytest.mark.parametrize("name", ["Si-PBE", "Si-LDA", "Si-PBEsol"])
+@pytest.mark.parametrize("name", ["Si-PBE", "Si-LDA", "Si-PBEsol", "Cu_QHA"])
 def test_runs_of_one_real_set_are_one_level(shared, tmp_path, name: str) -> None:
     import lzma
     import tarfile

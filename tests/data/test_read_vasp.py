@@ -6,7 +6,9 @@ too), with numbers that tell every component apart.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import ase.io
@@ -444,6 +446,54 @@ def test_a_folder_is_searched_in_order(tmp_path: Path) -> None:
     assert data.tag("folder") == ["deep", "deep", "b", "b", "c", "c"]
     assert [file.name for file in data.provenance.files] == names
     assert sum("energy read from" in note for note in data.provenance.notes) == 1  # one note for all files
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run1_vasprun.xml.gz", "vasprun_a.xml.bz2", "Fe.vasprun.xml.xz", "vasprun.xml.relax2.gz", "vasprun.xml-00",
+     "relax.xml.gz", "calc.out", "VASPRUN.XML"],
+)  # fmt: skip
+def test_a_vasprun_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+    open_ = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(Path(name).suffix, open)
+    with open_(tmp_path / name, "wb") as file:
+        file.write(vasprun().encode())
+    data = read(tmp_path / name, want=ALL)
+    np.testing.assert_allclose(data[0].labels["stress"], -STRESS * KBAR, atol=1e-12)  # VASP's unit and sign
+    assert data[0].theory is not None and data[0].theory.metagga == "r2SCAN"
+    assert data.tag("trajectory") == [name] * 2
+
+
+@pytest.mark.parametrize("name", ["relax_OUTCAR.gz", "OUTCAR.a.b", "OUTCAR.not-converged", "calc.log", "run.out.gz"])
+def test_an_outcar_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+    text = outcar().encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    data = read(tmp_path / name, want=ALL)
+    np.testing.assert_allclose(data[0].labels["stress"], -STRESS * KBAR, atol=1e-12)
+    assert data[0].theory is not None and data[0].theory.cutoff_eV == 520.0
+
+
+@pytest.mark.parametrize("name", ["OUTCAR.extxyz.gz", "vasprun.xml.extxyz", "my_vasprun.xyz.gz"])
+def test_converted_files_are_read_as_what_they_are(tmp_path: Path, name: str) -> None:
+    ase.io.write(
+        tmp_path / name, ase.io.read(put(tmp_path / "vasprun.xml", vasprun()), format="vasp-xml"), format="extxyz"
+    )
+    assert read(tmp_path / name, keys={"energy": "energy"})[0].theory is None
+
+
+def test_each_run_of_a_folder_is_read_once(tmp_path: Path) -> None:
+    """An OUTCAR is left out where the vasprun.xml of its own run lies beside it, and only there."""
+    for name in ("a.vasprun.xml", "vasprun.xml.relax2", "d.vasprun.xml"):
+        put(tmp_path / name, vasprun())
+    (tmp_path / "d.vasprun.xml.gz").write_bytes(gzip.compress(vasprun().encode()))
+    for name in ("a.OUTCAR", "b.OUTCAR", "OUTCAR.relax1", "OUTCAR.relax2", "deep/OUTCAR.1", "plain/OUTCAR_final"):
+        put(tmp_path / name, outcar())
+    put(tmp_path / "plain" / "vasprun.xml", vasprun())
+    put(tmp_path / "phonon.xml", "<phonon/>")
+    names = [file.name for file in read(tmp_path).provenance.files]
+    assert sorted(names) == sorted(
+        ["a.vasprun.xml", "vasprun.xml.relax2", "d.vasprun.xml", "b.OUTCAR", "OUTCAR.relax1", "deep/OUTCAR.1",
+         "plain/vasprun.xml"]
+    )  # fmt: skip
 
 
 def test_broken_runs_are_left_out_where_others_are_whole(tmp_path: Path) -> None:

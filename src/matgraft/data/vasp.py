@@ -30,34 +30,65 @@ from matgraft.quantities import Array
 VASP_UNITS = {"stress": "-kBar"}
 """VASP prints stress in kBar, positive where the cell wants to expand: against ASE's sign."""
 
-_VASPRUN = re.compile(r"vasprun.*\.xml(\.(gz|bz2|xz))?$", re.IGNORECASE)
-_OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-]\w+)?(\.(gz|bz2|xz))?$", re.IGNORECASE)
-_CONVERTED = (".extxyz", ".xyz", ".traj", ".db", ".json", ".yaml")  # OUTCAR.extxyz is no OUTCAR
+_VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
+_OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-][\w.-]+)?$", re.IGNORECASE)
+_CONVERTED = (".extxyz", ".xyz", ".traj", ".db", ".json", ".yaml", ".yml", ".h5", ".npz", ".csv", ".cif")
+"""Endings that no VASP file has, whatever stands before: OUTCAR.extxyz is no OUTCAR."""
+
+_HEAD = 4096  # bytes in which a file shows what it is
 _CHUNK = 1 << 20  # bytes read at a time
 # VASP cuts element names to two letters of its own: Zr may lose its first one, Xe its second.
 _ODD_SYMBOLS = {"r": "Zr", "X": "Xe"}
 
 
 def is_vasprun(path: Path) -> bool:
-    """Say whether a file is a vasprun.xml, by its name or its first element."""
-    if _VASPRUN.match(path.name):
-        return True
-    return path.suffix.lower() == ".xml" and b"<modeling" in path.open("rb").read(4096)
+    """Say whether a file is a vasprun.xml: by its first element, else, where it is damaged or empty, by its name."""
+    head = _head(path).lstrip()
+    return (head.startswith(b"<") and b"<modeling" in head) or _is_called(path, _VASPRUN)
 
 
 def is_outcar(path: Path) -> bool:
-    """Say whether a file is called an OUTCAR."""
-    return bool(_OUTCAR.match(path.name)) and path.suffix.lower() not in _CONVERTED
+    """Say whether a file is an OUTCAR: by its first words, else, where these are lost, by its name."""
+    return _head(path).startswith(b" vasp.") or _is_called(path, _OUTCAR)
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file, unpacked; none where it cannot be read."""
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            return bytes(file.read(_HEAD))
+    except UNREADABLE:
+        return b""
+
+
+def _bare(path: Path) -> Path:
+    """Leave out the ending of a packed file."""
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+
+
+def _is_called(path: Path, pattern: re.Pattern[str]) -> bool:
+    bare = _bare(path)
+    return bool(pattern.match(bare.name)) and bare.suffix.lower() not in _CONVERTED
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return the vasprun.xml files below a folder, and OUTCAR files where none stands beside them, sorted by path."""
+    """Return the runs below a folder, sorted by path: vasprun.xml files, and OUTCAR files without one of the same run.
+
+    Of a file and its packed copy the file is taken. An OUTCAR is of the same run as a vasprun.xml beside it if their
+    names are the same apart from these words, or if the other is called vasprun.xml and nothing else.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    runs = [path for path in files if _VASPRUN.match(path.name)]
-    with_vasprun = {path.parent for path in runs}
-    runs += [path for path in files if is_outcar(path) and path.parent not in with_vasprun]
+    runs = [path for path in files if re.search(r"vasprun|\.xml", path.name, re.IGNORECASE) and is_vasprun(path)]
+    taken = {(path.parent, _run_name(path)) for path in runs}
+    outcars = [path for path in files if "outcar" in path.name.lower() and path not in runs and is_outcar(path)]
+    runs += [path for path in outcars if taken.isdisjoint({(path.parent, _run_name(path)), (path.parent, "")})]
     both = set(runs)
-    return sorted(path for path in runs if path.suffix not in COMPRESSED or path.with_suffix("") not in both)
+    return sorted(path for path in runs if path == _bare(path) or _bare(path) not in both)
+
+
+def _run_name(path: Path) -> str:
+    """Return what a name says beside the kind of file: ``relax2`` for OUTCAR.relax2 and for vasprun.xml.relax2."""
+    return re.sub(r"vasprun|outcar|\.xml", "", _bare(path).name.lower()).strip("._-")
 
 
 def read_vasprun(path: Path, name: str) -> RawFile:
