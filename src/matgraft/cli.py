@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from matgraft.errors import MatgraftError, OptionError, RunError, choose
+from matgraft.files import to_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,7 +60,7 @@ def audit(
     recipe = _recipe(frames, options, foundation=foundation)
     dataset, findings = audit_file(recipe, quiet=quiet or as_json)
     if as_json:
-        print(json.dumps({"findings": [finding.model_dump() for finding in findings]}, indent=2))
+        print(to_json({"findings": [finding.model_dump() for finding in findings]}))
     else:
         show_findings(screen, dataset, findings, recipe.audit.allow)
     raise typer.Exit(1 if blocking(findings, recipe.audit.allow) else 0)
@@ -79,7 +80,7 @@ def pack(
     sources = [word for word in what if word not in options]
     count = pack(sources, out, **_reading(options, sources), progress=not (quiet or as_json))
     if as_json:
-        print(json.dumps({"store": str(out), "n_frames": count, "bytes": out.stat().st_size}))
+        print(to_json({"store": str(out), "n_frames": count, "bytes": out.stat().st_size}, indent=None))
     else:
         print(f"{out}: {count} frames, {out.stat().st_size / 2**20:.1f} MiB")
 
@@ -143,7 +144,7 @@ def tune(
             screen.print(chosen, highlight=False, soft_wrap=True)
         report = tune(recipe, run, quiet=quiet or as_json)
     if as_json:
-        print(json.dumps({"run": str(run), "report": str(report), **_json(run / "metrics.json")}, indent=2))
+        print(to_json({"run": str(run), "report": str(report), **_json(run / "metrics.json")}))
     else:
         show_run(screen, run, report)
 
@@ -170,7 +171,7 @@ def predict(
     if out is not None:
         write_predictions(rows, out)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(to_json(rows))
     elif out is not None:
         screen.print(
             f"{out}: {len(rows)} predictions, {sum(row['unlike'] for row in rows)} of them unlike the training set"
@@ -188,16 +189,17 @@ def evaluate(
 ) -> None:
     """Score a tuned model on further frames, beside its foundation.
 
+    Frames that the fit was trained or validated on are counted and left out of the figures.
     Keys and units are those of the run; say others as key=value, such as keys.energy=REF_energy.
     """
-    from matgraft.reports.screen import show_metrics
+    from matgraft.reports.screen import show_evaluation
     from matgraft.run import evaluate_run
 
     summary = evaluate_run(run, frames, options or (), quiet=as_json)
     if as_json:
-        print(json.dumps(summary, indent=2))
+        print(to_json(summary))
     else:
-        show_metrics(screen, summary)
+        show_evaluation(screen, summary)
 
 
 @app.command()
@@ -240,7 +242,7 @@ def crossval(
     if out is not None:
         write_predictions(scored["predictions"], out)
     if as_json:
-        print(json.dumps({name: value for name, value in scored.items() if name != "predictions"}, indent=2))
+        print(to_json({name: value for name, value in scored.items() if name != "predictions"}))
     else:
         show_folds(screen, scored, read)
 
@@ -323,7 +325,7 @@ def fewshot(
     if report is not None:
         write_fewshot_report(facts, report)
     if as_json:
-        print(json.dumps(facts, indent=2))
+        print(to_json(facts))
     else:
         show_fewshot(screen, facts)
 
@@ -390,7 +392,7 @@ def export(
     from matgraft.exports import export
 
     exported = export(run, to, out)
-    print(json.dumps(exported.facts()) if as_json else exported.text)
+    print(to_json(exported.facts(), indent=None) if as_json else exported.text)
 
 
 @app.command()
@@ -402,7 +404,8 @@ def backbones(as_json: Json = False) -> None:
     from matgraft.reports.screen import show_backbones
 
     if as_json:
-        print(json.dumps({name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}))
+        rows = {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
+        print(to_json(rows, indent=None))
     else:
         show_backbones(screen, BACKBONES)
 
@@ -455,7 +458,7 @@ def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
     from matgraft.reports.properties import show_targets
 
     if as_json:
-        print(json.dumps({"run": str(run), "report": str(run / "report.html"), **metrics}, indent=2))
+        print(to_json({"run": str(run), "report": str(run / "report.html"), **metrics}))
     else:
         show_targets(screen, run, metrics)
 

@@ -1,16 +1,27 @@
-"""Small files written so that each is whole or is not there: a killed run or a full disk leaves the old one."""
+"""Small files written so that each is whole or is not there: a killed run or a full disk leaves the old one.
+
+All JSON of matgraft is made by `to_json`, in files and on the screen alike. JSON has no NaN and no infinity: they are
+written as the words "nan", "inf" and "-inf", which `float` and pydantic read back as the numbers they were.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write_json(path: Path, facts: Any) -> None:
-    """Write JSON."""
-    write_text(path, json.dumps(facts, indent=2, ensure_ascii=False))
+def to_json(facts: Any, *, indent: int | None = 2) -> str:
+    """Return facts as strict JSON."""
+    return json.dumps(_strict(facts), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, facts: Any, *, indent: int | None = 2) -> None:
+    """Write strict JSON."""
+    write_text(path, to_json(facts, indent=indent))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -21,3 +32,13 @@ def write_text(path: Path, text: str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {_strict(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value

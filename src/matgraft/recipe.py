@@ -30,6 +30,10 @@ LADDER_MINUTES = 5.0
 frames on two cores, and the readout alone is the better bargain."""
 
 
+RETIRED = ("evaluate",)
+"""Sections that older versions wrote into the recipes of their runs, and that nothing reads any more."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,13 +91,6 @@ class HeadSettings(_Section):
     """``theory`` (the default of strategy multihead), or a tag of the frames."""
 
 
-class EvaluateSettings(_Section):
-    """Intervals of the errors."""
-
-    resamples: int = Field(4000, ge=100)
-    seed: int = 0
-
-
 class ForgettingSettings(_Section):
     """Structures that the tuned model is held against its foundation on; see `matgraft.checks.forgetting`."""
 
@@ -125,7 +122,6 @@ class Recipe(_Section):
     loss: LossSettings = LossSettings()
     replay: ReplaySettings = ReplaySettings()
     fit: FitSettings = FitSettings()
-    evaluate: EvaluateSettings = EvaluateSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
     seed: int = 0
 
@@ -288,7 +284,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise DataError(f"not readable as YAML: {error}", where=str(file)) from None
     if not isinstance(content, dict):
         raise DataError("a recipe is a mapping of keys to values", where=str(file))
-    return {key: value for key, value in content.items() if value is not None}  # a heading with nothing under it
+    # None: a heading with nothing under it.
+    return {key: value for key, value in content.items() if value is not None and key not in RETIRED}
 
 
 def _value(text: str, option: str) -> Any:

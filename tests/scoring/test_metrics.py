@@ -7,16 +7,16 @@ import pytest
 from ase import Atoms, units
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import Quantity
 from matgraft.scoring.metrics import (
-    Bootstrap,
     by_tag,
     compare,
+    count_units,
     errors,
-    interval,
     intervals,
     metrics,
     summarise,
@@ -133,7 +133,7 @@ def test_numbers_of_frames_must_agree():
     with pytest.raises(DataError, match="2 predictions for 3 frames"):
         errors(dataset, off(dataset)[:2])
     with pytest.raises(DataError, match="2 groups for 3 frames"):
-        intervals(errors(dataset, off(dataset)), Bootstrap.over(["a", "b"]))
+        intervals(errors(dataset, off(dataset)), ["a", "b"])
     with pytest.raises(DataError, match="no frames"):
         errors(dataset[:0], [])
 
@@ -145,9 +145,10 @@ def test_a_diverged_model_is_seen():
     found = errors(dataset, predictions)
     assert metrics(found)["forces_rmse_eV_per_A"] == np.inf
     assert np.isfinite(metrics(found)["energy_rmse_meV_per_atom"])
-    assert not np.isfinite(intervals(found, Bootstrap.over(dataset.tag("trajectory")))["forces_rmse_eV_per_A"][1])
-    comparison = compare(found, errors(dataset, off(dataset)), Bootstrap.over(dataset.tag("trajectory")))
-    assert not comparison["forces_rmse_eV_per_A"].beyond_chance
+    assert "forces_rmse_eV_per_A" not in intervals(found, dataset.tag("trajectory"))
+    assert "energy_rmse_meV_per_atom" in intervals(found, dataset.tag("trajectory"))
+    comparison = compare(found, errors(dataset, off(dataset)), dataset.tag("trajectory"))["forces_rmse_eV_per_A"]
+    assert (comparison.ratio, comparison.interval, comparison.beyond_chance) == (np.inf, None, False)
 
 
 @settings(max_examples=25, deadline=None)
@@ -155,9 +156,9 @@ def test_a_diverged_model_is_seen():
 def test_the_order_of_frames_does_not_matter(order, seed):
     dataset, groups = random_frames(14, seed), random_frames(14, seed).tag("trajectory")
     predictions = off(dataset)
-    one = summarise(dataset, {"tuned": predictions, "untuned": off(dataset, 2.0)}, groups, resamples=200)
+    one = summarise(dataset, {"tuned": predictions, "untuned": off(dataset, 2.0)}, groups)
     shuffled = [[rows[i] for i in order] for rows in (predictions, off(dataset, 2.0), groups)]
-    two = summarise(dataset[order], {"tuned": shuffled[0], "untuned": shuffled[1]}, shuffled[2], resamples=200)
+    two = summarise(dataset[order], {"tuned": shuffled[0], "untuned": shuffled[1]}, shuffled[2])
     for key in ("test", "untuned", "worst_force_decile"):
         flat = [x[key]["test"] if key == "worst_force_decile" else x[key] for x in (one, two)]
         assert flat[0] == pytest.approx(flat[1])
@@ -214,74 +215,62 @@ def test_atoms_tied_at_the_border_are_all_taken():
     assert worst_decile(dataset, [{"forces": np.zeros((20, 3))}])["n_atoms"] == 20
 
 
-def test_groups_are_resampled_whole_and_few_groups_fall_back_to_frames():
-    names = [f"run-{i // 4}" for i in range(20)]
-    whole, few, unnamed = Bootstrap.over(names), Bootstrap.over(names[:16]), Bootstrap.over([""] * 6)
-    assert (whole.resampled, whole.n_groups, whole.unit.max() + 1) == ("trajectory", 5, 5)
-    assert (few.resampled, few.n_groups, few.unit.max() + 1) == ("frame", 4, 16)
-    assert (unnamed.resampled, unnamed.n_groups) == ("frame", 1)
-
-
 def test_intervals_over_trajectories_are_wider_when_frames_resemble_each_other():
     rng = np.random.default_rng(3)
     offsets = np.repeat(np.exp(rng.normal(size=10)), 30)
     dataset = Dataset(tuple(frame(1, trajectory=f"run-{i // 30}", energy=np.array(0.0)) for i in range(300)))
     found = errors(dataset, [{"energy": np.array(e)} for e in offsets])
     key = "energy_rmse_meV_per_atom"
-    by_group = intervals(found, Bootstrap.over(dataset.tag("trajectory")))[key]
-    by_frame = intervals(found, Bootstrap.over([f"alone-{i}" for i in range(300)]))[key]
+    by_group = intervals(found, dataset.tag("trajectory"))[key]
+    by_frame = intervals(found, [f"alone-{i}" for i in range(300)])[key]
     assert by_group[0] < metrics(found)[key] < by_group[1]
     assert by_group[1] - by_group[0] > 2 * (by_frame[1] - by_frame[0])
 
 
-def test_seeds_are_arguments_and_draws_do_not_depend_on_blocks(monkeypatch):
-    dataset = random_frames(30)
-    found, groups = errors(dataset, off(dataset)), dataset.tag("trajectory")
-    one = intervals(found, Bootstrap.over(groups, seed=1))
-    assert one == intervals(found, Bootstrap.over(groups, seed=1))
-    assert one != intervals(found, Bootstrap.over(groups, seed=2))
-    monkeypatch.setattr("matgraft.scoring.metrics._BLOCK", 60)
-    assert one == intervals(found, Bootstrap.over(groups, seed=1))
+@pytest.mark.parametrize("n_groups", [1, 2, 4])
+def test_fewer_than_five_groups_decide_nothing_however_many_frames(n_groups):
+    dataset = random_frames(40, n_groups=n_groups)
+    found, groups = errors(dataset, off(dataset, 0.1)), dataset.tag("trajectory")
+    assert intervals(found, groups) == {}
+    comparison = compare(found, errors(dataset, off(dataset)), groups)["energy_rmse_meV_per_atom"]
+    assert comparison.ratio == pytest.approx(0.1)
+    assert (comparison.interval, comparison.difference_interval, comparison.beyond_chance) == (None, None, False)
 
 
-def test_no_interval_from_a_single_unit():
-    dataset = random_frames(1)
-    found = errors(dataset, off(dataset))
-    bootstrap = Bootstrap.over(dataset.tag("trajectory"))
-    assert intervals(found, bootstrap) == {}
-    assert compare(found, found, bootstrap)["energy_rmse_meV_per_atom"].interval is None
+def test_groups_without_the_label_do_not_count_for_the_quantity():
+    """Stress in 4 of 12 trajectories is undecided, in 5 it is not; energies are in all 12."""
+    for carried in (4, 5):
+        dataset = Dataset(
+            tuple(
+                frame(1, energy=np.array(0.0), **({"stress": np.zeros((3, 3))} if i < carried else {}))
+                for i in range(12)
+            )
+        )
+        predictions = [{"energy": np.array(0.1 + i), "stress": SYMMETRIC * (i + 1)} for i in range(12)]
+        found, groups = errors(dataset, predictions), [str(i) for i in range(12)]
+        assert count_units(found, groups) == {"energy": 12, "stress": carried}
+        assert ("stress_rmse_GPa" in intervals(found, groups)) == (carried == 5)
+        assert "energy_rmse_meV_per_atom" in intervals(found, groups)
 
 
-def test_a_quantity_that_few_groups_carry_is_resampled_over_those():
-    dataset = Dataset(
-        tuple(frame(1, energy=np.array(0.0), **({"stress": np.zeros((3, 3))} if i < 2 else {})) for i in range(12))
-    )
-    predictions = [{"energy": np.array(0.1), "stress": SYMMETRIC * (i + 1)} for i in range(12)]
-    found = intervals(errors(dataset, predictions), Bootstrap.over([str(i) for i in range(12)]))
-    ends = [np.sqrt(91 / 6) * k / units.GPa for k in (1, 2)]  # with two units the interval is their whole range
-    assert found["stress_rmse_GPa"] == pytest.approx(ends)
-
-
-def test_the_expanded_interval_covers_better_than_plain_percentiles():
-    """Eight trajectories whose mean is wanted: of 300 plain 95 % intervals too many miss it."""
-    rng = np.random.default_rng(0)
-    plain = expanded = 0
-    for _ in range(300):
-        sums = np.column_stack([np.ones(8), rng.normal(size=8)])
-        draws = Bootstrap.over([str(i) for i in range(8)], resamples=1000).draw(sums)
-        means = draws[:, 1] / draws[:, 0]
-        low, high = np.quantile(means, [0.025, 0.975])
-        plain += low <= 0 <= high
-        low, high = interval(means, 8)
-        expanded += low <= 0 <= high
-    assert plain < 0.92 * 300 < expanded
+def test_the_interval_of_an_rmse_by_hand():
+    """Five groups of one frame: the jackknife of the logarithm, Student's t with the effective number less one."""
+    sizes = np.array([1.0, 2.0, 2.0, 3.0, 4.0])  # meV/atom
+    dataset = Dataset(tuple(frame(1, energy=np.array(0.0)) for _ in sizes))
+    found = intervals(errors(dataset, [{"energy": np.array(e / 1000)} for e in sizes]), list("abcde"))
+    squares = sizes**2
+    left = np.array([np.log((squares.sum() - one) / 4) / 2 for one in squares])
+    whole = np.log(squares.mean()) / 2
+    error = np.sqrt(4 / 5 * ((left - whole) ** 2).sum())
+    margin = stats.t.ppf(0.975, squares.sum() ** 2 / (squares**2).sum() - 1) * error
+    assert found["energy_rmse_meV_per_atom"] == pytest.approx((np.exp(whole - margin), np.exp(whole + margin)))
 
 
 def test_comparison_by_hand_and_its_pairing():
     dataset = random_frames(24)
     tuned, untuned = errors(dataset, off(dataset, 0.8)), errors(dataset, off(dataset))
-    bootstrap = Bootstrap.over(dataset.tag("trajectory"))
-    found = compare(tuned, untuned, bootstrap)["forces_rmse_eV_per_A"]
+    groups = dataset.tag("trajectory")
+    found = compare(tuned, untuned, groups)["forces_rmse_eV_per_A"]
     assert found.ratio == pytest.approx(0.8)
     # Every error is 0.8 of its partner: paired draws see no spread, though each model's own interval is wide.
     assert found.interval == pytest.approx((0.8, 0.8))
@@ -289,7 +278,7 @@ def test_comparison_by_hand_and_its_pairing():
     base = metrics(untuned)["forces_rmse_eV_per_A"]
     assert found.difference == pytest.approx(-0.2 * base)
     assert found.difference_interval[0] < found.difference < found.difference_interval[1] < 0
-    low, high = intervals(untuned, bootstrap)["forces_rmse_eV_per_A"]
+    low, high = intervals(untuned, groups)["forces_rmse_eV_per_A"]
     assert high / low > 1.1
 
 
@@ -298,8 +287,8 @@ def test_comparison_by_hand_and_its_pairing():
 def test_comparison_is_antisymmetric(seed):
     dataset = random_frames(15, seed)
     one, two = errors(dataset, off(dataset, 1.0, seed + 1)), errors(dataset, off(dataset, 1.3, seed + 2))
-    bootstrap = Bootstrap.over(dataset.tag("trajectory"), resamples=300)
-    there, back = compare(one, two, bootstrap), compare(two, one, bootstrap)
+    groups = dataset.tag("trajectory")
+    there, back = compare(one, two, groups), compare(two, one, groups)
     for key in there:
         assert there[key].ratio * back[key].ratio == pytest.approx(1)
         assert there[key].difference == pytest.approx(-back[key].difference)
@@ -309,14 +298,12 @@ def test_comparison_is_antisymmetric(seed):
 
 def test_equal_models_and_rounding_are_no_gain():
     dataset = random_frames(24)
-    bootstrap = Bootstrap.over(dataset.tag("trajectory"))
+    groups = dataset.tag("trajectory")
     base, exact = errors(dataset, off(dataset)), errors(dataset, off(dataset, 0.0))
-    assert not compare(base, base, bootstrap)["energy_mae_meV_per_atom"].beyond_chance
-    assert not compare(errors(dataset, off(dataset, 1 - 1e-5)), base, bootstrap)[
-        "energy_mae_meV_per_atom"
-    ].beyond_chance
-    assert compare(exact, exact, bootstrap)["energy_mae_meV_per_atom"].ratio == 1
-    assert compare(base, exact, bootstrap)["energy_mae_meV_per_atom"].ratio == np.inf
+    assert not compare(base, base, groups)["energy_mae_meV_per_atom"].beyond_chance
+    assert not compare(errors(dataset, off(dataset, 1 - 1e-5)), base, groups)["energy_mae_meV_per_atom"].beyond_chance
+    assert compare(exact, exact, groups)["energy_mae_meV_per_atom"].ratio == 1
+    assert compare(base, exact, groups)["energy_mae_meV_per_atom"].ratio == np.inf
 
 
 def test_models_scored_on_different_labels_are_refused():
@@ -324,22 +311,23 @@ def test_models_scored_on_different_labels_are_refused():
     fewer = off(dataset)
     del fewer[2]["stress"]
     with pytest.raises(DataError, match="same stress labels"):
-        compare(errors(dataset, fewer), errors(dataset, off(dataset)), Bootstrap.over(dataset.tag("trajectory")))
+        compare(errors(dataset, fewer), errors(dataset, off(dataset)), dataset.tag("trajectory"))
     without = [{name: value for name, value in each.items() if name != "stress"} for each in fewer]
-    found = compare(errors(dataset, without), errors(dataset, off(dataset)), Bootstrap.over(dataset.tag("trajectory")))
+    found = compare(errors(dataset, without), errors(dataset, off(dataset)), dataset.tag("trajectory"))
     assert {key.split("_")[0] for key in found} == {"energy", "forces"}
 
 
 def test_summary_has_its_schema_and_is_plain_json():
     dataset = random_frames(18)
     models = {"tuned": off(dataset, 0.5), "untuned": off(dataset), "shift": off(dataset)}
-    summary = summarise(dataset, models, dataset.tag("trajectory"), part="validation", resamples=100)
+    summary = summarise(dataset, models, dataset.tag("trajectory"), part="validation")
     assert json.loads(json.dumps(summary)) == summary
     assert set(summary) == {
-        *("test", "untuned", "shift", "part", "n_groups", "resampled"),
+        *("test", "untuned", "shift", "part", "n_groups", "n_groups_with"),
         *("intervals", "by_config_type", "worst_force_decile", "gain"),
     }
-    assert (summary["part"], summary["n_groups"], summary["resampled"]) == ("validation", 6, "trajectory")
+    assert (summary["part"], summary["n_groups"]) == ("validation", 6)
+    assert summary["n_groups_with"] == {"energy": 6, "forces": 6, "stress": 6}
     for key in ("intervals", "by_config_type", "worst_force_decile"):
         assert set(summary[key]) == {"test", "untuned", "shift"}
     assert set(summary["gain"]) == {"untuned", "shift"}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.data.dataset import Dataset, Sample
+from matgraft.files import write_json
 from matgraft.findings import Finding
 from matgraft.quantities import Quantity, voigt_to_full
 from matgraft.scoring.metrics import summarise
@@ -42,7 +43,7 @@ def planted(
         models["shift"].append(shifted)
         models["untuned"].append({**shifted, "energy": shifted["energy"] + 8 * SHIFT})
     dataset = Dataset(tuple(samples))
-    return summarise(dataset, models, dataset.tag("trajectory"), part=part, resamples=400)
+    return summarise(dataset, models, dataset.tag("trajectory"), part=part)
 
 
 def test_a_better_model_is_called_better_with_its_figures():
@@ -119,20 +120,42 @@ def test_unlabelled_and_untrained_stress_is_not_to_be_trusted():
     )
 
 
-def test_few_trajectories_are_the_first_thing_said():
-    found = verdict(planted(n_groups=2, energy=0.1, forces=0.3, stress=0.3))
-    assert found.cautions[0].startswith("The test part has only 2 trajectories: too few to say")
+@pytest.mark.parametrize("n_groups", [1, 2, 4])
+def test_few_trajectories_are_undecided_and_that_is_the_first_thing_said(n_groups):
+    found = verdict(planted(n_groups=n_groups, energy=0.1, forces=0.3, stress=3.0))
+    assert found.level == "undecided"
+    assert found.headline.startswith("Undecided: too few trajectories to say in energy and forces and stress.")
+    named = f"{n_groups} {'trajectory' if n_groups == 1 else 'trajectories'}"
+    assert found.cautions[0].startswith(f"Labels of the test frames: energy in {named}, forces in {named}, stress in")
     assert found.headline.endswith(found.cautions[0])
-    rough = verdict(planted(n_groups=7, energy=0.1, forces=0.3, stress=0.3))
-    assert rough.cautions == ("With 7 trajectories the intervals are a rough guide.",)
-    assert "read first" not in rough.headline
+    assert f"({named} with energy labels, 5 are needed)" in found.reasons_against[0]
+    enough = verdict(planted(n_groups=5, energy=0.1, forces=0.3, stress=0.3))
+    assert enough.level == "better than the foundation" and enough.cautions == ()
 
 
 def test_a_single_frame_decides_nothing():
     found = verdict(planted(n_frames=1, energy=0.01, forces=0.01, stress=0.01))
-    assert found.level == "no better"
-    assert "too few frames to say in energy and forces and stress" in found.headline
+    assert found.level == "undecided"
     assert "1 test frame of 1 trajectory" in found.headline
+
+
+@pytest.mark.parametrize("carried", [2, 4, 5])
+def test_stress_in_few_of_many_trajectories_is_undecided(carried):
+    rng = np.random.default_rng(0)
+    samples, models = [], {"tuned": [], "untuned": []}
+    for i in range(48):
+        forces, stress = rng.normal(size=(8, 3)), voigt_to_full(rng.normal(size=6))
+        labels = {"forces": np.zeros((8, 3))} | ({"stress": np.zeros((3, 3))} if i % 8 < carried else {})
+        samples.append(Sample(Atoms("Si8"), labels, {"trajectory": f"run-{i % 8}"}))
+        models["tuned"].append({"forces": 0.5 * forces, "stress": 2 * stress})
+        models["untuned"].append({"forces": forces, "stress": stress})
+    dataset = Dataset(tuple(samples))
+    summary = summarise(dataset, models, dataset.tag("trajectory"))
+    assert summary["n_groups_with"] == {"forces": 8, "stress": carried}
+    found = verdict(summary)
+    assert found.level == ("better than the foundation" if carried < 5 else "mixed")
+    said = next(reason for reason in found.reasons_against if reason.startswith("Stress"))
+    assert said.startswith("Stress: too few trajectories to say" if carried < 5 else "Stress: worse")
 
 
 def test_shared_trajectories_and_a_validation_part_stand_in_the_headline():
@@ -191,6 +214,17 @@ def test_a_diverged_model_is_worse():
     assert found.level == "worse"
     assert "not finite in forces" in found.headline
     assert "molecular dynamics, relaxation, phonons (forces is not finite)" in found.do_not_trust_for
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_the_verdict_on_a_diverged_model_is_the_same_from_its_file(bad, tmp_path):
+    summary = planted(energy=0.1, forces=bad, stress=0.1)
+    write_json(tmp_path / "metrics.json", summary)
+    text = (tmp_path / "metrics.json").read_text()
+    read = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert read["test"]["forces_rmse_eV_per_A"] == str(float(bad))
+    assert verdict(read) == verdict(summary)
+    assert verdict(read).level == "worse"
 
 
 def test_without_a_baseline_nothing_is_claimed():

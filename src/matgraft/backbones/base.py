@@ -47,7 +47,7 @@ class ModelCard(BaseModel):
     Units: cutoff Å, references eV per atom.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     name: str
     backbone: str

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from matgraft.backbones.base import Backbone, ModelCard
 from matgraft.errors import DataError, ExtraError, OptionError, choose
+from matgraft.files import write_json
 
 CARD = "card.json"
 HEADS = "heads.json"
@@ -221,7 +222,7 @@ def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], Mo
     folder.mkdir(parents=True, exist_ok=True)
     backbone.save(folder / backbone.native_file)
     backbone.card = card(_own(type(backbone), folder).card)
-    (folder / CARD).write_text(backbone.card.model_dump_json(indent=2), encoding="utf-8")
+    write_json(folder / CARD, backbone.card.model_dump(mode="json"))
 
 
 def _options(which: str, row: Row, name: str) -> tuple[str, dict[str, str]]:

@@ -2,7 +2,8 @@
 
 Intervals (conformalised quantiles, Romano et al. 2019): the central part of the predicted distribution is taken as wide
 as it must be for the stated part of the out-of-fold truths to lie inside; where even the widest falls short, a margin
-is added on both sides. Probabilities: one temperature (Guo et al. 2017), the one of the smallest log loss.
+is added on both sides. Rows of one formula or group count as one truth. Probabilities: one temperature (Guo et al.
+2017), the one of the smallest log loss.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize_scalar
 
 from matgraft.predictors.forest import LEVELS
+from matgraft.statistics import Units, effective_number
 
 Array = NDArray[np.float64]
 PARTS = np.arange(0.3, 0.981, 0.005)
+ROUNDING = 1e-9
+"""Of a sum of shares that is meant to be whole."""
 LEAST = 1e-4
 """Smallest probability of a class; a certainty would make one mistake infinitely bad."""
 
@@ -33,23 +37,32 @@ class IntervalRule(BaseModel):
     margin: float = 0.0
 
     @classmethod
-    def of(cls, quantiles: Array, y: Array, level: float, weights: Array | None = None) -> Self:
+    def of(
+        cls, quantiles: Array, y: Array, level: float, weights: Array | None = None, units: Units | None = None
+    ) -> Self:
         """Return the rule under which the intervals of out-of-fold quantiles (n, 99) hold `level` of the truths.
 
-        With importance weights (n,) they hold it where the rows count so: in another domain (Tibshirani et al. 2019).
+        Parameters
+        ----------
+        weights
+            (n,) how much each row counts; rows of weight 0 do not. Where every unit counts alike, the intervals hold
+            for a row of a new unit (Lee, Barber and Willett, arXiv:2306.06342, 2023); with importance weights they
+            hold in another domain (Tibshirani et al. 2019).
+        units
+            (n,) unit of each row; by default each row is one. The fewer there are, the more of the truths must be held.
         """
-        effective = len(y) if weights is None else weights.sum() ** 2 / (weights**2).sum()
-        wanted = min(1.0, level * (1 + 1 / effective))
+        weights = np.ones(len(y)) if weights is None else weights
+        units = np.arange(len(y)) if units is None else units
+        counted = weights > 0
+        quantiles, y, weights, units = quantiles[counted], y[counted], weights[counted], units[counted]
+        wanted = min(1.0, level * (1 + 1 / effective_number(np.bincount(units, weights).astype(float))))
         for part in PARTS:
             low, high = central(quantiles, float(part))
-            if np.average((y >= low) & (y <= high), weights=weights) >= wanted:
+            if np.average((y >= low) & (y <= high), weights=weights) >= wanted - ROUNDING:
                 return cls(level=level, part=float(part))
         low, high = central(quantiles, float(PARTS[-1]))
         outside = np.maximum(low - y, y - high)
-        if weights is None:
-            margin = np.quantile(outside, wanted, method="higher")
-        else:
-            margin = np.quantile(outside, wanted, weights=weights, method="inverted_cdf")
+        margin = np.quantile(outside, wanted, weights=weights, method="inverted_cdf")
         return cls(level=level, part=float(PARTS[-1]), margin=float(margin))
 
     def __call__(self, quantiles: Array) -> tuple[Array, Array]:

@@ -8,8 +8,9 @@ Every method is fitted on parts of the source, by chemical system, and judged tw
 * **importance-weighted validation** (Sugiyama, Krauledat and Müller, JMLR 8, 2007): the source's own error, each row
   counting by how often it would stand in the target.
 
-Differences to source-only are paired row by row, their error is over chemical systems. A method is better if one of
-the two says so beyond doubt and neither speaks against it, and does harm if one of the two says so beyond doubt.
+Differences to source-only are paired row by row, their intervals are over chemical systems (`matgraft.statistics`). A
+method is better if one of the two says so beyond doubt and neither speaks against it, and does harm if one of the two
+says so beyond doubt. With fewer than five systems nothing is beyond doubt.
 Neither sees a shift of the labels given the formula: that takes labels of the target.
 """
 
@@ -30,10 +31,9 @@ from matgraft.predictors.inner import RowLosses, inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import CLOSED_FORM, TOWARD_TARGET, Member, Part, Tools
 from matgraft.predictors.overlap import Overlap
+from matgraft.statistics import mean_over_units, numbered
 from matgraft.transfer.domain import MaximumMeanDiscrepancy
 
-SURE = 2.0
-"""Standard errors beyond which a difference counts."""
 SMALLEST = 10
 """Different formulas that a target must have."""
 PROXIES = ("reverse", "weighted")
@@ -112,24 +112,26 @@ def choose(compared: Sequence[Mapping[str, Any]], overlap: Overlap) -> str:
     return str(min(better, key=lambda row: row["weighted"]["score"])["method"])
 
 
-def outcome_of(proxies: Sequence[Mapping[str, float]]) -> str:
-    """Return ``better``, ``harm`` or ``in doubt`` from the differences to source-only and their errors."""
-    beyond = [one["difference"] / max(one["error"], 1e-12) for one in proxies]
-    if max(beyond) > SURE:
+def outcome_of(proxies: Sequence[Mapping[str, Any]]) -> str:
+    """Return ``better``, ``harm`` or ``in doubt`` from the differences to source-only and their intervals."""
+    spans = [one["interval"] for one in proxies if one["interval"] is not None]
+    if any(low > 0 for low, _ in spans):
         return "harm"
-    return "better" if min(beyond) < -SURE and max(beyond) <= 0 else "in doubt"
+    better = any(high < 0 for _, high in spans) and all(one["difference"] <= 0 for one in proxies)
+    return "better" if better else "in doubt"
 
 
-def paired(ours: Array, theirs: Array, weights: Array, groups: Sequence[str]) -> dict[str, float]:
-    """Return the weighted mean of our losses, its difference to theirs, and that difference's error over groups."""
-    shares = weights / weights.sum()
-    difference = float((shares * (ours - theirs)).sum())
-    _, member = np.unique(groups, return_inverse=True)
-    sums = np.bincount(member, shares * (ours - theirs - difference))
+def paired(ours: Array, theirs: Array, weights: Array, groups: Sequence[str]) -> dict[str, Any]:
+    """Return the weighted mean of our losses, its difference to theirs, and that difference's error over groups.
+
+    ``error`` is the standard error, ``interval`` the 95 % interval; both None with too few groups to decide.
+    """
+    found = mean_over_units(weights * (ours - theirs), weights, numbered(groups), weights * (ours + theirs))
     return {
-        "score": float((shares * ours).sum()),
-        "difference": difference,
-        "error": float(np.sqrt((sums**2).sum())),
+        "score": float(np.average(ours, weights=weights)),
+        "difference": found.value,
+        "error": found.error if found.interval else None,
+        "interval": found.interval and list(found.interval),
     }
 
 

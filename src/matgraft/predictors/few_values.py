@@ -12,6 +12,7 @@ mixture that holds the stated part of the left-out truths; of fewer than 9 rows 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.predictor import Calibration, Prediction, Predictor, PredictorSettings
 from matgraft.predictors.transform import choose_transform
+from matgraft.statistics import Units, mean_over_units, numbered, sharing
 
 FEWEST, MOST = 5, 50
 MEMBERS = STRATEGIES["feature"]
@@ -56,7 +58,8 @@ def fit_few_values(
     -------
     Predictor
         ``facts`` holds ``mae`` of left-out formulas, ``mean_mae`` of the mean of the others, ``gain`` (the second minus
-        the first) with its standard error, and ``coverage``; ``out_of_fold`` the predictions themselves.
+        the first) with its ``gain_interval`` over formulas (95 %), and ``coverage``; ``out_of_fold`` the predictions
+        themselves.
 
     Raises
     ------
@@ -73,12 +76,13 @@ def fit_few_values(
     quantiles, distance = _left_out(inputs, labels, folds, tools, seed, progress)
     weights = np.full(len(MEMBERS), 1 / len(MEMBERS))
     spread = pooled(quantiles, list(weights))
-    rule = IntervalRule.of(spread, labels.y, level)
+    units = numbered(names.tolist())
+    rule = IntervalRule.of(spread, labels.y, level, sharing(labels.weights, units), units)
     calibration = Calibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform)
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)
     predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {}, {})
     held = calibration.read(calibration.mix(quantiles), spread, distance, positive=predictor.positive)
-    predictor.out_of_fold, predictor.facts = held, _facts(values, held, folds)
+    predictor.out_of_fold, predictor.facts = held, _facts(values, held, folds, units)
     return predictor
 
 
@@ -99,16 +103,17 @@ def _left_out(
     return quantiles, np.concatenate([distance for _, distance in answers])[back]
 
 
-def _facts(values: Array, held: Prediction, folds: Sequence[Rows]) -> dict[str, float]:
+def _facts(values: Array, held: Prediction, folds: Sequence[Rows], units: Units) -> dict[str, Any]:
     means = np.zeros(len(values))
     for rows in folds:
         means[rows] = np.delete(values, rows).mean()
     error, of_mean = np.abs(held.value - values), np.abs(means - values)
+    gain = mean_over_units(of_mean - error, np.ones(len(values)), units, of_mean + error)
     return {
         "mae": float(error.mean()),
         "mean_mae": float(of_mean.mean()),
-        "gain": float((of_mean - error).mean()),
-        "gain_error": float((of_mean - error).std(ddof=1) / np.sqrt(len(values))),
+        "gain": gain.value,
+        "gain_interval": gain.interval and list(gain.interval),
         "coverage": float(((values >= held.lower) & (values <= held.upper)).mean()),
     }
 

@@ -33,6 +33,7 @@ from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.prompted import PromptSettings
 from matgraft.predictors.stack import is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
+from matgraft.statistics import Units, joined_units, mean_over_units, sharing
 
 SMALLEST = 10
 
@@ -277,9 +278,10 @@ def fit_predictor(
     inputs = Inputs.of(formulas, backbone, covariates)
     wanted = members_of(settings.strategy, len(formulas))
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
+    keys = [formula.key for formula in formulas]
+    units = joined_units(keys, keys if groups is None else groups)
     if folds is None:
-        names = [formula.key for formula in formulas] if groups is None else groups
-        folds = inner_folds(names, settings.inner_folds, settings.seed)
+        folds = inner_folds(keys if groups is None else groups, settings.inner_folds, settings.seed)
 
     def losses(predicted: Array, rows: Rows) -> Array:
         return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)
@@ -293,14 +295,14 @@ def fit_predictor(
     inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
     familiar = is_familiar(formulas)
     counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None
-    calibration = _calibrate(inner, labels, transform, settings, familiar, counting)
+    calibration = _calibrate(inner, labels, transform, settings, familiar, units, counting)
     predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
     predictor.adapted = adapted
     mixed = calibration.mix(inner.predictions)
     spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
     distance = _held_distance(inputs, folds)
     predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
-    predictor.facts = _facts(inner, mixed, labels, calibration) | {"familiar": familiar}
+    predictor.facts = _facts(inner, mixed, labels, calibration, units) | {"familiar": familiar}
     predictor.facts |= {"domain": adapted.facts} if adapted else {}
     return predictor
 
@@ -359,6 +361,7 @@ def _calibrate(
     transform: Transform,
     settings: PredictorSettings,
     familiar: bool,
+    units: Units,
     counting: Array | None,
 ) -> Calibration:
     members, out_of_fold = inner.members, inner.predictions
@@ -375,10 +378,13 @@ def _calibrate(
         predictions = [apply_temperature(one, t) for one, t in zip(out_of_fold, temperatures, strict=True)]
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
     plain = [not member.pretrained for member in members[:n]]
-    weights[:n] = member_weights(predictions[:n], losses, plain, familiar)
+    weights[:n] = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
     interval = None
     if not labels.n_classes:
-        interval = IntervalRule.of(pooled(predictions, list(weights)), labels.y, settings.level, counting)
+        # Of a target domain the importance weights say how much each row counts; else every unit counts alike.
+        counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
+        spread = pooled(predictions, list(weights))
+        interval = IntervalRule.of(spread, labels.y, settings.level, counted, units)
     return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal)
 
 
@@ -398,7 +404,9 @@ def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
     return out
 
 
-def _facts(inner: InnerPredictions, mixed: Array, labels: Labels, calibration: Calibration) -> dict[str, Any]:
+def _facts(
+    inner: InnerPredictions, mixed: Array, labels: Labels, calibration: Calibration, units: Units
+) -> dict[str, Any]:
     members, out_of_fold = inner.members, list(inner.predictions)
 
     def losses(one: Array) -> Array:
@@ -410,7 +418,8 @@ def _facts(inner: InnerPredictions, mixed: Array, labels: Labels, calibration: C
     rows = zip(members, out_of_fold, calibration.weights, strict=True)
     plain = [one for member, one in zip(members, out_of_fold, strict=True) if not member.pretrained]
     baseline = np.zeros_like(mixed)
-    for weight, one in zip(member_weights(plain, losses, [True] * len(plain), familiar=False), plain, strict=True):
+    shares = member_weights(plain, losses, [True] * len(plain), False, units, labels.weights)
+    for weight, one in zip(shares, plain, strict=True):
         baseline += weight * one
     return {
         "criterion": "log loss" if labels.n_classes else "mean absolute error",
@@ -423,21 +432,22 @@ def _facts(inner: InnerPredictions, mixed: Array, labels: Labels, calibration: C
             {"name": member.name, "score": score, "pretrained": member.pretrained} for member, score in inner.dropped
         ],
         "score": float(losses(mixed).mean()),
-        "baseline": _compared(losses(mixed), losses(baseline)),
+        "baseline": _compared(losses(mixed), losses(baseline), labels.weights, units),
         "n": len(mixed),
         "scale": calibration.transform.scale,
     }  # fmt: skip
 
 
-def _compared(ours: Array, theirs: Array) -> dict[str, Any]:
-    """Return the baseline's score, and the difference to it with a 95 % interval over paired resamples of the rows."""
-    rng = np.random.default_rng(0)
-    difference = ours - theirs
-    draws = rng.integers(0, len(difference), (1000, len(difference)))
-    low, high = np.quantile(difference[draws].mean(1), [0.025, 0.975])
+def _compared(ours: Array, theirs: Array, weights: Array, units: Units) -> dict[str, Any]:
+    """Return the baseline's score, and the difference to it with a 95 % interval over units.
+
+    Losses (n,) hold the weights already. The interval is None with too few units to decide.
+    """
+    found = mean_over_units(ours - theirs, weights, units, ours + theirs)
     return {
         "name": "descriptors and trees",
         "score": float(theirs.mean()),
-        "difference": float(difference.mean()),
-        "interval": [float(low), float(high)],
+        "difference": found.value,
+        "interval": found.interval and list(found.interval),
+        "n_units": found.n_units,
     }

@@ -4,7 +4,8 @@ Of many rows members are added one at a time, with replacement, while the mixtur
 Of few rows such a choice is mostly luck: there all members of a kind count alike (at 25 measured gaps 0.575 eV against
 0.652, at 128 0.425 against 0.436).
 
-The gate asks by how many standard errors of the paired differences the mixture with the encoder beats the one without.
+The gate asks by how many standard errors of the paired differences the mixture with the encoder beats the one without,
+taken over units of rows that are independent of each other (`matgraft.statistics`).
 Where the formulas are of the kind that the pretraining saw, it passes unless they speak clearly against it; elsewhere
 (dilute alloys, glasses) it must be better beyond doubt, since a pretraining that does not fit costs up to a fifth.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.data.formula import Formula
+from matgraft.statistics import Units, mean_over_units
 
 Array = NDArray[np.float64]
 Losses = Callable[[Array], Array]
@@ -39,7 +41,14 @@ def is_familiar(formulas: Sequence[Formula]) -> bool:
     return sum((formula.unit_atoms or np.inf) <= LARGEST_UNIT for formula in formulas) > len(formulas) / 2
 
 
-def member_weights(predictions: Sequence[Array], losses: Losses, plain: Sequence[bool], familiar: bool) -> Array:
+def member_weights(
+    predictions: Sequence[Array],
+    losses: Losses,
+    plain: Sequence[bool],
+    familiar: bool,
+    units: Units | None = None,
+    weights: Array | None = None,
+) -> Array:
     """Return (n_members,) weights that sum to 1.
 
     Parameters
@@ -47,22 +56,28 @@ def member_weights(predictions: Sequence[Array], losses: Losses, plain: Sequence
     predictions
         Out-of-fold predictions of each member, averaged as they are.
     losses
-        (n,) losses of a prediction.
+        (n,) losses of a prediction, times the weights of the rows.
     plain
         True for members without pretraining. Where none is, or all are, there is no gate.
     familiar
         Whether the formulas are of the kind that the pretraining saw.
+    units
+        (n,) unit of each row; by default each row is one.
+    weights
+        (n,) how much each row counts, which the losses hold already; by default alike.
     """
+    units = np.arange(len(predictions[0])) if units is None else units
+    counted = np.ones(len(units)) if weights is None else weights
     few = len(predictions[0]) < FEW
     every = range(len(predictions))
     plain_ones = [i for i in every if plain[i]]
     with_encoder = [i for i in every if not plain[i]] if few else list(every)
     if not plain_ones or len(plain_ones) == len(plain):
         return _weights(predictions, losses, list(every), few)
-    weights, fallback = (_weights(predictions, losses, members, few) for members in (with_encoder, plain_ones))
-    gain = losses(_mixture(predictions, fallback)) - losses(_mixture(predictions, weights))
-    bar = (TRUST if familiar else DOUBT) * gain.std(ddof=1) / np.sqrt(len(gain))
-    return weights if gain.mean() > bar else fallback
+    mixture, fallback = (_weights(predictions, losses, members, few) for members in (with_encoder, plain_ones))
+    without, using = losses(_mixture(predictions, fallback)), losses(_mixture(predictions, mixture))
+    gain = mean_over_units(without - using, counted, units, without + using)
+    return mixture if gain.value > (TRUST if familiar else DOUBT) * gain.error else fallback
 
 
 def is_worth_fitting(slow: Sequence[Array], others: Sequence[Array], losses: Losses) -> bool:

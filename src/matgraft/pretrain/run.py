@@ -17,6 +17,7 @@ from matgraft.backbones.base import ModelCard
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import save_folder
 from matgraft.errors import OptionError, RunError
+from matgraft.files import write_json
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.settings import PretrainSettings
 from matgraft.pretrain.tables import Tables, read_tables
@@ -55,7 +56,7 @@ def pretrain(
         settings=settings,
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / RUN).write_text(begun.model_dump_json(indent=2), encoding="utf-8")
+    write_json(out / RUN, begun.model_dump(mode="json"))
     return _conduct(begun, out, resume=False, quiet=quiet)
 
 

@@ -56,7 +56,7 @@ def proxies_figure(facts: Facts) -> go.Figure:
     for proxy, name, colour in (("reverse", "reverse", OURS), ("weighted", "importance-weighted", OTHER)):
         plot.add_scatter(
             x=[row["method"] for row in rows], y=[row[proxy]["difference"] for row in rows], mode="markers",
-            error_y={"type": "data", "array": [2 * row[proxy]["error"] for row in rows], "width": 4},
+            error_y={"type": "data", "array": [2 * (row[proxy]["error"] or 0.0) for row in rows], "width": 4},
             marker={"color": colour, "size": 8, "symbol": "circle" if proxy == "reverse" else "diamond"},
             hovertemplate=f"%{{x}}, {name} validation: %{{y:+.3g}}<extra></extra>",
         )  # fmt: skip

@@ -39,7 +39,7 @@ def promise(facts: Facts) -> str:
     """Say in a sentence what the examples let expect."""
     found = facts["expectation"]
     if facts["kind"] == "values":
-        low, high = (found["gain"] + sign * 1.96 * found["gain_error"] for sign in (-1, 1))
+        low, high = found["gain_interval"]
         verdict = "better" if low > 0 else "worse" if high < 0 else "no better"
         return (
             f"{verdict} than the mean of the labels: left-out examples are missed by {found['mae']:.4g} on average, "

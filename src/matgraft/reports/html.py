@@ -23,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from matgraft.files import write_text
+from matgraft.files import to_json, write_json, write_text
 from matgraft.reports import checks, ladder, origins, tables, text
 from matgraft.reports.facts import facts
 from matgraft.reports.markdown import to_markdown
@@ -52,7 +52,7 @@ def write_report(run: Path) -> Path:
     """
     run = Path(run)
     said = facts(run)
-    write_text(run / "report.json", json.dumps(said, ensure_ascii=False, allow_nan=False))
+    write_json(run / "report.json", said, indent=None)
     write_text(run / "report.md", to_markdown(said))
     write_text(run / "report.html", to_html(said))
     return run / "report.html"
@@ -92,7 +92,7 @@ def page(template: str, drawn: Mapping[str, go.Figure], **content: Any) -> str:
 
 def embed(drawn: Mapping[str, go.Figure]) -> Markup:
     r"""Return figures as JSON for a ``<script type="application/json">``: ``<`` is written as ``\u003c``."""
-    text = json.dumps({name: json.loads(figure.to_json()) for name, figure in drawn.items()}, separators=(",", ":"))
+    text = to_json({name: json.loads(figure.to_json()) for name, figure in drawn.items()}, indent=None)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

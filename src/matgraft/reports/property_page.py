@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from matgraft.errors import RunError
-from matgraft.files import write_text
+from matgraft.files import write_json, write_text
 from matgraft.reports.domain_plots import domain_figures
 from matgraft.reports.html import page
 from matgraft.reports.prompts import prompt_figures
@@ -44,7 +44,7 @@ def write_property_report(run: Path) -> Path:
         If the folder holds no metrics.
     """
     said = property_facts(run)
-    write_text(run / "report.json", json.dumps(said, ensure_ascii=False, allow_nan=False))
+    write_json(run / "report.json", said, indent=None)
     figures = {
         f"{name}-{i}": figure
         for i, target in enumerate(said["targets"])

@@ -29,7 +29,10 @@ METRICS = {
 }
 MODELS = {"test": "tuned", "shift": "shift alone", "untuned": "foundation"}
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-_LEVELS = {"better than the foundation": "green", "mixed": "yellow", "no better": "yellow", "worse": "red"}
+_LEVELS = {
+    **{"better than the foundation": "green", "mixed": "yellow", "no better": "yellow", "undecided": "yellow"},
+    **{"worse for some heads": "red", "worse": "red"},
+}
 
 
 def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding], allow: Collection[str] = ()) -> None:
@@ -68,7 +71,7 @@ def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding]
 def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
     """Print the errors of the tuned model beside its baselines."""
     counted = summary["test"]
-    title = f"errors on the {summary['part']} ({counted['n_frames']} frames, {counted['n_atoms']} atoms)"
+    title = f"errors on the {summary['part']} frames ({counted['n_frames']} frames, {counted['n_atoms']} atoms)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -78,11 +81,27 @@ def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
     table.add_column("tuned, 95 %", justify="right", no_wrap=True)
     for key, (name, unit, digits) in METRICS.items():
         if key in counted:
-            values = [f"{summary[model][key]:.{digits}f}" if key in summary[model] else "-" for model in models]
+            values = [_figure(summary[model].get(key), digits) for model in models]
             ends = summary.get("intervals", {}).get("test", {}).get(key)
-            interval = f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}" if ends else "-"
+            interval = " to ".join(_figure(end, digits) for end in ends) if ends else "-"
             table.add_row(name, unit, *values, interval)
     screen.print(table)
+
+
+def show_evaluation(screen: Console, summary: Mapping[str, Any]) -> None:
+    """Print how many of the frames the fit has seen, the verdict on the others, and the errors of both."""
+    if counts := summary["frames"]:
+        screen.print(
+            f"{summary['file']}: {counts['trained_on']} of {sum(counts.values())} frames were trained on, "
+            f"{counts['validated_on']} were validated on, {counts['unseen']} are unseen",
+            highlight=False, soft_wrap=True, markup=False,
+        )  # fmt: skip
+    _show_verdict(screen, summary["verdict"])
+    show_metrics(screen, summary)
+    if "with_seen" in summary:
+        screen.print("The same with the frames that the fit has seen; such errors look better than they are:")
+        show_metrics(screen, summary["with_seen"])
+    _show_sentences(screen, summary["verdict"])
 
 
 def show_heads(screen: Console, run: Path, summaries: Mapping[str, Any]) -> None:
@@ -94,7 +113,7 @@ def show_heads(screen: Console, run: Path, summaries: Mapping[str, Any]) -> None
         first = [escape(f"{run}#{name}"), str(summary["test"]["n_frames"])]
         for key, (title, unit, digits) in METRICS.items():
             if key in summary["test"] and "_rmse_" in key:
-                values = [f"{summary[m][key]:.{digits}f}" if key in summary.get(m, {}) else "-" for m in MODELS]
+                values = [_figure(summary.get(m, {}).get(key), digits) for m in MODELS]
                 table.add_row(*first, title, unit, *values)
                 first = ["", ""]
     screen.print(table)
@@ -103,17 +122,14 @@ def show_heads(screen: Console, run: Path, summaries: Mapping[str, Any]) -> None
 def show_run(screen: Console, run: Path, report: Path) -> None:
     """Print the verdict, the errors, and where the report is."""
     verdict, summary, fit = (_json(run / name) for name in ("verdict.json", "metrics.json", "fit.json"))
-    colour = _LEVELS.get(verdict["level"], "white")
-    screen.print(Panel(escape(verdict["headline"]), title=f"[bold]{verdict['level']}[/]", border_style=colour))
+    _show_verdict(screen, verdict)
     if verdict.get("chosen"):
         screen.print(escape(verdict["chosen"]), highlight=False)
         show_ladder(screen, run)
     show_metrics(screen, summary)
     if "heads" in summary:
         show_heads(screen, run, summary["heads"])
-    for name, mark in (("cautions", "[yellow]![/]"), ("do_not_trust_for", "[red]x[/] do not trust it for")):
-        for sentence in verdict[name]:
-            screen.print(f"{mark} {escape(sentence)}", highlight=False)
+    _show_sentences(screen, verdict)
     if forgotten := checks.line({"checks": _json(run / "checks.json")}):
         screen.print(f"\nmoved from the foundation: {escape(forgotten)}", highlight=False)
     minutes = fit["seconds"] / 60
@@ -152,6 +168,22 @@ def show_backbones(screen: Console, rows: Mapping[str, Row]) -> None:
         installed = "yes" if row.installed else "no"
         table.add_row(name, ", ".join(row.releases), installed, escape(extra), row.weights_from, row.licence)
     screen.print(table)
+
+
+def _show_verdict(screen: Console, verdict: Mapping[str, Any]) -> None:
+    colour = _LEVELS.get(verdict["level"], "white")
+    screen.print(Panel(escape(verdict["headline"]), title=f"[bold]{verdict['level']}[/]", border_style=colour))
+
+
+def _show_sentences(screen: Console, verdict: Mapping[str, Any]) -> None:
+    for name, mark in (("cautions", "[yellow]![/]"), ("do_not_trust_for", "[red]x[/] do not trust it for")):
+        for sentence in verdict[name]:
+            screen.print(f"{mark} {escape(sentence)}", highlight=False)
+
+
+def _figure(value: float | str | None, digits: int) -> str:
+    """Write a figure; of a diverged model a file holds "inf" or "nan"."""
+    return "-" if value is None else f"{float(value):.{digits}f}"
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -25,6 +25,8 @@ TONES = {
     "better than the foundation": "good",
     "mixed": "caution",
     "no better": "caution",
+    "undecided": "caution",
+    "worse for some heads": "bad",
     "worse": "bad",
     "not compared": "unknown",
 }
@@ -116,12 +118,11 @@ def _outcome(ends: list[float | None]) -> str:
 def _score_note(metrics: Facts) -> str:
     counts = mapping(metrics.get("test"))
     frames, atoms = (figure(counts.get(key), 0) for key in ("n_frames", "n_atoms"))
-    groups = figure(metrics.get("n_groups"), 0)
-    resampled = {
-        "trajectory": f", with 95 % intervals by bootstrap over its {groups} trajectories",
-        "frame": f", with 95 % intervals by bootstrap over single frames (only {groups} trajectories: too narrow)",
-    }.get(str(metrics.get("resampled")), "")
-    return f"On the {metrics.get('part') or 'test'} part: {frames} frames, {atoms} atoms{resampled}."
+    carried = mapping(metrics.get("n_groups_with"))
+    over = ", ".join(f"{count} with {name} labels" for name, count in carried.items())
+    groups = f" of {figure(metrics['n_groups'], 0)} trajectories" if "n_groups" in metrics else ""
+    intervals = f". 95 % intervals are over trajectories: {over}" if over else ""
+    return f"On the {metrics.get('part') or 'test'} part: {frames} frames, {atoms} atoms{groups}{intervals}."
 
 
 def settings(facts: Facts) -> list[tuple[str, str]]:

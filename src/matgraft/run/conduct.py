@@ -5,7 +5,7 @@
 Each step leaves its facts in the folder, written atomically, before the next begins:
 
     recipe.yaml  provenance.json  audit.json  coverage.json  split.json  references.json  (ladder.json)  history.csv
-    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  checks.json  verdict.json  report.html
+    fit.json  checkpoints/  model/  predictions.parquet  metrics.json  seen.json  checks.json  verdict.json  report.html
 
 With strategy multihead there is a model a head, model/PBE/ and so on, with model/heads.json beside them.
 
@@ -14,15 +14,13 @@ A run that was killed is conducted again from its recipe; the fit goes on from i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matgraft.backbones.base import Backbone, Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
-from matgraft.backbones.registry import load, part_head
+from matgraft.backbones.registry import load
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
@@ -37,14 +35,11 @@ from matgraft.run.frames import (
     look,
     open_folder,
     part_frames,
-    read_further,
     read_parts,
     refuse_full_folder,
 )
 from matgraft.run.outcome import check_parts, evaluate_parts, judge, save_model
 from matgraft.run.sources import write_provenance
-from matgraft.scoring.metrics import summarise
-from matgraft.transfer.references import ReferenceShift, shifted
 
 
 def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False) -> Path:
@@ -70,7 +65,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     recipe, _ = recipe.named()
     if not resume:
         refuse_full_folder(out)
-    parent = _potential(load(recipe.foundation))
+    parent = potential(load(recipe.foundation))
     train, test = read_parts(recipe)
     refuse_idle_options(recipe, parent, train)
     division = divide(recipe, train, given_test=len(test) > 0)
@@ -116,60 +111,15 @@ def saved_recipe(run: Path, options: Sequence[str] = ()) -> Recipe:
 
 def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:
     """Read the training file and audit it against the foundation, without a run."""
-    parent = _potential(load(recipe.foundation))
+    parent = potential(load(recipe.foundation))
     train, test = read_parts(recipe)
     predictions, refused = foundation_predictions(parent, train, quiet)
     _, refused_test = foundation_predictions(parent, test, quiet, "test")
     return train, look(recipe, parent, train, predictions, [(train, refused), (test, refused_test)])
 
 
-def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
-    """Score a run's model on further frames, beside its foundation and the shifted foundation.
-
-    Parameters
-    ----------
-    run
-        A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
-    options
-        ``key=value`` items over the run's recipe, for files with other keys or units.
-
-    Returns
-    -------
-    dict
-        As metrics.json; also written to ``evaluations/<name of the file>.json`` in the run folder, with the head
-        behind the name where there is one.
-    """
-    folder, head = part_head(run)
-    recipe = saved_recipe(folder, options)
-    tuned, parent = _potential(load(run)), _potential(load(recipe.foundation))
-    references = _saved_references(folder, head)
-    dataset = read_further(recipe, frames)
-    progress = "" if quiet else f"predictions of {len(dataset)} frames"
-    untuned = predict(parent, dataset.samples, processes=cores(), progress=progress)
-    predictions = {
-        "tuned": predict(tuned, dataset.samples, processes=cores(), progress=progress),
-        "untuned": untuned,
-        "shift": shifted(dataset, untuned, references),
-    }
-    settings = recipe.evaluate
-    summary = summarise(
-        dataset, predictions, dataset.tag("trajectory"), resamples=settings.resamples, seed=settings.seed
-    )
-    (folder / "evaluations").mkdir(exist_ok=True)
-    write_json(folder / "evaluations" / f"{frames.stem}{head and f'-{head}'}.json", summary)
-    return summary
-
-
-def _saved_references(run: Path, head: str) -> ReferenceShift:
-    facts = json.loads((run / "references.json").read_text())
-    return ReferenceShift.model_validate(facts["heads"][head] if head else _without(facts, "text"))
-
-
-def _potential(backbone: Backbone) -> Potential:
+def potential(backbone: Backbone) -> Potential:
+    """Return a backbone that predicts energies and forces; an OptionError for any other."""
     if not isinstance(backbone, Potential):
         raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "mace", "matgl"])
     return backbone
-
-
-def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name != key}

@@ -17,8 +17,10 @@ from matgraft.backbones.registry import HEADS, save_folder
 from matgraft.checks.base import Evidence, run_checks
 from matgraft.checks.forgetting import Forgetting
 from matgraft.data.dataset import Dataset
+from matgraft.data.groups import find_groups
 from matgraft.data.heads import frames_by_head
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.seen import structure_keys
 from matgraft.files import write_json
 from matgraft.findings import Finding
 from matgraft.recipe import Recipe
@@ -31,20 +33,22 @@ from matgraft.transfer.adapt import Adapted
 from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, shifted
 
+SEEN = "seen.json"
+"""Keys of the structures that the fit has seen, by part."""
+
 
 def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: References, out: Path) -> dict[str, Any]:
     """Score the tuned model beside its foundation, shifted or not, and write predictions and figures."""
     part, dataset, untuned = parts.scored
     models = {"tuned": predict(tuned, dataset.samples, processes=cores()), "untuned": untuned}
     models["shift"] = shifted(dataset, untuned, references)
-    settings = recipe.evaluate
     groups = _groups(parts, part, dataset)
-    options: dict[str, Any] = {"part": part, "resamples": settings.resamples, "seed": settings.seed}
-    summary = summarise(dataset, models, groups, **options)
+    summary = summarise(dataset, models, groups, part=part)
     if recipe.heads_by:
-        summary["heads"] = summarise_heads(dataset, models, groups, **options)
+        summary["heads"] = summarise_heads(dataset, models, groups, part=part)
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
     write_json(out / "metrics.json", summary)
+    write_json(out / SEEN, {"train": structure_keys(parts.train), "validation": structure_keys(parts.validation)})
     return summary
 
 
@@ -70,12 +74,12 @@ def check_parts(
     return findings
 
 
-def _groups(parts: Parts, part: str, dataset: Dataset) -> list[str]:
-    """Name what must not be torn apart: the split's groups where the part comes from it, else the trajectory tags."""
+def _groups(parts: Parts, part: str, dataset: Dataset) -> Sequence[str]:
+    """Return the group of each frame: the split's where the part comes from it, else found as the split finds them."""
     positions = getattr(parts.split, part)
     if len(positions) == len(dataset):
         return [parts.split.groups[i] for i in positions]
-    return dataset.tag("trajectory")
+    return find_groups(dataset).labels
 
 
 def save_model(

@@ -57,6 +57,7 @@ def harm_finding(facts: Facts) -> Finding:
         numbers={
             f"{row['method']}_{proxy}_{name}": row[proxy][name]
             for row in rows for proxy in ("reverse", "weighted") for name in ("difference", "error")
+            if row[proxy][name] is not None
         },
         remedy=instead,
         actions=(Action(settings={"domain.method": "source"}),) if used else (),
@@ -72,10 +73,14 @@ def in_short(rows: list[Facts]) -> str:
 def described(row: Facts) -> str:
     """Say what the proxies say of a method."""
     figures = ", ".join(
-        f"{name} validation {row[proxy]['difference']:+.3g} ± {row[proxy]['error']:.2g}"
+        f"{name} validation {row[proxy]['difference']:+.3g} {_sure(row[proxy]['error'])}"
         for name, proxy in (("reverse", "reverse"), ("importance-weighted", "weighted"))
     )
     return f"{row['method']} {OUTCOMES[row['outcome']]} ({figures})"
+
+
+def _sure(error: float | None) -> str:
+    return "(too few chemical systems to say how sure)" if error is None else f"± {error:.2g}"
 
 
 def domain_verdict(facts: Facts, source: Facts, table: str, target: str) -> dict[str, Any]:

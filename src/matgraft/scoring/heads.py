@@ -53,22 +53,31 @@ def judge_heads(whole: Verdict, by_head: Mapping[str, Verdict], names: Sequence[
     Returns
     -------
     Verdict
-        Its level is that of the whole where all heads share it, and ``"mixed"`` where they differ and the whole is not
-        the worst; the headline then begins with each head's.
+        Its level is that of the whole where all heads share it. It is ``"worse"`` where the whole or every head is,
+        ``"worse for some heads"`` where some head is, whatever the whole gained, and ``"mixed"`` where heads differ
+        otherwise. The headline then begins with the heads that became worse, and with each head's level.
     """
     levels = {name: one.level for name, one in by_head.items()}
-    level = _level(whole.level, set(levels.values()))
-    each = "; ".join(f"{name} {said}" for name, said in levels.items())
+    level = _level(whole.level, list(levels.values()))
     silent = [f"head {name} (no frame to judge it by)" for name in names if name not in by_head]
     return whole.model_copy(
         update={
             "level": level,
-            "headline": whole.headline if set(levels.values()) == {level} else f"By head: {each}. {whole.headline}",
+            "headline": _opening(levels, level) + whole.headline,
             "reasons_for": (*whole.reasons_for, *_of_heads(by_head, "reasons_for", whole)),
             "reasons_against": (*whole.reasons_against, *_of_heads(by_head, "reasons_against", whole)),
             "do_not_trust_for": (*whole.do_not_trust_for, *silent, *_of_heads(by_head, "do_not_trust_for", whole)),
         }
     )
+
+
+def _opening(levels: Mapping[str, Level], level: Level) -> str:
+    """Say which heads became worse, then what became of each; nothing where all share the level."""
+    if set(levels.values()) == {level}:
+        return ""
+    worse = [name for name, one in levels.items() if one == "worse"]
+    first = f"Worse than the foundation for head{'s' * (len(worse) > 1)} {', '.join(worse)}. " if worse else ""
+    return f"{first}By head: {'; '.join(f'{name} {one}' for name, one in levels.items())}. "
 
 
 def _of_heads(by_head: Mapping[str, Verdict], entry: str, whole: Verdict) -> list[str]:
@@ -77,7 +86,7 @@ def _of_heads(by_head: Mapping[str, Verdict], entry: str, whole: Verdict) -> lis
     return [f"Head {name}: {line}" for name, line in said if line not in getattr(whole, entry)]
 
 
-def _level(whole: Level, heads: set[Level]) -> Level:
-    if heads <= {whole} or whole in ("worse", "not compared"):
-        return whole
-    return "mixed"
+def _level(whole: Level, heads: Sequence[Level]) -> Level:
+    if "worse" in (whole, *heads):
+        return "worse" if whole == "worse" or set(heads) == {"worse"} else "worse for some heads"
+    return whole if set(heads) <= {whole} or whole == "not compared" else "mixed"

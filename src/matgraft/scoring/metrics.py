@@ -1,14 +1,14 @@
-"""Errors of predictions, with intervals that respect trajectories, and paired comparisons of two models.
+"""Errors of predictions, with intervals over groups of frames, and paired comparisons of two models.
 
 Everything rests on sums kept for each frame (`FrameErrors`): how many components were compared, the sum of their
-absolute and of their squared errors. RMSE, MAE, tables by tag and every bootstrap resample are sums of these rows.
+absolute and of their squared errors. RMSE, MAE, tables by tag and intervals are made of sums of these rows.
 
     found = errors(test, predictions)
     metrics(found)                                    # {"energy_rmse_meV_per_atom": 7.6, ..., "n_frames": 25}
     by_tag(found, test.tag("config_type"))            # {"Surface": {...}, "Vacancy": {...}}
-    bootstrap = Bootstrap.over(test.tag("trajectory"))
-    intervals(found, bootstrap)                       # {"energy_rmse_meV_per_atom": (6.1, 9.4), ...}
-    compare(found, errors(test, untuned), bootstrap)  # {"energy_rmse_meV_per_atom": Comparison(ratio=0.08, ...)}
+    groups = find_groups(test).labels
+    intervals(found, groups)                          # {"energy_rmse_meV_per_atom": (6.1, 9.4), ...}
+    compare(found, errors(test, untuned), groups)     # {"energy_rmse_meV_per_atom": Comparison(ratio=0.08, ...)}
     summarise(test, {"tuned": predictions, "untuned": untuned, "shift": shifted}, groups)  # what metrics.json holds
 
 What is averaged:
@@ -29,37 +29,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import FORCES, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
+from matgraft.statistics import estimate, numbered, unit_totals
+
+Statistic = Literal["rmse", "mae"]
+STATISTICS: Mapping[Statistic, int] = {"rmse": 2, "mae": 1}
+"""Statistic -> column of `FrameErrors.sums` that it is made of."""
 
 Predictions = Sequence[Mapping[str, Array]]
 """For each frame, quantity -> array in canonical units, as `matgraft.backbones.predict.predict` returns them."""
-
-MIN_GROUPS = 5
-"""With fewer groups frames are resampled: five groups have only 126 distinct resamples, four have 35."""
-
-RESAMPLES = 4000
-"""At 5 groups the expanded interval asks for the quantile 0.001, which then rests on four resamples."""
 
 ROUNDING = 1e-3
 """Two errors closer than this fraction are equal: single precision and the order of a batch move them by less."""
 
 UNSTATED = "not stated"
-_BLOCK = 4_000_000  # random numbers drawn at once: 32 MB
 _KEY_OF = {"tuned": "test"}  # metrics.json calls the tuned model's figures "test"
 
 BASELINES = ("untuned", "shift")
 """What a tuned model is held against: the foundation, and the foundation with shifted reference energies."""
 
 
-def metric_key(quantity: Quantity, statistic: Literal["rmse", "mae"]) -> str:
+def metric_key(quantity: Quantity, statistic: Statistic) -> str:
     """Return the key of a metric: ``forces_rmse_eV_per_A``."""
     return f"{quantity.name}_{statistic}_{quantity.report_suffix}".rstrip("_")
 
@@ -170,78 +168,28 @@ def worst_decile(dataset: Dataset, predictions: Predictions, quantity: Quantity 
     return metrics(found.select(counts > 0)) if found.sums[quantity.name].any() else {}
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    """Which frames are drawn together, and how often.
+def intervals(found: FrameErrors, groups: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return a 95 % interval for every metric that enough groups carry.
 
-    Whole groups are resampled (cluster bootstrap), since frames of one trajectory resemble each other. With fewer than
-    `MIN_GROUPS` groups single frames are resampled instead and `resampled` says so: such intervals are too narrow.
-    The draws depend on the seed and on the groups alone, so two models are always compared on the same draws.
-
-    Attributes
+    Parameters
     ----------
-    unit
-        (n_frames,) number of the group, or of the frame, that each frame belongs to.
+    groups
+        One name a frame: what must be counted as one observation, as `matgraft.data.groups.find_groups` names it.
+        Groups without labels of a quantity do not count for it; with fewer than `MIN_UNITS` others it has no interval.
     """
-
-    unit: NDArray[np.intp]
-    resampled: Literal["trajectory", "frame"]
-    n_groups: int
-    resamples: int = RESAMPLES
-    seed: int = 0
-
-    @classmethod
-    def over(cls, groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> Bootstrap:
-        """Resample `groups`, one name a frame; frames without a name (empty) count as one group."""
-        names, unit = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-        if len(names) >= MIN_GROUPS:
-            return cls(unit, "trajectory", len(names), resamples, seed)
-        return cls(np.arange(len(groups)), "frame", len(names), resamples, seed)
-
-    def unit_sums(self, rows: Array) -> Array:
-        """Add up the rows (n_frames, k) of each unit, and leave out units with nothing compared (first column)."""
-        if len(rows) != len(self.unit):
-            raise DataError(f"{len(self.unit)} groups for {len(rows)} frames")
-        totals = np.zeros((self.unit.max() + 1, rows.shape[1]))
-        np.add.at(totals, self.unit, rows)
-        return totals[totals[:, 0] > 0]
-
-    def draw(self, totals: Array) -> Array:
-        """Resample units with replacement: (n_units, k) -> (resamples, k), the sums over each resample."""
-        rng, n_units, drawn = np.random.default_rng(self.seed), len(totals), []
-        for start in range(0, self.resamples, step := max(1, _BLOCK // n_units)):
-            count = min(step, self.resamples - start)
-            picks = rng.integers(n_units, size=(count, n_units)) + n_units * np.arange(count)[:, None]
-            times = np.bincount(picks.ravel(), minlength=count * n_units).reshape(count, n_units)
-            with np.errstate(invalid="ignore"):  # a diverged model's infinity, drawn no time: NaN is right
-                drawn.append(times @ totals)
-        return np.concatenate(drawn)
-
-
-def interval(draws: Array, n_units: int) -> tuple[float, float]:
-    """Return the expanded percentile interval (95 %) of bootstrap draws.
-
-    The plain percentile interval is too narrow for few units: it lacks the factor n / (n - 1) of the variance, and
-    the tails of t. Both are put back by reading the quantiles Phi(-sqrt(n / (n - 1)) t_{n-1, 0.975}) and its
-    complement instead of 0.025 and 0.975 (Hesterberg, The American Statistician 69, 371 (2015)). It
-    stays within what resampling can give, and the interval of a ratio is that of its logarithm. In simulated
-    trajectories it covers better than plain percentile and BCa; the figures stand in docs/evaluation.md.
-    """
-    tail = stats.norm.cdf(-math.sqrt(n_units / (n_units - 1)) * stats.t.ppf(0.975, n_units - 1))
-    with np.errstate(invalid="ignore"):  # between infinities of a diverged model: NaN is right
-        low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def intervals(found: FrameErrors, bootstrap: Bootstrap) -> dict[str, tuple[float, float]]:
-    """Return a 95 % interval for every metric; none where fewer than two units carry the quantity."""
     out: dict[str, tuple[float, float]] = {}
     for name, rows in found.sums.items():
-        totals = bootstrap.unit_sums(rows)
-        if len(totals) > 1:
-            draws = _statistics(found.quantities[name], bootstrap.draw(totals))
-            out |= {key: interval(values, len(totals)) for key, values in draws.items()}
+        totals = unit_totals(rows, _units(groups, found))
+        for statistic in STATISTICS:
+            span = estimate(partial(_log_error, statistic), totals, _sizes(totals, statistic)).interval
+            if span is not None:
+                out[metric_key(found.quantities[name], statistic)] = _exponential(span)
     return out
+
+
+def count_units(found: FrameErrors, groups: Sequence[str]) -> dict[str, int]:
+    """Return how many groups carry each quantity."""
+    return {name: len(unit_totals(rows, _units(groups, found))) for name, rows in found.sums.items()}
 
 
 @dataclass(frozen=True)
@@ -253,7 +201,7 @@ class Comparison:
     ratio
         Error of the model by error of the baseline: below 1 it is better.
     interval
-        Paired 95 % interval of the ratio; None where fewer than two units could be resampled.
+        Paired 95 % interval of the ratio; None where fewer than `MIN_UNITS` groups carry the quantity.
     difference, difference_interval
         Error of the model less that of the baseline, in the metric's unit: below 0 it is better.
     beyond_chance
@@ -268,11 +216,17 @@ class Comparison:
     beyond_chance: bool
 
 
-def compare(model: FrameErrors, baseline: FrameErrors, bootstrap: Bootstrap) -> dict[str, Comparison]:
-    """Hold a model against a baseline by a paired bootstrap: each draw takes the same groups for both.
+def compare(model: FrameErrors, baseline: FrameErrors, groups: Sequence[str]) -> dict[str, Comparison]:
+    """Hold a model against a baseline on the same groups.
 
-    Paired, since both find the same frames hard: their errors rise and fall together, and the interval of the ratio
-    is far narrower than two separate intervals suggest.
+    Paired: both find the same frames hard, their errors rise and fall together, and the interval of the ratio is far
+    narrower than two separate intervals suggest. It is that of the logarithm, so that it does not matter which of two
+    models is called the baseline.
+
+    Parameters
+    ----------
+    groups
+        As of `intervals`.
 
     Returns
     -------
@@ -291,7 +245,9 @@ def compare(model: FrameErrors, baseline: FrameErrors, bootstrap: Bootstrap) -> 
             raise DataError(
                 f"the two models were not scored on the same {name} labels", remedy="predict the same frames with both"
             )
-        out |= _compare_quantity(model.quantities[name], bootstrap.unit_sums(pair), bootstrap)
+        totals = unit_totals(pair, _units(groups, model))
+        for statistic in STATISTICS:
+            out[metric_key(model.quantities[name], statistic)] = _compare(statistic, totals)
     return out
 
 
@@ -300,10 +256,8 @@ def summarise(
     predictions: Mapping[str, Predictions],
     groups: Sequence[str],
     *,
-    part: Literal["test", "validation"] = "test",
+    part: str = "test",
     quantities: Mapping[str, Quantity] = POTENTIAL_QUANTITIES,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Return the content of metrics.json: plain dicts, lists, numbers and text.
 
@@ -313,9 +267,9 @@ def summarise(
         Model -> predictions: ``"tuned"``, and its baselines ``"untuned"`` and ``"shift"``. The tuned model's figures
         stand under ``"test"``.
     groups
-        One name a frame: what must not be torn apart, usually the trajectory.
+        As of `intervals`.
     part
-        Which part `dataset` is.
+        Which frames `dataset` holds: "test", "validation", or what `matgraft evaluate` calls them.
 
     Raises
     ------
@@ -329,23 +283,21 @@ def summarise(
     if "tuned" not in predictions:
         raise OptionError(f"no predictions of a tuned model among {sorted(predictions)}", allowed=["tuned", *BASELINES])
     found = {_KEY_OF.get(model, model): errors(dataset, each, quantities) for model, each in predictions.items()}
-    bootstrap = Bootstrap.over(groups, resamples=resamples, seed=seed)
     tags = dataset.tag("config_type")
     return {
         **{model: metrics(each) for model, each in found.items()},
         "part": part,
-        "n_groups": bootstrap.n_groups,
-        "resampled": bootstrap.resampled,
+        "n_groups": len(set(groups)),
+        "n_groups_with": count_units(found["test"], groups),
         "intervals": {
-            model: {key: list(ends) for key, ends in intervals(each, bootstrap).items()}
-            for model, each in found.items()
+            model: {key: list(ends) for key, ends in intervals(each, groups).items()} for model, each in found.items()
         },
         "by_config_type": {model: by_tag(each, tags) for model, each in found.items()},
         "worst_force_decile": {
             _KEY_OF.get(model, model): worst_decile(dataset, each) for model, each in predictions.items()
         },
         "gain": {
-            model: {key: _plain(one) for key, one in compare(found["test"], each, bootstrap).items()}
+            model: {key: _plain(one) for key, one in compare(found["test"], each, groups).items()}
             for model, each in found.items()
             if model != "test"
         },
@@ -386,8 +338,38 @@ def _sums(differences: Array) -> Array:
 
 def _statistics(quantity: Quantity, totals: Array) -> dict[str, Array]:
     """RMSE and MAE from sums (..., 3)."""
-    count, absolute, squared = np.moveaxis(totals, -1, 0)
-    return {metric_key(quantity, "rmse"): np.sqrt(squared / count), metric_key(quantity, "mae"): absolute / count}
+    return {metric_key(quantity, statistic): _error(statistic, totals) for statistic in STATISTICS}
+
+
+def _error(statistic: Statistic, sums: Array) -> Array:
+    """RMSE or MAE from sums (..., 3)."""
+    count, absolute, squared = np.moveaxis(sums, -1, 0)
+    return np.asarray(absolute / count if statistic == "mae" else np.sqrt(squared / count))
+
+
+def _log_error(statistic: Statistic, sums: Array) -> Array:
+    return np.asarray(np.log(_error(statistic, sums)))
+
+
+def _log_ratio(statistic: Statistic, sums: Array) -> Array:
+    """Logarithm of the ratio of two errors from sums (..., 6); two perfect models are equal."""
+    ours, theirs = _error(statistic, sums[..., :3]), _error(statistic, sums[..., 3:])
+    return np.where(ours == theirs, 0.0, np.log(ours) - np.log(theirs))
+
+
+def _difference(statistic: Statistic, sums: Array) -> Array:
+    return _error(statistic, sums[..., :3]) - _error(statistic, sums[..., 3:])
+
+
+def _sizes(totals: Array, statistic: Statistic) -> Array:
+    """Return what each unit adds to the error: its sum of squared or of absolute errors."""
+    return np.asarray(totals[:, STATISTICS[statistic]])
+
+
+def _units(groups: Sequence[str], found: FrameErrors) -> NDArray[np.intp]:
+    if len(groups) != found.n_frames:
+        raise DataError(f"{len(groups)} groups for {found.n_frames} frames")
+    return numbered(groups)
 
 
 def _largest_tenth(vectors: Sequence[Array]) -> list[NDArray[np.bool_]]:
@@ -400,25 +382,31 @@ def _largest_tenth(vectors: Sequence[Array]) -> list[NDArray[np.bool_]]:
     return [norm >= threshold for norm in norms]
 
 
-def _compare_quantity(quantity: Quantity, totals: Array, bootstrap: Bootstrap) -> dict[str, Comparison]:
+def _compare(statistic: Statistic, totals: Array) -> Comparison:
     """Compare on sums of the units (n_units, 6): the model's three columns, then the baseline's."""
-    rows = [totals.sum(axis=0), *([bootstrap.draw(totals)] if len(totals) > 1 else [])]
-    ours = [_statistics(quantity, row[..., :3]) for row in rows]
-    theirs = [_statistics(quantity, row[..., 3:]) for row in rows]
-    out = {}
-    for key in ours[0]:
-        ratios = [_ratio(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
-        differences = [a[key] - b[key] for a, b in zip(ours, theirs, strict=True)]
-        spans = [interval(each[1], len(totals)) if len(totals) > 1 else None for each in (ratios, differences)]
-        beyond = spans[0] is not None and spans[0][1] < 1 - ROUNDING
-        out[key] = Comparison(float(ratios[0]), spans[0], float(differences[0]), spans[1], beyond)
-    return out
+    shares = sum(_shares(_sizes(columns, statistic)) for columns in (totals[:, :3], totals[:, 3:]))
+    ratio = estimate(partial(_log_ratio, statistic), totals, np.asarray(shares))
+    difference = estimate(partial(_difference, statistic), totals, np.asarray(shares))
+    span = ratio.interval and _exponential(ratio.interval)
+    return Comparison(
+        ratio=_exponential((ratio.value, ratio.value))[0],
+        interval=span,
+        difference=difference.value,
+        difference_interval=difference.interval,
+        beyond_chance=span is not None and span[1] < 1 - ROUNDING,
+    )
 
 
-def _ratio(ours: Array, theirs: Array) -> Array:
-    """Ratio of errors; two perfect models are equal."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((ours == 0) & (theirs == 0), 1.0, np.divide(ours, theirs))
+def _shares(sizes: Array) -> Array:
+    """Return parts of the whole; equal ones where there is none: a perfect model."""
+    whole = sizes.sum()
+    return sizes / whole if 0 < whole < math.inf else np.full(len(sizes), 1 / len(sizes))
+
+
+def _exponential(ends: tuple[float, float]) -> tuple[float, float]:
+    with np.errstate(over="ignore"):
+        low, high = np.exp(ends)
+    return float(low), float(high)
 
 
 def _plain(comparison: Comparison) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matgraft.statistics import MIN_UNITS
+
 FEW = 50
 FAR = 0.1
 """Part of formulas unlike the rest from which on a table is called scattered."""
@@ -34,23 +36,34 @@ def property_verdict(
     Returns
     -------
     dict
-        ``level`` ("better", "no better" or "worse than descriptors and trees"), ``headline``, ``cautions``.
+        ``level`` ("better", "no better" or "worse than descriptors and trees", or "undecided"), ``headline``,
+        ``cautions``.
     """
     baseline = facts["baseline"]
-    low, high = baseline["interval"]
-    outcome = "better" if high < 0 else "worse" if low > 0 else "no better"
+    outcome, between = _outcome(baseline)
     used = sum(member["weight"] for member in facts["members"] if member["pretrained"])
+    than = "undecided against" if outcome == "undecided" else f"{outcome} than"
     headline = (
-        f"{outcome} than {baseline['name']}: {facts['criterion']} {facts['score']:.4g} against {baseline['score']:.4g} "
-        f"(difference {baseline['difference']:+.3g}, 95 % between {low:+.3g} and {high:+.3g})"
+        f"{than} {baseline['name']}: {facts['criterion']} {facts['score']:.4g} against {baseline['score']:.4g} "
+        f"(difference {baseline['difference']:+.3g}, {between})"
     )
     if not used:
         headline = f"{baseline['name']} alone: the pretrained encoder did not help beyond doubt; " + headline
     return {
-        "level": f"{outcome} than {baseline['name']}",
+        "level": "undecided" if outcome == "undecided" else f"{outcome} than {baseline['name']}",
         "headline": headline,
         "cautions": list(_cautions(facts, scores, unlike, level, outcome)),
     }
+
+
+def _outcome(baseline: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the outcome, and the interval that it rests on in words."""
+    if baseline["interval"] is None:
+        found = f"{baseline['n_units']} of {MIN_UNITS} sets of rows that share no formula and no group"
+        return "undecided", f"too few data for an interval: {found}"
+    low, high = baseline["interval"]
+    outcome = "better" if high < 0 else "worse" if low > 0 else "no better"
+    return outcome, f"95 % between {low:+.3g} and {high:+.3g}"
 
 
 def _cautions(facts: Mapping[str, Any], scores: Mapping[str, float], unlike: float, level: float, outcome: str) -> Any:

@@ -9,9 +9,11 @@ How it is reached:
 1. Each quantity's RMSE is held against its stronger baseline, the one with the lower error. For energies that is nearly
    always the foundation with shifted references: an energy that only lost its offset has learned nothing.
 2. It counts as better or worse only beyond chance: where the paired interval of the ratio leaves out 1.
-3. ``"better than the foundation"`` asks that all are better. Stress alone may stay undecided, since few frames carry
-   it well (six numbers a frame), and the verdict says so. Some better and others not is ``"mixed"``.
-4. What makes the figures themselves doubtful (shared trajectories, few groups, a validation part, allowed findings)
+3. A quantity whose labels lie in fewer than five groups is undecided, whatever its figures.
+4. ``"better than the foundation"`` asks that all are better. Stress alone may stay undecided, since few frames carry
+   it well (six numbers a frame), and the verdict says so. Some better and others not is ``"mixed"``. Where every
+   quantity lacks groups it is ``"undecided"``.
+5. What makes the figures themselves doubtful (shared trajectories, few groups, a validation part, allowed findings)
    changes no level. It stands first among the cautions, and the headline ends with it.
 """
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -27,12 +29,12 @@ from pydantic import BaseModel, ConfigDict
 from matgraft.findings import Finding
 from matgraft.quantities import POTENTIAL_QUANTITIES, STRESS, Quantity
 from matgraft.scoring.metrics import BASELINES, ROUNDING, UNSTATED, metric_key
+from matgraft.statistics import MIN_UNITS
 
-Level = Literal["better than the foundation", "mixed", "no better", "worse", "not compared"]
+Level = Literal[
+    "better than the foundation", "mixed", "no better", "undecided", "worse for some heads", "worse", "not compared"
+]
 Outcome = Literal["better", "worse", "undecided", "broken"]
-
-COMFORTABLE_GROUPS = 10
-"""Below, an interval is a rough guide: in simulation it holds the truth in about 8 cases of 10, not 9.5."""
 
 HOT_RATIO = 2.0
 """RMSE of the worst decile by that of all: at 2 a tenth of the atoms has 40 % of the squared error (at most 3.2)."""
@@ -45,6 +47,8 @@ NOTICED_RISE = 1.05
 
 WIDE = 1.5
 """Ends of an interval further apart than this factor leave room for a gain worth having and for its opposite."""
+
+TOO_FEW = "too few trajectories to say"
 
 _NAMES = {"untuned": "the foundation", "shift": "the foundation with shifted reference energies"}
 _USES = {
@@ -113,7 +117,7 @@ def verdict(
     """
     judged = [_judge(summary, quantity) for quantity in quantities.values() if _scored(summary, quantity)]
     level = _level(judged)
-    grave, mild = _grave_cautions(summary, findings, split_warnings), _mild_cautions(summary, findings, judged)
+    grave, mild = _grave_cautions(summary, findings, split_warnings, judged), _mild_cautions(findings, judged)
     return Verdict(
         level=level,
         headline=_headline(summary, judged, level, grave),
@@ -131,12 +135,16 @@ def verdict(
 
 @dataclass(frozen=True)
 class _Judged:
-    """One quantity held against its stronger baseline; errors are RMSEs in the unit of reports."""
+    """One quantity held against its stronger baseline; errors are RMSEs in the unit of reports.
+
+    `n_groups` carry the quantity.
+    """
 
     quantity: Quantity
     error: float
     baselines: Mapping[str, float]
-    interval: tuple[float, float] | None
+    n_groups: int
+    interval: tuple[float, float] | None = None
 
     @property
     def rival(self) -> str:
@@ -146,6 +154,10 @@ class _Judged:
     def ratio(self) -> float:
         rival = self.baselines[self.rival]
         return self.error / rival if rival else (math.inf if self.error else 1.0)
+
+    @property
+    def lacks_groups(self) -> bool:
+        return self.n_groups < MIN_UNITS
 
     @property
     def outcome(self) -> Outcome:
@@ -179,11 +191,12 @@ class _Judged:
         if self.outcome != "undecided":
             return {"broken": "not finite"}.get(self.outcome, self.outcome)
         low, high = self.interval or (0.0, math.inf)
-        return "too few frames to say" if high > WIDE * low else "no difference beyond chance"
+        return TOO_FEW if high > WIDE * low else "no difference beyond chance"
 
     def _odds(self) -> str:
         if self.interval is None:
-            return f"Ratio {self.ratio:.2f}; too few frames for an interval."
+            found = f"{_trajectories(self.n_groups)} with {self.quantity.name} labels, {MIN_UNITS} are needed"
+            return f"Ratio {self.ratio:.2f}, without an interval{f' ({found})' if self.lacks_groups else ''}."
         low, high = self.interval
         return f"Ratio {self.ratio:.2f} to the stronger (95 % interval {low:.2f} to {high:.2f})."
 
@@ -194,10 +207,12 @@ def _scored(summary: Mapping[str, Any], quantity: Quantity) -> bool:
 
 def _judge(summary: Mapping[str, Any], quantity: Quantity) -> _Judged:
     key = metric_key(quantity, "rmse")
-    baselines = {name: summary[name][key] for name in BASELINES if key in summary.get(name, {})}
-    judged = _Judged(quantity, summary["test"][key], baselines, None)
+    # A file holds "inf" and "nan" as words: JSON has no numbers for them.
+    baselines = {name: float(summary[name][key]) for name in BASELINES if key in summary.get(name, {})}
+    n_groups = summary.get("n_groups_with", {}).get(quantity.name, summary["n_groups"])  # older runs: of all frames
+    judged = _Judged(quantity, float(summary["test"][key]), baselines, n_groups)
     ends = summary["gain"][judged.rival][key]["interval"] if baselines else None
-    return judged if ends is None else _Judged(quantity, judged.error, baselines, (ends[0], ends[1]))
+    return replace(judged, interval=(float(ends[0]), float(ends[1]))) if ends and not judged.lacks_groups else judged
 
 
 def _level(judged: Sequence[_Judged]) -> Level:
@@ -207,7 +222,8 @@ def _level(judged: Sequence[_Judged]) -> Level:
     if not any(one.baselines for one in judged):
         return "not compared"
     if "better" not in outcomes:
-        return "worse" if "worse" in outcomes else "no better"
+        lacking = all(one.lacks_groups for one in judged)
+        return "worse" if "worse" in outcomes else "undecided" if lacking else "no better"
     decisive = {one.outcome for one in judged if one.quantity.name != STRESS.name} or outcomes
     return "better than the foundation" if decisive == {"better"} and "worse" not in outcomes else "mixed"
 
@@ -217,6 +233,7 @@ def _headline(summary: Mapping[str, Any], judged: Sequence[_Judged], level: Leve
         "better than the foundation": "Better than the foundation",
         "mixed": "Mixed: " + _by_outcome(judged),
         "no better": "No better than the foundation: " + _by_outcome(judged),
+        "undecided": "Undecided: " + _by_outcome(judged),
         "worse": "Worse than the foundation: " + _by_outcome(judged),
         "not compared": "Not compared with the foundation",
     }[level]
@@ -226,7 +243,7 @@ def _headline(summary: Mapping[str, Any], judged: Sequence[_Judged], level: Leve
 
 
 def _by_outcome(judged: Sequence[_Judged]) -> str:
-    order = ("not finite", "worse", "better", "no difference beyond chance", "too few frames to say")
+    order = ("not finite", "worse", "better", "no difference beyond chance", TOO_FEW)
     names = {words: [one.quantity.name for one in judged if one.words() == words] for words in order}
     return ", ".join(f"{words} in {' and '.join(found)}" for words, found in names.items() if found)
 
@@ -246,7 +263,7 @@ def _figure(value: float) -> str:
 
 
 def _grave_cautions(
-    summary: Mapping[str, Any], findings: Sequence[Finding], split_warnings: Sequence[str]
+    summary: Mapping[str, Any], findings: Sequence[Finding], split_warnings: Sequence[str], judged: Sequence[_Judged]
 ) -> tuple[str, ...]:
     """Say what forbids taking the figures at their face."""
     found = [*split_warnings, *(_caution(one) for one in findings if one.blocks)]
@@ -255,24 +272,21 @@ def _grave_cautions(
             "There is no test part. These frames chose the best checkpoint, so the errors are optimistic; "
             "keep some trajectories aside for a test."
         )
-    if summary["resampled"] == "frame":
+    if lacking := [one for one in judged if one.lacks_groups]:
+        counts = ", ".join(f"{one.quantity.name} in {_trajectories(one.n_groups)}" for one in lacking)
         found.append(
-            f"The {summary['part']} part has only {_trajectories(summary['n_groups'])}: too few to say how the model "
-            "does on a new one. Single frames were resampled, and such intervals are too narrow."
+            f"Labels of the {summary['part']} frames: {counts}. At least {MIN_UNITS} are needed to say how the model "
+            "does on a new one."
         )
     return tuple(found)
 
 
-def _mild_cautions(
-    summary: Mapping[str, Any], findings: Sequence[Finding], judged: Sequence[_Judged]
-) -> tuple[str, ...]:
+def _mild_cautions(findings: Sequence[Finding], judged: Sequence[_Judged]) -> tuple[str, ...]:
     found = [
         f"The gain in {one.quantity.name} is beyond chance but small (ratio {one.ratio:.2f})."
         for one in judged
         if one.outcome == "better" and one.ratio > SMALL_GAIN
     ]
-    if summary["resampled"] == "trajectory" and summary["n_groups"] < COMFORTABLE_GROUPS:
-        found.append(f"With {_trajectories(summary['n_groups'])} the intervals are a rough guide.")
     warnings = [one for one in findings if one.outcome == "failed" and one.severity == "warning"]
     return (*found, *(_caution(one) for one in warnings))
 
@@ -288,12 +302,12 @@ def _worst_decile(summary: Mapping[str, Any], quantities: Mapping[str, Quantity]
         key = metric_key(quantity, "rmse")
         if key not in tenths.get("test", {}):
             continue
-        error, overall, unit = tenths["test"][key], summary["test"][key], quantity.report_unit
+        error, overall, unit = float(tenths["test"][key]), float(summary["test"][key]), quantity.report_unit
         who = f"On the tenth of the atoms with the largest forces the RMSE is {_figure(error)} {unit}"
         if error > HOT_RATIO * overall:
             share = 10 * (error / overall) ** 2 if overall else 100
             yield f"{who}, against {_figure(overall)} on all: they hold {share:.0f} % of the squared error."
-        rival = min((tenths[name][key] for name in BASELINES if key in tenths.get(name, {})), default=math.inf)
+        rival = min((float(tenths[name][key]) for name in BASELINES if key in tenths.get(name, {})), default=math.inf)
         if error >= rival and error > 0:
             yield f"{who}, no better than the foundation's {_figure(rival)}."
 
@@ -323,9 +337,10 @@ def _worse_types(summary: Mapping[str, Any], quantities: Mapping[str, Quantity])
         figures = {}
         for name, quantity in quantities.items():
             key = metric_key(quantity, "rmse")
-            rival = min((each[key] for each in rivals.values() if key in each), default=math.inf)
-            if found.get(key, 0.0) > NOTICED_RISE * rival:
-                instead = f"{name} {_figure(found[key])} instead of {_figure(rival)} {quantity.report_unit}"
+            rival = min((float(each[key]) for each in rivals.values() if key in each), default=math.inf)
+            error = float(found.get(key, 0.0))
+            if error > NOTICED_RISE * rival:
+                instead = f"{name} {_figure(error)} instead of {_figure(rival)} {quantity.report_unit}"
                 figures[name] = instead.rstrip()
         if figures:
             yield _WorseType(value, found["n_frames"], figures)

@@ -34,7 +34,7 @@ from matgraft.backbones.processes import cores, timed, workers
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.dataset import Dataset
 from matgraft.errors import DataError, OptionError, RunError
-from matgraft.files import write_text
+from matgraft.files import write_json
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array
 from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references, weigh_parts
 from matgraft.transfer.defaults import fit_defaults
@@ -360,7 +360,7 @@ class _Ascent:
         """Return the record with changes, written before the climb goes on."""
         record = record.model_copy(update=changes)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / FILE, record.model_dump_json(indent=2))
+        write_json(self.folder / FILE, record.model_dump(mode="json"))
         return record
 
     def _end(self, record: Record) -> Climbed:

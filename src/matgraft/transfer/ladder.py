@@ -123,7 +123,7 @@ class RungResult(BaseModel):
         Reason of the verdict, where it has one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     verdict: Verdict = "climbed"

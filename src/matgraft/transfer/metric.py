@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.errors import DataError, OptionError
-from matgraft.files import write_text
+from matgraft.files import write_json
 from matgraft.transfer.prototypes import DISTANCES
 
 SHIPPED = Path(__file__).parent / "metric_weights"
@@ -138,7 +138,7 @@ class Metric:
         (folder / BACKGROUND).write_text(lines, encoding="utf-8")
         if self.linear is not None:
             save_file({"map": self.linear.contiguous()}, folder / MAP)
-        write_text(folder / CARD, self.card.model_dump_json(indent=1))
+        write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
 
     def numbers(self, distance: str) -> Numbers:
         """Return the numbers of a distance."""

@@ -29,7 +29,7 @@ from torch import Tensor
 from matgraft.backbones.composition import CompositionBackbone, tensors_of
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError, OptionError
-from matgraft.files import write_text
+from matgraft.files import write_json
 from matgraft.transfer.prompts import PromptedEncoder, classes_of
 from matgraft.transfer.quantiles import MIDDLE
 
@@ -107,7 +107,7 @@ class Bank:
         """Write the folder; the card last, so that a folder with a card is whole."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in self.weights.items()}, folder / WEIGHTS)
-        write_text(folder / CARD, self.card.model_dump_json(indent=1))
+        write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
 
     @property
     def of_values(self) -> NDArray[np.bool_]:

@@ -1,0 +1,139 @@
+"""A finished run's model on further frames: what the fit has seen among them is counted, and the rest is judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matgraft.backbones.predict import predict
+from matgraft.backbones.processes import cores
+from matgraft.backbones.registry import load, part_head
+from matgraft.data.dataset import Dataset
+from matgraft.data.groups import find_groups
+from matgraft.data.seen import structure_keys
+from matgraft.files import write_json
+from matgraft.run.conduct import potential, saved_recipe
+from matgraft.run.frames import read_further
+from matgraft.run.outcome import SEEN
+from matgraft.scoring.metrics import Predictions, summarise
+from matgraft.scoring.verdict import Verdict, verdict
+from matgraft.transfer.references import ReferenceShift, shifted
+
+
+def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+    """Score a run's model on further frames, beside its foundation and the shifted foundation.
+
+    Frames that the fit was trained or validated on are known by their structure. They are left out of the figures and
+    of the verdict, and scored once more together with the others under ``with_seen``.
+
+    Parameters
+    ----------
+    run
+        A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
+    options
+        ``key=value`` items over the run's recipe, for files with other keys or units.
+
+    Returns
+    -------
+    dict
+        As metrics.json, with ``part`` "unseen", or "seen" where the fit has seen every frame, or "given" where an older
+        run does not say what it has seen; ``frames`` (how many of the file are ``trained_on``, ``validated_on`` and
+        ``unseen``; None of an older run), ``with_seen`` (all frames, where some were seen and others not), ``verdict``
+        and ``file``. It is written to ``evaluations/`` in the run folder; the file's name ends with the frames' hash,
+        so that files of one name in two folders do not overwrite each other.
+    """
+    folder, head = part_head(run)
+    recipe = saved_recipe(folder, options)
+    tuned, parent = potential(load(run)), potential(load(recipe.foundation))
+    dataset = read_further(recipe, frames)
+    progress = "" if quiet else f"predictions of {len(dataset)} frames"
+    untuned = predict(parent, dataset.samples, processes=cores(), progress=progress)
+    predictions = {
+        "tuned": predict(tuned, dataset.samples, processes=cores(), progress=progress),
+        "untuned": untuned,
+        "shift": shifted(dataset, untuned, _saved_references(folder, head)),
+    }
+    summary = _summary(dataset, predictions, _Seen.of(folder, dataset)) | {"file": str(frames)}
+    (folder / "evaluations").mkdir(exist_ok=True)
+    name = "-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))
+    write_json(folder / "evaluations" / f"{name}.json", summary)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the fit did with each frame: "trained_on", "validated_on", or "unseen"."""
+
+    of_frame: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: Path, dataset: Dataset) -> _Seen | None:
+        """Look the frames up among those of the fit; None where the run is older and has no list of them."""
+        if not (run / SEEN).is_file():
+            return None
+        known = json.loads((run / SEEN).read_text(encoding="utf-8"))
+        train, validation = set(known["train"]), set(known["validation"])
+        return cls(
+            tuple(
+                "trained_on" if key in train else "validated_on" if key in validation else "unseen"
+                for key in structure_keys(dataset)
+            )
+        )
+
+    @property
+    def unseen(self) -> list[int]:
+        return [i for i, what in enumerate(self.of_frame) if what == "unseen"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {what: self.of_frame.count(what) for what in ("trained_on", "validated_on", "unseen")}
+
+
+def _summary(dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Seen | None) -> dict[str, Any]:
+    groups = find_groups(dataset).labels
+    if seen is None:
+        whole = summarise(dataset, predictions, groups, part="given")
+        warning = "This run is older and does not say which frames it was trained on: some of these may be among them."
+        return whole | {"frames": None, "verdict": verdict(whole, split_warnings=[warning]).model_dump()}
+    if not seen.unseen:
+        whole = summarise(dataset, predictions, groups, part="seen")
+        return whole | {"frames": seen.counts, "verdict": _all_seen(seen.counts).model_dump()}
+    unseen = seen.unseen
+    own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
+    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen")
+    judged = verdict(found, split_warnings=_sharing(groups, seen)).model_dump()
+    more = {}
+    if len(unseen) < len(dataset):
+        more["with_seen"] = summarise(dataset, predictions, groups, part="given")
+    return found | {"frames": seen.counts, "verdict": judged} | more
+
+
+def _sharing(groups: Sequence[str], seen: _Seen) -> list[str]:
+    """Warn of unseen frames that belong to a simulation of which the fit has seen other frames."""
+    known = {group for group, what in zip(groups, seen.of_frame, strict=True) if what != "unseen"}
+    shared = [i for i in seen.unseen if groups[i] in known]
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} of the {len(seen.unseen)} unseen frames belong to simulations of which the fit has seen other "
+        "frames: errors will look better than they are."
+    ]
+
+
+def _all_seen(counts: Mapping[str, int]) -> Verdict:
+    return Verdict(
+        level="not compared",
+        headline=(
+            f"The fit has seen all of these frames: {counts['trained_on']} were trained on and "
+            f"{counts['validated_on']} were validated on. Their errors say nothing about new frames."
+        ),
+    )
+
+
+def _saved_references(run: Path, head: str) -> ReferenceShift:
+    facts = json.loads((run / "references.json").read_text(encoding="utf-8"))
+    shift = facts["heads"][head] if head else {name: value for name, value in facts.items() if name != "text"}
+    return ReferenceShift.model_validate(shift)
