@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SIGE = REPOSITORY / "examples" / "data" / "sige"
 InProcess = Callable[..., tuple[int, str, str]]
 """The fixture `matgraft` of conftest.py, for what needs no process of its own."""
-QUICK = ["fit.epochs=10", "split.validation=0.2", "evaluate.resamples=200", "forgetting.size=14"]
+QUICK = ["fit.epochs=10", "split.validation=0.2", "forgetting.size=14"]
 
 
 def matgraft(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,8 +57,8 @@ def test_a_run_folder_says_all(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {
         "recipe.yaml", "provenance.json", "audit.json", "coverage.json", "split.json", "references.json", "history.csv",
-        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "checks.json", "verdict.json",
-        "report.html",
+        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "seen.json", "checks.json",
+        "verdict.json", "report.html",
     }  # fmt: skip
     assert not list(run.glob("*.part"))
 
@@ -84,7 +85,66 @@ def test_evaluate_gives_the_runs_own_figures_again(run: Path) -> None:
     again, first = json.loads(done.stdout), json.loads((run / "metrics.json").read_text())
     for key, value in first["test"].items():
         assert again["test"][key] == pytest.approx(value, rel=1e-4), key
-    assert (run / "evaluations" / "test.json").is_file()
+    assert again["frames"] == {"trained_on": 0, "validated_on": 0, "unseen": first["test"]["n_frames"]}
+    assert again["n_groups"] == first["n_groups"] and again["n_groups_with"] == first["n_groups_with"]
+    (written,) = (run / "evaluations").glob("test-*.json")
+    assert json.loads(written.read_text()) == again
+
+
+def test_evaluate_tells_the_frames_that_were_trained_on(
+    run: Path, few_frames: Path, tmp_path: Path, matgraft: InProcess
+) -> None:
+    """Figures and verdict are those of the unseen frames; the seen are known in any file, with any labels."""
+    split = json.loads((run / "split.json").read_text())
+    trained, fresh = read(few_frames, ":"), read(SIGE / "test.extxyz", ":")
+    seen = [trained[i] for i in (*split["train"][:3], *split["validation"][:2])]
+    for atoms in seen:
+        atoms.calc.results["energy"] += 0.5
+        atoms.positions = np.round(atoms.positions, 5)
+    alone, mixed = (tmp_path / name / "test.extxyz" for name in ("alone", "mixed"))
+    for path, frames in ((alone, fresh), (mixed, [*seen[:4], *fresh, seen[4]])):
+        path.parent.mkdir()
+        write(path, frames)
+        (path.parent / "test.yaml").write_text((SIGE / "frames.yaml").read_text())
+    before = set((run / "evaluations").glob("*.json"))
+    said = {}
+    for path in (alone, mixed):
+        code, out, err = matgraft("evaluate", run, path, "--json")
+        assert code == 0, err
+        said[path] = json.loads(out)
+    assert said[mixed]["frames"] == {"trained_on": 3, "validated_on": 2, "unseen": len(fresh)}
+    assert (said[mixed]["part"], said[alone]["part"]) == ("unseen", "unseen")
+    assert said[mixed]["test"] == pytest.approx(said[alone]["test"], rel=1e-4)
+    assert said[mixed]["with_seen"]["test"]["n_frames"] == len(fresh) + 5
+    assert "with_seen" not in said[alone]
+    assert f"RMSE on {len(fresh)} unseen frames" in said[mixed]["verdict"]["headline"]
+    written = set((run / "evaluations").glob("*.json")) - before
+    assert {json.loads(path.read_text())["file"] for path in written} >= {str(mixed)}
+    assert len(set((run / "evaluations").glob("test-*.json"))) >= 2  # of equal names, in two folders
+
+
+def test_evaluate_says_that_every_frame_was_seen(run: Path, few_frames: Path, matgraft: InProcess) -> None:
+    code, out, err = matgraft("evaluate", run, few_frames)
+    assert code == 0, err
+    n = len(read(few_frames, ":"))
+    assert f"of {n} frames were trained on" in out and "0 are unseen" in out
+    words = " ".join(out.replace("│", " ").split())
+    assert "not compared" in words and "say nothing about new frames" in words
+    assert f"errors on the seen frames ({n} frames" in words
+
+
+def test_evaluate_reads_a_run_that_does_not_say_what_it_has_seen(
+    run: Path, few_frames: Path, tmp_path: Path, matgraft: InProcess
+) -> None:
+    older = Path(shutil.copytree(run, tmp_path / "older"))
+    (older / "seen.json").unlink()
+    recipe = (older / "recipe.yaml").read_text()
+    (older / "recipe.yaml").write_text(f"{recipe}evaluate:\n  resamples: 4000\n  seed: 0\n")
+    code, out, err = matgraft("evaluate", older, few_frames, "--json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert (said["frames"], said["part"]) == (None, "given")
+    assert "does not say which frames it was trained on" in said["verdict"]["headline"]
 
 
 @pytest.mark.parametrize("target", ["native", "ase"])

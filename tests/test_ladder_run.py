@@ -79,7 +79,7 @@ def test_options_that_would_do_nothing(tmp_path: Path, options: list[str], said:
 def test_a_climb_through_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [
         "tune", few(tmp_path), "--max-minutes", "20", "--out", tmp_path / "run", "fit.epochs=1", "fit.processes=1",
-        "split.validation=0.2", "evaluate.resamples=100", "ladder.target.energy=1e-6", "strategy.rank=2",
+        "split.validation=0.2", "ladder.target.energy=1e-6", "strategy.rank=2",
         "replay.size=4", "forgetting.size=12", "ladder.worth=0", "fit.optimizer=adam",  # its few steps gain
     ]  # fmt: skip
     monkeypatch.setenv("COLUMNS", "160")

@@ -14,15 +14,16 @@ from matgraft.predictors.members import Tools
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.overlap import Overlap
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
-from matgraft.scoring.domain import domain_verdict, harm_finding, overlap_finding
+from matgraft.scoring.domain import described, domain_verdict, harm_finding, overlap_finding
 
 QUICK = NetworkSettings(epochs=1, fewest_steps=3, batch=20)
 NEAR, FAR = (Overlap(auc, within, effective, np.ones(200))
              for auc, within, effective in ((0.7, 0.9, 100.0), (0.999, 0.2, 100.0)))  # fmt: skip
 
 
-def proxy(difference: float, error: float = 0.01, score: float = 0.5) -> dict[str, float]:
-    return {"difference": difference, "error": error, "score": score}
+def proxy(difference: float, error: float = 0.01, score: float = 0.5) -> dict:
+    ends = [difference - 2 * error, difference + 2 * error]
+    return {"difference": difference, "error": error, "interval": ends, "score": score}
 
 
 def row(method: str, reverse: float, weighted: float) -> dict:
@@ -61,14 +62,31 @@ def test_a_method_is_taken_only_where_a_proxy_is_sure_and_none_objects():
 
 
 def test_differences_are_paired_and_their_error_is_over_groups():
-    theirs = np.array([1.0, 2.0, 3.0, 4.0])
-    ours = theirs + np.array([0.2, 0.2, 0.4, 0.4])
-    alone = paired(ours, theirs, np.ones(4), ["a", "b", "c", "d"])
-    tied = paired(ours, theirs, np.ones(4), ["a", "a", "b", "b"])
-    assert alone["difference"] == tied["difference"] == pytest.approx(0.3)
-    assert alone["error"] == pytest.approx(0.05)
-    assert tied["error"] == pytest.approx(0.05 * 2**0.5)  # two groups know less than four rows
-    assert paired(ours, theirs, np.array([1.0, 1.0, 0, 0]), list("abcd"))["difference"] == pytest.approx(0.2)
+    theirs = np.arange(1.0, 13.0)
+    ours = theirs + np.repeat([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2)
+    alone = paired(ours, theirs, np.ones(12), list("abcdefghijkl"))
+    tied = paired(ours, theirs, np.ones(12), list("aabbccddeeff"))
+    assert alone["difference"] == tied["difference"] == pytest.approx(0.35)
+    assert alone["score"] == pytest.approx(6.85)
+    assert tied["error"] == pytest.approx(np.std([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], ddof=1) / 6**0.5)
+    assert alone["error"] < 0.8 * tied["error"]  # six groups know less than twelve rows
+    assert tied["interval"][0] < 0.35 - 2 * tied["error"] < 0.35 + 2 * tied["error"] < tied["interval"][1]
+    few = paired(ours, theirs, np.repeat([1.0, 0.0], [8, 4]), list("aabbccddeeff"))
+    assert few["difference"] == pytest.approx(0.25)
+    assert (few["error"], few["interval"]) == (None, None)  # four systems that count decide nothing
+
+
+def test_nothing_is_beyond_doubt_with_few_chemical_systems():
+    unsure = {"difference": -0.5, "error": None, "interval": None, "score": 0.2}
+    assert outcome_of([unsure, unsure]) == "in doubt"
+    assert outcome_of([unsure, proxy(-0.5)]) == "better"
+    assert outcome_of([unsure, proxy(0.5)]) == "harm"
+    row = {"method": "coral", "reverse": unsure, "weighted": proxy(-0.5), "distance": 0.1, "outcome": "in doubt"}
+    assert "-0.5 (too few chemical systems to say how sure)" in described(row)
+    facts = {"method": "coral", "compared": [SOURCE, row]}
+    assert set(harm_finding(facts).numbers) == {
+        "coral_reverse_difference", "coral_weighted_difference", "coral_weighted_error"
+    }  # fmt: skip
 
 
 def test_every_method_is_compared_on_rows_left_out(small, parts):

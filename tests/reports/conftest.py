@@ -77,7 +77,8 @@ def metrics(table: pd.DataFrame) -> dict[str, Any]:
         for key, score in scores.items()
     }
     return {
-        **scores, "part": "test", "n_groups": 28, "resampled": "trajectory", "intervals": intervals,
+        **scores, "part": "test", "n_groups": 28, "n_groups_with": {"energy": 28, "forces": 28, "stress": 21},
+        "intervals": intervals,
         "by_config_type": by_type,
         "worst_force_decile": {key: {KEYS["forces"]: 2.2 * score[KEYS["forces"]]} for key, score in scores.items()},
         "gain": {base: gains(scores["test"], scores[base]) for base in ("untuned", "shift")},

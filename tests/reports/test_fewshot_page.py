@@ -39,7 +39,7 @@ def classes():
 def values(classes):
     left_out = [{"formula": f"Fe{i + 1}O", "line": i + 2, "truth": float(i), "value": i + 0.1, "lower": i - 1.0,
                  "upper": i + 1.0, "distance": 0.1, "unlike": False} for i in range(6)]  # fmt: skip
-    expectation = {"mae": 0.1, "mean_mae": 1.5, "gain": 1.4, "gain_error": 0.2, "coverage": 1.0}
+    expectation = {"mae": 0.1, "mean_mae": 1.5, "gain": 1.4, "gain_interval": [0.9, 1.9], "coverage": 1.0}
     shared = {name: classes[name] for name in ("target", "without_value", "run", "encoder")}
     return shared | {"kind": "values", "examples": 6, "level": 0.9, "expectation": expectation,
                      "left_out": left_out, "predictions": left_out}  # fmt: skip
@@ -78,5 +78,5 @@ def test_what_the_examples_cannot_say_is_said(classes, values):
     assert "episodes" not in fewshot_figures(nothing)
     guess = classes | {"expectation": classes["expectation"] | {"low": 0.4}}
     assert any("guessing" in line for line in cautions(guess))
-    worse = values | {"expectation": values["expectation"] | {"gain": -1.4}}
+    worse = values | {"expectation": values["expectation"] | {"gain": -1.4, "gain_interval": [-1.9, -0.9]}}
     assert promise(worse).startswith("worse")
