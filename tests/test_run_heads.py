@@ -205,8 +205,7 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
 def test_what_cannot_be_is_refused_before_any_prediction(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], error: Any, message: str
 ) -> None:
-    for module in ("frames", "conduct"):
-        monkeypatch.setattr(f"matgraft.run.{module}.predict", lambda *_, **__: pytest.fail("predicted"))
+    monkeypatch.setattr("matgraft.run.frames.predict", lambda *_, **__: pytest.fail("predicted"))
     with pytest.raises(error, match=message):
         tune(recipe(files, *options), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()  # so that the next try needs no other name

@@ -227,6 +227,16 @@ def test_the_verdict_on_a_diverged_model_is_the_same_from_its_file(bad, tmp_path
     assert verdict(read).level == "worse"
 
 
+def test_a_foundation_that_diverged_is_no_rival():
+    summary = planted(energy=0.1, forces=0.3, stress=0.3)
+    for name in ("untuned", "shift"):
+        summary[name]["energy_rmse_meV_per_atom"] = np.nan
+        summary["gain"][name]["energy_rmse_meV_per_atom"]["interval"] = None
+    found = verdict(summary)
+    assert found.level == "mixed"
+    assert "no finite figure to hold it against in energy" in found.headline
+
+
 def test_without_a_baseline_nothing_is_claimed():
     dataset = Dataset(tuple(Sample(Atoms("Si"), {"energy": np.array(0.0)}) for _ in range(8)))
     found = verdict(summarise(dataset, {"tuned": [{"energy": np.array(0.1)}] * 8}, [str(i) for i in range(8)]))

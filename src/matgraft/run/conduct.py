@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matgraft.backbones.base import Backbone, Potential
-from matgraft.backbones.predict import predict
-from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import load
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, RunError

@@ -49,6 +49,7 @@ WIDE = 1.5
 """Ends of an interval further apart than this factor leave room for a gain worth having and for its opposite."""
 
 TOO_FEW = "too few trajectories to say"
+UNRIVALLED = "no finite figure to hold it against"
 
 _NAMES = {"untuned": "the foundation", "shift": "the foundation with shifted reference energies"}
 _USES = {
@@ -190,7 +191,9 @@ class _Judged:
         """Give the outcome in words, telling "no difference" from "nobody can say"."""
         if self.outcome != "undecided":
             return {"broken": "not finite"}.get(self.outcome, self.outcome)
-        low, high = self.interval or (0.0, math.inf)
+        if self.interval is None:
+            return TOO_FEW if self.lacks_groups else UNRIVALLED
+        low, high = self.interval
         return TOO_FEW if high > WIDE * low else "no difference beyond chance"
 
     def _odds(self) -> str:
@@ -243,7 +246,7 @@ def _headline(summary: Mapping[str, Any], judged: Sequence[_Judged], level: Leve
 
 
 def _by_outcome(judged: Sequence[_Judged]) -> str:
-    order = ("not finite", "worse", "better", "no difference beyond chance", TOO_FEW)
+    order = ("not finite", "worse", "better", "no difference beyond chance", TOO_FEW, UNRIVALLED)
     names = {words: [one.quantity.name for one in judged if one.words() == words] for words in order}
     return ", ".join(f"{words} in {' and '.join(found)}" for words, found in names.items() if found)
 
