@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read as ase_read
 
-from matgraft.data import groups as grouping
+from matgraft.data import chains
 from matgraft.data.dataset import Sample
 from matgraft.data.groups import BY_STRUCTURE, find_groups, is_consecutive
 
@@ -39,7 +39,7 @@ def groups(*members: tuple[int, ...]) -> set[frozenset[int]]:
 
 @pytest.mark.parametrize("key", ["trajectory", "traj", "MD-ID", "run_id", "material_id", "mp_id", "system", "task_id"])
 def test_a_key_names_the_groups(key: str) -> None:
-    labels, reason = find_groups(tagged({key: "a"}, {key: "b"}, {key: "a"}))
+    labels, reason, *_ = find_groups(tagged({key: "a"}, {key: "b"}, {key: "a"}))
     assert labels == ("a", "b", "a")
     assert reason == f"info key '{key}'"
 
@@ -59,12 +59,12 @@ def test_a_key_that_counts_frames_is_passed_over() -> None:
 
 def test_one_value_counts_for_a_simulation_but_not_for_a_parent() -> None:
     assert set(find_groups(tagged({"trajectory": "a"}, {"trajectory": "a"})).labels) == {"a"}
-    labels, reason = find_groups(tagged({"system": "Si"}, {"system": "Si"}))
+    labels, reason, *_ = find_groups(tagged({"system": "Si"}, {"system": "Si"}))
     assert len(set(labels)) == 2 and reason == BY_STRUCTURE
 
 
 def test_frames_without_the_key_go_to_the_next_route() -> None:
-    labels, reason = find_groups(tagged({"traj": "a"}, {"traj": "a"}, {"run": "b"}, {"run": "b"}, {"traj": ""}))
+    labels, reason, *_ = find_groups(tagged({"traj": "a"}, {"traj": "a"}, {"run": "b"}, {"run": "b"}, {"traj": ""}))
     assert partition(labels) == groups((0, 1), (2, 3), (4,))
     assert reason == f"info key 'traj' (2 frames); info key 'run' (2 frames); {BY_STRUCTURE} (1 frames)"
 
@@ -79,13 +79,13 @@ def test_frames_without_the_key_go_to_the_next_route() -> None:
     ],
 )
 def test_a_description_without_its_counter(first: str, second: str, other: str) -> None:
-    labels, reason = find_groups(tagged(*({"description": text} for text in (first, other, second))))
+    labels, reason, *_ = find_groups(tagged(*({"description": text} for text in (first, other, second))))
     assert partition(labels) == groups((0, 2), (1,))
     assert "'description' without its counter" in reason
 
 
 def test_a_mere_counter_and_a_temperature_are_no_groups() -> None:
-    labels, reason = find_groups(tagged({"comment": "frame 1"}, {"comment": "frame 2"}, {"comment": "300 K"}))
+    labels, reason, *_ = find_groups(tagged({"comment": "frame 1"}, {"comment": "frame 2"}, {"comment": "300 K"}))
     assert len(set(labels)) == 3 and reason == BY_STRUCTURE
 
 
@@ -98,14 +98,14 @@ def in_files(*files: str, elements: str = "") -> list[Sample]:
 
 
 def test_files_are_trajectories() -> None:
-    labels, reason = find_groups(in_files("hot.xyz", "cold.xyz", "hot.xyz", "cold.xyz"))
+    labels, reason, *_ = find_groups(in_files("hot.xyz", "cold.xyz", "hot.xyz", "cold.xyz"))
     assert labels == ("hot.xyz", "cold.xyz", "hot.xyz", "cold.xyz")
     assert reason == "file and folder names"
 
 
 def test_files_of_one_frame_belong_to_their_folder() -> None:
     files = ["md/0001/OUTCAR", "md/0002/OUTCAR", "hot/frame_1.xyz", "hot/frame_2.xyz", "mp-1/OUTCAR", "mp-2/OUTCAR"]
-    labels, _ = find_groups(in_files(*files))
+    labels, *_ = find_groups(in_files(*files))
     assert partition(labels) == groups((0, 1), (2, 3), (4,), (5,))
 
 
@@ -121,7 +121,7 @@ def test_names_of_parts_and_a_single_file_say_nothing(files: tuple[str, str]) ->
 
 
 def test_a_file_of_several_compositions_is_a_collection() -> None:
-    labels, _ = find_groups(in_files("a.xyz", "a.xyz", "b.xyz", "b.xyz", elements="Si,Ge,Si,Si"))
+    labels, *_ = find_groups(in_files("a.xyz", "a.xyz", "b.xyz", "b.xyz", elements="Si,Ge,Si,Si"))
     assert partition(labels) == groups((0,), (1,), (2, 3))
 
 
@@ -131,7 +131,7 @@ def test_consecutive_frames_belong_together_and_a_jump_parts() -> None:
         "Si64", np.random.default_rng(0).random((64, 3)) * crystal.cell.lengths(), cell=crystal.cell, pbc=True
     )
     frames = [rattled(crystal, 0.15, seed) for seed in range(4)] + [rattled(other, 0.15, seed) for seed in range(3)]
-    labels, reason = find_groups([Sample(frame, {}) for frame in frames])
+    labels, reason, *_ = find_groups([Sample(frame, {}) for frame in frames])
     assert partition(labels) == groups((0, 1, 2, 3), (4, 5, 6))
     assert reason == BY_STRUCTURE
 
@@ -144,7 +144,7 @@ def test_a_shuffled_file_is_put_together_by_near_duplicates() -> None:
 
 def test_in_a_large_set_stretches_are_still_followed_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """Near-duplicates are looked for among a few, evenly spread: they join stretches, they do not make them."""
-    monkeypatch.setattr(grouping, "COMPARED", 3)
+    monkeypatch.setattr(chains, "COMPARED", 3)
     small, large = SI * 2, bulk("Si", cubic=True, a=5.9) * 2
     stretches = [small] * 4 + [large] * 3 + [small] * 4
     frames = [rattled(crystal, 0.03, seed) for seed, crystal in enumerate(stretches)]
@@ -173,7 +173,7 @@ def test_molecules_without_a_cell_are_followed_too() -> None:
 
 
 def test_no_frames_no_groups() -> None:
-    assert find_groups([]) == ((), "")
+    assert find_groups([]) == ((), "", (), 0)
 
 
 @pytest.mark.parametrize(("name", "n_guessed"), [("Si", 13), ("Mo", 11)])
@@ -181,7 +181,7 @@ def test_descriptions_give_the_trajectories_that_the_authors_named(shared, name:
     frames = ase_read(shared / "data" / "potentials" / f"{name}_train.extxyz", ":")
     told = [frame.info["trajectory"] for frame in frames]
     samples = [Sample(frame, {}, {"description": frame.info["description"]}, index=i) for i, frame in enumerate(frames)]
-    labels, reason = find_groups(samples)
+    labels, reason, *_ = find_groups(samples)
     assert f"({n_guessed} frames)" in reason
     described = [i for i, label in enumerate(labels) if not label.startswith("stretch")]
     assert partition([labels[i] for i in described]) == partition([told[i] for i in described])

@@ -85,6 +85,12 @@ class Overlap(BaseModel):
         The threshold, in Å per neighbour.
     among
         Which frames were compared, where it was not all of both parts; empty otherwise.
+    neighbours
+        Positions of the frames of `part` whose displacements are correlated with those of a frame of `against`: the two
+        are neighbours in time (`matgraft.data.kin`).
+    unclear
+        Positions of the frames of `part` that show the same atoms about the same places as a frame of `against`, where
+        it cannot be told whether they are neighbours in time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,6 +102,8 @@ class Overlap(BaseModel):
     pairs: int
     closer_than_A: float = NEAR_A
     among: str = ""
+    neighbours: tuple[int, ...] = ()
+    unclear: tuple[int, ...] = ()
 
     def describe(self) -> str:
         """One line for screens and reports."""
@@ -104,6 +112,13 @@ class Overlap(BaseModel):
             f"({self.pairs} pairs closer than {self.closer_than_A:g} Å per neighbour)"
         )
         return f"{found}, at least: compared were {self.among}" if self.among else found
+
+    def describe_neighbours(self) -> str:
+        """Say in one line how many frames are neighbours in time of a frame of the other part."""
+        return (
+            f"{len(self.neighbours)} of {self.size} {self.part} frames are neighbours in time of a frame in "
+            f"{self.against}: their atoms are displaced alike, beyond chance"
+        )
 
 
 def reduced_formula(atoms: Atoms) -> str:

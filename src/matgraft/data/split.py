@@ -1,8 +1,8 @@
 """Parts for training, validation and test that do not leak.
 
 Snapshots of one simulation are nearly the same frame: dealt out at random, the test measures memory. By default whole
-trajectories go to one part, found by `matgraft.data.groups`; near-duplicates across the parts are counted all the same
-and reported.
+trajectories go to one part, found by `matgraft.data.groups`. Near-duplicates and neighbours in time across the parts
+are counted all the same, whatever the groups, and reported.
 
 | by                            | what stays together                                                              |
 | ----------------------------- | -------------------------------------------------------------------------------- |
@@ -29,9 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from matgraft.data.dataset import Dataset, concatenate
+from matgraft.data.dataset import Dataset, Sample, concatenate
 from matgraft.data.groups import BY_STRUCTURE, Groups, find_groups
-from matgraft.data.neighbours import Overlap, near_duplicates, reduced_formula
+from matgraft.data.kin import overlaps
+from matgraft.data.neighbours import Overlap, reduced_formula
+from matgraft.data.order import in_time
 from matgraft.errors import DataError, OptionError, nearest
 
 PARTS = ("train", "validation", "test")
@@ -61,7 +63,14 @@ class Split(BaseModel):
     groups
         Group of each frame of the dataset, to resample by; after a random split, the trajectories that it cut.
     leaks
-        Near-duplicates across the parts: validation in train, test in train, test in validation.
+        Near-duplicates and neighbours in time across the parts: validation in train, test in train, test in validation.
+    order
+        What orders the frames of the trajectories that were cut into blocks in time: such as ``"info key 'step'"``.
+        Empty where nothing was cut, and where nothing says the order: then a warning says so.
+    lone
+        Positions of frames that stand alone in a guessed group although others have their composition.
+    practically_random
+        True where most guessed frames are `lone`: the split keeps hardly anything together.
     warnings
         What a reader of the results must know.
     seed
@@ -78,6 +87,9 @@ class Split(BaseModel):
     dropped: tuple[int, ...] = ()
     groups: tuple[str, ...]
     leaks: tuple[Overlap, ...] = ()
+    order: str = ""
+    lone: tuple[int, ...] = ()
+    practically_random: bool = False
     warnings: tuple[str, ...] = ()
     seed: int
 
@@ -93,8 +105,20 @@ class Split(BaseModel):
             for name, positions in self.parts.items()
         )
         gaps = f", {len(self.dropped)} dropped" if self.dropped else ""
-        clean = [] if any(overlap.pairs for overlap in self.leaks) else ["no near-duplicates across the parts"]
-        return "\n".join([f"Split by {self.by} ({self.reason}): {counts}{gaps}", *clean, *self.warnings])
+        return "\n".join([f"Split by {self.by} ({self.reason}): {counts}{gaps}", *self._clean(), *self.warnings])
+
+    def _clean(self) -> list[str]:
+        """Say that nothing leaks, or of which frames it cannot be told."""
+        if any(overlap.frames or overlap.neighbours for overlap in self.leaks):
+            return []
+        unclear = [overlap for overlap in self.leaks if overlap.unclear]
+        if not unclear:
+            return ["no near-duplicates across the parts"]
+        return [
+            f"{len(one.unclear)} of {one.size} {one.part} frames show the same atoms about the same places as frames "
+            f"in {one.against}; whether they are neighbours in time cannot be told from the structures"
+            for one in unclear
+        ]
 
     def __repr__(self) -> str:
         """Introduce itself without the positions."""
@@ -146,6 +170,51 @@ class _Request:
 
 
 @dataclass(frozen=True)
+class _Guess:
+    """Groups that nothing but structure gave: of how many frames, how many groups, and which frames stand alone."""
+
+    n_frames: int
+    n_groups: int
+    uncompared: int
+    lone: tuple[int, ...]
+
+    @property
+    def is_random(self) -> bool:
+        """True where most of the frames stand alone."""
+        return 2 * len(self.lone) > self.n_frames
+
+    def warnings(self) -> list[str]:
+        """Say what a reader of the results must know."""
+        found = [
+            f"nothing names the trajectories of {self.n_frames} frames: {self.n_groups} groups were told apart by "
+            f"{BY_STRUCTURE}. Name the trajectories in a tag if you can"
+        ]
+        if self.is_random:
+            found.append(
+                f"this is practically a random split over frames: {len(self.lone)} of {self.n_frames} frames stand "
+                "alone in their guessed group although others have their composition. If they come from simulations, test "
+                "frames come from simulations that are trained on"
+            )
+        if self.uncompared:
+            found.append(
+                f"{self.uncompared} frames were not compared with all others of the same atoms, which have too many "
+                "arrangements: groups that belong together may be apart"
+            )
+        return found
+
+
+def _guess(samples: Sequence[Sample], groups: Groups) -> _Guess | None:
+    """Return what is guessed of the groups; None where something names them all."""
+    if not groups.guessed:
+        return None
+    sizes = Counter(groups.labels)
+    own = [reduced_formula(sample.content) for sample in samples]
+    formulas = Counter(own)
+    lone = tuple(i for i in groups.guessed if sizes[groups.labels[i]] == 1 and formulas[own[i]] > 1)
+    return _Guess(len(groups.guessed), len({groups.labels[i] for i in groups.guessed}), groups.uncompared, lone)
+
+
+@dataclass(frozen=True)
 class _Plan:
     """`part` is the number of each frame's part, `DROPPED` for none."""
 
@@ -154,6 +223,8 @@ class _Plan:
     part: NDArray[np.int64]
     groups: Sequence[str]
     warnings: tuple[str, ...] = ()
+    order: str = ""
+    guess: _Guess | None = None
 
     def warned(self, *warnings: str) -> _Plan:
         return replace(self, warnings=(*warnings, *self.warnings))
@@ -204,7 +275,8 @@ def split(
     plan = METHODS[by](request) if by in METHODS else _by_tag(request)
     parts = {name: tuple(np.flatnonzero(plan.part == k).tolist()) for k, name in enumerate(PARTS)}
     _check_filled(request, parts)
-    leaks = near_duplicates(dataset, {name: positions for name, positions in parts.items() if positions})
+    leaks = overlaps(dataset.samples, {name: positions for name, positions in parts.items() if positions})
+    guess = plan.guess
     return Split(
         by=plan.by,
         reason=plan.reason,
@@ -212,7 +284,15 @@ def split(
         dropped=tuple(np.flatnonzero(plan.part == DROPPED).tolist()),
         groups=tuple(plan.groups),
         leaks=leaks,
-        warnings=(*plan.warnings, *_share_warnings(request, plan), *_leak_warnings(leaks)),
+        order=plan.order,
+        lone=guess.lone if guess else (),
+        practically_random=bool(guess and guess.is_random),
+        warnings=(
+            *plan.warnings,
+            *(guess.warnings() if guess else ()),
+            *_share_warnings(request, plan),
+            *_leak_warnings(leaks),
+        ),
         seed=seed,
     )
 
@@ -223,19 +303,29 @@ def leaks_between(train: Dataset, test: Dataset) -> Sharing:
     Trajectories are found over both sets together, as `find_groups` does. Positions in the answer are those in `test`.
     """
     both = concatenate([train, test])
-    labels, reason = find_groups(both)
-    known = set(labels[: len(train)])
-    of_test = labels[len(train) :]
+    groups = find_groups(both)
+    known = set(groups.labels[: len(train)])
+    of_test = groups.labels[len(train) :]
     frames = tuple(i for i, label in enumerate(of_test) if label in known)
-    positions = {"train": range(len(train)), "test": range(len(train), len(both))}
-    (overlap,) = near_duplicates(both, positions)
-    overlap = overlap.model_copy(update={"frames": tuple(i - len(train) for i in overlap.frames)})
+    (overlap,) = overlaps(both.samples, {"train": range(len(train)), "test": range(len(train), len(both))})
+    shift = {
+        name: tuple(i - len(train) for i in getattr(overlap, name)) for name in ("frames", "neighbours", "unclear")
+    }
+    overlap = overlap.model_copy(update=shift)
     shared = tuple(sorted({of_test[i] for i in frames}))
+    guess = _guess(both.samples, groups)
     warnings = [
         f"{len(frames)} of {len(test)} test frames come from {len(shared)} trajectories that are trained on "
-        f"({reason}): errors will look better than they are"
-    ] * bool(frames) + list(_leak_warnings([overlap]))
-    return Sharing(reason=reason, trajectories=shared, frames=frames, duplicates=overlap, warnings=tuple(warnings))
+        f"({groups.reason}): errors will look better than they are"
+    ] * bool(frames)
+    warnings += guess.warnings() if guess and (guess.is_random or guess.uncompared) else []
+    return Sharing(
+        reason=groups.reason,
+        trajectories=shared,
+        frames=frames,
+        duplicates=overlap,
+        warnings=(*warnings, *_leak_warnings([overlap])),
+    )
 
 
 def deal(labels: Sequence[str], strata: Sequence[str], fractions: Sequence[float], seed: int = 0) -> NDArray[np.int64]:
@@ -342,16 +432,20 @@ def _check_filled(request: _Request, parts: dict[str, tuple[int, ...]]) -> None:
 
 
 def _auto(request: _Request, groups: Groups | None = None) -> _Plan:
-    labels, reason = groups = groups or find_groups(request.dataset)
-    n_groups = len(set(labels))
+    groups = groups or find_groups(request.dataset)
+    n_groups = len(set(groups.labels))
     if n_groups >= len(request.wanted):
-        return _by_groups(request, "trajectory", labels, reason)
+        return _trajectory(request, groups)
     found = "a single trajectory" if n_groups == 1 else f"only {n_groups} trajectories"
-    return _blocks(request, groups).warned(f"{found} ({reason}): cut into contiguous blocks instead of kept whole")
+    return _blocks(request, groups).warned(
+        f"{found} ({groups.reason}): cut into contiguous blocks instead of kept whole"
+    )
 
 
-def _trajectory(request: _Request) -> _Plan:
-    return _by_groups(request, "trajectory", *find_groups(request.dataset))
+def _trajectory(request: _Request, groups: Groups | None = None) -> _Plan:
+    groups = groups or find_groups(request.dataset)
+    plan = _by_groups(request, "trajectory", groups.labels, groups.reason)
+    return replace(plan, guess=_guess(request.dataset.samples, groups))
 
 
 def _composition(request: _Request) -> _Plan:
@@ -392,12 +486,11 @@ def _by_groups(request: _Request, by: str, labels: Sequence[str], reason: str) -
             remedy="split.by=blocks cuts trajectories into contiguous blocks with gaps",
         )
     part = deal(labels, request.dataset.tag(request.stratum), request.fractions, request.seed)
-    guessed = f"nothing names the trajectories, {n_groups} were told apart by {reason}: name them in a tag if you can"
-    return _Plan(by, reason, part, labels, (guessed,) * (reason == BY_STRUCTURE))
+    return _Plan(by, reason, part, labels)
 
 
 def _random(request: _Request) -> _Plan:
-    labels, reason = find_groups(request.dataset)
+    labels, reason, *_ = find_groups(request.dataset)
     frames = [str(i) for i in range(len(labels))]
     part = deal(frames, request.dataset.tag(request.stratum), request.fractions, request.seed)
     warning = (
@@ -415,16 +508,16 @@ def _element(request: _Request) -> _Plan:
     if request.fractions[2] == 0:
         raise OptionError("by='element' makes the test itself, but its fraction is 0")
     has = np.array([element in sample.content.symbols for sample in dataset])
-    labels, how = find_groups(dataset)
+    labels, how, guessed, uncompared = find_groups(dataset)
     of_test = {label for label, there in zip(labels, has, strict=True) if there}
     rest = [i for i, label in enumerate(labels) if label not in of_test]
     if len(rest) == 0:
         raise DataError(f"every trajectory has frames with {element}: nothing is left to learn from")
     first, second, _ = request.fractions
     shares = (first / (first + second), second / (first + second), 0.0)
-    inner = _auto(
-        replace(request, dataset=dataset[rest], fractions=shares), Groups(tuple(labels[i] for i in rest), how)
-    )
+    place = {i: k for k, i in enumerate(rest)}
+    own = Groups(tuple(labels[i] for i in rest), how, tuple(place[i] for i in guessed if i in place), uncompared)
+    inner = _auto(replace(request, dataset=dataset[rest], fractions=shares), own)
     part = np.where(has, PARTS.index("test"), DROPPED)
     part[rest] = inner.part
     inside = dict(zip(rest, inner.groups, strict=True))
@@ -432,28 +525,51 @@ def _element(request: _Request) -> _Plan:
     siblings = len(dataset) - len(rest) - int(has.sum())
     warning = [f"{siblings} frames without {element} dropped: they share a trajectory with frames that have it"]
     reason = f"element {element} only in the test; the rest by {inner.by} ({inner.reason})"
-    return _Plan("element", reason, part, groups, inner.warnings).warned(*warning * bool(siblings))
+    guess = replace(inner.guess, lone=tuple(rest[k] for k in inner.guess.lone)) if inner.guess else None
+    plan = _Plan("element", reason, part, groups, inner.warnings, inner.order, guess)
+    return plan.warned(*warning * bool(siblings))
 
 
 def _blocks(request: _Request, groups: Groups | None = None) -> _Plan:
-    """Cut every trajectory long enough; where none is, the whole dataset in its order."""
-    labels, reason = groups or find_groups(request.dataset)
+    """Cut every trajectory long enough, in its order in time; where none is, the whole dataset in its order."""
+    groups = groups or find_groups(request.dataset)
+    labels, reason = groups.labels, groups.reason
     names, member, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if sizes.max() < SHORTEST_CUT:
         names, member, reason = np.array(["all frames"]), np.zeros(len(labels), dtype=int), "frame order"
     part = np.zeros(len(labels), dtype=np.int64)
     rng = np.random.default_rng(request.seed)
+    orders: list[str] = []
     for k in range(len(names)):
         members = np.flatnonzero(member == k)
         if len(members) >= SHORTEST_CUT or len(names) == 1:
+            members, known_by = in_time(request.dataset.samples, members)
             part[members] = _cut(len(members), request, rng)
+            orders.append(known_by)
     blocks = [f"{names[k]} / {_block_name(p)}" for k, p in zip(member, part.tolist(), strict=True)]
-    dropped, cut = int((part == DROPPED).sum()), len(np.unique(member[part > 0]))
-    warning = (
+    dropped = int((part == DROPPED).sum())
+    warnings = (_cut_warning(len(orders), dropped), *_order_warnings(orders))
+    order = "; ".join(dict.fromkeys(filter(None, orders)))
+    return _Plan("blocks", reason, part, blocks, warnings, order, _guess(request.dataset.samples, groups))
+
+
+def _cut_warning(cut: int, dropped: int) -> str:
+    return (
         f"{cut} trajector{'y' if cut == 1 else 'ies'} cut into contiguous blocks, {dropped} frames in the gaps "
         "dropped: the parts share a simulation, errors on another one will be larger"
     )
-    return _Plan("blocks", reason, part, blocks, (warning,))
+
+
+def _order_warnings(orders: Sequence[str]) -> list[str]:
+    unknown = sum(not known_by for known_by in orders)
+    if not unknown:
+        return []
+    which = "the trajectory that was cut" if len(orders) == 1 else f"{unknown} of the {len(orders)} trajectories cut"
+    return [
+        f"the order in time of the frames of {which} is not known: no tag counts them, and consecutive frames are no "
+        "more alike than others. If the frames are shuffled, test frames lie between training frames, and errors will look "
+        "better than they are. Give each frame its number in a tag 'step'"
+    ]
 
 
 def _cut(n_frames: int, request: _Request, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -496,7 +612,16 @@ def _share_warnings(request: _Request, plan: _Plan) -> list[str]:
 
 
 def _leak_warnings(leaks: Sequence[Overlap]) -> list[str]:
-    return [overlap.describe() for overlap in leaks if overlap.against == "train" and overlap.frames]
+    of_train = [overlap for overlap in leaks if overlap.against == "train"]
+    return [
+        sentence
+        for overlap in of_train
+        for found, sentence in (
+            (overlap.frames, overlap.describe()),
+            (overlap.neighbours, overlap.describe_neighbours()),
+        )
+        if found
+    ]
 
 
 USES_GAP = {"auto", "blocks", "element"}

@@ -1,0 +1,156 @@
+"""Which files are simulations of their own, by what is in them.
+
+A name says little: `part_000.extxyz` may be a piece of a shuffled set, `relax2` the second half of a relaxation. So
+frames of files with the same atoms are compared.
+
+- A file **goes on** from another if its first frame is much nearer to the other's last frame than to its other frames,
+  and
+  that last frame much nearer to it than to the frames after it. The two are one simulation.
+- Two files are **pieces of one set** if their frames are as near to each other as to those of their own file: the
+  energy
+  distance (Székely and Rizzo, InterStat 5, 2004) is no larger than when frames are dealt to the two files at random.
+  Such a file says nothing about its frames.
+
+The output of a simulation code is one run, so only the first question is asked of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from matgraft.data.dataset import Sample
+from matgraft.data.distance import Configuration, Gallery, prepare
+from matgraft.data.neighbours import evenly
+from matgraft.quantities import Array
+
+SHOWN = 12
+"""Frames of a file that are compared, the first and the last among them."""
+WINDOW = 20
+"""Files of the same atoms that a file is compared with: those next to it by name. The work grows with their product."""
+FAR = 2.0
+"""Separations are cut off here: beyond it frames are not comparable, or as good as that."""
+GOES_ON = 0.6
+"""Share of the usual separation below which a file goes on from another; snapshots of two simulations reach 0.8."""
+SAME = 0.02
+"""Separation of frames that are one: 0.02 Å, or a strain of 0.001."""
+CHANCE = 0.02
+"""Two files are simulations of their own if fewer random deals than this are as unequal."""
+DEALS = 199
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file, or a folder of files of one frame each.
+
+    Attributes
+    ----------
+    name
+        Its path.
+    members
+        Positions of its frames, in order.
+    is_run
+        True for the output of a simulation code.
+    is_trusted
+        True where its name and size let it be a simulation. Any other is only asked whether it goes on from one.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    is_run: bool
+    is_trusted: bool
+
+
+def simulations(samples: Sequence[Sample], places: Sequence[Place]) -> dict[str, str]:
+    """Return the simulation of each place that is, or belongs to, one: name of the place -> name of the simulation."""
+    shown = {place.name: _shown(samples, place) for place in places}
+    of_atoms: dict[bytes | str, list[Place]] = defaultdict(list)
+    for place in sorted(places, key=lambda place: natural(place.name)):
+        first = shown[place.name][0]
+        of_atoms[first.key if first else place.name].append(place)
+    found: dict[str, str] = {}
+    for own in of_atoms.values():
+        found |= _of_the_same_atoms(own, [shown[place.name] for place in own])
+    return found
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts ``run_2`` before ``run_10``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _shown(samples: Sequence[Sample], place: Place) -> list[Configuration | None]:
+    return [prepare(samples[i].content) for i in evenly(place.members, SHOWN)]
+
+
+def _of_the_same_atoms(places: Sequence[Place], shown: Sequence[Sequence[Configuration | None]]) -> dict[str, str]:
+    links: list[tuple[int, int]] = []
+    pieces: set[int] = set()
+    for i, first in enumerate(places):
+        for j in range(i + 1, min(i + 1 + WINDOW, len(places))):
+            if not (first.is_trusted or places[j].is_trusted):
+                continue
+            apart = _separations([*shown[i], *shown[j]])
+            n = len(shown[i])
+            if _goes_on(apart[:n, n:]) or _goes_on(apart[n:, :n]):
+                links.append((i, j))
+            elif not (first.is_run or places[j].is_run) and are_pieces(apart, n):
+                pieces |= {i, j}
+    ends = np.array(links, dtype=np.int64).reshape(-1, 2)
+    _, member = connected_components(coo_array((np.ones(len(ends)), ends.T), shape=(len(places),) * 2), directed=False)
+    doubted = {int(member[i]) for i in pieces}
+    trusted = {int(member[i]) for i, place in enumerate(places) if place.is_trusted} - doubted
+    names = {int(k): places[i].name for i, k in reversed(list(enumerate(member)))}
+    return {place.name: names[int(k)] for place, k in zip(places, member, strict=True) if int(k) in trusted}
+
+
+def _separations(shown: Sequence[Configuration | None]) -> Array:
+    """(n, n) separations, at most `FAR`; frames that cannot be compared are that far from all others."""
+    apart = np.full((len(shown), len(shown)), FAR)
+    np.fill_diagonal(apart, 0.0)
+    for key in {one.key for one in shown if one}:
+        own = [(k, one) for k, one in enumerate(shown) if one and one.key == key]
+        gallery = Gallery()
+        for _, one in own:
+            gallery.add(one)
+        places = [k for k, _ in own]
+        for k, one in own:
+            apart[k, places] = np.minimum(gallery.separations(one), FAR)
+    return apart
+
+
+def _goes_on(between: Array) -> bool:
+    """Say whether the second of two runs goes on from the first; (n_first, n_second) separations."""
+    step = between[-1, 0]
+    usual = min(np.median(between[:, 0]), np.median(between[-1]))
+    return bool(step < SAME or step < GOES_ON * usual)
+
+
+def are_pieces(apart: Array, n: int) -> bool:
+    """Say whether two files look like pieces of one set.
+
+    Parameters
+    ----------
+    apart
+        (n_frames, n_frames) separations of the frames of both.
+    n
+        Number of frames of the first.
+    """
+    between = apart[:n, n:]
+    if between.min() >= 1:
+        return False
+    within = [block[np.triu_indices(len(block), 1)] for block in (apart[:n, :n], apart[n:, n:])]
+    if between.min() > np.concatenate(within).max(initial=0.0):
+        return False
+    rng = np.random.default_rng(0)
+    ours = np.r_[np.full(n, 1 / n), np.full(len(apart) - n, -1 / (len(apart) - n))]
+    deals = np.array([ours, *(rng.permutation(ours) for _ in range(DEALS))])
+    # With weights 1/n and -1/m, twice the mean between minus the means within is -w D w.
+    energy = -np.einsum("di,ij,dj->d", deals, apart, deals, optimize=True)
+    return bool(np.mean(energy >= energy[0] - 1e-12) >= CHANCE)
