@@ -191,7 +191,7 @@ class _Guess:
         ]
         if self.is_random:
             found.append(
-                f"this is practically a random split over frames: {len(self.lone)} of {self.n_frames} frames stand "
+                f"this is practically a random split: {len(self.lone)} of {self.n_frames} frames stand "
                 "alone in their guessed group although others have their composition. If they come from simulations, test "
                 "frames come from simulations that are trained on"
             )
@@ -567,8 +567,8 @@ def _order_warnings(orders: Sequence[str]) -> list[str]:
     which = "the trajectory that was cut" if len(orders) == 1 else f"{unknown} of the {len(orders)} trajectories cut"
     return [
         f"the order in time of the frames of {which} is not known: no tag counts them, and consecutive frames are no "
-        "more alike than others. If the frames are shuffled, test frames lie between training frames, and errors will look "
-        "better than they are. Give each frame its number in a tag 'step'"
+        "more alike than others. If the frames are shuffled, test frames lie between training frames, and errors will "
+        "look better than they are. Give each frame its number in a tag 'step'"
     ]
 
 

@@ -98,10 +98,18 @@ def _leak(leak: Mapping[str, Any]) -> str:
     if not {"part", "against", "frames", "pairs", "size"} <= set(leak):
         return ""
     among = f", at least: compared were {say(leak['among'])}" if leak.get("among") else ""
-    return (
-        f"{len(entries(leak['frames']))} of {say(leak['size'])} {say(leak['part'])} frames have a near duplicate in "
-        f"{say(leak['against'])} ({say(leak['pairs'])} pairs){among}"
+    of = f"of {say(leak['size'])} {say(leak['part'])} frames"
+    against = say(leak["against"])
+    found = (
+        f"{len(entries(leak['frames']))} {of} have a near duplicate in {against} ({say(leak['pairs'])} pairs){among}"
     )
+    if close := entries(leak.get("neighbours")):
+        found += f"; {len(close)} {of} are neighbours in time of a frame in {against}"
+    if unclear := entries(leak.get("unclear")):
+        found += (
+            f"; of {len(unclear)} {of} it cannot be told whether they are neighbours in time of a frame in {against}"
+        )
+    return found
 
 
 def coverage(facts: Facts) -> dict[str, Any] | None:
