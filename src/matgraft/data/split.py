@@ -191,9 +191,9 @@ class _Guess:
         ]
         if self.is_random:
             found.append(
-                f"this is practically a random split: {len(self.lone)} of {self.n_frames} frames stand "
-                "alone in their guessed group although others have their composition. If they come from simulations, test "
-                "frames come from simulations that are trained on"
+                f"this is practically a random split: {len(self.lone)} of {self.n_frames} frames stand alone in their "
+                "guessed group although others have their composition. If they come from simulations, test frames come "
+                "from simulations that are trained on"
             )
         if self.uncompared:
             found.append(
