@@ -435,7 +435,7 @@ def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strat
     parent = potential("r2scan", dtype=dtype, **TWO_HEADS)
     before = _energies(parent)
     tuned = adapt(parent, pairs[:4], pairs[4:], strategy=strategy, epochs=4, rate=1e-2, batch=2, processes=1)
-    history = [row["train_loss"] for row in tuned.fit.history]
+    history = [row["train_loss"] for row in tuned.fit.history[1:]]
     assert history[-1] < history[0]
     assert tuned.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
     assert next(tuned.backbone.module.parameters()).dtype == getattr(torch, dtype)

@@ -391,7 +391,7 @@ def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path) ->
     result = adapt(parent, pairs[:4], pairs[4:], strategy=strategy, epochs=4, rate=2e-3, processes=1)
     assert all((before[name] == tensor).all() for name, tensor in parent.module.state_dict().items())
     assert result.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
-    losses = [row["train_loss"] for row in result.fit.history]
+    losses = [row["train_loss"] for row in result.fit.history[1:]]
     assert losses[-1] < losses[0]
     after = result.backbone.module.state_dict()
     stages = result.backbone.stages()

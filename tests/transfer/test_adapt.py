@@ -356,7 +356,8 @@ def test_the_cache_is_part_of_the_minutes(
     monkeypatch.setattr(adapting, "affordable", lambda *_: (Directions(2, 1), 0.0))
     monkeypatch.setattr(adapting, "cache_tangents", cached)
     monkeypatch.setattr(TangentObjective, "losses", passed)
-    found = adapt(chgnet, pairs[:2], pairs[2:3], strategy="feature", max_minutes=1.0, folder=tmp_path, epochs=1000)
+    options: dict[str, Any] = {"max_minutes": 1.0, "epochs": 1000, "patience": 1000}
+    found = adapt(chgnet, pairs[:2], pairs[2:3], strategy="feature", folder=tmp_path, **options)
     assert 57.0 <= clock.now <= 60.0
     assert found.fit.seconds == pytest.approx(clock.now)
     assert found.fit.stopped == "the plan was done"
