@@ -26,6 +26,7 @@ from matgraft.findings import DROP, Action, Finding, Part, blocking
 from matgraft.quantities import Array
 from matgraft.recipe import Recipe
 from matgraft.run.remedies import as_typed
+from matgraft.transfer.loss import weigh_parts
 
 Predictions = Sequence[Mapping[str, Array]]
 PREDICTING = "the foundation's predictions"
@@ -205,7 +206,13 @@ def look(
 
 
 def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
-    """Split the training file as the recipe says; nothing goes to the test where one is given."""
+    """Split the training file as the recipe says; nothing goes to the test where one is given.
+
+    Raises
+    ------
+    DataError
+        If the loss is nothing on a part, or on a head's frames in it.
+    """
     settings = recipe.split
     share = 0.0 if given_test else settings.test
     division = split(
@@ -219,6 +226,7 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     )
     if recipe.heads_by:
         require_heads(train[division.train], train[division.validation])
+    weigh_parts(train[division.train], train[division.validation], recipe.loss, by_head=bool(recipe.heads_by))
     return division
 
 

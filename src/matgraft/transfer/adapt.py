@@ -29,7 +29,7 @@ from matgraft.quantities import Array
 from matgraft.transfer.defaults import fit_defaults, loss_defaults
 from matgraft.transfer.fit import FitResult, Objective, fit
 from matgraft.transfer.heads import MultiHeadPotential
-from matgraft.transfer.loss import LossSettings, require_labels, weigh_groups
+from matgraft.transfer.loss import LossSettings, weigh_parts
 from matgraft.transfer.memory import bound_by_memory
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
@@ -200,28 +200,6 @@ def adapt(
         facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
     total = sum(parameter.numel() for parameter in finished.module.parameters())
     return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts)
-
-
-def weigh_parts(
-    train: Dataset, validation: Dataset, loss: LossSettings, *, by_head: bool = False
-) -> tuple[Dataset, Dataset]:
-    """Give the frames of both parts the weights of their groups: the criterion is the loss on other frames.
-
-    Raises
-    ------
-    DataError
-        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs.
-    OptionError
-        If a group has no training frame.
-    """
-    quantities = loss.weights(train)
-    parts = {
-        "training": weigh_groups(train, loss.groups),
-        "validation": weigh_groups(validation, loss.groups, part_of=train),
-    }
-    for name, part in parts.items():
-        require_labels(name, part, quantities, by_head=by_head)
-    return parts["training"], parts["validation"]
 
 
 def refit_references(

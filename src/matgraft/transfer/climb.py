@@ -36,7 +36,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.files import write_json
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array
-from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references, weigh_parts
+from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references
 from matgraft.transfer.defaults import fit_defaults
 from matgraft.transfer.fit import FitResult
 from matgraft.transfer.ladder import (
@@ -56,7 +56,7 @@ from matgraft.transfer.ladder import (
     refuse_idle_target,
     target_met,
 )
-from matgraft.transfer.loss import LossSettings, Targets, label_shares
+from matgraft.transfer.loss import LossSettings, Targets, label_shares, weigh_parts
 from matgraft.transfer.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.transfer.references import ReferenceShift, keep_references, shifted
 from matgraft.transfer.replay import ReplaySettings

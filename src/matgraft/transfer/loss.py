@@ -110,6 +110,28 @@ def weigh_groups(dataset: Dataset, groups: Mapping[str, float], *, part_of: Data
     return dataset
 
 
+def weigh_parts(
+    train: Dataset, validation: Dataset, loss: LossSettings, *, by_head: bool = False
+) -> tuple[Dataset, Dataset]:
+    """Give the frames of both parts the weights of their groups: the criterion is the loss on other frames.
+
+    Raises
+    ------
+    DataError
+        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs.
+    OptionError
+        If a group has no training frame.
+    """
+    quantities = loss.weights(train)
+    parts = {
+        "training": weigh_groups(train, loss.groups),
+        "validation": weigh_groups(validation, loss.groups, part_of=train),
+    }
+    for name, part in parts.items():
+        require_labels(name, part, quantities, by_head=by_head)
+    return parts["training"], parts["validation"]
+
+
 def require_labels(part: str, dataset: Dataset, quantities: Collection[str], *, by_head: bool = False) -> None:
     """Raise a DataError unless the loss of a part is more than nothing; with `by_head`, of every head's frames.
 
@@ -131,7 +153,7 @@ def require_labels(part: str, dataset: Dataset, quantities: Collection[str], *, 
         raise DataError(
             f"none of the {len(own)} {part} frames{name and f' of head {name}'} has a weight above 0 and a label for "
             f"{' or '.join(quantities)}, which the loss weighs; they have {present}",
-            where=own[0].where,
+            where=own[0].where if len(own) else "",
             remedy=f"{part} frames with such a label; keys.{next(iter(quantities))}=<the key in your file>; "
             "or other weights (loss.energy, loss.forces, loss.stress, loss.groups)",
         )
