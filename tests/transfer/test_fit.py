@@ -561,8 +561,9 @@ def test_a_gradient_that_is_no_number_is_caught_too(tmp_path: Path) -> None:
             (weight,) = self.module.parameters()
             return weight.sqrt().expand(len(positions))  # at zero: the value is 0, the slope infinite
 
-    with pytest.raises(RunError, match="not a number at step 0"):
+    with pytest.raises(RunError, match="not a number at step 0") as error:
         run(tmp_path, objective=Kink, module=single())
+    assert "fit.rate" not in error.value.remedy  # no rate has done anything yet
 
 
 def test_a_validation_that_is_no_number_is_no_best(tmp_path: Path) -> None:

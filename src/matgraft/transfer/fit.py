@@ -350,9 +350,10 @@ class _Loop:
         flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
         loss_value = float(flat[-1])
         if not torch.isfinite(flat).all():
+            audit = "a look at the audit for frames whose labels or predictions are wrong"
             raise RunError(
                 f"loss or gradient is not a number at step {self.state.step}",
-                remedy="a smaller fit.rate, or a look at the audit for outliers",
+                remedy=f"a smaller fit.rate, or {audit}" if self.state.step else f"{audit}: no step was made yet",
             )
         for parameter, part in zip(learning, flat.split([p.numel() for p in learning] + [1]), strict=False):
             parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()
