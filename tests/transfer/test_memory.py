@@ -47,6 +47,7 @@ def test_a_larger_frame_keeps_more(problem: tuple[FrameObjective, list[ParamGrou
 
 def test_a_storage_counts_once(chgnet: Potential, problem: tuple[FrameObjective, list[ParamGroup]]) -> None:
     class Twice:
+        backbone = problem[0].backbone
         train = problem[0].train
         training = problem[0].training
 

@@ -161,6 +161,11 @@ class Backbone(ABC):
     weights_file: str = ""
     """Name of the tensors beside it where the vendor's file is a pickle: `save` writes both, and this one is opened."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies, and so computes; ``module.to`` moves it."""
+        return next(self.module.parameters()).device
+
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:
         """Turn a sample into tensors. Raises `DataError` where the model cannot take it (element, no neighbours)."""

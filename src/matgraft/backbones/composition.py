@@ -254,8 +254,8 @@ class CompositionBackbone(Backbone):
 
     @property
     def encoders(self) -> tuple[CompositionEncoder, ...]:
-        """The encoder and its siblings."""
-        return self.module, *self.siblings
+        """The encoder and its siblings, which follow it to its device."""
+        return self.module, *(sibling.to(self.device) for sibling in self.siblings)
 
     def alone(self, i: int) -> CompositionBackbone:
         """Return one of the encoders, counted round and round: what a fine-tuning starts from."""
@@ -323,7 +323,7 @@ class CompositionBackbone(Backbone):
 
         def both(numbers: Tensor, fractions: Tensor) -> Tensor:
             features = module.features(numbers, fractions)
-            siblings = [sibling(numbers, fractions) for sibling in self.siblings]
+            siblings = [sibling(numbers, fractions) for sibling in self.encoders[1:]]
             return torch.cat([features, torch.stack([module.head(features), *siblings]).mean(0)], 1)
 
         joined = self._map(formulas, both, progress)
@@ -338,7 +338,10 @@ class CompositionBackbone(Backbone):
         order = np.argsort([len(formula.numbers) for formula in formulas], kind="stable")
         blocks = [order[i : i + 1024] for i in range(0, len(order), 1024)]
         shown = track(blocks, progress, console=Console(stderr=True), disable=not progress, transient=True)
-        parts = [function(*tensors_of([formulas[i] for i in block])).numpy() for block in shown]
+        parts = [
+            function(*(tensor.to(self.device) for tensor in tensors_of([formulas[i] for i in block]))).cpu().numpy()
+            for block in shown
+        ]
         out = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
         back = np.empty_like(out)
         back[order] = out

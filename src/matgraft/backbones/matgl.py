@@ -227,7 +227,7 @@ class MatGLPotential(Potential):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 of torch.jit
             try:
-                torch.jit.script(LAMMPSMatGLModel(copy.deepcopy(self._with_references()), self._dtype)).save(part)
+                torch.jit.script(LAMMPSMatGLModel(copy.deepcopy(self._with_references()).cpu(), self._dtype)).save(part)
             except NotImplementedError as error:
                 raise OptionError(f"MatGL cannot export this {self.architecture}: {error}") from error
         part.replace(path)

@@ -93,10 +93,9 @@ def predict(
     if encoded is None:
         title = f"graphs for {progress}" if progress else ""
         encoded = encode_all(backbone, samples, processes=processes, progress=title)
-    device = next(backbone.module.parameters()).device
 
     def one_batch(positions: list[int]) -> list[tuple[int, dict[str, Array]]]:
-        batch = backbone.collate([encoded[i] for i in positions]).to(device)
+        batch = backbone.collate([encoded[i] for i in positions]).to(backbone.device)
         with torch.no_grad():
             out = backbone.forward(batch, wanted)
         return list(zip(positions, _unbatch(backbone, out, batch.counts.tolist()), strict=True))

@@ -48,9 +48,17 @@ def workers(asked: int | None = None) -> int:
 def timed(work: Callable[[], B]) -> tuple[float, B]:
     """Return the seconds and the answer of the second call: the first warms caches up."""
     work()
+    _finish_on_gpu()
     began = time.monotonic()
     answer = work()
+    _finish_on_gpu()
     return time.monotonic() - began, answer
+
+
+def _finish_on_gpu() -> None:
+    """Wait for what a GPU was asked for: a call returns before its work is done."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def keep_memory() -> None:

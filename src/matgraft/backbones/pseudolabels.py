@@ -153,10 +153,9 @@ def label(
 
 def structure_features(foundation: Potential, encoded: Sequence[Encoded], progress: str = "") -> Array:
     """Return (n, width): the mean over a structure's atoms of what enters the last stage, each column standardised."""
-    device = next(foundation.module.parameters()).device
 
     def one_batch(positions: list[int]) -> list[tuple[int, Array]]:
-        batch = foundation.collate([encoded[i] for i in positions]).to(device)
+        batch = foundation.collate([encoded[i] for i in positions]).to(foundation.device)
         with torch.no_grad():
             rows = foundation.features(batch).double()
         sums = rows.new_zeros(len(batch), rows.shape[1]).index_add(0, batch.owner, rows)

@@ -79,7 +79,7 @@ class BankObjective:
             for start in range(0, len(positions), CHUNK):
                 answers, y, binary, asked = self._answers(1, positions[start : start + CHUNK], device)
                 middle = answers[:, MIDDLE]
-                error = (torch.where(binary, middle.sigmoid(), middle) - y).abs()
+                error = (torch.where(binary, middle.sigmoid(), middle) - y).abs().cpu()
                 sums[0].index_add_(0, asked, error.double())
                 sums[1].index_add_(0, asked, torch.ones_like(error, dtype=torch.float64))
         return sums.flatten()

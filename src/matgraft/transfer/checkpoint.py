@@ -113,7 +113,11 @@ def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
     put(content["weights"], parameters)
     if optimizer is not None:
         optimizer.load_state_dict(content["optimizer"])
-    return State(**content["state"])
+    state = State(**content["state"])
+    state.average = beside(state.average, parameters)
+    if state.best:
+        state.best["weights"] = beside(state.best["weights"], parameters)
+    return state
 
 
 def put(weights: Sequence[Tensor], parameters: Iterable[nn.Parameter]) -> None:
@@ -121,6 +125,11 @@ def put(weights: Sequence[Tensor], parameters: Iterable[nn.Parameter]) -> None:
     with torch.no_grad():
         for parameter, weight in zip(parameters, weights, strict=True):
             parameter.copy_(weight)
+
+
+def beside(weights: Sequence[Tensor], parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Return weights on the devices of the parameters: a file is read to the CPU."""
+    return [weight.to(parameter.device) for weight, parameter in zip(weights, parameters, strict=True)]
 
 
 def copies(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from matgraft.backbones import devices
 from matgraft.backbones.base import Batch, Encoded, Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.processes import cores, timed, workers
@@ -331,7 +332,7 @@ class _Ascent:
         settings = fit_defaults(strategy, len(self.train), self.settings, rate=self.parent.rate)
         if strategy.cached:
             return self._cost_of_head(typical, most, settings)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = devices.training_device()
         backbone = copy.deepcopy(self.parent)
         backbone.module.to(device).requires_grad_(True)
         objective = FrameObjective(backbone, self.train, self.validation, self.loss, self.encoded, self.held_out)
@@ -351,7 +352,7 @@ class _Ascent:
         cached = cache_tangents(backbone, self.train[[typical]], [self.encoded[typical]], directions)
         batch = range(settings.batch or 1)
         objective = TangentObjective(backbone, self.train, self.loss, cached * len(batch), [], directions)
-        seconds, _ = timed(lambda: objective.losses(batch, torch.device("cpu")).sum().backward())
+        seconds, _ = timed(lambda: objective.losses(batch, backbone.device).sum().backward())
         fit = (settings.epochs or 1) * -(-len(self.train) // len(batch)) * seconds / 60
         words = f"its cache takes {before:.2g}, its steps {fit:.2g}"
         return Cost(LEAST_HEAD * fit, before, ends_itself=True, words=words)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
+from matgraft.backbones import devices
 from matgraft.backbones.processes import cores
 from matgraft.data.dataset import Dataset
 from matgraft.transfer.loss import LossSettings
@@ -104,7 +103,8 @@ def loss_defaults(strategy: Strategy, loss: LossSettings, dataset: Dataset) -> L
 
 def default_batch(strategy: Strategy, n_frames: int) -> int:
     """Frames a batch: some 20 steps an epoch or more for small sets, at most `LARGEST_BATCH` (16 for a cached head)."""
-    through_network = LARGEST_BATCH if torch.cuda.is_available() else _bounded(cores(), 2, LARGEST_BATCH)
+    on_cpu = devices.training_device().type == "cpu"
+    through_network = _bounded(cores(), 2, LARGEST_BATCH) if on_cpu else LARGEST_BATCH
     return _bounded(n_frames // 20, 1, 16 if strategy.cached else through_network)
 
 

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
+from matgraft.backbones import devices
 from matgraft.backbones.batching import Budget, Sized, plan_batches, split_batch
 from matgraft.backbones.processes import can_fork, cores, die_with_parent, keep_memory
 from matgraft.errors import RunError
@@ -134,14 +135,14 @@ def fit(
         If a worker died, or the loss is not a number.
     """
     parameters = [parameter for group in groups for parameter in group.parameters.values()]
-    device_type = "cuda" if torch.cuda.is_available() else "cpu"
-    processes = _processes(settings, device_type)
+    device = devices.training_device()
+    processes = _processes(settings, device)
     loop = _Loop(
         objective, module, list(groups), parameters, settings, folder, l2, seed, resume, judge_start, spent, title,
         quiet,
     )  # fmt: skip
     if processes == 1:
-        fabric = Fabric(accelerator=device_type, devices=1)
+        fabric = Fabric(accelerator=device.type, devices=1)
         fabric.launch()
         loop.run(fabric)
     else:
@@ -171,8 +172,8 @@ def fit(
     )
 
 
-def _processes(settings: FitSettings, device_type: str) -> int:
-    if device_type == "cuda" or not can_fork():
+def _processes(settings: FitSettings, device: torch.device) -> int:
+    if device.type != "cpu" or not can_fork():
         return 1
     return settings.processes or cores()
 
@@ -336,14 +337,14 @@ class _Loop:
         """
         learning = [parameter for parameter in self.parameters if parameter.requires_grad]
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
         samples_a_step = len(self.objective.training) / self._epoch_steps
         parts = self._parts(batch)
         for part in parts:
             if share := self._share(part, self.objective.training):
                 loss = self.objective.losses(share, self.fabric.device).sum() / samples_a_step
                 loss.backward()
-                total += loss.detach().cpu().double()
+                total += loss.detach().double()
             if len(parts) > 1 and self.fabric.world_size > 1:
                 self.fabric.barrier()  # all processes pass one part together, which is what the bounds hold for
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]

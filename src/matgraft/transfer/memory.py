@@ -57,7 +57,7 @@ def saved_bytes(objective: FrameObjective, position: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        objective.losses([position], torch.device("cpu")).sum().backward()
+        objective.losses([position], objective.backbone.device).sum().backward()
     return sum(storages.values())
 
 

@@ -187,8 +187,7 @@ class ReplayObjective(FrameObjective):
     def replay_metrics(self) -> dict[str, float]:
         """Return the replay metrics of the module as it stands; before the first step they are rounding alone."""
         watched = range(self.judged, len(self.validation))
-        device = next(self.backbone.module.parameters()).device
-        return self._replay_metrics(FrameObjective.validation_sums(self, watched, device))
+        return self._replay_metrics(FrameObjective.validation_sums(self, watched, self.backbone.device))
 
     def _replay_metrics(self, sums: Tensor) -> dict[str, float]:
         if not any(self._replay_shares.values()):

@@ -94,7 +94,7 @@ def choose_directions(n_atoms_total: int, width: int, quantities: Sequence[str])
 def plan_directions(backbone: Potential, encoded: Sequence[Encoded], quantities: Sequence[str]) -> Directions:
     """Choose the directions for some training frames, by their atoms and the width of the backbone's features."""
     with torch.no_grad():
-        rows = backbone.features(backbone.collate(encoded[:1]))
+        rows = backbone.features(backbone.collate(encoded[:1]).to(backbone.device))
     width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
     return choose_directions(sum(one.n_atoms for one in encoded), width, quantities)
 
@@ -168,7 +168,7 @@ def cache_tangents(
 def _frame_tangents(
     backbone: Potential, sample: Sample, encoded: Encoded, directions: Directions, rng: np.random.Generator
 ) -> FrameTangents:
-    batch = backbone.differentiable(backbone.collate([encoded]), ("forces", "stress"))
+    batch = backbone.differentiable(backbone.collate([encoded]).to(backbone.device), ("forces", "stress"))
     with torch.enable_grad():
         features = backbone.features(batch)
         probe = torch.zeros_like(features, requires_grad=True)
@@ -179,7 +179,7 @@ def _frame_tangents(
     tangents = [_along(slopes_by_probe[0], probe, move) for move in moves]
     tangents += [_along(slopes_by_probe[1], probe, strain[None]) for strain in strains]
     references = float(backbone.references.detach().double()[batch["numbers"] - 1].sum())
-    rows = features.detach().numpy()
+    rows = features.detach().cpu().numpy()
     return FrameTangents(
         features=rows,
         tangents=np.stack(tangents) if tangents else np.zeros((0, *rows.shape), dtype=rows.dtype),
@@ -191,9 +191,9 @@ def _frame_tangents(
 
 
 def _along(slope: Tensor, probe: Tensor, direction: Array) -> Array:
-    vector = torch.as_tensor(direction, dtype=slope.dtype)
+    vector = torch.as_tensor(direction, dtype=slope.dtype, device=slope.device)
     (tangent,) = torch.autograd.grad(slope, probe, vector, retain_graph=True)
-    return np.asarray(tangent.numpy())
+    return np.asarray(tangent.cpu().numpy())
 
 
 def _strain_directions(rng: np.random.Generator, count: int) -> Array:

@@ -1,0 +1,127 @@
+"""Potentials on a GPU: every model, strategy and optimizer trains, resumes, predicts and is saved, as on the CPU.
+
+The GPU is not there (`pretended_device`): its numbers are the CPU's, to the last bit, and a tensor on the wrong device
+is an error.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from matgraft.backbones.base import Potential
+from matgraft.backbones.predict import predict
+from matgraft.backbones.pseudolabels import structure_features
+from matgraft.data.dataset import Dataset
+from matgraft.exports.comparison import verify
+from matgraft.transfer.adapt import Adapted, adapt
+from matgraft.transfer.climb import climb
+from matgraft.transfer.ladder import LadderSettings
+from matgraft.transfer.loss import LossSettings
+from matgraft.transfer.objectives import FrameObjective
+from matgraft.transfer.replay import ReplaySettings
+from matgraft.transfer.strategy import STRATEGIES, Partial, make_strategy
+from matgraft.transfer.tangents import TangentObjective
+
+MODELS = ("toy", "chgnet", "mace", "tensornet", "m3gnet")
+CPU = torch.device("cpu")
+
+
+def tune(potential: Potential, frames: Dataset, folder: Path, strategy: str = "full", **options: Any) -> Adapted:
+    """Make four steps on four frames, two epochs."""
+    chosen = make_strategy(strategy)
+    replay = ReplaySettings(size=2) if chosen.replays else None
+    options = {"epochs": 2, "batch": 2, "patience": 9, "seed": 3} | options
+    return adapt(potential, frames[:4], frames[4:], strategy=chosen, replay=replay, folder=folder, **options)
+
+
+def weights(adapted: Adapted) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in adapted.backbone.module.parameters()])
+
+
+def agree(one: Adapted, other: Adapted) -> None:
+    """Hold weights, device and history of two adaptations against each other, to the last bit."""
+    assert one.backbone.device == other.backbone.device == CPU
+    assert torch.equal(weights(one), weights(other))
+    assert len(one.fit.history) == len(other.fit.history) == 2
+    for ours, theirs in zip(one.fit.history, other.fit.history, strict=True):
+        assert ours | {"seconds": 0} == theirs | {"seconds": 0}
+
+
+# ------------------------------------------------------------------------ fits
+
+
+@pytest.mark.parametrize("potential", MODELS, indirect=True)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_trains_every_model(
+    potential: Potential, strategy: str, frames: Dataset, gpu: torch.device, tmp_path: Path
+) -> None:
+    before = predict(potential, frames[:1].samples)[0]["energy"]
+    found = tune(potential, frames, tmp_path, strategy)
+    assert found.fit.steps >= 4
+    assert found.backbone.device == potential.device == CPU
+    after = [found.backbone.at(name) for name in "ab"] if strategy == "multihead" else [found.backbone]  # type: ignore[attr-defined]
+    assert all(predict(one, frames[:1].samples)[0]["energy"] != before for one in after)
+
+
+def test_a_fit_there_is_the_fit_on_the_cpu(
+    made: Callable[[str], Potential], frames: Dataset, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    options = {"processes": 1, "settings": None}
+    here = [tune(made("toy"), frames, tmp_path / name, name, **options) for name in STRATEGIES]
+    request.getfixturevalue("gpu")
+    for one in here:
+        agree(tune(made("toy"), frames, tmp_path / "gpu" / one.strategy, one.strategy, **options), one)
+
+
+class Killed(Exception):
+    """In the middle of a fit."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    """Let the objectives raise when they are asked for a loss so often."""
+    asked = 0
+    for kind in (FrameObjective, TangentObjective):
+
+        def losses(self: Any, positions: Sequence[int], device: torch.device, real: Any = kind.losses) -> Tensor:
+            nonlocal asked
+            asked += 1
+            if asked > calls:
+                raise Killed
+            return real(self, positions, device)
+
+        monkeypatch.setattr(kind, "losses", losses)
+
+
+@pytest.mark.parametrize(
+    ("potential", "strategy", "optimizer"),
+    [
+        *(("toy", strategy, optimizer) for strategy in STRATEGIES for optimizer in ("adam", "soap")),
+        *((name, "full", optimizer) for name in MODELS[1:] for optimizer in ("adam", "soap")),
+    ],
+    indirect=["potential"],
+)
+def test_a_resumed_fit_is_the_unbroken_one(
+    potential: Potential,
+    strategy: str,
+    optimizer: str,
+    frames: Dataset,
+    gpu: torch.device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed in its second epoch: averages, the best weights and the optimizer's moments come back to the device."""
+    unbroken = tune(potential, frames, tmp_path / "unbroken", strategy, optimizer=optimizer)
+    with monkeypatch.context() as patch:
+        stop_at(patch, calls=len(unbroken.fit.history) + 2)
+        with pytest.raises(Killed):
+            tune(potential, frames, tmp_path / "broken", strategy, optimizer=optimizer, checkpoint_minutes=1e-9)
+    resumed = tune(potential, frames, tmp_path / "broken", strategy, optimizer=optimizer, resume=True)
+    agree(resumed, unbroken)
