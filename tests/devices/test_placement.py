@@ -81,7 +81,7 @@ def test_a_fit_there_is_the_fit_on_the_cpu(
         agree(tune(made("toy"), frames, tmp_path / "gpu" / one.strategy, one.strategy, **options), one)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """In the middle of a fit."""
 
 
@@ -94,7 +94,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
             nonlocal asked
             asked += 1
             if asked > calls:
-                raise Killed
+                raise KilledError
             return real(self, positions, device)
 
         monkeypatch.setattr(kind, "losses", losses)
@@ -121,7 +121,7 @@ def test_a_resumed_fit_is_the_unbroken_one(
     unbroken = tune(potential, frames, tmp_path / "unbroken", strategy, optimizer=optimizer)
     with monkeypatch.context() as patch:
         stop_at(patch, calls=len(unbroken.fit.history) + 2)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             tune(potential, frames, tmp_path / "broken", strategy, optimizer=optimizer, checkpoint_minutes=1e-9)
     resumed = tune(potential, frames, tmp_path / "broken", strategy, optimizer=optimizer, resume=True)
     agree(resumed, unbroken)

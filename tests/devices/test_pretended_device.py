@@ -49,7 +49,7 @@ REFUSED: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_a_gpu_refuses_is_refused(what: str) -> None:
-    with pytest.raises(PlacementError, match="on the CPU among others on meta|numpy|generator"):
+    with pytest.raises(PlacementError, match=r"on the CPU among others on meta|numpy|generator"):
         REFUSED[what]()
 
 

@@ -9,13 +9,15 @@ import pytest
 import torch
 from ase.build import bulk
 
+from matgraft.backbones import devices
 from matgraft.backbones.base import Potential
+from matgraft.backbones.limits import Memory
 from matgraft.backbones.predict import encode_all
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError
 from matgraft.transfer import memory
 from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.memory import OVERHEAD, SHARE, bound_by_memory, free_bytes, saved_bytes
+from matgraft.transfer.memory import OVERHEAD, SHARE, bound_by_memory, free_memory, saved_bytes
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Full, ParamGroup
@@ -63,7 +65,7 @@ def test_the_bound_is_the_free_memory_by_what_an_edge_takes(
 ) -> None:
     """Measured on the frame of median size, here the first."""
     objective, groups = problem
-    monkeypatch.setattr(memory, "free_bytes", lambda: 2**34)
+    monkeypatch.setattr(memory, "free_memory", lambda: Memory(2**34, "a test"))
     bound = bound_by_memory(objective, groups, FitSettings()).max_edges
     an_edge = OVERHEAD * saved_bytes(objective, 0) / objective.training[0].n_edges
     assert bound == pytest.approx(SHARE * 2**34 / an_edge, rel=0.02)
@@ -78,7 +80,7 @@ def test_no_gradient_is_left_behind(problem: tuple[FrameObjective, list[ParamGro
 def test_a_bound_that_is_set_wins(
     problem: tuple[FrameObjective, list[ParamGroup]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "free_memory", lambda: Memory(0, "a test"))
     settings = FitSettings(max_edges=7)
     assert bound_by_memory(*problem, settings) is settings
 
@@ -89,11 +91,11 @@ def test_a_frame_that_cannot_fit_is_named(
     objective, groups = problem
     # Enough for the frame of four atoms, not for the one of eight.
     enough = saved_bytes(objective, 0) * OVERHEAD / SHARE * 1.2
-    monkeypatch.setattr(memory, "free_bytes", lambda: int(enough))
-    with pytest.raises(DataError, match="8 atoms") as error:
+    monkeypatch.setattr(memory, "free_memory", lambda: Memory(int(enough), "a test"))
+    with pytest.raises(DataError, match=r"8 atoms.* more than 60 % of the .* that a test leaves") as error:
         bound_by_memory(objective, groups, FitSettings())
     assert error.value.where == "si.xyz frame 3"
-    monkeypatch.setattr(memory, "free_bytes", lambda: int(3 * enough))
+    monkeypatch.setattr(memory, "free_memory", lambda: Memory(int(3 * enough), "a test"))
     assert bound_by_memory(objective, groups, FitSettings()).max_edges
 
 
@@ -102,4 +104,13 @@ def test_free_memory_is_no_more_than_there_is() -> None:
     total = int(meminfo.read_text().split()[1]) * 1024 if meminfo.is_file() else 4 * 2**30
     if torch.cuda.is_available():
         total = torch.cuda.mem_get_info()[1]
-    assert 2**20 < free_bytes() <= total
+    assert 2**20 < free_memory().bytes <= total
+
+
+def test_memory_that_torch_keeps_on_a_gpu_is_free_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a first fit most of a GPU is torch's own cache: the second rung of a ladder may use it again."""
+    monkeypatch.setattr(devices, "training_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 70 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 1 * 2**30)
+    assert free_memory() == Memory(71 * 2**30, "the GPU")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -22,6 +21,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from matgraft.backbones.limits import usable_cores
 from matgraft.errors import RunError
 
 A = TypeVar("A")
@@ -31,8 +31,8 @@ _work: Callable[[Any], Any] | None = None
 
 
 def cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores this process may use (`matgraft.backbones.limits`)."""
+    return usable_cores()
 
 
 def can_fork() -> bool:

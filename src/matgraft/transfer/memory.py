@@ -1,13 +1,18 @@
-"""How much memory a training step takes, measured on one frame, and the bound on a batch that follows."""
+"""How much memory a training step takes, measured on one frame, and the bound on a batch that follows.
+
+What can be had is the GPU's where a fit computes there, else the least that machine, control groups, limits of the
+process and scheduler allow (`matgraft.backbones.limits`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from matgraft.backbones import devices
+from matgraft.backbones.limits import Memory, available_memory
 from matgraft.errors import DataError
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.schedule import FitSettings
@@ -35,14 +40,16 @@ def bound_by_memory(objective: FrameObjective, groups: Sequence[ParamGroup], set
     for group in groups:
         for parameter in group.parameters.values():
             parameter.grad = None
-    bound = int(SHARE * free_bytes() / bytes_an_edge)
+    memory = free_memory()
+    bound = int(SHARE * memory.bytes / bytes_an_edge)
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     if sizes[largest] > bound:
         raise DataError(
             f"a training step on this frame ({objective.training[largest].n_atoms} atoms, {sizes[largest]} edges) "
-            f"takes some {sizes[largest] * bytes_an_edge / 2**30:.1f} GiB, free are {free_bytes() / 2**30:.1f}",
+            f"takes some {sizes[largest] * bytes_an_edge / 2**30:.1f} GiB, more than {100 * SHARE:.0f} % of the "
+            f"{memory.bytes / 2**30:.1f} GiB that {memory.by} leaves",
             where=objective.train[largest].where,
-            remedy="leave it out (audit.drop), use strategy feature, or a machine with more memory",
+            remedy="leave it out (audit.drop), use strategy feature, or more memory for the job",
         )
     return settings.model_copy(update={"max_edges": bound})
 
@@ -61,12 +68,9 @@ def saved_bytes(objective: FrameObjective, position: int) -> int:
     return sum(storages.values())
 
 
-def free_bytes() -> int:
-    """Return the memory that can be had: the GPU's, or the system's by Linux's own estimate (else 4 GiB)."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return 4 * 2**30
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-    return int(fields["MemAvailable"].split()[0]) * 1024
+def free_memory() -> Memory:
+    """Return the memory that a fit can have: on a GPU what is free there and what torch keeps there for later."""
+    if devices.training_device().type != "cuda":
+        return available_memory()
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return Memory(torch.cuda.mem_get_info()[0] + kept, "the GPU")

@@ -22,15 +22,18 @@ import torch
 from torch import Tensor
 
 from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.limits import available_memory
 from matgraft.backbones.processes import map_in_processes, timed, workers
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
 from matgraft.transfer.loss import LossSettings, label_shares
+from matgraft.transfer.memory import SHARE
 from matgraft.transfer.objectives import metrics_of_sums
 
 MEMORY_BYTES = 4 * 2**30
-"""Largest cache. Beyond it fewer directions a frame are taken."""
+"""Largest cache, or `SHARE` of the memory that can be had where that is less. Beyond it fewer directions a frame are
+taken."""
 FEWEST = 2
 """Directions of the atoms below which a frame says too little of its forces."""
 
@@ -81,12 +84,14 @@ class FrameTangents:
         return self.tangents.shape[0] * self.tangents.shape[1]
 
 
-def choose_directions(n_atoms_total: int, width: int, quantities: Sequence[str]) -> Directions:
+def choose_directions(
+    n_atoms_total: int, width: int, quantities: Sequence[str], memory: int = MEMORY_BYTES
+) -> Directions:
     """Take as many directions as pay off: many for a few frames, fewer where there are many atoms.
 
     Twice the directions are worth less than twice the frames; 320,000 tangent rows take about two minutes a core.
     """
-    bound = min(320_000 // max(1, n_atoms_total), MEMORY_BYTES // (4 * width * max(1, n_atoms_total)))
+    bound = min(320_000 // max(1, n_atoms_total), memory // (4 * width * max(1, n_atoms_total)))
     count = int(np.clip(bound, FEWEST, 24))
     return Directions(count if "forces" in quantities else 0, max(1, count // 6) if "stress" in quantities else 0)
 
@@ -96,7 +101,8 @@ def plan_directions(backbone: Potential, encoded: Sequence[Encoded], quantities:
     with torch.no_grad():
         rows = backbone.features(backbone.collate(encoded[:1]).to(backbone.device))
     width = rows.shape[1] * rows.element_size() // 4  # in float32 numbers, by which the cache is bounded
-    return choose_directions(sum(one.n_atoms for one in encoded), width, quantities)
+    memory = min(MEMORY_BYTES, int(SHARE * available_memory().bytes))
+    return choose_directions(sum(one.n_atoms for one in encoded), width, quantities, memory)
 
 
 def affordable(
