@@ -105,6 +105,9 @@ class _Constructors(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
             return func(*args, **kwargs | {"device": CPU}).to(kwargs["device"])
+        if func is Tensor.new_tensor and isinstance(args[0], Placed):
+            options = {"dtype": args[0].dtype, "device": DEVICE} | kwargs
+            return torch.tensor(args[1], **options | {"device": CPU}).to(options["device"])
         if func is Tensor.numpy and isinstance(args[0], Placed):
             raise PlacementError(f"no numpy array is made of a tensor on {DEVICE}")
         if func is Tensor.tolist and isinstance(args[0], Placed):
@@ -124,6 +127,8 @@ def _index(index: Any) -> Any:
 def execute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Execute an operation on the CPU, and say of the outcome where it would lie."""
     tensors = list(_tensors((*args, *kwargs.values())))
+    if any(one.device == DEVICE and not isinstance(one, Placed) for one in tensors):
+        raise NotImplementedError(f"{func}: torch made a tensor without numbers, `_Constructors` must catch how")
     placed = any(isinstance(one, Placed) for one in tensors)
     asked = kwargs.get("device")
     if not placed and (asked is None or torch.device(asked) != DEVICE):

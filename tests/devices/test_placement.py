@@ -6,31 +6,24 @@ is an error.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.pseudolabels import structure_features
 from matgraft.data.dataset import Dataset
-from matgraft.exports.comparison import verify
 from matgraft.transfer.adapt import Adapted, adapt
-from matgraft.transfer.climb import climb
-from matgraft.transfer.ladder import LadderSettings
-from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.replay import ReplaySettings
-from matgraft.transfer.strategy import STRATEGIES, Partial, make_strategy
+from matgraft.transfer.strategy import STRATEGIES, make_strategy
 from matgraft.transfer.tangents import TangentObjective
 
-MODELS = ("toy", "chgnet", "mace", "tensornet", "m3gnet")
+MODELS = ("toy",)
 CPU = torch.device("cpu")
 
 
@@ -50,7 +43,7 @@ def agree(one: Adapted, other: Adapted) -> None:
     """Hold weights, device and history of two adaptations against each other, to the last bit."""
     assert one.backbone.device == other.backbone.device == CPU
     assert torch.equal(weights(one), weights(other))
-    assert len(one.fit.history) == len(other.fit.history) == 2
+    assert len(one.fit.history) >= 3  # the start and every epoch
     for ours, theirs in zip(one.fit.history, other.fit.history, strict=True):
         assert ours | {"seconds": 0} == theirs | {"seconds": 0}
 
@@ -118,10 +111,10 @@ def test_a_resumed_fit_is_the_unbroken_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed in its second epoch: averages, the best weights and the optimizer's moments come back to the device."""
-    unbroken = tune(potential, frames, tmp_path / "unbroken", strategy, optimizer=optimizer)
+    options = {"strategy": strategy, "optimizer": optimizer, "epochs": 3, "checkpoint_minutes": 1e-9}
+    unbroken = tune(potential, frames, tmp_path / "unbroken", **options)
     with monkeypatch.context() as patch:
-        stop_at(patch, calls=len(unbroken.fit.history) + 2)
+        stop_at(patch, calls=4)
         with pytest.raises(KilledError):
-            tune(potential, frames, tmp_path / "broken", strategy, optimizer=optimizer, checkpoint_minutes=1e-9)
-    resumed = tune(potential, frames, tmp_path / "broken", strategy, optimizer=optimizer, resume=True)
-    agree(resumed, unbroken)
+            tune(potential, frames, tmp_path / "broken", **options)
+    agree(tune(potential, frames, tmp_path / "broken", resume=True, **options), unbroken)

@@ -62,6 +62,7 @@ ALLOWED: dict[str, tuple[Callable[[], Tensor], list[float]]] = {
     "a slice": (lambda: there(1, 2, 3)[1:], [2, 3]),
     "made there": (lambda: torch.full((2,), 7.0, device=DEVICE) + there(1, 2), [8, 9]),
     "made from numbers": (lambda: torch.tensor([7.0], device=DEVICE) + torch.as_tensor([1.0], device=DEVICE), [8]),
+    "a new one": (lambda: there(1).new_tensor([3]) + there(1), [4]),
     "made like another": (lambda: torch.zeros_like(there(1, 2)) + there(1, 2), [1, 2]),
     "moved": (lambda: HERE.to(DEVICE) + there(1, 2, 3), [2, 4, 6]),
     "copied into": (lambda: torch.zeros(2, device=DEVICE).copy_(HERE[:2]), [1, 2]),
