@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from matgraft.data.correlation import tell_apart
+from matgraft.data.correlation import FEWEST, tell_apart
 from matgraft.data.dataset import Sample
 from matgraft.data.distance import JUMP_A, Configuration, Gallery, bond_signature, prepare, separation
 from matgraft.data.lazy import take
@@ -154,11 +154,11 @@ def _by_places(samples: Sequence[Sample]) -> tuple[list[_Class], Labels]:
 
 def _tell_apart(samples: Sequence[Sample], own: _Class, label: Labels) -> Labels:
     """Step 2: give the simulations within each group of a class labels of their own."""
-    members = np.array(own.members)
-    for group in np.unique(label[members]):
+    members, sizes = np.array(own.members), np.bincount(label)
+    groups, counts = np.unique(label[members], return_counts=True)
+    # A group that reaches beyond its class is held together by molecules with atoms in another order.
+    for group in groups[(counts == sizes[groups]) & (counts >= 2 * FEWEST) & (counts <= TOLD_APART)]:
         inside = members[label[members] == group]
-        if len(inside) > TOLD_APART or len(inside) < np.count_nonzero(label == group):
-            continue  # too many, or held together by molecules with atoms in another order
         moves = moves_from_first(take(samples, inside))
         if moves is not None and (found := tell_apart(moves)).any():
             label = label.copy()
