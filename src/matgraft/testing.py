@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 
@@ -46,6 +47,55 @@ def crystals() -> list[Atoms]:
         atoms.set_cell(atoms.cell[:] @ (np.eye(3) + 0.02 * rng.standard_normal((3, 3))), scale_atoms=True)
         atoms.positions += 0.06 * rng.standard_normal(atoms.positions.shape)
     return frames
+
+
+def sheets() -> list[tuple[Atoms, Array]]:
+    """Return one buckled sheet written in several ways, and the matrix (3, 3) that turned each of them."""
+    a = 3.87
+    flat = np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, 0]])
+    atoms = Atoms("SiO", positions=[[0, 0, 0], [0.1, a / 3**0.5, 0.55]], cell=flat, pbc=[True, True, False])
+    forms = [atoms]
+    for third, pbc in (([0, 0, 30], False), ([0, 0, 30], True), ([2, -3, 30], False)):
+        other = atoms.copy()
+        other.set_cell(np.vstack([flat[:2], [third]]))
+        other.pbc = [True, True, pbc]
+        forms.append(other)
+    return [(form, np.eye(3)) for form in (*forms, *_rewritten(atoms))] + _turned(atoms)
+
+
+def wires() -> list[tuple[Atoms, Array]]:
+    """Return one wire along x, as `sheets` does."""
+    cell = np.array([[3.6, 0, 0], [0, 0, 0], [0, 0, 0]])
+    atoms = Atoms("SiO", positions=[[0, 0, 0], [1.7, 0.6, 0.3]], cell=cell, pbc=[True, False, False])
+    forms = [atoms]
+    for across, pbc in ((25.0, False), (25.0, True)):
+        other = atoms.copy()
+        other.set_cell(cell + np.diag([0, across, across + 2]))
+        other.pbc = [True, pbc, pbc]
+        forms.append(other)
+    return [(form, np.eye(3)) for form in (*forms, *_rewritten(atoms))] + _turned(atoms)
+
+
+def _rewritten(atoms: Atoms) -> list[Atoms]:
+    """Return the same with pbc where there is no vector, far away, and with the vectors in another order."""
+    everywhere, away, order = atoms.copy(), atoms.copy(), atoms.copy()
+    everywhere.pbc = True
+    away.positions += [0, 0, 61.3]
+    order.set_cell(atoms.cell[:][[2, 0, 1]])
+    order.pbc = atoms.pbc[[2, 0, 1]]
+    return [everywhere, away, order]
+
+
+def _turned(atoms: Atoms) -> list[tuple[Atoms, Array]]:
+    """Return the same with the normal along x, and turned at random."""
+    any_turn, _ = np.linalg.qr(np.random.default_rng(5).standard_normal((3, 3)))
+    forms = []
+    for turn in (np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]), any_turn):
+        other = atoms.copy()
+        other.set_cell(atoms.cell[:] @ turn.T)
+        other.positions = atoms.positions @ turn.T
+        forms.append((other, turn))
+    return forms
 
 
 class PotentialConformance:
@@ -146,6 +196,52 @@ class PotentialConformance:
             expected = atoms.get_volume() * float((ours["stress"] * strain).sum())
             assert slope == pytest.approx(expected, abs=0.05, rel=0.02)
 
+    def test_the_handedness_of_the_cell_does_not_matter(self, potential: Potential) -> None:
+        """Two cell vectors exchanged, or all three turned round: energies, forces and stresses stay."""
+        for change in ([1, 0, 2], [0, 2, 1], -1):
+            changed = crystals()
+            for atoms in changed:
+                atoms.set_cell(-atoms.cell[:] if change == -1 else atoms.cell[:][change], scale_atoms=False)
+                assert np.linalg.det(atoms.cell[:]) < 0
+            self._agree_all(potential, changed, lambda value: value)
+
+    def test_a_sheet_is_a_sheet_however_it_is_written(self, potential: Potential) -> None:
+        """Third vector zero, vacuum or leaning, pbc or not, moved or turned: the same energy and forces."""
+        self._one_structure(potential, sheets())
+        self._repeats(potential, sheets()[0][0])
+
+    def test_a_wire_is_a_wire_however_it_is_written(self, potential: Potential) -> None:
+        """The same of a structure that is periodic in one direction."""
+        self._one_structure(potential, wires())
+        self._repeats(potential, wires()[0][0])
+
+    def test_a_slab_in_a_full_cell_has_the_stress_of_that_cell(self, potential: Potential) -> None:
+        """Whatever pbc says of the vacuum: (1/V) dE/dstrain, V of the cell; without the third vector there is none."""
+        frames = [atoms for atoms, _ in sheets()[1:4]]
+        found = _predict(potential, frames)
+        strain = np.array([[0.6, 0.3, 0], [0.3, -0.4, 0], [0, 0, 0.5]])
+        for atoms, ours in zip(frames, found, strict=True):
+            slope = _slope(potential, [_strained(atoms, step * strain) for step in _STEPS])
+            expected = atoms.get_volume() * float((ours["stress"] * strain).sum())
+            assert slope == pytest.approx(expected, abs=0.05, rel=0.02)
+        np.testing.assert_allclose(found[0]["stress"], found[1]["stress"], atol=self.tolerance["stress"])
+        (open_,) = _predict(potential, [sheets()[0][0]])
+        assert set(open_) == {"energy", "forces"}
+
+    def _one_structure(self, potential: Potential, forms: list[tuple[Atoms, Array]]) -> None:
+        first, *others = _predict(potential, [atoms for atoms, _ in forms])
+        for (atoms, turn), other in zip(forms[1:], others, strict=True):
+            assert abs(float(other["energy"] - first["energy"])) / len(atoms) < self.tolerance["energy"]
+            np.testing.assert_allclose(other["forces"] @ turn, first["forces"], atol=self.tolerance["forces"])
+
+    def _repeats(self, potential: Potential, atoms: Atoms) -> None:
+        """Hold twice the cell against twice its energy, and its bonds against those of a fragment."""
+        fragment = Atoms(atoms.numbers, atoms.positions)
+        whole, part = (potential.encode(Sample(one, {})).n_edges for one in (atoms, fragment))
+        assert whole > part
+        one, two = (float(found["energy"]) for found in _predict(potential, [atoms, atoms * (2, 1, 1)]))
+        assert two == pytest.approx(2 * one, abs=2e-5 * len(atoms))
+
     def test_what_was_not_asked_for_is_absent(self, potential: Potential) -> None:
         """Only the wanted quantities are returned; a molecule has no stress."""
         (only_energy,) = predict(potential, [Sample(crystals()[0], {})], ("energy",))
@@ -172,6 +268,17 @@ class PotentialConformance:
         before, after = (_predict(model, [atoms])[0] for model in (potential, shifted))
         assert float(after["energy"] - before["energy"]) == pytest.approx(atoms.symbols.count("O"), abs=1e-5)
         np.testing.assert_array_equal(after["forces"], before["forces"])
+
+    def test_references_of_an_all_electron_code_keep_their_digits(self, potential: Potential) -> None:
+        """At -57,000 eV an atom, where float32 resolves 4 meV, the shifted model is the shifted foundation to 1e-6."""
+        all_electron = -57164.123456789
+        shift = ReferenceShift(mode="given", shift_eV={"Si": all_electron}, rank=1, n_elements=1)
+        model = copy.deepcopy(potential)
+        shift_references(model, shift)
+        assert model.references.dtype == torch.float64
+        samples = [Sample(crystals()[0], {})]
+        (before,), (after,) = (predict(one, samples, ("energy",)) for one in (potential, model))
+        assert abs(float(after["energy"] - before["energy"]) / 2 - all_electron) < 1e-6
 
     @pytest.mark.parametrize(
         ("name", "several"),

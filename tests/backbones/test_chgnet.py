@@ -91,6 +91,28 @@ def test_a_model_folder_round_trips_and_guards_its_weights(tmp_path: Path) -> No
         load(tmp_path)
 
 
+def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
+    """The vendor's loader takes the file and rounds; a file of float32, as older versions wrote it, opens too."""
+    from chgnet.model import CHGNet
+
+    potential = CHGNetPotential.shipped()
+    potential.references[13] = -57164.123456789
+    save_folder(potential, tmp_path / "model")
+    again = load_folder(tmp_path / "model")
+    assert isinstance(again, CHGNetPotential)
+    assert again.references.dtype == torch.float64
+    assert float(again.references[13]) == -57164.123456789
+    file = tmp_path / "model" / "chgnet.pth.tar"
+    vendors = CHGNet.from_file(str(file))
+    assert float(vendors.composition_model.fc.weight[0, 13]) == float(np.float32(-57164.123456789))
+    content = torch.load(file, weights_only=True)
+    content["model"]["state_dict"] = {name: tensor.float() for name, tensor in content["model"]["state_dict"].items()}
+    torch.save(content, tmp_path / "older.pth.tar")
+    older = CHGNetPotential.from_file(tmp_path / "older.pth.tar")
+    assert older.references.dtype == torch.float64
+    assert float(older.references[13]) == float(np.float32(-57164.123456789))
+
+
 def test_every_parameter_of_a_stage_can_learn() -> None:
     """No stage names a parameter that a loss on energies, forces and stresses cannot reach."""
     potential = CHGNetPotential.shipped()

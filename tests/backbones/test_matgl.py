@@ -232,6 +232,23 @@ def test_a_model_folder_round_trips(kind: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "model" / "matgl").iterdir()) == sorted(adapter.FILES)
 
 
+def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
+    """The vendor's loader takes the file and rounds; a file of float32, as older versions wrote it, opens too."""
+    potential = make_potential("TensorNet")
+    potential.references[13] = -57164.123456789
+    potential.save(tmp_path / "matgl")
+    again = MatGLPotential.from_file(tmp_path / "matgl")
+    assert again.references.dtype == torch.float64
+    assert float(again.references[13]) == -57164.123456789
+    vendors = adapter.vendor_io.load_model(tmp_path / "matgl")
+    assert float(vendors.element_refs.property_offset[0]) == float(np.float32(-57164.123456789))
+    state = torch.load(tmp_path / "matgl" / "state.pt", weights_only=True)
+    state["element_refs.property_offset"] = state["element_refs.property_offset"].float()
+    torch.save(state, tmp_path / "matgl" / "state.pt")
+    older = MatGLPotential.from_file(tmp_path / "matgl")
+    assert float(older.references[13]) == float(np.float32(-57164.123456789))
+
+
 def test_float64_is_kept(tmp_path: Path) -> None:
     module = make_module("TensorNet", refs=False).double()
     potential = MatGLPotential(module, name="double")

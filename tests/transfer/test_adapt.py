@@ -21,10 +21,11 @@ from matgraft.transfer import adapt as adapting
 from matgraft.transfer import fit as fitting
 from matgraft.transfer import step_zero
 from matgraft.transfer.adapt import adapt
+from matgraft.transfer.climb import climb
 from matgraft.transfer.fit import FitResult
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
-from matgraft.transfer.references import given_references, keep_references
+from matgraft.transfer.references import ReferenceShift, given_references, keep_references
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Feature, Full, ParamGroup
 from matgraft.transfer.tangents import Directions, TangentObjective
@@ -168,6 +169,44 @@ def test_references_given_or_kept(chgnet: Potential, pairs: Dataset, calls: list
 def test_without_energies_the_references_are_kept(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
     forces = pairs.map(lambda s: Sample(s.content, {"forces": s.labels["forces"]}))
     assert adapt(chgnet, forces[:4], forces[4:]).references.mode == "keep"
+
+
+def test_frames_that_weigh_nothing_move_no_reference(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
+    known = predict(chgnet, pairs.samples, ("energy",))
+    samples = [s.with_labels(energy=p["energy"]).with_tags(kind="good") for s, p in zip(pairs, known, strict=True)]
+    bad = [s.with_labels(energy=s.labels["energy"] + 40.0).with_tags(kind="bad") for s in samples]
+    train = Dataset((*samples, *bad))
+    result = adapt(chgnet, train, pairs[:1], loss=LossSettings(groups={"kind=bad": 0.0}))
+    assert isinstance(result.references, ReferenceShift)
+    assert result.references.shift_eV == pytest.approx(dict.fromkeys(train.elements(), 0), abs=1e-6)
+
+
+def test_a_stress_without_a_volume_is_refused_before_any_work(
+    chgnet: Potential, pairs: Dataset, calls: list[Call]
+) -> None:
+    flat = pairs[0].content.copy()
+    flat.set_cell(np.vstack([flat.cell[:2], np.zeros(3)]))
+    sheet = Sample(flat, pairs[0].labels | {"stress": np.zeros((3, 3))}, file="a.xyz", index=7)
+    whole = pairs.map(lambda s: s.with_labels(stress=np.zeros((3, 3))))
+    for train, validation in ((Dataset((*whole, sheet)), whole), (whole, Dataset((sheet,)))):
+        for fit in (adapt, climb):
+            with pytest.raises(DataError, match=r"a.xyz frame 7: the frame has a stress label, but no cell"):
+                fit(chgnet, train, validation)
+    assert not calls
+
+
+def test_a_slab_in_a_full_cell_keeps_its_stress_label(chgnet: Potential, pairs: Dataset) -> None:
+    """Periodic in two directions: the fit has a loss for the stress, and it is a number."""
+
+    def open_up(sample: Sample) -> Sample:
+        atoms = sample.content.copy()
+        atoms.pbc = [True, True, False]
+        return Sample(atoms, sample.labels | {"stress": np.zeros((3, 3))})
+
+    slabs = pairs.map(open_up)
+    for strategy in ("full", "feature"):
+        result = adapt(chgnet, slabs[:2], slabs[2:4], strategy=strategy, epochs=1, processes=1)
+        assert np.isfinite(result.fit.history[-1]["validation_stress_rmse_GPa"])
 
 
 # ------------------------------------------------------------------ options

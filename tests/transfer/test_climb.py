@@ -387,3 +387,15 @@ def test_a_record_keeps_what_is_no_number() -> None:
     record = Record(max_minutes=1, rungs=(RungResult(name="full", errors={"validation_loss": float("nan")}),))
     again = Record.model_validate_json(record.model_dump_json())
     assert again.rungs[0].loss == float("inf")
+
+
+def test_frames_that_weigh_nothing_move_no_reference(
+    fits: Callable[..., Fits], chgnet: Potential, labelled: Part
+) -> None:
+    train, validation = labelled
+    bad = train.map(lambda s: s.with_labels(energy=s.labels["energy"] + 40.0).with_tags(kind="bad"))
+    both = Dataset((*train, *bad))
+    stand_in = fits(feature=0.5)
+    loss = LossSettings(groups={"kind=bad": 0.0})
+    climb(chgnet, both, validation, ladder=LadderSettings(rungs=("feature",)), loss=loss, settings=MINUTES)
+    assert stand_in.calls[0]["references"].shift_eV == pytest.approx(dict.fromkeys(train.elements(), 1.0), abs=1e-5)

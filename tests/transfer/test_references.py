@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import Array
 from matgraft.transfer.references import (
+    ReferenceShift,
     fit_references,
     given_references,
     keep_references,
@@ -115,6 +117,78 @@ def test_a_spread_of_nothing_determines_nothing() -> None:
     """A thousandth of a composition is no lever: the difference would be fitted on noise."""
     barely = np.array([[0.5, 0.5], [0.5001, 0.4999]])
     assert undetermined_directions(barely, ["Ga", "As"]) == ("only the sum Ga + As is determined",)
+
+
+structure = cache(Atoms)
+
+
+def alloy(formula: str, energy_per_atom: float, weight: float = 1.0) -> Sample:
+    """A frame that the foundation gives no energy at all."""
+    atoms = structure(formula)
+    return Sample(atoms, {"energy": np.array(len(atoms) * energy_per_atom)}, weight=weight)
+
+
+def refit(samples: Sequence[Sample]) -> ReferenceShift:
+    return fit_references(Dataset(tuple(samples)), predictions([0.0] * len(samples)))
+
+
+@pytest.mark.parametrize("n_pure", [1, 100, 10_000])
+@pytest.mark.parametrize(("n_atoms", "n_dilute"), [(64, 20), (216, 1), (512, 5), (2000, 2)])
+def test_a_dilute_element_is_found_beside_any_number_of_pure_frames(n_pure: int, n_atoms: int, n_dilute: int) -> None:
+    noise = 0.005 * np.random.default_rng(0).standard_normal(n_pure + n_dilute)
+    pure = [alloy("Si8", -50 + e) for e in noise[:n_pure]]
+    mixed = (-50 * (n_atoms - 1) - 1000) / n_atoms
+    shift = refit([*pure, *(alloy(f"Si{n_atoms - 1}Ge", mixed + e) for e in noise[n_pure:])])
+    assert (shift.rank, shift.undetermined) == (2, ())
+    assert shift.shift_eV["Si"] == pytest.approx(-50, abs=0.02)
+    # The error of a mean over the dilute frames, times the atoms that share it, by five.
+    assert shift.shift_eV["Ge"] == pytest.approx(-1000, abs=5 * 0.005 * n_atoms * (1 / n_dilute + 1 / n_pure) ** 0.5)
+
+
+@pytest.mark.parametrize("n_first", [1, 20, 5000])
+@pytest.mark.parametrize("half", [500, 2000])
+def test_what_noise_alone_parts_stays_undetermined(n_first: int, half: int) -> None:
+    """Two compositions at most 0.1 % apart, in whatever numbers: the difference is no lever."""
+    noise = 0.005 * np.random.default_rng(1).standard_normal(n_first + 3)
+    frames = [alloy(f"Ga{half}As{half}", -4 + e) for e in noise[:n_first]]
+    shift = refit([*frames, *(alloy(f"Ga{half + 1}As{half - 1}", -4 + e) for e in noise[n_first:])])
+    assert shift.undetermined == ("only the sum Ga + As is determined",)
+    assert shift.shift_eV == pytest.approx({"Ga": -4, "As": -4}, abs=0.02)
+
+
+def test_a_small_spread_that_the_energies_tell_is_determined() -> None:
+    """The same lever where one element's shift is that of another pseudopotential: 0.5 eV/atom is no noise."""
+    frames = [alloy("Ga500As500", -525.0)] * 20 + [alloy("Ga501As499", (-50 * 501 - 1000 * 499) / 1000)] * 3
+    shift = refit(frames)
+    assert shift.undetermined == ()
+    assert shift.shift_eV == pytest.approx({"Ga": -50, "As": -1000}, abs=1e-6)
+
+
+def test_a_plain_spread_is_determined_however_few_the_frames() -> None:
+    """One frame of Si3Ge among ten thousand of SiGe."""
+    shift = refit([*([alloy("SiGe", -2.0)] * 10_000), alloy("Si3Ge", -1.5)])
+    assert shift.shift_eV == pytest.approx({"Si": -1, "Ge": -3}, abs=1e-9)
+    assert shift.undetermined == ()
+
+
+def test_a_weight_is_a_number_of_copies() -> None:
+    frames = [("Si2", 1.0, 1), ("Si2", 1.3, 3), ("SiO2", -2.0, 2), ("SiO2", -2.4, 1), ("O2", 5.0, 4)]
+    weighed = refit([alloy(formula, energy, weight) for formula, energy, weight in frames])
+    copied = refit([alloy(formula, energy) for formula, energy, n in frames for _ in range(n)])
+    for name in ("shift_eV", "residual_before_meV", "residual_after_meV", "rank"):
+        assert getattr(weighed, name) == pytest.approx(getattr(copied, name), rel=1e-9), name
+    tenth = refit([alloy(formula, energy, weight / 10) for formula, energy, weight in frames])
+    assert tenth.shift_eV == pytest.approx(weighed.shift_eV)
+
+
+def test_a_weight_of_zero_is_no_frame() -> None:
+    kept = [alloy("Si2", 1.0), alloy("SiGe", 2.0)]
+    ignored = [alloy("Ge2", 99.0, weight=0), alloy("O2", -300.0, weight=0), alloy("Si2", 7.0, weight=0)]
+    assert refit([*ignored[:1], *kept, *ignored[1:]]) == refit(kept)
+    shift = refit([alloy("SiGe", 2.0), *ignored[:1]])  # the only pure Ge weighs nothing: it gives no rank either
+    assert shift.undetermined == ("only the sum Si + Ge is determined",)
+    with pytest.raises(DataError, match="no frame with an energy has a weight above zero"):
+        refit(ignored)
 
 
 def test_the_rank_of_the_fit_and_the_words_agree() -> None:

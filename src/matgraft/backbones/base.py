@@ -125,7 +125,7 @@ class Batch:
         (n_rows,) sample of each row.
     tensors
         The adapter's own. A potential has at least ``numbers`` (N,), ``positions`` (N, 3) Å, ``strain`` (B, 3, 3) and
-        ``volume`` (B,) Å³.
+        ``volume`` (B,) Å³, as `matgraft.data.cells.volume` finds it: 0 for what has no stress.
     """
 
     counts: Tensor
@@ -213,7 +213,12 @@ class Potential(Backbone):
     @property
     @abstractmethod
     def references(self) -> nn.Parameter | Tensor:
-        """(n_elements,) eV: energy added for an atom of atomic number Z at index Z - 1; changed in place."""
+        """(n_elements,) eV, float64: energy added for an atom of atomic number Z at index Z - 1; changed in place."""
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Sentences that a user of the exported file has to know, without the full stop."""
+        return ()
 
     @abstractmethod
     def vendor_calculator(self, path: Path) -> Calculator:
@@ -260,9 +265,10 @@ class Potential(Backbone):
     def energy(self, batch: Batch) -> Tensor:
         """Return the total energies (B,) eV, in float64.
 
-        References of other codes reach thousands of eV an atom, where float32 resolves 0.2 meV: they are summed apart.
+        References of other codes reach tens of thousands of eV an atom, where float32 resolves 4 meV: they are kept
+        in float64 and summed apart.
         """
-        sites = self.head(self.features(batch)).squeeze(-1).double() + self.references.double()[batch["numbers"] - 1]
+        sites = self.head(self.features(batch)).squeeze(-1).double() + self.references[batch["numbers"] - 1]
         return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
 
     @staticmethod
@@ -275,7 +281,7 @@ class Potential(Backbone):
 
 
 def _stress(slope: Tensor, volume: Tensor) -> Tensor:
-    """(1/V) dE/dstrain, symmetric. Without a cell (volume 0) there is no stress: NaN, never zero."""
+    """(1/V) dE/dstrain, symmetric. Without three cell vectors (volume 0) there is no stress: NaN, never zero."""
     has_cell = (volume > 0)[:, None, None]
     stress = (slope + slope.transpose(1, 2)) / 2 / torch.where(has_cell, volume[:, None, None], 1.0)
     return torch.where(has_cell, stress, torch.nan)  # last, so that no gradient passes the NaN

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
 from matgraft.backbones.weights import load_tensors, save_tensors
+from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory, file_hash
 from matgraft.errors import DataError, OptionError
@@ -49,6 +50,22 @@ SHIPPED: dict[str, tuple[str, LevelOfTheory]] = {
 
 _UNSEEN = {"0.3.0": ("Po", "At", "Rn", "Fr", "Ra"), "r2scan": ("Po", "At", "Rn", "Fr", "Ra", "Yb")}
 """Elements up to Pu that no training frame had: the vendor's reference energies of them are zero or meaningless."""
+
+_CALCULATOR = '''from chgnet.model import CHGNetCalculator
+
+
+class Calculator(CHGNetCalculator):
+    """chgnet's calculator, whose stress has the wrong sign in a left-handed cell: its volume is negative there."""
+
+    def calculate(self, atoms=None, properties=None, system_changes=None, task="efsm"):
+        """Calculate as chgnet does, and mend the sign of the stress."""
+        super().calculate(atoms, properties, system_changes, task)
+        if "stress" in self.results:
+            self.results["stress"] = self.results["stress"] * self.atoms.cell.handedness'''
+"""Imports of the exported calculator.py."""
+
+_REFERENCES = "composition_model.fc.weight"
+"""Name of the vendor's reference energies, (1, 94) eV an atom."""
 
 # How the tensors of several frames are joined: each index is raised by what stands before it in the batch.
 _OFFSETS = {
@@ -70,7 +87,10 @@ class CHGNetPotential(Potential):
     Parameters
     ----------
     module
-        The vendor's model; it is used as it is, and changed by training.
+        The vendor's model; it is used as it is, and changed by training. A buffer ``references`` is added to it, from
+        which `save` writes the vendor's own table.
+    references
+        (94,) eV, kept in float64. Default: the vendor's own.
     name, theory, weights_from, weights_sha256
         For the model card.
     """
@@ -83,6 +103,7 @@ class CHGNetPotential(Potential):
         self,
         module: CHGNet,
         *,
+        references: Tensor | None = None,
         name: str,
         theory: LevelOfTheory | None = None,
         weights_from: str = "",
@@ -90,6 +111,8 @@ class CHGNetPotential(Potential):
     ) -> None:
         _refuse_other_architectures(module)
         self.module: CHGNet = module
+        own = module.get_parameter(_REFERENCES).detach() if references is None else references
+        module.register_buffer("references", own.double().flatten().clone(), persistent=False)
         self.card = ModelCard(
             name=name,
             backbone="chgnet",
@@ -126,6 +149,7 @@ class CHGNetPotential(Potential):
         source = f"chgnet {version('chgnet')} wheel" if release else path.name
         return cls(
             module,
+            references=content["model"]["state_dict"][_REFERENCES],
             name=name or path.name,
             theory=theory,
             weights_from=source,
@@ -133,8 +157,12 @@ class CHGNetPotential(Potential):
         )
 
     def save(self, path: Path) -> None:
-        """Write a file that ``CHGNet.from_file`` and `from_file` open."""
+        """Write a file that ``CHGNet.from_file`` and `from_file` open.
+
+        It holds the references in float64. The vendor's loader rounds them to float32.
+        """
         state = {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
+        state[_REFERENCES] = self.references.detach().cpu().clone().view(1, -1)
         save_tensors({"model": {"state_dict": state, "model_args": self.module.model_args}}, path)
 
     def vendor_calculator(self, path: Path) -> Calculator:
@@ -145,9 +173,18 @@ class CHGNetPotential(Potential):
             return CHGNetCalculator.from_file(str(path), use_device="cpu")
 
     def calculator_source(self) -> tuple[str, str, str]:
-        """Return the lines of a script that needs chgnet alone."""
-        body = f"return CHGNetCalculator.from_file(str(Path(__file__).with_name({self.native_file!r})))"
-        return "chgnet", "from chgnet.model import CHGNetCalculator", body
+        """Return the lines of a script that needs chgnet alone, and mends the sign of its stress."""
+        body = f"return Calculator.from_file(str(Path(__file__).with_name({self.native_file!r})))"
+        return "chgnet", _CALCULATOR, body
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What chgnet's own calculator gets wrong."""
+        return (
+            "chgnet's own calculator gives the stress with the wrong sign where the cell is left-handed (its vectors "
+            "have a negative determinant). Give the negatives of the three vectors, which span the same lattice, or "
+            "take calculator.py of an export --to ase, which mends the sign",
+        )
 
     @property
     def head(self) -> nn.Module:
@@ -156,10 +193,9 @@ class CHGNetPotential(Potential):
 
     @property
     def references(self) -> Tensor:
-        """(94,) eV an atom, the vendor's AtomRef."""
-        composition: Any = self.module.composition_model
-        weight: Tensor = composition.fc.weight
-        return weight.view(-1)
+        """(94,) eV an atom, float64: the vendor's AtomRef."""
+        references: Tensor = self.module.references
+        return references
 
     def stages(self) -> list[Stage]:
         """Return embedding, interaction-1 to interaction-4, readout."""
@@ -182,7 +218,7 @@ class CHGNetPotential(Potential):
         """Build the atom and bond graphs with the vendor's converter."""
         atoms: Atoms = sample.content
         self._refuse(sample)
-        structure, volume = _periodic(atoms, self.module.graph_converter.atom_graph_cutoff)
+        structure = _structure(sample, self.module.graph_converter.atom_graph_cutoff)
         self.module.graph_converter.set_isolated_atom_response("ignore")  # `_refuse_isolated` names the frame
         with warnings.catch_warnings():  # pymatgen's, that helium has no electronegativity: nothing here reads it
             warnings.filterwarnings("ignore", message="No Pauling electronegativity")
@@ -198,7 +234,7 @@ class CHGNetPotential(Potential):
             "numbers": graph.atomic_number.long(),
             "positions": (graph.atom_frac_coord.detach() @ lattice),
             "cell": lattice[None],
-            "volume": torch.tensor([volume], dtype=lattice.dtype),
+            "volume": torch.tensor([volume(atoms)], dtype=lattice.dtype),
             "bond_centre": centre[first],
             "bond_neighbour": neighbour[first],
             "bond_image": graph.neighbor_image[first],
@@ -324,16 +360,17 @@ def _linears(mlp: Any) -> Iterator[nn.Linear]:
     return (layer for layer in mlp.layers if isinstance(layer, nn.Linear))
 
 
-def _periodic(atoms: Atoms, cutoff: float) -> tuple[Structure, float]:
-    """Return a pymatgen structure and the volume in Å³; a molecule gets a box wider than the cutoff and volume 0."""
-    if atoms.cell.rank == 3 and atoms.pbc.any():
-        x, y, z = (bool(periodic) for periodic in atoms.pbc)
-        lattice = Lattice(atoms.cell[:], pbc=(x, y, z))
-        volume = float(atoms.get_volume()) if atoms.pbc.all() else 0.0
-        return Structure(lattice, atoms.numbers, atoms.positions, coords_are_cartesian=True), volume
-    span = np.ptp(atoms.positions, axis=0) + 2 * cutoff + 1.0
-    positions = atoms.positions - atoms.positions.min(axis=0) + cutoff
-    return Structure(Lattice.orthorhombic(*span), atoms.numbers, positions, coords_are_cartesian=True), 0.0
+def _structure(sample: Sample, cutoff: float) -> Structure:
+    """Return a pymatgen structure in the box of the frame, about its middle where it does not repeat in all directions.
+
+    Far from the origin float32 positions would lose digits.
+    """
+    atoms: Atoms = sample.content
+    found = box(atoms, cutoff, sample.where)
+    x, y, z = (bool(periodic) for periodic in found.periodic)
+    positions = atoms.positions if found.periodic.all() else atoms.positions - atoms.positions.mean(axis=0)
+    lattice = Lattice(found.vectors, pbc=(x, y, z))
+    return Structure(lattice, atoms.numbers, positions, coords_are_cartesian=True)
 
 
 def _refuse_isolated(sample: Sample, centre: Tensor, cutoff: float | None) -> None:

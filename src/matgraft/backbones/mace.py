@@ -41,6 +41,7 @@ from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
 from matgraft.backbones.convolution import Convolution, Neighbours, leaner
 from matgraft.backbones.lammps import LammpsFile, with_ghosts
 from matgraft.backbones.weights import load_tensors, save_tensors
+from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory, file_hash
 from matgraft.errors import DataError, OptionError, choose
@@ -384,12 +385,13 @@ class MACEPotential(Potential):
         """Find the neighbours with the vendor's own list."""
         atoms: Atoms = sample.content
         self._refuse(sample)
-        periodic = tuple(bool(along) for along in atoms.pbc)
-        cell = atoms.cell.array.copy()  # the vendor stretches it in place along what is not periodic
-        edges, _, images, cell = get_neighborhood(atoms.positions, float(self.module.r_max), periodic, cell)
-        volume = float(atoms.get_volume()) if all(periodic) and atoms.cell.rank == 3 else 0.0
+        cutoff = float(self.module.r_max)
+        # Images along the box's vacuum are no neighbours. Told that a direction is not periodic, the vendor would put
+        # x, y or z in its place, which lies in the plane of a sheet that is turned so.
+        cell = box(atoms, cutoff, sample.where).vectors
+        edges, _, images, _ = get_neighborhood(atoms.positions, cutoff, (True, True, True), cell)
         index = {Z: i for i, Z in enumerate(self._numbers)}
-        reals = {"positions": atoms.positions, "cell": cell[None], "volume": [volume], "image": images}
+        reals = {"positions": atoms.positions, "cell": cell[None], "volume": [volume(atoms)], "image": images}
         whole = {"numbers": atoms.numbers, "element": [index[Z] for Z in atoms.numbers]}
         whole |= {"sender": edges[0], "receiver": edges[1]}
         tensors = {name: torch.tensor(np.asarray(value), dtype=self._dtype) for name, value in reals.items()}

@@ -44,7 +44,8 @@ with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way 
 from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
 from matgraft.backbones.lammps import LammpsFile
 from matgraft.backbones.matgl_networks import NETWORKS, Bonds, pair_bonds
-from matgraft.backbones.weights import load_tensors
+from matgraft.backbones.weights import load_tensors, save_tensors
+from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.errors import DataError, OptionError
@@ -52,6 +53,9 @@ from matgraft.quantities import Array
 
 FILES = ("model.json", "model.pt", "state.pt")
 """What the vendor's loader wants in a folder: the class, its arguments, its weights."""
+
+_REFERENCES = "element_refs.property_offset"
+"""Name of the vendor's reference energies, (n_elements,) eV an atom."""
 
 _CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet}
 _SCRIPTED = ("TensorNet", "M3GNet")
@@ -98,6 +102,8 @@ class MatGLPotential(Potential):
     ----------
     module
         The vendor's potential; it is used as it is, and changed by training.
+    references
+        (n_elements,) eV in the vendor's order of elements, kept in float64. Default: the vendor's own, if it has some.
     name, theory, weights_from, weights_sha256
         For the model card.
     """
@@ -111,6 +117,7 @@ class MatGLPotential(Potential):
         self,
         module: Any,
         *,
+        references: Tensor | None = None,
         name: str,
         theory: LevelOfTheory | None = None,
         weights_from: str = "",
@@ -122,7 +129,7 @@ class MatGLPotential(Potential):
         self._elements = [atomic_numbers[symbol] for symbol in module.model.element_types]
         self._species = np.full(len(chemical_symbols), -1)
         self._species[self._elements] = np.arange(len(self._elements))
-        _add_references(module, self._elements)
+        _add_references(module, self._elements, references)
         self.card = ModelCard(
             name=name,
             backbone="matgl",
@@ -170,6 +177,7 @@ class MatGLPotential(Potential):
         known_name, known_theory = known.get(digest, (path.name, None))
         return cls(
             module,
+            references=state.get(_REFERENCES),
             name=name or known_name,
             theory=theory or known_theory,
             weights_from=(source or path.name) + note,
@@ -177,10 +185,15 @@ class MatGLPotential(Potential):
         )
 
     def save(self, path: Path) -> None:
-        """Write a folder that ``matgl.load_model`` and `from_file` open."""
+        """Write a folder that ``matgl.load_model`` and `from_file` open.
+
+        state.pt holds the references in float64. The vendor's loader rounds them to the precision of the weights.
+        """
         module = self._with_references()
         part = path.with_name(path.name + ".part")
         module.save(part)
+        own = self.references[torch.tensor(self._elements) - 1].detach().cpu()
+        save_tensors(module.state_dict() | {_REFERENCES: own}, part / "state.pt")
         path.mkdir(exist_ok=True)
         for name in FILES:
             (part / name).replace(path / name)
@@ -262,7 +275,7 @@ class MatGLPotential(Potential):
 
     @property
     def references(self) -> Tensor:
-        """(118,) eV an atom, by atomic number; the vendor's stand in the order of its list of elements."""
+        """(118,) eV an atom, by atomic number, float64; the vendor's stand in the order of its list of elements."""
         module: Any = self.module
         return module.references
 
@@ -281,9 +294,10 @@ class MatGLPotential(Potential):
         """List the bonds within the cutoff, by the routine of the vendor's converter."""
         atoms: Atoms = sample.content
         self._refuse(sample)
-        centre, neighbour, images = find_bonds(atoms, float(self.card.cutoff_A or 0))
-        bonds = atoms.positions[neighbour] + images @ atoms.cell.complete()[:] - atoms.positions[centre]
-        volume = atoms.get_volume() if atoms.pbc.all() and atoms.cell.rank == 3 else 0.0
+        cutoff = float(self.card.cutoff_A or 0)
+        cell = box(atoms, cutoff, sample.where).vectors
+        centre, neighbour, images = find_bonds(atoms, cutoff)
+        bonds = atoms.positions[neighbour] + images @ cell - atoms.positions[centre]
         arrays = {
             "numbers": atoms.numbers.astype(np.int64),
             "species": self._species[atoms.numbers],
@@ -292,7 +306,7 @@ class MatGLPotential(Potential):
             "bond": bonds,
             "centre": centre,
             "neighbour": neighbour,
-            "volume": np.array([volume]),
+            "volume": np.array([volume(atoms)]),
         }
         arrays |= self._short_bonds(centre, neighbour, images, bonds)
         n_edges = len(centre) + len(arrays.get("pair_sender", ()))
@@ -362,13 +376,13 @@ def find_bonds(atoms: Atoms, cutoff: float) -> tuple[Array, Array, Array]:
     cutoff
         Å.
     """
-    periodic = atoms.pbc & atoms.cell.any(1)
+    around = box(atoms, cutoff)
     centre, neighbour, images, lengths = find_points_in_spheres(
         atoms.positions,
         atoms.positions,
         r=cutoff,
-        pbc=periodic.astype(np.int64),
-        lattice=np.ascontiguousarray(atoms.cell.complete()[:]),
+        pbc=around.periodic.astype(np.int64),
+        lattice=around.vectors,
         tol=1e-8,
     )
     others = (centre != neighbour) | (lengths > 1e-8)
@@ -431,19 +445,20 @@ def _load_state(module: nn.Module, state: dict[str, Any], folder: Path) -> None:
         raise DataError(
             f"weights do not fit the model ({str(error).splitlines()[-1].strip()})", where=str(folder)
         ) from error
-    wanted = {name for name, _ in module.named_parameters()} | {"data_std", "element_refs.property_offset"}
+    wanted = {name for name, _ in module.named_parameters()} | {"data_std", _REFERENCES}
     wrong = [name for name in result.missing_keys if name in wanted]
     wrong += [name for name in result.unexpected_keys if not name.endswith(".onehot")]
     if wrong:
         raise DataError(f"weights do not fit the model: {', '.join(wrong[:5])}", where=str(folder))
 
 
-def _add_references(module: Any, elements: Sequence[int]) -> None:
-    """Register reference energies by atomic number outside the vendor's state, from the vendor's own if it has some."""
+def _add_references(module: Any, elements: Sequence[int], references: Tensor | None) -> None:
+    """Register reference energies by atomic number in float64, outside the vendor's state."""
     if module.element_refs is None:
         module.element_refs = AtomRef(torch.zeros(len(elements), dtype=module.data_std.dtype))
-    by_number = module.element_refs.property_offset.new_zeros(len(chemical_symbols) - 1)
-    by_number[torch.tensor(elements) - 1] = module.element_refs.property_offset
+    own = module.element_refs.property_offset if references is None else references
+    by_number = own.new_zeros(len(chemical_symbols) - 1, dtype=torch.float64)
+    by_number[torch.tensor(elements) - 1] = own.double()
     module.register_buffer("references", by_number, persistent=False)
 
 

@@ -88,7 +88,7 @@ def predict(
     -------
     list of dict
         For each sample, quantity -> float64 array in canonical units: energy (), forces (n, 3), stress (3, 3). A stress
-        of a frame without a cell is absent.
+        of a frame without three independent cell vectors is absent.
     """
     if encoded is None:
         title = f"graphs for {progress}" if progress else ""
@@ -115,7 +115,7 @@ def _unbatch(backbone: Backbone, out: Mapping[str, torch.Tensor], counts: list[i
         values = tensor.detach().cpu().double().numpy()
         rows = np.split(values, np.cumsum(counts)[:-1]) if backbone.quantities[name].per == "atom" else values
         for sample, value in zip(samples, rows, strict=True):
-            # A frame without a cell has no stress. Any other NaN is the model's own and must be seen.
+            # A frame without a volume has no stress. Any other NaN is the model's own and must be seen.
             if not (name == STRESS.name and np.isnan(value).all()):
                 sample[name] = np.asarray(value)
     return samples

@@ -35,7 +35,8 @@ class Sample:
     tags
         Short facts by name: ``trajectory``, ``config_type``, and every other scalar the file gave.
     weight
-        Factor on this sample's part of the loss.
+        Factor on this sample's part of the loss and of the fit of the reference energies: 0 is no influence, 2 is two
+        copies.
     file, index
         Where it was read from: file name and position in it (from 0).
     theory

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from matgraft.data.cells import volume
 from matgraft.data.keys import ENERGY_KINDS, Choices, bare, present, unit_of
 from matgraft.data.raw import RawFile, RawFrame
 from matgraft.errors import DataError
@@ -49,8 +50,8 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
         raise DataError("the frame has no atoms", where=where)
     found = {}
     for quantity in POTENTIAL_QUANTITIES:
-        if quantity == "stress" and frame.atoms.cell.rank < 3:
-            continue  # without a cell there is no stress, whatever the file says
+        if quantity == "stress" and not volume(frame.atoms):
+            continue  # without a volume there is no stress, whatever the file says
         keys = present(quantity, frame.values, choices.keys.get(quantity))
         labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
         if labels:
@@ -69,7 +70,7 @@ def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Cho
         raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)
     value = unit.to_canonical(raw, len(frame.atoms))
     if virial:
-        return Label(-value / frame.atoms.cell.volume, key, f"{unit.text} (virial)")
+        return Label(-value / volume(frame.atoms), key, f"{unit.text} (virial)")
     return Label(value, key, unit.text)
 
 

@@ -22,6 +22,7 @@ from typing import Literal
 
 from rich.progress import Progress
 
+from matgraft.data.cells import volume
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.keys import ENERGY_KINDS, Choices, bare, fitting, is_label, present, suggest, unmatched
 from matgraft.data.labels import find_labels
@@ -367,7 +368,7 @@ def _what_was_read(used: _Used, n: int, choices: Choices) -> list[str]:
 
 def _lacks_cell(frame: RawFrame, choices: Choices) -> bool:
     """Say whether a frame gives a stress but has no cell to refer it to."""
-    return frame.atoms.cell.rank < 3 and bool(present("stress", frame.values, choices.keys.get("stress")))
+    return not volume(frame.atoms) and bool(present("stress", frame.values, choices.keys.get("stress")))
 
 
 def _few(names: Sequence[str]) -> str:

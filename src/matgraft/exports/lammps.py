@@ -20,7 +20,8 @@ from ase.io import write as write_atoms
 
 from matgraft.backbones.base import Potential
 from matgraft.backbones.lammps import LammpsFile
-from matgraft.exports.comparison import Check, compare, distorted_cell
+from matgraft.exports.comparison import Check, compare, compare_all, distorted_cell
+from matgraft.exports.structures import Structures, upright
 
 INPUT = "in.lammps"
 STRUCTURE = "structure.data"
@@ -58,15 +59,21 @@ write_dump all custom {folder}/atoms id xu yu zu fx fy fz modify sort id format 
 """
 
 
-def write(backbone: Potential, folder: Path, file: LammpsFile) -> list[Check]:
+def write(backbone: Potential, folder: Path, file: LammpsFile, structures: Structures | None = None) -> list[Check]:
     """Write the vendor's file for LAMMPS, in.lammps and structure.data, and check them.
+
+    Parameters
+    ----------
+    structures
+        The first one is that of in.lammps. Default: crystals of the elements of the card.
 
     Raises
     ------
     RunError
         If the file, or LAMMPS with it, gives other predictions than the model.
     """
-    atoms = distorted_cell(backbone)
+    crystals = [upright(atoms) for atoms in (structures or Structures.of(backbone)).all]
+    atoms = crystals[0] if structures and structures.trained else distorted_cell(backbone)
     file.write(folder / file.name)
     write_atoms(
         folder / STRUCTURE,
@@ -78,8 +85,9 @@ def write(backbone: Potential, folder: Path, file: LammpsFile) -> list[Check]:
     )
     (folder / INPUT).write_text(input_text(backbone, file), encoding="utf-8")
     what = f"{file.name} by torch.jit, on the tensors of pair_style {file.style}"
-    theirs = file.evaluate(folder / file.name, atoms)
-    return [Check(what, compare(backbone, atoms, theirs, str(folder / file.name))), run(backbone, folder, file)]
+    path = folder / file.name
+    found = compare_all(backbone, lambda one: file.evaluate(path, one), crystals, str(path))
+    return [Check(what, found), run(backbone, folder, file, atoms)]
 
 
 def input_text(backbone: Potential, file: LammpsFile) -> str:
@@ -98,8 +106,14 @@ def input_text(backbone: Potential, file: LammpsFile) -> str:
     )
 
 
-def run(backbone: Potential, folder: Path, file: LammpsFile) -> Check:
-    """Run in.lammps where there is an `lmp`, and compare energy and forces of its last step with the model."""
+def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None = None) -> Check:
+    """Run in.lammps where there is an `lmp`, and compare energy and forces of its last step with the model.
+
+    Parameters
+    ----------
+    start
+        What lies in structure.data. Default: the distorted cell.
+    """
     what = f"{INPUT} run in LAMMPS"
     lmp = find_lmp()
     if lmp is None:
@@ -110,7 +124,7 @@ def run(backbone: Potential, folder: Path, file: LammpsFile) -> Check:
         said = _call([lmp, "-in", str(commands), "-log", "none"], folder)
         if said:
             return Check(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
-        atoms, theirs = _last_step(Path(temporary), distorted_cell(backbone))
+        atoms, theirs = _last_step(Path(temporary), start or distorted_cell(backbone))
     return Check(what, compare(backbone, atoms, theirs, str(folder / INPUT)))
 
 

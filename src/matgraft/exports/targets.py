@@ -7,7 +7,8 @@
 | lammps    | the vendor's file for it, in.lammps, a structure | LAMMPS with the vendor's pair style                  |
 | torch-sim | model.py (``model()``)                           | torch-sim, with the vendor's package                 |
 
-Every target begins with the native file, which the vendor's own code opens for a comparison on a distorted structure.
+Every target begins with the native file, which the vendor's own code opens for a comparison on training frames and on
+crystals of all elements of the card (`matgraft.exports.structures`).
 README.md in the folder says what was checked and what was not. What cannot be checked on this machine is no error: it
 is written, and said. Which backbone has which target stands in `matgraft.backbones.registry`.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import io
 import runpy
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,10 +27,11 @@ from typing import Any
 
 import matgraft
 from matgraft.backbones.base import Potential
-from matgraft.backbones.registry import BACKBONES, load_folder, save_folder
+from matgraft.backbones.registry import BACKBONES, load_folder, model_folder, save_folder
 from matgraft.errors import OptionError, choose
 from matgraft.exports import lammps, torch_sim
-from matgraft.exports.comparison import Check, Exported, verify, with_calculator
+from matgraft.exports.comparison import ALLOWED, Check, Exported, loss_of_references, verify, with_calculator
+from matgraft.exports.structures import FILE, Structures
 
 _CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
 
@@ -52,10 +55,11 @@ Written by matgraft {version} for `{target}`: {opens}.
 
 ## What was checked
 
-On a distorted cell of 8 atoms; largest differences from the tuned model, in eV/atom, eV/Å, eV/Å³.
+On {on}.
+Largest differences from the model, in eV/atom, eV/Å, eV/Å³. Allowed: {allowed}.
 
 {checks}
-"""
+{notes}"""
 
 
 @dataclass(frozen=True)
@@ -74,25 +78,27 @@ class Target:
 
     opens: str
     asks: Callable[[Potential], Any]
-    write: Callable[[Potential, Path, Any], list[Check]]
+    write: Callable[[Potential, Path, Any, Structures], list[Check]]
 
 
-def _native(backbone: Potential, folder: Path) -> list[Check]:
-    return [Check(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder))]
+def _native(backbone: Potential, folder: Path, structures: Structures) -> list[Check]:
+    return [Check(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder, structures))]
 
 
-def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str]) -> list[Check]:
+def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[Check]:
     package, imports, body = source
     script = folder / "calculator.py"
     script.write_text(_CALCULATOR.format(package=package, imports=imports, body=body), encoding="utf-8")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
         warnings.simplefilter("ignore")
         calculator = runpy.run_path(str(script))["calculator"]()
-    return [Check("calculator.py run by ASE", with_calculator(backbone, calculator, str(script)))]
+    return [Check("calculator.py run by ASE", with_calculator(backbone, calculator, str(script), structures))]
 
 
 TARGETS = {
-    "native": Target("the vendor's own loader", lambda backbone: None, lambda backbone, folder, nothing: []),
+    "native": Target(
+        "the vendor's own loader", lambda backbone: None, lambda backbone, folder, nothing, structures: []
+    ),
     "ase": Target("any ASE script, with the vendor's package alone", lambda one: one.calculator_source(), _ase),
     "lammps": Target("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write),
     "torch-sim": Target("torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write),
@@ -133,11 +139,29 @@ def export(run: Path, to: str, out: Path) -> Exported:
     asked, card = target.asks(backbone), backbone.card
     # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
     save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
-    exported = Exported(out, to, (*_native(backbone, out), *target.write(backbone, out, asked)))
-    checks = "\n".join(f"* {check.text}" for check in exported.checks)
-    readme = _README.format(name=card.name, version=matgraft.__version__, target=to, opens=target.opens, checks=checks)
-    (out / "README.md").write_text(readme, encoding="utf-8")
+    frames = model_folder(run) / FILE
+    if frames.is_file():
+        shutil.copyfile(frames, out / FILE)
+    structures = Structures.of(backbone, out)
+    checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
+    notes = tuple(note for note in (*backbone.cautions, loss_of_references(backbone)) if note)
+    exported = Exported(out, to, checks, structures.text, structures.elements, notes)
+    (out / "README.md").write_text(_readme(exported, card.name, target), encoding="utf-8")
     return exported
+
+
+def _readme(exported: Exported, name: str, target: Target) -> str:
+    notes = "".join(f"* {note}.\n" for note in exported.notes)
+    return _README.format(
+        name=name,
+        version=matgraft.__version__,
+        target=exported.target,
+        opens=target.opens,
+        on=exported.on,
+        allowed=ALLOWED,
+        checks="\n".join(f"* {check.text}" for check in exported.checks),
+        notes=f"\n## Notes\n\n{notes}" if notes else "",
+    )
 
 
 def refuse(backbone: str, to: str) -> None:

@@ -10,14 +10,17 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from ase.io import write as write_atoms
 
 from matgraft.backbones.base import Potential
 from matgraft.errors import RunError
-from matgraft.exports.comparison import Check, compare, distorted_cell
+from matgraft.exports.comparison import Check, compare_all
+from matgraft.exports.structures import Structures
 
 FILE = "model.py"
 PACKAGE = "torch-sim-atomistic"
@@ -43,20 +46,25 @@ import ase.io, numpy, torch, torch_sim
 from model import model
 
 tuned = model(torch.device("cpu"))
-state = torch_sim.io.atoms_to_state([ase.io.read(sys.argv[1])], tuned.device, tuned.dtype)
-found = tuned(state)
-names = ("energy", "forces", "stress")
-numpy.savez(sys.argv[2], **{name: found[name].detach().double().numpy() for name in names})
+arrays = {}
+for i, atoms in enumerate(ase.io.read(sys.argv[1], index=":")):
+    found = tuned(torch_sim.io.atoms_to_state([atoms], tuned.device, tuned.dtype))
+    arrays |= {f"{name}-{i}": found[name].detach().double().numpy() for name in ("energy", "forces", "stress")}
+numpy.savez(sys.argv[2], **arrays)
 """
 
 
-def write(backbone: Potential, folder: Path, source: tuple[str, str, str]) -> list[Check]:
+def write(
+    backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures | None = None
+) -> list[Check]:
     """Write model.py beside the native file, and run it where torch-sim is installed.
 
     Parameters
     ----------
     source
         As `Potential.torch_sim_source` returns it.
+    structures
+        What is compared on. Default: crystals of the elements of the card.
 
     Raises
     ------
@@ -71,7 +79,7 @@ def write(backbone: Potential, folder: Path, source: tuple[str, str, str]) -> li
     what = f"{FILE} run by torch-sim"
     if not installed():
         return [Check(what, reason=f"{PACKAGE} is not installed")]
-    return [Check(what, _run(backbone, folder))]
+    return [Check(what, _run(backbone, folder, (structures or Structures.of(backbone)).all))]
 
 
 def installed() -> bool:
@@ -79,14 +87,18 @@ def installed() -> bool:
     return importlib.util.find_spec("torch_sim") is not None
 
 
-def _run(backbone: Potential, folder: Path) -> dict[str, float]:
+def _run(backbone: Potential, folder: Path, structures: Sequence[Atoms]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as temporary:
-        structure, found = Path(temporary) / "cell.traj", Path(temporary) / "found.npz"
-        write_atoms(structure, distorted_cell(backbone))
-        command = [sys.executable, "-c", _RUN, str(structure), str(found)]
+        frames, found = Path(temporary) / "cells.traj", Path(temporary) / "found.npz"
+        write_atoms(frames, list(structures))
+        command = [sys.executable, "-c", _RUN, str(frames), str(found)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RunError(f"{FILE} fails: {(done.stderr.splitlines() or ['no reason'])[-1]}", where=str(folder))
         with np.load(found) as arrays:
-            theirs = {"energy": arrays["energy"][0], "forces": arrays["forces"], "stress": arrays["stress"][0]}
-    return compare(backbone, distorted_cell(backbone), theirs, str(folder / FILE))
+            read = dict(arrays)
+    theirs = iter(
+        {"energy": read[f"energy-{i}"][0], "forces": read[f"forces-{i}"], "stress": read[f"stress-{i}"][0]}
+        for i in range(len(structures))
+    )
+    return compare_all(backbone, lambda atoms: next(theirs), structures, str(folder / FILE))

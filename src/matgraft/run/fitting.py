@@ -19,7 +19,7 @@ from matgraft.run.frames import Parts
 from matgraft.transfer.adapt import Adapted, adapt
 from matgraft.transfer.climb import climb
 from matgraft.transfer.ladder import LADDER, LadderSettings, make_rungs, refuse_idle_target
-from matgraft.transfer.loss import weigh_groups
+from matgraft.transfer.loss import refuse_stress_without_volume, weigh_groups
 from matgraft.transfer.references import (
     References,
     ReferenceShift,
@@ -43,7 +43,9 @@ def refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> No
     for file in (recipe.replay.file, recipe.forgetting.file):
         if file is not None:
             encodable(parent, read(file, want=()))  # before minutes go into a fit
-    refuse_idle_target(recipe.ladder.target, recipe.loss.weights(train), train)
+    weights = recipe.loss.weights(train)
+    refuse_stress_without_volume(weights, train)
+    refuse_idle_target(recipe.ladder.target, weights, train)
     weigh_groups(train, recipe.loss.groups)
 
 
@@ -79,8 +81,8 @@ def references_for(recipe: Recipe, parts: Parts) -> References:
     def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
         return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in frames])
 
-    known = parts.on_train
-    return shift_heads(parts.train, shift) if recipe.heads_by else shift(parts.train, range(len(known)))
+    known, train = parts.on_train, weigh_groups(parts.train, recipe.loss.groups)
+    return shift_heads(train, shift) if recipe.heads_by else shift(train, range(len(known)))
 
 
 def adapt_by_recipe(

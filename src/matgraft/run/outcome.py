@@ -21,6 +21,7 @@ from matgraft.data.groups import find_groups
 from matgraft.data.heads import frames_by_head
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.seen import structure_keys
+from matgraft.exports.structures import keep
 from matgraft.files import write_json
 from matgraft.findings import Finding
 from matgraft.recipe import Recipe
@@ -132,6 +133,7 @@ def _save_plain(
         return fresh.model_copy(update=tuned)
 
     save_folder(plain, folder, describe)
+    keep(train, folder)
 
 
 def judge(

@@ -152,7 +152,7 @@ def climb(
     refuse_idle_target(ladder.target, weights, validation)
     weighed, judging = weigh_parts(train, validation, loss)
     encoded, held_out = encode_all(parent, train.samples), encode_all(parent, validation.samples)
-    references = references or refit_references(parent, train, encoded)
+    references = references or refit_references(parent, weighed, encoded)
     with tempfile.TemporaryDirectory() as temporary:
         ascent = _Ascent(
             parent, train, validation, judging, label_shares(weighed, weights), encoded, held_out, references, loss,
@@ -206,7 +206,7 @@ def _require_finite(validation: Dataset, predictions: Predictions, quantities: I
 
 
 def _joined(name: str, predictions: Predictions) -> torch.Tensor:
-    """Join predictions as a backbone gives them for a batch; NaN where a frame without a cell has no stress."""
+    """Join predictions as a backbone gives them for a batch; NaN where a frame without a volume has no stress."""
     quantity = POTENTIAL_QUANTITIES[name]
     values = [prediction.get(name, np.full(quantity.shape, np.nan)) for prediction in predictions]
     return torch.as_tensor(np.concatenate(values) if quantity.per == "atom" else np.stack(values))

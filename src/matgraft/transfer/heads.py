@@ -56,7 +56,6 @@ class MultiHeadPotential(Potential):
         self.card, self.native_file, self.rate = base.card, base.native_file, base.rate
         readouts = nn.ModuleList([copy.deepcopy(base.head) for _ in names])
         self.module: Any = nn.ModuleDict({"body": base.module, "readouts": readouts})
-        # In the base's own precision, so that a head as a plain potential has the very same.
         self.module.register_buffer("references", base.references.detach().repeat(len(names), 1))
 
     def at(self, name: str) -> Potential:
@@ -120,7 +119,7 @@ class MultiHeadPotential(Potential):
 
     def energy(self, batch: Batch) -> Tensor:
         """Return the total energies (B,) eV, each sample's by its own head, in float64."""
-        references = self.references.double()[self._head_of_atoms(batch), batch["numbers"] - 1]
+        references = self.references[self._head_of_atoms(batch), batch["numbers"] - 1]
         sites = self.head(self.features(batch)).squeeze(-1).double() + references
         return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
 

@@ -17,10 +17,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from matgraft.data.cells import volume
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import frames_by_head
+from matgraft.data.lazy import LazySamples
 from matgraft.errors import DataError, OptionError, nearest
-from matgraft.quantities import POTENTIAL_QUANTITIES
+from matgraft.quantities import POTENTIAL_QUANTITIES, STRESS
 
 HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
 DEFAULT_WEIGHTS = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
@@ -83,6 +85,28 @@ class LossSettings(BaseModel):
         return weights
 
 
+def refuse_stress_without_volume(weights: Mapping[str, float], *parts: Dataset) -> None:
+    """Raise where a stress is to be learned or judged that no model has.
+
+    Frames of a store need no look: `matgraft.data.read` leaves such labels out, and says so.
+
+    Raises
+    ------
+    DataError
+        With the first frame that has a stress label, and no cell of three independent vectors.
+    """
+    if STRESS.name not in weights:
+        return
+    for sample in (sample for part in parts if not isinstance(part.samples, LazySamples) for sample in part):
+        if STRESS.name in sample.labels and not volume(sample.content):
+            raise DataError(
+                "the frame has a stress label, but no cell of three independent vectors, so it has no stress",
+                where=sample.where,
+                allowed=["three cell vectors, with vacuum where the structure ends", "no stress label"],
+                remedy="write three cell vectors, or leave the label out, or loss.stress=0",
+            )
+
+
 def weigh_groups(dataset: Dataset, groups: Mapping[str, float], *, part_of: Dataset | None = None) -> Dataset:
     """Multiply the weights of the frames whose tag is named.
 
@@ -118,11 +142,13 @@ def weigh_parts(
     Raises
     ------
     DataError
-        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs.
+        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs, or a frame has a
+        stress label and no volume.
     OptionError
         If a group has no training frame.
     """
     quantities = loss.weights(train)
+    refuse_stress_without_volume(quantities, train, validation)
     parts = {
         "training": weigh_groups(train, loss.groups),
         "validation": weigh_groups(validation, loss.groups, part_of=train),

@@ -4,10 +4,21 @@ Two DFT set-ups differ by a constant an atom of each element, up to thousands of
 shift is fitted on the *residuals* of the foundation (label minus prediction), never on raw energies, so that the
 physics the foundation knows is not fitted away:
 
-    (E_f - prediction_f) / N_f = sum_Z (n_fZ / N_f) shift_Z      least squares over frames f
+    (E_f - prediction_f) / N_f = sum_Z (n_fZ / N_f) shift_Z      least squares over frames f, each times its weight
 
-The composition matrix can be rank-deficient (all frames SiO2, say). Then the smallest shift that fits is taken, and
-what stays undetermined is said. Where a model has several heads, each has a shift of its own (`HeadShifts`).
+A frame of weight 2 counts as two copies of it, and a frame of weight 0 is not there.
+
+The compositions may not determine every element (all frames SiO2, say). Which directions they determine is decided on
+the distinct compositions, each once: how many frames a composition has plays no role. A pivoted QR decomposition
+(Businger and Golub, Numerische Mathematik 7, 269 (1965)) takes the composition that is farthest from the span of those
+taken before. Its distance is the lever on a new direction. A direction is determined
+
+* if its lever is larger than `LEVER`, or
+* if the residuals along it exceed what noise can do: they lower chi squared by more than `SIGNIFICANT` squared. So a
+  shift of -1000 eV is found at one dopant in 2000 atoms, though the lever is small.
+
+Outside of the determined directions the shift is zero, and the text says what is undetermined. Where a model has
+several heads, each has a shift of its own (`HeadShifts`).
 """
 
 from __future__ import annotations
@@ -18,14 +29,25 @@ from typing import Literal
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, ConfigDict
+from scipy.linalg import qr
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import HEAD_TAG, frames_by_head
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import ENERGY, Array
 
-RANK_TOLERANCE = 1e-3
-"""Singular values below this part of the largest count as zero: a spread of 0.1 % in composition fixes nothing."""
+LEVER = 2e-3
+"""Distance of a composition from the span of others. Below it, a spread of 0.1 % say, usual errors of 10 meV/atom
+would move the shift by more than 5 eV."""
+
+SIGNIFICANT = 5.0
+"""Standard deviations above which residuals count as a shift, and not as noise."""
+
+MODEL_ERROR = 0.01
+"""eV/atom: by so much a foundation's mean error differs between compositions at its own level of theory."""
+
+_SAME = 1e-9
+"""Compositions that differ by less are the same one."""
 
 RARE = 0.01
 """An element below this part of the others is not named in a sum: what it adds to the energy is lost in the noise."""
@@ -34,7 +56,7 @@ RARE = 0.01
 class ReferenceShift(BaseModel):
     """A shift for each element, and how well the data determine it.
 
-    Units: eV an atom; residuals in meV/atom, before and after the shift, root mean square over the frames.
+    Units: eV an atom; residuals in meV/atom, before and after the shift, weighted root mean square over the frames.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,30 +134,78 @@ def fit_references(dataset: Dataset, predictions: Sequence[Mapping[str, Array]])
     Raises
     ------
     DataError
-        If no frame has an energy.
+        If no frame has an energy, or those that have one weigh nothing.
     """
-    known = np.array([atomic_numbers[symbol] for symbol in dataset.elements()])
-    contents, residuals = [], []
-    for sample, prediction in zip(dataset, predictions, strict=True):
-        if ENERGY.name in sample.labels:
-            contents.append((sample.content.numbers[:, None] == known).mean(axis=0))
-            residuals.append(float(sample.labels[ENERGY.name] - prediction[ENERGY.name]) / sample.n_atoms)
-    if not residuals:
-        raise DataError("no frame has an energy to fit references on", remedy="references.mode=keep")
-    residual, fractions = np.array(residuals), np.array(contents)
-    present = fractions.any(axis=0)
-    elements, fractions = tuple(chemical_symbols[Z] for Z in known[present]), fractions[:, present]
-    shift, _, rank, _ = np.linalg.lstsq(fractions, residual, rcond=RANK_TOLERANCE)
+    elements, fractions, residual, weight = _residuals(dataset, predictions)
+    basis = _determined(fractions, residual, weight)
+    root = np.sqrt(weight)
+    shift = basis @ np.linalg.lstsq(root[:, None] * (fractions @ basis), root * residual, rcond=None)[0]
     return ReferenceShift(
         mode="refit",
         shift_eV=dict(zip(elements, map(float, shift), strict=True)),
-        rank=int(rank),
+        rank=basis.shape[1],
         n_elements=len(elements),
         n_frames=len(residual),
-        undetermined=undetermined_directions(fractions, elements),
-        residual_before_meV=1000 * float(np.sqrt(np.mean(residual**2))),
-        residual_after_meV=1000 * float(np.sqrt(np.mean((residual - fractions @ shift) ** 2))),
+        undetermined=_in_words(basis, elements),
+        residual_before_meV=1000 * _rms(residual, weight),
+        residual_after_meV=1000 * _rms(residual - fractions @ shift, weight),
     )
+
+
+def _residuals(
+    dataset: Dataset, predictions: Sequence[Mapping[str, Array]]
+) -> tuple[tuple[str, ...], Array, Array, Array]:
+    """Return the elements, and of each frame that counts its atomic fractions, residual (eV/atom) and weight."""
+    known = np.array([atomic_numbers[symbol] for symbol in dataset.elements()])
+    contents, residuals, weights, labelled = [], [], [], False
+    for sample, prediction in zip(dataset, predictions, strict=True):
+        labelled |= ENERGY.name in sample.labels
+        if ENERGY.name in sample.labels and sample.weight > 0:
+            contents.append((sample.content.numbers[:, None] == known).mean(axis=0))
+            residuals.append(float(sample.labels[ENERGY.name] - prediction[ENERGY.name]) / sample.n_atoms)
+            weights.append(sample.weight)
+    if not residuals:
+        found = "no frame with an energy has a weight above zero" if labelled else "no frame has an energy"
+        raise DataError(f"{found} to fit references on", remedy="references.mode=keep")
+    fractions = np.array(contents)
+    present = fractions.any(axis=0)
+    elements = tuple(chemical_symbols[Z] for Z in known[present])
+    return elements, fractions[:, present], np.array(residuals), np.array(weights, dtype=float)
+
+
+def _determined(fractions: Array, residual: Array, weight: Array) -> Array:
+    """Return (n_elements, rank): an orthonormal basis of the directions of the shift that the data determine."""
+    compositions, which = np.unique(np.round(fractions, 9), axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    directions, levers = _levers(compositions)
+    mean = np.bincount(which, weight * residual) / np.bincount(which, weight)
+    # What the fullest fit leaves is noise: of one frame, so that copies of a frame do not make its error smaller.
+    noise = MODEL_ERROR**2 + _rms(residual - _fitted(compositions @ directions, mean)[which], weight) ** 2
+
+    def misfit(chosen: list[int]) -> float:
+        return float(np.sum((mean - _fitted(compositions @ directions[:, chosen], mean)) ** 2)) / noise
+
+    chosen = np.flatnonzero(levers > LEVER).tolist()
+    for i in range(len(chosen), len(levers)):
+        if misfit(chosen) - misfit([*chosen, i]) > SIGNIFICANT**2:
+            chosen.append(i)
+    return directions[:, chosen]
+
+
+def _levers(compositions: Array) -> tuple[Array, Array]:
+    """Return orthonormal directions (n_elements, r) and their levers (r,), the largest first; r is the rank."""
+    directions, triangle, _ = qr(compositions.T, mode="economic", pivoting=True)
+    levers = np.abs(np.diag(triangle))
+    rank = int(np.sum(levers > _SAME))
+    return directions[:, :rank], levers[:rank]
+
+
+def _fitted(columns: Array, values: Array) -> Array:
+    return np.asarray(columns @ np.linalg.lstsq(columns, values, rcond=None)[0])
+
+
+def _rms(values: Array, weight: Array) -> float:
+    return float(np.sqrt(np.average(values**2, weights=weight)))
 
 
 def given_references(shift_eV: Mapping[str, float], dataset: Dataset) -> ReferenceShift:
@@ -169,7 +239,7 @@ def shifted(
 
 
 def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[str, ...]:
-    """Say in words which combinations of references no energy can tell.
+    """Say in words which combinations of references the compositions alone do not determine, whatever the energies.
 
     Parameters
     ----------
@@ -181,16 +251,19 @@ def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[
     >>> undetermined_directions(np.array([[1 / 3, 2 / 3]]), ["Si", "O"])
     ('only the sum Si + 2 O is determined',)
     """
-    triangle = np.linalg.qr(fractions, mode="r")  # the same singular values, without a matrix of frames squared
-    _, singular, directions = np.linalg.svd(triangle, full_matrices=True)
-    rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
+    directions, levers = _levers(np.unique(np.round(fractions, 9), axis=0))
+    return _in_words(directions[:, levers > LEVER], elements)
+
+
+def _in_words(basis: Array, elements: Sequence[str]) -> tuple[str, ...]:
+    rank = basis.shape[1]
     if rank == len(elements):
         return ()
-    if rank == 1 and np.abs(directions[0]).min() > RARE:
-        amounts = np.abs(directions[0]) / np.abs(directions[0]).min()
-        terms = [f"{amount:.3g} {e}" if amount > 1.005 else e for amount, e in zip(amounts, elements, strict=True)]
+    amounts = np.abs(basis[:, 0])
+    if rank == 1 and amounts.min() > RARE:
+        terms = [f"{a:.3g} {e}" if a > 1.005 else e for a, e in zip(amounts / amounts.min(), elements, strict=True)]
         return (f"only the sum {' + '.join(terms)} is determined",)
-    null = directions[rank:]
+    null = np.linalg.svd(basis.T, full_matrices=True)[2][rank:]
     involved = [e for e, weight in zip(elements, np.abs(null).max(axis=0), strict=True) if weight > 0.05]
     free = len(elements) - rank
     return (

@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from matgraft.data.cells import volume
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.data.looks.geometry import closest_pair, has_vacuum, invariants
 from matgraft.data.looks.robust import spread
@@ -113,15 +114,14 @@ def _volume_limit(deviations: Array) -> float:
 def no_cell(evidence: Evidence) -> Iterator[Finding]:
     """Look for frames that cannot have a stress."""
     samples = evidence.dataset.samples
-    periodic = {i for i in evidence.sound if evidence.volumes[i] > 0 and samples[i].content.pbc.all()}
-    frames = [int(i) for i in evidence.sound if i not in periodic]
+    frames = [int(i) for i in evidence.sound if not volume(samples[i].content)]
     if not frames:
-        yield NO_CELL.passed(f"{count(len(samples), len(samples))} are periodic in three directions.".capitalize())
+        yield NO_CELL.passed(f"{count(len(samples), len(samples))} have a cell of three vectors.".capitalize())
         return
     stressed = [i for i in frames if "stress" in samples[i].labels]
-    said = f"{count(len(frames), len(samples))} have no cell in three periodic directions, so no stress"
+    said = f"{count(len(frames), len(samples))} have no cell of three independent vectors, so no stress"
     said += f"; {count(len(stressed))} of them carry a stress label all the same." if stressed else "."
-    remedy = "write the cell and pbc into the file" if stressed else "nothing, if molecules or clusters are meant"
+    remedy = "write three cell vectors into the file" if stressed else "nothing, if molecules or clusters are meant"
     severity: Severity = "warning" if stressed else "info"
     yield NO_CELL.failed(Fault(frames, said, remedy, numbers={"n_with_stress": len(stressed)}, severity=severity))
 
