@@ -101,7 +101,7 @@ def test_a_file_that_is_wrong_for_one_element_is_found(
     wrong.save(tmp_path / tuned.native_file)
     if run:
         keep(frames(), tmp_path)
-    with pytest.raises(RunError, match=r"does not give the model's predictions: on .* energy"):
+    with pytest.raises(RunError, match=r"does not give the model's predictions: energy .* on "):
         verify(tuned, tmp_path)
 
 

@@ -183,7 +183,7 @@ def compare(backbone: Potential, atoms: Atoms, theirs: Mapping[str, Array], wher
     if wrong:
         figures = ", ".join(f"{name} {difference[name]:.2g} (allowed {allowed[name]:.2g})" for name in wrong)
         formula = atoms.get_chemical_formula()
-        raise RunError(f"the exported file does not give the model's predictions: on {formula} {figures}", where=where)
+        raise RunError(f"the exported file does not give the model's predictions: {figures} on {formula}", where=where)
     return difference
 
 
