@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from matgraft.errors import DataError
 from matgraft.quantities import Array
@@ -36,7 +37,7 @@ class Box:
     """
 
     vectors: Array
-    periodic: Array
+    periodic: NDArray[np.bool_]
 
 
 def box(atoms: Atoms, cutoff: float, where: str = "data") -> Box:
