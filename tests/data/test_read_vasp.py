@@ -527,3 +527,23 @@ def test_what_is_stated_must_not_contradict_the_run(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="metagga is 'r2SCAN' in the run"):
         read(path, theory=put(tmp_path / "wrong.yaml", "metagga: SCAN\n"))
+
+
+@pytest.mark.parametrize(
+    ("tags", "kelvins"),
+    [
+        ({"IBRION": "0", "TEBEG": "500.0", "TEEND": "500.0", "NSW": "2"}, ["500", "500"]),
+        ({"IBRION": "0", "TEBEG": "300.0", "TEEND": "600.0", "NSW": "4"}, ["375", "450"]),
+        ({"IBRION": "0", "TEBEG": "300.0", "TEEND": "-1", "NSW": "4"}, ["300", "300"]),
+        ({"IBRION": "2", "TEBEG": "300.0", "TEEND": "300.0", "NSW": "4"}, ["", ""]),
+        ({"IBRION": "0", "TEBEG": "0.0001", "TEEND": "0.0001", "NSW": "4"}, ["0.0001", "0.0001"]),
+        ({}, ["", ""]),
+    ],
+)
+def test_a_molecular_dynamics_run_states_its_temperature(
+    tmp_path: Path, tags: dict[str, str], kelvins: list[str]
+) -> None:
+    xml = read(put(tmp_path / "a" / "vasprun.xml", vasprun(parameters=PARAMETERS | tags)))
+    header = "".join(f"   {name:6} = {value};\n" for name, value in tags.items())
+    assert xml.tag("temperature") == kelvins
+    assert read(put(tmp_path / "b" / "OUTCAR", outcar(header=header))).tag("temperature") == kelvins

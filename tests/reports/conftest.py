@@ -177,7 +177,7 @@ def documents(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "formulas": {"Si1": 170, "O1Si2": 44}, "config_types": dict.fromkeys(TYPES, 53),
             "families": {"bulk": 202, "compressed": 18, "expanded": 18, "sheared": 27, "vacancy": 57, "surface": 12,
                          "no cell": 0, "hot": 111, "relaxed": 40},
-            "volume_A3_per_atom": {"Si1": {"low": 18.9, "median": 20.4, "high": 22.3}},
+            "volume_A3": {"Si1": {"low": 18.9, "median": 20.4, "high": 22.3}},
             "volume_ratio": {"low": 0.92, "median": 1.0, "high": 1.09}, "shear_strain": 0.062,
             "force_eV_per_A": {"low": 0.0, "median": 0.61, "high": 7.9},
             "temperature_K": {"low": 300.0, "median": 900.0, "high": 1800.0}, "closest_ratio": 0.83,

@@ -7,11 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from ase.build import bulk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from matgraft.data.coverage import coverage
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.files import write_json
 from matgraft.reports import origins, tables, text
 from matgraft.reports.facts import facts, plain
 from matgraft.reports.html import to_html
@@ -32,6 +37,21 @@ def edit(run: Path, name: str, **changes: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_figures_have_three_digits(value: Any, places: int | None, written: str) -> None:
     assert text.figure(value, places) == written
+
+
+def test_what_coverage_writes_reaches_the_page(run_folder: Path) -> None:
+    """As a run writes it: every measure has a row, and none is shown as a bare dictionary."""
+    sizes, forces = (0.97, 1.0, 1.06), np.array([[0.25, 0.0, 0.0], [-0.25, 0.0, 0.0]])
+    frames = [Sample(bulk("Si", a=5.43 * size), {"forces": forces}, {"temperature": "300"}) for size in sizes]
+    write_json(run_folder / "coverage.json", coverage(Dataset(tuple(frames))).model_dump())
+    said = origins.coverage(facts(run_folder))
+    assert said is not None
+    ranges = {name: (unit, ends) for name, unit, ends in said["ranges"]}
+    volumes = [f"{(5.43 * size) ** 3 / 8:.1f}" for size in sizes]
+    assert ranges["Volume of Si"] == ("Å³/atom", volumes)
+    assert ranges["Temperature, as tags say"] == ("K", ["300"] * 3)
+    assert "{" not in " ".join(value for _, value in said["facts"])
+    assert volumes[2] in to_html(facts(run_folder)) and "volume_A3" not in to_html(facts(run_folder))
 
 
 def test_scores_compare_with_the_stronger_baseline(run_folder: Path) -> None:
@@ -126,7 +146,7 @@ def test_commands_survive_a_shell(run_folder: Path) -> None:
 KNOWN = """
 test untuned shift part intervals by_config_type worst_force_decile gain n_groups energy_rmse_meV_per_atom n_frames
 forces_rmse_eV_per_A stress_rmse_GPa level headline cautions findings outcome severity frames numbers train groups
-leaks sharing duplicates shift_eV undetermined rank missing families volume_A3_per_atom files theory units name notes
+leaks sharing duplicates shift_eV undetermined rank missing families volume_A3 files theory units name notes
 keys versions data_sha256 step_zero best_step seconds loss_weights strategy parent interval
 """
 KEYS = st.sampled_from(KNOWN.split())

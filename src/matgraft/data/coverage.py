@@ -8,7 +8,8 @@
 
 Families are told by tags (``config_type``, ``trajectory``, ``description``) and by geometry, whichever says so. Volumes
 per atom are held against the median of their composition. Shear is measured within series of frames that share their
-atoms and, nearly, their cell: the traceless part of the Lagrange strain of the metric, which no rotation changes.
+atoms and, nearly, their cell, against the most symmetric cell of the series. What has nothing to be compared with, such
+as the volume of the only frame of a composition, is unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.geometry import minkowski_reduce
 from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.data.dataset import Dataset
@@ -28,6 +28,7 @@ from matgraft.data.lazy import tags_of
 from matgraft.data.looks.base import Evidence
 from matgraft.data.looks.geometry import closest_pair, has_vacuum
 from matgraft.data.looks.robust import rms
+from matgraft.data.strain import match, metric, shear_strain, symmetry
 from matgraft.quantities import Array
 
 if TYPE_CHECKING:
@@ -37,17 +38,22 @@ VOLUME_STRAIN = 0.03
 """Part of the median volume per atom by which a frame must differ to count as compressed or expanded."""
 
 SHEAR_STRAIN = 0.01
-"""Largest component of the traceless strain from which on a frame counts as sheared."""
+"""Largest principal strain at constant volume from which on a frame counts as sheared."""
 
 HOT, RELAXED = 0.5, 0.05
-"""eV/Å, root mean square force of a frame: above, it is off its minimum as at several hundred K; below, it is at it."""
+"""eV/Å, root mean square force over the atoms of a frame: above, it is off its minimum as at several hundred K; below,
+it is at it."""
 
 _SAME_CELL = 0.15  # strain within which a frame belongs to the series of another
 _VACANCY_CELL = 0.1  # the same for a cell with and without a vacancy
 _VACANCIES = 3  # atoms that may lack before it is another structure
 _CLOSE = 0.8  # covalent distances; solids at their volume stay above, collisions go below
 _TAGS = ("config_type", "trajectory", "description")
-_TEMPERATURE = re.compile(r"(\d+(?:\.\d+)?) ?K\b")
+_TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ _]?(?:K|kelvin)(?![A-Za-z0-9])")
+# A lower-case t is as often a time.
+_CALLED_TEMPERATURE = re.compile(
+    r"((?i:((md|target|set|ionic)[ _-]?)?(temperature|temp)|tebeg)|T)(?i:[ _-]?[\[(]?K(elvin)?[\])]?)?"
+)
 
 
 class Span(BaseModel):
@@ -74,9 +80,9 @@ class Coverage(BaseModel):
     volume_A3
         Reduced formula -> volume per atom of its bulk frames.
     volume_ratio
-        Volume over the median of its composition, bulk frames.
+        Volume over the median of its composition, bulk frames that share their composition with others; None for none.
     shear_strain
-        Largest traceless strain of a cell, over all frames that have others to compare with.
+        Largest shear strain of a cell, over all frames that have others to compare with; None for none.
     force_eV_per_A
         Size of the force on an atom.
     temperature_K
@@ -184,13 +190,26 @@ def _tagged(dataset: Dataset, pattern: str) -> set[int]:
 
 
 def _temperatures(dataset: Dataset) -> list[float]:
-    named = ("trajectory", "description", "temperature")
-    texts = (tags.get(tag, "") for tags in tags_of(dataset.samples) for tag in named)
-    return [float(number) for text in texts for number in _TEMPERATURE.findall(text)]
+    """Return what tags that are called a temperature hold, and what others say in words such as ``md_300K_1``."""
+    return [
+        kelvin for tags in tags_of(dataset.samples) for name, text in tags.items() for kelvin in _kelvins(name, text)
+    ]
+
+
+def _kelvins(name: str, text: str) -> list[float]:
+    called = _CALLED_TEMPERATURE.fullmatch(name) is not None
+    said = [float(number) for number in _TEMPERATURE.findall(text)] if called or name in _TAGS else []
+    if said or not called:
+        return said
+    try:
+        value = float(text)
+    except ValueError:
+        return []
+    return [value] if 0 <= value < np.inf else []
 
 
 def _volumes(evidence: Evidence, bulk: Sequence[int]) -> tuple[dict[str, Span], dict[int, float]]:
-    """Volumes per atom by composition, and each frame's over the median of its composition."""
+    """Return volumes per atom by composition, and each frame's over the median where there are several frames."""
     members: dict[str, list[int]] = defaultdict(list)
     for i in bulk:
         members[_formula(evidence.dataset.samples[i].content)].append(i)
@@ -199,7 +218,8 @@ def _volumes(evidence: Evidence, bulk: Sequence[int]) -> tuple[dict[str, Span], 
     for formula, frames in members.items():
         values = evidence.volumes[frames] / evidence.n_atoms[frames]
         spans[formula] = Span(low=values.min(), median=np.median(values), high=values.max())
-        ratios |= dict(zip(frames, (values / np.median(values)).tolist(), strict=True))
+        if len(frames) > 1:
+            ratios |= dict(zip(frames, (values / np.median(values)).tolist(), strict=True))
     return spans, ratios
 
 
@@ -208,59 +228,66 @@ def _volumes(evidence: Evidence, bulk: Sequence[int]) -> tuple[dict[str, Span], 
 
 @dataclass
 class _Series:
-    """Frames of the same atoms and nearly one cell, by position; metrics (3, 3) Å² of their cells."""
+    """Frames of the same atoms and nearly one cell, by position.
+
+    Attributes
+    ----------
+    cells, metrics
+        Lattice vectors (3, 3) Å, and their products (3, 3) Å² in a basis that belongs to the first cell's.
+    """
 
     numbers: Array
     frames: list[int]
+    cells: list[Array]
     metrics: list[Array]
+
+    def take(self, frame: int, cell: Array) -> bool:
+        """Take up a frame if its cell is near the first."""
+        matched = match(self.cells[0], cell, _SAME_CELL)
+        if matched is None:
+            return False
+        self.frames.append(frame)
+        self.cells.append(cell)
+        self.metrics.append(matched)
+        return True
+
+    def reference(self) -> Array:
+        """Return the metric of the undeformed cell: the most symmetric one, of several the nearest to the median."""
+        median = np.median(self.metrics, axis=0)
+        orders = np.array([symmetry(cell) for cell in self.cells])
+        best = np.flatnonzero(orders == orders.max())
+        distances = [np.abs(self.metrics[k] - median).sum() for k in best]
+        return self.metrics[best[int(np.argmin(distances))]]
 
 
 def _series(dataset: Dataset, frames: Sequence[int]) -> list[_Series]:
     """Gather frames greedily, from the middle outwards: each joins the first series whose first cell is near."""
     by_numbers: dict[bytes, list[int]] = defaultdict(list)
-    lattices: dict[int, Array] = {}
+    cells = {i: np.asarray(dataset.samples[i].content.cell[:]) for i in frames}
     for i in frames:
-        atoms = dataset.samples[i].content
-        by_numbers[np.sort(atoms.numbers).astype(np.int64).tobytes()].append(i)
-        lattices[i] = _metric(atoms)
+        numbers = dataset.samples[i].content.numbers
+        by_numbers[np.sort(numbers).astype(np.int64).tobytes()].append(i)
     found = []
     for numbers, members in by_numbers.items():
-        metrics = np.array([lattices[i] for i in members])
+        metrics = np.array([metric(cells[i]) for i in members])
         middle = np.abs(metrics - np.median(metrics, axis=0)).sum(axis=(1, 2))
         known: list[_Series] = []
         for k in np.argsort(middle, kind="stable"):
-            near = [one for one in known if np.abs(_strain(one.metrics[0], metrics[k])).max() < _SAME_CELL]
-            if not near:
-                near = [_Series(np.frombuffer(numbers, dtype=np.int64), [], [])]
-                known += near
-            near[0].frames.append(members[k])
-            near[0].metrics.append(metrics[k])
+            i = members[k]
+            if not any(one.take(i, cells[i]) for one in known):
+                known.append(_Series(np.frombuffer(numbers, dtype=np.int64), [i], [cells[i]], [metrics[k]]))
         found += known
     return found
 
 
-def _metric(atoms: Atoms) -> Array:
-    """Return the metric (3, 3) Å² of the reduced cell, so that two choices of one lattice come out alike."""
-    cell, _ = minkowski_reduce(atoms.cell[:])
-    return np.asarray(cell @ cell.T)
-
-
-def _strain(reference: Array, metric: Array) -> Array:
-    """Lagrange strain (3, 3) of a cell with one metric against a cell with another; free of rotations."""
-    lower = np.linalg.cholesky(reference)
-    inverse = np.linalg.inv(lower)
-    return np.asarray((inverse @ metric @ inverse.T - np.eye(3)) / 2)
-
-
 def _shear(series: Sequence[_Series]) -> dict[int, float]:
-    """Largest traceless strain of each frame against the median cell of its series."""
-    found = {}
+    """Return the shear strain of each frame that has others to compare with."""
+    found: dict[int, float] = {}
     for one in series:
-        reference = np.median(one.metrics, axis=0)
-        for i, metric in zip(one.frames, one.metrics, strict=True):
-            strain = _strain(reference, metric)
-            found[i] = float(np.abs(strain - np.trace(strain) / 3 * np.eye(3)).max())
-    return found if any(len(one.frames) > 1 for one in series) else {}
+        if len(one.frames) > 1:
+            reference = one.reference()
+            found |= {i: shear_strain(reference, own) for i, own in zip(one.frames, one.metrics, strict=True)}
+    return found
 
 
 def _vacancies(series: Sequence[_Series]) -> set[int]:
@@ -289,7 +316,7 @@ def _with_vacancies(numbers: Array) -> set[bytes]:
 
 
 def _same_cell(one: _Series, other: _Series) -> bool:
-    return bool(np.abs(_strain(other.metrics[0], one.metrics[0])).max() < _VACANCY_CELL)
+    return match(other.cells[0], one.cells[0], _VACANCY_CELL) is not None
 
 
 # --- what is missing -------------------------------------------------------------------------------------------------
@@ -304,14 +331,32 @@ _FAMILIES = {
     "defect": "no frame has a vacancy or another defect: do not trust defect energies and diffusion",
 }
 _BY_FORCES = {
-    "hot": f"no frame has forces above {HOT} eV/Å: do not trust molecular dynamics at high temperature",
-    "relaxed": f"no frame is relaxed to below {RELAXED} eV/Å: do not trust relaxed geometries to be at their minimum",
+    "hot": f"no frame has a root mean square force above {HOT} eV/Å: do not trust molecular dynamics at high "
+    "temperature",
+    "relaxed": f"no frame has a root mean square force below {RELAXED} eV/Å: do not trust relaxed geometries to be at "
+    "their minimum",
 }
+_UNKNOWN = {
+    "volume_ratio": (
+        ("compressed", "expanded"),
+        "no two bulk frames share a composition, so that compression and expansion are unknown: do not trust the "
+        "equation of state",
+    ),
+    "shear_strain": (
+        ("sheared",),
+        "no two bulk frames share their atoms and nearly their cell, so that shear is unknown: do not trust elastic "
+        "constants",
+    ),
+}
+"""Measure -> the families that it tells, and what to say where there was nothing to measure."""
 
 
 def _missing(found: Coverage, dataset: Dataset) -> list[str]:
     sayings = _FAMILIES | (_BY_FORCES if found.force_eV_per_A is not None else {})
-    absent = [saying for family, saying in sayings.items() if not found.families[family]]
+    unknown = [_UNKNOWN[name] for name in _UNKNOWN if getattr(found, name) is None]
+    untold = {family for families, _ in unknown for family in families}
+    absent = [saying for _, saying in unknown]
+    absent += [saying for family, saying in sayings.items() if not found.families[family] and family not in untold]
     if found.closest_ratio is None or found.closest_ratio > _CLOSE:
         absent.append(f"no two atoms come closer than {_CLOSE} covalent distances: do not trust collisions and shocks")
     if not dataset.count("forces"):

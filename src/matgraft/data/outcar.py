@@ -18,15 +18,15 @@ from ase.io.formats import open_with_compression
 
 from matgraft.data.raw import UNREADABLE, VASP_SHEAR, RawFile, RawFrame
 from matgraft.data.vasp import VASP_UNITS, number
-from matgraft.data.vasp_theory import Mesh, Species, level_of_theory
+from matgraft.data.vasp_theory import Mesh, Species, level_of_theory, temperature
 from matgraft.errors import DataError
 from matgraft.quantities import Array
 
-# Tags that the level of theory needs; ENMAX is left out, since there it is the pseudopotential's.
+# Tags that the level of theory and the temperature need; ENMAX is left out, since there it is the pseudopotential's.
 _TAGS = (
     *("ENCUT", "ENAUG", "ISMEAR", "SIGMA", "ISPIN", "LNONCOLLINEAR", "LSORBIT", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ"),
     *("GGA", "METAGGA", "LHFCALC", "AEXX", "HFSCREEN", "IVDW", "LVDW", "LUSE_VDW", "Zab_VDW", "BPARAM", "LASPH"),
-    *("PARAM1", "PARAM2"),
+    *("PARAM1", "PARAM2", "IBRION", "NSW", "TEBEG", "TEEND"),
 )
 _TAG = re.compile(rf"(?<![A-Z_])({'|'.join(_TAGS)})\s*=\s*([^;=]*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\*+")
@@ -126,6 +126,7 @@ class _Run:
         atoms = Atoms(self._symbols(), positions=table[:, :3], cell=self.cell, pbc=True)
         values = {**energies, "forces": table[:, 3:6], "stress": self.step.get("stress")}
         tags = {"converged": "true" if self.step.get("converged") else "false"}
+        tags |= temperature(self.words, len(self.frames) + 1)
         self.frames.append(RawFrame(atoms, values, tags))
         self.step = {}
 

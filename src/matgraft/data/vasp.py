@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from matgraft.data.raw import COMPRESSED, UNREADABLE, RawFile, RawFrame
-from matgraft.data.vasp_theory import Mesh, Species, level_of_theory, monkhorst_offset
+from matgraft.data.vasp_theory import Mesh, Species, level_of_theory, monkhorst_offset, temperature
 from matgraft.errors import DataError
 from matgraft.quantities import Array
 
@@ -163,6 +163,7 @@ class _Run:
             values = {**energies, "forces": forces, "stress": _varray(section, "stress")}
             limit = int((self._used().get("NELM") or ["0"])[0])
             tags = {"converged": "true" if len(cycles) < limit else "false"} if cycles and limit else {}
+            tags |= temperature(self._used(), len(self.frames) + self.unfinished + self.learned + 1)
             self.frames.append(RawFrame(atoms, values, tags))
 
     def _atoms(self, structure: ElementTree.Element | None) -> Atoms | None:

@@ -117,6 +117,20 @@ def level_of_theory(parameters: Parameters, species: Sequence[Species], mesh: Me
     )
 
 
+def temperature(parameters: Parameters, step: int) -> dict[str, str]:
+    """Return the tag ``temperature`` (K) of an ionic step, counted from 1, of a molecular dynamics run; else nothing.
+
+    VASP goes from TEBEG to TEEND in NSW steps; without TEEND it stays at TEBEG.
+    """
+    if _number(parameters, "IBRION") != 0:
+        return {}
+    first, last, steps = (_number(parameters, name) for name in ("TEBEG", "TEEND", "NSW"))
+    if first is None or first <= 0:
+        return {}
+    ramp = 0.0 if last is None or last < 0 or not steps else (last - first) * step / steps
+    return {"temperature": f"{first + ramp:g}"}
+
+
 def _word(p: Parameters, name: str) -> str:
     words = p.get(name) or [""]
     word = words[0].strip().strip("'\"")

@@ -118,9 +118,9 @@ def coverage(facts: Facts) -> dict[str, Any] | None:
     if not found:
         return None
     ranges = [(*RANGES[key], mapping(found.get(key))) for key in RANGES]
-    volumes = mapping(found.get("volume_A3_per_atom"))
+    volumes = mapping(found.get("volume_A3"))
     ranges += [(f"Volume of {formula}", "Å³/atom", mapping(ends)) for formula, ends in volumes.items()]
-    known = {*RANGES, *SINGLE, *COUNTS, "families", "missing", "volume_A3_per_atom"}
+    known = {*RANGES, *SINGLE, *COUNTS, "families", "missing", "volume_A3"}
     return {
         "missing": [say(line) for line in entries(found.get("missing"))],
         "families": _shares(mapping(found.get("families")), number(found.get("n_frames"))),
