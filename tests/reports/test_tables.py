@@ -186,7 +186,7 @@ def test_odd_facts_still_make_a_report(documents: dict[str, Any]) -> None:
 def test_a_fit_that_gave_its_start_back_says_so(run_folder: Path, tmp_path: Path, best: int, said: bool) -> None:
     """On the page and on the screen; step 0 is a row of the history."""
     fit = json.loads((run_folder / "fit.json").read_text())
-    (run_folder / "fit.json").write_text(json.dumps({**fit, "best_step": best}))
+    (run_folder / "fit.json").write_text(json.dumps({**fit, "processes": 1, "best_step": best}))
     shown = dict(tables.training(facts(run_folder)))["Best checkpoint"]
     assert shown == f"step {best}{', the starting weights: no step was better' if said else ''}"
     with (tmp_path / "screen.txt").open("w") as file:
