@@ -80,3 +80,7 @@ def test_statements_fill_gaps_and_must_not_contradict() -> None:
     assert both == LevelOfTheory(code="VASP", functional="PBE", licence="CC-BY-4.0")
     with pytest.raises(DataError, match="functional is 'PBE' in the run, 'LDA' was stated"):
         combine(run, LevelOfTheory(functional="LDA"), "here")
+    rounded = combine(LevelOfTheory(cutoff_eV=816.34), LevelOfTheory(cutoff_eV=816.3), "here")
+    assert rounded is not None and rounded.cutoff_eV == 816.34
+    with pytest.raises(DataError, match=r"cutoff_eV is 816.34 in the run, 820.0 was stated"):
+        combine(LevelOfTheory(cutoff_eV=816.34), LevelOfTheory(cutoff_eV=820.0), "here")

@@ -44,6 +44,7 @@ HOT, RELAXED = 0.5, 0.05
 """eV/Å, root mean square force over the atoms of a frame: above, it is off its minimum as at several hundred K; below,
 it is at it."""
 
+_ROUNDING = 1e-9  # a strain of exactly 1 % is not above it, whatever its last digit
 _SAME_CELL = 0.15  # strain within which a frame belongs to the series of another
 _VACANCY_CELL = 0.1  # the same for a cell with and without a vacancy
 _VACANCIES = 3  # atoms that may lack before it is another structure
@@ -169,7 +170,7 @@ def _survey(dataset: Dataset) -> _Survey:
         "bulk": set(bulk),
         "compressed": {i for i, ratio in ratios.items() if ratio < 1 - VOLUME_STRAIN},
         "expanded": {i for i, ratio in ratios.items() if ratio > 1 + VOLUME_STRAIN},
-        "sheared": {i for i, strain in shear.items() if strain > SHEAR_STRAIN},
+        "sheared": {i for i, strain in shear.items() if strain > SHEAR_STRAIN + _ROUNDING},
         "vacancy": _vacancies(series) | _tagged(dataset, r"vacanc"),
         "defect": _tagged(dataset, r"vacanc|defect|interstit|antisite|dislocation|grain"),
         "surface": surfaces,

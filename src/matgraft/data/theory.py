@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.raw import COMPRESSED
+from matgraft.data.theory_fields import Close
 from matgraft.errors import DataError, nearest
 
 _SUFFIXES = (".yaml", ".yml")
@@ -81,6 +82,13 @@ def combine(found: LevelOfTheory | None, stated: LevelOfTheory | None, where: st
     said = {name: value for name, value in found if value not in (None, {}, ())}
     added = {name: value for name, value in stated if value not in (None, {}, ())}
     for name in said.keys() & added.keys():
-        if said[name] != added[name]:
+        if not _same(said[name], added[name]):
             raise DataError(f"{name} is {said[name]!r} in the run, {added[name]!r} was stated", where=where)
     return LevelOfTheory(**(added | said))
+
+
+def _same(found: object, stated: object) -> bool:
+    """Say whether a run and its user state one value; a number may be rounded."""
+    if isinstance(found, float) and isinstance(stated, float):
+        return Close(found).agrees(Close(stated))
+    return found == stated
