@@ -429,6 +429,19 @@ def test_the_order_of_the_file_is_believed_where_it_shows_in_the_frames() -> Non
     assert parts.order == "" and any("order in time" in w and "not known" in w for w in parts.warnings)
 
 
+def test_of_two_shuffled_groups_the_smaller_is_the_test() -> None:
+    """Blocks of a shuffled file would leak; two groups cannot fill three parts."""
+    sizes = {"Si": 60, "Cu": 20}
+    frames = shuffled(
+        in_order({n: dynamics(MATERIALS[n], size, k, 0.1, 0.0) for k, (n, size) in enumerate(sizes.items())})
+    )
+    truth = [name for name, _ in frames]
+    parts = split(dataset(frames))
+    assert leaked(parts, truth) == 0 and {truth[i] for i in parts.test} == {"Cu"} and parts.validation
+    assert any("the smaller one is the test" in warning for warning in parts.warnings)
+    assert sorted([*parts.train, *parts.validation, *parts.test, *parts.dropped]) == list(range(80))
+
+
 def test_steps_that_begin_anew_in_each_file_follow_the_files() -> None:
     samples = [
         Sample(bulk("Si"), {}, {"step": str(k)}, file=file) for file in ("run_10", "run_2") for k in np.array([2, 0, 1])

@@ -43,6 +43,8 @@ GAP_FRACTION = 0.02
 """Frames left out at a cut, as a share of the trajectory, at least one; correlation in time is not known here."""
 SHORTEST_CUT = 10
 """Shorter trajectories are not cut into blocks: at 80/10/10 each part would get less than a frame."""
+LEAST_TEST = 0.5
+"""A group is large enough for a test with this part of the share asked for."""
 TOLERATED = 0.05
 """Parts that miss their asked share of the frames by more are mentioned in a warning."""
 
@@ -436,10 +438,29 @@ def _auto(request: _Request, groups: Groups | None = None) -> _Plan:
     n_groups = len(set(groups.labels))
     if n_groups >= len(request.wanted):
         return _trajectory(request, groups)
+    if (test := _group_for_the_test(request, groups)) is not None:
+        plan = _beside_the_test(request, groups, test, np.flatnonzero(~test).tolist())
+        return plan.warned("only 2 trajectories: the smaller one is the test, the other is cut for validation")
     found = "a single trajectory" if n_groups == 1 else f"only {n_groups} trajectories"
     return _blocks(request, groups).warned(
         f"{found} ({groups.reason}): cut into contiguous blocks instead of kept whole"
     )
+
+
+def _group_for_the_test(request: _Request, groups: Groups) -> NDArray[np.bool_] | None:
+    """Return the smaller of two guessed groups, if it is large enough for a test and nothing orders the frames in time.
+
+    Blocks of frames without a known order leak; a group kept whole does not.
+    """
+    names, member, sizes = np.unique(groups.labels, return_inverse=True, return_counts=True)
+    if len(names) != 2 or len(request.wanted) != 3 or not groups.guessed:
+        return None
+    if sizes.min() < LEAST_TEST * request.fractions[2] * len(member):
+        return None
+    samples = request.dataset.samples
+    if all(in_time(samples, np.flatnonzero(member == k))[1] for k in range(2)):
+        return None
+    return np.asarray(member == np.argmin(sizes))
 
 
 def _trajectory(request: _Request, groups: Groups | None = None) -> _Plan:
@@ -508,26 +529,32 @@ def _element(request: _Request) -> _Plan:
     if request.fractions[2] == 0:
         raise OptionError("by='element' makes the test itself, but its fraction is 0")
     has = np.array([element in sample.content.symbols for sample in dataset])
-    labels, how, guessed, uncompared = find_groups(dataset)
-    of_test = {label for label, there in zip(labels, has, strict=True) if there}
-    rest = [i for i, label in enumerate(labels) if label not in of_test]
+    groups = find_groups(dataset)
+    of_test = {label for label, there in zip(groups.labels, has, strict=True) if there}
+    rest = [i for i, label in enumerate(groups.labels) if label not in of_test]
     if len(rest) == 0:
         raise DataError(f"every trajectory has frames with {element}: nothing is left to learn from")
-    first, second, _ = request.fractions
-    shares = (first / (first + second), second / (first + second), 0.0)
-    place = {i: k for k, i in enumerate(rest)}
-    own = Groups(tuple(labels[i] for i in rest), how, tuple(place[i] for i in guessed if i in place), uncompared)
-    inner = _auto(replace(request, dataset=dataset[rest], fractions=shares), own)
-    part = np.where(has, PARTS.index("test"), DROPPED)
-    part[rest] = inner.part
-    inside = dict(zip(rest, inner.groups, strict=True))
-    groups = [inside.get(i, label) for i, label in enumerate(labels)]
+    inner = _beside_the_test(request, groups, has, rest)
     siblings = len(dataset) - len(rest) - int(has.sum())
     warning = [f"{siblings} frames without {element} dropped: they share a trajectory with frames that have it"]
     reason = f"element {element} only in the test; the rest by {inner.by} ({inner.reason})"
-    guess = replace(inner.guess, lone=tuple(rest[k] for k in inner.guess.lone)) if inner.guess else None
-    plan = _Plan("element", reason, part, groups, inner.warnings, inner.order, guess)
-    return plan.warned(*warning * bool(siblings))
+    return replace(inner, by="element", reason=reason).warned(*warning * bool(siblings))
+
+
+def _beside_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], rest: Sequence[int]) -> _Plan:
+    """Split the `rest` by auto into training and validation; frames neither in it nor in the test are dropped."""
+    first, second, _ = request.fractions
+    shares = (first / (first + second), second / (first + second), 0.0)
+    place = {i: k for k, i in enumerate(rest)}
+    guessed = tuple(place[i] for i in groups.guessed if i in place)
+    own = Groups(tuple(groups.labels[i] for i in rest), groups.reason, guessed, groups.uncompared)
+    inner = _auto(replace(request, dataset=request.dataset[list(rest)], fractions=shares), own)
+    part = np.where(test, PARTS.index("test"), DROPPED)
+    part[list(rest)] = inner.part
+    labels = list(groups.labels)
+    for i, label in zip(rest, inner.groups, strict=True):
+        labels[i] = label
+    return replace(inner, part=part, groups=labels, guess=_guess(request.dataset.samples, groups))
 
 
 def _blocks(request: _Request, groups: Groups | None = None) -> _Plan:
