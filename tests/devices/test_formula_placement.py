@@ -1,0 +1,100 @@
+"""Formulas on a GPU: fine-tuning, alignment, prompts, pretraining and the bank of prompts."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from matgraft.backbones.composition import CompositionBackbone
+from matgraft.data.formula import parse_formula
+from matgraft.predictors.aligned import DomainSettings, Target
+from matgraft.predictors.inputs import Inputs, Labels
+from matgraft.predictors.network import NetworkSettings, fit_network
+from matgraft.predictors.prompted import PromptSettings, fit_prompts
+from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
+from matgraft.pretrain.prompt_bank import BankObjective, BankSettings
+from matgraft.pretrain.settings import ObjectiveWeights
+from matgraft.pretrain.tables import read_tables
+from matgraft.transfer.domain import ALIGNMENTS
+from matgraft.transfer.fit import fit
+from matgraft.transfer.prompts import PromptedEncoder
+from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import ParamGroup
+
+TEXTS = [f"{metal}{n}{anion}" for metal, anion, n in product(["Li", "Mg", "Fe", "Zn"], ["O", "S", "Cl"], (1, 2))]
+FORMULAS = [parse_formula(text) for text in TEXTS]
+CPU = torch.device("cpu")
+LOOP = FitSettings(rate=3e-3, epochs=1, batch=12, clip=1.0, ema=0.9, processes=1)
+
+
+@pytest.fixture
+def encoder(gpu: torch.device) -> CompositionBackbone:
+    """An encoder with a sibling."""
+    options = {"width": 16, "layers": 2, "heads": 2, "features": 16, "property_names": ("a", "b")}
+    one, other = (CompositionBackbone.scratch(seed, **options) for seed in (0, 1))
+    return CompositionBackbone(one.module, one.card, (other.module,))
+
+
+@pytest.fixture
+def part(encoder: CompositionBackbone, monkeypatch: pytest.MonkeyPatch) -> tuple[Inputs, Labels]:
+    values = np.linspace(0, 3, len(FORMULAS))
+    return Inputs.of(FORMULAS, encoder, values[:, None]), Labels(values, np.ones(len(values)))
+
+
+@pytest.fixture
+def tables(tmp_path, encoder):
+    rows = [
+        {"property": name, "formula": text, "target": value, "in_matbench_task": 0}
+        for i, text in enumerate(TEXTS)
+        for name, value in (("size", float(i)), ("is_oxide", float(text.endswith("O"))))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "properties.csv", index=False)
+    return read_tables(None, tmp_path / "properties.csv", exclude=None, validation=0.3)
+
+
+@pytest.mark.parametrize("strategy", ["full", "partial"])
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_an_encoder_is_fine_tuned(encoder, part, strategy: str, n_classes: int) -> None:
+    inputs, labels = part
+    labels = Labels((labels.y > 1).astype(float), labels.weights, 2) if n_classes else labels
+    settings = NetworkSettings(epochs=1, fewest_steps=2, batch=12)
+    network = fit_network(encoder, (inputs, labels), (inputs, labels), strategy, settings, 0)
+    assert np.isfinite(network(inputs)).all()
+
+
+@pytest.mark.parametrize("method", ALIGNMENTS)
+def test_an_encoder_is_aligned(encoder, part, method: str) -> None:
+    settings = NetworkSettings(epochs=1, fewest_steps=2, batch=12)
+    target = Target(part[0], DomainSettings())
+    network = fit_network(encoder, part, part, "full", settings, 0, target.objective(method, settings, 0))
+    assert np.isfinite(network(part[0])).all()
+
+
+def test_prompts_are_tuned(encoder, part) -> None:
+    inputs, labels = part
+    kinds = Labels(np.arange(len(inputs)) % 3 * 1.0, labels.weights, 3)
+    parts = {"value": part, "kind": (inputs, kinds)}
+    found = fit_prompts(encoder, parts, parts, PromptSettings(epochs=1, fewest_steps=2, bank="none"), 0)
+    assert all(np.isfinite(found.of(name)(inputs)).all() for name in parts)
+
+
+def test_an_encoder_is_pretrained(encoder, tables, tmp_path) -> None:
+    module = PretrainModule.seeded(encoder.module, 0)
+    weights = ObjectiveWeights(properties=1.0, masked=1.0, contrast=1.0)
+    objective = PretrainObjective(module, tables, weights, 0.5)
+    groups = [ParamGroup("all", dict(named_parameters(module)))]
+    result = fit(objective, module, groups, LOOP, folder=tmp_path, quiet=True)
+    assert np.isfinite(result.best_value)
+
+
+def test_a_bank_is_learned(encoder, tables, tmp_path) -> None:
+    """Its validation adds errors up by question, on the CPU."""
+    module = PromptedEncoder(encoder.module, tables.names)
+    objective = BankObjective(module, tables, BankSettings())
+    groups = [ParamGroup("prompts", module.learned())]
+    result = fit(objective, module, groups, LOOP, folder=tmp_path, quiet=True)
+    assert {"size", "is_oxide"} <= set(result.history[-1])
