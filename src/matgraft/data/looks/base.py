@@ -115,6 +115,11 @@ class Evidence:
         """Frames of each value of a tag."""
         return _members(self.dataset.tag(tag))
 
+    def place(self, i: int) -> str:
+        """Name a frame by its number in its file, or in the dataset where it is of no file."""
+        sample = self.dataset.samples[int(i)]
+        return sample.where if sample.file else f"frame {i}"
+
     def labelled(self, quantity: str) -> Frames:
         """Sound frames with a finite label."""
         return self.sound[self._finite_labels[quantity][self.sound]] if quantity in self._finite_labels else _NONE

@@ -1,4 +1,4 @@
-"""What structures say by themselves: vacuum, closest pair, strain, invariants under translation and order."""
+"""What structures say by themselves: vacuum, closest pair."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ SLAB_A = 5.0
 """Å without any atom along a cell direction from which on a frame counts as a surface or a molecule."""
 
 _PAIR_SCOPE = 0.8  # pairs closer than this part of the sum of the two largest covalent radii are looked at
-
-# Plane waves whose structure factors identify a frame: all index triples up to 2, one of each pair of opposites.
-_WAVES = np.array([(h, k, m) for h in range(3) for k in range(-2, 3) for m in range(-2, 3) if (h, k, m) > (0, 0, 0)])
 
 
 def vacuum(atoms: Atoms) -> Array:
@@ -61,28 +58,3 @@ def closest_pair(atoms: Atoms) -> tuple[float, float]:
     ratios = distances / (radii[i] + radii[j])
     k = int(np.argmin(ratios))
     return float(ratios[k]), float(distances[k])
-
-
-def invariants(atoms: Atoms) -> Array:
-    """Describe a frame by numbers that neither a translation nor another order of the atoms changes.
-
-    Returns
-    -------
-    (6 + 2 n_waves,) array
-        Å: lengths of the cell's edges and face diagonals; then the sizes of the structure factors |S| of a few plane
-        waves, plain and weighted by element. An atom moved by d changes some of these by about 2 pi d / L. Only an
-        inversion, and rare homometric structures, leave all unchanged.
-    """
-    a, b, c = cell = atoms.cell[:]
-    lengths = np.linalg.norm([a, b, c, a + b, b + c, c + a], axis=1)
-    periodic = np.abs(np.linalg.det(cell)) > 0
-    fractional = np.linalg.solve(cell.T, atoms.positions.T).T if periodic else _centred(atoms.positions)
-    phases = np.exp(2j * np.pi * fractional @ _WAVES.T)
-    weights = np.stack([np.ones(len(atoms)), atoms.numbers / atoms.numbers.max()])
-    factors = np.abs(weights @ phases)
-    return np.concatenate([lengths, factors.ravel()])
-
-
-def _centred(positions: Array) -> Array:
-    """Coordinates of a frame without a cell in units of 10 Å, so that the waves resolve its atoms."""
-    return np.asarray((positions - positions.mean(axis=0)) / 10.0)

@@ -6,15 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from matgraft.data.cells import volume
+from matgraft.data.lazy import take
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
-from matgraft.data.looks.geometry import closest_pair, has_vacuum, invariants
+from matgraft.data.looks.geometry import closest_pair, has_vacuum
 from matgraft.data.looks.robust import spread
 from matgraft.data.neighbours import reduced_formula
+from matgraft.data.same import SAME_A, group_same
 from matgraft.findings import Finding, Severity
 from matgraft.quantities import Array
 
@@ -29,10 +28,6 @@ CLOSEST = 0.5
 
 VOLUME_LIMIT, VOLUME_TIMES = 0.5, 8.0
 """Logarithm of the volume over its median (a factor of 1.65), and standard deviations of the bulk."""
-
-SAME = 2e-3
-"""Difference of two frames' invariants below which they are the same. Positions rounded to 4 digits stay below it; one
-atom of a cell 25 Å wide moved by 0.01 Å exceeds it."""
 
 CONFLICT = {"energy": 0.005, "forces": 0.05, "stress": 0.003}
 """Difference of duplicates' labels that contradicts: eV/atom, eV/Å, eV/Å³ (0.5 GPa)."""
@@ -127,50 +122,33 @@ def no_cell(evidence: Evidence) -> Iterator[Finding]:
 
 
 def duplicates(evidence: Evidence) -> Iterator[Finding]:
-    """Find frames that are one up to a translation and the order of their atoms, and compare their labels."""
+    """Find frames that are one structure, however it is turned, shifted and written, and compare their labels."""
     groups = find_duplicates(evidence)
     if not groups:
-        yield DUPLICATES.passed(f"No two of {count(len(evidence.sound))} are the same.")
+        yield DUPLICATES.passed(f"No two of {count(len(evidence.sound))} are the same.", tolerance_A=SAME_A)
         return
     conflicts = [group for group in groups if _contradict(evidence, group)]
-    chosen = conflicts or groups
-    frames = np.sort(np.concatenate(chosen))
-    copies = sorted(int(i) for group in chosen for i in group[1:])
-    numbers = {"n_groups": len(groups), "n_conflicting": len(conflicts)}
+    copies = drop(sorted(int(i) for group in groups for i in group[1:]))
+    numbers = {"n_groups": len(groups), "n_conflicting": len(conflicts), "tolerance_A": SAME_A}
     if conflicts:
+        frames = np.sort(np.concatenate(conflicts))
         listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
         said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
-        remedy = "keep the label you trust of each, and see why the other differs"
-        yield DUPLICATES.failed(Fault(frames, said, remedy, [drop(copies)], numbers, "error"))
+        remedy = (
+            "see why the labels differ and keep the one that you trust; the option keeps the first of each structure"
+        )
+        yield DUPLICATES.failed(Fault(frames, said, remedy, [copies], numbers, "error"))
         return
-    said = f"{count(len(frames))} are {len(groups)} structures; their labels agree."
+    frames = np.sort(np.concatenate(groups))
+    said = f"{count(len(frames))} are {len(groups)} structures, within {SAME_A} Å; their labels agree."
     remedy = "leave the copies out, or accept that they count more; keep copies out of the test part"
-    yield DUPLICATES.failed(Fault(frames, said, remedy, [drop(copies)], numbers))
+    yield DUPLICATES.failed(Fault(frames, said, remedy, [copies], numbers))
 
 
 def find_duplicates(evidence: Evidence) -> list[Frames]:
-    """Return groups of frames that are the same structure, by `geometry.invariants`."""
-    by_numbers: dict[bytes, list[int]] = defaultdict(list)
-    for i in evidence.sound:
-        by_numbers[np.sort(evidence.dataset.samples[i].content.numbers).tobytes()].append(int(i))
-    found: list[Frames] = []
-    for frames in by_numbers.values():
-        if len(frames) > 1:
-            points = np.stack([invariants(evidence.dataset.samples[i].content) for i in frames])
-            found += [np.array(frames)[members] for members in _clusters(points)]
-    return sorted(found, key=lambda group: int(group[0]))
-
-
-def _clusters(points: Array) -> list[Frames]:
-    """Return the members of each cluster. Copies count once in the search: their pairs grow as the square."""
-    rounded = np.round(points / (SAME / 16)).astype(np.int64)
-    _, first, copy_of = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
-    pairs = cKDTree(points[first]).query_pairs(SAME, p=np.inf, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(first),) * 2)
-    n, component = connected_components(links, directed=False)
-    component = component[copy_of]
-    sizes = np.bincount(component, minlength=n)
-    return [np.flatnonzero(component == k) for k in np.flatnonzero(sizes > 1)]
+    """Return groups of frames that are the same structure as the first of the group, see `matgraft.data.same`."""
+    contents = [sample.content for sample in take(evidence.dataset.samples, evidence.sound)]
+    return [evidence.sound[group] for group in group_same(contents)]
 
 
 def _contradict(evidence: Evidence, group: Frames) -> bool:
@@ -197,4 +175,4 @@ def _differences(evidence: Evidence, group: Frames) -> str:
         for quantity, unit in (("energy", "eV/atom"), ("forces", "eV/Å"), ("stress", "eV/Å³"))
         if _range(evidence, group, quantity) > 0
     ]
-    return f"frames {', '.join(map(str, group[:4]))} differ in {', '.join(parts)}"
+    return f"{', '.join(evidence.place(i) for i in group[:4])} differ in {', '.join(parts)}"
