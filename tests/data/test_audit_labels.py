@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import bulk
 
 from matgraft.data.audit import audit
 from matgraft.data.dataset import Dataset, Sample, concatenate
-from matgraft.data.looks import structures
 from matgraft.findings import Finding, blocking
 
 ELEMENTS = ("Si", "Mo")
@@ -259,18 +257,6 @@ def test_one_atom_moved_is_no_duplicate(mo):
         content.positions[0] += [0.0, 0.0, 0.01]
 
     assert findings(doubled(mo, atoms(nudge)))["duplicates"].outcome == "passed"
-
-
-def test_copies_are_searched_as_one(monkeypatch):
-    """Pairs among them would grow as the square of their number."""
-    sizes = []
-    tree = structures.cKDTree
-    monkeypatch.setattr(structures, "cKDTree", lambda points: sizes.append(len(points)) or tree(points))
-    crystals = [bulk("Si", cubic=True, a=a) for a in (5.4, 5.6)]
-    data = Dataset(tuple(Sample(crystals[i % 2], {"energy": float(i % 2)}) for i in range(40)))
-    found = next(f for f in audit(data, None) if f.code == "duplicates")
-    assert sizes == [2]
-    assert (found.numbers["n_groups"], len(found.frames)) == (2, 40)
 
 
 def test_two_atoms_exchanged_is_no_duplicate():

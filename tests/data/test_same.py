@@ -96,6 +96,29 @@ def test_a_scaled_cell_is_another_structure(factor: float, size: int) -> None:
     assert not same_structure(atoms, scaled)
 
 
+def test_strains_along_equivalent_axes_are_a_series() -> None:
+    """Shear along yz, xz and xy of a cubic crystal: a symmetry maps each on the others, but none is a copy."""
+    frames = []
+    for i, j in ((1, 2), (0, 2), (0, 1)):
+        atoms = CELLS["silicon"]().repeat(2)
+        strain = np.eye(3)
+        strain[i, j] = strain[j, i] = 0.03
+        atoms.set_cell(atoms.cell[:] @ strain, scale_atoms=True)
+        frames.append(atoms)
+    assert group_same(frames) == []
+    ((first, copy),) = group_same([*frames, disguised(frames[1], 0)])  # turned at random, it is a copy of any
+    assert (first, copy) == (0, 3)
+
+
+def test_a_quarter_turn_of_a_cubic_cell_is_a_copy() -> None:
+    atoms = CELLS["silicon"]()
+    atoms.rattle(0.1, seed=1)
+    turned = atoms.copy()
+    turned.rotate(90, "z", rotate_cell=True)
+    turned.wrap()
+    assert same_structure(atoms, turned)
+
+
 def test_another_structure_of_the_same_lattice_and_atoms() -> None:
     salt, blende = (bulk("MgO", kind, a=4.21, cubic=True).repeat(3) for kind in ("rocksalt", "zincblende"))
     assert not same_structure(salt, blende)

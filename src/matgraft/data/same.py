@@ -1,9 +1,12 @@
 """Frames that are one structure, whatever their orientation, origin, order of atoms and choice of the cell.
 
-Two frames are the same if an isometry maps one onto the other such that no atom moves against another by more than a
-tolerance in Å. Pairs that cannot be are ruled out by the distances of each atom's nearest neighbours, which no such
-change alters and which move by no more than the atoms do. Every pair that is left is confirmed atom by atom: lattices
-are mapped onto each other, then the rarest surroundings, then every atom onto its image.
+Two frames are the same if they can be turned, mirrored and shifted onto each other such that no atom moves against
+another by more than a tolerance in Å. Frames of one crystal in one orientation that only a symmetry of the crystal maps
+onto each other, such as strains along equivalent axes, count as different.
+
+Pairs that cannot be are ruled out by the distances of each atom's nearest neighbours, which no such change alters and
+which move by no more than the atoms do. Every pair that is left is confirmed atom by atom: lattices are mapped onto
+each other, then the rarest surroundings, then every atom onto its image.
 
 >>> same_structure(atoms, rotated)
 True
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
 from typing import Any
@@ -36,6 +39,7 @@ NEIGHBOURS, REACH_A = 4, 5.0
 
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SLACK = 4.0  # in tolerances: a neighbour's image moves with the atom and with the cell
+_ALIKE = 0.15  # part of a period by which lattices differ that strain has made from one
 _PROBES = 4  # atoms that are tried before all are
 
 
@@ -49,6 +53,8 @@ class _Frame:
     periodic: NDArray[np.bool_]
     surroundings: Array
     """(n, NEIGHBOURS) distances in Å of the nearest neighbours of each atom, in order."""
+    written: Array
+    """(n_periods, 3) periods in the order in which the file has them."""
 
     @cached_property
     def inverse(self) -> Array:
@@ -196,9 +202,10 @@ def _reduced(
     numbers: NDArray[np.int64], positions: Array, cell: Array, periodic: NDArray[np.bool_], surroundings: Array
 ) -> _Frame:
     """Return a frame with the shortest vectors of its lattice."""
+    written = cell[periodic]
     if periodic.any():
         cell = complete_cell(np.where(periodic[:, None], minkowski_reduce(cell, periodic)[0], 0.0))
-    return _Frame(numbers, np.asarray(positions, dtype=float), np.asarray(cell), periodic, surroundings)
+    return _Frame(numbers, np.asarray(positions, dtype=float), np.asarray(cell), periodic, surroundings, written)
 
 
 def _primitive(frame: _Frame) -> _Frame:
@@ -211,7 +218,8 @@ def _primitive(frame: _Frame) -> _Frame:
         return frame
     cell, numbers = np.array(found[0]), np.array(found[2])
     positions = np.array(found[1]) @ cell
-    return _reduced(numbers, positions, cell, frame.periodic, nearest_distances(positions, cell, frame.periodic))
+    small = _reduced(numbers, positions, cell, frame.periodic, nearest_distances(positions, cell, frame.periodic))
+    return replace(small, written=small.written[:0])  # no file has written these
 
 
 def _as_large(a: _Frame, b: _Frame, within: float) -> bool:
@@ -281,6 +289,35 @@ def _isometries(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
 
 
 def _turns_of_lattices(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
+    """Turn a frame as a whole, but not into what a symmetry of its crystal makes of it.
+
+    Frames that are strained or displaced along equivalent directions of one crystal are different rows of a series, and
+    not copies. So where two lattices lie in space nearly as one, the frame is left as it is, or turned with the periods
+    of the file in their order.
+    """
+    if not _lie_alike(a, b):
+        yield from _all_turns_of_lattices(a, b, within)
+        return
+    for sign in (1.0, -1.0):
+        if _generates(b.cell[b.periodic], a.cell[a.periodic], within):
+            yield sign * np.eye(3)
+        if len(a.written) and len(b.written):
+            yield from (sign * turn for turn in _turns(a.written, b.written, within))
+
+
+def _lie_alike(a: _Frame, b: _Frame) -> bool:
+    """Say whether two lattices are nearly one where they stand."""
+    return _generates(b.cell[b.periodic], a.cell[a.periodic], _ALIKE * np.linalg.norm(a.cell[a.periodic], axis=1).min())
+
+
+def _generates(vectors: Array, others: Array, within: float) -> bool:
+    """Say whether vectors are a basis of the lattice of others, off by so many Å at most."""
+    numbers = np.round(others @ np.linalg.pinv(vectors))
+    off = np.linalg.norm(numbers @ vectors - others, axis=1).max()
+    return bool(off <= within and abs(abs(np.linalg.det(numbers)) - 1) < 0.5)
+
+
+def _all_turns_of_lattices(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
     """Map the periods onto periods of the other lattice that have their lengths and angles."""
     wanted, other = a.cell[a.periodic], b.cell[b.periodic]
     vectors = np.array(list(product(range(-2, 3), repeat=len(other))), dtype=float) @ other
