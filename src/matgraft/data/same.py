@@ -1,8 +1,8 @@
 """Frames that are one structure, whatever their orientation, origin, order of atoms and choice of the cell.
 
-Two frames are the same if they can be turned, mirrored and shifted onto each other such that no atom moves against
-another by more than a tolerance in Å. Frames of one crystal in one orientation that only a symmetry of the crystal maps
-onto each other, such as strains along equivalent axes, count as different.
+Two frames are the same if they can be brought onto each other such that no atom moves against another by more than a
+tolerance in Å: shifted, inverted, in other vectors of the lattice, or turned with their cell. Frames that only a
+symmetry of their crystal maps onto each other, such as strains along equivalent axes, count as different.
 
 Pairs that cannot be are ruled out by the distances of each atom's nearest neighbours, which no such change alters and
 which move by no more than the atoms do. Every pair that is left is confirmed atom by atom: lattices are mapped onto
@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,6 @@ NEIGHBOURS, REACH_A = 4, 5.0
 
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SLACK = 4.0  # in tolerances: a neighbour's image moves with the atom and with the cell
-_ALIKE = 0.15  # part of a period by which lattices differ that strain has made from one
 _PROBES = 4  # atoms that are tried before all are
 
 
@@ -289,15 +287,11 @@ def _isometries(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
 
 
 def _turns_of_lattices(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
-    """Turn a frame as a whole, but not into what a symmetry of its crystal makes of it.
+    """Leave a frame as it stands, in whatever vectors, or turn it with the periods of the file in their order.
 
     Frames that are strained or displaced along equivalent directions of one crystal are different rows of a series, and
-    not copies. So where two lattices lie in space nearly as one, the frame is left as it is, or turned with the periods
-    of the file in their order.
+    not copies: other turns, which only the symmetry of a lattice allows, are not tried.
     """
-    if not _lie_alike(a, b):
-        yield from _all_turns_of_lattices(a, b, within)
-        return
     for sign in (1.0, -1.0):
         if _generates(b.cell[b.periodic], a.cell[a.periodic], within):
             yield sign * np.eye(3)
@@ -305,35 +299,11 @@ def _turns_of_lattices(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
             yield from (sign * turn for turn in _turns(a.written, b.written, within))
 
 
-def _lie_alike(a: _Frame, b: _Frame) -> bool:
-    """Say whether two lattices are nearly one where they stand."""
-    return _generates(b.cell[b.periodic], a.cell[a.periodic], _ALIKE * np.linalg.norm(a.cell[a.periodic], axis=1).min())
-
-
 def _generates(vectors: Array, others: Array, within: float) -> bool:
     """Say whether vectors are a basis of the lattice of others, off by so many Å at most."""
     numbers = np.round(others @ np.linalg.pinv(vectors))
     off = np.linalg.norm(numbers @ vectors - others, axis=1).max()
     return bool(off <= within and abs(abs(np.linalg.det(numbers)) - 1) < 0.5)
-
-
-def _all_turns_of_lattices(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
-    """Map the periods onto periods of the other lattice that have their lengths and angles."""
-    wanted, other = a.cell[a.periodic], b.cell[b.periodic]
-    vectors = np.array(list(product(range(-2, 3), repeat=len(other))), dtype=float) @ other
-    lengths = np.linalg.norm(vectors, axis=1)
-    sizes = np.linalg.norm(wanted, axis=1)
-    vectors, lengths = (x[np.abs(lengths - sizes[:, None]).min(axis=0) <= within] for x in (vectors, lengths))
-    nearest = [np.argsort(np.linalg.norm(vectors - one, axis=1)) for one in wanted]  # unturned frames are common
-    choices = [
-        vectors[order][np.abs(lengths[order] - size) <= within] for order, size in zip(nearest, sizes, strict=True)
-    ]
-    fits = np.ones([len(own) for own in choices], dtype=bool)
-    for i, j in combinations(range(len(choices)), 2):
-        off = np.abs(choices[i] @ choices[j].T - wanted[i] @ wanted[j]) <= 2 * within * (sizes[i] + sizes[j])
-        fits &= np.expand_dims(off, [k for k in range(len(choices)) if k not in (i, j)])
-    for chosen in np.argwhere(fits):
-        yield from _turns(wanted, np.stack([own[k] for own, k in zip(choices, chosen, strict=True)]), within)
 
 
 def _turns(vectors: Array, images: Array, within: float) -> Iterator[Array]:
