@@ -24,7 +24,8 @@ from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import HEAD_TAG
-from matgraft.errors import OptionError
+from matgraft.errors import OptionError, RunError
+from matgraft.exports import verify
 from matgraft.quantities import Array
 from matgraft.transfer.adapt import shift_references
 from matgraft.transfer.heads import MultiHeadPotential
@@ -279,6 +280,17 @@ class PotentialConformance:
         samples = [Sample(crystals()[0], {})]
         (before,), (after,) = (predict(one, samples, ("energy",)) for one in (potential, model))
         assert abs(float(after["energy"] - before["energy"]) / 2 - all_electron) < 1e-6
+
+    @pytest.mark.parametrize("symbol", ["Si", "O"])
+    def test_a_file_that_is_wrong_for_one_element_is_not_verified(
+        self, potential: Potential, tmp_path: Path, symbol: str
+    ) -> None:
+        """The comparison of an exported file covers every element of the card."""
+        wrong = copy.deepcopy(potential)
+        shift_references(wrong, ReferenceShift(mode="given", shift_eV={symbol: 1.0}, rank=1, n_elements=1))
+        wrong.save(tmp_path / potential.native_file)
+        with pytest.raises(RunError, match="does not give the model's predictions: energy"):
+            verify(potential, tmp_path)
 
     @pytest.mark.parametrize(
         ("name", "several"),

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,8 +27,8 @@ from matgraft.backbones.matgl import MatGLPotential, find_bonds
 from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import load, load_folder, save_folder
 from matgraft.data.dataset import Dataset, Sample
-from matgraft.errors import DataError, ExtraError, MatgraftError, OptionError
-from matgraft.exports import export
+from matgraft.errors import DataError, ExtraError, MatgraftError, OptionError, RunError
+from matgraft.exports import export, lammps, verify
 from matgraft.exports.comparison import distorted_cell
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
@@ -435,6 +436,22 @@ def test_a_head_of_several_leaves_in_the_vendors_folder(pairs: Dataset, tmp_path
             for name in ("energy", "forces"):
                 np.testing.assert_allclose(theirs[name], together[i][name], atol=2e-5)
     assert not torch.equal(*(next(iter(readout.parameters())) for readout in many.module["readouts"]))
+
+
+@pytest.mark.parametrize("kind", ["TensorNet", "M3GNet"])
+def test_a_wrong_row_of_the_embedding_is_found(kind: str, tmp_path: Path) -> None:
+    """In the native file, and in what LAMMPS opens: the row of germanium, the fourth element of the card."""
+    model = make_potential(kind, std=100.0)
+    wrong = copy.deepcopy(model)
+    row = {"TensorNet": "model.tensor_embedding.emb", "M3GNet": "model.embedding.layer_node_embedding"}[kind]
+    with torch.no_grad():
+        wrong.module.get_submodule(row).weight[ELEMENTS.index("Ge")] += 1.0  # type: ignore[union-attr, operator, index]
+    wrong.save(tmp_path / "matgl")
+    with pytest.raises(RunError, match="does not give the model's predictions"):
+        verify(model, tmp_path)
+    file = replace(model.lammps_file(), write=wrong.lammps_file().write)
+    with pytest.raises(RunError, match="does not give the model's predictions"):
+        lammps.write(model, tmp_path, file)
 
 
 def test_the_exported_script_runs(tmp_path: Path) -> None:
