@@ -30,6 +30,10 @@ _PICKLED = ("bundletrajectory",)
 _DATABASES = ("db", "json")
 # Of these endings ASE need not be asked: it would take OUTCAR.extxyz for an OUTCAR.
 _ENDINGS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj", ".db": "db", ".json": "json"}
+# Outputs of codes: ASE knows their units. What else it reads holds whatever its writer had in mind.
+_OUTPUTS = re.compile(
+    r"(abinit|aims|castep|crystal|dftb|espresso|gaussian|gpaw|nwchem|octopus|onetep|orca|siesta|vasp)\b.*"
+)
 _STRUCTURE = frozenset(("numbers", "positions"))
 # ASE takes nothing but nine numbers under these keys of a comment line, and keeps one triangle. Six are common too, so
 # the keys are hidden from ASE under a prefix and come out as written.
@@ -55,7 +59,7 @@ def read_ase(path: Path, name: str) -> RawFile:
     form = _format(path, name)
     if form == "extxyz":
         _count_through(path, name)
-    return RawFile(_raw_frames(path, form, name))
+    return RawFile(_raw_frames(path, form, name), fixed=bool(_OUTPUTS.match(form)))
 
 
 def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:

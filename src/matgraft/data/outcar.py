@@ -145,7 +145,7 @@ class _Run:
         mesh = Mesh(self.divisions, self.offset)
         theory = level_of_theory(self.words, self._species(), mesh, self.version)
         notes = (f"the run broke off; its {len(self.frames)} finished ionic steps are kept",) if self.broken else ()
-        return RawFile(tuple(self.frames), notes, VASP_UNITS, {"stress": VASP_SHEAR}, theory)
+        return RawFile(tuple(self.frames), notes, VASP_UNITS, {"stress": VASP_SHEAR}, theory, fixed=True)
 
 
 def _element(title: str) -> str:

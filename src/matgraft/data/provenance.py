@@ -78,6 +78,8 @@ class SourceFile(BaseModel):
     """Quantity -> name of the key it was found under."""
     units: dict[str, str] = Field(default_factory=dict)
     """Quantity -> unit that its numbers were taken for."""
+    fixed: tuple[str, ...] = ()
+    """Quantities whose unit, sign and order the format leaves no choice of."""
 
 
 class Provenance(BaseModel):

@@ -63,6 +63,8 @@ class RawFile:
         Key in lower case -> what stands in the places yz, xz, xy of six stress components, where not in ASE's order.
     theory
         Level of theory, where the format states it.
+    fixed
+        True if the format fixes unit, sign and order of every label that it holds.
     """
 
     frames: Iterable[RawFrame]
@@ -70,6 +72,7 @@ class RawFile:
     units: Mapping[str, str] = field(default_factory=dict)
     orders: Mapping[str, str] = field(default_factory=dict)
     theory: LevelOfTheory | None = None
+    fixed: bool = False
 
 
 def clean_atoms(atoms: Atoms) -> Atoms:

@@ -287,7 +287,7 @@ def _convert(
         values = {name: label.value for name, label in labels.items()}
         yield Sample(frame.atoms, values, tags, weight, source.name, index, theories[kind])
     ledger.labelled.update(used)
-    ledger.files.append(_origin(source, used, n))
+    ledger.files.append(_origin(source, used, n, _fixed(file, choices, used)))
     notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []
     notes += [*file.notes, *_what_was_read(used, n, choices)]
     notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
@@ -340,13 +340,21 @@ def _run_tags(source: Source) -> dict[str, str]:
     return {"trajectory": source.name, "folder": source.path.parent.name}
 
 
-def _origin(source: Source, used: _Used, n: int) -> SourceFile:
+def _fixed(file: RawFile, choices: Choices, used: _Used) -> tuple[str, ...]:
+    """Return the quantities that the format fixes, less those on which the user said something else."""
+    own = {"stress" if name == "virial" else name for name in choices.units}
+    own |= {"stress"} if choices.shear else set()
+    return tuple(quantity for quantity in used if file.fixed and quantity not in own)
+
+
+def _origin(source: Source, used: _Used, n: int, fixed: tuple[str, ...]) -> SourceFile:
     return SourceFile(
         name=source.name,
         sha256=file_hash(source.path),
         n_samples=n,
         keys={quantity: ", ".join(dict.fromkeys(key for key, _ in counts)) for quantity, counts in used.items()},
         units={quantity: ", ".join(dict.fromkeys(unit for _, unit in counts)) for quantity, counts in used.items()},
+        fixed=fixed,
     )
 
 

@@ -187,7 +187,7 @@ class _Run:
             reason = f"; it breaks off: {broken}" if broken else ""
             raise DataError(f"the run has no finished ionic step{reason}", where=name)
         theory = level_of_theory(self._used(), self.species, self.mesh, self.version)
-        return RawFile(tuple(self.frames), self._notes(broken), VASP_UNITS, theory=theory)
+        return RawFile(tuple(self.frames), self._notes(broken), VASP_UNITS, theory=theory, fixed=True)
 
     def _notes(self, broken: str) -> tuple[str, ...]:
         notes = [f"the run broke off; its {len(self.frames)} finished ionic steps are kept"] if broken else []

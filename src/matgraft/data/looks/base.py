@@ -38,11 +38,14 @@ class Reading:
         True if the numbers were taken for a virial, not a stress.
     frames
         Positions in the dataset.
+    fixed
+        True if the format of the files leaves no other unit, sign or order.
     """
 
     unit: Unit
     virial: bool
     frames: Frames
+    fixed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,14 @@ class Evidence:
         return [self.sound[members] for members in _members(labels)]
 
     @cached_property
+    def blocks(self) -> NDArray[np.int64]:
+        """(n_frames,) number of the trajectory of each sound frame: what resampling takes as one."""
+        found = np.full(len(self.dataset), -1, dtype=np.int64)
+        for k, members in enumerate(self.groups):
+            found[members] = k
+        return found
+
+    @cached_property
     def _files(self) -> list[str]:
         return [sample.file for sample in self.dataset]
 
@@ -149,11 +160,12 @@ class Evidence:
 
     def readings(self, quantity: str) -> list[Reading]:
         """Frames that can be judged, by the unit that their labels were taken for, the most frames first."""
-        texts = {file.name: file.units.get(quantity, "") for file in self.dataset.provenance.files}
-        found: dict[str, list[int]] = defaultdict(list)
+        files = self.dataset.provenance.files
+        texts = {file.name: (file.units.get(quantity, ""), quantity in file.fixed) for file in files}
+        found: dict[tuple[str, bool], list[int]] = defaultdict(list)
         for i in self.paired(quantity):
-            found[texts.get(self._files[i], "")].append(int(i))
-        readings = [_reading(quantity, text, frames) for text, frames in found.items()]
+            found[texts.get(self._files[i], ("", False))].append(int(i))
+        readings = [_reading(quantity, text, frames, fixed) for (text, fixed), frames in found.items()]
         return sorted(readings, key=lambda reading: -len(reading.frames))
 
     def why_unpaired(self, quantity: str) -> str:
@@ -255,13 +267,13 @@ def count(number: int, of: int | None = None) -> str:
     return f"{number}{among} frame{'' if (of or number) == 1 else 's'}"
 
 
-def _reading(quantity: str, text: str, frames: list[int]) -> Reading:
+def _reading(quantity: str, text: str, frames: list[int], fixed: bool) -> Reading:
     # A file whose frames were read in several units names them all: what was made of them is canonical.
     text = "" if ", " in text else text
     virial = text.endswith(" (virial)")
     place = "virial" if virial else quantity
     unit = parse_unit(text.removesuffix(" (virial)") or DEFAULT_UNITS[place], place)
-    return Reading(unit, virial, np.array(frames, dtype=np.int64))
+    return Reading(unit, virial, np.array(frames, dtype=np.int64), fixed)
 
 
 def _members(labels: Sequence[str]) -> list[Frames]:

@@ -1,32 +1,41 @@
 """The energy's unit, and whether it is of the cell or per atom.
 
-Absolute energies of two codes or pseudopotentials differ by hundreds of eV an atom, so only differences count: labels
-are regressed on predictions beside one reference per element, all per atom. Taken rightly, the slope is about 1 (see
-`matgraft.data.looks.scale`); energies in Hartree give 1/27.2, energies per atom taken for those of the cell give 1/N.
-Where frames differ in size, the wrong one of the two conventions does not fit a line at all, whatever its slope.
+Absolute energies of two codes or pseudopotentials differ by hundreds of eV an atom, so differences decide: labels are
+regressed on predictions beside one reference per element, all per atom, and `matgraft.data.looks.scale` judges the
+slope. Where frames differ in size, the wrong one of the two conventions does not fit a line at all, whatever its slope.
+Absolute energies are a second witness: where they agree with the predicted ones in one unit, the labels are in it.
+
+Where the unit stands for most frames, those far off the line are tried in the other units: the line itself says where
+they should be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from matgraft.data.looks.base import Code, Evidence, Fault, Frames, Reading
-from matgraft.data.looks.robust import Line, fit_line, spread
-from matgraft.data.looks.scale import Candidate, Scale, choose_scale
+from matgraft.data.looks.base import Code, Evidence, Frames, Reading
+from matgraft.data.looks.robust import Line, fit_line, slope_error, spread
+from matgraft.data.looks.scale import MISFIT, Candidate, Part, Scale, Support, choose_scale, find_part
+from matgraft.data.looks.units import unit_finding
 from matgraft.findings import Finding
 from matgraft.quantities import ENERGY_UNITS, Array, Unit, parse_unit
 
 ENERGY_UNIT = Code("energy-unit", "unit of the energy", "error")
 ENERGY_PER_ATOM = Code("energy-per-atom", "energy of the cell or per atom", "error")
 
-MISFIT_RATIO = 1.5
-"""A convention whose misfit exceeds the other's by this factor is out."""
-
-_EXPLAINED = 0.3  # part of the energy differences that the predictions must explain for the slope to mean anything
+_EXPLAINED, _EXPLAINED_ALL = 0.3, 0.7
+"""Part of the energy differences that the predictions must explain for the slope to mean anything; the same where
+frames are too few for one reference per element."""
 _SMALLEST_SPREAD = 1e-3  # eV/atom; energies closer than this decide nothing
+_COHESION = 0.5  # eV/atom; smaller predicted energies are no measure of absolute ones
+_SCATTER = 0.2  # of the logarithm of absolute labels over predictions between blocks, beyond which they do not tell
+OFF, OFF_TIMES = 0.4, 10.0
+"""eV/atom off the line, and standard deviations of the bulk, from which on a frame is tried in other units."""
+_BACK_TIMES = 5.0  # standard deviations of the bulk within which another unit must bring it back
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,14 @@ class EnergyFit:
         The verdict on the unit.
     residuals
         (n,) eV/atom on the scale of the predictions: label minus line.
+    part
+        Frames that stand on the line in another unit, where there are some.
     """
 
     frames: Frames
     scale: Scale
     residuals: Array
+    part: Part | None = None
 
 
 def energy_convention(evidence: Evidence) -> Iterator[Finding]:
@@ -61,25 +73,39 @@ def energy_convention(evidence: Evidence) -> Iterator[Finding]:
 
 def fit_energy(evidence: Evidence, reading: Reading) -> EnergyFit | str:
     """Fit labels to predictions; a sentence why not, where that cannot be."""
-    frames = reading.frames
-    predicted = np.array(evidence.prediction("energy", frames)) / evidence.n_atoms[frames]
+    frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
+    predicted = np.array(evidence.prediction("energy", frames)) / n_atoms
+    other, least_explained = _references(evidence, frames)
+    if len(frames) < other.shape[1] + 4:
+        return f"{len(frames)} energies are too few beside {other.shape[1]} reference energies"
+    if spread(predicted - other @ np.linalg.lstsq(other, predicted, rcond=None)[0]) < _SMALLEST_SPREAD:
+        return f"by {evidence.model} the energies of these structures differ by less than 1 meV/atom"
+    raw = _raw(evidence, reading)
+    labels = {False: raw / n_atoms, True: raw}
+    lines = {per: fit_line(predicted, labels[per], other) for per in labels}
+    best = min(lines.values(), key=lambda line: line.misfit)
+    kept = [line for line in lines.values() if line.misfit <= MISFIT * best.misfit]
+    explained = 1 - min(line.median_misfit for line in kept)
+    if explained < least_explained:
+        return f"the energies do not follow {evidence.model}, which explains {explained:.0%} of their differences"
+    blocks = evidence.blocks[frames]
+    closest = labels[next(per for per, line in lines.items() if line is best)]
+    support = _support(predicted, closest, other, blocks)
+    candidates = [one for per in lines for one in _candidates(per, lines, _absolute(labels[per], predicted, blocks))]
+    scale = choose_scale(candidates, _taken(reading.unit, candidates), support, explained)
+    per = (scale.best if scale.sure and scale.best else scale.taken).unit.endswith("/atom")
+    residuals = lines[per].residuals / lines[per].slope
+    fit = EnergyFit(frames, scale, residuals)
+    return replace(fit, part=_part(fit, reading, labels, lines, blocks)) if scale.right else fit
+
+
+def _references(evidence: Evidence, frames: Frames) -> tuple[Array, float]:
+    """Return one column per element, or a constant where frames are too few, and the part to be explained."""
     fractions = evidence.fractions[frames]
     fractions = fractions[:, fractions.any(axis=0)]
-    if len(frames) < fractions.shape[1] + 4:
-        return f"{len(frames)} energies are too few beside {fractions.shape[1]} reference energies"
-    if spread(predicted - fractions @ np.linalg.lstsq(fractions, predicted, rcond=None)[0]) < _SMALLEST_SPREAD:
-        return f"by {evidence.model} the energies of these structures differ by less than 1 meV/atom"
-    n_atoms = evidence.n_atoms[frames]
-    raw = _raw(evidence, reading)
-    lines = {per: fit_line(predicted, raw if per else raw / n_atoms, fractions) for per in (False, True)}
-    least = min(line.misfit for line in lines.values())
-    kept = {per: line for per, line in lines.items() if line.misfit <= MISFIT_RATIO * least}
-    explained = 1 - min(line.median_misfit for line in kept.values())
-    if explained < _EXPLAINED:
-        return f"the energies do not follow {evidence.model}, which explains {explained:.0%} of their differences"
-    scale = choose_scale(_candidates(kept), _taken(reading.unit, lines), explained)
-    best = lines[(scale.best or scale.taken).unit.endswith("/atom")]
-    return EnergyFit(frames, scale, best.residuals / best.slope)
+    if len(frames) >= fractions.shape[1] + 4:
+        return fractions, _EXPLAINED
+    return np.ones((len(frames), 1)), _EXPLAINED_ALL
 
 
 def _raw(evidence: Evidence, reading: Reading) -> Array:
@@ -88,36 +114,90 @@ def _raw(evidence: Evidence, reading: Reading) -> Array:
     return reading.unit.from_canonical(labels, 1) / np.where(reading.unit.per_atom, evidence.n_atoms[reading.frames], 1)
 
 
-def _candidates(lines: dict[bool, Line]) -> list[Candidate]:
-    return [_candidate(name, per, line.slope) for per, line in lines.items() for name in ENERGY_UNITS]
+def _support(predicted: Array, labels: Array, other: Array, blocks: Frames) -> Support:
+    """Say what the slope rests on; every reference energy takes up a block."""
+
+    def slope(kept: np.ndarray) -> float:
+        return fit_line(predicted[kept], labels[kept], other[kept]).slope
+
+    n_blocks = len(np.unique(blocks)) + 1 - int(np.linalg.matrix_rank(other))
+    return Support(max(n_blocks, 1), slope_error(slope, blocks))
 
 
-def _candidate(name: str, per_atom: bool, slope: float) -> Candidate:
-    sign = "-" if slope < 0 else ""
-    return Candidate("units.energy", f"{sign}{name}{'/atom' if per_atom else ''}", abs(slope) * ENERGY_UNITS[name])
+def _absolute(labels: Array, predicted: Array, blocks: Frames) -> float | None:
+    """Return the ratio of absolute labels to predictions, one per block; None where it differs between blocks."""
+    inside = (np.abs(predicted) > _COHESION) & (labels != 0)
+    if inside.sum() < max(1, len(labels) / 2):
+        return None
+    ratios = labels[inside] / predicted[inside]
+    each = np.array([np.median(ratios[blocks[inside] == block]) for block in np.unique(blocks[inside])])
+    centre = float(np.median(each))
+    same = each * np.sign(centre) > 0
+    if same.mean() < 0.8 or spread(np.log(np.abs(each[same]))) > _SCATTER:
+        return None
+    return centre
 
 
-def _taken(unit: Unit, lines: dict[bool, Line]) -> Candidate:
-    """Return the unit taken, under the candidates' spelling."""
+def _candidates(per: bool, lines: dict[bool, Line], absolute: float | None) -> list[Candidate]:
+    """Return the units of one convention, with the sign that makes the slope positive."""
+    least = max(min(line.misfit for line in lines.values()), 1e-12)
+    sign = -1.0 if lines[per].slope < 0 else 1.0
+    return [
+        Candidate(
+            "units.energy",
+            f"{'-' if sign < 0 else ''}{name}{'/atom' if per else ''}",
+            abs(lines[per].slope) * factor,
+            misfit=max(lines[per].misfit / least, 1.0),
+            absolute=None if absolute is None else _log(absolute * sign * factor),
+        )
+        for name, factor in ENERGY_UNITS.items()
+    ]
+
+
+def _log(ratio: float) -> float:
+    return float(np.log(ratio)) if ratio > 0 else np.inf
+
+
+def _taken(unit: Unit, candidates: list[Candidate]) -> Candidate:
+    """Return the unit taken, under the candidates' spelling; its slope is negative if they have the other sign."""
     name = next(name for name, factor in ENERGY_UNITS.items() if np.isclose(factor, abs(unit.factor)))
-    sign = "-" if unit.factor < 0 else ""
-    slope = lines[unit.per_atom].slope * unit.factor
-    return Candidate("units.energy", f"{sign}{name}{'/atom' if unit.per_atom else ''}", slope)
+    body = f"{name}{'/atom' if unit.per_atom else ''}"
+    one = next(one for one in candidates if one.unit.removeprefix("-") == body)
+    text = ("-" if unit.factor < 0 else "") + body
+    if one.unit == text:
+        return one
+    return replace(one, unit=text, slope=-one.slope, absolute=one.absolute and np.inf)
+
+
+def _part(
+    fit: EnergyFit, reading: Reading, labels: dict[bool, Array], lines: dict[bool, Line], blocks: Frames
+) -> Part | None:
+    """Look among frames far off the line for those that another unit brings back onto it."""
+    unit = reading.unit
+    line = lines[unit.per_atom]
+    expected = (labels[unit.per_atom] - line.residuals) * unit.factor
+    off = np.abs(line.residuals * unit.factor)
+    bulk = spread(line.residuals * unit.factor)
+    far = off > max(OFF, OFF_TIMES * bulk)
+    back = {
+        ("units.energy", f"{sign}{name}{'/atom' if per else ''}"): far & (rest < _BACK_TIMES * bulk) & (rest < off / 5)
+        for per in labels
+        for name, factor in ENERGY_UNITS.items()
+        for sign in ("", "-")
+        for rest in [np.abs(float(f"{sign}1") * factor * labels[per] - expected)]
+    }
+    return find_part(fit.frames, back, blocks)
 
 
 def _finding(code: Code, fit: EnergyFit, reading: Reading) -> Finding:
     scale = fit.scale
     numbers = {"slope": scale.taken.slope, "explained": scale.explained, "n_frames": len(fit.frames)}
-    said = f"{scale.describe()[0].upper()}{scale.describe()[1:]} ({len(fit.frames)} frames, differences only)."
-    if scale.best is None:
-        if code is ENERGY_PER_ATOM:
-            return code.skipped("The slope fits no known unit; see energy-unit.", **numbers)
-        return code.failed(Fault(fit.frames, said, scale.remedy("the energies"), numbers=numbers))
-    found = parse_unit(scale.best.unit, "energy")
-    same_unit = np.isclose(found.factor, reading.unit.factor)
-    wrong = (found.per_atom != reading.unit.per_atom) if code is ENERGY_PER_ATOM else not same_unit
-    if not wrong:
-        return code.passed(said, **numbers)
-    numbers["slope_corrected"] = scale.best.slope
-    fault = Fault(fit.frames, said, scale.remedy("the energies"), [scale.best.action], numbers)
-    return code.failed(fault)
+    return unit_finding(code, scale, fit.part, reading, "the energies", numbers, partial(_concerns, code, reading.unit))
+
+
+def _concerns(code: Code, taken: Unit, key: str, unit: str) -> bool:
+    """Say whether another unit is what a code looks at: the unit, or whether it is of the cell or per atom."""
+    found = parse_unit(unit, "energy")
+    if code is ENERGY_PER_ATOM:
+        return found.per_atom != taken.per_atom
+    return not np.isclose(found.factor, taken.factor)

@@ -1,18 +1,24 @@
-"""The force's unit and sign, and whether forces stand beside the atoms that they act on."""
+"""The force's unit and sign, and whether forces stand beside the atoms that they act on.
+
+The slope of labels on predictions is a line through the origin; `matgraft.data.looks.scale` judges it. Then each frame
+is held against its own predictions, for a part of the frames in another unit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from matgraft.data.looks.base import Code, Evidence, Fault, Frames, Reading, count, split_by_group
-from matgraft.data.looks.robust import cosine, least_absolute, rms
-from matgraft.data.looks.scale import Candidate, Scale, choose_scale
-from matgraft.findings import Action, Finding
+from matgraft.data.looks.base import Code, Evidence, Fault, Frames, Reading, count
+from matgraft.data.looks.robust import cosine, rms, slope_error, through_origin
+from matgraft.data.looks.scale import BLOCKS, Candidate, Part, Scale, Support, choose_scale
+from matgraft.data.looks.units import part_by_slope, unit_finding
+from matgraft.findings import Finding
 from matgraft.quantities import FORCE_UNITS, Array, Unit
 
 FORCE_UNIT = Code("force-unit", "unit and sign of the forces", "error")
@@ -21,6 +27,14 @@ FORCE_ORDER = Code("force-order", "forces beside the atoms that they act on", "w
 _COMPONENTS = 30  # fewer decide nothing
 _SIGNAL = 0.05  # eV/Å root mean square of the predictions; relaxed structures decide nothing
 _COSINE = 0.8  # below, forces and predictions have too little in common for a slope; clean trajectories: 0.95
+
+ALIKE = 0.85
+"""Cosine of a single frame's forces and predictions from which on its own slope tells."""
+_COMPONENTS_ALONE = 12  # of a single frame; fewer do not tell
+
+_DIRECTIONS = 10.0
+"""Independent directions of force from which on one trajectory decides by itself; a single mode has one."""
+_COMPARED = 64  # frames of a trajectory between which directions are compared
 
 LARGE = 0.2
 """eV/Å root mean square, of labels and predictions, from which on the two must point the same way."""
@@ -31,30 +45,42 @@ ASTRAY = 0.3
 _MATCHED_FRAMES = 8  # frames in which the best order is looked for, as evidence
 
 
+@dataclass(frozen=True)
+class ForceFit:
+    """The verdict on the forces of some frames, and the frames of another unit among them."""
+
+    scale: Scale
+    part: Part | None = None
+
+
 def force_unit(evidence: Evidence) -> Iterator[Finding]:
-    """Judge unit and sign of the forces, by trajectory."""
+    """Judge unit and sign of the forces of each reading, then frame by frame."""
     readings = evidence.readings("forces")
     if not readings:
         yield FORCE_UNIT.skipped(evidence.why_unpaired("forces"))
     for reading in readings:
-        judge = partial(judge_forces, evidence, reading.unit)
-        scale, wrong = split_by_group(evidence, reading.frames, judge, lambda scale: not scale.right)
-        yield _finding(scale, wrong, reading)
+        yield _finding(judge_forces(evidence, reading), reading)
 
 
-def judge_forces(evidence: Evidence, unit: Unit, frames: Frames) -> Scale | None:
-    """Return the verdict on some frames, None where their forces are too small or too unlike the predictions."""
-    labels = np.concatenate([x.ravel() for x in evidence.label("forces", frames)])
-    predicted = np.concatenate([x.ravel() for x in evidence.prediction("forces", frames)])
-    alike = cosine(*(np.clip(x, *_bounds(x)) for x in (labels, predicted)))
-    if len(labels) < _COMPONENTS or rms(predicted) < _SIGNAL or abs(alike) < _COSINE:
+def judge_forces(evidence: Evidence, reading: Reading) -> ForceFit | None:
+    """Return the verdict, None where forces are too small or too unlike the predictions."""
+    frames, unit = reading.frames, reading.unit
+    labels, predicted = evidence.label("forces", frames), evidence.prediction("forces", frames)
+    blocks = evidence.blocks[frames]
+    part = _part(frames, labels, predicted, blocks, unit)
+    rows = np.repeat(np.arange(len(frames)), [x.size for x in labels])
+    x, y = (np.concatenate([one.ravel() for one in each]) for each in (predicted, labels))
+    alike = cosine(*(np.clip(each, *_bounds(each)) for each in (y, x)))
+    if len(y) < _COMPONENTS or rms(x) < _SIGNAL or abs(alike) < _COSINE:
         return None
-    slope = float(least_absolute(predicted[:, None], labels)[0])
+    slope = through_origin(x, y)
+    error = slope_error(lambda kept: through_origin(x[kept], y[kept]), blocks[rows])
+    n_blocks = len(np.unique(blocks))
+    many = n_blocks < BLOCKS and _directions(predicted, blocks) >= _DIRECTIONS
+    support = Support(n_blocks, error, many)
     taken = Candidate("units.forces", unit.text, slope)
-    candidates = [_candidate(name, slope / unit.factor) for name in FORCE_UNITS]
-    same = [one for one in candidates if np.isclose(one.slope, slope)]
-    others = [one for one in candidates if one not in same]
-    return choose_scale([taken, *others] if slope > 0 else candidates, taken, abs(alike))
+    scale = choose_scale(_candidates(slope / unit.factor), taken, support, abs(alike))
+    return ForceFit(scale, part if scale.right else None)
 
 
 def _bounds(values: Array) -> tuple[float, float]:
@@ -63,30 +89,42 @@ def _bounds(values: Array) -> tuple[float, float]:
     return -size, size
 
 
-def _candidate(name: str, raw_slope: float) -> Candidate:
+def _directions(forces: Sequence[Array], blocks: NDArray[np.int64]) -> float:
+    """Count the directions in which forces point, block by block: n² over the sum of squared cosines between frames.
+
+    It is the participation ratio of the eigenvalues of the matrix of cosines: 1 where all frames are alike, n where no
+    two are.
+    """
+    total = 0.0
+    for block in np.unique(blocks):
+        members = [forces[k].ravel() for k in np.flatnonzero(blocks == block) if forces[k].any()]
+        chosen = members[:: -(-len(members) // _COMPARED)] if members else []
+        alike = [cosine(x, y) if x.shape == y.shape else 0.0 for x in chosen for y in chosen]
+        total += len(chosen) ** 2 / float(np.sum(np.square(alike))) if chosen else 0.0
+    return total
+
+
+def _candidates(raw_slope: float) -> list[Candidate]:
     sign = "-" if raw_slope < 0 else ""
-    return Candidate("units.forces", f"{sign}{name}", abs(raw_slope) * FORCE_UNITS[name])
+    return [Candidate("units.forces", f"{sign}{name}", abs(raw_slope) * factor) for name, factor in FORCE_UNITS.items()]
 
 
-def _finding(scale: Scale | None, wrong: Frames, reading: Reading) -> Finding:
+def _part(
+    frames: Frames, labels: list[Array], predicted: list[Array], blocks: NDArray[np.int64], unit: Unit
+) -> Part | None:
+    """Look for frames that follow the predictions in another unit only."""
+    pairs = list(zip(labels, predicted, strict=True))
+    told = np.array([y.size >= _COMPONENTS_ALONE and rms(x) > LARGE and abs(cosine(y, x)) > ALIKE for y, x in pairs])
+    slopes = np.array([through_origin(x.ravel(), y.ravel()) for y, x in pairs])
+    return part_by_slope(frames, np.where(told, slopes, np.nan), blocks, unit, "units.forces", FORCE_UNITS)
+
+
+def _finding(fit: ForceFit | None, reading: Reading) -> Finding:
     n = len(reading.frames)
-    if scale is None:
+    if fit is None:
         return FORCE_UNIT.skipped(f"The forces of {count(n)} are too small or too unlike the predictions to tell.")
-    numbers = {"slope": scale.taken.slope, "cosine": scale.explained, "n_frames": n}
-    if not len(wrong):
-        return FORCE_UNIT.passed(f"In {count(n)} {scale.describe()}.", **numbers)
-    said = f"In {count(len(wrong), n)} {scale.describe()}."
-    if scale.best is None:
-        return FORCE_UNIT.failed(Fault(wrong, said, scale.remedy("the forces"), numbers=numbers))
-    remedy, actions = apply_to(wrong, n, scale.remedy("the forces"), scale.best.action)
-    return FORCE_UNIT.failed(Fault(wrong, said, remedy, actions, numbers | {"slope_corrected": scale.best.slope}))
-
-
-def apply_to(wrong: Frames, n: int, remedy: str, action: Action) -> tuple[str, list[Action]]:
-    """Return remedy and actions; an action on all frames is not offered where some are right."""
-    if len(wrong) == n:
-        return remedy, [action]
-    return f"for these frames alone, {remedy}: put them into a file of their own", []
+    numbers = {"slope": fit.scale.taken.slope, "cosine": fit.scale.explained, "n_frames": n}
+    return unit_finding(FORCE_UNIT, fit.scale, fit.part, reading, "the forces", numbers)
 
 
 def force_order(evidence: Evidence) -> Iterator[Finding]:

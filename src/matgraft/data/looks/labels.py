@@ -188,8 +188,8 @@ def _forces_off(evidence: Evidence, frames: Frames, compared: bool) -> tuple[lis
     labels = evidence.label("forces", frames)
     if not compared:
         return [np.linalg.norm(x, axis=1) for x in labels], FORCE_LIMIT_ALONE
-    scale = judge_forces(evidence, evidence.readings("forces")[0].unit, frames)
-    slope = scale.taken.slope if scale is not None else 1.0
+    fit = judge_forces(evidence, evidence.readings("forces")[0])
+    slope = fit.scale.taken.slope if fit is not None else 1.0
     predicted = evidence.prediction("forces", frames)
     rest = [np.linalg.norm(x / slope - y, axis=1) for x, y in zip(labels, predicted, strict=True)]
     bulk = np.concatenate(rest)

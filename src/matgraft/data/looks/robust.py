@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.quantities import Array
 
 _ITERATIONS = 40
+_LEFT_OUT = 20  # groups of the jackknife; each costs one fit
+_PARTS = 5  # into which a single trajectory is cut
 _DROPPED = 0.03  # part of the largest residuals that `typical` leaves out
 
 
@@ -79,6 +83,49 @@ def fit_line(x: Array, y: Array, other: Array | None = None) -> Line:
     found = least_absolute(columns, y)
     rest = y - columns @ found
     return Line(float(found[0]), rest, _ratio(typical(rest), typical(without)), _ratio(_median(rest), _median(without)))
+
+
+def through_origin(x: Array, y: Array) -> float:
+    """Fit y by x alone with the least sum of absolute residuals: the median of y/x, weighed by the size of x."""
+    inside = x != 0
+    if not inside.any():
+        return 0.0
+    ratios, weights = y[inside] / x[inside], np.abs(x[inside])
+    order = np.argsort(ratios)
+    passed = np.cumsum(weights[order])
+    return float(ratios[order][np.searchsorted(passed, passed[-1] / 2)])
+
+
+def slope_error(slope: Callable[[NDArray[np.bool_]], float], blocks: NDArray[np.int64]) -> float:
+    """Return the standard error of the logarithm of a slope by a jackknife over blocks (Efron and Tibshirani 1993).
+
+    Parameters
+    ----------
+    slope
+        Which rows are kept -> slope.
+    blocks
+        (n,) block of each row. A single one is cut into consecutive parts, which tell the scatter within it only.
+
+    Returns
+    -------
+    float
+        Infinite where the slope's sign depends on what is left out.
+    """
+    groups = _jackknife_groups(blocks)
+    n = int(groups.max()) + 1
+    found = np.array([slope(groups != k) for k in range(n)]) if n > 1 else np.zeros(1)
+    if not ((found > 0).all() or (found < 0).all()):
+        return np.inf
+    logarithms = np.log(np.abs(found))
+    return float(np.sqrt((n - 1) / n * ((logarithms - logarithms.mean()) ** 2).sum()))
+
+
+def _jackknife_groups(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the group that each row belongs to, (n,) from 0: groups are left out in turn."""
+    places = np.unique(blocks, return_inverse=True)[1]
+    if places.max(initial=0) == 0:
+        return np.arange(len(blocks)) * _PARTS // len(blocks)
+    return np.asarray(places % _LEFT_OUT, dtype=np.int64)
 
 
 def typical(values: Array) -> float:
