@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from matgraft.data.looks.base import Code, Evidence, Frames, Reading
-from matgraft.data.looks.robust import Line, fit_line, slope_error, spread
+from matgraft.data.looks.robust import Line, fit_line, line_slope, slope_error, spread
 from matgraft.data.looks.scale import MISFIT, Candidate, Part, Scale, Support, choose_scale, find_part
 from matgraft.data.looks.units import unit_finding
 from matgraft.findings import Finding
@@ -118,7 +118,7 @@ def _support(predicted: Array, labels: Array, other: Array, blocks: Frames) -> S
     """Say what the slope rests on; every reference energy takes up a block."""
 
     def slope(kept: np.ndarray) -> float:
-        return fit_line(predicted[kept], labels[kept], other[kept]).slope
+        return line_slope(predicted[kept], labels[kept], other[kept])
 
     n_blocks = len(np.unique(blocks)) + 1 - int(np.linalg.matrix_rank(other))
     return Support(max(n_blocks, 1), slope_error(slope, blocks))

@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, Reading, count
 from matgraft.data.looks.robust import cosine, rms, slope_error, through_origin
 from matgraft.data.looks.scale import BLOCKS, Candidate, Part, Scale, Support, choose_scale
-from matgraft.data.looks.units import part_by_slope, unit_finding
+from matgraft.data.looks.units import part_by_slope, rest_of, unit_finding
 from matgraft.findings import Finding
 from matgraft.quantities import FORCE_UNITS, Array, Unit
 
@@ -66,8 +66,9 @@ def judge_forces(evidence: Evidence, reading: Reading) -> ForceFit | None:
     """Return the verdict, None where forces are too small or too unlike the predictions."""
     frames, unit = reading.frames, reading.unit
     labels, predicted = evidence.label("forces", frames), evidence.prediction("forces", frames)
-    blocks = evidence.blocks[frames]
-    part = _part(frames, labels, predicted, blocks, unit)
+    part, others = rest_of(_part(frames, labels, predicted, evidence.blocks[frames], unit), frames)
+    labels, predicted = ([each[k] for k in np.flatnonzero(others)] for each in (labels, predicted))
+    frames, blocks = frames[others], evidence.blocks[frames[others]]
     rows = np.repeat(np.arange(len(frames)), [x.size for x in labels])
     x, y = (np.concatenate([one.ravel() for one in each]) for each in (predicted, labels))
     alike = cosine(*(np.clip(each, *_bounds(each)) for each in (y, x)))

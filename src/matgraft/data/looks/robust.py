@@ -76,10 +76,8 @@ def least_absolute(columns: Array, y: Array) -> Array:
 def fit_line(x: Array, y: Array, other: Array | None = None) -> Line:
     """Regress y (n,) on x (n,) and nuisance columns (n, k), robustly."""
     other = np.zeros((len(y), 0)) if other is None else other
-    # x without what the nuisance columns explain: well conditioned however large the energies are
-    x = x - other @ np.linalg.lstsq(other, x, rcond=None)[0] if other.shape[1] else x
     without = y - other @ least_absolute(other, y) if other.shape[1] else y
-    columns = np.column_stack([x, other])
+    columns = _line_columns(x, other)
     found = least_absolute(columns, y)
     rest = y - columns @ found
     return Line(float(found[0]), rest, _ratio(typical(rest), typical(without)), _ratio(_median(rest), _median(without)))
@@ -126,6 +124,17 @@ def _jackknife_groups(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
     if places.max(initial=0) == 0:
         return np.arange(len(blocks)) * _PARTS // len(blocks)
     return np.asarray(places % _LEFT_OUT, dtype=np.int64)
+
+
+def line_slope(x: Array, y: Array, other: Array) -> float:
+    """Return the slope alone of `fit_line`."""
+    return float(least_absolute(_line_columns(x, other), y)[0])
+
+
+def _line_columns(x: Array, other: Array) -> Array:
+    """Return x without what the nuisance columns explain, beside these: well conditioned for large energies."""
+    x = x - other @ np.linalg.lstsq(other, x, rcond=None)[0] if other.shape[1] else x
+    return np.column_stack([x, other])
 
 
 def typical(values: Array) -> float:

@@ -45,7 +45,7 @@ EXACT = 2.0
 BLOCKS = 5
 """Independent blocks from which on they decide by themselves."""
 
-STEADY = 0.5
+STEADY = 1.0
 """Largest error of the logarithm with which a slope, its sign above all, is taken for known."""
 
 EXPLAINED = 0.5

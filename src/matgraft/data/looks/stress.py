@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, Reading, count, split_by_group
-from matgraft.data.looks.robust import Line, cosine, fit_line, rms, slope_error, through_origin
+from matgraft.data.looks.robust import Line, cosine, fit_line, line_slope, rms, slope_error, through_origin
 from matgraft.data.looks.scale import BLOCKS, MISFIT, STIFF, Candidate, Part, Scale, Support, choose_scale
-from matgraft.data.looks.units import apply_to, disagreement, part_by_slope, unit_finding
+from matgraft.data.looks.units import apply_to, disagreement, part_by_slope, rest_of, unit_finding
 from matgraft.findings import Action, Finding
 from matgraft.quantities import STRESS_UNITS, VOIGT, Array, full_to_voigt
 
@@ -29,7 +29,7 @@ STRESS_SHEAR = Code("stress-shear", "order of the shear components of the stress
 _FRAMES = 4  # fewer do not decide on a unit
 _EXPLAINED = 0.5  # part of the stress that the predictions must explain for the slope to mean anything
 _SIGNAL = 1e-4  # eV/Å³ (16 MPa) typical size below which stresses decide nothing
-_ALIKE = 0.95  # cosine of a single frame's six components from which on its own slope tells
+_ALIKE, _OPPOSITE = 0.95, 0.98  # cosines of a single frame's six components from which on its own slope tells
 _DIAGONAL = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 _ORDERS = tuple(permutations(range(3)))  # the first leaves everything in its place
@@ -66,7 +66,8 @@ def stress_unit_and_sign(evidence: Evidence) -> Iterator[Finding]:
 
 def judge_stress(evidence: Evidence, reading: Reading) -> StressFit | None:
     """Return the verdict, None where frames have too little stress in common with the predictions."""
-    frames = reading.frames
+    part, others = rest_of(_part(evidence, reading), reading.frames)
+    frames = reading.frames[others]
     if len(frames) < _FRAMES:
         return None
     predicted, pressure = _rows(np.array(evidence.prediction("stress", frames)))
@@ -85,12 +86,12 @@ def judge_stress(evidence: Evidence, reading: Reading) -> StressFit | None:
         return None
 
     def slope(inside: NDArray[np.bool_]) -> float:
-        return fit_line(predicted[inside], labels[closest][inside], pressure[inside, None]).slope
+        return line_slope(predicted[inside], labels[closest][inside], pressure[inside, None])
 
     blocks = evidence.blocks[frames]
     support = Support(len(np.unique(blocks)), slope_error(slope, np.repeat(blocks, 4)))
     scale = choose_scale(_candidates(lines), _taken(reading, lines), support, explained)
-    return StressFit(scale, _part(evidence, reading, blocks) if scale.right else None)
+    return StressFit(scale, part if scale.right else None)
 
 
 def _rows(stress: Array) -> tuple[Array, Array]:
@@ -126,21 +127,25 @@ def _taken(reading: Reading, lines: dict[str, Line]) -> Candidate:
     return Candidate(f"units.{place}", f"{sign}{name}", lines[place].slope * factor, STIFF, _misfit(lines, place))
 
 
-def _part(evidence: Evidence, reading: Reading, blocks: NDArray[np.int64]) -> Part | None:
+def _part(evidence: Evidence, reading: Reading) -> Part | None:
     """Look for frames that follow the predictions in another unit only, the offset of the pressure taken out."""
     if reading.virial:
         return None
-    frames = reading.frames
+    frames, blocks = reading.frames, evidence.blocks[reading.frames]
     labels, predicted = (
         full_to_voigt(np.array(values))
         for values in (evidence.label("stress", frames), evidence.prediction("stress", frames))
     )
-    labels = labels - np.median(labels[:, :3].mean(axis=1) - predicted[:, :3].mean(axis=1)) * _DIAGONAL
-    told = [rms(x) > _SIGNAL and abs(cosine(y, x)) > _ALIKE for y, x in zip(labels, predicted, strict=True)]
-    slopes = np.array([through_origin(x, y) for y, x in zip(labels, predicted, strict=True)])
-    return part_by_slope(
-        frames, np.where(told, slopes, np.nan), blocks, reading.unit, "units.stress", STRESS_UNITS, STIFF
+    offset = np.median(labels[:, :3].mean(axis=1) - predicted[:, :3].mean(axis=1)) * _DIAGONAL
+    # a frame whose sign depends on the offset does not tell
+    cosines = np.array(
+        [[cosine(y - shift, x) for shift in (0.0, offset)] for y, x in zip(labels, predicted, strict=True)]
     )
+    told = (cosines[:, 1] > _ALIKE) | (cosines.max(axis=1) < -_OPPOSITE)
+    told &= np.sqrt((predicted**2).mean(axis=1)) > _SIGNAL
+    slopes = np.array([through_origin(x, y - offset) for y, x in zip(labels, predicted, strict=True)])
+    slopes = np.where(told, slopes, np.nan)
+    return part_by_slope(frames, slopes, blocks, reading.unit, "units.stress", STRESS_UNITS, STIFF)
 
 
 def _finding(code: Code, fit: StressFit | None, reading: Reading) -> Finding:

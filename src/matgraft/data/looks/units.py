@@ -58,6 +58,13 @@ def part_by_slope(
     return part and replace(part, frames=_whole_trajectories(part, frames, told, blocks))
 
 
+def rest_of(part: Part | None, frames: Frames) -> tuple[Part | None, NDArray[np.bool_]]:
+    """Return a part that is a minority, and which of the frames are not in it; a majority is the whole's affair."""
+    if part is None or 2 * len(part.frames) > len(frames):
+        return None, np.ones(len(frames), dtype=bool)
+    return part, ~np.isin(frames, part.frames)
+
+
 def _whole_trajectories(part: Part, frames: Frames, told: NDArray[np.bool_], blocks: NDArray[np.int64]) -> Frames:
     """Add the silent frames of trajectories all of whose telling frames are in the part."""
     inside = np.isin(frames, part.frames)

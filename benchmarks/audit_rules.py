@@ -1,0 +1,260 @@
+"""How often the looks on units, signs and orders are wrong: false alarms on right labels, faults that they miss.
+
+    python benchmarks/audit_rules.py
+    python benchmarks/audit_rules.py --report
+
+Frames are simulated, since thousands of draws are needed: steps of trajectories, correlated within each, whose labels
+follow the predictions by a slope of the foundation's and one of the trajectory's, with errors of the trajectory and of
+the frame. The sizes are those of CHGNet and TensorNet-MatPES on Si and Mo (`FOUNDATIONS`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from common import RESULTS, Results, Row, circumstances, prepare, run, show
+
+from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.looks import energy, forces, stress
+from matgraft.data.looks.base import Evidence
+from matgraft.findings import Finding
+from matgraft.quantities import Array, parse_unit, voigt_to_full
+
+LOOKS = (energy.energy_convention, forces.force_unit, stress.stress_unit_and_sign, stress.stress_shear)
+FRAMES = (3, 10, 50, 200)
+TRAJECTORIES = {"one": 1, "few": 4, "many": 1000}
+DRAWS = {3: 60, 10: 60, 50: 20, 200: 8}
+CELL_A = 12.0
+MEMORY = 0.9
+"""Correlation of consecutive steps."""
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """How predictions depart from right labels.
+
+    Attributes
+    ----------
+    slopes
+        Labels over predictions: the range, on a logarithmic scale, that each draw takes one from.
+    between
+        Standard deviation of the logarithm of the slope between trajectories.
+    energy, energy_between
+        eV/atom, of a frame and of a trajectory.
+    references
+        eV/atom, of an element.
+    forces, stress
+        Errors relative to the size of the forces and of the stress; half of their variance is the trajectory's.
+    """
+
+    slopes: tuple[float, float]
+    between: float
+    energy: float
+    energy_between: float
+    references: float
+    forces: float
+    stress: float
+
+
+FOUNDATIONS = {
+    "good": Foundation((0.9, 1.4), 0.12, 0.003, 0.01, 0.1, 0.25, 0.15),
+    "mediocre": Foundation((0.7, 2.5), 0.30, 0.010, 0.03, 0.5, 0.60, 0.40),
+}
+"""TensorNet-MatPES: slopes of 0.8 to 1.4, 0.1 between trajectories, cosines of forces of 0.98. CHGNet: 0.9 to 2.5, 0.25
+to 0.5, 0.95; a cosine of 0.86 goes with the error of 0.6 here."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Right frames and the predictions for them."""
+
+    frames: Dataset
+    predictions: list[dict[str, Array]]
+
+
+def draw(rng: np.random.Generator, n: int, trajectories: int, foundation: Foundation) -> Draw:
+    """Return n frames of so many trajectories, two elements, 8 to 32 atoms."""
+    low, high = np.log(foundation.slopes)
+    soft = rng.uniform(low, high)
+    absolute = rng.choice([0.0, -100.0])  # half of the sets are of another kind of pseudopotential
+    references = rng.normal(-5, 1, 2) + absolute
+    own_references = references - absolute + rng.normal(0, foundation.references, 2)
+    parts = np.array_split(np.arange(n), min(n, trajectories))
+    samples: list[Sample] = []
+    predictions: list[dict[str, Array]] = []
+    for k, part in enumerate(parts):
+        slope = float(np.exp(soft + rng.normal(0, foundation.between)))
+        for sample, prediction in _trajectory(
+            rng, len(part), f"run {k}", slope, (references, own_references), foundation
+        ):
+            samples.append(sample)
+            predictions.append(prediction)
+    return Draw(Dataset(tuple(samples)), predictions)
+
+
+def _trajectory(rng, n, name, slope, references, foundation):
+    counts = rng.choice([8, 16, 32]) * np.array([[1, 0], [0.5, 0.5], [0.25, 0.75]])[rng.integers(3)]
+    counts = counts.astype(int)
+    n_atoms = int(counts.sum())
+    numbers = np.repeat([14, 42], counts)
+    heat = rng.uniform(0.3, 1.5)
+    level = rng.uniform(0, 0.3)
+    pattern = _steps(rng, n, 3 * n_atoms) * heat
+    strain = rng.normal(0, 0.03, 6) + 0.01 * _steps(rng, n, 6)
+    warmth = level + 0.05 * heat * _steps(rng, n, 1)[:, 0]
+    wrong = _errors(rng, n, 3 * n_atoms, foundation.forces * heat)
+    wrong_stress = _errors(rng, n, 6, foundation.stress * 0.03)
+    drift = rng.normal(0, foundation.energy_between)
+    for i in range(n):
+        push = pattern[i].reshape(-1, 3)
+        push = push - push.mean(axis=0)
+        atoms = Atoms(numbers, rng.uniform(0, CELL_A, (n_atoms, 3)), cell=[CELL_A] * 3, pbc=True)
+        labels = {
+            "energy": counts @ references[0] + n_atoms * warmth[i],
+            "forces": push,
+            "stress": voigt_to_full(strain[i]),
+        }
+        own = (warmth[i] / slope + drift + rng.normal(0, foundation.energy)) * n_atoms
+        prediction = {
+            "energy": np.asarray(counts @ references[1] + own),
+            "forces": (push + wrong[i].reshape(-1, 3)) / slope,
+            "stress": voigt_to_full(strain[i] + wrong_stress[i]) / slope,
+        }
+        yield Sample(atoms, labels, {"trajectory": name}), prediction
+
+
+def _steps(rng: np.random.Generator, n: int, size: int) -> Array:
+    """Return (n, size) numbers of unit variance, each row correlated with the one before."""
+    rows = rng.normal(size=(n, size))
+    for i in range(1, n):
+        rows[i] = MEMORY * rows[i - 1] + np.sqrt(1 - MEMORY**2) * rows[i]
+    return rows
+
+
+def _errors(rng: np.random.Generator, n: int, size: int, scale: float) -> Array:
+    """Return (n, size) errors, half of whose variance a trajectory's frames share."""
+    return np.asarray(scale * np.sqrt(0.5) * (rng.normal(size=size) + rng.normal(size=(n, size))))
+
+
+Fault = Callable[[Sample], dict[str, Array]]
+
+
+def _written(quantity: str, unit: str) -> Fault:
+    return lambda s: {quantity: parse_unit(unit, quantity).from_canonical(s.labels[quantity], s.n_atoms)}
+
+
+def _shear(sample: Sample) -> dict[str, Array]:
+    """VASP's order xy, yz, zx taken for ASE's yz, xz, xy."""
+    voigt = np.array([sample.labels["stress"][i, j] for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))])
+    return {"stress": voigt_to_full(voigt)}
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"energy in {unit}": _written("energy", unit) for unit in ("kcal/mol", "kJ/mol", "Hartree", "Ry", "meV")},
+    **{f"energy in {unit}": _written("energy", unit) for unit in ("eV/atom", "-eV")},
+    **{f"forces in {unit}": _written("forces", unit) for unit in ("Hartree/Bohr", "Ry/Bohr", "-eV/Å")},
+    **{f"stress in {unit}": _written("stress", unit) for unit in ("kBar", "GPa", "-eV/Å³")},
+    "shear order": _shear,
+}
+"""Fault -> the label that it changes, as it is read."""
+
+
+def plant(rng: np.random.Generator, drawn: Draw, fault: Fault, share: float) -> Draw:
+    """Change a label in a part of the frames, at least one."""
+    n = len(drawn.frames)
+    chosen = set(rng.choice(n, max(1, round(share * n)), replace=False).tolist())
+    samples = [s.with_labels(**fault(s)) if i in chosen else s for i, s in enumerate(drawn.frames)]
+    return Draw(Dataset(tuple(samples)), drawn.predictions)
+
+
+def judged(drawn: Draw) -> list[Finding]:
+    """Run the looks on units, signs and orders."""
+    evidence = Evidence(drawn.frames, drawn.predictions, ("Si", "Mo"), "the foundation")
+    return [finding for look in LOOKS for finding in look(evidence)]
+
+
+def outcome(findings: list[Finding], about: str = "") -> str:
+    """Return the worst that was said: ``block``, ``warn`` or ``pass``, of codes that begin with `about`."""
+    failed = [one for one in findings if one.outcome == "failed" and one.code.startswith(about)]
+    return "block" if any(one.blocks for one in failed) else "warn" if failed else "pass"
+
+
+def rate(seed: int, draws: int, n: int, trajectories: int, foundation: str, fault: str = "", share: float = 1.0) -> Row:
+    """Return how many draws are blocked and warned of; for a fault, by the looks on its label."""
+    rng = np.random.default_rng(seed)
+    counts: Counter[str] = Counter()
+    about = {"e": "energy", "f": "force", "s": "stress"}[fault[0]] if fault else ""
+    for _ in range(draws):
+        drawn = draw(rng, n, trajectories, FOUNDATIONS[foundation])
+        counts[outcome(judged(plant(rng, drawn, FAULTS[fault], share) if fault else drawn), about)] += 1
+    return {"draws": draws, "block": counts["block"], "warn": counts["warn"]}
+
+
+def main() -> None:
+    """Count false alarms, then misses, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=float, default=1.0, help="times the usual number")
+    parser.add_argument("--out", type=Path, default=RESULTS / "audit_rules.json")
+    parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
+    chosen = parser.parse_args()
+    results = Results(chosen.out, keys=("fault", "share", "frames", "trajectories", "foundation"))
+    if not chosen.report:
+        prepare()
+        for case in cases():
+            if results.find(**case) is None:
+                draws = max(1, round(chosen.draws * DRAWS[case["frames"]] / (3 if case["fault"] else 1)))
+                found = rate(0, draws, case["frames"], TRAJECTORIES[case["trajectories"]], case["foundation"],
+                             case["fault"], case["share"])  # fmt: skip
+                results.put(case | found | circumstances())
+    report(results.rows, chosen.report)
+
+
+def cases() -> list[Row]:
+    """Return what is counted: right frames, then each fault in all frames and in a tenth."""
+    right = [
+        {"fault": "", "share": 0.0, "frames": n, "trajectories": kind, "foundation": name}
+        for n in FRAMES for kind in TRAJECTORIES for name in FOUNDATIONS
+    ]  # fmt: skip
+    return right + [
+        {"fault": fault, "share": share, "frames": n, "trajectories": kind, "foundation": name}
+        for n in (10, 50)
+        for kind in ("one", "many")
+        for name in FOUNDATIONS
+        for fault in FAULTS
+        for share in (1.0, 0.1)
+    ]
+
+
+def report(rows: list[Row], as_markdown: bool) -> None:
+    """Print both tables: of draws, per cent that are blocked, and that are warned of or blocked."""
+    right = [row for row in rows if not row["fault"]]
+    lines = [
+        [row["foundation"], str(row["frames"]), row["trajectories"], str(row["draws"]), *_rates(row)] for row in right
+    ]
+    header = ("foundation", "frames", "trajectories", "draws", "blocked, %", "told, %")
+    show("right labels", header, lines, as_markdown=as_markdown)
+    for share in (1.0, 0.1):
+        kinds = [(n, kind, name) for n in (10, 50) for kind in ("one", "many") for name in FOUNDATIONS]
+        table = {(row["fault"], row["frames"], row["trajectories"], row["foundation"]): row
+                 for row in rows if row["fault"] and row["share"] == share}  # fmt: skip
+        lines = [
+            [fault, *("/".join(_rates(table[fault, *kind])) if (fault, *kind) in table else "–" for kind in kinds)]
+            for fault in FAULTS
+        ]
+        header = ("fault", *(f"{name}, {n} frames, {kind}" for n, kind, name in kinds))
+        show(f"faults in {share:.0%} of the frames: blocked/told, %", header, lines, as_markdown=as_markdown)
+
+
+def _rates(row: Row) -> tuple[str, str]:
+    blocked, told = row["block"], row["block"] + row["warn"]
+    return f"{100 * blocked / row['draws']:.0f}", f"{100 * told / row['draws']:.0f}"
+
+
+if __name__ == "__main__":
+    run(main)
