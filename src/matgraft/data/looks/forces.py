@@ -98,7 +98,7 @@ def _directions(forces: Sequence[Array], blocks: NDArray[np.int64]) -> float:
     """
     total = 0.0
     for block in np.unique(blocks):
-        members = [forces[k].ravel() for k in np.flatnonzero(blocks == block) if forces[k].any()]
+        members = [forces[int(k)].ravel() for k in np.flatnonzero(blocks == block) if forces[int(k)].any()]
         chosen = members[:: -(-len(members) // _COMPARED)] if members else []
         alike = [cosine(x, y) if x.shape == y.shape else 0.0 for x in chosen for y in chosen]
         total += len(chosen) ** 2 / float(np.sum(np.square(alike))) if chosen else 0.0
