@@ -45,6 +45,8 @@ def part_by_slope(
     told = np.isfinite(slopes) & (slopes != 0)
     sizes = np.where(told, np.abs(slopes), 1.0) / expected
     wrong = told & ((slopes < 0) | (np.abs(np.log(sizes)) >= REFUSED * width))
+    if 2 * wrong.sum() > told.sum():  # what is wrong with most frames is a matter of all
+        return None
     positive = np.sign(unit.factor) * np.nan_to_num(slopes) > 0  # as the file's numbers stand
     off = {name: np.abs(np.log(sizes * factor / abs(unit.factor))) for name, factor in factors.items()}
     least = np.min(list(off.values()), axis=0)
@@ -59,10 +61,8 @@ def part_by_slope(
 
 
 def rest_of(part: Part | None, frames: Frames) -> tuple[Part | None, NDArray[np.bool_]]:
-    """Return a part that is a minority, and which of the frames are not in it; a majority is the whole's affair."""
-    if part is None or 2 * len(part.frames) > len(frames):
-        return None, np.ones(len(frames), dtype=bool)
-    return part, ~np.isin(frames, part.frames)
+    """Return a part, and which of the frames are not in it."""
+    return part, np.ones(len(frames), dtype=bool) if part is None else ~np.isin(frames, part.frames)
 
 
 def _whole_trajectories(part: Part, frames: Frames, told: NDArray[np.bool_], blocks: NDArray[np.int64]) -> Frames:
