@@ -194,8 +194,7 @@ class CHGNetPotential(Potential):
     @property
     def references(self) -> Tensor:
         """(94,) eV an atom, float64: the vendor's AtomRef."""
-        references: Tensor = self.module.references
-        return references
+        return self.module.get_buffer("references")
 
     def stages(self) -> list[Stage]:
         """Return embedding, interaction-1 to interaction-4, readout."""
