@@ -1,4 +1,4 @@
-"""Formulas on a GPU: fine-tuning, alignment, prompts, pretraining and the bank of prompts."""
+"""Formulas on a GPU: fine-tuning, alignment, prompts, pretraining, episodes and the bank of prompts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.network import NetworkSettings, fit_network
 from matgraft.predictors.prompted import PromptSettings, fit_prompts
+from matgraft.pretrain.base_classes import Question
+from matgraft.pretrain.episodes import EpisodeSettings, MetricModule, train
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.prompt_bank import BankObjective, BankSettings
 from matgraft.pretrain.settings import ObjectiveWeights
 from matgraft.pretrain.tables import read_tables
 from matgraft.transfer.domain import ALIGNMENTS
 from matgraft.transfer.fit import fit
+from matgraft.transfer.metric import Numbers
 from matgraft.transfer.prompts import PromptedEncoder
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup
@@ -98,3 +101,15 @@ def test_a_bank_is_learned(encoder, tables, tmp_path) -> None:
     groups = [ParamGroup("prompts", module.learned())]
     result = fit(objective, module, groups, LOOP, folder=tmp_path, quiet=True)
     assert {"size", "is_oxide"} <= set(result.history[-1])
+
+
+@pytest.mark.parametrize("distance", ["mahalanobis", "euclidean"])
+@pytest.mark.parametrize("rank", [0, 4])
+def test_episodes_teach_a_metric(gpu: torch.device, distance: str, rank: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(90, 6, dtype=torch.float64, generator=random)
+    questions = [Question("size", 0, tuple(np.array_split(np.arange(90), 3)))]
+    start = torch.eye(6, dtype=torch.float64)[:, :rank].contiguous() if rank else None
+    module = MetricModule(distance, Numbers(trust=1.0, temperature=1.0, slope=1.0), start)
+    train(module, features, questions, EpisodeSettings(episodes=16, queries=4, fit=LOOP))
+    assert all(torch.isfinite(p).all() and p.device == CPU for p in module.parameters())
