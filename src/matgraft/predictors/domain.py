@@ -8,9 +8,10 @@ Every method is fitted on parts of the source, by chemical system, and judged tw
 * **importance-weighted validation** (Sugiyama, Krauledat and Müller, JMLR 8, 2007): the source's own error, each row
   counting by how often it would stand in the target.
 
-Differences to source-only are paired row by row, their intervals are over chemical systems (`matgraft.statistics`). A
-method is better if one of the two says so beyond doubt and neither speaks against it, and does harm if one of the two
-says so beyond doubt. With fewer than five systems nothing is beyond doubt.
+Differences to source-only are paired row by row. Their intervals are over sets of rows that share no chemical system,
+and no group where the table has groups (`matgraft.statistics`). A method is better if one of the two says so beyond
+doubt and neither speaks against it, and does harm if one of the two says so beyond doubt. With fewer than five sets
+nothing is beyond doubt.
 Neither sees a shift of the labels given the formula: that takes labels of the target.
 """
 
@@ -31,7 +32,7 @@ from matgraft.predictors.inner import RowLosses, inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import CLOSED_FORM, TOWARD_TARGET, Member, Part, Tools
 from matgraft.predictors.overlap import Overlap
-from matgraft.statistics import mean_over_units, numbered
+from matgraft.statistics import Units, joined_units, mean_over_units
 from matgraft.transfer.domain import MaximumMeanDiscrepancy
 
 SMALLEST = 10
@@ -65,13 +66,17 @@ class Adapted:
     labelled: dict[str, Array]
 
 
-def adapt(source: Part, target: Target, losses: RowLosses, tools: Tools, seed: int, progress: str = "") -> Adapted:
+def adapt(
+    source: Part, target: Target, losses: RowLosses, tools: Tools, seed: int, progress: str = "", units: Units | None = None
+) -> Adapted:
     """Choose a method.
 
     Parameters
     ----------
     losses
-        Of the source, in units of the target's values.
+        Of the source, in units of the target's values, times the rows' weights.
+    units
+        (n,) unit of each row of the source, such as its paper; rows of one chemical system are always one unit.
 
     Raises
     ------
@@ -86,7 +91,9 @@ def adapt(source: Part, target: Target, losses: RowLosses, tools: Tools, seed: i
     if asked in skipped:
         raise DataError(f"the domains do not overlap: {scarce}", remedy="domain.method=auto")
     methods = [name for name in (METHODS if asked == "auto" else dict.fromkeys((SOURCE, asked))) if name not in skipped]
-    trial = _Trial.of(source, target, overlap, losses, tools, seed)
+    systems = [formula.chemical_system for formula in source[0].formulas]
+    joined = joined_units(systems, systems if units is None else units.tolist())
+    trial = _Trial.of(source, target, overlap, losses, tools, seed, joined)
     compared = trial.compare(methods, progress) if len(methods) > 1 else []
     method = choose(compared, overlap) if asked == "auto" else str(asked)
     facts = {
@@ -121,14 +128,28 @@ def outcome_of(proxies: Sequence[Mapping[str, Any]]) -> str:
     return "better" if better else "in doubt"
 
 
-def paired(ours: Array, theirs: Array, weights: Array, groups: Sequence[str]) -> dict[str, Any]:
-    """Return the weighted mean of our losses, its difference to theirs, and that difference's error over groups.
+def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units: Units) -> dict[str, Any]:
+    """Return the weighted mean of our losses, its difference to theirs, and that difference's error over units.
 
-    ``error`` is the standard error, ``interval`` the 95 % interval; both None with too few groups to decide.
+    Parameters
+    ----------
+    ours, theirs
+        (n,) losses, times `counted`.
+    importance
+        (n,) how often each row would stand in the target.
+    counted
+        (n,) weights of the rows; rows of weight 0 are no observations.
+
+    Returns
+    -------
+    dict
+        ``score``, ``difference``, ``error`` (standard error) and ``interval`` (95 %); the last two are None with too
+        few units to decide.
     """
-    found = mean_over_units(weights * (ours - theirs), weights, numbered(groups), weights * (ours + theirs))
+    weights = importance * counted
+    found = mean_over_units(importance * (ours - theirs), weights, units, importance * (ours + theirs))
     return {
-        "score": float(np.average(ours, weights=weights)),
+        "score": float((importance * ours).sum() / weights.sum()),
         "difference": found.value,
         "error": found.error if found.interval else None,
         "interval": found.interval and list(found.interval),
@@ -156,18 +177,20 @@ class _Trial:
     rows: Rows
     target_rows: Rows
     folds: list[Rows]
-    groups: list[str]
+    units: Units
     ratio: Array
     labelled: dict[str, Array]
 
     @classmethod
-    def of(cls, source: Part, target: Target, overlap: Overlap, losses: RowLosses, tools: Tools, seed: int) -> _Trial:
+    def of(
+        cls, source: Part, target: Target, overlap: Overlap, losses: RowLosses, tools: Tools, seed: int, units: Units
+    ) -> _Trial:
         rng, most = np.random.default_rng(seed), target.settings.rows
         rows, target_rows = (np.sort(rng.permutation(len(part))[:most]) for part in (source[0], target.inputs))
-        groups = [source[0].formulas[i].chemical_system for i in rows]
+        systems = [source[0].formulas[i].chemical_system for i in rows]
         return cls(
             (source[0].take(rows), source[1].take(rows)), target.inputs.take(target_rows), tools, losses, seed, rows,
-            target_rows, inner_folds(groups, target.settings.folds, seed), groups, overlap.weights[rows], {},
+            target_rows, inner_folds(systems, target.settings.folds, seed), units[rows], overlap.weights[rows], {},
         )  # fmt: skip
 
     def compare(self, methods: Sequence[str], progress: str) -> list[dict[str, Any]]:
@@ -199,9 +222,10 @@ class _Trial:
         )
 
     def _row(self, method: str, losses: Mapping[str, Mapping[str, Array]], left: Sequence[float]) -> dict[str, Any]:
-        weights = {"reverse": np.ones(len(self.rows)), "weighted": self.ratio}
+        importance, counted = {"reverse": np.ones(len(self.rows)), "weighted": self.ratio}, self.source[1].weights
         found = {
-            name: paired(losses[method][name], losses[SOURCE][name], weights[name], self.groups) for name in PROXIES
+            name: paired(losses[method][name], losses[SOURCE][name], importance[name], counted, self.units)
+            for name in PROXIES
         }
         outcome = "" if method == SOURCE else outcome_of(list(found.values()))
         return {"method": method, **found, "distance": float(np.mean(left)), "outcome": outcome}

@@ -290,7 +290,7 @@ def fit_predictor(
     if target is not None:
         domain = Target(Inputs.of(target, backbone, target_covariates), settings.domain)
         tools = replace(tools, target=domain)
-        adapted = adapt((inputs, labels), domain, losses, tools, settings.seed, progress)
+        adapted = adapt((inputs, labels), domain, losses, tools, settings.seed, progress, units)
         wanted = (adapted.member,)
     inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
     familiar = is_familiar(formulas)

@@ -80,7 +80,7 @@ def described(row: Facts) -> str:
 
 
 def _sure(error: float | None) -> str:
-    return "(too few chemical systems to say how sure)" if error is None else f"± {error:.2g}"
+    return "(too few independent sets of rows to say how sure)" if error is None else f"± {error:.2g}"
 
 
 def domain_verdict(facts: Facts, source: Facts, table: str, target: str) -> dict[str, Any]:
