@@ -67,7 +67,13 @@ class Adapted:
 
 
 def adapt(
-    source: Part, target: Target, losses: RowLosses, tools: Tools, seed: int, progress: str = "", units: Units | None = None
+    source: Part,
+    target: Target,
+    losses: RowLosses,
+    tools: Tools,
+    seed: int,
+    progress: str = "",
+    units: Units | None = None,
 ) -> Adapted:
     """Choose a method.
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import load, part_head
 from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
-from matgraft.data.seen import structure_keys
+from matgraft.data.seen import is_among
 from matgraft.files import write_json
 from matgraft.run.conduct import potential, saved_recipe
 from matgraft.run.frames import read_further
@@ -75,13 +77,8 @@ class _Seen:
         if not (run / SEEN).is_file():
             return None
         known = json.loads((run / SEEN).read_text(encoding="utf-8"))
-        train, validation = set(known["train"]), set(known["validation"])
-        return cls(
-            tuple(
-                "trained_on" if key in train else "validated_on" if key in validation else "unseen"
-                for key in structure_keys(dataset)
-            )
-        )
+        trained, validated = (is_among(dataset, known[part]) for part in ("train", "validation"))
+        return cls(tuple(np.where(trained, "trained_on", np.where(validated, "validated_on", "unseen")).tolist()))
 
     @property
     def unseen(self) -> list[int]:

@@ -20,7 +20,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
 from matgraft.data.heads import frames_by_head
 from matgraft.data.provenance import LevelOfTheory
-from matgraft.data.seen import structure_keys
+from matgraft.data.seen import fingerprints
 from matgraft.exports.structures import keep
 from matgraft.files import write_json
 from matgraft.findings import Finding
@@ -35,7 +35,7 @@ from matgraft.transfer.heads import MultiHeadPotential
 from matgraft.transfer.references import HeadShifts, References, ReferenceShift, shifted
 
 SEEN = "seen.json"
-"""Keys of the structures that the fit has seen, by part."""
+"""Fingerprints of the structures that the fit has seen, by part."""
 
 
 def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: References, out: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: R
         summary["heads"] = summarise_heads(dataset, models, groups, part=part)
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
     write_json(out / "metrics.json", summary)
-    write_json(out / SEEN, {"train": structure_keys(parts.train), "validation": structure_keys(parts.validation)})
+    write_json(out / SEEN, {"train": fingerprints(parts.train), "validation": fingerprints(parts.validation)})
     return summary
 
 
