@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 
 pytest.importorskip("matgraft.backbones.mace", reason='needs pip install "matgraft[mace]"')
 
@@ -175,7 +175,7 @@ def test_a_slab_is_left_as_it_is_and_equals_the_vendor(tmp_path: Path) -> None:
     before, model = slab.copy(), potential()
     (ours,) = predict(model, [Sample(slab, {})])
     assert slab == before
-    assert set(ours) == {"energy", "forces"}
+    assert set(ours) == {"energy", "forces", "stress"}
     model.save(tmp_path / "mace.model")
     slab.calc = model.vendor_calculator(tmp_path / "mace.model")
     assert slab.get_potential_energy() == pytest.approx(float(ours["energy"]), abs=8e-5)
@@ -413,6 +413,21 @@ def test_torch_sim_runs_the_chosen_head(tmp_path: Path) -> None:
     save_folder(potential("r2scan", **TWO_HEADS), tmp_path / "model")
     exported = export(tmp_path / "model", "torch-sim", tmp_path / "out")
     assert exported.verified and exported.difference["energy"] < 1e-5
+
+
+def test_an_export_says_what_the_vendors_calculator_does_with_a_slab(tmp_path: Path) -> None:
+    model = potential(dtype="float64")
+    save_folder(model, tmp_path / "model")
+    exported = export(tmp_path / "model", "native", tmp_path / "out")
+    assert [note for note in exported.notes if "another volume" in note and "more than 4 Å of vacuum" in note]
+    slab = fcc111("Si", (1, 1, 3), a=4.6, vacuum=6.0)
+    slab.rattle(0.1, seed=1)
+    (ours,) = predict(model, [Sample(slab, {})])
+    slab.calc = model.vendor_calculator(tmp_path / "out" / "mace.model")
+    np.testing.assert_allclose(slab.get_forces(), ours["forces"], atol=1e-9)
+    assert np.abs(slab.get_stress(voigt=False) - ours["stress"]).max() > 0.1 * np.abs(ours["stress"]).max()
+    slab.pbc = True
+    np.testing.assert_allclose(slab.get_stress(voigt=False), ours["stress"], atol=1e-9)
 
 
 # ------------------------------------------------------------------------- fit

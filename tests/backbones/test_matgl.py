@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.neighborlist import neighbor_list
 
 if importlib.util.find_spec("matgl") is None:
@@ -403,10 +403,10 @@ def test_published_weights_are_known_by_their_hash() -> None:
 @pytest.mark.parametrize("strategy", ["full", "partial", "feature", "lora", "gradual"])
 @pytest.mark.parametrize("kind", SMALL)
 def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path) -> None:
-    """A few epochs lower the training error, leave the parent alone, and give a file that the vendor opens."""
+    """A few epochs lower the error on the frames trained on, leave the parent alone, and give a file that the vendor opens."""
     parent = make_potential(kind)
     before = copy.deepcopy(parent.module.state_dict())
-    result = adapt(parent, pairs[:4], pairs[4:], strategy=strategy, epochs=4, rate=2e-3, processes=1)
+    result = adapt(parent, pairs[:4], pairs[:4], strategy=strategy, epochs=12, rate=2e-3, processes=1)
     assert all((before[name] == tensor).all() for name, tensor in parent.module.state_dict().items())
     assert result.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
     losses = [row["train_loss"] for row in result.fit.history[1:]]
@@ -497,3 +497,32 @@ def test_a_damaged_folder_is_a_deliberate_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MatgraftError, match=r"model.json, model.pt, state.pt missing"):
         load(f"matgl:{tmp_path / 'empty'}")
+
+
+# --------------------------------------------------------------------- sheets
+
+
+def slab() -> Atoms:
+    """Return three layers with 12 Å of vacuum, periodic in the plane."""
+    atoms = fcc111("Si", (1, 1, 3), a=4.6, vacuum=6.0)
+    atoms.rattle(0.1, seed=1)
+    return atoms
+
+
+def test_an_export_says_that_the_vendors_calculator_takes_a_sheet_for_a_molecule(tmp_path: Path) -> None:
+    model = make_potential("TensorNet")
+    save_folder(model, tmp_path / "model")
+    exported = export(tmp_path / "model", "native", tmp_path / "out")
+    assert [note for note in exported.notes if "pbc T T F or T F F" in note and "more than 5 Å of vacuum" in note]
+    calculator = model.vendor_calculator(tmp_path / "out" / "matgl")
+    (ours,) = predict(model, [Sample(slab(), {})])
+    found = []
+    for pbc in ((1, 1, 0), (1, 1, 1)):
+        atoms = slab()
+        atoms.pbc = pbc
+        atoms.calc = calculator
+        found.append(
+            (atoms.get_potential_energy() - float(ours["energy"]), atoms.get_stress(voigt=False) - ours["stress"])
+        )
+    assert abs(found[0][0]) > 1e-3 and np.abs(found[0][1]).max() > 1e-3  # else the note is outdated
+    assert abs(found[1][0]) < 1e-5 and np.abs(found[1][1]).max() < 1e-5

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import fnmatch
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
 from matgraft.backbones.base import Potential
@@ -71,6 +73,17 @@ def test_a_domain_of_lammps_has_every_neighbour_of_its_own_atoms(model: Potentia
     for i in range(8):
         theirs = np.sort(expected[1][expected[0] == i])
         np.testing.assert_allclose(np.sort(lengths[centre == i]), theirs, atol=1e-9)
+
+
+def test_the_domain_of_a_large_crystal_takes_little_memory() -> None:
+    """The distances of all images from all atoms would take 2 GB."""
+    crystal = bulk("Si", "diamond", a=5.43, cubic=True) * (4, 4, 4)
+    tracemalloc.start()
+    domain, owner = with_ghosts(crystal, 12.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(domain) == len(owner) > 3000
+    assert peak < 50e6
 
 
 def test_without_lmp_the_check_says_so(model: Potential, lmp: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, graphene, molecule
+from ase.build import bulk, fcc111, graphene, molecule
 
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import predict
@@ -120,6 +120,19 @@ def test_an_export_says_what_it_was_verified_on(tuned: Potential, tmp_path: Path
     assert "keeps reference energies and sums in float32" in readme and "wrong sign where the cell is left-h" in readme
     assert (tmp_path / "out" / FILE).is_file()
     assert exported.facts()["notes"] == list(exported.notes)
+
+
+def test_chgnets_calculator_has_the_stress_of_a_slab(tuned: Potential, tmp_path: Path) -> None:
+    """With pbc T T F and a full cell it computes one: (1/V) dE/dstrain, as ours."""
+    slab = fcc111("Si", (1, 1, 3), a=4.6, vacuum=6.0)
+    slab.rattle(0.1, seed=1)
+    assert slab.pbc.tolist() == [True, True, False]
+    tuned.save(tmp_path / tuned.native_file)
+    (ours,) = predict(tuned, [Sample(slab, {})])
+    slab.calc = tuned.vendor_calculator(tmp_path / tuned.native_file)
+    assert slab.get_potential_energy() == pytest.approx(float(ours["energy"]), abs=1e-5)
+    np.testing.assert_allclose(slab.get_stress(voigt=False), ours["stress"], atol=1e-6)
+    assert np.abs(ours["stress"]).max() > 1e-3
 
 
 def test_chgnets_calculator_script_gives_the_stress_of_a_left_handed_cell(tuned: Potential, tmp_path: Path) -> None:

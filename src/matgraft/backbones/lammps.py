@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from scipy.spatial import KDTree
 
 from matgraft.quantities import Array
 
@@ -68,6 +69,6 @@ def with_ghosts(atoms: Atoms, reach: float) -> tuple[Atoms, Array]:
     cells = cells[cells.any(axis=1)]
     images = (atoms.positions[None] + (cells @ atoms.cell[:])[:, None]).reshape(-1, 3)
     origin = np.tile(np.arange(len(atoms)), len(cells))
-    near = (np.linalg.norm(images[:, None] - atoms.positions[None], axis=2) <= reach).any(axis=1)
+    near = np.isfinite(KDTree(atoms.positions).query(images, distance_upper_bound=np.nextafter(reach, np.inf))[0])
     owner = np.concatenate([np.arange(len(atoms)), origin[near]])
     return Atoms(atoms.numbers[owner], np.concatenate([atoms.positions, images[near]])), owner

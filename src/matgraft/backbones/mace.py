@@ -250,6 +250,15 @@ class MACEPotential(Potential):
         body = f"return MACECalculator(Path(__file__).with_name({self.native_file!r}), {options})"
         return "mace-torch", "from mace.calculators import MACECalculator", body
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What mace-torch's own calculator gets wrong."""
+        return (
+            "MACECalculator puts vectors of its own for those along which a structure does not repeat (pbc F): it "
+            "divides the stress by another volume than that of your cell, and fails where such a vector lies in the "
+            f"plane of a sheet. Give it pbc T T T, in a cell with more than {self.card.cutoff_A:g} Å of vacuum",
+        )
+
     def lammps_file(self) -> LammpsFile:
         """Return mace-torch's TorchScript, in the model's own precision, with this head."""
         return LammpsFile(

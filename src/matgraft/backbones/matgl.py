@@ -209,6 +209,15 @@ class MatGLPotential(Potential):
         load = f"matgl.load_model(Path(__file__).with_name({self.native_file!r}))"
         return "matgl", imports, f'return PESCalculator({load}, stress_unit="eV/A3", use_voigt=True)'
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What MatGL's own calculator gets wrong."""
+        return (
+            "MatGL's own calculator takes a sheet or a wire (pbc T T F or T F F) for a molecule: energy, forces and "
+            f"stress are others than the model's. Give it pbc T T T, in a cell with more than {self.card.cutoff_A:g} Å "
+            "of vacuum",
+        )
+
     def lammps_file(self) -> LammpsFile:
         """Return MatGL's TorchScript of TensorNet or M3GNet, in the model's own precision."""
         if self.architecture not in _SCRIPTED:
