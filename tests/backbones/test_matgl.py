@@ -403,7 +403,7 @@ def test_published_weights_are_known_by_their_hash() -> None:
 @pytest.mark.parametrize("strategy", ["full", "partial", "feature", "lora", "gradual"])
 @pytest.mark.parametrize("kind", SMALL)
 def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path) -> None:
-    """A few epochs lower the error on the frames trained on, leave the parent alone, and give a file that the vendor opens."""
+    """It lowers the error on its own frames, leaves the parent alone, and gives a file that the vendor opens."""
     parent = make_potential(kind)
     before = copy.deepcopy(parent.module.state_dict())
     result = adapt(parent, pairs[:4], pairs[:4], strategy=strategy, epochs=12, rate=2e-3, processes=1)
