@@ -7,6 +7,7 @@ predictions than the model.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,11 +147,13 @@ def with_calculator(
     def evaluate(atoms: Atoms) -> dict[str, Array]:
         atoms = atoms.copy()
         atoms.calc = calculator
-        return {
-            "energy": np.array(atoms.get_potential_energy()),
-            "forces": atoms.get_forces(),
-            "stress": atoms.get_stress(voigt=False),
-        }
+        with warnings.catch_warnings():  # the vendor's, such as chgnet's that helium has no electronegativity
+            warnings.simplefilter("ignore")
+            return {
+                "energy": np.array(atoms.get_potential_energy()),
+                "forces": atoms.get_forces(),
+                "stress": atoms.get_stress(voigt=False),
+            }
 
     return compare_all(backbone, evaluate, (structures or Structures.of(backbone)).all, where)
 
