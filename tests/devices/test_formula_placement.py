@@ -1,8 +1,9 @@
-"""Formulas on a GPU: fine-tuning, alignment, prompts, pretraining, episodes and the bank of prompts."""
+"""Formulas on a GPU: the encoder, fine-tuning, alignment, prompts, pretraining, episodes and the bank of prompts."""
 
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ import pytest
 import torch
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.predict import predict
+from matgraft.backbones.registry import load_folder, save_folder
+from matgraft.data.dataset import Sample
 from matgraft.data.formula import parse_formula
 from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.inputs import Inputs, Labels
@@ -57,6 +61,28 @@ def tables(tmp_path, encoder):
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "properties.csv", index=False)
     return read_tables(None, tmp_path / "properties.csv", exclude=None, validation=0.3)
+
+
+def test_the_encoder_and_its_siblings_answer_there_as_here(
+    encoder: CompositionBackbone, gpu: torch.device, tmp_path: Path
+) -> None:
+    """To rounding in float32: torch takes another routine for the attention there. A copy saved from there opens."""
+    samples = [Sample(formula, {}) for formula in FORMULAS]
+
+    def found(one: CompositionBackbone) -> list[np.ndarray]:
+        answers = [answer["properties"] for answer in predict(one, samples, ("properties",))]
+        return [*answers, *one.embed_with_properties(FORMULAS), one.embed(FORMULAS)]
+
+    here = found(encoder)
+    encoder.module.to(gpu)
+    there = found(encoder)
+    assert {one.head[0].weight.device for one in encoder.encoders} == {gpu}
+    save_folder(encoder, tmp_path)
+    loaded = load_folder(tmp_path)
+    assert isinstance(loaded, CompositionBackbone)
+    for ours, expected, again in zip(there, here, found(loaded), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(again, expected)
 
 
 @pytest.mark.parametrize("strategy", ["full", "partial"])

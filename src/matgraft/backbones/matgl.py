@@ -189,11 +189,11 @@ class MatGLPotential(Potential):
 
         state.pt holds the references in float64. The vendor's loader rounds them to the precision of the weights.
         """
-        module = self._with_references()
+        plain = self._plain()
         part = path.with_name(path.name + ".part")
-        module.save(part)
-        own = self.references[torch.tensor(self._elements) - 1].detach().cpu()
-        save_tensors(module.state_dict() | {_REFERENCES: own}, part / "state.pt")
+        plain.save(part)
+        own = plain.references[torch.tensor(self._elements) - 1]
+        save_tensors(plain.state_dict() | {_REFERENCES: own}, part / "state.pt")
         path.mkdir(exist_ok=True)
         for name in FILES:
             (part / name).replace(path / name)
@@ -234,12 +234,15 @@ class MatGLPotential(Potential):
             evaluate=self._as_pair_matgl,
         )
 
-    def _with_references(self) -> Any:
-        """Return the vendor's potential, with today's references in its own table and arguments."""
-        module: Any = self.module
-        module.element_refs.property_offset.copy_(self.references[torch.tensor(self._elements) - 1])
-        module._init_args["element_refs"] = module.element_refs.property_offset.detach().cpu().clone()
-        return module
+    def _plain(self) -> Any:
+        """Return a copy of the vendor's potential on the CPU, with today's references in its own table and arguments.
+
+        The vendor's loader puts tensors where they lay: a file written from a GPU would open there in part.
+        """
+        plain: Any = copy.deepcopy(self.module).cpu()
+        plain.element_refs.property_offset.copy_(plain.references[torch.tensor(self._elements) - 1])
+        plain._init_args["element_refs"] = plain.element_refs.property_offset.detach().clone()
+        return plain
 
     def _write_torchscript(self, path: Path) -> None:
         """As MatGL's `mgl create-lammps-model` does."""
@@ -249,7 +252,7 @@ class MatGLPotential(Potential):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 of torch.jit
             try:
-                torch.jit.script(LAMMPSMatGLModel(copy.deepcopy(self._with_references()).cpu(), self._dtype)).save(part)
+                torch.jit.script(LAMMPSMatGLModel(self._plain(), self._dtype)).save(part)
             except NotImplementedError as error:
                 raise OptionError(f"MatGL cannot export this {self.architecture}: {error}") from error
         part.replace(path)

@@ -450,7 +450,8 @@ def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: L
 
 
 def _plain(backbone: Potential) -> Potential:
-    backbone.module.requires_grad_(False)
+    """Return the model as a fit leaves it: on the CPU wherever its parent lies, frozen, in evaluation mode."""
+    backbone.module.to("cpu").requires_grad_(False)
     backbone.module.eval()
     return backbone
 
