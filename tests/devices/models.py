@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +162,10 @@ MODELS: dict[str, Callable[[], Potential]] = {
 """Name -> how it is made. Whatever stands here is tested with every strategy and every export."""
 ARCHITECTURES = MODELS | {"matgl-chgnet": lambda: small_matgl("CHGNet")}
 """And further networks of these backbones, which compute and are written."""
+SLOW = ("chgnet", "mace")
+"""Their networks are large, or have many operations: some fits take over ten seconds on one core."""
+
+
+def params(names: Iterable[str], *others: str) -> list[Any]:
+    """Return one parameter of pytest a model, followed by others, with the slow ones marked."""
+    return [pytest.param(name, *others, marks=[pytest.mark.slow] if name in SLOW else []) for name in names]

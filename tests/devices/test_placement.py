@@ -29,7 +29,7 @@ from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.strategy import STRATEGIES, Full, make_strategy
 from matgraft.transfer.tangents import Directions, TangentObjective, cache_tangents
 
-from .models import ARCHITECTURES, MODELS
+from .models import ARCHITECTURES, MODELS, params
 
 CPU = torch.device("cpu")
 OPTIMIZERS = ("adam", "soap")
@@ -91,7 +91,7 @@ def test_every_model_computes_there_what_it_computes_here(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("potential", MODELS, indirect=True)
+@pytest.mark.parametrize("potential", params(MODELS), indirect=True)
 def test_every_strategy_trains_every_model(
     potential: Potential, strategy: str, frames: Dataset, gpu: torch.device, tmp_path: Path
 ) -> None:
@@ -140,7 +140,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
 @pytest.mark.parametrize(
     ("potential", "strategy", "optimizer"),
     [("toy", strategy, optimizer) for strategy in STRATEGIES for optimizer in OPTIMIZERS]
-    + [(name, "full", "soap") for name in MODELS if name != "toy"],
+    + params(list(MODELS)[1:], "full", "soap"),
     indirect=["potential"],
 )
 def test_a_resumed_fit_is_the_unbroken_one(

@@ -33,7 +33,7 @@ from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import STRATEGIES
 
-from .models import ARCHITECTURES, MODELS
+from .models import ARCHITECTURES, MODELS, params
 from .pretended_device import Placed, PlacementError
 
 CPU = torch.device("cpu")
@@ -84,7 +84,7 @@ def test_every_potential_of_the_registry_has_models_here(made: Callable[[str], P
 
 
 @pytest.mark.usefixtures("_plain_files")
-@pytest.mark.parametrize("model", OF_VENDORS, indirect=True)
+@pytest.mark.parametrize("model", params(OF_VENDORS), indirect=True)
 def test_a_model_there_is_saved_as_the_one_here(
     model: Potential, gpu: torch.device, frames: Dataset, tmp_path: Path
 ) -> None:
@@ -104,7 +104,7 @@ def test_a_model_there_is_saved_as_the_one_here(
 
 
 @pytest.mark.usefixtures("_plain_files")
-@pytest.mark.parametrize("model", OF_VENDORS, indirect=True)
+@pytest.mark.parametrize("model", params(OF_VENDORS), indirect=True)
 def test_a_model_there_is_exported_from_there(model: Potential, gpu: torch.device, tmp_path: Path) -> None:
     """Every target of its backbone, checked on one crystal; what is not installed here is said, not passed over."""
     save_folder(model, tmp_path)
@@ -128,7 +128,7 @@ def _exports(model: Potential) -> set[str]:
 
 @pytest.mark.parametrize(
     ("model", "strategy"),
-    [(name, "feature") for name in MODELS] + [("toy", name) for name in STRATEGIES if name != "feature"],
+    params(MODELS, "feature") + [("toy", name) for name in STRATEGIES if name != "feature"],
     indirect=["model"],
 )
 def test_a_parent_there_is_tuned_as_one_here(
