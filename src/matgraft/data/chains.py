@@ -1,6 +1,6 @@
 """Frames of one simulation found by their structure, wherever they stand in a file.
 
-Four steps, each on what the last one left:
+Five steps, each on what the last one left:
 
 1. Frames of the same atoms about the same places are one group (`matgraft.data.distance`): a frame is held against the
    frame before it and against one frame of each arrangement found so far. Molecules with the same bonds are one group.
@@ -8,6 +8,8 @@ Four steps, each on what the last one left:
 3. Near-duplicates are joined: other cells of one crystal, the same atoms in another order.
 4. In a melt the atoms have moved too far for the first step. Frames of the same atoms whose neighbours are distributed
    alike (`ALIKE_A`) are joined, unless they share their sites: those are other arrangements of an alloy.
+5. A few frames may be left of a simulation: the start of a relaxation, a cell torn apart. Groups of fewer than `FEWEST`
+   frames join the nearest larger group of the same atoms, if most frames of these atoms are in such groups (`STRAY`).
 
 Each step joins where it is in doubt: a group too large costs some balance, one too small leaks.
 """
@@ -27,7 +29,7 @@ from matgraft.data.correlation import FEWEST, tell_apart
 from matgraft.data.dataset import Sample
 from matgraft.data.distance import JUMP_A, Configuration, Gallery, bond_signature, prepare, separation
 from matgraft.data.lazy import take
-from matgraft.data.neighbours import COMPARED, NEAR_A, Fingerprint, close_pairs, evenly, fingerprint
+from matgraft.data.neighbours import COMPARED, NEAR_A, Fingerprint, close_pairs, evenly, fingerprint, nearest
 from matgraft.quantities import Array
 
 Labels = NDArray[np.int64]
@@ -47,6 +49,11 @@ ALIKE_A = 0.04
 The next frame of its own trajectory lies within 0.021 for every frame of the Si and Mo melts of Zuo et al. (2020)."""
 SITE_A = 0.6
 """Frames whose atoms, of whatever element, lie closer on average share their sites. Frames of a melt do not."""
+STRAY = 0.25
+"""Frames in small groups are left over from simulations if they are at most this share of the frames of their atoms. In
+a set of independent frames they are most."""
+SHOWN = 200
+"""Frames of the larger groups that those left over are compared with, evenly spread."""
 TRIED = 5
 """Pairs of a frame in step 4 whose sites are compared; the work grows as the cube of the atoms."""
 
@@ -121,7 +128,9 @@ def find_chains(samples: Sequence[Sample]) -> Chains:
     label = _join_duplicates(prints, label, whole)
     for own in classes:
         label = _join_melts(samples, prints, own, label, whole)
-    return Chains(join(label, np.empty((0, 2), dtype=np.int64)), sum(own.late for own in classes))
+    sizes = np.bincount(label)[label]
+    label = _linked(label, [link for own in classes for link in _strays(samples, own, sizes)])
+    return Chains(_linked(label, []), sum(own.late for own in classes))
 
 
 def same_places(samples: Sequence[Sample]) -> Labels:
@@ -138,6 +147,10 @@ def join(label: Labels, pairs: NDArray[np.int64]) -> Labels:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
+def _linked(label: Labels, links: Sequence[Link]) -> Labels:
+    return join(label, np.array(links, dtype=np.int64).reshape(-1, 2))
+
+
 def _by_places(samples: Sequence[Sample]) -> tuple[list[_Class], Labels]:
     """Step 1, once through the file and once more through what was found late."""
     classes: dict[bytes, _Class] = defaultdict(_Class)
@@ -149,7 +162,7 @@ def _by_places(samples: Sequence[Sample]) -> tuple[list[_Class], Labels]:
             first = bonds.setdefault(bond_signature(one), i) if one.is_molecule else i
             links += [(first, i)] * (first != i) + classes[one.key].enter(i, one, known=first != i)
     links += [link for own in classes.values() for link in own.again(samples)]
-    return list(classes.values()), join(np.arange(len(samples)), np.array(links, dtype=np.int64).reshape(-1, 2))
+    return list(classes.values()), _linked(np.arange(len(samples)), links)
 
 
 def _tell_apart(samples: Sequence[Sample], own: _Class, label: Labels) -> Labels:
@@ -202,8 +215,18 @@ def _join_melts(samples: Sequence[Sample], prints: Prints, own: _Class, label: L
         new = (label[pairs[:, 0]] != label[pairs[:, 1]]) & (whole[pairs[:, 0]] != whole[pairs[:, 1]])
         pairs = pairs[new]
         links = [pair for pair in _some_of_each(pairs) if _may_be_one(*(samples[int(i)] for i in pair))]
-        label = join(label, np.array(links, dtype=np.int64).reshape(-1, 2))
+        label = _linked(label, links)
     return label
+
+
+def _strays(samples: Sequence[Sample], own: _Class, sizes: NDArray[np.int64]) -> list[Link]:
+    """Step 5, for the frames of one class: link each frame left over with the nearest frame of a larger group."""
+    left_over = [i for i in own.members if sizes[i] < FEWEST]
+    if not 0 < len(left_over) <= STRAY * len(own.members):
+        return []
+    others = evenly([i for i in own.members if sizes[i] >= FEWEST], SHOWN)
+    first, second = ([fingerprint(sample.content) for sample in take(samples, some)] for some in (left_over, others))
+    return [(i, others[k]) for i, k in zip(left_over, nearest(first, second), strict=True)]
 
 
 def _some_of_each(pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
 from scipy.spatial.distance import cdist
 
 from matgraft.quantities import Array
@@ -31,11 +32,14 @@ JUMP_STRAIN = 0.05
 """A larger component of the strain between the cells parts two frames; barostats and strain series go in steps of 1 or
 2 %."""
 ROOM_A = 5.0
-"""Å without atoms along every periodic direction: a molecule in a box, which may turn freely."""
+"""Å without atoms along every periodic direction: a molecule or cluster in a box, which may turn freely."""
 SMALLEST_A3 = 1e-6
 """A cell of less volume has none."""
-BOND = 1.25
-"""Atoms closer than this times the sum of their covalent radii are bonded."""
+SPARSE_A3 = 25.0
+"""Volume an atom above which a periodic frame may be a molecule in a box with less room than `ROOM_A`."""
+BOND = 1.35
+"""Atoms closer than this times the sum of their covalent radii are bonded: halfway from the bonds of a hot molecule to
+its second neighbours."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def prepare(atoms: Atoms) -> Configuration | None:
     pbc = np.array(atoms.pbc, dtype=bool)
     places = np.linalg.solve(cell.T, atoms.positions[order].T).T
     if pbc.all():
-        places, pbc = _out_of_its_box(places, cell, pbc)
+        places, pbc = _out_of_its_box(numbers, places, cell, pbc)
     if pbc.any():
         lower = np.linalg.qr(cell.T)[1].T
         cell = lower * np.sign(np.diag(lower))
@@ -92,19 +96,45 @@ def prepare(atoms: Atoms) -> Configuration | None:
     return Configuration(pbc.tobytes() + numbers.tobytes(), numbers, places, cell, pbc)
 
 
-def _out_of_its_box(places: Array, cell: Array, pbc: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_]]:
-    """Make one piece of a molecule in a box with `ROOM_A` around it; leave a crystal, a slab or a wire as it is."""
+def _out_of_its_box(
+    numbers: NDArray[np.int64], places: Array, cell: Array, pbc: NDArray[np.bool_]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Make one piece of a molecule in a box; leave a crystal, a slab or a wire as it is."""
     if np.linalg.norm(cell, axis=1).min() < ROOM_A:  # there is no room, whatever stands in it
         return places, pbc
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    whole = _with_room_around(places, heights)
+    if whole is None and abs(np.linalg.det(cell)) > SPARSE_A3 * len(places):
+        whole = _held_by_bonds(numbers, places, cell, heights)
+    return (places, pbc) if whole is None else (whole, np.zeros(3, dtype=bool))
+
+
+def _with_room_around(places: Array, heights: Array) -> Array | None:
+    """Return the atoms in one piece if there is `ROOM_A` around them along every direction."""
     wrapped = places % 1.0
     ordered = np.sort(wrapped, axis=0)
     gaps = np.diff(ordered, axis=0, append=ordered[:1] + 1.0)
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     if (gaps.max(axis=0) * heights < ROOM_A).any():
-        return places, pbc
+        return None
     widest = np.argmax(gaps, axis=0)
-    start = ordered[(widest + 1) % len(places), range(3)]
-    return (wrapped - start) % 1.0, np.zeros(3, dtype=bool)
+    return np.asarray((wrapped - ordered[(widest + 1) % len(places), range(3)]) % 1.0)
+
+
+def _held_by_bonds(numbers: NDArray[np.int64], places: Array, cell: Array, heights: Array) -> Array | None:
+    """Return the atoms in one piece if bonds join them all, and no bond reaches an atom of another image."""
+    radii = covalent_radii[numbers]
+    if heights.min() < 2 * BOND * radii.max():
+        return None
+    apart = places[:, None] - places
+    apart -= np.round(apart)
+    bonded = np.linalg.norm(apart @ cell, axis=2) < BOND * (radii[:, None] + radii)
+    order, before = breadth_first_order(bonded, 0, directed=False)
+    if len(order) < len(places):
+        return None
+    whole = np.zeros_like(places)
+    for i in order[1:]:
+        whole[i] = whole[before[i]] + apart[i, before[i]]
+    return whole if np.abs((whole[:, None] - whole - apart)[bonded]).max() < 0.5 else None
 
 
 class Gallery:

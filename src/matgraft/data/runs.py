@@ -3,13 +3,11 @@
 A name says little: `part_000.extxyz` may be a piece of a shuffled set, `relax2` the second half of a relaxation. So
 frames of files with the same atoms are compared.
 
-- A file **goes on** from another if its first frame is much nearer to the other's last frame than to its other frames,
-  and
-  that last frame much nearer to it than to the frames after it. The two are one simulation.
+- A file **goes on** from another if its first frame is much nearer to the other's last frame than to the other's other
+  frames, and that last frame is much nearer to it than to the frames after it. The two are one simulation.
 - Two files are **pieces of one set** if their frames are as near to each other as to those of their own file: the
-  energy
-  distance (Székely and Rizzo, InterStat 5, 2004) is no larger than when frames are dealt to the two files at random.
-  Such a file says nothing about its frames.
+  energy distance (Székely and Rizzo, InterStat 5, 2004) is no larger than when frames are dealt to the two files at
+  random. Such a file says nothing about its frames.
 
 The output of a simulation code is one run, so only the first question is asked of it.
 """
