@@ -323,6 +323,17 @@ def test_a_validation_part_that_judges_nothing_is_refused_before_any_work(
     assert "keys.energy=" in error.value.remedy
 
 
+@pytest.mark.parametrize("strategy", ["full", "feature"])
+def test_validation_frames_whose_labels_are_not_trained_judge_nothing(
+    chgnet: Potential, pairs: Dataset, strategy: str
+) -> None:
+    """Training frames with forces have no weight, and the others have energies: no force counts in the loss."""
+    train = pairs[:4].map(lambda s: bare(s, "forces").weighing(0.0) if s.index < 2 else bare(s, "energy"))
+    validation = pairs[4:].map(lambda s: bare(s, "forces"))
+    with pytest.raises(DataError, match=r"none of the 2 validation frames has .* a label for energy, which"):
+        adapt(chgnet, train, validation, strategy=strategy, epochs=1, processes=1)
+
+
 def test_each_head_needs_validation_frames_that_judge(chgnet: Potential, pairs: Dataset) -> None:
     heads = pairs.map(lambda s: s.with_tags(head=s.tags["kind"]))
     validation = heads[[0, 4]].map(lambda s: bare(s) if s.tags["head"] == "hot" else s)

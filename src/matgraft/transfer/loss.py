@@ -142,20 +142,18 @@ def weigh_parts(
     Raises
     ------
     DataError
-        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs, or a frame has a
-        stress label and no volume.
+        If no frame of a part, or of a head in it, has both a weight and a label that the loss weighs; of validation
+        frames, a label that training frames with a weight have too. Or if a frame has a stress label and no volume.
     OptionError
         If a group has no training frame.
     """
     quantities = loss.weights(train)
     refuse_stress_without_volume(quantities, train, validation)
-    parts = {
-        "training": weigh_groups(train, loss.groups),
-        "validation": weigh_groups(validation, loss.groups, part_of=train),
-    }
-    for name, part in parts.items():
-        require_labels(name, part, quantities, by_head=by_head)
-    return parts["training"], parts["validation"]
+    train, validation = weigh_groups(train, loss.groups), weigh_groups(validation, loss.groups, part_of=train)
+    require_labels("training", train, quantities, by_head=by_head)
+    taught = [name for name in quantities if any(sample.weight > 0 and name in sample.labels for sample in train)]
+    require_labels("validation", validation, taught, by_head=by_head)
+    return train, validation
 
 
 def require_labels(part: str, dataset: Dataset, quantities: Collection[str], *, by_head: bool = False) -> None:
