@@ -171,6 +171,20 @@ def test_the_criterion_is_the_users_own(moved: Potential, pairs: Dataset, known:
     assert together["replay_energy_rmse_meV_per_atom"] > 1
 
 
+def test_a_label_that_only_validation_and_replay_frames_have_is_no_part_of_the_criterion(
+    moved: Potential, pairs: Dataset, known: Dataset
+) -> None:
+    """The user's loss weighs no stress. The replay frames have stresses; errors of all stresses are reported."""
+    train = pairs[:4].map(lambda s: Sample(s.content, {n: s.labels[n] for n in ("energy", "forces")}, file=s.file))
+    encoded = encode_all(moved, pairs.samples)
+    target = FrameObjective(moved, train, pairs[4:], LossSettings(), encoded[:4], encoded[4:])
+    both = ReplayObjective(target, known, 1.0)
+    alone = target.validation_metrics(target.validation_sums(range(2), CPU))
+    together = both.validation_metrics(both.validation_sums(range(len(both.validation)), CPU))
+    assert {name: together[name] for name in alone} == pytest.approx(alone, rel=1e-5)
+    assert "stress" in both.weights and together["validation_stress_rmse_GPa"] > 0
+
+
 def test_replay_that_holds_nothing_is_an_error(moved: Potential, pairs: Dataset, known: Dataset) -> None:
     dimers = known[np.array(known.tag("config_type")) == "dimer"]
     _, both = objectives(moved, pairs[:2], dimers, 1.0, LossSettings(energy=0, forces=0))  # dimers have no stress

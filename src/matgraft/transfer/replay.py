@@ -164,7 +164,7 @@ class ReplayObjective(FrameObjective):
             [*target.validation, *(encoded[i] for i in watched)],
         )
         self.judged = len(target.validation)
-        self.shares = target.shares
+        self.shares = dict.fromkeys(self.weights, 0.0) | target.shares  # replay frames may have further labels
         self._replay_shares = label_shares(replay.map(lambda sample: sample.weighing(1.0)), self.weights)
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
