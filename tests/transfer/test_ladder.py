@@ -121,6 +121,14 @@ def test_replay_is_kept_where_it_costs_little() -> None:
     assert best(rungs, {}).name == "full"
 
 
+def test_replay_is_kept_only_if_it_is_better_than_the_baselines() -> None:
+    """What was not trained has forgotten nothing."""
+    assert best(climbed(untuned=2, shift=1, full=1.2, replay=1.04), {}, worth=0.05).name == "shift"
+    assert best(climbed(untuned=2, shift=1, full=1, replay=1), {}, worth=0.05).name == "shift"
+    assert best(climbed(untuned=2, shift=1, full=0.97, replay=1.01), {}, worth=0.05).name == "full"
+    assert best(climbed(untuned=2, shift=1, full=0.97, replay=0.99), {}, worth=0.05).name == "replay"
+
+
 def test_a_model_that_is_no_number_is_not_kept() -> None:
     rungs = climbed(untuned=2, shift=1, feature=float("nan"))
     assert best(rungs, {}).name == "shift"

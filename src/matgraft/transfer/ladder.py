@@ -252,12 +252,15 @@ def best(rungs: Sequence[RungResult], target: Mapping[str, float], worth: float 
     """Return the rung to keep: the lowest validation loss, the cheaper of two equal ones.
 
     A rung that meets the target goes before all that do not, whatever their loss. Replay may cost `worth` of the lowest
-    loss, as a part: what it keeps off the target's chemistry no validation frame shows.
+    loss, as a part: what it keeps off the target's chemistry no validation frame shows. Baselines keep all of that: it
+    must be better than they are.
     """
     climbed = [rung for rung in rungs if rung.errors]
     able = [rung for rung in climbed if meets(rung.errors, target)] or climbed
     lowest = min(able, key=lambda rung: rung.loss)
-    kept = (rung for rung in able if rung.name == Replay.name and rung.loss <= (1 + worth) * lowest.loss < math.inf)
+    untrained = min((rung.loss for rung in climbed if rung.name in BASELINES), default=math.inf)
+    bound = (1 + worth) * lowest.loss
+    kept = (rung for rung in able if rung.name == Replay.name and rung.loss < untrained and rung.loss <= bound)
     return next(kept, lowest)
 
 
