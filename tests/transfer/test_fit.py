@@ -664,6 +664,29 @@ def test_steps_that_become_slow_end_in_time(tmp_path: Path, clock: Clock) -> Non
     assert 12 * 0.9 < result.seconds < 12 * 1.1
 
 
+@pytest.mark.parametrize(("step", "validation", "budget"), [(1.0, 5.0, 60.0), (1.0, 20.0, 100.0), (0.02, 0.5, 12.0)])
+def test_slow_validations_are_part_of_the_minutes(
+    tmp_path: Path, clock: Clock, step: float, validation: float, budget: float
+) -> None:
+    """Also the last one, which follows the last step."""
+
+    class Timed(Regression):
+        def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            clock.now += step
+            return super().losses(positions, device)
+
+        def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+            clock.now += validation
+            return super().validation_sums(positions, device)
+
+    module = network()
+    settings = SETTINGS.model_copy(update={"epochs": None, "max_minutes": budget / 60})
+    options: dict[str, Any] = {"folder": tmp_path, "judge_start": True, "quiet": True}
+    result = fit(Timed(module), module, groups(module), settings, **options)
+    assert result.seconds == clock.now <= budget + step
+    assert clock.now > 0.97 * budget - validation - 5 * step
+
+
 def test_seconds_that_are_gone_before_the_fit_are_part_of_its_minutes(tmp_path: Path, clock: Clock) -> None:
     module = network()
 

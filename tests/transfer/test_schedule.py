@@ -71,6 +71,11 @@ def test_minutes_alone() -> None:
     assert plan_steps(settings, 7, 60, 500.0, 1.0) == 60
 
 
+def test_the_last_validation_is_part_of_the_minutes() -> None:
+    """Of 100 s, less the reserve, 67 are left."""
+    assert plan_steps(FitSettings(max_minutes=100 / 60), 7, 5, 10.0, 2.0, ending=20.0) == 5 + 33
+
+
 def test_the_smaller_of_both() -> None:
     settings = FitSettings(max_minutes=100 / 60, epochs=3)
     assert plan_steps(settings, 7, 5, 10.0, 2.0) == 21

@@ -40,6 +40,8 @@ class State:
         A snapshot of the best average: ``{"step", "value", "weights"}``, or empty.
     budget
         Fields of the batches' `Budget`. Its defaults follow cores and memory; elsewhere a fit goes on with its own.
+    ending
+        Seconds of the latest validation: the last one will take as many.
     history
         Rows of history.csv.
     lowest, since_best
@@ -59,6 +61,7 @@ class State:
     average: list[Tensor] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, int | None] = field(default_factory=dict)
+    ending: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     lowest: float = math.inf
     since_best: int = 0

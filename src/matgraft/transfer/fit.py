@@ -40,7 +40,7 @@ CRITERION = "validation_loss"
 BOUNDS = {"batch": "samples", "max_atoms": "atoms", "max_edges": "edges"}
 """Field of `FitSettings` -> field of `Budget`."""
 PLAN_EVERY = 20
-"""Steps between two looks at the clock when a number of minutes is given; at first, after every step."""
+"""Steps between two looks at the clock when a number of minutes is given; of as many first and last ones after each."""
 
 
 class Objective(Protocol):
@@ -234,7 +234,7 @@ class _Loop:
         self.state = self._start()
         self._saved = self._began = time.monotonic()
         self._seconds_before = self.state.seconds
-        if self.judge_start and not self.state.history:
+        if self.judge_start and not self.state.step:
             self._validate()
         if not self.state.total:  # resumed: the plan is part of the state
             self._plan(self._first_pace() if self.settings.max_minutes else 0.0)
@@ -244,7 +244,6 @@ class _Loop:
             task = bar.add_task(self.title, total=self.state.total, completed=self.state.step, note="")
             while not self.state.stopped:
                 self._epoch(bar, task)
-        self._save()
 
     def _start(self) -> State:
         if self.resume and (self.folder / checkpoint.FILE).is_file():
@@ -380,9 +379,9 @@ class _Loop:
     # ------------------------------------------------------- plan, validation
 
     def _looks_at_clock(self) -> bool:
-        """Say whether to plan anew: often at first, and where the steps are done, lest minutes are left over."""
+        """Say whether to plan anew: often at first and at the end, lest minutes are left over or exceeded."""
         step = self.state.step
-        due = step < PLAN_EVERY or step % PLAN_EVERY == 0 or step >= self.state.total
+        due = step < PLAN_EVERY or step % PLAN_EVERY == 0 or step > self.state.total - PLAN_EVERY
         return self.settings.max_minutes is not None and due
 
     def _first_pace(self) -> float:
@@ -396,11 +395,14 @@ class _Loop:
 
     def _plan(self, pace: float) -> None:
         """Set the number of steps. Only the first process's clock counts."""
-        steps = plan_steps(self.settings, self._epoch_steps, self.state.step, self.state.seconds, pace)
+        steps = plan_steps(
+            self.settings, self._epoch_steps, self.state.step, self.state.seconds, pace, self.state.ending
+        )
         self.state.total = self.fabric.broadcast(steps) if self.settings.max_minutes else steps
 
     def _validate(self) -> None:
         """Validate the averaged weights and snapshot them if they are the best."""
+        began = time.monotonic()
         own = checkpoint.copies(self.parameters)
         checkpoint.put(self.state.average, self.parameters)
         self.module.eval()
@@ -418,6 +420,7 @@ class _Loop:
         self.state.keep_if_best(metrics[CRITERION])
         self.state.count(metrics[CRITERION], falling=self._falling())
         self._tick()
+        self.state.ending = time.monotonic() - began
         row = {
             "step": self.state.step,
             "epoch": self.state.epoch + self.state.done / self._epoch_steps,

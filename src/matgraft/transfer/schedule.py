@@ -18,7 +18,7 @@ FLOOR = 0.01
 """Last learning rate, as a part of the largest."""
 WARMUP = 0.05
 RESERVE = 0.03
-"""Part of a time budget kept back for the last validation and for writing."""
+"""Part of a time budget kept back for writing."""
 LEAST_PATIENCE = 10
 """Validations that a patience given as a part of the plan has at least: over fewer, chance decides."""
 
@@ -98,7 +98,9 @@ def patience_in(settings: FitSettings, total: int, steps_an_epoch: int) -> int |
     return max(LEAST_PATIENCE, round(settings.patience * planned))
 
 
-def plan_steps(settings: FitSettings, steps_an_epoch: int, step: int, seconds: float, pace: float) -> int:
+def plan_steps(
+    settings: FitSettings, steps_an_epoch: int, step: int, seconds: float, pace: float, ending: float = 0.0
+) -> int:
     """Return the number of steps to make in all.
 
     Parameters
@@ -107,11 +109,13 @@ def plan_steps(settings: FitSettings, steps_an_epoch: int, step: int, seconds: f
         Steps made, and the part of the time budget that is gone.
     pace
         Seconds that a further step takes, its part of validations included.
+    ending
+        Seconds of the validation that follows the last step.
     """
     bounds = []
     if settings.epochs is not None:
         bounds.append(settings.epochs * steps_an_epoch)
     if settings.max_minutes is not None:
-        remaining = settings.max_minutes * 60 * (1 - RESERVE) - seconds
+        remaining = settings.max_minutes * 60 * (1 - RESERVE) - ending - seconds
         bounds.append(step + max(0, int(remaining / max(pace, 1e-9))))
     return max(1, min(bounds))
