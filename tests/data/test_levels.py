@@ -85,6 +85,9 @@ def looked(*samples: Sample) -> Finding:
         (level(smearing="Gaussian"), level(smearing="Gaussian", smearing_width_eV=0.2)),
         (level(potentials=["PAW_PBE Si 05Jan2001"]), level(potentials=["Si"])),
         (level(density_cutoff_eV=605.4), level(density_cutoff_eV=322.1)),
+        (level(functional=None), level(hubbard_u={"Si": 2.0}, hubbard_orbital={"Si": "p"})),
+        (LevelOfTheory(source="a paper"), level(hubbard_u={"Si": 2.0, "Si (J)": 0.5})),
+        (level(potentials=["Si", "PAW_PBE Si 05Jan2001"]), level(potentials=["Si"])),
     ],
 )  # fmt: skip
 def test_two_names_of_one_setting_are_one_level(one: LevelOfTheory, other: LevelOfTheory) -> None:
@@ -134,6 +137,45 @@ def test_directions_without_atoms_need_no_mesh() -> None:
     assert energy_scales(samples) == [0, 0, 0]
 
 
+def scaled(atoms: Atoms, factor: float) -> Atoms:
+    out = atoms.copy()
+    out.set_cell(atoms.cell[:] * factor, scale_atoms=True)
+    return out
+
+
+@pytest.mark.parametrize("n", [4, 8, 12])
+def test_one_mesh_for_one_crystal_is_one_level_under_any_pressure(n: int) -> None:
+    series = [frame(mesh(n), scaled(bulk("Cu"), factor)) for factor in (0.84, 0.94, 1.0, 1.08, 1.17)]
+    assert energy_scales(series) == [0] * 5
+
+
+def test_a_rule_may_take_another_mesh_for_a_cell_that_hardly_differs() -> None:
+    """Divisions are 20 Å over the length, rounded up: 4 for 5.0 Å, 5 for 4.985 Å."""
+    four, five = (scaled(bulk("Si", cubic=True, a=5.0), a / 5.0) for a in (5.0, 4.985))
+    assert energy_scales([frame(mesh(4), four), frame(mesh(5), five)]) == [0, 0]
+    assert energy_scales([frame(mesh(4), four), frame(mesh(5), four)]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("crystal", "thin"),
+    [
+        (mesh(5, None, 0.5), level(kpoints=(5, 5, 1), kpoint_offset=(0.5, 0.5, 0.0))),
+        (mesh(8, "Gamma", 0.0), level(kpoints=(8, 8, 2), kpoint_offset=(0.0, 0.0, 0.5))),
+        (mesh(8, None, 0.25), level(kpoints=(8, 8, 1), kpoint_offset=(0.75, 0.75, 0.0))),
+    ],
+)
+def test_a_shift_across_vacuum_is_no_other_level(crystal: LevelOfTheory, thin: LevelOfTheory) -> None:
+    slab = fcc111("Cu", (1, 1, 4), vacuum=9.0, periodic=True)
+    box = Atoms("Cu", positions=[[6, 6, 6]], cell=[12, 12, 12], pbc=True)
+    samples = [frame(crystal, bulk("Cu")), frame(thin, slab), frame(mesh(1), box)]
+    assert energy_scales(samples) == energy_scales(samples[::-1]) == [0, 0, 0]
+    assert energy_scales([samples[0], frame(level(kpoints=(8, 8, 1), kpoint_offset=(0.0, 0.5, 0.0)), slab)]) == [0, 1]
+
+
+def test_a_frame_without_atoms_is_left_to_other_looks() -> None:
+    assert energy_scales([frame(mesh(4)), frame(mesh(4), Atoms(cell=[5, 5, 5], pbc=True))]) == [0, 0]
+
+
 # --- what is not
 
 
@@ -163,7 +205,10 @@ def test_directions_without_atoms_need_no_mesh() -> None:
          level(smearing="Methfessel-Paxton 1", smearing_width_eV=0.2), "smearing"),
         (level(smearing="Gaussian", smearing_width_eV=0.2),
          level(smearing="Fermi-Dirac", smearing_width_eV=0.2), "smearing"),
+        (level(energy="free", smearing="Fermi-Dirac", smearing_width_eV=0.05),
+         level(energy="free", smearing="Gaussian", smearing_width_eV=0.02), "smearing"),
         (level(potentials=["PAW_PBE Si 05Jan2001"]), level(potentials=["PAW_PBE Si_sv 05Jan2001"]), "potential of Si"),
+        (level(potentials=["Si", "Si_sv"]), level(potentials=["Si"]), "potential of Si"),
         (level(), level(hubbard_u={"Si": 2.0}), "U of Si"),
     ],
 )  # fmt: skip
@@ -214,6 +259,28 @@ def test_tags_of_vasp_that_shift_energies_are_two_levels(one: dict[str, str], ot
 )  # fmt: skip
 def test_tags_of_vasp_that_say_the_same_are_one_level(one: dict[str, str], other: dict[str, str]) -> None:
     assert scales(vasp(**one), vasp(**other), atoms=FEO) == [0, 0]
+
+
+def with_two_irons(**tags: str) -> LevelOfTheory:
+    species = (SPECIES[0], *SPECIES)
+    words = {"LDAU": "T", "LDAUL": "2 2 -1", "LDAUJ": "0 0 0"} | tags
+    return level_of_theory({name: text.split() for name, text in words.items()}, species, Mesh(), "6.3.0")
+
+
+def test_two_species_of_an_element_may_have_two_u() -> None:
+    theory = with_two_irons(LDAUU="2 4 0", LDAUJ="0.5 1 0", LDAUTYPE="1", LDAUL="1 2 -1")
+    assert theory.hubbard_u == {"Fe 1": 4.0, "Fe 1 (J)": 1.0, "Fe 2": 2.0, "Fe 2 (J)": 0.5}
+    assert theory.hubbard_orbital == {"Fe 1": "d", "Fe 2": "p"}
+    assert with_two_irons(LDAUU="4 4 0").hubbard_u == {"Fe": 4.0}
+    assert with_two_irons(LDAUU="0 4 0").hubbard_u == {"Fe 1": 4.0, "Fe 2": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [("4 2 0", "2 4 0", [0, 0]), ("4 2 0", "3 2 0", [0, 1]), ("4 0 0", "4 4 0", [0, 1]), ("4 4 0", "4 4 0", [0, 0])],
+)
+def test_all_species_of_an_element_are_compared(one: str, other: str, found: list[int]) -> None:
+    assert scales(with_two_irons(LDAUU=one), with_two_irons(LDAUU=other), atoms=FEO) == found
 
 
 def test_functionals_of_the_tag_mk_are_named_by_their_parameters() -> None:

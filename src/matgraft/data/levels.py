@@ -18,10 +18,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from matgraft.data.dataset import Sample
-from matgraft.data.theory_fields import Statement, Value, density, settings
+from matgraft.data.theory_fields import Statement, Value, classes, mesh, settings
 
-_Stated = tuple[tuple[str, Value | None], ...]
-"""What a frame states of the contested fields."""
+_Distinct = tuple[tuple[str, Value | None], ...]
+"""A statement that can be looked up."""
+
+_Stated = tuple[tuple[str, int | None], ...]
+"""What a frame states of the contested fields: the class of each value, see `classes`."""
 
 
 class Levels:
@@ -35,54 +38,51 @@ class Levels:
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._settings: dict[tuple[object, ...], Statement] = {}
-        distinct = {_stated(self._statement(sample)): None for sample in samples if sample.theory is not None}
-        self._values = _contested(distinct)
+        distinct = {self._distinct(sample): None for sample in samples if sample.theory is not None}
+        self._classes = _contested(distinct)
         self._levels = _levels(list(dict.fromkeys(map(self._contested_part, distinct))))
 
     @property
     def contested(self) -> dict[str, list[str]]:
         """Field -> the values that contradict each other, as text."""
-        return {name: list(dict.fromkeys(map(str, values))) for name, values in self._values.items()}
+        return {name: list(dict.fromkeys(map(str, values))) for name, values in self._classes.items()}
 
     def __call__(self, sample: Sample) -> int | None:
         """Return the number of the sample's level, None where it states too little."""
         if sample.theory is None:
             return None
-        return self._levels[self._contested_part(_stated(self._statement(sample)))]
+        return self._levels[self._contested_part(self._distinct(sample))]
 
     def fits(self, sample: Sample, level: int) -> bool:
         """Say whether a sample with a statement contradicts no frame of a level."""
-        own = self._contested_part(_stated(self._statement(sample)))
+        own = self._contested_part(self._distinct(sample))
         return all(_agree(own, other) for other, number in self._levels.items() if number == level)
 
     def unstated(self, sample: Sample) -> list[str]:
         """Return the contested fields that a sample with a statement should state and does not."""
-        return [name for name, value in self._contested_part(_stated(self._statement(sample))) if value is None]
+        return [name for name, value in self._contested_part(self._distinct(sample)) if value is None]
 
-    def _statement(self, sample: Sample) -> Statement:
+    def _distinct(self, sample: Sample) -> _Distinct:
         assert sample.theory is not None
         symbols = tuple(sorted(set(sample.content.symbols)))
         key = (sample.theory.key(), symbols)
         if key not in self._settings:
             self._settings[key] = settings(sample.theory, symbols)
-        return self._settings[key] | density(sample.theory, sample.content)
+        return tuple(sorted((self._settings[key] | mesh(sample.theory, sample.content)).items()))
 
-    def _contested_part(self, stated: _Stated) -> _Stated:
-        return tuple((name, value) for name, value in stated if name in self._values)
-
-
-def _stated(statement: Statement) -> _Stated:
-    return tuple(sorted(statement.items()))
+    def _contested_part(self, distinct: _Distinct) -> _Stated:
+        contested = ((name, value) for name, value in distinct if name in self._classes)
+        return tuple((name, None if value is None else self._classes[name][value]) for name, value in contested)
 
 
-def _contested(distinct: Iterable[_Stated]) -> dict[str, list[Value]]:
-    """Return the fields in which any two contradict each other, with their values in the order of appearance."""
+def _contested(distinct: Iterable[_Distinct]) -> dict[str, dict[Value, int]]:
+    """Return the fields in which any two contradict each other: value -> class, in the order of appearance."""
     values: dict[str, dict[Value, None]] = defaultdict(dict)
     for name, value in itertools.chain.from_iterable(distinct):
         if value is not None:
             values[name][value] = None
-    pairs = {name: itertools.combinations(found, 2) for name, found in values.items()}
-    return {name: list(values[name]) for name in values if not all(a.agrees(b) for a, b in pairs[name])}
+    numbers = {name: dict(zip(found, classes(list(found)), strict=True)) for name, found in values.items()}
+    return {name: found for name, found in numbers.items() if any(found.values())}
 
 
 def _levels(distinct: Sequence[_Stated]) -> dict[_Stated, int | None]:
@@ -105,11 +105,10 @@ def _is_undetermined(stated: _Stated, everything: Sequence[_Stated]) -> bool:
     """Say whether frames that agree with this one contradict each other in a field that it does not state."""
     unstated = [name for name, value in stated if value is None]
     agreeing = [dict(other) for other in everything if _agree(stated, other)] if unstated else []
-    values = ([other[name] for other in agreeing if other.get(name) is not None] for name in unstated)
-    return any(not a.agrees(b) for found in values for a, b in itertools.combinations(dict.fromkeys(found), 2))  # type: ignore[union-attr]
+    return any(len({other.get(name) for other in agreeing} - {None}) > 1 for name in unstated)
 
 
 def _agree(one: _Stated, other: _Stated) -> bool:
     values = dict(other)
     pairs = ((value, values.get(name)) for name, value in one)
-    return all(a is None or b is None or a.agrees(b) for a, b in pairs)
+    return all(a is None or b is None or a == b for a, b in pairs)

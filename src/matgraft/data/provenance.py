@@ -32,7 +32,8 @@ class LevelOfTheory(BaseModel):
     hybrid: str | None = None
     dispersion: str | None = None
     hubbard_u: dict[str, float] = Field(default_factory=dict)
-    """U in eV by element, and J as ``"Fe (J)"`` where it is not taken off U."""
+    """U in eV by element, and J as ``"Fe (J)"`` where it is not taken off U. Species of one element that differ are
+    numbered, the largest U first: ``"Fe 1"``, ``"Fe 2"``, ``"Fe 1 (J)"``."""
     hubbard_orbital: dict[str, str] = Field(default_factory=dict)
     """Element -> the orbital that U acts on: s, p, d or f."""
     hubbard_form: str | None = None

@@ -1,7 +1,7 @@
 """What a frame states of its level of theory, field by field, and when two statements of one field agree.
 
     settings(theory, ["Fe"])    # {"code": Same("vasp"), "cutoff": Close(520.0), "smearing": None, ...}
-    density(theory, atoms)      # {"k-mesh density of Fe": Density((8, 8, 8), ...)}
+    mesh(theory, atoms)         # {"offset of the k-mesh": Offset(...), "k-mesh density of Fe": Density((8, 8, 8), ...)}
 
 None means that the field applies to the frame, but its file does not state it. A field that does not apply is left out:
 a frame without iron has no U of Fe. A field is what shifts energies by some meV/atom; PREC, LREAL and EDIFF do not.
@@ -9,17 +9,22 @@ a frame without iron has no U of Fe. A field is what shifts energies by some meV
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from pymatgen.core import Element
 
 from matgraft.data.looks.geometry import SLAB_A, vacuum
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.vasp_theory import monkhorst_offset
+from matgraft.quantities import Array
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,13 +36,15 @@ DENSITY = 0.15
 """Relative difference of two k-mesh densities that are one: rules for meshes differ by as much in skewed cells."""
 
 SHARP_eV = 0.05
-"""Width up to which a smearing shifts no energy: D w^2 / 4 = 0.6 meV/atom, with D = 1 state / (eV atom) at the Fermi
-level (M. Methfessel and A. T. Paxton, Phys. Rev. B 40, 3616 (1989))."""
+"""Width up to which a smearing shifts no free energy: D w^2 / 4 = 0.6 meV/atom for a Gaussian, with D = 1 state /
+(eV atom) at the Fermi level (M. Methfessel and A. T. Paxton, Phys. Rev. B 40, 3616 (1989))."""
+
+SHARP_FERMI_eV = SHARP_eV * math.sqrt(6 / 4) / math.pi
+"""The same for a Fermi-Dirac smearing, whose free energy falls by D (pi w)^2 / 6 (Sommerfeld expansion)."""
 
 SHARP_AT_SIGMA0_eV = 0.2
 """The same for energies at sigma -> 0, which have the term in w^2 taken out."""
 
-_PER_DIVISION = 1e-3  # offsets are compared to so many divisions
 _WITHOUT_WIDTH = ("tetrahedron", "fixed")
 
 
@@ -97,6 +104,21 @@ class Title:
 
 
 @dataclass(frozen=True)
+class Kinds:
+    """What the atoms of one element were given: one value, or several where the element has several species."""
+
+    values: tuple[Value, ...]
+
+    def agrees(self, other: Kinds) -> bool:
+        """Say whether each value of one can be a value of the other."""
+        pairs = ((self, other), (other, self))
+        return all(any(a.agrees(b) for b in second.values) for first, second in pairs for a in first.values)
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.values))
+
+
+@dataclass(frozen=True)
 class Smearing:
     """Kind and width (eV) of a smearing; None where not stated. A sharp one shifts no energy, whatever its kind."""
 
@@ -116,22 +138,30 @@ class Smearing:
 
 @dataclass(frozen=True)
 class Offset:
-    """The rules that place a k-mesh as this one is placed: scheme and shift.
+    """The rules that place a k-mesh as this one is placed: scheme and shift; None along a direction of vacuum.
 
     The same points have several names: a Monkhorst-Pack mesh of odd divisions is centred on Γ, one of even divisions is
-    a Γ mesh shifted by half a division. Two meshes agree if one rule places both.
+    a Γ mesh shifted by half a division. Two meshes agree if one rule places both. Bands are flat across vacuum, so that
+    a shift along it counts for nothing.
     """
 
-    rules: frozenset[tuple[str, tuple[float, ...]]]
+    rules: frozenset[tuple[str, tuple[float | None, ...]]]
 
     def agrees(self, other: Offset) -> bool:
         """Say whether one rule places both."""
-        return not self.rules.isdisjoint(other.rules)
+        pairs = itertools.product(self.rules, other.rules)
+        return any(name == called and _one_shift(own, shift) for (name, own), (called, shift) in pairs)
 
     def __str__(self) -> str:
         name, shift = min(self.rules)
-        moved = f" shifted by ({', '.join(f'{x:g}' for x in shift)})" if any(shift) else ""
-        return f"{name}{moved}"
+        said = ", ".join("any" if x is None else f"{x:g}" for x in shift)
+        return f"{name} shifted by ({said})" if any(shift) else name
+
+
+def _one_shift(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Say whether two shifts are one where both count; k and -k have one energy."""
+    pairs = [(x, y) for x, y in zip(one, other, strict=True) if x is not None and y is not None]
+    return all(x == y for x, y in pairs) or all(x == round(-y % 1.0, 3) for x, y in pairs)
 
 
 @dataclass(frozen=True)
@@ -144,41 +174,74 @@ class Density:
         Lengths of the lattice vectors, Å.
     heights
         Distances between lattice planes, Å: the lengths that VASP's KSPACING goes by.
+    spacing
+        Cube root of the volume per atom, Å; None for a frame with vacuum. Rules that count k-points times atoms go by
+        lengths in this unit, and so does one mesh for a crystal under pressure.
     """
 
     divisions: tuple[int, ...]
     lengths: tuple[float, ...]
     heights: tuple[float, ...]
+    spacing: float | None = None
 
     def agrees(self, other: Density) -> bool:
-        """Say whether one density gives both meshes, by one of the two lengths."""
-        return _alike(self._axes(self.lengths), other._axes(other.lengths)) or _alike(
-            self._axes(self.heights), other._axes(other.heights)
-        )
+        """Say whether one density gives both meshes, by one of the three lengths."""
+        return bool(_same_densities(self, other.axes[None])[0])
 
-    def _axes(self, lengths: Sequence[float]) -> list[tuple[float, float]]:
-        """Return density (divisions times length, Å) and length of each direction, sorted by density."""
-        return sorted((n * length, length) for n, length in zip(self.divisions, lengths, strict=True))
+    @cached_property
+    def axes(self) -> Array:
+        """Density (divisions times length) and length, (3 kinds of length, 3 axes, 2), sorted by density.
+
+        NaN fills up the axes of vacuum, which come last, and the lengths by spacing of a frame without one.
+        """
+        found = np.full((3, 3, 2), np.nan)
+        lengths = np.array([self.lengths, self.heights, np.array(self.lengths) / (self.spacing or np.nan)])
+        for kind, own in zip(found, lengths, strict=True):
+            rows = np.column_stack([np.array(self.divisions) * own, own])
+            kind[: len(rows)] = rows[np.argsort(rows[:, 0])]
+        return found
 
     def __str__(self) -> str:
         return f"{' x '.join(map(str, self.divisions))} for {' x '.join(f'{x:.1f}' for x in self.lengths)} Å"
 
 
-def _alike(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> bool:
-    """Compare axis by axis; where one frame has fewer (a slab), each of its axes must find a partner."""
-    if len(one) == len(other):
-        return all(_same_density(a, b) for a, b in zip(one, other, strict=True))
-    fewer, more = sorted((one, other), key=len)
-    return all(any(_same_density(a, b) for b in more) for a in fewer)
+def _same_densities(one: Density, others: Array) -> NDArray[np.bool_]:
+    """Compare a density with the axes of others, (m, 3, 3, 2), axis by axis.
 
-
-def _same_density(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Say whether rounding to whole divisions, up, down or to the nearest, explains the difference of two densities.
-
-    Divisions are whole, so that a density is met to within one length of the cell. In one cell no rule gives both.
+    Rounding to whole divisions, up, down or to the nearest, meets a density to within one length of the cell. In one
+    cell no rule gives two meshes. Where one frame has fewer axes (a slab), each of them must find a partner.
     """
-    gap = abs(one[0] - other[0])
-    return gap < (1 - 1e-6) * max(one[1], other[1]) or gap < DENSITY * max(one[0], other[0])
+    n, m = len(one.divisions), 3 - np.isnan(others[:, 0, :, 0]).sum(axis=1)
+    if (m == n).all():
+        return np.any(_same(one.axes, others)[..., :n].all(axis=2), axis=1)
+    same = _same(one.axes[:, :, None], others[:, :, None])  # (m, kind of length, axis, other's axis)
+    along = np.all(np.diagonal(same, axis1=2, axis2=3)[..., :n], axis=2)
+    fewer = np.all(np.any(same[:, :, :n], axis=3), axis=2)
+    more = np.all(np.any(same, axis=2) | (np.arange(3) >= m[:, None, None]), axis=2)
+    return np.any(np.where(m[:, None] == n, along, np.where(m[:, None] > n, fewer, more)), axis=1)
+
+
+def _same(one: Array, other: Array) -> NDArray[np.bool_]:
+    """Compare densities and lengths, (..., 2)."""
+    gap, longest = np.abs(one - other)[..., 0], np.maximum(one, other)
+    return np.asarray((gap < (1 - 1e-6) * longest[..., 1]) | (gap < DENSITY * longest[..., 0]))
+
+
+def classes(values: Sequence[Value]) -> list[int]:
+    """Return a number for each value of one field, such that no two of one number contradict each other.
+
+    Each takes the first number that it can. There is one number if and only if no two values contradict each other.
+    """
+    axes = np.array([value.axes for value in values if isinstance(value, Density)])
+    found = np.zeros(len(values), dtype=int)
+    for i, value in enumerate(values):
+        if isinstance(value, Density):
+            agree = _same_densities(value, axes[:i])
+        else:
+            agree = np.array([value.agrees(other) for other in values[:i]], dtype=bool)
+        barred = set(found[:i][~agree].tolist())
+        found[i] = next(number for number in itertools.count() if number not in barred)
+    return [int(number) for number in found]
 
 
 # --- from a level of theory ------------------------------------------------------------------------------------------
@@ -189,23 +252,29 @@ def settings(theory: LevelOfTheory, symbols: Iterable[str]) -> Statement:
     found = _general(theory)
     for symbol in symbols:
         found |= _inputs(theory, symbol)
-    return found | {"offset of the k-mesh": offset(theory)}
+    return found
 
 
-def density(theory: LevelOfTheory, atoms: Atoms) -> Statement:
-    """Return the k-mesh density in the cell of a frame (Å), under a name that holds its elements.
+def mesh(theory: LevelOfTheory, atoms: Atoms) -> Statement:
+    """Return offset and density of the k-mesh in the cell of a frame, along its directions without vacuum.
 
-    Frames of other elements may need another density, so that it is compared among frames of the same ones.
+    Frames of other elements may need another density. The name holds the elements, so that it is compared among frames
+    of the same ones.
     """
-    name = f"k-mesh density of {'-'.join(sorted(set(atoms.symbols)))}"
-    if theory.kpoints is None:
-        return {name: None}
     filled = vacuum(atoms) <= SLAB_A
     if not filled.any():
         return {}
+    name = f"k-mesh density of {'-'.join(sorted(set(atoms.symbols)))}"
+    return {"offset of the k-mesh": offset(theory, filled.tolist()), name: _density(theory, atoms, filled)}
+
+
+def _density(theory: LevelOfTheory, atoms: Atoms, filled: NDArray[np.bool_]) -> Density | None:
+    if theory.kpoints is None:
+        return None
     heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell[:]), axis=0)
-    lengths = (tuple(_percent(x) for x in row[filled]) for row in (atoms.cell.lengths(), heights))
-    return {name: Density(tuple(np.array(theory.kpoints)[filled].tolist()), *lengths)}
+    lengths, heights = (tuple(row[filled].tolist()) for row in (atoms.cell.lengths(), heights))
+    spacing = float((atoms.get_volume() / len(atoms)) ** (1 / 3)) if filled.all() else None
+    return Density(tuple(np.array(theory.kpoints)[filled].tolist()), lengths, heights, spacing)
 
 
 def _general(theory: LevelOfTheory) -> Statement:
@@ -228,7 +297,7 @@ def _general(theory: LevelOfTheory) -> Statement:
 def _functional(theory: LevelOfTheory) -> Statement:
     """Return exchange and correlation. A functional without a word on hybrid and dispersion is the plain one."""
     names = ("functional", "hybrid", "hybrid parameters", "dispersion")
-    if not (theory.functional or theory.metagga or theory.hybrid):
+    if not _names_functional(theory):
         return {**dict.fromkeys(names), "dispersion": _word(theory.dispersion)}
     hybrid, _, parameters = (theory.hybrid or "none").partition(" (")
     return {
@@ -239,24 +308,36 @@ def _functional(theory: LevelOfTheory) -> Statement:
     }
 
 
+def _names_functional(theory: LevelOfTheory) -> bool:
+    return bool(theory.functional or theory.metagga or theory.hybrid)
+
+
 def _inputs(theory: LevelOfTheory, symbol: str) -> Statement:
-    """Return what an element was given. An element without a word on U has none."""
-    u, j = theory.hubbard_u.get(symbol, 0.0), theory.hubbard_u.get(f"{symbol} (J)", 0.0)
-    title = _title(theory.potentials, symbol)
+    """Return what an element was given. Beside a functional, an element without a word on U has none."""
+    kinds = [symbol, *sorted(name for name in theory.hubbard_u if re.fullmatch(rf"{symbol} \d+", name))]
+    kinds = kinds[1:] or kinds
+    u, j = ([theory.hubbard_u.get(f"{kind}{of}", 0.0) for kind in kinds] for of in ("", " (J)"))
+    orbitals = [_word(theory.hubbard_orbital.get(kind)) for kind in kinds]
+    stated = bool(theory.hubbard_u) or _names_functional(theory)
     found: Statement = {
-        f"potential of {symbol}": Title(frozenset(title.lower().split()), title) if title else None,
-        f"U of {symbol}": Close(u),
-        f"J of {symbol}": Close(j),
+        f"potential of {symbol}": _each(_titles(theory.potentials, symbol)),
+        f"U of {symbol}": _each(map(Close, u)) if stated else None,
+        f"J of {symbol}": _each(map(Close, j)) if stated else None,
     }
-    if u or j:
-        found[f"orbital of U of {symbol}"] = _word(theory.hubbard_orbital.get(symbol))
+    if any(u) or any(j):
+        found[f"orbital of U of {symbol}"] = _each(filter(None, orbitals))
         found["form of U"] = _word(theory.hubbard_form)
     return found
 
 
-def _title(potentials: Sequence[str], symbol: str) -> str:
-    """Find the potential of an element: ``PAW_PBE Si 05Jan2001``, ``Si.pbe-n-kjpaw_psl.UPF``, ``si_pbe.uspp.F.UPF``."""
-    return next((title for title in potentials if _element(title) == symbol), "")
+def _each(values: Iterable[Value]) -> Kinds | None:
+    distinct = tuple(dict.fromkeys(values))
+    return Kinds(distinct) if distinct else None
+
+
+def _titles(potentials: Sequence[str], symbol: str) -> list[Title]:
+    """Find the potentials of an element: ``PAW_PBE Si 05Jan2001``, ``Si.pbe-n-kjpaw_psl.UPF``, ``si_pbe.uspp.UPF``."""
+    return [Title(frozenset(title.lower().split()), title) for title in potentials if _element(title) == symbol]
 
 
 def _element(title: str) -> str:
@@ -271,11 +352,12 @@ def _smearing(theory: LevelOfTheory) -> Smearing | None:
         return None
     if kind is not None and kind.lower().startswith(_WITHOUT_WIDTH):
         return Smearing(kind.lower(), None, sharp=True)
-    limit = SHARP_AT_SIGMA0_eV if theory.energy == "sigma0" else SHARP_eV
+    limit = SHARP_FERMI_eV if (kind or "").lower().startswith("fermi") else SHARP_eV
+    limit = SHARP_AT_SIGMA0_eV if theory.energy == "sigma0" else limit
     return Smearing(kind and kind.lower(), width, sharp=width is not None and width <= limit * (1 + CLOSE))
 
 
-def offset(theory: LevelOfTheory) -> Offset | None:
+def offset(theory: LevelOfTheory, filled: Sequence[bool] = (True, True, True)) -> Offset | None:
     """Return the rules that place the k-mesh of a level of theory, None where it states too little."""
     divisions, scheme, stated = theory.kpoints, theory.kpoint_scheme, theory.kpoint_offset
     if stated is None and scheme is not None:  # unshifted
@@ -284,25 +366,20 @@ def offset(theory: LevelOfTheory) -> Offset | None:
         else:
             stated = monkhorst_offset(divisions, (0.0, 0.0, 0.0))
         if divisions is None:
-            return Offset(frozenset({(scheme, _canonical(stated))}))
+            return Offset(frozenset({(scheme, _canonical(stated, filled))}))
     if stated is None:
         return None
-    rules = {("Gamma", _canonical(stated))}
+    rules = {("Gamma", _canonical(stated, filled))}
     if divisions is not None:
         halves = monkhorst_offset(divisions, (0.0, 0.0, 0.0))
-        rules.add(("Monkhorst-Pack", _canonical(tuple(x - half for x, half in zip(stated, halves, strict=True)))))
+        shift = [x - half for x, half in zip(stated, halves, strict=True)]
+        rules.add(("Monkhorst-Pack", _canonical(shift, filled)))
     return Offset(frozenset(rules))
 
 
-def _canonical(shift: Sequence[float]) -> tuple[float, ...]:
-    """Round a shift (in divisions) within one division; of k and -k, which have one energy, take the first."""
-    ways = [tuple(round(sign * x / _PER_DIVISION) * _PER_DIVISION % 1.0 for x in shift) for sign in (1, -1)]
-    return min(tuple(round(x, 3) % 1.0 for x in way) for way in ways)
-
-
-def _percent(length: float) -> float:
-    """Round to a percent, so that the cells of a simulation are few."""
-    return float(np.exp(round(float(np.log(length)) / 0.01) * 0.01))
+def _canonical(shift: Sequence[float], filled: Sequence[bool]) -> tuple[float | None, ...]:
+    """Round a shift (in divisions) within one division; None along vacuum."""
+    return tuple(round(x % 1.0, 3) % 1.0 if full else None for x, full in zip(shift, filled, strict=True))
 
 
 def _word(text: str | None) -> Same | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -216,17 +217,32 @@ def _kernel(p: Parameters) -> str:
 
 def _hubbard(p: Parameters, species: Sequence[Species]) -> dict[str, float]:
     """Return U in eV by element: U - J in Dudarev's form (LDAUTYPE 2), which knows no other."""
-    if not _flag(p, "LDAU"):
-        return {}
-    effective = int(_number(p, "LDAUTYPE") or 2) == 2
     table: dict[str, float] = {}
-    for kind, (u, j) in zip(species, _u_and_j(p, len(species)), strict=True):
-        value = u - j if effective else u
-        if value:
-            table[kind.element] = value
-        if j and not effective:
-            table[f"{kind.element} (J)"] = j
+    for name, (u, j, _) in _corrected(p, species):
+        if u or " " in name:
+            table[name] = u
+        if j:
+            table[f"{name} (J)"] = j
     return table
+
+
+def _corrected(p: Parameters, species: Sequence[Species]) -> list[tuple[str, tuple[float, float, float]]]:
+    """Return U, J and l of each element with a U; species of one element that differ are numbered, largest U first."""
+    if not _flag(p, "LDAU"):
+        return []
+    effective = int(_number(p, "LDAUTYPE") or 2) == 2
+    found: dict[str, set[tuple[float, float, float]]] = defaultdict(set)
+    for kind, (u, j), orbital in zip(
+        species, _u_and_j(p, len(species)), _orbital_numbers(p, len(species)), strict=True
+    ):
+        own = (u - j, 0.0) if effective else (u, j)
+        found[kind.element].add((*own, orbital) if any(own) else (0.0, 0.0, -1.0))
+    return [
+        (element if len(rows) == 1 else f"{element} {i}", row)
+        for element, rows in found.items()
+        if any(u or j for u, j, _ in rows)
+        for i, row in enumerate(sorted(rows, reverse=True), 1)
+    ]
 
 
 def _hubbard_form(p: Parameters) -> str | None:
@@ -238,11 +254,7 @@ def _hubbard_form(p: Parameters) -> str | None:
 
 def _orbitals(p: Parameters, species: Sequence[Species]) -> dict[str, str]:
     """Return the orbital of each element that has a U."""
-    corrected = {name.split()[0] for name in _hubbard(p, species)}
-    orbitals = zip(species, _orbital_numbers(p, len(species)), strict=True)
-    return {
-        kind.element: "spdf"[int(number)] for kind, number in orbitals if kind.element in corrected and 0 <= number < 4
-    }
+    return {name: "spdf"[int(orbital)] for name, (_, _, orbital) in _corrected(p, species) if 0 <= orbital < 4}
 
 
 def _u_and_j(p: Parameters, n: int) -> list[tuple[float, float]]:

@@ -21,10 +21,11 @@ def vacuum(atoms: Atoms) -> Array:
     Returns
     -------
     (3,) array
-        Å, measured at right angles to the other two directions; infinite where the frame is not periodic.
+        Å, measured at right angles to the other two directions; infinite where the frame is not periodic or has no
+        atom.
     """
     cell = atoms.cell[:]
-    if not np.abs(np.linalg.det(cell)) > 0:
+    if not len(atoms) or not np.abs(np.linalg.det(cell)) > 0:
         return np.full(3, np.inf)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     positions = np.sort(np.linalg.solve(cell.T, atoms.positions.T).T % 1.0, axis=0)
