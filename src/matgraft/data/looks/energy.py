@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.data.looks.base import Code, Evidence, Frames, Reading
-from matgraft.data.looks.robust import Line, fit_line, line_slope, slope_error, spread
+from matgraft.data.looks.robust import Line, fit_line, least_absolute, line_slope, slope_error, spread, typical
 from matgraft.data.looks.scale import MISFIT, Candidate, Part, Scale, Support, choose_scale, find_part
+from matgraft.data.looks.steps import Step, find_step
 from matgraft.data.looks.units import unit_finding
 from matgraft.findings import Finding
 from matgraft.quantities import ENERGY_UNITS, Array, Unit, parse_unit
@@ -33,6 +35,9 @@ frames are too few for one reference per element."""
 _SMALLEST_SPREAD = 1e-3  # eV/atom; energies closer than this decide nothing
 _COHESION = 0.5  # eV/atom; smaller predicted energies are no measure of absolute ones
 _SCATTER = 0.2  # of the logarithm of absolute labels over predictions between blocks, beyond which they do not tell
+_LEVERAGE, _MOST = 10.0, 0.8
+"""Times the bulk's distance from the references, beyond which a predicted energy is out of reach, and the part of the
+frames that must be within."""
 OFF, OFF_TIMES = 0.4, 10.0
 """eV/atom off the line, and standard deviations of the bulk, from which on a frame is tried in other units."""
 _BACK_TIMES = 5.0  # standard deviations of the bulk within which another unit must bring it back
@@ -52,12 +57,15 @@ class EnergyFit:
         (n,) eV/atom on the scale of the predictions: label minus line.
     part
         Frames that stand on the line in another unit, where there are some.
+    step
+        Frames that stand on a line of their own, a constant per atom away, where there are some.
     """
 
     frames: Frames
     scale: Scale
     residuals: Array
     part: Part | None = None
+    step: Step | None = None
 
 
 def energy_convention(evidence: Evidence) -> Iterator[Finding]:
@@ -72,31 +80,76 @@ def energy_convention(evidence: Evidence) -> Iterator[Finding]:
 
 
 def fit_energy(evidence: Evidence, reading: Reading) -> EnergyFit | str:
-    """Fit labels to predictions; a sentence why not, where that cannot be."""
+    """Fit labels to predictions, on two parallel lines where it takes two; a sentence why not, where that cannot be."""
     frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
     predicted = np.array(evidence.prediction("energy", frames)) / n_atoms
+    one = _fit(evidence, reading, predicted)
+    step = energy_step(evidence, reading)
+    if step is not None and not isinstance(one, str) and one.part is not None:
+        explained = np.isin(frames[step.inside], one.part.frames).mean()
+        if explained > _MOST:  # by another unit
+            return one
+    two = one if step is None else _fit(evidence, reading, predicted, step)
+    if isinstance(two, str) or not two.scale.right:
+        return one
+    return two if isinstance(one, str) or 2 * typical(two.residuals) < typical(one.residuals) else one
+
+
+def energy_step(evidence: Evidence, reading: Reading) -> Step | None:
+    """Look for frames whose energies stand a constant per atom off the others."""
+    frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
+    predicted = np.array(evidence.prediction("energy", frames)) / n_atoms
+    labels = np.array(evidence.label("energy", frames)) / n_atoms
+    fractions = evidence.fractions[frames]
+    return find_step(predicted, labels, fractions[:, fractions.any(axis=0)], evidence.blocks[frames])
+
+
+def _fit(evidence: Evidence, reading: Reading, predicted: Array, step: Step | None = None) -> EnergyFit | str:
+    """Fit labels to predictions (n,) in eV/atom, beside references; frames of a step have references of their own."""
+    frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
     other, least_explained = _references(evidence, frames)
     if len(frames) < other.shape[1] + 4:
         return f"{len(frames)} energies are too few beside {other.shape[1]} reference energies"
     if spread(predicted - other @ np.linalg.lstsq(other, predicted, rcond=None)[0]) < _SMALLEST_SPREAD:
         return f"by {evidence.model} the energies of these structures differ by less than 1 meV/atom"
+    if step is not None:
+        other = np.column_stack([other, step.inside[:, None] * other])
     raw = _raw(evidence, reading)
     labels = {False: raw / n_atoms, True: raw}
-    lines = {per: fit_line(predicted, labels[per], other) for per in labels}
+    kept = _within_reach(predicted, other)
+    lines = {per: _line(predicted, labels[per], other, kept) for per in labels}
     best = min(lines.values(), key=lambda line: line.misfit)
-    kept = [line for line in lines.values() if line.misfit <= MISFIT * best.misfit]
-    explained = 1 - min(line.median_misfit for line in kept)
+    explained = 1 - min(line.median_misfit for line in lines.values() if line.misfit <= MISFIT * best.misfit)
     if explained < least_explained:
         return f"the energies do not follow {evidence.model}, which explains {explained:.0%} of their differences"
     blocks = evidence.blocks[frames]
     closest = labels[next(per for per, line in lines.items() if line is best)]
-    support = _support(predicted, closest, other, blocks)
+    support = _support(predicted[kept], closest[kept], other[kept], blocks[kept])
     candidates = [one for per in lines for one in _candidates(per, lines, _absolute(labels[per], predicted, blocks))]
     scale = choose_scale(candidates, _taken(reading.unit, candidates), support, explained)
     per = (scale.best if scale.sure and scale.best else scale.taken).unit.endswith("/atom")
     residuals = lines[per].residuals / lines[per].slope
-    fit = EnergyFit(frames, scale, residuals)
+    fit = EnergyFit(frames, scale, residuals, step=step)
     return replace(fit, part=_part(fit, reading, labels, lines, blocks)) if scale.right else fit
+
+
+def _within_reach(predicted: Array, other: Array) -> NDArray[np.bool_]:
+    """Leave out frames far off all others in their predicted energy, such as isolated atoms: they alone would decide.
+
+    It is what a bounded-influence estimator does with points of high leverage (Mallows 1975).
+    """
+    rest = np.abs(predicted - other @ least_absolute(other, predicted))
+    kept = rest <= _LEVERAGE * max(spread(rest), float(np.median(rest)))
+    return kept if kept.mean() > _MOST else np.ones(len(kept), dtype=bool)
+
+
+def _line(predicted: Array, labels: Array, other: Array, kept: NDArray[np.bool_]) -> Line:
+    """Fit the frames kept; the residuals are of all."""
+    line = fit_line(predicted[kept], labels[kept], other[kept])
+    if kept.all():
+        return line
+    references = least_absolute(other[kept], labels[kept] - line.slope * predicted[kept])
+    return replace(line, residuals=labels - line.slope * predicted - other @ references)
 
 
 def _references(evidence: Evidence, frames: Frames) -> tuple[Array, float]:

@@ -62,12 +62,13 @@ def least_absolute(columns: Array, y: Array) -> Array:
     """
     norms = np.maximum(np.sqrt((columns**2).sum(axis=0)), 1e-300)
     scaled = columns / norms
-    floor = max(1e-9 * float(np.max(np.abs(y), initial=0.0)), 1e-300)
+    sizes = np.abs(y)
+    floor = max(1e-9 * float(np.median(sizes) or sizes.max()), 1e-300) if len(y) else 1.0
     weights = np.ones(len(y))
     found = np.zeros(columns.shape[1])
     for _ in range(_ITERATIONS):
         weighted = scaled * weights[:, None]
-        found = np.linalg.pinv(weighted.T @ scaled, rcond=1e-10, hermitian=True) @ (weighted.T @ y)
+        found = np.linalg.lstsq(weighted.T @ scaled, weighted.T @ y, rcond=1e-10)[0]
         weights = 1 / np.maximum(np.abs(y - scaled @ found), floor)
         weights /= weights.max()
     return np.asarray(found / norms)

@@ -22,8 +22,9 @@ import numpy as np
 from matgraft.data.dataset import Sample
 from matgraft.data.levels import Levels
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
-from matgraft.data.looks.energy import EnergyFit, fit_energy
+from matgraft.data.looks.energy import EnergyFit, energy_step, fit_energy
 from matgraft.data.looks.robust import fit_line, least_absolute, spread
+from matgraft.data.looks.steps import Step
 from matgraft.findings import Action, Finding
 from matgraft.quantities import Array
 
@@ -36,6 +37,10 @@ HEADS_BY_THEORY = Action(settings={"strategy.name": "multihead", "heads.by": "th
 LIMIT = 0.25
 """eV/atom between a group's offset and the others' from which on they are taken for two levels of theory."""
 
+_REMEDY = (
+    "see whether these frames come from another code, functional, pseudopotential or energy convention; "
+    "if so, state it in a YAML file beside them, which lets each level have a head; or leave the frames out"
+)
 _TIMES_WITHIN = 5.0  # an offset must also exceed so many standard deviations within the groups
 
 
@@ -135,12 +140,25 @@ def theory_labels(evidence: Evidence) -> Iterator[Finding]:
         yield THEORY_LABELS.skipped(evidence.why_unpaired("energy"))
     for reading in readings:
         fit = fit_energy(evidence, reading)
-        if isinstance(fit, str):
+        step = energy_step(evidence, reading) if isinstance(fit, str) else fit.step
+        if step is not None and (isinstance(fit, str) or not fit.scale.sure):
+            yield _step_finding(reading.frames, step)
+        elif isinstance(fit, str):
             yield THEORY_LABELS.skipped(f"The energies cannot be held against the predictions: {fit}.")
-        elif not fit.scale.right:
+        elif fit.scale.sure:
             yield THEORY_LABELS.skipped("The unit of the energies must be settled first; see energy-unit.")
         else:
             yield _compare(evidence, fit)
+
+
+def _step_finding(frames: Frames, step: Step) -> Finding:
+    said = (
+        f"{count(int(step.inside.sum()), len(frames))} stand {step.size:.3f} eV/atom off the others, by a constant per "
+        f"atom, with next to none between; {step.n_blocks} trajectories on each side have structures alike."
+    )
+    numbers = {"largest_offset_eV_per_atom": step.size, "n_blocks": step.n_blocks}
+    inside = frames[step.inside]
+    return THEORY_LABELS.failed(Fault(inside, said, _REMEDY, [drop(inside)], numbers, step.severity))
 
 
 def _compare(evidence: Evidence, fit: EnergyFit) -> Finding:
@@ -161,11 +179,7 @@ def _compare(evidence: Evidence, fit: EnergyFit) -> Finding:
     )
     if not len(worst.frames):
         return THEORY_LABELS.passed(said, **numbers)
-    remedy = (
-        "see whether these frames come from another code, functional, pseudopotential or energy convention; "
-        "if so, state it in a YAML file beside them, which lets each level have a head; or leave the frames out"
-    )
-    return THEORY_LABELS.failed(Fault(worst.frames, said, remedy, [drop(worst.frames)], numbers))
+    return THEORY_LABELS.failed(Fault(worst.frames, said, _REMEDY, [drop(worst.frames)], numbers))
 
 
 @dataclass(frozen=True)
