@@ -16,6 +16,8 @@ from scipy.stats import binom
 
 from matgraft.data.audit import audit
 from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.looks import labels
+from matgraft.data.looks.base import Evidence
 from matgraft.data.looks.robust import slope_error, through_origin
 from matgraft.data.looks.scale import Candidate, Support, choose_scale
 from matgraft.data.looks.steps import find_step
@@ -258,6 +260,20 @@ def test_other_references_of_each_element_block_too():
 
     found = {one.code: one for one in rules.judged(rules.plant(rng, drawn, other, 0.4))}
     assert found["theory-labels"].blocks and len(found["theory-labels"].frames) == 24
+
+
+@pytest.mark.parametrize(("trajectories", "fixed", "blocks"), [(10, False, True), (3, False, False), (10, True, False)])
+def test_net_forces_in_most_frames_block(trajectories, fixed, blocks):
+    drawn = rules.draw(np.random.default_rng(6), 30, trajectories, rules.FOUNDATIONS["good"])
+
+    def pushed(sample: Sample) -> Sample:
+        forces = sample.labels["forces"] + 0.3
+        forces[0] = 0.0 if fixed else forces[0]
+        return sample.with_labels(forces=forces)
+
+    (found,) = labels.net_force(Evidence(drawn.frames.map(pushed)))
+    assert found.outcome == "failed" and found.blocks == blocks
+    assert bool(found.actions) != blocks, "most frames are not left out"
 
 
 def test_two_references_in_few_trajectories_are_a_warning():

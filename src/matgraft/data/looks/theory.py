@@ -8,7 +8,8 @@ takes out what the softness of the foundation does: once within the trajectories
 softer than hot ones and extrapolate badly. What is left are the trajectories' offsets, which for one level of theory
 fit one reference energy per element; an offset counts if it shows with both lines. In the Si and Mo sets of Zuo et
 al. (2020) CHGNet leaves at most 0.15 eV/atom between cold crystals, melts, vacancies and surfaces; another
-pseudopotential shifts by more.
+pseudopotential shifts by more. Before that `matgraft.data.looks.steps` looks for two constants in one set, frame by
+frame.
 """
 
 from __future__ import annotations
