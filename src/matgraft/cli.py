@@ -144,7 +144,8 @@ def tune(
             screen.print(chosen, highlight=False, soft_wrap=True)
         report = tune(recipe, run, quiet=quiet or as_json)
     if as_json:
-        print(to_json({"run": str(run), "report": str(report), **_json(run / "metrics.json")}))
+        facts = {"verdict": _json(run / "verdict.json"), **_json(run / "metrics.json")}
+        print(to_json({"run": str(run), "report": str(report), **facts}))
     else:
         show_run(screen, run, report)
 

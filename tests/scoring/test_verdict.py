@@ -237,6 +237,31 @@ def test_a_foundation_that_diverged_is_no_rival():
     assert "no finite figure to hold it against in energy" in found.headline
 
 
+def test_a_model_that_is_perfect_on_all_groups_but_one_has_a_rival():
+    """Without that group the logarithm of its error is infinite, so that there is no interval."""
+    samples = [Sample(Atoms("Si"), {"energy": np.array(0.0)}) for _ in range(12)]
+    models = {
+        "tuned": [{"energy": np.array(0.1 * (i < 2))} for i in range(12)],
+        "untuned": [{"energy": np.array(0.2)}] * 12,
+    }
+    found = verdict(summarise(Dataset(tuple(samples)), models, [str(i // 2) for i in range(12)]))
+    assert found.headline.startswith("No better than the foundation: too few trajectories to say in energy.")
+
+
+@pytest.mark.parametrize(
+    ("part", "advice"),
+    [
+        ("test", "label frames of further simulations, and give them as --test FILE."),
+        ("validation", "label frames of further simulations, and give them as --test FILE."),
+        ("unseen", "add labelled frames of further simulations to the file."),
+    ],
+)
+def test_an_undecided_verdict_says_what_to_do(part, advice):
+    found = verdict(planted(n_groups=3, part=part, energy=0.1))
+    assert found.level == "undecided" and found.headline.startswith("Undecided: too few trajectories to say in energy")
+    assert any(caution.endswith(advice) for caution in found.cautions)
+
+
 def test_without_a_baseline_nothing_is_claimed():
     dataset = Dataset(tuple(Sample(Atoms("Si"), {"energy": np.array(0.0)}) for _ in range(8)))
     found = verdict(summarise(dataset, {"tuned": [{"energy": np.array(0.1)}] * 8}, [str(i) for i in range(8)]))

@@ -12,7 +12,7 @@ from typing import Any
 from matgraft.quantities import POTENTIAL_QUANTITIES, Quantity
 from matgraft.reports.parity import MODELS
 from matgraft.reports.text import ABSENT, decimals, entries, figure, find, mapping, number, say, span
-from matgraft.scoring.metrics import BASELINES, metric_key
+from matgraft.scoring.metrics import BASELINES, ROUNDING, metric_key
 
 Facts = Mapping[str, Any]
 
@@ -111,8 +111,9 @@ def _gain(metrics: Facts, quantity: Quantity) -> dict[str, str]:
 
 def _outcome(ends: list[float | None]) -> str:
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
-        return "no interval"
-    return "lower error" if ends[1] < 1 else "higher error" if ends[0] > 1 else "not beyond chance"
+        return "undecided"
+    better, worse = ends[1] < 1 - ROUNDING, ends[0] > 1 + ROUNDING
+    return "lower error" if better else "higher error" if worse else "not beyond chance"
 
 
 def _score_note(metrics: Facts) -> str:

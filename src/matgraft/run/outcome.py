@@ -49,7 +49,8 @@ def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: R
         summary["heads"] = summarise_heads(dataset, models, groups, part=part)
     write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
     write_json(out / "metrics.json", summary)
-    write_json(out / SEEN, {"train": fingerprints(parts.train), "validation": fingerprints(parts.validation)})
+    seen = {"train": fingerprints(parts.train), "validation": fingerprints(parts.validation)}
+    write_json(out / SEEN, seen, indent=None)
     return summary
 
 

@@ -192,7 +192,8 @@ class _Judged:
         if self.outcome != "undecided":
             return {"broken": "not finite"}.get(self.outcome, self.outcome)
         if self.interval is None:
-            return TOO_FEW if self.lacks_groups else UNRIVALLED
+            rivalled = bool(self.baselines) and math.isfinite(self.ratio)
+            return TOO_FEW if self.lacks_groups or rivalled else UNRIVALLED
         low, high = self.interval
         return TOO_FEW if high > WIDE * low else "no difference beyond chance"
 
@@ -279,9 +280,16 @@ def _grave_cautions(
         counts = ", ".join(f"{one.quantity.name} in {_trajectories(one.n_groups)}" for one in lacking)
         found.append(
             f"Labels of the {summary['part']} frames: {counts}. At least {MIN_UNITS} are needed to say how the model "
-            "does on a new one."
+            f"does on a new one: {_more_frames(summary['part'])}."
         )
     return tuple(found)
+
+
+def _more_frames(part: str) -> str:
+    """Say where labels of further simulations belong."""
+    if part in ("test", "validation"):
+        return "label frames of further simulations, and give them as --test FILE"
+    return "add labelled frames of further simulations to the file"
 
 
 def _mild_cautions(findings: Sequence[Finding], judged: Sequence[_Judged]) -> tuple[str, ...]:
