@@ -106,3 +106,13 @@ def test_a_models_own_nan_is_seen(chgnet: Potential, pairs: Dataset) -> None:
 def test_no_frames_are_an_error(chgnet: Potential) -> None:
     with pytest.raises(DataError, match="the dataset is empty"):
         predict(chgnet, [])
+
+
+def test_a_stress_that_is_no_number_is_seen(chgnet: Potential, pairs: Dataset) -> None:
+    """Left out is only the stress of a frame without a volume."""
+    diverged = copy.deepcopy(chgnet)
+    with torch.no_grad():
+        next(diverged.head.parameters()).fill_(torch.nan)
+    crystal, without_volume = predict(diverged, [pairs[0], MOLECULE])
+    assert np.isnan(crystal["stress"]).all()
+    assert set(without_volume) == {"energy", "forces"}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
-from matgraft.backbones.base import Backbone, Encoded
+from matgraft.backbones.base import Backbone, Batch, Encoded
 from matgraft.backbones.batching import Budget, plan_batches
 from matgraft.backbones.graphs import Graphs, encode_lazily, measure
 from matgraft.backbones.processes import map_in_processes
@@ -98,7 +98,7 @@ def predict(
         batch = backbone.collate([encoded[i] for i in positions]).to(backbone.device)
         with torch.no_grad():
             out = backbone.forward(batch, wanted)
-        return list(zip(positions, _unbatch(backbone, out, batch.counts.tolist()), strict=True))
+        return list(zip(positions, _unbatch(backbone, out, batch), strict=True))
 
     was_training = backbone.module.training
     backbone.module.eval()
@@ -109,13 +109,15 @@ def predict(
     return [found[i] for i in range(len(encoded))]
 
 
-def _unbatch(backbone: Backbone, out: Mapping[str, torch.Tensor], counts: list[int]) -> list[dict[str, Array]]:
+def _unbatch(backbone: Backbone, out: Mapping[str, torch.Tensor], batch: Batch) -> list[dict[str, Array]]:
+    counts = batch.counts.tolist()
     samples: list[dict[str, Array]] = [{} for _ in counts]
+    # A frame without a volume has no stress. Any NaN is the model's own and must be seen.
+    volumes = batch["volume"].tolist() if STRESS.name in out else counts
     for name, tensor in out.items():
         values = tensor.detach().cpu().double().numpy()
         rows = np.split(values, np.cumsum(counts)[:-1]) if backbone.quantities[name].per == "atom" else values
-        for sample, value in zip(samples, rows, strict=True):
-            # A frame without a volume has no stress. Any other NaN is the model's own and must be seen.
-            if not (name == STRESS.name and np.isnan(value).all()):
+        for sample, value, volume in zip(samples, rows, volumes, strict=True):
+            if name != STRESS.name or volume:
                 sample[name] = np.asarray(value)
     return samples
