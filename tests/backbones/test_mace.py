@@ -7,6 +7,7 @@ import functools
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import BACKBONES, load, load_folder, save_folder
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.provenance import file_hash
-from matgraft.errors import DataError, ExtraError, OptionError
+from matgraft.errors import DataError, ExtraError, OptionError, RunError
 from matgraft.exports import export, lammps, torch_sim, verify
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
@@ -413,6 +414,20 @@ def test_torch_sim_runs_the_chosen_head(tmp_path: Path) -> None:
     save_folder(potential("r2scan", **TWO_HEADS), tmp_path / "model")
     exported = export(tmp_path / "model", "torch-sim", tmp_path / "out")
     assert exported.verified and exported.difference["energy"] < 1e-5
+
+
+def test_a_wrong_row_of_the_embedding_is_found(tmp_path: Path) -> None:
+    """In the native file, and in what LAMMPS opens: the row of germanium, the fourth element of the card."""
+    model = potential()
+    wrong = copy.deepcopy(model)
+    with torch.no_grad():
+        wrong.module.node_embedding.linear.weight.view(len(ELEMENTS), -1)[3] += 1.0
+    wrong.save(tmp_path / "mace.model")
+    with pytest.raises(RunError, match="does not give the model's predictions"):
+        verify(model, tmp_path)
+    file = replace(model.lammps_file(), write=wrong.lammps_file().write)
+    with pytest.raises(RunError, match="does not give the model's predictions"):
+        lammps.write(model, tmp_path, file)
 
 
 def test_an_export_says_what_the_vendors_calculator_does_with_a_slab(tmp_path: Path) -> None:
