@@ -102,6 +102,16 @@ def pickled(module: Any, path: Path) -> str:
     return file_hash(path)[:16]
 
 
+def test_a_model_built_anew_is_compared_on_every_element() -> None:
+    numbers = [*ELEMENTS, 13, 29, 30, 47, 79]
+    energies = [-1.0 - 0.1 * Z for Z in numbers]
+    theirs = vendor(atomic_numbers=numbers, atomic_energies=[energies], num_elements=len(numbers))
+    ours = MACEPotential(copy.deepcopy(theirs), name="ten")
+    assert adapter._difference(ours, theirs) < 1e-5
+    theirs.atomic_energies_fn.atomic_energies[0, -1] += 5.0
+    assert adapter._difference(ours, theirs) == pytest.approx(2.5, abs=1e-3)  # the last cell is half gold
+
+
 class TestMACE(PotentialConformance):
     """Float32."""
 
