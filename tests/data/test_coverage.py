@@ -113,6 +113,21 @@ def test_frames_that_are_not_finite_are_left_out():
     assert found.n_frames == 2 and found.families["bulk"] == 1
 
 
+def test_a_slab_is_a_surface_and_a_molecule_in_a_box_is_none():
+    """Whatever a file says of periodicity across the vacuum."""
+    from ase.build import molecule
+
+    slabs = [fcc111("Cu", (2, 2, 4), vacuum=8.0, periodic=periodic) for periodic in (True, False)]
+    found = coverage(dataset(bulk("Cu"), *slabs))
+    assert (found.families["surface"], found.families["no cell"]) == (2, 0)
+    assert not any("surface" in sentence for sentence in found.missing)
+    box = molecule("H2O", cell=[15.0] * 3, pbc=True)
+    box.center()
+    found = coverage(dataset(bulk("Cu"), box))
+    assert (found.families["surface"], found.families["molecule"], found.families["bulk"]) == (0, 1, 1)
+    assert any("no frame has a surface" in sentence for sentence in found.missing)
+
+
 def test_a_molecule_has_no_cell():
     from ase.build import molecule
 
@@ -263,7 +278,7 @@ def test_what_is_said_of_forces_agrees_with_the_largest():
         ({"T(K)": "300"}, 300), ({"md_temperature": "3e2"}, 300), ({"TEBEG": "500"}, 500),
         ({"config_type": "aimd_300K"}, 300), ({"config_type": "300 K"}, 300), ({"config_type": "AIMD-NVT 300K"}, 300),
         ({"trajectory": "md_300K_1"}, 300), ({"trajectory": "md/300K/vasprun.xml"}, 300),
-        ({"description": "a melt at 1687.5 kelvin"}, 1687.5),
+        ({"description": "a melt at 1687.5 kelvin"}, 1687.5), ({"temperature": "300 Kelvin"}, 300),
         ({"t": "300"}, None), ({"T": "True"}, None), ({"temp": "folder"}, None), ({"trajectory": "KCl_2Kpoints"}, None),
         ({"temperature": "nan"}, None), ({"note": "300K"}, None),
     ],

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.geometry import minkowski_reduce
 from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.data.dataset import Dataset
 from matgraft.data.lazy import tags_of
 from matgraft.data.looks.base import Evidence
-from matgraft.data.looks.geometry import closest_pair, has_vacuum
+from matgraft.data.looks.geometry import SLAB_A, closest_pair, vacuum
 from matgraft.data.looks.robust import rms
 from matgraft.data.strain import match, metric, shear_strain, symmetry
 from matgraft.quantities import Array
@@ -50,7 +51,7 @@ _VACANCY_CELL = 0.1  # the same for a cell with and without a vacancy
 _VACANCIES = 3  # atoms that may lack before it is another structure
 _CLOSE = 0.8  # covalent distances; solids at their volume stay above, collisions go below
 _TAGS = ("config_type", "trajectory", "description")
-_TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ _]?(?:K|kelvin)(?![A-Za-z0-9])")
+_TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ _]?(?:K|[Kk]elvin)(?![A-Za-z0-9])")
 # A lower-case t is as often a time.
 _CALLED_TEMPERATURE = re.compile(
     r"((?i:((md|target|set|ionic)[ _-]?)?(temperature|temp)|tebeg)|T)(?i:[ _-]?[\[(]?K(elvin)?[\])]?)?"
@@ -158,8 +159,10 @@ def _survey(dataset: Dataset) -> _Survey:
     evidence = Evidence(dataset)
     sound = [int(i) for i in evidence.sound]
     cells = [i for i in sound if evidence.volumes[i] > 0 and dataset.samples[i].content.pbc.all()]
-    surfaces = {i for i in cells if has_vacuum(dataset.samples[i].content)} | _tagged(dataset, r"surf|slab")
-    bulk = [i for i in cells if i not in surfaces]
+    gaps = {i: vacuum(dataset.samples[i].content) > SLAB_A for i in sound}
+    molecules = {i for i in sound if gaps[i].all()}
+    surfaces = {i for i in sound if gaps[i].any()} - molecules | _tagged(dataset, r"surf|slab")
+    bulk = [i for i in cells if i not in surfaces | molecules]
     volumes, ratios = _volumes(evidence, bulk)
     series = _series(dataset, bulk)
     shear = _shear(series)
@@ -174,7 +177,8 @@ def _survey(dataset: Dataset) -> _Survey:
         "vacancy": _vacancies(series) | _tagged(dataset, r"vacanc"),
         "defect": _tagged(dataset, r"vacanc|defect|interstit|antisite|dislocation|grain"),
         "surface": surfaces,
-        "no cell": set(sound) - set(cells),
+        "molecule": molecules,
+        "no cell": set(sound) - set(cells) - surfaces,
         "hot": {i for i, size in sizes.items() if size > HOT},
         "relaxed": {i for i, size in sizes.items() if size < RELAXED},
     }
@@ -235,15 +239,20 @@ class _Series:
     ----------
     cells, metrics
         Lattice vectors (3, 3) Å, and their products (3, 3) Å² in a basis that belongs to the first cell's.
+    minima
+        Lengths (3,) Å of the first cell's shortest vectors.
     """
 
     numbers: Array
     frames: list[int]
     cells: list[Array]
     metrics: list[Array]
+    minima: Array
 
-    def take(self, frame: int, cell: Array) -> bool:
+    def take(self, frame: int, cell: Array, minima: Array) -> bool:
         """Take up a frame if its cell is near the first."""
+        if np.abs(minima / self.minima - 1).max() > _SAME_CELL:  # a strain changes no shortest vector by more
+            return False
         matched = match(self.cells[0], cell, _SAME_CELL)
         if matched is None:
             return False
@@ -275,8 +284,9 @@ def _series(dataset: Dataset, frames: Sequence[int]) -> list[_Series]:
         known: list[_Series] = []
         for k in np.argsort(middle, kind="stable"):
             i = members[k]
-            if not any(one.take(i, cells[i]) for one in known):
-                known.append(_Series(np.frombuffer(numbers, dtype=np.int64), [i], [cells[i]], [metrics[k]]))
+            minima = np.sort(np.linalg.norm(minkowski_reduce(cells[i])[0], axis=1))
+            if not any(one.take(i, cells[i], minima) for one in known):
+                known.append(_Series(np.frombuffer(numbers, dtype=np.int64), [i], [cells[i]], [metrics[k]], minima))
         found += known
     return found
 
