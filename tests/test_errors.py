@@ -39,7 +39,7 @@ def test_each_kind_has_its_own_exit_code() -> None:
 
 
 def test_a_missing_package_comes_with_the_command() -> None:
-    with pytest.raises(MatgraftError, match=r"'mace' is not installed\nremedy: pip install \"matgraft\[mace-extra\]\""):
+    with pytest.raises(MatgraftError, match=r"'mace' is not installed\ncommand: pip install 'matgraft\[mace-extra\]'"):
         raise ExtraError("mace", "mace-extra")
 
 

@@ -436,10 +436,19 @@ def _tune_table(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from matgraft.data.table import value_columns
     from matgraft.property_run import TableRun, tune_table
 
-    if data is None or not targets:
-        raise OptionError("a table of formulas needs --target COLUMN", remedy="matgraft tune table.csv --target gap")
+    if data is None:
+        raise OptionError(
+            "--target names a column, but no table is named", allowed=["a file that ends in .csv or .tsv"]
+        )
+    if not targets:
+        raise OptionError(
+            "a table of formulas needs --target with the column of the values",
+            where=data,
+            options=[{"--target": name} for name in value_columns(Path(data), given["formula"])],
+        )
     run = TableRun(
         table=data,
         targets=tuple(targets),
@@ -480,7 +489,7 @@ def _refuse_with_table(given: dict[str, Any]) -> None:
     if idle := [name for name, value in given.items() if value is not None]:
         raise OptionError(
             f"{', '.join(idle)} would do nothing with a table of formulas",
-            remedy="scores are out of fold; matgraft predict RUN OTHER.csv predicts further tables",
+            remedy="leave it out: scores are out of fold, and `predict` predicts further tables",
         )
 
 

@@ -9,6 +9,7 @@ and leaves with the error's `exit_code`.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -29,10 +30,11 @@ class MatgraftError(Exception):
     allowed
         What would have been accepted.
     remedy
-        The next thing to do, in words or as a command.
+        The next thing to do, in words: what can be typed is one of the following.
     options
-        Options of a recipe that put it right, name -> value; each mapping is enough. They are printed as a shell takes
-        them.
+        Options that put it right when they are typed behind the command, name -> value; each mapping is enough.
+    commands
+        Commands that put it right, each as its words. Options and commands are printed as a shell takes them.
     """
 
     exit_code = 2
@@ -45,15 +47,17 @@ class MatgraftError(Exception):
         allowed: Iterable[str] = (),
         remedy: str = "",
         options: Iterable[Mapping[str, Any]] = (),
+        commands: Iterable[Iterable[object]] = (),
     ) -> None:
         self.found, self.where, self.allowed, self.remedy = found, where, tuple(allowed), remedy
-        self.options = tuple(options)
+        self.options, self.commands = tuple(options), tuple(tuple(map(str, words)) for words in commands)
         lines = [f"{where}: {found}" if where else found]
         if self.allowed:
             lines.append("allowed: " + ", ".join(self.allowed))
         if remedy:
             lines.append("remedy: " + remedy)
         lines += [f"option: {shell(settings)}" for settings in self.options]
+        lines += [f"command: {shlex.join(words)}" for words in self.commands]
         super().__init__("\n".join(lines))
 
 
@@ -77,7 +81,8 @@ class ExtraError(MatgraftError):
     """An optional dependency is missing."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"the package {package!r} is not installed", remedy=f'pip install "matgraft[{extra}]"')
+        command = ("pip", "install", f"matgraft[{extra}]")
+        super().__init__(f"the package {package!r} is not installed", commands=[command])
 
 
 class StepZeroError(MatgraftError):

@@ -21,7 +21,7 @@ from sklearn.decomposition import PCA
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load
 from matgraft.data.formula import Formula
-from matgraft.data.table import FormulaTable, formula_column, formulas_of, read_cells, read_table
+from matgraft.data.table import FormulaTable, formula_column, formulas_of, read_cells, read_table, value_columns
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.few_values import fit_few_values
 from matgraft.predictors.fewshot import FewShot, fit_few_shot
@@ -175,11 +175,12 @@ def _formulas(cells: pd.DataFrame, column: str | None, path: Path) -> pd.Series:
 
 
 def _only_column(path: Path, formula: str | None) -> str:
-    cells = read_cells(path)
-    named = formula_column(cells, formula, path)
-    others = [str(name) for name in cells.columns if name != named]
+    others = value_columns(path, formula)
     if len(others) != 1:
         raise OptionError(
-            f"{len(others)} columns beside the formulas", where=str(path), allowed=others, remedy="--target COLUMN"
+            f"{len(others)} columns beside the formulas",
+            where=str(path),
+            remedy="say which holds the classes or values" if others else "give the classes or values in a column",
+            options=[{"--target": name} for name in others],
         )
     return others[0]

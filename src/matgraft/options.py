@@ -9,11 +9,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import yaml
+
+_IN_A_LIST = re.compile(r"[\w./-]+")  # text that needs no quotes between brackets either
 
 
 def parse_value(text: str) -> Any:
@@ -45,8 +49,13 @@ def word(key: str, value: Any) -> str:
 
 
 def shell(settings: Mapping[str, Any]) -> str:
-    """Return options as they can be typed into a shell after a command."""
-    return shlex.join(word(key, value) for key, value in settings.items())
+    """Return options as they can be typed into a shell after a command; a name with dashes is one of the command's own.
+
+    >>> shell({"--target": "band gap", "seed": 1})
+    "--target 'band gap' seed=1"
+    """
+    words = ((key, str(value)) if key.startswith("-") else (word(key, value),) for key, value in settings.items())
+    return shlex.join(chain.from_iterable(words))
 
 
 def _is_plain(text: str) -> bool:
@@ -62,6 +71,8 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and _IN_A_LIST.fullmatch(value) and _is_plain(value):
+        return value
     if isinstance(value, str):  # YAML's own quotes, without a break of the line
         return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**9)).strip()
     return json.dumps(value)

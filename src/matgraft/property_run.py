@@ -36,6 +36,7 @@ from matgraft.data.table import (
 from matgraft.data.target_table import TargetTable, read_target
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
+from matgraft.folders import refuse_full_folder
 from matgraft.predictors.members import formula_reader
 from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.predictors.prompt_facts import prompt_facts
@@ -173,7 +174,7 @@ def predict_formulas(
     """
     if not is_table_run(folder):
         raise OptionError(
-            "this run reads structures, not formulas", where=str(folder), remedy="matgraft evaluate RUN FRAMES"
+            "this run reads structures, not formulas", where=str(folder), remedy="`evaluate` scores it on frames"
         )
     tokens = _tokens(folder)
     prompts = _prompts(formulas, tokens, None if cells is None else where or folder)
@@ -241,8 +242,8 @@ def _read_domain(run: TableRun, table: FormulaTable, target: str) -> TargetTable
 def _open(run: TableRun, out: Path, resume: bool) -> None:
     content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": _digest(run.table)}
     content |= {"adapt_to_sha256": _digest(run.adapt_to)} if run.adapt_to else {}
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise OptionError(f"the run folder {out} is not empty", remedy=f"another --out, or --resume {out}")
+    if not resume:
+        refuse_full_folder(out)
     if resume and json.loads((out / SETTINGS).read_text(encoding="utf-8")) != content:
         raise RunError("a table was changed since the run began", where=run.table, remedy="start a new run")
     out.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """A recipe says all that a run does: one YAML file, then ``key=value`` on the command line; the later one wins.
 
+A few options add to what was said (`ADDED`), so that the options of two findings can be typed one after another.
 Unknown keys are errors at every level and name the nearest known one. The resolved recipe is saved in the run folder;
 ``matgraft tune RUN/recipe.yaml`` repeats the run.
 """
@@ -14,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from matgraft.data.heads import THEORY
-from matgraft.data.numbering import Numbers
+from matgraft.data.numbering import Numbers, expand
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.options import parse_value
 from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
@@ -30,6 +31,9 @@ LADDER_MINUTES = 5.0
 frames on two cores, and the readout alone is the better bargain."""
 
 
+ADDED = ("audit.allow", "audit.drop", "audit.drop_test", "shear")
+"""Lists and mappings to which an option adds; null takes back what was said. Each finding names its own frames."""
+
 RETIRED = ("evaluate",)
 """Sections that older versions wrote into the recipes of their runs, and that nothing reads any more."""
 
@@ -44,9 +48,16 @@ class AuditSettings(_Section):
     allow: tuple[str, ...] = ()
     """Codes of findings that shall not block."""
     drop: Numbers = ()
-    """Training frames to leave out, by their number in the file, from 0; of several files ``{file: [3, 5]}``."""
+    """Training frames to leave out, by their number in the file, from 0: ``[3, 5-9]``; of several ``{file: [3]}``.
+
+    Said again, it adds frames; null takes back what was said."""
     drop_test: Numbers = ()
     """The same of the test file."""
+
+    @field_validator("drop", "drop_test", mode="before")
+    @classmethod
+    def _written_out(cls, numbers: Any) -> Any:
+        return expand(numbers)
 
 
 class SplitSettings(_Section):
@@ -301,4 +312,16 @@ def _set(content: dict[str, Any], key: str, value: Any) -> None:
         content = content.setdefault(level, {})
         if not isinstance(content, dict):
             raise OptionError(f"{key!r}: {level!r} holds a value, not a section")
-    content[last] = value
+    if value is None and key in ADDED:
+        content.pop(last, None)
+        return
+    content[last] = _together(expand(content.get(last)), expand(value)) if key in ADDED else value
+
+
+def _together(said: Any, value: Any) -> Any:
+    """Return a list or a mapping with what is added to it; of two kinds, the later one."""
+    if isinstance(said, Mapping) and isinstance(value, Mapping):
+        return {**said, **{name: _together(said.get(name), own) for name, own in value.items()}}
+    if isinstance(said, (list, tuple)) and isinstance(value, (list, tuple)):
+        return [*said, *(one for one in value if one not in said)]
+    return value

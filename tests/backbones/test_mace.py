@@ -324,7 +324,7 @@ def test_a_missing_foundation_says_from_where_and_where_to(monkeypatch: pytest.M
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ExtraError, match=r'pip install "matgraft\[mace\]"'):
+    with pytest.raises(ExtraError, match=r"command: pip install 'matgraft\[mace\]'"):
         load("mace:small")
 
 

@@ -85,7 +85,7 @@ def test_the_table_is_the_plain_difference(chgnet: Potential, bent: Potential, o
 def test_a_large_change_outside_is_a_warning(of_bent: Finding) -> None:
     assert (of_bent.outcome, of_bent.severity) == ("failed", "warning")
     assert "too much in energies (allowed: 67 meV/atom)" in of_bent.evidence and "forces (" not in of_bent.evidence
-    assert "strategy.name=replay" in of_bent.remedy
+    assert "strategies replay and lora" in of_bent.remedy
 
 
 def test_numbers_that_are_none_are_a_large_change(chgnet: Potential, pairs: Dataset) -> None:

@@ -147,7 +147,7 @@ def test_wanted_label_that_is_nowhere_names_keys_and_the_nearest(tmp_path: Path)
     path = write(tmp_path / "a.extxyz", atoms)
     with pytest.raises(DataError, match="no frame has energy") as caught:
         read(path)
-    assert caught.value.remedy.startswith("keys.energy=my_enrgy")
+    assert caught.value.options[0] == {"keys.energy": "my_enrgy"}
     assert "temperature" in caught.value.found
     data = read(path, keys={"energy": "my_enrgy", "forces": "gradient"})
     assert data.quantities() == ("energy", "forces")

@@ -160,7 +160,7 @@ def test_a_baseline_that_is_no_number_names_its_frame(
     with pytest.raises(DataError, match="prediction of the stress is not finite") as error:
         up(chgnet, labelled, on_validation=known)
     assert error.value.where == validation[1].where
-    assert "loss.stress=0" in error.value.remedy
+    assert {"loss.stress": 0} in error.value.options
     assert not stand_in.calls
 
 

@@ -519,7 +519,7 @@ def _chosen_head(heads: Sequence[str], head: str, name: str) -> str:
         raise OptionError(
             f"{name} has {len(heads)} heads and none is chosen",
             allowed=[f"#{one}" for one in heads],
-            remedy=f"the name of the model with one of them, such as {name}#{heads[0]}",
+            options=[{"foundation": f"{name}#{one}"} for one in heads],
         )
     return heads[0]
 
@@ -533,7 +533,8 @@ def _refuse_untrusted(path: Path, sha256: str, found: str, name: str) -> None:
         raise OptionError(
             "a file of MACE is a pickle: opening it runs code that lies in it",
             where=str(path),
-            remedy=f"if you trust where it comes from, name it with its hash: {what}@{found[:HASH_DIGITS]}",
+            remedy="name the file with its hash, if you trust where it comes from",
+            options=[{"foundation": f"{what}@{found[:HASH_DIGITS]}"}],
         )
     if len(sha256) < HASH_DIGITS:
         raise OptionError(f"@{sha256} is too short to say which file is trusted", allowed=[f"{HASH_DIGITS} digits up"])

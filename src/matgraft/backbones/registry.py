@@ -24,6 +24,7 @@ from pathlib import Path
 from matgraft.backbones.base import Backbone, ModelCard
 from matgraft.errors import DataError, ExtraError, OptionError, choose
 from matgraft.files import write_json
+from matgraft.folders import resume_commands
 
 CARD = "card.json"
 HEADS = "heads.json"
@@ -194,10 +195,12 @@ def model_folder(name: Path) -> Path:
     folder, head = part_head(name)
     model = next((one for one in (folder / "model", folder) if (one / CARD).is_file() or (one / HEADS).is_file()), None)
     if model is None:
+        begun = resume_commands(folder)
         raise DataError(
             "neither a finished run nor a model folder",
             where=str(folder),
-            remedy=f"matgraft tune --resume {folder} finishes a run that was broken off",
+            remedy="finish the run" * bool(begun),
+            commands=begun,
         )
     if not (model / HEADS).is_file():
         if head:

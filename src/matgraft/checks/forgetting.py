@@ -106,7 +106,7 @@ class Forgetting:
             severity="warning" if failed else "info",
             evidence=sentence,
             numbers=numbers,
-            remedy="strategy.name=replay or lora, or a larger replay.size, keeps more" * failed,
+            remedy="the strategies replay and lora, or a larger replay.size, keep more" * failed,
             details={"rows": rows},
         )
 

@@ -103,7 +103,8 @@ def require_heads(train: Dataset, validation: Dataset) -> None:
         shown += [f"{len(poor) - 5} more"] if len(poor) > 5 else []
         raise DataError(
             f"each head needs training and validation frames, and these lack some: {', '.join(shown)}",
-            remedy="split.by=blocks cuts trajectories where a head has too few; a larger split.validation; more frames",
+            remedy="cut trajectories where a head has too few, hold out more for validation, or give more frames",
+            options=[{"split.by": "blocks"}],
         )
 
 
@@ -117,7 +118,8 @@ def _levels(frames: Dataset) -> Label:
         raise DataError(
             f"{len(silent)} of {len(frames)} frames state no level of theory, so that no head is theirs",
             where=silent[0],
-            remedy="a YAML file beside the data says it, theory=FILE for all; or heads.by=<a tag of the frames>",
+            remedy="state it in a YAML file beside the data, or part the frames by one of their tags",
+            options=_by_tag(frames),
         )
     levels = Levels(frames)
     undetermined = [sample for sample in frames if levels(sample) is None]
@@ -127,7 +129,8 @@ def _levels(frames: Dataset) -> Label:
             f"{len(undetermined)} of {len(frames)} frames fit several levels of theory, since they do not state "
             f"{', '.join(fields)}",
             where=undetermined[0].where,
-            remedy="state it in a YAML file beside the data; or heads.by=<a tag of the frames>",
+            remedy="state it in a YAML file beside the data, or part the frames by one of their tags",
+            options=_by_tag(frames),
         )
     return levels
 
@@ -144,21 +147,30 @@ def _values(frames: Dataset, tag: str) -> Label:
         raise DataError(
             f"{len(missing)} of {len(frames)} frames have no value for {tag!r}, so that no head is theirs",
             where=frames[missing[0]].where,
-            remedy="fill it in, or leave these frames out: audit.drop",
+            remedy="fill it in, leave these frames out, or part the frames by another tag",
+            options=_by_tag(frames),
         )
     return lambda sample: sample.tags[tag].strip()
 
 
 def _one_head(train: Dataset, by: str) -> OptionError:
     """Say which other options would part the frames."""
-    tags = sorted({name for sample in train for name in sample.tags} - {by, HEAD_TAG})
-    useful = [f"heads.by={tag}" for tag in tags if _parts_well(Counter(train.tag(tag)))]
-    if by != THEORY and all(s.theory for s in train) and _parts_well(Counter(energy_scales(train.samples))):
-        useful.insert(0, f"heads.by={THEORY}")
+    by_theory = by != THEORY and all(s.theory for s in train) and _parts_well(Counter(energy_scales(train.samples)))
     return OptionError(
         f"all {len(train)} training frames belong to one head by {by}: strategy multihead needs two",
-        allowed=["strategy.name=full", *useful],
+        remedy="train one head, or part the frames otherwise",
+        options=[
+            {"strategy.name": "full", "heads.by": None},
+            *([{"heads.by": THEORY}] if by_theory else []),
+            *_by_tag(train, by),
+        ],
     )
+
+
+def _by_tag(frames: Dataset, by: str = "") -> list[dict[str, str]]:
+    """Return an option for each tag, other than `by`, that would part the frames."""
+    tags = sorted({name for tags in tags_of(frames.samples) for name in tags} - {by, HEAD_TAG})
+    return [{"heads.by": tag} for tag in tags if _parts_well(Counter(frames.tag(tag)))]
 
 
 def _parts_well(counts: Counter[Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from matgraft.errors import OptionError, choose, nearest
+from matgraft.errors import OptionError, choose
 from matgraft.quantities import DEFAULT_UNITS, POTENTIAL_QUANTITIES, Unit, parse_shear, parse_unit
 
 _SOURCES = ("", "ref_", "dft_", "qm_", "vasp_", "pbe_", "target_", "true_")
@@ -89,7 +89,9 @@ class Choices:
             choose(name, dict.fromkeys(_PLACES), "quantity of a unit")
         if {"stress", "virial"} <= set(units):
             raise OptionError(
-                "units.stress and units.virial are both given", remedy="leave one out: they are one label"
+                "units.stress and units.virial are both given",
+                remedy="leave one out: they are one label",
+                options=[{"units.virial": None}, {"units.stress": None}],
             )
         parsed = {name: parse_unit(text, name) for name, text in units.items()}
         return cls(dict(keys or {}), parsed, parse_shear(shear) if shear else None, tuple(want))
@@ -151,17 +153,19 @@ def fitting(value: Any, n_atoms: int) -> frozenset[str]:
 _STRESS_SHAPES = ((6,), (9,), (3, 3))
 
 
-def suggest(quantity: str, existing: Iterable[str]) -> str:
-    """Return the option that reads the quantity from the existing key most like its names; empty where none is."""
+def suggest(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
+    """Return the option that reads the quantity from the existing key most like its names; none where none is."""
 
     def likeness(key: str) -> float:
         return max(difflib.SequenceMatcher(None, key.lower(), name).ratio() for name in CANDIDATES[quantity])
 
     best = max(existing, key=likeness, default="")
-    return f"keys.{quantity}={best}" if best and likeness(best) > 0.4 else ""
+    return [{f"keys.{quantity}": bare(best)}] if best and likeness(best) > 0.4 else []
 
 
-def unmatched(quantity: str, key: str, existing: Collection[str]) -> OptionError:
-    """Return the error for a user's key that no frame has."""
-    remedy = nearest(key, existing) or suggest(quantity, existing)
-    return OptionError(f"keys.{quantity}={key} matches no key of the data", allowed=sorted(existing), remedy=remedy)
+def unmatched(quantity: str, key: str, existing: Mapping[str, Collection[str]]) -> OptionError:
+    """Return the error for a user's key that no frame has; `existing` are keys with the quantities that they fit."""
+    fitting = [name for name, fits in existing.items() if quantity in fits]
+    near = difflib.get_close_matches(key, fitting, n=1, cutoff=0.4)
+    options = [{f"keys.{quantity}": bare(near[0])}] if near else suggest(quantity, fitting)
+    return OptionError(f"keys.{quantity}={key} matches no key of the data", allowed=sorted(existing), options=options)

@@ -109,12 +109,12 @@ def _must_agree(quantity: str, labels: list[Label], frame: RawFrame, where: str)
 
 def _ambiguous(quantity: str, labels: list[Label], frame: RawFrame, where: str) -> DataError:
     said = ", ".join(f"{label.key!r} ({label.unit}) {_short(frame.values[label.key])}" for label in labels)
-    options = [f"keys.{quantity}={label.key}" for label in labels]
-    remedy = f"say which, for instance {options[-1]!r}"
+    options = [{f"keys.{quantity}": label.key} for label in labels]
+    remedy = "say which"
     free = [label.key for label in labels if ENERGY_KINDS.get(label.key.lower()) == "free"]
     remedy += f"; forces belong to the free energy, {free[0]!r}" if free and quantity == "energy" else ""
     found = f"{quantity} stands under {len(labels)} keys with different values: {said}"
-    return DataError(found, where=where, allowed=options, remedy=remedy)
+    return DataError(found, where=where, remedy=remedy, options=options)
 
 
 def _short(value: Any) -> str:

@@ -1,16 +1,20 @@
 """Frames by the number that they have in the file that they were read from, whatever was left out since.
 
-Numbers are a list where one file was read, ``[3, 5]``, and a mapping where several were: ``{"a.xyz": [3], "b.xyz":
+Numbers are a list where one file was read, ``[3, 5-9]``, and a mapping where several were: ``{"a.xyz": [3], "b.xyz":
 [5]}``. A number of one file would mean another frame as soon as a file is added, so a list is refused for several.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, nearest
+
+_RANGE = re.compile(r"(\d+)-(\d+)")
 
 Numbers = tuple[int, ...] | dict[str, tuple[int, ...]]
 
@@ -46,8 +50,16 @@ def leave_out(dataset: Dataset, numbers: Numbers, option: str) -> Dataset:
     return dataset[kept]
 
 
-def numbers_of_frames(dataset: Dataset, positions: Iterable[int], already: Numbers, option: str) -> Numbers:
-    """Return the numbers of frames at some positions, together with the numbers that are said already."""
+def numbers_of_frames(
+    dataset: Dataset, positions: Iterable[int], already: Numbers = (), option: str = ""
+) -> list[int | str] | dict[str, list[int | str]]:
+    """Return the numbers of frames at some positions, as an option takes them.
+
+    Parameters
+    ----------
+    already
+        Numbers that are said under the option already, which stay.
+    """
     files = _files(dataset)
     found: dict[str, set[int]] = defaultdict(set)
     for file, own in _by_file(already, files, option).items():
@@ -55,8 +67,26 @@ def numbers_of_frames(dataset: Dataset, positions: Iterable[int], already: Numbe
     for i in positions:
         sample = dataset.samples[i]
         found[sample.file].add(sample.index)
-    by_file = {file: tuple(sorted(found[file])) for file in files if file in found}
+    by_file = {file: _in_ranges(sorted(found[file])) for file in files if file in found}
     return next(iter(by_file.values())) if len(files) == 1 else by_file
+
+
+def expand(numbers: Any) -> Any:
+    """Return numbers with every range, ``"5-9"``, written out; what is no range stays as it is."""
+    if isinstance(numbers, Mapping):
+        return {file: expand(own) for file, own in numbers.items()}
+    if not isinstance(numbers, (list, tuple)):
+        return numbers
+    ranges = [_RANGE.fullmatch(part) if isinstance(part, str) else None for part in numbers]
+    written = [range(int(r[1]), int(r[2]) + 1) if r else (part,) for part, r in zip(numbers, ranges, strict=True)]
+    return tuple(number for part in written for number in part)
+
+
+def _in_ranges(numbers: Sequence[int]) -> list[int | str]:
+    """Write three numbers and more that follow each other as a range; the numbers ascend."""
+    starts = [k for k in range(len(numbers)) if not k or numbers[k] != numbers[k - 1] + 1]
+    runs = [numbers[start:end] for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)]
+    return [part for run in runs for part in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else run)]
 
 
 def _files(dataset: Dataset) -> list[str]:

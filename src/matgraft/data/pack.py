@@ -19,6 +19,7 @@ from matgraft.data.dataset import Sample
 from matgraft.data.read import Stream
 from matgraft.data.store import ENDINGS, is_store, write_store
 from matgraft.errors import OptionError
+from matgraft.folders import unused
 
 SHOW_EVERY = 100
 """Frames between two changes of the progress bar."""
@@ -59,9 +60,9 @@ def pack(
         As of `matgraft.read`.
     """
     if not is_store(out):
-        raise OptionError(f"{out} has no ending of a store", allowed=ENDINGS, remedy=f"-o {out.with_suffix('.h5')}")
+        raise OptionError(f"{out} has no ending of a store", allowed=ENDINGS, options=[{"-o": out.with_suffix(".h5")}])
     if out.exists():
-        raise OptionError(f"{out} is there already", remedy="another name, or take it away first")
+        raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
     stream = Stream(source, keys=keys, units=units, shear=shear, want=want, theory=theory)
     out.parent.mkdir(parents=True, exist_ok=True)
     return write_store(_counted(stream, f"packing {out.name}", progress), out, stream.provenance)

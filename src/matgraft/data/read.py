@@ -69,6 +69,7 @@ def read(
     shear: str | None = None,
     want: Collection[str] = ("energy", "forces"),
     theory: str | Path | None = None,
+    beside: bool = False,
     progress: bool = False,
 ) -> Dataset:
     """Read frames with their labels from files and folders.
@@ -93,6 +94,8 @@ def read(
     theory
         YAML file with the level of theory. Otherwise the one beside each file is taken, if there is one. For VASP it
         fills what the run does not say.
+    beside
+        The file stands beside others that `keys`, `units` and `shear` were said for: they need not act on it.
     progress
         Show a progress bar over the files.
 
@@ -119,7 +122,7 @@ def read(
     ledger = _Ledger()
     files = _read_all(sources, ledger, progress)
     samples = tuple(sample for one, file in files for sample in _convert(one, file, choices, stated, ledger))
-    _judge(ledger, choices, _few([one.name for one in sources]))
+    _judge(ledger, choices, _few([one.name for one in sources]), beside)
     return Dataset(samples, ledger.provenance())
 
 
@@ -181,13 +184,13 @@ def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Co
     if len(sources) > 1:
         raise OptionError(
             f"{len(sources)} files, a store among them: a store stands alone",
-            remedy=f"matgraft pack FILES -o {where} puts the frames of all files into one",
+            remedy="pack the frames of all files into one store",
         )
     if idle := [name for name, value in given.items() if value]:
         raise OptionError(
             f"{', '.join(idle)} would do nothing: the labels of a store are canonical",
             where=where,
-            remedy=f"matgraft pack FRAMES -o {where} {idle[0]}...",
+            remedy="say it when the frames are packed",
         )
     dataset = open_store(sources[0].path)
     for quantity in want:
@@ -196,7 +199,8 @@ def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Co
                 f"no frame in the store has {quantity}",
                 where=where,
                 allowed=dataset.quantities(),
-                remedy=f"pack the frames again with keys.{quantity}=..., or leave {quantity} out of want",
+                remedy=f"pack the frames again and name the key of the {quantity}, or do not ask for it",
+                options=_without(quantity, want),
             )
     return dataset
 
@@ -387,27 +391,40 @@ def _few(names: Sequence[str]) -> str:
 # --- was every wish met ----------------------------------------------------------------------------------------------
 
 
-def _judge(ledger: _Ledger, choices: Choices, where: str) -> None:
-    """Raise if an option matched nothing or a wanted label is nowhere."""
+def _judge(ledger: _Ledger, choices: Choices, where: str, beside: bool = False) -> None:
+    """Raise if a wanted label is nowhere or an option matched nothing that need not do without."""
     for quantity, key in choices.keys.items():
-        if quantity not in ledger.matched:
+        if quantity not in ledger.matched and not (beside and quantity not in choices.want):
             raise unmatched(quantity, key, ledger.existing)
     for quantity in choices.want:
         if quantity not in ledger.labelled:
-            raise _nowhere(quantity, ledger, where)
+            raise _nowhere(quantity, ledger, choices.want, where)
+    if beside:
+        return
     idle = [
         f"units.{name}" for name in choices.units if ("stress" if name == "virial" else name) not in ledger.labelled
     ]
     idle += ["shear"] if choices.shear and "stress" not in ledger.labelled else []
     if idle:
-        raise OptionError(f"{idle[0]} is given, but no frame has that label", where=where, remedy="leave it out")
+        raise OptionError(
+            f"{' and '.join(idle)} is given, but no frame has that label",
+            where=where,
+            options=[dict.fromkeys(idle)],
+        )
 
 
-def _nowhere(quantity: str, ledger: _Ledger, where: str) -> DataError:
-    option = suggest(quantity, [key for key, fits in ledger.existing.items() if quantity in fits])
+def _without(quantity: str, want: Collection[str]) -> list[dict[str, list[str]]]:
+    """Return the option that asks for the other labels alone; none where there are no others."""
+    others = [name for name in want if name != quantity]
+    return [{"want": others}] if others else []
+
+
+def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) -> DataError:
+    likely = suggest(quantity, [key for key, fits in ledger.existing.items() if quantity in fits])
     existing = sorted(ledger.existing)
     return DataError(
         f"no frame has {quantity} under a known name; the keys are {', '.join(existing) or 'none at all'}",
         where=where,
-        remedy=f"{option}, if that is it" if option else f"do not ask for it: leave {quantity} out of want",
+        remedy=f"name the key that holds the {quantity}, or do not ask for it",
+        options=[*likely, *_without(quantity, want)],
     )

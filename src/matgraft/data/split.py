@@ -33,8 +33,10 @@ from matgraft.data.dataset import Dataset, Sample, concatenate
 from matgraft.data.groups import BY_STRUCTURE, Groups, find_groups
 from matgraft.data.kin import overlaps
 from matgraft.data.neighbours import Overlap, reduced_formula
+from matgraft.data.numbering import numbers_of_frames
 from matgraft.data.order import in_time
 from matgraft.errors import DataError, OptionError, nearest
+from matgraft.findings import DROP
 
 PARTS = ("train", "validation", "test")
 DROPPED = -1
@@ -409,19 +411,35 @@ def _check_options(request: _Request) -> None:
         raise OptionError(
             f"fractions {fractions} are no shares of training, validation and test",
             allowed=["three numbers that add up to 1; only the test's may be 0"],
-            remedy="split.fractions=[0.8,0.1,0.1]",
+            options=[{"split.validation": 0.1, "split.test": 0.1}],
         )
     if len(request.dataset) == 0:
         raise DataError("there is nothing to split: the dataset is empty")
     if request.gap is not None and request.by not in USES_GAP:
-        raise OptionError(f"gap={request.gap} does nothing with by={request.by!r}", allowed=sorted(USES_GAP))
+        raise OptionError(
+            f"gap={request.gap} does nothing with by={request.by!r}",
+            allowed=sorted(USES_GAP),
+            options=[{"split.gap": None}],
+        )
     if request.gap is not None and request.gap < 0:
-        raise OptionError(f"gap={request.gap} is negative", remedy="split.gap=0 leaves no frame out")
+        raise OptionError(f"gap={request.gap} is negative", allowed=["0, which leaves no frame out, and more"])
     if (request.element is not None) != (request.by == "element"):
         raise OptionError(
             f"element={request.element!r} does not go with by={request.by!r}",
-            remedy="split.by=element split.element=X leaves the element X out of training",
+            options=_elements_to_leave_out(request),
         )
+
+
+def _elements_to_leave_out(request: _Request) -> list[dict[str, str | None]]:
+    """Return the options that put element and method together; of elements, those that not every group has."""
+    if request.element is None:
+        groups, dataset = find_groups(request.dataset).labels, request.dataset
+        having = {
+            symbol: {group for group, sample in zip(groups, dataset, strict=True) if symbol in sample.content.symbols}
+            for symbol in dataset.elements()
+        }
+        return [{"split.element": symbol} for symbol, own in having.items() if own != set(groups)]
+    return [{"split.by": "element"}, {"split.element": None}]
 
 
 def _check_filled(request: _Request, parts: dict[str, tuple[int, ...]]) -> None:
@@ -429,7 +447,7 @@ def _check_filled(request: _Request, parts: dict[str, tuple[int, ...]]) -> None:
     if empty:
         raise DataError(
             f"no frame is left for {' and '.join(empty)}: {len(request.dataset)} frames, split by {request.by}",
-            remedy="a smaller split.gap, other split.fractions, or more frames",
+            remedy="a smaller split.gap, a larger split.validation or split.test, or more frames",
         )
 
 
@@ -494,7 +512,8 @@ def _by_tag(request: _Request) -> _Plan:
         raise DataError(
             f"{len(missing)} of {len(labels)} frames have no value for {request.by!r}",
             where=request.dataset[missing[0]].where,
-            remedy="fill it in, leave these frames out, or split.by=auto",
+            remedy="fill it in, or leave these frames out",
+            options=[{"split.by": "auto"}, {DROP["train"]: numbers_of_frames(request.dataset, missing)}],
         )
     return _by_groups(request, request.by, labels, f"info key {request.by!r}")
 
@@ -504,7 +523,8 @@ def _by_groups(request: _Request, by: str, labels: Sequence[str], reason: str) -
     if n_groups < needed:
         raise DataError(
             f"{n_groups} group{'s' * (n_groups != 1)} by {by} ({reason}) cannot fill {needed} parts",
-            remedy="split.by=blocks cuts trajectories into contiguous blocks with gaps",
+            remedy="cut trajectories into contiguous blocks with gaps",
+            options=[{"split.by": "blocks"}],
         )
     part = deal(labels, request.dataset.tag(request.stratum), request.fractions, request.seed)
     return _Plan(by, reason, part, labels)
@@ -607,7 +627,8 @@ def _cut(n_frames: int, request: _Request, rng: np.random.Generator) -> NDArray[
     if usable < len(order):
         raise DataError(
             f"{n_frames} frames cannot be cut into {len(order)} blocks with gaps of {gap}",
-            remedy="a smaller split.gap, or more frames",
+            remedy="a smaller gap, or more frames",
+            options=[{"split.gap": 0}] if n_frames >= len(order) else [],
         )
     sizes = _whole_numbers(np.array(request.fractions)[order] * usable)
     blocks = [np.full(size, part) for size, part in zip(sizes, order, strict=True)]

@@ -388,9 +388,7 @@ if hasattr(os, "register_at_fork"):
 
 def _check_format(file: h5py.File, where: str) -> None:
     if file.attrs.get("format") != FORMAT:
-        raise DataError(
-            "an HDF5 file, but no store of matgraft", where=where, remedy="matgraft pack FRAMES -o STORE.h5"
-        )
+        raise DataError("an HDF5 file, but no store of matgraft", where=where, remedy="pack the frames into a store")
     if (version := int(file.attrs["version"])) != VERSION:
         raise DataError(f"a store of version {version}", where=where, allowed=[f"version {VERSION}"])
     rows = {name: len(file[name]) for name in _COLUMNS}

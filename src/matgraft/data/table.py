@@ -163,9 +163,29 @@ def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
     for known in FORMULA_NAMES:
         if known in by_lower:
             return by_lower[known]
+    likely = [str(column) for column in cells.columns if len(cells) and _is_formula(cells[column].iloc[0])]
     raise OptionError(
-        "no column of formulas is known by its name", where=str(path), allowed=FORMULA_NAMES, remedy="--formula COLUMN"
+        "no column of formulas is known by its name",
+        where=str(path),
+        allowed=FORMULA_NAMES,
+        remedy="name the column that holds the formulas",
+        options=[{"--formula": name} for name in likely],
     )
+
+
+def value_columns(path: Path, formula: str | None) -> list[str]:
+    """Return the columns of a table beside the formulas."""
+    cells = read_cells(path)
+    named = formula_column(cells, formula, path)
+    return [str(name) for name in cells.columns if name != named]
+
+
+def _is_formula(text: str) -> bool:
+    try:
+        parse_plain(text)
+    except FormulaError:
+        return False
+    return True
 
 
 def require(cells: pd.DataFrame, name: str, path: Path) -> str:

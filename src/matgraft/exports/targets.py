@@ -32,6 +32,7 @@ from matgraft.errors import OptionError, choose
 from matgraft.exports import lammps, torch_sim
 from matgraft.exports.comparison import ALLOWED, Check, Exported, loss_of_references, verify, with_calculator
 from matgraft.exports.structures import FILE, Structures
+from matgraft.folders import refuse_full_folder
 
 _CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
 
@@ -131,8 +132,7 @@ def export(run: Path, to: str, out: Path) -> Exported:
         If what was written does not give the model's energies, forces and stresses.
     """
     target = choose(to, TARGETS, "export target")
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(f"the folder {out} is not empty", remedy="another -o")
+    refuse_full_folder(out)
     backbone = load_folder(run)
     refuse(backbone.card.backbone, to)
     assert isinstance(backbone, Potential)
@@ -178,5 +178,5 @@ def refuse(backbone: str, to: str) -> None:
         raise OptionError(
             f"{backbone} has no export to {to}",
             allowed=[f"--to {name}" for name in row.exports],
-            remedy=f"--to {to} works for {', '.join(have)}",
+            remedy=f"{to} works for {', '.join(have)}",
         )

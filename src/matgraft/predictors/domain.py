@@ -95,7 +95,7 @@ def adapt(
     scarce = f"their weights leave {overlap.effective:.0f} of {len(source[0])} rows"
     skipped = {WEIGHTS: scarce} if overlap.is_scarce else {}
     if asked in skipped:
-        raise DataError(f"the domains do not overlap: {scarce}", remedy="domain.method=auto")
+        raise DataError(f"the domains do not overlap: {scarce}", options=[{"domain.method": "auto"}])
     methods = [name for name in (METHODS if asked == "auto" else dict.fromkeys((SOURCE, asked))) if name not in skipped]
     systems = [formula.chemical_system for formula in source[0].formulas]
     joined = joined_units(systems, systems if units is None else units.tolist())

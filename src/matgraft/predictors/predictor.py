@@ -317,7 +317,7 @@ def labels_of(
     try:
         transform = Transform() if n_classes else choose_transform(y, settings.scale)
     except ValueError as error:
-        raise DataError(str(error), remedy="scale=none or scale=asinh") from None
+        raise DataError(str(error), options=[{"scale": "none"}, {"scale": "asinh"}]) from None
     return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
 
 
@@ -336,9 +336,7 @@ def refuse_idle(settings: PredictorSettings, with_target: bool = False) -> None:
     if with_target and not is_domain:
         raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
     if is_domain and not with_target:
-        raise OptionError(
-            "strategy 'domain' needs a table of the target", remedy="matgraft tune source.csv --adapt-to target.csv"
-        )
+        raise OptionError("strategy 'domain' needs a table of the target", remedy="name it by --adapt-to")
     settings.domain.refuse_idle()
 
 

@@ -119,7 +119,8 @@ def shared_folds(groups: Mapping[str, Sequence[str]], n_folds: int, seed: int) -
     fewest = min(groups, key=lambda target: len(set(groups[target])))
     raise DataError(
         f"{len(groups[fewest])} rows of {fewest!r} cannot fill {max(2, n_folds)} folds that all targets share",
-        remedy="inner_folds=2, or a run of its own",
+        remedy="fewer folds, or a run of its own for this target",
+        options=[{"inner_folds": 2}] if n_folds > 2 else [],
     )
 
 

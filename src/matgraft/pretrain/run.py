@@ -18,6 +18,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import save_folder
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
+from matgraft.folders import refuse_full_folder
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.settings import PretrainSettings
 from matgraft.pretrain.tables import Tables, read_tables
@@ -154,16 +155,14 @@ def finish(
 
 
 def _refuse(settings: PretrainSettings, properties: Path | None, out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(
-            f"the run folder {out} is not empty",
-            remedy=f"another --out, or matgraft pretrain --resume {out} to go on with it",
-        )
+    refuse_full_folder(out)
     if not any(settings.weights.model_dump().values()):
         raise OptionError("every objective has weight 0: there is nothing to learn")
     if settings.weights.properties and properties is None:
         raise OptionError(
-            "weights.properties needs --properties", remedy="weights.properties=0 learns from formulas alone"
+            "weights.properties needs --properties",
+            remedy="give a table of properties, or learn from formulas alone",
+            options=[{"weights.properties": 0}],
         )
 
 

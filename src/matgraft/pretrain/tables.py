@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.errors import DataError, OptionError
+from matgraft.folders import refuse_full_folder
 
 CLIP = 6.0
 ZERO_INFLATED = 0.2
@@ -99,7 +100,12 @@ def read_property_table(path: Path, exclude: str | None) -> pd.DataFrame:
     table = pd.read_csv(path, keep_default_na=False, na_values={"target": ["", "nan", "NaN"]}, dtype={"formula": str})
     needed = ["property", "formula", "target", *([exclude] if exclude else [])]
     if missing := [name for name in needed if name not in table.columns]:
-        raise DataError(f"no column {missing[0]!r}", where=str(path), allowed=needed, remedy="exclude= takes all rows")
+        raise DataError(
+            f"no column {missing[0]!r}",
+            where=str(path),
+            allowed=needed,
+            options=[{"exclude": None}] if missing == [exclude] else [],
+        )
     return table[table[exclude] != 1] if exclude else table
 
 
@@ -165,8 +171,7 @@ def held_out_part(backbone: CompositionBackbone, out: Path) -> float:
     OptionError
         If the folder is not empty, or the encoder's card does not say it.
     """
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(f"the folder {out} is not empty", remedy="another --out")
+    refuse_full_folder(out)
     part = (backbone.card.recipe or {}).get("validation")
     if part is None:
         raise OptionError(f"the card of {backbone.card.name} does not say what its pretraining held out")

@@ -16,6 +16,7 @@ import pandas as pd
 
 from matgraft.errors import RunError
 from matgraft.files import write_json, write_text
+from matgraft.folders import resume_commands
 from matgraft.reports.domain_plots import domain_figures
 from matgraft.reports.html import page
 from matgraft.reports.prompts import prompt_figures
@@ -58,7 +59,7 @@ def property_facts(run: Path) -> dict[str, Any]:
     """Return everything that the page shows, as plain data."""
     if not (run / "metrics.json").is_file():
         raise RunError(
-            "this run has no metrics.json", where=str(run), remedy=f"matgraft tune --resume {run} finishes it"
+            "this run has no metrics.json", where=str(run), remedy="finish it", commands=resume_commands(run)
         )
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["targets"]
     held, places, domains = (_table(run / f"{name}.csv") for name in ("predictions", "map", "domains"))

@@ -23,6 +23,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
 from matgraft.findings import Finding
+from matgraft.folders import refuse_full_folder
 from matgraft.recipe import Recipe, make_recipe
 from matgraft.reports.html import write_report
 from matgraft.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
@@ -34,7 +35,6 @@ from matgraft.run.frames import (
     open_folder,
     part_frames,
     read_parts,
-    refuse_full_folder,
 )
 from matgraft.run.outcome import check_parts, evaluate_parts, judge, save_model
 from matgraft.run.sources import write_provenance

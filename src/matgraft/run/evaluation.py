@@ -15,10 +15,13 @@ from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import load, part_head
 from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
+from matgraft.data.numbering import numbers_of_frames
 from matgraft.data.seen import is_among
+from matgraft.errors import DataError
 from matgraft.files import write_json
+from matgraft.findings import DROP, Finding
 from matgraft.run.conduct import potential, saved_recipe
-from matgraft.run.frames import read_further
+from matgraft.run.frames import foundation_predictions, read_further
 from matgraft.run.outcome import SEEN
 from matgraft.scoring.metrics import Predictions, summarise
 from matgraft.scoring.verdict import Verdict, verdict
@@ -36,7 +39,8 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     run
         A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
     options
-        ``key=value`` items over the run's recipe, for files with other keys or units.
+        ``key=value`` items over the run's recipe, for files with other keys or units; ``audit.drop_test=[3]`` leaves
+        frames out.
 
     Returns
     -------
@@ -48,11 +52,13 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         so that files of one name in two folders do not overwrite each other.
     """
     folder, head = part_head(run)
-    recipe = saved_recipe(folder, options)
+    recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options])  # the run's test file is another one
     tuned, parent = potential(load(run)), potential(load(recipe.foundation))
-    dataset = read_further(recipe, frames)
+    dataset = read_further(recipe, frames, beside=not options)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
-    untuned = predict(parent, dataset.samples, processes=cores(), progress=progress)
+    untuned, refused = foundation_predictions(parent, dataset, quiet, "test")
+    if refused.frames:
+        raise _cannot_take(dataset, refused)
     predictions = {
         "tuned": predict(tuned, dataset.samples, processes=cores(), progress=progress),
         "untuned": untuned,
@@ -63,6 +69,11 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     name = "-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))
     write_json(folder / "evaluations" / f"{name}.json", summary)
     return summary
+
+
+def _cannot_take(dataset: Dataset, refused: Finding) -> DataError:
+    numbers = numbers_of_frames(dataset, refused.frames)
+    return DataError(refused.evidence, remedy=refused.remedy, options=[{DROP["test"]: numbers}])
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,9 @@ def _strategies(recipe: Recipe) -> dict[str, Strategy]:
     if name == LADDER:
         return make_rungs(recipe.ladder.rungs, **options)
     if idle := [key for key, value in recipe.ladder if value != getattr(LadderSettings(), key)]:
-        raise OptionError(f"ladder.{idle[0]} would do nothing with strategy {name!r}", remedy="--strategy ladder")
+        raise OptionError(
+            f"ladder.{idle[0]} would do nothing with strategy {name!r}", options=[{"strategy.name": LADDER}]
+        )
     return {name: make_strategy(name, **options)}
 
 
@@ -74,7 +76,7 @@ def references_for(recipe: Recipe, parts: Parts) -> References:
     """Return the reference shift of the recipe's mode, one for each head where there are several."""
     settings = recipe.references
     if settings.shift_eV and settings.mode != "given":
-        raise OptionError("references.shift_eV would do nothing", remedy="references.mode=given")
+        raise OptionError("references.shift_eV would do nothing", options=[{"references.mode": "given"}])
     if settings.mode == "given":
         return given_references(settings.shift_eV, parts.train)
 

@@ -54,15 +54,6 @@ class Parts:
         return "validation", self.validation, self.on_validation
 
 
-def refuse_full_folder(out: Path) -> None:
-    """Raise an OptionError if a new run would write into a folder that holds something."""
-    if out.exists() and any(out.iterdir()):
-        raise OptionError(
-            f"the run folder {out} is not empty",
-            remedy=f"another --out, or matgraft tune --resume {out} to go on with it",
-        )
-
-
 def open_folder(out: Path, recipe: Recipe) -> None:
     """Make the run folder and leave the recipe in it."""
     out.mkdir(parents=True, exist_ok=True)
@@ -74,10 +65,11 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
     if recipe.audit.drop_test and not recipe.test:
         raise OptionError(
             f"{DROP['test']} would do nothing without a test file",
-            remedy=f"{DROP['train']} leaves out frames of the training file, which the test is a part of",
+            remedy=f"take it back; {DROP['train']} leaves out frames of the training file, which the test is a part of",
+            options=[{DROP["test"]: None}],
         )
     train = read_one(recipe, recipe.train)
-    test = read_one(recipe, recipe.test) if recipe.test else train[:0]
+    test = read_one(recipe, recipe.test, beside=True) if recipe.test else train[:0]
     orders = _shear_by_group(recipe)
     train, test = reorder_groups(train, orders, beside=[test]), reorder_groups(test, orders, beside=[train])
     train = leave_out(train, recipe.audit.drop, DROP["train"])
@@ -87,17 +79,25 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
     return train, test
 
 
-def read_one(recipe: Recipe, file: str | Sequence[str]) -> Dataset:
-    """Read frames as the recipe says, but for the shear of groups."""
+def read_one(recipe: Recipe, file: str | Sequence[str], *, beside: bool = False) -> Dataset:
+    """Read frames as the recipe says, but for the shear of groups; `beside` as of `read`."""
     shear = recipe.shear if isinstance(recipe.shear, str) else None
-    return read(file, keys=recipe.keys, units=recipe.units, shear=shear, want=recipe.want, theory=recipe.theory)
+    return read(
+        file,
+        keys=recipe.keys,
+        units=recipe.units,
+        shear=shear,
+        want=recipe.want,
+        theory=recipe.theory,
+        beside=beside,
+    )
 
 
-def read_further(recipe: Recipe, file: Path) -> Dataset:
+def read_further(recipe: Recipe, file: Path, *, beside: bool) -> Dataset:
     """Read further frames than those that the recipe was written for: they need not have each of its groups."""
-    dataset = read_one(recipe, str(file))
+    dataset = read_one(recipe, str(file), beside=beside)
     orders = {group: order for group, order in _shear_by_group(recipe).items() if occurs(group, dataset)}
-    return reorder_groups(dataset, orders)
+    return leave_out(reorder_groups(dataset, orders), recipe.audit.drop_test, DROP["test"])
 
 
 def _shear_by_group(recipe: Recipe) -> dict[str, str]:

@@ -279,7 +279,7 @@ def summarise(
         If there is no tuned model.
     """
     if not len(dataset):
-        raise DataError("there is neither a test nor a validation part to score", remedy="give one: --test FILE")
+        raise DataError("there is neither a test nor a validation part to score", remedy="give frames for a test")
     if "tuned" not in predictions:
         raise OptionError(f"no predictions of a tuned model among {sorted(predictions)}", allowed=["tuned", *BASELINES])
     found = {_KEY_OF.get(model, model): errors(dataset, each, quantities) for model, each in predictions.items()}

@@ -34,8 +34,10 @@ from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.processes import cores, timed, workers
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.dataset import Dataset
+from matgraft.data.numbering import numbers_of_frames
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.files import write_json
+from matgraft.findings import DROP
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array
 from matgraft.transfer.adapt import Adapted, adapt, refit_references, shift_references
 from matgraft.transfer.defaults import fit_defaults
@@ -194,14 +196,15 @@ def validation_errors(
 
 def _require_finite(validation: Dataset, predictions: Predictions, quantities: Iterable[str]) -> None:
     """Raise a DataError that names the first frame whose label has no finite prediction."""
-    for sample, prediction in zip(validation, predictions, strict=True):
+    for i, (sample, prediction) in enumerate(zip(validation, predictions, strict=True)):
         for name in quantities:
             if name in sample.labels and not np.isfinite(prediction.get(name, np.nan)).all():
                 raise DataError(
                     f"the prediction of the {name} is not finite, or there is none, and the frame has a label for it",
                     where=sample.where,
-                    remedy=f"leave the frame out, or take the label away if its cell defines no {name}; "
-                    f"loss.{name}=0 leaves all {name} labels out",
+                    remedy=f"leave the frame out, take the label away if its cell defines no {name}, "
+                    f"or do not weigh the {name}",
+                    options=[{DROP["train"]: numbers_of_frames(validation, [i])}, {f"loss.{name}": 0}],
                 )
 
 

@@ -30,6 +30,7 @@ from matgraft.backbones import devices
 from matgraft.backbones.batching import Budget, Sized, plan_batches, split_batch
 from matgraft.backbones.processes import can_fork, cores, die_with_parent, keep_memory
 from matgraft.errors import RunError
+from matgraft.folders import resume_above
 from matgraft.transfer import checkpoint
 from matgraft.transfer.checkpoint import State
 from matgraft.transfer.optimizer import Soap
@@ -152,7 +153,7 @@ def fit(
         try:
             failure = fabric.launch(loop.run_quietly)
         except ProcessException as error:
-            raise RunError(f"a worker died ({error})", remedy="matgraft tune --resume RUN goes on") from error
+            raise RunError(f"a worker died ({error})", commands=resume_above(folder)) from error
         if failure is not None:
             raise failure
     module.to("cpu")
@@ -350,10 +351,12 @@ class _Loop:
         flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
         loss_value = float(flat[-1])
         if not torch.isfinite(flat).all():
-            audit = "a look at the audit for frames whose labels or predictions are wrong"
+            rate = self.settings.rate or 0.0
+            audit = "look at the audit for frames whose labels or predictions are wrong"
             raise RunError(
                 f"loss or gradient is not a number at step {self.state.step}",
-                remedy=f"a smaller fit.rate, or {audit}" if self.state.step else f"{audit}: no step was made yet",
+                remedy=f"take a smaller rate, or {audit}" if self.state.step else f"{audit}: no step was made yet",
+                options=[{"fit.rate": float(f"{rate / 3:.1g}")}] if self.state.step and rate else [],
             )
         for parameter, part in zip(learning, flat.split([p.numel() for p in learning] + [1]), strict=False):
             parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()

@@ -202,8 +202,10 @@ def make_rungs(names: Sequence[str] = RUNGS, **options: object) -> dict[str, Str
             readers = [name for name in STRATEGIES if key in options_of(name)]
             raise OptionError(
                 f"strategy.{key} would do nothing with the rungs {', '.join(names)}",
-                allowed=[f"strategy.name={name}" for name in readers],
-                remedy=f"ladder.rungs=[{', '.join([*names[:-1], readers[0], names[-1]])}]" if readers else "",
+                options=[
+                    *({"strategy.name": name} for name in readers),
+                    *({"ladder.rungs": [*names[:-1], name, names[-1]]} for name in readers),
+                ],
             )
     return {name: make_strategy(name, **{k: v for k, v in given.items() if k in read[name]}) for name in names}  # type: ignore[arg-type]
 

@@ -75,7 +75,8 @@ class LossSettings(BaseModel):
                 raise OptionError(
                     f"loss.{name}={asked:g} would weigh nothing: no frame has {name}",
                     allowed=dataset.quantities(),
-                    remedy=f"loss.{name}=0, or keys.{name}=<the key in your file>",
+                    remedy=f"name the key that holds the {name}, or do not weigh it",
+                    options=[{f"loss.{name}": 0}],
                 )
             weight = (default if labelled else 0.0) if asked is None else asked
             if weight:
@@ -103,7 +104,8 @@ def refuse_stress_without_volume(weights: Mapping[str, float], *parts: Dataset) 
                 "the frame has a stress label, but no cell of three independent vectors, so it has no stress",
                 where=sample.where,
                 allowed=["three cell vectors, with vacuum where the structure ends", "no stress label"],
-                remedy="write three cell vectors, or leave the label out, or loss.stress=0",
+                remedy="write three cell vectors, leave the label out, or do not weigh stresses",
+                options=[{"loss.stress": 0}],
             )
 
 
@@ -178,8 +180,8 @@ def require_labels(part: str, dataset: Dataset, quantities: Collection[str], *, 
             f"none of the {len(own)} {part} frames{name and f' of head {name}'} has a weight above 0 and a label for "
             f"{' or '.join(quantities)}, which the loss weighs; they have {present}",
             where=own[0].where if len(own) else "",
-            remedy=f"{part} frames with such a label; keys.{next(iter(quantities))}=<the key in your file>; "
-            "or other weights (loss.energy, loss.forces, loss.stress, loss.groups)",
+            remedy=f"give {part} frames with such a label, name the key that holds it (keys.{next(iter(quantities))}), "
+            "or choose other weights (loss.energy, loss.forces, loss.stress, loss.groups)",
         )
 
 

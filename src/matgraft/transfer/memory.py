@@ -13,7 +13,9 @@ from torch import Tensor
 
 from matgraft.backbones import devices
 from matgraft.backbones.limits import Memory, available_memory
+from matgraft.data.numbering import numbers_of_frames
 from matgraft.errors import DataError
+from matgraft.findings import DROP
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import ParamGroup
@@ -49,7 +51,11 @@ def bound_by_memory(objective: FrameObjective, groups: Sequence[ParamGroup], set
             f"takes some {sizes[largest] * bytes_an_edge / 2**30:.1f} GiB, more than {100 * SHARE:.0f} % of the "
             f"{memory.bytes / 2**30:.1f} GiB that {memory.by} leaves",
             where=objective.train[largest].where,
-            remedy="leave it out (audit.drop), use strategy feature, or more memory for the job",
+            remedy="leave the frame out, train the readout alone, or give the job more memory",
+            options=[
+                {DROP["train"]: numbers_of_frames(objective.train, [largest])},
+                {"strategy.name": "feature"},
+            ],
         )
     return settings.model_copy(update={"max_edges": bound})
 

@@ -125,7 +125,7 @@ class Metric:
             raise DataError(
                 "this folder holds no metric",
                 where=str(folder),
-                remedy="matgraft episodes TABLE --out FOLDER makes one",
+                remedy="`episodes` makes one",
             )
         card = MetricCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
         linear = load_file(folder / MAP)["map"] if (folder / MAP).is_file() else None
@@ -175,8 +175,8 @@ def choose_metric(name: str | Path | None, backbone: CompositionBackbone) -> Met
         return Metric.untrained()
     raise OptionError(
         f"the metric {name} was learned on another encoder",
-        allowed=["none"],
-        remedy="matgraft episodes TABLE --from ENCODER --out FOLDER learns one for yours",
+        remedy="go without one, or learn one for this encoder with `episodes`",
+        options=[{"--metric": "none"}],
     )
 
 

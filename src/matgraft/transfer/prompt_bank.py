@@ -98,8 +98,7 @@ class Bank:
             If it is none.
         """
         if not (folder / CARD).is_file():
-            remedy = "matgraft prompts TABLE --out FOLDER makes one"
-            raise DataError("this folder holds no bank of prompts", where=str(folder), remedy=remedy)
+            raise DataError("this folder holds no bank of prompts", where=str(folder), remedy="`prompts` makes one")
         card = BankCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
         return cls(name or str(folder), card, load_file(folder / WEIGHTS))
 
@@ -138,8 +137,8 @@ def choose_bank(name: str | None, backbone: CompositionBackbone) -> Bank | None:
         return None
     raise OptionError(
         f"the prompts of {name} were learned on another encoder",
-        allowed=["none"],
-        remedy="matgraft prompts TABLE --from ENCODER --out FOLDER learns some for yours",
+        remedy="go without them, or learn some for this encoder with `prompts`",
+        options=[{"prompt.bank": "none"}],
     )
 
 

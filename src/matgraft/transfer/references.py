@@ -166,7 +166,7 @@ def _residuals(
             weights.append(sample.weight)
     if not residuals:
         found = "no frame with an energy has a weight above zero" if labelled else "no frame has an energy"
-        raise DataError(f"{found} to fit references on", remedy="references.mode=keep")
+        raise DataError(f"{found} to fit references on", options=[{"references.mode": "keep"}])
     fractions = np.array(contents)
     present = fractions.any(axis=0)
     elements = tuple(chemical_symbols[Z] for Z in known[present])

@@ -1,0 +1,372 @@
+"""What errors print as ``option:`` or ``command:`` is typed as printed, behind the command that failed, and must cure.
+
+Cured means: the command comes to a later step, or fails of something else that it would have failed of anyway.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from matgraft.backbones.base import Potential
+from matgraft.errors import ExtraError, MatgraftError
+from matgraft.findings import Finding
+from matgraft.run import conduct, evaluation
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SOURCE = REPOSITORY / "src/matgraft"
+Call = Callable[..., tuple[int, str, str]]
+NAME = "a file.extxyz"
+
+
+class PassedError(MatgraftError):
+    """Raised where a run would go on to predict and to fit."""
+
+    exit_code = 77
+
+
+def frames(n: int = 24) -> list[Atoms]:
+    """Cells of two atoms, SiGe and Si by turns, of three trajectories, and of silicon alone in a fourth, with labels of any value."""
+    rng = np.random.default_rng(0)
+    made = []
+    for i in range(n):
+        atoms = bulk("Si", "diamond", a=5.5)
+        atoms.symbols[0] = "Ge" if i % 2 and i < 18 else "Si"
+        atoms.positions += 0.1 * rng.standard_normal((2, 3))
+        atoms.info |= {"trajectory": f"t{i // 6}", "kind": "cold" if i % 6 < 3 else "hot"}
+        forces = rng.standard_normal((2, 3))
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=forces, stress=np.zeros((3, 3)))
+        made.append(atoms)
+    return made
+
+
+def plain(made: list[Atoms]) -> list[Atoms]:
+    return made
+
+
+def every(how: Callable[[Atoms], object]) -> Callable[[list[Atoms]], list[Atoms]]:
+    return lambda made: [how(atoms) for atoms in made] and made
+
+
+def renamed(atoms: Atoms, **names: str) -> None:
+    for quantity, name in names.items():
+        value = atoms.calc.results.pop(quantity)
+        (atoms.arrays if quantity == "forces" else atoms.info)[name] = value
+
+
+def without(atoms: Atoms, *quantities: str) -> None:
+    for quantity in quantities:
+        atoms.calc.results.pop(quantity)
+
+
+def twice(atoms: Atoms) -> None:
+    atoms.info["dft energy"] = 0.0
+    atoms.info["REF_energy"] = -11.0
+
+
+def untagged(made: list[Atoms]) -> list[Atoms]:
+    del made[3].info["kind"]
+    return made
+
+
+def one_trajectory(made: list[Atoms]) -> list[Atoms]:
+    for atoms in made:
+        atoms.info["trajectory"] = "t0"
+    return made
+
+
+# ruff: noqa: E501
+TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
+    "data/heads.py:_levels": [(plain, "strategy.name=multihead")],
+    "data/heads.py:_one_head": [(every(lambda a: a.info.update(same="x")), "strategy.name=multihead heads.by=same")],
+    "data/heads.py:_values": [(untagged, "strategy.name=multihead heads.by=kind")],
+    "data/keys.py:parse": [(plain, "units.stress=GPa units.virial=eV")],
+    "data/keys.py:unmatched": [
+        (every(lambda a: renamed(a, energy="my energy")), "'keys.energy=my energi'"),
+        (every(lambda a: renamed(a, forces="their_gradient")), "keys.forces=their_gradiens"),
+    ],
+    "data/labels.py:_ambiguous": [(every(twice), "")],
+    "data/read.py:_judge": [(every(lambda a: without(a, "stress")), "units.stress=GPa shear=xz,yz,xy")],
+    "data/read.py:_nowhere": [
+        (every(lambda a: renamed(a, energy="my total energy")), ""),
+        (every(lambda a: renamed(a, forces="total_force")), ""),
+        (every(lambda a: without(a, "forces")), ""),
+    ],
+    "data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
+    "data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
+    "data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
+    "data/split.py:_check_options": [
+        (plain, "split.validation=0.7 split.test=0.6"),
+        (plain, "split.gap=2 split.by=random"),
+        (plain, "split.by=element"),
+        (plain, "split.element=Ge"),
+    ],
+    "data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=20")],
+    "run/fitting.py:_strategies": [(plain, "strategy.name=full ladder.keep=1")],
+    "run/frames.py:read_parts": [(plain, "audit.drop_test=[3]")],
+    "transfer/ladder.py:make_rungs": [(plain, "strategy.name=ladder strategy.rank=2 ladder.rungs=[feature,full]")],
+    "transfer/loss.py:weights": [(every(lambda a: without(a, "stress")), "loss.stress=1")],
+}  # fmt: skip
+"""Where an error with options is raised on the way to a fit -> frames and words that raise it."""
+
+HERE: dict[str, str] = {
+    "cli.py:_tune_table": "test_a_table",
+    "data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of data/heads.py:_values
+    "data/pack.py:pack": "test_a_store",
+    "data/read.py:_open_store": "test_a_store",
+    "data/table.py:formula_column": "test_a_table",
+    "errors.py:__init__": "test_an_extra",
+    "fewshot_run.py:_only_column": "test_few_shots",
+    "folders.py:refuse_full_folder": "test_a_full_folder",
+    "pretrain/run.py:_refuse": "test_pretraining",
+    "pretrain/tables.py:read_property_table": "test_pretraining",
+    "run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
+    "backbones/registry.py:model_folder": "test_a_run_that_is_not_finished",
+    "reports/property_page.py:property_facts": "test_a_run_that_is_not_finished",
+}
+"""Where it takes more than frames -> the test below that types what is printed."""
+
+UNTYPED = {
+    "backbones/mace.py:_chosen_head": "the downloads of MACE are not at hand",
+    "backbones/mace.py:_refuse_untrusted": "the downloads of MACE are not at hand",
+    "predictors/domain.py:adapt": "raised after a fit",
+    "predictors/predictor.py:labels_of": "raised after a fit",
+    "predictors/together.py:shared_folds": "raised after a fit",
+    "run/fitting.py:references_for": "raised after the foundation's predictions",
+    "run/frames.py:_blocked": "tests/test_remedies.py types what an audit prints",
+    "transfer/climb.py:_require_finite": "raised in a fit",
+    "transfer/fit.py:_backward": "raised in a fit",
+    "transfer/fit.py:fit": "a worker that dies",
+    "transfer/loss.py:refuse_stress_without_volume": "raised for frames that are made in Python",
+    "transfer/memory.py:bound_by_memory": "raised in a fit",
+    "transfer/metric.py:choose_metric": "another encoder",
+    "transfer/prompt_bank.py:choose_bank": "another encoder",
+    "transfer/references.py:_residuals": "raised after the foundation's predictions",
+}
+"""Where what is printed is read back as a recipe takes it, but no command is run, with the reason."""
+
+
+def sites() -> set[str]:
+    """Return where the source raises an error with options or commands, ``file.py:function``."""
+    found = set()
+
+    def walk(node: ast.AST, file: str, function: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            named = isinstance(child, (ast.FunctionDef, ast.ClassDef))
+            inner = child.name if named else function
+            if isinstance(child, ast.Call) and {"options", "commands"} & {word.arg for word in child.keywords}:
+                called = ast.unparse(child.func)
+                if called.endswith("Error") or called == "super().__init__":
+                    found.add(f"{file}:{inner}")
+            walk(child, file, inner)
+
+    for path in SOURCE.rglob("*.py"):
+        walk(ast.parse(path.read_text(encoding="utf-8")), str(path.relative_to(SOURCE)), "")
+    return found
+
+
+def printed(text: str, kind: str = "option") -> list[str]:
+    return [
+        line.strip().removeprefix(f"{kind}: ") for line in text.splitlines() if line.strip().startswith(f"{kind}: ")
+    ]
+
+
+def must_cure(call: Call, *words: object, steps: int = 3) -> None:
+    """Type each option that the error of a command prints, and those of the next error: in a few steps, none is left."""
+    code, _, said = call(*words)
+    assert code in (2, 3, 5), f"no error: {code} {said}"
+    found = said.splitlines()[0]
+    assert printed(said), said
+    for option in printed(said):
+        again = [*words, *shlex.split(option)]
+        after, _, text = call(*again)
+        assert found not in text, f"{option} does not cure {text}"
+        if after not in (0, PassedError.exit_code):
+            assert steps > 1, text
+            must_cure(call, *again, steps=steps - 1)
+
+
+@pytest.fixture
+def to_the_fit(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> None:
+    def passed(*_: object) -> None:
+        raise PassedError("on to the fit")
+
+    monkeypatch.setattr(conduct, "open_folder", lambda *_: None)
+    monkeypatch.setattr(conduct, "write_provenance", lambda *_: None)
+
+    monkeypatch.setattr(conduct, "load", lambda name: chgnet)
+    monkeypatch.setattr(conduct, "foundation_predictions", passed)
+
+
+@pytest.mark.usefixtures("to_the_fit")
+@pytest.mark.parametrize(("site", "number"), [(site, k) for site, ways in TUNE.items() for k in range(len(ways))])
+def test_what_stops_a_run_before_its_fit(site: str, number: int, matgraft: Call, tmp_path: Path) -> None:
+    made, words = TUNE[site][number]
+    write(tmp_path / NAME, made(frames()))
+    files = [str(tmp_path / NAME)]
+    if site == "data/numbering.py:_by_file":
+        write(tmp_path / "other.extxyz", frames(6))
+        files = [f"train=[{tmp_path / NAME}, {tmp_path / 'other.extxyz'}]"]
+    must_cure(matgraft, "tune", *files, "--out", tmp_path / "run", "--quiet", *shlex.split(words))
+
+
+def test_every_error_that_prints_an_option_has_a_case() -> None:
+    assert sites() == {*TUNE, *HERE, *UNTYPED}
+    assert set(HERE.values()) <= set(globals())
+
+
+def test_no_sentence_holds_what_could_be_typed() -> None:
+    """An option or a command inside a remedy's words would be tested by nothing."""
+    typed = re.compile(r"\b[a-z]+\.[a-z]+=|(?:^|\s)-{1,2}[a-z-]+[ =]\S|\bmatgraft [a-z]+ |pip install")
+    found = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                words = [word.value for word in node.keywords if word.arg == "remedy"]
+                texts = [part.value for word in words for part in ast.walk(word) if isinstance(part, ast.Constant)]
+                found += [f"{path.name}: {text}" for text in texts if isinstance(text, str) and typed.search(text)]
+    assert found == []
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_a_full_folder(matgraft: Call, tmp_path: Path) -> None:
+    write(tmp_path / NAME, frames())
+    (tmp_path / "my run").mkdir()
+    (tmp_path / "my run/notes.txt").write_text("mine")
+    words = ("tune", tmp_path / NAME, "--out", tmp_path / "my run", "--quiet")
+    must_cure(matgraft, *words)
+    assert printed(matgraft(*words)[2], "command") == [], "there is no run to go on with"
+    (tmp_path / "my run/recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
+    (command,) = printed(matgraft(*words)[2], "command")
+    assert matgraft(*shlex.split(command)[1:], "--quiet")[0] == PassedError.exit_code
+
+
+def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "a run"
+    run.mkdir()
+    write(tmp_path / NAME, frames())
+    (run / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
+    resumed: list[Path] = []
+    monkeypatch.setattr("matgraft.run.resume_run", lambda out, quiet: resumed.append(out) or run / "report.html")
+    monkeypatch.setattr("matgraft.reports.screen.show_run", lambda *_: None)
+    code, _, said = matgraft("evaluate", run, tmp_path / NAME)
+    (command,) = printed(said, "command")
+    assert (code, matgraft(*shlex.split(command)[1:])[0], resumed) == (3, 0, [run])
+
+
+def test_a_store(matgraft: Call, tmp_path: Path) -> None:
+    pytest.importorskip("h5py", reason="stores need h5py")
+    made = frames()
+    for atoms in made:
+        without(atoms, "forces")
+    write(tmp_path / NAME, made)
+    must_cure(matgraft, "pack", tmp_path / NAME, "want=[energy]", "-o", tmp_path / "some frames.txt", "--quiet")
+    must_cure(matgraft, "pack", tmp_path / NAME, "want=[energy]", "-o", tmp_path / "some frames.h5", "--quiet")
+
+
+def test_a_table(matgraft: Call, tmp_path: Path) -> None:
+    rows = "".join(f"{name},{i}\n" for i, name in enumerate(["Si", "GaAs", "NaCl"]))
+    (tmp_path / "t.csv").write_text("what it is,band gap\n" + rows)
+    for words in ((), ("--formula", "what it is")):
+        code, _, said = matgraft("tune", tmp_path / "t.csv", *words, "--out", tmp_path / "run")
+        (option,) = printed(said)
+        expected = ["--target", "band gap"] if words else ["--formula", "what it is"]
+        assert (code, shlex.split(option)) == (2, expected)
+    code, _, said = matgraft("tune", tmp_path / "t.csv", *words, *expected, "--out", tmp_path / "run", "--quiet")
+    assert (code, "3 rows with a value" in said) == (3, True), "three rows are too few, but both columns are found"
+
+
+def test_few_shots(matgraft: Call, tmp_path: Path) -> None:
+    rows = "".join(
+        f"{name},{i % 2},{'ab'[i % 2]}\n" for i, name in enumerate(["Si", "GaAs", "NaCl", "KCl", "Ge", "MgO"])
+    )
+    (tmp_path / "support.csv").write_text("formula,is it,a class\n" + rows)
+    (tmp_path / "queries.csv").write_text("formula\nAlN\n")
+    must_cure(matgraft, "fewshot", tmp_path / "support.csv", tmp_path / "queries.csv", "--quiet")
+
+
+def test_an_extra() -> None:
+    (line,) = printed(str(ExtraError("mace", "mace")), "command")
+    done = subprocess.run(
+        ["bash", "-c", f"pip() {{ printf '%s\n' \"$@\"; }}; {line}"], capture_output=True, text=True, check=True
+    )
+    install, what = done.stdout.splitlines()
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert install == "install" and what.removeprefix("matgraft[").removesuffix("]") in extras
+    raised = re.findall(r'ExtraError\("[^"]+", "([^"]+)"\)', "".join(p.read_text() for p in SOURCE.rglob("*.py")))
+    assert set(raised) <= set(extras)
+
+
+def test_pretraining(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matgraft.pretrain.tables import read_property_table
+
+    def passed(*_: object, **__: object) -> None:
+        raise PassedError("on to the fit")
+
+    (tmp_path / "formulas.txt").write_text("Si\nGe\n")
+    monkeypatch.setattr("matgraft.pretrain.run._conduct", passed)
+    must_cure(matgraft, "pretrain", tmp_path / "formulas.txt", "--out", tmp_path / "run", "--quiet")
+    (tmp_path / "long.csv").write_text("property,formula,target\ngap,Si,1.1\n")
+    with pytest.raises(MatgraftError) as refused:
+        read_property_table(tmp_path / "long.csv", "in_matbench_task")
+    assert printed(str(refused.value)) == ["exclude=null"]
+    assert len(read_property_table(tmp_path / "long.csv", None)) == 1
+
+
+def test_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that the foundation cannot take are left out by the option, whatever the run left out of its own test."""
+    made = frames(9)
+    for i in (2, 5, 6, 7):
+        made[i].info["alone"] = True
+    write(tmp_path / NAME, made)
+    (tmp_path / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\naudit: {{drop_test: [0, 30]}}\n")
+
+    def predictions(_: object, dataset: object, *__: object) -> tuple[list[object], Finding]:
+        alone = tuple(i for i, sample in enumerate(dataset) if "alone" in sample.tags)  # type: ignore[arg-type]
+        outcome = "failed" if alone else "passed"
+        return [], Finding(code="x", title="x", outcome=outcome, frames=alone, evidence="atoms without a neighbour")
+
+    def passed(*_: object, **__: object) -> None:
+        raise PassedError("on to the scores")
+
+    monkeypatch.setattr(evaluation, "load", lambda name: SimpleNamespace())
+    monkeypatch.setattr(evaluation, "potential", lambda backbone: backbone)
+    monkeypatch.setattr(evaluation, "foundation_predictions", predictions)
+    monkeypatch.setattr(evaluation, "predict", passed)
+    must_cure(matgraft, "evaluate", tmp_path, tmp_path / NAME)
+    assert printed(matgraft("evaluate", tmp_path, tmp_path / NAME)[2]) == ["'audit.drop_test=[2,5-7]'"]
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_a_test_file_need_not_have_every_label_that_is_spoken_of(matgraft: Call, tmp_path: Path) -> None:
+    write(tmp_path / "train.extxyz", frames())
+    write(tmp_path / "test.extxyz", every(lambda a: without(a, "stress"))(frames(6)))
+    words = ("tune", tmp_path / "train.extxyz", "--test", tmp_path / "test.extxyz", "--out", tmp_path / "run")
+    for said in ("units.stress=GPa", "shear=xz,yz,xy", "keys.stress=stress"):
+        assert matgraft(*words, said, "--quiet")[0] == PassedError.exit_code
+
+
+def test_options_of_two_findings_add_up() -> None:
+    from matgraft.recipe import make_recipe
+
+    recipe = make_recipe(
+        None,
+        ["train=a", "audit.drop=[3,7-9]", "audit.drop=[5, 8]", "shear={a=b: 'xz,yz,xy'}", "shear={a=c: 'xy,xz,yz'}"],
+    )
+    assert (recipe.audit.drop, len(recipe.shear or ())) == ((3, 7, 8, 9, 5), 2)
+    recipe = make_recipe(None, ["train=[a, b]", "audit.drop={a: [1]}", "audit.drop={b: [2], a: [4-6]}"])
+    assert recipe.audit.drop == {"a": (1, 4, 5, 6), "b": (2,)}
+    assert make_recipe(None, ["train=a", "audit.drop=[3]", "audit.drop=null"]).audit.drop == ()
