@@ -38,15 +38,15 @@ class PassedError(MatgraftError):
     exit_code = 77
 
 
-def frames(n: int = 24) -> list[Atoms]:
+def frames(n: int = 48) -> list[Atoms]:
     """Cells of two atoms, SiGe and Si by turns, of three trajectories, and of silicon alone in a fourth, with labels of any value."""
     rng = np.random.default_rng(0)
     made = []
     for i in range(n):
         atoms = bulk("Si", "diamond", a=5.5)
-        atoms.symbols[0] = "Ge" if i % 2 and i < 18 else "Si"
+        atoms.symbols[0] = "Ge" if i % 2 and i < 36 else "Si"
         atoms.positions += 0.1 * rng.standard_normal((2, 3))
-        atoms.info |= {"trajectory": f"t{i // 6}", "kind": "cold" if i % 6 < 3 else "hot"}
+        atoms.info |= {"trajectory": f"t{i // 12}", "kind": "cold" if i % 12 < 6 else "hot"}
         forces = rng.standard_normal((2, 3))
         atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=forces, stress=np.zeros((3, 3)))
         made.append(atoms)
@@ -114,8 +114,8 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (plain, "split.by=element"),
         (plain, "split.element=Ge"),
     ],
-    "data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=20")],
-    "run/fitting.py:_strategies": [(plain, "strategy.name=full ladder.keep=1")],
+    "data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=30")],
+    "run/fitting.py:_strategies": [(plain, "strategy.name=full ladder.rungs=[feature,full]")],
     "run/frames.py:read_parts": [(plain, "audit.drop_test=[3]")],
     "transfer/ladder.py:make_rungs": [(plain, "strategy.name=ladder strategy.rank=2 ladder.rungs=[feature,full]")],
     "transfer/loss.py:weights": [(every(lambda a: without(a, "stress")), "loss.stress=1")],

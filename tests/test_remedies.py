@@ -221,7 +221,7 @@ def test_frames_keep_their_numbers_where_some_are_left_out(code: str, matgraft: 
     options, _ = audited(matgraft, tmp_path / "a.extxyz", "audit.drop=[0,1,2]")
     for option in options[code]:
         (word,) = shlex.split(option)
-        assert word.startswith("audit.drop=[0,1,2,"), "what was left out stays out"
+        assert word.startswith("audit.drop=[0-2,"), "what was left out stays out"
 
 
 @pytest.mark.parametrize("code", ["non-finite", "duplicates", "net-force"])

@@ -93,6 +93,9 @@ def frames_by_head(dataset: Dataset) -> dict[str, list[int]]:
     return dict(found)
 
 
+_LONG_ENOUGH = 10  # frames: of fewer, blocks leave a part empty (`matgraft.data.split.SHORTEST_CUT`)
+
+
 def require_heads(train: Dataset, validation: Dataset) -> None:
     """Raise a DataError unless every head has frames to learn from and frames to stop the learning by."""
     counts = [Counter(part.tag(HEAD_TAG)) for part in (train, validation)]
@@ -104,7 +107,7 @@ def require_heads(train: Dataset, validation: Dataset) -> None:
         raise DataError(
             f"each head needs training and validation frames, and these lack some: {', '.join(shown)}",
             remedy="cut trajectories where a head has too few, hold out more for validation, or give more frames",
-            options=[{"split.by": "blocks"}],
+            options=[{"split.by": "blocks"}] if all(sum(both) >= _LONG_ENOUGH for both in poor.values()) else [],
         )
 
 

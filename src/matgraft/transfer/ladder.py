@@ -202,10 +202,8 @@ def make_rungs(names: Sequence[str] = RUNGS, **options: object) -> dict[str, Str
             readers = [name for name in STRATEGIES if key in options_of(name)]
             raise OptionError(
                 f"strategy.{key} would do nothing with the rungs {', '.join(names)}",
-                options=[
-                    *({"strategy.name": name} for name in readers),
-                    *({"ladder.rungs": [*names[:-1], name, names[-1]]} for name in readers),
-                ],
+                allowed=[f"strategy.name={name}" for name in readers],
+                options=[{"ladder.rungs": [*names[:-1], name, names[-1]]} for name in readers],
             )
     return {name: make_strategy(name, **{k: v for k, v in given.items() if k in read[name]}) for name in names}  # type: ignore[arg-type]
 
