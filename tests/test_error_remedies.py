@@ -156,7 +156,7 @@ UNTYPED = {
     "transfer/prompt_bank.py:choose_bank": "another encoder",
     "transfer/references.py:_residuals": "raised after the foundation's predictions",
 }
-"""Where what is printed is read back as a recipe takes it, but no command is run, with the reason."""
+"""Where no test types what is printed, with the reason."""
 
 
 def sites() -> set[str]:
