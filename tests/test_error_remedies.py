@@ -230,7 +230,7 @@ def test_every_error_that_prints_an_option_has_a_case() -> None:
 
 def test_no_sentence_holds_what_could_be_typed() -> None:
     """An option or a command inside a remedy's words would be tested by nothing."""
-    typed = re.compile(r"\b[a-z]+\.[a-z]+=|(?:^|\s)-{1,2}[a-z-]+[ =]\S|\bmatgraft [a-z]+ |pip install")
+    typed = re.compile(r"\b[a-z]+\.[a-z]+=|(?:^|\s)-{1,2}[a-z-]+[ =]\S|\bmatgraft (?!does )[a-z]+ |pip install")
     found = []
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

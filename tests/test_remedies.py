@@ -59,7 +59,7 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def frames(seed: int = 0) -> list[Atoms]:
-    """Thirty strained and rattled cells of three trajectories, with EMT's labels."""
+    """Thirty strained and rattled cells with EMT's labels: ten trajectories of three frames, five in either half."""
     rng = np.random.default_rng(seed)
     made = []
     for i in range(30):
@@ -67,7 +67,7 @@ def frames(seed: int = 0) -> list[Atoms]:
         atoms.symbols[: 2 * (i % 3)] = "Al"
         atoms.set_cell(atoms.cell[:] @ (np.eye(3) + 0.03 * rng.standard_normal((3, 3))), scale_atoms=True)
         atoms.positions += 0.05 * (1 + i % 4) * rng.standard_normal(atoms.positions.shape)
-        atoms.info |= {"config_type": f"set {i // 10}", "trajectory": f"t{i // 10}"}
+        atoms.info |= {"config_type": f"set {i // 10}", "trajectory": f"t{i // 3}"}
         label(atoms, emt(atoms))
         made.append(atoms)
     return made
@@ -140,7 +140,7 @@ CURED: dict[str, list[Callable[[list[Atoms]], None]]] = {
     "stress-sign": [every(lambda a: change(a, stress=lambda s: -s))],
     "stress-shear": [
         every(lambda a: change(a, stress=swapped)),
-        lambda made: [(a.info.update(config_type=ODD), change(a, stress=swapped)) for a in made[10:20]] and None,
+        lambda made: [(a.info.update(config_type=ODD), change(a, stress=swapped)) for a in made[15:]] and None,
     ],
     "theory-labels": [lambda made: [change(a, energy=lambda e, a=a: e + 0.9 * len(a)) for a in made[10:20]] and None],
     "duplicates": [copies(0.0), copies(0.1)],
@@ -288,10 +288,11 @@ def test_an_option_keeps_what_is_said_under_its_name(matgraft: Call, tmp_path: P
     write(tmp_path / "a.extxyz", made)
     must_cure(matgraft, "stress-shear", tmp_path / "a.extxyz", "shear=xy,yz,xz")
     made = frames()
-    for atoms in made[10:]:
+    for i, atoms in enumerate(made):
+        atoms.info["config_type"] = f"half {i // 15}"
         change(atoms, stress=swapped)
     write(tmp_path / "b.extxyz", made)
-    must_cure(matgraft, "stress-shear", tmp_path / "b.extxyz", 'shear={"config_type=set 1": "xz,yz,xy"}')
+    must_cure(matgraft, "stress-shear", tmp_path / "b.extxyz", 'shear={"config_type=half 0": "xz,yz,xy"}')
     made = frames()
     every(lambda a: change(a, stress=lambda s: -s * a.cell.volume))(made)
     write(tmp_path / "c.extxyz", made)

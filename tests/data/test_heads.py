@@ -91,8 +91,15 @@ def test_frames_of_a_store_stay_on_disk(by: str, tmp_path: Path) -> None:
 
 
 def test_a_silent_frame_belongs_to_no_head() -> None:
-    with pytest.raises(DataError, match=r"all.xyz frame 1: 1 of 3 frames state no level of theory(.|\n)*theory=FILE"):
+    with pytest.raises(DataError, match=r"all.xyz frame 1: 1 of 3 frames state no level of theory") as error:
         assign_heads([of(PBE, None, SCAN)])
+    assert error.value.options == (), "no tag parts these frames"
+    parted = Dataset(
+        tuple(frame(theory, kind=kind) for theory, kind in zip((PBE, None, SCAN, None), "aabb", strict=True))
+    )
+    with pytest.raises(DataError, match="2 of 4 frames state no level of theory") as error:
+        assign_heads([parted])
+    assert error.value.options == ({"heads.by": "kind"},)
 
 
 def test_a_head_to_score_on_needs_training_frames() -> None:
@@ -133,11 +140,11 @@ def test_one_head_is_an_error_that_names_what_parts_the_frames() -> None:
     frames = tagged("a", "a", "b", "b", same="x")
     with pytest.raises(OptionError, match="all 4 training frames belong to one head by same") as error:
         assign_heads([frames], "same")
-    assert error.value.allowed == ("strategy.name=full", "heads.by=kind")
+    assert error.value.options == ({"strategy.name": "full", "heads.by": None}, {"heads.by": "kind"})
     mixed = Dataset(tuple(frame(theory, same="x") for theory in (PBE, PBE, SCAN, SCAN)))
     with pytest.raises(OptionError) as error:
         assign_heads([mixed], "same")
-    assert error.value.allowed == ("strategy.name=full", "heads.by=theory")
+    assert error.value.options == ({"strategy.name": "full", "heads.by": None}, {"heads.by": "theory"})
 
 
 def test_every_head_needs_both_parts() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from matgraft.data.dataset import Dataset
@@ -67,8 +68,8 @@ def numbers_of_frames(
     for i in positions:
         sample = dataset.samples[i]
         found[sample.file].add(sample.index)
-    by_file = {file: _in_ranges(sorted(found[file])) for file in files if file in found}
-    return next(iter(by_file.values())) if len(files) == 1 else by_file
+    by_file = {file: _in_ranges(sorted(found[file])) for file in files}
+    return by_file[files[0]] if len(files) == 1 else {file: own for file, own in by_file.items() if own}
 
 
 def expand(numbers: Any) -> Any:
@@ -85,7 +86,7 @@ def expand(numbers: Any) -> Any:
 def _in_ranges(numbers: Sequence[int]) -> list[int | str]:
     """Write three numbers and more that follow each other as a range; the numbers ascend."""
     starts = [k for k in range(len(numbers)) if not k or numbers[k] != numbers[k - 1] + 1]
-    runs = [numbers[start:end] for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)]
+    runs = [numbers[start:end] for start, end in pairwise([*starts, len(numbers)])]
     return [part for run in runs for part in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else run)]
 
 

@@ -85,7 +85,7 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
         If the folder holds none.
     """
     if not (folder / FILE).is_file():
-        raise DataError("this folder holds no predictor", where=str(folder), remedy="matgraft tune makes one")
+        raise DataError("this folder holds no predictor", where=str(folder), remedy="name the folder of a predictor")
     content = json.loads((folder / FILE).read_text(encoding="utf-8"))
     settings = PredictorSettings.model_validate(content["settings"])
     with np.load(folder / DATA, allow_pickle=False) as data:
