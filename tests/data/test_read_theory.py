@@ -84,3 +84,70 @@ def test_statements_fill_gaps_and_must_not_contradict() -> None:
     assert rounded is not None and rounded.cutoff_eV == 816.34
     with pytest.raises(DataError, match=r"cutoff_eV is 816.34 in the run, 820.0 was stated"):
         combine(LevelOfTheory(cutoff_eV=816.34), LevelOfTheory(cutoff_eV=820.0), "here")
+
+
+RUN = LevelOfTheory.model_validate(
+    {
+        "code": "VASP",
+        "functional": "PBE",
+        "hybrid": "HSE06 (AEXX=0.25, HFSCREEN=0.2)",
+        "dispersion": "D3(BJ)",
+        "hubbard_u": {"Fe": 4.0},
+        "hubbard_orbital": {"Fe": "d"},
+        "density_cutoff_eV": 605.4,
+        "kpoints": (5, 5, 4),
+        "kpoint_scheme": "Monkhorst-Pack",
+        "kpoint_offset": (0.0, 0.0, 0.5),
+        "smearing": "Gaussian",
+        "smearing_width_eV": 0.1,
+        "potentials": ("PAW_PBE Fe_pv 02Aug2007",),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"code": "vasp"},
+        {"functional": "pbe"},
+        {"hybrid": "HSE06"},
+        {"dispersion": "DFT-D3BJ"},
+        {"hubbard_u": {"Fe": 4, "O": 0}},
+        {"hubbard_orbital": {"Fe": "D"}},
+        {"kpoint_offset": [0, 0, -0.5]},
+        {"kpoint_scheme": "Gamma", "kpoint_offset": [0, 0, 0.5]},
+        {"smearing": "gaussian"},
+        {"potentials": ["Fe_pv"]},
+    ],
+)
+def test_other_names_of_what_a_run_says_are_no_contradiction(stated: dict[str, object]) -> None:
+    assert combine(RUN, LevelOfTheory.model_validate(stated), "here") == RUN
+
+
+def test_a_meta_gga_and_a_mesh_centred_on_gamma_have_two_names() -> None:
+    run = LevelOfTheory(metagga="r2SCAN", kpoints=(5, 5, 5), kpoint_scheme="Monkhorst-Pack")
+    assert combine(run, LevelOfTheory(metagga="R2SCAN", kpoint_scheme="Gamma"), "here") == run
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"code": "QE"},
+        {"hybrid": "PBE0"},
+        {"hybrid": "HSE06 (AEXX=0.3, HFSCREEN=0.2)"},
+        {"dispersion": "D3"},
+        {"hubbard_u": {"Fe": 4, "O": 2}},
+        {"hubbard_orbital": {"Fe": "p"}},
+        {"density_cutoff_eV": 500.0},
+        {"kpoints": [5, 5, 5]},
+        {"kpoint_offset": [0, 0.5, 0]},
+        {"kpoint_scheme": "Gamma"},
+        {"smearing": "Fermi-Dirac"},
+        {"smearing_width_eV": 0.2},
+        {"potentials": ["Fe"]},
+    ],
+)
+def test_another_setting_than_the_run_s_is_refused(stated: dict[str, object]) -> None:
+    (name,) = stated
+    with pytest.raises(DataError, match=f"^.*{name} is .* in the run, .* was stated"):
+        combine(RUN, LevelOfTheory.model_validate(stated), "here")

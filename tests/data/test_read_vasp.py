@@ -329,6 +329,10 @@ FE = (Species("Fe", 1, "PAW_PBE Fe_pv 02Aug2007"), Species("O", 1, "PAW_PBE O 08
         ({"ISPIN": "1", "LSORBIT": "T"}, {"spin": True, "soc": True}),
         ({"ISMEAR": "2"}, {"smearing": "Methfessel-Paxton 2"}),
         ({"ISMEAR": "-5"}, {"smearing": "tetrahedron (Blöchl)"}),
+        ({"ISMEAR": "-14"}, {"smearing": "Fermi-Dirac (tetrahedron)"}),
+        ({"ISMEAR": "-15"}, {"smearing": "Fermi-Dirac (tetrahedron, Blöchl)"}),
+        ({"ISMEAR": "-3"}, {"smearing": "one of SMEARINGS"}),
+        ({"ISMEAR": "-7"}, {"smearing": "ISMEAR=-7"}),
         ({}, {"spin": None, "smearing": None, "cutoff_eV": None, "energy": None}),
     ],
 )

@@ -20,10 +20,14 @@ from pydantic import ValidationError
 
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.raw import COMPRESSED
-from matgraft.data.theory_fields import Close
+from matgraft.data.theory_fields import Close, agree
 from matgraft.errors import DataError, nearest
 
 _SUFFIXES = (".yaml", ".yml")
+_PLACING = ("kpoint_scheme", "kpoint_offset")
+"""Fields that together place a k-mesh: scheme and offset may both differ, and yet give the same points."""
+_EXACT = ("version", "density_cutoff_eV", "kpoints", "licence", "source")
+"""Fields that must be equal, numbers up to rounding."""
 
 
 def find_sidecar(path: Path) -> Path | None:
@@ -70,7 +74,7 @@ def read_theory(path: Path) -> LevelOfTheory:
 
 
 def combine(found: LevelOfTheory | None, stated: LevelOfTheory | None, where: str) -> LevelOfTheory | None:
-    """Fill what a run does not say with what the user states.
+    """Fill what a run does not say with what the user states; of two names of one setting the run's is kept.
 
     Raises
     ------
@@ -82,13 +86,15 @@ def combine(found: LevelOfTheory | None, stated: LevelOfTheory | None, where: st
     said = {name: value for name, value in found if value not in (None, {}, ())}
     added = {name: value for name, value in stated if value not in (None, {}, ())}
     for name in said.keys() & added.keys():
-        if not _same(said[name], added[name]):
+        if not _same(name, found, stated):
             raise DataError(f"{name} is {said[name]!r} in the run, {added[name]!r} was stated", where=where)
     return LevelOfTheory(**(added | said))
 
 
-def _same(found: object, stated: object) -> bool:
-    """Say whether a run and its user state one value; a number may be rounded."""
-    if isinstance(found, float) and isinstance(stated, float):
-        return Close(found).agrees(Close(stated))
-    return found == stated
+def _same(name: str, run: LevelOfTheory, stated: LevelOfTheory) -> bool:
+    """Say whether a run and its user state one setting in a field, as levels of theory are compared."""
+    found, other = getattr(run, name), getattr(stated, name)
+    if name in _EXACT:
+        return Close(found).agrees(Close(other)) if isinstance(found, float) else bool(found == other)
+    together = _PLACING if name in _PLACING else (name,)
+    return agree(run, run.model_copy(update={field: getattr(stated, field) for field in together}))

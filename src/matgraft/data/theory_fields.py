@@ -12,9 +12,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -46,6 +47,26 @@ SHARP_AT_SIGMA0_eV = 0.2
 """The same for energies at sigma -> 0, which have the term in w^2 taken out."""
 
 _WITHOUT_WIDTH = ("tetrahedron", "fixed")
+
+_CODES = {
+    **dict.fromkeys(("qe", "pwscf", "pwx", "quantumespresso", "quantumespressopwx", "espresso"), "quantum espresso"),
+    **dict.fromkeys(("aims", "fhiaims"), "fhi-aims"),
+}
+"""Names of codes, in letters and digits alone -> one name."""
+
+_DISPERSIONS = {
+    prefix + alias: name
+    for name, aliases in {
+        "d2": ("d2",),
+        "d3": ("d3", "d30", "d3zero", "d3zerodamping"),
+        "d3(bj)": ("d3bj", "d3bjdamping", "d3beckejohnson"),
+        "d4": ("d4",),
+        "ts": ("ts", "tkatchenkoscheffler"),
+    }.items()
+    for alias in aliases
+    for prefix in ("", "dft")
+}
+"""The same for dispersion corrections. D3 without a damping is the older one, damped to zero (D3(0))."""
 
 
 class Value(Protocol):
@@ -255,6 +276,20 @@ def settings(theory: LevelOfTheory, symbols: Iterable[str]) -> Statement:
     return found
 
 
+def agree(one: LevelOfTheory, other: LevelOfTheory) -> bool:
+    """Say whether two levels of theory contradict each other in no field that one frame may have; symmetric.
+
+    Divisions of the k-mesh, which depend on the cell, are left out.
+    """
+    theories = (one, other)
+    symbols = {name.partition(" ")[0] for theory in theories for name in (*theory.hubbard_u, *theory.hubbard_orbital)}
+    symbols |= {_element(title) for theory in theories for title in theory.potentials}
+    own, others = (settings(theory, symbols) for theory in theories)
+    own["offset of the k-mesh"], others["offset of the k-mesh"] = map(offset, theories)
+    pairs = ((value, others.get(name)) for name, value in own.items())
+    return all(a is None or b is None or a.agrees(b) for a, b in pairs)
+
+
 def mesh(theory: LevelOfTheory, atoms: Atoms) -> Statement:
     """Return offset and density of the k-mesh in the cell of a frame, along its directions without vacuum.
 
@@ -280,7 +315,7 @@ def _density(theory: LevelOfTheory, atoms: Atoms, filled: NDArray[np.bool_]) -> 
 def _general(theory: LevelOfTheory) -> Statement:
     """Return what does not depend on the structure."""
     found: Statement = {
-        "code": _word(theory.code),
+        "code": _word(theory.code, _CODES),
         **_functional(theory),
         "spin polarisation": _flag(theory.spin),
         "spin-orbit coupling": _flag(theory.soc),
@@ -298,12 +333,12 @@ def _functional(theory: LevelOfTheory) -> Statement:
     """Return exchange and correlation. A functional without a word on hybrid and dispersion is the plain one."""
     names = ("functional", "hybrid", "hybrid parameters", "dispersion")
     if not _names_functional(theory):
-        return {**dict.fromkeys(names), "dispersion": _word(theory.dispersion)}
+        return {**dict.fromkeys(names), "dispersion": _word(theory.dispersion, _DISPERSIONS)}
     hybrid, _, parameters = (theory.hybrid or "none").partition(" (")
     return {
         "functional": _word(theory.metagga or theory.functional),  # a meta-GGA takes the place of the GGA
         "hybrid": _word(hybrid),
-        "dispersion": _word(theory.dispersion or "none"),
+        "dispersion": _word(theory.dispersion or "none", _DISPERSIONS),
         **({"hybrid parameters": _word(parameters.rstrip(")"))} if theory.hybrid else {}),
     }
 
@@ -314,7 +349,7 @@ def _names_functional(theory: LevelOfTheory) -> bool:
 
 def _inputs(theory: LevelOfTheory, symbol: str) -> Statement:
     """Return what an element was given. Beside a functional, an element without a word on U has none."""
-    kinds = [symbol, *sorted(name for name in theory.hubbard_u if re.fullmatch(rf"{symbol} \d+", name))]
+    kinds = [symbol, *sorted(name for name in theory.hubbard_u if re.fullmatch(rf"{re.escape(symbol)} \d+", name))]
     kinds = kinds[1:] or kinds
     u, j = ([theory.hubbard_u.get(f"{kind}{of}", 0.0) for kind in kinds] for of in ("", " (J)"))
     orbitals = [_word(theory.hubbard_orbital.get(kind)) for kind in kinds]
@@ -382,8 +417,11 @@ def _canonical(shift: Sequence[float], filled: Sequence[bool]) -> tuple[float | 
     return tuple(round(x % 1.0, 3) % 1.0 if full else None for x, full in zip(shift, filled, strict=True))
 
 
-def _word(text: str | None) -> Same | None:
-    return Same(" ".join(text.lower().split())) if text else None
+def _word(text: str | None, aliases: Mapping[str, str] = MappingProxyType({})) -> Same | None:
+    """Return a word, whatever its case; aliases are looked up by letters and digits alone."""
+    if not text:
+        return None
+    return Same(aliases.get(re.sub(r"[\W_]", "", text.lower()), " ".join(text.lower().split())))
 
 
 def _flag(value: bool | None) -> Same | None:

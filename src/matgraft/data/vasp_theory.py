@@ -52,7 +52,16 @@ _IVDW = {
     263: "MBD-NL",
     4: "dDsC",
 }
-_ISMEAR = {-5: "tetrahedron (Blöchl)", -4: "tetrahedron", -3: "fixed", -2: "fixed", -1: "Fermi-Dirac", 0: "Gaussian"}
+_ISMEAR = {
+    -15: "Fermi-Dirac (tetrahedron, Blöchl)",
+    -14: "Fermi-Dirac (tetrahedron)",
+    -5: "tetrahedron (Blöchl)",
+    -4: "tetrahedron",
+    -3: "one of SMEARINGS",  # each ionic step has a kind and a width of its own
+    -2: "fixed",
+    -1: "Fermi-Dirac",
+    0: "Gaussian",
+}
 # (AEXX, lowest and highest HFSCREEN in 1/Å) of hybrids on PBE that have a name. HSE06: 0.2, or 0.207 (0.11/Bohr).
 _HYBRIDS = {"PBE0": (0.25, 0.0, 0.0), "HSE06": (0.25, 0.2, 0.21), "HSE03": (0.25, 0.3, 0.3)}
 
@@ -285,4 +294,5 @@ def _smearing(p: Parameters) -> str | None:
     scheme = _number(p, "ISMEAR")
     if scheme is None:
         return None
-    return _ISMEAR.get(int(scheme), f"Methfessel-Paxton {int(scheme)}")
+    unlisted = f"Methfessel-Paxton {int(scheme)}" if scheme > 0 else f"ISMEAR={int(scheme)}"
+    return _ISMEAR.get(int(scheme), unlisted)
