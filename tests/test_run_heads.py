@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -290,5 +291,6 @@ def test_heads_rehearse_what_the_foundation_knew(files: list[Path], tmp_path: Pa
     """Whatever their references: before the first step the frames rehearsed have no loss under any head."""
     tune(recipe(files, "strategy.name=multihead", "replay.size=8"), tmp_path / "run", quiet=True)
     rehearsed = json.loads((tmp_path / "run" / "fit.json").read_text())["replay"]
+    losses = pd.read_csv(tmp_path / "run" / "history.csv")["replay_loss"]
     assert 6 <= rehearsed["n_frames"] <= 8
-    assert rehearsed["loss_at_start"] < 1e-4 < rehearsed["loss_at_best"]
+    assert rehearsed["loss_at_start"] < 1e-4 < losses.max()  # the best may be the start itself
