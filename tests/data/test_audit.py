@@ -133,10 +133,15 @@ def test_energy_per_atom_of_frames_of_one_size(mo):
 
 
 def test_neighbouring_units_are_both_named(si):
+    """Hartree and Ry lie within a factor of two: only the absolute energies can tell, and not with another zero."""
     slope = findings(si)["energy-unit"].numbers["slope"]
     frames = plant(written_in(si.frames, "energy", "Hartree"), "energy", lambda x, s: 1.9 / slope * x)
     finding = findings(si, frames)["energy-unit"]
-    assert finding.option in ("units.energy=Ry", "units.energy=Hartree")
+    assert finding.option == "units.energy=Hartree"
+    assert "Ry" not in finding.remedy
+    other_zero = plant(frames, "energy", lambda x, s: x + 5.0 * s.n_atoms)
+    finding = findings(si, other_zero)["energy-unit"]
+    assert finding.option in ("units.energy=Ry", "units.energy=Hartree", "")
     assert "Ry" in finding.remedy and "Hartree" in finding.remedy
 
 
@@ -256,14 +261,22 @@ def test_an_offset_in_pressure_is_no_fault(si):
 # --- shear -----------------------------------------------------------------------------------------------------------
 
 
+# In these two few trajectories say by themselves which order is right: a warning that names it.
+UNSURE = {("mo", ("yz", "xy", "xz")), ("si", ("xz", "yz", "xy"))}
+
+
 @pytest.mark.parametrize("name", ["si", "mo"])
 @pytest.mark.parametrize("order", list(permutations(("yz", "xz", "xy")))[1:])
 def test_shear_in_another_order_is_found_and_put_right(name, order, request):
     data = request.getfixturevalue(name)
     misread = plant(data.frames, "stress", lambda x, s: written_as(x, order))
     finding = findings(data, misread)["stress-shear"]
-    assert finding.blocks
     assert len(finding.frames) == len(data.frames)
+    assert finding.blocks == ((name, order) not in UNSURE)
+    if not finding.blocks:
+        assert finding.severity == "warning"
+        assert f"{','.join(order)} stand in the places yz, xz, xy" in finding.remedy
+        return
     assert finding.option == f"shear={','.join(order)}"
     found = parse_shear(finding.option.removeprefix("shear="))
     for before, after in zip(data.frames, misread, strict=True):

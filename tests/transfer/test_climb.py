@@ -16,6 +16,7 @@ from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, RunError
+from matgraft.files import to_json
 from matgraft.transfer import climb as climbing
 from matgraft.transfer.adapt import Adapted, shift_references
 from matgraft.transfer.climb import Climbed, climb, validation_errors
@@ -385,7 +386,7 @@ def test_both_parts_need_frames(chgnet: Potential, pairs: Dataset) -> None:
 
 def test_a_record_keeps_what_is_no_number() -> None:
     record = Record(max_minutes=1, rungs=(RungResult(name="full", errors={"validation_loss": float("nan")}),))
-    again = Record.model_validate_json(record.model_dump_json())
+    again = Record.model_validate_json(to_json(record.model_dump()))
     assert again.rungs[0].loss == float("inf")
 
 
