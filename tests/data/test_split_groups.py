@@ -37,7 +37,21 @@ def groups(*members: tuple[int, ...]) -> set[frozenset[int]]:
     return {frozenset(group) for group in members}
 
 
-@pytest.mark.parametrize("key", ["trajectory", "traj", "MD-ID", "run_id", "material_id", "mp_id", "system", "task_id"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "trajectory",
+        "traj",
+        "MD-ID",
+        "mptrj_traj_id",
+        "source.run-id",
+        "run_id",
+        "material_id",
+        "mp_id",
+        "system",
+        "task_id",
+    ],
+)
 def test_a_key_names_the_groups(key: str) -> None:
     labels, reason, *_ = find_groups(tagged({key: "a"}, {key: "b"}, {key: "a"}))
     assert labels == ("a", "b", "a")

@@ -140,12 +140,19 @@ def _by_keys(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
     keys = dict.fromkeys(key for tags in tags_of(samples) for key in tags)
     proposals: list[tuple[Labels, str]] = []
     for wanted in (*TRAJECTORY_KEYS, *PARENT_KEYS):
-        for key in [key for key in keys if plain(key) == wanted]:
+        for key in [key for key in keys if _is_called(key, wanted)]:
             values = _stated([tags.get(key) or None for tags in tags_of(samples)], samples)
             at_least = 1 if wanted in TRAJECTORY_KEYS else 2
             if len({*values} - {None}) >= at_least and not _counts_frames(values, samples):
                 proposals.append((values, f"info key {key!r}"))
     return proposals
+
+
+def _is_called(key: str, wanted: str) -> bool:
+    """Say whether a key is the one wanted, or an ``..._id`` with something before it: ``mptrj_traj_id``."""
+    words = re.split(r"[\W_]+", key.lower())
+    prefixed = ("".join(words[i:]) for i in range(1, len(words)))
+    return plain(key) == wanted or (wanted.endswith("id") and wanted in prefixed)
 
 
 def _stated(values: Labels, samples: Sequence[Sample]) -> Labels:
