@@ -151,6 +151,13 @@ def test_what_is_no_single_molecule_keeps_its_cell(atoms: Atoms) -> None:
     assert not prepare(atoms).is_molecule
 
 
+@pytest.mark.parametrize("scale", [1.2, 1.26, 1.32])
+def test_a_stretched_crystal_is_never_a_molecule(scale: float) -> None:
+    """Where the bonds are about to break, some are counted in one frame and not in the next."""
+    crystal = bulk("Si", cubic=True, a=5.43 * scale) * (2, 1, 1)
+    assert not any(prepare(atoms).is_molecule for atoms in dynamics(crystal, 125, 12, 0.1, 0.9))
+
+
 def test_the_first_step_of_a_relaxation_stays_with_the_rest() -> None:
     """The cell shrinks by more in that step than a frame may differ from the one before it."""
     sets = {}

@@ -40,6 +40,9 @@ SPARSE_A3 = 25.0
 BOND = 1.35
 """Atoms closer than this times the sum of their covalent radii are bonded: halfway from the bonds of a hot molecule to
 its second neighbours."""
+CONTACT = 1.6
+"""Images of a molecule in a box are farther apart than this times the sum of the radii. Atoms of a stretched crystal
+are nearer, though a few of its bonds may be too long to count."""
 
 
 @dataclass(frozen=True)
@@ -121,20 +124,22 @@ def _with_room_around(places: Array, heights: Array) -> Array | None:
 
 
 def _held_by_bonds(numbers: NDArray[np.int64], places: Array, cell: Array, heights: Array) -> Array | None:
-    """Return the atoms in one piece if bonds join them all, and no bond reaches an atom of another image."""
+    """Return the atoms in one piece if bonds join them all, and no atom touches one of another image."""
     radii = covalent_radii[numbers]
-    if heights.min() < 2 * BOND * radii.max():
+    if heights.min() < 2 * CONTACT * radii.max():
         return None
     apart = places[:, None] - places
     apart -= np.round(apart)
-    bonded = np.linalg.norm(apart @ cell, axis=2) < BOND * (radii[:, None] + radii)
+    ratio = np.linalg.norm(apart @ cell, axis=2) / (radii[:, None] + radii)
+    bonded = ratio < BOND
     order, before = breadth_first_order(bonded, 0, directed=False)
     if len(order) < len(places):
         return None
     whole = np.zeros_like(places)
     for i in order[1:]:
         whole[i] = whole[before[i]] + apart[i, before[i]]
-    return whole if np.abs((whole[:, None] - whole - apart)[bonded]).max() < 0.5 else None
+    of_other_images = np.abs(whole[:, None] - whole - apart).max(axis=2) > 0.5
+    return None if (ratio[of_other_images] < CONTACT).any() else whole
 
 
 class Gallery:
