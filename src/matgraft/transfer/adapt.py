@@ -174,9 +174,7 @@ def adapt(
         else:
             through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
             if len(rehearsed):
-                weight = replay.weight or REPLAY_WEIGHT
-                through = ReplayObjective(through, shifted_labels(rehearsed, references), weight)
-                facts = {"n_frames": len(rehearsed), "weight": weight, "loss_at_start": check_replay(through)}
+                through, facts = _with_replay(through, shifted_labels(rehearsed, references), replay)
             objective = through
             settings = bound_by_memory(through, groups, settings)
         result = fit(
@@ -260,6 +258,15 @@ def _rehearsed(
         return train[:0]
     frames = replay_frames(parent, train, replay, folder=folder, quiet=quiet)
     return deal(frames, backbone.names) if isinstance(backbone, MultiHeadPotential) else frames
+
+
+def _with_replay(
+    through: FrameObjective, rehearsed: Dataset, replay: ReplaySettings
+) -> tuple[ReplayObjective, dict[str, float]]:
+    """Add the frames to rehearse to an objective, and say how many there are, their weight and their loss."""
+    weight = replay.weight or REPLAY_WEIGHT
+    both = ReplayObjective(through, rehearsed, weight)
+    return both, {"n_frames": len(rehearsed), "weight": weight, "loss_at_start": check_replay(both)}
 
 
 def _refit(

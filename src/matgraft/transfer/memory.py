@@ -1,4 +1,4 @@
-"""How much memory a training step takes, measured on one frame, and the bound on a batch that follows.
+"""How much memory a training step takes, measured on one frame, and how much may pass at once for that reason.
 
 What can be had is the GPU's where a fit computes there, else the least that machine, control groups, limits of the
 process and scheduler allow (`matgraft.backbones.limits`).
