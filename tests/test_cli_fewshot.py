@@ -69,7 +69,7 @@ def test_values_are_predicted_by_the_closed_form(files, matgraft):
     [
         ("formula,kind\nCu,metal\nFe2Ox,insulator\n", [], 3, "line 3"),
         ("formula,kind\nCu,metal\nNi,metal\n", [], 3, "one class only"),
-        ("formula,a,b\nCu,metal,1\n", [], 2, "--target COLUMN"),
+        ("formula,a,b\nCu,metal,1\n", [], 2, "--target a"),
         ("formula,kind\nCu,metal\nNaCl,salt\n", ["--distance", "far"], 2, "euclidean"),
         ("formula,kind\nCu,metal\nNaCl,salt\n", ["--metric", "nowhere"], 3, "holds no metric"),
         ("formula,kind\nCu,metal\nNaCl,salt\n", ["--from", "chgnet"], 2, "structures"),

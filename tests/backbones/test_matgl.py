@@ -225,10 +225,12 @@ def test_a_model_folder_round_trips(kind: str, tmp_path: Path) -> None:
     again = load_folder(tmp_path / "model")
     assert again.card == potential.card
     vendors = adapter.vendor_io.load_model(tmp_path / "model" / "matgl")
+    assert torch.equal(again.references, potential.references)
     for name, tensor in potential.module.state_dict().items():
         for other in (again.module, vendors):
             assert other.state_dict()[name].dtype == tensor.dtype
-            np.testing.assert_array_equal(tensor.numpy(), other.state_dict()[name].numpy(), err_msg=name)
+            if name != "element_refs.property_offset":  # the vendor's place for what `references` holds
+                np.testing.assert_array_equal(tensor.numpy(), other.state_dict()[name].numpy(), err_msg=name)
     assert vendors.element_refs.property_offset.tolist() == [-2.75, -1.5, 0.5, -2.0, -4.0]
     assert float(vendors.data_std) == 2.5
     assert sorted(path.name for path in (tmp_path / "model" / "matgl").iterdir()) == sorted(adapter.FILES)

@@ -126,6 +126,7 @@ def _index(index: Any) -> Any:
 
 def execute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Execute an operation on the CPU, and say of the outcome where it would lie."""
+    args = _declared(func, args)
     tensors = list(_tensors((*args, *kwargs.values())))
     if any(one.device == DEVICE and not isinstance(one, Placed) for one in tensors):
         raise NotImplementedError(f"{func}: torch made a tensor without numbers, `_Constructors` must catch how")
@@ -144,6 +145,15 @@ def execute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if rule.empty and out.is_floating_point():
         out.fill_(torch.nan)  # whoever reads what was never written is seen
     return _placed(out) if placed else out
+
+
+def _declared(func: Any, args: Sequence[Any]) -> tuple[Any, ...]:
+    """Return arguments where a number stands for a tensor no more: torch hands over a traced constant so."""
+    kinds = [str(one.type) for one in func._schema.arguments]
+    return tuple(
+        torch.tensor(arg) if kind == "Tensor" and isinstance(arg, int | float) else arg
+        for arg, kind in zip(args, kinds, strict=False)
+    )
 
 
 @dataclass(frozen=True)

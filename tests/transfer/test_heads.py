@@ -276,7 +276,7 @@ def test_small_heads_can_weigh_more(chgnet: Potential, contradictory: Dataset) -
 def test_every_head_needs_training_and_validation(chgnet: Potential, contradictory: Dataset, pairs: Dataset) -> None:
     for train, validation in ((contradictory, contradictory[:6]), (contradictory[:7], contradictory)):
         if len(train) == 12:
-            with pytest.raises(DataError, match=r"stiff \(6 training, 0 validation\)(.|\n)*split.by=blocks"):
+            with pytest.raises(DataError, match=r"stiff \(6 training, 0 validation\)(.|\n)*cut trajectories"):
                 adapt(chgnet, train, validation, strategy="multihead")
     with pytest.raises(OptionError, match="two or more different names"):
         adapt(chgnet, contradictory[:6], contradictory[:6], strategy="multihead")

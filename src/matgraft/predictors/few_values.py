@@ -124,7 +124,7 @@ def _check(names: NDArray[np.str_], values: Array) -> None:
     if len(values) > MOST:
         raise DataError(
             f"{len(values)} values, where few-shot takes at most {MOST}",
-            remedy="`tune` learns from so many",
+            remedy="`matgraft tune` learns from so many",
         )
     if (distinct := len(set(names))) < FEWEST:
         raise DataError(f"values of {distinct} formulas", remedy=f"at least {FEWEST} are needed")

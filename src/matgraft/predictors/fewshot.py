@@ -166,7 +166,7 @@ def _check(formulas: Sequence[Formula], labels: NDArray[np.int_], n_classes: int
     if len(formulas) > MOST_EXAMPLES:
         raise DataError(
             f"{len(formulas)} examples, where few-shot takes at most {MOST_EXAMPLES}",
-            remedy="`tune` learns from so many",
+            remedy="`matgraft tune` learns from so many",
         )
     seen: dict[str, int] = {}
     for formula, label in zip(formulas, labels, strict=True):

@@ -58,7 +58,7 @@ def facts(run: Path) -> dict[str, Json]:
             "no file of a run is here" if run.is_dir() else "there is no such folder",
             where=str(run),
             allowed=[name for name, _ in files.values()],
-            remedy="give the folder that `tune` wrote",
+            remedy="give the folder that `matgraft tune` wrote",
         )
     unreadable: dict[str, str] = {}
     read = {key: _read(run, name, reader, unreadable) for key, (name, reader) in (files | SOMETIMES).items()}

@@ -98,7 +98,7 @@ class Bank:
             If it is none.
         """
         if not (folder / CARD).is_file():
-            raise DataError("this folder holds no bank of prompts", where=str(folder), remedy="`prompts` makes one")
+            raise DataError("this folder holds no bank of prompts", where=str(folder), remedy="`matgraft prompts` makes one")
         card = BankCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
         return cls(name or str(folder), card, load_file(folder / WEIGHTS))
 
@@ -137,7 +137,7 @@ def choose_bank(name: str | None, backbone: CompositionBackbone) -> Bank | None:
         return None
     raise OptionError(
         f"the prompts of {name} were learned on another encoder",
-        remedy="go without them, or learn some for this encoder with `prompts`",
+        remedy="go without them, or learn some for this encoder with `matgraft prompts`",
         options=[{"prompt.bank": "none"}],
     )
 
