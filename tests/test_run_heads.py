@@ -213,7 +213,9 @@ def test_what_cannot_be_is_refused_before_any_prediction(
 
 
 def test_one_level_of_theory_needs_no_heads(files: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"one head by theory(.|\n)*option: strategy.name=full (.|\n)*heads.by=trajectory"):
+    with pytest.raises(
+        OptionError, match=r"one head by theory(.|\n)*option: strategy.name=full (.|\n)*heads.by=trajectory"
+    ):
         tune(recipe(files[:1], "strategy.name=multihead"), tmp_path / "run", quiet=True)
 
 

@@ -98,7 +98,9 @@ class Bank:
             If it is none.
         """
         if not (folder / CARD).is_file():
-            raise DataError("this folder holds no bank of prompts", where=str(folder), remedy="`matgraft prompts` makes one")
+            raise DataError(
+                "this folder holds no bank of prompts", where=str(folder), remedy="`matgraft prompts` makes one"
+            )
         card = BankCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
         return cls(name or str(folder), card, load_file(folder / WEIGHTS))
 
