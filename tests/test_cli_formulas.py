@@ -107,6 +107,7 @@ def test_crossval_prints_what_it_promises(table, matgraft):
     code, out, _ = matgraft(*words, "stable", "--folds", "2", "--order", "no,yes", "--quiet")
     assert code == 0
     assert "balance" in out  # the column is cut where the screen is narrow
+    assert out.count("not tried") == 2  # of the encoder, in both folds
 
 
 def test_groups_and_covariates_reach_the_folds(table, matgraft, tmp_path):

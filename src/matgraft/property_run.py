@@ -53,6 +53,8 @@ from matgraft.transfer.prompt_bank import choose_bank
 SETTINGS, PROMPTS = "settings.json", "prompts"
 DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 MOST_ON_MAP = 3000
+MEMBER_FACTS = ("criterion", "members", "dropped", "gate", "score", "baseline", "scale")
+"""What the metrics take over from the facts of a predictor."""
 
 
 class TableRun(BaseModel):
@@ -290,7 +292,7 @@ def _tune_one(
         "classes": list(table.classes),
         "scores": scores,
         "unlike": float(held.unlike.mean()),
-        **{name: predictor.facts[name] for name in ("criterion", "members", "dropped", "score", "baseline", "scale")},
+        **{name: predictor.facts[name] for name in MEMBER_FACTS},
         "verdict": verdict,
     }
     if domain is not None:

@@ -180,11 +180,11 @@ def test_the_stack_takes_what_is_better_and_doubts_what_may_be_luck():
 
     plain, better, other = noisy(y, 1.0, 0.2, 1.0)
     for familiar in (True, False):
-        weights = member_weights([plain, better], losses, [True, False], familiar)
+        weights = member_weights([plain, better], losses, [True, False], familiar)[0]
         np.testing.assert_allclose(weights, [0, 1], atol=0.2)
     almost = plain + np.random.default_rng(2).normal(0, 0.02, (300, 1))
-    assert member_weights([plain, almost], losses, [True, False], familiar=False).tolist() == [1, 0]
-    both = member_weights([plain, other], losses, [True, True], familiar=False)
+    assert member_weights([plain, almost], losses, [True, False], familiar=False)[0].tolist() == [1, 0]
+    both = member_weights([plain, other], losses, [True, True], familiar=False)[0]
     assert 0.2 < both[0] < 0.8  # two equally good ones are averaged
     assert both.sum() == pytest.approx(1)
 
@@ -196,13 +196,17 @@ def test_of_few_rows_members_of_a_kind_count_alike():
         return np.abs(p[:, 0] - y)
 
     plain, first, second = noisy(y, 1.0, 0.3, 0.6)
-    assert member_weights([plain, first, second], losses, [True, False, False], familiar=True).tolist() == [0, 0.5, 0.5]
+    assert member_weights([plain, first, second], losses, [True, False, False], familiar=True)[0].tolist() == [
+        0,
+        0.5,
+        0.5,
+    ]
     slightly_worse = plain + np.random.default_rng(3).normal(0, 0.3, (60, 1))
     (worse,) = noisy(y, 3.0)
-    doubtful = member_weights([plain, slightly_worse], losses, [True, False], familiar=True)
+    doubtful = member_weights([plain, slightly_worse], losses, [True, False], familiar=True)[0]
     assert doubtful.tolist() == [0, 1]  # familiar formulas: passed unless the rows speak clearly against it
-    assert member_weights([plain, slightly_worse], losses, [True, False], familiar=False).tolist() == [1, 0]
-    assert member_weights([plain, worse], losses, [True, False], familiar=True).tolist() == [1, 0]
+    assert member_weights([plain, slightly_worse], losses, [True, False], familiar=False)[0].tolist() == [1, 0]
+    assert member_weights([plain, worse], losses, [True, False], familiar=True)[0].tolist() == [1, 0]
 
 
 def test_compounds_are_familiar_and_dilute_alloys_are_not():

@@ -35,8 +35,8 @@ def test_the_gate_sees_as_many_observations_as_there_are_formulas():
         return np.abs(p[:, 0] - y)
 
     units = np.repeat(np.arange(20), 20)
-    by_rows = member_weights([plain, encoder], losses, [True, False], familiar=False)
-    by_formulas = member_weights([plain, encoder], losses, [True, False], familiar=False, units=units)
+    by_rows = member_weights([plain, encoder], losses, [True, False], familiar=False)[0]
+    by_formulas = member_weights([plain, encoder], losses, [True, False], familiar=False, units=units)[0]
     assert by_rows[1] > 0 and by_formulas.tolist() == [1, 0]
 
 
@@ -79,7 +79,8 @@ def test_rows_of_weight_zero_do_not_set_the_interval():
     assert IntervalRule.of(quantiles, y, 0.9, weights) == IntervalRule.of(quantiles[:50], y[:50], 0.9)
 
 
-FACTS = {"criterion": "mean absolute error", "members": [], "score": 0.1, "n": 400}
+FACTS = {"criterion": "mean absolute error", "members": [{"name": "encoder", "pretrained": True, "weight": 1.0}],
+         "dropped": [], "gate": None, "score": 0.1, "n": 400}  # fmt: skip
 
 
 def test_few_independent_sets_of_rows_are_undecided():

@@ -31,7 +31,7 @@ from matgraft.predictors.members import Member, Model, Tools, Tuned, members_of,
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.prompted import PromptSettings
-from matgraft.predictors.stack import is_familiar, member_weights
+from matgraft.predictors.stack import Gate, is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 from matgraft.statistics import Units, joined_units, mean_over_units, sharing
 
@@ -295,7 +295,7 @@ def fit_predictor(
     inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
     familiar = is_familiar(formulas)
     counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None
-    calibration = _calibrate(inner, labels, transform, settings, familiar, units, counting)
+    calibration, gate = _calibrate(inner, labels, transform, settings, familiar, units, counting)
     predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
     predictor.adapted = adapted
     mixed = calibration.mix(inner.predictions)
@@ -303,6 +303,7 @@ def fit_predictor(
     distance = _held_distance(inputs, folds)
     predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
     predictor.facts = _facts(inner, mixed, labels, calibration, units) | {"familiar": familiar}
+    predictor.facts["gate"] = gate and gate.facts()
     predictor.facts |= {"domain": adapted.facts} if adapted else {}
     return predictor
 
@@ -361,7 +362,7 @@ def _calibrate(
     familiar: bool,
     units: Units,
     counting: Array | None,
-) -> Calibration:
+) -> tuple[Calibration, Gate | None]:
     members, out_of_fold = inner.members, inner.predictions
 
     def losses(mixed: Array) -> Array:
@@ -376,14 +377,14 @@ def _calibrate(
         predictions = [apply_temperature(one, t) for one, t in zip(out_of_fold, temperatures, strict=True)]
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
     plain = [not member.pretrained for member in members[:n]]
-    weights[:n] = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
+    weights[:n], gate = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
     interval = None
     if not labels.n_classes:
         # Of a target domain the importance weights say how much each row counts; else every unit counts alike.
         counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
         spread = pooled(predictions, list(weights))
         interval = IntervalRule.of(spread, labels.y, settings.level, counted, units)
-    return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal)
+    return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal), gate
 
 
 def _losses(mixed: Array, labels: Labels, transform: Transform) -> Array:
@@ -416,7 +417,7 @@ def _facts(
     rows = zip(members, out_of_fold, calibration.weights, strict=True)
     plain = [one for member, one in zip(members, out_of_fold, strict=True) if not member.pretrained]
     baseline = np.zeros_like(mixed)
-    shares = member_weights(plain, losses, [True] * len(plain), False, units, labels.weights)
+    shares, _ = member_weights(plain, losses, [True] * len(plain), False, units, labels.weights)
     for weight, one in zip(shares, plain, strict=True):
         baseline += weight * one
     return {

@@ -13,6 +13,8 @@ Where the formulas are of the kind that the pretraining saw, it passes unless th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,35 @@ LARGEST_UNIT = 40
 """Atoms of a formula written in whole numbers: 99 % of the pretraining's have fewer; a steel has thousands."""
 
 
+@dataclass(frozen=True)
+class Gate:
+    """What the gate saw.
+
+    Attributes
+    ----------
+    gain
+        Loss of the mixture without the encoder less that of the mixture with it.
+    error
+        Its standard error; infinite with too few units.
+    needed
+        Standard errors that the gain must exceed: `TRUST` or `DOUBT`.
+    """
+
+    gain: float
+    error: float
+    needed: float
+
+    @property
+    def passed(self) -> bool:
+        """True if the mixture with the encoder is taken."""
+        return self.gain > self.needed * self.error
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain facts; an infinite error is None."""
+        error = self.error if np.isfinite(self.error) else None
+        return {"gain": self.gain, "error": error, "needed": self.needed, "passed": self.passed}
+
+
 def is_familiar(formulas: Sequence[Formula]) -> bool:
     """Say whether most formulas are of the kind that the pretraining saw: compounds of few atoms in whole numbers."""
     return sum((formula.unit_atoms or np.inf) <= LARGEST_UNIT for formula in formulas) > len(formulas) / 2
@@ -48,8 +79,8 @@ def member_weights(
     familiar: bool,
     units: Units | None = None,
     weights: Array | None = None,
-) -> Array:
-    """Return (n_members,) weights that sum to 1.
+) -> tuple[Array, Gate | None]:
+    """Return (n_members,) weights that sum to 1, and what the gate saw; None where there is no gate.
 
     Parameters
     ----------
@@ -73,11 +104,12 @@ def member_weights(
     plain_ones = [i for i in every if plain[i]]
     with_encoder = [i for i in every if not plain[i]] if few else list(every)
     if not plain_ones or len(plain_ones) == len(plain):
-        return _weights(predictions, losses, list(every), few)
+        return _weights(predictions, losses, list(every), few), None
     mixture, fallback = (_weights(predictions, losses, members, few) for members in (with_encoder, plain_ones))
     without, using = losses(_mixture(predictions, fallback)), losses(_mixture(predictions, mixture))
     gain = mean_over_units(without - using, counted, units, without + using)
-    return mixture if gain.value > (TRUST if familiar else DOUBT) * gain.error else fallback
+    gate = Gate(gain.value, gain.error, TRUST if familiar else DOUBT)
+    return mixture if gate.passed else fallback, gate
 
 
 def is_worth_fitting(slow: Sequence[Array], others: Sequence[Array], losses: Losses) -> bool:

@@ -20,13 +20,14 @@ from matgraft.reports.prompts import start_lines
 
 
 def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) -> None:
-    """Print scores a fold, their mean and spread, and how much of the mixture needed the pretrained encoder."""
+    """Print scores a fold, their mean and spread, and how much of the mixture needs the encoder, where that was tried."""
     names = list(scored["mean"])
     shown = Table("fold", "train", "test", *names, "pretrained")
     for fold in scored["folds"]:
-        part = sum(member["weight"] for member in fold["members"] if member["pretrained"])
+        pretrained = [member["weight"] for member in fold["members"] if member["pretrained"]]
+        part = f"{sum(pretrained):.0%}" if pretrained else "not tried"
         cells = [f"{fold[name]:.4g}" if name in fold else "-" for name in names]
-        shown.add_row(fold["fold"], str(fold["n_train"]), str(fold["n_test"]), *cells, f"{part:.0%}")
+        shown.add_row(fold["fold"], str(fold["n_train"]), str(fold["n_test"]), *cells, part)
     spread = [f"{scored['mean'][name]:.4g} ± {scored['std'][name]:.2g}" for name in names]
     shown.add_row("mean", "", "", *spread, "", style="bold")
     screen.print(shown)

@@ -15,6 +15,7 @@ FEW = 50
 FAR = 0.1
 """Part of formulas unlike the rest from which on a table is called scattered."""
 SLACK = 0.03
+DECIDED = ("better", "no better", "worse")
 
 
 def property_verdict(
@@ -36,24 +37,46 @@ def property_verdict(
     Returns
     -------
     dict
-        ``level`` ("better", "no better" or "worse than descriptors and trees", or "undecided"), ``headline``,
-        ``cautions``.
+        ``level`` ("better", "no better" or "worse than descriptors and trees", "undecided", or "not compared" where
+        no member with the encoder was fitted), ``headline``, ``cautions``, ``gate`` (what decided whether the encoder
+        is in the mixture, in a sentence; empty where nothing had to be decided).
     """
-    baseline = facts["baseline"]
-    outcome, between = _outcome(baseline)
-    used = sum(member["weight"] for member in facts["members"] if member["pretrained"])
-    than = "undecided against" if outcome == "undecided" else f"{outcome} than"
-    headline = (
-        f"{than} {baseline['name']}: {facts['criterion']} {facts['score']:.4g} against {baseline['score']:.4g} "
-        f"(difference {baseline['difference']:+.3g}, {between})"
-    )
-    if not used:
-        headline = f"{baseline['name']} alone: the pretrained encoder did not help beyond doubt; " + headline
+    tried = any(member["pretrained"] for member in (*facts["members"], *facts["dropped"]))
+    outcome, between = _outcome(facts["baseline"]) if tried else ("not compared", "")
     return {
-        "level": "undecided" if outcome == "undecided" else f"{outcome} than {baseline['name']}",
-        "headline": headline,
+        "level": f"{outcome} than {facts['baseline']['name']}" if outcome in DECIDED else outcome,
+        "headline": _headline(facts, outcome, between),
         "cautions": list(_cautions(facts, scores, unlike, level, outcome)),
+        "gate": gate_sentence(facts),
     }
+
+
+def gate_sentence(facts: Mapping[str, Any]) -> str:
+    """Say what decided whether the encoder is in the mixture (`matgraft.predictors.stack`); empty without a gate."""
+    gate = facts["gate"]
+    if gate is None:
+        return ""
+    if not gate["gain"]:
+        return "the best mixture gives the pretrained encoder no weight"
+    sure = "too few data for a standard error" if gate["error"] is None else f"standard error {gate['error']:.2g}"
+    change = "higher" if gate["gain"] < 0 else "lower"
+    found = f"with the pretrained encoder the {facts['criterion']} is {abs(gate['gain']):.3g} {change} ({sure})"
+    if gate["needed"] < 0:
+        return f"{found}, and the encoder is left out only if it is worse by {-gate['needed']:g} standard errors"
+    return (
+        f"{found}, and on formulas unlike those of the pretraining the encoder is taken only if it is better by "
+        f"{gate['needed']:g} standard errors"
+    )
+
+
+def _headline(facts: Mapping[str, Any], outcome: str, between: str) -> str:
+    baseline, score = facts["baseline"], f"{facts['criterion']} {facts['score']:.4g}"
+    if any(member["weight"] for member in facts["members"] if member["pretrained"]):
+        than = f"{outcome} than" if outcome in DECIDED else f"{outcome} against"
+        difference = f"difference {baseline['difference']:+.3g}, {between}"
+        return f"{than} {baseline['name']}: {score} against {baseline['score']:.4g} ({difference})"
+    why = gate_sentence(facts) or "no member with the pretrained encoder was fitted, so nothing was compared"
+    return f"{baseline['name']} alone: {score}; {why}"
 
 
 def _outcome(baseline: Mapping[str, Any]) -> tuple[str, str]:
