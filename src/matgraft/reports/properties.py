@@ -20,7 +20,7 @@ from matgraft.reports.prompts import start_lines
 
 
 def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) -> None:
-    """Print scores a fold, their mean and spread, and how much of the mixture needs the encoder, where that was tried."""
+    """Print scores a fold, their mean and spread, and the part of the mixture that reads the encoder."""
     names = list(scored["mean"])
     shown = Table("fold", "train", "test", *names, "pretrained")
     for fold in scored["folds"]:
