@@ -86,7 +86,7 @@ class _Entry:
 
     def __init__(self, atoms: Atoms) -> None:
         self.numbers, self.positions = atoms.numbers, atoms.positions
-        self.cell, self.periodic = _lattice(atoms)
+        self.cell, self.periodic = lattice(atoms)
 
     @cached_property
     def surroundings(self) -> Array:
@@ -170,14 +170,14 @@ def _stars(frames: Sequence[Atoms], members: Sequence[int], within: float) -> It
             yield np.array([members[j] for j in (k, *own)], dtype=np.int64)
 
 
+def nearest_apart(first: Atoms, second: Atoms) -> float:
+    """Return the largest difference, in Å, between the distances of nearest neighbours in two copies."""
+    return float(np.abs(_Entry(first).ranks - _Entry(second).ranks).max())
+
+
 def nearest_distances(positions: Array, cell: Array, periodic: NDArray[np.bool_]) -> Array:
     """Return the distances of each atom's nearest neighbours: (n, NEIGHBOURS) Å, ascending, `REACH_A` at most."""
-    positions, cell = np.ascontiguousarray(positions, dtype=float), np.ascontiguousarray(cell, dtype=float)
-    centre, other, image, distance = find_points_in_spheres(
-        positions, positions, REACH_A, periodic.astype(np.int64), cell, tol=1e-8
-    )
-    apart = (centre != other) | (image != 0).any(axis=1)
-    centre, distance = centre[apart], distance[apart]
+    centre, _, distance = pairs_within_reach(positions, cell, periodic)
     order = np.lexsort((distance, centre))
     centre, distance = centre[order], distance[order]
     rank = np.arange(len(centre)) - np.searchsorted(centre, centre)
@@ -187,10 +187,22 @@ def nearest_distances(positions: Array, cell: Array, periodic: NDArray[np.bool_]
     return found
 
 
+def pairs_within_reach(
+    positions: Array, cell: Array, periodic: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Return each pair of an atom and a neighbour, images too, closer than `REACH_A`: the two atoms, and Å."""
+    positions, cell = np.ascontiguousarray(positions, dtype=float), np.ascontiguousarray(cell, dtype=float)
+    centre, other, image, distance = find_points_in_spheres(
+        positions, positions, REACH_A, periodic.astype(np.int64), cell, tol=1e-8
+    )
+    apart = (centre != other) | (image != 0).any(axis=1)
+    return centre[apart], other[apart], distance[apart]
+
+
 # --- frames in a form to compare -------------------------------------------------------------------------------------
 
 
-def _lattice(atoms: Atoms) -> tuple[Array, NDArray[np.bool_]]:
+def lattice(atoms: Atoms) -> tuple[Array, NDArray[np.bool_]]:
     """Return (3, 3) vectors and which of them are periods; the others are unit vectors at right angles to those."""
     periodic = atoms.pbc & (np.linalg.norm(atoms.cell[:], axis=1) > 0)
     return np.asarray(complete_cell(np.where(periodic[:, None], atoms.cell[:], 0.0))), periodic

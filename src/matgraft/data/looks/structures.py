@@ -14,6 +14,7 @@ from matgraft.data.looks.geometry import closest_pair, has_vacuum
 from matgraft.data.looks.robust import spread
 from matgraft.data.neighbours import reduced_formula
 from matgraft.data.same import SAME_A, group_same
+from matgraft.data.stiffness import largest_changes
 from matgraft.findings import Finding, Severity
 from matgraft.quantities import Array
 
@@ -30,7 +31,7 @@ VOLUME_LIMIT, VOLUME_TIMES = 0.5, 8.0
 """Logarithm of the volume over its median (a factor of 1.65), and standard deviations of the bulk."""
 
 CONFLICT = {"energy": 0.005, "forces": 0.05, "stress": 0.003}
-"""Difference of duplicates' labels that contradicts: eV/atom, eV/Å, eV/Å³ (0.5 GPa)."""
+"""Difference of exact copies' labels that contradicts: eV/atom, eV/Å, eV/Å³ (0.5 GPa)."""
 
 _VOLUME_FRAMES = 5  # fewer of one composition decide nothing
 
@@ -152,15 +153,36 @@ def find_duplicates(evidence: Evidence) -> list[Frames]:
 
 
 def _contradict(evidence: Evidence, group: Frames) -> bool:
-    return any(_range(evidence, group, quantity) > limit for quantity, limit in CONFLICT.items())
+    return any(_beyond(evidence, group, quantity) for quantity in CONFLICT)
+
+
+def _beyond(evidence: Evidence, group: Frames, quantity: str) -> bool:
+    """Say whether a label differs from that of the first copy by more than the tolerance and stiff bonds allow."""
+    frames, labels = _labels(evidence, group, quantity)
+    differences = [float(np.abs(label - labels[0]).max()) for label in labels]
+    return any(
+        difference > CONFLICT[quantity] and difference > CONFLICT[quantity] + _change(evidence, frames[0], i, quantity)
+        for i, difference in zip(frames, differences, strict=True)
+    )
+
+
+def _change(evidence: Evidence, first: int, copy: int, quantity: str) -> float:
+    contents = [evidence.dataset.samples[i].content for i in (first, copy)]
+    return largest_changes(*contents)[quantity]
 
 
 def _range(evidence: Evidence, group: Frames, quantity: str) -> float:
-    """Largest difference among a group's labels, in a form that neither order nor inversion changes."""
-    labels = [evidence.dataset.samples[i].labels.get(quantity) for i in group]
+    """Largest difference among a group's labels."""
+    _, labels = _labels(evidence, group, quantity)
+    return float(np.ptp(np.stack(labels), axis=0).max()) if len(labels) > 1 else 0.0
+
+
+def _labels(evidence: Evidence, group: Frames, quantity: str) -> tuple[list[int], list[Array]]:
+    """Return the frames with a finite label, and the labels in a form that neither order nor inversion changes."""
     n_atoms = int(evidence.n_atoms[group[0]])
-    finite = [_invariant(quantity, x, n_atoms) for x in labels if x is not None and np.isfinite(x).all()]
-    return float(np.ptp(np.stack(finite), axis=0).max()) if len(finite) > 1 else 0.0
+    labels = {int(i): evidence.dataset.samples[i].labels.get(quantity) for i in group}
+    finite = {i: _invariant(quantity, x, n_atoms) for i, x in labels.items() if x is not None and np.isfinite(x).all()}
+    return list(finite), list(finite.values())
 
 
 def _invariant(quantity: str, label: Array, n_atoms: int) -> Array:
