@@ -1,19 +1,25 @@
 """Pretraining: tables, objectives, and a run that is broken off and resumed."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import chisquare
 
-from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.composition import CompositionBackbone, tensors_of
 from matgraft.backbones.registry import load_folder
+from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_length, group_neighbours, perturbed
 from matgraft.pretrain.run import pretrain, resume_pretraining
 from matgraft.pretrain.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
-from matgraft.pretrain.tables import read_tables, standardised
+from matgraft.pretrain.tables import Tables, read_tables, standardised
 from matgraft.recipe import make_settings
+from matgraft.transfer.fit import fit
 from matgraft.transfer.schedule import FitSettings
+from matgraft.transfer.strategy import ParamGroup
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Fe", "Ni", "Zn"], ["O", "S", "Se", "F", "Cl", "Br"]
 SMALL = EncoderSettings(width=16, layers=1, heads=2, features=16)
@@ -87,6 +93,83 @@ def test_similar_formulas_differ_by_kin_and_small_amounts():
         assert torch.allclose(amounts.sum(1), torch.ones(2))
         assert len(set(changed[0].tolist())) == 3  # never two of one element
         assert (amounts[:, :2] / fractions[:, :2]).log().abs().max() < 0.4
+
+
+@pytest.mark.parametrize("texts", [["CaBaO2", "MgSrF4", "LiKO"], ["ClICs2", "SSeTeZn3", "FClBrI"], ["CuAuAgZnHgCd"]])
+def test_a_view_never_holds_one_element_twice(texts):
+    """Ca and Ba are both next to Sr: exchanged at once they would make two of it."""
+    numbers, fractions = tensors_of([parse_formula(text) for text in texts] * 300)
+    changed, _ = perturbed(numbers, fractions, np.random.default_rng(0))
+    assert ((changed > 0) == (numbers > 0)).all()
+    lengths = (numbers > 0).sum(1).tolist()
+    assert [len(set(row) - {0}) for row in changed.tolist()] == lengths
+    assert (changed != numbers).any(1).double().mean() > 0.2
+
+
+class Watched(PretrainObjective):
+    """Notes the sizes of the formulas of each batch, and of those that a view was made of: these alone have a loss."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.batches, self.viewed = [], []
+
+    def losses(self, positions, device):
+        """Return the losses and note whose they are."""
+        found, sizes = super().losses(positions, device), self.training.lengths[np.asarray(positions)]
+        self.batches.append(sizes)
+        self.viewed.append(sizes[(found > 0).numpy()])
+        return found
+
+
+def sized_tables():
+    """4000 formulas, three in four of one to three elements."""
+    rng = np.random.default_rng(0)
+    lengths = rng.choice([1, 2, 3, 5, 8], size=4000, p=[0.1, 0.25, 0.4, 0.2, 0.05])
+    numbers = np.zeros((4000, 8), np.uint8)
+    for row, n in zip(numbers, lengths, strict=True):
+        row[:n] = rng.choice(np.arange(3, 83), n, replace=False)
+    fractions = ((numbers > 0) / lengths[:, None]).astype(np.float32)
+    return Tables(numbers, fractions, np.zeros((4000, 0), np.float32), np.zeros(0, bool), (), np.arange(4000) < 100)
+
+
+@pytest.mark.parametrize("alone", ["masked", "contrast"])
+def test_views_are_made_of_formulas_of_all_sizes_as_the_batches_hold_them(tmp_path, alone):
+    """The loop hands a batch over with its largest formulas first."""
+    tables = sized_tables()
+    module = PretrainModule(CompositionBackbone.scratch(0, **SMALL.model_dump()).module)
+    weights = ObjectiveWeights(**{"properties": 0.0, "masked": 0.0, "contrast": 0.0} | {alone: 1.0})
+    objective = Watched(module, tables, weights, 0.125)
+    once = FitSettings(rate=1e-3, epochs=1, batch=512, clip=1.0, ema=0.9, processes=1)
+    fit(objective, module, [ParamGroup("all", dict(module.named_parameters()))], once, folder=tmp_path, quiet=True)
+    assert [len(sizes) for sizes in objective.viewed] == [round(0.125 * len(sizes)) for sizes in objective.batches]
+    seen, held = (np.bincount(np.concatenate(each), minlength=9) for each in (objective.viewed, objective.batches))
+    share = held / held.sum()
+    assert chisquare(seen[held > 0], share[held > 0] * seen.sum()).pvalue > 0.01
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_batch_of_few_formulas_is_seen_in_views(n):
+    module = PretrainModule(CompositionBackbone.scratch(0, **SMALL.model_dump()).module)
+    weights = ObjectiveWeights(properties=0, masked=1, contrast=0)
+    loss = PretrainObjective(module, sized_tables(), weights, 0.125).losses(range(n), torch.device("cpu"))
+    assert loss.shape == (n,)
+    assert int((loss > 0).sum()) == min(n, 2)
+
+
+def test_the_validation_of_contrast_does_not_depend_on_the_order_of_the_sizes():
+    """Chunks of a sorted list hold one size each, and only formulas of that size would stand beside one another."""
+    objective = PretrainObjective(
+        PretrainModule(CompositionBackbone.scratch(0, **SMALL.model_dump()).module),
+        dataclasses.replace(sized_tables(), held_out=np.arange(4000) >= 100),
+        ObjectiveWeights(properties=0, masked=0, contrast=1), 0.125,
+    )  # fmt: skip
+    drawn = np.random.default_rng(1).permutation(3900)
+    by_size = sorted(drawn.tolist(), key=lambda i: -objective.validation.lengths[i])
+
+    def loss(positions):
+        return objective.validation_metrics(objective.validation_sums(positions, torch.device("cpu")))
+
+    assert loss(by_size)["validation_contrast"] == pytest.approx(loss(drawn)["validation_contrast"], rel=0.01)
 
 
 def test_short_and_long_formulas_apart_give_the_same():

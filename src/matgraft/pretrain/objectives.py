@@ -90,11 +90,29 @@ class PretrainObjective:
         if self.weights.properties:
             loss = loss + self.weights.properties * self._property_losses(features, targets).sum(1)
         if self.weights.masked or self.weights.contrast:
-            n = max(2, round(self.views * len(rows)))
             generator = np.random.default_rng(zlib.crc32(rows.tobytes()))
-            extra = self._masked(numbers[:n], fractions[:n], generator) * self.weights.masked
-            extra = extra + self._contrast(features[:n], numbers[:n], fractions[:n], generator) * self.weights.contrast
-            loss = torch.cat([loss[:n] + extra * len(rows) / n, loss[n:]])
+            seen = self._seen(len(rows), generator).to(device)
+            views = self._view_losses(features[seen], numbers[seen], fractions[seen], generator)
+            loss = loss.index_add(0, seen, views * len(rows) / len(seen))
+        return loss
+
+    def _seen(self, n: int, generator: np.random.Generator) -> Tensor:
+        """Return the positions in a batch of `n` that are also seen in views.
+
+        They are drawn: the loop hands a batch over with the largest formulas first.
+        """
+        most = min(n, max(2, round(self.views * n)))
+        return torch.from_numpy(generator.permutation(n)[:most])
+
+    def _view_losses(
+        self, features: Tensor, numbers: Tensor, fractions: Tensor, generator: np.random.Generator
+    ) -> Tensor:
+        """Return the weighted losses (n,) of formulas that are seen masked and changed."""
+        loss = torch.zeros(len(numbers), device=numbers.device)
+        if self.weights.masked:
+            loss = loss + self.weights.masked * self._masked(numbers, fractions, generator)
+        if self.weights.contrast:
+            loss = loss + self.weights.contrast * self._contrast(features, numbers, fractions, generator)
         return loss
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
@@ -102,9 +120,11 @@ class PretrainObjective:
         P = len(self.tables.names)
         by_property = torch.zeros(3, P, dtype=torch.float64)
         others = torch.zeros(4, dtype=torch.float64)
+        # The loop sorts by size, and contrast would then tell apart only formulas of one size.
+        mixed = np.random.default_rng(len(positions)).permutation(np.asarray(positions, dtype=np.int64))
         with torch.no_grad():
-            for start in range(0, len(positions), CHUNK):
-                rows = self.held_out[np.asarray(positions[start : start + CHUNK])]
+            for start in range(0, len(mixed), CHUNK):
+                rows = self.held_out[mixed[start : start + CHUNK]]
                 numbers, fractions, targets = self._tensors(rows, device)
                 features = by_length(self.module.encoder.features, numbers, fractions)
                 generator = np.random.default_rng(start)
@@ -191,9 +211,11 @@ def perturbed(numbers: Tensor, fractions: Tensor, generator: np.random.Generator
     exchange = torch.from_numpy(generator.random(numbers.shape) < EXCHANGED_PART).to(numbers.device)
     below = torch.from_numpy(generator.random(numbers.shape) < 0.5).to(numbers.device)
     kin = group_neighbours().to(numbers.device)
-    other = torch.where(below, kin[1][numbers], kin[0][numbers])
-    clash = (other.unsqueeze(-1) == numbers.unsqueeze(1)).any(-1)  # the exchange would make two of one element
-    changed = torch.where(exchange & ~clash & (numbers > 0), other, numbers)
+    wanted = torch.where(exchange, torch.where(below, kin[1][numbers], kin[0][numbers]), numbers)
+    # One element must not stand twice: beside what is there, and beside what another element becomes (CaBaO2: SrSrO2).
+    others = ~torch.eye(numbers.shape[1], dtype=torch.bool, device=numbers.device)
+    same = (wanted.unsqueeze(-1) == numbers.unsqueeze(1)) | (wanted.unsqueeze(-1) == wanted.unsqueeze(1))
+    changed = torch.where((same & others).any(-1), numbers, wanted)
     noise = torch.from_numpy(generator.standard_normal(numbers.shape)).to(fractions.device).float()
     amounts = fractions * (AMOUNT_NOISE * noise).exp()
     return changed, amounts / amounts.sum(1, keepdim=True)
