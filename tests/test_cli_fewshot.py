@@ -41,6 +41,8 @@ def test_classes_are_named_with_probabilities_and_what_to_expect(files, matgraft
     assert facts["expectation"]["counted"] == 8
     assert facts["threshold_from"] == "left-out examples"
     assert len(facts["map"]) == 8 + 3 + 2
+    assert "left-out examples were named rightly" in facts["promise"]
+    assert "without a taught metric probabilities rank, but their size means nothing" in facts["cautions"]
 
 
 def test_one_shot_says_what_it_cannot_say(files, matgraft):

@@ -103,11 +103,15 @@ def test_crossval_prints_what_it_promises(table, matgraft):
     assert said["std"]["rmse"] == pytest.approx(np.std([fold["rmse"] for fold in said["folds"]]))
     code, out, _ = matgraft(*words, "stable", "--json", "--folds", "2", "--group", "chemical-system")
     assert code == 0
-    assert set(json.loads(out)["mean"]) >= {"balanced_accuracy", "roc_auc", "accuracy"}
+    said = json.loads(out)
+    assert set(said["mean"]) >= {"balanced_accuracy", "roc_auc", "accuracy"}
+    assert (said["n"], said["without_value"]) == (96, 4)
+    assert 0 <= said["n_unlike"] <= 96
     code, out, _ = matgraft(*words, "stable", "--folds", "2", "--order", "no,yes", "--quiet")
     assert code == 0
     assert "balance" in out  # the column is cut where the screen is narrow
     assert out.count("not tried") == 2  # of the encoder, in both folds
+    assert "4 rows without a value were left out" in out
 
 
 def test_groups_and_covariates_reach_the_folds(table, matgraft, tmp_path):

@@ -261,6 +261,7 @@ def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch:
     (run / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
     resumed: list[Path] = []
     monkeypatch.setattr("matgraft.run.resume_run", lambda out, quiet: resumed.append(out) or run / "report.html")
+    monkeypatch.setattr("matgraft.reports.screen.run_facts", lambda *_: {})
     monkeypatch.setattr("matgraft.reports.screen.show_run", lambda *_: None)
     code, _, said = matgraft("evaluate", run, tmp_path / NAME)
     (command,) = printed(said, "command")

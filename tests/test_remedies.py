@@ -6,6 +6,7 @@ the finding must be gone and no other may have come. The foundation is a toy, EM
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -307,6 +308,12 @@ def test_the_last_line_agrees_with_the_exit_code(matgraft: Call, tmp_path: Path)
     assert (code, "1 block(s) training." in out) == (1, True)
     code, out, _ = matgraft("audit", tmp_path / "a.extxyz", "audit.allow=[non-finite]", "--quiet")
     assert (code, "0 block(s) training, 1 would and are allowed." in out) == (0, True)
+    code, out, _ = matgraft("audit", tmp_path / "a.extxyz", "audit.allow=[non-finite]", "--json")
+    said = json.loads(out)
+    assert (code, said["blocking"], said["allowed"]) == (0, [], ["non-finite"])
+    assert said["failed"] == sum(one["outcome"] == "failed" for one in said["findings"])
+    code, _, err = matgraft("audit", tmp_path / "a.extxyz", "audit.allow=[nonfinite]", "--quiet")
+    assert (code, "audit.allow names ['nonfinite']" in err) == (2, True)
 
 
 def test_nothing_is_offered_that_leaves_no_frame(matgraft: Call, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from matgraft.errors import AuditError, DataError, OptionError
 from matgraft.exports import export
 from matgraft.recipe import make_recipe
 from matgraft.reports.facts import facts
-from matgraft.reports.screen import show_run
+from matgraft.reports.screen import run_facts, show_run
 from matgraft.run import audit_file, evaluate_run, resume_run, tune
 from matgraft.run.sources import repeat_command
 from matgraft.scoring.table import read_predictions
@@ -162,7 +162,7 @@ def test_the_report_and_the_screen_have_a_table_by_head(run: Path, tmp_path: Pat
     assert "RMSE by head" in short and "model/card.json" not in facts(run)["absent"]
     assert f"matgraft evaluate '{run.name}#PBE' FRAMES" in page.replace("&#39;", "'")
     with (tmp_path / "screen.txt").open("w") as file:
-        show_run(Console(file=file, width=160), run, run / "report.html")
+        show_run(Console(file=file, width=160), run_facts(run, run / "report.html"))
     assert f"{run}#r2SCAN" in (tmp_path / "screen.txt").read_text()
 
 

@@ -6,11 +6,11 @@ Exit codes: 0 done; 1 the audit blocks; 2 an option is wrong; 3 the data cannot 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 screen = Console()
 S = TypeVar("S", bound="BaseModel")
+T = TypeVar("T")
 
 Targets = Annotated[list[str] | None, typer.Option(help="column of values in a table of formulas; may be repeated")]
 FormulaColumn = Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")]
@@ -53,17 +54,13 @@ def audit(
     frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
-    from matgraft.findings import blocking
-    from matgraft.reports.screen import show_findings
+    from matgraft.reports.screen import audit_facts, show_findings
     from matgraft.run import audit_file
 
     recipe = _recipe(frames, options, foundation=foundation)
-    dataset, findings = audit_file(recipe, quiet=quiet or as_json)
-    if as_json:
-        print(to_json({"findings": [finding.model_dump() for finding in findings]}))
-    else:
-        show_findings(screen, dataset, findings, recipe.audit.allow)
-    raise typer.Exit(1 if blocking(findings, recipe.audit.allow) else 0)
+    facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow)
+    _tell(facts, show_findings, as_json)
+    raise typer.Exit(1 if facts["blocking"] else 0)
 
 
 @app.command()
@@ -79,10 +76,9 @@ def pack(
     options = [word for word in what if "=" in word and not Path(word).exists()]
     sources = [word for word in what if word not in options]
     count = pack(sources, out, **_reading(options, sources), progress=not (quiet or as_json))
-    if as_json:
-        print(to_json({"store": str(out), "n_frames": count, "bytes": out.stat().st_size}, indent=None))
-    else:
-        print(f"{out}: {count} frames, {out.stat().st_size / 2**20:.1f} MiB")
+    size = out.stat().st_size
+    facts = {"store": str(out), "n_frames": count, "bytes": size}
+    _tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)
 
 
 @app.command()
@@ -118,7 +114,7 @@ def tune(
 ) -> None:
     """Fine-tune a foundation on your frames or on your table of formulas, and report honestly."""
     from matgraft.property_run import is_table_run, resume_table_run
-    from matgraft.reports.screen import show_run
+    from matgraft.reports.screen import run_facts, show_run
     from matgraft.run import resume_run, tune
 
     given = {"strategy__name": strategy, "test": test, "fit__max_minutes": max_minutes, "foundation": foundation}
@@ -143,11 +139,7 @@ def tune(
         if chosen and not as_json:
             screen.print(chosen, highlight=False, soft_wrap=True)
         report = tune(recipe, run, quiet=quiet or as_json)
-    if as_json:
-        facts = {"verdict": _json(run / "verdict.json"), **_json(run / "metrics.json")}
-        print(to_json({"run": str(run), "report": str(report), **facts}))
-    else:
-        show_run(screen, run, report)
+    _tell(run_facts(run, report), show_run, as_json)
 
 
 @app.command()
@@ -162,7 +154,7 @@ def predict(
 ) -> None:
     """Predict properties of formulas with a tuned predictor: value, interval, and whether to believe it."""
     from matgraft.property_run import formulas_in, predict_formulas
-    from matgraft.reports.properties import show_predictions, write_predictions
+    from matgraft.reports.properties import show_predictions, show_written, write_predictions
 
     if len(what) == 1 and _is_table(what[0]):
         cells, formulas = formulas_in(Path(what[0]), formula)
@@ -171,14 +163,7 @@ def predict(
         rows = predict_formulas(run, what)
     if out is not None:
         write_predictions(rows, out)
-    if as_json:
-        print(to_json(rows))
-    elif out is not None:
-        screen.print(
-            f"{out}: {len(rows)} predictions, {sum(row['unlike'] for row in rows)} of them unlike the training set"
-        )
-    else:
-        show_predictions(screen, rows)
+    _tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)
 
 
 @app.command()
@@ -196,11 +181,7 @@ def evaluate(
     from matgraft.reports.screen import show_evaluation
     from matgraft.run import evaluate_run
 
-    summary = evaluate_run(run, frames, options or (), quiet=as_json)
-    if as_json:
-        print(to_json(summary))
-    else:
-        show_evaluation(screen, summary)
+    _tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
 
 
 @app.command()
@@ -242,10 +223,7 @@ def crossval(
     scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, quiet=quiet or as_json)
     if out is not None:
         write_predictions(scored["predictions"], out)
-    if as_json:
-        print(to_json({name: value for name, value in scored.items() if name != "predictions"}))
-    else:
-        show_folds(screen, scored, read)
+    _tell({name: value for name, value in scored.items() if name != "predictions"}, show_folds, as_json)
 
 
 @app.command()
@@ -325,10 +303,7 @@ def fewshot(
         write_predictions(facts["predictions"], out)
     if report is not None:
         write_fewshot_report(facts, report)
-    if as_json:
-        print(to_json(facts))
-    else:
-        show_fewshot(screen, facts)
+    _tell(facts, show_fewshot, as_json)
 
 
 @app.command()
@@ -393,7 +368,7 @@ def export(
     from matgraft.exports import export
 
     exported = export(run, to, out)
-    print(to_json(exported.facts(), indent=None) if as_json else exported.text)
+    _tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
 
 
 @app.command()
@@ -404,11 +379,8 @@ def backbones(as_json: Json = False) -> None:
     from matgraft.backbones.registry import BACKBONES
     from matgraft.reports.screen import show_backbones
 
-    if as_json:
-        rows = {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
-        print(to_json(rows, indent=None))
-    else:
-        show_backbones(screen, BACKBONES)
+    rows = {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
+    _tell(rows, show_backbones, as_json, indent=None)
 
 
 def main() -> None:
@@ -467,10 +439,7 @@ def _tune_table(
 def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
     from matgraft.reports.properties import show_targets
 
-    if as_json:
-        print(to_json({"run": str(run), "report": str(run / "report.html"), **metrics}))
-    else:
-        show_targets(screen, run, metrics)
+    _tell({"run": str(run), "report": str(run / "report.html"), **metrics}, show_targets, as_json)
 
 
 def _predictor_settings(options: list[str] | None, strategy: str | None, order: str | None) -> Any:
@@ -559,8 +528,12 @@ def _next_run() -> Path:
     return folder
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _tell(facts: T, show: Callable[[Console, T], object], as_json: bool, indent: int | None = 2) -> None:
+    """Print facts for machines, or let `show` print them for people: it knows nothing that the JSON lacks."""
+    if as_json:
+        print(to_json(facts, indent=indent))
+    else:
+        show(screen, facts)
 
 
 def _escaped(text: str) -> str:

@@ -43,7 +43,8 @@ def crossval(
     Returns
     -------
     dict
-        ``folds`` (scores and what was chosen), ``mean`` and ``std`` over folds, ``predictions`` (one row a formula).
+        ``folds`` (scores and what was chosen), ``mean`` and ``std`` over folds, ``classes``, ``n`` (rows scored),
+        ``n_unlike`` (those unlike their training set), ``without_value`` (rows left out), ``predictions`` (a row each).
     """
     settings = settings or PredictorSettings()
     parts = list(_folds(table, by, n_folds, settings.seed))
@@ -68,6 +69,9 @@ def crossval(
         "mean": {name: float(np.mean(value)) for name, value in values.items()},
         "std": {name: float(np.std(value)) for name, value in values.items()},
         "classes": list(table.classes),
+        "n": len(rows),
+        "n_unlike": sum(row["unlike"] for row in rows),
+        "without_value": table.without_value,
         "predictions": sorted(rows, key=lambda row: row["line"]),
     }
 

@@ -26,6 +26,7 @@ from matgraft.errors import DataError, OptionError
 from matgraft.predictors.few_values import fit_few_values
 from matgraft.predictors.fewshot import FewShot, fit_few_shot
 from matgraft.predictors.predictor import Prediction
+from matgraft.reports.fewshot_page import cautions, promise
 from matgraft.reports.properties import prediction_rows
 from matgraft.transfer.metric import Space, choose_metric
 from matgraft.transfer.prototypes import DISTANCES
@@ -60,7 +61,8 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     -------
     dict
         ``kind`` ("classes" or "values"), ``target``, ``examples``, ``expectation``, ``predictions`` (a row a query),
-        ``map``, and for classes ``classes``, ``shots``, ``distance``, ``metric``, ``base_classes``, ``threshold``.
+        ``map``, ``promise`` and ``cautions`` (what the examples let expect, in words), and for classes ``classes``,
+        ``shots``, ``distance``, ``metric``, ``base_classes``, ``threshold``.
 
     Raises
     ------
@@ -85,8 +87,10 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
         "without_value": table.without_value,
     }
     if table.classes:
-        return facts | _classes(run, table, queries, backbone)
-    return facts | _values(target, table, queries, backbone, quiet)
+        facts |= _classes(run, table, queries, backbone)
+    else:
+        facts |= _values(target, table, queries, backbone, quiet)
+    return facts | {"promise": promise(facts), "cautions": cautions(facts)}
 
 
 def _classes(

@@ -21,7 +21,7 @@ from matgraft.reports import origins, tables, text
 from matgraft.reports.facts import facts, plain
 from matgraft.reports.html import to_html
 from matgraft.reports.markdown import to_markdown
-from matgraft.reports.screen import show_run
+from matgraft.reports.screen import run_facts, show_run
 
 
 def edit(run: Path, name: str, **changes: Any) -> dict[str, Any]:
@@ -191,6 +191,6 @@ def test_a_fit_that_gave_its_start_back_says_so(run_folder: Path, tmp_path: Path
     shown = dict(tables.training(facts(run_folder)))["Best checkpoint"]
     assert shown == f"step {best}{', the starting weights: no step was better' if said else ''}"
     with (tmp_path / "screen.txt").open("w") as file:
-        show_run(Console(file=file, width=160), run_folder, run_folder / "report.html")
+        show_run(Console(file=file, width=160), run_facts(run_folder, run_folder / "report.html"))
     words = " (the starting weights: no step was better)" if said else ""
     assert f"best at step {best}{words} by validation_loss" in (tmp_path / "screen.txt").read_text()

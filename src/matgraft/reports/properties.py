@@ -1,4 +1,7 @@
-"""What the formula commands show and write: folds on the screen, predictions and vectors as files."""
+"""What the formula commands show and write: folds on the screen, predictions and vectors as files.
+
+Each ``show_*`` is given the facts that ``--json`` prints, and nothing else: what the screen says, the JSON says too.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,11 @@ from rich.table import Table
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
-from matgraft.data.table import FormulaTable
 from matgraft.predictors.predictor import Prediction
 from matgraft.reports.prompts import start_lines
 
 
-def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) -> None:
+def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
     """Print scores a fold, their mean and spread, and the part of the mixture that reads the encoder."""
     names = list(scored["mean"])
     shown = Table("fold", "train", "test", *names, "pretrained")
@@ -31,15 +33,14 @@ def show_folds(screen: Console, scored: Mapping[str, Any], table: FormulaTable) 
     spread = [f"{scored['mean'][name]:.4g} ± {scored['std'][name]:.2g}" for name in names]
     shown.add_row("mean", "", "", *spread, "", style="bold")
     screen.print(shown)
-    if table.without_value:
-        screen.print(f"{table.without_value} rows without a value were left out")
-    unlike = [row for row in scored["predictions"] if row["unlike"]]
-    screen.print(f"{len(unlike)} of {len(scored['predictions'])} formulas are unlike their training set")
+    if scored["without_value"]:
+        screen.print(f"{scored['without_value']} rows without a value were left out")
+    screen.print(f"{scored['n_unlike']} of {scored['n']} formulas are unlike their training set")
 
 
-def show_targets(screen: Console, run: Path, metrics: Mapping[str, Any]) -> None:
+def show_targets(screen: Console, facts: Mapping[str, Any]) -> None:
     """Print what each target's predictor is made of, how well it does, and the verdict."""
-    for target, part in metrics["targets"].items():
+    for target, part in facts["targets"].items():
         shown = Table("member", f"{part['criterion']}, out of fold", "weight", title=f"{target}: {part['n']} rows")
         for member in part["members"]:
             shown.add_row(member["name"], f"{member['score']:.4g}", f"{member['weight']:.0%}")
@@ -51,9 +52,9 @@ def show_targets(screen: Console, run: Path, metrics: Mapping[str, Any]) -> None
         screen.print(f"[bold]{part['verdict']['headline']}[/]", soft_wrap=True)
         for caution in part["verdict"]["cautions"]:
             screen.print(f"  caution: {caution}", soft_wrap=True, highlight=False)
-    for line in start_lines(metrics.get("prompts", {})):
+    for line in start_lines(facts.get("prompts", {})):
         screen.print(line, highlight=False, soft_wrap=True)
-    screen.print(f"report: {run / 'report.html'}", soft_wrap=True)
+    screen.print(f"report: {facts['report']}", soft_wrap=True)
 
 
 def show_predictions(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -65,6 +66,13 @@ def show_predictions(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None
         value = row["value"] if isinstance(row["value"], str) else f"{row['value']:.4g}"
         shown.add_row(row["formula"], row["target"], value, sure, "unlike the training set" if row["unlike"] else "")
     screen.print(shown)
+
+
+def show_written(screen: Console, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Print how many predictions were written, and how many of them are unlike the training set."""
+    screen.print(
+        f"{path}: {len(rows)} predictions, {sum(row['unlike'] for row in rows)} of them unlike the training set"
+    )
 
 
 def prediction_rows(

@@ -1,19 +1,22 @@
-"""What the terminal shows: findings, errors beside their baselines, the verdict."""
+"""What the terminal shows: findings, errors beside their baselines, the verdict.
+
+Each ``show_*`` is given the facts that ``--json`` prints, and nothing else: what the screen says, the JSON says too.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from matgraft.backbones.registry import Row
 from matgraft.data.dataset import Dataset
 from matgraft.findings import Finding, blocking, list_frames
 from matgraft.reports import checks
@@ -35,16 +38,47 @@ _LEVELS = {
 }
 
 
-def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding], allow: Collection[str] = ()) -> None:
-    """Print what was read, the findings that failed with their remedies, and the codes that passed.
+class AuditFacts(TypedDict):
+    """What `matgraft audit` says.
 
-    Parameters
+    Attributes
     ----------
-    allow
-        Codes of findings that shall not block.
+    data, notes
+        What was read, in a line, and how.
+    findings
+        As `Finding.model_dump` gives them.
+    failed
+        How many looks found something.
+    blocking, allowed
+        Codes that block training, and codes that would but are allowed.
     """
-    screen.print(escape(repr(dataset)), highlight=False)
-    for note in dataset.provenance.notes:
+
+    data: str
+    notes: list[str]
+    findings: list[dict[str, Any]]
+    failed: int
+    blocking: list[str]
+    allowed: list[str]
+
+
+def audit_facts(dataset: Dataset, findings: Sequence[Finding], allow: Collection[str] = ()) -> AuditFacts:
+    """Return what an audit says; `allow` are codes of findings that shall not block."""
+    blocked = blocking(findings, allow)
+    return {
+        "data": repr(dataset),
+        "notes": list(dataset.provenance.notes),
+        "findings": [finding.model_dump() for finding in findings],
+        "failed": sum(finding.outcome == "failed" for finding in findings),
+        "blocking": [finding.code for finding in blocked],
+        "allowed": [finding.code for finding in blocking(findings) if finding not in blocked],
+    }
+
+
+def show_findings(screen: Console, facts: AuditFacts) -> None:
+    """Print what was read, the findings that failed with their remedies, and the codes that passed."""
+    findings = [Finding.model_validate(finding) for finding in facts["findings"]]
+    screen.print(escape(facts["data"]), highlight=False)
+    for note in facts["notes"]:
         screen.print(f"  [dim]{escape(note)}[/]", highlight=False)
     failed = [finding for finding in findings if finding.outcome == "failed"]
     for finding in sorted(failed, key=lambda one: list(_COLOURS).index(one.severity)):
@@ -62,10 +96,9 @@ def show_findings(screen: Console, dataset: Dataset, findings: Sequence[Finding]
         codes = [finding.code for finding in findings if finding.outcome == outcome]
         if codes:
             screen.print(f"\n[dim]{outcome}:[/] {', '.join(codes)}", highlight=False)
-    blocked = len(blocking(findings, allow))
-    allowed = len(blocking(findings)) - blocked
+    allowed, blocked = len(facts["allowed"]), len(facts["blocking"])
     rest = f", {allowed} would and are allowed" if allowed else ""
-    screen.print(f"\n{len(failed)} of {len(findings)} looks found something, {blocked} block(s) training{rest}.")
+    screen.print(f"\n{facts['failed']} of {len(findings)} looks found something, {blocked} block(s) training{rest}.")
 
 
 def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
@@ -104,7 +137,7 @@ def show_evaluation(screen: Console, summary: Mapping[str, Any]) -> None:
     _show_sentences(screen, summary["verdict"])
 
 
-def show_heads(screen: Console, run: Path, summaries: Mapping[str, Any]) -> None:
+def show_heads(screen: Console, run: str, summaries: Mapping[str, Any]) -> None:
     """Print the errors of each head on its own frames beside its baselines, and what to call it."""
     table = Table(title="errors by head (RMSE)", title_justify="left", box=SIMPLE_HEAD)
     for column in ("", "frames", "", "unit", *MODELS.values()):
@@ -119,33 +152,58 @@ def show_heads(screen: Console, run: Path, summaries: Mapping[str, Any]) -> None
     screen.print(table)
 
 
-def show_run(screen: Console, run: Path, report: Path) -> None:
-    """Print the verdict, the errors, and where the report is."""
-    verdict, summary, fit = (_json(run / name) for name in ("verdict.json", "metrics.json", "fit.json"))
+def run_facts(run: Path, report: Path) -> dict[str, Any]:
+    """Return what `matgraft tune` says of a finished run on frames.
+
+    Returns
+    -------
+    dict
+        ``run``, ``report`` and ``model`` (paths), ``strategy`` and ``max_minutes`` (as chosen), ``verdict``, ``fit``,
+        ``checks`` and ``ladder`` (the content of their files; ladder None without a climb), and all of metrics.json.
+    """
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    ladder = run / "ladder.json"
+    return {
+        "run": str(run),
+        "report": str(report),
+        "model": str(run / "model"),
+        "strategy": recipe["strategy"]["name"],
+        "max_minutes": recipe["fit"].get("max_minutes"),
+        **{name: _json(run / f"{name}.json") for name in ("verdict", "fit", "checks")},
+        "ladder": _json(ladder) if ladder.is_file() else None,
+        **_json(run / "metrics.json"),
+    }
+
+
+def show_run(screen: Console, facts: Mapping[str, Any]) -> None:
+    """Print the verdict, the errors, and where the report is; facts as of `run_facts`."""
+    verdict, fit = facts["verdict"], facts["fit"]
     _show_verdict(screen, verdict)
     if verdict.get("chosen"):
         screen.print(escape(verdict["chosen"]), highlight=False)
-        show_ladder(screen, run)
-    show_metrics(screen, summary)
-    if "heads" in summary:
-        show_heads(screen, run, summary["heads"])
+        show_ladder(screen, facts)
+    show_metrics(screen, facts)
+    if "heads" in facts:
+        show_heads(screen, facts["run"], facts["heads"])
     _show_sentences(screen, verdict)
-    if forgotten := checks.line({"checks": _json(run / "checks.json")}):
+    if forgotten := checks.line(facts):
         screen.print(f"\nmoved from the foundation: {escape(forgotten)}", highlight=False)
     minutes = fit["seconds"] / 60
     start = "" if fit["best_step"] or not fit["steps"] else " (the starting weights: no step was better)"
+    bound = f", at most {facts['max_minutes']:g} minutes" if facts["max_minutes"] else ""
     screen.print(
-        f"\nfit: {fit['steps']} steps in {minutes:.1f} min on {fit['processes']} process(es), best at step "
+        f"\nstrategy: {facts['strategy']}{bound}\n"
+        f"fit: {fit['steps']} steps in {minutes:.1f} min on {fit['processes']} process(es), best at step "
         f"{fit['best_step']}{start} by {fit['criterion']}, stopped: {fit['stopped']}",
         highlight=False,
     )
-    screen.print(f"model:  {run / 'model'}", highlight=False, soft_wrap=True)
-    screen.print(f"report: {report}", highlight=False, soft_wrap=True)
+    screen.print(f"model:  {facts['model']}", highlight=False, soft_wrap=True)
+    screen.print(f"report: {facts['report']}", highlight=False, soft_wrap=True)
 
 
-def show_ladder(screen: Console, run: Path) -> None:
+def show_ladder(screen: Console, facts: Mapping[str, Any]) -> None:
     """Print the rungs of a climb."""
-    climb = rows({"ladder": _json(run / "ladder.json")})
+    climb = rows(facts)
     assert climb is not None
     table = Table(title="rungs, RMSE on the validation frames", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("rung", no_wrap=True)
@@ -158,15 +216,15 @@ def show_ladder(screen: Console, run: Path) -> None:
     screen.print(table)
 
 
-def show_backbones(screen: Console, rows: Mapping[str, Row]) -> None:
+def show_backbones(screen: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Print what can be tuned."""
     table = Table(box=SIMPLE_HEAD)
     for column in ("name", "releases", "installed", "extra", "weights from", "licence"):
         table.add_column(column)
     for name, row in rows.items():
-        extra = f'pip install "matgraft[{row.extra}]"' if row.extra else "none needed"
-        installed = "yes" if row.installed else "no"
-        table.add_row(name, ", ".join(row.releases), installed, escape(extra), row.weights_from, row.licence)
+        extra = f'pip install "matgraft[{row["extra"]}]"' if row["extra"] else "none needed"
+        installed = "yes" if row["installed"] else "no"
+        table.add_row(name, ", ".join(row["releases"]), installed, escape(extra), row["weights_from"], row["licence"])
     screen.print(table)
 
 

@@ -170,9 +170,6 @@ def audited(
     findings = look(recipe, parent, train, predictions, refused)
     write_json(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
     write_json(out / "coverage.json", coverage(train).model_dump())
-    unknown = set(recipe.audit.allow) - {finding.code for finding in findings}
-    if unknown:
-        raise OptionError(f"audit.allow names {sorted(unknown)}", allowed=sorted(finding.code for finding in findings))
     if found := blocking(findings, recipe.audit.allow):
         raise _blocked(found, recipe)
     return findings
@@ -197,12 +194,22 @@ def look(
     predictions: Predictions,
     refused: Sequence[tuple[Dataset, Finding]],
 ) -> list[Finding]:
-    """Audit the frames, those of several heads apart; frames have their numbers in the files, options can be typed."""
+    """Audit the frames, those of several heads apart; frames have their numbers in the files, options can be typed.
+
+    Raises
+    ------
+    OptionError
+        If the recipe allows a code that no look has.
+    """
     looks = audit_heads if recipe.heads_by else audit
     found = looks(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
-    return [
+    findings = [
         as_typed(one, frames, recipe) for frames, one in [*((train, one) for one in found), *refused] if len(frames)
     ]
+    codes = sorted({finding.code for finding in findings})
+    if unknown := sorted(set(recipe.audit.allow) - set(codes)):
+        raise OptionError(f"audit.allow names {unknown}", allowed=codes)
+    return findings
 
 
 def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
