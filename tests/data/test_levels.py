@@ -251,6 +251,15 @@ def test_two_settings_are_two_levels_and_the_field_is_named(
         ({"LUSE_VDW": "T", "GGA": "RE"}, {"LUSE_VDW": "T", "GGA": "RE", "ZAB_VDW": "-1.8867"}),
         ({"LUSE_VDW": "T", "GGA": "RE"}, {"LUSE_VDW": "T", "GGA": "RE", "BPARAM": "6.3"}),
         ({"LASPH": "T"}, {"LASPH": "F"}),
+        ({"GGA": "BO", "PARAM1": "0.1833333333", "PARAM2": "0.22"}, {"GGA": "BO", "PARAM1": "0.1234", "PARAM2": "1.0"}),
+        ({"GGA": "BO", "PARAM1": "0.1833333333", "PARAM2": "0.22"}, {"GGA": "BO", "PARAM2": "0.22"}),
+        ({"METAGGA": "LIBXC", "LIBXC1": "MGGA_X_SCAN", "LIBXC2": "MGGA_C_SCAN"},
+         {"METAGGA": "LIBXC", "LIBXC1": "MGGA_X_TPSS", "LIBXC2": "MGGA_C_TPSS"}),
+        ({"GGA": "LIBXC", "LIBXC1": "GGA_X_B86", "LIBXC2": "GGA_C_PBE"},
+         {"GGA": "LIBXC", "LIBXC1": "GGA_X_B86", "LIBXC2": "GGA_C_LYP"}),
+        ({"LUSE_VDW": "T", "GGA": "MK", "AGGAC": "0.0"}, {"LUSE_VDW": "T", "GGA": "MK", "AGGAC": "1.0"}),
+        ({"GGA": "PE", "AGGAC": "0.0"}, {"GGA": "PE"}),
+        ({"AGGAC": "0.5"}, {"AGGAC": "1.0"}),
     ],
 )  # fmt: skip
 def test_tags_of_vasp_that_shift_energies_are_two_levels(one: dict[str, str], other: dict[str, str]) -> None:
@@ -266,6 +275,15 @@ def test_tags_of_vasp_that_shift_energies_are_two_levels(one: dict[str, str], ot
         ({"LDAU": "T", "LDAUTYPE": "2", "LDAUL": "2 -1", "LDAUU": "5.3 0", "LDAUJ": "1 0"},
          {"LDAU": "T", "LDAUTYPE": "1", "LDAUL": "2 -1", "LDAUU": "4.3 0", "LDAUJ": "0 0"}),
         ({"ISMEAR": "-5", "SIGMA": "0.2"}, {"ISMEAR": "-5", "SIGMA": "0.05"}),
+        ({"LUSE_VDW": "T", "GGA": "BO"},
+         {"LUSE_VDW": "T", "GGA": "BO", "PARAM1": "0.18333333", "PARAM2": "0.22000000", "AGGAC": "0.0"}),
+        ({"GGA": "LIBXC", "LIBXC1": "GGA_X_PBE_SOL", "LIBXC2": "GGA_C_PBE_SOL"}, {"GGA": "PS"}),
+        ({"METAGGA": "LIBXC", "LIBXC1": "267", "LIBXC2": "263"}, {"METAGGA": "SCAN"}),
+        ({"METAGGA": "SCAN", "LUSE_VDW": "T", "BPARAM": "15.7"},
+         {"METAGGA": "SCAN", "LUSE_VDW": "T", "BPARAM": "15.7", "AGGAC": "1.0"}),
+        ({"GGA": "B3", "LHFCALC": "T", "AEXX": "0.2", "AGGAC": "0.81"}, {"GGA": "B3", "LHFCALC": "T", "AEXX": "0.2"}),
+        ({"AGGAC": "1.0", "PARAM1": "0.1234", "PARAM2": "1.0"}, {}),
+        ({"LHFCALC": "T", "AEXX": "1.0", "AGGAC": "0.0"}, {"LHFCALC": "T", "AEXX": "1.0"}),
     ],
 )  # fmt: skip
 def test_tags_of_vasp_that_say_the_same_are_one_level(one: dict[str, str], other: dict[str, str]) -> None:
