@@ -115,7 +115,10 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (plain, "split.element=Ge"),
     ],
     "data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=30")],
-    "run/fitting.py:_strategies": [(plain, "strategy.name=full ladder.rungs=[feature,full]")],
+    "reads.py:refuse_unread": [
+        (plain, "strategy.name=full ladder.rungs=[feature,full]"),
+        (plain, "strategy.name=full loss.huber_delta.energy=0.1"),
+    ],
     "run/frames.py:read_parts": [(plain, "audit.drop_test=[3]")],
     "transfer/ladder.py:make_rungs": [(plain, "strategy.name=ladder strategy.rank=2 ladder.rungs=[feature,full]")],
     "transfer/loss.py:weights": [(every(lambda a: without(a, "stress")), "loss.stress=1")],

@@ -75,7 +75,10 @@ def test_packing_takes_options_of_reading_alone(frames: Path, tmp_path: Path) ->
     def pack(*words: str) -> BaseException | None:
         return CliRunner().invoke(app, ["pack", str(frames), "-o", str(tmp_path / "x.h5"), *words]).exception
 
-    for words, said in ((["fit.rate=1"], "option of reading"), (["shear={'a=b': 'xz,yz,xy'}"], "shear of groups")):
+    for words, said in (
+        (["fit.rate=1"], "does not read it"),
+        (["shear={'a=b': 'xz,yz,xy'}"], "shear of groups"),
+    ):
         error = pack(*words)
         assert isinstance(error, OptionError)
         assert said in str(error)

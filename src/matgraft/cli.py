@@ -19,6 +19,8 @@ from rich.console import Console
 
 from matgraft.errors import MatgraftError, OptionError, RunError, choose
 from matgraft.files import to_json
+from matgraft.options import word
+from matgraft.reads import Read, refuse_unread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -46,6 +48,23 @@ From = Annotated[str | None, typer.Option("--from", help="foundation, such as ch
 Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
+TABLE_OPTIONS = ("--formula", "--covariate", "--weight", "--group", "--order", "--adapt-to")
+OWN: dict[str, tuple[Read, ...]] = {
+    "tune": (
+        *(Read(name, "a table of formulas, with --target", lambda is_table: is_table) for name in TABLE_OPTIONS),
+        Read("--test", "frames; a table is scored out of fold", lambda is_table: not is_table),
+        Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
+    ),
+    "predict": (Read("--formula", "a table of formulas", lambda is_table: is_table),),
+    "crossval": (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),),
+    "embed": (Read("--count", "--nearest", lambda nearest: nearest is not None),),
+    "pretrain": (
+        Read("*"),
+        Read("exclude", "a table of --properties", lambda asked: asked["--properties"] is not None),
+        Read("views", "the objectives masked and contrast", lambda asked: asked["masked"] or asked["contrast"]),
+    ),
+}
+"""Options of verbs that are read in some cases only; what is read of recipes and predictors stands beside these."""
 Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
 
 
@@ -57,7 +76,7 @@ def audit(
     from matgraft.reports.screen import audit_facts, show_findings
     from matgraft.run import audit_file
 
-    recipe = _recipe(frames, options, foundation=foundation)
+    recipe, _ = _recipe("audit", frames, options, foundation=foundation).named()
     facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow)
     _tell(facts, show_findings, as_json)
     raise typer.Exit(1 if facts["blocking"] else 0)
@@ -117,28 +136,28 @@ def tune(
     from matgraft.reports.screen import run_facts, show_run
     from matgraft.run import resume_run, tune
 
-    given = {"strategy__name": strategy, "test": test, "fit__max_minutes": max_minutes, "foundation": foundation}
-    table_options = {"formula": formula, "covariate": covariate, "weight": weight, "group": group, "order": order,
-                     "adapt-to": adapt_to}  # fmt: skip
+    own = {"--strategy": strategy, "--test": test, "--max-minutes": max_minutes, "--from": foundation}
+    table_options = dict(zip(TABLE_OPTIONS, (formula, covariate, weight, group, order, adapt_to), strict=True))
+    is_table = bool(target) or (data is not None and _is_table(data))
     if resume is not None:
-        _refuse_beside_resume(data, options, out, given | {"target": target} | table_options)
+        _refuse_beside_resume(data, options, out, {**own, "--target": target, **table_options})
         if is_table_run(resume):
             _show_table_run(resume, resume_table_run(resume, quiet=quiet or as_json), as_json)
             return
-        run, report = resume, resume_run(resume, quiet=quiet or as_json)
-    elif target or (data is not None and _is_table(data)):
-        _refuse_with_table({"--test": test, "--max-minutes": max_minutes})
+        _tell(run_facts(resume, resume_run(resume, quiet=quiet or as_json)), show_run, as_json)
+        return
+    _refuse_own("tune", {"--test": test, "--max-minutes": max_minutes, **table_options}, is_table)
+    if is_table:
         run = out or _next_run()
         _tune_table(data, options, target, foundation, strategy, table_options, run, as_json, quiet)
         return
-    else:
-        if idle := [f"--{name}" for name, value in table_options.items() if value]:
-            raise OptionError(f"{', '.join(idle)}: of formulas, but no --target names a column of a table")
-        run = out or _next_run()
-        recipe, chosen = _recipe(data, options, **given).named()
-        if chosen and not as_json:
-            screen.print(chosen, highlight=False, soft_wrap=True)
-        report = tune(recipe, run, quiet=quiet or as_json)
+    run = out or _next_run()
+    names = ("strategy__name", "test", "fit__max_minutes", "foundation")
+    given = dict(zip(names, own.values(), strict=True))
+    recipe, chosen = _recipe("tune", data, options, **given).named()
+    if chosen and not as_json:
+        screen.print(chosen, highlight=False, soft_wrap=True)
+    report = tune(recipe, run, quiet=quiet or as_json)
     _tell(run_facts(run, report), show_run, as_json)
 
 
@@ -156,7 +175,9 @@ def predict(
     from matgraft.property_run import formulas_in, predict_formulas
     from matgraft.reports.properties import show_predictions, show_written, write_predictions
 
-    if len(what) == 1 and _is_table(what[0]):
+    is_table = len(what) == 1 and _is_table(what[0])
+    _refuse_own("predict", {"--formula": formula}, is_table)
+    if is_table:
         cells, formulas = formulas_in(Path(what[0]), formula)
         rows = predict_formulas(run, formulas, cells, Path(what[0]))
     else:
@@ -198,7 +219,7 @@ def crossval(
     weight: Weight = None,
     order: Order = None,
     strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature, prompt or descriptors")] = None,
-    seed: Annotated[int, typer.Option(help="of folds and members")] = 0,
+    seed: Annotated[int | None, typer.Option(help="of folds and members")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -210,17 +231,16 @@ def crossval(
     from matgraft.property_run import encoder
     from matgraft.reports.properties import show_folds, write_predictions
 
-    if fold_column and folds:
-        raise OptionError("--fold-column brings the folds; --folds would do nothing")
+    _refuse_own("crossval", {"--folds": folds}, fold_column)
     by = group or "formula"
     column = None if by in GROUPINGS else by
-    settings = _predictor_settings(options, strategy, order).model_copy(update={"seed": seed})
+    settings, given = _predictor_settings("crossval", options, order, strategy=strategy, seed=seed)
     read = read_table(
         table, target, formula=formula, fold=fold_column, covariates=covariate or (), weight=weight, group=column,
         order=_words(order), parse=formula_reader(settings.strategy),
     )  # fmt: skip
     model = encoder(foundation or "composition")
-    scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, quiet=quiet or as_json)
+    scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, given=given, quiet=quiet or as_json)
     if out is not None:
         write_predictions(scored["predictions"], out)
     _tell({name: value for name, value in scored.items() if name != "predictions"}, show_folds, as_json)
@@ -233,13 +253,14 @@ def embed(
     foundation: From = "composition",
     formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
     nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
-    count: Annotated[int, typer.Option(help="how many of them", min=1)] = 10,
+    count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
 ) -> None:
     """Write the encoder's features of formulas."""
     from matgraft.data.table import formula_column, formulas_of, read_cells
     from matgraft.property_run import encoder as load_encoder
     from matgraft.reports.properties import nearest_formulas, write_vectors
 
+    _refuse_own("embed", {"--count": count}, nearest)
     cells = read_cells(table)
     formulas = formulas_of(cells[formula_column(cells, formula, table)], table)
     encoder = load_encoder(foundation or "composition")
@@ -247,7 +268,7 @@ def embed(
     write_vectors(formulas, vectors, out)
     print(f"{out}: {len(formulas)} formulas, {vectors.shape[1]} numbers each")
     if nearest is not None:
-        for name, distance in nearest_formulas(nearest, formulas, vectors, encoder, count):
+        for name, distance in nearest_formulas(nearest, formulas, vectors, encoder, count or 10):
             print(f"  {distance:8.3f}  {name}")
 
 
@@ -270,6 +291,8 @@ def pretrain(
     else:
         out = out or _next_run()
         settings = _settings(PretrainSettings, options)
+        asked = {"--properties": properties, **settings.weights.model_dump()}
+        refuse_unread("pretrain", OWN["pretrain"], _typed(PretrainSettings, options), asked)
         encoder = pretrain(corpus, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
@@ -419,19 +442,21 @@ def _tune_table(
         raise OptionError(
             "a table of formulas needs --target with the column of the values",
             where=data,
-            options=[{"--target": name} for name in value_columns(Path(data), given["formula"])],
+            options=[{"--target": name} for name in value_columns(Path(data), given["--formula"])],
         )
+    settings, keys = _predictor_settings("tune", options, given["--order"], strategy=strategy)
     run = TableRun(
         table=data,
         targets=tuple(targets),
         foundation=foundation or "composition",
-        formula=given["formula"],
-        covariates=tuple(given["covariate"] or ()),
-        weight=given["weight"],
-        group=given["group"] or "formula",
-        order=_words(given["order"]),
-        adapt_to=given["adapt-to"],
-        settings=_predictor_settings(options, strategy, given["order"]),
+        formula=given["--formula"],
+        covariates=tuple(given["--covariate"] or ()),
+        weight=given["--weight"],
+        group=given["--group"] or "formula",
+        order=_words(given["--order"]),
+        adapt_to=given["--adapt-to"],
+        settings=settings,
+        given=keys,
     )
     _show_table_run(out, tune_table(run, out, quiet=quiet or as_json), as_json)
 
@@ -442,24 +467,23 @@ def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
     _tell({"run": str(run), "report": str(run / "report.html"), **metrics}, show_targets, as_json)
 
 
-def _predictor_settings(options: list[str] | None, strategy: str | None, order: str | None) -> Any:
+def _predictor_settings(verb: str, options: list[str] | None, order: str | None, **own: Any) -> tuple[Any, list[str]]:
+    """Return the settings, and the keys that were named; `own` are options of the command, weaker than key=value."""
     from matgraft.predictors.members import OF_POTENTIALS, STRATEGIES
     from matgraft.predictors.predictor import PredictorSettings
 
-    settings = _settings(PredictorSettings, options)
-    update: dict[str, Any] = {"ordinal": bool(order)}
-    if strategy is not None:
-        choose(strategy, STRATEGIES, "strategy", OF_POTENTIALS)
-        update["strategy"] = strategy
-    return settings.model_copy(update=update)
+    words = [word(name, value) for name, value in own.items() if value is not None] + list(options or ())
+    settings = _settings(PredictorSettings, words)
+    given = _typed(PredictorSettings, words)
+    not_typed = Read("ordinal", "nothing: --order says that classes have an order, and which", lambda _: False)
+    refuse_unread(verb, (Read("*"), not_typed), given)
+    choose(settings.strategy, STRATEGIES, "strategy", OF_POTENTIALS)
+    return settings.model_copy(update={"ordinal": bool(order)}), given
 
 
-def _refuse_with_table(given: dict[str, Any]) -> None:
-    if idle := [name for name, value in given.items() if value is not None]:
-        raise OptionError(
-            f"{', '.join(idle)} would do nothing with a table of formulas",
-            remedy="leave it out: scores are out of fold, and `predict` predicts further tables",
-        )
+def _refuse_own(verb: str, given: dict[str, object], present: object) -> None:
+    """Refuse options of a verb that would do nothing beside what is, or is not, present."""
+    refuse_unread(verb, OWN[verb], [name for name, value in given.items() if value not in (None, [])], present)
 
 
 def _is_table(word: str) -> bool:
@@ -472,7 +496,7 @@ def _words(order: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in order.split(",")) if order else ()
 
 
-def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:
+def _recipe(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:
     from matgraft.recipe import make_recipe
 
     words = list(options or [])
@@ -482,20 +506,17 @@ def _recipe(frames: str | None, options: list[str] | None, **given: Any) -> Any:
     if len(files) > 1:
         raise OptionError(f"several recipes: {', '.join(files)}", allowed=["one recipe.yaml, then key=value"])
     rest = [word for word in words if word not in files]
-    return make_recipe(Path(files[0]) if files else None, rest, train=frames, **given)
+    return make_recipe(Path(files[0]) if files else None, rest, verb=verb, train=frames, **given)
 
 
 def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:
-    """Return what a recipe's options say of how files are read; any other option would do nothing here."""
+    """Return what a recipe's options say of how files are read."""
     from matgraft.recipe import make_recipe
 
-    known = ("keys", "units", "shear", "theory", "want")
-    for option in options:
-        choose(option.partition("=")[0].partition(".")[0], dict.fromkeys(known), "option of reading")
-    recipe = make_recipe(None, options, train=" ".join(sources))
+    recipe = make_recipe(None, options, verb="pack", train=" ".join(sources))
     if isinstance(recipe.shear, dict):
         raise OptionError("shear of groups of frames is put right when they are trained on", allowed=["shear=xz,yz,xy"])
-    return {name: getattr(recipe, name) for name in known}
+    return {name: getattr(recipe, name) for name in ("keys", "units", "shear", "theory", "want")}
 
 
 def _settings(kind: type[S], words: Sequence[str] | None) -> S:
@@ -504,6 +525,13 @@ def _settings(kind: type[S], words: Sequence[str] | None) -> S:
 
     recipes = [Path(word) for word in words or () if _is_recipe(word)]
     return make_settings(kind, recipes, [word for word in words or () if not _is_recipe(word)])
+
+
+def _typed(kind: type[BaseModel], words: Sequence[str] | None) -> list[str]:
+    """Return the keys that are typed among the words of a command."""
+    from matgraft.recipe import typed_keys
+
+    return typed_keys(kind, [word for word in words or () if not _is_recipe(word)])
 
 
 def _is_recipe(word: str) -> bool:

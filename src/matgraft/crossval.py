@@ -6,7 +6,7 @@ is chosen (members, weights, intervals) is chosen inside the training part of ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.table import FormulaTable
 from matgraft.errors import DataError
-from matgraft.predictors.predictor import Prediction, PredictorSettings, fit_predictor
+from matgraft.predictors.predictor import Prediction, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.reports.properties import prediction_rows
 from matgraft.scoring.properties import scores_of
 
@@ -30,6 +30,7 @@ def crossval(
     by: str = "formula",
     n_folds: int = 5,
     settings: PredictorSettings | None = None,
+    given: Sequence[str] = (),
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Score a predictor on held-out folds.
@@ -39,6 +40,8 @@ def crossval(
     by
         What inner folds, and outer ones where the table brings none, never tear apart: ``formula``,
         ``chemical-system``, or the groups of the table.
+    given
+        Keys of the settings that the user named: those that nothing reads are an error.
 
     Returns
     -------
@@ -48,6 +51,8 @@ def crossval(
     """
     settings = settings or PredictorSettings()
     parts = list(_folds(table, by, n_folds, settings.seed))
+    rows_of_folds = [len(train) for _, train, _ in parts]
+    refuse_idle(settings, given=given, rows=rows_of_folds, n_classes=[len(table.classes)], verb="crossval")
     folds, rows = [], []
     for name, train, test in track(
         parts, "cross-validation", console=Console(stderr=True), disable=quiet, transient=True

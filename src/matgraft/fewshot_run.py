@@ -26,10 +26,14 @@ from matgraft.errors import DataError, OptionError
 from matgraft.predictors.few_values import fit_few_values
 from matgraft.predictors.fewshot import FewShot, fit_few_shot
 from matgraft.predictors.predictor import Prediction
+from matgraft.reads import Read, refuse_unread
 from matgraft.reports.fewshot_page import cautions, promise
 from matgraft.reports.properties import prediction_rows
 from matgraft.transfer.metric import Space, choose_metric
 from matgraft.transfer.prototypes import DISTANCES
+
+READS = tuple(Read(key, "columns of classes", lambda table: bool(table.classes)) for key in ("--distance", "--metric"))
+"""What is read of the options in some cases only."""
 
 
 class FewShotRun(BaseModel):
@@ -73,9 +77,8 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     target = run.target or _only_column(support, run.formula)
     table = read_table(support, target, formula=run.formula)
     queries = _queries(Path(run.queries), run.formula)
-    idle = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
-    if not table.classes and idle:
-        raise OptionError(f"column {target!r} holds numbers: {', '.join(idle)} would do nothing", remedy="leave it out")
+    given = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
+    refuse_unread("fewshot", READS, given, table)
     backbone = load(run.foundation)
     if not isinstance(backbone, CompositionBackbone):
         raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load, load_folder, save_folder
@@ -68,6 +68,8 @@ class TableRun(BaseModel):
         Classes from the lowest to the highest, where they have an order.
     adapt_to
         A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
+    given
+        Keys of the settings that the user named; they are no part of the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +84,7 @@ class TableRun(BaseModel):
     order: tuple[str, ...] = ()
     adapt_to: str | None = None
     settings: PredictorSettings = PredictorSettings()
+    given: tuple[str, ...] = Field((), exclude=True)
 
 
 def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -97,8 +100,10 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     DataError, OptionError
         If the table or an option cannot be used; before anything is written.
     """
-    refuse_idle(run.settings, run.adapt_to is not None)
+    refuse_idle(run.settings, run.adapt_to is not None, given=run.given)
     tables = {target: _read(run, target) for target in run.targets}
+    if not resume:
+        _refuse_idle(run, tables.values())
     domains = {target: _read_domain(run, table, target) for target, table in tables.items()}
     backbone = encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
@@ -239,6 +244,13 @@ def _read(run: TableRun, target: str) -> FormulaTable:
 
 def _read_domain(run: TableRun, table: FormulaTable, target: str) -> TargetTable | None:
     return read_target(Path(run.adapt_to), table, target, run.formula) if run.adapt_to else None
+
+
+def _refuse_idle(run: TableRun, tables: Iterable[FormulaTable]) -> None:
+    """Raise for settings that nothing reads with tables of these sizes."""
+    sizes = [(len(table.values), len(table.classes)) for table in tables]
+    rows, n_classes = zip(*sizes, strict=True)
+    refuse_idle(run.settings, run.adapt_to is not None, given=run.given, rows=rows, n_classes=n_classes)
 
 
 def _open(run: TableRun, out: Path, resume: bool) -> None:

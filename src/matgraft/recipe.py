@@ -1,8 +1,9 @@
 """A recipe says all that a run does: one YAML file, then ``key=value`` on the command line; the later one wins.
 
 A few options add to what was said (`ADDED`), so that the options of two findings can be typed one after another.
-Unknown keys are errors at every level and name the nearest known one. The resolved recipe is saved in the run folder;
-``matgraft tune RUN/recipe.yaml`` repeats the run.
+Unknown keys are errors at every level and name the nearest known one. So are keys that are typed and that the verb does
+not read (`READS`); a file may hold what other verbs read, since it describes the whole run. The resolved recipe is
+saved in the run folder; ``matgraft tune RUN/recipe.yaml`` repeats the run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from matgraft.data.heads import THEORY
 from matgraft.data.numbering import Numbers, expand
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.options import parse_value
+from matgraft.reads import Read, changed_keys, refuse_unread
 from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.replay import ReplaySettings
@@ -36,6 +38,35 @@ ADDED = ("audit.allow", "audit.drop", "audit.drop_test", "shear")
 
 RETIRED = ("evaluate",)
 """Sections that older versions wrote into the recipes of their runs, and that nothing reads any more."""
+
+
+READING = tuple(map(Read, ("keys*", "units*", "shear*", "theory", "want")))
+"""How files of frames are read."""
+
+READS: dict[str, tuple[Read, ...]] = {
+    "audit": (
+        *READING,
+        *map(Read, ("train", "test", "foundation", "audit.*", "heads.*")),
+        Read("strategy.name", "frames of several heads", lambda recipe: bool(recipe.heads_by), (MultiHead.name,)),
+    ),
+    "pack": READING,
+    "tune": (
+        Read("*"),
+        Read("split.test", "a split of the training file without --test", lambda recipe: not recipe.test),
+        Read("split.test", "splits that draw the test", lambda recipe: recipe.split.by != "element"),
+        Read(
+            "loss.huber_delta*",
+            "the loss huber",
+            lambda recipe: recipe.loss.kind == "huber",
+            (),
+            ({"loss.kind": "huber"},),
+        ),
+        Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
+    ),
+    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*")),
+}
+"""The keys of a recipe that each verb reads. Those that depend on the frames or on the strategy's own options are
+refused where these are known."""
 
 
 class _Section(BaseModel):
@@ -172,6 +203,14 @@ class Recipe(_Section):
         """Return the whole recipe as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
+    def refuse_unread(self, verb: str, given: Sequence[str]) -> None:
+        """Raise an `OptionError` if a key that was given would do nothing with a verb."""
+        refuse_unread(verb, READS[verb], given, self.named()[0], READS)
+
+    def changed(self) -> list[str]:
+        """Return the keys whose value is not the default."""
+        return list(changed_keys(self, Recipe(train=self.train)))
+
     def named(self) -> tuple[Recipe, str]:
         """Return the recipe with its strategy named and the ladder's minutes set, and a line that says what was chosen.
 
@@ -192,7 +231,7 @@ class Recipe(_Section):
         return self.model_copy(update={"strategy": strategy, "fit": fit}), line
 
 
-def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Recipe:
+def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **given: Any) -> Recipe:
     """Resolve a recipe.
 
     Parameters
@@ -201,13 +240,15 @@ def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Reci
         A YAML file, or None.
     options
         ``key=value`` items with dots for levels, such as ``fit.rate=1e-3``; values are YAML.
+    verb
+        One of `READS`, which must read what `options` say; empty: any.
     given
         Values from the command line's own options, stronger than the file and weaker than `options`; None is unset.
 
     Raises
     ------
     OptionError
-        If a key is unknown or a value does not fit.
+        If a key is unknown, a value does not fit, or the verb does not read an option.
     """
     content = _read(file) if file else {}
     for key, value in given.items():
@@ -218,7 +259,27 @@ def make_recipe(file: Path | None, options: Sequence[str], **given: Any) -> Reci
         if not sign:
             raise OptionError(f"{option!r} is not key=value", allowed=["fit.rate=1e-3", "split.by=composition"])
         _set(content, key.strip(), _value(text, option))
-    return validate(content, str(file) if file else "options")
+    recipe = validate(content, str(file) if file else "options")
+    if verb:
+        recipe.refuse_unread(verb, typed_keys(Recipe, options))
+    return recipe
+
+
+def typed_keys(kind: type[BaseModel], options: Sequence[str]) -> list[str]:
+    """Return the names that ``key=value`` items give a value: ``fit={rate: 1e-3}`` gives one to ``fit.rate``.
+
+    null gives none: it takes back what was said.
+    """
+    keys: list[str] = []
+    for option in options:
+        key, _, text = option.partition("=")
+        key, value = key.strip(), _value(text, option)
+        if value is None:
+            continue
+        section = kind.model_fields[key].annotation if key in kind.model_fields else None
+        inside = isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, Mapping)
+        keys += [f"{key}.{name}" for name in value] if inside else [key]
+    return keys
 
 
 def make_settings(kind: type[Settings], files: Sequence[Path], options: Sequence[str]) -> Settings:

@@ -155,7 +155,7 @@ def test_strategy_and_target_go_together(small, table):
     for settings, target, said in (
         (PredictorSettings(strategy="domain"), None, "needs a table of the target"),
         (PredictorSettings(strategy="feature"), formulas[:20], "would do nothing with strategy 'feature'"),
-        (PredictorSettings(domain=DomainSettings(clip=3)), None, "options of domain would do nothing"),
+        (PredictorSettings(domain=DomainSettings(clip=3)), None, "domain.clip would do nothing"),
     ):
         with pytest.raises(OptionError, match=said):
             fit_predictor(formulas, y, backbone=small, settings=settings, target=target)

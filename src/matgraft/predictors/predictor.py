@@ -27,12 +27,13 @@ from matgraft.predictors.domain import Adapted, adapt
 from matgraft.predictors.forest import MEDIAN
 from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import Member, Model, Tools, Tuned, members_of, strategies_with
+from matgraft.predictors.members import FEWEST_FOR_NETWORK, Member, Model, Tools, Tuned, members_of, strategies_with
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.prompted import PromptSettings
 from matgraft.predictors.stack import Gate, is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
+from matgraft.reads import Read, changed_keys, refuse_unread
 from matgraft.statistics import Units, joined_units, mean_over_units, sharing
 
 SMALLEST = 10
@@ -322,23 +323,81 @@ def labels_of(
     return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
 
 
-def refuse_idle(settings: PredictorSettings, with_target: bool = False) -> None:
-    """Raise an `OptionError` for settings that the strategy does not read, or a target that it has no use for."""
+def refuse_idle(
+    settings: PredictorSettings,
+    with_target: bool = False,
+    *,
+    given: Sequence[str] = (),
+    rows: Sequence[int] = (),
+    n_classes: Sequence[int] = (),
+    verb: str = "tune",
+) -> None:
+    """Raise an `OptionError` for settings that nothing reads, or a target that the strategy has no use for.
+
+    Parameters
+    ----------
+    with_target
+        Whether there is a table of a target domain.
+    given
+        Keys that the user named, beside those that are not at their default.
+    rows, n_classes
+        Of the tables, where they are known.
+    verb
+        For the error.
+    """
     is_domain = settings.strategy == "domain"
-    readers = {
-        "network.*": (settings.network != NetworkSettings(), strategies_with("network")),
-        "network.stages": (bool(settings.network.stages), ["partial"]),
-        "prompt.*": (settings.prompt != PromptSettings(), strategies_with("prompts")),
-        "options of domain": (settings.domain != DomainSettings(), ["domain"]),
-    }
-    for option, (given, able) in readers.items():
-        if given and settings.strategy not in able:
-            raise OptionError(f"{option} would do nothing with strategy {settings.strategy!r}", allowed=able)
+    keys = [*given, *changed_keys(settings, PredictorSettings())]
+    refuse_unread(verb, READS, keys, _Asked(settings, tuple(rows), tuple(n_classes)))
     if with_target and not is_domain:
         raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
     if is_domain and not with_target:
         raise OptionError("strategy 'domain' needs a table of the target", remedy="name it by --adapt-to")
     settings.domain.refuse_idle()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a predictor; rows and classes of its tables where they are known."""
+
+    settings: PredictorSettings
+    rows: tuple[int, ...] = ()
+    n_classes: tuple[int, ...] = ()
+
+    @property
+    def strategy(self) -> str:
+        return self.settings.strategy
+
+    @property
+    def tunes(self) -> bool:
+        """True if a table has the rows that the strategy fine-tunes from, or none is known."""
+        if not self.rows:
+            return True
+        return any(member.kind == "network" for n in self.rows for member in members_of(self.strategy, n))
+
+    def has(self, *, classes: bool) -> bool:
+        """Say whether a target is of classes, or of values; True where none is known."""
+        return not self.n_classes or any(bool(n) == classes for n in self.n_classes)
+
+
+def _read_by(key: str, *strategies: str) -> Read:
+    by = f"strategy {', '.join(strategies)}"
+    return Read(key, by, lambda asked: asked.strategy in strategies, strategies)
+
+
+READS = (
+    Read("*"),
+    _read_by("network.*", *strategies_with("network")),
+    Read(
+        "network.*", f"tables that strategy auto fine-tunes on, of {FEWEST_FOR_NETWORK} rows", lambda asked: asked.tunes
+    ),
+    _read_by("network.stages", "partial"),
+    _read_by("prompt.*", "prompt"),
+    _read_by("domain.*", "domain"),
+    Read("level", "targets of values", lambda asked: asked.has(classes=False)),
+    Read("scale", "targets of values", lambda asked: asked.has(classes=False)),
+    Read("ordinal", "targets of classes", lambda asked: asked.has(classes=True)),
+)
+"""What is read of `PredictorSettings`."""
 
 
 def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array) -> None:

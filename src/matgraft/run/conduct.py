@@ -63,6 +63,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     recipe, _ = recipe.named()
     if not resume:
         refuse_full_folder(out)
+        recipe.refuse_unread("tune", recipe.changed())
     parent = potential(load(recipe.foundation))
     train, test = read_parts(recipe)
     refuse_idle_options(recipe, parent, train)
@@ -93,8 +94,8 @@ def resume_run(out: Path, *, quiet: bool = False) -> Path:
     return tune(recipe, out, resume=True, quiet=quiet)
 
 
-def saved_recipe(run: Path, options: Sequence[str] = ()) -> Recipe:
-    """Return the recipe of a run folder, with some values replaced.
+def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Recipe:
+    """Return the recipe of a run folder, with some values replaced, which the verb must read.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def saved_recipe(run: Path, options: Sequence[str] = ()) -> Recipe:
     file = run / "recipe.yaml"
     if not file.is_file():
         raise RunError("this is no run: recipe.yaml is missing", where=str(run))
-    return make_recipe(file, options)
+    return make_recipe(file, options, verb=verb)
 
 
 def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:

@@ -40,7 +40,7 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
     options
         ``key=value`` items over the run's recipe, for files with other keys or units; ``audit.drop_test=[3]`` leaves
-        frames out.
+        frames out. What says how the run was fitted is an error here.
 
     Returns
     -------
@@ -52,7 +52,8 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         so that files of one name in two folders do not overwrite each other.
     """
     folder, head = part_head(run)
-    recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options])  # the run's test file is another one
+    # Frames to leave out are those of the run's test file, which is another one.
+    recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
     tuned, parent = potential(load(run)), potential(load(recipe.foundation))
     dataset = read_further(recipe, frames, beside=not options)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"

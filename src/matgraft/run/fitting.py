@@ -18,7 +18,7 @@ from matgraft.recipe import Recipe
 from matgraft.run.frames import Parts
 from matgraft.transfer.adapt import Adapted, adapt
 from matgraft.transfer.climb import climb
-from matgraft.transfer.ladder import LADDER, LadderSettings, make_rungs, refuse_idle_target
+from matgraft.transfer.ladder import LADDER, make_rungs, refuse_idle_target
 from matgraft.transfer.loss import refuse_stress_without_volume, weigh_groups
 from matgraft.transfer.references import (
     References,
@@ -65,10 +65,6 @@ def _strategies(recipe: Recipe) -> dict[str, Strategy]:
     choose(name, {**STRATEGIES, LADDER: None}, "strategy", OF_FORMULAS)
     if name == LADDER:
         return make_rungs(recipe.ladder.rungs, **options)
-    if idle := [key for key, value in recipe.ladder if value != getattr(LadderSettings(), key)]:
-        raise OptionError(
-            f"ladder.{idle[0]} would do nothing with strategy {name!r}", options=[{"strategy.name": LADDER}]
-        )
     return {name: make_strategy(name, **options)}
 
 
