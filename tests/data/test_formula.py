@@ -1,5 +1,7 @@
 """Formulas: what is understood, what is refused and where."""
 
+from fractions import Fraction
+
 import pytest
 from ase.data import chemical_symbols
 from hypothesis import given
@@ -43,6 +45,9 @@ def test_reduced_is_read_as_the_same_formula(amounts):
         ("Li.5CoO2", "Li0.5CoO2"),
         ("Fe2O3Na0", "Fe2O3"),
         ("OO2Fe2", "Fe2O3"),
+        ("(CuSO4·5H2O)2", "CuSO9H10"),
+        ("CuSO4×5H2O", "CuSO9H10"),
+        ("Fe\uff12O\uff13", "Fe2O3"),
     ],
 )
 def test_ways_of_writing(text, same):
@@ -69,6 +74,10 @@ def test_tiny_amounts_are_kept():
         ("Fe0", 0, "above 0"),
         ("Fe()2", 3, "no element here"),
         ("CuSO4.5H2O", 5, "CuSO4·5H2O"),
+        ("CuSO4.0.5H2O", 7, "raised dot"),
+        ("Fe1e400O", 2, "1e400 is out of range"),
+        ("Fe1e-99999999O", 2, "out of range"),
+        ("Fe1000000H1e-6", 0, "less than 1e-09 of the atoms are H"),
         ("".join(chemical_symbols[1:32]), 0, "31 elements; at most 30"),
     ],
 )
@@ -84,3 +93,88 @@ def test_text_is_not_part_of_equality():
     assert hash(first) == hash(second)
     assert (str(first), str(second)) == ("Fe2O3", "O3Fe2")
     assert first.chemical_system == "Fe-O"
+
+
+@given(st.lists(st.tuples(st.sampled_from(chemical_symbols[1:]), st.integers(1, 9999)), min_size=2, max_size=6))
+def test_the_key_is_that_of_exact_shares_in_any_order_and_scale(amounts):
+    total = Fraction(sum(n for _, n in amounts))
+    shares: dict[str, Fraction] = {}
+    for symbol, n in amounts:
+        shares[symbol] = shares.get(symbol, Fraction(0)) + n / total
+    whole = parse_formula(written(amounts))
+    tenth = parse_formula("".join(f"({symbol}{n / 10:.1f})" for symbol, n in reversed(amounts)))
+    assert whole.key == tenth.key
+    exact = [shares[symbol] for symbol in whole.symbols]
+    assert whole.fractions == tuple(float(round(share, 9)) for share in exact)
+
+
+COMPOUNDS = ["CuSO4", "NaI", "Al2O3", "CaCl2", "KOH", "(NH4)2SO4", "[Co(NH3)6]Cl3", "Na2CO3", "LiBH4", "PbS", "BF3"]
+PARTS = ["H2O", "(H2O)", "[OH2]", "D2O", "H₂O", "H2 O", "NH3", "SiO2", "Al2O3", "CH3OH", "MgCl2", "SO2", "P2O5"]
+
+
+@given(
+    st.sampled_from(COMPOUNDS), st.integers(2, 24), st.sampled_from(PARTS), st.sampled_from(["", " ", "\xa0"]),
+    st.sampled_from(".\uff0e\u2024"), st.sampled_from("·*"),
+    st.sampled_from(["{}", "({})2", "[{}]", "H2O·{}", "{}·KCl"]),
+)  # fmt: skip
+def test_a_plain_dot_before_what_may_be_a_multiplier_is_refused(before, count, part, blank, dot, sign, around):
+    text = around.format(f"{before}{dot}{count}{blank}{part}") + blank
+    with pytest.raises(FormulaError, match="two readings") as caught:
+        parse_formula(text)
+    assert caught.value.position == text.index(dot)
+    adduct, starred, amount = (
+        caught.value.remedy.replace(" for the adduct, ", " or ").removeprefix("write ").removesuffix(" for the amount")
+    ).split(" or ")
+    digits = before[-1] if before[-1].isdigit() else "0"
+    bare = before.removesuffix(digits)
+    decimal = around.format(f"({bare}{digits}.{count})({part})")
+    assert parse_formula(adduct) == parse_formula(starred)
+    assert parse_formula(adduct) == parse_formula(around.format(f"{before}{sign}{count}({part})"))
+    assert parse_formula(amount) == parse_formula(decimal)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CuSO4.5H2O.2NH3", "Fe.5H2O", "Li.4NH3", "CuSO4.5HOH", "KI.2I2", "Ca(NO3)2.4H2O", "MgO.2Al2O3·3H2O",
+        "YBa2Cu3O6.5H2O", "Mg0.5Fe0.5SO4.7H2O", "CuCl2.2 H 2 O", "Al2O3.2Si O2", "CuSO4·5H2O.2NH3",
+    ],
+)  # fmt: skip
+def test_further_plain_dots_with_two_readings(text):
+    with pytest.raises(FormulaError, match="two readings"):
+        parse_formula(text)
+
+
+DECIMALS = st.lists(
+    st.tuples(st.sampled_from(["Fe", "Ni", "La", "Sr", "Ba", "Cu", "Ti", "Zr"]), st.integers(1, 9), st.integers(1, 99)),
+    min_size=1, max_size=5, unique_by=lambda part: part[0],
+)  # fmt: skip
+
+
+@given(DECIMALS, st.sampled_from(["", "O3", "O6.92", "F2", "O2.5", "P3O12"]), st.booleans())
+def test_decimals_of_metals_before_an_anion_are_read(metals, anion, bare):
+    text = "".join(f"{symbol}{'' if bare else whole}.{part}" for symbol, whole, part in metals) + anion
+    spelled = "".join(f"({symbol}{0 if bare else whole}.{part}00)" for symbol, whole, part in metals) + anion
+    assert parse_formula(text) == parse_formula(spelled)
+
+
+@pytest.mark.parametrize(
+    ("text", "atoms"),
+    [
+        ("Fe0.5Ni0.5", {"Fe": 0.5, "Ni": 0.5}),
+        ("La0.7Sr0.3MnO3", {"La": 0.7, "Sr": 0.3, "Mn": 1, "O": 3}),
+        ("Li1.5Al0.5Ge1.5P3O12", {"Li": 1.5, "Al": 0.5, "Ge": 1.5, "P": 3, "O": 12}),
+        ("Li5.5PS4.5ClBr", {"Li": 5.5, "P": 1, "S": 4.5, "Cl": 1, "Br": 1}),
+        ("Ge40Te5.3I8", {"Ge": 40, "Te": 5.3, "I": 8}),
+        ("SrLa1.5Cu2O6", {"Sr": 1, "La": 1.5, "Cu": 2, "O": 6}),
+        ("LiFe.5Mn.5PO4", {"Li": 1, "Fe": 0.5, "Mn": 0.5, "P": 1, "O": 4}),
+        ("CuSO4.05H2O", {"Cu": 1, "S": 1, "O": 5.05, "H": 2}),
+        ("NaI0.2H2O", {"Na": 1, "I": 0.2, "H": 2, "O": 1}),
+        ("(CuSO4.5)H2O", {"Cu": 1, "S": 1, "O": 5.5, "H": 2}),
+    ],
+)
+def test_decimals_with_one_reading_are_read(text, atoms):
+    formula = parse_formula(text)
+    total = sum(atoms.values())
+    found = dict(zip(formula.symbols, formula.fractions, strict=True))
+    assert found == pytest.approx({symbol: n / total for symbol, n in atoms.items()}, abs=1e-9)

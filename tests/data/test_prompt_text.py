@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from matgraft.data.formula import FormulaError, parse_formula
 from matgraft.data.material_class import MATERIAL_CLASSES, material_class
-from matgraft.data.prompt_text import parse_plain, parse_prompt, parse_stated, property_tokens
+from matgraft.data.prompt_text import Prompt, parse_plain, parse_prompt, parse_stated, property_tokens
 from matgraft.errors import OptionError
 
 TOKENS = {"BANDGAP": "bandgap", "K": "K"}
@@ -49,7 +49,17 @@ def test_anything_else_is_an_error_that_points_into_the_text(text):
         ("Fe2O3 [OXIDE]", 6, "is no property"),
         ("[OXIDE] Fe2Ox", 12, "'x' belongs to no element"),
         ("[OXIDE]", 7, "no element"),
-        ("[OXIDE]Fe2O3", 2, "'X' is no element"),
+        ("[OXIDE]Fe2O3", 0, "set apart by spaces"),
+        ("Fe2O3 [HV]", 6, r"\[HV\] is no property"),
+        ("Fe2O3 [Hf]", 6, r"\[Hf\] is no property"),
+        ("[K] Fe2O3", 0, r"\[K\] is no class"),
+        ("[BN] Fe2O3 [K]", 0, r"\[BN\] is no class"),
+        ("Fe2O3 [K] [BANDGAP]", 6, "wrong place"),
+        ("[OXIDE] [K] Fe2O3", 8, "wrong place"),
+        ("Fe2 [K] O3", 4, "wrong place"),
+        ("Fe2O3[K]", 5, "set apart by spaces"),
+        ("[K]Fe2O3", 0, "set apart by spaces"),
+        ("[CO]", 0, "is no class"),
     ],
 )
 def test_mistakes_are_named(text, position, said):
@@ -59,16 +69,22 @@ def test_mistakes_are_named(text, position, said):
     assert error.value.text == text
 
 
-def test_a_word_that_reads_as_a_formula_belongs_to_it_unless_the_run_asks_for_it():
-    assert parse_prompt("[CO] Ni [K]", {}).formula == parse_formula("CONiK")
-    assert parse_prompt("Ni [K]", TOKENS).property == "K"
+def test_brackets_that_touch_the_formula_belong_to_it():
+    assert parse_prompt("Ni[CO]4 [K]", TOKENS) == Prompt(parse_formula("NiC4O4"), "K")
+    assert parse_prompt("Fe2O3[HV]", TOKENS).formula == parse_formula("Fe2O3HV")
+    assert parse_prompt("K2 [PtCl4]", {}).formula == parse_formula("K2PtCl4")
+    assert parse_prompt("Fe[K]2O3", TOKENS).formula == parse_formula("FeK2O3")
 
 
-def test_where_prompts_mean_nothing_they_are_said_to():
-    for text in ("[OXIDE] Fe2O3", "Fe2O3 [BANDGAP]"):
-        with pytest.raises(FormulaError, match="--strategy prompt"):
-            parse_plain(text)
+@pytest.mark.parametrize("text", ["[OXIDE] Fe2O3", "Fe2O3 [BANDGAP]", "Fe2O3 [HV]", "[K] Fe2O3", "Fe2O3 [Hf]", "[CO]"])
+def test_where_prompts_mean_nothing_they_are_said_to(text):
+    with pytest.raises(FormulaError, match="--strategy prompt"):
+        parse_plain(text)
+
+
+def test_plain_formulas_keep_their_brackets():
     assert parse_plain("[Co(NH3)6]Cl3") == parse_formula("Co(NH3)6Cl3")
+    assert parse_plain("K2 [PtCl4]") == parse_formula("K2PtCl4")
     with pytest.raises(FormulaError, match="'x' belongs"):
         parse_plain("Fe2Ox")
 

@@ -3,8 +3,9 @@
     parse_formula("Fe2O3") == parse_formula("O3Fe2") == parse_formula("Fe4O6")
 
 Understood: every element, D and T (hydrogen), brackets ``()[]{}`` in any depth, fractional and tiny amounts (``1e-4``),
-hydrates (``CuSO4·5H2O``), subscripts (``Fe₂O₃``), spaces. An amount of 0 leaves an element out. Anything else is an
-error that names the character.
+hydrates and other adducts (``CuSO4·5H2O``, ``CuSO4*5H2O``), subscripts (``Fe₂O₃``), spaces. An amount of 0 leaves an
+element out. A plain dot that may be a decimal point or the dot of an adduct is an error (`matgraft.data.plain_dot`).
+Anything else is an error that names the character.
 """
 
 from __future__ import annotations
@@ -17,15 +18,20 @@ from fractions import Fraction
 
 from ase.data import atomic_numbers, chemical_symbols
 
+from matgraft.data.plain_dot import PLAIN_DOT, may_multiply
 from matgraft.errors import DataError, nearest
 
 MAX_ELEMENTS = 30
+DIGITS = 9
+"""Decimal places of atomic fractions."""
+LARGEST_POWER = 30
+"""Of ten, in an amount."""
 _HYDROGEN = {"D": 1, "T": 1}
 _OPEN, _CLOSE = "([{", ")]}"
-_DOTS = "·•⋅∙*"
-_AMOUNT = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_DOTS = "·•⋅∙‧・×*"
+_AMOUNT = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d+))?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
-_UNDOTTED = re.compile(r"\d\.\d+H2O$")
+_ADDUCT = "an adduct has a raised dot or a star between its parts: CuSO4·5H2O, CuSO4*5H2O"
 _KNOWN = {symbol: Z for symbol, Z in atomic_numbers.items() if 1 <= Z <= 118} | _HYDROGEN
 
 
@@ -52,7 +58,7 @@ class Formula:
     numbers
         Atomic numbers, ascending.
     fractions
-        Atomic fractions, > 0, sum 1, rounded to 1e-9.
+        Atomic fractions, sum 1, rounded to 1e-9, none of them 0.
     text
         As it was written.
     stated_class
@@ -108,17 +114,23 @@ def parse_formula(text: str) -> Formula:
     FormulaError
         If it cannot be understood, names no element, or has more than 30 of them; with the character at fault.
     """
-    if match := _UNDOTTED.search(text):
-        meant = "a hydrate is written with a dot, CuSO4·5H2O; an amount with brackets, (CuSO4.5)(H2O)"
-        raise FormulaError(text, match.start() + 1, "a decimal amount before H2O may be a hydrate's dot", meant)
-    amounts = _Reader(text).formula()
+    reader = _Reader(text)
+    amounts = reader.formula()
+    reader.refuse_open_dots()
     total = sum(amounts.values())
     present = sorted(Z for Z, amount in amounts.items() if amount > 0)
     if not present:
         raise FormulaError(text, 0, "there is no element with an amount above 0", "write one, such as Fe2O3")
     if len(present) > MAX_ELEMENTS:
         raise FormulaError(text, 0, f"{len(present)} elements; at most {MAX_ELEMENTS} are taken")
-    return Formula(tuple(present), tuple(round(amounts[Z] / total, 9) for Z in present), text.strip())
+    # Rounded once, from exact numbers: neither the order of the elements nor the scale decides a tie.
+    fractions = tuple(float(round(amounts[Z] / total, DIGITS)) for Z in present)
+    if not all(fractions):
+        lost = chemical_symbols[present[fractions.index(0.0)]]
+        raise FormulaError(
+            text, 0, f"less than {10**-DIGITS:g} of the atoms are {lost}", "leave it out, or give it more"
+        )
+    return Formula(tuple(present), fractions, text.strip())
 
 
 class _Reader:
@@ -126,38 +138,75 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
-        self.plain = "".join(_plain(character) for character in text)
+        self.plain = text if text.isascii() else "".join(_plain(character) for character in text)
+        self.dotted: list[tuple[int, int]] = []
+        """Where a part begins, and where an amount with a plain dot stands in it."""
 
-    def formula(self) -> dict[int, float]:
-        """Parts joined by the dot of hydrates, each with a factor before it."""
-        total: dict[int, float] = {}
+    def formula(self, closing: str = "") -> dict[int, Fraction]:
+        """Parts joined by the dot of adducts, each with a factor before it, up to `closing` or the end."""
+        total: dict[int, Fraction] = {}
+        opened = self.at
+        factor = Fraction(1)
         while True:
-            self._skip()
-            factor = self._amount() if self.at else 1.0
-            _add(total, self._group(closing=""), factor)
-            if self.at >= len(self.plain):
+            _add(total, self._part(), factor)
+            if self.at >= len(self.plain) or self.plain[self.at] not in _DOTS:
+                self._check_end(closing, opened)
                 return total
             self.at += 1  # the dot
+            factor = self._amount()
 
-    def _group(self, closing: str) -> dict[int, float]:
-        """Elements and brackets up to `closing`, or, outside brackets, up to a dot or the end."""
-        found: dict[int, float] = {}
-        start = self.at
+    def refuse_open_dots(self) -> None:
+        """Raise a `FormulaError` for a plain dot that may be a decimal point or the dot of an adduct."""
+        for start, at in self.dotted:
+            amount = PLAIN_DOT.match(self.plain, at)
+            if amount is None or not may_multiply(self.plain[start:at], amount, self._rest(amount.end()), _amounts):
+                continue
+            dot, end = amount.end(1), amount.end()
+            adduct, starred, zero = (
+                f"{self.text[:dot]}{sign}{self.text[dot + 1 :]}".strip() for sign in ("·", "*", "0.")
+            )
+            inside = f"{self.text[:start]}({self.text[start:end]}){self.text[end:]}".strip()
+            amounts = inside if amount[1] else zero
+            raise FormulaError(
+                self.text,
+                dot,
+                f"the plain dot has two readings: {amount[2]} times what follows it, or a decimal point",
+                f"write {adduct} or {starred} for the adduct, {amounts} for the amount",
+            )
+
+    def _rest(self, at: int) -> str:
+        """Return what follows up to the end of the part: a dot of adducts, or the bracket that encloses it."""
+        depth = 0
+        for end in range(at, len(self.plain)):
+            character = self.plain[end]
+            depth += (character in _OPEN) - (character in _CLOSE)
+            if depth < 0 or (not depth and character in _DOTS):
+                return self.plain[at:end]
+        return self.plain[at:]
+
+    def _part(self) -> dict[int, Fraction]:
+        """Elements and brackets up to a dot of adducts, a closing bracket or the end."""
+        found: dict[int, Fraction] = {}
+        start = self._skip()
         while self._skip() < len(self.plain):
             character = self.plain[self.at]
-            if character in _CLOSE or (character in _DOTS and not closing):
+            if character in _CLOSE or (character in _DOTS and found):
                 break
             if character in _OPEN:
                 self.at += 1
-                inner = self._group(_CLOSE[_OPEN.index(character)])
-                _add(found, inner, self._amount())
+                inner = self.formula(_CLOSE[_OPEN.index(character)])
             else:
-                Z = self._element()
-                _add(found, {Z: 1.0}, self._amount())
-        self._check_end(closing, start)
+                inner = {self._element(): Fraction(1)}
+            at = self._skip()
+            _add(found, inner, self._amount())
+            if "." in self.plain[at : self.at]:
+                self.dotted.append((start, at))
         if not found:
-            raise FormulaError(self.text, min(start, max(0, len(self.text) - 1)), "there is no element here")
+            raise self._nothing(start)
         return found
+
+    def _nothing(self, start: int) -> FormulaError:
+        return FormulaError(self.text, min(start, max(0, len(self.text) - 1)), "there is no element here")
 
     def _check_end(self, closing: str, start: int) -> None:
         here = self.plain[self.at] if self.at < len(self.plain) else ""
@@ -179,13 +228,16 @@ class _Reader:
         self.at = match.end()
         return _KNOWN[symbol]
 
-    def _amount(self) -> float:
+    def _amount(self) -> Fraction:
         self._skip()
         match = _AMOUNT.match(self.plain, self.at)
         if match is None:
-            return 1.0
+            return Fraction(1)
+        if abs(int(match[1] or 0)) > LARGEST_POWER or len(match[0]) > 2 * LARGEST_POWER:
+            said = f"the amount {match[0][:20]} is out of range: powers of ten from -{LARGEST_POWER} to {LARGEST_POWER}"
+            raise FormulaError(self.text, self.at, said)
         self.at = match.end()
-        return float(match.group())
+        return Fraction(int(match[0]) if match[0].isdecimal() else match[0])
 
     def _skip(self) -> int:
         while self.at < len(self.plain) and self.plain[self.at].isspace():
@@ -197,15 +249,23 @@ class _Reader:
         if character in "-−–+":
             return FormulaError(self.text, self.at, f"{character!r}: amounts are positive numbers without a sign")
         if character.isdigit() or character == ".":
-            return FormulaError(self.text, self.at, f"the number {character!r} follows no element")
+            remedy = _ADDUCT if self.plain[: self.at].strip() else ""
+            return FormulaError(self.text, self.at, f"the number {character!r} follows no element", remedy)
         return FormulaError(self.text, self.at, f"{character!r} belongs to no element or amount", _hint(character))
 
 
+def _amounts(text: str) -> dict[int, Fraction] | None:
+    try:
+        return _Reader(text).formula()
+    except FormulaError:
+        return None
+
+
 def _plain(character: str) -> str:
-    """Turn a subscript digit into a digit; one character stays one, so that positions hold."""
-    if "SUBSCRIPT" in unicodedata.name(character, ""):
-        return unicodedata.normalize("NFKC", character)[:1]
-    return character
+    """Turn subscript, wide and other forms of a character into the plain one; one stays one, so that positions hold."""
+    plain = unicodedata.normalize("NFKC", character)
+    is_charge = "SUPERSCRIPT" in unicodedata.name(character, "")
+    return character if len(plain) != 1 or is_charge else plain
 
 
 def _hint(symbol: str) -> str:
@@ -213,9 +273,10 @@ def _hint(symbol: str) -> str:
     return f"symbols begin with a capital: {lower}" if lower in _KNOWN and lower != symbol else nearest(symbol, _KNOWN)
 
 
-def _add(total: dict[int, float], part: Mapping[int, float], factor: float) -> None:
+def _add(total: dict[int, Fraction], part: Mapping[int, Fraction], factor: Fraction) -> None:
     for Z, amount in part.items():
-        total[Z] = total.get(Z, 0.0) + amount * factor
+        scaled = amount if factor == 1 else factor if amount == 1 else amount * factor
+        total[Z] = total[Z] + scaled if Z in total else scaled
 
 
 def _whole(fractions: tuple[float, ...], largest: int = 200) -> list[int] | None:

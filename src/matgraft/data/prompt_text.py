@@ -3,8 +3,9 @@
     parse_prompt("[OXIDE] Fe2O3 [BANDGAP]", {"BANDGAP": "bandgap"})       # Prompt(Fe2O3, "bandgap")
 
 Both tokens may be absent. A token is a word of capitals, digits and underscores in square brackets, set apart by
-spaces: before the formula one of `MATERIAL_CLASSES`, behind it one of the properties. Square brackets are brackets of
-formulas too: what names no class or property and can be read as a formula belongs to it, as in ``[Co(NH3)6]Cl3``.
+spaces: before the formula one of `MATERIAL_CLASSES`, behind it one of the properties. Anything else of that form is an
+error, also where it can be read as elements: ``Fe2O3 [HV]`` is a mistyped prompt, not Fe2O3HV. Square brackets of a
+formula touch the rest of it: ``[Co(NH3)6]Cl3``, ``Fe2O3[HV]``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,17 @@ from matgraft.data.formula import Formula, FormulaError, parse_formula
 from matgraft.data.material_class import MATERIAL_CLASSES
 from matgraft.errors import OptionError, nearest
 
-_BEFORE = re.compile(r"^\s*\[([A-Z0-9_]+)\](?=\s|$)")
-_BEHIND = re.compile(r"(?<=\s)\[([A-Z0-9_]+)\]\s*$")
-NO_PROMPTS = "prompts are read by runs of `matgraft tune --strategy prompt`; elsewhere write the formula alone"
+_APART = re.compile(r"(?:^|(?<=\s))\[([A-Z0-9_]+|[A-Z][a-z])\](?=\s|$)")
+"""A token, or an element in brackets set apart, which is no way to write a formula."""
+_TOUCHING = re.compile(r"\[([A-Z0-9_]+)\](?!\s*[\d.])")
+"""What touches the formula, without an amount."""
+NO_PROMPTS = (
+    "prompts are read by runs of `matgraft tune --strategy prompt`; elsewhere write the formula alone, and the "
+    "brackets of a formula without spaces around them"
+)
+CLASSES = "class of materials, which stand before a formula"
+PROPERTIES = "property of this run, which stand behind a formula"
+TOUCH = "brackets of a formula stand without spaces around them"
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,20 @@ def parse_prompt(text: str, properties: Mapping[str, str]) -> Prompt:
     FormulaError
         If the formula cannot be read, or a token names no class or no property; with the character at fault.
     """
-    before = _token(_BEFORE, text, MATERIAL_CLASSES, "class of materials, which stand before a formula")
-    behind = _token(_BEHIND, text, properties, "property of this run, which stand behind a formula")
+    tokens = list(_APART.finditer(text))
+    before = tokens.pop(0) if tokens and not text[: tokens[0].start()].strip() else None
+    behind = tokens.pop() if tokens and not text[tokens[-1].end() :].strip() else None
+    if tokens:
+        raise _misplaced(text, tokens[0], "a formula has one class before it and one property behind it")
+    for match, known, what in ((before, MATERIAL_CLASSES, CLASSES), (behind, properties, PROPERTIES)):
+        if match and match[1] not in known:
+            raise _unknown(text, match, known, what)
     start, end = before.end() if before else 0, behind.start() if behind else len(text)
+    for match in _TOUCHING.finditer(text, start, end):
+        if match[1] in properties or match[1] in MATERIAL_CLASSES:
+            raise _misplaced(text, match, "a token is set apart by spaces, the class before and the property behind")
     try:
-        formula = parse_formula(text[start : max(start, end)])
+        formula = parse_formula(text[start:end])
     except FormulaError as error:
         raise FormulaError(text, start + error.position, error.found, error.remedy) from None
     stated = replace(formula, stated_class=before[1]) if before else formula
@@ -68,20 +86,16 @@ def parse_stated(text: str) -> Formula:
 
 
 def parse_plain(text: str) -> Formula:
-    """Read a formula where prompts mean nothing, and say so of one.
+    """Read a formula where prompts mean nothing.
 
     Raises
     ------
     FormulaError
-        If it cannot be read.
+        If it cannot be read, or holds a prompt.
     """
-    try:
-        return parse_formula(text)
-    except FormulaError:
-        for match in (_BEFORE.search(text), _BEHIND.search(text)):
-            if match and not _is_formula(match[0]):
-                raise FormulaError(text, match.start(1) - 1, f"[{match[1]}] is a prompt", NO_PROMPTS) from None
-        raise
+    if match := _APART.search(text):
+        raise FormulaError(text, match.start(), f"[{match[1]}] is a prompt", NO_PROMPTS)
+    return parse_formula(text)
 
 
 def property_tokens(names: Iterable[str]) -> dict[str, str]:
@@ -102,20 +116,11 @@ def property_tokens(names: Iterable[str]) -> dict[str, str]:
     return tokens
 
 
-def _token(pattern: re.Pattern[str], text: str, known: Iterable[str], what: str) -> re.Match[str] | None:
-    """Return the match of a token that is known, None where there is none or it is part of the formula."""
-    match = pattern.search(text)
-    if match is None or match[1] in known or _is_formula(match[1]):
-        return match if match and match[1] in known else None
+def _unknown(text: str, match: re.Match[str], known: Iterable[str], what: str) -> FormulaError:
     allowed = ", ".join(f"[{name}]" for name in known) or "none"
-    remedy = nearest(match[1], known)
-    said = f"[{match[1]}] is no {what}: {allowed}"
-    raise FormulaError(text, match.start(1) - 1, said, remedy)
+    remedy = "; ".join(filter(None, (nearest(match[1], known), TOUCH)))
+    return FormulaError(text, match.start(), f"[{match[1]}] is no {what}: {allowed}", remedy)
 
 
-def _is_formula(text: str) -> bool:
-    try:
-        parse_formula(text)
-    except FormulaError:
-        return False
-    return True
+def _misplaced(text: str, match: re.Match[str], rule: str) -> FormulaError:
+    return FormulaError(text, match.start(), f"[{match[1]}] stands in the wrong place: {rule}", TOUCH)

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.data.formula import Formula, parse_formula
+from matgraft.data.formula import Formula
+from matgraft.data.prompt_text import parse_plain
 from matgraft.predictors.predictor import Prediction
 from matgraft.reports.prompts import start_lines
 
@@ -138,5 +139,5 @@ def nearest_formulas(
     text: str, formulas: Sequence[Formula], vectors: NDArray[np.float32], encoder: CompositionBackbone, count: int
 ) -> list[tuple[str, float]]:
     """Return the formulas nearest to one in the encoder's features, with their distances."""
-    distances = np.linalg.norm(vectors - encoder.embed([parse_formula(text)]), axis=1)
+    distances = np.linalg.norm(vectors - encoder.embed([parse_plain(text)]), axis=1)
     return [(str(formulas[i]), float(distances[i])) for i in np.argsort(distances, kind="stable")[:count]]
