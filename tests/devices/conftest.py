@@ -14,7 +14,9 @@ from ase.build import bulk
 from matgraft.backbones import devices, processes
 from matgraft.backbones.base import Potential
 from matgraft.data.dataset import Dataset, Sample
+from matgraft.transfer import adapt as adapting
 from matgraft.transfer import fit as fitting
+from matgraft.transfer.tangents import Directions
 
 from .models import ARCHITECTURES
 from .pretended_device import DEVICE, PretendedDevice
@@ -44,6 +46,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr(fitting, "Fabric", OneDevice)
     with PretendedDevice():
         yield DEVICE
+
+
+@pytest.fixture(autouse=True)
+def _few_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tensors lie does not depend on how many directions are cached."""
+    monkeypatch.setattr(adapting, "plan_directions", lambda *given: Directions(2, 1))
 
 
 # ---------------------------------------------------------------------- frames
