@@ -442,6 +442,39 @@ def test_a_run_goes_on_in_the_next_folder_but_two_runs_from_one_start_do_not() -
     assert len(set(find_groups(apart).labels)) == 5
 
 
+def pieces(frames: list[Atoms], n: int, name: str) -> dict[str, list[Atoms]]:
+    return {name.format(k // n + 1): frames[k : k + n] for k in range(0, len(frames), n)}
+
+
+@pytest.mark.parametrize("memory", [0.6, 0.95])
+@pytest.mark.parametrize(("n", "total"), [(2, 24), (5, 55), (20, 60)])
+def test_pieces_of_one_simulation_in_consecutive_files_are_joined(n: int, total: int, memory: float) -> None:
+    """Files as they are listed, `md_10` before `md_2`: the blocks that it is cut into follow the numbers."""
+    files = pieces(dynamics(bulk("Si", cubic=True) * 2, total, n, 0.1, memory), n, "md_{}.xyz")
+    samples = in_files(dict(sorted(files.items())))
+    assert len(set(find_groups(samples).labels)) == 1
+    order, known_by = in_time(samples, np.arange(len(samples)))
+    assert [samples[i].file for i in order] == [file for file, own in files.items() for _ in own]
+    assert known_by == "the order of the file"
+
+
+def test_pieces_of_the_simulations_of_several_materials_are_joined() -> None:
+    files = {}
+    for k, (name, atoms) in enumerate(MATERIALS.items()):
+        files |= pieces(dynamics(atoms, 60, k, 0.12, 0.85), 20, name + "_{}.xyz")
+    samples = in_files(files)
+    truth = [sample.file.split("_")[0] for sample in samples]
+    assert over_and_under(find_groups(samples).labels, truth) == (0, 0)
+
+
+@pytest.mark.parametrize("memory", [0.7, 0.97])
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_short_simulations_of_one_material_stay_apart(n: int, memory: float) -> None:
+    crystal = bulk("Si", cubic=True) * 2
+    files = {f"md_{k}.xyz": dynamics(crystal, n, k, 0.05 * (1 + k % 3), memory) for k in range(6)}
+    assert {*find_groups(in_files(files)).labels} == {*files}
+
+
 def test_files_are_sorted_as_people_count() -> None:
     assert sorted(["run_10", "run_2", "run"], key=natural) == ["run", "run_2", "run_10"]
 

@@ -48,7 +48,8 @@ def in_time(samples: Sequence[Sample], members: NDArray[np.int64]) -> tuple[NDAr
     Returns
     -------
     order
-        (n,) the same positions in their order, in that of the file where nothing says another one.
+        (n,) the same positions in their order; where nothing says another one, in that of the file, and of several
+        files in that of their names.
     known_by
         What says so; empty where nothing does.
     """
@@ -58,7 +59,8 @@ def in_time(samples: Sequence[Sample], members: NDArray[np.int64]) -> tuple[NDAr
         for keys in (counts, list(zip(files, counts, strict=True))):
             if len({repr(key) for key in keys}) == len(keys):
                 return members[sorted(range(len(keys)), key=keys.__getitem__)], known_by
-    return members, FILE_ORDER if _file_follows_time(own) else ""
+    by_file = sorted(range(len(own)), key=files.__getitem__)
+    return members[by_file], FILE_ORDER if _file_follows_time(take(own, by_file)) else ""
 
 
 def _counters(samples: Sequence[Sample]) -> list[tuple[list[float], str]]:

@@ -5,6 +5,8 @@ frames of files with the same atoms are compared.
 
 - A file **goes on** from another if its first frame is much nearer to the other's last frame than to the other's other
   frames, and that last frame is much nearer to it than to the frames after it. The two are one simulation.
+- So it does if it is the next by name, no two frames of the two files are as near to each other as these two, and they
+  are as near as consecutive frames of one file: short files do not show how far a simulation goes.
 - Two files are **pieces of one set** if their frames are as near to each other as to those of their own file: the
   energy distance (Székely and Rizzo, InterStat 5, 2004) is no larger than when frames are dealt to the two files at
   random. Such a file says nothing about its frames.
@@ -24,7 +26,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from matgraft.data.dataset import Sample
-from matgraft.data.distance import Configuration, Gallery, prepare
+from matgraft.data.distance import Configuration, Gallery, prepare, separation
 from matgraft.data.neighbours import evenly
 from matgraft.quantities import Array
 
@@ -36,6 +38,8 @@ FAR = 2.0
 """Separations are cut off here: beyond it frames are not comparable, or as good as that."""
 GOES_ON = 0.6
 """Share of the usual separation below which a file goes on from another; snapshots of two simulations reach 0.8."""
+STEP = 1.3
+"""Times the step between frames of a file below which the step to the next file is as usual."""
 SAME = 0.02
 """Separation of frames that are one: 0.02 Å, or a strain of 0.001."""
 CHANCE = 0.02
@@ -67,14 +71,14 @@ class Place:
 
 def simulations(samples: Sequence[Sample], places: Sequence[Place]) -> dict[str, str]:
     """Return the simulation of each place that is, or belongs to, one: name of the place -> name of the simulation."""
-    shown = {place.name: _shown(samples, place) for place in places}
-    of_atoms: dict[bytes | str, list[Place]] = defaultdict(list)
+    of_atoms: dict[bytes | str, list[_Shown]] = defaultdict(list)
     for place in sorted(places, key=lambda place: natural(place.name)):
-        first = shown[place.name][0]
-        of_atoms[first.key if first else place.name].append(place)
+        shown = _show(samples, place)
+        first = shown.frames[0]
+        of_atoms[first.key if first else place.name].append(shown)
     found: dict[str, str] = {}
     for own in of_atoms.values():
-        found |= _of_the_same_atoms(own, [shown[place.name] for place in own])
+        found |= _of_the_same_atoms(own)
     return found
 
 
@@ -83,22 +87,37 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _shown(samples: Sequence[Sample], place: Place) -> list[Configuration | None]:
-    return [prepare(samples[i].content) for i in evenly(place.members, SHOWN)]
+@dataclass(frozen=True)
+class _Shown:
+    """What is compared of a place: some of its frames, and the larger of the steps at its two ends."""
+
+    place: Place
+    frames: list[Configuration | None]
+    step: float
 
 
-def _of_the_same_atoms(places: Sequence[Place], shown: Sequence[Sequence[Configuration | None]]) -> dict[str, str]:
+def _show(samples: Sequence[Sample], place: Place) -> _Shown:
+    ends = [prepare(samples[i].content) for i in (*place.members[:2], *place.members[-2:])]
+    steps = [separation(ends[0], ends[1]), separation(ends[-2], ends[-1])] if len(place.members) > 1 else [0.0]
+    return _Shown(place, [prepare(samples[i].content) for i in evenly(place.members, SHOWN)], max(steps))
+
+
+def _of_the_same_atoms(own: Sequence[_Shown]) -> dict[str, str]:
+    """Compare places of the same atoms, in the order of their names."""
+    places = [shown.place for shown in own]
     links: list[tuple[int, int]] = []
     pieces: set[int] = set()
-    for i, first in enumerate(places):
-        for j in range(i + 1, min(i + 1 + WINDOW, len(places))):
-            if not (first.is_trusted or places[j].is_trusted):
+    for i, first in enumerate(own):
+        for j in range(i + 1, min(i + 1 + WINDOW, len(own))):
+            if not (places[i].is_trusted or places[j].is_trusted):
                 continue
-            apart = _separations([*shown[i], *shown[j]])
-            n = len(shown[i])
-            if _goes_on(apart[:n, n:]) or _goes_on(apart[n:, :n]):
+            apart = _separations([*first.frames, *own[j].frames])
+            n = len(first.frames)
+            between = apart[:n, n:]
+            follows = j == i + 1 and _is_next(between, max(first.step, own[j].step))
+            if follows or _goes_on(between) or _goes_on(apart[n:, :n]):
                 links.append((i, j))
-            elif not (first.is_run or places[j].is_run) and are_pieces(apart, n):
+            elif not (places[i].is_run or places[j].is_run) and are_pieces(apart, n):
                 pieces |= {i, j}
     ends = np.array(links, dtype=np.int64).reshape(-1, 2)
     _, member = connected_components(coo_array((np.ones(len(ends)), ends.T), shape=(len(places),) * 2), directed=False)
@@ -128,6 +147,12 @@ def _goes_on(between: Array) -> bool:
     step = between[-1, 0]
     usual = min(np.median(between[:, 0]), np.median(between[-1]))
     return bool(step < SAME or step < GOES_ON * usual)
+
+
+def _is_next(between: Array, step: float) -> bool:
+    """Say whether the second of two consecutive files begins one step after the first."""
+    others = np.delete(between.ravel(), (len(between) - 1) * between.shape[1])
+    return bool(between[-1, 0] < min(STEP * step, 1.0, others.min(initial=np.inf)))
 
 
 def are_pieces(apart: Array, n: int) -> bool:
