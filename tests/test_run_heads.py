@@ -224,7 +224,7 @@ def test_a_test_frame_of_an_unknown_head_is_refused_before_training(
 ) -> None:
     other = written(chosen[:2], tmp_path / "other.extxyz", 1.0, 0.0, hybrid="HSE06")
     with pytest.raises(DataError, match=r"2 frames to score on(.|\n)*HSE06(.|\n)*allowed: PBE, r2SCAN"):
-        tune(recipe(files, "strategy.name=multihead", f"test={other}"), tmp_path / "run", quiet=True)
+        tune(recipe(files, "strategy.name=multihead", "split.test=0.1", f"test={other}"), tmp_path / "run", quiet=True)
 
 
 def test_the_command_that_repeats_a_run_of_several_files(files: list[Path]) -> None:

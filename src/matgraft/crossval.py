@@ -46,18 +46,21 @@ def crossval(
     Returns
     -------
     dict
-        ``folds`` (scores and what was chosen), ``mean`` and ``std`` over folds, ``classes``, ``n`` (rows scored),
-        ``n_unlike`` (those unlike their training set), ``without_value`` (rows left out), ``predictions`` (a row each).
+        ``folds`` (scores and what was chosen), ``mean`` and ``std`` over the folds that have a score (std None of one
+        fold), ``n_folds`` (how many these are, by score), ``weighted`` (whether rows count differently), ``classes``,
+        ``n`` (rows scored), ``n_unlike`` (those unlike their training set), ``without_value`` (rows left out),
+        ``predictions`` (a row each).
     """
     settings = settings or PredictorSettings()
     parts = list(_folds(table, by, n_folds, settings.seed))
     rows_of_folds = [len(train) for _, train, _ in parts]
     refuse_idle(settings, given=given, rows=rows_of_folds, n_classes=[len(table.classes)], verb="crossval")
-    folds, rows = [], []
+    folds, rows, scored = [], [], []
     for name, train, test in track(
         parts, "cross-validation", console=Console(stderr=True), disable=quiet, transient=True
     ):
         scores, facts, prediction = _fold(table, backbone, settings, by, train, test)
+        scored.append(scores)
         folds.append({"fold": name, "n_train": len(train), "n_test": len(test), **scores, "members": facts["members"]})
         rows += prediction_rows(
             [table.formulas[i] for i in test],
@@ -67,12 +70,14 @@ def crossval(
             truths=table.values[test],
             lines=[table.lines[i] for i in test],
         )
-    names = [key for key in folds[0] if isinstance(folds[0][key], float)]
-    values = {name: [fold[name] for fold in folds if name in fold] for name in names}
+    names = dict.fromkeys(name for scores in scored for name in scores)
+    values = {name: [scores[name] for scores in scored if name in scores] for name in names}
     return {
         "folds": folds,
         "mean": {name: float(np.mean(value)) for name, value in values.items()},
-        "std": {name: float(np.std(value)) for name, value in values.items()},
+        "std": {name: float(np.std(value)) if len(value) > 1 else None for name, value in values.items()},
+        "n_folds": {name: len(value) for name, value in values.items()},
+        "weighted": table.weighted,
         "classes": list(table.classes),
         "n": len(rows),
         "n_unlike": sum(row["unlike"] for row in rows),
@@ -101,7 +106,7 @@ def _fold(
         settings=settings,
     )
     prediction = predictor.predict([table.formulas[i] for i in test], table.covariates[test])
-    return scores_of(table.values[test], prediction), predictor.facts, prediction
+    return scores_of(table.values[test], prediction, table.weights[test]), predictor.facts, prediction
 
 
 def _folds(

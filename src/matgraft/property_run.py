@@ -296,11 +296,12 @@ def _tune_one(
     extra = {"target": target, "fold": "out of fold"}
     rows = prediction_rows(table.formulas, held, table.classes, extra, truths=table.values, lines=table.lines)
     write_predictions(rows, folder / "out_of_fold.csv")
-    scores = scores_of(table.values, held)
+    scores = scores_of(table.values, held, table.weights)
     verdict = property_verdict(predictor.facts, scores, float(held.unlike.mean()), settings.level)
     metrics = {
         "n": len(table.values),
         "without_value": table.without_value,
+        "weighted": table.weighted,
         "classes": list(table.classes),
         "scores": scores,
         "unlike": float(held.unlike.mean()),

@@ -8,6 +8,7 @@ from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.forest import LEVELS
 from matgraft.predictors.predictor import PredictorSettings, _compared, fit_predictor
 from matgraft.predictors.stack import member_weights
+from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
 from matgraft.statistics import joined_units, sharing
 
@@ -101,5 +102,10 @@ def test_a_predictor_counts_its_formulas_and_groups(small, table):
     formulas, y = table
     settings = PredictorSettings(strategy="descriptors", inner_folds=2)
     papers = [str(i % 4) for i in range(len(y))]
-    grouped = fit_predictor(formulas, y, backbone=small, groups=papers, settings=settings)
+    weights = np.linspace(0.1, 10, len(y))
+    grouped = fit_predictor(formulas, y, backbone=small, groups=papers, weights=weights, settings=settings)
     assert (grouped.facts["baseline"]["n_units"], grouped.facts["baseline"]["interval"]) == (4, None)
+    assert grouped.facts["criterion"] == "weighted mean absolute error"
+    errors = np.abs(grouped.out_of_fold.value - y)
+    assert grouped.facts["score"] == pytest.approx(np.average(errors, weights=weights))
+    assert scores_of(y, grouped.out_of_fold, weights)["mae"] == pytest.approx(grouped.facts["score"])

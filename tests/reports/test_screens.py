@@ -57,13 +57,14 @@ def evaluation(folder: Path) -> Any:
 
 def folds(_: Path) -> Any:
     fold = {"fold": "0", "n_train": 20, "n_test": 10, "mae": 0.5, "members": [{"weight": 1.0, "pretrained": True}]}
-    return {"folds": [fold], "mean": {"mae": 0.5}, "std": {"mae": 0.0}, "n": 10, "n_unlike": 3, "without_value": 2}
+    return {"folds": [fold], "mean": {"mae": 0.5}, "std": {"mae": None}, "n_folds": {"mae": 1}, "weighted": True,
+            "n": 10, "n_unlike": 3, "without_value": 2}  # fmt: skip
 
 
 def targets(_: Path) -> Any:
     member = {"name": "trees", "score": 0.5, "weight": 1.0}
     part = {"criterion": "mae", "n": 40, "members": [member], "dropped": [member], "score": 0.5, "scores": {"mae": 0.5},
-            "verdict": {"headline": "no better", "cautions": ["few rows"]}}  # fmt: skip
+            "weighted": True, "verdict": {"headline": "no better", "cautions": ["few rows"]}}  # fmt: skip
     starts = {"starts": [{"target": "gap", "class": None, "nearest": "mp_gap", "similarity": 0.5}]}
     return {"run": "runs/1", "report": "runs/1/report.html", "targets": {"gap": part}, "prompts": starts}
 

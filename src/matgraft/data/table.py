@@ -69,6 +69,11 @@ class FormulaTable:
     lines: tuple[int, ...]
     without_value: int
 
+    @property
+    def weighted(self) -> bool:
+        """True if rows count differently."""
+        return bool((self.weights != self.weights[0]).any())
+
     def grouped(self, by: str) -> list[str]:
         """Return the name of each row's group: its formula, its chemical system, or what the group column says."""
         if by == "chemical-system":

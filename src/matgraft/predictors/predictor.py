@@ -479,8 +479,9 @@ def _facts(
     shares, _ = member_weights(plain, losses, [True] * len(plain), False, units, labels.weights)
     for weight, one in zip(shares, plain, strict=True):
         baseline += weight * one
+    weighted = "weighted " if (labels.weights != labels.weights[0]).any() else ""
     return {
-        "criterion": "log loss" if labels.n_classes else "mean absolute error",
+        "criterion": weighted + ("log loss" if labels.n_classes else "mean absolute error"),
         "members": [
             {"name": member.name, "score": float(losses(one).mean()), "weight": float(weight),
              "pretrained": member.pretrained}

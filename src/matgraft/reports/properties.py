@@ -31,12 +31,23 @@ def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
         part = f"{sum(pretrained):.0%}" if pretrained else "not tried"
         cells = [f"{fold[name]:.4g}" if name in fold else "-" for name in names]
         shown.add_row(fold["fold"], str(fold["n_train"]), str(fold["n_test"]), *cells, part)
-    spread = [f"{scored['mean'][name]:.4g} ± {scored['std'][name]:.2g}" for name in names]
-    shown.add_row("mean", "", "", *spread, "", style="bold")
+    shown.add_row("mean", "", "", *(_over_folds(scored, name) for name in names), "", style="bold")
     screen.print(shown)
+    if some := {name: n for name, n in scored["n_folds"].items() if n < len(scored["folds"])}:
+        said = ", ".join(f"{name} {n} of {len(scored['folds'])}" for name, n in some.items())
+        screen.print(f"a mean is over the folds that have the score; not all have {said}", highlight=False)
+    if scored["weighted"]:
+        screen.print("scores are weighted: rows count as the column of weights says")
     if scored["without_value"]:
         screen.print(f"{scored['without_value']} rows without a value were left out")
     screen.print(f"{scored['n_unlike']} of {scored['n']} formulas are unlike their training set")
+
+
+def _over_folds(scored: Mapping[str, Any], name: str) -> str:
+    """Write the mean of a score, its spread where there are two folds, and how many folds have it, where not all do."""
+    mean, spread, n = (scored[key][name] for key in ("mean", "std", "n_folds"))
+    of = f" (of {n})" if n < len(scored["folds"]) else ""
+    return f"{mean:.4g}{'' if spread is None else f' ± {spread:.2g}'}{of}"
 
 
 def show_targets(screen: Console, facts: Mapping[str, Any]) -> None:
@@ -49,7 +60,8 @@ def show_targets(screen: Console, facts: Mapping[str, Any]) -> None:
             shown.add_row(member["name"], f"{member['score']:.4g}, first fold", "not needed")
         shown.add_row("together", f"{part['score']:.4g}", "", style="bold")
         screen.print(shown)
-        screen.print("  " + ", ".join(f"{name} {value:.4g}" for name, value in part["scores"].items()))
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in part["scores"].items())
+        screen.print(f"  {scores}{' (weighted)' if part['weighted'] else ''}")
         screen.print(f"[bold]{part['verdict']['headline']}[/]", soft_wrap=True)
         for caution in part["verdict"]["cautions"]:
             screen.print(f"  caution: {caution}", soft_wrap=True, highlight=False)
