@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from common import RESULTS, Results, Row, circumstances, prepare, run, show
+from scipy.stats import binomtest
 
 from matgraft.data.audit import LOOKS, Look
 from matgraft.data.dataset import Dataset, Sample
@@ -30,7 +31,10 @@ from matgraft.quantities import Array, parse_unit, voigt_to_full
 
 FRAMES = (3, 10, 50, 200)
 TRAJECTORIES = {"one": 1, "few": 4, "many": 1000}
-DRAWS = {3: 60, 10: 60, 50: 30, 200: 10}
+DRAWS = {3: 200, 10: 200, 50: 100, 200: 30}
+FAULTY_DRAWS = 12
+"""Of each fault, share, number of frames, kind of trajectories and foundation."""
+
 CELL_A = 12.0
 MEMORY = 0.9
 """Correlation of consecutive steps."""
@@ -179,6 +183,8 @@ ABOUT = {"e": ("energy", "theory-labels", "outlier-energy"), "f": ("force", "out
 """First letter of a fault -> how the codes begin that are to tell it."""
 
 SHARES = (1.0, 0.5, 0.1)
+KINDS = [(n, kind, name) for n in (10, 50) for kind in ("one", "many") for name in FOUNDATIONS]
+"""Frames, trajectories and foundation of sets in which faults are planted."""
 
 
 def shares(fault: str) -> tuple[float, ...]:
@@ -207,21 +213,21 @@ class _Watched(list[dict[str, Array]]):
 
 
 @cache
-def looks() -> tuple[Look, ...]:
-    """Return the looks of the audit that read predictions."""
+def looks(about: tuple[str, ...] = ("",)) -> tuple[Look, ...]:
+    """Return the looks of the audit that read predictions, those with codes that begin with `about`."""
     drawn = draw(np.random.default_rng(0), 12, 3, FOUNDATIONS["good"])
     found = []
     for look in LOOKS:
         predictions = _Watched(drawn.predictions)
-        list(look(Evidence(drawn.frames, predictions, ("Si", "Mo"))))
-        found += [look] if predictions.asked else []
+        codes = [one.code for one in look(Evidence(drawn.frames, predictions, ("Si", "Mo")))]
+        found += [look] if predictions.asked and any(code.startswith(about) for code in codes) else []
     return tuple(found)
 
 
-def judged(drawn: Draw) -> list[Finding]:
+def judged(drawn: Draw, about: tuple[str, ...] = ("",)) -> list[Finding]:
     """Run the looks that read predictions."""
     evidence = Evidence(drawn.frames, drawn.predictions, ("Si", "Mo"), "the foundation")
-    return [finding for look in looks() for finding in look(evidence)]
+    return [finding for look in looks(about) for finding in look(evidence)]
 
 
 def outcome(findings: list[Finding], about: str | tuple[str, ...] = "") -> str:
@@ -233,19 +239,21 @@ def outcome(findings: list[Finding], about: str | tuple[str, ...] = "") -> str:
 def rate(seed: int, draws: int, n: int, trajectories: int, foundation: str, fault: str = "", share: float = 1.0) -> Row:
     """Return how many draws are blocked and warned of, of a fault by the looks on its label; and that by code.
 
-    A fault in a part is in scattered frames in every other draw, and in whole trajectories in the others.
+    A fault in a part is in scattered frames in every other draw, and in whole trajectories in the others. Of each code:
+    draws that it blocks, warns of, and decides on.
     """
     rng = np.random.default_rng(seed)
     counts: Counter[str] = Counter()
     codes: dict[str, Counter[str]] = defaultdict(Counter)
-    about = ABOUT[fault[0]] if fault else ""
+    about = ABOUT[fault[0]] if fault else ("",)
     for k in range(draws):
         drawn = draw(rng, n, trajectories, FOUNDATIONS[foundation])
-        findings = judged(plant(rng, drawn, FAULTS[fault], share, k % 2 > 0) if fault else drawn)
+        findings = judged(plant(rng, drawn, FAULTS[fault], share, k % 2 > 0) if fault else drawn, about)
         counts[outcome(findings, about)] += 1
         for code in {one.code for one in findings}:
             codes[code][outcome(findings, code)] += 1
-    told = {code: [found["block"], found["warn"]] for code, found in sorted(codes.items())}
+            codes[code]["decided"] += any(one.code == code and one.outcome != "not applicable" for one in findings)
+    told = {code: [found["block"], found["warn"], found["decided"]] for code, found in sorted(codes.items())}
     return {"draws": draws, "block": counts["block"], "warn": counts["warn"], "codes": told}
 
 
@@ -259,65 +267,100 @@ def main() -> None:
     results = Results(chosen.out, keys=("fault", "share", "frames", "trajectories", "foundation"))
     if not chosen.report:
         prepare()
-        for case in cases():
+        for seed, case in enumerate(cases()):
             if results.find(**case) is None:
-                draws = max(1, round(chosen.draws * DRAWS[case["frames"]] / (3 if case["fault"] else 1)))
-                found = rate(0, draws, case["frames"], TRAJECTORIES[case["trajectories"]], case["foundation"],
+                usual = FAULTY_DRAWS if case["fault"] else DRAWS[case["frames"]]
+                draws = max(1, round(chosen.draws * usual))
+                found = rate(seed, draws, case["frames"], TRAJECTORIES[case["trajectories"]], case["foundation"],
                              case["fault"], case["share"])  # fmt: skip
                 results.put(case | found | circumstances())
     report(results.rows, chosen.report)
 
 
 def cases() -> list[Row]:
-    """Return what is counted: right frames, then each fault in all frames and in a tenth."""
+    """Return what is counted: right frames, then each fault in all frames and in a part."""
     right = [
         {"fault": "", "share": 0.0, "frames": n, "trajectories": kind, "foundation": name}
         for n in FRAMES for kind in TRAJECTORIES for name in FOUNDATIONS
     ]  # fmt: skip
     return right + [
         {"fault": fault, "share": share, "frames": n, "trajectories": kind, "foundation": name}
-        for n in (10, 50)
-        for kind in ("one", "many")
-        for name in FOUNDATIONS
+        for n, kind, name in KINDS
         for fault in FAULTS
         for share in shares(fault)
     ]
 
 
 def report(rows: list[Row], as_markdown: bool) -> None:
-    """Print both tables: of draws, per cent that are blocked, and that are warned of or blocked."""
+    """Print the tables: false alarms by look and by number of frames, misses by kind of fault, and each fault."""
     right = [row for row in rows if not row["fault"]]
-    lines = [[name, str(n), *_cells(right, foundation=name, frames=n)] for name in FOUNDATIONS for n in FRAMES]
-    codes = sorted({code for row in right for code in row["codes"]})
-    header = ("foundation", "frames", "draws", "any", *codes)
-    show("right labels: blocked/told, %", header, lines, as_markdown=as_markdown)
-    kinds = [(n, kind, name) for n in (10, 50) for kind in ("one", "many") for name in FOUNDATIONS]
-    table = {(row["fault"], row["share"], row["frames"], row["trajectories"], row["foundation"]): row for row in rows}
+    faulty = [row for row in rows if row["fault"]]
+    header = ("", *(f"{name}: {said}" for name in FOUNDATIONS for said in ("decided", "blocked", "told")))
     lines = [
-        [fault, f"{share:.0%}", *(_rates(table.get((fault, share, *kind))) for kind in kinds)]
-        for fault in FAULTS
-        for share in shares(fault)
+        [code, *(cell for name in FOUNDATIONS for cell in _by_code(having(right, foundation=name), code))]
+        for code in sorted({code for row in right for code in row["codes"]})
     ]
-    header = ("fault", "of the frames", *(f"{name}, {n} frames, {kind}" for n, kind, name in kinds))
-    show("faults: blocked/told, %", header, lines, as_markdown=as_markdown)
+    show("right labels, by look", header, lines, as_markdown=as_markdown)
+    lines = [
+        [f"{n} frames", *(cell for name in FOUNDATIONS for cell in _by_code(having(right, foundation=name, frames=n)))]
+        for n in FRAMES
+    ]
+    show("right labels, any look", header, lines, as_markdown=as_markdown)
+    header = ("faults of", "of the frames", *(f"{name}, {n} frames, {kind}" for n, kind, name in KINDS))
+    lines = [
+        [label, f"{share:.0%}", *(_missed(having(chosen, frames=n, trajectories=k, foundation=f)) for n, k, f in KINDS)]
+        for label, share, chosen in _by_label(faulty)
+    ]
+    show("faults missed", header, lines, as_markdown=as_markdown)
+    lines = [
+        [fault, f"{share:.0%}", *(_rates(having(faulty, fault=fault, share=share, frames=n, trajectories=k,
+                                                foundation=f)) for n, k, f in KINDS)]
+        for fault in FAULTS for share in shares(fault)
+    ]  # fmt: skip
+    show("faults: blocked/told, %", ("fault", *header[1:]), lines, as_markdown=as_markdown)
 
 
-def _cells(rows: list[Row], **case: Any) -> list[str]:
-    """Return draws and rates, of all codes and of each, over the rows of a case."""
-    chosen = [row for row in rows if all(row[name] == value for name, value in case.items())]
-    draws = sum(row["draws"] for row in chosen)
-    counts = [(sum(row["block"] for row in chosen), sum(row["warn"] for row in chosen))]
-    for code in sorted({code for row in rows for code in row["codes"]}):
-        each = [row["codes"].get(code, (0, 0)) for row in chosen]
-        counts.append((sum(block for block, _ in each), sum(warn for _, warn in each)))
-    return [str(draws), *(_rates({"draws": draws, "block": block, "warn": warn}) for block, warn in counts)]
+def having(rows: list[Row], **case: Any) -> list[Row]:
+    """Return the rows of a case."""
+    return [row for row in rows if all(row[name] == value for name, value in case.items())]
 
 
-def _rates(row: Row | None) -> str:
-    if not row or not row["draws"]:
+def interval(count: int, draws: int) -> str:
+    """Return a count with the exact 95 % interval of its rate (Clopper and Pearson 1934)."""
+    if not draws:
         return "–"
-    blocked, told = row["block"], row["block"] + row["warn"]
-    return f"{100 * blocked / row['draws']:.0f}/{100 * told / row['draws']:.0f}"
+    low, high = binomtest(count, draws).proportion_ci(0.95, "exact")
+    return f"{count} of {draws} ({100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def _by_code(rows: list[Row], code: str = "") -> list[str]:
+    """Return how often a look decides, blocks and says anything; any look, without a code."""
+    draws = sum(row["draws"] for row in rows)
+    counts = [row["codes"].get(code, (0, 0, 0)) if code else (row["block"], row["warn"], row["draws"]) for row in rows]
+    block, warn, decided = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0, 0)
+    return [str(decided), interval(block, draws), interval(block + warn, draws)]
+
+
+def _by_label(rows: list[Row]) -> list[tuple[str, float, list[Row]]]:
+    """Return the rows of the faults of each kind and share: an offset in the energy is apart."""
+    kinds = {"unit of the energy": "energy in", "two constants, 0.5 eV/atom and more": ("energy 0.5", "energy 5"),
+             "two constants, 0.05 eV/atom": "energy 0.05", "unit or sign of the forces": "forces in",
+             "forces of other atoms": "forces of", "unit or sign of the stress": "stress in",
+             "order of the shears": "stress with"}  # fmt: skip
+    found = [(kind, share, [row for row in having(rows, share=share) if row["fault"].startswith(first)])
+             for kind, first in kinds.items() for share in SHARES]  # fmt: skip
+    return [one for one in found if one[2]]
+
+
+def _missed(rows: list[Row]) -> str:
+    draws = sum(row["draws"] for row in rows)
+    return interval(draws - sum(row["block"] + row["warn"] for row in rows), draws)
+
+
+def _rates(rows: list[Row]) -> str:
+    draws = sum(row["draws"] for row in rows)
+    blocked, told = sum(row["block"] for row in rows), sum(row["block"] + row["warn"] for row in rows)
+    return f"{100 * blocked / draws:.0f}/{100 * told / draws:.0f}" if draws else "–"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,22 @@ def test_the_message_says_found_where_allowed_and_remedy() -> None:
     )
 
 
+def test_what_was_found_one_by_one_has_remedies_of_its_own() -> None:
+    first = AuditError("energies in Hartree", options=[{"units.energy": "Hartree"}])
+    error = AuditError("2 block", causes=[first, AuditError("no cell", remedy="write one")], remedy="put them right")
+    assert str(error).splitlines() == [
+        "2 block",
+        "  energies in Hartree",
+        "  option: units.energy=Hartree",
+        "  no cell",
+        "  remedy: write one",
+        "remedy: put them right",
+    ]
+    facts = error.facts()
+    assert (facts["kind"], facts["found"], facts["remedy"]) == ("AuditError", "2 block", "put them right")
+    assert [one["options"] for one in facts["causes"]] == [[{"units.energy": "Hartree"}], []]
+
+
 def test_what_is_not_known_is_not_printed() -> None:
     assert str(MatgraftError("broken")) == "broken"
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from matgraft.errors import DataError
+from matgraft.errors import DataError, OptionError
+from matgraft.findings import Action, Finding
 from matgraft.options import parse_value, shell, word
 from matgraft.quantities import VOIGT, compose_shears, parse_shear, reorder_shear, voigt_to_full
+from matgraft.recipe import make_recipe
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -71,3 +75,17 @@ def test_two_orders_of_the_shear_are_one(first: list[str], second: list[str]) ->
     stress = voigt_to_full([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     twice = reorder_shear(reorder_shear(stress, parse_shear(",".join(first))), parse_shear(",".join(second)))
     assert (reorder_shear(stress, parse_shear(compose_shears(",".join(first), ",".join(second)))) == twice).all()
+
+
+def test_options_that_no_command_takes_come_with_another_way(tmp_path: Path) -> None:
+    many = list(range(0, 60_000, 2))
+    error = DataError("too many", options=[{"audit.drop": many}, {"seed": 1}])
+    assert str(error).splitlines()[2:] == ["option: seed=1"]
+    assert "too long to type: audit.drop" in str(error) and "audit.drop=@FILE" in str(error)
+    assert error.facts()["options"] == [{"audit.drop": many}, {"seed": 1}]
+    action = Action(settings={"audit.drop": many})
+    assert Finding(code="x", title="x", outcome="failed", actions=(action,)).option == ""
+    (tmp_path / "my numbers.json").write_text(json.dumps(many))
+    assert make_recipe(None, ["train=a", f"audit.drop=@{tmp_path / 'my numbers.json'}"]).audit.drop == tuple(many)
+    with pytest.raises(OptionError, match="no such file"):
+        make_recipe(None, ["train=a", f"audit.drop=@{tmp_path / 'gone'}"])

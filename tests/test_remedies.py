@@ -324,6 +324,24 @@ def test_nothing_is_offered_that_leaves_no_frame(matgraft: Call, tmp_path: Path)
     assert options["non-finite"] == []
 
 
+def test_an_option_that_is_too_long_to_type_goes_through_a_file(
+    matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve bytes are the bound here; numbers of thirty frames are longer than that as those of 30,000 are."""
+    made = frames()
+    some(lambda a: change(a, forces=lambda f: f * np.nan), (4, 10, 17))(made)
+    write(tmp_path / "a.extxyz", made)
+    monkeypatch.setattr("matgraft.options.LONGEST", 12)
+    options, said = audited(matgraft, tmp_path / "a.extxyz")
+    assert options["non-finite"] == []
+    assert "too long to type: audit.drop takes more than 12 bytes" in said and "audit.drop=@FILE" in said
+    _, out, _ = matgraft("audit", tmp_path / "a.extxyz", "--json")
+    (found,) = [one for one in json.loads(out)["findings"] if one["code"] == "non-finite"]
+    (tmp_path / "my numbers").write_text(json.dumps(found["actions"][0]["settings"]["audit.drop"]))
+    after, _ = audited(matgraft, tmp_path / "a.extxyz", f"audit.drop=@{tmp_path / 'my numbers'}")
+    assert "non-finite" not in after
+
+
 def test_bash_hands_every_option_over_as_it_was_meant(matgraft: Call, tmp_path: Path) -> None:
     made = frames()
     CURED["stress-shear"][1](made)

@@ -413,6 +413,8 @@ def main() -> None:
     try:
         app()
     except MatgraftError as error:
+        if "--json" in sys.argv:
+            print(to_json({"error": error.facts()}))
         Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written: no traceback, nothing half-written

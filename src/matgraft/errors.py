@@ -11,9 +11,10 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterable, Mapping
+from textwrap import indent
 from typing import Any, TypeVar
 
-from matgraft.options import shell
+from matgraft.options import offer
 
 T = TypeVar("T")
 
@@ -35,6 +36,8 @@ class MatgraftError(Exception):
         Options that put it right when they are typed behind the command, name -> value; each mapping is enough.
     commands
         Commands that put it right, each as its words. Options and commands are printed as a shell takes them.
+    causes
+        What was found one by one, each with a remedy of its own.
     """
 
     exit_code = 2
@@ -48,17 +51,33 @@ class MatgraftError(Exception):
         remedy: str = "",
         options: Iterable[Mapping[str, Any]] = (),
         commands: Iterable[Iterable[object]] = (),
+        causes: Iterable[MatgraftError] = (),
     ) -> None:
         self.found, self.where, self.allowed, self.remedy = found, where, tuple(allowed), remedy
         self.options, self.commands = tuple(options), tuple(tuple(map(str, words)) for words in commands)
+        self.causes = tuple(causes)
         lines = [f"{where}: {found}" if where else found]
+        lines += [indent(str(cause), "  ") for cause in self.causes]
         if self.allowed:
             lines.append("allowed: " + ", ".join(self.allowed))
         if remedy:
             lines.append("remedy: " + remedy)
-        lines += [f"option: {shell(settings)}" for settings in self.options]
+        lines += map(offer, self.options)
         lines += [f"command: {shlex.join(words)}" for words in self.commands]
         super().__init__("\n".join(lines))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the message says as data, for ``--json``."""
+        return {
+            "kind": type(self).__name__,
+            "found": self.found,
+            "where": self.where,
+            "allowed": list(self.allowed),
+            "remedy": self.remedy,
+            "options": [dict(settings) for settings in self.options],
+            "commands": [list(words) for words in self.commands],
+            "causes": [cause.facts() for cause in self.causes],
+        }
 
 
 class DataError(MatgraftError):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
-from matgraft.options import shell
+from matgraft.options import shell, typeable
 
 Outcome = Literal["passed", "failed", "not applicable"]
 Severity = Literal["error", "warning", "info"]
@@ -41,9 +41,9 @@ class Action(BaseModel):
     part: Part = "train"
 
     @property
-    def text(self) -> str:
-        """The options as they can be typed into a shell after the command."""
-        return shell(self.settings | ({DROP[self.part]: self.drop} if self.drop else {}))
+    def options(self) -> dict[str, Any]:
+        """All options by their name, that of the frames to leave out among them."""
+        return self.settings | ({DROP[self.part]: self.drop} if self.drop else {})
 
 
 class Finding(BaseModel):
@@ -103,7 +103,7 @@ class Finding(BaseModel):
     @property
     def option(self) -> str:
         """The first action as it can be typed into a shell, ``units.energy=eV/atom``; empty where there is none."""
-        return self.actions[0].text if self.actions else ""
+        return next((shell(action.options) for action in self.actions if typeable(action.options)), "")
 
     @property
     def blocks(self) -> bool:

@@ -17,6 +17,9 @@ from typing import Any
 
 import yaml
 
+LONGEST = 100_000
+"""Bytes of options that are offered to be typed; Linux takes 131,072 for a word of a command."""
+
 _IN_A_LIST = re.compile(r"[\w./-]+")  # text that needs no quotes between brackets either
 
 
@@ -56,6 +59,22 @@ def shell(settings: Mapping[str, Any]) -> str:
     """
     words = ((key, str(value)) if key.startswith("-") else (word(key, value),) for key, value in settings.items())
     return shlex.join(chain.from_iterable(words))
+
+
+def typeable(settings: Mapping[str, Any]) -> bool:
+    """Say whether a command takes options of this length."""
+    return len(shell(settings).encode()) <= LONGEST
+
+
+def offer(settings: Mapping[str, Any]) -> str:
+    """Return the line that offers options: ``option: seed=1``, or what to do where they are too long for a command."""
+    if typeable(settings):
+        return f"option: {shell(settings)}"
+    name = max(settings, key=lambda key: len(_flow(settings[key])))
+    return (
+        f"too long to type: {name} takes more than {LONGEST:,} bytes. Write its value, which --json prints, "
+        f"into a file, and say {name}=@FILE"
+    )
 
 
 def _is_plain(text: str) -> bool:

@@ -361,6 +361,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _value(text: str, option: str) -> Any:
+    """Read the value of an option; of ``@FILE`` it stands in a file, since a command takes no word of any length."""
+    if text.startswith("@"):
+        if not (file := Path(text[1:]).expanduser()).is_file():
+            raise OptionError(f"{option!r}: there is no such file", where=str(file))
+        text = file.read_text(encoding="utf-8")
     try:
         return parse_value(text)
     except ValueError as error:

@@ -205,13 +205,14 @@ class MACEPotential(Potential):
     def _unpickled(cls, path: Path, sha256: str, head: str, **card: Any) -> MACEPotential:
         """Open a pickle whose hash is given, build the model anew from it, and hold the two against each other."""
         found = file_hash(path)
-        _refuse_untrusted(path, sha256.lower(), found, card["name"])
+        source = card["name"] if card["name"].startswith("mace:") else f"mace:{path}"
+        _refuse_untrusted(path, sha256.lower(), found, source)
         with _vendor_noise():
             vendor = torch.load(path, map_location="cpu", weights_only=False)
         _refuse_other_models(vendor, path)
         vendor = _with_scale_shift(vendor)
         heads = tuple(getattr(vendor, "heads", None) or ["Default"])
-        _chosen_head(heads, head, card["name"])  # before the seconds that a build takes
+        _chosen_head(heads, head, card["name"], f"{source}@{sha256}")  # before the seconds that a build takes
         try:
             module = _build(_architecture(vendor))
             module.load_state_dict(vendor.state_dict(), strict=False)  # older files lack some constants
@@ -512,14 +513,15 @@ def _scalars(product: Any) -> int:
     return int(leading.mul) if leading.ir == o3.Irrep("0e") else 0
 
 
-def _chosen_head(heads: Sequence[str], head: str, name: str) -> str:
+def _chosen_head(heads: Sequence[str], head: str, name: str, source: str = "") -> str:
+    """Return the head that is asked for, or the only one; `source` is what a foundation's name begins with."""
     if head:
         return choose(head, {one: one for one in heads}, f"head of {name}")
     if len(heads) > 1:
         raise OptionError(
             f"{name} has {len(heads)} heads and none is chosen",
             allowed=[f"#{one}" for one in heads],
-            options=[{"foundation": f"{name}#{one}"} for one in heads],
+            options=[{"foundation": f"{source}#{one}"} for one in heads if source],
         )
     return heads[0]
 
@@ -527,14 +529,13 @@ def _chosen_head(heads: Sequence[str], head: str, name: str) -> str:
 # ------------------------------------------------------------ pickles, and the model as plain values
 
 
-def _refuse_untrusted(path: Path, sha256: str, found: str, name: str) -> None:
-    what = name if name.startswith("mace:") else f"mace:{path}"
+def _refuse_untrusted(path: Path, sha256: str, found: str, source: str) -> None:
     if not sha256:
         raise OptionError(
             "a file of MACE is a pickle: opening it runs code that lies in it",
             where=str(path),
             remedy="name the file with its hash, if you trust where it comes from",
-            options=[{"foundation": f"{what}@{found[:HASH_DIGITS]}"}],
+            options=[{"foundation": f"{source}@{found[:HASH_DIGITS]}"}],
         )
     if len(sha256) < HASH_DIGITS:
         raise OptionError(f"@{sha256} is too short to say which file is trusted", allowed=[f"{HASH_DIGITS} digits up"])

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from matgraft.findings import Action, list_frames
+from matgraft.options import offer
 from matgraft.reports.text import ABSENT, decimals, entries, figure, find, in_words, mapping, number, say, stated
 
 Facts = Mapping[str, Any]
@@ -51,7 +52,7 @@ def _finding(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _option(action: object) -> str:
     try:
-        return Action.model_validate(action).text
+        return offer(Action.model_validate(action).options).removeprefix("option: ")
     except ValidationError:
         return ""
 

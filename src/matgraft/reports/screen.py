@@ -19,6 +19,7 @@ from rich.table import Table
 
 from matgraft.data.dataset import Dataset
 from matgraft.findings import Finding, blocking, list_frames
+from matgraft.options import offer
 from matgraft.reports import checks
 from matgraft.reports.ladder import rows
 
@@ -91,7 +92,8 @@ def show_findings(screen: Console, facts: AuditFacts) -> None:
         if finding.remedy:
             screen.print(f"  [dim]remedy:[/] {escape(finding.remedy)}", highlight=False)
         for action in finding.actions:  # unwrapped, to be copied behind the command
-            screen.print(f"  [dim]option:[/] {escape(action.text)}", highlight=False, soft_wrap=True)
+            kind, _, text = offer(action.options).partition(": ")
+            screen.print(f"  [dim]{kind}:[/] {escape(text)}", highlight=False, soft_wrap=True)
     for outcome in ("passed", "not applicable"):
         codes = [finding.code for finding in findings if finding.outcome == outcome]
         if codes:

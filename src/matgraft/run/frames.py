@@ -176,13 +176,16 @@ def audited(
 
 
 def _blocked(found: Sequence[Finding], recipe: Recipe) -> AuditError:
-    lines = [f"{one.code}: {one.evidence} -> {one.remedy}" + f" | {one.option}" * bool(one.option) for one in found]
+    causes = [
+        AuditError(f"{one.code}: {one.evidence}", remedy=one.remedy, options=[each.options for each in one.actions])
+        for one in found
+    ]
     codes = list(dict.fromkeys([*recipe.audit.allow, *(one.code for one in found if one.part == "train")]))
     return AuditError(
-        f"{len(found)} finding(s) block training:\n  " + "\n  ".join(lines),
+        f"{len(found)} finding(s) block training",
         where=", ".join(recipe.train_files),
-        remedy="put the data right, by the options above where there are some"
-        + ("; if you know better, allow the findings" if codes else ""),
+        causes=causes,
+        remedy="put the data right" + ("; if you know better, allow the findings" if codes else ""),
         options=[{"audit.allow": codes}] if codes else [],
     )
 

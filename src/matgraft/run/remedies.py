@@ -16,9 +16,6 @@ from matgraft.findings import DROP, Action, Finding, Part
 from matgraft.quantities import compose_shears
 from matgraft.recipe import Recipe
 
-LONGEST = 100_000
-"""Characters of an option; Linux takes 131,072 bytes for a word of a command."""
-
 _ONE_LABEL = {"units.stress": "virial", "units.virial": "stress"}
 """Options of which one takes the place of the other, since a stress and a virial are one label."""
 
@@ -54,8 +51,7 @@ def _complete(action: Action, part: Part, frames: Dataset, recipe: Recipe) -> Ac
             return None  # nothing would be left to train on
         already = recipe.audit.drop if part == "train" else recipe.audit.drop_test
         settings[DROP[part]] = numbers_of_frames(frames, action.drop, already, DROP[part])
-    complete = Action(settings=settings, part=part)
-    return complete if len(complete.text) <= LONGEST else None
+    return Action(settings=settings, part=part)
 
 
 def _shear(said: str | Mapping[str, str] | None, found: str | Mapping[str, str]) -> Any:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ _NONE: Frames = np.array([], dtype=np.int64)
 V = TypeVar("V")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """Frames whose label was taken for one unit.
 
@@ -158,8 +158,23 @@ class Evidence:
         assert self.predictions is not None
         return [np.asarray(self.predictions[i][quantity], dtype=float) for i in frames]
 
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
+
+    def once(self, judge: Callable[[Evidence, Reading], V], reading: Reading) -> V:
+        """Return ``judge(self, reading)``: several looks ask for one verdict, which is made once."""
+        if (judge, reading) not in self._made:
+            self._made[judge, reading] = judge(self, reading)
+        return cast(V, self._made[judge, reading])
+
     def readings(self, quantity: str) -> list[Reading]:
         """Frames that can be judged, by the unit that their labels were taken for, the most frames first."""
+        if quantity not in self._made:
+            self._made[quantity] = self._readings(quantity)
+        return cast(list[Reading], self._made[quantity])
+
+    def _readings(self, quantity: str) -> list[Reading]:
         files = self.dataset.provenance.files
         texts = {file.name: (file.units.get(quantity, ""), quantity in file.fixed) for file in files}
         found: dict[tuple[str, bool], list[int]] = defaultdict(list)

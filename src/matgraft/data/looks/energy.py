@@ -74,7 +74,7 @@ def energy_convention(evidence: Evidence) -> Iterator[Finding]:
     if not readings:
         yield from (code.skipped(evidence.why_unpaired("energy")) for code in (ENERGY_UNIT, ENERGY_PER_ATOM))
     for reading in readings:
-        fit = fit_energy(evidence, reading)
+        fit = evidence.once(fit_energy, reading)
         for code in (ENERGY_UNIT, ENERGY_PER_ATOM):
             yield code.skipped(fit) if isinstance(fit, str) else _finding(code, fit, reading)
 
@@ -84,7 +84,7 @@ def fit_energy(evidence: Evidence, reading: Reading) -> EnergyFit | str:
     frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
     predicted = np.array(evidence.prediction("energy", frames)) / n_atoms
     one = _fit(evidence, reading, predicted)
-    step = energy_step(evidence, reading)
+    step = evidence.once(energy_step, reading)
     if step is not None and not isinstance(one, str) and one.part is not None:
         explained = np.isin(frames[step.inside], one.part.frames).mean()
         if explained > _MOST:  # by another unit

@@ -59,7 +59,7 @@ def force_unit(evidence: Evidence) -> Iterator[Finding]:
     if not readings:
         yield FORCE_UNIT.skipped(evidence.why_unpaired("forces"))
     for reading in readings:
-        yield _finding(judge_forces(evidence, reading), reading)
+        yield _finding(evidence.once(judge_forces, reading), reading)
 
 
 def judge_forces(evidence: Evidence, reading: Reading) -> ForceFit | None:

@@ -162,7 +162,7 @@ def outlier_energy(evidence: Evidence) -> Iterator[Finding]:
 
 def _energies_off(evidence: Evidence) -> tuple[Frames, Array, float]:
     """Return frames, their deviation in eV/atom and the limit on it."""
-    fits = [fit_energy(evidence, reading) for reading in evidence.readings("energy")]
+    fits = [evidence.once(fit_energy, reading) for reading in evidence.readings("energy")]
     lines = [fit for fit in fits if not isinstance(fit, str)]
     if lines:
         return np.concatenate([x.frames for x in lines]), np.concatenate([x.residuals for x in lines]), ENERGY_LIMIT
@@ -200,7 +200,7 @@ def _forces_off(evidence: Evidence, frames: Frames, compared: bool) -> tuple[lis
     labels = evidence.label("forces", frames)
     if not compared:
         return [np.linalg.norm(x, axis=1) for x in labels], FORCE_LIMIT_ALONE
-    fit = judge_forces(evidence, evidence.readings("forces")[0])
+    fit = evidence.once(judge_forces, evidence.readings("forces")[0])
     slope = fit.scale.taken.slope if fit is not None else 1.0
     predicted = evidence.prediction("forces", frames)
     rest = [np.linalg.norm(x / slope - y, axis=1) for x, y in zip(labels, predicted, strict=True)]

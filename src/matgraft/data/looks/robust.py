@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from matgraft.quantities import Array
 
 _ITERATIONS = 40
+_SETTLED = 1e-9  # change of the coefficients, relative to the largest, at which iterations end
 _LEFT_OUT = 20  # groups of the jackknife; each costs one fit
 _PARTS = 5  # into which a single trajectory is cut
 _DROPPED = 0.03  # part of the largest residuals that `typical` leaves out
@@ -68,7 +69,9 @@ def least_absolute(columns: Array, y: Array) -> Array:
     found = np.zeros(columns.shape[1])
     for _ in range(_ITERATIONS):
         weighted = scaled * weights[:, None]
-        found = np.linalg.lstsq(weighted.T @ scaled, weighted.T @ y, rcond=1e-10)[0]
+        before, found = found, np.linalg.lstsq(weighted.T @ scaled, weighted.T @ y, rcond=1e-10)[0]
+        if np.abs(found - before).max(initial=0.0) <= _SETTLED * np.abs(found).max(initial=0.0):
+            break
         weights = 1 / np.maximum(np.abs(y - scaled @ found), floor)
         weights /= weights.max()
     return np.asarray(found / norms)

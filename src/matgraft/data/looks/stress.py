@@ -59,7 +59,7 @@ def stress_unit_and_sign(evidence: Evidence) -> Iterator[Finding]:
     if not readings:
         yield from (code.skipped(evidence.why_unpaired("stress")) for code in (STRESS_UNIT, STRESS_SIGN))
     for reading in readings:
-        fit = judge_stress(evidence, reading)
+        fit = evidence.once(judge_stress, reading)
         for code in (STRESS_UNIT, STRESS_SIGN):
             yield _finding(code, fit, reading)
 
@@ -193,7 +193,7 @@ def stress_shear(evidence: Evidence) -> Iterator[Finding]:
     if not readings:
         yield STRESS_SHEAR.skipped(evidence.why_unpaired("stress"))
     for reading in readings:
-        fit = judge_stress(evidence, reading)
+        fit = evidence.once(judge_stress, reading)
         sign = -1.0 if fit is not None and fit.scale.taken.slope < 0 else 1.0
         judge = partial(judge_shear, evidence, sign)
         order, wrong = split_by_group(evidence, reading.frames, judge, lambda order: order.wrong)

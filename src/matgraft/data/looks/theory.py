@@ -140,8 +140,8 @@ def theory_labels(evidence: Evidence) -> Iterator[Finding]:
     if not readings:
         yield THEORY_LABELS.skipped(evidence.why_unpaired("energy"))
     for reading in readings:
-        fit = fit_energy(evidence, reading)
-        step = energy_step(evidence, reading) if isinstance(fit, str) else fit.step
+        fit = evidence.once(fit_energy, reading)
+        step = evidence.once(energy_step, reading) if isinstance(fit, str) else fit.step
         if step is not None and (isinstance(fit, str) or not fit.scale.sure):
             yield _step_finding(reading.frames, step)
         elif isinstance(fit, str):
