@@ -50,7 +50,7 @@ def test_one_shot_says_what_it_cannot_say(files, matgraft):
     code, out, err = matgraft("fewshot", files / "one.csv", files / "asked.csv")
     assert code == 0, err
     assert "nothing can be left out" in out
-    assert "a class of one example cannot be left out: insulator, metal" in out
+    assert "a class of one formula cannot be left out: insulator, metal" in out
 
 
 def test_values_are_predicted_by_the_closed_form(files, matgraft):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from sklearn.decomposition import PCA
 
@@ -65,7 +66,8 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     -------
     dict
         ``kind`` ("classes" or "values"), ``target``, ``examples``, ``expectation``, ``predictions`` (a row a query),
-        ``map``, ``promise`` and ``cautions`` (what the examples let expect, in words), and for classes ``classes``,
+        ``map``, ``formulas`` (how many are different, of classes for each class), ``promise`` and ``cautions`` (what the
+        examples let expect, in words), and for classes ``classes``,
         ``shots``, ``distance``, ``metric``, ``base_classes``, ``threshold``.
 
     Raises
@@ -113,6 +115,7 @@ def _classes(
         "kind": "classes",
         "classes": list(table.classes),
         "shots": few.shots.tolist(),
+        "formulas": [_different(table, table.values == number) for number in range(len(table.classes))],
         "distance": space.distance,
         "metric": metric.name,
         "threshold": few.threshold,
@@ -135,10 +138,16 @@ def _values(
     return {
         "kind": "values",
         "level": predictor.settings.level,
+        "formulas": _different(table, np.ones(len(table.formulas), dtype=bool)),
         "expectation": predictor.facts,
         "left_out": held,
         "predictions": prediction_rows(queries, predictor.predict(queries), (), {}),
     }
+
+
+def _different(table: FormulaTable, rows: NDArray[np.bool_]) -> int:
+    """Return how many different formulas some rows have."""
+    return len({formula.key for formula, chosen in zip(table.formulas, rows, strict=True) if chosen})
 
 
 def _base_classes(few: FewShot, space: Space) -> dict[str, Any] | None:

@@ -98,6 +98,20 @@ def test_few_independent_sets_of_rows_are_undecided():
     assert "1 of 5 sets of rows that share no formula and no group" in said["headline"]
 
 
+def test_rows_of_a_few_formulas_are_called_few():
+    """Ten formulas repeated ten times are ten observations, not a hundred."""
+    losses, ones = np.random.default_rng(0).uniform(size=(2, 100)), np.ones(100)
+    few, many = (_compared(*losses, ones, units) for units in (np.arange(100) % 10, np.arange(100)))
+    facts = FACTS | {"n": 100}
+    (rough, *_), (other, *_) = (
+        property_verdict(facts | {"baseline": baseline}, {}, 0.0, 0.9)["cautions"] for baseline in (few, many)
+    )
+    assert rough.startswith("10 sets of rows that share no formula and no group, in 100 rows: the scores")
+    assert "rough" not in other
+    alone = property_verdict(FACTS | {"n": 10, "baseline": few}, {}, 0.0, 0.9)["cautions"]
+    assert alone[0].startswith("10 rows: the scores")
+
+
 def test_a_predictor_counts_its_formulas_and_groups(small, table):
     formulas, y = table
     settings = PredictorSettings(strategy="descriptors", inner_folds=2)

@@ -26,7 +26,7 @@ def classes():
               for ways in (2, 3) for shots in (1, 5)]  # fmt: skip
     return {
         "kind": "classes", "target": HOSTILE, "examples": 9, "without_value": 1, "classes": ["oxide", HOSTILE],
-        "shots": [8, 1], "distance": "mahalanobis", "metric": "shipped", "threshold": 2.0,
+        "shots": [8, 3], "formulas": [8, 1], "distance": "mahalanobis", "metric": "shipped", "threshold": 2.0,
         "threshold_from": "base classes", "predictions": rows, "map": spots,
         "expectation": {"counted": 8, "correct": 7, "accuracy": 0.875, "low": 0.53, "high": 0.98},
         "base_classes": {"nearest": scores[0], "rows": scores},
@@ -41,7 +41,7 @@ def values(classes):
                  "upper": i + 1.0, "distance": 0.1, "unlike": False} for i in range(6)]  # fmt: skip
     expectation = {"mae": 0.1, "mean_mae": 1.5, "gain": 1.4, "gain_interval": [0.9, 1.9], "coverage": 1.0}
     shared = {name: classes[name] for name in ("target", "without_value", "run", "encoder")}
-    return shared | {"kind": "values", "examples": 6, "level": 0.9, "expectation": expectation,
+    return shared | {"kind": "values", "examples": 40, "formulas": 8, "level": 0.9, "expectation": expectation,
                      "left_out": left_out, "predictions": left_out}  # fmt: skip
 
 
@@ -67,11 +67,12 @@ def test_the_page_of_values_shows_the_left_out(values, tmp_path):
     page = write_fewshot_report(values, tmp_path / "page.html").read_text()
     assert set(figures_of(page)) == {"parity"}
     assert "Better than the mean of the labels" in page
-    assert "fewer than 10 examples cannot set a 90% interval" in page
+    assert "fewer than 9 different formulas cannot set a 90% interval" in page  # of 8 formulas in 40 rows
+    assert not any("cannot set" in line for line in cautions(values | {"formulas": 9}))
 
 
 def test_what_the_examples_cannot_say_is_said(classes, values):
-    assert any("a class of one example" in line for line in cautions(classes))
+    assert any("a class of one formula" in line for line in cautions(classes))
     nothing = classes | {"expectation": None, "threshold": None, "metric": "none", "base_classes": None}
     assert "nothing can be left out" in promise(nothing)
     assert len(cautions(nothing)) == 3

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from matgraft.reports.facts import facts
-from matgraft.reports.plots import MOST_TYPES, figures
+from matgraft.reports.plots import MOST_TYPES, curve_figure, figures
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,12 @@ def test_too_many_types_are_cut_to_those_with_most_frames(make_run: Callable[...
 
 def test_figures_stay_small(drawn: dict[str, Any]) -> None:
     assert sum(len(plot.to_json()) for plot in drawn.values()) < 400_000
+
+
+@pytest.mark.parametrize(("best", "ringed"), [(0, False), (8, True)])
+def test_a_best_loss_of_zero_has_no_ring_on_a_logarithmic_axis(best: int, ringed: bool) -> None:
+    """A perfect start: the page failed with a math domain error."""
+    history = {"step": [0, 4, 8], "train_loss": [0.0, 0.3, 0.2], "validation_loss": [0.0, 0.2, 0.1]}
+    plot = curve_figure({"history": history, "fit": {"best_step": best}}, "loss")
+    assert plot is not None
+    assert [tuple(trace.x) for trace in plot.data] == [(4, 8), (4, 8), *[(8,)] * ringed]

@@ -262,14 +262,18 @@ def test_stages_beside_an_object_would_do_nothing(chgnet: Potential, pairs: Data
         ({"strategy": "ful"}, "did you mean 'full'"),
         ({"strategy": "full", "stages": ["readout"]}, "would do nothing with 'full'"),
         ({"strategy": "partial", "stages": ["readuot"]}, "did you mean 'readout'"),
-        ({"loss": LossSettings(groups={"kind=warm": 2.0})}, "no frame has 'kind=warm'"),
+        ({"loss": LossSettings(groups={"kind=warm": 2.0})}, "no training frame .of 1. has 'kind=warm'"),
+        (
+            {"loss": LossSettings(groups={"kind=hot": 2.0}), "validation": 4},
+            "no training frame .of 1. has 'kind=hot'; it is in 1 of 1 validation frames",
+        ),
     ],
 )
 def test_options_that_name_nothing(
     chgnet: Potential, pairs: Dataset, calls: list[Call], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(OptionError, match=message):
-        adapt(chgnet, pairs[:1], pairs[1:2], **options)
+        adapt(chgnet, pairs[:1], pairs[[options.pop("validation", 1)]], **options)
     assert not calls
 
 

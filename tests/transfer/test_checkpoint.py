@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from matgraft.backbones.weights import load_tensors
+from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.errors import DataError
 from matgraft.transfer.checkpoint import FILE, State, copies, put, restore, save
 
@@ -145,3 +145,16 @@ def test_copies_and_put() -> None:
     put(saved, parameters)
     assert torch.equal(parameters[0], saved[0])
     assert parameters[0].requires_grad
+
+
+def test_a_checkpoint_of_smaller_steps_is_refused(tmp_path: Path) -> None:
+    """Before a batch passed in parts, a step had as many frames as fit into the memory: the counts mean others."""
+    parameters, optimizer = linear(0)
+    save(State(step=5, total=90, done=2), parameters, optimizer, tmp_path)
+    content = load_tensors(tmp_path / FILE)
+    for name in ("lowest", "marks", "ending"):
+        del content["state"][name]
+    save_tensors(content, tmp_path / FILE)
+    with pytest.raises(DataError, match=r"older version of matgraft.*steps") as error:
+        restore(parameters, optimizer, tmp_path)
+    assert error.value.where == str(tmp_path / FILE)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from ase.io import write
 
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all, predict
@@ -18,6 +19,7 @@ from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.files import to_json
 from matgraft.transfer import climb as climbing
+from matgraft.transfer import replay as replaying
 from matgraft.transfer.adapt import Adapted, shift_references
 from matgraft.transfer.climb import Climbed, climb, validation_errors
 from matgraft.transfer.fit import FitResult
@@ -25,6 +27,7 @@ from matgraft.transfer.ladder import Cost, LadderSettings, Record, RungResult
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective
 from matgraft.transfer.references import given_references
+from matgraft.transfer.replay import ReplaySettings
 from matgraft.transfer.schedule import FitSettings
 
 Part = tuple[Dataset, Dataset]
@@ -300,6 +303,37 @@ def test_the_forecast_is_measured(chgnet: Potential, labelled: Part, monkeypatch
     assert "its cache takes 0.0" in record.rungs[2].why and "its steps" in record.rungs[2].why
     assert "a pass over the training frames takes 0.0" in record.rungs[4].why
     assert not any(parameter.grad is not None for parameter in chgnet.module.parameters())
+
+
+def test_the_forecast_counts_the_frames_to_rehearse(
+    chgnet: Potential, labelled: Part, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Replay passes over its own frames too."""
+    least: list[float] = []
+    monkeypatch.setattr(climbing, "timed", lambda work: (60.0, None))
+    monkeypatch.setattr(climbing, "allot", lambda left, ahead, cost: least.append(cost.least))
+    file = tmp_path / "rehearsed.extxyz"
+    write(file, [sample.content for sample in labelled[0][:3]])
+    record = up(
+        chgnet,
+        labelled,
+        settings=FitSettings(max_minutes=7, processes=1),
+        ladder=LadderSettings(rungs=("full", "replay")),
+        replay=ReplaySettings(file=str(file)),
+    ).record
+    edges = [one.n_edges for one in encode_all(chgnet, labelled[0].samples)]
+    assert least[1] / least[0] - 1 == pytest.approx(sum(edges[:3]) / sum(edges))
+    assert "the training frames and 3 frames to rehearse" in record.rungs[-1].why
+
+
+@pytest.mark.parametrize(("settings", "size"), [(ReplaySettings(), 64), (ReplaySettings(size=7), 7)])
+def test_of_frames_to_be_made_a_few_are_looked_at(
+    chgnet: Potential, labelled: Part, monkeypatch: pytest.MonkeyPatch, settings: ReplaySettings, size: int
+) -> None:
+    train = labelled[0]
+    monkeypatch.setattr(replaying, "make_structures", lambda *_, **__: train)
+    edges = [one.n_edges for one in encode_all(chgnet, train.samples)]
+    assert replaying.forecast(chgnet, train, settings) == (size, pytest.approx(size * sum(edges) / len(edges)))
 
 
 # ---------------------------------------------------------- broken off, failed

@@ -47,7 +47,7 @@ def promise(facts: Facts) -> str:
             f"{low:+.3g} and {high:+.3g})"
         )
     if found is None:
-        return "one example a class: nothing can be left out, so the examples say nothing of the accuracy"
+        return "one formula a class: nothing can be left out, so the examples say nothing of the accuracy"
     return (
         f"expect {found['accuracy']:.0%} right, 95 % between {found['low']:.0%} and {found['high']:.0%}: "
         f"{found['correct']} of {found['counted']} left-out examples were named rightly; chance is "
@@ -59,14 +59,15 @@ def cautions(facts: Facts) -> list[str]:
     """Return what to keep in mind."""
     if facts["kind"] == "values":
         stated = facts["level"]
-        few = facts["examples"] < 1 / (1 - stated)
+        needed = round(1 / (1 - stated)) - 1  # so many left-out truths have their largest quantile at the stated level
+        few = facts["formulas"] < needed
         return [
             f"intervals hold {facts['expectation']['coverage']:.0%} of the left-out examples, by which they were set"
-            + (f"; fewer than {1 / (1 - stated):.0f} examples cannot set a {stated:.0%} interval" if few else "")
+            + (f"; fewer than {needed} different formulas cannot set a {stated:.0%} interval" if few else "")
         ]
     found, said = facts["expectation"], []
-    if alone := [name for name, shots in zip(facts["classes"], facts["shots"], strict=True) if shots == 1]:
-        said.append(f"a class of one example cannot be left out: {', '.join(alone)}")
+    if alone := [name for name, count in zip(facts["classes"], facts["formulas"], strict=True) if count == 1]:
+        said.append(f"a class of one formula cannot be left out: {', '.join(alone)}")
     if found and found["low"] <= 1 / len(facts["classes"]):
         said.append("the examples do not show that this is better than guessing: more of them, or other classes")
     if facts["threshold"] is None:

@@ -174,7 +174,7 @@ def _bars(names: Sequence[str], bars: Mapping[str, Sequence[float | None]], titl
 
 def _line(plot: go.Figure, history: Facts, column: str, colour: str, name: str) -> bool:
     """Add a column against the step; say whether it has any value."""
-    rows = [row for row in _rows(history, column) if row[2] > 0 or not column.endswith("_loss")]
+    rows = [row for row in _rows(history, column) if _is_drawn(column, row[2])]
     rows = rows[:: max(1, len(rows) // MOST_STEPS)]
     if not rows:
         return False
@@ -200,7 +200,7 @@ def log_ticks(values: Sequence[float]) -> list[float]:
 
 
 def _ring(plot: go.Figure, history: Facts, column: str, best_step: float | None) -> None:
-    best = [row for row in _rows(history, column) if row[0] == best_step]
+    best = [row for row in _rows(history, column) if row[0] == best_step and _is_drawn(column, row[2])]
     if best:
         step, minutes, value = best[-1]
         marker = {"size": 12, "color": "rgba(0,0,0,0)", "line": {"width": 2}}
@@ -208,6 +208,11 @@ def _ring(plot: go.Figure, history: Facts, column: str, best_step: float | None)
         plot.add_scatter(
             x=[step], y=[value], customdata=[minutes], mode="markers", marker=marker, meta="ink", hovertemplate=hover
         )
+
+
+def _is_drawn(column: str, value: float) -> bool:
+    """Say whether a value has a place on its axis: that of losses is logarithmic."""
+    return value > 0 or not column.endswith("_loss")
 
 
 def _rows(history: Facts, column: str) -> list[tuple[float, float | None, float]]:

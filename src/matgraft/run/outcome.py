@@ -155,10 +155,16 @@ def _fit_warnings(adapted: Adapted) -> list[str]:
     """Say where a fit gave its starting weights back."""
     if not adapted.trained or adapted.fit.best_step:
         return []
+    start = "with shifted reference energies" if _is_shifted(adapted.references) else "as it came"
     return [
-        "No step of the fit lowered the validation loss: the model is the foundation with shifted reference energies. "
+        f"No step of the fit lowered the validation loss: the model is the foundation {start}. "
         "A smaller fit.rate or more minutes may help."
     ]
+
+
+def _is_shifted(references: References) -> bool:
+    shifts = references.heads.values() if isinstance(references, HeadShifts) else [references]
+    return any(value for shift in shifts for value in shift.shift_eV.values())
 
 
 def references_of(backbone: Potential, elements: Sequence[str]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 from matgraft.statistics import MIN_UNITS
 
 FEW = 50
+"""Sets of rows that share no formula and no group: below so many the scores are called rough."""
 FAR = 0.1
 """Part of formulas unlike the rest from which on a table is called scattered."""
 SLACK = 0.03
@@ -92,8 +93,11 @@ def _outcome(baseline: Mapping[str, Any]) -> tuple[str, str]:
 def _cautions(facts: Mapping[str, Any], scores: Mapping[str, float], unlike: float, level: float, outcome: str) -> Any:
     if outcome == "worse":
         yield "it loses to its own baseline: use --strategy auto or descriptors"
-    if facts["n"] < FEW:
-        yield f"{facts['n']} rows: the scores themselves are rough, and so are the widths of the intervals"
+    if (n_units := facts["baseline"]["n_units"]) < FEW:
+        found = f"{facts['n']} rows"
+        if n_units < facts["n"]:
+            found = f"{n_units} sets of rows that share no formula and no group, in {found}"
+        yield f"{found}: the scores themselves are rough, and so are the widths of the intervals"
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
         yield f"intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
     if unlike > FAR:

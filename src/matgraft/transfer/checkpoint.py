@@ -16,6 +16,8 @@ from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.errors import DataError
 
 FILE = "last.pt"
+LATEST = "lowest"
+"""A field of `State` that checkpoints have since a batch passes in parts; before, bounds of memory made it smaller."""
 
 
 @dataclass
@@ -108,9 +110,16 @@ def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
     Raises
     ------
     DataError
-        If there is no checkpoint, or it is damaged or of another model.
+        If there is no checkpoint, or it is damaged, of another model, or of a version whose steps were others.
     """
     content = load_tensors(folder / FILE)
+    if LATEST not in content["state"]:
+        raise DataError(
+            "the checkpoint was written by an older version of matgraft, which made a step of as many frames as fit "
+            "into the memory: its steps and its plan cannot be counted on",
+            where=str(folder / FILE),
+            remedy="begin the fit anew: give the recipe of the run, and another folder",
+        )
     if [weight.shape for weight in content["weights"]] != [parameter.shape for parameter in parameters]:
         raise DataError("the checkpoint is of another model or strategy", where=str(folder / FILE))
     put(content["weights"], parameters)

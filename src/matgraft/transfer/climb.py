@@ -62,7 +62,7 @@ from matgraft.transfer.ladder import (
 from matgraft.transfer.loss import LossSettings, Targets, label_shares, weigh_parts
 from matgraft.transfer.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.transfer.references import ReferenceShift, keep_references, shifted
-from matgraft.transfer.replay import ReplaySettings
+from matgraft.transfer.replay import ReplaySettings, forecast
 from matgraft.transfer.schedule import FitSettings
 from matgraft.transfer.strategy import Strategy
 from matgraft.transfer.tangents import (
@@ -277,7 +277,7 @@ class _Ascent:
         left = record.max_minutes - record.minutes
         try:
             cost = self._cost(self.rungs[name], left if ahead == 1 else left / 2)
-        except OptionError as error:
+        except (OptionError, DataError) as error:
             return record, RungResult(name=name, verdict="skipped", why=error.found)
         minutes = allot(left, ahead, cost)
         if minutes is None:
@@ -330,9 +330,15 @@ class _Ascent:
         ------
         OptionError
             If the loss cannot act on cached tangents.
+        DataError
+            If none of the frames to rehearse can be taken.
         """
         typical, frames = usual_size(self.encoded)
-        settings = fit_defaults(strategy, len(self.train), self.settings, rate=self.parent.rate)
+        rehearsed, edges = 0, 0.0
+        if strategy.replays:
+            rehearsed, edges = forecast(self.parent, self.train, self.replay or ReplaySettings())
+        frames += edges / max(1, self.encoded[typical].n_edges)
+        settings = fit_defaults(strategy, len(self.train), self.settings, rate=self.parent.rate, rehearsed=rehearsed)
         if strategy.cached:
             return self._cost_of_head(typical, most, settings)
         device = devices.training_device()
@@ -342,7 +348,8 @@ class _Ascent:
         seconds, _ = timed(lambda: objective.losses([typical], device).sum().backward())
         a_pass = seconds * frames / workers(settings.processes) / 60
         passes = min(LEAST_PASSES, settings.epochs or LEAST_PASSES)
-        return Cost(passes * a_pass, words=f"a pass over the training frames takes {a_pass:.2g}")
+        over = f"the training frames{f' and {rehearsed} frames to rehearse' if rehearsed else ''}"
+        return Cost(passes * a_pass, words=f"a pass over {over} takes {a_pass:.2g}")
 
     def _cost_of_head(self, typical: int, most: float, settings: FitSettings) -> Cost:
         """Time the cache of one frame and a step on a batch of its copies."""

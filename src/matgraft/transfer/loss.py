@@ -60,8 +60,13 @@ class LossSettings(BaseModel):
             raise ValueError(f"{', '.join(idle)} is none of {', '.join(HUBER_DELTA)}")
         return HUBER_DELTA | given
 
-    def weights(self, dataset: Dataset) -> dict[str, float]:
+    def weights(self, dataset: Dataset, *, part: str = "") -> dict[str, float]:
         """Return the weight of each quantity that is trained.
+
+        Parameters
+        ----------
+        part
+            Name of the part that the dataset is, for the message.
 
         Raises
         ------
@@ -73,7 +78,7 @@ class LossSettings(BaseModel):
             asked, labelled = getattr(self, name), dataset.count(name)
             if asked and not labelled:
                 raise OptionError(
-                    f"loss.{name}={asked:g} would weigh nothing: no frame has {name}",
+                    f"loss.{name}={asked:g} would weigh nothing: no {part and part + ' '}frame has {name}",
                     allowed=dataset.quantities(),
                     remedy=f"name the key that holds the {name}, or do not weigh it",
                     options=[{f"loss.{name}": 0}],
@@ -109,25 +114,41 @@ def refuse_stress_without_volume(weights: Mapping[str, float], *parts: Dataset) 
             )
 
 
-def weigh_groups(dataset: Dataset, groups: Mapping[str, float], *, part_of: Dataset | None = None) -> Dataset:
+def weigh_groups(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
     """Multiply the weights of the frames whose tag is named.
-
-    Parameters
-    ----------
-    part_of
-        The frames that an entry must match, for a part that need not hold every group. Default: the dataset itself.
 
     Raises
     ------
     OptionError
         If an entry matches no frame.
     """
+    _require_groups(dataset, groups)
+    return _with_group_weights(dataset, groups)
+
+
+def _require_groups(dataset: Dataset, groups: Mapping[str, float], validation: Dataset | None = None) -> None:
+    """Raise an OptionError if an entry matches no frame; with `validation`, the dataset is the training part alone."""
+    for entry in groups:
+        tag, _, value = entry.partition("=")
+        present = dataset.tag(tag, "\0")
+        if value in present:
+            continue
+        known = sorted({f"{tag}={text}" for text in present} - {f"{tag}=\0"})
+        where = "frame" if validation is None else f"training frame (of {len(dataset)})"
+        others = 0 if validation is None else list(validation.tag(tag, "\0")).count(value)
+        raise OptionError(
+            f"loss.groups: no {where} has {entry!r}"
+            + (f"; it is in {others} of {len(validation or ())} validation frames" if others else ""),
+            allowed=known[:20],
+            remedy="split otherwise (split.seed, split.by), or take the entry back"
+            if others
+            else nearest(entry, known),
+        )
+
+
+def _with_group_weights(dataset: Dataset, groups: Mapping[str, float]) -> Dataset:
     for entry, factor in groups.items():
         tag, _, value = entry.partition("=")
-        present = (part_of or dataset).tag(tag, "\0")
-        if value not in present:
-            known = sorted({f"{tag}={text}" for text in present} - {f"{tag}=\0"})
-            raise OptionError(f"loss.groups: no frame has {entry!r}", allowed=known[:20], remedy=nearest(entry, known))
 
         def weigh(sample: Sample, tag: str = tag, value: str = value, factor: float = factor) -> Sample:
             return sample.weighing(sample.weight * factor) if sample.tags.get(tag) == value else sample
@@ -149,9 +170,10 @@ def weigh_parts(
     OptionError
         If a group has no training frame.
     """
-    quantities = loss.weights(train)
+    quantities = loss.weights(train, part="training")
     refuse_stress_without_volume(quantities, train, validation)
-    train, validation = weigh_groups(train, loss.groups), weigh_groups(validation, loss.groups, part_of=train)
+    _require_groups(train, loss.groups, validation)
+    train, validation = (_with_group_weights(part, loss.groups) for part in (train, validation))
     require_labels("training", train, quantities, by_head=by_head)
     taught = [name for name in quantities if any(sample.weight > 0 and name in sample.labels for sample in train)]
     require_labels("validation", validation, taught, by_head=by_head)

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from matgraft.backbones.base import Potential
 from matgraft.backbones.predict import encode_all
-from matgraft.backbones.pseudolabels import made_frames, own_frames
+from matgraft.backbones.pseudolabels import encodable, made_frames, own_frames
 from matgraft.data.dataset import Dataset, Sample, concatenate
 from matgraft.data.heads import HEAD_TAG
 from matgraft.data.lazy import join
 from matgraft.data.read import read
+from matgraft.data.structures import make_structures
 from matgraft.errors import OptionError, RunError
 from matgraft.quantities import ENERGY
 from matgraft.transfer.loss import label_shares
@@ -42,6 +43,8 @@ CANDIDATES = 3
 """Structures made for each one taken."""
 SEED = 0
 """Of the structures. Not the run's: one set serves all runs with the same foundation and elements."""
+FORECAST = 64
+"""Frames by which the size of all is forecast, before any is labelled."""
 WATCHED = 24
 """Replay frames whose loss is followed at every validation: small cells, a second of CHGNet in all."""
 
@@ -94,9 +97,32 @@ def replay_frames(
     title = "" if quiet else "frames to rehearse"
     if settings.file is not None:
         return own_frames(parent, read(settings.file, want=()), settings.size, folder=folder, progress=title)
-    size = settings.size or min(MOST, max(FEWEST, len(train)))
-    elements = train.elements()
-    return made_frames(parent, elements, size, candidates=CANDIDATES, seed=SEED, folder=folder, progress=title)
+    return made_frames(
+        parent,
+        train.elements(),
+        _default_size(train, settings),
+        candidates=CANDIDATES,
+        seed=SEED,
+        folder=folder,
+        progress=title,
+    )
+
+
+def forecast(parent: Potential, train: Dataset, settings: ReplaySettings) -> tuple[int, float]:
+    """Return how many frames would be rehearsed, and their edges in all, by a few of them; nothing is labelled."""
+    if settings.file is not None:
+        frames = read(settings.file, want=())
+        size = min(settings.size or len(frames), len(frames))
+    else:
+        size = _default_size(train, settings)
+        frames = make_structures(train.elements(), parent.card.elements, FORECAST, seed=SEED)
+    some = np.unique(np.linspace(0, len(frames) - 1, FORECAST).astype(int)).tolist()
+    _, encoded = encodable(parent, frames[some])
+    return size, size * float(np.mean([one.n_edges for one in encoded]))
+
+
+def _default_size(train: Dataset, settings: ReplaySettings) -> int:
+    return settings.size or min(MOST, max(FEWEST, len(train)))
 
 
 def deal(frames: Dataset, heads: Sequence[str]) -> Dataset:
