@@ -33,7 +33,10 @@ def test_a_fit_without_a_better_step_is_a_caution(trained: int, best_step: int, 
         (shift("refit", Si=-1.0), "with shifted reference energies"),
         (shift("keep", Si=0.0), "as it came"),
         (shift("keep"), "as it came"),
-        (HeadShifts(heads={"a": shift("keep", Si=0.0), "b": shift("refit", Si=2.0)}), "with shifted reference energies"),
+        (
+            HeadShifts(heads={"a": shift("keep", Si=0.0), "b": shift("refit", Si=2.0)}),
+            "with shifted reference energies",
+        ),
         (HeadShifts(heads={"a": shift("keep", Si=0.0)}), "as it came"),
     ],
 )

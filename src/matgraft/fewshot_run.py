@@ -66,9 +66,9 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     -------
     dict
         ``kind`` ("classes" or "values"), ``target``, ``examples``, ``expectation``, ``predictions`` (a row a query),
-        ``map``, ``formulas`` (how many are different, of classes for each class), ``promise`` and ``cautions`` (what the
-        examples let expect, in words), and for classes ``classes``,
-        ``shots``, ``distance``, ``metric``, ``base_classes``, ``threshold``.
+        ``map``, ``formulas`` (how many are different, of classes for each class), ``promise`` and ``cautions`` (what
+        the examples let expect, in words), and for classes ``classes``, ``shots``, ``distance``, ``metric``,
+        ``base_classes``, ``threshold``.
 
     Raises
     ------
