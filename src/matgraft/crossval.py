@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from sklearn.model_selection import GroupKFold
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.table import FormulaTable
 from matgraft.errors import DataError
+from matgraft.predictors.inner import inner_folds, refuse_lone_classes
 from matgraft.predictors.predictor import Prediction, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.reports.properties import prediction_rows
 from matgraft.scoring.properties import scores_of
@@ -55,6 +55,13 @@ def crossval(
     parts = list(_folds(table, by, n_folds, settings.seed))
     rows_of_folds = [len(train) for _, train, _ in parts]
     refuse_idle(settings, given=given, rows=rows_of_folds, n_classes=[len(table.classes)], verb="crossval")
+    if table.classes:  # before any fit: later ones would be in vain
+        groups = np.array(table.grouped(by))
+        for name, train, _ in parts:
+            if missing := set(range(len(table.classes))) - set(table.values[train].astype(int)):
+                lost = table.classes[min(missing)]
+                raise DataError(f"the training part has no row of class {lost!r}", where=f"fold {name}")
+            refuse_lone_classes(groups[train].tolist(), table.values[train], where=f"fold {name}")
     folds, rows, scored = [], [], []
     for name, train, test in track(
         parts, "cross-validation", console=Console(stderr=True), disable=quiet, transient=True
@@ -122,7 +129,9 @@ def _folds(
         return
     groups = table.grouped(by)
     if len(set(groups)) < n_folds:
-        raise DataError(f"{len(set(groups))} groups by {by} cannot fill {n_folds} folds", remedy="fewer --folds")
-    folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
-    for i, (train, test) in enumerate(folds.split(everyone, groups=groups)):
-        yield str(i), train, test
+        raise DataError(
+            f"{len(set(groups))} sets of rows that share neither a formula nor a {by} cannot fill {n_folds} folds",
+            remedy="fewer --folds, or another --group",
+        )
+    for i, test in enumerate(inner_folds(groups, n_folds, seed, table.values if table.classes else None)):
+        yield str(i), np.setdiff1d(everyone, test), test

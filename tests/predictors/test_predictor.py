@@ -1,5 +1,11 @@
 """The whole predictor: what it keeps apart, what it chooses, and that it can be kept."""
 
+import copy
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -8,6 +14,7 @@ from matgraft.errors import DataError, OptionError
 from matgraft.predictors.inner import inner_folds
 from matgraft.predictors.inputs import Inputs
 from matgraft.predictors.members import FULL as FULL_NETWORK
+from matgraft.predictors.members import Member
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
 from matgraft.predictors.stack import is_familiar, is_worth_fitting, member_weights
@@ -67,6 +74,27 @@ def test_equal_formulas_share_an_inner_fold():
     assert all(len(home) == 1 for home in homes)
 
 
+def test_a_formula_of_two_papers_never_stands_on_both_sides_of_a_fold(small, table, monkeypatch):
+    """Eight papers of ten formulas; the first formula of each even one is measured again by the next: four sets."""
+    formulas, y = table
+    rows = [*range(80), 0, 20, 40, 60]
+    names = [f"paper {i // 10}" for i in range(80)] + ["paper 1", "paper 3", "paper 5", "paper 7"]
+    given = [formulas[i] for i in rows], y[rows]
+    seen = []
+    monkeypatch.setattr(
+        "matgraft.predictors.predictor.predict_inner_folds", lambda *all_: seen.append(all_[3]) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        make(small, given, DESCRIPTORS.model_copy(update={"inner_folds": 5}), groups=names)
+    assert len(seen[0]) == 4
+    for held in seen[0]:
+        rest = np.setdiff1d(np.arange(len(rows)), held)
+        assert not {names[i] for i in held} & {names[i] for i in rest}
+        assert not {given[0][i] for i in held} & {given[0][i] for i in rest}
+    with pytest.raises(DataError, match="nothing can be held out"):
+        make(small, ([*formulas[:10] * 4], y[:40]), groups=[f"paper {i // 10}" for i in range(40)])
+
+
 def test_covariates_matter_and_are_asked_for(small, table):
     formulas, y = table
     heat = np.linspace(0, 1, len(y))[:, None]
@@ -75,6 +103,69 @@ def test_covariates_matter_and_are_asked_for(small, table):
     assert cold + 2 < hot
     with pytest.raises(DataError, match="covariates"):
         predictor.predict([formulas[0]])
+
+
+def test_no_fold_holds_all_rows_of_a_class():
+    groups, classes = [str(i) for i in range(40)], (np.arange(40) > 36).astype(float)  # three rows of the second class
+    for seed in range(30):
+        folds = inner_folds(groups, 2, seed, classes)
+        assert all(set(classes[np.setdiff1d(np.arange(40), held)]) == {0, 1} for held in folds)
+    with pytest.raises(DataError, match="class 1 is of one formula or group"):
+        inner_folds([*groups[:37], "x", "x", "x"], 5, 0, classes)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_class_of_one_formula_is_an_error_before_any_fit(small, table, monkeypatch, n_classes):
+    formulas, y = table
+    labels = (np.arange(len(y)) % (n_classes - 1)).astype(float)
+    labels[[5, 6]] = n_classes - 1
+    monkeypatch.setattr("matgraft.predictors.predictor.predict_inner_folds", lambda *_: 1 / 0)
+    with pytest.raises(DataError, match=f"class {n_classes - 1} is of one formula"):
+        make(small, ([*formulas[:6], formulas[5], *formulas[7:]], y), y=labels, n_classes=n_classes)
+
+
+def test_four_threads_that_ask_first_get_the_same_whole_predictor(small, table, monkeypatch):
+    predictor = make(small, table)
+    expected = copy.deepcopy(predictor).predict(table[0][:4]).value
+    fit, fits = Member.fit, []
+
+    def slow(self, *given):
+        fits.append(self.name)
+        time.sleep(0.05)
+        return fit(self, *given)
+
+    monkeypatch.setattr(Member, "fit", slow)
+    together = threading.Barrier(4)
+
+    def ask(_):
+        together.wait()
+        return predictor.predict(table[0][:4]).value
+
+    with ThreadPoolExecutor(4) as pool:
+        for value in pool.map(ask, range(4)):
+            np.testing.assert_array_equal(value, expected)
+    assert len(fits) == sum(
+        bool(w) and m.refits for m, w in zip(predictor.members, predictor.calibration.weights, strict=True)
+    )
+
+
+def test_an_interrupted_first_prediction_leaves_the_predictor_as_it_was(small, table, monkeypatch):
+    predictor = make(small, table)
+    expected = copy.deepcopy(predictor).predict(table[0][:4]).value
+    fit, calls = Member.fit, []
+
+    def broken(self, *given):
+        calls.append(self)
+        if len(calls) == np.count_nonzero(predictor.calibration.weights):  # the last one: the others are built by then
+            raise KeyboardInterrupt
+        return fit(self, *given)
+
+    monkeypatch.setattr(Member, "fit", broken)
+    with pytest.raises(KeyboardInterrupt):
+        predictor.predict(table[0][:4])
+    np.testing.assert_array_equal(predictor.predict(table[0][:4]).value, expected)
+    again = pickle.loads(pickle.dumps(predictor))
+    np.testing.assert_array_equal(again.predict(table[0][:4]).value, expected)
 
 
 def test_bad_input_is_said(small, table):

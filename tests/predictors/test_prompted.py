@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -190,3 +192,22 @@ def test_a_broken_joint_fit_goes_on_with_the_folds_that_are_missing(small, table
 def test_an_option_of_another_strategy_is_an_error(small, table, settings):
     with pytest.raises(OptionError, match=r"would do nothing: .* reads it for strategy"):
         fit_predictor(*table, backbone=small, settings=settings)
+
+
+def test_targets_share_folds_of_formulas_and_papers(table):
+    """A formula that two papers measured joins them, also where each target has one of the two rows."""
+    formulas, y = table
+    papers = [str(i // 10) for i in range(80)]
+    first = replace(table_of(formulas[:40], y[:40]), groups=tuple(papers[:40]))
+    again = [formulas[0], *formulas[40:]]  # paper 4 measured the first formula of paper 0
+    second = replace(table_of(again, y[: len(again)]), groups=("4", *papers[40:]))
+    tables = {"a": first, "b": second}
+    folds = folds_of(tables, "paper", PredictorSettings(strategy="prompt", inner_folds=3))
+    assert [len(rows) for rows in folds.values()] == [3, 3]
+
+    def names_in(chosen):
+        found = [(tables[t], i) for t in tables for k in chosen for i in folds[t][k]]
+        return {table.groups[i] for table, i in found} | {table.keys[i] for table, i in found}
+
+    for k in range(3):
+        assert not names_in([k]) & names_in({0, 1, 2} - {k})

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from matgraft.data.formula import Formula, FormulaError
 from matgraft.data.prompt_text import parse_plain
 from matgraft.errors import DataError, OptionError, nearest
+from matgraft.statistics import joined_units
 
 Parsed = TypeVar("Parsed")
 FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
@@ -74,11 +75,33 @@ class FormulaTable:
         """True if rows count differently."""
         return bool((self.weights != self.weights[0]).any())
 
-    def grouped(self, by: str) -> list[str]:
-        """Return the name of each row's group: its formula, its chemical system, or what the group column says."""
+    @property
+    def keys(self) -> list[str]:
+        """Return what equal formulas share."""
+        return [formula.key for formula in self.formulas]
+
+    def named(self, by: str) -> list[str]:
+        """Return each row's chemical system, what the group column says, or its formula."""
         if by == "chemical-system":
             return [formula.chemical_system for formula in self.formulas]
-        return list(self.groups) if self.groups else [formula.key for formula in self.formulas]
+        return list(self.groups) if self.groups else self.keys
+
+    def grouped(self, by: str) -> list[str]:
+        """Return the name of what no fold may tear apart, by row: rows that share a formula or a name (`named`)."""
+        return joined_groups(self.keys, self.named(by))
+
+
+def joined_groups(keys: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Return the name of each row's smallest set that tears apart no key and no group.
+
+    A formula that two papers measured joins the two papers, or it would stand on both sides of a fold. A set has the
+    name of the first of its groups, in alphabetical order.
+    """
+    units = joined_units(keys, groups).tolist()
+    names: dict[int, str] = {}
+    for unit, group in zip(units, groups, strict=True):
+        names[unit] = min(group, names.get(unit, group))
+    return [names[unit] for unit in units]
 
 
 def read_table(

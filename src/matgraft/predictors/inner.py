@@ -7,6 +7,7 @@ decides whether networks beside others go on. (Trees dropped there as well, belo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import DESCRIPTORS, Member, Tools, Tuned
 from matgraft.predictors.stack import is_worth_fitting
 
+ATTEMPTS = 100
+"""Draws of folds before there are said to be none that will do."""
 RowLosses = Callable[[Array, Rows], Array]
 """(k, 99) or (k, n_classes) predictions of k rows, and the rows -> (k,) losses."""
 
@@ -56,19 +59,56 @@ class _Fitted:
     arrays: dict[str, Any]
 
 
-def inner_folds(groups: Sequence[str], n_folds: int, seed: int) -> list[Rows]:
-    """Return the rows of each fold; rows of one group stay together.
+def inner_folds(groups: Sequence[str], n_folds: int, seed: int, classes: Array | None = None) -> list[Rows]:
+    """Return the rows of each fold; rows of one group stay together, and no fold holds all rows of a class.
+
+    Parameters
+    ----------
+    classes
+        (n,) indices of classes; None for values.
 
     Raises
     ------
     DataError
-        If there is one group only.
+        If there is one group only, or a class that no drawn folds tear apart.
     """
     distinct = len(set(groups))
     if distinct < 2:
-        raise DataError("every row is of one group: nothing can be held out", remedy="other groups")
-    folds = GroupKFold(min(n_folds, distinct), shuffle=True, random_state=seed)
-    return [test for _, test in folds.split(np.zeros(len(groups)), groups=list(groups))]
+        raise DataError(
+            "every row is of one group, or hangs together with the others by formulas that groups share: nothing can "
+            "be held out",
+            remedy="other groups",
+        )
+    if classes is not None:
+        refuse_lone_classes(groups, classes)
+    for attempt in range(ATTEMPTS):
+        drawn = GroupKFold(min(n_folds, distinct), shuffle=True, random_state=seed + 1000 * attempt)
+        folds = [test for _, test in drawn.split(np.zeros(len(groups)), groups=list(groups))]
+        if classes is None or keep_classes(folds, classes):
+            return folds
+    raise DataError(
+        f"{ATTEMPTS} draws of {len(folds)} folds each hold all rows of a class in one fold",
+        remedy="more folds, or more rows of the rare classes",
+    )
+
+
+def keep_classes(folds: Sequence[Rows], classes: Array) -> bool:
+    """Say whether the rest of every fold has every class (n,)."""
+    counts = Counter(classes.tolist())
+    return all(n < counts[one] for fold in folds for one, n in Counter(classes[fold].tolist()).items())
+
+
+def refuse_lone_classes(groups: Sequence[str], classes: Array, where: str = "") -> None:
+    """Raise a `DataError` for a class whose rows are all of one group: held out, nothing teaches it."""
+    homes: dict[float, set[str]] = {}
+    for group, one in zip(groups, classes.tolist(), strict=True):
+        homes.setdefault(one, set()).add(group)
+    if lone := [one for one, home in homes.items() if len(home) < 2]:
+        raise DataError(
+            f"every row of class {int(min(lone))} is of one formula or group: it cannot be held out and learned",
+            where=where,
+            remedy="leave the class out, or add rows of other formulas and groups",
+        )
 
 
 def predict_inner_folds(

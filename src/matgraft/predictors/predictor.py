@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores
 from matgraft.data.formula import Formula
+from matgraft.data.table import joined_groups
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
@@ -34,7 +36,7 @@ from matgraft.predictors.prompted import PromptSettings
 from matgraft.predictors.stack import Gate, is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 from matgraft.reads import Read, changed_keys, refuse_unread
-from matgraft.statistics import Units, joined_units, mean_over_units, sharing
+from matgraft.statistics import Units, mean_over_units, numbered, sharing
 
 SMALLEST = 10
 
@@ -181,8 +183,9 @@ class Predictor:
     facts: dict[str, Any]
     out_of_fold: Prediction | None = None
     adapted: Adapted | None = None
-    _models: list[list[Model]] = field(default_factory=list)
+    _models: list[list[Model]] | None = None
     _neighbourhood: Neighbourhood | None = None
+    _lock: Any = field(default_factory=RLock, repr=False)
 
     def predict(self, formulas: Sequence[Formula], covariates: Array | None = None) -> Prediction:
         """Predict formulas.
@@ -211,23 +214,34 @@ class Predictor:
 
     @property
     def models(self) -> list[list[Model]]:
-        """The fits of every member, none for those that do not count."""
-        if not self._models:
-            everything = (self.inputs, self.labels)
-            tools = replace(self.tools, threads=cores())
-            for member, weight in zip(self.members, self.calibration.weights, strict=True):
-                if weight and member.refits:
-                    self._models.append([member.fit(everything, everything, tools, self.settings.seed)])
-                else:
-                    self._models.append(list(self.networks[member.name]) if weight else [])
-        return self._models
+        """The fits of every member, none for those that do not count; built whole by one thread, once."""
+        with self._lock:
+            if self._models is None:
+                pairs = zip(self.members, self.calibration.weights, strict=True)
+                self._models = [self._fits_of(member) if weight else [] for member, weight in pairs]
+            return self._models
 
     @property
     def neighbourhood(self) -> Neighbourhood:
         """Where the training set lies."""
-        if self._neighbourhood is None:
-            self._neighbourhood = Neighbourhood.of(self.inputs.blocks)
-        return self._neighbourhood
+        with self._lock:
+            if self._neighbourhood is None:
+                self._neighbourhood = Neighbourhood.of(self.inputs.blocks)
+            return self._neighbourhood
+
+    def _fits_of(self, member: Member) -> list[Model]:
+        if not member.refits:
+            return list(self.networks[member.name])
+        everything, tools = (self.inputs, self.labels), replace(self.tools, threads=cores())
+        return [member.fit(everything, everything, tools, self.settings.seed)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied or pickled: everything but the lock."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take over a state, with a lock of its own."""
+        vars(self).update(state, _lock=RLock())
 
 
 def fit_predictor(
@@ -257,7 +271,7 @@ def fit_predictor(
     weights
         (n,) how much each row counts.
     groups
-        What must stay on one side of an inner fold; by default the formula.
+        What must stay on one side of an inner fold beside the formula, which always does.
     progress
         Title of a progress bar on standard error; none if empty.
     folds, ready
@@ -269,7 +283,8 @@ def fit_predictor(
     Raises
     ------
     DataError
-        If there are fewer than ten rows, fewer than two groups, a value that is not finite, or a class of one row.
+        If there are fewer than ten rows, fewer than two groups, a value that is not finite, or a class of one
+        formula or group.
     OptionError
         If an option would do nothing with the strategy, or strategy and target do not go together.
     """
@@ -280,9 +295,10 @@ def fit_predictor(
     wanted = members_of(settings.strategy, len(formulas))
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
     keys = [formula.key for formula in formulas]
-    units = joined_units(keys, keys if groups is None else groups)
+    apart = joined_groups(keys, keys if groups is None else groups)
+    units = numbered(apart)
     if folds is None:
-        folds = inner_folds(keys if groups is None else groups, settings.inner_folds, settings.seed)
+        folds = inner_folds(apart, settings.inner_folds, settings.seed, labels.y if n_classes else None)
 
     def losses(predicted: Array, rows: Rows) -> Array:
         return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,14 @@ from safetensors.numpy import load_file
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores, map_in_processes
-from matgraft.data.table import FormulaTable
+from matgraft.data.table import FormulaTable, joined_groups
 from matgraft.errors import DataError
-from matgraft.predictors.inner import inner_folds
-from matgraft.predictors.inputs import Inputs, Labels, Rows
+from matgraft.predictors.inner import ATTEMPTS, inner_folds, keep_classes, refuse_lone_classes
+from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import PROMPT, Tuned
 from matgraft.predictors.predictor import PredictorSettings, labels_of
 from matgraft.predictors.prompted import PromptFit, fit_prompts
 from matgraft.predictors.store import network_file, save_network
-
-ATTEMPTS = 100
-"""Draws of folds before a target is said to have too few rows for them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +90,20 @@ def fit_together(
 
 
 def folds_of(tables: Mapping[str, FormulaTable], by: str, settings: PredictorSettings) -> dict[str, list[Rows]]:
-    """Return by target the rows of each inner fold; what `by` names no fold tears apart (`FormulaTable.grouped`)."""
-    groups = {target: table.grouped(by) for target, table in tables.items()}
-    return shared_folds(groups, settings.inner_folds, settings.seed)
+    """Return by target the rows of each inner fold; no fold tears apart a formula or what `by` names, in any target."""
+    keys = [key for table in tables.values() for key in table.keys]
+    names = iter(joined_groups(keys, [name for table in tables.values() for name in table.named(by)]))
+    groups = {target: list(islice(names, len(table.formulas))) for target, table in tables.items()}
+    classes = {target: table.values for target, table in tables.items() if table.classes}
+    return shared_folds(groups, settings.inner_folds, settings.seed, classes)
 
 
-def shared_folds(groups: Mapping[str, Sequence[str]], n_folds: int, seed: int) -> dict[str, list[Rows]]:
+def shared_folds(
+    groups: Mapping[str, Sequence[str]], n_folds: int, seed: int, classes: Mapping[str, Array] | None = None
+) -> dict[str, list[Rows]]:
     """Return by target the rows of each fold; a group is in the same fold of all targets, and no fold lacks a target.
+
+    No fold holds all rows of a class: `classes` are their indices (n,), by target.
 
     Raises
     ------
@@ -114,8 +119,11 @@ def shared_folds(groups: Mapping[str, Sequence[str]], n_folds: int, seed: int) -
             target: [fold[(fold >= start) & (fold < end)] - start for fold in folds]
             for target, start, end in zip(groups, starts, starts[1:], strict=False)
         }
-        if all(len(fold) for each in found.values() for fold in each):
+        whole = all(len(fold) for each in found.values() for fold in each)
+        if whole and all(keep_classes(found[target], indices) for target, indices in (classes or {}).items()):
             return found
+    for target, indices in (classes or {}).items():
+        refuse_lone_classes(groups[target], indices, where=f"target {target!r}")
     fewest = min(groups, key=lambda target: len(set(groups[target])))
     raise DataError(
         f"{len(groups[fewest])} rows of {fewest!r} cannot fill {max(2, n_folds)} folds that all targets share",
