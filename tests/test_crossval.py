@@ -42,5 +42,5 @@ def test_a_class_that_one_fold_holds_alone_is_an_error_before_any_fit(monkeypatc
         assert set(table.values[train]) == {0, 1}
     monkeypatch.setattr("matgraft.crossval._fold", lambda *_: 1 / 0)
     own = replace(table, folds=tuple("x" if kind else "y" for kind in kinds))
-    with pytest.raises(DataError, match="fold x: .*no row of class 'b'"):
+    with pytest.raises(DataError, match=r"fold x: .*no row of class 'b'"):
         crossval(own, None, quiet=True)

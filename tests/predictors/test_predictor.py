@@ -81,9 +81,8 @@ def test_a_formula_of_two_papers_never_stands_on_both_sides_of_a_fold(small, tab
     names = [f"paper {i // 10}" for i in range(80)] + ["paper 1", "paper 3", "paper 5", "paper 7"]
     given = [formulas[i] for i in rows], y[rows]
     seen = []
-    monkeypatch.setattr(
-        "matgraft.predictors.predictor.predict_inner_folds", lambda *all_: seen.append(all_[3]) or 1 / 0
-    )
+    stop = "matgraft.predictors.predictor.predict_inner_folds"
+    monkeypatch.setattr(stop, lambda *parts: seen.append(parts[3]) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make(small, given, DESCRIPTORS.model_copy(update={"inner_folds": 5}), groups=names)
     assert len(seen[0]) == 4
@@ -125,6 +124,7 @@ def test_a_class_of_one_formula_is_an_error_before_any_fit(small, table, monkeyp
 
 
 def test_four_threads_that_ask_first_get_the_same_whole_predictor(small, table, monkeypatch):
+    monkeypatch.setattr("matgraft.predictors.forest.COUNT", 10)
     predictor = make(small, table)
     expected = copy.deepcopy(predictor).predict(table[0][:4]).value
     fit, fits = Member.fit, []
@@ -150,6 +150,7 @@ def test_four_threads_that_ask_first_get_the_same_whole_predictor(small, table, 
 
 
 def test_an_interrupted_first_prediction_leaves_the_predictor_as_it_was(small, table, monkeypatch):
+    monkeypatch.setattr("matgraft.predictors.forest.COUNT", 10)
     predictor = make(small, table)
     expected = copy.deepcopy(predictor).predict(table[0][:4]).value
     fit, calls = Member.fit, []
