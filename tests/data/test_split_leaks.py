@@ -591,6 +591,19 @@ def test_too_many_arrangements_are_said(monkeypatch: pytest.MonkeyPatch) -> None
     assert any("3 frames were not compared" in warning for warning in parts.warnings)
 
 
+def test_a_group_too_large_to_be_told_apart_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two dense simulations of one crystal, which fewer frames would show."""
+    crystal = bulk("NaCl", "rocksalt", 5.64, cubic=True)
+    frames = in_order({str(k): dynamics(crystal, 12, k, 0.1, 0.9) for k in range(2)})
+    other = in_order({"Si": dynamics(bulk("Si", cubic=True), 5, 3)})
+    assert find_chains(dataset([*frames, *other]).samples).untold == 0
+    monkeypatch.setattr(chains, "TOLD_APART", 23)
+    parts = split(dataset([*frames, *other]))
+    assert any(warning.startswith("24 frames are in groups of more than") for warning in parts.warnings)
+    monkeypatch.setattr(chains, "TOLD_APART", 24)
+    assert not any("in groups of more than" in warning for warning in split(dataset([*frames, *other])).warnings)
+
+
 @pytest.mark.parametrize(("name", "over", "under"), [("Si", 4, 1), ("Mo", 2, 0)])
 def test_real_sets_without_their_tags_hardly_leak(shared, name: str, over: int, under: int) -> None:
     """One run is cut: one of its 28 frames, whose cell is torn apart, resembles a melt of the same atoms."""

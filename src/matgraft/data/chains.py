@@ -108,10 +108,13 @@ class Chains:
         (n_frames,) number of each frame's group, by first member.
     uncompared
         Frames that a limit on the work kept from being compared with all others of the same atoms.
+    untold
+        Frames in groups of the first step that are too large to look for several simulations in.
     """
 
     label: Labels
     uncompared: int = 0
+    untold: int = 0
 
 
 def find_chains(samples: Sequence[Sample]) -> Chains:
@@ -121,6 +124,7 @@ def find_chains(samples: Sequence[Sample]) -> Chains:
     """
     classes, label = _by_places(samples)
     whole = label
+    sizes = np.bincount(label)
     for own in classes:
         label = _tell_apart(samples, own, label)
     chosen = evenly(range(len(samples)), COMPARED)
@@ -128,9 +132,9 @@ def find_chains(samples: Sequence[Sample]) -> Chains:
     label = _join_duplicates(prints, label, whole)
     for own in classes:
         label = _join_melts(samples, prints, own, label, whole)
-    sizes = np.bincount(label)[label]
-    label = _linked(label, [link for own in classes for link in _strays(samples, own, sizes)])
-    return Chains(_linked(label, []), sum(own.late for own in classes))
+    own_sizes = np.bincount(label)[label]
+    label = _linked(label, [link for own in classes for link in _strays(samples, own, own_sizes)])
+    return Chains(_linked(label, []), sum(own.late for own in classes), int(sizes[sizes > TOLD_APART].sum()))
 
 
 def same_places(samples: Sequence[Sample]) -> Labels:

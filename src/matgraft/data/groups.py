@@ -78,12 +78,15 @@ class Groups(NamedTuple):
         Positions of the frames that nothing but their structure gave a group.
     uncompared
         How many of them were not compared with all others of the same atoms, to limit the work.
+    untold
+        How many of them are in groups too large to look for several simulations of one material in.
     """
 
     labels: tuple[str, ...]
     reason: str
     guessed: tuple[int, ...] = ()
     uncompared: int = 0
+    untold: int = 0
 
 
 Labels = Sequence[str | None]
@@ -113,14 +116,14 @@ def find_groups(samples: Sequence[Sample]) -> Groups:
                 labels[i] = label
             if named:
                 reasons.append((reason, len(named)))
-    guessed, uncompared = _open(labels), 0
+    guessed, uncompared, untold = _open(labels), 0, 0
     if guessed:
-        names, uncompared = _by_structure(_some(samples, guessed))
+        names, uncompared, untold = _by_structure(_some(samples, guessed))
         for i, label in zip(guessed, names, strict=True):
             labels[i] = label
         reasons.append((BY_STRUCTURE, len(guessed)))
     counted = [f"{reason} ({count} frames)" if len(reasons) > 1 else reason for reason, count in reasons]
-    return Groups(tuple(label or "" for label in labels), "; ".join(counted), tuple(guessed), uncompared)
+    return Groups(tuple(label or "" for label in labels), "; ".join(counted), tuple(guessed), uncompared, untold)
 
 
 def _open(labels: Labels) -> list[int]:
@@ -258,13 +261,13 @@ def _folder(file: str) -> str:
     return str(path)
 
 
-def _by_structure(samples: Sequence[Sample]) -> tuple[list[str], int]:
-    """Return the names of the groups, and how many frames were not compared with all others of the same atoms."""
+def _by_structure(samples: Sequence[Sample]) -> tuple[list[str], int, int]:
+    """Return the names of the groups, and of how many frames the limits on the work left something open."""
     chains = find_chains(samples)
     members = np.split(np.argsort(chains.label, kind="stable"), np.cumsum(np.bincount(chains.label))[:-1])
     places = [sample.where for sample in samples]
     names = [_stretch_name(places, k, inside) for k, inside in enumerate(members)]
-    return [names[k] for k in chains.label], chains.uncompared
+    return [names[k] for k in chains.label], chains.uncompared, chains.untold
 
 
 def _stretch_name(places: Sequence[str], k: int, members: NDArray[np.int64]) -> str:

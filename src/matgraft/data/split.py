@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from matgraft.data.chains import TOLD_APART
 from matgraft.data.dataset import Dataset, Sample, concatenate
 from matgraft.data.groups import BY_STRUCTURE, Groups, find_groups
 from matgraft.data.kin import overlaps
@@ -180,6 +181,7 @@ class _Guess:
     n_frames: int
     n_groups: int
     uncompared: int
+    untold: int
     lone: tuple[int, ...]
 
     @property
@@ -204,6 +206,12 @@ class _Guess:
                 f"{self.uncompared} frames were not compared with all others of the same atoms, which have too many "
                 "arrangements: groups that belong together may be apart"
             )
+        if self.untold:
+            found.append(
+                f"{self.untold} frames are in groups of more than {TOLD_APART} frames of the same atoms about the same "
+                "places. Such a group is not searched for several simulations: it is kept whole, or cut into "
+                "blocks if it is the only one. Name the simulations in a tag 'trajectory' if there are several"
+            )
         return found
 
 
@@ -215,7 +223,9 @@ def _guess(samples: Sequence[Sample], groups: Groups) -> _Guess | None:
     own = [reduced_formula(sample.content) for sample in samples]
     formulas = Counter(own)
     lone = tuple(i for i in groups.guessed if sizes[groups.labels[i]] == 1 and formulas[own[i]] > 1)
-    return _Guess(len(groups.guessed), len({groups.labels[i] for i in groups.guessed}), groups.uncompared, lone)
+    return _Guess(
+        len(groups.guessed), len({groups.labels[i] for i in groups.guessed}), groups.uncompared, groups.untold, lone
+    )
 
 
 @dataclass(frozen=True)
@@ -567,7 +577,7 @@ def _beside_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_],
     shares = (first / (first + second), second / (first + second), 0.0)
     place = {i: k for k, i in enumerate(rest)}
     guessed = tuple(place[i] for i in groups.guessed if i in place)
-    own = Groups(tuple(groups.labels[i] for i in rest), groups.reason, guessed, groups.uncompared)
+    own = Groups(tuple(groups.labels[i] for i in rest), groups.reason, guessed, groups.uncompared, groups.untold)
     inner = _auto(replace(request, dataset=request.dataset[list(rest)], fractions=shares), own)
     part = np.where(test, PARTS.index("test"), DROPPED)
     part[list(rest)] = inner.part
