@@ -248,6 +248,30 @@ def test_dense_simulations_of_one_crystal_are_told_apart(arrange, amplitudes) ->
     assert leaked(parts, truth) == 0
 
 
+def breathing(frames: list[Atoms], seed: int, size: float, memory: float = 0.9) -> list[Atoms]:
+    """Strain the cells as a barostat does, correlated from step to step."""
+    rng = np.random.default_rng(seed)
+    strain = rng.normal(0, size, (3, 3))
+    strained = []
+    for atoms in frames:
+        strain = memory * strain + np.sqrt(1 - memory**2) * rng.normal(0, size, (3, 3))
+        changed = atoms.copy()
+        changed.set_cell(atoms.cell[:] @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
+        strained.append(changed)
+    return strained
+
+
+@pytest.mark.parametrize("size", [0.01, 0.02])
+def test_simulations_at_constant_pressure_are_told_apart(size: float) -> None:
+    """Their cells differ by more than a frame may from the one before it: displacements do not depend on that."""
+    crystal = bulk("Si", cubic=True) * 2
+    sets = {str(k): breathing(dynamics(crystal, 30, k, 0.1, 0.9), k, size) for k in range(3)}
+    frames = shuffled(in_order(sets))
+    truth = [name for name, _ in frames]
+    parts = split(dataset(frames))
+    assert over_and_under(parts.groups, truth) == (0, 0) and leaked(parts, truth) == 0
+
+
 @pytest.mark.parametrize("memory", [0.0, 0.6, 0.9, 0.98])
 @pytest.mark.parametrize("n_cells", [1, 2, 8])
 @pytest.mark.parametrize("share", [1.0, 0.5])

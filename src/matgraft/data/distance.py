@@ -161,27 +161,21 @@ class Gallery:
         self._stacked = None
 
     def moves(self, one: Configuration) -> Array:
-        """Return (n_held, n_atoms, 3) Å, how each atom moved from the configurations held; NaN where not comparable."""
-        places, inverse = self._arrays()
-        if one.is_molecule:
-            return _turned_onto(one.places, places)
-        like = _strain(inverse, one.cell) < JUMP_STRAIN
-        moves = np.full(places.shape, np.nan)
-        moves[like] = _moved(one.places, places[like], one.pbc) @ one.cell
-        return moves
+        """Return (n_held, n_atoms, 3) Å, how each atom moved from the configurations held, whatever the cell did."""
+        places, _ = self._arrays()
+        return _turned_onto(one.places, places) if one.is_molecule else _moved(one.places, places, one.pbc) @ one.cell
 
     def separations(self, one: Configuration) -> Array:
         """Return (n_held,) how far a configuration is from each: below 1, it may be the next of the simulation.
 
-        The larger of the mean displacement over `JUMP_A` and the strain over `JUMP_STRAIN`; infinite where not
-        comparable.
+        This is the larger of the mean displacement over `JUMP_A` and the strain over `JUMP_STRAIN`.
         """
         if not len(self):
             return np.empty(0)
         moved = np.linalg.norm(self.moves(one), axis=2).mean(axis=1)
         if one.is_molecule:
             return np.asarray(moved / JUMP_MOLECULE_A)
-        return np.nan_to_num(np.maximum(moved / JUMP_A, _strain(self._arrays()[1], one.cell) / JUMP_STRAIN), nan=np.inf)
+        return np.maximum(moved / JUMP_A, _strain(self._arrays()[1], one.cell) / JUMP_STRAIN)
 
     def _arrays(self) -> tuple[Array, Array]:
         if self._stacked is None:
