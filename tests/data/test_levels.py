@@ -7,6 +7,7 @@ whose energies differ.
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_a_mesh_and_its_like_in_a_supercell_are_one_level(cells: tuple[int, int,
     assert energy_scales([samples[0], frame(mesh(12), twelve * (4, 4, 4))]) == [0, 1]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.sampled_from(["up", "down", "nearest"]),
     st.floats(15, 60),
@@ -370,6 +371,7 @@ STATED = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(STATED, min_size=1, max_size=8))
 def test_no_two_frames_of_a_level_contradict_each_other(theories: list[LevelOfTheory]) -> None:
     found = scales(*theories)
@@ -396,8 +398,10 @@ def test_runs_of_one_real_set_are_one_level(shared, tmp_path, name: str) -> None
     packed = shared / f"data/real/phonons/{name}_vaspruns.tar.lzma"
     if not packed.exists():
         pytest.skip(f"{packed.name} is not there")
-    with lzma.open(packed) as file, tarfile.open(fileobj=file) as archive:
-        archive.extractall(tmp_path, filter="data")
+    with lzma.open(packed) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        runs = (member for member in archive if member.isfile() and Path(member.name).name.startswith("vasprun"))
+        for member in itertools.islice(runs, 8):
+            archive.extract(member, tmp_path, filter="data")
     data = read(tmp_path, want=())
     assert len(data) > 5
     assert looked(*data).outcome == "passed"

@@ -173,7 +173,7 @@ def are_pieces(apart: Array, n: int) -> bool:
         return False
     rng = np.random.default_rng(0)
     ours = np.r_[np.full(n, 1 / n), np.full(len(apart) - n, -1 / (len(apart) - n))]
-    deals = np.array([ours, *(rng.permutation(ours) for _ in range(DEALS))])
+    deals = np.vstack([ours, rng.permuted(np.tile(ours, (DEALS, 1)), axis=1)])
     # With weights 1/n and -1/m, twice the mean between minus the means within is -w D w.
-    energy = -np.einsum("di,ij,dj->d", deals, apart, deals, optimize=True)
+    energy = -((deals @ apart) * deals).sum(axis=1)
     return bool(np.mean(energy >= energy[0] - 1e-12) >= CHANCE)
