@@ -54,7 +54,10 @@ def test_the_page_of_classes_stands_alone(classes, tmp_path):
     assert HOSTILE not in page
     figures = figures_of(page)
     assert set(figures) == {"map", "likely", "episodes"}
-    assert [len(trace["x"]) for trace in figures["map"]["data"]] == [2, 2, 2]
+    assert [len(trace["x"]) for trace in figures["map"]["data"][:3]] == [2, 2, 2]
+    for name in ("map", "likely"):
+        shown = [trace["name"] for trace in figures[name]["data"] if trace.get("showlegend")]
+        assert shown == ["oxide", "&lt;script&gt;alert(1)&lt;/script&gt;"], name
     assert figures["likely"]["data"][0]["x"] == [0.8] * 3
     assert "Expect 88% right" in page
     assert page.count(">none of these</td>") == 1

@@ -11,8 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from matgraft.quantities import ENERGY
 from matgraft.reports.facts import facts
-from matgraft.reports.plots import MOST_TYPES, curve_figure, figures
+from matgraft.reports.plots import COLOURS, MOST_TYPES, curve_figure, figures, type_figure
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,38 @@ def test_bars_hold_the_figures_and_the_worst_decile(pattern: Path, drawn: dict[s
     assert list(tuned.x) == pytest.approx([*expected, metrics["worst_force_decile"]["test"][key]])
     assert drawn["types-forces"].layout.yaxis.ticktext[-1] == "worst 10 %"
     assert len(drawn["types-energy"].data) == 3
+
+
+def bars_of(**errors: list[float]) -> go.Figure:
+    """The bars of one figure: errors of energies by model, one a config type."""
+    models = {"tuned": "test", "shift": "shift", "untuned": "untuned"}
+    by_type = {
+        models[model]: {f"k{i}": {"energy_rmse_meV_per_atom": value, "n_frames": 3} for i, value in enumerate(values)}
+        for model, values in errors.items()
+    }
+    plot = type_figure({"metrics": {"by_config_type": by_type}}, ENERGY)
+    assert plot is not None
+    return plot
+
+
+def test_a_bar_far_beyond_the_others_is_cut_and_keeps_its_figure() -> None:
+    plot = bars_of(tuned=[6.57, 9.0], shift=[13.5, 20.0], untuned=[919_139.0, 800_000.0])
+    bars = {trace.marker.color: trace for trace in plot.data}
+    end = plot.layout.xaxis.range[1]
+    assert end == pytest.approx(1.28 * 20.0)
+    assert list(bars[COLOURS["untuned"]].x) == [end, end]
+    assert list(bars[COLOURS["untuned"]].text) == ["919,139, bar cut", "800,000, bar cut"]
+    for model, values in (("tuned", [6.57, 9.0]), ("shift", [13.5, 20.0])):
+        assert list(bars[COLOURS[model]].x) == values
+        assert min(values) > 0.2 * end  # long enough to be seen
+        assert not any("cut" in text for text in bars[COLOURS[model]].text)
+
+
+@pytest.mark.parametrize("errors", [[6.57, 13.5, 95.0], [1.0, 1.0, 1.0], [0.0, 0.0, 5.0], [7.0, 8.0, 200.0]])
+def test_bars_that_can_be_compared_are_not_cut(errors: list[float]) -> None:
+    plot = bars_of(tuned=errors[:1], shift=errors[1:2], untuned=errors[2:])
+    assert sorted(x for trace in plot.data for x in trace.x) == sorted(errors)
+    assert plot.layout.xaxis.range[1] > max(errors)
 
 
 def test_names_are_escaped_shortened_and_kept_apart(make_run: Callable[..., Path]) -> None:

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from matgraft.errors import RunError
+from matgraft.reports.plots import style
 from matgraft.reports.property_page import property_facts, write_property_report
+from matgraft.reports.property_plots import distance_figure
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -151,3 +153,57 @@ def test_what_is_missing_is_said(run):
     (run / "metrics.json").unlink()
     with pytest.raises(RunError, match=r"metrics\.json"):
         write_property_report(run)
+
+
+def big(n):
+    rng = np.random.default_rng(0)
+    error = rng.exponential(1, n)
+    held = {"line": range(n), "formula": ["FeO"] * n, "distance": list(rng.random(n))}
+    return {"name": "gap", "classes": [], "held": held, "error": list(error), "map": {}}
+
+
+@pytest.mark.parametrize("n", [500, 3000, 3001, 50_000])
+def test_the_curve_of_errors_is_that_of_all_rows(n):
+    """The points hold the 300 worst, so their mean is not that of the rows: 1.5 instead of 1 at 50,000 rows."""
+    target = big(n)
+    points, curve = distance_figure(target).data
+    distance, error = np.array(target["held"]["distance"]), np.array(target["error"])
+    tenths = np.array_split(np.argsort(distance), 10)
+    np.testing.assert_allclose(curve.y, [error[tenth].mean() for tenth in tenths])
+    np.testing.assert_allclose(curve.x, [distance[tenth].mean() for tenth in tenths])
+    assert len(points.x) == min(n, 3000)
+    assert set(np.sort(error)[-300:]) <= set(points.y)
+
+
+def test_points_left_out_are_said(run):
+    assert "rows drawn" not in write_property_report(run).read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matgraft.reports.property_plots.MOST", 20)
+        patch.setattr("matgraft.reports.property_plots.WORST", 2)
+        patch.setattr("matgraft.reports.property_page.WORST", 2)
+        places = pd.read_csv(run / "map.csv")
+        places[places["line"] < 12].to_csv(run / "map.csv", index=False)
+        page = write_property_report(run).read_text()
+    drawn = "20 of 40 rows drawn: the 2 of the largest errors, and a random draw"
+    assert page.count(drawn) == 2 + 1 + 1  # parity and distance of numbers, distance of each of two classifications
+    assert page.count("10 of 40 rows drawn at random") == 3
+    assert len(figures_of(page)["parity-0"]["data"][1]["text"]) == 20
+
+
+def test_classes_have_a_legend(run):
+    figures = figures_of(write_property_report(run).read_text())
+    names = ["a", "b", "&lt;script&gt;alert(1)&lt;/script&gt;"]
+    for name in ("roc-2", "reliability-2", "map-2"):
+        shown = [trace["name"] for trace in figures[name]["data"] if trace.get("showlegend")]
+        assert (shown, figures[name]["layout"]["showlegend"]) == (names, True), name
+    colours = [trace["line"]["color"] for trace in figures["roc-2"]["data"] if trace.get("showlegend")]
+    assert len(set(colours)) == 3
+    ways = [tuple(style(i)[key] for key in ("colour", "dash")) for i in range(18)]
+    assert len(set(ways)) == 18  # beyond six classes the colours come again, with other dashes
+
+
+def test_no_axis_calls_a_value_of_the_table_measured(run):
+    page = write_property_report(run).read_text().lower()
+    body = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert "measured" not in body
+    assert figures_of(page)["parity-0"]["layout"]["xaxis"]["title"]["text"] == "gap, in the table"

@@ -68,7 +68,7 @@ def proxies_figure(facts: Facts) -> go.Figure:
 
 
 def weights_figure(spots: Facts) -> go.Figure:
-    """Draw how the importance weights of the source's rows are spread, on a logarithmic axis."""
+    """Draw how the importance weights of the source's rows on the map are spread, on a logarithmic axis."""
     weights = np.array([weight for weight in spots["weight"] if weight is not None], dtype=float)
     counts, edges = np.histogram(np.log10(weights), bins=30)
     plot = empty_figure()
@@ -77,5 +77,5 @@ def weights_figure(spots: Facts) -> go.Figure:
         hovertemplate="%{y} rows at 10^%{x:.2f}<extra></extra>",
     )  # fmt: skip
     plot.update_xaxes(title_text="importance weight, power of ten", nticks=6)
-    plot.update_yaxes(title_text="rows of the source", nticks=5)
+    plot.update_yaxes(title_text=f"of {len(weights):,} rows of the source", nticks=5)
     return plot

@@ -18,9 +18,9 @@ from rich.table import Table
 
 from matgraft.files import write_text
 from matgraft.reports.html import page
-from matgraft.reports.plots import empty_figure
+from matgraft.reports.plots import PALETTE, add_legend, empty_figure, style
 from matgraft.reports.properties import show_predictions
-from matgraft.reports.property_plots import PALETTE, parity_figure
+from matgraft.reports.property_plots import parity_figure
 
 Facts = Mapping[str, Any]
 MOST_BARS = 40
@@ -139,8 +139,11 @@ def map_figure(facts: Facts) -> go.Figure:
             x=[spot["x"] for spot in spots], y=[spot["y"] for spot in spots], mode="markers", marker=marker,
             text=names, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
+    for i, name in enumerate(facts["classes"]):  # no points: a colour for the legend
+        plot.add_scatter(x=[None], y=[None], mode="markers", marker={"color": style(i)["colour"]}, name=escape(name))
     plot.update_xaxes(title_text="first principal component", nticks=5)
     plot.update_yaxes(title_text="second principal component", nticks=5)
+    add_legend(plot)
     return plot
 
 
@@ -148,16 +151,18 @@ def probability_figure(facts: Facts) -> go.Figure:
     """Draw the probabilities of the first queries as stacked bars."""
     rows = facts["predictions"][:MOST_BARS][::-1]
     plot = empty_figure()
+    formulas = [escape(row["formula"]) for row in rows]
     for i, name in enumerate(facts["classes"]):
         plot.add_bar(
-            x=[row[f"p_{name}"] for row in rows], y=list(range(len(rows))), orientation="h",
-            marker={"color": PALETTE[i % len(PALETTE)]}, text=[escape(row["formula"]) for row in rows],
-            textposition="none", hovertemplate=f"%{{text}}: {escape(name)} %{{x:.2f}}<extra></extra>",
+            x=[row[f"p_{name}"] for row in rows], y=list(range(len(rows))), orientation="h", name=escape(name),
+            marker={"color": style(i)["colour"], "pattern": {"shape": style(i)["pattern"]}},
+            text=formulas, textposition="none", hovertemplate=f"%{{text}}: {escape(name)} %{{x:.2f}}<extra></extra>",
         )  # fmt: skip
     plot.update_layout(barmode="stack", bargap=0.25)
     plot.update_xaxes(title_text="probability", range=[0, 1])
     shown = [escape(row["formula"][:16]) for row in rows] if len(rows) <= 20 else []
     plot.update_yaxes(title_text="queries", tickvals=list(range(len(shown))), ticktext=shown)
+    add_legend(plot)
     return plot
 
 

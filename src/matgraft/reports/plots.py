@@ -34,6 +34,33 @@ MOST_TYPES = 24
 LONGEST_NAME = 16
 MOST_STEPS = 1500
 """Points of a curve: more than its pixels."""
+FAR_OFF = 30.0
+"""Times the lower quartile of a figure's bars beyond which a bar is cut: the others would be too short to be seen."""
+ROOM = 1.28
+"""Length of the axis of bars, by the longest one that is not cut: the figures stand at the ends."""
+PALETTE = (COLOURS["tuned"], COLOURS["shift"], "#4b9e6b", "#b0527d", "#7d6bc2", "#8a94a3")
+DASHES, SYMBOLS, PATTERNS = ("solid", "dash", "dot"), ("circle", "diamond", "x"), ("", "/", ".")
+"""Tell classes apart beyond the palette's six."""
+
+
+def style(i: int) -> dict[str, Any]:
+    """Return the ``colour``, ``dash``, ``symbol`` and ``pattern`` of class i."""
+    turn = i // len(PALETTE) % len(DASHES)
+    return {
+        "colour": PALETTE[i % len(PALETTE)],
+        "dash": DASHES[turn],
+        "symbol": SYMBOLS[turn],
+        "pattern": PATTERNS[turn],
+    }
+
+
+def add_legend(plot: go.Figure) -> None:
+    """Name the traces that have a name, above the figure."""
+    plot.for_each_trace(lambda trace: trace.update(showlegend=bool(trace.name)))
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
+    plot.update_layout(showlegend=True, legend=legend)
+    plot.update_layout(margin={"t": 34})
+
 
 CURVES = {
     "loss": ("validation_loss", "loss", "log"),
@@ -157,19 +184,30 @@ def empty_figure() -> go.Figure:
 
 
 def _bars(names: Sequence[str], bars: Mapping[str, Sequence[float | None]], title: str) -> go.Figure:
-    plot = empty_figure()
+    """Draw a bar a name and model; one that would leave the others too short to be seen is cut, and says so."""
+    known = [value for values in bars.values() for value in values if value is not None]
+    bound = FAR_OFF * float(np.quantile(known, 0.25)) or np.inf
+    end = ROOM * max(value for value in known if value <= bound) or 1.0
     places = list(range(len(names)))
+    plot = empty_figure()
     for model, values in bars.items():
-        text = ["" if value is None else written(value) for value in values]
+        cut = [value is not None and value > bound for value in values]
+        text = [_bar_text(value, far) for value, far in zip(values, cut, strict=True)]
         plot.add_bar(
-            x=values, y=places, orientation="h", marker={"color": COLOURS[model]}, text=text, textposition="outside",
-            cliponaxis=False, hovertext=[f"{model}, {name}" for name in names], hoverinfo="text+x",
+            x=[end if far else value for value, far in zip(values, cut, strict=True)], y=places, orientation="h",
+            marker={"color": COLOURS[model]}, text=text, textposition=["inside" if far else "outside" for far in cut],
+            insidetextanchor="end", insidetextfont={"color": "#111111"}, constraintext="none", cliponaxis=False,
+            hoverinfo="text",
+            hovertext=[f"{said}, {model}, {name}" for said, name in zip(text, names, strict=True)],
         )  # fmt: skip
-    largest = max(value for values in bars.values() for value in values if value is not None)
     plot.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06, height=70 + len(names) * (10 + 17 * len(bars)))
     plot.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False, ticks="", automargin=True)
-    plot.update_xaxes(title_text=title, range=[0, 1.28 * largest or 1.0], nticks=5)  # room for the figures at the ends
+    plot.update_xaxes(title_text=title, range=[0, end], nticks=5)
     return plot
+
+
+def _bar_text(value: float | None, is_cut: bool) -> str:
+    return "" if value is None else f"{written(value)}, bar cut" if is_cut else written(value)
 
 
 def _line(plot: go.Figure, history: Facts, column: str, colour: str, name: str) -> bool:

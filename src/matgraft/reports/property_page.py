@@ -21,9 +21,10 @@ from matgraft.reports.domain_plots import domain_figures
 from matgraft.reports.html import page
 from matgraft.reports.prompts import prompt_figures
 from matgraft.reports.properties import read_predictions
-from matgraft.reports.property_plots import CALIBRATION_BINS, target_figures
+from matgraft.reports.property_plots import CALIBRATION_BINS, WORST, drawn_rows, target_figures
 
-WORST = 10
+LISTED = 10
+"""Worst predictions in the table."""
 SCORES = {
     "mae": "mean absolute error",
     "rmse": "root mean square error",
@@ -83,16 +84,27 @@ def _target(name: str, metrics: Mapping[str, Any], held: pd.DataFrame, places: p
     if not classes and len(rows):
         rows = rows.assign(**{column: rows[column].astype(float) for column in ("truth", "value")})
     error = _errors(rows, classes)
-    worst = rows.iloc[np.argsort(-error, kind="stable")[:WORST]]
+    worst = rows.iloc[np.argsort(-error, kind="stable")[:LISTED]]
     return {
         "name": name,
         **metrics,
         "held": {column: _plain(rows[column]) for column in rows.columns if column not in ("target", "fold")},
         "map": _spots(places, name),
+        "drawn": _drawn(error, metrics["n"], int((places["target"] == name).sum()) if len(places) else 0),
         "error": [float(e) for e in error],
         "worst": [{str(key): _value(value) for key, value in row.items()} for row in worst.to_dict("records")],
         "held_by": [] if classes or not len(rows) else _coverage(rows),
     }
+
+
+def _drawn(error: np.ndarray, n: int, on_map: int) -> dict[str, str]:
+    """Say of which rows the figures have points, where these are not all."""
+    said = {}
+    if (shown := len(drawn_rows(error))) < len(error):
+        said["points"] = f"{shown:,} of {len(error):,} rows drawn: the {WORST} of the largest errors, and a random draw"
+    if 0 < on_map < n:
+        said["map"] = f"{on_map:,} of {n:,} rows drawn at random"
+    return said
 
 
 def _spots(places: pd.DataFrame, name: str) -> dict[str, list[Any]]:

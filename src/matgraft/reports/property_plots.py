@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
-from matgraft.reports.plots import COLOURS, empty_figure
+from matgraft.reports.plots import COLOURS, add_legend, empty_figure, style
 
 CALIBRATION_BINS = 3
 MOST = 3000
 """Points drawn; SVG grows slow beyond."""
+WORST = MOST // 10
+"""So many of them are those of the largest errors, so that no outlier is hidden."""
 OURS, OTHER = COLOURS["tuned"], COLOURS["shift"]
-PALETTE = (OURS, OTHER, "#4b9e6b", "#b0527d", "#7d6bc2", "#8a94a3")
 
 Target = Mapping[str, Any]
 
@@ -38,7 +39,7 @@ def target_figures(target: Target) -> dict[str, go.Figure]:
 
 def parity_figure(target: Target) -> go.Figure:
     """Draw out-of-fold predictions with their intervals against the truths."""
-    held, rows = target["held"], _drawn(target)
+    held, rows = target["held"], drawn_rows(target["error"])
     truth, value, low, high = (_of(held[name], rows) for name in ("truth", "value", "lower", "upper"))
     ends = [float(min(truth.min(), value.min())), float(max(truth.max(), value.max()))]
     plot = empty_figure()
@@ -48,21 +49,21 @@ def parity_figure(target: Target) -> go.Figure:
     names = [f"{escape(str(held['formula'][i]))}, line {held['line'][i]}" for i in rows]
     plot.add_scatter(
         x=truth, y=value, error_y=bars, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.6}, text=names,
-        hovertemplate="%{text}<br>measured %{x:.4g}, predicted %{y:.4g}<extra></extra>",
+        hovertemplate="%{text}<br>in the table %{x:.4g}, predicted %{y:.4g}<extra></extra>",
     )  # fmt: skip
-    plot.update_xaxes(title_text=f"{target['name']}, measured", nticks=6)
+    plot.update_xaxes(title_text=f"{target['name']}, in the table", nticks=6)
     plot.update_yaxes(title_text=f"{target['name']}, predicted out of fold", nticks=6)
     return plot
 
 
 def distance_figure(target: Target) -> go.Figure:
-    """Draw each error against the distance from the training set, and the mean of ten equally filled bins."""
-    rows = _drawn(target)
-    distance, error = _of(target["held"]["distance"], rows), _of(target["error"], rows)
+    """Draw errors against the distance from the training set, and the mean of ten equally filled bins of all rows."""
+    rows = drawn_rows(target["error"])
+    distance, error = (np.array(values, dtype=float) for values in (target["held"]["distance"], target["error"]))
     names = [escape(str(target["held"]["formula"][i])) for i in rows]
     plot = empty_figure()
     plot.add_scatter(
-        x=distance, y=error, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
+        x=distance[rows], y=error[rows], mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
         hovertemplate="%{text}: error %{y:.4g} at %{x:.2f}<extra></extra>",
     )  # fmt: skip
     parts = [part for part in np.array_split(np.argsort(distance, kind="stable"), 10) if len(part)]
@@ -79,75 +80,103 @@ def distance_figure(target: Target) -> go.Figure:
 
 def roc_figure(target: Target) -> go.Figure:
     """Draw the receiver operating characteristic: of the second of two classes, or of each of several."""
-    plot = empty_figure()
-    plot.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
-    classes = target["classes"]
-    for i, name in enumerate(classes[1:] if len(classes) == 2 else classes):
+    plot = _of_classes()
+    for i, name in _classes_drawn(target):
         true = np.array([str(word) == name for word in target["held"]["truth"]])
         false_rate, true_rate, _ = roc_curve(true, target["held"][f"p_{name}"])
         plot.add_scatter(
-            x=false_rate, y=true_rate, mode="lines", line={"color": PALETTE[i % len(PALETTE)], "width": 2},
+            x=false_rate, y=true_rate, mode="lines", name=escape(name),
+            line={"color": style(i)["colour"], "dash": style(i)["dash"], "width": 2},
             hovertemplate=f"{escape(name)}: found %{{y:.2f}}, false alarms %{{x:.2f}}<extra></extra>",
         )  # fmt: skip
     plot.update_xaxes(title_text="false alarms (part of the others)", range=[-0.02, 1.02])
     plot.update_yaxes(title_text="found (part of the class)", range=[-0.02, 1.02])
+    add_legend(plot)
     return plot
 
 
 def reliability_figure(target: Target) -> go.Figure:
     """Draw how often a stated probability came true, in bins of equal number."""
-    plot = empty_figure()
-    plot.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
-    classes = target["classes"]
-    for i, name in enumerate(classes[1:] if len(classes) == 2 else classes):
+    plot = _of_classes()
+    for i, name in _classes_drawn(target):
         true = np.array([str(word) == name for word in target["held"]["truth"]])
         came_true, stated = calibration_curve(true, target["held"][f"p_{name}"], n_bins=8, strategy="quantile")
-        colour = PALETTE[i % len(PALETTE)]
+        own = style(i)
         plot.add_scatter(
-            x=stated, y=came_true, mode="lines+markers", line={"color": colour, "width": 2}, marker={"color": colour},
+            x=stated, y=came_true, mode="lines+markers", name=escape(name),
+            line={"color": own["colour"], "dash": own["dash"], "width": 2},
+            marker={"color": own["colour"], "symbol": own["symbol"]},
             hovertemplate=f"{escape(name)}: stated %{{x:.2f}}, came true %{{y:.2f}}<extra></extra>",
         )  # fmt: skip
     plot.update_xaxes(title_text="stated probability", range=[-0.02, 1.02])
     plot.update_yaxes(title_text="came true", range=[-0.02, 1.02])
+    add_legend(plot)
     return plot
 
 
 def map_figure(target: Target) -> go.Figure:
     """Draw the formulas at the first two principal components of the encoder's features, coloured by their values."""
     spots, classes = target["map"], target["classes"]
-    colour: dict[str, Any] = {"size": 5, "opacity": 0.7, "color": spots["truth"], "colorscale": "Viridis"}
-    if classes:
-        colour["color"] = [PALETTE[int(value) % len(PALETTE)] for value in spots["truth"]]
-    else:
-        colour |= {"showscale": True, "colorbar": {"thickness": 10, "outlinewidth": 0}}
-        colour |= {"cmin": float(np.quantile(spots["truth"], 0.02)), "cmax": float(np.quantile(spots["truth"], 0.98))}
-    said = [classes[int(value)] if classes else f"{value:.4g}" for value in spots["truth"]]
-    names = [f"{escape(str(f))}: {escape(s)}" for f, s in zip(spots["formula"], said, strict=True)]
     plot = empty_figure()
-    plot.add_scatter(
-        x=spots["x"], y=spots["y"], mode="markers", marker=colour, text=names, hovertemplate="%{text}<extra></extra>"
-    )
+    if classes:
+        for i, name in enumerate(classes):
+            rows = [row for row, value in enumerate(spots["truth"]) if int(value) == i]
+            marker = {"size": 5, "opacity": 0.7, "color": style(i)["colour"], "symbol": style(i)["symbol"]}
+            _add_spots(plot, spots, rows, [name] * len(rows), marker, escape(name))
+        add_legend(plot)
+    else:
+        ends = np.quantile(spots["truth"], [0.02, 0.98])
+        marker = {"size": 5, "opacity": 0.7, "color": spots["truth"], "colorscale": "Viridis", "showscale": True}
+        marker |= {"colorbar": {"thickness": 10, "outlinewidth": 0}, "cmin": float(ends[0]), "cmax": float(ends[1])}
+        _add_spots(plot, spots, range(len(spots["x"])), [f"{value:.4g}" for value in spots["truth"]], marker)
     strangers = {row for row, unlike in zip(target["held"].get("line", []), target["held"].get("unlike", []),
                                             strict=True) if unlike}  # fmt: skip
     far = [i for i, line in enumerate(spots["line"]) if line in strangers]
     if far:
         ring = {"symbol": "circle-open", "size": 9, "line": {"width": 1}}
         plot.add_scatter(
-            x=_of(spots["x"], far), y=_of(spots["y"], far), mode="markers", marker=ring, meta="ink", hoverinfo="skip"
-        )
+            x=_of(spots["x"], far), y=_of(spots["y"], far), mode="markers", marker=ring, meta="ink", hoverinfo="skip",
+            showlegend=False,
+        )  # fmt: skip
     plot.update_xaxes(title_text="first principal component", nticks=5)
     plot.update_yaxes(title_text="second principal component", nticks=5)
     return plot
 
 
-def _drawn(target: Target) -> list[int]:
-    """Return the rows drawn: all, or the worst tenth of them and a random draw of the rest."""
-    n = len(target["error"])
+def drawn_rows(errors: Sequence[float] | np.ndarray) -> list[int]:
+    """Return the rows drawn: all, or those of the `WORST` largest errors and a random draw of the rest.
+
+    They are no sample of the rows: an average over them is too large.
+    """
+    n = len(errors)
     if n <= MOST:
         return list(range(n))
-    order = np.argsort(-np.asarray(target["error"]), kind="stable")
-    rest = np.random.default_rng(0).permutation(order[MOST // 10 :])[: MOST - MOST // 10]
-    return sorted(int(i) for i in (*order[: MOST // 10], *rest))
+    order = np.argsort(-np.asarray(errors), kind="stable")
+    rest = np.random.default_rng(0).permutation(order[WORST:])[: MOST - WORST]
+    return sorted(int(i) for i in (*order[:WORST], *rest))
+
+
+def _of_classes() -> go.Figure:
+    """Return a figure with the diagonal from 0 to 1."""
+    plot = empty_figure()
+    plot.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
+    return plot
+
+
+def _classes_drawn(target: Target) -> list[tuple[int, str]]:
+    """Return the classes that have a curve, with their number: the second one of two, or all."""
+    classes = list(enumerate(target["classes"]))
+    return classes[1:] if len(classes) == 2 else classes
+
+
+def _add_spots(
+    plot: go.Figure, spots: Target, rows: Sequence[int], said: Sequence[str], marker: dict[str, Any], name: str = ""
+) -> None:
+    text = [f"{escape(str(spots['formula'][i]))}: {escape(word)}" for i, word in zip(rows, said, strict=True)]
+    plot.add_scatter(
+        x=_of(spots["x"], rows), y=_of(spots["y"], rows), mode="markers", marker=marker, text=text,
+        hovertemplate="%{text}<extra></extra>", name=name,
+    )  # fmt: skip
 
 
 def _of(values: Sequence[float], rows: Sequence[int]) -> np.ndarray:
