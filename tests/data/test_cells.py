@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.io import write
 from ase.neighborlist import neighbor_list
 
-from matgraft.data.cells import box, boxed, volume
+from matgraft.data.cells import box, boxed, volume, with_clear_cell
+from matgraft.data.looks.geometry import closest_pair
+from matgraft.data.neighbours import frame_distance
+from matgraft.data.read import read
+from matgraft.data.same import same_structure
 from matgraft.errors import DataError
 
 CUTOFF = 4.0
@@ -27,6 +34,8 @@ def atoms(cell: object, pbc: object) -> Atoms:
         ([[5, 0, 0], [0, 0, 0], [0, 2, 6]], [True, False, True], [True, False, True]),
         ([[5, 0, 0], [0, 6, 0], [5, 6, 0]], [True, True, False], [True, True, False]),  # a third vector in the plane
         ([[1, 2, 3], [0, 0, 0], [0, 0, 0]], [True, False, False], [True, False, False]),
+        ([[5, 0, 0], [1, 6, 0], [0, 0, 1e-12]], True, [True, True, False]),  # too short to repeat
+        ([[5, 0, 0], [1e-3, 0, 0], [0, 2, 6]], True, [True, False, True]),
         (np.zeros((3, 3)), False, [False] * 3),
         (np.diag([5, 6, 7]), False, [False] * 3),
     ],
@@ -65,3 +74,38 @@ def test_a_cell_that_is_not_finite_is_refused() -> None:
 def test_three_vectors_have_a_volume_whatever_repeats(pbc: object) -> None:
     assert volume(atoms([[0, 6, 0], [5, 0, 0], [1, 1, 7]], pbc)) == pytest.approx(210)  # left-handed
     assert volume(atoms([[5, 0, 0], [0, 6, 0], [0, 0, 0]], pbc)) == 0
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("third", [0.0, 1e-12, 1e-6, 1e-3])
+def test_a_sheet_is_read_with_its_two_periods(tmp_path: Path, third: float) -> None:
+    """As a period, so short a vector has images without number; a zero one stands for 1 Å in some searches."""
+    cell = [[2.46, 0, 0], [1.23, 2.13, 0], [0, 0, third]]
+    graphene = Atoms("C2", [[0, 0, 0], [1.23, 0.71, 0]], cell=cell, pbc=True)
+    write(tmp_path / "sheet.extxyz", graphene)
+    (sample,) = read(tmp_path / "sheet.extxyz", want=())
+    sheet = sample.content
+    assert sheet.pbc.tolist() == [True, True, False] and volume(sheet) == 0
+    assert closest_pair(sheet) == (np.inf, np.inf)  # no pair is closer than chemistry allows
+    right = graphene.copy()
+    right.set_cell([*cell[:2], [0, 0, 20]])
+    right.pbc = [True, True, False]
+    assert frame_distance(sheet, right) < 1e-9 and same_structure(sheet, right)
+
+
+@pytest.mark.parametrize("rows", [[[5, 0, 0], [0, 6, 0], [5, 6, 0]], [[5, 0, 0], [0, 0, 1], [10, 0, 0]]])
+def test_vectors_in_a_plane_are_refused_where_they_are_read(tmp_path: Path, rows: list[list[float]]) -> None:
+    write(tmp_path / "flat.extxyz", [atoms(np.diag([5, 6, 7]), True), atoms(rows, True)])
+    with pytest.raises(DataError, match=r"flat.extxyz frame 1: the periodic cell vectors .* are not independent"):
+        read(tmp_path / "flat.extxyz", want=())
+
+
+def test_vectors_that_do_not_repeat_are_left_out_where_they_say_nothing() -> None:
+    cleared = with_clear_cell(atoms([[5, 0, 0], [0, 6, 0], [5, 6, 0]], [True, False, False]))
+    np.testing.assert_array_equal(cleared.cell[:], [[5, 0, 0], [0, 6, 0], [0, 0, 0]])
+    assert cleared.pbc.tolist() == [True, False, False]
+    assert not with_clear_cell(atoms(np.zeros((3, 3)), True)).pbc.any()
+    crystal = atoms(np.diag([5, 6, 7]), [True, True, False])
+    assert with_clear_cell(crystal) is crystal

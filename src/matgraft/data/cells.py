@@ -19,6 +19,8 @@ from matgraft.quantities import Array
 
 FLAT = 1e-6
 """Cell vectors whose volume is less than this part of the product of their lengths lie in a plane."""
+SHORTEST_A = 0.1
+"""A shorter cell vector counts as none: no structure repeats in less, and its images would be without number."""
 MARGIN_A = 1.0
 """Å of vacuum beyond the cutoff."""
 
@@ -58,10 +60,9 @@ def box(atoms: Atoms, cutoff: float, where: str = "data") -> Box:
     cell = np.array(atoms.cell[:], dtype=float)
     if not np.isfinite(cell).all():
         raise DataError("the cell is not finite", where=where, remedy="drop the frame")
-    periodic = np.asarray(atoms.pbc, dtype=bool) & cell.any(axis=1)  # a zero vector repeats nothing
+    periodic = np.asarray(atoms.pbc, dtype=bool) & _there(cell)
     repeating = cell[periodic]
-    lengths = np.linalg.norm(repeating, axis=1)
-    if len(repeating) and np.prod(np.linalg.svd(repeating / lengths[:, None])[1]) < FLAT:
+    if _dependent(repeating):
         raise DataError(
             f"the periodic cell vectors {repeating.round(3).tolist()} are not independent",
             where=where,
@@ -82,8 +83,39 @@ def volume(atoms: Atoms) -> float:
     cell = np.asarray(atoms.cell[:], dtype=float)
     if not np.isfinite(cell).all():
         return 0.0
-    size = abs(float(np.linalg.det(cell)))
+    size = abs(float(np.linalg.det(cell))) if _there(cell).all() else 0.0
     return size if size > FLAT * float(np.prod(np.linalg.norm(cell, axis=1))) else 0.0
+
+
+def with_clear_cell(atoms: Atoms, where: str = "data") -> Atoms:
+    """Return the same structure without the cell vectors that say nothing: they become zero, and repeat nothing.
+
+    These are vectors shorter than `SHORTEST_A`, and vectors that do not repeat and lie in the plane or line of the
+    others. A cell that is not finite stays as it is.
+
+    Raises
+    ------
+    DataError
+        If the periodic cell vectors are not independent.
+    """
+    cell = np.array(atoms.cell[:], dtype=float)
+    if volume(atoms) or not np.isfinite(cell).all() or not (cell.any() or atoms.pbc.any()):
+        return atoms
+    periodic = box(atoms, 0.0, where).periodic
+    kept = [int(i) for i in np.flatnonzero(periodic)]
+    for i in np.flatnonzero(~periodic & _there(cell)):
+        kept += [] if _dependent(cell[[*kept, int(i)]]) else [int(i)]
+    return Atoms(atoms.numbers, atoms.positions, cell=np.where(np.isin(range(3), kept)[:, None], cell, 0), pbc=periodic)
+
+
+def _there(cell: Array) -> NDArray[np.bool_]:
+    return np.asarray(np.linalg.norm(cell, axis=1) >= SHORTEST_A)
+
+
+def _dependent(vectors: Array) -> bool:
+    """Say whether some of the vectors lie in the plane or line of the others."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    return len(vectors) > 0 and bool(np.prod(np.linalg.svd(vectors / lengths[:, None])[1]) < FLAT)
 
 
 def boxed(atoms: Atoms, cutoff: float) -> Atoms:

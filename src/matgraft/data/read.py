@@ -22,7 +22,7 @@ from typing import Literal
 
 from rich.progress import Progress
 
-from matgraft.data.cells import volume
+from matgraft.data.cells import volume, with_clear_cell
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.keys import ENERGY_KINDS, Choices, bare, fitting, is_label, present, suggest, unmatched
 from matgraft.data.labels import find_labels
@@ -111,7 +111,7 @@ def read(
     ------
     DataError
         If a file is missing, empty, unreadable or cut off; if a wanted label is nowhere; if two keys contradict each
-        other; if a value has a wrong shape.
+        other; if a value has a wrong shape; if periodic cell vectors are not independent.
     OptionError
         If an option cannot be meant, or would do nothing.
     """
@@ -289,7 +289,7 @@ def _convert(
         n, cellless = n + 1, cellless + _lacks_cell(frame, choices)
         weighted_by = weighted_by or (_weight_key(tags) if weight != 1.0 else "")
         values = {name: label.value for name, label in labels.items()}
-        yield Sample(frame.atoms, values, tags, weight, source.name, index, theories[kind])
+        yield Sample(with_clear_cell(frame.atoms, where), values, tags, weight, source.name, index, theories[kind])
     ledger.labelled.update(used)
     ledger.files.append(_origin(source, used, n, _fixed(file, choices, used)))
     notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []
