@@ -154,6 +154,14 @@ class PotentialConformance:
             atoms.wrap()
         self._agree_all(potential, moved, lambda value: value)
 
+    def test_a_crystal_far_from_the_origin(self, potential: Potential) -> None:
+        """Where atoms stand in space, or in which cell, changes nothing, in few digits neither."""
+        far = crystals()
+        for atoms in far:
+            atoms.translate([700.0, -700.0, 300.0])
+            atoms.positions[0] += [20, -7, 3] @ atoms.cell[:]
+        self._agree_all(potential, far, lambda value: value)
+
     def test_rotation(self, potential: Potential) -> None:
         """Turning the crystal turns forces and stresses with it."""
         turn, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))

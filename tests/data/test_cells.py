@@ -76,6 +76,19 @@ def test_three_vectors_have_a_volume_whatever_repeats(pbc: object) -> None:
     assert volume(atoms([[5, 0, 0], [0, 6, 0], [0, 0, 0]], pbc)) == 0
 
 
+@pytest.mark.parametrize("pbc", [True, False, [True, True, False]])
+def test_positions_near_the_origin_are_those_of_the_same_structure(pbc: object) -> None:
+    frame = atoms([[5, 0, 0], [1, 6, 0], [1, 1, 7]], pbc)
+    far = frame.copy()
+    far.translate([700, -700, 300])
+    far.positions[1] += (frame.pbc * [20, -7, 3]) @ frame.cell[:]
+    around = box(far, CUTOFF)
+    near = Atoms(far.numbers, around.near_origin(far.positions), cell=around.vectors, pbc=around.periodic)
+    assert np.abs(near.positions).max() < 25
+    given = Atoms(frame.numbers, frame.positions, cell=around.vectors, pbc=around.periodic)
+    np.testing.assert_allclose(near.get_all_distances(mic=True), given.get_all_distances(mic=True), atol=1e-10)
+
+
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 

@@ -360,16 +360,12 @@ def _linears(mlp: Any) -> Iterator[nn.Linear]:
 
 
 def _structure(sample: Sample, cutoff: float) -> Structure:
-    """Return a pymatgen structure in the box of the frame, about its middle where it does not repeat in all directions.
-
-    Far from the origin float32 positions would lose digits.
-    """
+    """Return a pymatgen structure in the box of the frame, near the origin."""
     atoms: Atoms = sample.content
     found = box(atoms, cutoff, sample.where)
     x, y, z = (bool(periodic) for periodic in found.periodic)
-    positions = atoms.positions if found.periodic.all() else atoms.positions - atoms.positions.mean(axis=0)
     lattice = Lattice(found.vectors, pbc=(x, y, z))
-    return Structure(lattice, atoms.numbers, positions, coords_are_cartesian=True)
+    return Structure(lattice, atoms.numbers, found.near_origin(atoms.positions), coords_are_cartesian=True)
 
 
 def _refuse_isolated(sample: Sample, centre: Tensor, cutoff: float | None) -> None:

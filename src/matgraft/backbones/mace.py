@@ -398,10 +398,11 @@ class MACEPotential(Potential):
         cutoff = float(self.module.r_max)
         # Images along the box's vacuum are no neighbours. Told that a direction is not periodic, the vendor would put
         # x, y or z in its place, which lies in the plane of a sheet that is turned so.
-        cell = box(atoms, cutoff, sample.where).vectors
-        edges, _, images, _ = get_neighborhood(atoms.positions, cutoff, (True, True, True), cell)
+        found = box(atoms, cutoff, sample.where)
+        cell, positions = found.vectors, found.near_origin(atoms.positions)
+        edges, _, images, _ = get_neighborhood(positions, cutoff, (True, True, True), cell)
         index = {Z: i for i, Z in enumerate(self._numbers)}
-        reals = {"positions": atoms.positions, "cell": cell[None], "volume": [volume(atoms)], "image": images}
+        reals = {"positions": positions, "cell": cell[None], "volume": [volume(atoms)], "image": images}
         whole = {"numbers": atoms.numbers, "element": [index[Z] for Z in atoms.numbers]}
         whole |= {"sender": edges[0], "receiver": edges[1]}
         tensors = {name: torch.tensor(np.asarray(value), dtype=self._dtype) for name, value in reals.items()}

@@ -41,6 +41,15 @@ class Box:
     vectors: Array
     periodic: NDArray[np.bool_]
 
+    def near_origin(self, positions: Array) -> Array:
+        """Return positions (n, 3) in Å moved into the box along the periods, and about their middle across them.
+
+        Far from the origin float32 positions lose digits.
+        """
+        fractional = np.linalg.solve(self.vectors.T, positions.T).T
+        away = np.where(self.periodic, np.floor(fractional), fractional.mean(axis=0, keepdims=True))
+        return np.asarray(positions - away @ self.vectors)
+
 
 def box(atoms: Atoms, cutoff: float, where: str = "data") -> Box:
     """Return the box of a structure.
