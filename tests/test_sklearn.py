@@ -79,6 +79,23 @@ def test_clone_grid_search_and_pipeline():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_a_class_of_weight_zero_is_no_class():
+    weights = np.where(np.arange(len(FORMULAS)) < 8, 0.0, 1.0)
+    kinds = np.where(weights == 0, "wrong", HALOGEN)
+    model = CompositionClassifier(strategy="feature", inner_folds=2).fit(FORMULAS, kinds, sample_weight=weights)
+    assert model.classes_.tolist() == ["chalcogenide", "halide"]
+    assert (model.predict(FORMULAS[8:]) == HALOGEN[8:]).mean() > 0.9
+
+
+@pytest.mark.parametrize("strategy", ["descriptors", "feature"])
+def test_a_covariate_that_is_missing_is_an_error(strategy, regressor):
+    table = pd.DataFrame({"formula": FORMULAS, "T": np.where(np.arange(len(FORMULAS)) % 3 == 1, np.nan, 300.0)})
+    with pytest.raises(DataError, match="covariate 0 of row 1 is nan"):
+        CompositionRegressor(strategy=strategy, inner_folds=2).fit(table, VALUES)
+    with pytest.raises(DataError, match="covariate 0 of row 1 is nan"):
+        regressor.predict(table)
+
+
 def test_a_weight_of_zero_silences_a_row():
     wrong = np.array(VALUES)
     wrong[:8] = 100.0

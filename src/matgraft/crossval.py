@@ -48,8 +48,8 @@ def crossval(
     dict
         ``folds`` (scores and what was chosen), ``mean`` and ``std`` over the folds that have a score (std None of one
         fold), ``n_folds`` (how many these are, by score), ``weighted`` (whether rows count differently), ``classes``,
-        ``n`` (rows scored), ``n_unlike`` (those unlike their training set), ``without_value`` (rows left out),
-        ``predictions`` (a row each).
+        ``n`` (rows scored), ``n_unlike`` (those unlike their training set), ``without_value`` and ``without_weight``
+        (rows left out), ``predictions`` (a row each).
     """
     settings = settings or PredictorSettings()
     parts = list(_folds(table, by, n_folds, settings.seed))
@@ -89,6 +89,7 @@ def crossval(
         "n": len(rows),
         "n_unlike": sum(row["unlike"] for row in rows),
         "without_value": table.without_value,
+        "without_weight": table.without_weight,
         "predictions": sorted(rows, key=lambda row: row["line"]),
     }
 

@@ -301,6 +301,7 @@ def _tune_one(
     metrics = {
         "n": len(table.values),
         "without_value": table.without_value,
+        "without_weight": table.without_weight,
         "weighted": table.weighted,
         "classes": list(table.classes),
         "scores": scores,

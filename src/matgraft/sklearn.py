@@ -128,7 +128,7 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
         return self._fit(X, np.asarray(y, dtype=float), 0, sample_weight, groups, settings)
 
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """Return medians (n,), and half the central 68 % of each distribution if wanted."""
+        """Return medians (n,), and half the interval that holds 68 % of the truths if wanted."""
         prediction = self._predict(X)
         return (prediction.value, prediction.std) if return_std else prediction.value
 
@@ -155,7 +155,9 @@ class CompositionClassifier(ClassifierMixin, _Composition):  # type: ignore[misc
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit; `groups` (n,) stay on one side of every inner fold, by default equal formulas do."""
-        self.classes_, indices = np.unique(np.asarray(y), return_inverse=True)
+        labels = np.asarray(y)
+        self.classes_ = np.unique(labels if sample_weight is None else labels[np.asarray(sample_weight, float) > 0])
+        indices = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)  # any one for rows left out
         settings = PredictorSettings(strategy=self.strategy, inner_folds=self.inner_folds, seed=self.random_state)
         return self._fit(X, indices.astype(float), len(self.classes_), sample_weight, groups, settings)
 

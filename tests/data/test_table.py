@@ -1,9 +1,10 @@
 """Tables of formulas: what is read, and what is refused with file, line and column."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from matgraft.data.table import read_table
+from matgraft.data.table import encode_covariates, read_table
 from matgraft.errors import DataError, OptionError
 
 
@@ -28,6 +29,57 @@ def test_words_and_zeros_and_ones_are_classes(tmp_path, words):
     table = read_table(written(tmp_path, f"composition,kind\n{cells}\n"), "kind")
     assert len(table.classes) == 2
     assert table.values[0] == table.values[2] != table.values[1]
+
+
+def test_missing_values_of_parquet_are_left_out_as_of_csv(tmp_path):
+    cells = pd.DataFrame({
+        "formula": ["NaCl", "KCl", "LiF"] * 4,
+        "gap": [1.0, 2.5, np.nan] * 4,
+        "pinned": pd.array([1.0, 2.5, None] * 4, dtype="Float64"),
+        "word": ["a", "b", None] * 4,
+        "text": pd.array(["a", "b", None] * 4, dtype="string"),
+        "metal": [True, False, None] * 4,
+        "flag": pd.array([True, False, None] * 4, dtype="boolean"),
+        "group": pd.Categorical(["x", "y", "z"] * 4),
+    })  # fmt: skip
+    cells.to_parquet(tmp_path / "t.parquet")
+    cells.to_csv(tmp_path / "t.csv", index=False)
+    classes = {"word": ("a", "b"), "text": ("a", "b"), "metal": ("False", "True"), "flag": ("False", "True")}
+    for name in ("gap", "pinned", *classes):
+        stored, text = (read_table(tmp_path / file, name, group="group") for file in ("t.parquet", "t.csv"))
+        assert stored.without_value == text.without_value == 4
+        assert stored.values.tolist() == text.values.tolist()
+        assert stored.classes == text.classes == classes.get(name, ())
+        assert stored.groups == ("x", "y") * 4
+
+
+@pytest.mark.parametrize("gone", ["", "nan", " NA ", "null"])
+def test_a_missing_word_is_an_error_and_no_category(tmp_path, gone):
+    path = written(tmp_path, f"formula,gap,process\nLiCl,0.5,cast\nNaCl,1.5,{gone}\nKCl,2.5,none\n")
+    for named in ({"covariates": ["process"]}, {"group": "process"}, {"fold": "process"}):
+        with pytest.raises(DataError, match="missing") as caught:
+            read_table(path, "gap", **named)
+        assert "line 3, column 'process'" in str(caught.value)
+    good = written(tmp_path, path.read_text().replace(f",{gone}\n", ",forged\n"), "good.csv")
+    table = read_table(good, "gap", covariates=["process"])
+    assert table.code == {"process": ("cast", "forged", "none")}
+    with pytest.raises(DataError, match=r"line 2, column 'process'.*"):
+        encode_covariates(pd.DataFrame({"process": [gone]}), table.code, path)
+
+
+def test_a_missing_number_among_covariates_is_named(tmp_path):
+    path = written(tmp_path, "formula,gap,T\nSi,1.5,300\nGe,0.5,\nC,5.5,\n")
+    with pytest.raises(DataError, match="line 3, column 'T'"):
+        read_table(path, "gap", covariates=["T"])
+
+
+def test_rows_of_weight_zero_are_left_out_and_counted(tmp_path):
+    path = written(tmp_path, "formula,kind,w,process\nSi,a,1,x\nGe,b,2,y\nC,c,0,z\nFe,,1,x\n")
+    table = read_table(path, "kind", weight="w", covariates=["process"])
+    assert (table.classes, table.weights.tolist(), table.lines) == (("a", "b"), [1.0, 2.0], (2, 3))
+    assert (table.without_weight, table.without_value, table.code) == (1, 1, {"process": ("x", "y")})
+    with pytest.raises(DataError, match="no row has a weight above 0 in column 'w'"):
+        read_table(written(tmp_path, "formula,y,w\nSi,1.5,0\nGe,2.5,0\n", "zero.csv"), "y", weight="w")
 
 
 def test_nitrogen_oxide_is_no_missing_value(tmp_path):

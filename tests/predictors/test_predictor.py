@@ -8,17 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
+from matgraft.predictors.calibration import IntervalRule
+from matgraft.predictors.closed_form import Process, WeightedNoise
+from matgraft.predictors.forest import LEVELS
 from matgraft.predictors.inner import inner_folds
-from matgraft.predictors.inputs import Inputs
+from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.members import FULL as FULL_NETWORK
 from matgraft.predictors.members import Member
 from matgraft.predictors.novelty import Neighbourhood
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.predictors.predictor import Calibration, PredictorSettings, fit_predictor
 from matgraft.predictors.stack import is_familiar, is_worth_fitting, member_weights
 from matgraft.predictors.store import FILE, load_predictor, save_predictor
+from matgraft.predictors.transform import Transform, choose_transform
 
 from .conftest import QUICK
 
@@ -92,6 +97,19 @@ def test_a_formula_of_two_papers_never_stands_on_both_sides_of_a_fold(small, tab
         assert not {given[0][i] for i in held} & {given[0][i] for i in rest}
     with pytest.raises(DataError, match="nothing can be held out"):
         make(small, ([*formulas[:10] * 4], y[:40]), groups=[f"paper {i // 10}" for i in range(40)])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_covariate_that_is_no_number_is_an_error_where_it_enters(small, table, bad):
+    formulas, y = table
+    heat = np.linspace(0, 1, len(y))[:, None]
+    broken = np.where(np.arange(len(y))[:, None] == 7, bad, heat)
+    with pytest.raises(DataError, match="covariate 0 of row 7"):
+        make(small, table, covariates=broken)
+    with pytest.raises(DataError, match="covariate 0 of row 1"):
+        Inputs.of(formulas[:2], small, np.array([[0.1], [bad]]))
+    with pytest.raises(DataError, match=r"covariates of shape \(2, 1\)"):
+        Inputs.of(formulas[:3], small, heat[:2])
 
 
 def test_covariates_matter_and_are_asked_for(small, table):
@@ -169,6 +187,97 @@ def test_an_interrupted_first_prediction_leaves_the_predictor_as_it_was(small, t
     np.testing.assert_array_equal(again.predict(table[0][:4]).value, expected)
 
 
+@pytest.mark.parametrize("strategy", ["descriptors", "feature"])
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_a_row_of_weight_zero_is_as_good_as_absent(small, table, monkeypatch, strategy, n_classes):
+    """Wild values, zeros, other groups: none sets scale, centre, interval, class or baseline."""
+    monkeypatch.setattr("matgraft.predictors.forest.COUNT", 10)
+    formulas, y = table
+    idle = np.arange(80) % 3 == 0
+    wild = np.where(idle, np.where(np.arange(80) % 2, 1e6, -1e6), y)
+    if n_classes:
+        y, wild = (y > 2.5).astype(float), np.where(idle, 1.0, y > 2.5)
+    weights, rows = np.where(idle, 0.0, 1 + np.arange(80) % 2), np.flatnonzero(~idle)
+    settings = PredictorSettings(strategy=strategy, inner_folds=2)
+    given = {"n_classes": n_classes, "settings": settings, "backbone": small}
+    alone = fit_predictor([formulas[i] for i in rows], y[rows], weights=weights[rows], **given)
+    groups = [formula.key if not idle[i] else "idle" for i, formula in enumerate(formulas)]
+    beside = fit_predictor(formulas, wild, weights=weights, groups=groups, **given)
+    assert beside.facts == alone.facts and beside.calibration.transform == alone.calibration.transform
+    for ours, theirs in (
+        (beside.predict(formulas[:9]), alone.predict(formulas[:9])),
+        (beside.out_of_fold.take(rows), alone.out_of_fold),
+    ):
+        for name in ("value", "lower", "upper", "std", "distance", "probabilities"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    assert len(beside.out_of_fold.value) == 80 and np.isnan(beside.out_of_fold.value[idle]).all()
+
+
+def test_a_class_of_weight_zero_is_an_error(small, table):
+    kinds = np.arange(80.0) % 3
+    with pytest.raises(DataError, match="no row of class 2 counts"):
+        make(small, table, y=kinds, n_classes=3, weights=np.where(kinds == 2, 0.0, 1.0))
+
+
+def test_a_gaussian_process_divides_the_variance_of_the_noise_by_the_weight():
+    """Each point is measured twice, 0 with weight 9 and 1 with weight 1: the mean is 1/10, to the prior's pull."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(60, 2)), 2, 0)
+    weights, y = np.tile([9.0, 1.0], 60) / 5, x[:, 0] + np.tile([0.0, 1.0], 60)
+    process = Process(x, Labels(y, weights), 0)
+    assert np.mean(process(x)[:, 49] - x[:, 0]) == pytest.approx(0.1, abs=0.01)
+    kernel = process.process.kernel_
+    covariance = kernel(process.process.X_train_) - kernel.k1(process.process.X_train_)
+    np.testing.assert_allclose(covariance, np.diag(kernel.k2.noise_level / weights[drawn(120)]), atol=1e-12)
+
+
+def drawn(n):
+    return np.random.default_rng(0).permutation(n)
+
+
+def test_the_gradient_of_weighted_noise_is_that_of_its_covariance():
+    weights, x = np.array([0.5, 2.0, 8.0]), np.zeros((3, 1))
+    noise, step = WeightedNoise(0.3, weights=weights), 1e-6
+    _, gradient = noise(x, eval_gradient=True)
+    above, below = (noise.clone_with_theta(noise.theta + s)(x) for s in (step, -step))
+    np.testing.assert_allclose(gradient[..., 0], (above - below) / (2 * step), rtol=1e-6)
+    np.testing.assert_allclose(noise.diag(x), 0.3)  # of a new measurement
+
+
+@pytest.mark.parametrize("scale", ["none", "asinh"])
+def test_the_standard_deviation_holds_what_it_states(scale):
+    """Members that are three times too sure, and three times too unsure."""
+    rng = np.random.default_rng(0)
+    y = 3 * rng.normal(size=2000) + 10
+    transform = Transform(scale=scale, centre=10.0, width=2.0)
+    units = np.arange(2000)
+    for width in (1.0, 9.0):
+        quantiles = transform.forward(10 + width * norm.ppf(LEVELS)) + np.zeros((2000, 99))
+        rules = [
+            IntervalRule.of(quantiles, transform.forward(y), level, np.ones(2000), units) for level in (0.9, 0.6827)
+        ]
+        calibration = Calibration(np.ones(1), rules[0], np.ones(1), np.ones(0), transform, deviation=rules[1])
+        held = calibration.read(quantiles, quantiles, np.zeros(2000))
+        assert (np.abs(y - held.value) <= held.std).mean() == pytest.approx(0.6827, abs=0.02)
+        assert held.std[0] == pytest.approx(3, rel=0.06)
+
+
+def test_no_bound_of_a_positive_quantity_is_lost_to_rounding():
+    """On the inverse hyperbolic sine 0 comes back as -1e-16 for some tables; the sign is asked of the values."""
+    lost = 0
+    for seed in range(40):
+        y = np.abs(np.random.default_rng(seed).standard_cauchy(400)) * 3 + 1
+        y[:8] = 0.0
+        transform = choose_transform(y, "asinh")
+        lost += bool((transform.back(transform.forward(y)) < 0).any())
+        wide = transform.forward(np.array([-50.0, 5.0, 60.0]))[[0] * 40 + [1] * 19 + [2] * 40][None]
+        rule = IntervalRule(level=0.9, part=0.9)
+        calibration = Calibration(np.ones(1), rule, np.ones(1), np.ones(0), transform, deviation=rule)
+        held = calibration.read(wide, wide, np.zeros(1))
+        assert held.lower[0] == 0 and held.upper[0] == pytest.approx(60)
+        assert not choose_transform(np.append(y, -1e-3), "asinh").positive
+    assert lost
+
+
 def test_bad_input_is_said(small, table):
     formulas, y = table
     with pytest.raises(DataError, match="5 rows"):
@@ -202,7 +311,7 @@ def test_no_interval_leaves_a_positive_quantity(predictor, small, table):
 
 def read(calibration, probabilities):
     mixed = np.array(probabilities)
-    return calibration.read(mixed, mixed, np.zeros(1), positive=False)
+    return calibration.read(mixed, mixed, np.zeros(1))
 
 
 def test_networks_go_on_if_they_save_the_mixture_enough():

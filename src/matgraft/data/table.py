@@ -29,6 +29,7 @@ GROUPINGS = ("formula", "chemical-system")
 """What groups a table has by itself."""
 MOST_WORDS = 50
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
+"""What stands for a value that is missing. Among words "none" may be an answer, such as that of a coating."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,8 @@ class FormulaTable:
         (n,) lines of the file, the header being line 1.
     without_value
         How many rows had none.
+    without_weight
+        How many others had a weight of 0; they are left out.
     """
 
     formulas: tuple[Formula, ...]
@@ -69,6 +72,7 @@ class FormulaTable:
     folds: tuple[str, ...]
     lines: tuple[int, ...]
     without_value: int
+    without_weight: int = 0
 
     @property
     def weighted(self) -> bool:
@@ -148,10 +152,16 @@ def read_table(
     column = formula_column(cells, formula, path)
     for name in (target, *covariates, *(name for name in (fold, weight, group) if name)):
         require(cells, name, path)
-    present = ~cells[target].str.strip().str.lower().isin(EMPTY)
+    present = ~_missing(cells[target])
     kept = cells[present]
     if kept.empty:
         raise DataError(f"no row has a value in column {target!r}", where=str(path))
+    weights = _weights(kept[weight], path) if weight else np.ones(len(kept))
+    kept, weights = kept[weights > 0], weights[weights > 0]  # what has no weight sets no class and no code
+    if kept.empty:
+        raise DataError(f"no row has a weight above 0 in column {weight!r}", where=str(path))
+    for name in filter(None, (fold, group)):
+        _refuse_missing(kept[name], path, "give every row a name")
     values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
     code = covariate_code(kept, covariates, path)
     return FormulaTable(
@@ -160,11 +170,12 @@ def read_table(
         classes=classes,
         covariates=encode_covariates(kept, code, path),
         code=code,
-        weights=_weights(kept[weight], path) if weight else np.ones(len(kept)),
+        weights=weights,
         groups=tuple(kept[group]) if group else (),
         folds=tuple(kept[fold]) if fold else (),
         lines=tuple(int(i) + 2 for i in kept.index),
         without_value=int((~present).sum()),
+        without_weight=int(present.sum()) - len(kept),
     )
 
 
@@ -175,7 +186,8 @@ def read_cells(path: Path) -> pd.DataFrame:
     if not path.name.endswith(TYPES):
         raise DataError("not a table of a known type", where=str(path), allowed=TYPES)
     if path.name.endswith(".parquet"):
-        return pd.read_parquet(path).astype(str).reset_index(drop=True)
+        cells = pd.read_parquet(path).reset_index(drop=True)
+        return cells.astype(object).where(cells.notna(), "").astype(str)  # a missing value is an empty cell, as in CSV
     separator = "\t" if ".tsv" in path.name else ","
     try:
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -252,10 +264,11 @@ def covariate_code(cells: pd.DataFrame, names: Sequence[str], path: Path) -> dic
     code: dict[str, tuple[str, ...]] = {}
     for name in names:
         words = cells[name].str.strip()
-        if pd.to_numeric(words, errors="coerce").notna().mean() > 0.5:
+        if pd.to_numeric(words, errors="coerce").notna().sum() > 0.5 * (~_missing(words)).sum():
             numbers(cells[name], path)
             code[name] = ()
             continue
+        _refuse_missing(words, path, "leave the row out, or give what is missing a word of its own, such as unknown")
         code[name] = tuple(sorted(set(words)))
         if len(code[name]) > MOST_WORDS:
             raise DataError(
@@ -279,12 +292,23 @@ def encode_covariates(cells: pd.DataFrame, code: Mapping[str, Sequence[str]], pa
             columns.append(numbers(cells[name], path))
             continue
         stripped = cells[name].str.strip()
+        _refuse_missing(stripped, path, "leave the row out, or give one of the words")
         for row, word in stripped.items():
             if word not in words:
                 where = f"{path} line {int(row) + 2}, column {name!r}"
                 raise DataError(f"{word!r} does not occur in the training data", where=where, allowed=list(words))
         columns += [(stripped == word).to_numpy(float) for word in words]
     return np.stack(columns, 1) if columns else np.zeros((len(cells), 0))
+
+
+def _missing(column: pd.Series) -> pd.Series:
+    return column.str.strip().str.lower().isin(EMPTY)
+
+
+def _refuse_missing(column: pd.Series, path: Path, remedy: str) -> None:
+    for row, word in column[_missing(column) & (column.str.strip().str.lower() != "none")].items():
+        where = f"{path} line {int(row) + 2}, column {column.name!r}"
+        raise DataError(f"{word!r} stands for a value that is missing", where=where, remedy=remedy)
 
 
 def _weights(column: pd.Series, path: Path) -> NDArray[np.float64]:

@@ -20,7 +20,8 @@ from matgraft.predictors.forest import LEVELS
 from matgraft.statistics import Units, effective_number
 
 Array = NDArray[np.float64]
-PARTS = np.arange(0.3, 0.981, 0.005)
+PARTS = np.arange(0.05, 0.981, 0.005)
+"""Central parts that are tried; of distributions three times too wide the central 26 % holds 68 % of the truths."""
 ROUNDING = 1e-9
 """Of a sum of shares that is meant to be whole."""
 LEAST = 1e-4

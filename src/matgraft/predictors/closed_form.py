@@ -8,6 +8,7 @@ with the seed. Classes: a logistic regression. Values of which many are exactly 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -57,24 +58,55 @@ class Process:
     """A fitted Gaussian process, its variance that of the function and the noise."""
 
     def __init__(self, x: Array, labels: Labels, seed: int) -> None:
+        counted = np.flatnonzero(labels.weights)
+        x, labels = x[counted], labels.take(counted)
         rows = np.random.default_rng(seed).permutation(len(x))[:MOST]
         self.scaler = StandardScaler().fit(x)
-        z, y = self.scaler.transform(x[rows]), labels.y[rows]
-        self.centre, self.width = float(y.mean()), max(float(y.std()), 1e-12)
+        z, y, weights = self.scaler.transform(x[rows]), labels.y[rows], labels.weights[rows]
+        self.centre = float(np.average(y, weights=weights))
+        self.width = max(float(np.sqrt(np.average((y - self.centre) ** 2, weights=weights))), 1e-12)
         scaled = (y - self.centre) / self.width
-        noise = 1 / np.maximum(labels.weights[rows], 1e-3) - 1  # a row that counts half has twice the variance
-        kernel = ConstantKernel(1.0) * Matern(np.sqrt(x.shape[1]), (1e-1, 1e4), nu=2.5) + WhiteKernel(0.1, (1e-4, 10))
+        function = ConstantKernel(1.0) * Matern(np.sqrt(x.shape[1]), (1e-1, 1e4), nu=2.5)
+        kernel = function + WeightedNoise(0.1, (1e-4, 10), weights[:FITTED])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a scale at its bound: constant or linear data
             fitted = GaussianProcessRegressor(kernel).fit(z[:FITTED], scaled[:FITTED]).kernel_
-        self.level = float(fitted.k2.noise_level)
-        alpha = np.maximum(noise * self.level, 0) + 1e-10
-        self.process = GaussianProcessRegressor(fitted, optimizer=None, alpha=alpha).fit(z, scaled)
+        noise = WeightedNoise(fitted.k2.noise_level, weights=weights)
+        self.process = GaussianProcessRegressor(fitted.k1 + noise, optimizer=None).fit(z, scaled)
 
     def __call__(self, x: Array) -> Array:
         """Return (n, 99) quantiles of normal distributions."""
         mean, deviation = self.process.predict(self.scaler.transform(x), return_std=True)
         return np.asarray(self.centre + self.width * (mean[:, None] + deviation[:, None] * norm.ppf(LEVELS)[None, :]))
+
+
+class WeightedNoise(WhiteKernel):  # type: ignore[misc]
+    """Noise whose variance is divided by the weight of each training row; that of a new measurement has weight 1.
+
+    Parameters
+    ----------
+    noise_level
+        Variance of a row of weight 1.
+    weights
+        (n,) of the training rows, > 0.
+    """
+
+    def __init__(
+        self,
+        noise_level: float = 1.0,
+        noise_level_bounds: tuple[float, float] = (1e-5, 1e5),
+        weights: Array | None = None,
+    ) -> None:
+        super().__init__(noise_level, noise_level_bounds)
+        self.weights = weights
+
+    def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:
+        """Return the covariance of the training rows, or none between them and others (`Y`)."""
+        found = super().__call__(X, Y, eval_gradient)
+        if Y is not None or self.weights is None:
+            return found
+        shares = np.diag(1 / self.weights)
+        return (found[0] * shares, found[1] * shares[..., None]) if eval_gradient else found * shares
 
 
 class Logistic:

@@ -26,7 +26,7 @@ from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import STRATEGIES, Tools
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
-from matgraft.predictors.predictor import Calibration, Prediction, Predictor, PredictorSettings
+from matgraft.predictors.predictor import ONE_SIGMA, Calibration, Prediction, Predictor, PredictorSettings
 from matgraft.predictors.transform import choose_transform
 from matgraft.statistics import Units, mean_over_units, numbered, sharing
 
@@ -77,11 +77,12 @@ def fit_few_values(
     weights = np.full(len(MEMBERS), 1 / len(MEMBERS))
     spread = pooled(quantiles, list(weights))
     units = numbered(names.tolist())
-    rule = IntervalRule.of(spread, labels.y, level, sharing(labels.weights, units), units)
-    calibration = Calibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform)
+    counted = sharing(labels.weights, units)
+    rule, deviation = (IntervalRule.of(spread, labels.y, part, counted, units) for part in (level, ONE_SIGMA))
+    calibration = Calibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform, deviation=deviation)
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)
     predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {}, {})
-    held = calibration.read(calibration.mix(quantiles), spread, distance, positive=predictor.positive)
+    held = calibration.read(calibration.mix(quantiles), spread, distance)
     predictor.out_of_fold, predictor.facts = held, _facts(values, held, folds, units)
     return predictor
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.formula import Formula
+from matgraft.errors import DataError
 from matgraft.predictors import descriptors
 from matgraft.predictors.valence import valence
 
@@ -39,11 +40,19 @@ class Inputs:
 
     @classmethod
     def of(cls, formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None = None) -> Self:
-        """Compute every block; `covariates` (n, k) are further numbers, such as a temperature."""
+        """Compute every block; `covariates` (n, k) are further numbers, such as a temperature.
+
+        Raises
+        ------
+        DataError
+            If the covariates are of another number of rows, or one is not finite.
+        """
+        beside = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
+        _check_covariates(beside, len(formulas))
         chunks = [formulas[i : i + CHUNK] for i in range(0, len(formulas), CHUNK)] or [formulas]
         parts = map_in_processes(lambda chunk: _blocks(chunk, backbone), chunks, cores())
         blocks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        blocks["covariates"] = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
+        blocks["covariates"] = beside
         return cls(tuple(formulas), blocks)
 
     def __len__(self) -> int:
@@ -80,6 +89,14 @@ class Labels:
     def take(self, rows: Rows) -> Labels:
         """Return some rows."""
         return Labels(self.y[rows], self.weights[rows], self.n_classes)
+
+
+def _check_covariates(covariates: Array, n: int) -> None:
+    if covariates.ndim != 2 or len(covariates) != n:
+        raise DataError(f"{n} formulas, but covariates of shape {covariates.shape}", allowed=["(n formulas, k)"])
+    for row, column in np.argwhere(~np.isfinite(covariates))[:1]:
+        found = f"covariate {column} of row {row} is {covariates[row, column]}"
+        raise DataError(found, remedy="leave the row out, or give a finite number")
 
 
 def _blocks(formulas: Sequence[Formula], backbone: CompositionBackbone) -> dict[str, Array]:

@@ -24,7 +24,7 @@ from matgraft.data.formula import Formula
 from matgraft.data.table import joined_groups
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.aligned import DomainSettings, Target
-from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
+from matgraft.predictors.calibration import IntervalRule, apply_temperature, pooled, temperature
 from matgraft.predictors.domain import Adapted, adapt
 from matgraft.predictors.forest import MEDIAN
 from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
@@ -39,6 +39,8 @@ from matgraft.reads import Read, changed_keys, refuse_unread
 from matgraft.statistics import Units, mean_over_units, numbered, sharing
 
 SMALLEST = 10
+ONE_SIGMA = 0.6827
+"""Part of a normal distribution within one standard deviation."""
 
 
 class PredictorSettings(BaseModel):
@@ -72,7 +74,7 @@ class Prediction:
     lower, upper
         (n,) bounds of the interval; for classes the value itself.
     std
-        (n,) half the central 68 % of the distribution; for classes one minus the probability of the value.
+        (n,) half the interval that holds 68 % of the truths; for classes one minus the probability of the value.
     probabilities
         (n, n_classes), or None.
     distance
@@ -96,6 +98,17 @@ class Prediction:
         parts: dict[str, Any] = {name: None if whole is None else whole[rows] for name, whole in vars(self).items()}
         return Prediction(**parts)
 
+    def among(self, rows: Rows, n: int) -> Prediction:
+        """Return n rows, these at their places and NaN at the others."""
+
+        def spread(whole: Array) -> Array:
+            out = np.full((n, *whole.shape[1:]), np.nan)
+            out[rows] = whole
+            return out
+
+        parts: dict[str, Any] = {name: None if whole is None else spread(whole) for name, whole in vars(self).items()}
+        return Prediction(**parts)
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -116,6 +129,8 @@ class Calibration:
         Of the values.
     ordinal
         Take the middle class instead.
+    deviation
+        Rule of the standard deviation: the interval that holds `ONE_SIGMA` of the truths; None for classes.
     """
 
     weights: Array
@@ -124,6 +139,7 @@ class Calibration:
     priors: Array
     transform: Transform
     ordinal: bool = False
+    deviation: IntervalRule | None = None
 
     def mix(self, predictions: Sequence[Array | None]) -> Array:
         """Return the mixture of the members' predictions, those of weight 0 being None."""
@@ -133,12 +149,9 @@ class Calibration:
                 out = out + weight * (one if self.interval else apply_temperature(one, t))
         return np.asarray(out)
 
-    def read(self, mixed: Array, spread: Array, distance: Array, *, positive: bool) -> Prediction:
-        """Turn mixtures into predictions: values from `mixed`, intervals from `spread` (`pooled`).
-
-        `positive` keeps both at or above 0.
-        """
-        if self.interval is None:
+    def read(self, mixed: Array, spread: Array, distance: Array) -> Prediction:
+        """Turn mixtures into predictions: values from `mixed`, intervals from `spread` (`pooled`)."""
+        if self.interval is None or self.deviation is None:
             probabilities = mixed
             if self.ordinal:
                 value = (probabilities.cumsum(1) >= 0.5).argmax(1).astype(float)
@@ -146,15 +159,11 @@ class Calibration:
                 value = (probabilities / self.priors).argmax(1).astype(float)
             unsure = 1 - probabilities[np.arange(len(mixed)), value.astype(int)]
             return Prediction(value, value, value, unsure, distance, probabilities)
-        back = self.transform.back
-        low, high = (back(bound) for bound in self.interval(spread))
-        left, right = (back(bound) for bound in central(spread, 0.6827))
-        if positive:
-            low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
-        value = back(mixed[:, MEDIAN])
-        return Prediction(
-            np.maximum(value, 0.0) if positive else value, low, high, np.maximum(right - left, 0) / 2, distance
-        )
+        back, least = self.transform.back, 0.0 if self.transform.positive else -np.inf
+        bounds = (mixed[:, MEDIAN], *self.interval(spread))
+        value, low, high = (np.maximum(back(bound), least) for bound in bounds)
+        left, right = (back(bound) for bound in self.deviation(spread))
+        return Prediction(value, low, high, np.maximum(right - left, 0) / 2, distance)
 
 
 @dataclass(eq=False)
@@ -168,7 +177,7 @@ class Predictor:
     facts
         What was chosen, and what each member gave out of fold.
     out_of_fold
-        Predictions of the training rows by fits that did not see them.
+        Predictions of the training rows by fits that did not see them; NaN for rows of weight 0.
     adapted
         How the target was reached, where there is one; a predictor that was read from files has its facts alone.
     """
@@ -205,12 +214,7 @@ class Predictor:
             shares = [(one, w / len(models)) for models, w in zip(answers, self.calibration.weights, strict=True)
                       for one in models]  # fmt: skip
             spread = pooled(*map(list, zip(*shares, strict=True)))
-        return self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks), positive=self.positive)
-
-    @property
-    def positive(self) -> bool:
-        """True if no training value is below 0."""
-        return bool(not self.labels.n_classes and (self.calibration.transform.back(self.labels.y) >= 0).all())
+        return self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks))
 
     @property
     def models(self) -> list[list[Model]]:
@@ -269,7 +273,7 @@ def fit_predictor(
     covariates
         (n, k) further numbers, such as a temperature.
     weights
-        (n,) how much each row counts.
+        (n,) how much each row counts. A row of weight 0 is as good as absent: it sets no scale, interval or class.
     groups
         What must stay on one side of an inner fold beside the formula, which always does.
     progress
@@ -290,6 +294,26 @@ def fit_predictor(
     """
     settings = settings or PredictorSettings()
     refuse_idle(settings, target is not None)
+    rows = _rows_that_count(formulas, y, weights)
+    if weights is not None and len(rows) < len(y):
+        predictor = fit_predictor(
+            [formulas[i] for i in rows],
+            np.asarray(y)[rows],
+            backbone=backbone,
+            n_classes=n_classes,
+            covariates=None if covariates is None else np.asarray(covariates)[rows],
+            weights=np.asarray(weights)[rows],
+            groups=None if groups is None else [groups[i] for i in rows],
+            settings=settings,
+            progress=progress,
+            folds=folds and [np.flatnonzero(np.isin(rows, fold)) for fold in folds],
+            ready=ready,
+            target=target,
+            target_covariates=target_covariates,
+        )
+        assert predictor.out_of_fold is not None
+        predictor.out_of_fold = predictor.out_of_fold.among(rows, len(y))
+        return predictor
     labels, transform = labels_of(formulas, y, n_classes, weights, settings)
     inputs = Inputs.of(formulas, backbone, covariates)
     wanted = members_of(settings.strategy, len(formulas))
@@ -318,7 +342,7 @@ def fit_predictor(
     mixed = calibration.mix(inner.predictions)
     spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
     distance = _held_distance(inputs, folds)
-    predictor.out_of_fold = calibration.read(mixed, spread, distance, positive=predictor.positive)
+    predictor.out_of_fold = calibration.read(mixed, spread, distance)
     predictor.facts = _facts(inner, mixed, labels, calibration, units) | {"familiar": familiar}
     predictor.facts["gate"] = gate and gate.facts()
     predictor.facts |= {"domain": adapted.facts} if adapted else {}
@@ -331,7 +355,8 @@ def labels_of(
     """Return values as they are learned, and on which scale that is; errors as of `fit_predictor`."""
     y = np.asarray(y, dtype=float)
     counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
-    _check(formulas, y, n_classes, counted)
+    _rows_that_count(formulas, y, counted)
+    _check(y, n_classes)
     try:
         transform = Transform() if n_classes else choose_transform(y, settings.scale)
     except ValueError as error:
@@ -416,17 +441,27 @@ READS = (
 """What is read of `PredictorSettings`."""
 
 
-def _check(formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array) -> None:
+def _rows_that_count(formulas: Sequence[Formula], y: Array, weights: Array | None) -> Rows:
+    """Return the rows of a weight above 0; errors for weights that are none, and for other numbers of rows."""
     if len(formulas) != len(y):
         raise DataError(f"{len(formulas)} formulas, but {len(y)} values")
+    if weights is None:
+        return np.arange(len(y))
+    counted = np.asarray(weights, dtype=float)
+    if counted.shape != (len(y),):
+        raise DataError(f"{len(y)} values, but weights of shape {counted.shape}")
+    if not (np.isfinite(counted).all() and (counted >= 0).all() and counted.any()):
+        raise DataError("a weight is negative or not finite, or all are 0")
+    return np.flatnonzero(counted)
+
+
+def _check(y: Array, n_classes: int) -> None:
     if len(y) < SMALLEST:
         raise DataError(f"{len(y)} rows with a value", remedy=f"at least {SMALLEST} are needed")
     if not np.isfinite(y).all():
         raise DataError(f"the value of row {int(np.flatnonzero(~np.isfinite(y))[0])} is not finite")
     if n_classes and (missing := set(range(n_classes)) - set(y.astype(int))):
-        raise DataError(f"no row of class {min(missing)}", remedy="leave the class out, or add rows")
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise DataError("a weight is negative or not finite, or all are 0")
+        raise DataError(f"no row of class {min(missing)} counts", remedy="leave the class out, or add rows")
 
 
 def _calibrate(
@@ -453,13 +488,15 @@ def _calibrate(
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
     plain = [not member.pretrained for member in members[:n]]
     weights[:n], gate = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
-    interval = None
+    interval = deviation = None
     if not labels.n_classes:
         # Of a target domain the importance weights say how much each row counts; else every unit counts alike.
         counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
         spread = pooled(predictions, list(weights))
-        interval = IntervalRule.of(spread, labels.y, settings.level, counted, units)
-    return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal), gate
+        interval, deviation = (
+            IntervalRule.of(spread, labels.y, level, counted, units) for level in (settings.level, ONE_SIGMA)
+        )
+    return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal, deviation), gate
 
 
 def _losses(mixed: Array, labels: Labels, transform: Transform) -> Array:

@@ -23,7 +23,7 @@ from matgraft.files import write_json
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.members import BY_NAME, Member, Tools, Tuned
-from matgraft.predictors.predictor import Calibration, Predictor, PredictorSettings
+from matgraft.predictors.predictor import ONE_SIGMA, Calibration, Predictor, PredictorSettings
 from matgraft.predictors.transform import Transform
 
 FILE, DATA, NETWORKS = "predictor.json", "train.npz", "networks"
@@ -65,6 +65,7 @@ def save_predictor(
         "calibration": {
             "weights": calibration.weights.tolist(),
             "interval": calibration.interval and calibration.interval.model_dump(),
+            "deviation": calibration.deviation and calibration.deviation.model_dump(),
             "temperatures": calibration.temperatures.tolist(),
             "priors": calibration.priors.tolist(),
             "transform": calibration.transform.model_dump(),
@@ -99,17 +100,28 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
     members = tuple(BY_NAME[name] for name in content["members"])
     kept = content.get("networks", {"folder": NETWORKS, "asked": ""})  # absent from folders of an earlier release
     networks = _networks(members, folder / kept["folder"], backbone, labels.n_classes, kept["asked"])
-    chosen = content["calibration"]
-    calibration = Calibration(
-        np.array(chosen["weights"]),
-        chosen["interval"] and IntervalRule.model_validate(chosen["interval"]),
-        np.array(chosen["temperatures"]),
-        np.array(chosen["priors"]),
-        Transform.model_validate(chosen["transform"]),
-        settings.ordinal,
-    )
+    calibration = _calibration(content["calibration"], settings, labels)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
     return Predictor(tools, inputs, labels, members, settings, calibration, networks, content["facts"]), content
+
+
+def _calibration(chosen: Mapping[str, Any], settings: PredictorSettings, labels: Labels) -> Calibration:
+    """Return what out-of-fold predictions decided; folders of earlier releases lack two of the facts."""
+    interval, deviation = chosen["interval"], chosen.get("deviation")
+    transform = Transform.model_validate(chosen["transform"])
+    if interval and not deviation:
+        deviation = {"level": ONE_SIGMA, "part": ONE_SIGMA}
+        positive = bool((transform.back(labels.y) >= 0).all())
+        transform = transform.model_copy(update={"positive": positive})
+    return Calibration(
+        np.array(chosen["weights"]),
+        interval and IntervalRule.model_validate(interval),
+        np.array(chosen["temperatures"]),
+        np.array(chosen["priors"]),
+        transform,
+        settings.ordinal,
+        deviation and IntervalRule.model_validate(deviation),
+    )
 
 
 def _networks(

@@ -28,6 +28,8 @@ class Transform(BaseModel):
     scale: Literal["none", "log", "asinh"] = "none"
     centre: float = 0.0
     width: float = 1.0
+    positive: bool = False
+    """No value is below 0. The inverse is rounded, so that it cannot be asked: an exact 0 may come back as -1e-16."""
 
     def forward(self, y: Array) -> Array:
         """Return the values that members learn."""
@@ -57,7 +59,10 @@ def choose_transform(y: Array, wanted: Scale = "auto") -> Transform:
         raise ValueError(f"the logarithm of {float(y.min()):g} does not exist")
     if wanted == "auto":
         wanted = _seen(y, centre, width)
-    return Transform(scale=wanted, centre=centre, width=width) if wanted == "asinh" else Transform(scale=wanted)
+    positive = bool((y >= 0).all())
+    if wanted != "asinh":
+        return Transform(scale=wanted, positive=positive)
+    return Transform(scale=wanted, centre=centre, width=width, positive=positive)
 
 
 def _seen(y: Array, centre: float, width: float) -> Literal["none", "log", "asinh"]:

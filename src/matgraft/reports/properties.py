@@ -38,8 +38,9 @@ def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
         screen.print(f"a mean is over the folds that have the score; not all have {said}", highlight=False)
     if scored["weighted"]:
         screen.print("scores are weighted: rows count as the column of weights says")
-    if scored["without_value"]:
-        screen.print(f"{scored['without_value']} rows without a value were left out")
+    for lacking, said in (("without_value", "without a value"), ("without_weight", "of weight 0")):
+        if count := scored.get(lacking):
+            screen.print(f"{count} rows {said} were left out")
     screen.print(f"{scored['n_unlike']} of {scored['n']} formulas are unlike their training set")
 
 
