@@ -13,7 +13,7 @@ from matgraft.statistics import (
     effective_number,
     estimate,
     joined_units,
-    mean_over_units,
+    mean_difference,
     numbered,
     sharing,
     unit_totals,
@@ -21,6 +21,15 @@ from matgraft.statistics import (
 
 DRAWS = 400
 RNG = np.random.default_rng
+
+
+def mean(sums):
+    return sums[..., 1:] / sums[..., :1]
+
+
+def log_ratio(sums):
+    """Terms (..., 2) of the logarithm of two RMSEs' ratio, from sums (..., 3): frames, squared errors of two models."""
+    return np.log(mean(sums)) / 2 * [1, -1]
 
 
 def test_units_are_numbered_by_first_appearance():
@@ -58,7 +67,7 @@ def test_every_unit_counts_one_under_shared_weights():
 def test_the_mean_of_equal_units_has_students_interval():
     """Alone and alike the jackknife is the textbook: mean ± t s / sqrt(n)."""
     values = RNG(0).normal(size=12)
-    found = mean_over_units(values, np.ones(12), np.arange(12), np.ones(12))
+    found = estimate(mean, np.stack([np.ones(12), values], 1), np.ones((12, 1)))
     known = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
     assert found.interval == pytest.approx(known)
     assert (found.value, found.error) == pytest.approx((values.mean(), stats.sem(values)))
@@ -66,32 +75,33 @@ def test_the_mean_of_equal_units_has_students_interval():
 
 def test_copies_of_a_row_tell_nothing_new():
     values = RNG(1).normal(size=10)
-    once = mean_over_units(values, np.ones(10), np.arange(10), np.ones(10))
-    copied = mean_over_units(np.repeat(values, 20), np.ones(200), np.repeat(np.arange(10), 20), np.ones(200))
+    ours, theirs = np.abs(values), np.abs(values[::-1] + 0.1)
+    once = mean_difference(ours, theirs, np.ones(10), np.arange(10))
+    copied = mean_difference(*(np.repeat(each, 20) for each in (ours, theirs, np.ones(10), np.arange(10))))
     assert copied.interval == pytest.approx(once.interval)
-    assert (copied.n_units, copied.effective) == pytest.approx((10, 10))
+    assert (copied.n_units, copied.effective) == pytest.approx((10, once.effective))
 
 
 def test_rows_of_weight_zero_do_not_count():
     weights = np.array([1.0, 2.0, 1.0, 1.0, 3.0, 0.0])
-    values, sizes = weights * np.arange(6.0), weights
-    whole, without = (mean_over_units(values[:n], weights[:n], np.arange(n), sizes[:n]) for n in (6, 5))
+    ours, theirs = weights * np.arange(6.0), weights
+    whole, without = (mean_difference(ours[:n], theirs[:n], weights[:n], np.arange(n)) for n in (6, 5))
     assert whole == without
-    few = mean_over_units(values, np.array([1.0, 2.0, 1.0, 1.0, 0.0, 0.0]), np.arange(6), sizes)
+    few = mean_difference(ours, theirs, np.array([1.0, 2.0, 1.0, 1.0, 0.0, 0.0]), np.arange(6))
     assert few.interval is None and few.n_units == 4
 
 
 @pytest.mark.parametrize("n_units", range(MIN_UNITS))
 def test_fewer_than_five_units_are_undecided(n_units):
-    found = mean_over_units(np.ones(30), np.ones(30), np.arange(30) % max(n_units, 1), np.ones(30))
+    found = mean_difference(np.ones(30), np.zeros(30), np.ones(30), np.arange(30) % max(n_units, 1))
     if n_units == 0:
-        found = estimate(lambda sums: sums[..., 1] / sums[..., 0], np.zeros((0, 2)), np.zeros(0))
+        found = estimate(mean, np.zeros((0, 2)), np.zeros((0, 1)))
     assert found.interval is None and found.error == np.inf and found.n_units == n_units
 
 
 def test_a_unit_that_holds_nearly_all_leaves_one_observation():
     totals = np.array([[1e6, 1e6], *([[1.0, 2.0]] * 9)])
-    found = estimate(lambda sums: sums[..., 1] / sums[..., 0], totals, totals[:, 0])
+    found = estimate(mean, totals, totals[:, :1])
     assert found.n_units == 10 and found.effective == pytest.approx(1, abs=1e-4)
     low, high = found.interval
     assert high - low > 2 * 12 * found.error  # Student's t of one degree of freedom
@@ -101,8 +111,22 @@ def test_sums_without_a_unit_lose_no_digits():
     """The unit of 1e20 is left out by adding up the others, not by taking it off."""
     totals = np.array([[1.0, 1e20], *([[1.0, 3.0]] * 5)])
     left = []
-    estimate(lambda sums: left.append(sums) or sums[..., 1] / sums[..., 0], totals, np.ones(6))
+    estimate(lambda sums: left.append(sums) or mean(sums), totals, np.ones((6, 1)))
     assert left[1][0].tolist() == [5.0, 15.0]
+
+
+def test_the_model_whose_errors_lie_in_few_units_sets_the_degrees_of_freedom():
+    """Ours errs in two of ten units, theirs alike in all: there are about two observations, not ten."""
+    ours, theirs = np.array([30.0, 30.0, *np.linspace(0.9, 1.1, 8)]), np.linspace(0.99, 1.01, 10)
+    shares = [each / each.sum() for each in (ours, theirs)]
+    alone = [1 / (share**2).sum() for share in shares]
+    assert alone == pytest.approx([2.5, 10.0], rel=0.06)
+    for first, second in ((ours, theirs), (theirs, ours)):
+        totals = np.stack([np.ones(10), first, second], 1)
+        found = estimate(log_ratio, totals, totals[:, 1:])
+        assert alone[0] <= found.effective < 1.001 * alone[0]
+        t = stats.t.ppf(0.975, found.effective - 1)
+        assert found.interval == pytest.approx((found.value - t * found.error, found.value + t * found.error))
 
 
 def sizes_of(kind, n_units, rng):
@@ -114,6 +138,10 @@ def sizes_of(kind, n_units, rng):
 def null_errors(kind, sizes, rng):
     """Return sums of squared errors (n_units,) of two models that are equally good."""
     n_units = len(sizes)
+    if kind == "outliers":  # one frame in a hundred is a hundred times as wrong
+        frames = [rng.normal(size=sizes.sum()) * np.where(rng.random(sizes.sum()) < 0.01, 100, 1) for _ in range(2)]
+        ours, theirs = (np.bincount(np.repeat(np.arange(n_units), sizes), each**2, n_units) for each in frames)
+        return ours, theirs
     if kind == "favours":  # each trajectory favours one or the other
         factor, base = np.exp(rng.normal(0, 0.3, n_units)), rng.chisquare(6 * sizes)
         return base * factor, base / factor
@@ -124,24 +152,19 @@ def null_errors(kind, sizes, rng):
     return scale * np.array(tails[0]), scale * np.array(tails[1])
 
 
-def log_ratio(sums):
-    return (np.log(sums[..., 1]) - np.log(sums[..., 2])) / 2
-
-
 def allowed(level=0.05, draws=DRAWS):
     return stats.binom.ppf(0.995, draws, level)
 
 
-@pytest.mark.parametrize("kind", ["favours", "anew", "tails"])
+@pytest.mark.parametrize("kind", ["favours", "anew", "tails", "outliers"])
 @pytest.mark.parametrize("sized", ["equal", "unequal"])
 @pytest.mark.parametrize("n_units", [5, 8, 20, 60])
 def test_null_models_are_decided_in_five_per_cent_of_draws(kind, sized, n_units):
     rng, decided = RNG(n_units), 0
     for _ in range(DRAWS):
         sizes = sizes_of(sized, n_units, rng)
-        ours, theirs = null_errors(kind, sizes, rng)
-        shares = ours / ours.sum() + theirs / theirs.sum()
-        low, high = estimate(log_ratio, np.stack([sizes, ours, theirs], 1), shares).interval
+        totals = np.stack([sizes, *null_errors(kind, sizes, rng)], 1)
+        low, high = estimate(log_ratio, totals, totals[:, 1:]).interval
         decided += low > 0 or high < 0
     assert decided <= allowed()
 
@@ -152,7 +175,7 @@ def test_a_model_half_as_wrong_is_found_better(n_units):
     for _ in range(100):
         ours, theirs = null_errors("favours", np.full(n_units, 6), rng)
         totals = np.stack([np.ones(n_units), ours / 4, theirs], 1)
-        better += estimate(log_ratio, totals, ours / ours.sum() + theirs / theirs.sum()).interval[1] < 0
+        better += estimate(log_ratio, totals, totals[:, 1:]).interval[1] < 0
     assert better >= 90
 
 
@@ -162,10 +185,11 @@ def test_equal_losses_of_repeated_rows_are_decided_in_five_per_cent_of_draws(for
     rng, decided, by_rows = RNG(formulas), 0, 0
     units, ones = np.repeat(np.arange(formulas), copies), np.ones(formulas * copies)
     for _ in range(DRAWS):
-        difference = np.repeat(rng.normal(size=formulas), copies) + 0.3 * rng.normal(size=len(ones))
-        low, high = mean_over_units(difference, ones, units, np.abs(difference)).interval
+        formula, row = rng.normal(size=(2, formulas)), rng.normal(size=(2, len(ones)))
+        losses = np.abs(np.repeat(formula, copies, 1) + 0.3 * row)
+        low, high = mean_difference(*losses, ones, units).interval
         decided += low > 0 or high < 0
-        low, high = mean_over_units(difference, ones, np.arange(len(ones)), ones).interval
+        low, high = mean_difference(*losses, ones, np.arange(len(ones))).interval
         by_rows += low > 0 or high < 0
     assert decided <= allowed()
     assert copies == 1 or by_rows > 0.3 * DRAWS

@@ -4,7 +4,7 @@ Frames of one simulation resemble each other, and so do rows of one formula or o
 counted as one observation: a group of frames, a set of rows that share a formula or a group (`joined_units`).
 
     totals = unit_totals(rows, units)                     # (n_units, k); units with nothing to compare are left out
-    found = estimate(log_ratio, totals, shares)           # any smooth function of the sums
+    found = estimate(log_errors, totals, shares)          # the sum of any smooth functions of the sums
     found.value, found.error, found.interval              # interval None: fewer than five units, undecided
 
 Method: the delete-one-unit jackknife with Student's t. The standard error is
@@ -15,6 +15,11 @@ Method: the delete-one-unit jackknife with Student's t. The standard error is
 those of the effective number of units, 1 / sum_g w_g^2 - 1 with w_g the share of unit g (Kish, Survey Sampling, 1965;
 for clusters of unequal size Carter, Schnepel and Steigerwald, Review of Economics and Statistics 99, 698 (2017)): where
 one unit holds most of the errors, there are few observations, however many units are counted.
+
+Two models that are compared have two sets of shares. They are averaged, each with the jackknife variance of its own
+model as weight. The degrees of freedom of a difference are nearly those of the term with the larger variance
+(Satterthwaite, Biometrics Bulletin 2, 110 (1946)): a model whose errors lie in two units is not made surer by another
+whose errors are spread over twenty.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from scipy.sparse.csgraph import connected_components
 Array = NDArray[np.float64]
 Units = NDArray[np.intp]
 Statistic = Callable[[Array], Array]
-"""Sums (..., k) -> values (...)."""
+"""Sums (..., k) -> terms (..., m); their sum is the value. A comparison has two terms, one a model."""
 
 MIN_UNITS = 5
 """With fewer units nothing is decided: an error estimated from four differences is itself wrong by half."""
@@ -100,45 +105,44 @@ def unit_totals(rows: Array, units: Units) -> Array:
 
 
 def estimate(statistic: Statistic, totals: Array, shares: Array) -> Estimate:
-    """Estimate a smooth function of sums over units.
+    """Estimate a sum of smooth functions of sums over units.
 
     Parameters
     ----------
     statistic
-        Of sums (..., k).
+        Of sums (..., k), with m terms.
     totals
         (n_units, k) sums of each unit.
     shares
-        (n_units,) how much each unit holds of what is averaged, not negative; of any sum.
+        (n_units, m) how much each unit holds of what each term averages, not negative; columns of any sum.
     """
     n_units = len(totals)
     with np.errstate(all="ignore"):  # sums of a diverged model are infinite: what is not finite has no interval
-        value = statistic(totals.sum(0))
-        effective = effective_number(shares)
+        terms = statistic(totals.sum(0))
+        value = float(terms.sum())
         if n_units < MIN_UNITS:
-            return Estimate(float(value), np.inf, n_units, effective)
+            return Estimate(value, np.inf, n_units, effective_number(_pooled(shares, np.ones(len(terms)))))
         left = statistic(_without_each(totals))
-        difference = np.where(left == value, 0.0, left - value)
-        error = np.sqrt((n_units - 1) / n_units * (difference**2).sum())
-    return Estimate(float(value), float(error), n_units, effective)
+        changes = np.where(left == terms, 0.0, left - terms)
+        error = np.sqrt((n_units - 1) / n_units * (changes.sum(1) ** 2).sum())
+        effective = effective_number(_pooled(shares, (changes**2).sum(0)))
+    return Estimate(value, float(error), n_units, effective)
 
 
-def mean_over_units(values: Array, weights: Array, units: Units, sizes: Array) -> Estimate:
-    """Estimate the mean of rows ``sum(values) / sum(weights)``, such as a weighted mean of paired differences.
+def mean_difference(ours: Array, theirs: Array, weights: Array, units: Units) -> Estimate:
+    """Estimate the mean difference of paired losses, ``sum(ours - theirs) / sum(weights)``.
 
     Parameters
     ----------
-    values
-        (n,) each times its weight.
+    ours, theirs
+        (n,) losses of each row, not negative, times its weight.
     weights
         (n,) how much each row counts; units of weight 0 do not.
     units
         (n,) unit of each row.
-    sizes
-        (n,) how much each row adds to what is compared, times its weight: of a paired difference both losses.
     """
-    totals = unit_totals(np.stack([weights, values, sizes], 1), units)
-    return estimate(lambda sums: sums[..., 1] / sums[..., 0], totals, totals[:, 2])
+    totals = unit_totals(np.stack([weights, ours, theirs], 1), units)
+    return estimate(lambda sums: np.array([1, -1]) * sums[..., 1:] / sums[..., :1], totals, totals[:, 1:])
 
 
 def sharing(weights: Array, units: Units) -> Array:
@@ -151,6 +155,14 @@ def effective_number(shares: Array) -> float:
     """Return the number of units of equal share that would be worth as much (Kish)."""
     whole = shares.sum()
     return float(whole**2 / (shares**2).sum()) if whole > 0 and np.isfinite(whole) else float(len(shares))
+
+
+def _pooled(shares: Array, variances: Array) -> Array:
+    """Return shares (n_units,) averaged over the terms (n_units, m), those of an unsure term counting more."""
+    wholes = shares.sum(0)
+    parts = np.where((wholes > 0) & np.isfinite(wholes), shares / wholes, 1 / max(len(shares), 1))
+    weights = variances if np.isfinite(variances).all() and variances.any() else np.ones(len(variances))
+    return np.asarray(parts @ weights)
 
 
 def _without_each(totals: Array) -> Array:

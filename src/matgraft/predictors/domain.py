@@ -32,7 +32,7 @@ from matgraft.predictors.inner import RowLosses, inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import CLOSED_FORM, TOWARD_TARGET, Member, Part, Tools
 from matgraft.predictors.overlap import Overlap
-from matgraft.statistics import Units, joined_units, mean_over_units
+from matgraft.statistics import Units, joined_units, mean_difference
 from matgraft.transfer.domain import MaximumMeanDiscrepancy
 
 SMALLEST = 10
@@ -153,7 +153,7 @@ def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units:
         few units to decide.
     """
     weights = importance * counted
-    found = mean_over_units(importance * (ours - theirs), weights, units, importance * (ours + theirs))
+    found = mean_difference(importance * ours, importance * theirs, weights, units)
     return {
         "score": float((importance * ours).sum() / weights.sum()),
         "difference": found.value,

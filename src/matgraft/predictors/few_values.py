@@ -28,7 +28,7 @@ from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.predictor import ONE_SIGMA, Calibration, Prediction, Predictor, PredictorSettings
 from matgraft.predictors.transform import choose_transform
-from matgraft.statistics import Units, mean_over_units, numbered, sharing
+from matgraft.statistics import Units, mean_difference, numbered, sharing
 
 FEWEST, MOST = 5, 50
 MEMBERS = STRATEGIES["feature"]
@@ -109,7 +109,7 @@ def _facts(values: Array, held: Prediction, folds: Sequence[Rows], units: Units)
     for rows in folds:
         means[rows] = np.delete(values, rows).mean()
     error, of_mean = np.abs(held.value - values), np.abs(means - values)
-    gain = mean_over_units(of_mean - error, np.ones(len(values)), units, of_mean + error)
+    gain = mean_difference(of_mean, error, np.ones(len(values)), units)
     return {
         "mae": float(error.mean()),
         "mean_mae": float(of_mean.mean()),

@@ -36,7 +36,7 @@ from matgraft.predictors.prompted import PromptSettings
 from matgraft.predictors.stack import Gate, is_familiar, member_weights
 from matgraft.predictors.transform import Scale, Transform, choose_transform
 from matgraft.reads import Read, changed_keys, refuse_unread
-from matgraft.statistics import Units, mean_over_units, numbered, sharing
+from matgraft.statistics import Units, mean_difference, numbered, sharing
 
 SMALLEST = 10
 ONE_SIGMA = 0.6827
@@ -555,7 +555,7 @@ def _compared(ours: Array, theirs: Array, weights: Array, units: Units) -> dict[
 
     Losses (n,) hold the weights already. The interval is None with too few units to decide.
     """
-    found = mean_over_units(ours - theirs, weights, units, ours + theirs)
+    found = mean_difference(ours, theirs, weights, units)
     return {
         "name": "descriptors and trees",
         "score": float(theirs.mean()),

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.data.formula import Formula
-from matgraft.statistics import Units, mean_over_units
+from matgraft.statistics import Units, mean_difference
 
 Array = NDArray[np.float64]
 Losses = Callable[[Array], Array]
@@ -107,7 +107,7 @@ def member_weights(
         return _weights(predictions, losses, list(every), few), None
     mixture, fallback = (_weights(predictions, losses, members, few) for members in (with_encoder, plain_ones))
     without, using = losses(_mixture(predictions, fallback)), losses(_mixture(predictions, mixture))
-    gain = mean_over_units(without - using, counted, units, without + using)
+    gain = mean_difference(without, using, counted, units)
     gate = Gate(gain.value, gain.error, TRUST if familiar else DOUBT)
     return mixture if gate.passed else fallback, gate
 

@@ -181,7 +181,7 @@ def intervals(found: FrameErrors, groups: Sequence[str]) -> dict[str, tuple[floa
     for name, rows in found.sums.items():
         totals = unit_totals(rows, _units(groups, found))
         for statistic in STATISTICS:
-            span = estimate(partial(_log_error, statistic), totals, _sizes(totals, statistic)).interval
+            span = estimate(partial(_log_error, statistic), totals, totals[:, [STATISTICS[statistic]]]).interval
             if span is not None:
                 out[metric_key(found.quantities[name], statistic)] = _exponential(span)
     return out
@@ -348,22 +348,20 @@ def _error(statistic: Statistic, sums: Array) -> Array:
 
 
 def _log_error(statistic: Statistic, sums: Array) -> Array:
-    return np.asarray(np.log(_error(statistic, sums)))
+    return np.asarray(np.log(_error(statistic, sums)))[..., None]
 
 
 def _log_ratio(statistic: Statistic, sums: Array) -> Array:
-    """Logarithm of the ratio of two errors from sums (..., 6); two perfect models are equal."""
-    ours, theirs = _error(statistic, sums[..., :3]), _error(statistic, sums[..., 3:])
-    return np.where(ours == theirs, 0.0, np.log(ours) - np.log(theirs))
+    """Terms (..., 2) of the logarithm of the ratio of two errors from sums (..., 6); two perfect models are equal."""
+    ours, theirs = (_error(statistic, columns) for columns in (sums[..., :3], sums[..., 3:]))
+    logs = np.log(np.stack([ours, theirs], -1))
+    neither = (ours == theirs) & ~np.isfinite(logs[..., 0])
+    return np.where(neither[..., None], 0.0, logs * [1, -1])
 
 
 def _difference(statistic: Statistic, sums: Array) -> Array:
-    return _error(statistic, sums[..., :3]) - _error(statistic, sums[..., 3:])
-
-
-def _sizes(totals: Array, statistic: Statistic) -> Array:
-    """Return what each unit adds to the error: its sum of squared or of absolute errors."""
-    return np.asarray(totals[:, STATISTICS[statistic]])
+    """Terms (..., 2) of the difference of two errors from sums (..., 6)."""
+    return np.stack([_error(statistic, sums[..., :3]), -_error(statistic, sums[..., 3:])], -1)
 
 
 def _units(groups: Sequence[str], found: FrameErrors) -> NDArray[np.intp]:
@@ -384,9 +382,10 @@ def _largest_tenth(vectors: Sequence[Array]) -> list[NDArray[np.bool_]]:
 
 def _compare(statistic: Statistic, totals: Array) -> Comparison:
     """Compare on sums of the units (n_units, 6): the model's three columns, then the baseline's."""
-    shares = sum(_shares(_sizes(columns, statistic)) for columns in (totals[:, :3], totals[:, 3:]))
-    ratio = estimate(partial(_log_ratio, statistic), totals, np.asarray(shares))
-    difference = estimate(partial(_difference, statistic), totals, np.asarray(shares))
+    column = STATISTICS[statistic]
+    shares = totals[:, [column, 3 + column]]
+    ratio = estimate(partial(_log_ratio, statistic), totals, shares)
+    difference = estimate(partial(_difference, statistic), totals, shares)
     span = ratio.interval and _exponential(ratio.interval)
     return Comparison(
         ratio=_exponential((ratio.value, ratio.value))[0],
@@ -395,12 +394,6 @@ def _compare(statistic: Statistic, totals: Array) -> Comparison:
         difference_interval=difference.interval,
         beyond_chance=span is not None and span[1] < 1 - ROUNDING,
     )
-
-
-def _shares(sizes: Array) -> Array:
-    """Return parts of the whole; equal ones where there is none: a perfect model."""
-    whole = sizes.sum()
-    return sizes / whole if 0 < whole < math.inf else np.full(len(sizes), 1 / len(sizes))
 
 
 def _exponential(ends: tuple[float, float]) -> tuple[float, float]:
