@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +13,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.groups import find_groups
 from matgraft.data.seen import fingerprints, is_among
 from matgraft.files import to_json
+from matgraft.recipe import Recipe
 from matgraft.run.evaluation import _Seen, _summary
 from matgraft.run.outcome import _groups
 
@@ -90,6 +96,74 @@ def test_frames_that_are_all_seen_are_not_judged() -> None:
     assert "36 were trained on and 4 were validated on" in found["verdict"]["headline"]
     older = scored(runs(8, 5), None)
     assert older["frames"] is None and "older" in older["verdict"]["cautions"][0]
+
+
+@pytest.fixture
+def tuned_on(tmp_path: Path) -> Callable[[Dataset, Dataset], Path]:
+    """The parts of a run folder that say what its fit has seen, with the training file beside it."""
+
+    def leave(train: Dataset, file: Dataset) -> Path:
+        frames = []
+        for sample in file:
+            atoms = sample.content.copy()
+            atoms.info |= sample.tags
+            atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+            frames.append(atoms)
+        write(tmp_path / "frames.extxyz", frames)
+        (tmp_path / "recipe.yaml").write_text(Recipe(train=str(tmp_path / "frames.extxyz")).to_yaml())
+        (tmp_path / "seen.json").write_text(to_json({"train": fingerprints(train), "validation": {}}))
+        return tmp_path
+
+    return leave
+
+
+def evaluated(run: Path, dataset: Dataset) -> dict[str, Any]:
+    models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
+    return _summary(dataset, models, _Seen.of(run, dataset))
+
+
+def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(tuned_on: Any) -> None:
+    """Simulations 0 to 5 are in the training file, 5 frames of each; of 0 to 3 these were seen, 4 and 5 were the test.
+
+    The file evaluated holds other frames of 0, 1 and 4, and of two simulations of its own.
+    """
+    whole = runs(6, 10)
+    own = runs(8, 10)
+    run = tuned_on(whole[[i for i in range(40) if i % 10 < 5]], whole[[i for i in range(60) if i % 10 < 5]])
+    further = own[[i for i in range(80) if i % 10 >= 5 and i // 10 in (0, 1, 4, 6, 7)]]
+    found = evaluated(run, further)
+    assert found["frames"] == {"trained_on": 0, "validated_on": 0, "unseen": 25}
+    assert found["verdict"]["cautions"][0].startswith("10 of the 25 unseen frames belong to simulations of which")
+    assert found["verdict"]["headline"].endswith(found["verdict"]["cautions"][0])
+    fresh = evaluated(run, own[[i for i in range(80) if i % 10 >= 5 and i // 10 in (4, 6, 7)]])
+    assert not any("belong to simulations" in one for one in fresh["verdict"]["cautions"])
+    (run / "frames.extxyz").unlink()
+    gone = evaluated(run, further)
+    assert gone["verdict"]["cautions"][0].startswith("The training file is not where the recipe says")
+
+
+def test_neighbours_in_time_are_known_where_nothing_names_the_simulation(tuned_on: Any) -> None:
+    """Every other frame of one slow walk was trained on, under another key than the further frames have."""
+    rng, atoms = np.random.default_rng(0), bulk("Si", cubic=True) * (2, 2, 2)
+    walk, moves = [], np.zeros((64, 3))
+    for _ in range(24):
+        moves = 0.9 * moves + 0.06 * rng.normal(size=(64, 3))
+        walk.append(Atoms(atoms.numbers, atoms.positions + moves, cell=atoms.cell, pbc=True))
+    seen, further = (
+        Dataset(tuple(Sample(one, {"energy": np.array(0.0)}, file="x", index=i) for i, one in enumerate(walk[k::2])))
+        for k in range(2)
+    )
+    named = seen.map(lambda sample: sample.with_tags(md_id="walk"))
+    found = evaluated(tuned_on(named, named), further)
+    assert found["frames"]["unseen"] == 12
+    assert found["verdict"]["cautions"][0].startswith("12 of the 12 unseen frames belong to simulations")
+
+
+def test_a_training_file_of_other_atoms_is_not_read(tuned_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tuned_on(runs(2, 5), runs(2, 5))
+    monkeypatch.setattr("matgraft.run.evaluation.read_one", lambda *_: pytest.fail("read for minutes, in vain"))
+    others = runs(6, 2).map(lambda sample: replace(sample, content=sample.content * (2, 1, 1)))
+    assert not any("simulations of which" in one for one in evaluated(run, others)["verdict"]["cautions"])
 
 
 def known(atoms: Atoms, other: Atoms) -> bool:

@@ -2,6 +2,7 @@
 
     known = fingerprints(train)         # what seen.json holds
     is_among(dataset, known)            # (n_frames,) bool
+    kinds(dataset)                      # elements and periodicity of each frame, as a hash
 
 A fingerprint is a few lengths. They depend neither on the order of the atoms nor on the image of the cell in which an
 atom stands. Seven are sums over the atoms of waves that the cell repeats, each along another direction. Each sum takes
@@ -60,6 +61,11 @@ def is_among(dataset: Dataset, known: Fingerprints) -> NDArray[np.bool_]:
         ],
         dtype=bool,
     )
+
+
+def kinds(dataset: Dataset) -> list[str]:
+    """Return the elements and the periodicity of each frame, as a hash: frames of one simulation have the same."""
+    return [_kind(sample.content) for sample in dataset]
 
 
 def _kind(atoms: Atoms) -> str:

@@ -16,12 +16,14 @@ from matgraft.backbones.registry import load, part_head
 from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
 from matgraft.data.numbering import numbers_of_frames
-from matgraft.data.seen import is_among
+from matgraft.data.seen import Fingerprints, is_among, kinds
+from matgraft.data.split import leaks_between
 from matgraft.errors import DataError
 from matgraft.files import write_json
 from matgraft.findings import DROP, Finding
+from matgraft.recipe import Recipe
 from matgraft.run.conduct import potential, saved_recipe
-from matgraft.run.frames import foundation_predictions, read_further
+from matgraft.run.frames import foundation_predictions, read_further, read_one
 from matgraft.run.outcome import SEEN
 from matgraft.scoring.metrics import Predictions, summarise
 from matgraft.scoring.verdict import Verdict, verdict
@@ -79,9 +81,18 @@ def _cannot_take(dataset: Dataset, refused: Finding) -> DataError:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the fit did with each frame: "trained_on", "validated_on", or "unseen"."""
+    """What the fit has seen.
+
+    Attributes
+    ----------
+    of_frame
+        What it did with each frame that is evaluated: "trained_on", "validated_on", or "unseen".
+    train
+        Frames of the training file that it has seen and that have the atoms of an unseen one; None if the file is gone.
+    """
 
     of_frame: tuple[str, ...]
+    train: Dataset | None = None
 
     @classmethod
     def of(cls, run: Path, dataset: Dataset) -> _Seen | None:
@@ -90,7 +101,10 @@ class _Seen:
             return None
         known = json.loads((run / SEEN).read_text(encoding="utf-8"))
         trained, validated = (is_among(dataset, known[part]) for part in ("train", "validation"))
-        return cls(tuple(np.where(trained, "trained_on", np.where(validated, "validated_on", "unseen")).tolist()))
+        what = np.where(trained, "trained_on", np.where(validated, "validated_on", "unseen"))
+        return cls(
+            tuple(what.tolist()), _seen_in_file(saved_recipe(run), known, dataset[np.flatnonzero(what == "unseen")])
+        )
 
     @property
     def unseen(self) -> list[int]:
@@ -113,23 +127,52 @@ def _summary(dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Se
     unseen = seen.unseen
     own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
     found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen")
-    judged = verdict(found, split_warnings=_sharing(groups, seen)).model_dump()
+    judged = verdict(found, split_warnings=_sharing(dataset, seen)).model_dump()
     more = {}
     if len(unseen) < len(dataset):
         more["with_seen"] = summarise(dataset, predictions, groups, part="given")
     return found | {"frames": seen.counts, "verdict": judged} | more
 
 
-def _sharing(groups: Sequence[str], seen: _Seen) -> list[str]:
-    """Warn of unseen frames that belong to a simulation of which the fit has seen other frames."""
-    known = {group for group, what in zip(groups, seen.of_frame, strict=True) if what != "unseen"}
-    shared = [i for i in seen.unseen if groups[i] in known]
-    if not shared:
-        return []
-    return [
-        f"{len(shared)} of the {len(seen.unseen)} unseen frames belong to simulations of which the fit has seen other "
-        "frames: errors will look better than they are."
-    ]
+def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dataset) -> Dataset | None:
+    """Return the frames of the training file that the fit has seen; only those whose atoms an unseen frame has."""
+    if not all(Path(file).exists() for file in recipe.train_files):
+        return None
+    wanted = set(kinds(unseen)) & {kind for part in known.values() for kind in part}
+    if not wanted:  # a file of 100,000 frames takes a minute to read
+        return unseen[:0]
+    train = read_one(recipe.model_copy(update={"want": ()}), recipe.train)
+    train = train[[i for i, kind in enumerate(kinds(train)) if kind in wanted]]
+    return train[np.any([is_among(train, part) for part in known.values()], axis=0)]
+
+
+def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
+    """Warn of unseen frames of simulations that the fit has seen other frames of, and of near duplicates of seen ones.
+
+    Those seen are looked for in the training file, and where it is gone among the frames evaluated.
+    """
+    unseen = dataset[seen.unseen]
+    others = [i for i, what in enumerate(seen.of_frame) if what != "unseen"]
+    known = dataset[others] if seen.train is None else seen.train
+    warnings = []
+    if len(known):
+        found = leaks_between(known, unseen)
+        shared = {*found.frames, *found.duplicates.neighbours}
+        alike = set(found.duplicates.frames) - shared
+        warnings += [
+            f"{len(shared)} of the {len(unseen)} unseen frames belong to simulations of which the fit has seen other "
+            "frames: errors will look better than they are."
+        ] * bool(shared)
+        warnings += [
+            f"{len(alike)} {'others ' * bool(shared)}of the {len(unseen)} unseen frames have a near duplicate among "
+            "the frames that the fit has seen."
+        ] * bool(alike)
+    if seen.train is None:
+        warnings.append(
+            "The training file is not where the recipe says: unseen frames of simulations that were trained on are "
+            "known only where this file holds the seen ones too."
+        )
+    return warnings
 
 
 def _all_seen(counts: Mapping[str, int]) -> Verdict:
