@@ -143,7 +143,8 @@ def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dat
         return unseen[:0]
     train = read_one(recipe.model_copy(update={"want": ()}), recipe.train)
     train = train[[i for i, kind in enumerate(kinds(train)) if kind in wanted]]
-    return train[np.any([is_among(train, part) for part in known.values()], axis=0)]
+    seen = np.any([is_among(train, part) for part in known.values()], axis=0)
+    return train[np.flatnonzero(seen).tolist()]
 
 
 def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
