@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from sklearn.decomposition import PCA
 
@@ -66,9 +65,9 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     -------
     dict
         ``kind`` ("classes" or "values"), ``target``, ``examples``, ``expectation``, ``predictions`` (a row a query),
-        ``map``, ``formulas`` (how many are different, of classes for each class), ``promise`` and ``cautions`` (what
-        the examples let expect, in words), and for classes ``classes``, ``shots``, ``distance``, ``metric``,
-        ``base_classes``, ``threshold``.
+        ``map``, ``promise`` and ``cautions`` (what the examples let expect, in words); for values ``formulas`` (how
+        many are different); for classes ``classes``, ``shots``, ``repeated`` (rows whose formula an earlier row has,
+        which count for nothing), ``distance``, ``metric``, ``base_classes``, ``threshold``.
 
     Raises
     ------
@@ -114,8 +113,9 @@ def _classes(
     return {
         "kind": "classes",
         "classes": list(table.classes),
+        "examples": len(few.formulas),
+        "repeated": len(table.formulas) - len(few.formulas),
         "shots": few.shots.tolist(),
-        "formulas": [_different(table, table.values == number) for number in range(len(table.classes))],
         "distance": space.distance,
         "metric": metric.name,
         "threshold": few.threshold,
@@ -123,7 +123,7 @@ def _classes(
         "expectation": expected and asdict(expected) | {"accuracy": expected.accuracy},
         "base_classes": _base_classes(few, space),
         "predictions": rows,
-        "map": _class_map(few, table, queries, prediction),
+        "map": _class_map(few, table.classes, queries, prediction),
     }
 
 
@@ -138,16 +138,11 @@ def _values(
     return {
         "kind": "values",
         "level": predictor.settings.level,
-        "formulas": _different(table, np.ones(len(table.formulas), dtype=bool)),
+        "formulas": len({formula.key for formula in table.formulas}),
         "expectation": predictor.facts,
         "left_out": held,
         "predictions": prediction_rows(queries, predictor.predict(queries), (), {}),
     }
-
-
-def _different(table: FormulaTable, rows: NDArray[np.bool_]) -> int:
-    """Return how many different formulas some rows have."""
-    return len({formula.key for formula, chosen in zip(table.formulas, rows, strict=True) if chosen})
 
 
 def _base_classes(few: FewShot, space: Space) -> dict[str, Any] | None:
@@ -159,16 +154,16 @@ def _base_classes(few: FewShot, space: Space) -> dict[str, Any] | None:
 
 
 def _class_map(
-    few: FewShot, table: FormulaTable, queries: Sequence[Formula], prediction: Prediction
+    few: FewShot, classes: Sequence[str], queries: Sequence[Formula], prediction: Prediction
 ) -> list[dict[str, Any]]:
     """Return examples, queries and prototypes at the first two principal components of them all."""
-    points = [few.space.points(list(formulas)).numpy() for formulas in (table.formulas, queries)]
+    points = [few.space.points(list(formulas)).numpy() for formulas in (few.formulas, queries)]
     everything = np.concatenate([*points, few.prototypes.centres.numpy()])
     places = PCA(2, random_state=0).fit_transform(everything)
     kinds = [
-        *(("example", str(one), int(label)) for one, label in zip(table.formulas, table.values, strict=True)),
+        *(("example", str(one), int(label)) for one, label in zip(few.formulas, few.labels, strict=True)),
         *(("query", str(one), int(value)) for one, value in zip(queries, prediction.value, strict=True)),
-        *(("prototype", name, i) for i, name in enumerate(table.classes)),
+        *(("prototype", name, i) for i, name in enumerate(classes)),
     ]
     return [
         {"kind": kind, "name": name, "class": label, "x": float(x), "y": float(y)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,11 +77,24 @@ def test_classes_are_told_apart_and_the_expectation_is_a_count(shipped):
     assert fitted(shipped, leave_out=False).expectation is None
 
 
-def test_what_is_left_out_goes_with_all_rows_of_its_formula(space):
-    twice = fitted(space, [*OXIDES, "Mg2O2", "OMg"])
-    assert twice.expectation.counted == 10
-    one_formula = fitted(space, ["MgO", "Mg2O2"])
-    assert one_formula.expectation.counted == 5  # the chlorides: nothing is left of the oxides without MgO
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize(
+    ("oxides", "chlorides"), [(OXIDES, CHLORIDES), (OXIDES[:2], CHLORIDES), (OXIDES[:1], CHLORIDES[:1])]
+)
+def test_a_formula_in_many_rows_is_one_example(space, distance, oxides, chlorides):
+    space = Space.of(space.backbone, space.metric, distance)
+    once = fitted(space, oxides, chlorides)
+    for more in (oxides * 10, [*oxides, *[rewritten(oxides[0], 3, random.Random(0))] * 5]):
+        again = fitted(space, more, chlorides)
+        assert again.shots.tolist() == once.shots.tolist() == [len(oxides), len(chlorides)]
+        assert (again.expectation, again.threshold) == (once.expectation, once.threshold)
+        one, other = (few.predict(parsed(QUERIES)) for few in (once, again))
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+        np.testing.assert_array_equal(one.distance, other.distance)
+
+
+def test_a_class_whose_rows_are_one_formula_is_not_left_out(space):
+    assert fitted(space, ["MgO", "Mg2O2"]).expectation.counted == 5  # the chlorides: without MgO no oxide is left
 
 
 def test_one_example_a_class_promises_nothing(space):

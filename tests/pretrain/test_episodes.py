@@ -11,7 +11,7 @@ import torch
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.errors import DataError, OptionError
-from matgraft.pretrain.base_classes import Question, classes_of, families_of, read_base_classes
+from matgraft.pretrain.base_classes import Question, classes_of, families_of, one_value_each, read_base_classes
 from matgraft.pretrain.episodes import SCORED, EpisodeSettings, MetricModule, draw_episode, learn_metric, train
 from matgraft.transfer.fit import FitSettings
 from matgraft.transfer.metric import Metric, Numbers
@@ -79,6 +79,30 @@ def test_base_classes_come_from_held_out_systems_without_excluded_rows(table):
     assert {question.name for question in base.of([base.questions[1].family])} == {"size", "twice"}
     with pytest.raises(DataError, match="0 questions"):
         read_base_classes(table, exclude="in_matbench_task", validation=0.1)
+
+
+def test_an_episode_asks_for_no_formula_that_is_among_its_examples(table, tmp_path):
+    """A table may list polymorphs: one formula, several values, which may even lie in different thirds."""
+    rows = pd.read_csv(table)
+    rng = np.random.default_rng(1)
+    again = rows.assign(target=rows["target"] + rng.normal(size=len(rows)), formula=rows["formula"] + "2")
+    again["formula"] = [f"{text[:-1]}2" if "1" in text else text[:-1] for text in again["formula"]]
+    unknown = rows.iloc[:3].assign(target=np.nan)
+    pd.concat([rows, again, rows, unknown]).to_csv(tmp_path / "twice.csv", index=False)
+    base = read_base_classes(tmp_path / "twice.csv", exclude="in_matbench_task", validation=1.0)
+    for question in base.questions:
+        members = np.concatenate(question.classes)
+        assert len(members) == len(set(members.tolist()))
+    for i in range(30):
+        episode = draw_episode(base.questions, 3, 20, 10, np.random.default_rng(i))
+        assert not set(episode.support.ravel().tolist()) & set(episode.queries.ravel().tolist())
+
+
+def test_of_several_values_of_a_formula_the_middle_one_counts():
+    rows = [("a", 0, 1.0), ("a", 0, 9.0), ("a", 0, 2.0), ("a", 1, 0.0), ("a", 1, 5.0), ("b", 0, 1.0), ("b", 0, 0.0),
+            ("b", 2, np.nan)]  # fmt: skip
+    table = one_value_each(pd.DataFrame(rows, columns=["property", "row", "target"]))
+    assert table.to_numpy().tolist() == [["a", 0, 2.0], ["a", 1, 0.0], ["b", 0, 0.0]]  # a yes or no stays one
 
 
 def test_an_episode_shares_no_row_and_takes_outermost_classes():

@@ -25,8 +25,9 @@ def classes():
                "accuracy_error": 0.02, "untrained": 0.79, "untrained_error": 0.02, "gain": 0.01, "gain_error": 0.005}
               for ways in (2, 3) for shots in (1, 5)]  # fmt: skip
     return {
-        "kind": "classes", "target": HOSTILE, "examples": 9, "without_value": 1, "classes": ["oxide", HOSTILE],
-        "shots": [8, 3], "formulas": [8, 1], "distance": "mahalanobis", "metric": "shipped", "threshold": 2.0,
+        "kind": "classes", "target": HOSTILE, "examples": 9, "without_value": 1, "repeated": 4,
+        "classes": ["oxide", HOSTILE], "shots": [8, 1], "distance": "mahalanobis", "metric": "shipped",
+        "threshold": 2.0,
         "threshold_from": "base classes", "predictions": rows, "map": spots,
         "expectation": {"counted": 8, "correct": 7, "accuracy": 0.875, "low": 0.53, "high": 0.98},
         "base_classes": {"nearest": scores[0], "rows": scores},
@@ -62,6 +63,7 @@ def test_the_page_of_classes_stands_alone(classes, tmp_path):
     assert "Expect 88% right" in page
     assert page.count(">none of these</td>") == 1
     assert "80.0 % ± 2.0 %" in page
+    assert "<dt>rows left out, since an earlier row has their formula</dt><dd>4</dd>" in page
     body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert "https://" not in body
 

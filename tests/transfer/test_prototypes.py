@@ -74,18 +74,37 @@ def test_cosine_knows_no_length(seed):
     torch.testing.assert_close(found.distances(3 * queries), found.distances(queries))
 
 
-def test_the_class_with_more_examples_does_not_win_the_doubtful():
+@pytest.mark.parametrize("distance", ["euclidean", "mahalanobis"])
+@pytest.mark.parametrize("counts", [(20, 1), (1, 20), (2, 20), (5, 50), (2, 5)])
+def test_neither_the_small_nor_the_large_class_wins_the_doubtful(counts, distance):
+    """Both classes have one centre, so each is named as often as the other, however many examples it has."""
     rng = np.random.default_rng(0)
-    wins, plain = [], []
-    for _ in range(300):
-        points = torch.from_numpy(rng.normal(size=(21, 30)))
-        labels = torch.tensor([0] * 20 + [1])  # both classes have the same centre
-        found = Prototypes(points, labels, 2, "euclidean")
-        queries = torch.from_numpy(rng.normal(size=(20, 30)))
-        wins.append(float((found.scores(queries).argmax(1) == 0).double().mean()))
-        plain.append(float((found.distances(queries).argmin(1) == 0).double().mean()))
-    assert np.mean(plain) > 0.9
-    assert np.mean(wins) == pytest.approx(0.5, abs=0.07)
+    widths, labels = np.geomspace(3, 0.1, 60), torch.tensor([0, 1]).repeat_interleave(torch.tensor(counts))
+    first = []
+    for _ in range(150):
+        points, queries = (torch.from_numpy(rng.normal(size=(n, 60)) * widths) for n in (len(labels), 20))
+        found = Prototypes(points, labels, 2, distance, 0.2)
+        first.append(float((found.scores(queries).argmax(1) == 0).double().mean()))
+    assert np.mean(first) == pytest.approx(0.5, abs=0.05 + 2 * np.std(first) / 150**0.5)
+
+
+@settings(max_examples=25)
+@given(seeds, st.lists(st.integers(1, 5), min_size=2, max_size=3).filter(lambda counts: max(counts) > 1))
+def test_the_spread_is_what_leaving_each_example_out_gives(seed, counts):
+    points, labels, _ = support(seed, counts)
+    found = Prototypes(points, labels, len(counts), "mahalanobis", 0.5)
+    left_out = []
+    for i, label in enumerate(labels):
+        rest = torch.arange(len(labels)) != i
+        own, k = points[rest & (labels == label)], counts[label]
+        if not len(own):
+            continue
+        centres = torch.stack([points[rest & (labels == c)].mean(0) for c in labels])  # NaN where nothing is left
+        scatter = (points - centres)[rest].nan_to_num(0)
+        inverse = torch.linalg.inv(torch.eye(6).double() + found.stretch * scatter.T @ scatter)
+        off = points[i] - own.mean(0)
+        left_out.append(((k - 1) / k) ** 2 * (off @ inverse @ off))
+    torch.testing.assert_close(found.spread, torch.stack(left_out).sum() / found.freedom)
 
 
 def test_the_spread_is_the_distance_from_the_true_centre():

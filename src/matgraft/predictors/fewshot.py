@@ -4,8 +4,10 @@
     prediction = few.predict(queries)     # class, probabilities, and whether it is none of these
     few.expectation                       # what the examples themselves say of the accuracy
 
-The honest expectation: each example is left out in turn, with every other row of the same formula, and predicted by the
-rest. It has one shot less than the predictions that follow, and so errs on the low side.
+Rows that repeat a formula are one example: they say nothing new of how the class scatters.
+
+The honest expectation: each example is left out in turn and predicted by the rest. It has one shot less than the
+predictions that follow, and so errs on the low side.
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class FewShot:
 
     Attributes
     ----------
+    formulas, labels
+        (n,) examples, distinct formulas, and the indices of their classes.
     shots
         (n_classes,) examples of each class.
     threshold
@@ -70,6 +74,8 @@ class FewShot:
     """
 
     space: Space
+    formulas: tuple[Formula, ...]
+    labels: NDArray[np.int_]
     prototypes: Prototypes
     threshold: float | None
     expectation: Expectation | None
@@ -105,8 +111,8 @@ def fit_few_shot(
 
     Parameters
     ----------
-    labels
-        (n,) indices of classes, each of which occurs.
+    formulas, labels
+        (n,) rows, and indices of their classes, each of which occurs. Rows of one formula count as one example.
     leave_out
         False saves as many fits as there are formulas, where nobody asks for the expectation.
 
@@ -117,35 +123,31 @@ def fit_few_shot(
         more than `MOST_EXAMPLES` rows.
     """
     _check(formulas, labels, n_classes)
-    points, classes = space.points(formulas), torch.from_numpy(np.asarray(labels, dtype=np.int64))
+    formulas, labels = _distinct(formulas, labels)
+    points, classes = space.points(formulas), torch.from_numpy(labels)
     prototypes = _prototypes(space, points, classes, n_classes)
-    names = [formula.key for formula in formulas] if leave_out else []
-    correct, farness = _leave_out(space, names, points, classes, n_classes)
+    correct, farness = _leave_out(space, points, classes, n_classes) if leave_out else ([], [])
     threshold = space.metric.threshold(space.distance, len(formulas) / n_classes)
     if threshold is None and len(farness):
         threshold = float(np.quantile(farness, HELD, method="higher"))
-    return FewShot(space, prototypes, threshold, _expectation(correct))
+    return FewShot(space, formulas, labels, prototypes, threshold, _expectation(correct))
 
 
 def _prototypes(space: Space, points: Tensor, labels: Tensor, n_classes: int) -> Prototypes:
     return Prototypes(points, labels, n_classes, space.distance, space.numbers.trust)
 
 
-def _leave_out(
-    space: Space, names: Sequence[str], points: Tensor, labels: Tensor, n_classes: int
-) -> tuple[list[bool], list[float]]:
-    """Return, for each formula whose class has another one, whether it was named rightly, and how far it was."""
+def _leave_out(space: Space, points: Tensor, labels: Tensor, n_classes: int) -> tuple[list[bool], list[float]]:
+    """Return, for each example whose class has another one, whether it was named rightly, and how far it was."""
     correct, farness = [], []
-    everyone = np.array(names)
-    for name in dict.fromkeys(names):
-        own = torch.from_numpy(everyone == name)
-        label = int(labels[own][0])
-        if not bool((labels[~own] == label).any()):
+    for i, label in enumerate(labels.tolist()):
+        rest = torch.arange(len(labels)) != i
+        if not bool((labels[rest] == label).any()):
             continue
-        rest = _prototypes(space, points[~own], labels[~own], n_classes)
-        query = points[own][:1]
-        correct.append(int(rest.scores(query).argmax()) == label)
-        farness.append(float(rest.farness(query)))
+        others = _prototypes(space, points[rest], labels[rest], n_classes)
+        query = points[i : i + 1]
+        correct.append(int(others.scores(query).argmax()) == label)
+        farness.append(float(others.farness(query)))
     return correct, farness
 
 
@@ -154,6 +156,16 @@ def _expectation(correct: Sequence[bool]) -> Expectation | None:
         return None
     interval = binomtest(sum(correct), len(correct)).proportion_ci(0.95, method="wilson")
     return Expectation(len(correct), sum(correct), float(interval.low), float(interval.high))
+
+
+def _distinct(formulas: Sequence[Formula], labels: NDArray[np.int_]) -> tuple[tuple[Formula, ...], NDArray[np.int_]]:
+    """Return each formula once, at its first row, and its class."""
+    first: dict[str, int] = {}
+    for i, formula in enumerate(formulas):
+        if labels[first.setdefault(formula.key, i)] != labels[i]:
+            raise DataError(f"{formula} is an example of two classes", remedy="leave one of the rows out")
+    rows = list(first.values())
+    return tuple(formulas[i] for i in rows), np.asarray(labels, dtype=np.int64)[rows]
 
 
 def _check(formulas: Sequence[Formula], labels: NDArray[np.int_], n_classes: int) -> None:
@@ -168,7 +180,3 @@ def _check(formulas: Sequence[Formula], labels: NDArray[np.int_], n_classes: int
             f"{len(formulas)} examples, where few-shot takes at most {MOST_EXAMPLES}",
             remedy="`matgraft tune` learns from so many",
         )
-    seen: dict[str, int] = {}
-    for formula, label in zip(formulas, labels, strict=True):
-        if seen.setdefault(formula.key, int(label)) != label:
-            raise DataError(f"{formula} is an example of two classes", remedy="leave one of the rows out")

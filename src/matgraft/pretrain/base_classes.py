@@ -6,6 +6,9 @@ distances from the hull) gives "zero or not" and the thirds of the rest; zeros a
 Properties that say nearly the same of the formulas that both know (rank correlations above `KIN`, and those of their
 kin) are one family: in DFT tables bulk moduli, shear moduli, volumes and Debye temperatures, for example. A family is
 held out as a whole, or its classes were not new.
+
+A formula has one value of a property: of several rows (polymorphs) the middle one, of an even number the lower of the
+two. Otherwise an episode could ask for a formula that is among its examples.
 """
 
 from __future__ import annotations
@@ -92,6 +95,7 @@ def read_base_classes(path: Path, *, exclude: str | None, validation: float) -> 
     table = table[table["formula"].isin(held)]
     rows: dict[Formula, int] = {}
     table = table.assign(row=[rows.setdefault(held[text], len(rows)) for text in table["formula"]])
+    table = one_value_each(table)
     family = families_of(table)
     questions = [
         Question(name, family[str(kind)], classes)
@@ -105,6 +109,13 @@ def read_base_classes(path: Path, *, exclude: str | None, validation: float) -> 
             remedy="episodes need many properties, with 90 and more labels each in held-out chemical systems",
         )
     return BaseClasses(tuple(rows), tuple(questions))
+
+
+def one_value_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row of each property and row, with the lower median of the targets; without those that lack one."""
+    known = table.dropna(subset="target").sort_values("target", kind="stable")
+    rows = known.groupby(["property", "row"], sort=False)["target"]
+    return rows.quantile(0.5, interpolation="lower").reset_index().sort_values(["property", "row"], ignore_index=True)
 
 
 def classes_of(name: str, rows: Rows, values: NDArray[np.float64]) -> list[tuple[str, tuple[Rows, ...]]]:

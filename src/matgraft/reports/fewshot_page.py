@@ -66,7 +66,7 @@ def cautions(facts: Facts) -> list[str]:
             + (f"; fewer than {needed} different formulas cannot set a {stated:.0%} interval" if few else "")
         ]
     found, said = facts["expectation"], []
-    if alone := [name for name, count in zip(facts["classes"], facts["formulas"], strict=True) if count == 1]:
+    if alone := [name for name, count in zip(facts["classes"], facts["shots"], strict=True) if count == 1]:
         said.append(f"a class of one formula cannot be left out: {', '.join(alone)}")
     if found and found["low"] <= 1 / len(facts["classes"]):
         said.append("the examples do not show that this is better than guessing: more of them, or other classes")
@@ -83,6 +83,10 @@ def show_fewshot(screen: Console, facts: Facts) -> None:
         pairs = zip(facts["classes"], facts["shots"], strict=True)
         made_of = ", ".join(f"{name} ({shots})" for name, shots in pairs)
         screen.print(f"{plain(facts['target'])}: {plain(made_of)}; {facts['distance']} distance", highlight=False)
+        if facts["repeated"]:
+            screen.print(
+                f"  rows left out, since an earlier row has their formula: {facts['repeated']}", highlight=False
+            )
     else:
         screen.print(f"{plain(facts['target'])}: {facts['examples']} values", highlight=False)
     screen.print(f"[bold]{plain(promise(facts))}[/]", highlight=False, soft_wrap=True)

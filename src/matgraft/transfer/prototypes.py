@@ -13,7 +13,15 @@ the true covariance, which is not the one that names most queries: of base class
 example a class there is no S, and the distance is the Euclidean one.
 
 The mean of K examples lies off its class's true centre by 1/K of the class's spread. That part is taken off before
-classes are compared: otherwise the class with the most examples would win the doubtful queries.
+classes are compared: otherwise the class with the most examples would win the doubtful queries. The spread is that of
+examples left out, in the distance that the others give. Without an example of residual r, its class of K has a mean
+that is K/(K-1) r away from it, and the sum Σ of r rᵀ over the examples loses K/(K-1) r rᵀ. With A = I + t r S = I + s Σ
+the identity of Sherman and Morrison (1950) gives the squared length, taken (K-1)/K times, as
+
+    K/(K-1) l / (1 - s K/(K-1) l),    l = rᵀ A⁻¹ r,
+
+where s is that of all examples. An example counts by (K-1)/K, so that a round distance has the usual pooled variance; a
+class of one example says nothing.
 
 Everything is written in torch, and can be differentiated with r taken as given: episodes train through it, predictions
 read it.
@@ -56,8 +64,7 @@ class Prototypes:
     width
         Mean squared Euclidean distance of an example from its class's true centre; 1 where every class has one example.
     spread
-        The same in the prototypes' own distance, each class by the scatter of the others; None where every class has
-        one example.
+        The same in the prototypes' own distance, by examples left out; None where every class has one example.
     """
 
     def __init__(
@@ -118,14 +125,12 @@ class Prototypes:
         if self.distance == "cosine":
             centres = normalize(self.centres, dim=-1)[self.labels]
             return ((normalize(points, dim=-1) - centres) ** 2).sum() / self.freedom
+        own = self.lengths(self.residuals)
         if self.stretch is None:
-            return (self.residuals**2).sum() / self.freedom
-        # A class's own residuals would shorten themselves; those of the other classes do not.
-        parts = []
-        for label in range(len(self.counts)):
-            own = self.labels == label
-            parts.append(Lengths(self.residuals[~own], self.stretch)(self.residuals[own]).sum())
-        return torch.stack(parts).sum() / self.freedom
+            return own.sum() / self.freedom
+        # An example shortens its own residual; one that is alone in its class has none, and adds nothing.
+        K = self.counts.to(own)[self.labels]
+        return (own / (1 - self.stretch * K / (K - 1).clamp_min(1) * own)).sum() / self.freedom
 
 
 class Lengths:
