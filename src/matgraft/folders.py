@@ -1,11 +1,15 @@
-"""Folders of runs: which command goes on with one, and what to say where a new one is not empty."""
+"""Folders of runs: which command goes on with one, what it began with, what to say where a new one is not empty."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from matgraft.errors import OptionError
+from pydantic import BaseModel
+
+from matgraft.errors import OptionError, RunError
 
 BEGUN = {"recipe.yaml": "tune", "settings.json": "tune", "run.json": "pretrain"}
 """Files that a run leaves when it begins, with the command that it was begun by."""
@@ -34,6 +38,41 @@ def refuse_full_folder(out: Path) -> None:
             options=[{"--out": unused(out)}],
             commands=resume_commands(out),
         )
+
+
+def refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Raise a RunError if a run would go on with something else than it began with.
+
+    Parameters
+    ----------
+    before, now
+        By role (``the encoder``, ``option fit.rate``) what decides the result: a hash, or the value itself.
+    out
+        The run's folder.
+    """
+    changed = [role for role in before if before[role] != now.get(role)]
+    unknown = [role for role in now if role not in before]
+    if changed:
+        raise RunError(
+            f"changed since the run began: {', '.join(changed)}",
+            where=str(out),
+            remedy="put back what was there, or start a new run in another folder",
+        )
+    if unknown:
+        raise RunError(
+            f"the run does not record what it began with: {', '.join(unknown)}",
+            where=str(out),
+            remedy="start a new run in another folder: an earlier version of matgraft began this one",
+        )
+
+
+def by_option(settings: BaseModel, prefix: str = "option ") -> dict[str, Any]:
+    """Return nested settings by role, as `refuse_changed` takes them: ``{"option fit.rate": 0.001}``."""
+    found: dict[str, Any] = {}
+    for name, value in settings:
+        nested = isinstance(value, BaseModel)
+        found |= by_option(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
 
 
 def unused(path: Path) -> Path:

@@ -24,6 +24,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import load, load_folder, save_folder
 from matgraft.data.material_class import material_class
 from matgraft.data.prompt_text import Prompt, parse_plain, parse_prompt, property_tokens
+from matgraft.data.provenance import file_hash
 from matgraft.data.table import (
     GROUPINGS,
     FormulaTable,
@@ -36,7 +37,7 @@ from matgraft.data.table import (
 from matgraft.data.target_table import TargetTable, read_target
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
-from matgraft.folders import refuse_full_folder
+from matgraft.folders import by_option, refuse_changed, refuse_full_folder
 from matgraft.predictors.members import formula_reader
 from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.predictors.prompt_facts import prompt_facts
@@ -48,9 +49,16 @@ from matgraft.reports.property_page import write_property_report
 from matgraft.scoring.domain import domain_verdict
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
-from matgraft.transfer.prompt_bank import choose_bank
+from matgraft.transfer.prompt_bank import Bank, choose_bank
 
 SETTINGS, PROMPTS = "settings.json", "prompts"
+HASHES = {
+    "table_sha256": "table",
+    "adapt_to_sha256": "table of --adapt-to",
+    "encoder_sha256": "encoder",
+    "prompt_bank_sha256": "prompt bank",
+}
+"""Field of the settings -> what it is the hash of."""
 DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 MOST_ON_MAP = 3000
 MEMBER_FACTS = ("criterion", "members", "dropped", "gate", "score", "baseline", "scale")
@@ -108,10 +116,9 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     backbone = encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
     tokens = property_tokens(run.targets) if prompted else {}
-    if prompted:
-        choose_bank(run.settings.prompt.bank, backbone)
+    bank = choose_bank(run.settings.prompt.bank, backbone) if prompted else None
     folds = folds_of(tables, run.group, run.settings) if prompted else {}
-    _open(run, out, resume)
+    _open(run, backbone, bank, out, resume)
     save_folder(
         backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
     )
@@ -150,7 +157,13 @@ def is_table_run(folder: Path) -> bool:
 
 
 def resume_table_run(out: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Go on with a run that was broken off."""
+    """Go on with a run that was broken off.
+
+    Raises
+    ------
+    RunError
+        If a table is gone, or something that decides the result is not what the run began with; it is named.
+    """
     content = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
     run = TableRun.model_validate(content["run"])
     for table in filter(None, (run.table, run.adapt_to)):
@@ -253,15 +266,24 @@ def _refuse_idle(run: TableRun, tables: Iterable[FormulaTable]) -> None:
     refuse_idle(run.settings, run.adapt_to is not None, given=run.given, rows=rows, n_classes=n_classes)
 
 
-def _open(run: TableRun, out: Path, resume: bool) -> None:
-    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": _digest(run.table)}
-    content |= {"adapt_to_sha256": _digest(run.adapt_to)} if run.adapt_to else {}
-    if not resume:
+def _open(run: TableRun, backbone: CompositionBackbone, bank: Bank | None, out: Path, resume: bool) -> None:
+    """Leave what the run begins with in its folder, or refuse to go on with something else."""
+    content = {"kind": "formulas", "run": run.model_dump(mode="json"), "table_sha256": file_hash(Path(run.table))}
+    content |= {"adapt_to_sha256": file_hash(Path(run.adapt_to))} if run.adapt_to else {}
+    content |= {"encoder_sha256": backbone.card.weights_sha256}
+    content |= {"prompt_bank_sha256": bank.sha256} if bank else {}
+    if resume:
+        refuse_changed(_roles(json.loads((out / SETTINGS).read_text(encoding="utf-8"))), _roles(content), out)
+    else:
         refuse_full_folder(out)
-    if resume and json.loads((out / SETTINGS).read_text(encoding="utf-8")) != content:
-        raise RunError("a table was changed since the run began", where=run.table, remedy="start a new run")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / SETTINGS, content)
+
+
+def _roles(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `_open` wrote as `refuse_changed` takes it; an option that is not there has its default."""
+    hashes = {role: content[key] for key, role in HASHES.items() if key in content}
+    return hashes | by_option(TableRun.model_validate(content["run"]))
 
 
 def _tune_one(
@@ -366,7 +388,3 @@ def _write_map(tables: Mapping[str, FormulaTable], backbone: CompositionBackbone
 def _folder_name(target: str) -> str:
     plain = "".join(letter if letter.isalnum() else "-" for letter in target)
     return f"{plain}-{hashlib.sha256(target.encode()).hexdigest()[:6]}"
-
-
-def _digest(table: str) -> str:
-    return hashlib.sha256(Path(table).read_bytes()).hexdigest()

@@ -1,6 +1,8 @@
 """Pretraining: tables, objectives, and a run that is broken off and resumed."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from scipy.stats import chisquare
 from matgraft.backbones.composition import CompositionBackbone, tensors_of
 from matgraft.backbones.registry import load_folder
 from matgraft.data.formula import parse_formula
+from matgraft.data.provenance import file_hash
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_length, group_neighbours, perturbed
 from matgraft.pretrain.run import pretrain, resume_pretraining
@@ -205,7 +208,7 @@ def test_a_run_learns_and_one_broken_off_ends_at_the_same_weights(files, tmp_pat
     history = pd.read_csv(tmp_path / "whole" / "history.csv")
     assert set(history["encoder"]) == {0, 1}
     assert history["validation_loss"].iloc[5] < history["validation_loss"].iloc[0]
-    assert whole.card.data_sha256.keys() == {"corpus.txt", "properties.csv"}
+    assert whole.card.data_sha256.keys() == {"corpus", "properties"}
 
     class KilledError(Exception):
         pass
@@ -242,8 +245,22 @@ def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):
     with pytest.raises(RunError, match="no pretraining"):
         resume_pretraining(tmp_path, quiet=True)
     files[0].write_text(files[0].read_text() + "NaCl\n")
-    with pytest.raises(RunError, match="not those that the run began with"):
+    with pytest.raises(RunError, match=r"changed since the run began: corpus\n"):
         resume_pretraining(tmp_path / "c", quiet=True)
     files[1].unlink()
     with pytest.raises(RunError, match="no such file any more"):
         resume_pretraining(tmp_path / "c", quiet=True)
+
+
+@pytest.mark.parametrize("role", ["corpus", "properties"])
+def test_two_files_of_one_name_are_told_apart(files, tmp_path, role):
+    copies = {}
+    for name, file in zip(("corpus", "properties"), files, strict=True):
+        (tmp_path / name).mkdir()
+        copies[name] = Path(shutil.copy(file, tmp_path / name / "data.csv"))
+    run = pretrain(*copies.values(), settings(1, encoders=1), tmp_path / "out", quiet=True)
+    assert run.card.data_sha256 == {name: file_hash(copy) for name, copy in copies.items()}
+    resume_pretraining(tmp_path / "out", quiet=True)
+    copies[role].write_text(copies[role].read_text() + "\n")
+    with pytest.raises(RunError, match=f"changed since the run began: {role}"):
+        resume_pretraining(tmp_path / "out", quiet=True)

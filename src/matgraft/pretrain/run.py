@@ -1,11 +1,11 @@
 """A pretraining run: tables in, encoders out, resumable.
 
-run.json (files, their hashes, settings)  checkpoints/0 1 ...  history.csv  model/ (safetensors, config.json, card.json)
+run.json (files, their hashes by role, settings)  checkpoints/0 1 ...  history.csv
+model/ (safetensors, config.json, card.json)
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from matgraft.backbones.base import ModelCard
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import save_folder
+from matgraft.data.provenance import file_hash
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
-from matgraft.folders import refuse_full_folder
+from matgraft.folders import refuse_changed, refuse_full_folder
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.settings import PretrainSettings
 from matgraft.pretrain.tables import Tables, read_tables
@@ -29,7 +30,13 @@ RUN = "run.json"
 
 
 class Begun(BaseModel):
-    """What a run was begun with."""
+    """What a run was begun with.
+
+    Attributes
+    ----------
+    data_sha256
+        By role, ``corpus`` and ``properties``: two files may have one name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,8 +81,7 @@ def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone
     begun = Begun.model_validate_json((out / RUN).read_text(encoding="utf-8"))
     if gone := [str(path) for path in (begun.corpus, begun.properties) if path is not None and not path.is_file()]:
         raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN))
-    if _hashes(begun.corpus, begun.properties) != begun.data_sha256:
-        raise RunError("the tables are not those that the run began with", where=str(out))
+    refuse_changed(begun.data_sha256, _hashes(begun.corpus, begun.properties), out)
     return _conduct(begun, out, resume=True, quiet=quiet)
 
 
@@ -166,5 +172,6 @@ def _refuse(settings: PretrainSettings, properties: Path | None, out: Path) -> N
         )
 
 
-def _hashes(*paths: Path | None) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path is not None}
+def _hashes(corpus: Path | None, properties: Path | None) -> dict[str, str]:
+    files = {"corpus": corpus, "properties": properties}
+    return {role: file_hash(path) for role, path in files.items() if path is not None}

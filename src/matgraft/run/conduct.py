@@ -68,8 +68,10 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     train, test = read_parts(recipe)
     refuse_idle_options(recipe, parent, train)
     division = divide(recipe, train, given_test=len(test) > 0)
-    open_folder(out, recipe)  # now: where something is refused before, no folder stands in the way of the next try
-    write_provenance(recipe, train, test, out, resume)
+    # Not before: where something is refused, no folder stands in the way of the next try, and no recipe is replaced.
+    out.mkdir(parents=True, exist_ok=True)
+    write_provenance(recipe, parent.card, train, test, out, resume)
+    open_folder(out, recipe)
     on_train, refused = foundation_predictions(parent, train, quiet)
     on_test, refused_test = foundation_predictions(parent, test, quiet, "test")
     unfit = [(train, refused), (test, refused_test)]

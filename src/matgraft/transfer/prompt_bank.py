@@ -14,6 +14,8 @@ which encoder, learned from what, how well it answers. It belongs to one encoder
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,15 @@ class Bank:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in self.weights.items()}, folder / WEIGHTS)
         write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what a task takes over: questions and weights."""
+        digest = hashlib.sha256(json.dumps([self.card.questions, self.card.yes_or_no]).encode())
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def of_values(self) -> NDArray[np.bool_]:
