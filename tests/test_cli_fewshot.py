@@ -47,16 +47,11 @@ def test_classes_are_named_with_probabilities_and_what_to_expect(files, matgraft
 
 
 def test_rows_that_repeat_a_formula_are_one_example_and_that_is_said(files, matgraft):
-    words = ["fewshot", files / "kinds.csv", files / "asked.csv", "--metric", "none"]
-    once = json.loads(matgraft(*words, "--json")[1])
     with (files / "kinds.csv").open("a") as table:
         table.write("Cu2,metal\nAlNi3,metal\nCu,metal\n")
-    again = json.loads(matgraft(*words, "--json")[1])
-    assert (again["examples"], again["repeated"], again["shots"]) == (8, 3, [4, 4])
-    assert {name: again[name] for name in ("predictions", "expectation", "map")} == {
-        name: once[name] for name in ("predictions", "expectation", "map")
-    }
-    assert "rows left out, since an earlier row has their formula: 3" in matgraft(*words)[1]
+    _, out, _ = matgraft("fewshot", files / "kinds.csv", files / "asked.csv", "--metric", "none")
+    assert "insulator (4), metal (4)" in out
+    assert "rows left out, since an earlier row has their formula: 3" in out
 
 
 def test_one_shot_says_what_it_cannot_say(files, matgraft):
