@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from ase import units
 
+from matgraft.backbones.base import Potential
+from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.read import read
 from matgraft.quantities import Array, reorder_shear
@@ -31,10 +32,10 @@ class Audited(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def si_as_shared(shared: Path) -> Audited:
+def si_as_shared(shared: Path, chgnet: Potential) -> Audited:
     """Si as it lies in the shared set: yz and xz of its molecular dynamics stand in each other's place."""
     frames = subsample(read(shared / "data/potentials/Si_train.extxyz"), SI)
-    return Audited(frames, chgnet(frames))
+    return Audited(frames, predict(chgnet, frames.samples))
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +49,10 @@ def si(si_as_shared: Audited) -> Audited:
 
 
 @pytest.fixture(scope="session")
-def mo(shared: Path) -> Audited:
+def mo(shared: Path, chgnet: Potential) -> Audited:
     """Mo, clean."""
     frames = subsample(read(shared / "data/potentials/Mo_train.extxyz"), MO)
-    return Audited(frames, chgnet(frames))
+    return Audited(frames, predict(chgnet, frames.samples))
 
 
 def subsample(dataset: Dataset, take: Mapping[str, int]) -> Dataset:
@@ -69,21 +70,3 @@ def _shear_put_right(sample: Sample) -> Sample:
     if sample.tags["config_type"] not in ("AIMD-NVT", "Vacancy"):
         return sample
     return sample.with_labels(stress=reorder_shear(sample.labels["stress"], ("xz", "yz", "xy")))
-
-
-def chgnet(dataset: Dataset) -> list[dict[str, Array]]:
-    """CHGNet's predictions by its own interface, in eV, eV/Å and eV/Å³."""
-    from chgnet.model import CHGNet
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    structures = [AseAtomsAdaptor.get_structure(sample.content) for sample in dataset]
-    model = CHGNet.load(use_device="cpu", verbose=False)
-    found = model.predict_structure(structures, task="efs", batch_size=4)
-    return [
-        {
-            "energy": np.asarray(float(one["e"]) * len(structure)),
-            "forces": np.asarray(one["f"], dtype=float),
-            "stress": np.asarray(one["s"], dtype=float) * units.GPa,
-        }
-        for one, structure in zip(found, structures, strict=True)
-    ]

@@ -38,6 +38,9 @@ _SHEAR_FRAMES = 3
 ALONE = 0.95
 """Correlation of three components in one frame, as read, that clears it where the others are wrong."""
 
+_SIZEABLE = 0.5  # of the median size of the predicted shear, below which a frame's three components are noise
+_SCATTERED = 3  # trajectories with frames in one other order, from which on scattered frames are told
+
 FITS, SIGMAS = 0.6, 4.0
 """An order is found if it correlates by at least `FITS`, and by `SIGMAS` standard errors more than the other."""
 
@@ -198,7 +201,8 @@ def stress_shear(evidence: Evidence) -> Iterator[Finding]:
         judge = partial(judge_shear, evidence, sign)
         order, wrong = split_by_group(evidence, reading.frames, judge, lambda order: order.wrong)
         wrong = np.array([i for i in wrong if not _contradicts(evidence, sign, order, i)], dtype=np.int64)
-        yield _shear_finding(evidence, order, wrong, sign, reading)
+        scattered = _scattered(evidence, sign, reading.frames) if order is not None and not len(wrong) else None
+        yield _shear_finding(evidence, *(scattered or (order, wrong)), sign, reading)
 
 
 def judge_shear(evidence: Evidence, sign: float, frames: Frames) -> Order | None:
@@ -222,6 +226,32 @@ def _contradicts(evidence: Evidence, sign: float, order: Order | None, frame: in
     if order is None or rms(predicted) < _SIGNAL:
         return False
     return cosine(label, predicted) > ALONE and cosine(label, predicted[list(order.places)]) < FITS
+
+
+def _scattered(evidence: Evidence, sign: float, frames: Frames) -> tuple[Order, Frames] | None:
+    """Look for frames that do not follow the predictions as read, and follow them in one other order, the same for all.
+
+    Three numbers are too few to tell by one frame: by chance one in forty fits so well in a given order. Several frames
+    of different trajectories that agree on the order are no chance, if they are most of those that do not fit as read.
+    """
+    labels, predicted = (
+        full_to_voigt(np.array(values))[:, 3:]
+        for values in (evidence.label("stress", frames), evidence.prediction("stress", frames))
+    )
+    sizes = np.linalg.norm(predicted, axis=1)
+    told = sizes > max(_SIGNAL, _SIZEABLE * float(np.median(sizes)))
+    fits = np.array(
+        [[cosine(sign * y, x[list(order)]) for order in _ORDERS] for y, x in zip(labels, predicted, strict=True)]
+    )
+    astray = told & (fits[:, 0] < FITS)
+    follow = astray[:, None] & (fits > ALONE)
+    blocks = evidence.blocks[frames]
+    votes = [len(np.unique(blocks[one])) for one in follow.T]
+    best = int(np.argmax(votes))
+    inside = follow[:, best]
+    if votes[best] < _SCATTERED or 2 * inside.sum() <= astray.sum():
+        return None
+    return Order(_ORDERS[best], float(fits[inside, best].mean()), float(fits[inside, 0].mean())), frames[inside]
 
 
 def _relative(shear: Array) -> Array:
