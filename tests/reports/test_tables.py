@@ -39,6 +39,12 @@ def test_figures_have_three_digits(value: Any, places: int | None, written: str)
     assert text.figure(value, places) == written
 
 
+def test_frames_are_counted_without_decimals(run_folder: Path) -> None:
+    """The page said 54.0 frames."""
+    said = origins.coverage(edit(run_folder, "coverage.json", n_frames=54, shear_strain=0.25))
+    assert said is not None and said["facts"][:2] == [("Frames", "54"), ("Largest shear strain", "0.250")]
+
+
 def test_what_coverage_writes_reaches_the_page(run_folder: Path) -> None:
     """As a run writes it: every measure has a row, and none is shown as a bare dictionary."""
     sizes, forces = (0.97, 1.0, 1.06), np.array([[0.25, 0.0, 0.0], [-0.25, 0.0, 0.0]])

@@ -25,10 +25,11 @@ RANGES = {
     "force_eV_per_A": ("Force on an atom", "eV/Å"),
 }
 SINGLE = {
-    "n_frames": "Frames",
-    "shear_strain": "Largest shear strain",
-    "closest_ratio": "Closest pair of atoms, by the sum of covalent radii",
+    "n_frames": ("Frames", 0),
+    "shear_strain": ("Largest shear strain", None),
+    "closest_ratio": ("Closest pair of atoms, by the sum of covalent radii", None),
 }
+"""Key of coverage.json -> title, and decimal places; None gives three significant digits."""
 COUNTS = {"formulas": "Formulas", "config_types": "Config types"}
 
 
@@ -127,7 +128,11 @@ def coverage(facts: Facts) -> dict[str, Any] | None:
         "families": _shares(mapping(found.get("families")), number(found.get("n_frames"))),
         "ranges": [(name, unit, _ends(ends)) for name, unit, ends in ranges if ends],
         "facts": [
-            *((title, figure(found[key])) for key, title in SINGLE.items() if number(found.get(key)) is not None),
+            *(
+                (title, figure(found[key], places))
+                for key, (title, places) in SINGLE.items()
+                if number(found.get(key)) is not None
+            ),
             *((title, _counted(mapping(found.get(key)))) for key, title in COUNTS.items() if found.get(key)),
             *((in_words(key), say(value)) for key, value in found.items() if key not in known),
         ],
