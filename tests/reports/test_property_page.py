@@ -20,6 +20,7 @@ def metrics(classes=()):
     return {
         "n": 40,
         "without_value": 1,
+        "without_weight": 2,
         "classes": list(classes),
         "scores": scores,
         "unlike": 0.05,

@@ -58,7 +58,7 @@ def evaluation(folder: Path) -> Any:
 def folds(_: Path) -> Any:
     fold = {"fold": "0", "n_train": 20, "n_test": 10, "mae": 0.5, "members": [{"weight": 1.0, "pretrained": True}]}
     return {"folds": [fold], "mean": {"mae": 0.5}, "std": {"mae": None}, "n_folds": {"mae": 1}, "weighted": True,
-            "n": 10, "n_unlike": 3, "without_value": 2}  # fmt: skip
+            "n": 10, "n_unlike": 3, "without_value": 2, "without_weight": 4}  # fmt: skip
 
 
 def targets(_: Path) -> Any:
@@ -112,6 +112,7 @@ def test_the_screen_needs_nothing_but_the_json(verb: str, run_folder: Path) -> N
          {"failed": 2, "blocking": [], "allowed": ["non-finite"], "notes": ["energies as total"]}),
         ("tune", "moved from the foundation", {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),
         ("crossval", "2 rows without a value", {"without_value": 2, "n": 10, "n_unlike": 3}),
+        ("crossval", "4 rows of weight 0", {"without_weight": 4}),
         ("crossval", "3 of 10 formulas are unlike", {"n_unlike": 3}),
         ("fewshot", "better than the mean of the labels", {"promise", "cautions"}),
     ],

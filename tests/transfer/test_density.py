@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matgraft.transfer.density import effective_size, tell_apart
+from matgraft.transfer.density import Telling, effective_size, tell_apart
 
 
 def drawn(n: int, shift: float, seed: int) -> np.ndarray:
@@ -52,3 +52,20 @@ def test_a_group_is_never_torn() -> None:
 def test_effective_size_counts_rows() -> None:
     assert effective_size(np.ones(7)) == pytest.approx(7)
     assert effective_size(np.array([1.0, 0.0, 0.0])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("clip", [1.5, 3.0, 10.0])
+@pytest.mark.parametrize("spread", [0.5, 2.5, 6.0])
+def test_no_weight_is_above_the_clip_and_none_is_cut_needlessly(clip: float, spread: float) -> None:
+    """Cut at ten times the average before, weights of 17 and 30 times the average came through."""
+    likely = 1 / (1 + np.exp(-np.random.default_rng(0).normal(-3, spread, 2000)))
+    weights = Telling(likely, likely).weights(clip)
+    assert weights.mean() == pytest.approx(1)
+    assert weights.max() <= clip * (1 + 1e-9)
+    odds = np.clip(likely, 1e-6, 1 - 1e-6) / (1 - np.clip(likely, 1e-6, 1 - 1e-6))
+    below = weights < weights.max() * (1 - 1e-9)
+    np.testing.assert_allclose(
+        weights[below] / odds[below], (weights[below] / odds[below])[0]
+    )  # others keep their ratio
+    if (weights / odds).min() < (weights / odds).max() * (1 - 1e-9):  # something was cut: at the clip, not below it
+        assert weights.max() == pytest.approx(clip)

@@ -51,10 +51,10 @@ class Telling:
         return float(roc_auc_score(truth, np.concatenate([self.source, self.target])))
 
     def weights(self, clip: float) -> Array:
-        """Return (n,) weights of the source's rows, 1 on average, cut off at `clip` times the average before."""
+        """Return (n,) weights of the source's rows, 1 on average and none above `clip`."""
         likely = np.clip(self.source, SURE, 1 - SURE)
         odds = likely / (1 - likely)
-        cut = np.minimum(odds / odds.mean(), clip)
+        cut = np.minimum(odds, _largest(odds, clip))
         return np.asarray(cut / cut.mean())
 
 
@@ -82,6 +82,21 @@ def _out_of_fold(x: Array, truth: NDArray[np.int_], folds: list[tuple[Any, Any]]
         model = make_pipeline(StandardScaler(), regression).fit(x[rest], truth[rest])
         likely[held] = model.predict_proba(x[held])[:, 1]
     return likely
+
+
+def _largest(odds: Array, clip: float) -> float:
+    """Return where odds (n,) are cut, so that none is above `clip` times the average of what is left by the cut.
+
+    With the k largest cut at t the average is (sum of the others + k t) / n, so t = clip sum / (n - clip k); k is the
+    smallest number for which nothing else is above t.
+    """
+    ascending = np.sort(odds)
+    n = len(odds)
+    if ascending[-1] <= clip * odds.mean():
+        return float(ascending[-1])
+    k = np.arange(1, int(np.ceil(n / clip)))  # n - clip k > 0
+    cuts = clip * np.cumsum(ascending)[n - k - 1] / (n - clip * k)
+    return float(cuts[np.argmax(cuts >= ascending[n - k - 1])])
 
 
 def effective_size(weights: Array) -> float:
