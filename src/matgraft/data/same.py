@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ NEIGHBOURS, REACH_A = 4, 5.0
 
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SLACK = 4.0  # in tolerances: a neighbour's image moves with the atom and with the cell
+_SLACK_IN_ONE_CELL = 1.5  # where cells are equal, two atoms move by no more than one tolerance against each other
 _PROBES = 4  # atoms that are tried before all are
 
 
@@ -62,6 +63,15 @@ class _Frame:
     def tree(self) -> KDTree:
         """Of fractional coordinates."""
         return KDTree(self.wrapped(self.positions), boxsize=np.where(self.periodic, 1.0, 0.0))
+
+    @cached_property
+    def kinds(self) -> Array:
+        """(n, NEIGHBOURS + 1) surroundings, and the element as a length in which two elements are far apart."""
+        return np.column_stack([self.surroundings, REACH_A * self.numbers])
+
+    @cached_property
+    def kinds_tree(self) -> KDTree:
+        return KDTree(self.kinds)
 
     def wrapped(self, positions: Array) -> Array:
         """Return fractional coordinates, periodic ones in [0, 1)."""
@@ -125,7 +135,8 @@ def _same(first: _Entry, second: _Entry, within: float) -> bool:
         return False
     if _as_they_stand(first, second, within):
         return True
-    if np.abs(first.ranks - second.ranks).max() > _SLACK * within:
+    slack = _SLACK if np.abs(first.cell - second.cell).max() > 0 else _SLACK_IN_ONE_CELL
+    if np.abs(first.ranks - second.ranks).max() > slack * within:
         return False
     a, b = first.frame, second.frame
     if (a.periodic != b.periodic).any() or not _as_large(a, b, within):
@@ -281,10 +292,9 @@ def _covers(a: _Frame, b: _Frame, positions: Array, within: float) -> bool:
 
 def _rarest(a: _Frame, b: _Frame, within: float) -> tuple[int, NDArray[np.int64]]:
     """Return the atom of one frame whose kind and surroundings the fewest atoms of the other have, and those."""
-    points, others = (np.column_stack([frame.surroundings, REACH_A * frame.numbers]) for frame in (a, b))
-    tree, reach = KDTree(others), _SLACK * within
-    anchor = int(np.argmin(tree.query_ball_point(points, reach, p=np.inf, return_length=True)))
-    return anchor, np.array(tree.query_ball_point(points[anchor], reach, p=np.inf), dtype=np.int64)
+    reach = _SLACK * within
+    anchor = int(np.argmin(b.kinds_tree.query_ball_point(a.kinds, reach, p=np.inf, return_length=True)))
+    return anchor, np.array(b.kinds_tree.query_ball_point(a.kinds[anchor], reach, p=np.inf), dtype=np.int64)
 
 
 def _isometries(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
@@ -304,11 +314,15 @@ def _turns_of_lattices(a: _Frame, b: _Frame, within: float) -> Iterator[Array]:
     Frames that are strained or displaced along equivalent directions of one crystal are different rows of a series, and
     not copies: other turns, which only the symmetry of a lattice allows, are not tried.
     """
+    turns = [np.eye(3)] if _generates(b.cell[b.periodic], a.cell[a.periodic], within) else []
+    if len(a.written) and len(b.written):
+        turns += [turn for turn in _turns(a.written, b.written, within) if not any(map(partial(_equal, turn), turns))]
     for sign in (1.0, -1.0):
-        if _generates(b.cell[b.periodic], a.cell[a.periodic], within):
-            yield sign * np.eye(3)
-        if len(a.written) and len(b.written):
-            yield from (sign * turn for turn in _turns(a.written, b.written, within))
+        yield from (sign * turn for turn in turns)
+
+
+def _equal(rotation: Array, other: Array) -> bool:
+    return bool(np.abs(rotation - other).max() < 1e-9)
 
 
 def _generates(vectors: Array, others: Array, within: float) -> bool:
