@@ -10,7 +10,7 @@ from ase.io import read as ase_read
 
 from matgraft.data import chains
 from matgraft.data.dataset import Sample
-from matgraft.data.groups import BY_STRUCTURE, find_groups, is_consecutive
+from matgraft.data.groups import BY_STRUCTURE, Groups, find_groups, is_consecutive
 
 SI = bulk("Si", cubic=True, a=5.47)
 
@@ -187,7 +187,7 @@ def test_molecules_without_a_cell_are_followed_too() -> None:
 
 
 def test_no_frames_no_groups() -> None:
-    assert find_groups([]) == ((), "", (), 0)
+    assert find_groups([]) == Groups((), "")
 
 
 @pytest.mark.parametrize(("name", "n_guessed"), [("Si", 13), ("Mo", 11)])
