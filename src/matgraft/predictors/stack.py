@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Losses = Callable[[Array], Array]
 ROUNDS = 20
 FEW = 150
-"""Rows below which members of a kind count alike."""
+"""Independent units of rows below which members of a kind count alike."""
 TRUST, DOUBT = -2.0, 3.0
 """Standard errors that the encoder must be better by, on familiar and on unfamiliar formulas.
 
@@ -99,7 +99,7 @@ def member_weights(
     """
     units = np.arange(len(predictions[0])) if units is None else units
     counted = np.ones(len(units)) if weights is None else weights
-    few = len(predictions[0]) < FEW
+    few = len(np.unique(units)) < FEW
     every = range(len(predictions))
     plain_ones = [i for i in every if plain[i]]
     with_encoder = [i for i in every if not plain[i]] if few else list(every)
