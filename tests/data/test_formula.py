@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft.data.formula import FormulaError, parse_formula
+from matgraft.data.prompt_text import parse_plain, parse_prompt, parse_stated
+from matgraft.data.table import formulas_of, read_cells, read_table
+from matgraft.errors import DataError
 
 AMOUNTS = st.dictionaries(st.sampled_from(chemical_symbols[1:]), st.integers(1, 12), min_size=1, max_size=6)
 
@@ -178,3 +181,22 @@ def test_decimals_with_one_reading_are_read(text, atoms):
     total = sum(atoms.values())
     found = dict(zip(formula.symbols, formula.fractions, strict=True))
     assert found == pytest.approx({symbol: n / total for symbol, n in atoms.items()}, abs=1e-9)
+
+
+def test_every_door_refuses_a_dot_with_two_readings(tmp_path):
+    """Tables of any verb, typed formulas, stated classes and prompts."""
+    for text, parse in (
+        ("CuSO4.5H2O ", parse_plain),
+        ("[OXIDE] CuSO4.5H2O", parse_stated),
+        ("[OXIDE] CuSO₄.5(H₂O) [GAP]", lambda given: parse_prompt(given, {"GAP": "gap"})),
+    ):
+        with pytest.raises(FormulaError, match="two readings") as caught:
+            parse(text)
+        assert caught.value.position == text.index(".")
+    (tmp_path / "t.csv").write_text("formula,y\nNaCl,1.5\nNaI.2H2O ,2.5\n")
+    for read in (
+        lambda path: read_table(path, "y"),
+        lambda path: formulas_of(read_cells(path)["formula"], path),
+    ):
+        with pytest.raises(DataError, match=r"line 3, column 'formula', .*character 4(.*\n)*.*NaI·2H2O"):
+            read(tmp_path / "t.csv")

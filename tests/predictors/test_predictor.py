@@ -1,6 +1,7 @@
 """The whole predictor: what it keeps apart, what it chooses, and that it can be kept."""
 
 import copy
+import json
 import pickle
 import threading
 import time
@@ -422,6 +423,20 @@ def test_far_formulas_are_strangers():
     assert near < 1 < far
     again = Neighbourhood.of({"embedding": np.repeat(rng.normal(size=(50, 4)), 3, axis=0)})
     assert again.unit > 1e-3  # the same formula three times is no neighbour of itself
+
+
+def test_a_folder_of_an_earlier_release_keeps_its_sign_and_its_spread(small, table, monkeypatch, tmp_path):
+    """It knows neither the rule of the standard deviation nor whether values are positive."""
+    monkeypatch.setattr("matgraft.predictors.forest.COUNT", 10)
+    predictor = make(small, table, y=np.abs(table[1] - 2))
+    save_predictor(predictor, tmp_path, {})
+    content = json.loads((tmp_path / FILE).read_text())
+    del content["calibration"]["deviation"], content["calibration"]["transform"]["positive"]
+    (tmp_path / FILE).write_text(json.dumps(content))
+    old, new = load_predictor(tmp_path, small)[0].predict(table[0]), predictor.predict(table[0])
+    for name in ("value", "lower", "upper"):
+        np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
+    assert (old.lower >= 0).all() and np.isfinite(old.std).all() and (old.std > 0).any()
 
 
 @pytest.mark.parametrize("n_classes", [0, 2])
