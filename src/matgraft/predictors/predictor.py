@@ -295,25 +295,10 @@ def fit_predictor(
     settings = settings or PredictorSettings()
     refuse_idle(settings, target is not None)
     rows = _rows_that_count(formulas, y, weights)
-    if weights is not None and len(rows) < len(y):
-        predictor = fit_predictor(
-            [formulas[i] for i in rows],
-            np.asarray(y)[rows],
-            backbone=backbone,
-            n_classes=n_classes,
-            covariates=None if covariates is None else np.asarray(covariates)[rows],
-            weights=np.asarray(weights)[rows],
-            groups=None if groups is None else [groups[i] for i in rows],
-            settings=settings,
-            progress=progress,
-            folds=folds and [np.flatnonzero(np.isin(rows, fold)) for fold in folds],
-            ready=ready,
-            target=target,
-            target_covariates=target_covariates,
-        )
-        assert predictor.out_of_fold is not None
-        predictor.out_of_fold = predictor.out_of_fold.among(rows, len(y))
-        return predictor
+    n, formulas = len(y), [formulas[i] for i in rows]
+    y, covariates, weights = (_taken(whole, rows, n) for whole in (y, covariates, weights))
+    groups = groups if groups is None else [groups[i] for i in rows]
+    folds = folds if folds is None else [np.flatnonzero(np.isin(rows, fold)) for fold in folds]
     labels, transform = labels_of(formulas, y, n_classes, weights, settings)
     inputs = Inputs.of(formulas, backbone, covariates)
     wanted = members_of(settings.strategy, len(formulas))
@@ -342,7 +327,8 @@ def fit_predictor(
     mixed = calibration.mix(inner.predictions)
     spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
     distance = _held_distance(inputs, folds)
-    predictor.out_of_fold = calibration.read(mixed, spread, distance)
+    held = calibration.read(mixed, spread, distance)
+    predictor.out_of_fold = held if len(rows) == n else held.among(rows, n)
     predictor.facts = _facts(inner, mixed, labels, calibration, units) | {"familiar": familiar}
     predictor.facts["gate"] = gate and gate.facts()
     predictor.facts |= {"domain": adapted.facts} if adapted else {}
@@ -453,6 +439,15 @@ def _rows_that_count(formulas: Sequence[Formula], y: Array, weights: Array | Non
     if not (np.isfinite(counted).all() and (counted >= 0).all() and counted.any()):
         raise DataError("a weight is negative or not finite, or all are 0")
     return np.flatnonzero(counted)
+
+
+def _taken(whole: Array | None, rows: Rows, n: int) -> Any:
+    """Return these rows of an array of n; None of None."""
+    if whole is None:
+        return None
+    if len(whole) != n:
+        raise DataError(f"{n} values, but {len(whole)} rows of covariates")
+    return np.asarray(whole, dtype=float)[rows]
 
 
 def _check(y: Array, n_classes: int) -> None:
