@@ -54,7 +54,7 @@ def test_covariates_are_further_columns():
     cold, hot = model.predict(pd.DataFrame({"formula": ["CaO", "CaO"], "T": [0.1, 0.9]}))
     assert cold + 4 < hot
     assert model.n_features_in_ == 2
-    with pytest.raises(MatgraftError, match="covariates"):
+    with pytest.raises(ValueError, match="expecting 2 features"), pytest.warns(UserWarning, match="feature names"):
         model.predict(["CaO"])
 
 
