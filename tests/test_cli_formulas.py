@@ -101,6 +101,8 @@ def test_crossval_prints_what_it_promises(table, matgraft):
     assert sum(fold["n_test"] for fold in said["folds"]) == 100
     assert said["mean"]["mae"] == pytest.approx(np.mean([fold["mae"] for fold in said["folds"]]))
     assert said["std"]["rmse"] == pytest.approx(np.std([fold["rmse"] for fold in said["folds"]]))
+    assert 0 < said["pretraining"]["with_label"] < said["pretraining"]["n"] == 100
+    assert set(said["pretraining"]["scores"]) == {"with_label", "without_label"}
     code, out, _ = matgraft(*words, "stable", "--json", "--folds", "2", "--group", "chemical-system")
     assert code == 0
     said = json.loads(out)
@@ -112,6 +114,7 @@ def test_crossval_prints_what_it_promises(table, matgraft):
     assert "balance" in out  # the column is cut where the screen is narrow
     assert out.count("not tried") == 2  # of the encoder, in both folds
     assert "4 rows without a value were left out" in out
+    assert "computed labels in the encoder's pretraining" in " ".join(out.split())
 
 
 def test_groups_and_covariates_reach_the_folds(table, matgraft, tmp_path):

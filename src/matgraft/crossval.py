@@ -20,6 +20,7 @@ from matgraft.errors import DataError
 from matgraft.predictors.inner import inner_folds, refuse_lone_classes
 from matgraft.predictors.predictor import Prediction, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.reports.properties import prediction_rows
+from matgraft.scoring.pretraining import pretraining_facts
 from matgraft.scoring.properties import scores_of
 
 
@@ -49,7 +50,8 @@ def crossval(
         ``folds`` (scores and what was chosen), ``mean`` and ``std`` over the folds that have a score (std None of one
         fold), ``n_folds`` (how many these are, by score), ``weighted`` (whether rows count differently), ``classes``,
         ``n`` (rows scored), ``n_unlike`` (those unlike their training set), ``without_value`` and ``without_weight``
-        (rows left out), ``predictions`` (a row each).
+        (rows left out), ``pretraining`` (what the encoder's pretraining knew of the formulas), ``predictions`` (a row
+        each).
     """
     settings = settings or PredictorSettings()
     parts = list(_folds(table, by, n_folds, settings.seed))
@@ -62,12 +64,13 @@ def crossval(
                 lost = table.classes[min(missing)]
                 raise DataError(f"the training part has no row of class {lost!r}", where=f"fold {name}")
             refuse_lone_classes(groups[train].tolist(), table.values[train], where=f"fold {name}")
-    folds, rows, scored = [], [], []
+    folds, rows, scored, held = [], [], [], []
     for name, train, test in track(
         parts, "cross-validation", console=Console(stderr=True), disable=quiet, transient=True
     ):
         scores, facts, prediction = _fold(table, backbone, settings, by, train, test)
         scored.append(scores)
+        held.append(prediction)
         folds.append({"fold": name, "n_train": len(train), "n_test": len(test), **scores, "members": facts["members"]})
         rows += prediction_rows(
             [table.formulas[i] for i in test],
@@ -90,8 +93,19 @@ def crossval(
         "n_unlike": sum(row["unlike"] for row in rows),
         "without_value": table.without_value,
         "without_weight": table.without_weight,
+        "pretraining": _pretraining(table, backbone, np.concatenate([test for _, _, test in parts]), held),
         "predictions": sorted(rows, key=lambda row: row["line"]),
     }
+
+
+def _pretraining(
+    table: FormulaTable, backbone: CompositionBackbone, rows: NDArray[np.int_], held: Sequence[Prediction]
+) -> dict[str, Any] | None:
+    """Return what the pretraining knew of rows, which are those of the predictions one after the other."""
+    whole = {name: [vars(one)[name] for one in held] for name in vars(held[0])}
+    joined: dict[str, Any] = {name: None if one[0] is None else np.concatenate(one) for name, one in whole.items()}
+    formulas = [table.formulas[i] for i in rows]
+    return pretraining_facts(backbone.card, formulas, table.values[rows], Prediction(**joined), table.weights[rows])
 
 
 def _fold(

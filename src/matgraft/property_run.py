@@ -47,6 +47,7 @@ from matgraft.reports.domains import domain_facts, domain_map, target_rows
 from matgraft.reports.properties import prediction_rows, read_predictions, write_predictions
 from matgraft.reports.property_page import write_property_report
 from matgraft.scoring.domain import domain_verdict
+from matgraft.scoring.pretraining import pretraining_facts, pretraining_sentence
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
 from matgraft.transfer.prompt_bank import Bank, choose_bank
@@ -320,6 +321,8 @@ def _tune_one(
     write_predictions(rows, folder / "out_of_fold.csv")
     scores = scores_of(table.values, held, table.weights)
     verdict = property_verdict(predictor.facts, scores, float(held.unlike.mean()), settings.level)
+    known = pretraining_facts(backbone.card, table.formulas, table.values, held, table.weights)
+    verdict["cautions"].append(pretraining_sentence(known))
     metrics = {
         "n": len(table.values),
         "without_value": table.without_value,
@@ -328,6 +331,7 @@ def _tune_one(
         "classes": list(table.classes),
         "scores": scores,
         "unlike": float(held.unlike.mean()),
+        "pretraining": known,
         **{name: predictor.facts[name] for name in MEMBER_FACTS},
         "verdict": verdict,
     }

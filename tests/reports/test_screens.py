@@ -58,7 +58,7 @@ def evaluation(folder: Path) -> Any:
 def folds(_: Path) -> Any:
     fold = {"fold": "0", "n_train": 20, "n_test": 10, "mae": 0.5, "members": [{"weight": 1.0, "pretrained": True}]}
     return {"folds": [fold], "mean": {"mae": 0.5}, "std": {"mae": None}, "n_folds": {"mae": 1}, "weighted": True,
-            "n": 10, "n_unlike": 3, "without_value": 2, "without_weight": 4}  # fmt: skip
+            "n": 10, "n_unlike": 3, "without_value": 2, "without_weight": 4, "pretraining": None}  # fmt: skip
 
 
 def targets(_: Path) -> Any:
@@ -71,7 +71,15 @@ def targets(_: Path) -> Any:
 
 def few(_: Path) -> Any:
     found = {"mae": 0.5, "mean_mae": 1.0, "gain": 0.5, "gain_interval": [0.1, 0.9], "coverage": 0.9}
-    facts = {"kind": "values", "target": "gap", "examples": 8, "level": 0.9, "expectation": found, "predictions": [ROW]}
+    facts = {
+        "kind": "values",
+        "target": "gap",
+        "examples": 8,
+        "formulas": 8,
+        "level": 0.9,
+        "expectation": found,
+        "predictions": [ROW],
+    }
     return facts | {"promise": promise(facts), "cautions": cautions(facts)}
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from matgraft import crossval as module
+from matgraft.backbones.composition import CompositionBackbone
 from matgraft.crossval import crossval
 from matgraft.data.formula import parse_formula
 from matgraft.data.table import FormulaTable
@@ -15,6 +16,7 @@ from matgraft.predictors.predictor import Prediction
 from matgraft.reports.properties import show_folds
 from matgraft.scoring.properties import scores_of
 
+ENCODER = CompositionBackbone.scratch(0, width=8, layers=1, heads=1, features=8)
 RNG = np.random.default_rng(0)
 N = 60
 TRUTH = RNG.normal(size=N)
@@ -50,8 +52,10 @@ def test_scores_of_classes_are_those_of_scikit_learn():
 
 def folds_table(folds, weights=None):
     ones = np.ones(len(folds))
+    classes = np.arange(len(folds)) // len(set(folds)) % 2.0  # both in every fold
+    formulas = tuple(parse_formula(f"Fe{i + 1}O") for i in range(len(folds)))
     return FormulaTable(
-        tuple(parse_formula(f"Fe{i + 1}O") for i in range(len(folds))), ones, ("a", "b"), np.zeros((len(folds), 0)), {},
+        formulas, classes, ("a", "b"), np.zeros((len(folds), 0)), {},
         ones if weights is None else weights, (), tuple(folds), tuple(range(2, 2 + len(folds))), 0,
     )  # fmt: skip
 
@@ -69,7 +73,7 @@ def test_the_mean_says_over_which_folds_it_is(monkeypatch, lacking):
 
     monkeypatch.setattr(module, "_fold", fold)
     table = folds_table(["0", "1", "2"] * 4)
-    scored = crossval(table, None, quiet=True)
+    scored = crossval(table, ENCODER, quiet=True)
     left = [auc for name, auc in aucs.items() if name != lacking]
     assert scored["mean"] == pytest.approx({"accuracy": 0.8, "roc_auc": np.mean(left)})
     assert scored["std"]["roc_auc"] == pytest.approx(np.std(left))
@@ -86,5 +90,5 @@ def test_a_score_of_one_fold_has_no_spread(monkeypatch):
         return scores, {"members": []}, VALUES.take(np.arange(len(test)))
 
     monkeypatch.setattr(module, "_fold", fold)
-    scored = crossval(folds_table(["0", "1"] * 6), None, quiet=True)
+    scored = crossval(folds_table(["0", "1"] * 6), ENCODER, quiet=True)
     assert (scored["mean"], scored["std"], scored["n_folds"]) == ({"mae": 0.5}, {"mae": None}, {"mae": 1})

@@ -20,6 +20,7 @@ from matgraft.data.formula import Formula
 from matgraft.data.prompt_text import parse_plain
 from matgraft.predictors.predictor import Prediction
 from matgraft.reports.prompts import start_lines
+from matgraft.scoring.pretraining import pretraining_sentence
 
 
 def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
@@ -42,6 +43,7 @@ def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
         if count := scored.get(lacking):
             screen.print(f"{count} rows {said} were left out")
     screen.print(f"{scored['n_unlike']} of {scored['n']} formulas are unlike their training set")
+    screen.print(pretraining_sentence(scored["pretraining"]), soft_wrap=True)
 
 
 def _over_folds(scored: Mapping[str, Any], name: str) -> str:
