@@ -62,7 +62,7 @@ def refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], out: Path)
         raise RunError(
             f"the run does not record what it began with: {', '.join(unknown)}",
             where=str(out),
-            remedy="start a new run in another folder: an earlier version of matgraft began this one",
+            remedy="start a new run in another folder: this one is of an earlier version",
         )
 
 
