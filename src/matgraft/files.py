@@ -1,4 +1,7 @@
-"""Small files written so that each is whole or is not there: a killed run or a full disk leaves the old one.
+"""Files written so that each is whole or is not there: a killed run or a full disk leaves the old one.
+
+    with whole(path) as part:
+        frame.to_csv(part)
 
 All JSON of matgraft is made by `to_json`, in files and on the screen alike. JSON has no NaN and no infinity: they are
 written as the words "nan", "inf" and "-inf", which `float` and pydantic read back as the numbers they were.
@@ -9,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +30,19 @@ def write_json(path: Path, facts: Any, *, indent: int | None = 2) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a name beside a path: the file written there becomes `path` when the block ends without an error.
+
+    The name ends as `path` does, since some writers take the format from it.
+    """
+    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -303,9 +304,9 @@ class CompositionBackbone(Backbone):
 
     def save(self, path: Path) -> None:
         """Write safetensors and, beside it, config.json: what `CompositionEncoder.from_pretrained` opens."""
-        self.module.save_pretrained(path.parent)
+        _save(self.module, path.parent)
         for i, sibling in enumerate(self.siblings, start=1):
-            sibling.save_pretrained(_sibling(path.parent, i))
+            _save(sibling, _sibling(path.parent, i))
 
     def embed(self, formulas: Sequence[Formula], progress: str = "") -> NDArray[np.float32]:
         """Return the frozen features (n, features)."""
@@ -381,6 +382,15 @@ def tensors_of(formulas: Sequence[Formula]) -> tuple[Tensor, Tensor]:
         numbers[i, : len(formula.numbers)] = formula.numbers
         fractions[i, : len(formula.numbers)] = formula.fractions
     return torch.from_numpy(numbers), torch.from_numpy(fractions)
+
+
+def _save(encoder: CompositionEncoder, folder: Path) -> None:
+    """Write what ``save_pretrained`` writes, each file whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        encoder.save_pretrained(temporary)
+        for file in Path(temporary).iterdir():
+            file.replace(folder / file.name)
 
 
 def _sibling(folder: Path, i: int) -> Path:

@@ -45,6 +45,7 @@ from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory, file_hash
 from matgraft.errors import DataError, OptionError, choose
+from matgraft.files import whole
 from matgraft.quantities import Array
 
 _FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -299,13 +300,11 @@ class MACEPotential(Potential):
 
     def _write_torchscript(self, path: Path) -> None:
         """As mace-torch's `mace_create_lammps_model` does, with the head named instead of asked for."""
-        part = path.with_name(path.name + ".part")
-        with _vendor_noise():  # mace.calculators: see `vendor_calculator`
+        with whole(path) as part, _vendor_noise():  # mace.calculators: see `vendor_calculator`
             from e3nn.util import jit
             from mace.calculators import LAMMPS_MACE
 
             jit.compile(LAMMPS_MACE(self._plain(), head=self.head_name)).save(part)
-        part.replace(path)
 
     def _as_pair_mace(self, path: Path, atoms: Atoms) -> dict[str, Array]:
         """As pair_mace.cpp with domain decomposition: an image is an atom of its own, and counts in no energy."""

@@ -49,6 +49,7 @@ from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.errors import DataError, OptionError
+from matgraft.files import whole
 from matgraft.quantities import Array
 
 FILES = ("model.json", "model.pt", "state.pt")
@@ -248,14 +249,12 @@ class MatGLPotential(Potential):
         """As MatGL's `mgl create-lammps-model` does."""
         from matgl.ext.lammps import LAMMPSMatGLModel
 
-        part = path.with_name(path.name + ".part")
-        with warnings.catch_warnings():
+        with whole(path) as part, warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 of torch.jit
             try:
                 torch.jit.script(LAMMPSMatGLModel(self._plain(), self._dtype)).save(part)
             except NotImplementedError as error:
                 raise OptionError(f"MatGL cannot export this {self.architecture}: {error}") from error
-        part.replace(path)
 
     def _as_pair_matgl(self, path: Path, atoms: Atoms) -> dict[str, Array]:
         """As pair_matgl.cpp: own atoms alone, neighbours by the cell that they stand in."""

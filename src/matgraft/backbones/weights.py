@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from matgraft.errors import DataError
+from matgraft.files import whole
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -37,9 +38,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 def save_tensors(content: object, path: Path) -> None:
     """Write tensors, or a vendor's object that holds them, atomically: a failed write leaves the old file."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)

@@ -22,6 +22,7 @@ from matgraft.backbones.base import Potential
 from matgraft.backbones.lammps import LammpsFile
 from matgraft.exports.comparison import Check, compare, compare_all, distorted_cell
 from matgraft.exports.structures import Structures, upright
+from matgraft.files import whole, write_text
 
 INPUT = "in.lammps"
 STRUCTURE = "structure.data"
@@ -75,15 +76,10 @@ def write(backbone: Potential, folder: Path, file: LammpsFile, structures: Struc
     crystals = [upright(atoms) for atoms in (structures or Structures.of(backbone)).all]
     atoms = crystals[0] if structures and structures.trained else distorted_cell(backbone)
     file.write(folder / file.name)
-    write_atoms(
-        folder / STRUCTURE,
-        atoms,
-        format="lammps-data",
-        specorder=list(backbone.card.elements),
-        masses=True,
-        units="metal",
-    )
-    (folder / INPUT).write_text(input_text(backbone, file), encoding="utf-8")
+    order = list(backbone.card.elements)
+    with whole(folder / STRUCTURE) as part:
+        write_atoms(part, atoms, format="lammps-data", specorder=order, masses=True, units="metal")
+    write_text(folder / INPUT, input_text(backbone, file))
     what = f"{file.name} by torch.jit, on the tensors of pair_style {file.style}"
     path = folder / file.name
     found = compare_all(backbone, lambda one: file.evaluate(path, one), crystals, str(path))

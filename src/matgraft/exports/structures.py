@@ -23,6 +23,7 @@ from ase.io import write as write_atoms
 from matgraft.backbones.base import Potential
 from matgraft.data.cells import boxed
 from matgraft.data.dataset import Dataset
+from matgraft.files import whole
 
 FILE = "structures.extxyz"
 """Training frames in a model folder, without labels."""
@@ -80,7 +81,8 @@ def keep(train: Dataset, folder: Path) -> None:
     frames = [train[i].content for i in choose(train)]
     if frames:
         plain = [Atoms(a.numbers, a.positions, cell=a.cell, pbc=a.pbc) for a in frames]
-        write_atoms(folder / FILE, plain, format="extxyz")
+        with whole(folder / FILE) as part:
+            write_atoms(part, plain, format="extxyz")
 
 
 def choose(train: Dataset) -> list[int]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import io
 import runpy
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from matgraft.errors import OptionError, choose
 from matgraft.exports import lammps, torch_sim
 from matgraft.exports.comparison import ALLOWED, Check, Exported, loss_of_references, verify, with_calculator
 from matgraft.exports.structures import FILE, Structures
+from matgraft.files import write_text
 from matgraft.folders import refuse_full_folder
 
 _CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
@@ -89,7 +89,7 @@ def _native(backbone: Potential, folder: Path, structures: Structures) -> list[C
 def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[Check]:
     package, imports, body = source
     script = folder / "calculator.py"
-    script.write_text(_CALCULATOR.format(package=package, imports=imports, body=body), encoding="utf-8")
+    write_text(script, _CALCULATOR.format(package=package, imports=imports, body=body))
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
         warnings.simplefilter("ignore")
         calculator = runpy.run_path(str(script))["calculator"]()
@@ -141,12 +141,12 @@ def export(run: Path, to: str, out: Path) -> Exported:
     save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
     frames = model_folder(run) / FILE
     if frames.is_file():
-        shutil.copyfile(frames, out / FILE)
+        write_text(out / FILE, frames.read_text(encoding="utf-8"))
     structures = Structures.of(backbone, out)
     checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
     notes = tuple(note for note in (*backbone.cautions, loss_of_references(backbone)) if note)
     exported = Exported(out, to, checks, structures.text, structures.elements, notes)
-    (out / "README.md").write_text(_readme(exported, card.name, target), encoding="utf-8")
+    write_text(out / "README.md", _readme(exported, card.name, target))
     return exported
 
 

@@ -21,6 +21,7 @@ from matgraft.backbones.base import Potential
 from matgraft.errors import RunError
 from matgraft.exports.comparison import Check, compare_all
 from matgraft.exports.structures import Structures
+from matgraft.files import write_text
 
 FILE = "model.py"
 PACKAGE = "torch-sim-atomistic"
@@ -73,9 +74,7 @@ def write(
     """
     package, imports, body = source
     lines = "\n".join(f"    {line}" if line else "" for line in body.splitlines())
-    (folder / FILE).write_text(
-        _MODEL.format(package=f"{PACKAGE} and {package}", imports=imports, body=lines), encoding="utf-8"
-    )
+    write_text(folder / FILE, _MODEL.format(package=f"{PACKAGE} and {package}", imports=imports, body=lines))
     what = f"{FILE} run by torch-sim"
     if not installed():
         return [Check(what, reason=f"{PACKAGE} is not installed")]

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
-from matgraft.files import write_json
+from matgraft.files import whole, write_json
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.members import BY_NAME, Member, Tools, Tuned
@@ -48,15 +48,16 @@ def save_predictor(
         for k, network in enumerate(predictor.networks.get(member.name, []) if weight and not shared else []):
             save_network(network.arrays(), network_file(folder / NETWORKS, member, k))
     formulas = predictor.inputs.formulas
-    np.savez(
-        folder / DATA,
-        y=predictor.labels.y,
-        weights=predictor.labels.weights,
-        covariates=predictor.inputs.blocks["covariates"],
-        lengths=np.array([len(formula.numbers) for formula in formulas]),
-        numbers=np.concatenate([formula.numbers for formula in formulas]),
-        fractions=np.concatenate([formula.fractions for formula in formulas]),
-    )
+    with whole(folder / DATA) as part:
+        np.savez(
+            part,
+            y=predictor.labels.y,
+            weights=predictor.labels.weights,
+            covariates=predictor.inputs.blocks["covariates"],
+            lengths=np.array([len(formula.numbers) for formula in formulas]),
+            numbers=np.concatenate([formula.numbers for formula in formulas]),
+            fractions=np.concatenate([formula.fractions for formula in formulas]),
+        )
     calibration = predictor.calibration
     content = {
         "settings": predictor.settings.model_dump(mode="json"),
@@ -138,9 +139,8 @@ def _networks(
 def save_network(arrays: Mapping[str, Any], file: Path) -> None:
     """Write arrays as safetensors, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, part)
-    part.replace(file)
+    with whole(file) as part:
+        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, part)
 
 
 def network_file(folder: Path, member: Member, k: int | str) -> Path:

@@ -18,7 +18,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.registry import save_folder
 from matgraft.data.provenance import file_hash
 from matgraft.errors import OptionError, RunError
-from matgraft.files import write_json
+from matgraft.files import write_json, write_text
 from matgraft.folders import refuse_changed, refuse_full_folder
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.settings import PretrainSettings
@@ -135,7 +135,7 @@ def finish(
     for encoder in backbone.encoders:
         encoder.eval()
     history = [{"encoder": i} | row for i, result in enumerate(results) for row in result.history]
-    pd.DataFrame(history).to_csv(out / "history.csv", index=False)
+    write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
     facts: dict[str, Any] = {
         "name": "composition",
         "weights_from": "matgraft pretrain",

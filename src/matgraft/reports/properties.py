@@ -18,6 +18,7 @@ from rich.table import Table
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula
 from matgraft.data.prompt_text import parse_plain
+from matgraft.files import whole
 from matgraft.predictors.predictor import Prediction
 from matgraft.reports.prompts import start_lines
 from matgraft.scoring.pretraining import pretraining_sentence
@@ -130,9 +131,8 @@ def prediction_rows(
 
 def write_predictions(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write rows as CSV, atomically."""
-    part = path.with_name(path.name + ".part")
-    pd.DataFrame(rows).to_csv(part, index=False)
-    part.replace(path)
+    with whole(path) as part:
+        pd.DataFrame(rows).to_csv(part, index=False)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -145,9 +145,8 @@ def write_vectors(formulas: Sequence[Formula], vectors: NDArray[np.float32], pat
     """Write formulas and their features as parquet, atomically."""
     frame = pd.DataFrame(vectors, columns=[f"e{i}" for i in range(vectors.shape[1])])
     frame.insert(0, "formula", [str(formula) for formula in formulas])
-    part = path.with_name(path.name + ".part")
-    frame.to_parquet(part, index=False)
-    part.replace(path)
+    with whole(path) as part:
+        frame.to_parquet(part, index=False)
 
 
 def nearest_formulas(

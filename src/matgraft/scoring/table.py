@@ -21,7 +21,6 @@ What is absent is null.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ import pyarrow.parquet as pq
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, RunError
+from matgraft.files import whole
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
 from matgraft.scoring.metrics import Predictions
 
@@ -87,12 +87,8 @@ def write_predictions(
     """Write the table as parquet; the file is whole or is not there. `quantities` as `predictions_table` had them."""
     schema = _schema(quantities)
     arrays = [pa.array(table[field.name], field.type, from_pandas=True) for field in schema]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary, compression="zstd")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as part:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), part, compression="zstd")
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

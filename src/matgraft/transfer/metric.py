@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.errors import DataError, OptionError
-from matgraft.files import write_json
+from matgraft.files import whole, write_json, write_text
 from matgraft.transfer.prototypes import DISTANCES
 
 SHIPPED = Path(__file__).parent / "metric_weights"
@@ -135,9 +135,10 @@ class Metric:
         """Write the folder; the card last, so that a folder with a card is whole."""
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{formula}\n" for formula in self.background)
-        (folder / BACKGROUND).write_text(lines, encoding="utf-8")
+        write_text(folder / BACKGROUND, lines)
         if self.linear is not None:
-            save_file({"map": self.linear.contiguous()}, folder / MAP)
+            with whole(folder / MAP) as part:
+                save_file({"map": self.linear.contiguous()}, part)
         write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
 
     def numbers(self, distance: str) -> Numbers:

@@ -31,7 +31,7 @@ from torch import Tensor
 from matgraft.backbones.composition import CompositionBackbone, tensors_of
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError, OptionError
-from matgraft.files import write_json
+from matgraft.files import whole, write_json
 from matgraft.transfer.prompts import PromptedEncoder, classes_of
 from matgraft.transfer.quantiles import MIDDLE
 
@@ -109,7 +109,8 @@ class Bank:
     def save(self, folder: Path) -> None:
         """Write the folder; the card last, so that a folder with a card is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in self.weights.items()}, folder / WEIGHTS)
+        with whole(folder / WEIGHTS) as part:
+            save_file({name: tensor.contiguous() for name, tensor in self.weights.items()}, part)
         write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
 
     @property
