@@ -12,10 +12,10 @@ import pytest
 from matgraft.backbones.base import ModelCard
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.provenance import LevelOfTheory
-from matgraft.errors import RunError
+from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
 from matgraft.recipe import make_recipe
-from matgraft.run import sources
+from matgraft.run import evaluate_run, sources
 
 FOUNDATION = ModelCard(name="toy", backbone="toy", vendor_version="1", licence="MIT", weights_sha256="ab")
 
@@ -95,3 +95,16 @@ def test_a_run_of_a_version_that_recorded_less_is_not_believed(sige: Dataset, tm
     write_json(tmp_path / "provenance.json", {"data_sha256": {"train": sige[:2].hash(), "test": None}})
     with pytest.raises(RunError, match=r"does not record what it began with: train tags, .*foundation.*\n.*new run"):
         sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("begun", ["settings.json", "run.json"])
+def test_evaluate_says_that_a_run_on_formulas_is_one(tmp_path: Path, begun: str) -> None:
+    """It said "this is no run" of a run on a table, and of a pretraining."""
+    (tmp_path / begun).write_text("{}")
+    with pytest.raises(OptionError, match=r"reads formulas, not structures.*\n?remedy: .*crossval"):
+        evaluate_run(tmp_path, Path("frames.extxyz"))
+
+
+def test_evaluate_says_that_a_folder_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run: recipe\.yaml is missing"):
+        evaluate_run(tmp_path, Path("frames.extxyz"))

@@ -23,7 +23,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
 from matgraft.findings import Finding
-from matgraft.folders import refuse_full_folder
+from matgraft.folders import refuse_full_folder, resume_commands
 from matgraft.recipe import Recipe, make_recipe
 from matgraft.reports.html import write_report
 from matgraft.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
@@ -101,10 +101,18 @@ def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Reci
 
     Raises
     ------
+    OptionError
+        If the run reads formulas: it has no recipe.
     RunError
         If the folder is none.
     """
     file = run / "recipe.yaml"
+    if not file.is_file() and resume_commands(run):
+        raise OptionError(
+            "this run reads formulas, not structures",
+            where=str(run),
+            remedy="`matgraft predict` predicts formulas with it, and `matgraft crossval` scores such a predictor",
+        )
     if not file.is_file():
         raise RunError("this is no run: recipe.yaml is missing", where=str(run))
     return make_recipe(file, options, verb=verb)

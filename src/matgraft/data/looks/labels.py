@@ -23,7 +23,7 @@ OUTLIER_ENERGY = Code("outlier-energy", "energies far off the others")
 OUTLIER_FORCE = Code("outlier-force", "forces far off the others")
 
 NET_LIMIT = 0.02
-"""eV/Å per atom. Plane-wave codes stay below 0.001 (Si and Mo sets: 1e-5); constraints and cut-off digits exceed it."""
+"""eV/Å per atom. Plane-wave codes stay below 0.001 (Si and Mo sets: 1e-9); constraints and cut-off digits exceed it."""
 
 NET_BLOCKS = 0.1
 """eV/Å per atom from which on most frames block: no code leaves so much without fixed atoms or a field."""
