@@ -98,7 +98,12 @@ class _OfFormulas(BaseEstimator):  # type: ignore[misc]
         if not frame.shape[1]:
             raise DataError(f"X has 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required.")
         others = frame.iloc[:, 1:].to_numpy(dtype=object)
-        covariates = check_array(others, dtype=float, ensure_min_features=0, input_name="X", estimator=self)
+        numbers = {"dtype": float, "ensure_all_finite": False, "ensure_min_features": 0}
+        covariates = check_array(others, **numbers, input_name="X", estimator=self)
+        if (bad := np.argwhere(~np.isfinite(covariates))).size:
+            row, column = bad[0]
+            found = f"covariate {column} of row {row} is {covariates[row, column]:g}"
+            raise DataError(f"{found}: X must not hold NaN or inf", remedy="fill the gap, or leave the row out")
         return [_parsed(text, i, parse) for i, text in enumerate(frame.iloc[:, 0])], covariates
 
 
