@@ -141,6 +141,7 @@ def test_a_plain_dot_before_what_may_be_a_multiplier_is_refused(before, count, p
     [
         "CuSO4.5H2O.2NH3", "Fe.5H2O", "Li.4NH3", "CuSO4.5HOH", "KI.2I2", "Ca(NO3)2.4H2O", "MgO.2Al2O3·3H2O",
         "YBa2Cu3O6.5H2O", "Mg0.5Fe0.5SO4.7H2O", "CuCl2.2 H 2 O", "Al2O3.2Si O2", "CuSO4·5H2O.2NH3",
+        "Al2O3.2Er2O3", "MgO.2Eu2O3",
     ],
 )  # fmt: skip
 def test_further_plain_dots_with_two_readings(text):
@@ -174,6 +175,8 @@ def test_decimals_of_metals_before_an_anion_are_read(metals, anion, bare):
         ("CuSO4.05H2O", {"Cu": 1, "S": 1, "O": 5.05, "H": 2}),
         ("NaI0.2H2O", {"Na": 1, "I": 0.2, "H": 2, "O": 1}),
         ("(CuSO4.5)H2O", {"Cu": 1, "S": 1, "O": 5.5, "H": 2}),
+        ("Al2O3.2e0H2O", {"Al": 2, "O": 4.2, "H": 2}),
+        ("Y3Al4.5Er3O12", {"Y": 3, "Al": 4.5, "Er": 3, "O": 12}),
     ],
 )
 def test_decimals_with_one_reading_are_read(text, atoms):
