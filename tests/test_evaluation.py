@@ -14,7 +14,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io import read, write
 
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.groups import find_groups
@@ -140,6 +140,27 @@ def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(t
     (run / "frames.extxyz").unlink()
     gone = evaluated(run, further)
     assert gone["verdict"]["cautions"][0].startswith("The training file is not where the recipe says")
+
+
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        (slice(20, None), "has changed and lacks frames that the fit has seen"),
+        (slice(0), "has changed and cannot be read"),
+    ],
+    ids=["other frames", "empty"],
+)
+def test_a_training_file_that_has_changed_is_said(tuned_on: Any, left: slice, why: str) -> None:
+    """The file evaluated holds seen and unseen frames of simulation 0, the training file no longer those of 0."""
+    whole = runs(6, 10)
+    run = tuned_on(whole[[i for i in range(40) if i % 10 < 5]], whole[[i for i in range(60) if i % 10 < 5]])
+    file = run / "frames.extxyz"
+    write(file, read(file, ":")[left])
+    found = evaluated(run, runs(8, 10)[[*range(10), *range(60, 80)]])
+    assert found["frames"] == {"trained_on": 5, "validated_on": 0, "unseen": 25}
+    cautions = found["verdict"]["cautions"]
+    assert cautions[0].startswith("5 of the 25 unseen frames belong to simulations of which")
+    assert any(one.startswith(f"The training file {why}: ") for one in cautions)
 
 
 def test_neighbours_in_time_are_known_where_nothing_names_the_simulation(tuned_on: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import load, part_head
-from matgraft.data.dataset import Dataset
+from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.groups import find_groups
 from matgraft.data.numbering import numbers_of_frames
 from matgraft.data.seen import Fingerprints, is_among, kinds
 from matgraft.data.split import leaks_between
-from matgraft.errors import DataError
+from matgraft.errors import DataError, MatgraftError
 from matgraft.files import write_json
 from matgraft.findings import DROP, Finding
 from matgraft.recipe import Recipe
@@ -28,6 +28,8 @@ from matgraft.run.outcome import SEEN
 from matgraft.scoring.metrics import Predictions, summarise
 from matgraft.scoring.verdict import Verdict, verdict
 from matgraft.transfer.references import ReferenceShift, shifted
+
+GONE = "is not where the recipe says"
 
 
 def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
@@ -88,11 +90,14 @@ class _Seen:
     of_frame
         What it did with each frame that is evaluated: "trained_on", "validated_on", or "unseen".
     train
-        Frames of the training file that it has seen and that have the atoms of an unseen one; None if the file is gone.
+        Frames of the training file that it has seen and that have the atoms of an unseen one.
+    lack
+        Why `train` may lack some of these; empty where it has them all.
     """
 
     of_frame: tuple[str, ...]
-    train: Dataset | None = None
+    train: Dataset = field(default_factory=lambda: Dataset(()))
+    lack: str = GONE
 
     @classmethod
     def of(cls, run: Path, dataset: Dataset) -> _Seen | None:
@@ -102,9 +107,8 @@ class _Seen:
         known = json.loads((run / SEEN).read_text(encoding="utf-8"))
         trained, validated = (is_among(dataset, known[part]) for part in ("train", "validation"))
         what = np.where(trained, "trained_on", np.where(validated, "validated_on", "unseen"))
-        return cls(
-            tuple(what.tolist()), _seen_in_file(saved_recipe(run), known, dataset[np.flatnonzero(what == "unseen")])
-        )
+        unseen = dataset[np.flatnonzero(what == "unseen").tolist()]
+        return cls(tuple(what.tolist()), *_seen_in_file(saved_recipe(run), known, unseen))
 
     @property
     def unseen(self) -> list[int]:
@@ -134,27 +138,36 @@ def _summary(dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Se
     return found | {"frames": seen.counts, "verdict": judged} | more
 
 
-def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dataset) -> Dataset | None:
-    """Return the frames of the training file that the fit has seen; only those whose atoms an unseen frame has."""
+def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dataset) -> tuple[Dataset, str]:
+    """Return the frames of the training file that the fit has seen, and why some of them may be lacking.
+
+    Only those are returned whose atoms an unseen frame has.
+    """
+    nothing = unseen[:0]
     if not all(Path(file).exists() for file in recipe.train_files):
-        return None
+        return nothing, GONE
     wanted = set(kinds(unseen)) & {kind for part in known.values() for kind in part}
     if not wanted:  # a file of 100,000 frames takes a minute to read
-        return unseen[:0]
-    train = read_one(recipe.model_copy(update={"want": ()}), recipe.train)
+        return nothing, ""
+    try:
+        train = read_one(recipe.model_copy(update={"want": ()}), recipe.train)
+    except MatgraftError:
+        return nothing, "has changed and cannot be read"
     train = train[[i for i, kind in enumerate(kinds(train)) if kind in wanted]]
     seen = np.any([is_among(train, part) for part in known.values()], axis=0)
-    return train[np.flatnonzero(seen).tolist()]
+    n_known = sum(len(rows) for part in known.values() for kind, rows in part.items() if kind in wanted)
+    lack = "has changed and lacks frames that the fit has seen" if seen.sum() < n_known else ""
+    return train[np.flatnonzero(seen).tolist()], lack
 
 
 def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
     """Warn of unseen frames of simulations that the fit has seen other frames of, and of near duplicates of seen ones.
 
-    Those seen are looked for in the training file, and where it is gone among the frames evaluated.
+    Those seen are looked for in the training file, and where it lacks some among the frames evaluated too.
     """
     unseen = dataset[seen.unseen]
     others = [i for i, what in enumerate(seen.of_frame) if what != "unseen"]
-    known = dataset[others] if seen.train is None else seen.train
+    known = concatenate([seen.train, dataset[others]]) if seen.lack else seen.train
     warnings = []
     if len(known):
         found = leaks_between(known, unseen)
@@ -168,10 +181,10 @@ def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
             f"{len(alike)} {'others ' * bool(shared)}of the {len(unseen)} unseen frames have a near duplicate among "
             "the frames that the fit has seen."
         ] * bool(alike)
-    if seen.train is None:
+    if seen.lack:
         warnings.append(
-            "The training file is not where the recipe says: unseen frames of simulations that were trained on are "
-            "known only where this file holds the seen ones too."
+            f"The training file {seen.lack}: unseen frames of simulations that were trained on are known only where "
+            "this file holds the seen ones too."
         )
     return warnings
 
