@@ -1,18 +1,37 @@
-"""The docs say what the code does: every recipe key and every audit code is explained, every link leads somewhere."""
+"""The docs say what the code does: every recipe key and every audit code is explained, every link leads somewhere.
+
+Defaults, codes and names in the pages are the code's own; for numbers in sentences see test_docs_numbers.py.
+"""
 
 from __future__ import annotations
 
 import re
 import runpy
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from matgraft.data.looks import energy, forces, labels, stress, structures, theory
+from matgraft.data.looks.base import Code
+from matgraft.predictors.predictor import PredictorSettings
+from matgraft.pretrain.episodes import EpisodeSettings
+from matgraft.pretrain.prompt_bank import BankSettings
+from matgraft.pretrain.settings import PretrainSettings
 from matgraft.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "benchmarks" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def text_of(page: str) -> str:
+    """Return a page by its name."""
+    return next(path for path in PAGES if path.name == page and path.parent.name != "benchmarks").read_text(
+        encoding="utf-8"
+    )
 
 
 def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
@@ -40,3 +59,94 @@ def test_the_page_of_options_is_what_the_code_says() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+DEFAULTS = {
+    "tuning.md": (Recipe,),
+    "formulas.md": (PredictorSettings,),
+    "prompts.md": (PredictorSettings, BankSettings),
+    "domain.md": (PredictorSettings,),
+    "fewshot.md": (EpisodeSettings,),
+    "pretraining.md": (PretrainSettings,),
+}
+
+
+def defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the default of every key, with dots; those that are decided later (None) are left out."""
+    found = {}
+    for name, field in model.model_fields.items():
+        value = None if field.is_required() else field.get_default(call_default_factory=True)
+        inner = (
+            {f"{name}.{key}": getattr(value, key) for key in defaults(type(value))}
+            if isinstance(value, BaseModel)
+            else {}
+        )
+        found |= inner or {name: value}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def default_rows(page: str) -> Iterator[tuple[str, str]]:
+    """Yield (key, default) of the tables whose second column is called default; cells of several keys are parted."""
+    inside = False
+    for line in text_of(page).splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        inside = (cells[2:3] == ["default"]) or (inside and len(cells) > 3)
+        names = re.findall(r"`([\w.]+)`", cells[1]) if inside and len(cells) > 3 else []
+        said = [part.strip(" `") for part in cells[2].split(",")] if names else []
+        yield from zip(names, said, strict=True) if len(names) == len(said) else ()
+
+
+@pytest.mark.parametrize("page", DEFAULTS)
+def test_defaults_are_those_of_the_code(page: str) -> None:
+    known = {key: value for model in DEFAULTS[page] for key, value in defaults(model).items()}
+    rows = [(key, said) for key, said in default_rows(page) if key in known and said]
+    assert len(rows) >= 4
+    wrong = {key: (said, known[key]) for key, said in rows if said != str(known[key]) and not says(said, known[key])}
+    assert not wrong
+
+
+def says(said: str, value: object) -> bool:
+    """Say whether a text is a value's: a number in any notation, or nothing."""
+    if not isinstance(value, int | float):
+        return said in ("[]", "none") and not value
+    try:
+        return float(said) == value
+    except ValueError:
+        return False
+
+
+def test_the_audits_table_has_every_code_with_its_severity() -> None:
+    modules = (energy, forces, labels, stress, structures, theory)
+    codes = {value for module in modules for value in vars(module).values() if isinstance(value, Code)}
+    rows = {
+        code: cells[2].strip()
+        for line in text_of("audit.md").splitlines()
+        if line.startswith("| `") and len(cells := line.split("|")) == 5
+        for code in re.findall(r"`([\w-]+)`", cells[1])
+    }
+    assert rows.keys() == {code.code for code in codes} | {"not-encodable"}
+    other = {"theory-labels": "error if two", "duplicates": "error if labels", "net-force": "error in most"}
+    assert not [code.code for code in codes if not rows[code.code].startswith(other.get(code.code, code.severity))]
+    assert not [code for code in rows if f"## {code}" not in text_of("audit.md").splitlines()]
+
+
+def test_the_house_has_the_rooms_and_the_order_that_the_linter_holds() -> None:
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    layers = tomllib.loads(text)["tool"]["importlinter"]["contracts"][0]["layers"]
+    rooms = [[room.strip(" ()") for room in layer.split("|")] for layer in layers]
+    source = REPOSITORY / "src" / "matgraft"
+    there = [
+        [room for room in layer if (source / room).is_dir() or (source / f"{room}.py").is_file()] for layer in rooms
+    ]
+    order = " -> ".join(", ".join(layer) for layer in there if layer)
+    page = " ".join(text_of("architecture.md").split())
+    assert order.removeprefix("__main__ -> ") in page
+    named = {word.strip("/").removesuffix(".py") for word in re.findall(r"`([\w./]+)`", text_of("architecture.md"))}
+    assert not {room for layer in there for room in layer if room != "__main__"} - named
+
+
+def test_the_report_has_the_sections_of_its_page() -> None:
+    template = (REPOSITORY / "src" / "matgraft" / "reports" / "report.html.jinja").read_text(encoding="utf-8")
+    shown = re.findall(r"<h2[^>]*>([A-Z][\w ]+)</h2>", template)
+    rows = re.findall(r"^\| ([A-Z][\w ]+) \| ", text_of("report.md"), re.MULTILINE)
+    assert rows == ["Verdict", *shown]
