@@ -25,6 +25,7 @@ from matgraft.data import (
     distance,
     formula,
     lazy,
+    material_class,
     neighbours,
     raw,
     runs,
@@ -35,10 +36,11 @@ from matgraft.data import (
 )  # fmt: skip
 from matgraft.data.looks import forces, geometry, labels, scale, steps, stress, theory
 from matgraft.data.looks import structures as shapes
-from matgraft.data.material_class import MATERIAL_CLASSES
 from matgraft.data.read import WEIGHT_KEYS
 from matgraft.exports import comparison
 from matgraft.predictors import few_values, fewshot, forest, members, novelty, overlap, prompted, stack, transform
+from matgraft.predictors.calibration import IntervalRule
+from matgraft.predictors.forest import LEVELS
 from matgraft.pretrain import base_classes
 from matgraft.pretrain.tables import ZERO_INFLATED
 from matgraft.recipe import ForgettingSettings
@@ -80,6 +82,18 @@ def default(function: Callable[..., object], name: str) -> Any:
     return inspect.signature(function).parameters[name].default
 
 
+def holds_all(n: int) -> bool:
+    """Say whether a 90 % interval that is set on n truths, one of them far out, holds that one too."""
+    quantiles, truths = np.tile(100 * LEVELS, (n, 1)), np.r_[np.full(n - 1, 50.0), 99.0]
+    return IntervalRule.of(quantiles, truths, 0.9).part > 0.9
+
+
+def pinned(package: str) -> str:
+    """Return the version of a package in constraints.txt."""
+    text = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    return "".join(re.findall(rf"^{package}==(.+)$", text, re.MULTILINE))
+
+
 def read_json(path: Path) -> Any:
     """Read a card of what ships."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +103,9 @@ CARD = read_json(SHIPPED / "card.json")["metrics"]
 BANK = read_json(prompt_bank.SHIPPED / prompt_bank.CARD)
 LEARNED = read_json(metric.SHIPPED / metric.CARD)
 FEWEST = next(n for n in range(2, 50) if np.ceil(0.9 * (n + 1)) <= n)
-"""Left-out truths from which on a 90 % interval need not hold all of them."""
+"""Truths that an interval must have been set on to hold 90 % of new ones."""
+ALL_HELD = max(filter(holds_all, range(1, 50)))
+"""Truths of which a 90 % interval holds all, the odd one too."""
 FALLS = decay_start(1000, defaults_of_fits.SOAP_WARMUP, hold=defaults_of_fits.SOAP_HOLD)
 WEIGHTS = [f"{value:g}" for value in loss.DEFAULT_WEIGHTS.values()]
 CACHED_WEIGHTS = [f"{value:g}" for value in (loss.DEFAULT_WEIGHTS | defaults_of_fits.HEAD_WEIGHTS).values()]
@@ -98,6 +114,7 @@ MACE_DIGITS = "".join(re.findall(r"^HASH_DIGITS = (\d+)$", _ADAPTER, re.MULTILIN
 CHANGED = "the code has another number than the word or the fraction in the page"
 CLAIMS: dict[str, list[str]] = {
     "README.md": [
+        f"pip install torch=={pinned('torch')} ",
         f"pretrained on {round(CARD['formulas'], -5):,} formulas",
         f"fewer than {in_words(statistics.MIN_UNITS)} trajectories",
     ],
@@ -135,6 +152,8 @@ CLAIMS: dict[str, list[str]] = {
         f"above {coverage.HOT:g} and below {coverage.RELAXED:g} eV/Å",
     ],
     "backbones.md": [
+        f"# mace-torch {pinned('mace-torch')}",
+        f"MatGL {pinned('matgl')} warns",
         f"the first {MACE_DIGITS} digits or more",
         f"a vector of {cells.SHORTEST_A:g} Å or more",
         f"Allowed are {spelled(comparison.TOLERANCE['energy'])} eV/atom and {in_words(comparison.ROUNDING)} units",
@@ -159,7 +178,8 @@ CLAIMS: dict[str, list[str]] = {
     "fewshot.md": [
         f"values from {few_values.FEWEST} to {few_values.MOST} labels",
         f"More than {fewshot.MOST_EXAMPLES} rows are refused",
-        f"Fewer than {FEWEST} different formulas",
+        f"Of up to {ALL_HELD} different formulas it holds all of their truths",
+        f"fewer than {FEWEST} are too few for 90 %",
         f"{100 * LEARNED['numbers']['mahalanobis']['trust']:.0f} % of that being believed",
         f"{len(LEARNED['base_classes'])} questions",
         f"{len({one['family'] for one in LEARNED['base_classes']})} families",
@@ -183,7 +203,10 @@ CLAIMS: dict[str, list[str]] = {
         f"than {novelty.PERCENTILE} % of the training formulas",
     ],
     "prompts.md": [
-        f"one of {' '.join(f'`[{name}]`' for name in MATERIAL_CLASSES)} |",
+        f"one of {' '.join(f'`[{name}]`' for name in material_class.MATERIAL_CLASSES)} |",
+        f"in whole numbers of up to {material_class.LARGEST_UNIT} atoms",
+        "anions count from a tenth of the atoms on" if material_class.LEAST_ANION == 0.1 else CHANGED,
+        "make up half of the atoms are organic" if material_class.ORGANIC_PART == 0.5 else CHANGED,
         f"and {in_words(prompts.TOKENS)} of the property",
         f"It gives {len(quantiles.LEVELS)} quantiles",
         f"(at most {prompted.STARTING_ROWS} of them)",

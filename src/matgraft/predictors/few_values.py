@@ -6,7 +6,7 @@
 
 Two Gaussian processes (`matgraft.predictors.closed_form`), on the predicted properties and on these beside the
 embedding, count alike: of so few rows a choice between them would be luck. The interval is the central part of their
-mixture that holds the stated part of the left-out truths; of fewer than 9 formulas a 90 % interval must hold them all.
+mixture that holds the stated part of the left-out truths; of up to 18 formulas a 90 % interval must hold them all.
 """
 
 from __future__ import annotations
