@@ -60,7 +60,7 @@ def test_a_run_folder_says_all(run: Path) -> None:
         "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "seen.json", "checks.json",
         "verdict.json", "report.html",
     }  # fmt: skip
-    assert not list(run.glob("*.part"))
+    assert not list(run.glob("*.part*"))
 
 
 def test_tuning_beats_both_baselines(run: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_run_folder_says_all(run):
         "settings.json", "model", "predictors", "predictions.csv", "map.csv", "metrics.json", "verdict.json",
         "report.html", "report.json",
     }  # fmt: skip
-    assert not list(run.rglob("*.part"))
+    assert not list(run.rglob("*.part*"))
     metrics = json.loads((run / "metrics.json").read_text())["targets"]
     assert metrics["formation_energy"]["n"] == 100
     assert metrics["stable"]["n"] == 96

@@ -5,6 +5,8 @@ Defaults, codes and names in the pages are the code's own; for numbers in senten
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import runpy
 import tomllib
@@ -13,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from pydantic import BaseModel
 
+from matgraft import cli
 from matgraft.data.looks import energy, forces, labels, stress, structures, theory
 from matgraft.data.looks.base import Code
 from matgraft.predictors.predictor import PredictorSettings
@@ -22,6 +26,7 @@ from matgraft.pretrain.episodes import EpisodeSettings
 from matgraft.pretrain.prompt_bank import BankSettings
 from matgraft.pretrain.settings import PretrainSettings
 from matgraft.recipe import Recipe
+from matgraft.transfer.schedule import FitSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "benchmarks" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -150,3 +155,45 @@ def test_the_report_has_the_sections_of_its_page() -> None:
     shown = re.findall(r"<h2[^>]*>([A-Z][\w ]+)</h2>", template)
     rows = re.findall(r"^\| ([A-Z][\w ]+) \| ", text_of("report.md"), re.MULTILINE)
     assert rows == ["Verdict", *shown]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_of_code_that_a_page_names_are_there(page: Path) -> None:
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", page.read_text(encoding="utf-8")))
+    folders = (REPOSITORY, REPOSITORY / "src" / "matgraft")
+    assert not [name for name in named if not any((folder / name).is_file() for folder in folders)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_names_of_python_that_a_page_gives_are_there(page: Path) -> None:
+    for module, names in re.findall(r"^from (matgraft[\w.]*) import ([\w, ]+)$", page.read_text("utf-8"), re.MULTILINE):
+        for name in names.split(", "):
+            assert hasattr(importlib.import_module(module), name), f"{page.name}: {module} has no {name}"
+    for name in re.findall(r"`(matgraft(?:\.\w+)+)`", page.read_text("utf-8")):
+        pkgutil.resolve_name(name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_that_a_page_types_have_their_options(page: Path) -> None:
+    verbs = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    typed = re.findall(r"^matgraft +([^#\n]+)", blocks, re.MULTILINE)
+    typed += re.findall(r"(?:^ {4}|`)matgraft +([^`#\n]+)", text, re.MULTILINE)
+    for line in typed:
+        verb, *words = line.split()
+        assert verb in verbs, f"{page.name}: matgraft {line}"
+        known = {option for parameter in verbs[verb].params for option in parameter.opts}
+        said = {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)}
+        assert said <= known, f"{page.name}: matgraft {line}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "options.md"], ids=lambda page: page.name)
+def test_the_keys_that_a_page_gives_a_value_are_read(page: Path) -> None:
+    models = {model for group in DEFAULTS.values() for model in group}
+    known = {key for model in models for key in keys(model)} | {
+        f"units.{name}" for name in ("energy", "forces", "stress", "virial")
+    }
+    said = set(re.findall(r"(?<![\w.-])([a-z]+(?:\.[a-z_]+)+)=(?!=)", page.read_text(encoding="utf-8")))
+    inside = {f"fit.{name}" for name in FitSettings.model_fields}  # of episodes, banks and pretraining too
+    assert not {key for key in said - known - inside if not key.startswith("keys.")}

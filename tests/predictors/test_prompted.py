@@ -149,7 +149,7 @@ def test_a_predictor_of_prompts_is_kept_and_compared(small, table, tmp_path):
     save_predictor(predictor, tmp_path, {})
     again = load_predictor(tmp_path, small)[0]
     np.testing.assert_allclose(again.predict(formulas[:5]).value, predictor.predict(formulas[:5]).value, atol=1e-6)
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_no_fold_holds_a_formula_out_of_one_target_alone():
