@@ -132,6 +132,16 @@ def test_no_fold_holds_all_rows_of_a_class():
         inner_folds([*groups[:37], "x", "x", "x"], 5, 0, classes)
 
 
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_many_classes_of_two_formulas_are_torn_apart(n_folds):
+    classes = np.repeat(np.arange(41.0), [60, *[2] * 40])
+    groups = [str(i) for i in range(len(classes))]
+    for seed in range(3):
+        folds = inner_folds(groups, n_folds, seed, classes)
+        assert sorted(np.concatenate(folds)) == list(range(140)) and min(map(len, folds)) > 10
+        assert all(len(set(np.delete(classes, held))) == 41 for held in folds)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_class_of_one_formula_is_an_error_before_any_fit(small, table, monkeypatch, n_classes):
     formulas, y = table

@@ -163,6 +163,15 @@ def test_no_fold_holds_a_formula_out_of_one_target_alone():
         shared_folds({"a": groups["a"], "b": ["1"]}, 4, 0)
 
 
+def test_many_classes_of_two_formulas_are_torn_apart_in_all_targets():
+    groups = {"a": [str(i) for i in range(80)], "b": [str(i) for i in range(40, 100)]}
+    classes = {"a": np.repeat(np.arange(40.0), 2)}
+    folds = shared_folds(groups, 4, 0, classes)
+    assert all(len(set(np.delete(classes["a"], held))) == 40 for held in folds["a"])
+    for held, other in zip(folds["a"], folds["b"], strict=True):
+        assert {groups["a"][i] for i in held} & set(groups["b"]) == {groups["b"][i] for i in other} & set(groups["a"])
+
+
 def test_a_broken_joint_fit_goes_on_with_the_folds_that_are_missing(small, table, tmp_path, monkeypatch):
     formulas, y = table
     tables = {"y": table_of(formulas, y), "kind": table_of(formulas[10:], y[10:] > 2.5, ("no", "yes"))}

@@ -84,7 +84,10 @@ def inner_folds(groups: Sequence[str], n_folds: int, seed: int, classes: Array |
     for attempt in range(ATTEMPTS):
         drawn = GroupKFold(min(n_folds, distinct), shuffle=True, random_state=seed + 1000 * attempt)
         folds = [test for _, test in drawn.split(np.zeros(len(groups)), groups=list(groups))]
-        if classes is None or keep_classes(folds, classes):
+        if classes is None:
+            return folds
+        folds = _spread(folds, groups, classes)
+        if keep_classes(folds, classes):
             return folds
     raise DataError(
         f"{ATTEMPTS} draws of {len(folds)} folds each hold all rows of a class in one fold",
@@ -100,15 +103,38 @@ def keep_classes(folds: Sequence[Rows], classes: Array) -> bool:
 
 def refuse_lone_classes(groups: Sequence[str], classes: Array, where: str = "") -> None:
     """Raise a `DataError` for a class whose rows are all of one group: held out, nothing teaches it."""
-    homes: dict[float, set[str]] = {}
-    for group, one in zip(groups, classes.tolist(), strict=True):
-        homes.setdefault(one, set()).add(group)
-    if lone := [one for one, home in homes.items() if len(home) < 2]:
+    if lone := [one for one, home in _homes(groups, classes).items() if len(home) < 2]:
         raise DataError(
             f"every row of class {int(min(lone))} is of one formula or group: it cannot be held out and learned",
             where=where,
             remedy="leave the class out, or add rows of other formulas and groups",
         )
+
+
+def _spread(folds: Sequence[Rows], groups: Sequence[str], classes: Array) -> list[Rows]:
+    """Move a group of each class that one fold holds alone, the smallest, to the fold with the fewest groups.
+
+    Of thirty classes of two groups each, draws alone would hardly ever tear apart all.
+    """
+    rows_of = Counter(groups)
+    fold_of = {groups[i]: k for k, rows in enumerate(folds) for i in rows}
+    for home in _homes(groups, classes).values():
+        holding = {fold_of[group] for group in home}
+        if len(holding) == 1:
+            sizes = Counter(fold_of.values())
+            others = [k for k in range(len(folds)) if k not in holding]
+            moved = min(home, key=lambda group: (rows_of[group], group))
+            fold_of[moved] = min(others, key=lambda k: (sizes[k], k))
+    places = np.array([fold_of[group] for group in groups])
+    return [np.flatnonzero(places == k) for k in range(len(folds))]
+
+
+def _homes(groups: Sequence[str], classes: Array) -> dict[float, set[str]]:
+    """Return the groups of each class."""
+    homes: dict[float, set[str]] = {}
+    for group, one in zip(groups, classes.tolist(), strict=True):
+        homes.setdefault(one, set()).add(group)
+    return homes
 
 
 def predict_inner_folds(

@@ -22,7 +22,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.table import FormulaTable, joined_groups
 from matgraft.errors import DataError
-from matgraft.predictors.inner import ATTEMPTS, inner_folds, keep_classes, refuse_lone_classes
+from matgraft.predictors.inner import ATTEMPTS, inner_folds, refuse_lone_classes
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import PROMPT, Tuned
 from matgraft.predictors.predictor import PredictorSettings, labels_of
@@ -113,23 +113,30 @@ def shared_folds(
     joined = [group for each in groups.values() for group in each]
     starts = np.cumsum([0, *map(len, groups.values())])
     n_folds = min(n_folds, *(len(set(each)) for each in groups.values()))
+    for target, indices in (classes or {}).items():
+        refuse_lone_classes(groups[target], indices, where=f"target {target!r}")
+    numbers = _joined_classes(groups, classes or {})
     for attempt in range(ATTEMPTS if n_folds > 1 else 0):
-        folds = inner_folds(joined, n_folds, seed + 1000 * attempt)
+        folds = inner_folds(joined, n_folds, seed + 1000 * attempt, numbers)
         found = {
             target: [fold[(fold >= start) & (fold < end)] - start for fold in folds]
             for target, start, end in zip(groups, starts, starts[1:], strict=False)
         }
-        whole = all(len(fold) for each in found.values() for fold in each)
-        if whole and all(keep_classes(found[target], indices) for target, indices in (classes or {}).items()):
+        if all(len(fold) for each in found.values() for fold in each):
             return found
-    for target, indices in (classes or {}).items():
-        refuse_lone_classes(groups[target], indices, where=f"target {target!r}")
     fewest = min(groups, key=lambda target: len(set(groups[target])))
     raise DataError(
         f"{len(groups[fewest])} rows of {fewest!r} cannot fill {max(2, n_folds)} folds that all targets share",
         remedy="fewer folds, or a run of its own for this target",
         options=[{"inner_folds": 2}] if n_folds > 2 else [],
     )
+
+
+def _joined_classes(groups: Mapping[str, Sequence[str]], classes: Mapping[str, Array]) -> Array:
+    """Return (n,) numbers of the classes of all targets' rows; a target of values is one class."""
+    own = [classes.get(target, np.zeros(len(each))) for target, each in groups.items()]
+    before = np.cumsum([0, *(indices.max(initial=0) + 1 for indices in own)])
+    return np.concatenate([indices + first for indices, first in zip(own, before, strict=False)])
 
 
 def _taken(part: tuple[Inputs, Labels], rows: Rows) -> tuple[Inputs, Labels]:
