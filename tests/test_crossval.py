@@ -33,6 +33,10 @@ def test_no_formula_and_no_paper_stands_on_both_sides_of_an_outer_fold():
         assert not {table.keys[i] for i in test} & {table.keys[i] for i in train}
     with pytest.raises(DataError, match="4 sets of rows that share neither a formula nor a paper cannot fill 5 folds"):
         list(_folds(table, "paper", 5, 0))
+    with pytest.raises(
+        DataError, match=r"40 sets of rows that share no formula cannot fill 41 folds\nremedy: fewer --folds$"
+    ):
+        list(_folds(replace(table, groups=()), "formula", 41, 0))
 
 
 def test_a_class_that_one_fold_holds_alone_is_an_error_before_any_fit(monkeypatch):

@@ -144,9 +144,11 @@ def _folds(
         return
     groups = table.grouped(by)
     if len(set(groups)) < n_folds:
+        is_grouped = by != "formula"  # a group joins formulas, and so leaves fewer sets
+        shared = f"share neither a formula nor a {by}" if is_grouped else "share no formula"
         raise DataError(
-            f"{len(set(groups))} sets of rows that share neither a formula nor a {by} cannot fill {n_folds} folds",
-            remedy="fewer --folds, or another --group",
+            f"{len(set(groups))} sets of rows that {shared} cannot fill {n_folds} folds",
+            remedy="fewer --folds" + ", or another --group" * is_grouped,
         )
     for i, test in enumerate(inner_folds(groups, n_folds, seed, table.values if table.classes else None)):
         yield str(i), np.setdiff1d(everyone, test), test

@@ -499,6 +499,7 @@ def test_short_simulations_of_one_material_stay_apart(n: int, memory: float) -> 
 
 def test_files_are_sorted_as_people_count() -> None:
     assert sorted(["run_10", "run_2", "run"], key=natural) == ["run", "run_2", "run_10"]
+    assert sorted(["3²10", "3²2"], key=natural) == ["3²2", "3²10"]  # a raised digit is no number
 
 
 # --- order in time ---------------------------------------------------------------------------------------------------

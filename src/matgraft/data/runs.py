@@ -84,7 +84,7 @@ def simulations(samples: Sequence[Sample], places: Sequence[Place]) -> dict[str,
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts ``run_2`` before ``run_10``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 @dataclass(frozen=True)
