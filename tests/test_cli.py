@@ -200,7 +200,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
     write(tmp_path / "fewer.extxyz", read(few_frames, "::5"))
     words = ["tune", str(tmp_path / "fewer.extxyz"), "--strategy", *strategy, "--quiet", *QUICK]
-    words += ["fit.epochs=4", "fit.processes=1", "fit.checkpoint_minutes=0.01", "forgetting.size=2"]
+    words += ["fit.epochs=4", "fit.processes=1", "fit.checkpoint_minutes=0.01", "forgetting.size=8"]
     code, _, err = matgraft(*words, "--out", tmp_path / "whole")
     assert code == 0, err
     killed = subprocess.Popen(
