@@ -33,9 +33,9 @@ def matgraft(*words: str | Path, cwd: Path | None = None) -> subprocess.Complete
 
 @pytest.fixture(scope="module")
 def few_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every second frame of the embedded set, with its level of theory beside it."""
+    """Every third frame of the embedded set, with its level of theory beside it."""
     folder = tmp_path_factory.mktemp("data")
-    write(folder / "few.extxyz", read(SIGE / "frames.extxyz", "::2"))
+    write(folder / "few.extxyz", read(SIGE / "frames.extxyz", "::3"))
     (folder / "few.yaml").write_text((SIGE / "frames.yaml").read_text())
     return folder / "few.extxyz"
 
@@ -198,7 +198,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     few_frames: Path, tmp_path: Path, strategy: list[str], matgraft: InProcess
 ) -> None:
     """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
-    write(tmp_path / "fewer.extxyz", read(few_frames, "::5"))
+    write(tmp_path / "fewer.extxyz", read(few_frames, "::3"))
     words = ["tune", str(tmp_path / "fewer.extxyz"), "--strategy", *strategy, "--quiet", *QUICK]
     words += ["fit.epochs=4", "fit.processes=1", "fit.checkpoint_minutes=0.01", "forgetting.size=8"]
     code, _, err = matgraft(*words, "--out", tmp_path / "whole")
@@ -275,7 +275,7 @@ def test_bad_input_says_what_to_do(
 
 
 def test_the_audit_blocks_with_exit_code_one(few_frames: Path, tmp_path: Path, matgraft: InProcess) -> None:
-    frames = read(few_frames, "::4")
+    frames = read(few_frames, "::3")
     for atoms in frames:
         atoms.calc.results["forces"] = -atoms.calc.results["forces"]
     write(tmp_path / "wrong.extxyz", frames)

@@ -403,8 +403,13 @@ def test_published_weights_are_known_by_their_hash() -> None:
 # ------------------------------------------------------------------ adaptation
 
 
-@pytest.mark.parametrize("strategy", ["full", "partial", "feature", "lora", "gradual"])
-@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize(
+    ("kind", "strategy"),
+    [
+        *(("TensorNet", strategy) for strategy in ("full", "partial", "feature", "lora", "gradual")),
+        *((kind, strategy) for kind in ("M3GNet", "CHGNet") for strategy in ("full", "feature")),
+    ],
+)
 def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lowers the error on its own frames, leaves the parent alone, and gives a file that the vendor opens."""
     # The trained weights, also where the start is better: the estimates along few directions are rough.

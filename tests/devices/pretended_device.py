@@ -126,8 +126,9 @@ def _index(index: Any) -> Any:
 
 def execute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Execute an operation on the CPU, and say of the outcome where it would lie."""
-    args = _declared(func, args)
     tensors = list(_tensors((*args, *kwargs.values())))
+    if not tensors:
+        args = _declared(func, args)
     if any(one.device == DEVICE and not isinstance(one, Placed) for one in tensors):
         raise NotImplementedError(f"{func}: torch made a tensor without numbers, `_Constructors` must catch how")
     placed = any(isinstance(one, Placed) for one in tensors)
@@ -148,7 +149,7 @@ def execute(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _declared(func: Any, args: Sequence[Any]) -> tuple[Any, ...]:
-    """Return arguments where a number stands for a tensor no more: torch hands over a traced constant so."""
+    """Return arguments where no number stands for the only tensor: torch hands over a traced constant so."""
     kinds = [str(one.type) for one in func._schema.arguments]
     return tuple(
         torch.tensor(arg) if kind == "Tensor" and isinstance(arg, int | float) else arg
