@@ -42,12 +42,12 @@ class Box:
     periodic: NDArray[np.bool_]
 
     def near_origin(self, positions: Array) -> Array:
-        """Return positions (n, 3) in Å moved into the box along the periods, and about their middle across them.
+        """Return positions (n, 3) in Å less than one period from the origin, and about their middle across the periods.
 
-        Far from the origin float32 positions lose digits.
+        Far from the origin float32 positions lose digits. Atoms that are near it stay where they are.
         """
         fractional = np.linalg.solve(self.vectors.T, positions.T).T
-        away = np.where(self.periodic, np.floor(fractional), fractional.mean(axis=0, keepdims=True))
+        away = np.where(self.periodic, np.trunc(fractional), fractional.mean(axis=0, keepdims=True))
         return np.asarray(positions - away @ self.vectors)
 
 
