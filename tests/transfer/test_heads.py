@@ -214,7 +214,7 @@ def test_every_head_keeps_more_of_the_foundation_where_it_rehearses(
     changes = []
     for weight in (1e-3, 10.0):
         options: dict[str, Any] = {"strategy": "multihead", "loss": LossSettings(forces=0, stress=0), "processes": 1}
-        options |= {"epochs": 12, "validate_every": 12, "batch": 20, "rate": 3e-4, "ema": 0}
+        options |= {"epochs": 12, "validate_every": 12, "batch": 20, "rate": 1e-3, "ema": 0}
         result = adapt(chgnet, train, validation, replay=ReplaySettings(size=12, weight=weight), **options)
         assert isinstance(result.backbone, MultiHeadPotential)
         assert isinstance(result.references, HeadShifts)
