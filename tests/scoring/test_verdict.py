@@ -67,7 +67,7 @@ def test_the_same_verdict_from_metrics_json():
 def test_a_worse_model_is_called_worse_and_not_to_be_trusted():
     found = verdict(planted(energy=1.5, forces=2.0, stress=3.0))
     assert found.level == "worse"
-    assert found.headline.startswith("Worse than the foundation: worse in energy and forces and stress.")
+    assert found.headline.startswith("Worse than the foundation: worse in energy, forces and stress.")
     assert found.reasons_for == ()
     assert [use.split(" (")[1] for use in found.do_not_trust_for[:3]] == [f"{name} became worse)" for name in ALL]
 
@@ -86,7 +86,7 @@ def test_taking_off_the_energy_offset_alone_is_no_gain():
     assert summary["gain"]["untuned"]["energy_rmse_meV_per_atom"]["beyond_chance"]
     found = verdict(summary)
     assert found.level == "no better"
-    assert found.headline.startswith("No better than the foundation: no difference beyond chance in energy and forces")
+    assert found.headline.startswith("No better than the foundation: no difference beyond chance in energy, forces")
 
 
 def test_independent_errors_of_the_same_size_are_no_gain():
@@ -98,7 +98,7 @@ def test_independent_errors_of_the_same_size_are_no_gain():
 def test_better_energies_without_better_forces_are_mixed():
     found = verdict(planted(energy=0.1))
     assert found.level == "mixed"
-    assert "better in energy, no difference beyond chance in forces and stress" in found.headline
+    assert "better in energy; no difference beyond chance in forces and stress" in found.headline
     assert any(reason.startswith("Forces: no difference beyond chance") for reason in found.reasons_against)
 
 
@@ -124,7 +124,7 @@ def test_unlabelled_and_untrained_stress_is_not_to_be_trusted():
 def test_few_trajectories_are_undecided_and_that_is_the_first_thing_said(n_groups):
     found = verdict(planted(n_groups=n_groups, energy=0.1, forces=0.3, stress=3.0))
     assert found.level == "undecided"
-    assert found.headline.startswith("Undecided: too few trajectories to say in energy and forces and stress.")
+    assert found.headline.startswith("Undecided: too few trajectories to judge energy, forces and stress.")
     named = f"{n_groups} {'trajectory' if n_groups == 1 else 'trajectories'}"
     assert found.cautions[0].startswith(f"Labels of the test frames: energy in {named}, forces in {named}, stress in")
     assert found.headline.endswith(found.cautions[0])
@@ -155,7 +155,7 @@ def test_stress_in_few_of_many_trajectories_is_undecided(carried):
     found = verdict(summary)
     assert found.level == ("better than the foundation" if carried < 5 else "mixed")
     said = next(reason for reason in found.reasons_against if reason.startswith("Stress"))
-    assert said.startswith("Stress: too few trajectories to say" if carried < 5 else "Stress: worse")
+    assert said.startswith("Stress: too few trajectories to judge" if carried < 5 else "Stress: worse")
 
 
 def test_shared_trajectories_and_a_validation_part_stand_in_the_headline():
@@ -245,7 +245,7 @@ def test_a_model_that_is_perfect_on_all_groups_but_one_has_a_rival():
         "untuned": [{"energy": np.array(0.2)}] * 12,
     }
     found = verdict(summarise(Dataset(tuple(samples)), models, [str(i // 2) for i in range(12)]))
-    assert found.headline.startswith("No better than the foundation: too few trajectories to say in energy.")
+    assert found.headline.startswith("No better than the foundation: too few trajectories to judge energy.")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_model_that_is_perfect_on_all_groups_but_one_has_a_rival():
 )
 def test_an_undecided_verdict_says_what_to_do(part, advice):
     found = verdict(planted(n_groups=3, part=part, energy=0.1))
-    assert found.level == "undecided" and found.headline.startswith("Undecided: too few trajectories to say in energy")
+    assert found.level == "undecided" and found.headline.startswith("Undecided: too few trajectories to judge energy")
     assert any(caution.endswith(advice) for caution in found.cautions)
 
 

@@ -121,7 +121,8 @@ def _score_note(metrics: Facts) -> str:
     frames, atoms = (figure(counts.get(key), 0) for key in ("n_frames", "n_atoms"))
     carried = mapping(metrics.get("n_groups_with"))
     over = ", ".join(f"{count} with {name} labels" for name, count in carried.items())
-    groups = f" of {figure(metrics['n_groups'], 0)} trajectories" if "n_groups" in metrics else ""
+    count = metrics.get("n_groups")
+    groups = "" if count is None else f" of {figure(count, 0)} {'trajectory' if count == 1 else 'trajectories'}"
     intervals = f". 95 % intervals are over trajectories: {over}" if over else ""
     return f"On the {metrics.get('part') or 'test'} part: {frames} frames, {atoms} atoms{groups}{intervals}."
 

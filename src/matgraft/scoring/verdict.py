@@ -48,7 +48,7 @@ NOTICED_RISE = 1.05
 WIDE = 1.5
 """Ends of an interval further apart than this factor leave room for a gain worth having and for its opposite."""
 
-TOO_FEW = "too few trajectories to say"
+TOO_FEW = "too few trajectories to judge"
 UNRIVALLED = "no finite figure to hold it against"
 
 _NAMES = {"untuned": "the foundation", "shift": "the foundation with shifted reference energies"}
@@ -249,7 +249,14 @@ def _headline(summary: Mapping[str, Any], judged: Sequence[_Judged], level: Leve
 def _by_outcome(judged: Sequence[_Judged]) -> str:
     order = ("not finite", "worse", "better", "no difference beyond chance", TOO_FEW, UNRIVALLED)
     names = {words: [one.quantity.name for one in judged if one.words() == words] for words in order}
-    return ", ".join(f"{words} in {' and '.join(found)}" for words, found in names.items() if found)
+    return "; ".join(f"{words} {_listed(found, words)}" for words, found in names.items() if found)
+
+
+def _listed(quantities: Sequence[str], words: str) -> str:
+    """Return "in energy, forces and stress"; what is judged needs no "in"."""
+    *first, last = quantities
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return listed if words == TOO_FEW else f"in {listed}"
 
 
 def _extent(summary: Mapping[str, Any]) -> str:
