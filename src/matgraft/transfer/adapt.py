@@ -139,9 +139,7 @@ def adapt(
     """
     if not len(train) or not len(validation):
         raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
-    if stages and not isinstance(strategy, str):
-        raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
-    chosen = make_strategy(strategy, stages) if isinstance(strategy, str) else strategy
+    chosen = _chosen(strategy, stages)
     loss = loss_defaults(chosen, loss or LossSettings(), train)
     train, validation = weigh_parts(train, validation, loss, by_head=heads or chosen.branches)
     backbone = copy.deepcopy(parent)
@@ -198,6 +196,15 @@ def adapt(
         facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
     total = sum(parameter.numel() for parameter in finished.module.parameters())
     return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts)
+
+
+def _chosen(strategy: str | Strategy, stages: Sequence[str]) -> Strategy:
+    """Return the strategy of a name, on these stages, or the one that is already made."""
+    if isinstance(strategy, str):
+        return make_strategy(strategy, stages)
+    if stages:
+        raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
+    return strategy
 
 
 def refit_references(
