@@ -54,6 +54,13 @@ def test_distances_of_equal_domains_are_about_zero(kind: type) -> None:
     assert wider.mean() > 10 * abs(same.mean())
 
 
+@pytest.mark.parametrize("kind", DISTANCES)
+def test_distances_do_not_hang_on_where_the_features_lie(kind: type) -> None:
+    source, target = 0.01 * drawn(64).float(), 0.01 * drawn(64, shift=0.5, seed=1).float()
+    exact = kind.distance(source.double(), target.double())
+    torch.testing.assert_close(kind.distance(source + 64, target + 64).double(), exact, rtol=1e-2, atol=0)
+
+
 @pytest.mark.parametrize("name", ["coral", "mmd"])
 def test_a_distance_is_counted_in_units_of_the_start(name: str) -> None:
     alignment = make_alignment(name, width=6, strength=0.5)

@@ -107,6 +107,21 @@ def test_the_spread_is_what_leaving_each_example_out_gives(seed, counts):
     torch.testing.assert_close(found.spread, torch.stack(left_out).sum() / found.freedom)
 
 
+@pytest.mark.parametrize("d", [10, 286, 600])
+@pytest.mark.parametrize("single", [0, 1])
+def test_examples_that_scatter_along_one_line_have_lengths_above_zero(d, single):
+    """Two examples a class, all off their prototypes by r or -r: Σ is 4 r rᵀ, and 2 r rᵀ without one of them."""
+    rng = np.random.default_rng(d)
+    r, centres = rng.normal(size=d) / 30, rng.normal(size=(2, d))
+    points = np.concatenate([centres + r, centres - r, rng.normal(size=(single, d))])
+    labels = torch.tensor([0, 1, 0, 1, *[2] * single])
+    found = Prototypes(torch.from_numpy(points), labels, 2 + single, "mahalanobis")
+    s, square = float(found.stretch), r @ r
+    assert float(found.spread) == pytest.approx(2 * square / (1 + 2 * s * square), rel=1e-4)
+    own = found.distances(torch.from_numpy(points[:2])).diagonal()
+    assert own.tolist() == pytest.approx([square / (1 + 4 * s * square)] * 2, rel=1e-4)
+
+
 def test_the_spread_is_the_distance_from_the_true_centre():
     rng = np.random.default_rng(1)
     found = [

@@ -149,6 +149,7 @@ class MaximumMeanDiscrepancy(Distance):
         """Return the unbiased estimate (Gretton et al., JMLR 13, 2012, equation 3), the mean over the kernels."""
         n, m = len(source), len(target)
         points = torch.cat([source, target])
+        points = points - points.mean(0)  # norms of points far from 0 would round the distances away
         norms = points.square().sum(1)
         squared = (norms[:, None] + norms[None, :] - 2 * points @ points.T).clamp_min(0)
         width = squared.detach().sum() / ((n + m) * (n + m - 1))

@@ -23,6 +23,9 @@ the identity of Sherman and Morrison (1950) gives the squared length, taken (K-1
 where s is that of all examples. An example counts by (K-1)/K, so that a round distance has the usual pooled variance; a
 class of one example says nothing.
 
+Lengths and the denominator are written as sums of squares (`Lengths`). A difference of large numbers would lose its
+digits where the examples scatter along one line, and could fall below 0.
+
 Everything is written in torch, and can be differentiated with r taken as given: episodes train through it, predictions
 read it.
 """
@@ -86,7 +89,8 @@ class Prototypes:
         self.stretch: Tensor | None = None
         if distance == "mahalanobis" and (ratio := _ledoit_wolf(self.residuals)):
             self.stretch = trust * ratio * points.shape[1] / total
-        self.lengths = Lengths(self.residuals, self.stretch)
+        self.contrasts = _contrasts(labels, n_classes).to(points)
+        self.lengths = Lengths(self.contrasts.T @ self.residuals, self.stretch)
         self.spread = self._spread(points) if self.freedom else None
 
     def distances(self, queries: Tensor) -> Tensor:
@@ -126,36 +130,54 @@ class Prototypes:
             centres = normalize(self.centres, dim=-1)[self.labels]
             return ((normalize(points, dim=-1) - centres) ** 2).sum() / self.freedom
         own = self.lengths(self.residuals)
-        if self.stretch is None:
-            return own.sum() / self.freedom
         # An example shortens its own residual; one that is alone in its class has none, and adds nothing.
         K = self.counts.to(own)[self.labels]
-        return (own / (1 - self.stretch * K / (K - 1).clamp_min(1) * own)).sum() / self.freedom
+        several = K > 1
+        left = self.lengths.of_rows(self.contrasts[several]) * (K / (K - 1))[several]  # 1 - s K/(K-1) l
+        return (own[several] / left).sum() / self.freedom
 
 
 class Lengths:
-    """Squared lengths, shorter along the directions of scatter; n scattered points are fewer than dimensions.
+    """Squared lengths, shorter along the directions of scatter: dᵀ (I + s RᵀR)⁻¹ d.
+
+    With w = (I + s R Rᵀ)⁻¹ R d that is |d - s Rᵀ w|² + s |w|², by Woodbury's identity: two squares.
 
     Parameters
     ----------
     scatter
-        (n, d) residuals R; lengths are those of (I + stretch Rᵀ R)⁻¹, by Woodbury's identity.
+        (k, d) scattered rows R, fewer than dimensions.
     stretch
-        None: nothing is shorter.
+        s; None: nothing is shorter.
     """
 
     def __init__(self, scatter: Tensor, stretch: Tensor | None) -> None:
-        self.scatter, self.inner = scatter, None
+        self.scatter, self.stretch = scatter, stretch
         if stretch is not None:
-            self.inner = torch.linalg.inv(scatter @ scatter.T + torch.eye(len(scatter)).to(scatter) / stretch)
+            self.root = torch.linalg.cholesky(stretch * (scatter @ scatter.T) + torch.eye(len(scatter)).to(scatter))
 
     def __call__(self, difference: Tensor) -> Tensor:
         """Return (...) of differences (..., d)."""
-        square = (difference**2).sum(-1)
-        if self.inner is None:
-            return square
+        if self.stretch is None:
+            return (difference**2).sum(-1)
         along = difference @ self.scatter.T
-        return square - ((along @ self.inner) * along).sum(-1)
+        solved = torch.cholesky_solve(along.flatten(0, -2).T, self.root).T.reshape(along.shape)
+        rest = difference - self.stretch * (solved @ self.scatter)
+        return (rest**2).sum(-1) + self.stretch * (solved**2).sum(-1)
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Return (n,) of rows c (n, k): cᵀ (I + s R Rᵀ)⁻¹ c, which is |c|² less s times the length of Rᵀ c."""
+        if self.stretch is None:
+            return (rows**2).sum(-1)
+        return (torch.linalg.solve_triangular(self.root, rows.T, upper=False) ** 2).sum(0)
+
+
+def _contrasts(labels: Tensor, n_classes: int) -> Tensor:
+    """Return (n, n - n_classes) orthonormal columns C; each column sums to 0 over each class.
+
+    Residuals R about the prototypes lie in their span: R = C Cᵀ R, and Cᵀ R has a row for each degree of freedom.
+    """
+    classes = torch.nn.functional.one_hot(labels, n_classes).double()
+    return torch.linalg.qr(classes, mode="complete")[0][:, n_classes:]
 
 
 def _ledoit_wolf(residuals: Tensor) -> float:
