@@ -1,5 +1,6 @@
 """Formulas: what is understood, what is refused and where."""
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -77,7 +78,23 @@ def test_tiny_amounts_are_kept():
         ("Fe0", 0, "above 0"),
         ("Fe()2", 3, "no element here"),
         ("CuSO4.5H2O", 5, "CuSO4·5H2O"),
-        ("CuSO4.0.5H2O", 7, "raised dot"),
+        ("CuSO4.0.5H2O", 7, "write CuSO4·0.5H2O or CuSO4.0·5H2O"),
+        ("Na2CO3.1.5H2O2", 8, "write Na2CO3·1.5H2O2 or Na2CO3.1·5H2O2"),
+        ("CH4.5.75H2O", 5, "write CH4·5.75H2O or"),
+        ("CuSO4. 5H2O", 7, "write CuSO4· 5H2O"),
+        ("CuSO4 .5H2O", 6, "write CuSO4 ·5H2O"),
+        ("2H2O.NaCl", 0, "follows no element"),
+        ("Fe" + "1." * 40, 5, "raised dot"),
+        ("CdSO4.8/3H2O", 7, "write (CdSO4)3·8H2O"),
+        ("CaSO4·1/2H2O", 7, "write (CaSO4)2·1H2O"),
+        ("PbMg1/3Nb2/3O3", 5, "write PbMg0.333333333Nb0.666666667O3"),
+        ("CaSO4.½H2O", 6, "not a fraction"),
+        ("Fe/Ni", 2, "'/' belongs to no element"),
+        ("Fe3+", 3, "leave the charge out"),
+        ("[Fe(CN)6]4-", 10, "leave the charge out"),
+        ("SO4^2-", 3, "leave the charge out"),
+        ("SO₄²⁻", 3, "leave the charge out"),
+        ("CuSO4.5H2O+", 10, "leave the charge out"),
         ("Fe1e400O", 2, "1e400 is out of range"),
         ("Fe1e-99999999O", 2, "out of range"),
         ("Fe1000000H1e-6", 0, "less than 1e-09 of the atoms are H"),
@@ -141,12 +158,26 @@ def test_a_plain_dot_before_what_may_be_a_multiplier_is_refused(before, count, p
     [
         "CuSO4.5H2O.2NH3", "Fe.5H2O", "Li.4NH3", "CuSO4.5HOH", "KI.2I2", "Ca(NO3)2.4H2O", "MgO.2Al2O3·3H2O",
         "YBa2Cu3O6.5H2O", "Mg0.5Fe0.5SO4.7H2O", "CuCl2.2 H 2 O", "Al2O3.2Si O2", "CuSO4·5H2O.2NH3",
-        "Al2O3.2Er2O3", "MgO.2Eu2O3",
+        "Al2O3.2Er2O3", "MgO.2Eu2O3", "C60.2C6H6", "C60.4(C6H6)", "C60.2CS2", "C70.2S8", "C60.3I2", "S8.3CHI3",
+        "CHI3.3S8", "SnI4.4S8", "Br2.2C4H8O2", "Li.2C4H8O", "Xe.3C6H6O2", "C6H6.2C60", "P4.2CS2",
+        "Ni(CN)2.NH3.2C6H6", "LaO.8F.2FeAs", "Al2O3.2SiO2.2H2O", "Xe.6H2O",
     ],
 )  # fmt: skip
 def test_further_plain_dots_with_two_readings(text):
-    with pytest.raises(FormulaError, match="two readings"):
+    """Both remedies are read, whatever the number of such dots, and give two compounds."""
+    with pytest.raises(FormulaError, match="two readings") as caught:
         parse_formula(text)
+    written = re.match("write (.*) or (.*) for the adduct, (.*) for the amount", caught.value.remedy).groups()
+    adduct, starred, decimal = map(parse_formula, written)
+    assert adduct == starred != decimal
+    assert adduct.numbers == decimal.numbers
+
+
+def test_the_remedies_of_a_fluorinated_oxide():
+    with pytest.raises(FormulaError) as caught:
+        parse_formula("LaO.8F.2FeAs")
+    assert caught.value.remedy.endswith("LaO.8F0.2FeAs for the amount")
+    assert parse_formula("LaO.8F0.2FeAs") == parse_formula("LaO0.8F0.2FeAs")
 
 
 DECIMALS = st.lists(
@@ -176,6 +207,13 @@ def test_decimals_of_metals_before_an_anion_are_read(metals, anion, bare):
         ("NaI0.2H2O", {"Na": 1, "I": 0.2, "H": 2, "O": 1}),
         ("(CuSO4.5)H2O", {"Cu": 1, "S": 1, "O": 5.5, "H": 2}),
         ("Al2O3.2e0H2O", {"Al": 2, "O": 4.2, "H": 2}),
+        ("Fe0.5Co.5O", {"Fe": 0.5, "Co": 0.5, "O": 1}),
+        ("Ba0.6K.4Fe2As2", {"Ba": 0.6, "K": 0.4, "Fe": 2, "As": 2}),
+        ("YBa2Cu3O6.95", {"Y": 1, "Ba": 2, "Cu": 3, "O": 6.95}),
+        ("K2.5C60", {"K": 2.5, "C": 60}),
+        ("Na1.5Co2O4", {"Na": 1.5, "Co": 2, "O": 4}),
+        ("Al1.333P2H6C2O6", {"Al": 1.333, "P": 2, "H": 6, "C": 2, "O": 6}),
+        ("Ba8.2Ga16P30", {"Ba": 8.2, "Ga": 16, "P": 30}),
         ("Y3Al4.5Er3O12", {"Y": 3, "Al": 4.5, "Er": 3, "O": 12}),
     ],
 )

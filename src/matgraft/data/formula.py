@@ -32,6 +32,10 @@ _DOTS = "·•⋅∙‧・×*"
 _AMOUNT = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d+))?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _ADDUCT = "an adduct has a raised dot or a star between its parts: CuSO4·5H2O, CuSO4*5H2O"
+_DOTS_OF_A_NUMBER = re.compile(r"\.?\s*\d*\s*\.?\s*$")
+_MULTIPLE_BY_A_FRACTION = re.compile(rf"([^{_DOTS}]+?)[.{_DOTS}]\s*(\d+)/([1-9]\d*)([^{_DOTS}]+)")
+_FRACTION = re.compile(r"(\d+)/([1-9]\d*)")
+_CHARGE = re.compile(r"\^?\{?\d*[-−–+]\d*\}?\s*")
 _KNOWN = {symbol: Z for symbol, Z in atomic_numbers.items() if 1 <= Z <= 118} | _HYDROGEN
 
 
@@ -136,8 +140,8 @@ def parse_formula(text: str) -> Formula:
 class _Reader:
     """One walk over the characters; brackets call it again."""
 
-    def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+    def __init__(self, text: str, *, suggests: bool = True) -> None:
+        self.text, self.at, self.suggests = text, 0, suggests
         self.plain = text if text.isascii() else "".join(_plain(character) for character in text)
         self.dotted: list[tuple[int, int]] = []
         """Where a part begins, and where an amount with a plain dot stands in it."""
@@ -157,22 +161,28 @@ class _Reader:
 
     def refuse_open_dots(self) -> None:
         """Raise a `FormulaError` for a plain dot that may be a decimal point or the dot of an adduct."""
+        found = []
         for start, at in self.dotted:
             amount = PLAIN_DOT.match(self.plain, at)
-            if amount is None or not may_multiply(self.plain[start:at], amount, self._rest(amount.end()), _amounts):
-                continue
-            dot, end = amount.end(1), amount.end()
-            adduct, starred, zero = (
-                f"{self.text[:dot]}{sign}{self.text[dot + 1 :]}".strip() for sign in ("·", "*", "0.")
-            )
-            inside = f"{self.text[:start]}({self.text[start:end]}){self.text[end:]}".strip()
-            amounts = inside if amount[1] else zero
-            raise FormulaError(
-                self.text,
-                dot,
-                f"the plain dot has two readings: {amount[2]} times what follows it, or a decimal point",
-                f"write {adduct} or {starred} for the adduct, {amounts} for the amount",
-            )
+            if amount and may_multiply(self.plain[start:at], amount, self._rest(amount.end()), _amounts):
+                found.append((start, amount))
+        if not found:
+            return
+        dots = [amount.end(1) for _, amount in found]
+        inserted: list[tuple[int, str]] = []
+        for start, amount in found:
+            inserted += [(start, "("), (amount.end(), ")")] if amount[1] else [(amount.end(1), "0")]
+        raise FormulaError(
+            self.text,
+            dots[0],
+            f"the plain dot has two readings: {found[0][1][2]} times what follows it, or a decimal point",
+            f"write {self._dotted(dots, '·')} or {self._dotted(dots, '*')} for the adduct, "
+            f"{_with(self.text, inserted).strip()} for the amount",
+        )
+
+    def _dotted(self, dots: Sequence[int], sign: str) -> str:
+        """Return the text with a sign in the place of plain dots."""
+        return "".join(sign if i in dots else character for i, character in enumerate(self.text)).strip()
 
     def _rest(self, at: int) -> str:
         """Return what follows up to the end of the part: a dot of adducts, or the bracket that encloses it."""
@@ -245,27 +255,62 @@ class _Reader:
         return self.at
 
     def _unexpected(self) -> FormulaError:
-        character = self.text[self.at]
-        if character in "-−–+":
-            return FormulaError(self.text, self.at, f"{character!r}: amounts are positive numbers without a sign")
-        if character.isdigit() or character == ".":
-            remedy = _ADDUCT if self.plain[: self.at].strip() else ""
-            return FormulaError(self.text, self.at, f"the number {character!r} follows no element", remedy)
-        return FormulaError(self.text, self.at, f"{character!r} belongs to no element or amount", _hint(character))
+        character, rest = self.text[self.at], self.plain[self.at :]
+        remedy = ""
+        if _CHARGE.fullmatch(rest) or _is_raised(character):
+            found = f"{character!r}: a charge is no part of a composition"
+            remedy = "leave the charge out, its number too; amounts are plain digits or subscripts"
+        elif character in "-−–+":
+            found = f"{character!r}: amounts are positive numbers without a sign"
+        elif unicodedata.numeric(character, 1) % 1 or (character == "/" and self.plain[: self.at][-1:].isdigit()):
+            found, remedy = f"{character!r}: an amount is a number, not a fraction", self._without_fraction()
+        elif character.isdigit() or character == ".":
+            found, remedy = f"the number {character!r} follows no element", self._with_a_raised_dot()
+        else:
+            found, remedy = f"{character!r} belongs to no element or amount", _hint(character)
+        return FormulaError(self.text, self.at, found, remedy)
+
+    def _with_a_raised_dot(self) -> str:
+        """Return the remedy for a number out of place: a plain dot of it may be that of an adduct."""
+        before = self.plain[: self.at + (self.plain[self.at] == ".")]
+        if not before.strip() or not self.suggests:
+            return ""
+        number = _DOTS_OF_A_NUMBER.search(before)
+        tail = range(number.start(), number.end()) if number else range(0)
+        tried = [self._dotted([at], "·") for at in tail if before[at] == "."]
+        return f"write {' or '.join(able)}" if (able := [text for text in tried if _amounts(text)]) else _ADDUCT
+
+    def _without_fraction(self) -> str:
+        """Return the remedy for a fraction: multiply the other part, else decimals."""
+        parts = _MULTIPLE_BY_A_FRACTION.fullmatch(self.plain.strip())
+        whole = f"({parts[1]}){parts[3]}·{parts[2]}{parts[4]}" if parts else ""
+        decimal = _FRACTION.sub(lambda part: f"{int(part[1]) / int(part[2]):.9g}", self.plain).strip()
+        able = [text for text in (whole, decimal) if text and self.suggests and _amounts(text)]
+        return f"write {able[0]}" if able else "write it as a decimal: 0.5 for 1/2"
 
 
 def _amounts(text: str) -> dict[int, Fraction] | None:
     try:
-        return _Reader(text).formula()
+        return _Reader(text, suggests=False).formula()
     except FormulaError:
         return None
+
+
+def _with(text: str, inserted: Sequence[tuple[int, str]]) -> str:
+    """Return the text with characters put before those at their positions."""
+    for at, what in sorted(inserted, reverse=True):
+        text = text[:at] + what + text[at:]
+    return text
+
+
+def _is_raised(character: str) -> bool:
+    return "SUPERSCRIPT" in unicodedata.name(character, "")
 
 
 def _plain(character: str) -> str:
     """Turn subscript, wide and other forms of a character into the plain one; one stays one, so that positions hold."""
     plain = unicodedata.normalize("NFKC", character)
-    is_charge = "SUPERSCRIPT" in unicodedata.name(character, "")
-    return character if len(plain) != 1 or is_charge else plain
+    return character if len(plain) != 1 or _is_raised(character) else plain
 
 
 def _hint(symbol: str) -> str:

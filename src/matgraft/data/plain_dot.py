@@ -3,10 +3,11 @@
 ``CuSO4.5H2O`` is CuSO4·5H2O to one reader and 4.5 oxygen atoms to another. A dot has two readings where
 
 1. a whole number that does not begin with 0 follows it, and what stands before it is not 0: ``Fe0.5`` is an amount;
-2. a part of whole amounts follows: water or ammonia behind anything, or a compound behind another compound.
+2. a part of whole amounts follows: water, ammonia or an organic molecule behind anything, or a compound or a molecule
+   of one element (``S8``, ``C60``) behind another one of these: ``C60.2C6H6``, ``CHI3.3S8``, ``C60.2CS2``.
 
-So ``Fe0.5Ni0.5``, ``La1.85Sr0.15CuO4``, ``Li.5CoO2`` and ``Li1.5Al0.5Ge1.5P3O12`` are decimals: no compound stands
-before the dot, or none behind it.
+So ``Fe0.5Ni0.5``, ``La1.85Sr0.15CuO4``, ``Li.5CoO2``, ``K2.5C60`` and ``Li1.5Al0.5Ge1.5P3O12`` are decimals: no such
+part stands before the dot, or none behind it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,12 @@ _MOLECULES = {
     _ratio(Br=1, F=3), _ratio(I=1, F=5), _ratio(P=1, F=5), _ratio(As=1, F=5), _ratio(As=1, F=3), _ratio(S=1, F=4),
 }  # fmt: skip
 """Molecules of anions alone; other groups of anions are no part of their own."""
-_HALOGENS = [{atomic_numbers[symbol]: 2} for symbol in ("Br", "I")]
+_OF_ONE_ELEMENT = [{atomic_numbers[symbol]: n} for symbol, n in (("Br", 2), ("I", 2), ("P", 4), ("S", 8))]
+"""Molecules of one element that are parts of adducts; others are fullerenes."""
+_SMALLEST_FULLERENE = 60
+_MANY = 100
+"""Organic molecules beside an element: ``Al1.333P2H6C2O6`` is a decimal."""
+_HYDROGEN, _CARBON = atomic_numbers["H"], atomic_numbers["C"]
 
 
 def may_multiply(before: str, amount: re.Match[str], behind: str, read: Read) -> bool:
@@ -74,11 +80,24 @@ def _is_part(right: Amounts, left: Amounts, multiplier: int) -> bool:
     ratio = _fractions(right)
     if ratio in _LIGANDS:
         return True
-    if multiplier == 1 or not _is_compound(left):  # nobody writes a multiplier of 1
+    if multiplier == 1:  # nobody writes it
         return False
-    if set(right) <= _ANIONS:
-        return ratio in _MOLECULES or dict(right) in _HALOGENS
-    return _is_compound(right)
+    if _is_organic(right) and multiplier < _MANY:
+        return True
+    if not (_is_compound(left) or _is_of_one_element(left)):
+        return False
+    if _is_of_one_element(right):
+        return True
+    return ratio in _MOLECULES if set(right) <= _ANIONS else _is_compound(right)
+
+
+def _is_organic(amounts: Amounts) -> bool:
+    return {_HYDROGEN, _CARBON} <= set(amounts) <= _NONMETALS
+
+
+def _is_of_one_element(amounts: Amounts) -> bool:
+    fullerene = set(amounts) == {_CARBON} and amounts[_CARBON] >= _SMALLEST_FULLERENE
+    return fullerene or dict(amounts) in _OF_ONE_ELEMENT
 
 
 def _is_compound(amounts: Amounts) -> bool:
