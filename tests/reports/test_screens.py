@@ -20,7 +20,7 @@ from matgraft.data.provenance import Provenance
 from matgraft.files import to_json
 from matgraft.findings import Action, Finding
 from matgraft.reports.fewshot_page import cautions, promise, show_fewshot
-from matgraft.reports.properties import show_folds, show_predictions, show_targets
+from matgraft.reports.properties import show_folds, show_predictions, show_targets, show_written
 from matgraft.reports.screen import audit_facts, run_facts, show_backbones, show_evaluation, show_findings, show_run
 
 ROW = {"formula": "FeO", "target": "gap", "value": 1.25, "lower": 0.5, "upper": 2.0, "unlike": True}
@@ -111,6 +111,41 @@ def test_the_screen_needs_nothing_but_the_json(verb: str, run_folder: Path) -> N
     make, show = VERBS[verb]
     facts = make(run_folder)
     assert printed(show, json.loads(to_json(facts))) == printed(show, facts) != ""
+
+
+ODD = "gap [eV] of [/x]"
+"""Rich takes the first brackets for a style, and fails on the second: no tag is open."""
+
+
+def odd_targets(folder: Path) -> Any:
+    facts = targets(folder)
+    verdict = {"headline": f"1 {ODD}", "cautions": [f"2 {ODD}"]}
+    facts["prompts"]["starts"][0]["target"] = f"3 {ODD}"
+    return facts | {"targets": {ODD: facts["targets"]["gap"] | {"verdict": verdict}}, "report": f"4 {ODD}"}
+
+
+def odd_folds(folder: Path) -> Any:
+    facts = folds(folder)
+    facts["folds"][0]["fold"] = ODD
+    return facts
+
+
+def odd_run(folder: Path) -> Any:
+    return run(folder) | {"model": ODD, "report": f"1 {ODD}", "part": f"2 {ODD}"}
+
+
+@pytest.mark.parametrize(
+    ("make", "show", "times"),
+    [
+        (odd_targets, show_targets, 5),
+        (odd_folds, show_folds, 1),
+        (odd_run, show_run, 3),
+        (lambda _: [ROW | {"formula": ODD, "target": ODD, "value": ODD, f"p_{ODD}": 0.9}], show_predictions, 3),
+        (lambda _: [ROW], lambda screen, rows: show_written(screen, rows, Path(ODD)), 1),
+    ],
+)
+def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_folder: Path) -> None:
+    assert printed(show, make(run_folder)).count(ODD) == times
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from matgraft.backbones.limits import usable_cores
@@ -129,4 +130,4 @@ def _one_thread() -> None:
 def _tracked(results: Any, total: int, title: str) -> Any:
     if not title:
         return results
-    return track(results, description=title, total=total, transient=True, console=Console(stderr=True))
+    return track(results, description=escape(title), total=total, transient=True, console=Console(stderr=True))

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.data.dataset import Sample
@@ -71,7 +72,7 @@ def pack(
 def _counted(samples: Iterable[Sample], title: str, progress: bool) -> Iterator[Sample]:
     columns = TextColumn("{task.description}"), TextColumn("{task.completed} frames"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(escape(title), total=None)
         for count, sample in enumerate(samples, start=1):
             if count % SHOW_EVERY == 0:
                 bar.update(task, completed=count)

@@ -159,10 +159,10 @@ class Calibration:
                 value = (probabilities / self.priors).argmax(1).astype(float)
             unsure = 1 - probabilities[np.arange(len(mixed)), value.astype(int)]
             return Prediction(value, value, value, unsure, distance, probabilities)
-        back, least = self.transform.back, 0.0 if self.transform.positive else -np.inf
-        bounds = (mixed[:, MEDIAN], *self.interval(spread))
-        value, low, high = (np.maximum(back(bound), least) for bound in bounds)
-        left, right = (back(bound) for bound in self.deviation(spread))
+        least = 0.0 if self.transform.positive else -np.inf
+        bounds = self.transform.back_bounds(*self.interval(spread))
+        value, low, high = (np.maximum(one, least) for one in (self.transform.back(mixed[:, MEDIAN]), *bounds))
+        left, right = (self.transform.back(bound) for bound in self.deviation(spread))
         return Prediction(value, low, high, np.maximum(right - left, 0) / 2, distance)
 
 

@@ -18,6 +18,8 @@ DECADES = 1.5
 """Powers of ten between the 1st and the 99th percentile from which on positive values are learned by logarithm."""
 HEAVY = 8.0
 """Widths from the median to the 99th percentile from which on a tail is heavy; 2.6 for a normal distribution."""
+ROUNDING = 1e-12
+"""Relative error that a value may have after both functions."""
 
 
 class Transform(BaseModel):
@@ -43,6 +45,19 @@ class Transform(BaseModel):
             return np.exp(z)
         return self.centre + self.width * np.sinh(z) if self.scale == "asinh" else z
 
+    def back_bounds(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """Return the bounds of intervals in the target's own units.
+
+        They are moved outward by what rounding may take: where a bound is one of the target's values, the value itself
+        lies inside.
+        """
+        low, high = self.back(low), self.back(high)
+        if self.scale == "none":
+            return low, high
+        most = np.finfo(float).max  # a finite slack leaves an infinite bound as it is
+        slack_low, slack_high = (ROUNDING * np.clip(np.abs(one), abs(self.centre), most) for one in (low, high))
+        return low - slack_low, high + slack_high
+
 
 def choose_transform(y: Array, wanted: Scale = "auto") -> Transform:
     """Return the transform of a target; ``auto`` looks at its positive range and at its tails.
@@ -54,7 +69,8 @@ def choose_transform(y: Array, wanted: Scale = "auto") -> Transform:
     """
     centre = float(np.median(y))
     low, high = np.quantile(y, [0.25, 0.75])
-    width = max(float(high - low) / 1.35, 1e-12)
+    # Where more than half of the values are equal, the quartiles say nothing of how far the others lie.
+    width = max(float(high - low) / 1.35 or float(y.std()), 1e-12)
     if wanted == "log" and (y <= 0).any():
         raise ValueError(f"the logarithm of {float(y.min()):g} does not exist")
     if wanted == "auto":

@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 from rich.console import Console
+from rich.markup import escape as plain
 from rich.table import Table
 
 from matgraft.reports.plots import empty_figure
@@ -22,7 +23,7 @@ def show_bank(screen: Console, card: BankCard) -> None:
     shown = Table("property", "by prompt", "by the encoder's head")
     for name in card.questions:
         cells = (scores.get(name) for scores in (card.scores, card.head_scores))
-        shown.add_row(name, *("–" if one is None else f"{one:.3f}" for one in cells))
+        shown.add_row(plain(name), *("–" if one is None else f"{one:.3f}" for one in cells))
     screen.print(shown)
 
 

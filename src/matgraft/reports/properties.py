@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from matgraft.backbones.composition import CompositionBackbone
@@ -32,7 +33,7 @@ def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
         pretrained = [member["weight"] for member in fold["members"] if member["pretrained"]]
         part = f"{sum(pretrained):.0%}" if pretrained else "not tried"
         cells = [f"{fold[name]:.4g}" if name in fold else "-" for name in names]
-        shown.add_row(fold["fold"], str(fold["n_train"]), str(fold["n_test"]), *cells, part)
+        shown.add_row(escape(fold["fold"]), str(fold["n_train"]), str(fold["n_test"]), *cells, part)
     shown.add_row("mean", "", "", *(_over_folds(scored, name) for name in names), "", style="bold")
     screen.print(shown)
     if some := {name: n for name, n in scored["n_folds"].items() if n < len(scored["folds"])}:
@@ -44,7 +45,7 @@ def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
         if count := scored.get(lacking):
             screen.print(f"{count} rows {said} were left out")
     screen.print(f"{scored['n_unlike']} of {scored['n']} formulas are unlike their training set")
-    screen.print(pretraining_sentence(scored["pretraining"]), soft_wrap=True)
+    screen.print(escape(pretraining_sentence(scored["pretraining"])), soft_wrap=True)
 
 
 def _over_folds(scored: Mapping[str, Any], name: str) -> str:
@@ -57,7 +58,8 @@ def _over_folds(scored: Mapping[str, Any], name: str) -> str:
 def show_targets(screen: Console, facts: Mapping[str, Any]) -> None:
     """Print what each target's predictor is made of, how well it does, and the verdict."""
     for target, part in facts["targets"].items():
-        shown = Table("member", f"{part['criterion']}, out of fold", "weight", title=f"{target}: {part['n']} rows")
+        title = f"{escape(target)}: {part['n']} rows"
+        shown = Table("member", f"{part['criterion']}, out of fold", "weight", title=title)
         for member in part["members"]:
             shown.add_row(member["name"], f"{member['score']:.4g}", f"{member['weight']:.0%}")
         for member in part["dropped"]:
@@ -66,12 +68,12 @@ def show_targets(screen: Console, facts: Mapping[str, Any]) -> None:
         screen.print(shown)
         scores = ", ".join(f"{name} {value:.4g}" for name, value in part["scores"].items())
         screen.print(f"  {scores}{' (weighted)' if part['weighted'] else ''}")
-        screen.print(f"[bold]{part['verdict']['headline']}[/]", soft_wrap=True)
+        screen.print(f"[bold]{escape(part['verdict']['headline'])}[/]", soft_wrap=True)
         for caution in part["verdict"]["cautions"]:
-            screen.print(f"  caution: {caution}", soft_wrap=True, highlight=False)
+            screen.print(f"  caution: {escape(caution)}", soft_wrap=True, highlight=False)
     for line in start_lines(facts.get("prompts", {})):
-        screen.print(line, highlight=False, soft_wrap=True)
-    screen.print(f"report: {facts['report']}", soft_wrap=True)
+        screen.print(escape(line), highlight=False, soft_wrap=True)
+    screen.print(f"report: {escape(facts['report'])}", soft_wrap=True)
 
 
 def show_predictions(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -81,14 +83,16 @@ def show_predictions(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None
         probabilities = {name[2:]: p for name, p in row.items() if name.startswith("p_")}
         sure = f"{probabilities[row['value']]:.1%}" if probabilities else f"{row['lower']:.4g} to {row['upper']:.4g}"
         value = row["value"] if isinstance(row["value"], str) else f"{row['value']:.4g}"
-        shown.add_row(row["formula"], row["target"], value, sure, "unlike the training set" if row["unlike"] else "")
+        unlike = "unlike the training set" if row["unlike"] else ""
+        shown.add_row(*map(escape, (row["formula"], row["target"], value)), sure, unlike)
     screen.print(shown)
 
 
 def show_written(screen: Console, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Print how many predictions were written, and how many of them are unlike the training set."""
     screen.print(
-        f"{path}: {len(rows)} predictions, {sum(row['unlike'] for row in rows)} of them unlike the training set"
+        f"{escape(str(path))}: {len(rows)} predictions, {sum(row['unlike'] for row in rows)} of them unlike the "
+        "training set"
     )
 
 

@@ -106,7 +106,7 @@ def show_findings(screen: Console, facts: AuditFacts) -> None:
 def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
     """Print the errors of the tuned model beside its baselines."""
     counted = summary["test"]
-    title = f"errors on the {summary['part']} frames ({counted['n_frames']} frames, {counted['n_atoms']} atoms)"
+    title = f"errors on the {escape(summary['part'])} frames ({counted['n_frames']} frames, {counted['n_atoms']} atoms)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -199,8 +199,8 @@ def show_run(screen: Console, facts: Mapping[str, Any]) -> None:
         f"{fit['best_step']}{start} by {fit['criterion']}, stopped: {fit['stopped']}",
         highlight=False,
     )
-    screen.print(f"model:  {facts['model']}", highlight=False, soft_wrap=True)
-    screen.print(f"report: {facts['report']}", highlight=False, soft_wrap=True)
+    screen.print(f"model:  {escape(facts['model'])}", highlight=False, soft_wrap=True)
+    screen.print(f"report: {escape(facts['report'])}", highlight=False, soft_wrap=True)
 
 
 def show_ladder(screen: Console, facts: Mapping[str, Any]) -> None:
