@@ -105,7 +105,7 @@ def _pretraining(
     whole = {name: [vars(one)[name] for one in held] for name in vars(held[0])}
     joined: dict[str, Any] = {name: None if one[0] is None else np.concatenate(one) for name, one in whole.items()}
     formulas = [table.formulas[i] for i in rows]
-    return pretraining_facts(backbone.card, formulas, table.values[rows], Prediction(**joined), table.weights[rows])
+    return pretraining_facts(backbone.labels, formulas, table.values[rows], Prediction(**joined), table.weights[rows])
 
 
 def _fold(

@@ -49,7 +49,7 @@ from matgraft.reports.property_page import write_property_report
 from matgraft.scoring.domain import domain_verdict
 from matgraft.scoring.pretraining import pretraining_facts, pretraining_sentence
 from matgraft.scoring.properties import scores_of
-from matgraft.scoring.property_verdict import property_verdict
+from matgraft.scoring.property_verdict import NOT_COMPARED, property_verdict
 from matgraft.transfer.prompt_bank import Bank, choose_bank
 
 SETTINGS, PROMPTS = "settings.json", "prompts"
@@ -321,7 +321,8 @@ def _tune_one(
     write_predictions(rows, folder / "out_of_fold.csv")
     scores = scores_of(table.values, held, table.weights)
     verdict = property_verdict(predictor.facts, scores, float(held.unlike.mean()), settings.level)
-    known = pretraining_facts(backbone.card, table.formulas, table.values, held, table.weights)
+    compared = predictor.held_losses if verdict["level"] != NOT_COMPARED else None
+    known = pretraining_facts(backbone.labels, table.formulas, table.values, held, table.weights, compared)
     verdict["cautions"].append(pretraining_sentence(known))
     metrics = {
         "n": len(table.values),

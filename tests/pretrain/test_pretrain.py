@@ -12,13 +12,17 @@ from scipy.stats import chisquare
 
 from matgraft.backbones.composition import CompositionBackbone, tensors_of
 from matgraft.backbones.registry import load_folder
+from matgraft.backbones.seen_labels import LABELS
 from matgraft.data.formula import parse_formula
 from matgraft.data.provenance import file_hash
 from matgraft.errors import DataError, OptionError, RunError
+from matgraft.predictors.predictor import PredictorSettings
+from matgraft.pretrain.labels import add_labels
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_length, group_neighbours, perturbed
 from matgraft.pretrain.run import pretrain, resume_pretraining
 from matgraft.pretrain.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
-from matgraft.pretrain.tables import Tables, read_tables, standardised
+from matgraft.pretrain.tables import Tables, is_held_out, read_tables, standardised
+from matgraft.property_run import TableRun, tune_table
 from matgraft.recipe import make_settings
 from matgraft.transfer.fit import fit
 from matgraft.transfer.schedule import FitSettings
@@ -229,6 +233,30 @@ def test_a_run_learns_and_one_broken_off_ends_at_the_same_weights(files, tmp_pat
         for name, weight in one.state_dict().items():
             assert torch.equal(weight, other.state_dict()[name]), name
     assert load_folder(tmp_path / "broken").card.weights_sha256 == whole.card.weights_sha256
+
+
+def test_the_list_of_labels_lies_beside_the_encoder_and_is_read_by_what_is_tuned_from_it(files, tmp_path):
+    pretrain(*files, settings(1, encoders=1), tmp_path / "out", quiet=True)
+    table = pd.read_csv(files[1])
+    formulas = [parse_formula(text) for text in table["formula"].unique()]
+    seen = [22 not in one.numbers and not is_held_out(one.chemical_system, 0.2) for one in formulas]
+    assert len(set(seen)) == 2
+    labels = load_folder(tmp_path / "out").labels
+    assert labels.properties == ("is_oxide", "size")
+    assert labels.of(formulas).tolist() == [[one, one] for one in seen]
+    rows = pd.DataFrame({"formula": [str(one) for one in formulas], "x": np.arange(len(formulas)) % 7 + 0.5})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    plan = PredictorSettings(strategy="descriptors", inner_folds=2)
+    run = TableRun(table=str(tmp_path / "rows.csv"), targets=("x",), foundation=str(tmp_path / "out"), settings=plan)
+    known = tune_table(run, tmp_path / "tuned", quiet=True)["targets"]["x"]["pretraining"]
+    assert (known["n"], known["with_label"]) == (len(seen), sum(seen))
+    assert load_folder(tmp_path / "tuned").labels.content == labels.content
+
+    (tmp_path / "out" / "model" / LABELS).unlink()  # as of an encoder that was pretrained before lists were written
+    assert add_labels(files[1], tmp_path / "out" / "model").of(formulas).tolist() == [[one, one] for one in seen]
+    assert load_folder(tmp_path / "out").labels.table.origin == labels.table.origin
+    with pytest.raises(DataError, match="was not pretrained on this table"):
+        add_labels(tmp_path / "rows.csv", tmp_path / "out" / "model")
 
 
 def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):

@@ -114,6 +114,38 @@ def test_coverage_is_counted(run):
     assert held["smallest third by distance"]["n"] in (13, 14)
 
 
+def test_errors_with_and_without_a_label_in_the_pretraining_are_a_table(run):
+    assert "what the pretraining knew" not in write_property_report(run).read_text()  # a run of an earlier version
+    content = json.loads((run / "metrics.json").read_text())
+    targets = content["targets"]
+    against = {"name": "descriptors and trees", "score": 0.5, "difference": -0.125, "interval": [-0.25, -0.0625]}
+    scores = {"with_label": {"mae": 0.375, "rmse": 1.0}, "without_label": {"mae": 0.75, "rmse": 1.0}}
+    compared = {"with_label": against, "without_label": against | {"interval": None}}
+    known = {"n": 40, "with_label": 31, "by_property": {"mp_gap": 31}, "scores": scores, "compared": compared}
+    targets["gap"]["pretraining"] = known
+    lone = {"with_label": {}, "without_label": {"balanced_accuracy": 0.5, "log_loss": 0.6875}}
+    targets["metal"]["pretraining"] = {"n": 40, "with_label": 0, "by_property": {}, "scores": lone, "compared": {}}
+    targets["kind"]["pretraining"] = None
+    (run / "metrics.json").write_text(json.dumps(content))
+    page = write_property_report(run).read_text()
+    gap, metal, kind = (target["by_label"] for target in json.loads((run / "report.json").read_text())["targets"])
+    part = {"ours": 0.375, "baseline": 0.5, "difference": -0.125}
+    assert gap == [
+        {"part": "with a label", "n": 31, **part, "interval": [-0.25, -0.0625]},
+        {"part": "without a label", "n": 9, **part, "interval": None},
+    ]
+    none = dict.fromkeys(("baseline", "difference", "interval"))
+    assert metal == [{"part": "without a label", "n": 40, "ours": 0.6875, **none}] and not kind
+    parts = [part.split("</section>")[0] for part in page.split("what the pretraining knew</h2>")[1:]]
+    assert len(parts) == 3
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", parts[0])
+    assert cells[:5] == ["with a label", "31", "0.375", "0.5", "-0.125 (-0.25 to -0.0625)"]
+    assert cells[5:] == ["without a label", "9", "0.375", "0.5", "-0.125"]
+    assert "mp_gap 31" in parts[0]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", parts[1]) == ["without a label", "40", "0.6875"]
+    assert "Not known" in parts[2] and "labels.npz" in parts[2]
+
+
 def test_prompts_are_shown_where_there_are_any(run):
     assert 'id="prompts"' not in write_property_report(run).read_text()
     starts = [

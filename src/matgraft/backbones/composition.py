@@ -34,6 +34,7 @@ from torch.nn import functional
 from matgraft.backbones.base import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.backbones.batching import Sized
 from matgraft.backbones.elements import N_ELEMENTS, element_table
+from matgraft.backbones.seen_labels import LABELS, SeenLabels
 from matgraft.data.dataset import Sample
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
@@ -209,17 +210,24 @@ class CompositionBackbone(Backbone):
     siblings
         Encoders pretrained alike from other seeds. What they say of the properties is averaged: on measured gaps trees
         that read it give 0.259 eV, those that read one of the two 0.266 and 0.261. Features are those of the first.
+    labels
+        Which formulas had labels in the pretraining; None where that is not known.
     """
 
     native_file = "model.safetensors"
     quantities = MappingProxyType({PROPERTIES.name: PROPERTIES})
 
     def __init__(
-        self, module: CompositionEncoder, card: ModelCard, siblings: Sequence[CompositionEncoder] = ()
+        self,
+        module: CompositionEncoder,
+        card: ModelCard,
+        siblings: Sequence[CompositionEncoder] = (),
+        labels: SeenLabels | None = None,
     ) -> None:
         self.module: CompositionEncoder = module.eval()
         self.siblings = tuple(sibling.eval() for sibling in siblings)
         self.card = card
+        self.labels = labels
 
     @classmethod
     def scratch(cls, seed: int = 0, **sizes: Any) -> Self:
@@ -228,7 +236,8 @@ class CompositionBackbone(Backbone):
             torch.manual_seed(seed)
             module = CompositionEncoder(**sizes)
         module.elements.table[: N_ELEMENTS + 1] = torch.from_numpy(element_table())
-        return cls(module, _card(module, name="composition, untrained", weights_from=f"seed {seed}"))
+        card = _card(module, name="composition, untrained", weights_from=f"seed {seed}")
+        return cls(module, card, labels=SeenLabels.made_of({}))
 
     @classmethod
     def shipped(cls, release: str) -> Self:
@@ -251,7 +260,8 @@ class CompositionBackbone(Backbone):
         module, *siblings = (_encoder(file) for file in files)
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
         card = _card(*siblings, module, name="composition", weights_from=str(path), sha256=digest)
-        return cls(module, card, siblings)
+        labels = path.with_name(LABELS)
+        return cls(module, card, siblings, SeenLabels.load(labels) if labels.is_file() else None)
 
     @property
     def encoders(self) -> tuple[CompositionEncoder, ...]:
@@ -303,8 +313,13 @@ class CompositionBackbone(Backbone):
             return {PROPERTIES.name: torch.stack(everyone).mean(0)}
 
     def save(self, path: Path) -> None:
-        """Write safetensors and, beside it, config.json: what `CompositionEncoder.from_pretrained` opens."""
+        """Write safetensors and, beside it, config.json: what `CompositionEncoder.from_pretrained` opens.
+
+        The list of the labels that the pretraining saw lies beside them, where it is known.
+        """
         _save(self.module, path.parent)
+        if self.labels is not None:
+            self.labels.save(path.with_name(LABELS))
         for i, sibling in enumerate(self.siblings, start=1):
             _save(sibling, _sibling(path.parent, i))
 

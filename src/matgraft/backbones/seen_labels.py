@@ -1,29 +1,52 @@
 """Which formulas had which labels in the encoder's pretraining, asked for any table before its errors are believed.
 
-    seen = seen_labels(backbone.card)
-    seen.of(formulas)                    # (n, n_properties) True where the formula had the property as a label
+    load("composition").labels.of(formulas)    # (n, n_properties) True where the formula had the property as a label
 
-A formula is known by 32 bits of the hash of its key: of 10,000 formulas that had no label one is taken for another that
-had. Labels of the chemical systems that the pretraining held out count as not seen. The shipped file is made by
-``python -m matgraft.pretrain.labels``; it belongs to every encoder that was pretrained on the same table.
+The list lies beside the weights, as ``labels.npz``: `matgraft pretrain` writes it, and who copies the model takes it
+along. An encoder without one may have seen anything. A formula is known by 32 bits of the hash of its key: of 10,000
+formulas that had no label one is taken for another that had. Labels of the chemical systems that the pretraining held
+out count as not seen.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.backbones.base import ModelCard
 from matgraft.data.formula import Formula
+from matgraft.files import whole
 
-FILE = Path(__file__).parent / "composition_weights" / "labels.npz"
+LABELS = "labels.npz"
+"""Name of the file in a model folder."""
+
+
+class Table(NamedTuple):
+    """The list, decoded.
+
+    Attributes
+    ----------
+    properties
+        Names.
+    hashes
+        (n,) of the formulas that had a label, rising.
+    packed
+        (n, ceil(n_properties / 8)) bytes: a bit for each property, set where the formula had it (`numpy.packbits`).
+    origin
+        Where the labels are from: ``table_sha256`` and the settings that left some of its rows out.
+    """
+
+    properties: tuple[str, ...]
+    hashes: NDArray[np.uint32]
+    packed: NDArray[np.uint8]
+    origin: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,59 +55,64 @@ class SeenLabels:
 
     Attributes
     ----------
-    properties
-        Names, at most 32.
-    hashes
-        (n,) of the formulas that had a label, rising.
-    masks
-        (n,) bit k is set where the formula had property k.
+    content
+        An npz file, decoded when first asked: models are loaded and saved more often than that.
     """
 
-    properties: tuple[str, ...]
-    hashes: NDArray[np.uint32]
-    masks: NDArray[np.uint32]
+    content: bytes = field(repr=False)
 
     @classmethod
-    def made_of(cls, labels: Mapping[str, Iterable[Formula]]) -> SeenLabels:
-        """Return what is known of the formulas of each property."""
-        known: dict[int, int] = {}
-        for k, formulas in enumerate(labels.values()):
-            for formula in formulas:
-                key = _hash(formula)
-                known[key] = known.get(key, 0) | 1 << k
-        hashes = np.array(sorted(known), np.uint32)
-        return cls(tuple(labels), hashes, np.array([known[int(key)] for key in hashes], np.uint32))
+    def made_of(cls, labels: Mapping[str, Iterable[Formula]], origin: Mapping[str, str] | None = None) -> SeenLabels:
+        """Return what is known of the formulas of each property, and where that is from."""
+        seen = {
+            name: np.array([_hash(formula) for formula in formulas], np.uint32) for name, formulas in labels.items()
+        }
+        hashes = np.unique(np.concatenate([np.zeros(0, np.uint32), *seen.values()]))
+        had = np.zeros((len(hashes), len(seen)), bool)
+        for k, found in enumerate(seen.values()):
+            had[np.searchsorted(hashes, found), k] = True
+        arrays: dict[str, Any] = {name: np.array(value) for name, value in (origin or {}).items()}
+        arrays |= {"properties": np.array(tuple(labels), np.str_), "packed": np.packbits(had, axis=1)}
+        arrays["steps"] = np.diff(hashes, prepend=np.uint32(0))  # smaller when compressed than the hashes
+        file = BytesIO()
+        np.savez_compressed(file, **arrays)
+        return cls(file.getvalue())
+
+    @cached_property
+    def table(self) -> Table:
+        """The list."""
+        with np.load(BytesIO(self.content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        properties, steps, packed = (arrays.pop(name) for name in ("properties", "steps", "packed"))
+        origin = {name: str(value) for name, value in arrays.items()}
+        return Table(tuple(map(str, properties)), np.cumsum(steps, dtype=np.uint32), packed, origin)
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Names of the properties."""
+        return self.table.properties
 
     def of(self, formulas: Sequence[Formula]) -> NDArray[np.bool_]:
         """Return (n, n_properties) True where a formula had a property as a label."""
+        properties, hashes, packed, _ = self.table
+        had = np.zeros((len(formulas), len(properties)), bool)
+        if not len(hashes):
+            return had
         asked = np.array([_hash(formula) for formula in formulas], np.uint32)
-        places = np.minimum(np.searchsorted(self.hashes, asked), max(0, len(self.hashes) - 1))
-        found = self.hashes[places] == asked if len(self.hashes) else np.zeros(len(asked), bool)
-        masks = self.masks[places] if len(self.hashes) else np.zeros(len(asked), np.uint32)
-        bits = masks[:, None] >> np.arange(len(self.properties), dtype=np.uint32) & 1
-        return found[:, None] & bits.astype(bool)
+        places = np.minimum(np.searchsorted(hashes, asked), len(hashes) - 1)
+        found = hashes[places] == asked
+        had[found] = np.unpackbits(packed[places[found]], axis=1, count=len(properties)).astype(bool)
+        return had
 
-    def save(self, path: Path, origin: Mapping[str, Any]) -> None:
-        """Write the labels and where they are from; small, since steps between hashes are."""
-        steps = np.diff(self.hashes, prepend=np.uint32(0))
-        texts: dict[str, Any] = {name: np.array(str(value)) for name, value in origin.items()}
-        np.savez_compressed(path, properties=np.array(self.properties), steps=steps, masks=self.masks, **texts)
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        with whole(path) as part:
+            part.write_bytes(self.content)
 
-
-def seen_labels(card: ModelCard) -> SeenLabels | None:
-    """Return the labels that an encoder was pretrained on; None where that is not known."""
-    recipe, origin = card.recipe or {}, _shipped()[1]
-    same = origin["table_sha256"] in (card.data_sha256 or {}).values()
-    same &= all(str(recipe.get(name)) == origin[name] for name in ("exclude", "validation"))
-    return _shipped()[0] if same else None
-
-
-@lru_cache(maxsize=1)
-def _shipped() -> tuple[SeenLabels, dict[str, str]]:
-    with np.load(FILE, allow_pickle=False) as content:
-        hashes = np.cumsum(content["steps"], dtype=np.uint32)
-        origin = {name: str(content[name]) for name in ("table_sha256", "exclude", "validation")}
-        return SeenLabels(tuple(map(str, content["properties"])), hashes, content["masks"]), origin
+    @classmethod
+    def load(cls, path: Path) -> SeenLabels:
+        """Read the file."""
+        return cls(path.read_bytes())
 
 
 def _hash(formula: Formula) -> int:

@@ -111,6 +111,41 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
+class HeldLosses:
+    """Out-of-fold losses of a predictor and of its baseline, the mixture of descriptors and trees without the encoder.
+
+    Attributes
+    ----------
+    ours, baseline
+        (n,) absolute errors, or log losses of classes, times the weight of the row.
+    weights
+        (n,) how much each row counts.
+    units
+        (n,) unit of each row.
+    """
+
+    ours: Array
+    baseline: Array
+    weights: Array
+    units: Units
+
+    def compared(self, rows: Rows) -> dict[str, Any]:
+        """Return the baseline's mean loss on some rows, and the difference to it with a 95 % interval over units.
+
+        The interval is None with too few units to decide.
+        """
+        ours, baseline, weights = self.ours[rows], self.baseline[rows], self.weights[rows]
+        found = mean_difference(ours, baseline, weights, self.units[rows])
+        return {
+            "name": "descriptors and trees",
+            "score": float(baseline.sum() / weights.sum()),
+            "difference": found.value,
+            "interval": found.interval and list(found.interval),
+            "n_units": found.n_units,
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """What out-of-fold predictions decided.
 
@@ -178,6 +213,8 @@ class Predictor:
         What was chosen, and what each member gave out of fold.
     out_of_fold
         Predictions of the training rows by fits that did not see them; NaN for rows of weight 0.
+    held_losses
+        What these predictions are judged by, of the rows that count.
     adapted
         How the target was reached, where there is one; a predictor that was read from files has its facts alone.
     """
@@ -191,6 +228,7 @@ class Predictor:
     networks: dict[str, list[Tuned]]
     facts: dict[str, Any]
     out_of_fold: Prediction | None = None
+    held_losses: HeldLosses | None = None
     adapted: Adapted | None = None
     _models: list[list[Model]] | None = None
     _neighbourhood: Neighbourhood | None = None
@@ -329,7 +367,8 @@ def fit_predictor(
     distance = _held_distance(inputs, folds)
     held = calibration.read(mixed, spread, distance)
     predictor.out_of_fold = held if len(rows) == n else held.among(rows, n)
-    predictor.facts = _facts(inner, mixed, labels, calibration, units) | {"familiar": familiar}
+    predictor.facts, predictor.held_losses = _facts(inner, mixed, labels, calibration, units)
+    predictor.facts["familiar"] = familiar
     predictor.facts["gate"] = gate and gate.facts()
     predictor.facts |= {"domain": adapted.facts} if adapted else {}
     return predictor
@@ -512,7 +551,7 @@ def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
 
 def _facts(
     inner: InnerPredictions, mixed: Array, labels: Labels, calibration: Calibration, units: Units
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], HeldLosses]:
     members, out_of_fold = inner.members, list(inner.predictions)
 
     def losses(one: Array) -> Array:
@@ -528,7 +567,8 @@ def _facts(
     for weight, one in zip(shares, plain, strict=True):
         baseline += weight * one
     weighted = "weighted " if (labels.weights != labels.weights[0]).any() else ""
-    return {
+    held = HeldLosses(losses(mixed), losses(baseline), labels.weights, units)
+    facts = {
         "criterion": weighted + ("log loss" if labels.n_classes else "mean absolute error"),
         "members": [
             {"name": member.name, "score": float(losses(one).mean()), "weight": float(weight),
@@ -538,23 +578,9 @@ def _facts(
         "dropped": [
             {"name": member.name, "score": score, "pretrained": member.pretrained} for member, score in inner.dropped
         ],
-        "score": float(losses(mixed).mean()),
-        "baseline": _compared(losses(mixed), losses(baseline), labels.weights, units),
+        "score": float(held.ours.mean()),
+        "baseline": held.compared(np.arange(len(mixed))),
         "n": len(mixed),
         "scale": calibration.transform.scale,
     }  # fmt: skip
-
-
-def _compared(ours: Array, theirs: Array, weights: Array, units: Units) -> dict[str, Any]:
-    """Return the baseline's score, and the difference to it with a 95 % interval over units.
-
-    Losses (n,) hold the weights already. The interval is None with too few units to decide.
-    """
-    found = mean_difference(ours, theirs, weights, units)
-    return {
-        "name": "descriptors and trees",
-        "score": float(theirs.mean()),
-        "difference": found.value,
-        "interval": found.interval and list(found.interval),
-        "n_units": found.n_units,
-    }
+    return facts, held

@@ -1,7 +1,7 @@
 """A pretraining run: tables in, encoders out, resumable.
 
 run.json (files, their hashes by role, settings)  checkpoints/0 1 ...  history.csv
-model/ (safetensors, config.json, card.json)
+model/ (safetensors, config.json, card.json, labels.npz)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from matgraft.data.provenance import file_hash
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json, write_text
 from matgraft.folders import refuse_changed, refuse_full_folder
+from matgraft.pretrain.labels import labels_seen
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
 from matgraft.pretrain.settings import PretrainSettings
 from matgraft.pretrain.tables import Tables, read_tables
@@ -96,7 +97,7 @@ def _conduct(begun: Begun, out: Path, *, resume: bool, quiet: bool) -> Compositi
         results.append(_train(backbone, tables, settings, i, out, resume, quiet))
         encoders.append(backbone.module)
     first, *siblings = encoders
-    backbone = CompositionBackbone(first, backbone.card, siblings)
+    backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(begun.properties, settings))
     return finish(backbone, tables, settings, results, begun.data_sha256, out)
 
 
@@ -131,7 +132,7 @@ def finish(
     files: dict[str, str],
     out: Path,
 ) -> CompositionBackbone:
-    """Write the model, its card and the curves."""
+    """Write the model with its card and its list of labels, and the curves."""
     for encoder in backbone.encoders:
         encoder.eval()
     history = [{"encoder": i} | row for i, result in enumerate(results) for row in result.history]

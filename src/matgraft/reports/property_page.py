@@ -90,11 +90,33 @@ def _target(name: str, metrics: Mapping[str, Any], held: pd.DataFrame, places: p
         **metrics,
         "held": {column: _plain(rows[column]) for column in rows.columns if column not in ("target", "fold")},
         "map": _spots(places, name),
+        "by_label": _by_label(metrics),
         "drawn": _drawn(error, metrics["n"], int((places["target"] == name).sum()) if len(places) else 0),
         "error": [float(e) for e in error],
         "worst": [{str(key): _value(value) for key, value in row.items()} for row in worst.to_dict("records")],
         "held_by": [] if classes or not len(rows) else _coverage(rows),
     }
+
+
+def _by_label(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for the formulas with and for those without a label in the pretraining; none where it is not known.
+
+    A row has ``part``, ``n``, ``ours``, ``baseline``, ``difference`` and ``interval``, all of the criterion; the last
+    three are None where the predictor is not compared with its baseline.
+    """
+    known = metrics.get("pretraining")
+    if not known:
+        return []
+    counts = {"with_label": known["with_label"], "without_label": known["n"] - known["with_label"]}
+    rows = []
+    for part, n in counts.items():
+        ours = known["scores"][part].get("log_loss" if metrics["classes"] else "mae")
+        against = known.get("compared", {}).get(part, {"score": None, "difference": None, "interval": None})
+        against = {"baseline": against["score"], "difference": against["difference"], "interval": against["interval"]}
+        if against["baseline"] is not None:
+            ours = against["baseline"] + against["difference"]
+        rows += [{"part": part.replace("_", " a "), "n": n, "ours": ours, **against}] * bool(n)
+    return rows
 
 
 def _drawn(error: np.ndarray, n: int, on_map: int) -> dict[str, str]:

@@ -11,38 +11,51 @@ from typing import Any
 
 import numpy as np
 
-from matgraft.backbones.base import ModelCard
-from matgraft.backbones.seen_labels import seen_labels
+from matgraft.backbones.seen_labels import SeenLabels
 from matgraft.data.formula import Formula
-from matgraft.predictors.predictor import Prediction
+from matgraft.predictors.predictor import HeldLosses, Prediction
 from matgraft.scoring.properties import Array, scores_of
 
 MOST = 3
 """Properties that the sentence names."""
+PARTS = {"with_label": "with a label", "without_label": "without any"}
+"""Parts of a table -> how they are called."""
 
 
 def pretraining_facts(
-    card: ModelCard, formulas: Sequence[Formula], y: Array, prediction: Prediction, weights: Array
+    seen: SeenLabels | None,
+    formulas: Sequence[Formula],
+    y: Array,
+    prediction: Prediction,
+    weights: Array,
+    losses: HeldLosses | None = None,
 ) -> dict[str, Any] | None:
     """Return what the pretraining knew of (n,) rows; None where it is not known.
+
+    Parameters
+    ----------
+    losses
+        Of the rows, by the predictor and by its baseline, where the two are compared.
 
     Returns
     -------
     dict
         ``n`` and ``with_label`` (rows, and those whose formula had any label), ``by_property`` (rows by the label that
-        their formula had), ``scores`` of the rows ``with_label`` and ``without_label``.
+        their formula had), ``scores`` of the rows ``with_label`` and ``without_label``, ``compared`` (what the
+        predictor is worth against its baseline on each of the two that has rows, `HeldLosses.compared`; empty without
+        losses).
     """
-    seen = seen_labels(card)
     if seen is None:
         return None
     had = seen.of(formulas)
     counts = {name: int(n) for name, n in zip(seen.properties, had.sum(0), strict=True) if n}
-    parts = {"with_label": np.flatnonzero(had.any(1)), "without_label": np.flatnonzero(~had.any(1))}
+    parts = dict(zip(PARTS, (np.flatnonzero(had.any(1)), np.flatnonzero(~had.any(1))), strict=True))
     return {
         "n": len(y),
         "with_label": len(parts["with_label"]),
         "by_property": dict(sorted(counts.items(), key=lambda one: -one[1])),
         "scores": {name: scores_of(y[rows], prediction.take(rows), weights[rows]) for name, rows in parts.items()},
+        "compared": {name: losses.compared(rows) for name, rows in parts.items() if losses and len(rows)},
     }
 
 
@@ -50,16 +63,21 @@ def pretraining_sentence(facts: Mapping[str, Any] | None) -> str:
     """Say it for a screen."""
     if facts is None:
         return (
-            "it is not known which formulas had labels in the pretraining of this encoder, which is not the shipped one"
+            "it is not known which formulas had labels in the pretraining of this encoder: its folder has no labels.npz"
         )
     if not facts["with_label"]:
         return "no formula had a computed label in the encoder's pretraining"
     named = ", ".join(f"{name} {n}" for name, n in list(facts["by_property"].items())[:MOST])
-    scores = facts["scores"]
-    name = "mae" if "mae" in scores["with_label"] else "balanced_accuracy"
-    figures = [f"{scores[part][name]:.4g} {said}" for part, said in
-               (("with_label", "with a label"), ("without_label", "without any")) if name in scores[part]]  # fmt: skip
+    figures = "; ".join(_figures(facts, part, said) for part, said in PARTS.items() if facts["scores"][part])
     return (
         f"{facts['with_label']} of {facts['n']} rows have a formula with computed labels in the encoder's pretraining "
-        f"({named}): {name} {', '.join(figures)}"
+        f"({named}): {figures}"
     )
+
+
+def _figures(facts: Mapping[str, Any], part: str, said: str) -> str:
+    """Return ``mae 0.09 with a label``, and what the baseline has there."""
+    scores, compared = facts["scores"][part], facts["compared"].get(part)
+    name = "mae" if "mae" in scores else "balanced_accuracy"
+    against = f" ({compared['name']} {compared['score']:.4g})" if compared and name == "mae" else ""
+    return f"{name} {scores[name]:.4g} {said}{against}"

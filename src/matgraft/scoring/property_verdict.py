@@ -16,6 +16,8 @@ FEW = 50
 FAR = 0.1
 """Part of formulas unlike the rest from which on a table is called scattered."""
 SLACK = 0.03
+NOT_COMPARED = "not compared"
+"""Level where no member with the encoder was fitted."""
 DECIDED = ("better", "no better", "worse")
 
 
@@ -43,7 +45,7 @@ def property_verdict(
         is in the mixture, in a sentence; empty where nothing had to be decided).
     """
     tried = any(member["pretrained"] for member in (*facts["members"], *facts["dropped"]))
-    outcome, between = _outcome(facts["baseline"]) if tried else ("not compared", "")
+    outcome, between = _outcome(facts["baseline"]) if tried else (NOT_COMPARED, "")
     return {
         "level": f"{outcome} than {facts['baseline']['name']}" if outcome in DECIDED else outcome,
         "headline": _headline(facts, outcome, between),
