@@ -21,7 +21,7 @@ from ase.io import write
 from common import Row
 
 from matgraft import load
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import file_hash
 from matgraft.errors import RunError

@@ -22,7 +22,7 @@ from common import Row
 from lightning.pytorch.callbacks import Callback
 
 from matgraft import load
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset
 
 DEFAULTS: Row = {

@@ -28,8 +28,8 @@ from ase.neighborlist import neighbor_list
 from common import circumstances, prepare, put_right, run, write_json
 
 from matgraft import adapt, evaluate, load, read, split
-from matgraft.backbones.base import Potential
 from matgraft.backbones.mace import HASH_DIGITS, MACEPotential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.pseudolabels import encodable, label
 from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset

@@ -24,6 +24,7 @@ from common import RESULTS, Results, Row, circumstances, number, prepare, run, s
 from formula_folds import FORMULAS
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.encoders import load_encoder
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.data.table import read_table
 from matgraft.predictors.aligned import METHODS, DomainSettings
@@ -31,7 +32,6 @@ from matgraft.predictors.domain import Adapted
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
 from matgraft.pretrain.tables import is_held_out, read_property_table
-from matgraft.property_run import encoder
 from matgraft.scoring.domain import harm_finding, overlap_finding
 
 LABELS, DRAWS = 25, 5
@@ -181,7 +181,7 @@ def main() -> None:
     results = Results(chosen.out, keys=("case", "size", "rows", "weights_sha256"))
     if not chosen.report:
         prepare()
-        backbone = encoder("composition")
+        backbone = load_encoder("composition")
         for name in chosen.case or CASES:
             key = {"case": name, "size": chosen.size, "rows": chosen.rows}
             key |= {"weights_sha256": backbone.card.weights_sha256[:12]}

@@ -31,11 +31,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.encoders import load_encoder
 from matgraft.data.formula import Formula
 from matgraft.data.table import read_table
 from matgraft.predictors import descriptors
 from matgraft.predictors.fewshot import fit_few_shot
-from matgraft.property_run import encoder
 from matgraft.transfer.metric import CARD, SHIPPED, Metric, Space
 from matgraft.transfer.prototypes import DISTANCES
 
@@ -200,7 +200,7 @@ def main() -> None:
     results = Results(chosen.out, keys=("table", "ways", "shots", "weights_sha256", "metric_sha256"))
     if not chosen.report:
         prepare()
-        trained = encoder("composition")
+        trained = load_encoder("composition")
         digest = {
             "weights_sha256": trained.card.weights_sha256[:12],
             "metric_sha256": hashlib.sha256((SHIPPED / CARD).read_bytes()).hexdigest()[:12],

@@ -36,11 +36,11 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.encoders import load_encoder
 from matgraft.crossval import crossval
 from matgraft.data.table import GROUPINGS, FormulaTable, read_table
 from matgraft.predictors import descriptors
 from matgraft.predictors.predictor import PredictorSettings
-from matgraft.property_run import encoder
 
 FORMULAS = HERE.parents[1] / "shared" / "data" / "formulas"
 TABLES = {"gaps": "matbench_expt_gap.csv", "metals": "matbench_expt_gap.csv", "steels": "matbench_steels.csv"}
@@ -96,7 +96,7 @@ def score(table: FormulaTable, method: str, foundation: str, by: str, draw: int)
 
 def backbone_of(method: str, foundation: str) -> CompositionBackbone:
     """Return the encoder, or one of its sizes that learned nothing."""
-    backbone = encoder(foundation)
+    backbone = load_encoder(foundation)
     if method != "scratch":
         return backbone
     return CompositionBackbone.scratch(0, property_names=backbone.property_names, **sizes(backbone))
@@ -162,7 +162,7 @@ def main() -> None:
     results = Results(chosen.out, keys=("table", "method", "folds_by", "draw", "weights_sha256"))
     if not chosen.report:
         prepare()
-        digest = encoder(chosen.foundation).card.weights_sha256[:12]
+        digest = load_encoder(chosen.foundation).card.weights_sha256[:12]
         for name in chosen.table or TABLES:
             table = read(name, chosen.data)
             for draw in range(1 if chosen.folds == OFFICIAL else chosen.draws):

@@ -22,12 +22,12 @@ from common import RESULTS, Results, circumstances, number, run, show
 from formula_folds import FORMULAS, read
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.encoders import load_encoder
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.data.table import FormulaTable
 from matgraft.predictors.descriptors import magpie
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
 from matgraft.predictors.valence import valence
-from matgraft.property_run import encoder
 
 LABELS = 1000
 
@@ -77,7 +77,7 @@ def main() -> None:
     chosen = parser.parse_args()
     results = Results(chosen.out, keys=("step", "formulas"))
     if not chosen.report:
-        timed = steps(corpus(chosen.formulas, chosen.data), read("gaps", chosen.data), encoder("composition"))
+        timed = steps(corpus(chosen.formulas, chosen.data), read("gaps", chosen.data), load_encoder("composition"))
         for name, step in timed.items():
             rate = chosen.formulas / best(step, chosen.rounds)
             row = {"step": name, "formulas": chosen.formulas, "per_second": round(rate), "rounds": chosen.rounds}

@@ -18,10 +18,10 @@ from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, 
 from formula_folds import FORMULAS, sizes
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.encoders import load_encoder
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.table import FormulaTable, read_table
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
-from matgraft.property_run import encoder
 
 TABLES = {
     "gaps": (FORMULAS / "matbench_expt_gap.csv", "target"),
@@ -69,7 +69,7 @@ def main() -> None:
     results = Results(chosen.out, keys=("table", "labels", "weights_sha256"))
     if not chosen.report:
         prepare()
-        trained = encoder(chosen.foundation)
+        trained = load_encoder(chosen.foundation)
         untrained = CompositionBackbone.scratch(0, property_names=trained.property_names, **sizes(trained))
         backbones = {"": trained, "untrained": untrained}
         for name in chosen.table or TABLES:

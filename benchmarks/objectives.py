@@ -17,8 +17,8 @@ from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, 
 from formula_folds import FORMULAS, read, sizes
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load_folder
 from matgraft.crossval import crossval
+from matgraft.foundations import load_folder
 from matgraft.predictors.predictor import PredictorSettings
 from matgraft.pretrain.run import pretrain
 from matgraft.pretrain.settings import ObjectiveWeights, PretrainSettings

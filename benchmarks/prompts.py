@@ -29,6 +29,7 @@ from common import HERE, RESULTS, Results, Row, circumstances, prepare, run, sho
 from formula_folds import FORMULAS
 
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.encoders import load_encoder
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.data.table import FormulaTable, read_table
 from matgraft.predictors.inputs import Inputs
@@ -39,7 +40,6 @@ from matgraft.predictors.prompted import PromptFit, PromptSettings, prepared
 from matgraft.predictors.store import save_predictor
 from matgraft.predictors.together import fit_together, folds_of
 from matgraft.pretrain.tables import is_held_out, read_property_table
-from matgraft.property_run import encoder
 from matgraft.scoring.properties import scores_of
 from matgraft.transfer.prompt_bank import CARD, SHIPPED, choose_bank
 
@@ -175,7 +175,7 @@ def main() -> None:
     results = Results(chosen.out, keys=("strategy", "property", "weights_sha256", "bank_sha256"))
     if not chosen.report:
         prepare()
-        backbone = encoder("composition")
+        backbone = load_encoder("composition")
         digest = {
             "weights_sha256": backbone.card.weights_sha256[:12],
             "bank_sha256": hashlib.sha256((SHIPPED / CARD).read_bytes()).hexdigest()[:12],

@@ -49,7 +49,7 @@ from common import (
 )
 
 from matgraft import load, predict, read
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.processes import keep_memory
 from matgraft.data.dataset import Dataset

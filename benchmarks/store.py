@@ -28,8 +28,8 @@ from ase.build import bulk
 from common import RESULTS, Results, Row, apart, circumstances, number, prepare, run, show
 
 from matgraft import audit, coverage, load, split
-from matgraft.backbones.base import Potential
 from matgraft.backbones.batching import Budget, plan_batches
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.processes import keep_memory
 from matgraft.data.dataset import Dataset, Sample

@@ -38,7 +38,7 @@ from common import (
 )
 
 from matgraft import adapt, evaluate, load, predict
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import cores
 from matgraft.checks.base import Evidence
 from matgraft.checks.forgetting import Forgetting

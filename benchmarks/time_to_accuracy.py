@@ -54,7 +54,7 @@ from common import (
 )
 
 from matgraft import adapt, evaluate, load
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import save_folder
 from matgraft.errors import RunError

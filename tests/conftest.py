@@ -15,10 +15,10 @@ import torch
 from ase.build import bulk
 
 from matgraft import cli
-from matgraft.backbones.base import Potential
-from matgraft.backbones.registry import load
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.read import read
+from matgraft.foundations import load
 
 torch.set_num_threads(1)
 

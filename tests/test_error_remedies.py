@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 
 import matgraft.transfer.fit as fit_module
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.errors import ExtraError, MatgraftError
 from matgraft.findings import Finding
@@ -306,7 +306,7 @@ def to_the_fit(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> None:
     monkeypatch.setattr(conduct, "open_folder", lambda *_: None)
     monkeypatch.setattr(conduct, "write_provenance", lambda *_: None)
 
-    monkeypatch.setattr(conduct, "load", lambda name: chgnet)
+    monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet)
     monkeypatch.setattr(conduct, "foundation_predictions", passed)
 
 
@@ -347,7 +347,7 @@ def to_a_stage(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> Callable[[
     The command line, the reading, the audit and the split are the product's: what is typed goes their way to the stage.
     """
     passed = Finding(code="not-encodable", title="x", outcome="passed")
-    monkeypatch.setattr(conduct, "load", lambda name: chgnet)
+    monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet)
     monkeypatch.setattr(conduct, "refuse_full_folder", lambda out: None)
     monkeypatch.setattr(conduct, "foundation_predictions", lambda p, frames, *_: ([s.labels for s in frames], passed))
 
@@ -646,8 +646,7 @@ def test_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.
     def passed(*_: object, **__: object) -> None:
         raise PassedError("on to the scores")
 
-    monkeypatch.setattr(evaluation, "load", lambda name: SimpleNamespace())
-    monkeypatch.setattr(evaluation, "potential", lambda backbone: backbone)
+    monkeypatch.setattr(evaluation, "load_potential", lambda name: SimpleNamespace())
     monkeypatch.setattr(evaluation, "foundation_predictions", predictions)
     monkeypatch.setattr(evaluation, "predict", passed)
     must_cure(matgraft, "evaluate", tmp_path, tmp_path / NAME)

@@ -54,8 +54,7 @@ def predictions(parent: Toy, frames: Dataset, quiet: bool, part: Part = "train")
 
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduct, "load", lambda name: Toy())
-    monkeypatch.setattr(conduct, "potential", lambda backbone: backbone)
+    monkeypatch.setattr(conduct, "load_potential", lambda name: Toy())
     monkeypatch.setattr(conduct, "foundation_predictions", predictions)
 
 

@@ -17,13 +17,13 @@ import yaml
 from ase.io import write
 from rich.console import Console
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import load
 from matgraft.data.dataset import Dataset
 from matgraft.data.read import read
 from matgraft.errors import AuditError, DataError, OptionError
 from matgraft.exports import export
+from matgraft.foundations import load
 from matgraft.recipe import make_recipe
 from matgraft.reports.facts import facts
 from matgraft.reports.screen import run_facts, show_run

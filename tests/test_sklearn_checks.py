@@ -101,7 +101,7 @@ def encoder() -> CompositionBackbone:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, encoder: CompositionBackbone) -> None:
     """An encoder that knows nothing, and trees that are few: what is checked does not hang on them."""
-    monkeypatch.setattr("matgraft.sklearn._encoder", lambda name: encoder)
+    monkeypatch.setattr("matgraft.sklearn.load_encoder", lambda name: encoder)
     monkeypatch.setattr("matgraft.predictors.forest.COUNT", 4)
     for room in ("inputs", "inner", "predictor"):
         monkeypatch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)

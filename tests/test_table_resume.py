@@ -12,8 +12,9 @@ import torch
 
 from matgraft import property_run
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load_folder, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.errors import RunError
+from matgraft.foundations import load_folder
 from matgraft.predictors.predictor import PredictorSettings
 from matgraft.predictors.prompted import PromptSettings
 from matgraft.property_run import TableRun, resume_table_run, tune_table

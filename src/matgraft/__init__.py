@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matgraft.backbones.predict import predict
-    from matgraft.backbones.registry import load
     from matgraft.data.audit import audit
     from matgraft.data.coverage import coverage
     from matgraft.data.dataset import Dataset, Sample
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from matgraft.data.read import read
     from matgraft.data.split import split
     from matgraft.exports import export
+    from matgraft.foundations import load
     from matgraft.recipe import make_recipe
     from matgraft.reports.html import write_report
     from matgraft.run import evaluate_run, resume_run, tune
@@ -49,7 +49,7 @@ _HOMES = {
     "evaluate": "scoring.evaluate",
     "evaluate_run": "run",
     "export": "exports",
-    "load": "backbones.registry",
+    "load": "foundations",
     "make_recipe": "recipe",
     "pack": "data.pack",
     "predict": "backbones.predict",

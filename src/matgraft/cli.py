@@ -225,10 +225,10 @@ def crossval(
     quiet: Quiet = False,
 ) -> None:
     """Score a property predictor on held-out folds of a table of formulas."""
+    from matgraft.backbones.encoders import load_encoder
     from matgraft.crossval import crossval
     from matgraft.data.table import GROUPINGS, read_table
     from matgraft.predictors.members import formula_reader
-    from matgraft.property_run import encoder
     from matgraft.reports.properties import show_folds, write_predictions
 
     _refuse_own("crossval", {"--folds": folds}, fold_column)
@@ -239,7 +239,7 @@ def crossval(
         table, target, formula=formula, fold=fold_column, covariates=covariate or (), weight=weight, group=column,
         order=_words(order), parse=formula_reader(settings.strategy),
     )  # fmt: skip
-    model = encoder(foundation or "composition")
+    model = load_encoder(foundation or "composition")
     scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, given=given, quiet=quiet or as_json)
     if out is not None:
         write_predictions(scored["predictions"], out)
@@ -256,8 +256,8 @@ def embed(
     count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
 ) -> None:
     """Write the encoder's features of formulas."""
+    from matgraft.backbones.encoders import load_encoder
     from matgraft.data.table import formula_column, formulas_of, read_cells
-    from matgraft.property_run import encoder as load_encoder
     from matgraft.reports.properties import nearest_formulas, write_vectors
 
     _refuse_own("embed", {"--count": count}, nearest)
@@ -338,12 +338,12 @@ def episodes(
     quiet: Quiet = False,
 ) -> None:
     """Teach few-shot classification on episodes of base classes, and score it on families of properties held out."""
+    from matgraft.backbones.encoders import load_encoder
     from matgraft.pretrain.episodes import EpisodeSettings, learn_metric
-    from matgraft.property_run import encoder
     from matgraft.reports.fewshot_page import show_scores
 
     out, settings = out or _next_run(), _settings(EpisodeSettings, options)
-    metric = learn_metric(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
+    metric = learn_metric(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_scores(screen, metric.card.scores)
     print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
 
@@ -357,12 +357,12 @@ def prompts(
     quiet: Quiet = False,
 ) -> None:
     """Learn a bank of prompts, one a property, that `tune --strategy prompt` starts from; the encoder stays frozen."""
+    from matgraft.backbones.encoders import load_encoder
     from matgraft.pretrain.prompt_bank import BankSettings, learn_bank
-    from matgraft.property_run import encoder
     from matgraft.reports.prompts import show_bank
 
     out, settings = out or _next_run(), _settings(BankSettings, options)
-    bank = learn_bank(table, encoder(foundation or "composition"), settings, out, quiet=quiet)
+    bank = learn_bank(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_bank(screen, bank.card)
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
 
@@ -399,7 +399,7 @@ def backbones(as_json: Json = False) -> None:
     """List what can be tuned, with which extra, and where the weights come from."""
     from dataclasses import asdict
 
-    from matgraft.backbones.registry import BACKBONES
+    from matgraft.foundations import BACKBONES
     from matgraft.reports.screen import show_backbones
 
     rows = {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}

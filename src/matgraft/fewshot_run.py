@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.decomposition import PCA
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load
+from matgraft.backbones.encoders import load_encoder
 from matgraft.data.formula import Formula
 from matgraft.data.table import FormulaTable, formula_column, formulas_of, read_cells, read_table, value_columns
 from matgraft.errors import DataError, OptionError
@@ -80,9 +80,7 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     queries = _queries(Path(run.queries), run.formula)
     given = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
     refuse_unread("fewshot", READS, given, table)
-    backbone = load(run.foundation)
-    if not isinstance(backbone, CompositionBackbone):
-        raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
+    backbone = load_encoder(run.foundation)
     facts: dict[str, Any] = {
         "run": run.model_dump(mode="json"),
         "encoder": {"name": backbone.card.name, "sha256": backbone.card.weights_sha256},

@@ -21,7 +21,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load, load_folder, save_folder
+from matgraft.backbones.encoders import load_encoder, load_encoder_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.data.material_class import material_class
 from matgraft.data.prompt_text import Prompt, parse_plain, parse_prompt, property_tokens
 from matgraft.data.provenance import file_hash
@@ -114,7 +115,7 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     if not resume:
         _refuse_idle(run, tables.values())
     domains = {target: _read_domain(run, table, target) for target, table in tables.items()}
-    backbone = encoder(run.foundation)
+    backbone = load_encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
     tokens = property_tokens(run.targets) if prompted else {}
     bank = choose_bank(run.settings.prompt.bank, backbone) if prompted else None
@@ -199,8 +200,7 @@ def predict_formulas(
         )
     tokens = _tokens(folder)
     prompts = _prompts(formulas, tokens, None if cells is None else where or folder)
-    backbone = load_folder(folder)
-    assert isinstance(backbone, CompositionBackbone)
+    backbone = load_encoder_folder(folder)
     rows: list[dict[str, Any]] = []
     for part in sorted((folder / "predictors").iterdir()):
         predictor, content = load_predictor(part, backbone)
@@ -238,14 +238,6 @@ def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]
     """Return a table's cells and its column of formulas."""
     cells = read_cells(path)
     return cells, list(cells[formula_column(cells, column, path)])
-
-
-def encoder(name: str) -> CompositionBackbone:
-    """Load a composition encoder by name or folder."""
-    backbone = load(name)
-    if not isinstance(backbone, CompositionBackbone):
-        raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
-    return backbone
 
 
 def _read(run: TableRun, target: str) -> FormulaTable:

@@ -27,8 +27,7 @@ from sklearn.utils import Tags, check_array, check_consistent_length, check_rand
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load
+from matgraft.backbones.encoders import load_encoder
 from matgraft.data.formula import Formula, FormulaError
 from matgraft.data.prompt_text import parse_plain
 from matgraft.errors import DataError, MatgraftError, OptionError
@@ -136,7 +135,7 @@ class _Composition(_OfFormulas):
         self.predictor_ = fit_predictor(
             formulas,
             y,
-            backbone=_encoder(self.foundation),
+            backbone=load_encoder(self.foundation),
             n_classes=0 if classes is None else len(classes),
             covariates=covariates,
             weights=None if sample_weight is None else _check_sample_weight(sample_weight, formulas, dtype=float),
@@ -298,7 +297,7 @@ class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
         self.classes_, indices = classes_of(y, self)
         formulas = self._formulas(X, reset=True, y=indices)
         check_consistent_length(formulas, indices)
-        backbone = _encoder(self.foundation)
+        backbone = load_encoder(self.foundation)
         space = Space.of(backbone, choose_metric(self.metric, backbone), self.distance)
         self.few_: FewShot = fit_few_shot(formulas, indices, len(self.classes_), space)
         return self
@@ -339,13 +338,6 @@ class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
         if covariates.shape[1]:
             raise OptionError(f"{covariates.shape[1]} columns beside the formulas: prototypes read formulas alone")
         return formulas
-
-
-def _encoder(name: str) -> CompositionBackbone:
-    backbone = load(name)
-    if not isinstance(backbone, CompositionBackbone):
-        raise OptionError(f"{backbone.card.name} reads structures, not formulas", allowed=["composition"])
-    return backbone
 
 
 def as_table(X: Any) -> Any:

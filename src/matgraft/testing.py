@@ -20,7 +20,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.heads import HEAD_TAG

@@ -11,11 +11,12 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from matgraft.backbones.base import Potential
 from matgraft.backbones.chgnet import CHGNetPotential
-from matgraft.backbones.registry import load, load_folder, save_folder
+from matgraft.backbones.potential import Potential
+from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Sample
 from matgraft.errors import DataError, OptionError
+from matgraft.foundations import load, load_folder
 from matgraft.testing import PotentialConformance, crystals
 
 

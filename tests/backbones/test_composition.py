@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from matgraft.backbones.composition import SHIPPED, CompositionBackbone, CompositionEncoder, tensors_of
 from matgraft.backbones.elements import element_table
-from matgraft.backbones.registry import load, load_folder, save_folder
-from matgraft.data.dataset import Sample
+from matgraft.backbones.registry import save_folder
 from matgraft.data.formula import Formula, parse_formula
 from matgraft.errors import DataError
+from matgraft.foundations import load, load_folder
 
 SMALL = {"width": 16, "layers": 2, "heads": 2, "features": 24, "property_names": ("a", "b")}
 TEXTS = ["Fe2O3", "Li0.5CoO2", "Si", "Fe0.62C0.001Mn0.0005Ni0.192Mo0.0176Co0.146Al0.02285", "CuSO4·5H2O"]
@@ -48,7 +48,7 @@ def test_batched_equals_single_whatever_the_padding(small):
     together = small.embed(formulas)
     alone = np.concatenate([small.embed([formula]) for formula in formulas])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    batch = small.collate([small.encode(Sample(formula, {})) for formula in formulas])
+    batch = small.collate([small.encode(formula) for formula in formulas])
     np.testing.assert_allclose(small.features(batch).detach(), together, atol=1e-5)
     out = small.forward(batch, ["properties"])["properties"]
     np.testing.assert_allclose(out, small.properties(formulas), atol=1e-5)

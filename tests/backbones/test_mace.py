@@ -20,14 +20,15 @@ from ase.build import bulk, fcc111
 pytest.importorskip("matgraft.backbones.mace", reason='needs pip install "matgraft[mace]"')
 
 from matgraft.backbones import mace as adapter
-from matgraft.backbones.base import Potential
 from matgraft.backbones.mace import MACEPotential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import BACKBONES, load, load_folder, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.provenance import file_hash
 from matgraft.errors import DataError, ExtraError, OptionError, RunError
 from matgraft.exports import export, lammps, torch_sim, verify
+from matgraft.foundations import BACKBONES, load, load_folder
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.heads import MultiHeadPotential

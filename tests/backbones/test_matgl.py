@@ -22,14 +22,15 @@ if importlib.util.find_spec("matgl") is None:
     pytest.skip('needs pip install "matgraft[matgl]"', allow_module_level=True)
 
 from matgraft.backbones import matgl as adapter
-from matgraft.backbones.base import Potential
 from matgraft.backbones.matgl import MatGLPotential, find_bonds
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import load, load_folder, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, ExtraError, MatgraftError, OptionError, RunError
 from matgraft.exports import export, lammps, verify
 from matgraft.exports.comparison import distorted_cell
+from matgraft.foundations import load, load_folder
 from matgraft.testing import PotentialConformance, crystals
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer.adapt import adapt

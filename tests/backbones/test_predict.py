@@ -10,8 +10,8 @@ import pytest
 import torch
 from ase import Atoms
 
-from matgraft.backbones.base import Potential
 from matgraft.backbones.batching import Budget
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from matgraft.backbones import pseudolabels
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.pseudolabels import (
     LARGEST_FORCE,

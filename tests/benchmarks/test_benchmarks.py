@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft import load
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.transfer.loss import LossSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.checks.base import Evidence, run_checks
 from matgraft.data.dataset import Dataset
 from matgraft.findings import Finding

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase.io import write
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.pseudolabels import made_frames
 from matgraft.checks.base import Evidence

@@ -12,7 +12,7 @@ import torch
 from ase.build import bulk
 
 from matgraft.backbones import devices, processes
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer import fit as fitting

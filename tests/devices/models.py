@@ -14,10 +14,11 @@ from ase.calculators.calculator import Calculator
 from ase.neighborlist import neighbor_list
 from torch import Tensor, nn
 
-from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
-from matgraft.backbones.registry import load
+from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
+from matgraft.backbones.potential import Potential
 from matgraft.data.cells import volume
 from matgraft.data.dataset import Sample
+from matgraft.foundations import load
 
 
 class Toy(Potential):

@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import load_folder, save_folder
-from matgraft.data.dataset import Sample
+from matgraft.backbones.registry import save_folder
 from matgraft.data.formula import parse_formula
+from matgraft.foundations import load_folder
 from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.network import NetworkSettings, fit_network
@@ -67,11 +66,11 @@ def test_the_encoder_and_its_siblings_answer_there_as_here(
     encoder: CompositionBackbone, gpu: torch.device, tmp_path: Path
 ) -> None:
     """To rounding in float32: torch takes another routine for the attention there. A copy saved from there opens."""
-    samples = [Sample(formula, {}) for formula in FORMULAS]
 
     def found(one: CompositionBackbone) -> list[np.ndarray]:
-        answers = [answer["properties"] for answer in predict(one, samples, ("properties",))]
-        return [*answers, *one.embed_with_properties(FORMULAS), one.embed(FORMULAS)]
+        batch = one.collate([one.encode(formula) for formula in FORMULAS]).to(one.device)
+        answers = one.forward(batch, ["properties"])["properties"].cpu().numpy()
+        return [answers, *one.embed_with_properties(FORMULAS), one.embed(FORMULAS)]
 
     here = found(encoder)
     encoder.module.to(gpu)

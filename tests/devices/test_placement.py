@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.pseudolabels import structure_features
 from matgraft.backbones.weights import load_tensors

@@ -18,13 +18,14 @@ import pytest
 import torch
 from ase.build import bulk
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import BACKBONES, load_folder, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset
 from matgraft.exports.comparison import verify
 from matgraft.exports.structures import Structures
 from matgraft.exports.targets import TARGETS
+from matgraft.foundations import BACKBONES, load_folder
 from matgraft.transfer.adapt import adapt
 from matgraft.transfer.climb import climb
 from matgraft.transfer.heads import MultiHeadPotential

@@ -13,14 +13,15 @@ import pytest
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
-from matgraft.backbones.base import Potential
 from matgraft.backbones.lammps import LammpsFile, with_ghosts
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import BACKBONES, load, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Sample
 from matgraft.errors import OptionError, RunError
 from matgraft.exports import TARGETS, Check, Exported, export, lammps, refuse
 from matgraft.exports.comparison import distorted_cell
+from matgraft.foundations import BACKBONES, load
 
 PYTHON = sys.executable
 FILE = LammpsFile("model.pt", "mine", "a LAMMPS of my own", (), lambda path: None, lambda path, atoms: {})
@@ -134,7 +135,7 @@ def test_a_target_that_a_backbone_has_not_names_what_works(chgnet: Potential, tm
     save_folder(copy.deepcopy(chgnet), tmp_path / "model")
     with pytest.raises(OptionError, match=r"chgnet has no export to lammps\nallowed: --to native, --to ase\n.*mace"):
         export(tmp_path / "model", "lammps", tmp_path / "out")
-    with pytest.raises(OptionError, match="composition has no export to native"):
+    with pytest.raises(OptionError, match="composition reads formulas"):
         refuse("composition", "native")
     with pytest.raises(OptionError, match="did you mean 'torch-sim'"):
         export(tmp_path / "model", "torchsim", tmp_path / "out")

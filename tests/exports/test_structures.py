@@ -12,7 +12,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene, molecule
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset, Sample

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError
+from matgraft.foundations import load
 from matgraft.predictors.few_values import fit_few_values
 from matgraft.predictors.fewshot import fit_few_shot
 from matgraft.transfer.metric import Metric, MetricCard, Space

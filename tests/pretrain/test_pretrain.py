@@ -11,11 +11,11 @@ import torch
 from scipy.stats import chisquare
 
 from matgraft.backbones.composition import CompositionBackbone, tensors_of
-from matgraft.backbones.registry import load_folder
 from matgraft.backbones.seen_labels import LABELS
 from matgraft.data.formula import parse_formula
 from matgraft.data.provenance import file_hash
 from matgraft.errors import DataError, OptionError, RunError
+from matgraft.foundations import load_folder
 from matgraft.predictors.predictor import PredictorSettings
 from matgraft.pretrain.labels import add_labels
 from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, by_length, group_neighbours, perturbed

@@ -14,11 +14,11 @@ import pytest
 from ase.build import bulk
 from rich.console import Console
 
-from matgraft.backbones.registry import BACKBONES
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.provenance import Provenance
 from matgraft.files import to_json
 from matgraft.findings import Action, Finding
+from matgraft.foundations import BACKBONES
 from matgraft.reports.fewshot_page import cautions, promise, show_fewshot
 from matgraft.reports.properties import show_folds, show_predictions, show_targets, show_written
 from matgraft.reports.screen import audit_facts, run_facts, show_backbones, show_evaluation, show_findings, show_run

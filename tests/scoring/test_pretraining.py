@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load, load_folder, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.backbones.seen_labels import LABELS, SeenLabels
 from matgraft.data.formula import parse_formula
+from matgraft.foundations import load, load_folder
 from matgraft.predictors.predictor import HeldLosses, Prediction
 from matgraft.pretrain.labels import labels_seen
 from matgraft.pretrain.settings import ObjectiveWeights, PretrainSettings

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from matgraft.backbones.base import Backbone, Potential
+from matgraft.backbones.base import Backbone
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError, OptionError, StepZeroError

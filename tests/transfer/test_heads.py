@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.pseudolabels import made_frames
-from matgraft.backbones.registry import load_folder, save_folder
+from matgraft.backbones.registry import save_folder
 from matgraft.data.dataset import Dataset, concatenate
 from matgraft.errors import DataError, OptionError, StepZeroError
 from matgraft.exports import verify
+from matgraft.foundations import load_folder
 from matgraft.quantities import Array
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer import checkpoint

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from matgraft.backbones.base import Potential
 from matgraft.backbones.composition import CompositionBackbone
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import can_fork
 from matgraft.data.dataset import Dataset

@@ -10,8 +10,8 @@ import torch
 from ase.build import bulk
 
 from matgraft.backbones import devices
-from matgraft.backbones.base import Potential
 from matgraft.backbones.limits import Memory
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import DataError

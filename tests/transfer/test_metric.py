@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import load
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
+from matgraft.foundations import load
 from matgraft.transfer.metric import SHIPPED, Metric, MetricCard, Numbers, Space, choose_metric
 from matgraft.transfer.prototypes import DISTANCES
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.backbones.composition import CompositionBackbone, tensors_of
-from matgraft.backbones.registry import load
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
+from matgraft.foundations import load
 from matgraft.transfer.prompt_bank import CARD, SHIPPED, Bank, BankCard, bank_answers, choose_bank, nearest_prompt
 from matgraft.transfer.prompts import TOKENS, PromptedEncoder, classes_of
 from matgraft.transfer.quantiles import MIDDLE

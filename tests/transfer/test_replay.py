@@ -13,7 +13,7 @@ import pytest
 import torch
 from ase.io import write
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.pseudolabels import made_frames
 from matgraft.data.dataset import Dataset, Sample

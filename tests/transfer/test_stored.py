@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.base import Encoded
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import can_fork
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.data.store import open_store, write_store

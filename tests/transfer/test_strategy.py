@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError
 from matgraft.predictors import members

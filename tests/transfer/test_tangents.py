@@ -13,7 +13,7 @@ from ase import Atoms
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError

@@ -5,19 +5,14 @@ written once against them:
 
 | method        | from                     | to                                                       |
 | ------------- | ------------------------ | -------------------------------------------------------- |
-| `encode`      | a `Sample`               | `Encoded`: its graph or tokens as tensors, computed once   |
+| `encode`      | a frame or a formula     | `Encoded`: its graph or tokens as tensors, computed once   |
 | `collate`     | a list of `Encoded`      | `Batch`                                                  |
 | `features`    | a `Batch`                | (n_rows, width): what enters the last stage               |
 | `head`        | features                 | (n_rows, 1): the last stage, a plain module                |
 | `stages`      |                          | named parts, input -> readout: all that a strategy knows    |
 
-A row is an atom for a potential, a sample for a composition encoder. A `Potential` adds reference energies and gets
-energies, forces and stresses from these five, in canonical units:
-
-    E = sum_i head(h_i) + sum_i reference(Z_i),   F = -dE/dR,   sigma = (1/V) dE/dstrain
-
-Shapes: B samples, N atoms in a batch. energy (B,) eV; forces (N, 3) eV/Å; stress (B, 3, 3) eV/Å³. What was not asked
-for, or cannot be had, is absent from the answer: never zero.
+A row is an atom for a potential, a formula for a composition encoder. What was not asked for, or cannot be had, is
+absent from the answer: never zero.
 """
 
 from __future__ import annotations
@@ -26,19 +21,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from ase.calculators.calculator import Calculator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from matgraft.backbones.lammps import LammpsFile
-from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory
-from matgraft.errors import OptionError
-from matgraft.quantities import ENERGY, FORCES, STRESS, Quantity
+from matgraft.quantities import Quantity
 
 
 class ModelCard(BaseModel):
@@ -167,8 +157,8 @@ class Backbone(ABC):
         return next(self.module.parameters()).device
 
     @abstractmethod
-    def encode(self, sample: Sample) -> Encoded:
-        """Turn a sample into tensors. Raises `DataError` where the model cannot take it (element, no neighbours)."""
+    def encode(self, sample: Any) -> Encoded:
+        """Turn a frame or a formula into tensors. Raises `DataError` where the model cannot take it."""
 
     @abstractmethod
     def collate(self, encoded: Sequence[Encoded]) -> Batch:
@@ -201,87 +191,3 @@ class Backbone(ABC):
     @abstractmethod
     def save(self, path: Path) -> None:
         """Write the vendor's own file or folder, which its loader opens to the same predictions, and `weights_file`."""
-
-
-class Potential(Backbone):
-    """A backbone whose rows are atoms and whose sum is an energy."""
-
-    quantities = MappingProxyType({quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)})
-    rate: float = 1e-3
-    """Largest learning rate of Adam when its own weights are trained on, unless the user says otherwise."""
-
-    @property
-    @abstractmethod
-    def references(self) -> nn.Parameter | Tensor:
-        """(n_elements,) eV, float64: energy added for an atom of atomic number Z at index Z - 1; changed in place."""
-
-    @property
-    def cautions(self) -> tuple[str, ...]:
-        """Sentences that a user of the exported file has to know, without the full stop."""
-        return ()
-
-    @abstractmethod
-    def vendor_calculator(self, path: Path) -> Calculator:
-        """Return the vendor's own ASE calculator on a file that `save` wrote: what exports are held against."""
-
-    @abstractmethod
-    def calculator_source(self) -> tuple[str, str, str]:
-        """Return package, import lines and body of a function that makes the vendor's calculator from `native_file`."""
-
-    def lammps_file(self) -> LammpsFile:
-        """Return the vendor's file for LAMMPS.
-
-        Raises
-        ------
-        OptionError
-            If it has none for this model.
-        """
-        raise OptionError(f"{self.card.name}: its vendor has no file for LAMMPS", allowed=["--to native", "--to ase"])
-
-    def torch_sim_source(self) -> tuple[str, str, str]:
-        """Return package, import lines and body of a function of ``device`` that makes torch-sim's model.
-
-        Raises
-        ------
-        OptionError
-            If torch-sim has no model for this vendor.
-        """
-        raise OptionError(f"{self.card.name}: torch-sim has no model for it", allowed=["--to native", "--to ase"])
-
-    def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
-        """Return energy (B,) eV, forces (N, 3) eV/Å and stress (B, 3, 3) eV/Å³, those that are wanted."""
-        derived = [name for name in (FORCES.name, STRESS.name) if name in wanted]
-        batch = self.differentiable(batch, derived)
-        with torch.set_grad_enabled(bool(derived) or torch.is_grad_enabled()):
-            energy = self.energy(batch)
-        out = {ENERGY.name: energy} if ENERGY.name in wanted else {}
-        if derived:
-            by = [batch["positions" if name == FORCES.name else "strain"] for name in derived]
-            slopes = torch.autograd.grad(energy, by, torch.ones_like(energy), create_graph=create_graph)
-            for name, slope in zip(derived, slopes, strict=True):
-                out[name] = -slope if name == FORCES.name else _stress(slope, batch["volume"])
-        return {name: value.detach() for name, value in out.items()} if derived and not create_graph else out
-
-    def energy(self, batch: Batch) -> Tensor:
-        """Return the total energies (B,) eV, in float64.
-
-        References of other codes reach tens of thousands of eV an atom, where float32 resolves 4 meV: they are kept
-        in float64 and summed apart.
-        """
-        sites = self.head(self.features(batch)).squeeze(-1).double() + self.references[batch["numbers"] - 1]
-        return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
-
-    @staticmethod
-    def differentiable(batch: Batch, derived: Collection[str]) -> Batch:
-        """Return the batch with fresh leaves for positions and strain that record gradients where needed."""
-        return batch.having(
-            positions=batch["positions"].detach().requires_grad_(FORCES.name in derived),
-            strain=batch["strain"].detach().requires_grad_(STRESS.name in derived),
-        )
-
-
-def _stress(slope: Tensor, volume: Tensor) -> Tensor:
-    """(1/V) dE/dstrain, symmetric. Without three cell vectors (volume 0) there is no stress: NaN, never zero."""
-    has_cell = (volume > 0)[:, None, None]
-    stress = (slope + slope.transpose(1, 2)) / 2 / torch.where(has_cell, volume[:, None, None], 1.0)
-    return torch.where(has_cell, stress, torch.nan)  # last, so that no gradient passes the NaN

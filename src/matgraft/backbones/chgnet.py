@@ -30,7 +30,8 @@ from chgnet.model import CHGNet
 from pymatgen.core import Lattice, Structure
 from torch import Tensor, nn
 
-from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
+from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample

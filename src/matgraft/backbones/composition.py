@@ -35,7 +35,6 @@ from matgraft.backbones.base import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.backbones.batching import Sized
 from matgraft.backbones.elements import N_ELEMENTS, element_table
 from matgraft.backbones.seen_labels import LABELS, SeenLabels
-from matgraft.data.dataset import Sample
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
 from matgraft.quantities import Quantity
@@ -282,9 +281,9 @@ class CompositionBackbone(Backbone):
         """(n_rows, features) -> (n_rows, n_properties)."""
         return self.module.head
 
-    def encode(self, sample: Sample) -> Encoded:
+    def encode(self, formula: Formula) -> Encoded:
         """Return the elements and fractions of a formula."""
-        return encode_formula(sample.content)
+        return encode_formula(formula)
 
     def collate(self, encoded: Sequence[Encoded]) -> Batch:
         """Pad to the formula with most elements."""

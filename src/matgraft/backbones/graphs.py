@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from matgraft.backbones.base import Backbone, Encoded
+from matgraft.backbones.base import Encoded
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import map_in_processes
 from matgraft.data.lazy import LazySamples, SampleSource
 from matgraft.errors import DataError
@@ -31,7 +32,7 @@ CHUNK = 64
 Sizes = NDArray[np.int64]
 """(n, 2): atoms and edges of each frame; 0 where they are not known, -1 where the backbone cannot take the frame."""
 
-_known: WeakKeyDictionary[SampleSource, WeakKeyDictionary[Backbone, Sizes]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[SampleSource, WeakKeyDictionary[Potential, Sizes]] = WeakKeyDictionary()
 """Sizes measured so far, so that frames are encoded once to know them, not once for each part of a split."""
 
 
@@ -58,7 +59,7 @@ class Graphs(Sequence[Encoded]):
         (n, 2) atoms and edges of each sample.
     """
 
-    def __init__(self, backbone: Backbone, samples: LazySamples, sizes: Sizes) -> None:
+    def __init__(self, backbone: Potential, samples: LazySamples, sizes: Sizes) -> None:
         self.backbone, self.samples, self.sizes = backbone, samples, sizes
 
     def __len__(self) -> int:
@@ -81,7 +82,7 @@ class Graphs(Sequence[Encoded]):
         return (self[i] for i in range(len(self)))
 
 
-def encode_lazily(backbone: Backbone, samples: LazySamples, *, processes: int = 1, progress: str = "") -> Graphs:
+def encode_lazily(backbone: Potential, samples: LazySamples, *, processes: int = 1, progress: str = "") -> Graphs:
     """Measure every graph once, and build it again when it is needed.
 
     Raises
@@ -96,7 +97,7 @@ def encode_lazily(backbone: Backbone, samples: LazySamples, *, processes: int = 
 
 
 def measure(
-    backbone: Backbone, samples: LazySamples, *, processes: int = 1, progress: str = ""
+    backbone: Potential, samples: LazySamples, *, processes: int = 1, progress: str = ""
 ) -> tuple[Sizes, dict[int, str]]:
     """Return the sizes of the graphs, and why the backbone cannot take some samples.
 
@@ -128,7 +129,7 @@ def measure(
     return sizes, {int(i): reason for i, (_, _, reason) in zip(todo, found, strict=True) if reason}
 
 
-def _sizes_known(backbone: Backbone, samples: LazySamples) -> Sizes:
+def _sizes_known(backbone: Potential, samples: LazySamples) -> Sizes:
     """Return what was measured of these samples before; a change of the samples may change their graphs."""
     if samples.changes:
         return np.zeros((len(samples), 2), dtype=np.int64)
@@ -136,7 +137,7 @@ def _sizes_known(backbone: Backbone, samples: LazySamples) -> Sizes:
     return of_source.setdefault(backbone, np.zeros((len(samples.source), 2), dtype=np.int64))[samples.positions]
 
 
-def _size(backbone: Backbone, samples: LazySamples, i: int) -> tuple[int, int, str]:
+def _size(backbone: Potential, samples: LazySamples, i: int) -> tuple[int, int, str]:
     sample = samples[i]  # what is wrong with the store itself is no refusal of the backbone
     try:
         encoded = backbone.encode(sample)

@@ -37,9 +37,10 @@ from ase.data import chemical_symbols
 from ase.neighborlist import neighbor_list
 from torch import Tensor, nn
 
-from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
+from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
 from matgraft.backbones.convolution import Convolution, Neighbours, leaner
 from matgraft.backbones.lammps import LammpsFile, with_ghosts
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample

@@ -41,9 +41,10 @@ with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way 
     from matgl.models import CHGNet, M3GNet, TensorNet
     from matgl.utils import io as vendor_io
 
-from matgraft.backbones.base import Batch, Encoded, ModelCard, Potential, Stage
+from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
 from matgraft.backbones.lammps import LammpsFile
 from matgraft.backbones.matgl_networks import NETWORKS, Bonds, pair_bonds
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.cells import box, volume
 from matgraft.data.dataset import Sample

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import torch
 
-from matgraft.backbones.base import Backbone, Batch, Encoded
+from matgraft.backbones.base import Batch, Encoded
 from matgraft.backbones.batching import Budget, plan_batches
 from matgraft.backbones.graphs import Graphs, encode_lazily, measure
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import map_in_processes
 from matgraft.data.dataset import Sample
 from matgraft.data.lazy import LazySamples
@@ -24,7 +25,7 @@ PREDICTION_BUDGET = Budget(edges=40_000)
 
 
 def encode_all(
-    backbone: Backbone, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+    backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
 ) -> Sequence[Encoded]:
     """Encode every sample; those read from a store again whenever their tensors are asked for.
 
@@ -39,7 +40,7 @@ def encode_all(
 
 
 def encode_what_can_be(
-    backbone: Backbone, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+    backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
 ) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
     """Encode the samples that the backbone can take; parameters as of `encode_all`.
 
@@ -64,7 +65,7 @@ def encode_what_can_be(
 
 
 def predict(
-    backbone: Backbone,
+    backbone: Potential,
     samples: Sequence[Sample],
     wanted: Collection[str] = ("energy", "forces", "stress"),
     *,
@@ -78,7 +79,7 @@ def predict(
     Parameters
     ----------
     encoded
-        The samples as `Backbone.encode` gave them, if at hand.
+        The samples as `Potential.encode` gave them, if at hand.
     processes
         Worker processes on a CPU.
     progress
@@ -109,7 +110,7 @@ def predict(
     return [found[i] for i in range(len(encoded))]
 
 
-def _unbatch(backbone: Backbone, out: Mapping[str, torch.Tensor], batch: Batch) -> list[dict[str, Array]]:
+def _unbatch(backbone: Potential, out: Mapping[str, torch.Tensor], batch: Batch) -> list[dict[str, Array]]:
     counts = batch.counts.tolist()
     samples: list[dict[str, Array]] = [{} for _ in counts]
     # A frame without a volume has no stress. Any NaN is the model's own and must be seen.

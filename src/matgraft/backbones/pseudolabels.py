@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.base import Encoded
 from matgraft.backbones.batching import plan_batches
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import PREDICTION_BUDGET, encode_what_can_be, predict
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.dataset import Dataset, Sample

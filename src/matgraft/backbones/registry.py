@@ -1,5 +1,7 @@
 """Names of foundations -> adapters, and model folders back to models.
 
+Which foundations there are, each wing says in a table of its own; here is how a name becomes a model.
+
     load("chgnet")                    shipped weights, by default the latest
     load("chgnet:r2scan")             a named release
     load("chgnet:my/model.pth.tar")   a file or folder in the vendor's format
@@ -8,7 +10,7 @@
     load("runs/si")                   a run of `matgraft tune`, or a folder of `matgraft export --to native`
     load("runs/si#PBE")               one of the heads of a run of strategy multihead
 
-A backbone is one row here, one adapter beside it, one extra. Vendors are imported when their adapter is asked for.
+A backbone is one row of such a table, one adapter, one extra. Vendors are imported when their adapter is asked for.
 """
 
 from __future__ import annotations
@@ -73,63 +75,19 @@ class Row:
         return importlib.util.find_spec(self.package) is not None
 
 
-BACKBONES: dict[str, Row] = {
-    "chgnet": Row(
-        adapter="matgraft.backbones.chgnet:CHGNetPotential",
-        package="chgnet",
-        extra="",
-        releases=("0.3.0", "r2scan"),
-        weights_from="inside the chgnet wheel, no network needed",
-        licence="BSD-3-Clause (modified)",
-        exports={"native": "chgnet.pth.tar", "ase": "calculator.py (CHGNetCalculator)"},
-    ),
-    "mace": Row(
-        adapter="matgraft.backbones.mace:MACEPotential",
-        package="mace",
-        extra="mace",
-        releases=(
-            *("medium-mpa-0", "small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2"),
-            *("large-0b2", "medium-0b3", "small-omat-0", "medium-omat-0", "mace-matpes-pbe-0", "mace-matpes-r2scan-0"),
-            *("mh-0", "mh-1", "off-small", "off-medium", "off-large"),
-        ),
-        weights_from="mace-torch's cache; nothing is fetched: the error says from where, and where to put it",
-        licence="MIT or ASL (academic use only), by model",
-        options=("sha256", "head"),
-        exports={
-            "native": "mace.model, mace.pt",
-            "ase": "calculator.py (MACECalculator)",
-            "lammps": "mace-lammps.pt for pair_style mace",
-            "torch-sim": "model.py (MaceModel)",
-        },
-    ),
-    "composition": Row(
-        adapter="matgraft.backbones.composition:CompositionBackbone",
-        package="safetensors",
-        extra="",
-        releases=("1",),
-        weights_from="inside the matgraft wheel, no network needed",
-        licence="MIT",
-        stages=("embedding", "layer-*", "pool", "readout"),
-    ),
-    "matgl": Row(
-        adapter="matgraft.backbones.matgl:MatGLPotential",
-        package="matgl",
-        extra="matgl",
-        releases=("TensorNet-PES-MatPES-PBE-2025.2", "TensorNet-PES-MatPES-r2SCAN-2025.2"),
-        weights_from="a folder, MatGL's cache, or its download from the Hugging Face Hub (materialyze)",
-        licence="BSD-3-Clause",
-        any_name=True,
-        exports={
-            "native": "the folder matgl/",
-            "ase": "calculator.py (PESCalculator)",
-            "lammps": "matgl-lammps.pt for pair_style matgl (TensorNet, M3GNet)",
-        },
-    ),
-}
+Rows = Mapping[str, Row]
+"""Backbones by name."""
 
 
-def load(name: str | Path) -> Backbone:
+def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = None) -> Backbone:
     """Load a foundation by name, or a tuned model by its folder.
+
+    Parameters
+    ----------
+    rows
+        The backbones to choose from, by name.
+    instead
+        What to do instead, by names of backbones that are not among them.
 
     Raises
     ------
@@ -139,9 +97,9 @@ def load(name: str | Path) -> Backbone:
         If the vendor's package is not installed.
     """
     if part_head(name)[0].is_dir():
-        return load_folder(Path(name))
+        return load_folder_from(rows, Path(name), instead)
     backbone, _, which = str(name).partition(":")
-    row = choose(backbone, BACKBONES, "backbone")
+    row = choose(backbone, rows, "backbone", instead)
     if not row.installed:
         raise ExtraError(row.package, row.extra)
     adapter = _adapter(row)
@@ -156,11 +114,11 @@ def load(name: str | Path) -> Backbone:
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 
-def load_folder(folder: Path) -> Backbone:
+def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None = None) -> Backbone:
     """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
     model = model_folder(folder)
     card = ModelCard.model_validate_json((model / CARD).read_text())
-    row = choose(card.backbone, BACKBONES, "backbone")
+    row = choose(card.backbone, rows, "backbone", instead)
     if not row.installed:
         raise ExtraError(row.package, row.extra)
     adapter = _adapter(row)

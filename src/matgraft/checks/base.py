@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.findings import Finding
 from matgraft.transfer.references import ReferenceShift

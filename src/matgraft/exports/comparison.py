@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
 
-from matgraft.backbones.base import Backbone, Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Sample
 from matgraft.errors import RunError
@@ -210,7 +210,7 @@ def loss_of_references(backbone: Potential) -> str:
     )
 
 
-def distorted_cell(backbone: Backbone, seed: int = 0) -> Atoms:
+def distorted_cell(backbone: Potential, seed: int = 0) -> Atoms:
     """Return a distorted diamond cell of 8 atoms, of 8 elements spread over those of the card.
 
     The first cell vector lies along x and the second in the xy plane, as LAMMPS wants them.

@@ -18,8 +18,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import write as write_atoms
 
-from matgraft.backbones.base import Potential
 from matgraft.backbones.lammps import LammpsFile
+from matgraft.backbones.potential import Potential
 from matgraft.exports.comparison import Check, compare, compare_all, distorted_cell
 from matgraft.exports.structures import Structures, upright
 from matgraft.files import whole, write_text

@@ -20,7 +20,7 @@ from ase.build import bulk
 from ase.io import read as read_atoms
 from ase.io import write as write_atoms
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.data.cells import boxed
 from matgraft.data.dataset import Dataset
 from matgraft.files import whole

@@ -10,7 +10,7 @@
 Every target begins with the native file, which the vendor's own code opens for a comparison on training frames and on
 crystals of all elements of the card (`matgraft.exports.structures`).
 README.md in the folder says what was checked and what was not. What cannot be checked on this machine is no error: it
-is written, and said. Which backbone has which target stands in `matgraft.backbones.registry`.
+is written, and said. Which backbone has which target stands in `matgraft.backbones.potentials`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import matgraft
-from matgraft.backbones.base import Potential
-from matgraft.backbones.registry import BACKBONES, load_folder, model_folder, save_folder
+from matgraft.backbones.potential import Potential
+from matgraft.backbones.potentials import INSTEAD, POTENTIALS, load_potential_folder
+from matgraft.backbones.registry import model_folder, save_folder
 from matgraft.errors import OptionError, choose
 from matgraft.exports import lammps, torch_sim
 from matgraft.exports.comparison import ALLOWED, Check, Exported, loss_of_references, verify, with_calculator
@@ -133,9 +134,8 @@ def export(run: Path, to: str, out: Path) -> Exported:
     """
     target = choose(to, TARGETS, "export target")
     refuse_full_folder(out)
-    backbone = load_folder(run)
+    backbone = load_potential_folder(run)
     refuse(backbone.card.backbone, to)
-    assert isinstance(backbone, Potential)
     asked, card = target.asks(backbone), backbone.card
     # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
     save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
@@ -172,9 +172,9 @@ def refuse(backbone: str, to: str) -> None:
     OptionError
         With the targets that it has, and the backbones that have this one.
     """
-    row = choose(backbone, BACKBONES, "backbone")
+    row = choose(backbone, POTENTIALS, "backbone", INSTEAD)
     if to not in row.exports:
-        have = [name for name, other in BACKBONES.items() if to in other.exports]
+        have = [name for name, other in POTENTIALS.items() if to in other.exports]
         raise OptionError(
             f"{backbone} has no export to {to}",
             allowed=[f"--to {name}" for name in row.exports],

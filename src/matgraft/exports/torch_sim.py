@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import write as write_atoms
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.errors import RunError
 from matgraft.exports.comparison import Check, compare_all
 from matgraft.exports.structures import Structures

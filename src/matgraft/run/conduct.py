@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matgraft.backbones.base import Backbone, Potential
-from matgraft.backbones.registry import load
+from matgraft.backbones.potentials import load_potential
 from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
@@ -64,7 +63,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     if not resume:
         refuse_full_folder(out)
         recipe.refuse_unread("tune", recipe.changed())
-    parent = potential(load(recipe.foundation))
+    parent = load_potential(recipe.foundation)
     train, test = read_parts(recipe)
     refuse_idle_options(recipe, parent, train)
     division = divide(recipe, train, given_test=len(test) > 0)
@@ -120,15 +119,8 @@ def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Reci
 
 def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:
     """Read the training file and audit it against the foundation, without a run."""
-    parent = potential(load(recipe.foundation))
+    parent = load_potential(recipe.foundation)
     train, test = read_parts(recipe)
     predictions, refused = foundation_predictions(parent, train, quiet)
     _, refused_test = foundation_predictions(parent, test, quiet, "test")
     return train, look(recipe, parent, train, predictions, [(train, refused), (test, refused_test)])
-
-
-def potential(backbone: Backbone) -> Potential:
-    """Return a backbone that predicts energies and forces; an OptionError for any other."""
-    if not isinstance(backbone, Potential):
-        raise OptionError(f"{backbone.card.name} is no interatomic potential", allowed=["chgnet", "mace", "matgl"])
-    return backbone

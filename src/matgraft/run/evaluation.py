@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from matgraft.backbones.potentials import load_potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
-from matgraft.backbones.registry import load, part_head
+from matgraft.backbones.registry import part_head
 from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.groups import find_groups
 from matgraft.data.numbering import numbers_of_frames
@@ -22,7 +23,7 @@ from matgraft.errors import DataError, MatgraftError
 from matgraft.files import write_json
 from matgraft.findings import DROP, Finding
 from matgraft.recipe import Recipe
-from matgraft.run.conduct import potential, saved_recipe
+from matgraft.run.conduct import saved_recipe
 from matgraft.run.frames import foundation_predictions, read_further, read_one
 from matgraft.run.outcome import SEEN
 from matgraft.scoring.metrics import Predictions, summarise
@@ -58,7 +59,7 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     folder, head = part_head(run)
     # Frames to leave out are those of the run's test file, which is another one.
     recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
-    tuned, parent = potential(load(run)), potential(load(recipe.foundation))
+    tuned, parent = load_potential(run), load_potential(recipe.foundation)
     dataset = read_further(recipe, frames, beside=not options)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
     untuned, refused = foundation_predictions(parent, dataset, quiet, "test")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.pseudolabels import encodable
 from matgraft.data.dataset import Dataset
 from matgraft.data.read import read

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_what_can_be, predict
 from matgraft.backbones.processes import cores
 from matgraft.data.audit import audit, audit_heads

@@ -10,7 +10,8 @@ from typing import Any
 
 from ase.data import atomic_numbers
 
-from matgraft.backbones.base import Backbone, ModelCard, Potential
+from matgraft.backbones.base import ModelCard
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.processes import cores
 from matgraft.backbones.registry import HEADS, save_folder
@@ -85,7 +86,7 @@ def _groups(parts: Parts, part: str, dataset: Dataset) -> Sequence[str]:
 
 
 def save_model(
-    recipe: Recipe, parent: Backbone, adapted: Adapted, parts: Parts, summary: dict[str, Any], out: Path
+    recipe: Recipe, parent: Potential, adapted: Adapted, parts: Parts, summary: dict[str, Any], out: Path
 ) -> None:
     """Write the tuned potential, or one for each head, with cards."""
     if not isinstance(adapted.backbone, MultiHeadPotential):
@@ -105,7 +106,7 @@ def save_model(
 
 def _save_plain(
     recipe: Recipe,
-    parent: Backbone,
+    parent: Potential,
     adapted: Adapted,
     plain: Potential,
     train: Dataset,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from matgraft.backbones.base import Backbone
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Dataset
 from matgraft.scoring.metrics import errors, metrics
 
 
-def evaluate(backbone: Backbone, dataset: Dataset, *, processes: int = 1) -> dict[str, float]:
+def evaluate(backbone: Potential, dataset: Dataset, *, processes: int = 1) -> dict[str, float]:
     """Return RMSE and MAE in the units of reports: ``energy_rmse_meV_per_atom``, ``forces_rmse_eV_per_A``, ...
 
     Only quantities that both the model predicts and the frames label are there.

@@ -18,7 +18,8 @@ from typing import Any
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.base import Encoded
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.processes import cores
 from matgraft.data.dataset import Dataset
@@ -123,7 +124,7 @@ def adapt(
     predictions
         The parent's on `train`, if at hand.
     encoded, held_out
-        The frames of `train` and of `validation` as `Backbone.encode` gave them, if at hand.
+        The frames of `train` and of `validation` as `Potential.encode` gave them, if at hand.
     folder
         Where checkpoints go; `resume` goes on from there. Default: a temporary one.
     fit_options

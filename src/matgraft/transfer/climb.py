@@ -29,7 +29,8 @@ import torch
 from rich.console import Console
 
 from matgraft.backbones import devices
-from matgraft.backbones.base import Batch, Encoded, Potential
+from matgraft.backbones.base import Batch, Encoded
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.processes import cores, timed, workers
 from matgraft.backbones.weights import load_tensors, save_tensors

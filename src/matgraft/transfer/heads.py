@@ -24,7 +24,8 @@ import torch
 from ase.calculators.calculator import Calculator
 from torch import Tensor, nn
 
-from matgraft.backbones.base import Batch, Encoded, Potential, Stage
+from matgraft.backbones.base import Batch, Encoded, Stage
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Sample
 from matgraft.data.heads import HEAD_TAG
 from matgraft.errors import DataError, OptionError, choose

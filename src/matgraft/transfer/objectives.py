@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from matgraft.backbones.base import Backbone, Batch, Encoded
+from matgraft.backbones.base import Batch, Encoded
 from matgraft.backbones.batching import Budget, plan_batches
+from matgraft.backbones.potential import Potential
 from matgraft.data.dataset import Dataset
 from matgraft.quantities import POTENTIAL_QUANTITIES
 from matgraft.transfer.loss import LossSettings, Targets, frame_losses, frame_penalties, label_shares
@@ -23,12 +24,12 @@ class FrameObjective:
     Parameters
     ----------
     encoded, validation_encoded
-        The frames as `Backbone.encode` gave them.
+        The frames as `Potential.encode` gave them.
     """
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Potential,
         train: Dataset,
         validation: Dataset,
         settings: LossSettings,

@@ -21,7 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from matgraft.backbones.base import Potential
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.pseudolabels import encodable, made_frames, own_frames
 from matgraft.data.dataset import Dataset, Sample, concatenate

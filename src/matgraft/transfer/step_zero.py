@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.base import Encoded
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head

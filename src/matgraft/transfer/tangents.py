@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from matgraft.backbones.base import Encoded, Potential
+from matgraft.backbones.base import Encoded
 from matgraft.backbones.limits import available_memory
+from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import map_in_processes, timed, workers
 from matgraft.data.dataset import Dataset, Sample
 from matgraft.errors import OptionError
