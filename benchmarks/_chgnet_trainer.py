@@ -24,7 +24,8 @@ from common import Parts, Row, spread
 from pymatgen.core import Lattice, Structure
 from torch.utils.data import DataLoader
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import RunError
 from matgraft.quantities import parse_unit
 

@@ -24,8 +24,9 @@ from common import RESULTS, Results, Row, circumstances, prepare, run, show
 from scipy.stats import binomtest
 
 from matgraft.data.audit import LOOKS, Look
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.looks.base import Evidence
+from matgraft.data.sample import Sample
 from matgraft.findings import Finding
 from matgraft.quantities import Array, parse_unit, voigt_to_full
 

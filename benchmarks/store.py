@@ -32,8 +32,9 @@ from matgraft.backbones.batching import Budget, plan_batches
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.processes import keep_memory
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import Provenance
+from matgraft.data.sample import Sample
 from matgraft.data.store import open_store, write_store
 from matgraft.quantities import Array
 from matgraft.transfer.loss import LossSettings

@@ -16,8 +16,9 @@ from ase.build import bulk
 
 from matgraft import cli
 from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.read import read
+from matgraft.data.sample import Sample
 from matgraft.foundations import load
 
 torch.set_num_threads(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 from matgraft.recipe import Recipe
 from matgraft.run.frames import divide

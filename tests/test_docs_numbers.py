@@ -24,6 +24,7 @@ from matgraft.data import (
     coverage,
     distance,
     formula,
+    geometry,
     lazy,
     material_class,
     neighbours,
@@ -34,7 +35,7 @@ from matgraft.data import (
     structures,
     table,
 )  # fmt: skip
-from matgraft.data.looks import forces, geometry, labels, scale, steps, stress, theory
+from matgraft.data.looks import forces, labels, scale, steps, stress, theory
 from matgraft.data.looks import structures as shapes
 from matgraft.data.read import WEIGHT_KEYS
 from matgraft.exports import comparison

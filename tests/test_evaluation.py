@@ -16,8 +16,9 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.groups import find_groups
+from matgraft.data.sample import Sample
 from matgraft.data.seen import fingerprints, is_among
 from matgraft.files import to_json
 from matgraft.recipe import Recipe

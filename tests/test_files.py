@@ -104,7 +104,8 @@ def _encoder(folder):
 def _structures(folder):
     from ase.build import bulk
 
-    from matgraft.data.dataset import Dataset, Sample
+    from matgraft.data.dataset import Dataset
+    from matgraft.data.sample import Sample
     from matgraft.exports.structures import keep
 
     keep(Dataset([Sample(bulk("Si", cubic=True), {})]), folder)

@@ -22,7 +22,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from matgraft.data.audit import audit
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.findings import Finding, Part
 from matgraft.quantities import Array
 from matgraft.run import conduct

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from matgraft.backbones.base import ModelCard
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError, RunError
 from matgraft.files import write_json
 from matgraft.recipe import make_recipe

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.cli import app
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError
 from matgraft.recipe import Recipe, validate
 from matgraft.run import tune

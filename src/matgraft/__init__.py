@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from matgraft.backbones.predict import predict
     from matgraft.data.audit import audit
     from matgraft.data.coverage import coverage
-    from matgraft.data.dataset import Dataset, Sample
+    from matgraft.data.dataset import Dataset
     from matgraft.data.pack import pack
     from matgraft.data.read import read
+    from matgraft.data.sample import Sample
     from matgraft.data.split import split
     from matgraft.exports import export
     from matgraft.foundations import load
@@ -41,7 +42,7 @@ __version__ = "0.1.0"
 # Imported when first asked for: `import matgraft` takes milliseconds, torch and the vendors take seconds.
 _HOMES = {
     "Dataset": "data.dataset",
-    "Sample": "data.dataset",
+    "Sample": "data.sample",
     "adapt": "transfer.adapt",
     "audit": "data.audit",
     "climb": "transfer.climb",

@@ -22,8 +22,9 @@ from ase.build import bulk
 
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.heads import HEAD_TAG
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError, RunError
 from matgraft.exports import verify
 from matgraft.quantities import Array

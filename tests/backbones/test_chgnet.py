@@ -14,7 +14,7 @@ from ase.build import bulk
 from matgraft.backbones.chgnet import CHGNetPotential
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.foundations import load, load_folder
 from matgraft.testing import PotentialConformance, crystals

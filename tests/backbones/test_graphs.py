@@ -13,7 +13,8 @@ from matgraft.backbones.batching import Budget, plan_batches
 from matgraft.backbones.graphs import Graphs, Pending
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, encode_what_can_be, predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.data.store import open_store, write_store
 from matgraft.errors import DataError
 

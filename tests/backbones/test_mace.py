@@ -24,8 +24,9 @@ from matgraft.backbones.mace import MACEPotential
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import file_hash
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, ExtraError, OptionError, RunError
 from matgraft.exports import export, lammps, torch_sim, verify
 from matgraft.foundations import BACKBONES, load, load_folder

@@ -26,7 +26,8 @@ from matgraft.backbones.matgl import MatGLPotential, find_bonds
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, ExtraError, MatgraftError, OptionError, RunError
 from matgraft.exports import export, lammps, verify
 from matgraft.exports.comparison import distorted_cell

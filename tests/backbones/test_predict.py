@@ -13,7 +13,8 @@ from ase import Atoms
 from matgraft.backbones.batching import Budget
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 from matgraft.quantities import Array
 

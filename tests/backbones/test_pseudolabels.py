@@ -25,7 +25,8 @@ from matgraft.backbones.pseudolabels import (
     own_frames,
     structure_features,
 )
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 
 

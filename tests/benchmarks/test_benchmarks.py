@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from matgraft import load
 from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.schedule import FitSettings

@@ -9,8 +9,9 @@ import pytest
 
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.read import read
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array, reorder_shear
 
 # Start of a trajectory's name -> frames taken from each such trajectory (of all surfaces together).

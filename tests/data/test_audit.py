@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.data.audit import LOOKS, Look, audit
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.looks import energy, forces, stress, theory
 from matgraft.data.looks.base import Evidence
 from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile
 from matgraft.data.repair import reorder_groups
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 from matgraft.findings import Finding, blocking
 from matgraft.quantities import Array, parse_shear, parse_unit, reorder_shear

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from matgraft.data.audit import audit
-from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.dataset import Dataset, concatenate
+from matgraft.data.sample import Sample
 from matgraft.findings import Finding, blocking
 
 ELEMENTS = ("Si", "Mo")

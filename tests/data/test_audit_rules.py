@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from matgraft.data.audit import audit
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.looks import labels, stress
 from matgraft.data.looks.base import Evidence
 from matgraft.data.looks.robust import slope_error, through_origin
 from matgraft.data.looks.scale import Candidate, Support, choose_scale
 from matgraft.data.looks.steps import find_step
 from matgraft.data.provenance import Provenance, SourceFile
+from matgraft.data.sample import Sample
 from matgraft.quantities import ENERGY_UNITS, FORCE_UNITS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))

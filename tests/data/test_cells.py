@@ -11,7 +11,7 @@ from ase.io import write
 from ase.neighborlist import neighbor_list
 
 from matgraft.data.cells import box, boxed, volume, with_clear_cell
-from matgraft.data.looks.geometry import closest_pair
+from matgraft.data.geometry import closest_pair
 from matgraft.data.neighbours import frame_distance
 from matgraft.data.read import read
 from matgraft.data.same import same_structure

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.data.coverage import coverage
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.read import read
+from matgraft.data.sample import Sample
 
 
 @pytest.fixture(scope="module", params=["Si", "Mo"])

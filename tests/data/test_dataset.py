@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile
+from matgraft.data.sample import Sample
 
 
 def frame(i: int) -> Sample:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.data.audit import audit, audit_heads
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.heads import assign_heads, frames_by_head, require_heads
 from matgraft.data.lazy import LazySamples
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.sample import Sample
 from matgraft.data.store import open_store, write_store
 from matgraft.errors import DataError, OptionError
 

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.data.audit import audit
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.heads import assign_heads
-from matgraft.data.levels import Levels
-from matgraft.data.looks.theory import energy_scales
+from matgraft.data.levels import Levels, energy_scales
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.read import read
+from matgraft.data.sample import Sample
 from matgraft.data.vasp_theory import Mesh, Species, level_of_theory
 from matgraft.errors import DataError
 from matgraft.findings import Finding

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.looks.base import Evidence
 from matgraft.data.looks.structures import duplicates
 from matgraft.data.same import SAME_A, group_same, same_structure
+from matgraft.data.sample import Sample
 
 CELLS: dict[str, Callable[[], Atoms]] = {
     "silicon": lambda: bulk("Si", "diamond", a=5.43, cubic=True),

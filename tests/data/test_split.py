@@ -10,7 +10,8 @@ from ase.io import read as ase_read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.data.split import PARTS, deal, leaks_between, split
 from matgraft.errors import DataError, OptionError
 

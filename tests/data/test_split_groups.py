@@ -9,8 +9,8 @@ from ase.build import bulk
 from ase.io import read as ase_read
 
 from matgraft.data import chains
-from matgraft.data.dataset import Sample
 from matgraft.data.groups import BY_STRUCTURE, Groups, find_groups, is_consecutive
+from matgraft.data.sample import Sample
 
 SI = bulk("Si", cubic=True, a=5.47)
 

@@ -11,12 +11,13 @@ from scipy.spatial.transform import Rotation
 from matgraft.data import chains, read
 from matgraft.data.chains import find_chains
 from matgraft.data.correlation import tell_apart
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.distance import Gallery, bond_signature, prepare, separation
 from matgraft.data.groups import BY_STRUCTURE, find_groups
 from matgraft.data.kin import overlaps
 from matgraft.data.order import in_time
 from matgraft.data.runs import natural
+from matgraft.data.sample import Sample
 from matgraft.data.split import deal, leaks_between, split
 
 MATERIALS = {

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from matgraft.data import neighbours
-from matgraft.data.dataset import Sample
 from matgraft.data.neighbours import (
     CUTOFF_A,
     NEAR_A,
@@ -21,6 +20,7 @@ from matgraft.data.neighbours import (
     near_duplicates,
     reduced_formula,
 )
+from matgraft.data.sample import Sample
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -13,9 +13,10 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.neighborlist import neighbor_list
 from ase.units import _amu, _c, _e
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.looks.base import Evidence
 from matgraft.data.looks.structures import CONFLICT, duplicates
+from matgraft.data.sample import Sample
 from matgraft.data.stiffness import bond_stiffness, largest_changes
 from matgraft.findings import Finding
 

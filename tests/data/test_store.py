@@ -23,11 +23,12 @@ from matgraft.backbones.processes import can_fork
 from matgraft.data import store as stores
 from matgraft.data.audit import audit
 from matgraft.data.coverage import coverage
-from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.lazy import BLOCK, LazySamples
 from matgraft.data.pack import pack
 from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile
 from matgraft.data.read import read
+from matgraft.data.sample import Sample
 from matgraft.data.split import leaks_between, split
 from matgraft.data.store import Store, open_store, read_whole, write_store
 from matgraft.errors import DataError, OptionError

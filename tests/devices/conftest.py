@@ -13,7 +13,8 @@ from ase.build import bulk
 
 from matgraft.backbones import devices, processes
 from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer import fit as fitting
 from matgraft.transfer.tangents import Directions

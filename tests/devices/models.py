@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
 from matgraft.backbones.potential import Potential
 from matgraft.data.cells import volume
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.foundations import load
 
 

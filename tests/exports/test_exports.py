@@ -17,7 +17,7 @@ from matgraft.backbones.lammps import LammpsFile, with_ghosts
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError, RunError
 from matgraft.exports import TARGETS, Check, Exported, export, lammps, refuse
 from matgraft.exports.comparison import distorted_cell

@@ -15,7 +15,8 @@ from ase.build import bulk, fcc111, graphene, molecule
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
 from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import RunError
 from matgraft.exports import export, verify
 from matgraft.exports.structures import FILE, SHARES, Structures, choose, crystals_of, keep

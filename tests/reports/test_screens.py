@@ -14,8 +14,9 @@ import pytest
 from ase.build import bulk
 from rich.console import Console
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.provenance import Provenance
+from matgraft.data.sample import Sample
 from matgraft.files import to_json
 from matgraft.findings import Action, Finding
 from matgraft.foundations import BACKBONES

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from matgraft.data.coverage import coverage
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.files import write_json
 from matgraft.reports import origins, tables, text
 from matgraft.reports.facts import facts, plain

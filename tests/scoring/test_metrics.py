@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import Quantity
 from matgraft.scoring.metrics import (

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from ase import Atoms
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, RunError
 from matgraft.quantities import Quantity, voigt_to_full
 from matgraft.scoring.table import predictions_table, read_predictions, write_predictions

@@ -8,7 +8,8 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.files import write_json
 from matgraft.findings import Finding
 from matgraft.quantities import Quantity, voigt_to_full

@@ -16,7 +16,8 @@ from torch import nn
 from matgraft.backbones.base import Backbone
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, StepZeroError
 from matgraft.transfer import adapt as adapting
 from matgraft.transfer import fit as fitting

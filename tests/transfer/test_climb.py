@@ -15,7 +15,8 @@ from ase.io import write
 
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, RunError
 from matgraft.files import to_json
 from matgraft.transfer import climb as climbing

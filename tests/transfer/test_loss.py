@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError
 from matgraft.transfer.loss import (
     DEFAULT_WEIGHTS,

@@ -13,7 +13,8 @@ from matgraft.backbones import devices
 from matgraft.backbones.limits import Memory
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 from matgraft.transfer import memory
 from matgraft.transfer.loss import LossSettings

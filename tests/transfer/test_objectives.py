@@ -12,7 +12,8 @@ from ase import Atoms, units
 from matgraft.backbones.batching import Budget
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.transfer import objectives
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.objectives import FrameObjective

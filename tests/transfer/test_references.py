@@ -11,7 +11,8 @@ from ase import Atoms
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import Array
 from matgraft.transfer.references import (

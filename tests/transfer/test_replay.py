@@ -16,7 +16,8 @@ from ase.io import write
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
 from matgraft.backbones.pseudolabels import made_frames
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError, RunError, StepZeroError
 from matgraft.quantities import Array
 from matgraft.transfer import adapt as adapting

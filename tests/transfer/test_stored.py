@@ -14,7 +14,8 @@ import torch
 from matgraft.backbones.base import Encoded
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import can_fork
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.data.store import open_store, write_store
 from matgraft.transfer.adapt import Adapted, adapt
 from matgraft.transfer.loss import LossSettings

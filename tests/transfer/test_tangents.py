@@ -15,7 +15,8 @@ from torch.autograd import forward_ad
 
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all, predict
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
 from matgraft.transfer import adapt as adapting

@@ -22,7 +22,7 @@ from pymatgen.core import Composition, Element
 
 from matgraft import load, predict
 from matgraft.backbones.base import Backbone
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array
 
 SEED = 2026

@@ -34,8 +34,8 @@ from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.cells import box, volume
-from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory, file_hash
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 
 _PRETRAINED = Path(chgnet.__file__).parent / "pretrained"

@@ -43,8 +43,8 @@ from matgraft.backbones.lammps import LammpsFile, with_ghosts
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.cells import box, volume
-from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory, file_hash
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, choose
 from matgraft.files import whole
 from matgraft.quantities import Array

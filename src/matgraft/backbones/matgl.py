@@ -47,8 +47,8 @@ from matgraft.backbones.matgl_networks import NETWORKS, Bonds, pair_bonds
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.weights import load_tensors, save_tensors
 from matgraft.data.cells import box, volume
-from matgraft.data.dataset import Sample
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.files import whole
 from matgraft.quantities import Array

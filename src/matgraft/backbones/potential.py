@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from matgraft.backbones.base import Backbone, Batch, Encoded
 from matgraft.backbones.lammps import LammpsFile
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import ENERGY, FORCES, STRESS
 

@@ -16,8 +16,8 @@ from matgraft.backbones.batching import Budget, plan_batches
 from matgraft.backbones.graphs import Graphs, encode_lazily, measure
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import map_in_processes
-from matgraft.data.dataset import Sample
 from matgraft.data.lazy import LazySamples
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 from matgraft.quantities import STRESS, Array
 

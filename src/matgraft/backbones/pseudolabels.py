@@ -26,7 +26,8 @@ from matgraft.backbones.batching import plan_batches
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import PREDICTION_BUDGET, encode_what_can_be, predict
 from matgraft.backbones.processes import cores, map_in_processes
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.data.store import read_whole, write_store
 from matgraft.data.structures import VERSION, make_structures
 from matgraft.errors import DataError

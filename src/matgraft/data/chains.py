@@ -26,10 +26,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from matgraft.data.correlation import FEWEST, tell_apart
-from matgraft.data.dataset import Sample
 from matgraft.data.distance import JUMP_A, Configuration, Gallery, bond_signature, prepare, separation
 from matgraft.data.lazy import take
 from matgraft.data.neighbours import COMPARED, NEAR_A, Fingerprint, close_pairs, evenly, fingerprint, nearest
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array
 
 Labels = NDArray[np.int64]

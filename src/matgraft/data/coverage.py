@@ -25,9 +25,9 @@ from ase.geometry import minkowski_reduce
 from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.data.dataset import Dataset
+from matgraft.data.geometry import SLAB_A, closest_pair, vacuum
 from matgraft.data.lazy import tags_of
 from matgraft.data.looks.base import Evidence
-from matgraft.data.looks.geometry import SLAB_A, closest_pair, vacuum
 from matgraft.data.looks.robust import rms
 from matgraft.data.strain import match, metric, shear_strain, symmetry
 from matgraft.quantities import Array

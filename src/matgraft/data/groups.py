@@ -30,10 +30,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from matgraft.data.chains import find_chains
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.distance import prepare, separation
 from matgraft.data.lazy import tags_of, take
 from matgraft.data.runs import Place, natural, simulations
+from matgraft.data.sample import Sample
 
 # Compared in lower case without punctuation, so that `MD-ID` and `md_id` are one.
 TRAJECTORY_KEYS = (

@@ -16,11 +16,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.lazy import tags_of
-from matgraft.data.levels import Levels
-from matgraft.data.looks.theory import energy_scales
+from matgraft.data.levels import Levels, energy_scales
 from matgraft.data.provenance import LevelOfTheory
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, nearest
 
 HEAD_TAG = "head"

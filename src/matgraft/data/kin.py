@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from matgraft.data.chains import moves_from_first, same_places
 from matgraft.data.correlation import correlations
-from matgraft.data.dataset import Sample
 from matgraft.data.lazy import take
 from matgraft.data.neighbours import COMPARED, Overlap, evenly, near_duplicates
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array
 
 Part = Mapping[str, Sequence[int]]

@@ -15,18 +15,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array
 
-if TYPE_CHECKING:
-    from matgraft.data.dataset import Sample
-
 Positions = NDArray[np.int64]
-Change = Callable[["Sample"], "Sample"]
+Change = Callable[[Sample], Sample]
 
 BLOCK = 256
 """Samples read at once on a walk: a read costs some 0.5 ms, a sample of eight atoms 0.03 ms more."""
@@ -67,7 +65,7 @@ class SampleSource(ABC):
         return _which_carry(self.walk(positions), len(positions))
 
 
-class LazySamples(Sequence["Sample"]):
+class LazySamples(Sequence[Sample]):
     """A selection of a source's samples, each changed on its way out.
 
     Parameters

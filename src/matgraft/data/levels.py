@@ -17,7 +17,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.data.theory_fields import Statement, Value, classes, mesh, settings
 
 _Distinct = tuple[tuple[str, Value | None], ...]
@@ -73,6 +73,11 @@ class Levels:
     def _contested_part(self, distinct: _Distinct) -> _Stated:
         contested = ((name, value) for name, value in distinct if name in self._classes)
         return tuple((name, None if value is None else self._classes[name][value]) for name, value in contested)
+
+
+def energy_scales(samples: Sequence[Sample]) -> list[int | None]:
+    """Return the level of theory of each sample, by number, None where it states too little: see `Levels`."""
+    return list(map(Levels(samples), samples))
 
 
 def _contested(distinct: Iterable[_Distinct]) -> dict[str, dict[Value, int]]:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from pymatgen.optimization.neighbors import find_points_in_spheres
 from scipy.spatial.distance import cdist
 
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array
 
 CUTOFF_A = 6.0

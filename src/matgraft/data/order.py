@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from matgraft.data.chains import moves_from_first
 from matgraft.data.correlation import correlations
-from matgraft.data.dataset import Sample
 from matgraft.data.groups import COUNTER, DESCRIPTION_KEYS, NUMBER, plain
 from matgraft.data.lazy import tags_of, take
 from matgraft.data.runs import natural
+from matgraft.data.sample import Sample
 
 STEP_KEYS = (
     *("step", "mdstep", "timestep", "stepindex", "istep", "ionicstep", "nionicstep", "iteration", "snapshot"),

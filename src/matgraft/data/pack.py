@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from matgraft.data.dataset import Sample
 from matgraft.data.read import Stream
+from matgraft.data.sample import Sample
 from matgraft.data.store import ENDINGS, is_store, write_store
 from matgraft.errors import OptionError
 from matgraft.folders import unused

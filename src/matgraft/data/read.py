@@ -23,11 +23,12 @@ from typing import Literal
 from rich.progress import Progress
 
 from matgraft.data.cells import volume, with_clear_cell
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.keys import ENERGY_KINDS, Choices, bare, fitting, is_label, present, suggest, unmatched
 from matgraft.data.labels import find_labels
 from matgraft.data.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
 from matgraft.data.raw import RawFile, RawFrame, scalar_text
+from matgraft.data.sample import Sample
 from matgraft.data.sources import Source, locate
 from matgraft.data.store import is_store, open_store
 from matgraft.data.theory import combine, find_sidecar, read_theory

@@ -25,9 +25,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from matgraft.data.dataset import Sample
 from matgraft.data.distance import Configuration, Gallery, prepare, separation
 from matgraft.data.neighbours import evenly
+from matgraft.data.sample import Sample
 from matgraft.quantities import Array
 
 SHOWN = 12

@@ -30,12 +30,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from matgraft.data.chains import TOLD_APART
-from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.groups import BY_STRUCTURE, Groups, find_groups
 from matgraft.data.kin import overlaps
 from matgraft.data.neighbours import Overlap, reduced_formula
 from matgraft.data.numbering import numbers_of_frames
 from matgraft.data.order import in_time
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.findings import DROP
 

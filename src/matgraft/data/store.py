@@ -41,9 +41,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from matgraft.data.dataset import Dataset, Sample, bytes_of
+from matgraft.data.dataset import Dataset, bytes_of
 from matgraft.data.lazy import BLOCK, LazySamples, Positions, SampleSource
 from matgraft.data.provenance import LevelOfTheory, Provenance
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array
 

@@ -32,7 +32,8 @@ from ase import Atoms
 from ase.data import covalent_radii, reference_states
 from pymatgen.core import Element
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError
 
 VERSION = 1

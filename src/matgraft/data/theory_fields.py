@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from matgraft.data.looks.geometry import SLAB_A, vacuum
+from matgraft.data.geometry import SLAB_A, vacuum
 from matgraft.data.provenance import LevelOfTheory
 from matgraft.data.vasp_theory import monkhorst_offset
 from matgraft.quantities import Array

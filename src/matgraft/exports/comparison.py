@@ -20,7 +20,7 @@ from ase.data import atomic_numbers
 
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import predict
-from matgraft.data.dataset import Sample
+from matgraft.data.sample import Sample
 from matgraft.errors import RunError
 from matgraft.exports.structures import Structures, distorted
 from matgraft.quantities import Array

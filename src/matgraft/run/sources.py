@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.backbones.base import ModelCard
-from matgraft.data.dataset import Dataset, Sample, bytes_of
+from matgraft.data.dataset import Dataset, bytes_of
 from matgraft.data.provenance import file_hash
+from matgraft.data.sample import Sample
 from matgraft.files import write_json
 from matgraft.folders import by_option, refuse_changed
 from matgraft.recipe import Recipe

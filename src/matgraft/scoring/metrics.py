@@ -35,7 +35,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import FORCES, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
 from matgraft.statistics import estimate, numbered, unit_totals

@@ -30,7 +30,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, RunError
 from matgraft.files import whole
 from matgraft.quantities import POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from matgraft.backbones.base import Batch, Encoded, Stage
 from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Sample
 from matgraft.data.heads import HEAD_TAG
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, choose
 
 _HEAD = "head"

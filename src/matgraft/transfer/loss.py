@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from matgraft.data.cells import volume
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.heads import frames_by_head
 from matgraft.data.lazy import LazySamples
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.quantities import POTENTIAL_QUANTITIES, STRESS
 

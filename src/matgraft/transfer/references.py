@@ -31,8 +31,9 @@ from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, ConfigDict
 from scipy.linalg import qr
 
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
 from matgraft.data.heads import HEAD_TAG, frames_by_head
+from matgraft.data.sample import Sample
 from matgraft.errors import DataError, OptionError
 from matgraft.quantities import ENERGY, Array
 

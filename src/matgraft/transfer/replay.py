@@ -24,10 +24,11 @@ from torch import Tensor
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.predict import encode_all
 from matgraft.backbones.pseudolabels import encodable, made_frames, own_frames
-from matgraft.data.dataset import Dataset, Sample, concatenate
+from matgraft.data.dataset import Dataset, concatenate
 from matgraft.data.heads import HEAD_TAG
 from matgraft.data.lazy import join
 from matgraft.data.read import read
+from matgraft.data.sample import Sample
 from matgraft.data.structures import make_structures
 from matgraft.errors import OptionError, RunError
 from matgraft.quantities import ENERGY

@@ -25,7 +25,8 @@ from matgraft.backbones.base import Encoded
 from matgraft.backbones.limits import available_memory
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.processes import map_in_processes, timed, workers
-from matgraft.data.dataset import Dataset, Sample
+from matgraft.data.dataset import Dataset
+from matgraft.data.sample import Sample
 from matgraft.errors import OptionError
 from matgraft.quantities import Array
 from matgraft.transfer.loss import LossSettings, label_shares

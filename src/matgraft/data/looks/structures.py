@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from matgraft.data.cells import volume
+from matgraft.data.geometry import closest_pair, has_vacuum
 from matgraft.data.lazy import take
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
-from matgraft.data.looks.geometry import closest_pair, has_vacuum
 from matgraft.data.looks.robust import spread
 from matgraft.data.neighbours import reduced_formula
 from matgraft.data.same import SAME_A, group_same

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matgraft.data.dataset import Sample
 from matgraft.data.levels import Levels
 from matgraft.data.looks.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.data.looks.energy import EnergyFit, energy_step, fit_energy
 from matgraft.data.looks.robust import fit_line, least_absolute, spread
 from matgraft.data.looks.steps import Step
+from matgraft.data.sample import Sample
 from matgraft.findings import Action, Finding
 from matgraft.quantities import Array
 
@@ -79,11 +79,6 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
         return
     remedy = "give each a head of its own, or keep one level"
     yield THEORY_STATED.failed(Fault(others, said, remedy, [HEADS_BY_THEORY, drop(others)], numbers))
-
-
-def energy_scales(samples: Sequence[Sample]) -> list[int | None]:
-    """Return the level of theory of each sample, by number, None where it states too little: see `Levels`."""
-    return list(map(Levels(samples), samples))
 
 
 def _sentences(
