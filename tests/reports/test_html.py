@@ -67,7 +67,7 @@ class Page(HTMLParser):
 def light() -> Iterator[None]:
     """Leave the library of 5 MB out of pages that are not about it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "/* plotly */")
+        patch.setattr("matgraft.reports.page.get_plotlyjs", lambda: "/* plotly */")
         yield
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_fetched(page: Page) -> None:
 def test_plotly_is_inside_once_and_the_policy_admits_two_scripts(
     pattern: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("matgraft.reports.html.get_plotlyjs", get_plotlyjs)
+    monkeypatch.setattr("matgraft.reports.page.get_plotlyjs", get_plotlyjs)
     page = Page(to_html(facts(pattern)))
     data, *scripts = page.scripts
     assert scripts[0] == get_plotlyjs()

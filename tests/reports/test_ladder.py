@@ -69,7 +69,7 @@ def test_the_table_holds_every_rung(said: dict[str, Any]) -> None:
 
 
 def test_page_and_markdown_say_it(said: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")
+    monkeypatch.setattr("matgraft.reports.page.get_plotlyjs", lambda: "")
     said["verdict"]["chosen"] = "The ladder kept full."
     page, text = to_html(said), to_markdown(said)
     assert page.count('id="plot-ladder-') == 2 and 'href="#ladder"' in page
@@ -80,7 +80,7 @@ def test_page_and_markdown_say_it(said: dict[str, Any], monkeypatch: pytest.Monk
 
 
 def test_a_run_without_a_ladder_lacks_nothing(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")
+    monkeypatch.setattr("matgraft.reports.page.get_plotlyjs", lambda: "")
     said = facts(run_folder)
     assert said["ladder"] is None and said["absent"] == []
     assert 'id="ladder"' not in to_html(said) and "The ladder" not in to_markdown(said)
@@ -90,7 +90,7 @@ def test_a_run_without_a_ladder_lacks_nothing(run_folder: Path, monkeypatch: pyt
     "content", [{}, {"rungs": 3}, {"rungs": [None, {"errors": 2, "minutes": "x"}]}, {"kept": ["a"]}]
 )
 def test_an_odd_file_breaks_nothing(run_folder: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")
+    monkeypatch.setattr("matgraft.reports.page.get_plotlyjs", lambda: "")
     (run_folder / "ladder.json").write_text(json.dumps(content))
     said = facts(run_folder)
     assert to_html(said) and to_markdown(said)

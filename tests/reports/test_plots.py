@@ -13,7 +13,8 @@ import pytest
 
 from matgraft.quantities import ENERGY
 from matgraft.reports.facts import facts
-from matgraft.reports.plots import COLOURS, MOST_TYPES, curve_figure, figures, type_figure
+from matgraft.reports.figures import COLOURS
+from matgraft.reports.plots import MOST_TYPES, curve_figure, figures, type_figure
 
 
 @pytest.fixture(scope="module")

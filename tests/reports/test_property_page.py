@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from matgraft.errors import RunError
-from matgraft.reports.plots import style
+from matgraft.reports.figures import style
 from matgraft.reports.property_page import property_facts, write_property_report
 from matgraft.reports.property_plots import distance_figure
 

@@ -185,7 +185,7 @@ def test_odd_facts_still_make_a_report(documents: dict[str, Any]) -> None:
     empty = {"run": "r", "matgraft_version": "", "recipe_text": "", "history": None, "parity": None}
     said = plain({**empty, "absent": [], "unreadable": {}, **documents})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matgraft.reports.html.get_plotlyjs", lambda: "")  # 5 MB, forty times
+        patch.setattr("matgraft.reports.page.get_plotlyjs", lambda: "")  # 5 MB, forty times
         assert to_html(said).count("<h2") == 10
     assert to_markdown(said).startswith("# r: ")
 

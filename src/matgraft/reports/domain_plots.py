@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from matgraft.reports.plots import empty_figure
+from matgraft.reports.figures import empty_figure
 from matgraft.reports.property_plots import OTHER, OURS
 
 Facts = Mapping[str, Any]

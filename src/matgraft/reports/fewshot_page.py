@@ -17,10 +17,12 @@ from rich.markup import escape as plain
 from rich.table import Table
 
 from matgraft.files import write_text
-from matgraft.reports.html import page
-from matgraft.reports.plots import PALETTE, add_legend, empty_figure, style
+from matgraft.reports.figures import PALETTE, add_legend, empty_figure, style
+from matgraft.reports.page import page
 from matgraft.reports.properties import show_predictions
 from matgraft.reports.property_plots import parity_figure
+
+TEMPLATE = Path(__file__).with_name("fewshot.html.jinja")
 
 Facts = Mapping[str, Any]
 MOST_BARS = 40
@@ -31,7 +33,7 @@ SYMBOLS = {"query": "circle-open", "example": "circle", "prototype": "star"}
 def write_fewshot_report(facts: Facts, path: Path) -> Path:
     """Write the page."""
     content = {"facts": facts, "said": promise(facts), "cautions": cautions(facts)}
-    write_text(path, page("fewshot.html.jinja", fewshot_figures(facts), **content))
+    write_text(path, page(TEMPLATE, fewshot_figures(facts), **content))
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from matgraft.quantities import ENERGY, POTENTIAL_QUANTITIES, Quantity
-from matgraft.reports.plots import COLOURS, empty_figure, log_ticks
+from matgraft.reports.figures import COLOURS, empty_figure, log_ticks
 from matgraft.reports.text import ABSENT, decimals, entries, figure, find, mapping, number, say
 from matgraft.scoring.metrics import BASELINES, metric_key
 

@@ -10,7 +10,6 @@ dict_keys(['parity-energy', 'errors-energy', ..., 'types-energy', ..., 'curve-lo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from matgraft.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, Quantity
+from matgraft.reports.figures import COLOURS, empty_figure, log_ticks
 from matgraft.reports.parity import MODELS
 from matgraft.reports.tables import METRICS_OF
 from matgraft.reports.text import figure as written
@@ -27,8 +27,6 @@ from matgraft.scoring.metrics import metric_key
 
 Facts = Mapping[str, Any]
 
-COLOURS = {"untuned": "#8a94a3", "shift": "#c2872b", "tuned": "#2f78c4"}
-"""Contrast of at least 3 : 1 with white and with the dark theme's paper."""
 MOST_TYPES = 24
 """Config types drawn, those with the most frames: more bars cannot be read; the table below has all."""
 LONGEST_NAME = 16
@@ -38,30 +36,6 @@ FAR_OFF = 30.0
 """Times the lower quartile of a figure's bars beyond which a bar is cut: the others would be too short to be seen."""
 ROOM = 1.28
 """Length of the axis of bars, by the longest one that is not cut: the figures stand at the ends."""
-PALETTE = (COLOURS["tuned"], COLOURS["shift"], "#4b9e6b", "#b0527d", "#7d6bc2", "#8a94a3")
-DASHES, SYMBOLS, PATTERNS = ("solid", "dash", "dot"), ("circle", "diamond", "x"), ("", "/", ".")
-"""Tell classes apart beyond the palette's six."""
-
-
-def style(i: int) -> dict[str, Any]:
-    """Return the ``colour``, ``dash``, ``symbol`` and ``pattern`` of class i."""
-    turn = i // len(PALETTE) % len(DASHES)
-    return {
-        "colour": PALETTE[i % len(PALETTE)],
-        "dash": DASHES[turn],
-        "symbol": SYMBOLS[turn],
-        "pattern": PATTERNS[turn],
-    }
-
-
-def add_legend(plot: go.Figure) -> None:
-    """Name the traces that have a name, above the figure."""
-    plot.for_each_trace(lambda trace: trace.update(showlegend=bool(trace.name)))
-    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
-    plot.update_layout(showlegend=True, legend=legend)
-    plot.update_layout(margin={"t": 34})
-
-
 CURVES = {
     "loss": ("validation_loss", "loss", "log"),
     "energy": ("validation_energy_rmse_meV_per_atom", "energy RMSE (meV/atom)", "linear"),
@@ -167,22 +141,6 @@ def curve_figure(facts: Facts, name: str) -> go.Figure | None:
     return plot
 
 
-def empty_figure() -> go.Figure:
-    """Return a figure without data, in the page's manner."""
-    layout = {
-        "template": "none",
-        "showlegend": False,
-        "margin": {"l": 62, "r": 12, "t": 8, "b": 46},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hovermode": "closest",
-    }
-    plot = go.Figure(layout=layout)
-    plot.update_xaxes(zeroline=False, title_standoff=8)
-    plot.update_yaxes(zeroline=False, title_standoff=8)
-    return plot
-
-
 def _bars(names: Sequence[str], bars: Mapping[str, Sequence[float | None]], title: str) -> go.Figure:
     """Draw a bar a name and model; one that would leave the others too short to be seen is cut, and says so."""
     known = [value for values in bars.values() for value in values if value is not None]
@@ -228,13 +186,6 @@ def _line(plot: go.Figure, history: Facts, column: str, colour: str, name: str) 
         hovertemplate=f"{name} %{{y:.4g}}<br>step %{{x}}<extra></extra>",
     )
     return True
-
-
-def log_ticks(values: Sequence[float]) -> list[float]:
-    """1, 2 and 5 of each decade that the values touch; of many decades only the powers of ten."""
-    low, high = (math.floor(math.log10(value)) for value in (min(values), max(values)))
-    steps = (1, 2, 5) if high - low < 3 else (1,)
-    return [step * 10.0**decade for decade in range(low, high + 2) for step in steps]
 
 
 def _ring(plot: go.Figure, history: Facts, column: str, best_step: float | None) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape as plain
 from rich.table import Table
 
-from matgraft.reports.plots import empty_figure
+from matgraft.reports.figures import empty_figure
 from matgraft.transfer.prompt_bank import BankCard
 
 LONGEST = 28

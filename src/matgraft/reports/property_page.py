@@ -18,10 +18,12 @@ from matgraft.errors import RunError
 from matgraft.files import write_json, write_text
 from matgraft.folders import resume_commands
 from matgraft.reports.domain_plots import domain_figures
-from matgraft.reports.html import page
+from matgraft.reports.page import page
 from matgraft.reports.prompts import prompt_figures
 from matgraft.reports.properties import read_predictions
 from matgraft.reports.property_plots import CALIBRATION_BINS, WORST, drawn_rows, target_figures
+
+TEMPLATE = Path(__file__).with_name("property.html.jinja")
 
 LISTED = 10
 """Worst predictions in the table."""
@@ -52,7 +54,7 @@ def write_property_report(run: Path) -> Path:
         for i, target in enumerate(said["targets"])
         for name, figure in (target_figures(target) | domain_figures(target)).items()
     } | prompt_figures(said["prompts"])
-    write_text(run / "report.html", page("property.html.jinja", figures, facts=said, scores=SCORES))
+    write_text(run / "report.html", page(TEMPLATE, figures, facts=said, scores=SCORES))
     return run / "report.html"
 
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
-from matgraft.reports.plots import COLOURS, add_legend, empty_figure, style
+from matgraft.reports.figures import COLOURS, add_legend, empty_figure, style
 
 CALIBRATION_BINS = 3
 MOST = 3000
