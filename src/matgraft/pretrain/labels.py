@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from matgraft.backbones.registry import load_folder
+from matgraft.backbones.encoders import load_encoder_folder
 from matgraft.backbones.seen_labels import LABELS, SeenLabels
 from matgraft.data.formula import parse_formula
 from matgraft.data.provenance import file_hash
@@ -42,7 +42,7 @@ def add_labels(path: Path, folder: Path) -> SeenLabels:
     DataError
         If the encoder's card does not say that it was pretrained on this table.
     """
-    card = load_folder(folder).card
+    card = load_encoder_folder(folder).card
     if file_hash(path) not in card.data_sha256.values():
         raise DataError(f"the encoder in {folder} was not pretrained on this table", where=str(path))
     labels = labels_seen(path, PretrainSettings.model_validate(card.recipe))
