@@ -124,3 +124,17 @@ def test_gzip_and_tabs(tmp_path):
     cells.to_parquet(tmp_path / "t.parquet")
     for name in ("t.tsv.gz", "t.parquet"):
         np.testing.assert_allclose(read_table(tmp_path / name, "y").values, [1.5, 0.7])
+
+
+@pytest.mark.parametrize("given", [{"covariates": ["T", "gap"]}, {"weight": "gap"}, {"formula": "gap"}])
+def test_the_target_is_nothing_else_as_well(tmp_path, given):
+    """A covariate that is the target leaks it to every fold: the scores would be perfect."""
+    path = written(tmp_path, "formula,T,gap\nNaCl,1,2\nKCl,2,3\n")
+    with pytest.raises(OptionError, match=r"'gap' is the target and the (covariate|weight|formula) as well"):
+        read_table(path, "gap", **given)
+
+
+def test_a_class_of_the_order_that_no_row_has_is_named(tmp_path):
+    path = written(tmp_path, "formula,grade\nNaCl,low\nKCl,high\n")
+    with pytest.raises(DataError, match="no row of column 'grade' is of class 'middle'"):
+        read_table(path, "grade", order=["low", "middle", "high"])

@@ -92,6 +92,24 @@ def test_the_scale_is_chosen_by_the_data():
         choose_transform(np.array([0.0, 1.0]), "log")
 
 
+def test_no_value_lies_outside_its_own_interval():
+    """Six members in ten say 0, four 5: the mean of their medians is 2, and the middle half of the mixture is 0."""
+    members = [np.zeros((1, 99))] * 6 + [np.full((1, 99), 5.0)] * 4
+    spread, mixed = pooled(members, [0.1] * 10), np.mean(members, 0)
+    rule = IntervalRule(level=0.6, part=0.1)
+    assert rule(spread)[1][0] < mixed[0, 49] == 2
+    held = Calibration(np.ones(10), rule, np.ones(10), np.ones(0), Transform(), deviation=rule)
+    found = held.read(mixed, spread, np.zeros(1))
+    assert found.lower[0] == 0 and found.upper[0] == found.value[0] == 2
+
+
+@pytest.mark.parametrize("n", [19, 29, 69, 79, 99, 129])
+def test_the_margin_is_the_smallest_that_holds_enough(n):
+    """Of n truths 0.9 (n + 1) must be held (Vovk et al.); as a float that is 27.000000000000004 for n = 29."""
+    rule = IntervalRule.of(np.zeros((n, 99)), np.arange(1.0, n + 1), 0.9)
+    assert rule.margin == 9 * (n + 1) // 10
+
+
 def test_a_scale_of_its_own_is_not_taken_from_quartiles_that_are_equal():
     """60 % of a table at 300 K: with the quartiles' width of 0 every other value was far out in a heavy tail."""
     y = np.repeat([240.0, 300.0, 360.0], [40, 120, 40])

@@ -305,6 +305,17 @@ def test_bad_input_is_said(small, table):
         make(small, table, PredictorSettings(strategy="descriptors", scale="log"), y=y - 5)
     with pytest.raises(OptionError, match="strategy"):
         make(small, table, PredictorSettings(strategy="best"))
+    for n in (len(y) - 1, len(y) + 1):
+        with pytest.raises(DataError, match=f"{len(y)} values, but {n} groups"):
+            make(small, table, groups=["a", "b"] * (n // 2) + ["c"] * (n % 2))
+    for kinds in ((y > 2.5) * 2.0, (y > 2.5) * 0.5, (y > 2.5) - 1.0):
+        with pytest.raises(DataError, match="is no index of 2 classes"):
+            make(small, table, y=kinds, n_classes=2)
+    with pytest.raises(DataError, match="of one class"):
+        make(small, table, y=0 * y, n_classes=1)
+    for seed in (-1, 2**31):
+        with pytest.raises(ValueError, match="seed"):
+            PredictorSettings(seed=seed)
 
 
 def test_values_over_decades_are_learned_by_logarithm(small, table):

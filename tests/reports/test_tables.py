@@ -97,6 +97,13 @@ def test_a_diverged_model_is_seen(run_folder: Path) -> None:
     assert ">nan<" in to_html(said)
 
 
+def test_a_model_without_any_error_has_a_column() -> None:
+    rows = {"test": {"bulk": {"energy_rmse_meV_per_atom": 0.0, "n_frames": 3}}}
+    found = tables.by_type({"metrics": {"by_config_type": rows}})
+    assert [column["name"] for column in found["columns"]] == ["Energy, tuned"]
+    assert found["rows"] == [{"name": "bulk", "n_frames": "3", "cells": ["0"]}]
+
+
 def test_the_gravest_caution_is_set_apart(run_folder: Path) -> None:
     verdict = tables.verdict(facts(run_folder))
     assert verdict["tone"] == "good"

@@ -152,6 +152,10 @@ def read_table(
     column = formula_column(cells, formula, path)
     for name in (target, *covariates, *(name for name in (fold, weight, group) if name)):
         require(cells, name, path)
+    uses = {column: "formula", weight: "weight"} | dict.fromkeys(covariates, "covariate")
+    if use := uses.get(target):
+        found = f"column {target!r} is the target and the {use} as well"
+        raise OptionError(found, where=str(path), remedy="name another column")
     present = ~_missing(cells[target])
     kept = cells[present]
     if kept.empty:
@@ -335,6 +339,10 @@ def _ordered(column: pd.Series, order: Sequence[str], path: Path) -> tuple[NDArr
         if word not in ranks:
             where = f"{path} line {int(row) + 2}, column {column.name!r}"
             raise DataError(f"{word!r} is none of the classes in order", where=where, allowed=list(order))
+    for name in order:
+        if not (column.str.strip() == name).any():
+            raise DataError(f"no row of column {column.name!r} is of class {name!r}", where=str(path),
+                            remedy="leave the class out of the order, or add rows")  # fmt: skip
     return column.str.strip().map(ranks).to_numpy(float), tuple(order)
 
 

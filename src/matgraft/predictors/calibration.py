@@ -63,7 +63,7 @@ class IntervalRule(BaseModel):
                 return cls(level=level, part=float(part))
         low, high = central(quantiles, float(PARTS[-1]))
         outside = np.maximum(low - y, y - high)
-        margin = np.quantile(outside, wanted, weights=weights, method="inverted_cdf")
+        margin = np.quantile(outside, max(wanted - ROUNDING, 0.0), weights=weights, method="inverted_cdf")
         return cls(level=level, part=float(PARTS[-1]), margin=float(margin))
 
     def __call__(self, quantiles: Array) -> tuple[Array, Array]:

@@ -60,7 +60,7 @@ class PredictorSettings(BaseModel):
     domain: DomainSettings = DomainSettings()
     ordinal: bool = False
     """Classes have an order: the class taken is the middle one of the distribution, which is best for ranks."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +197,8 @@ class Calibration:
         least = 0.0 if self.transform.positive else -np.inf
         bounds = self.transform.back_bounds(*self.interval(spread))
         value, low, high = (np.maximum(one, least) for one in (self.transform.back(mixed[:, MEDIAN]), *bounds))
+        # Values are averaged quantile by quantile, intervals are not (`pooled`): the value may lie beyond a narrow one.
+        low, high = np.minimum(low, value), np.maximum(high, value)
         left, right = (self.transform.back(bound) for bound in self.deviation(spread))
         return Prediction(value, low, high, np.maximum(right - left, 0) / 2, distance)
 
@@ -335,6 +337,8 @@ def fit_predictor(
     rows = _rows_that_count(formulas, y, weights)
     n, formulas = len(y), [formulas[i] for i in rows]
     y, covariates, weights = (_taken(whole, rows, n) for whole in (y, covariates, weights))
+    if groups is not None and len(groups) != n:
+        raise DataError(f"{n} values, but {len(groups)} groups")
     groups = groups if groups is None else [groups[i] for i in rows]
     folds = folds if folds is None else [np.flatnonzero(np.isin(rows, fold)) for fold in folds]
     labels, transform = labels_of(formulas, y, n_classes, weights, settings)
@@ -494,6 +498,11 @@ def _check(y: Array, n_classes: int) -> None:
         raise DataError(f"{len(y)} rows with a value", remedy=f"at least {SMALLEST} are needed")
     if not np.isfinite(y).all():
         raise DataError(f"the value of row {int(np.flatnonzero(~np.isfinite(y))[0])} is not finite")
+    if n_classes and not np.isin(y, np.arange(n_classes)).all():
+        found = f"{y[~np.isin(y, np.arange(n_classes))][0]:g} is no index of {n_classes} classes"
+        raise DataError(found, allowed=[f"0 to {n_classes - 1}"])
+    if n_classes == 1:
+        raise DataError("every row is of one class: there is nothing to learn")
     if n_classes and (missing := set(range(n_classes)) - set(y.astype(int))):
         raise DataError(f"no row of class {min(missing)} counts", remedy="leave the class out, or add rows")
 

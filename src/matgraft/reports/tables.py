@@ -186,7 +186,7 @@ def _by_kind(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         (q, m)
         for q in quantities
         for m in MODELS
-        if any(find(row, metric_key(q, "rmse")) for row in tables[m].values())
+        if any(find(row, metric_key(q, "rmse")) is not None for row in tables[m].values())
     ]
     kinds = sorted({kind for table in tables.values() for kind in table})
     columns = [{"name": f"{q.name.capitalize()}, {_short(m)}", "unit": q.report_unit} for q, m in used]
