@@ -118,7 +118,7 @@ def _classes(
         "metric": metric.name,
         "threshold": few.threshold,
         "threshold_from": "base classes" if metric.card.thresholds else "left-out examples",
-        "expectation": expected and asdict(expected) | {"accuracy": expected.accuracy},
+        "expectation": expected and asdict(expected),
         "base_classes": _base_classes(few, space),
         "predictions": rows,
         "map": _class_map(few, table.classes, queries, prediction),

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError
 from matgraft.foundations import load
 from matgraft.predictors.few_values import fit_few_values
-from matgraft.predictors.fewshot import fit_few_shot
+from matgraft.predictors.fewshot import _expectation, fit_few_shot
 from matgraft.transfer.metric import Metric, MetricCard, Space
 from matgraft.transfer.prototypes import DISTANCES
 
@@ -75,6 +76,17 @@ def test_classes_are_told_apart_and_the_expectation_is_a_count(shipped):
     assert expected.correct >= 8
     assert 0.4 < expected.low < expected.accuracy <= expected.high
     assert fitted(shipped, leave_out=False).expectation is None
+
+
+def test_naming_the_larger_class_always_promises_nothing():
+    """Of 5 and 50 examples 50 are named rightly so: 80 to 97 % were promised beside a chance of 50 %."""
+    found = _expectation([(0, False)] * 5 + [(1, True)] * 50)
+    assert (found.counted, found.correct, found.accuracy) == (55, 50, 0.5)
+    assert found.low < 0.3 and found.high > 0.7  # as sure as 18 examples
+    alike = _expectation([(0, True)] * 9 + [(0, False)] + [(1, True)] * 8 + [(1, False)] * 2)
+    known = binomtest(17, 20).proportion_ci(0.95, method="wilson")
+    assert (alike.accuracy, alike.low, alike.high) == pytest.approx((0.85, known.low, known.high))
+    assert _expectation([(0, True)] * 3).high == 1
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

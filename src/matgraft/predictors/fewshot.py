@@ -18,12 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import norm
 from torch import Tensor
 
 from matgraft.data.formula import Formula
 from matgraft.errors import DataError
 from matgraft.predictors.predictor import Prediction
+from matgraft.statistics import effective_number
 from matgraft.transfer.metric import Space
 from matgraft.transfer.prototypes import Prototypes
 
@@ -41,19 +42,18 @@ class Expectation:
     ----------
     counted, correct
         Distinct formulas of classes that have two of them or more.
+    accuracy
+        Mean over these classes of the part that was named rightly: queries are taken to be of each class equally often,
+        and the part of all examples would be that of the class with the most of them.
     low, high
-        95 % interval of the accuracy (Wilson 1927).
+        95 % interval of the accuracy (Wilson 1927), with the effective number of examples under these weights.
     """
 
     counted: int
     correct: int
+    accuracy: float
     low: float
     high: float
-
-    @property
-    def accuracy(self) -> float:
-        """Part that was named rightly."""
-        return self.correct / self.counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,36 +126,49 @@ def fit_few_shot(
     formulas, labels = _distinct(formulas, labels)
     points, classes = space.points(formulas), torch.from_numpy(labels)
     prototypes = _prototypes(space, points, classes, n_classes)
-    correct, farness = _leave_out(space, points, classes, n_classes) if leave_out else ([], [])
+    right, farness = _leave_out(space, points, classes, n_classes) if leave_out else ([], [])
     threshold = space.metric.threshold(space.distance, len(formulas) / n_classes)
     if threshold is None and len(farness):
         threshold = float(np.quantile(farness, HELD, method="higher"))
-    return FewShot(space, formulas, labels, prototypes, threshold, _expectation(correct))
+    return FewShot(space, formulas, labels, prototypes, threshold, _expectation(right))
 
 
 def _prototypes(space: Space, points: Tensor, labels: Tensor, n_classes: int) -> Prototypes:
     return Prototypes(points, labels, n_classes, space.distance, space.numbers.trust)
 
 
-def _leave_out(space: Space, points: Tensor, labels: Tensor, n_classes: int) -> tuple[list[bool], list[float]]:
-    """Return, for each example whose class has another one, whether it was named rightly, and how far it was."""
-    correct, farness = [], []
+def _leave_out(
+    space: Space, points: Tensor, labels: Tensor, n_classes: int
+) -> tuple[list[tuple[int, bool]], list[float]]:
+    """Return of each example whose class has another one its class and whether that was named, and how far it was."""
+    right, farness = [], []
     for i, label in enumerate(labels.tolist()):
         rest = torch.arange(len(labels)) != i
         if not bool((labels[rest] == label).any()):
             continue
         others = _prototypes(space, points[rest], labels[rest], n_classes)
         query = points[i : i + 1]
-        correct.append(int(others.scores(query).argmax()) == label)
+        right.append((label, int(others.scores(query).argmax()) == label))
         farness.append(float(others.farness(query)))
-    return correct, farness
+    return right, farness
 
 
-def _expectation(correct: Sequence[bool]) -> Expectation | None:
-    if not correct:
+def _expectation(right: Sequence[tuple[int, bool]]) -> Expectation | None:
+    """Return what left-out examples say, each given by its class and whether that was named."""
+    if not right:
         return None
-    interval = binomtest(sum(correct), len(correct)).proportion_ci(0.95, method="wilson")
-    return Expectation(len(correct), sum(correct), float(interval.low), float(interval.high))
+    labels, correct = (np.array(column) for column in zip(*right, strict=True))
+    weights = 1 / np.bincount(labels)[labels]
+    low, high = _wilson(accuracy := float(np.average(correct, weights=weights)), effective_number(weights))
+    return Expectation(len(correct), int(correct.sum()), accuracy, low, high)
+
+
+def _wilson(part: float, n: float) -> tuple[float, float]:
+    """Return the 95 % interval of a part of n (Wilson 1927), n being a number of observations that may be broken."""
+    z = norm.ppf(0.975)
+    centre, spread = part + z**2 / (2 * n), z * np.sqrt(part * (1 - part) / n + z**2 / (4 * n**2))
+    low, high = ((centre + sign * spread) / (1 + z**2 / n) for sign in (-1, 1))
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def _distinct(formulas: Sequence[Formula], labels: NDArray[np.int_]) -> tuple[tuple[Formula, ...], NDArray[np.int_]]:

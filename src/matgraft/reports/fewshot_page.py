@@ -51,9 +51,9 @@ def promise(facts: Facts) -> str:
     if found is None:
         return "one formula a class: nothing can be left out, so the examples say nothing of the accuracy"
     return (
-        f"expect {found['accuracy']:.0%} right, 95 % between {found['low']:.0%} and {found['high']:.0%}: "
-        f"{found['correct']} of {found['counted']} left-out examples were named rightly; chance is "
-        f"{1 / len(facts['classes']):.0%}"
+        f"expect {found['accuracy']:.0%} right, 95 % between {found['low']:.0%} and {found['high']:.0%}, where queries "
+        f"are of each class equally often: {found['correct']} of {found['counted']} left-out examples were named "
+        f"rightly; chance is {1 / len(facts['classes']):.0%}"
     )
 
 
@@ -69,7 +69,8 @@ def cautions(facts: Facts) -> list[str]:
         ]
     found, said = facts["expectation"], []
     if alone := [name for name, count in zip(facts["classes"], facts["shots"], strict=True) if count == 1]:
-        said.append(f"a class of one formula cannot be left out: {', '.join(alone)}")
+        rest = "; the expectation is that of the other classes" if found else ""
+        said.append(f"a class of one formula cannot be left out: {', '.join(alone)}{rest}")
     if found and found["low"] <= 1 / len(facts["classes"]):
         said.append("the examples do not show that this is better than guessing: more of them, or other classes")
     if facts["threshold"] is None:
