@@ -17,7 +17,7 @@ from rich.progress import track
 from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.table import FormulaTable
 from matgraft.errors import DataError
-from matgraft.predictors.inner import inner_folds, refuse_lone_classes
+from matgraft.predictors.folds import inner_folds, refuse_lone_classes
 from matgraft.predictors.predictor import Prediction, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.reports.properties import prediction_rows
 from matgraft.scoring.pretraining import pretraining_facts

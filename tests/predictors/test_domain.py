@@ -10,7 +10,6 @@ from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.domain import adapt, choose, outcome_of, paired, reverse_predictions
 from matgraft.predictors.inputs import Inputs, Labels
-from matgraft.predictors.members import Tools
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.overlap import Overlap
 from matgraft.predictors.predictor import PredictorSettings, fit_predictor
@@ -46,8 +45,7 @@ def parts(small, table):
 def chosen_from(small, parts, **options):
     (inputs, labels), target = parts
     domain = Target(target, DomainSettings(rows=50, **options))
-    tools = Tools(small, QUICK, target=domain)
-    return adapt((inputs, labels), domain, lambda p, rows: np.abs(p[:, 49] - labels.y[rows]), tools, 0)
+    return adapt((inputs, labels), domain, lambda p, rows: np.abs(p[:, 49] - labels.y[rows]), small, QUICK, 0)
 
 
 def test_a_method_is_taken_only_where_a_proxy_is_sure_and_none_objects():
@@ -83,13 +81,13 @@ def test_papers_that_reach_over_chemical_systems_are_one_observation_each(small,
     """Without a true difference, by chemical systems alone 89 % of tables of six papers were decided."""
     (inputs, labels), target = parts
     domain = Target(target, DomainSettings(rows=60, method="coral"))
-    tools, papers = Tools(small, QUICK, target=domain), np.arange(60) // 15
+    papers = np.arange(60) // 15
 
     def losses(predicted, rows):
         return np.abs(predicted[:, 49] - labels.y[rows])
 
     alone, grouped = (
-        adapt((inputs, labels), domain, losses, tools, 0, units=units).facts["compared"][1]["reverse"]
+        adapt((inputs, labels), domain, losses, small, QUICK, 0, units=units).facts["compared"][1]["reverse"]
         for units in (None, papers)
     )
     assert alone["interval"] is not None and grouped["interval"] is None
@@ -125,10 +123,10 @@ def test_reverse_validation_sees_spoilt_labels(small, parts):
     truth = np.array([next(anions[z] for z in one.numbers if z in anions) for one in held.formulas])
     errors = []
     for y in (said.y, np.random.default_rng(0).permutation(said.y)):
-        reverse = reverse_predictions(target, Labels(y, np.ones(60)), held, Tools(small, QUICK), 0)
+        reverse = reverse_predictions(target, Labels(y, np.ones(60)), held, 0)
         errors.append(np.abs(reverse[:, 49] - truth).mean())
     assert errors[0] < 0.7 * errors[1]
-    one_class = reverse_predictions(target, Labels(np.ones(60), np.ones(60), 2), held, Tools(small, QUICK), 0)
+    one_class = reverse_predictions(target, Labels(np.ones(60), np.ones(60), 2), held, 0)
     assert (one_class == [0.0, 1.0]).all()
 
 

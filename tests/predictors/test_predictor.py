@@ -15,8 +15,8 @@ from matgraft.data.formula import parse_formula
 from matgraft.errors import DataError, OptionError
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.closed_form import Process, WeightedNoise
+from matgraft.predictors.folds import inner_folds
 from matgraft.predictors.forest import LEVELS
-from matgraft.predictors.inner import inner_folds
 from matgraft.predictors.inputs import Inputs, Labels
 from matgraft.predictors.members import FULL as FULL_NETWORK
 from matgraft.predictors.members import Member

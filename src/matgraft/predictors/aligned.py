@@ -17,10 +17,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from matgraft.backbones.composition import tensors_of
+from matgraft.backbones.composition import CompositionBackbone, tensors_of
 from matgraft.errors import OptionError
-from matgraft.predictors.inputs import Inputs, Labels, Rows
-from matgraft.predictors.network import NetworkObjective, NetworkSettings, Scaling, TunedNetwork
+from matgraft.predictors.inputs import Inputs, Labels, Part, Rows
+from matgraft.predictors.network import (
+    Network,
+    NetworkObjective,
+    NetworkSettings,
+    Scaling,
+    TunedNetwork,
+    fit_network,
+)
 from matgraft.transfer.density import Telling, tell_apart
 from matgraft.transfer.domain import ALIGNMENTS, make_alignment
 from matgraft.transfer.strategy import ParamGroup
@@ -86,6 +93,22 @@ class Target:
         return partial(AlignedObjective, method=method, strength=strength, target=self, network=network, seed=seed)
 
 
+def fit_toward(
+    method: str,
+    target: Target,
+    train: Part,
+    held: Part,
+    backbone: CompositionBackbone,
+    settings: NetworkSettings,
+    seed: int,
+) -> Network:
+    """Tune every stage on the source's labels, carried over to the target by one of `METHODS`; see `fit_network`."""
+    inputs, labels = train
+    labels = target.weighted(inputs, labels, seed) if method == WEIGHTS else labels
+    objective = target.objective(method, settings, seed)
+    return fit_network(backbone, (inputs, labels), held, "full", settings, seed, objective)
+
+
 class AlignedObjective(NetworkObjective):
     """The loss on the source's labels and the penalty between the domains.
 
@@ -100,8 +123,8 @@ class AlignedObjective(NetworkObjective):
     def __init__(
         self,
         module: TunedNetwork,
-        train: tuple[Inputs, Labels],
-        held: tuple[Inputs, Labels],
+        train: Part,
+        held: Part,
         scaling: Scaling,
         *,
         method: str,

@@ -24,13 +24,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.errors import DataError
-from matgraft.predictors.aligned import METHODS, SOURCE, WEIGHTS, Target
+from matgraft.predictors.aligned import METHODS, SOURCE, WEIGHTS, Target, fit_toward
+from matgraft.predictors.closed_form import ClosedForm
+from matgraft.predictors.folds import inner_folds
 from matgraft.predictors.forest import LEVELS, MEDIAN
-from matgraft.predictors.inner import RowLosses, inner_folds
-from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import CLOSED_FORM, TOWARD_TARGET, Member, Part, Tools
+from matgraft.predictors.inputs import Array, Inputs, Labels, OnBlocks, Part, RowLosses, Rows
+from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.overlap import Overlap
 from matgraft.statistics import Units, joined_units, mean_difference
 from matgraft.transfer.domain import MaximumMeanDiscrepancy
@@ -38,6 +40,8 @@ from matgraft.transfer.domain import MaximumMeanDiscrepancy
 SMALLEST = 10
 """Different formulas that a target must have."""
 PROXIES = ("reverse", "weighted")
+FROZEN = ("embedding", "properties", "covariates")
+"""Features that the closed form of the reverse validation reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +50,8 @@ class Adapted:
 
     Attributes
     ----------
-    member
-        What shall be fitted on all of the source.
+    method
+        One of `METHODS`: how all of the source shall be carried over.
     facts
         ``method``, ``asked``, ``overlap``, ``distance`` (of the frozen features in both domains, squared maximum mean
         discrepancy), ``compared`` (a row a method: both proxies with their difference to source-only and its error, the
@@ -58,7 +62,7 @@ class Adapted:
         Method -> (n_rows,) what it said of them, as the members learn it.
     """
 
-    member: Member
+    method: str
     target: Target
     overlap: Overlap
     facts: dict[str, Any]
@@ -70,7 +74,8 @@ def adapt(
     source: Part,
     target: Target,
     losses: RowLosses,
-    tools: Tools,
+    backbone: CompositionBackbone,
+    network: NetworkSettings,
     seed: int,
     progress: str = "",
     units: Units | None = None,
@@ -99,7 +104,7 @@ def adapt(
     methods = [name for name in (METHODS if asked == "auto" else dict.fromkeys((SOURCE, asked))) if name not in skipped]
     systems = [formula.chemical_system for formula in source[0].formulas]
     joined = joined_units(systems, systems if units is None else units.tolist())
-    trial = _Trial.of(source, target, overlap, losses, tools, seed, joined)
+    trial = _Trial.of(source, target, overlap, losses, backbone, network, seed, joined)
     compared = trial.compare(methods, progress) if len(methods) > 1 else []
     method = choose(compared, overlap) if asked == "auto" else str(asked)
     facts = {
@@ -111,7 +116,7 @@ def adapt(
         "skipped": skipped,
         "n": len(trial.rows),
     }
-    return Adapted(TOWARD_TARGET[method], target, overlap, facts, trial.target_rows, trial.labelled)
+    return Adapted(method, target, overlap, facts, trial.target_rows, trial.labelled)
 
 
 def choose(compared: Sequence[Mapping[str, Any]], overlap: Overlap) -> str:
@@ -162,13 +167,12 @@ def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units:
     }
 
 
-def reverse_predictions(target: Inputs, labelled: Labels, held: Inputs, tools: Tools, seed: int) -> Array:
+def reverse_predictions(target: Inputs, labelled: Labels, held: Inputs, seed: int) -> Array:
     """Return what the target's labels, believed, say of the source: (n, 99) quantiles or (n, n_classes)."""
     first = labelled.y[0]
     if (labelled.y == first).all():
         return _constant(first, len(held), labelled.n_classes)
-    part = (target, labelled)
-    return np.asarray(CLOSED_FORM.fit(part, part, tools, seed)(held))
+    return OnBlocks(ClosedForm(target.matrix(FROZEN), labelled, seed), FROZEN)(held)
 
 
 @dataclass(eq=False)
@@ -176,8 +180,10 @@ class _Trial:
     """Rows and folds on which methods are compared; equal for all of them."""
 
     source: Part
+    domain: Target
     target: Inputs
-    tools: Tools
+    backbone: CompositionBackbone
+    network: NetworkSettings
     losses: RowLosses
     seed: int
     rows: Rows
@@ -189,14 +195,24 @@ class _Trial:
 
     @classmethod
     def of(
-        cls, source: Part, target: Target, overlap: Overlap, losses: RowLosses, tools: Tools, seed: int, units: Units
+        cls,
+        source: Part,
+        target: Target,
+        overlap: Overlap,
+        losses: RowLosses,
+        backbone: CompositionBackbone,
+        network: NetworkSettings,
+        seed: int,
+        units: Units,
     ) -> _Trial:
         rng, most = np.random.default_rng(seed), target.settings.rows
         rows, target_rows = (np.sort(rng.permutation(len(part))[:most]) for part in (source[0], target.inputs))
         systems = [source[0].formulas[i].chemical_system for i in rows]
+        parts = source[0].take(rows), source[1].take(rows)
+        folds = inner_folds(systems, target.settings.folds, seed)
         return cls(
-            (source[0].take(rows), source[1].take(rows)), target.inputs.take(target_rows), tools, losses, seed, rows,
-            target_rows, inner_folds(systems, target.settings.folds, seed), units[rows], overlap.weights[rows], {},
+            parts, target, target.inputs.take(target_rows), backbone, network, losses, seed, rows, target_rows, folds,
+            units[rows], overlap.weights[rows], {},
         )  # fmt: skip
 
     def compare(self, methods: Sequence[str], progress: str) -> list[dict[str, Any]]:
@@ -218,11 +234,11 @@ class _Trial:
         method, k = job
         rest = np.setdiff1d(np.arange(len(self.rows)), self.folds[k])
         train, held = ((self.source[0].take(some), self.source[1].take(some)) for some in (rest, self.folds[k]))
-        network = TOWARD_TARGET[method].fit(train, held, self.tools, self.seed + k)
+        network = fit_toward(method, self.domain, train, held, self.backbone, self.network, self.seed + k)
         labelled = _labels_of(network(self.target), self.source[1].n_classes)
         return _Answer(
             forward=network(held[0]),
-            reverse=reverse_predictions(self.target, labelled, held[0], self.tools, self.seed),
+            reverse=reverse_predictions(self.target, labelled, held[0], self.seed),
             labelled=labelled.y,
             distance=_distance(network.features(held[0]), network.features(self.target)),
         )

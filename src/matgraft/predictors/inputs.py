@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -89,6 +89,23 @@ class Labels:
     def take(self, rows: Rows) -> Labels:
         """Return some rows."""
         return Labels(self.y[rows], self.weights[rows], self.n_classes)
+
+
+Part = tuple[Inputs, Labels]
+RowLosses = Callable[[Array, Rows], Array]
+"""(k, 99) or (k, n_classes) predictions of k rows, and the rows -> (k,) losses."""
+
+
+@dataclass(frozen=True)
+class OnBlocks:
+    """A model of numbers that reads some blocks of features."""
+
+    model: Callable[[Array], Array]
+    names: tuple[str, ...]
+
+    def __call__(self, inputs: Inputs) -> Array:
+        """Return what the model says of formulas."""
+        return self.model(inputs.matrix(self.names))
 
 
 def _check_covariates(covariates: Array, n: int) -> None:

@@ -13,10 +13,10 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.data.formula import Formula
 from matgraft.data.prompt_text import parse_plain, parse_stated
 from matgraft.errors import choose
-from matgraft.predictors.aligned import METHODS, WEIGHTS, Target
+from matgraft.predictors.aligned import METHODS, Target, fit_toward
 from matgraft.predictors.closed_form import ClosedForm
 from matgraft.predictors.forest import Forest, Trees
-from matgraft.predictors.inputs import Array, Inputs, Labels
+from matgraft.predictors.inputs import Array, Inputs, OnBlocks, Part
 from matgraft.predictors.network import Network, NetworkSettings, fit_network
 from matgraft.predictors.prompted import PromptedNetwork, PromptFit, PromptSettings, fit_prompts
 
@@ -24,7 +24,6 @@ Model = Callable[[Inputs], Array]
 """What a fit returns: (n, 99) quantiles or (n, n_classes) probabilities of formulas."""
 Tuned = Network | PromptedNetwork
 """What is kept as weights instead of being fitted again."""
-Part = tuple[Inputs, Labels]
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,7 @@ class Member:
         """Fit on one part; `held` is what the fit will be judged on, and does not touch it."""
         inputs, labels = train
         if self.toward and tools.target is not None:
-            labels = tools.target.weighted(inputs, labels, seed) if self.toward == WEIGHTS else labels
-            objective = tools.target.objective(self.toward, tools.network, seed)
-            return fit_network(tools.backbone, (inputs, labels), held, self.strategy, tools.network, seed, objective)
+            return fit_toward(self.toward, tools.target, train, held, tools.backbone, tools.network, seed)
         if self.kind == "network":
             return fit_network(tools.backbone, train, held, self.strategy, tools.network, seed)
         if self.kind == "prompts":
@@ -86,18 +83,6 @@ class Member:
         if self.kind == "prompts":
             return PromptFit.from_arrays(arrays, backbone).of(asked)
         return Network.from_arrays(dict(arrays), backbone, n_classes)
-
-
-@dataclass(frozen=True)
-class OnBlocks:
-    """A model of numbers that reads some blocks of features."""
-
-    model: Callable[[Array], Array]
-    names: tuple[str, ...]
-
-    def __call__(self, inputs: Inputs) -> Array:
-        """Return what the model says of formulas."""
-        return self.model(inputs.matrix(self.names))
 
 
 @dataclass(frozen=True)

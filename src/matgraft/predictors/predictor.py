@@ -26,10 +26,20 @@ from matgraft.errors import DataError, OptionError
 from matgraft.predictors.aligned import DomainSettings, Target
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, pooled, temperature
 from matgraft.predictors.domain import Adapted, adapt
+from matgraft.predictors.folds import inner_folds
 from matgraft.predictors.forest import MEDIAN
-from matgraft.predictors.inner import InnerPredictions, inner_folds, predict_inner_folds
+from matgraft.predictors.inner import InnerPredictions, predict_inner_folds
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
-from matgraft.predictors.members import FEWEST_FOR_NETWORK, Member, Model, Tools, Tuned, members_of, strategies_with
+from matgraft.predictors.members import (
+    FEWEST_FOR_NETWORK,
+    TOWARD_TARGET,
+    Member,
+    Model,
+    Tools,
+    Tuned,
+    members_of,
+    strategies_with,
+)
 from matgraft.predictors.network import NetworkSettings
 from matgraft.predictors.novelty import Neighbourhood
 from matgraft.predictors.prompted import PromptSettings
@@ -358,8 +368,8 @@ def fit_predictor(
     if target is not None:
         domain = Target(Inputs.of(target, backbone, target_covariates), settings.domain)
         tools = replace(tools, target=domain)
-        adapted = adapt((inputs, labels), domain, losses, tools, settings.seed, progress, units)
-        wanted = (adapted.member,)
+        adapted = adapt((inputs, labels), domain, losses, backbone, settings.network, settings.seed, progress, units)
+        wanted = (TOWARD_TARGET[adapted.method],)
     inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
     familiar = is_familiar(formulas)
     counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from matgraft.backbones.composition import CompositionBackbone, Sizes, tensors_of
-from matgraft.predictors.inputs import Array, Inputs, Labels
+from matgraft.predictors.inputs import Array, Inputs, Labels, Part
 from matgraft.predictors.network import Scaling, between
 from matgraft.predictors.watched import LoopSettings, WatchedLoss
 from matgraft.transfer.fit import fit
@@ -41,7 +41,6 @@ STARTING_ROWS = 100
 LOGIT = 4.0
 """Logits by which a probability near one half changes by 1."""
 CHUNK = 1024
-Part = tuple[Inputs, Labels]
 Parts = Mapping[str, Part]
 
 

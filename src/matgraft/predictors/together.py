@@ -22,7 +22,7 @@ from matgraft.backbones.composition import CompositionBackbone
 from matgraft.backbones.processes import cores, map_in_processes
 from matgraft.data.table import FormulaTable, joined_groups
 from matgraft.errors import DataError
-from matgraft.predictors.inner import ATTEMPTS, inner_folds, refuse_lone_classes
+from matgraft.predictors.folds import ATTEMPTS, inner_folds, refuse_lone_classes
 from matgraft.predictors.inputs import Array, Inputs, Labels, Rows
 from matgraft.predictors.members import PROMPT, Tuned
 from matgraft.predictors.predictor import PredictorSettings, labels_of

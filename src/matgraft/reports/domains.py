@@ -62,7 +62,7 @@ def domain_map(predictor: Predictor, target: str) -> list[dict[str, Any]]:
     assert adapted is not None
     parts = {"source": predictor.inputs, "target": adapted.target.inputs}
     chosen = {name: np.sort(np.random.default_rng(seed).permutation(len(part))[:MOST]) for name, part in parts.items()}
-    network = predictor.networks[adapted.member.name][0]
+    network = predictor.networks[predictor.members[0].name][0]
     assert isinstance(network, Network)
     some = {name: parts[name].take(rows) for name, rows in chosen.items()}
     before = [predictor.tools.backbone.alone(seed).embed(part.formulas) for part in some.values()]
