@@ -1,6 +1,7 @@
 """What every test may count on: one thread a process, shared data or a skip, examples that repeat."""
 
 import os
+import re
 
 # Before torch is imported: a thread pool already started does not shrink.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from typer.main import get_command
 
 from matgraft import cli
 from matgraft.backbones.potential import Potential
@@ -20,6 +22,7 @@ from matgraft.data.dataset import Dataset
 from matgraft.data.read import read
 from matgraft.data.sample import Sample
 from matgraft.foundations import load
+from matgraft.recipe import READS
 
 torch.set_num_threads(1)
 
@@ -58,9 +61,26 @@ def matgraft(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str
             except SystemExit as stop:
                 code = int(stop.code or 0)
         said = capsys.readouterr()
+        if code and words and "Usage:" not in said.err:  # typer's own words
+            check_options_named(str(words[0]), said.err)
         return code, said.out, said.err
 
     return call
+
+
+def check_options_named(verb: str, message: str) -> None:
+    """Fail if an error tells to type an option that its verb, or the command beside the option, does not have."""
+    verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
+    for line in message.splitlines():
+        named = verb
+        for command, option in re.findall(r"\bmatgraft ([a-z]+)\b|(?<![\w-])(--[a-z][a-z-]*)", line):
+            named = command if command in verbs else named
+            if option and named in verbs:
+                able = {name for parameter in verbs[named].params for name in parameter.opts}
+                assert option in able, f"`matgraft {named}` has no {option}: {line}"
+        if line.startswith("option: ") and verb in READS:
+            for key in re.findall(r"(?:^|\s'?)([a-z_.]+)=", line.removeprefix("option:")):
+                assert any(read.matches(key) for read in READS[verb]), f"`matgraft {verb}` does not read {key}: {line}"
 
 
 @pytest.fixture(scope="session")

@@ -173,7 +173,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["predict", "run", "Fe2O3", "NaCl", "--formula", "nonsense"], "--formula"),
         (["embed", "t.csv", "-o", "v.parquet", "--count", "3"], "--count"),
         (["fewshot", "t.csv", "t.csv", "--target", "gap", "--metric", "none"], "--metric"),
+        (["crossval", "t.csv", "--target", "gap", "domain.method=coral"], "domain.method"),
         (["pretrain", "c.txt", "exclude=in_test"], "exclude"),
+        (["pretrain", "exclude=in_test", "weights.properties=0"], "exclude"),
         (["pretrain", "c.txt", "views=0.5", "weights={masked: 0, contrast: 0}"], "views"),
     ],
 )
@@ -183,6 +185,30 @@ def test_the_command_names_the_option_and_itself(folder: Path, matgraft: Any, wo
     assert f"{key} would do nothing" in err
     assert f"`matgraft {words[0]}`" in err
     assert sorted(path.name for path in folder.iterdir()) == ["run", "t.csv"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["crossval", "t.csv", "--target", "gap", "--strategy", "domain"],
+        ["crossval", "t.csv", "--target", "gap", "strategy=domain"],
+        ["crossval", "t.csv", "--target", "gap", "--strategy", "multihead"],
+        ["crossval", "t.csv", "--target", "gap", "--strategy", "nope"],
+        ["crossval", "t.csv", "--target", "gap", "network.stages=[readout]", "--strategy", "feature"],
+    ],
+)
+def test_an_error_of_crossval_names_nothing_that_only_tune_has(folder: Path, matgraft: Any, words: list[str]) -> None:
+    """What follows the names of other commands is theirs; the fixture holds every other option against the verb's."""
+    code, _, err = matgraft(*words)
+    assert code == 2
+    allowed = next(line for line in err.splitlines() if line.startswith("allowed"))
+    assert "domain" not in allowed
+    assert "--adapt-to" not in err or "`matgraft tune --strategy domain`" in err
+
+
+def test_crossval_of_python_refuses_the_strategy_domain() -> None:
+    with pytest.raises(OptionError, match=r"`matgraft tune` takes one, by --adapt-to"):
+        refuse_idle(PredictorSettings(strategy="domain"), verb="crossval")
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ def embed(
 
 @app.command()
 def pretrain(
-    corpus: Annotated[Path | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
+    corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
     out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
@@ -285,6 +285,7 @@ def pretrain(
     from matgraft.pretrain.run import pretrain, resume_pretraining
     from matgraft.pretrain.settings import PretrainSettings
 
+    corpus, options = _data_and_options(corpus, options)
     if resume is not None:
         _refuse_beside_resume(corpus, options, out, {"--properties": properties})
         out, encoder = resume, resume_pretraining(resume, quiet=quiet)
@@ -293,7 +294,7 @@ def pretrain(
         settings = _settings(PretrainSettings, options)
         asked = {"--properties": properties, **settings.weights.model_dump()}
         refuse_unread("pretrain", OWN["pretrain"], _typed(PretrainSettings, options), asked)
-        encoder = pretrain(corpus, properties, settings, out, quiet=quiet)
+        encoder = pretrain(Path(corpus) if corpus else None, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
 
@@ -479,7 +480,9 @@ def _predictor_settings(verb: str, options: list[str] | None, order: str | None,
     given = _typed(PredictorSettings, words)
     not_typed = Read("ordinal", "nothing: --order says that classes have an order, and which", lambda _: False)
     refuse_unread(verb, (Read("*"), not_typed), given)
-    choose(settings.strategy, STRATEGIES, "strategy", OF_POTENTIALS)
+    with_target = "`matgraft tune --strategy domain` takes a table of the target, by --adapt-to; crossval takes none"
+    known = {name: members for name, members in STRATEGIES.items() if verb == "tune" or name != "domain"}
+    choose(settings.strategy, known, "strategy", {**OF_POTENTIALS, "domain": with_target})
     return settings.model_copy(update={"ordinal": bool(order)}), given
 
 
@@ -501,14 +504,20 @@ def _words(order: str | None) -> tuple[str, ...]:
 def _recipe(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:
     from matgraft.recipe import make_recipe
 
-    words = list(options or [])
-    if frames and (_is_recipe(frames) or ("=" in frames and not Path(frames).exists())):
-        words, frames = [frames, *words], None
+    frames, words = _data_and_options(frames, options)
     files = [word for word in words if _is_recipe(word)]
     if len(files) > 1:
         raise OptionError(f"several recipes: {', '.join(files)}", allowed=["one recipe.yaml, then key=value"])
     rest = [word for word in words if word not in files]
     return make_recipe(Path(files[0]) if files else None, rest, verb=verb, train=frames, **given)
+
+
+def _data_and_options(data: str | None, options: list[str] | None) -> tuple[str | None, list[str]]:
+    """Part data and options: without data the first word is a recipe or key=value."""
+    words = list(options or [])
+    if data and (_is_recipe(data) or ("=" in data and not Path(data).exists())):
+        return None, [data, *words]
+    return data, words
 
 
 def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ OF_POTENTIALS = {
     "lora": "partial trains the last stages alone; lora is for potentials",
     "gradual": "partial trains the last stages alone; gradual is for potentials",
     "replay": "feature leaves the encoder as it is; replay is for potentials",
-    "multihead": "several --target are learned from one table; multihead is for potentials",
+    "multihead": "`matgraft tune` learns several --target from one table; multihead is for potentials",
     "ladder": "auto compares strategies of formulas; ladder does those of potentials",
 }
 """The nearest that works, by strategies that only potentials have."""

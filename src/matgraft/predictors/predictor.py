@@ -427,11 +427,13 @@ def refuse_idle(
     """
     is_domain = settings.strategy == "domain"
     keys = [*given, *changed_keys(settings, PredictorSettings())]
-    refuse_unread(verb, READS, keys, _Asked(settings, tuple(rows), tuple(n_classes)))
+    refuse_unread(verb, READS[verb], keys, _Asked(settings, tuple(rows), tuple(n_classes)), READS)
     if with_target and not is_domain:
         raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
     if is_domain and not with_target:
-        raise OptionError("strategy 'domain' needs a table of the target", remedy="name it by --adapt-to")
+        raise OptionError(
+            "strategy 'domain' needs a table of the target", remedy="`matgraft tune` takes one, by --adapt-to"
+        )
     settings.domain.refuse_idle()
 
 
@@ -459,25 +461,33 @@ class _Asked:
         return not self.n_classes or any(bool(n) == classes for n in self.n_classes)
 
 
-def _read_by(key: str, *strategies: str) -> Read:
-    by = f"strategy {', '.join(strategies)}"
-    return Read(key, by, lambda asked: asked.strategy in strategies, strategies)
+def _reads(without: str = "") -> tuple[Read, ...]:
+    """Return what is read of `PredictorSettings`, where one strategy cannot be asked for."""
+
+    def by(key: str, *strategies: str) -> Read:
+        able = tuple(name for name in strategies if name != without)
+        return Read(key, f"strategy {', '.join(able)}", lambda asked: asked.strategy in able, able)
+
+    reads = (
+        *(Read(f"{name}*") for name in PredictorSettings.model_fields),
+        by("network.*", *strategies_with("network")),
+        Read(
+            "network.*",
+            f"tables that strategy auto fine-tunes on, of {FEWEST_FOR_NETWORK} rows",
+            lambda asked: asked.tunes,
+        ),
+        by("network.stages", "partial"),
+        by("prompt.*", "prompt"),
+        by("domain.*", "domain"),
+        Read("level", "targets of values", lambda asked: asked.has(classes=False)),
+        Read("scale", "targets of values", lambda asked: asked.has(classes=False)),
+        Read("ordinal", "targets of classes", lambda asked: asked.has(classes=True)),
+    )
+    return tuple(read for read in reads if not (without and read.key.startswith(without)))
 
 
-READS = (
-    Read("*"),
-    _read_by("network.*", *strategies_with("network")),
-    Read(
-        "network.*", f"tables that strategy auto fine-tunes on, of {FEWEST_FOR_NETWORK} rows", lambda asked: asked.tunes
-    ),
-    _read_by("network.stages", "partial"),
-    _read_by("prompt.*", "prompt"),
-    _read_by("domain.*", "domain"),
-    Read("level", "targets of values", lambda asked: asked.has(classes=False)),
-    Read("scale", "targets of values", lambda asked: asked.has(classes=False)),
-    Read("ordinal", "targets of classes", lambda asked: asked.has(classes=True)),
-)
-"""What is read of `PredictorSettings`."""
+READS = {"tune": _reads(), "crossval": _reads(without="domain")}
+"""What each verb reads of `PredictorSettings`."""
 
 
 def _rows_that_count(formulas: Sequence[Formula], y: Array, weights: Array | None) -> Rows:
