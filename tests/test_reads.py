@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from pydantic import BaseModel
 
+from matgraft.data.dataset import Dataset
 from matgraft.errors import OptionError
 from matgraft.predictors.predictor import PredictorSettings, refuse_idle
 from matgraft.recipe import READS, Recipe, make_recipe, typed_keys
@@ -108,6 +111,46 @@ def test_a_file_may_hold_what_other_verbs_read_and_a_saved_recipe_is_taken(tmp_p
     idle = make_recipe(None, ["split.test=0.3"], train="a.xyz", test="b.xyz")
     with pytest.raises(OptionError, match=r"split\.test would do nothing"):
         idle.refuse_unread("tune", idle.changed())
+
+
+@pytest.mark.parametrize("where", ["no fork", "a GPU"])
+def test_processes_are_read_only_where_a_fit_forks(
+    where: str, monkeypatch: pytest.MonkeyPatch, folder: Path, matgraft: Any
+) -> None:
+    file = folder / "r.yaml"
+    file.write_text("fit: {processes: 3}\n")
+    make_recipe(None, ["fit.processes=2"], verb="tune", train="a.xyz")
+    if where == "a GPU":
+        monkeypatch.setattr("matgraft.backbones.processes.training_device", lambda: torch.device("cuda"))
+    else:
+        monkeypatch.setattr("matgraft.backbones.processes.can_fork", lambda: False)
+    recipe = make_recipe(file, [], verb="tune", train="a.xyz")
+    for refused in (
+        lambda: make_recipe(None, ["fit.processes=2"], verb="tune", train="a.xyz"),
+        lambda: recipe.refuse_unread("tune", recipe.changed()),  # as a run begins
+    ):
+        with pytest.raises(OptionError, match=r"fit\.processes would do nothing: .* for fits on a CPU"):
+            refused()
+    for words in (["pretrain", "c.txt"], ["episodes", "t.csv"], ["prompts", "t.csv"]):
+        for option in ("fit.processes=2", "fit={processes: 2}", "r.yaml"):
+            code, _, err = matgraft(*words, option)
+            assert code == 2 and "fit.processes would do nothing" in err, (words, option, err)
+
+
+def test_an_audit_names_what_it_does_not_read_of_a_file(
+    tmp_path: Path, matgraft: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["fit.rate=1e-2", "loss.energy=3", "audit.allow=[duplicates]", "seed=0"]
+    recipe = make_recipe(None, asked, train="a.xyz")
+    assert recipe.unread("audit") == ["loss.energy", "fit.rate"]
+    assert recipe.unread("tune") == []
+    (tmp_path / "r.yaml").write_text(recipe.to_yaml())
+    monkeypatch.setattr("matgraft.run.audit_file", lambda recipe, quiet: (Dataset(()), []))
+    note = "of the recipe `matgraft audit` does not read loss.energy, fit.rate"
+    assert note in matgraft("audit", tmp_path / "r.yaml")[1]
+    assert note in json.loads(matgraft("audit", tmp_path / "r.yaml", "--json")[1])["notes"]
+    (tmp_path / "all.yaml").write_text(make_recipe(None, ["audit.allow=[duplicates]"], train="a.xyz").to_yaml())
+    assert "does not read" not in matgraft("audit", tmp_path / "all.yaml")[1]
 
 
 def test_names_that_items_give_a_value() -> None:

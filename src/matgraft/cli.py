@@ -20,7 +20,7 @@ from rich.console import Console
 from matgraft.errors import MatgraftError, OptionError, RunError, choose
 from matgraft.files import to_json
 from matgraft.options import word
-from matgraft.reads import Read, refuse_unread
+from matgraft.reads import Read, changed_keys, refuse_unread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,6 +49,7 @@ Json = Annotated[bool, typer.Option("--json", help="print facts for machines, no
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
 TABLE_OPTIONS = ("--formula", "--covariate", "--weight", "--group", "--order", "--adapt-to")
+PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
 OWN: dict[str, tuple[Read, ...]] = {
     "tune": (
         *(Read(name, "a table of formulas, with --target", lambda is_table: is_table) for name in TABLE_OPTIONS),
@@ -62,7 +63,10 @@ OWN: dict[str, tuple[Read, ...]] = {
         Read("*"),
         Read("exclude", "a table of --properties", lambda asked: asked["--properties"] is not None),
         Read("views", "the objectives masked and contrast", lambda asked: asked["masked"] or asked["contrast"]),
+        PROCESSES,
     ),
+    "episodes": (Read("*"), PROCESSES),
+    "prompts": (Read("*"), PROCESSES),
 }
 """Options of verbs that are read in some cases only; what is read of recipes and predictors stands beside these."""
 Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
@@ -76,8 +80,11 @@ def audit(
     from matgraft.reports.screen import audit_facts, show_findings
     from matgraft.run import audit_file
 
-    recipe, _ = _recipe("audit", frames, options, foundation=foundation).named()
+    asked = _recipe("audit", frames, options, foundation=foundation)
+    recipe, _ = asked.named()
     facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow)
+    if idle := asked.unread("audit"):
+        facts["notes"].append(f"of the recipe `matgraft audit` does not read {', '.join(idle)}")
     _tell(facts, show_findings, as_json)
     raise typer.Exit(1 if facts["blocking"] else 0)
 
@@ -292,8 +299,7 @@ def pretrain(
     else:
         out = out or _next_run()
         settings = _settings(PretrainSettings, options)
-        asked = {"--properties": properties, **settings.weights.model_dump()}
-        refuse_unread("pretrain", OWN["pretrain"], _typed(PretrainSettings, options), asked)
+        _refuse_idle("pretrain", settings, options, {"--properties": properties, **settings.weights.model_dump()})
         encoder = pretrain(Path(corpus) if corpus else None, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
@@ -344,6 +350,7 @@ def episodes(
     from matgraft.reports.fewshot_page import show_scores
 
     out, settings = out or _next_run(), _settings(EpisodeSettings, options)
+    _refuse_idle("episodes", settings, options, {})
     metric = learn_metric(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_scores(screen, metric.card.scores)
     print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
@@ -363,6 +370,7 @@ def prompts(
     from matgraft.reports.prompts import show_bank
 
     out, settings = out or _next_run(), _settings(BankSettings, options)
+    _refuse_idle("prompts", settings, options, {})
     bank = learn_bank(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
     show_bank(screen, bank.card)
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
@@ -489,6 +497,15 @@ def _predictor_settings(verb: str, options: list[str] | None, order: str | None,
 def _refuse_own(verb: str, given: dict[str, object], present: object) -> None:
     """Refuse options of a verb that would do nothing beside what is, or is not, present."""
     refuse_unread(verb, OWN[verb], [name for name, value in given.items() if value not in (None, [])], present)
+
+
+def _refuse_idle(verb: str, settings: BaseModel, options: list[str] | None, asked: dict[str, object]) -> None:
+    """Refuse keys of a file or of the command that would do nothing with what is asked."""
+    from matgraft.backbones.processes import forks_on_cpu
+
+    kind = type(settings)
+    keys = [*_typed(kind, options), *changed_keys(settings, kind())]
+    refuse_unread(verb, OWN[verb], keys, {**asked, "forks": forks_on_cpu()})
 
 
 def _is_table(word: str) -> bool:

@@ -94,6 +94,12 @@ def refuse_unread(
                 )
 
 
+def unread(reads: Sequence[Read], keys: Iterable[str], request: Any = None) -> list[str]:
+    """Return the keys that a verb does not read; parameters as of `refuse_unread`."""
+    found = {key: [read.when(request) for read in reads if read.matches(key)] for key in keys}
+    return [key for key, there in found.items() if not there or not all(there)]
+
+
 def changed_keys(model: BaseModel, default: BaseModel, before: str = "") -> Iterator[str]:
     """Return the dotted names of the fields whose value is not the default's."""
     for name in type(model).model_fields:

@@ -2,8 +2,8 @@
 
 A few options add to what was said (`ADDED`), so that the options of two findings can be typed one after another.
 Unknown keys are errors at every level and name the nearest known one. So are keys that are typed and that the verb does
-not read (`READS`); a file may hold what other verbs read, since it describes the whole run. The resolved recipe is
-saved in the run folder; ``matgraft tune RUN/recipe.yaml`` repeats the run.
+not read (`READS`). A file describes the whole run, and may hold what other verbs read: what the verb does not read is
+named (`Recipe.unread`). The resolved recipe is saved in the run folder; ``matgraft tune RUN/recipe.yaml`` repeats it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from matgraft.backbones.processes import forks_on_cpu
 from matgraft.data.heads import THEORY
 from matgraft.data.numbering import Numbers, expand
 from matgraft.errors import DataError, OptionError, nearest
 from matgraft.options import parse_value
-from matgraft.reads import Read, changed_keys, refuse_unread
+from matgraft.reads import Read, changed_keys, refuse_unread, unread
 from matgraft.transfer.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.transfer.loss import LossSettings
 from matgraft.transfer.replay import ReplaySettings
@@ -43,6 +44,8 @@ RETIRED = ("evaluate",)
 READING = tuple(map(Read, ("keys*", "units*", "shear*", "theory", "want")))
 """How files of frames are read."""
 
+PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda _: forks_on_cpu())
+
 READS: dict[str, tuple[Read, ...]] = {
     "audit": (
         *READING,
@@ -62,6 +65,7 @@ READS: dict[str, tuple[Read, ...]] = {
             ({"loss.kind": "huber"},),
         ),
         Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
+        PROCESSES,
     ),
     "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*")),
 }
@@ -207,6 +211,10 @@ class Recipe(_Section):
         """Raise an `OptionError` if a key that was given would do nothing with a verb."""
         refuse_unread(verb, READS[verb], given, self.named()[0], READS)
 
+    def unread(self, verb: str) -> list[str]:
+        """Return the keys whose value is not the default, and which a verb does not read."""
+        return unread(READS[verb], self.changed(), self.named()[0])
+
     def changed(self) -> list[str]:
         """Return the keys whose value is not the default."""
         return list(changed_keys(self, Recipe(train=self.train)))
@@ -257,7 +265,7 @@ def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **
     for option in options:
         key, sign, text = option.partition("=")
         if not sign:
-            raise OptionError(f"{option!r} is not key=value", allowed=["fit.rate=1e-3", "split.by=composition"])
+            raise OptionError(f"{option!r} is not key=value", allowed=["keys.energy=REF_energy", "units.energy=eV"])
         _set(content, key.strip(), _value(text, option))
     recipe = validate(content, str(file) if file else "options")
     if verb:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
+from matgraft.backbones.devices import training_device
 from matgraft.backbones.limits import usable_cores
 from matgraft.errors import RunError
 
@@ -39,6 +40,11 @@ def cores() -> int:
 def can_fork() -> bool:
     """Say whether workers can share the parent's memory: fork exists, and no GPU context that a fork would break."""
     return "fork" in multiprocessing.get_all_start_methods() and not torch.cuda.is_initialized()
+
+
+def forks_on_cpu() -> bool:
+    """Say whether a fit shares its work among processes: on a CPU, where they can be forked."""
+    return training_device().type == "cpu" and can_fork()
 
 
 def workers(asked: int | None = None) -> int:

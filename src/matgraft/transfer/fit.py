@@ -28,7 +28,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from matgraft.backbones import devices
 from matgraft.backbones.batching import Budget, Sized, plan_batches, split_batch
-from matgraft.backbones.processes import can_fork, cores, die_with_parent, keep_memory
+from matgraft.backbones.processes import cores, die_with_parent, forks_on_cpu, keep_memory
 from matgraft.errors import RunError
 from matgraft.folders import resume_above
 from matgraft.transfer import checkpoint
@@ -137,7 +137,7 @@ def fit(
     """
     parameters = [parameter for group in groups for parameter in group.parameters.values()]
     device = devices.training_device()
-    processes = _processes(settings, device)
+    processes = (settings.processes or cores()) if forks_on_cpu() else 1
     loop = _Loop(
         objective, module, list(groups), parameters, settings, folder, l2, seed, resume, judge_start, spent, title,
         quiet,
@@ -171,12 +171,6 @@ def fit(
         processes=processes,
         batches={name: state.budget[kind] for name, kind in BOUNDS.items()},
     )
-
-
-def _processes(settings: FitSettings, device: torch.device) -> int:
-    if device.type != "cpu" or not can_fork():
-        return 1
-    return settings.processes or cores()
 
 
 def make_optimizer(groups: Sequence[ParamGroup], settings: FitSettings) -> torch.optim.Optimizer:
