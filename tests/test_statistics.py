@@ -59,9 +59,10 @@ def test_the_effective_number_counts_shares():
     assert effective_number(np.array([np.inf, 1.0])) == 2
 
 
-def test_every_unit_counts_one_under_shared_weights():
+def test_a_unit_counts_as_its_heaviest_row_under_shared_weights():
     weights = sharing(np.array([1.0, 3.0, 2.0, 0.0, 0.0]), np.array([0, 0, 1, 1, 2]))
-    assert weights.tolist() == [0.25, 0.75, 1.0, 0.0, 0.0]
+    assert weights.tolist() == [0.75, 2.25, 2.0, 0.0, 0.0]
+    assert sharing(np.ones(5), np.array([0, 0, 0, 0, 2])).tolist() == [0.25, 0.25, 0.25, 0.25, 1.0]
 
 
 def test_the_mean_of_equal_units_has_students_interval():

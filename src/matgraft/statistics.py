@@ -146,9 +146,13 @@ def mean_difference(ours: Array, theirs: Array, weights: Array, units: Units) ->
 
 
 def sharing(weights: Array, units: Units) -> Array:
-    """Return weights (n,) under which every unit counts 1, and its rows share that by their own weights."""
-    totals = np.bincount(units, weights)[units]
-    return np.divide(weights, totals, out=np.zeros(len(weights)), where=totals > 0)
+    """Return weights (n,) under which a unit counts as its heaviest row, and its rows share that by their own weights.
+
+    So a unit of many rows counts no more than one of few, and a unit that hardly counts is as good as absent.
+    """
+    totals, heaviest = np.bincount(units, weights)[units], np.zeros(len(weights))
+    np.maximum.at(heaviest, units, weights)
+    return np.divide(weights * heaviest[units], totals, out=np.zeros(len(weights)), where=totals > 0)
 
 
 def effective_number(shares: Array) -> float:

@@ -6,8 +6,9 @@ from scipy.stats import norm
 
 from matgraft.predictors.calibration import IntervalRule
 from matgraft.predictors.forest import LEVELS
-from matgraft.predictors.predictor import PredictorSettings, _compared, fit_predictor
+from matgraft.predictors.predictor import HeldLosses, PredictorSettings, fit_predictor
 from matgraft.predictors.stack import member_weights
+from matgraft.predictors.transform import choose_transform
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
 from matgraft.statistics import joined_units, sharing
@@ -20,7 +21,7 @@ def test_equal_predictors_on_repeated_formulas_are_decided_in_five_per_cent_of_d
         rng = np.random.default_rng(seed)
         gain = np.repeat(rng.normal(size=60), 20) + 0.3 * rng.normal(size=1200)
         ours, theirs = np.maximum(gain, 0), np.maximum(-gain, 0)
-        low, high = _compared(ours, theirs, np.ones(1200), units)["interval"]
+        low, high = HeldLosses(ours, theirs, np.ones(1200), units).compared(np.arange(1200))["interval"]
         decided += low > 0 or high < 0
     assert decided <= 26  # the 99.5 % quantile of a binomial of 5 %
 
@@ -92,6 +93,19 @@ def test_rows_of_weight_zero_do_not_set_the_interval():
     assert IntervalRule.of(quantiles, y, 0.9, weights) == IntervalRule.of(quantiles[:50], y[:50], 0.9)
 
 
+def test_rows_that_hardly_count_are_as_good_as_absent():
+    """A quarter of a table at a weight of 1e-9 set intervals 35 times as wide, and a scale of its own."""
+    rng = np.random.default_rng(0)
+    y, weights = rng.normal(size=200), np.repeat([1.0, 1e-9], [150, 50])
+    y[150:] *= 50
+    quantiles, units = np.zeros((200, 99)) + norm.ppf(LEVELS), np.arange(200)
+    found = IntervalRule.of(quantiles, y, 0.9, sharing(weights, units), units)
+    assert found == IntervalRule.of(quantiles[:150], y[:150], 0.9)
+    assert choose_transform(y).scale == "asinh" and choose_transform(y, "auto", weights).scale == "none"
+    decades = np.append(np.exp(rng.normal(0, 0.1, 150)), np.full(50, 1e4))
+    assert choose_transform(decades).scale == "log" and choose_transform(decades, "auto", weights).scale == "none"
+
+
 FACTS = {"criterion": "mean absolute error", "members": [{"name": "encoder", "pretrained": True, "weight": 1.0}],
          "dropped": [], "gate": None, "score": 0.1, "n": 400}  # fmt: skip
 
@@ -102,7 +116,7 @@ def test_few_independent_sets_of_rows_are_undecided():
     papers = [f"paper{i // 50}" for i in range(200)]
     units = joined_units(formulas, papers)
     assert set(units.tolist()) == {0}
-    baseline = _compared(np.full(200, 0.1), np.full(200, 0.2), np.ones(200), units)
+    baseline = HeldLosses(np.full(200, 0.1), np.full(200, 0.2), np.ones(200), units).compared(np.arange(200))
     assert baseline["interval"] is None and baseline["n_units"] == 1
     said = property_verdict(FACTS | {"baseline": baseline}, {}, 0.0, 0.9)
     assert said["level"] == "undecided"
@@ -113,7 +127,8 @@ def test_few_independent_sets_of_rows_are_undecided():
 def test_rows_of_a_few_formulas_are_called_few():
     """Ten formulas repeated ten times are ten observations, not a hundred."""
     losses, ones = np.random.default_rng(0).uniform(size=(2, 100)), np.ones(100)
-    few, many = (_compared(*losses, ones, units) for units in (np.arange(100) % 10, np.arange(100)))
+    every = np.arange(100)
+    few, many = (HeldLosses(*losses, ones, units).compared(every) for units in (every % 10, every))
     facts = FACTS | {"n": 100}
     (rough, *_), (other, *_) = (
         property_verdict(facts | {"baseline": baseline}, {}, 0.0, 0.9)["cautions"] for baseline in (few, many)

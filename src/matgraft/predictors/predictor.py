@@ -397,7 +397,7 @@ def labels_of(
     _rows_that_count(formulas, y, counted)
     _check(y, n_classes)
     try:
-        transform = Transform() if n_classes else choose_transform(y, settings.scale)
+        transform = Transform() if n_classes else choose_transform(y, settings.scale, counted)
     except ValueError as error:
         raise DataError(str(error), options=[{"scale": "none"}, {"scale": "asinh"}]) from None
     return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
@@ -553,7 +553,7 @@ def _calibrate(
     weights[:n], gate = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
     interval = deviation = None
     if not labels.n_classes:
-        # Of a target domain the importance weights say how much each row counts; else every unit counts alike.
+        # Of a target domain importance weights say how much each row counts; else a unit of many rows counts as one.
         counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
         spread = pooled(predictions, list(weights))
         interval, deviation = (

@@ -59,32 +59,45 @@ class Transform(BaseModel):
         return low - slack_low, high + slack_high
 
 
-def choose_transform(y: Array, wanted: Scale = "auto") -> Transform:
+def choose_transform(y: Array, wanted: Scale = "auto", weights: Array | None = None) -> Transform:
     """Return the transform of a target; ``auto`` looks at its positive range and at its tails.
+
+    Parameters
+    ----------
+    weights
+        (n,) how much each value counts; by default alike.
 
     Raises
     ------
     ValueError
         If the logarithm of a value that is not positive is asked for.
     """
-    centre = float(np.median(y))
-    low, high = np.quantile(y, [0.25, 0.75])
+    weights = np.ones(len(y)) if weights is None else weights
+    low, centre, high = (float(quantile) for quantile in _quantiles(y, [0.25, 0.5, 0.75], weights))
     # Where more than half of the values are equal, the quartiles say nothing of how far the others lie.
-    width = max(float(high - low) / 1.35 or float(y.std()), 1e-12)
+    scatter = float(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights)) ** 0.5
+    width = max((high - low) / 1.35 or scatter, 1e-12)
     if wanted == "log" and (y <= 0).any():
         raise ValueError(f"the logarithm of {float(y.min()):g} does not exist")
     if wanted == "auto":
-        wanted = _seen(y, centre, width)
+        wanted = _seen(y, centre, width, weights)
     positive = bool((y >= 0).all())
     if wanted != "asinh":
         return Transform(scale=wanted, positive=positive)
     return Transform(scale=wanted, centre=centre, width=width, positive=positive)
 
 
-def _seen(y: Array, centre: float, width: float) -> Literal["none", "log", "asinh"]:
-    first, last = np.quantile(y, [0.01, 0.99])
+def _seen(y: Array, centre: float, width: float, weights: Array) -> Literal["none", "log", "asinh"]:
+    first, last = _quantiles(y, [0.01, 0.99], weights)
     if (y > 0).all() and np.log10(last / first) > DECADES:
         return "log"
-    zero_inflated = (y >= 0).all() and (y == 0).mean() > 0.05
-    heavy = np.quantile(np.abs(y - centre), 0.99) > HEAVY * width
+    zero_inflated = (y >= 0).all() and np.average(y == 0, weights=weights) > 0.05
+    heavy = _quantiles(np.abs(y - centre), [0.99], weights)[0] > HEAVY * width
     return "asinh" if heavy and not zero_inflated else "none"
+
+
+def _quantiles(y: Array, levels: list[float], weights: Array) -> Array:
+    """Return the quantiles of values; of values that count differently the nearest value below (numpy has no other)."""
+    if (weights == weights[0]).all():
+        return np.asarray(np.quantile(y, levels))
+    return np.asarray(np.quantile(y, levels, weights=weights, method="inverted_cdf"))
