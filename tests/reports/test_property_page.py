@@ -10,7 +10,7 @@ import pytest
 from matgraft.errors import RunError
 from matgraft.reports.figures import style
 from matgraft.reports.property_page import property_facts, write_property_report
-from matgraft.reports.property_plots import distance_figure
+from matgraft.reports.property_plots import distance_figure, parity_figure, reliability_figure, roc_figure
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -174,6 +174,20 @@ def test_strangers_text_is_shown_and_not_run(run):
     body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert "http://" not in body.replace("http://www.w3.org", "")
     assert "https://" not in body
+
+
+def test_names_stand_in_figures_as_they_are():
+    """Plotly reads tags and links in titles, knows no &quot;, and fills in %{x} where the mouse is."""
+    name = 'a "5%" <a href="http://b">%{x}</a>'
+    shown = 'a "5%" &lt;a href="http://b"&gt;&#37;{x}&lt;/a&gt;'
+    held = {"formula": ["FeO"] * 4, "line": [2, 3, 4, 5], "truth": ["b", name] * 2, f"p_{name}": [0.1, 0.9, 0.6, 0.7]}
+    for draw in (roc_figure, reliability_figure):
+        curve = draw({"classes": ["b", name], "held": held}).data[1]
+        assert curve.name == shown and curve.hovertemplate.startswith(f"{shown}: ")
+    values = {key: [1.0, 2.0, 3.0, 4.0] for key in ("truth", "value", "lower", "upper")}
+    layout = parity_figure({"name": name, "held": held | values, "error": [0.0] * 4}).layout
+    assert layout.xaxis.title.text == f"{shown}, in the table"
+    assert layout.yaxis.title.text == f"{shown}, predicted out of fold"
 
 
 def test_what_is_missing_is_said(run):

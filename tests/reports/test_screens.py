@@ -157,7 +157,7 @@ def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_fo
         ("tune", "moved from the foundation", {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),
         ("crossval", "2 rows without a value", {"without_value": 2, "n": 10, "n_unlike": 3}),
         ("crossval", "4 rows of weight 0", {"without_weight": 4}),
-        ("crossval", "3 of 10 formulas are unlike", {"n_unlike": 3}),
+        ("crossval", "3 of 10 rows have a formula unlike", {"n_unlike": 3}),
         ("fewshot", "better than the mean of the labels", {"promise", "cautions"}),
     ],
 )  # fmt: skip

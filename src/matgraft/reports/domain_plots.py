@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from matgraft.reports.figures import empty_figure
+from matgraft.reports.figures import empty_figure, verbatim
 from matgraft.reports.property_plots import OTHER, OURS
 
 Facts = Mapping[str, Any]
@@ -38,7 +37,7 @@ def domain_map_figure(spots: Facts, when: str) -> go.Figure:
         plot.add_scatter(
             x=[spots[f"x_{when}"][i] for i in rows], y=[spots[f"y_{when}"][i] for i in rows], mode="markers",
             marker={"color": colour, "size": 4, "opacity": 0.45},
-            text=[f"{domain}: {escape(str(spots['formula'][i]))}" for i in rows],
+            text=[f"{domain}: {verbatim(spots['formula'][i])}" for i in rows],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
     for axis, title in (("x", "first"), ("y", "second")):

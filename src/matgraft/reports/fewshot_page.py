@@ -7,7 +7,6 @@ PosixPath('page.html')
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rich.markup import escape as plain
 from rich.table import Table
 
 from matgraft.files import write_text
-from matgraft.reports.figures import PALETTE, add_legend, empty_figure, style
+from matgraft.reports.figures import PALETTE, add_legend, empty_figure, style, verbatim
 from matgraft.reports.page import page
 from matgraft.reports.properties import show_predictions
 from matgraft.reports.property_plots import parity_figure
@@ -141,13 +140,13 @@ def map_figure(facts: Facts) -> go.Figure:
         spots = [spot for spot in facts["map"] if spot["kind"] == kind]
         marker: dict[str, Any] = {"symbol": symbol, "size": 15 if kind == "prototype" else 7}
         marker["color"] = [PALETTE[spot["class"] % len(PALETTE)] for spot in spots]
-        names = [f"{kind} {escape(spot['name'])}: {escape(facts['classes'][spot['class']])}" for spot in spots]
+        names = [f"{kind} {verbatim(spot['name'])}: {verbatim(facts['classes'][spot['class']])}" for spot in spots]
         plot.add_scatter(
             x=[spot["x"] for spot in spots], y=[spot["y"] for spot in spots], mode="markers", marker=marker,
             text=names, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
     for i, name in enumerate(facts["classes"]):  # no points: a colour for the legend
-        plot.add_scatter(x=[None], y=[None], mode="markers", marker={"color": style(i)["colour"]}, name=escape(name))
+        plot.add_scatter(x=[None], y=[None], mode="markers", marker={"color": style(i)["colour"]}, name=verbatim(name))
     plot.update_xaxes(title_text="first principal component", nticks=5)
     plot.update_yaxes(title_text="second principal component", nticks=5)
     add_legend(plot)
@@ -158,16 +157,16 @@ def probability_figure(facts: Facts) -> go.Figure:
     """Draw the probabilities of the first queries as stacked bars."""
     rows = facts["predictions"][:MOST_BARS][::-1]
     plot = empty_figure()
-    formulas = [escape(row["formula"]) for row in rows]
+    formulas = [verbatim(row["formula"]) for row in rows]
     for i, name in enumerate(facts["classes"]):
         plot.add_bar(
-            x=[row[f"p_{name}"] for row in rows], y=list(range(len(rows))), orientation="h", name=escape(name),
+            x=[row[f"p_{name}"] for row in rows], y=list(range(len(rows))), orientation="h", name=verbatim(name),
             marker={"color": style(i)["colour"], "pattern": {"shape": style(i)["pattern"]}},
-            text=formulas, textposition="none", hovertemplate=f"%{{text}}: {escape(name)} %{{x:.2f}}<extra></extra>",
+            text=formulas, textposition="none", hovertemplate=f"%{{text}}: {verbatim(name)} %{{x:.2f}}<extra></extra>",
         )  # fmt: skip
     plot.update_layout(barmode="stack", bargap=0.25)
     plot.update_xaxes(title_text="probability", range=[0, 1])
-    shown = [escape(row["formula"][:16]) for row in rows] if len(rows) <= 20 else []
+    shown = [verbatim(row["formula"][:16]) for row in rows] if len(rows) <= 20 else []
     plot.update_yaxes(title_text="queries", tickvals=list(range(len(shown))), ticktext=shown)
     add_legend(plot)
     return plot

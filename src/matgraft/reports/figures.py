@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -28,6 +29,14 @@ def style(i: int) -> dict[str, Any]:
         "symbol": SYMBOLS[turn],
         "pattern": PATTERNS[turn],
     }
+
+
+def verbatim(text: object) -> str:
+    """Return a text that plotly shows as it is: it reads some HTML and, where the mouse is, ``%{x}``.
+
+    Quotes stay: of the named entities it knows but a few, and would show ``&quot;``.
+    """
+    return escape(str(text), quote=False).replace("%{", "&#37;{")
 
 
 def add_legend(plot: go.Figure) -> None:

@@ -11,14 +11,13 @@ dict_keys(['parity-energy', 'errors-energy', ..., 'types-energy', ..., 'curve-lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from matgraft.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, Quantity
-from matgraft.reports.figures import COLOURS, empty_figure, log_ticks
+from matgraft.reports.figures import COLOURS, empty_figure, log_ticks, verbatim
 from matgraft.reports.parity import MODELS
 from matgraft.reports.tables import METRICS_OF
 from matgraft.reports.text import figure as written
@@ -215,4 +214,4 @@ def _rows(history: Facts, column: str) -> list[tuple[float, float | None, float]
 def _shortened(name: str) -> str:
     """Cut a long name, and escape it: plotly reads some HTML in labels."""
     short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-    return escape(short or "(none)", quote=False)
+    return verbatim(short or "(none)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape as plain
 from rich.table import Table
 
-from matgraft.reports.figures import empty_figure
+from matgraft.reports.figures import empty_figure, verbatim
 from matgraft.transfer.prompt_bank import BankCard
 
 LONGEST = 28
@@ -44,8 +43,8 @@ def prompt_figures(facts: Mapping[str, Any]) -> dict[str, go.Figure]:
 
 def alike_figure(alike: Mapping[str, Any]) -> go.Figure:
     """Draw the cosine similarities of prompts, the first ones at the top."""
-    whole = [escape(name) for name in alike["names"]]
-    names = [escape(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…") for name in alike["names"]]
+    whole = [verbatim(name) for name in alike["names"]]
+    names = [verbatim(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…") for name in alike["names"]]
     places = list(range(len(names)))
     plot = empty_figure()
     plot.add_heatmap(

@@ -44,7 +44,7 @@ def show_folds(screen: Console, scored: Mapping[str, Any]) -> None:
     for lacking, said in (("without_value", "without a value"), ("without_weight", "of weight 0")):
         if count := scored.get(lacking):
             screen.print(f"{count} rows {said} were left out")
-    screen.print(f"{scored['n_unlike']} of {scored['n']} formulas are unlike their training set")
+    screen.print(f"{scored['n_unlike']} of {scored['n']} rows have a formula unlike their training set")
     screen.print(escape(pretraining_sentence(scored["pretraining"])), soft_wrap=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import plotly.graph_objects as go
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
-from matgraft.reports.figures import COLOURS, add_legend, empty_figure, style
+from matgraft.reports.figures import COLOURS, add_legend, empty_figure, style, verbatim
 
 CALIBRATION_BINS = 3
 MOST = 3000
@@ -46,13 +45,13 @@ def parity_figure(target: Target) -> go.Figure:
     plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
     bars = {"type": "data", "array": high - value, "arrayminus": value - low, "thickness": 0.5, "width": 0,
             "color": "rgba(47,120,196,0.18)"}  # fmt: skip
-    names = [f"{escape(str(held['formula'][i]))}, line {held['line'][i]}" for i in rows]
+    names = [f"{verbatim(held['formula'][i])}, line {held['line'][i]}" for i in rows]
     plot.add_scatter(
         x=truth, y=value, error_y=bars, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.6}, text=names,
         hovertemplate="%{text}<br>in the table %{x:.4g}, predicted %{y:.4g}<extra></extra>",
     )  # fmt: skip
-    plot.update_xaxes(title_text=f"{target['name']}, in the table", nticks=6)
-    plot.update_yaxes(title_text=f"{target['name']}, predicted out of fold", nticks=6)
+    plot.update_xaxes(title_text=f"{verbatim(target['name'])}, in the table", nticks=6)
+    plot.update_yaxes(title_text=f"{verbatim(target['name'])}, predicted out of fold", nticks=6)
     return plot
 
 
@@ -60,7 +59,7 @@ def distance_figure(target: Target) -> go.Figure:
     """Draw errors against the distance from the training set, and the mean of ten equally filled bins of all rows."""
     rows = drawn_rows(target["error"])
     distance, error = (np.array(values, dtype=float) for values in (target["held"]["distance"], target["error"]))
-    names = [escape(str(target["held"]["formula"][i])) for i in rows]
+    names = [verbatim(target["held"]["formula"][i]) for i in rows]
     plot = empty_figure()
     plot.add_scatter(
         x=distance[rows], y=error[rows], mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
@@ -85,9 +84,9 @@ def roc_figure(target: Target) -> go.Figure:
         true = np.array([str(word) == name for word in target["held"]["truth"]])
         false_rate, true_rate, _ = roc_curve(true, target["held"][f"p_{name}"])
         plot.add_scatter(
-            x=false_rate, y=true_rate, mode="lines", name=escape(name),
+            x=false_rate, y=true_rate, mode="lines", name=verbatim(name),
             line={"color": style(i)["colour"], "dash": style(i)["dash"], "width": 2},
-            hovertemplate=f"{escape(name)}: found %{{y:.2f}}, false alarms %{{x:.2f}}<extra></extra>",
+            hovertemplate=f"{verbatim(name)}: found %{{y:.2f}}, false alarms %{{x:.2f}}<extra></extra>",
         )  # fmt: skip
     plot.update_xaxes(title_text="false alarms (part of the others)", range=[-0.02, 1.02])
     plot.update_yaxes(title_text="found (part of the class)", range=[-0.02, 1.02])
@@ -103,10 +102,10 @@ def reliability_figure(target: Target) -> go.Figure:
         came_true, stated = calibration_curve(true, target["held"][f"p_{name}"], n_bins=8, strategy="quantile")
         own = style(i)
         plot.add_scatter(
-            x=stated, y=came_true, mode="lines+markers", name=escape(name),
+            x=stated, y=came_true, mode="lines+markers", name=verbatim(name),
             line={"color": own["colour"], "dash": own["dash"], "width": 2},
             marker={"color": own["colour"], "symbol": own["symbol"]},
-            hovertemplate=f"{escape(name)}: stated %{{x:.2f}}, came true %{{y:.2f}}<extra></extra>",
+            hovertemplate=f"{verbatim(name)}: stated %{{x:.2f}}, came true %{{y:.2f}}<extra></extra>",
         )  # fmt: skip
     plot.update_xaxes(title_text="stated probability", range=[-0.02, 1.02])
     plot.update_yaxes(title_text="came true", range=[-0.02, 1.02])
@@ -122,7 +121,7 @@ def map_figure(target: Target) -> go.Figure:
         for i, name in enumerate(classes):
             rows = [row for row, value in enumerate(spots["truth"]) if int(value) == i]
             marker = {"size": 5, "opacity": 0.7, "color": style(i)["colour"], "symbol": style(i)["symbol"]}
-            _add_spots(plot, spots, rows, [name] * len(rows), marker, escape(name))
+            _add_spots(plot, spots, rows, [name] * len(rows), marker, verbatim(name))
         add_legend(plot)
     else:
         ends = np.quantile(spots["truth"], [0.02, 0.98])
@@ -172,7 +171,7 @@ def _classes_drawn(target: Target) -> list[tuple[int, str]]:
 def _add_spots(
     plot: go.Figure, spots: Target, rows: Sequence[int], said: Sequence[str], marker: dict[str, Any], name: str = ""
 ) -> None:
-    text = [f"{escape(str(spots['formula'][i]))}: {escape(word)}" for i, word in zip(rows, said, strict=True)]
+    text = [f"{verbatim(spots['formula'][i])}: {verbatim(word)}" for i, word in zip(rows, said, strict=True)]
     plot.add_scatter(
         x=_of(spots["x"], rows), y=_of(spots["y"], rows), mode="markers", marker=marker, text=text,
         hovertemplate="%{text}<extra></extra>", name=name,

@@ -33,7 +33,7 @@ def property_verdict(
     scores
         Out-of-fold scores.
     unlike
-        Part of the formulas that were unlike the others.
+        Part of the rows whose formula was unlike the others.
     level
         Part of the truths that intervals are stated to hold.
 
@@ -103,6 +103,6 @@ def _cautions(facts: Mapping[str, Any], scores: Mapping[str, float], unlike: flo
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
         yield f"intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
     if unlike > FAR:
-        yield f"{unlike:.0%} of the formulas are unlike the others: expect larger errors on new chemistry"
+        yield f"{unlike:.0%} of the rows have a formula unlike the others: expect larger errors on new chemistry"
     yield "a formula marked as unlike the training set has an error bar that nothing here speaks for"
     yield "weights and intervals were chosen on these same predictions: `matgraft crossval` scores the whole procedure"
