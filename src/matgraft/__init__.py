@@ -19,6 +19,8 @@ or as one command, with a report: `tune`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from matgraft.version import __version__
+
 if TYPE_CHECKING:
     from matgraft.backbones.predict import predict
     from matgraft.data.audit import audit
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from matgraft.scoring.evaluate import evaluate
     from matgraft.transfer.adapt import adapt
     from matgraft.transfer.climb import climb
-
-__version__ = "0.1.0"
 
 # Imported when first asked for: `import matgraft` takes milliseconds, torch and the vendors take seconds.
 _HOMES = {
@@ -63,6 +63,7 @@ _HOMES = {
 __all__ = [
     "Dataset",
     "Sample",
+    "__version__",
     "adapt",
     "audit",
     "climb",

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matgraft
 from matgraft.backbones.potential import Potential
 from matgraft.backbones.potentials import INSTEAD, POTENTIALS, load_potential_folder
 from matgraft.backbones.registry import model_folder, save_folder
@@ -34,6 +33,7 @@ from matgraft.exports.comparison import ALLOWED, Check, Exported, loss_of_refere
 from matgraft.exports.structures import FILE, Structures
 from matgraft.files import write_text
 from matgraft.folders import refuse_full_folder
+from matgraft.version import __version__
 
 _CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
 
@@ -154,7 +154,7 @@ def _readme(exported: Exported, name: str, target: Target) -> str:
     notes = "".join(f"* {note}.\n" for note in exported.notes)
     return _README.format(
         name=name,
-        version=matgraft.__version__,
+        version=__version__,
         target=exported.target,
         opens=target.opens,
         on=exported.on,

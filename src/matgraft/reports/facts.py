@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-import matgraft
 from matgraft.errors import MatgraftError, RunError
 from matgraft.reports.parity import parity
 from matgraft.scoring.table import read_predictions
+from matgraft.version import __version__
 
 Json = Any
 
@@ -65,7 +65,7 @@ def facts(run: Path) -> dict[str, Json]:
     table = read.pop("predictions")
     part = str((read["metrics"] or {}).get("part", ""))
     gathered = {
-        "matgraft_version": getattr(matgraft, "__version__", ""),
+        "matgraft_version": __version__,
         "run": run.resolve().name,
         "recipe_text": _read(run, "recipe.yaml", _text, {}) or "",
         **read,
