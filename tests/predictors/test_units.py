@@ -1,14 +1,17 @@
 """Rows of one formula or group are one observation: for the verdict, the gate of the stack and the intervals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from matgraft.predictors.calibration import IntervalRule
+from matgraft.predictors.calibration import IntervalRule, temperature
 from matgraft.predictors.forest import LEVELS
-from matgraft.predictors.predictor import HeldLosses, PredictorSettings, fit_predictor
+from matgraft.predictors.inputs import Labels
+from matgraft.predictors.predictor import HeldLosses, PredictorSettings, _calibrate, fit_predictor
 from matgraft.predictors.stack import member_weights
-from matgraft.predictors.transform import choose_transform
+from matgraft.predictors.transform import Transform, choose_transform
 from matgraft.scoring.properties import scores_of
 from matgraft.scoring.property_verdict import property_verdict
 from matgraft.statistics import joined_units, sharing
@@ -104,6 +107,25 @@ def test_rows_that_hardly_count_are_as_good_as_absent():
     assert choose_transform(y).scale == "asinh" and choose_transform(y, "auto", weights).scale == "none"
     decades = np.append(np.exp(rng.normal(0, 0.1, 150)), np.full(50, 1e4))
     assert choose_transform(decades).scale == "log" and choose_transform(decades, "auto", weights).scale == "none"
+
+
+def test_a_formula_with_many_rows_does_not_set_the_temperature():
+    """Logits twice too large, on 40 formulas of which two have 200 rows each: the temperature is that of formulas.
+
+    The frequencies by which probabilities are divided stay those of rows, which the members learned from.
+    """
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 2, 40)
+    y = (rng.random(40) < 1 / (1 + np.exp(-logits / 2))).astype(int)
+    likely = np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], 1)
+    rows = np.repeat(np.arange(40), [200, 200] + [1] * 38)
+    inner = SimpleNamespace(members=[SimpleNamespace(pretrained=False)], predictions=[likely[rows]], n_weighed=1)
+    labels = Labels(y[rows].astype(float), np.ones(len(rows)), 2)
+    calibration, _ = _calibrate(inner, labels, Transform(), PredictorSettings(), False, rows, None)
+    by_formulas, by_rows = temperature(likely, y, np.ones(40)), temperature(likely[rows], y[rows], np.ones(len(rows)))
+    assert calibration.temperatures.tolist() == pytest.approx([by_formulas], rel=1e-3)
+    assert abs(by_rows / by_formulas - 1) > 0.2
+    np.testing.assert_allclose(calibration.priors, np.bincount(y[rows]) / len(rows))
 
 
 FACTS = {"criterion": "mean absolute error", "members": [{"name": "encoder", "pretrained": True, "weight": 1.0}],

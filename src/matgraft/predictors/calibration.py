@@ -2,8 +2,8 @@
 
 Intervals (conformalised quantiles, Romano et al. 2019): the central part of the predicted distribution is taken as wide
 as it must be for the stated part of the out-of-fold truths to lie inside; where even the widest falls short, a margin
-is added on both sides. Rows of one formula or group count as one truth. Probabilities: one temperature (Guo et al.
-2017), the one of the smallest log loss.
+is added on both sides. Probabilities: one temperature (Guo et al. 2017), the one of the smallest log loss. For both,
+the rows of one formula or group count as one truth.
 """
 
 from __future__ import annotations

@@ -542,19 +542,20 @@ def _calibrate(
         return labels.weights * _losses(mixed, labels, transform)
 
     n = inner.n_weighed
+    # Of a target domain importance weights say how much each row counts; else a unit of many rows counts as one.
+    counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
     weights, temperatures, priors = np.zeros(len(members)), np.ones(len(members)), np.ones(0)
     predictions = list(out_of_fold)
     if labels.n_classes:
         y = labels.y.astype(int)
-        temperatures = np.array([temperature(one, y, labels.weights) for one in out_of_fold])
+        temperatures = np.array([temperature(one, y, counted) for one in out_of_fold])
         predictions = [apply_temperature(one, t) for one, t in zip(out_of_fold, temperatures, strict=True)]
+        # Members learn from rows, and so their probabilities hold the classes' shares of the rows, not of the units.
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
     plain = [not member.pretrained for member in members[:n]]
     weights[:n], gate = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
     interval = deviation = None
     if not labels.n_classes:
-        # Of a target domain importance weights say how much each row counts; else a unit of many rows counts as one.
-        counted = sharing(labels.weights, units) if counting is None else labels.weights * counting
         spread = pooled(predictions, list(weights))
         interval, deviation = (
             IntervalRule.of(spread, labels.y, level, counted, units) for level in (settings.level, ONE_SIGMA)
