@@ -1,7 +1,8 @@
 """Cross-validation of a property predictor on a table: what a user may expect on formulas not yet measured.
 
-Folds are the table's own, or drawn by formula or by chemical system: a formula is never on both sides. Everything that
-is chosen (members, weights, intervals) is chosen inside the training part of each fold.
+Folds are drawn by formula, by chemical system or by the table's groups, and no formula is on both sides; or they are
+those of the table, taken as they are. Everything that is chosen (members, weights, intervals) is chosen inside the
+training part of each fold.
 """
 
 from __future__ import annotations
