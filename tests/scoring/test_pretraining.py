@@ -70,7 +70,13 @@ def test_scores_are_given_with_and_without_a_label():
     assert facts["scores"]["with_label"]["mae"] == pytest.approx((0.1 + 0.2 + 2 * 0.3) / 4)
     assert facts["scores"]["without_label"]["mae"] == pytest.approx((2 + 3 * 4) / 4)
     said = pretraining_sentence(facts)
-    assert "3 of 5 rows" in said and "gap 2" in said and "mae 0.225 with a label; mae 3.5 without any" in said
+    assert (
+        "3 of 5 rows" in said
+        and "gap 2" in said
+        and "weighted mae 0.225 with a label; weighted mae 3.5 without" in said
+    )
+    alike = pretraining_sentence(pretraining_facts(known, formulas, y, held, np.full(5, 2.0)))
+    assert "mae 0.2 with a label; mae 3 without any" in alike and "weighted" not in alike
     none = pretraining_facts(known, parsed("LiF", "CaO"), y[:2], held.take(np.array([3, 4])), weights[:2])
     assert "no formula had a computed label" in pretraining_sentence(none)
 

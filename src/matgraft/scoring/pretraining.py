@@ -40,7 +40,8 @@ def pretraining_facts(
     Returns
     -------
     dict
-        ``n`` and ``with_label`` (rows, and those whose formula had any label), ``by_property`` (rows by the label that
+        ``n`` and ``with_label`` (rows, and those whose formula had any label), ``weighted`` (whether rows count
+        differently), ``by_property`` (rows by the label that
         their formula had), ``scores`` of the rows ``with_label`` and ``without_label``, ``compared`` (what the
         predictor is worth against its baseline on each of the two that has rows, `HeldLosses.compared`; empty without
         losses).
@@ -52,6 +53,7 @@ def pretraining_facts(
     parts = dict(zip(PARTS, (np.flatnonzero(had.any(1)), np.flatnonzero(~had.any(1))), strict=True))
     return {
         "n": len(y),
+        "weighted": bool((weights != weights[0]).any()),
         "with_label": len(parts["with_label"]),
         "by_property": dict(sorted(counts.items(), key=lambda one: -one[1])),
         "scores": {name: scores_of(y[rows], prediction.take(rows), weights[rows]) for name, rows in parts.items()},
@@ -76,8 +78,9 @@ def pretraining_sentence(facts: Mapping[str, Any] | None) -> str:
 
 
 def _figures(facts: Mapping[str, Any], part: str, said: str) -> str:
-    """Return ``mae 0.09 with a label``, and what the baseline has there."""
+    """Return ``mae 0.09 with a label`` or ``weighted mae ...``, and what the baseline has there."""
     scores, compared = facts["scores"][part], facts["compared"].get(part)
     name = "mae" if "mae" in scores else "balanced_accuracy"
     against = f" ({compared['name']} {compared['score']:.4g})" if compared and name == "mae" else ""
-    return f"{name} {scores[name]:.4g} {said}{against}"
+    weighted = "weighted " if facts["weighted"] else ""
+    return f"{weighted}{name} {scores[name]:.4g} {said}{against}"
