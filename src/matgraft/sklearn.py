@@ -9,6 +9,9 @@ examples a class and reads formulas alone.
 
 Names and numbers of columns, weights, groups and truths are checked as scikit-learn checks them; every error that the
 data or a parameter causes is a ValueError.
+
+The encoder computes in single precision, whose rounding depends on which formulas pass through it together. So the
+probabilities of one formula alone and among others may differ by up to 1e-5.
 """
 
 from __future__ import annotations
