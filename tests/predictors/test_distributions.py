@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from matgraft.predictors.calibration import IntervalRule, apply_temperature, central, pooled, temperature
 from matgraft.predictors.closed_form import Logistic, Process
-from matgraft.predictors.forest import LEVELS, Forest, Trees, is_zero_inflated
+from matgraft.predictors.forest import LEVELS, Forest, Trees, _at, _at_weighted, is_zero_inflated
 from matgraft.predictors.inputs import Labels
 from matgraft.predictors.predictor import Calibration
 from matgraft.predictors.transform import Transform, choose_transform
@@ -29,6 +29,36 @@ def test_trees_give_the_spread_of_what_cannot_be_told_apart():
     assert quantiles.shape == (200, 99)
     assert (np.diff(quantiles, axis=1) >= 0).all()
     np.testing.assert_allclose(np.median(quantiles, 0)[[9, 49, 89]], norm.ppf([0.1, 0.5, 0.9]), atol=0.35)
+
+
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_rows_that_hardly_count_hardly_answer(n_classes):
+    """A quarter of the labels is wrong and has the weight 1e-6: the trees answer as if these rows were absent."""
+    rng = np.random.default_rng(2)
+    x, new = rng.uniform(-1, 1, (400, 3)), rng.uniform(-1, 1, (200, 3))
+    bad = rng.random(400) < 0.25
+    right = (x[:, 0] > 0).astype(float)
+    y = np.where(bad, 1 - right if n_classes else 20.0, right)
+    weights = np.where(bad, 1e-6, 1.0)
+
+    def answers(rows):
+        forest = Forest(x[rows], labels(y[rows], weights[rows], n_classes), FEW)
+        return forest(new)[:, 1 if n_classes else 89]  # of values the upper end, which wrong labels reach first
+
+    kept, absent = (np.abs(answers(rows) - (new[:, 0] > 0)).mean() for rows in (np.ones(400, bool), ~bad))
+    assert kept < absent + 0.05
+
+
+def test_weighted_answers_are_those_of_repeated_rows():
+    rng = np.random.default_rng(3)
+    ascending = np.sort(rng.normal(size=(4, 6)), axis=1)
+    counts = rng.integers(1, 4, (4, 6)).astype(float)
+    levels = np.broadcast_to(LEVELS, (4, 99))
+    found = _at_weighted(ascending, counts, levels)
+    np.testing.assert_allclose(_at_weighted(ascending, np.full((4, 6), 0.3), levels), _at(ascending, levels))
+    for row, values, times in zip(found, ascending, counts, strict=True):
+        below = np.array([(np.repeat(values, times.astype(int)) <= one).mean() for one in row])
+        assert (np.abs(below - LEVELS) <= times.max() / times.sum()).all()
 
 
 def test_half_zeros_get_a_median_of_exactly_zero_and_leave_the_rest_alone():

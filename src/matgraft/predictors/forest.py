@@ -1,7 +1,9 @@
 """Extremely randomised trees as predictive distributions (Geurts et al. 2006; Meinshausen 2006).
 
-Grown until a leaf holds one formula, a tree answers with one training label; the answers of all trees are the formula's
-distribution. It comes as quantiles at `LEVELS`, so that it can be averaged with others and read at any level.
+Grown until a leaf holds one formula, a tree answers with one training label; the answers of all trees are the
+formula's distribution. It comes as quantiles at `LEVELS`, so that it can be averaged with others and read at any
+level. Where rows differ in weight an answer counts by the mean weight of the rows in its leaf: a leaf of one row
+would else speak as loud as any other, whatever that row's weight.
 
 Where many labels are exactly zero (metals among band gaps) the distribution is a mixture: zero with the probability of
 a classifier, else the distribution of trees that saw the other labels alone. Its median minimises the absolute error.
@@ -57,7 +59,7 @@ class Classifier:
     """Probabilities of extremely randomised trees, averaged with those of boosted ones where rows are many."""
 
     def __init__(self, x: Array, y: Array, weights: Array, trees: Trees, n_classes: int) -> None:
-        self.n_classes = n_classes
+        self.n_classes, self.weighted = n_classes, _differ(weights)
         many = len(x) >= FEWEST_FOR_BOOSTING
         self.models: list[Any] = [trees.classifier(BESIDE_BOOSTED if many else trees.count)]
         if many:
@@ -72,8 +74,20 @@ class Classifier:
         """Return (n, n_classes)."""
         out = np.zeros((len(x), self.n_classes))
         for model in self.models:
-            out[:, model.classes_] += model.predict_proba(x) / len(self.models)
+            by_leaf = self.weighted and isinstance(model, ExtraTreesClassifier)
+            said = self._by_leaf(model, x) if by_leaf else model.predict_proba(x)
+            out[:, model.classes_] += said / len(self.models)
         return out
+
+    @staticmethod
+    def _by_leaf(model: ExtraTreesClassifier, x: Any) -> Array:
+        """Return the mean of the trees' probabilities, each counting by the mean weight in its leaf."""
+        total, counted = np.zeros((len(x), len(model.classes_))), np.zeros((len(x), 1))
+        for tree in model.estimators_:
+            weight = leaf_weights(tree, x)[:, None]
+            total += weight * tree.predict_proba(x, check_input=False)
+            counted += weight
+        return total / counted
 
 
 class Forest:
@@ -86,7 +100,7 @@ class Forest:
     """
 
     def __init__(self, x: Array, labels: Labels, trees: Trees) -> None:
-        self.threads = trees.threads
+        self.threads, self.weighted = trees.threads, _differ(labels.weights)
         self.zero: Classifier | None = None
         self.values: Any = None
         if labels.n_classes:
@@ -105,14 +119,35 @@ class Forest:
         x32 = np.ascontiguousarray(x, np.float32)  # what the trees read; converted once, not once a tree
         if self.n_classes:
             return self.classes(x32)
-        answers = np.sort(self._answers(x32), axis=1)
+        at = self._quantiles(x32)
         if self.zero is None:
-            return _at(answers, np.broadcast_to(LEVELS, (len(x), len(LEVELS))))
-        return with_zeros(self.zero(x32)[:, 1], lambda levels: _at(answers, levels))
+            return at(np.broadcast_to(LEVELS, (len(x), len(LEVELS))))
+        return with_zeros(self.zero(x32)[:, 1], at)
 
-    def _answers(self, x: Any) -> Array:
+    def _quantiles(self, x: Any) -> Callable[[Array], Array]:
+        """Return what gives the quantiles (n, k) of the trees' answers at levels (n, k)."""
+        answers = self._of_trees(lambda tree: tree.predict(x, check_input=False))
+        if not self.weighted:
+            ascending = np.sort(answers, axis=1)
+            return lambda levels: _at(ascending, levels)
+        weights, order = self._of_trees(lambda tree: leaf_weights(tree, x)), np.argsort(answers, axis=1)
+        ascending, weights = np.take_along_axis(answers, order, 1), np.take_along_axis(weights, order, 1)
+        return lambda levels: _at_weighted(ascending, weights, levels)
+
+    def _of_trees(self, ask: Callable[[Any], Array]) -> Array:
+        """Return (n, m) what each tree says."""
         with ThreadPoolExecutor(self.threads) as pool:
-            return np.stack(list(pool.map(lambda tree: tree.predict(x, check_input=False), self.values.estimators_)), 1)
+            return np.stack(list(pool.map(ask, self.values.estimators_)), 1)
+
+
+def leaf_weights(tree: Any, x: Any) -> Array:
+    """Return (n,) the mean weight of the training rows in the leaf that each row of x, float32, falls into."""
+    leaves, nodes = tree.apply(x, check_input=False), tree.tree_
+    return nodes.weighted_n_node_samples[leaves] / nodes.n_node_samples[leaves]
+
+
+def _differ(weights: Array) -> bool:
+    return bool((weights != weights[0]).any())
 
 
 def with_zeros(none: Array, positive: Callable[[Array], Array]) -> Array:
@@ -142,3 +177,10 @@ def _at(ascending: Array, levels: Array) -> Array:
     above = np.minimum(below + 1, m - 1)
     part = position - below
     return np.take_along_axis(ascending, below, 1) * (1 - part) + np.take_along_axis(ascending, above, 1) * part
+
+
+def _at_weighted(ascending: Array, weights: Array, levels: Array) -> Array:
+    """Return what `_at` does of samples (n, m) that have weights (n, m): each stands at the middle of its own share."""
+    shares = weights / weights.sum(1, keepdims=True)
+    middles = shares.cumsum(1) - shares / 2
+    return np.stack([np.interp(*row) for row in zip(levels, middles, ascending, strict=True)])
