@@ -24,10 +24,10 @@ from common import Parts, Row, spread
 from pymatgen.core import Lattice, Structure
 from torch.utils.data import DataLoader
 
-from matgraft.data.dataset import Dataset
-from matgraft.data.sample import Sample
-from matgraft.errors import RunError
-from matgraft.quantities import parse_unit
+from matgraft.core.errors import RunError
+from matgraft.core.quantities import parse_unit
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
 
 BATCH = 8
 NOTEBOOK: Row = {"targets": "efs", "optimizer": "Adam", "scheduler": "CosLR", "criterion": "MSE", "learning_rate": 1e-2}

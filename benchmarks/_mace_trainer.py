@@ -21,10 +21,10 @@ from ase.io import write
 from common import Row
 
 from matgraft import load
-from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset
-from matgraft.data.provenance import file_hash
-from matgraft.errors import RunError
+from matgraft.core.errors import RunError
+from matgraft.core.provenance import file_hash
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.models.potential import Potential
 
 SETTINGS: Row = {
     "multiheads_finetuning": "False", "E0s": "average", "scaling": "rms_forces_scaling", "lr": 0.01, "batch_size": 2,

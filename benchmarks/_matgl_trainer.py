@@ -22,8 +22,8 @@ from common import Row
 from lightning.pytorch.callbacks import Callback
 
 from matgraft import load
-from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.models.potential import Potential
 
 DEFAULTS: Row = {
     "energy_weight": 1.0, "force_weight": 1.0, "stress_weight": 0.1, "loss": "huber_loss", "lr": 1e-3,

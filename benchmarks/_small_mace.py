@@ -28,15 +28,15 @@ from ase.neighborlist import neighbor_list
 from common import circumstances, prepare, put_right, run, write_json
 
 from matgraft import adapt, evaluate, load, read, split
-from matgraft.backbones.mace import HASH_DIGITS, MACEPotential
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.pseudolabels import encodable, label
-from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Dataset
-from matgraft.data.provenance import file_hash
-from matgraft.data.structures import make_structures
-from matgraft.errors import OptionError
-from matgraft.transfer.loss import LossSettings
+from matgraft.core.errors import OptionError
+from matgraft.core.provenance import file_hash
+from matgraft.core.registry import save_folder
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.structures import make_structures
+from matgraft.potentials.models.mace import HASH_DIGITS, MACEPotential
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.pseudolabels import encodable, label
+from matgraft.potentials.tuning.loss import LossSettings
 
 CUTOFF = 5.0
 """Å."""

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from matgraft.data.dataset import Dataset
-from matgraft.quantities import Array, parse_unit
+from matgraft.core.quantities import Array, parse_unit
+from matgraft.potentials.data.dataset import Dataset
 
 
 class Steps(Protocol):

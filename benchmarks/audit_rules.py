@@ -23,12 +23,12 @@ from ase import Atoms
 from common import RESULTS, Results, Row, circumstances, prepare, run, show
 from scipy.stats import binomtest
 
-from matgraft.data.audit import LOOKS, Look
-from matgraft.data.dataset import Dataset
-from matgraft.data.looks.base import Evidence
-from matgraft.data.sample import Sample
-from matgraft.findings import Finding
-from matgraft.quantities import Array, parse_unit, voigt_to_full
+from matgraft.core.findings import Finding
+from matgraft.core.quantities import Array, parse_unit, voigt_to_full
+from matgraft.potentials.audit.audit import LOOKS, Look
+from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
 
 FRAMES = (3, 10, 50, 200)
 TRAJECTORIES = {"one": 1, "few": 4, "many": 1000}

@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from matgraft import read, split
-from matgraft.backbones.processes import cores
-from matgraft.data.dataset import Dataset
-from matgraft.data.repair import reorder_groups
-from matgraft.errors import DataError, MatgraftError, OptionError
+from matgraft.core.errors import DataError, MatgraftError, OptionError
+from matgraft.core.processes import cores
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.repair import reorder_groups
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[1] / "shared" / "data" / "potentials"

@@ -23,16 +23,16 @@ import numpy as np
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from formula_folds import FORMULAS
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.data.formula import Formula, parse_formula
-from matgraft.data.table import read_table
-from matgraft.predictors.aligned import METHODS, DomainSettings
-from matgraft.predictors.domain import Adapted
-from matgraft.predictors.network import NetworkSettings
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
-from matgraft.pretrain.tables import is_held_out, read_property_table
-from matgraft.scoring.domain import harm_finding, overlap_finding
+from matgraft.formulas.domain.adaptation import Adapted
+from matgraft.formulas.domain.member import METHODS, DomainSettings
+from matgraft.formulas.domain.verdict import harm_finding, overlap_finding
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula, parse_formula
+from matgraft.formulas.learners.network import NetworkSettings
+from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.pretraining.tables import is_held_out, read_property_table
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.table.reading import read_table
 
 LABELS, DRAWS = 25, 5
 HELD_OUT = 0.03

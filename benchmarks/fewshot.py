@@ -30,14 +30,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.data.formula import Formula
-from matgraft.data.table import read_table
-from matgraft.predictors import descriptors
-from matgraft.predictors.fewshot import fit_few_shot
-from matgraft.transfer.metric import CARD, SHIPPED, Metric, Space
-from matgraft.transfer.prototypes import DISTANCES
+from matgraft.formulas import descriptors
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.few_shot.classifier import fit_few_shot
+from matgraft.formulas.few_shot.metric import CARD, SHIPPED, Metric, Space
+from matgraft.formulas.few_shot.prototypes import DISTANCES
+from matgraft.formulas.formula import Formula
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.table.reading import read_table
 
 TABLES = {
     "gaps": (FORMULAS / "matbench_expt_gap.csv", "target"),

@@ -35,12 +35,12 @@ from sklearn.ensemble import (
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.crossval import crossval
-from matgraft.data.table import GROUPINGS, FormulaTable, read_table
-from matgraft.predictors import descriptors
-from matgraft.predictors.predictor import PredictorSettings
+from matgraft.formulas import descriptors
+from matgraft.formulas.crossval import crossval
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.table.reading import GROUPINGS, FormulaTable, read_table
 
 FORMULAS = HERE.parents[1] / "shared" / "data" / "formulas"
 TABLES = {"gaps": "matbench_expt_gap.csv", "metals": "matbench_expt_gap.csv", "steels": "matbench_steels.csv"}

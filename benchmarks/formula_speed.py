@@ -21,13 +21,13 @@ import torch
 from common import RESULTS, Results, circumstances, number, run, show
 from formula_folds import FORMULAS, read
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.data.formula import Formula, parse_formula
-from matgraft.data.table import FormulaTable
-from matgraft.predictors.descriptors import magpie
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
-from matgraft.predictors.valence import valence
+from matgraft.formulas.descriptors import magpie
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula, parse_formula
+from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.valence import valence
 
 LABELS = 1000
 

@@ -3,8 +3,8 @@
     python benchmarks/intervals.py                   # two minutes on one core
     python benchmarks/intervals.py --report
 
-Counted is how often `matgraft.statistics` calls one of the two better, and how often it finds the first one better once
-its errors are halved. The ways to plant them:
+Counted is how often `matgraft.core.statistics` calls one of the two better, and how often it finds the first one better
+once its errors are halved. The ways to plant them:
 
 * favour: each group favours one model or the other (log-normal, 0.3);
 * anew: hard and easy groups (log-normal, 1), both models err anew;
@@ -26,7 +26,7 @@ import numpy as np
 from common import RESULTS, Results, circumstances, number, run, show
 from numpy.typing import NDArray
 
-from matgraft.statistics import estimate
+from matgraft.core.statistics import estimate
 
 Array = NDArray[np.float64]
 Case = Callable[[Array, np.random.Generator], tuple[Array, Array]]

@@ -17,11 +17,11 @@ import numpy as np
 from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show
 from formula_folds import FORMULAS, sizes
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.backbones.processes import cores, map_in_processes
-from matgraft.data.table import FormulaTable, read_table
-from matgraft.predictors.predictor import PredictorSettings, fit_predictor
+from matgraft.core.processes import cores, map_in_processes
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.table.reading import FormulaTable, read_table
 
 TABLES = {
     "gaps": (FORMULAS / "matbench_expt_gap.csv", "target"),

@@ -24,13 +24,13 @@ from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, 
 from formula_folds import redrawn
 from numpy.typing import NDArray
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.crossval import crossval
-from matgraft.data.table import FormulaTable, read_table
-from matgraft.errors import DataError
-from matgraft.predictors.predictor import PredictorSettings
-from matgraft.statistics import Units, mean_difference, numbered
+from matgraft.core.errors import DataError
+from matgraft.core.statistics import Units, mean_difference, numbered
+from matgraft.formulas.crossval import crossval
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.table.reading import FormulaTable, read_table
 
 Array = NDArray[np.float64]
 EXAMPLES = HERE.parent / "examples" / "data"
@@ -126,7 +126,7 @@ def seen(table: FormulaTable, backbone: CompositionBackbone, foundation: str) ->
         raise DataError(
             "the encoder has no list of its labels",
             where=foundation,
-            remedy="python -m matgraft.pretrain.labels dft_properties.csv.gz FOLDER writes it",
+            remedy="python -m matgraft.formulas.pretraining.labels dft_properties.csv.gz FOLDER writes it",
         )
     return backbone.labels.of(table.formulas).any(1)
 

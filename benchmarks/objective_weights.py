@@ -24,15 +24,15 @@ import numpy as np
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from formula_folds import FORMULAS
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.data.formula import Formula
-from matgraft.predictors.closed_form import Process
-from matgraft.predictors.inputs import Labels
-from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
-from matgraft.pretrain.settings import ObjectiveWeights, PretrainSettings
-from matgraft.pretrain.tables import Tables, read_tables
-from matgraft.transfer.fit import fit
-from matgraft.transfer.strategy import ParamGroup
+from matgraft.core.training.fit import fit
+from matgraft.core.training.strategy import ParamGroup
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula
+from matgraft.formulas.learners.closed_form import Process
+from matgraft.formulas.learners.inputs import Labels
+from matgraft.formulas.pretraining.objectives import PretrainModule, PretrainObjective, named_parameters
+from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
+from matgraft.formulas.pretraining.tables import Tables, read_tables
 
 TRIALS = ((1.0, 0.2, 0.1), (1.0, 0.0, 0.0), (1.0, 0.5, 0.25))
 LEFT_OUT = (

@@ -16,12 +16,12 @@ from pathlib import Path
 from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show
 from formula_folds import FORMULAS, read, sizes
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.crossval import crossval
+from matgraft.formulas.crossval import crossval
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.pretraining.run import pretrain
+from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
 from matgraft.foundations import load_folder
-from matgraft.predictors.predictor import PredictorSettings
-from matgraft.pretrain.run import pretrain
-from matgraft.pretrain.settings import ObjectiveWeights, PretrainSettings
 
 TABLES = ("gaps", "steels")
 OBJECTIVES = {

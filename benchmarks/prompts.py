@@ -28,20 +28,20 @@ import numpy as np
 from common import HERE, RESULTS, Results, Row, circumstances, prepare, run, show
 from formula_folds import FORMULAS
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.encoders import load_encoder
-from matgraft.data.formula import Formula, parse_formula
-from matgraft.data.table import FormulaTable, read_table
-from matgraft.predictors.inputs import Inputs
-from matgraft.predictors.members import FULL
-from matgraft.predictors.predictor import Predictor, PredictorSettings, fit_predictor, labels_of
-from matgraft.predictors.prompt_facts import prompt_facts
-from matgraft.predictors.prompted import PromptFit, PromptSettings, prepared
-from matgraft.predictors.store import save_predictor
-from matgraft.predictors.together import fit_together, folds_of
-from matgraft.pretrain.tables import is_held_out, read_property_table
-from matgraft.scoring.properties import scores_of
-from matgraft.transfer.prompt_bank import CARD, SHIPPED, choose_bank
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula, parse_formula
+from matgraft.formulas.learners.inputs import Inputs
+from matgraft.formulas.predictor.members import FULL
+from matgraft.formulas.predictor.predictor import Predictor, PredictorSettings, fit_predictor, labels_of
+from matgraft.formulas.predictor.store import save_predictor
+from matgraft.formulas.predictor.together import fit_together, folds_of
+from matgraft.formulas.pretraining.tables import is_held_out, read_property_table
+from matgraft.formulas.prompts.bank import CARD, SHIPPED, choose_bank
+from matgraft.formulas.prompts.facts import prompt_facts
+from matgraft.formulas.prompts.member import PromptFit, PromptSettings, prepared
+from matgraft.formulas.registry import load_encoder
+from matgraft.formulas.scoring.metrics import scores_of
+from matgraft.formulas.table.reading import FormulaTable, read_table
 
 TRAINING, JUDGING, FOLDS = 300, 400, 3
 DFT = FORMULAS / "dft_properties.csv.gz"

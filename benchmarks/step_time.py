@@ -49,17 +49,17 @@ from common import (
 )
 
 from matgraft import load, predict, read
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.predict import encode_all
-from matgraft.backbones.processes import keep_memory
-from matgraft.data.dataset import Dataset
-from matgraft.quantities import Array
-from matgraft.transfer.defaults import fit_defaults
-from matgraft.transfer.fit import make_optimizer
-from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.objectives import FrameObjective
-from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import Full
+from matgraft.core.processes import keep_memory
+from matgraft.core.quantities import Array
+from matgraft.core.training.fit import make_optimizer
+from matgraft.core.training.schedule import FitSettings
+from matgraft.core.training.strategy import Full
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import encode_all
+from matgraft.potentials.tuning.defaults import fit_defaults
+from matgraft.potentials.tuning.loss import LossSettings
+from matgraft.potentials.tuning.objectives import FrameObjective
 
 STILL = 1e-30
 """A rate that moves nothing."""

@@ -28,17 +28,17 @@ from ase.build import bulk
 from common import RESULTS, Results, Row, apart, circumstances, number, prepare, run, show
 
 from matgraft import audit, coverage, load, split
-from matgraft.backbones.batching import Budget, plan_batches
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.predict import encode_all
-from matgraft.backbones.processes import keep_memory
-from matgraft.data.dataset import Dataset
-from matgraft.data.provenance import Provenance
-from matgraft.data.sample import Sample
-from matgraft.data.store import open_store, write_store
-from matgraft.quantities import Array
-from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.objectives import FrameObjective
+from matgraft.core.processes import keep_memory
+from matgraft.core.provenance import Provenance
+from matgraft.core.quantities import Array
+from matgraft.core.training.batching import Budget, plan_batches
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.store import open_store, write_store
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import encode_all
+from matgraft.potentials.tuning.loss import LossSettings
+from matgraft.potentials.tuning.objectives import FrameObjective
 
 FRAMES = (1000, 10_000, 100_000)
 STEPS, BATCH, TRAJECTORY = 10, 4, 100

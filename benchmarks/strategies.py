@@ -8,10 +8,10 @@
 Training and test frames are the authors' (Zuo et al., J. Phys. Chem. A 124, 731 (2020)); a tenth of the training
 frames, drawn at random over snapshots, chooses the best weights. The minutes count the whole adaptation (graphs,
 references, the check of step 0, caching, fit), not the scoring on the test. A head on cached features (``feature``) is
-done when it is done, and its cache takes at most half of the minutes; every other fit takes all of them. Outside
-stands what each has moved on crystals and slabs with other elements, against the foundation
-(`matgraft.checks.forgetting`). A result is written after each fit; a second call goes on with what is missing.
-"""
+done when it is done, and its cache takes at most half of the minutes; every other fit takes all of them. Outside stands
+what each has moved on crystals and slabs with other elements, against the foundation
+(`matgraft.potentials.checks.forgetting`). A result is written after each fit; a second call goes on with what is
+missing."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from common import (
 )
 
 from matgraft import adapt, evaluate, load, predict
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.processes import cores
-from matgraft.checks.base import Evidence
-from matgraft.checks.forgetting import Forgetting
-from matgraft.transfer.adapt import Adapted, shift_references
-from matgraft.transfer.references import ReferenceShift, fit_references
+from matgraft.core.processes import cores
+from matgraft.potentials.checks.base import Evidence
+from matgraft.potentials.checks.forgetting import Forgetting
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.tuning.adapt import Adapted, shift_references
+from matgraft.potentials.tuning.references import ReferenceShift, fit_references
 
 BASELINES = ("untuned", "shift")
 STRATEGIES = (*BASELINES, "feature", "partial", "lora", "gradual", "full", "replay")

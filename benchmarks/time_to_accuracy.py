@@ -54,11 +54,11 @@ from common import (
 )
 
 from matgraft import adapt, evaluate, load
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.processes import cores
-from matgraft.backbones.registry import save_folder
-from matgraft.errors import RunError
-from matgraft.transfer.loss import LossSettings
+from matgraft.core.errors import RunError
+from matgraft.core.processes import cores
+from matgraft.core.registry import save_folder
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.tuning.loss import LossSettings
 
 OURS: dict[str, tuple[str, LossSettings]] = {
     "full": ("full", LossSettings()),

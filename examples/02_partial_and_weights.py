@@ -6,7 +6,7 @@ python examples/02_partial_and_weights.py
 from pathlib import Path
 
 from matgraft import adapt, load, read, split
-from matgraft.transfer.loss import LossSettings
+from matgraft.potentials.tuning.loss import LossSettings
 
 frames = read(Path(__file__).parent / "data" / "sige" / "frames.extxyz")
 parts = split(frames, by="trajectory", fractions=(0.8, 0.2, 0.0))

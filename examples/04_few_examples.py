@@ -3,7 +3,7 @@
 python examples/04_few_examples.py
 """
 
-from matgraft.sklearn import PrototypeClassifier
+from matgraft.formulas.sklearn import PrototypeClassifier
 
 METALS = ["Cu", "Ni3Al", "TiB2", "FeAl", "ZrN", "NbC"]
 INSULATORS = ["NaCl", "MgO", "CaF2", "Al2O3", "SrTiO3", "LiNbO3"]

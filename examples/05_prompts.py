@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from matgraft.predictors.predictor import PredictorSettings
-from matgraft.predictors.prompted import PromptSettings
-from matgraft.property_run import TableRun, predict_formulas, tune_table
+from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.prompts.member import PromptSettings
+from matgraft.formulas.tune import TableRun, predict_formulas, tune_table
 
 ENERGIES = Path(__file__).parent / "data" / "formation" / "formation_energies.csv"
 

@@ -17,12 +17,12 @@ from ase.build import bulk
 from typer.main import get_command
 
 from matgraft import cli
-from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset
-from matgraft.data.read import read
-from matgraft.data.sample import Sample
 from matgraft.foundations import load
-from matgraft.recipe import READS
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.recipe import READS
 
 torch.set_num_threads(1)
 
@@ -43,7 +43,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _few_trees() -> Iterator[None]:
     """What is tested of forests does not hang on how many trees there are; how good they are, benchmarks say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matgraft.predictors.forest.COUNT", 60)
+        patch.setattr("matgraft.formulas.learners.forest.COUNT", 60)
         yield
 
 

@@ -19,14 +19,14 @@ import typer
 from pydantic import BaseModel
 
 from matgraft import cli
-from matgraft.data.looks import energy, forces, labels, stress, structures, theory
-from matgraft.data.looks.base import Code
-from matgraft.predictors.predictor import PredictorSettings
-from matgraft.pretrain.episodes import EpisodeSettings
-from matgraft.pretrain.prompt_bank import BankSettings
-from matgraft.pretrain.settings import PretrainSettings
-from matgraft.recipe import Recipe
-from matgraft.transfer.schedule import FitSettings
+from matgraft.core.training.schedule import FitSettings
+from matgraft.formulas.few_shot.episodes import EpisodeSettings
+from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.pretraining.settings import PretrainSettings
+from matgraft.formulas.prompts.learning import BankSettings
+from matgraft.potentials.audit import energy, forces, labels, stress, structures, theory
+from matgraft.potentials.audit.base import Code
+from matgraft.potentials.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "benchmarks" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -151,7 +151,9 @@ def test_the_house_has_the_rooms_and_the_order_that_the_linter_holds() -> None:
 
 
 def test_the_report_has_the_sections_of_its_page() -> None:
-    template = (REPOSITORY / "src" / "matgraft" / "reports" / "report.html.jinja").read_text(encoding="utf-8")
+    template = (REPOSITORY / "src" / "matgraft" / "potentials" / "report" / "report.html.jinja").read_text(
+        encoding="utf-8"
+    )
     shown = re.findall(r"<h2[^>]*>([A-Z][\w ]+)</h2>", template)
     rows = re.findall(r"^\| ([A-Z][\w ]+) \| ", text_of("report.md"), re.MULTILINE)
     assert rows == ["Verdict", *shown]

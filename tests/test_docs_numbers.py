@@ -13,56 +13,52 @@ import numpy as np
 import pytest
 from ase import units
 
-from matgraft import options, quantities, recipe, statistics
-from matgraft.backbones import pseudolabels
-from matgraft.backbones.composition import SHIPPED
-from matgraft.checks import forgetting
-from matgraft.data import (
+from matgraft.core import options, quantities, statistics
+from matgraft.core.training import schedule
+from matgraft.core.training.schedule import decay_start
+from matgraft.core.training.strategy import Gradual, LoRA
+from matgraft.formulas import formula
+from matgraft.formulas.domain import alignment as domain
+from matgraft.formulas.domain import overlap
+from matgraft.formulas.encoder import SHIPPED
+from matgraft.formulas.few_shot import base_classes, metric
+from matgraft.formulas.few_shot import classifier as fewshot
+from matgraft.formulas.few_shot import values as few_values
+from matgraft.formulas.learners import forest, novelty, quantiles, transform
+from matgraft.formulas.learners.forest import LEVELS
+from matgraft.formulas.predictor import members, stack
+from matgraft.formulas.predictor.calibration import IntervalRule
+from matgraft.formulas.pretraining.tables import ZERO_INFLATED
+from matgraft.formulas.prompts import bank as prompt_bank
+from matgraft.formulas.prompts import material_class, prompts
+from matgraft.formulas.prompts import member as prompted
+from matgraft.formulas.report import plots as property_plots
+from matgraft.formulas.table import reading as table
+from matgraft.potentials import recipe
+from matgraft.potentials.audit import coverage, forces, labels, same, scale, steps, stress, theory
+from matgraft.potentials.audit import structures as shapes
+from matgraft.potentials.checks import forgetting
+from matgraft.potentials.data import (
     cells,
     chains,
     correlation,
-    coverage,
     distance,
-    formula,
     geometry,
     lazy,
-    material_class,
     neighbours,
-    raw,
     runs,
-    same,
     split,
     structures,
-    table,
-)  # fmt: skip
-from matgraft.data.looks import forces, labels, scale, steps, stress, theory
-from matgraft.data.looks import structures as shapes
-from matgraft.data.read import WEIGHT_KEYS
-from matgraft.exports import comparison
-from matgraft.predictors import few_values, fewshot, forest, members, novelty, overlap, prompted, stack, transform
-from matgraft.predictors.calibration import IntervalRule
-from matgraft.predictors.forest import LEVELS
-from matgraft.pretrain import base_classes
-from matgraft.pretrain.tables import ZERO_INFLATED
-from matgraft.recipe import ForgettingSettings
-from matgraft.reports import parity, property_plots
-from matgraft.scoring import metrics, verdict
-from matgraft.transfer import defaults as defaults_of_fits
-from matgraft.transfer import (
-    domain,
-    ladder,
-    loss,
-    memory,
-    metric,
-    prompt_bank,
-    prompts,
-    quantiles,
-    replay,
-    schedule,
-    tangents,
-)  # fmt: skip
-from matgraft.transfer.schedule import decay_start
-from matgraft.transfer.strategy import Gradual, LoRA
+)
+from matgraft.potentials.data.reading import raw
+from matgraft.potentials.data.reading.read import WEIGHT_KEYS
+from matgraft.potentials.exports import comparison
+from matgraft.potentials.models import pseudolabels
+from matgraft.potentials.recipe import ForgettingSettings
+from matgraft.potentials.report import parity
+from matgraft.potentials.scoring import metrics, verdict
+from matgraft.potentials.tuning import defaults as defaults_of_fits
+from matgraft.potentials.tuning import ladder, loss, memory, replay, tangents
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -110,7 +106,9 @@ ALL_HELD = max(filter(holds_all, range(1, 50)))
 FALLS = decay_start(1000, defaults_of_fits.SOAP_WARMUP, hold=defaults_of_fits.SOAP_HOLD)
 WEIGHTS = [f"{value:g}" for value in loss.DEFAULT_WEIGHTS.values()]
 CACHED_WEIGHTS = [f"{value:g}" for value in (loss.DEFAULT_WEIGHTS | defaults_of_fits.HEAD_WEIGHTS).values()]
-_ADAPTER = (REPOSITORY / "src" / "matgraft" / "backbones" / "mace.py").read_text(encoding="utf-8")  # an import is slow
+_ADAPTER = (REPOSITORY / "src" / "matgraft" / "potentials" / "models" / "mace.py").read_text(
+    encoding="utf-8"
+)  # an import is slow
 MACE_DIGITS = "".join(re.findall(r"^HASH_DIGITS = (\d+)$", _ADAPTER, re.MULTILINE))
 CHANGED = "the code has another number than the word or the fraction in the page"
 CLAIMS: dict[str, list[str]] = {

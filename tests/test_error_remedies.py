@@ -27,19 +27,19 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 
-import matgraft.transfer.fit as fit_module
-from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset
-from matgraft.errors import ExtraError, MatgraftError
-from matgraft.findings import Finding
-from matgraft.recipe import Recipe
-from matgraft.run import conduct, evaluation
-from matgraft.run.frames import Parts, read_parts
-from matgraft.transfer import memory
-from matgraft.transfer.climb import validation_errors
-from matgraft.transfer.fit import fit
-from matgraft.transfer.memory import bound_by_memory
-from matgraft.transfer.strategy import ParamGroup
+import matgraft.core.training.fit as fit_module
+from matgraft.core.errors import ExtraError, MatgraftError
+from matgraft.core.findings import Finding
+from matgraft.core.training.fit import fit
+from matgraft.core.training.strategy import ParamGroup
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.run import conduct, evaluation
+from matgraft.potentials.run.frames import Parts, read_parts
+from matgraft.potentials.tuning import memory
+from matgraft.potentials.tuning.climb import validation_errors
+from matgraft.potentials.tuning.memory import bound_by_memory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src/matgraft"
@@ -105,64 +105,64 @@ def one_trajectory(made: list[Atoms]) -> list[Atoms]:
 
 # ruff: noqa: E501
 TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
-    "data/heads.py:_levels": [(plain, "strategy.name=multihead")],
-    "data/heads.py:_one_head": [(every(lambda a: a.info.update(same="x")), "strategy.name=multihead heads.by=same")],
-    "data/heads.py:_values": [(untagged, "strategy.name=multihead heads.by=kind")],
-    "data/keys.py:parse": [(plain, "units.stress=GPa units.virial=eV")],
-    "data/keys.py:unmatched": [
+    "potentials/data/heads.py:_levels": [(plain, "strategy.name=multihead")],
+    "potentials/data/heads.py:_one_head": [(every(lambda a: a.info.update(same="x")), "strategy.name=multihead heads.by=same")],
+    "potentials/data/heads.py:_values": [(untagged, "strategy.name=multihead heads.by=kind")],
+    "potentials/data/reading/keys.py:parse": [(plain, "units.stress=GPa units.virial=eV")],
+    "potentials/data/reading/keys.py:unmatched": [
         (every(lambda a: renamed(a, energy="my energy")), "'keys.energy=my energi'"),
         (every(lambda a: renamed(a, forces="their_gradient")), "keys.forces=their_gradiens"),
     ],
-    "data/labels.py:_ambiguous": [(every(twice), "")],
-    "data/read.py:_judge": [(every(lambda a: without(a, "stress")), "units.stress=GPa shear=xz,yz,xy")],
-    "data/read.py:_nowhere": [
+    "potentials/data/reading/labels.py:_ambiguous": [(every(twice), "")],
+    "potentials/data/reading/read.py:_judge": [(every(lambda a: without(a, "stress")), "units.stress=GPa shear=xz,yz,xy")],
+    "potentials/data/reading/read.py:_nowhere": [
         (every(lambda a: renamed(a, energy="my total energy")), ""),
         (every(lambda a: renamed(a, forces="total_force")), ""),
         (every(lambda a: without(a, "forces")), ""),
     ],
-    "data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
-    "data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
-    "data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
-    "data/split.py:_check_options": [
+    "potentials/data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
+    "potentials/data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
+    "potentials/data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
+    "potentials/data/split.py:_check_options": [
         (plain, "split.validation=0.7 split.test=0.6"),
         (plain, "split.gap=2 split.by=random"),
         (plain, "split.by=element"),
         (plain, "split.element=Ge"),
     ],
-    "data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=30")],
-    "reads.py:refuse_unread": [
+    "potentials/data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=30")],
+    "core/reads.py:refuse_unread": [
         (plain, "strategy.name=full ladder.rungs=[feature,full]"),
         (plain, "strategy.name=full loss.huber_delta.energy=0.1"),
     ],
-    "run/frames.py:read_parts": [(plain, "audit.drop_test=[3]")],
-    "transfer/ladder.py:make_rungs": [(plain, "strategy.name=ladder strategy.rank=2 ladder.rungs=[feature,full]")],
-    "transfer/loss.py:weights": [(every(lambda a: without(a, "stress")), "loss.stress=1")],
+    "potentials/run/frames.py:read_parts": [(plain, "audit.drop_test=[3]")],
+    "potentials/tuning/ladder.py:make_rungs": [(plain, "strategy.name=ladder strategy.rank=2 ladder.rungs=[feature,full]")],
+    "potentials/tuning/loss.py:weights": [(every(lambda a: without(a, "stress")), "loss.stress=1")],
 }  # fmt: skip
 """Where an error with options is raised on the way to a fit -> frames and words that raise it."""
 
 HERE: dict[str, str] = {
-    "backbones/mace.py:_chosen_head": "test_a_file_of_mace",
-    "backbones/mace.py:_refuse_untrusted": "test_a_file_of_mace",
-    "predictors/domain.py:adapt": "test_a_target_far_from_the_source",
-    "predictors/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
-    "predictors/together.py:shared_folds": "test_targets_that_share_no_folds",
-    "transfer/fit.py:fit": "test_a_worker_that_dies",
-    "transfer/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
-    "transfer/metric.py:choose_metric": "test_a_metric_of_another_encoder",
-    "transfer/prompt_bank.py:choose_bank": "test_prompts_of_another_encoder",
+    "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
+    "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
+    "formulas/domain/adaptation.py:adapt": "test_a_target_far_from_the_source",
+    "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
+    "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
+    "core/training/fit.py:fit": "test_a_worker_that_dies",
+    "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
+    "formulas/few_shot/metric.py:choose_metric": "test_a_metric_of_another_encoder",
+    "formulas/prompts/bank.py:choose_bank": "test_prompts_of_another_encoder",
     "cli.py:_tune_table": "test_a_table",
-    "data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of data/heads.py:_values
-    "data/pack.py:pack": "test_a_store",
-    "data/read.py:_open_store": "test_a_store",
-    "data/table.py:formula_column": "test_a_table",
-    "errors.py:__init__": "test_an_extra",
-    "fewshot_run.py:_only_column": "test_few_shots",
-    "folders.py:refuse_full_folder": "test_a_full_folder",
-    "pretrain/run.py:_refuse": "test_pretraining",
-    "pretrain/tables.py:read_property_table": "test_pretraining",
-    "run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
-    "backbones/registry.py:model_folder": "test_a_run_that_is_not_finished",
-    "reports/property_page.py:property_facts": "test_a_run_that_is_not_finished",
+    "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
+    "potentials/data/pack.py:pack": "test_a_store",
+    "potentials/data/reading/read.py:_open_store": "test_a_store",
+    "formulas/table/reading.py:formula_column": "test_a_table",
+    "core/errors.py:__init__": "test_an_extra",
+    "formulas/few_shot/run.py:_only_column": "test_few_shots",
+    "core/folders.py:refuse_full_folder": "test_a_full_folder",
+    "formulas/pretraining/run.py:_refuse": "test_pretraining",
+    "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
+    "potentials/run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
+    "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
+    "formulas/report/page.py:property_facts": "test_a_run_that_is_not_finished",
 }
 """Where it takes more than frames -> the test below that types what is printed."""
 
@@ -248,12 +248,12 @@ def with_a_large_one(made: list[Atoms]) -> list[Atoms]:
 
 Stage = Callable[[Recipe, Parts, Path], None]
 IN_THE_RUN: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], str, Stage]] = {
-    "run/frames.py:_blocked": (spoilt, "", nothing),
-    "run/fitting.py:references_for": (plain, "'references.shift_eV={Si: 1, Ge: 1}'", nothing),
-    "transfer/climb.py:_require_finite": (lost, "loss.stress=0", validate),
-    "transfer/fit.py:_backward": (plain, "fit.rate=10", minimise),
-    "transfer/memory.py:bound_by_memory": (with_a_large_one, "", step),
-    "transfer/references.py:_residuals": (cold_without_energy, "'loss.groups={kind=hot: 0}'", nothing),
+    "potentials/run/frames.py:_blocked": (spoilt, "", nothing),
+    "potentials/run/fitting.py:references_for": (plain, "'references.shift_eV={Si: 1, Ge: 1}'", nothing),
+    "potentials/tuning/climb.py:_require_finite": (lost, "loss.stress=0", validate),
+    "core/training/fit.py:_backward": (plain, "fit.rate=10", minimise),
+    "potentials/tuning/memory.py:bound_by_memory": (with_a_large_one, "", step),
+    "potentials/tuning/references.py:_residuals": (cold_without_energy, "'loss.groups={kind=hot: 0}'", nothing),
 }  # fmt: skip
 """Where it is raised behind the foundation's predictions -> frames, words, and what of a fit raises it there."""
 
@@ -316,7 +316,7 @@ def test_what_stops_a_run_before_its_fit(site: str, number: int, matgraft: Call,
     made, words = TUNE[site][number]
     write(tmp_path / NAME, made(frames()))
     files = [str(tmp_path / NAME)]
-    if site == "data/numbering.py:_by_file":
+    if site == "potentials/data/numbering.py:_by_file":
         write(tmp_path / "other.extxyz", frames(6))
         files = [f"train=[{tmp_path / NAME}, {tmp_path / 'other.extxyz'}]"]
     must_cure(matgraft, "tune", *files, "--out", tmp_path / "run", "--quiet", *shlex.split(words))
@@ -423,7 +423,7 @@ def test_stress_without_a_cell(matgraft: Call, tmp_path: Path, monkeypatch: pyte
 
 def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickle is opened for its hash alone, and a model of two heads for one of them; no weights are needed for that."""
-    mace = pytest.importorskip("matgraft.backbones.mace", reason="needs mace-torch")
+    mace = pytest.importorskip("matgraft.potentials.models.mace", reason="needs mace-torch")
 
     def passed(*_: object) -> None:
         raise PassedError("on to the build")
@@ -462,8 +462,8 @@ def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch:
     (run / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
     resumed: list[Path] = []
     monkeypatch.setattr("matgraft.run.resume_run", lambda out, quiet: resumed.append(out) or run / "report.html")
-    monkeypatch.setattr("matgraft.reports.screen.run_facts", lambda *_: {})
-    monkeypatch.setattr("matgraft.reports.screen.show_run", lambda *_: None)
+    monkeypatch.setattr("matgraft.potentials.report.screen.run_facts", lambda *_: {})
+    monkeypatch.setattr("matgraft.potentials.report.screen.show_run", lambda *_: None)
     code, _, said = matgraft("evaluate", run, tmp_path / NAME)
     (command,) = printed(said, "command")
     assert (code, matgraft(*shlex.split(command)[1:])[0], resumed) == (3, 0, [run])
@@ -508,7 +508,7 @@ def of_another_encoder(folder: Path, name: str, to: Path) -> Path:
 
 
 def test_a_metric_of_another_encoder(matgraft: Call, tmp_path: Path) -> None:
-    from matgraft.transfer import metric
+    from matgraft.formulas.few_shot import metric
 
     rows = "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(["Si", "GaAs", "NaCl", "KCl", "Ge", "MgO"]))
     (tmp_path / "support.csv").write_text("formula,class\n" + rows)
@@ -556,9 +556,9 @@ def to_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     def passed(*_: object, **__: object) -> None:
         raise PassedError("on to the encoder")
 
-    monkeypatch.setattr("matgraft.predictors.predictor.Inputs.of", passed)
-    monkeypatch.setattr("matgraft.property_run._open", lambda *_: None)
-    monkeypatch.setattr("matgraft.property_run.save_folder", lambda *_: None)
+    monkeypatch.setattr("matgraft.formulas.predictor.predictor.Inputs.of", passed)
+    monkeypatch.setattr("matgraft.formulas.tune._open", lambda *_: None)
+    monkeypatch.setattr("matgraft.formulas.tune.save_folder", lambda *_: None)
 
 
 @pytest.mark.usefixtures("to_the_inputs")
@@ -583,7 +583,7 @@ def test_targets_that_share_no_folds(matgraft: Call, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("to_the_inputs")
 def test_prompts_of_another_encoder(matgraft: Call, tmp_path: Path) -> None:
-    from matgraft.transfer import prompt_bank
+    from matgraft.formulas.prompts import bank as prompt_bank
 
     folder = of_another_encoder(prompt_bank.SHIPPED, prompt_bank.CARD, tmp_path / "a bank")
     file = table(tmp_path / "t.csv", OXIDES, gap=lambda i: i)
@@ -595,7 +595,7 @@ def test_a_target_far_from_the_source(matgraft: Call, tmp_path: Path, monkeypatc
     def passed(*_: object) -> None:
         raise PassedError("on to the trial")
 
-    monkeypatch.setattr("matgraft.predictors.domain._Trial.of", passed)
+    monkeypatch.setattr("matgraft.formulas.domain.adaptation._Trial.of", passed)
     file = table(tmp_path / "t.csv", [*OXIDES, "WPt"], gap=lambda i: i)
     far = table(tmp_path / "far.csv", [f"{a}{b}" for a in ("W", "Re", "Os", "Ir") for b in ("Pt", "Au", "Hg", "Pb")])
     words = ("--target", "gap", "--strategy", "domain", "--adapt-to", far, "domain.method=weights", "domain.clip=1e6")
@@ -615,13 +615,13 @@ def test_an_extra() -> None:
 
 
 def test_pretraining(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matgraft.pretrain.tables import read_property_table
+    from matgraft.formulas.pretraining.tables import read_property_table
 
     def passed(*_: object, **__: object) -> None:
         raise PassedError("on to the fit")
 
     (tmp_path / "formulas.txt").write_text("Si\nGe\n")
-    monkeypatch.setattr("matgraft.pretrain.run._conduct", passed)
+    monkeypatch.setattr("matgraft.formulas.pretraining.run._conduct", passed)
     must_cure(matgraft, "pretrain", tmp_path / "formulas.txt", "--out", tmp_path / "run", "--quiet")
     (tmp_path / "long.csv").write_text("property,formula,target\ngap,Si,1.1\n")
     with pytest.raises(MatgraftError) as refused:
@@ -663,7 +663,7 @@ def test_a_test_file_need_not_have_every_label_that_is_spoken_of(matgraft: Call,
 
 
 def test_options_of_two_findings_add_up() -> None:
-    from matgraft.recipe import make_recipe
+    from matgraft.potentials.recipe import make_recipe
 
     recipe = make_recipe(
         None,

@@ -19,46 +19,46 @@ or as one command, with a report: `tune`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from matgraft.version import __version__
+from matgraft.core.version import __version__
 
 if TYPE_CHECKING:
-    from matgraft.backbones.predict import predict
-    from matgraft.data.audit import audit
-    from matgraft.data.coverage import coverage
-    from matgraft.data.dataset import Dataset
-    from matgraft.data.pack import pack
-    from matgraft.data.read import read
-    from matgraft.data.sample import Sample
-    from matgraft.data.split import split
-    from matgraft.exports import export
     from matgraft.foundations import load
-    from matgraft.recipe import make_recipe
-    from matgraft.reports.html import write_report
-    from matgraft.run import evaluate_run, resume_run, tune
-    from matgraft.scoring.evaluate import evaluate
-    from matgraft.transfer.adapt import adapt
-    from matgraft.transfer.climb import climb
+    from matgraft.potentials.audit.audit import audit
+    from matgraft.potentials.audit.coverage import coverage
+    from matgraft.potentials.data.dataset import Dataset
+    from matgraft.potentials.data.pack import pack
+    from matgraft.potentials.data.reading.read import read
+    from matgraft.potentials.data.sample import Sample
+    from matgraft.potentials.data.split import split
+    from matgraft.potentials.exports import export
+    from matgraft.potentials.models.predict import predict
+    from matgraft.potentials.recipe import make_recipe
+    from matgraft.potentials.report.html import write_report
+    from matgraft.potentials.run import evaluate_run, resume_run, tune
+    from matgraft.potentials.scoring.evaluate import evaluate
+    from matgraft.potentials.tuning.adapt import adapt
+    from matgraft.potentials.tuning.climb import climb
 
 # Imported when first asked for: `import matgraft` takes milliseconds, torch and the vendors take seconds.
 _HOMES = {
-    "Dataset": "data.dataset",
-    "Sample": "data.sample",
-    "adapt": "transfer.adapt",
-    "audit": "data.audit",
-    "climb": "transfer.climb",
-    "coverage": "data.coverage",
-    "evaluate": "scoring.evaluate",
-    "evaluate_run": "run",
-    "export": "exports",
+    "Dataset": "potentials.data.dataset",
+    "Sample": "potentials.data.sample",
+    "adapt": "potentials.tuning.adapt",
+    "audit": "potentials.audit.audit",
+    "climb": "potentials.tuning.climb",
+    "coverage": "potentials.audit.coverage",
+    "evaluate": "potentials.scoring.evaluate",
+    "evaluate_run": "potentials.run",
+    "export": "potentials.exports",
     "load": "foundations",
-    "make_recipe": "recipe",
-    "pack": "data.pack",
-    "predict": "backbones.predict",
-    "read": "data.read",
-    "resume_run": "run",
-    "split": "data.split",
-    "tune": "run",
-    "write_report": "reports.html",
+    "make_recipe": "potentials.recipe",
+    "pack": "potentials.data.pack",
+    "predict": "potentials.models.predict",
+    "read": "potentials.data.reading.read",
+    "resume_run": "potentials.run",
+    "split": "potentials.data.split",
+    "tune": "potentials.run",
+    "write_report": "potentials.report.html",
 }
 __all__ = [
     "Dataset",

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from matgraft.errors import MatgraftError, OptionError, RunError, choose
-from matgraft.files import to_json
-from matgraft.options import word
-from matgraft.reads import Read, changed_keys, refuse_unread
+from matgraft.core.errors import MatgraftError, OptionError, RunError, choose
+from matgraft.core.files import to_json
+from matgraft.core.options import word
+from matgraft.core.reads import Read, changed_keys, refuse_unread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -77,8 +77,8 @@ def audit(
     frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
-    from matgraft.reports.screen import audit_facts, show_findings
-    from matgraft.run import audit_file
+    from matgraft.potentials.report.screen import audit_facts, show_findings
+    from matgraft.potentials.run import audit_file
 
     asked = _recipe("audit", frames, options, foundation=foundation)
     recipe, _ = asked.named()
@@ -97,7 +97,7 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Put frames of any format into one store on disk, to train on more of them than fit into memory."""
-    from matgraft.data.pack import pack
+    from matgraft.potentials.data.pack import pack
 
     options = [word for word in what if "=" in word and not Path(word).exists()]
     sources = [word for word in what if word not in options]
@@ -139,9 +139,9 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune a foundation on your frames or on your table of formulas, and report honestly."""
-    from matgraft.property_run import is_table_run, resume_table_run
-    from matgraft.reports.screen import run_facts, show_run
-    from matgraft.run import resume_run, tune
+    from matgraft.formulas.tune import is_table_run, resume_table_run
+    from matgraft.potentials.report.screen import run_facts, show_run
+    from matgraft.potentials.run import resume_run, tune
 
     own = {"--strategy": strategy, "--test": test, "--max-minutes": max_minutes, "--from": foundation}
     table_options = dict(zip(TABLE_OPTIONS, (formula, covariate, weight, group, order, adapt_to), strict=True))
@@ -179,8 +179,8 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict properties of formulas with a tuned predictor: value, interval, and whether to believe it."""
-    from matgraft.property_run import formulas_in, predict_formulas
-    from matgraft.reports.properties import show_predictions, show_written, write_predictions
+    from matgraft.formulas.report.text import show_predictions, show_written, write_predictions
+    from matgraft.formulas.tune import formulas_in, predict_formulas
 
     is_table = len(what) == 1 and _is_table(what[0])
     _refuse_own("predict", {"--formula": formula}, is_table)
@@ -206,8 +206,8 @@ def evaluate(
     Frames that the fit was trained or validated on are counted and left out of the figures.
     Keys and units are those of the run; say others as key=value, such as keys.energy=REF_energy.
     """
-    from matgraft.reports.screen import show_evaluation
-    from matgraft.run import evaluate_run
+    from matgraft.potentials.report.screen import show_evaluation
+    from matgraft.potentials.run import evaluate_run
 
     _tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
 
@@ -232,11 +232,11 @@ def crossval(
     quiet: Quiet = False,
 ) -> None:
     """Score a property predictor on held-out folds of a table of formulas."""
-    from matgraft.backbones.encoders import load_encoder
-    from matgraft.crossval import crossval
-    from matgraft.data.table import GROUPINGS, read_table
-    from matgraft.predictors.members import formula_reader
-    from matgraft.reports.properties import show_folds, write_predictions
+    from matgraft.formulas.crossval import crossval
+    from matgraft.formulas.predictor.members import formula_reader
+    from matgraft.formulas.registry import load_encoder
+    from matgraft.formulas.report.text import show_folds, write_predictions
+    from matgraft.formulas.table.reading import GROUPINGS, read_table
 
     _refuse_own("crossval", {"--folds": folds}, fold_column)
     by = group or "formula"
@@ -263,9 +263,9 @@ def embed(
     count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
 ) -> None:
     """Write the encoder's features of formulas."""
-    from matgraft.backbones.encoders import load_encoder
-    from matgraft.data.table import formula_column, formulas_of, read_cells
-    from matgraft.reports.properties import nearest_formulas, write_vectors
+    from matgraft.formulas.registry import load_encoder
+    from matgraft.formulas.report.text import nearest_formulas, write_vectors
+    from matgraft.formulas.table.reading import formula_column, formulas_of, read_cells
 
     _refuse_own("embed", {"--count": count}, nearest)
     cells = read_cells(table)
@@ -289,8 +289,8 @@ def pretrain(
     quiet: Quiet = False,
 ) -> None:
     """Pretrain a composition encoder on formulas and, where given, their properties."""
-    from matgraft.pretrain.run import pretrain, resume_pretraining
-    from matgraft.pretrain.settings import PretrainSettings
+    from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
+    from matgraft.formulas.pretraining.settings import PretrainSettings
 
     corpus, options = _data_and_options(corpus, options)
     if resume is not None:
@@ -320,9 +320,9 @@ def fewshot(
     quiet: Quiet = False,
 ) -> None:
     """Predict classes from a handful of examples each, or values from 5 to 50, and say what to expect."""
-    from matgraft.fewshot_run import FewShotRun, few_shot
-    from matgraft.reports.fewshot_page import show_fewshot, write_fewshot_report
-    from matgraft.reports.properties import write_predictions
+    from matgraft.formulas.few_shot.page import show_fewshot, write_fewshot_report
+    from matgraft.formulas.few_shot.run import FewShotRun, few_shot
+    from matgraft.formulas.report.text import write_predictions
 
     run = FewShotRun(
         support=str(support), queries=str(queries), target=target, formula=formula,
@@ -345,9 +345,9 @@ def episodes(
     quiet: Quiet = False,
 ) -> None:
     """Teach few-shot classification on episodes of base classes, and score it on families of properties held out."""
-    from matgraft.backbones.encoders import load_encoder
-    from matgraft.pretrain.episodes import EpisodeSettings, learn_metric
-    from matgraft.reports.fewshot_page import show_scores
+    from matgraft.formulas.few_shot.episodes import EpisodeSettings, learn_metric
+    from matgraft.formulas.few_shot.page import show_scores
+    from matgraft.formulas.registry import load_encoder
 
     out, settings = out or _next_run(), _settings(EpisodeSettings, options)
     _refuse_idle("episodes", settings, options, {})
@@ -365,9 +365,9 @@ def prompts(
     quiet: Quiet = False,
 ) -> None:
     """Learn a bank of prompts, one a property, that `tune --strategy prompt` starts from; the encoder stays frozen."""
-    from matgraft.backbones.encoders import load_encoder
-    from matgraft.pretrain.prompt_bank import BankSettings, learn_bank
-    from matgraft.reports.prompts import show_bank
+    from matgraft.formulas.prompts.learning import BankSettings, learn_bank
+    from matgraft.formulas.prompts.report import show_bank
+    from matgraft.formulas.registry import load_encoder
 
     out, settings = out or _next_run(), _settings(BankSettings, options)
     _refuse_idle("prompts", settings, options, {})
@@ -379,9 +379,9 @@ def prompts(
 @app.command()
 def report(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
-    from matgraft.property_run import is_table_run
-    from matgraft.reports.html import write_report
-    from matgraft.reports.property_page import write_property_report
+    from matgraft.formulas.report.page import write_property_report
+    from matgraft.formulas.tune import is_table_run
+    from matgraft.potentials.report.html import write_report
 
     print(write_property_report(run) if is_table_run(run) else write_report(run))
 
@@ -397,7 +397,7 @@ def export(
 
     What cannot be verified on this machine is written and said, and is no error; what differs from the model is.
     """
-    from matgraft.exports import export
+    from matgraft.potentials.exports import export
 
     exported = export(run, to, out)
     _tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
@@ -409,7 +409,7 @@ def backbones(as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from matgraft.foundations import BACKBONES
-    from matgraft.reports.screen import show_backbones
+    from matgraft.potentials.report.screen import show_backbones
 
     rows = {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
     _tell(rows, show_backbones, as_json, indent=None)
@@ -442,8 +442,8 @@ def _tune_table(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from matgraft.data.table import value_columns
-    from matgraft.property_run import TableRun, tune_table
+    from matgraft.formulas.table.reading import value_columns
+    from matgraft.formulas.tune import TableRun, tune_table
 
     if data is None:
         raise OptionError(
@@ -473,15 +473,15 @@ def _tune_table(
 
 
 def _show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
-    from matgraft.reports.properties import show_targets
+    from matgraft.formulas.report.text import show_targets
 
     _tell({"run": str(run), "report": str(run / "report.html"), **metrics}, show_targets, as_json)
 
 
 def _predictor_settings(verb: str, options: list[str] | None, order: str | None, **own: Any) -> tuple[Any, list[str]]:
     """Return the settings, and the keys that were named; `own` are options of the command, weaker than key=value."""
-    from matgraft.predictors.members import OF_POTENTIALS, STRATEGIES
-    from matgraft.predictors.predictor import PredictorSettings
+    from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
+    from matgraft.formulas.predictor.predictor import PredictorSettings
 
     words = [word(name, value) for name, value in own.items() if value is not None] + list(options or ())
     settings = _settings(PredictorSettings, words)
@@ -501,7 +501,7 @@ def _refuse_own(verb: str, given: dict[str, object], present: object) -> None:
 
 def _refuse_idle(verb: str, settings: BaseModel, options: list[str] | None, asked: dict[str, object]) -> None:
     """Refuse keys of a file or of the command that would do nothing with what is asked."""
-    from matgraft.backbones.processes import forks_on_cpu
+    from matgraft.core.processes import forks_on_cpu
 
     kind = type(settings)
     keys = [*_typed(kind, options), *changed_keys(settings, kind())]
@@ -509,7 +509,7 @@ def _refuse_idle(verb: str, settings: BaseModel, options: list[str] | None, aske
 
 
 def _is_table(word: str) -> bool:
-    from matgraft.data.table import TYPES
+    from matgraft.formulas.table.reading import TYPES
 
     return word.endswith(TYPES)
 
@@ -519,7 +519,7 @@ def _words(order: str | None) -> tuple[str, ...]:
 
 
 def _recipe(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:
-    from matgraft.recipe import make_recipe
+    from matgraft.potentials.recipe import make_recipe
 
     frames, words = _data_and_options(frames, options)
     files = [word for word in words if _is_recipe(word)]
@@ -539,7 +539,7 @@ def _data_and_options(data: str | None, options: list[str] | None) -> tuple[str 
 
 def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:
     """Return what a recipe's options say of how files are read."""
-    from matgraft.recipe import make_recipe
+    from matgraft.potentials.recipe import make_recipe
 
     recipe = make_recipe(None, options, verb="pack", train=" ".join(sources))
     if isinstance(recipe.shear, dict):
@@ -549,7 +549,7 @@ def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:
 
 def _settings(kind: type[S], words: Sequence[str] | None) -> S:
     """Return settings of files and ``key=value`` items, as they stand among the words of a command."""
-    from matgraft.recipe import make_settings
+    from matgraft.potentials.recipe import make_settings
 
     recipes = [Path(word) for word in words or () if _is_recipe(word)]
     return make_settings(kind, recipes, [word for word in words or () if not _is_recipe(word)])
@@ -557,7 +557,7 @@ def _settings(kind: type[S], words: Sequence[str] | None) -> S:
 
 def _typed(kind: type[BaseModel], words: Sequence[str] | None) -> list[str]:
     """Return the keys that are typed among the words of a command."""
-    from matgraft.recipe import typed_keys
+    from matgraft.potentials.recipe import typed_keys
 
     return typed_keys(kind, [word for word in words or () if not _is_recipe(word)])
 

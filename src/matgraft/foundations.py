@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matgraft.backbones.base import Backbone
-from matgraft.backbones.encoders import ENCODERS
-from matgraft.backbones.potentials import POTENTIALS
-from matgraft.backbones.registry import load_folder_from, load_from
+from matgraft.core.model import Backbone
+from matgraft.core.registry import load_folder_from, load_from
+from matgraft.formulas.registry import ENCODERS
+from matgraft.potentials.models.registry import POTENTIALS
 
 BACKBONES = POTENTIALS | ENCODERS
 

@@ -5,7 +5,7 @@
         def make(cls) -> Potential:
             return MyPotential.shipped()
 
-Each test says one sentence of the contract in `matgraft.backbones.base`. Structures are made here; nothing is read.
+Each test says one sentence of the contract in `matgraft.core.model`. Structures are made here; nothing is read.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.predict import encode_all, predict
-from matgraft.data.dataset import Dataset
-from matgraft.data.heads import HEAD_TAG
-from matgraft.data.sample import Sample
-from matgraft.errors import OptionError, RunError
-from matgraft.exports import verify
-from matgraft.quantities import Array
-from matgraft.transfer.adapt import shift_references
-from matgraft.transfer.heads import MultiHeadPotential
-from matgraft.transfer.references import HeadShifts, ReferenceShift
-from matgraft.transfer.step_zero import check_step_zero
-from matgraft.transfer.strategy import STRATEGIES, make_strategy, through_network
+from matgraft.core.errors import OptionError, RunError
+from matgraft.core.quantities import Array
+from matgraft.core.training.strategy import STRATEGIES, make_strategy, through_network
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.heads import HEAD_TAG
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.exports import verify
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.tuning.adapt import shift_references
+from matgraft.potentials.tuning.heads import MultiHeadPotential
+from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift
+from matgraft.potentials.tuning.step_zero import check_step_zero
 
 WANTED = ("energy", "forces", "stress")
 

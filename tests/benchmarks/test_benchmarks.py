@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft import load
-from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset
-from matgraft.data.sample import Sample
-from matgraft.errors import DataError, OptionError, RunError
-from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.schedule import FitSettings
+from matgraft.core.errors import DataError, OptionError, RunError
+from matgraft.core.training.schedule import FitSettings
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.tuning.loss import LossSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
@@ -410,7 +410,7 @@ def test_a_checkpoint_of_mace_run_train_becomes_a_model(parts: common.Parts, tmp
 
 def small_mace(folder: Path, numbers: tuple[int, ...] = (14,)) -> str:
     """Return the name of a small MACE with random weights, in the vendor's file."""
-    pytest.importorskip("matgraft.backbones.mace", reason='needs pip install "matgraft[mace]"')
+    pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
     from e3nn import o3
     from mace import modules
 
@@ -432,7 +432,7 @@ def small_mace(folder: Path, numbers: tuple[int, ...] = (14,)) -> str:
 
 def small_tensornet(folder: Path) -> str:
     """Return the name of a small TensorNet with random weights, in the vendor's folder."""
-    pytest.importorskip("matgraft.backbones.matgl", reason='needs pip install "matgraft[matgl]"')
+    pytest.importorskip("matgraft.potentials.models.matgl", reason='needs pip install "matgraft[matgl]"')
     from matgl.apps.pes import Potential
     from matgl.models import TensorNet
 

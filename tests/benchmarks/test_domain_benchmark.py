@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from matgraft.data.formula import parse_formula
+from matgraft.formulas.formula import parse_formula
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matgraft.data.formula import parse_formula
+from matgraft.formulas.few_shot.metric import Metric, Space
+from matgraft.formulas.formula import parse_formula
 from matgraft.foundations import load
-from matgraft.transfer.metric import Metric, Space
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.seen_labels import SeenLabels
-from matgraft.data.table import read_table
-from matgraft.errors import DataError
+from matgraft.core.errors import DataError
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.seen_labels import SeenLabels
+from matgraft.formulas.table.reading import read_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

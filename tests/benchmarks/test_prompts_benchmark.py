@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from matgraft.data.formula import parse_formula
+from matgraft.formulas.formula import parse_formula
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

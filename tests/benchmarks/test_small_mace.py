@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from ase.io import read, write
 
-pytest.importorskip("matgraft.backbones.mace", reason='needs pip install "matgraft[mace]"')
+pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
 
 from matgraft import load
-from matgraft.errors import OptionError
+from matgraft.core.errors import OptionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

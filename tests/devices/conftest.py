@@ -11,13 +11,13 @@ import pytest
 import torch
 from ase.build import bulk
 
-from matgraft.backbones import devices, processes
-from matgraft.backbones.potential import Potential
-from matgraft.data.dataset import Dataset
-from matgraft.data.sample import Sample
-from matgraft.transfer import adapt as adapting
-from matgraft.transfer import fit as fitting
-from matgraft.transfer.tangents import Directions
+from matgraft.core import devices, processes
+from matgraft.core.training import fit as fitting
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.tuning import adapt as adapting
+from matgraft.potentials.tuning.tangents import Directions
 
 from .models import ARCHITECTURES
 from .pretended_device import DEVICE, PretendedDevice

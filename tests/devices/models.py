@@ -14,11 +14,11 @@ from ase.calculators.calculator import Calculator
 from ase.neighborlist import neighbor_list
 from torch import Tensor, nn
 
-from matgraft.backbones.base import Batch, Encoded, ModelCard, Stage
-from matgraft.backbones.potential import Potential
-from matgraft.data.cells import volume
-from matgraft.data.sample import Sample
+from matgraft.core.model import Batch, Encoded, ModelCard, Stage
 from matgraft.foundations import load
+from matgraft.potentials.data.cells import volume
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.potential import Potential
 
 
 class Toy(Potential):
@@ -88,7 +88,7 @@ def small_matgl(kind: str) -> Potential:
     """Return a network of MatGL with random weights."""
     if importlib.util.find_spec("matgl") is None:
         pytest.skip('needs pip install "matgraft[matgl]"')
-    from matgraft.backbones import matgl as adapter
+    from matgraft.potentials.models import matgl as adapter
 
     sizes: dict[str, dict[str, Any]] = {
         "TensorNet": {"units": 8, "nblocks": 1, "rbf_type": "SphericalBessel", "use_smooth": True},
@@ -113,8 +113,8 @@ def small_matgl(kind: str) -> Potential:
 
 def small_mace() -> Potential:
     """Return a MACE with random weights, pair repulsion and two heads."""
-    pytest.importorskip("matgraft.backbones.mace", reason='needs pip install "matgraft[mace]"')
-    from matgraft.backbones import mace as adapter
+    pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
+    from matgraft.potentials.models import mace as adapter
 
     architecture: dict[str, Any] = {
         "r_max": 4.0,

@@ -10,26 +10,26 @@ import pandas as pd
 import pytest
 import torch
 
-from matgraft.backbones.composition import CompositionBackbone
-from matgraft.backbones.registry import save_folder
-from matgraft.data.formula import parse_formula
+from matgraft.core.registry import save_folder
+from matgraft.core.training.fit import fit
+from matgraft.core.training.schedule import FitSettings
+from matgraft.core.training.strategy import ParamGroup
+from matgraft.formulas.domain.alignment import ALIGNMENTS
+from matgraft.formulas.domain.member import DomainSettings, Target
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.few_shot.base_classes import Question
+from matgraft.formulas.few_shot.episodes import EpisodeSettings, MetricModule, train
+from matgraft.formulas.few_shot.metric import Numbers
+from matgraft.formulas.formula import parse_formula
+from matgraft.formulas.learners.inputs import Inputs, Labels
+from matgraft.formulas.learners.network import NetworkSettings, fit_network
+from matgraft.formulas.pretraining.objectives import PretrainModule, PretrainObjective, named_parameters
+from matgraft.formulas.pretraining.settings import ObjectiveWeights
+from matgraft.formulas.pretraining.tables import read_tables
+from matgraft.formulas.prompts.learning import BankObjective, BankSettings
+from matgraft.formulas.prompts.member import PromptSettings, fit_prompts
+from matgraft.formulas.prompts.prompts import PromptedEncoder
 from matgraft.foundations import load_folder
-from matgraft.predictors.aligned import DomainSettings, Target
-from matgraft.predictors.inputs import Inputs, Labels
-from matgraft.predictors.network import NetworkSettings, fit_network
-from matgraft.predictors.prompted import PromptSettings, fit_prompts
-from matgraft.pretrain.base_classes import Question
-from matgraft.pretrain.episodes import EpisodeSettings, MetricModule, train
-from matgraft.pretrain.objectives import PretrainModule, PretrainObjective, named_parameters
-from matgraft.pretrain.prompt_bank import BankObjective, BankSettings
-from matgraft.pretrain.settings import ObjectiveWeights
-from matgraft.pretrain.tables import read_tables
-from matgraft.transfer.domain import ALIGNMENTS
-from matgraft.transfer.fit import fit
-from matgraft.transfer.metric import Numbers
-from matgraft.transfer.prompts import PromptedEncoder
-from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import ParamGroup
 
 TEXTS = [f"{metal}{n}{anion}" for metal, anion, n in product(["Li", "Mg", "Fe", "Zn"], ["O", "S", "Cl"], (1, 2))]
 FORMULAS = [parse_formula(text) for text in TEXTS]

@@ -16,18 +16,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.predict import encode_all, predict
-from matgraft.backbones.pseudolabels import structure_features
-from matgraft.backbones.weights import load_tensors
-from matgraft.data.dataset import Dataset
-from matgraft.transfer import checkpoint
-from matgraft.transfer.adapt import Adapted, adapt
-from matgraft.transfer.loss import LossSettings
-from matgraft.transfer.objectives import FrameObjective
-from matgraft.transfer.replay import ReplaySettings
-from matgraft.transfer.strategy import STRATEGIES, Full, make_strategy
-from matgraft.transfer.tangents import Directions, TangentObjective, cache_tangents
+from matgraft.core.training import checkpoint
+from matgraft.core.training.strategy import STRATEGIES, Full, make_strategy
+from matgraft.core.weights import load_tensors
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.pseudolabels import structure_features
+from matgraft.potentials.tuning.adapt import Adapted, adapt
+from matgraft.potentials.tuning.loss import LossSettings
+from matgraft.potentials.tuning.objectives import FrameObjective
+from matgraft.potentials.tuning.replay import ReplaySettings
+from matgraft.potentials.tuning.tangents import Directions, TangentObjective, cache_tangents
 
 from .models import ARCHITECTURES, MODELS, params
 

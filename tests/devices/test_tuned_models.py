@@ -18,21 +18,21 @@ import pytest
 import torch
 from ase.build import bulk
 
-from matgraft.backbones.potential import Potential
-from matgraft.backbones.predict import predict
-from matgraft.backbones.registry import save_folder
-from matgraft.data.dataset import Dataset
-from matgraft.exports.comparison import verify
-from matgraft.exports.structures import Structures
-from matgraft.exports.targets import TARGETS
+from matgraft.core.registry import save_folder
+from matgraft.core.training.schedule import FitSettings
+from matgraft.core.training.strategy import STRATEGIES
 from matgraft.foundations import BACKBONES, load_folder
-from matgraft.transfer.adapt import adapt
-from matgraft.transfer.climb import climb
-from matgraft.transfer.heads import MultiHeadPotential
-from matgraft.transfer.ladder import RUNGS, LadderSettings
-from matgraft.transfer.replay import ReplaySettings
-from matgraft.transfer.schedule import FitSettings
-from matgraft.transfer.strategy import STRATEGIES
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.exports.comparison import verify
+from matgraft.potentials.exports.structures import Structures
+from matgraft.potentials.exports.targets import TARGETS
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
+from matgraft.potentials.tuning.adapt import adapt
+from matgraft.potentials.tuning.climb import climb
+from matgraft.potentials.tuning.heads import MultiHeadPotential
+from matgraft.potentials.tuning.ladder import RUNGS, LadderSettings
+from matgraft.potentials.tuning.replay import ReplaySettings
 
 from .models import ARCHITECTURES, MODELS, params
 from .pretended_device import Placed, PlacementError

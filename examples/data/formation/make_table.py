@@ -21,9 +21,9 @@ from ase.spacegroup import crystal
 from pymatgen.core import Composition, Element
 
 from matgraft import load, predict
-from matgraft.backbones.base import Backbone
-from matgraft.data.sample import Sample
-from matgraft.quantities import Array
+from matgraft.core.model import Backbone
+from matgraft.core.quantities import Array
+from matgraft.potentials.data.sample import Sample
 
 SEED = 2026
 COARSE = np.arange(0.78, 1.24, 0.04)  # lengths over the estimate; farther out some atoms stand alone

@@ -1,1 +1,0 @@
-"""Pretrained models behind one contract."""

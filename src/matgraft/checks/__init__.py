@@ -1,1 +1,0 @@
-"""Checks of a tuned model beside its errors on labelled frames; one file a check."""

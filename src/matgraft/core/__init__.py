@@ -1,0 +1,1 @@
+"""What knows neither wing: contracts, files, statistics, the one training loop, the manner of a report."""

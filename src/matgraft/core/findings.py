@@ -1,0 +1,137 @@
+"""One finding: what an audit, a check or a verdict says, with its evidence and its remedy.
+
+A finding has a stable code, so that scripts can allow it and the docs can explain it. It is made whether the thing
+looked for was found or not: a reader sees what was looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+
+from matgraft.core.options import shell, typeable
+
+Outcome = Literal["passed", "failed", "not applicable"]
+Severity = Literal["error", "warning", "info"]
+Part = Literal["train", "test"]
+
+DROP: dict[Part, str] = {"train": "audit.drop", "test": "audit.drop_test"}
+"""The option that leaves frames out, by the part that they belong to."""
+
+
+class Action(BaseModel):
+    """What puts right what a finding found, as options of a recipe.
+
+    Attributes
+    ----------
+    settings
+        Options by their name, all of them to be set together; None takes back what was said under a name.
+    drop
+        Frames to leave out, counted as those of the finding.
+    part
+        Which frames are meant: those to train on, or those of the test file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    drop: tuple[int, ...] = ()
+    part: Part = "train"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options by their name, that of the frames to leave out among them."""
+        return self.settings | ({DROP[self.part]: self.drop} if self.drop else {})
+
+
+class Finding(BaseModel):
+    """The outcome of one look at data or at a model.
+
+    Attributes
+    ----------
+    code
+        Stable identifier, such as ``"stress-shear"``; the docs have a section for each.
+    title
+        What was looked at, in a few words.
+    outcome
+        ``"failed"`` says that the trouble is there; ``"not applicable"`` has its reason in `evidence`.
+    severity
+        How bad a failure is: ``"error"`` blocks training, ``"warning"`` goes into the verdict.
+    frames
+        Numbers, from 0, of the frames concerned: in the dataset that was audited or, where `files` names one for each
+        frame, in these files as they were read, whatever was left out since.
+    files
+        Names of the files of `frames`, one for each; empty where frames are counted in the dataset.
+    part
+        Whether they are frames to train on or frames of the test file.
+    evidence
+        One or two sentences with the figures.
+    numbers
+        The figures by name, units in the name.
+    remedy
+        What to do, in words.
+    actions
+        Options that do it, where there are some; each is enough, the first is the one to prefer.
+    details
+        Tables for a report, as JSON can hold them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    title: str
+    outcome: Outcome
+    severity: Severity = "info"
+    frames: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
+    part: Part = "train"
+    evidence: str = ""
+    numbers: dict[str, float] = Field(default_factory=dict)
+    remedy: str = ""
+    actions: tuple[Action, ...] = ()
+    details: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_follows(cls, content: Any) -> Any:
+        """Take what `option` said out of a saved finding: it follows from the actions."""
+        return {k: v for k, v in content.items() if k != "option"} if isinstance(content, dict) else content
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def option(self) -> str:
+        """The first action as it can be typed into a shell, ``units.energy=eV/atom``; empty where there is none."""
+        return next((shell(action.options) for action in self.actions if typeable(action.options)), "")
+
+    @property
+    def blocks(self) -> bool:
+        """True if training must not start on this."""
+        return self.outcome == "failed" and self.severity == "error"
+
+    def counted(self, positions: Sequence[int]) -> Finding:
+        """Return the finding on a part of a dataset with frames counted in the whole: frame i is ``positions[i]``."""
+        actions = tuple(
+            action.model_copy(update={"drop": tuple(positions[i] for i in action.drop)}) for action in self.actions
+        )
+        return self.model_copy(update={"frames": tuple(positions[i] for i in self.frames), "actions": actions})
+
+
+def list_frames(frames: Sequence[object], files: Sequence[str], most: int = 8) -> str:
+    """Return the first numbers of frames, by file where there are several: ``a.xyz 3, 5; b.xyz 0, …``."""
+    shown: dict[str, list[str]] = {}
+    for k, number in enumerate(frames[:most]):
+        shown.setdefault(files[k] if k < len(files) else "", []).append(str(number))
+    named = len(set(files)) > 1
+    parts = [f"{file} {', '.join(numbers)}" if named else ", ".join(numbers) for file, numbers in shown.items()]
+    return "; ".join(parts) + (", …" if len(frames) > most else "")
+
+
+def blocking(findings: Iterable[Finding], allow: Iterable[str] = ()) -> list[Finding]:
+    """Return the findings that block, less those whose code is allowed.
+
+    A finding on the test file cannot be allowed: its frames cannot be scored, whatever is learned from the others.
+    """
+    allowed = set(allow)
+    return [one for one in findings if one.blocks and (one.code not in allowed or one.part == "test")]

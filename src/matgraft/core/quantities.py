@@ -1,0 +1,186 @@
+"""Names, shapes, units and signs of what a model predicts. The only place that converts.
+
+| quantity | shape        | canonical unit | sign                                   | in reports |
+| -------- | ------------ | -------------- | -------------------------------------- | ---------- |
+| energy   | ()           | eV, total      |                                        | meV/atom   |
+| forces   | (n_atoms, 3) | eV/Å           | minus the gradient of the energy       | eV/Å       |
+| stress   | (3, 3)       | eV/Å³          | ASE's: 1/V dE/dstrain, tension positive | GPa        |
+
+A unit is written as text, such as ``"eV/atom"`` or ``"-kBar"``. A leading minus says that the source counts the other
+way round, as VASP does with its stress. A virial is a stress times minus the volume: ``"eV"`` (with ``of="virial"``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from ase import units
+from numpy.typing import NDArray
+
+from matgraft.core.errors import OptionError, nearest
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a label or a prediction is.
+
+    Attributes
+    ----------
+    name
+        Key under which labels and predictions are stored.
+    per
+        ``"sample"`` (one value a frame or formula) or ``"atom"`` (one row an atom).
+    shape
+        Shape of one value: of one sample, or of one atom.
+    unit
+        Canonical unit.
+    report_unit, report_scale
+        Unit of errors in reports, and the factor from the canonical unit (per atom where `intensive` says so).
+    per_atom_in_reports
+        True if errors are given per atom of the frame.
+    """
+
+    name: str
+    per: Literal["sample", "atom"]
+    shape: tuple[int, ...]
+    unit: str
+    report_unit: str
+    report_scale: float = 1.0
+    per_atom_in_reports: bool = False
+
+    @property
+    def report_suffix(self) -> str:
+        """Suffix of a metric's key: ``forces_rmse_eV_per_A``."""
+        return self.report_unit.replace("/", "_per_").replace("Å", "A")
+
+
+ENERGY = Quantity("energy", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True)
+FORCES = Quantity("forces", "atom", (3,), "eV/Å", "eV/Å")
+STRESS = Quantity("stress", "sample", (3, 3), "eV/Å³", "GPa", 1.0 / units.GPa)
+POTENTIAL_QUANTITIES: dict[str, Quantity] = {q.name: q for q in (ENERGY, FORCES, STRESS)}
+
+# Factors into the canonical unit. CODATA values as ASE ships them.
+ENERGY_UNITS = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": units.Hartree,
+    "Ry": units.Rydberg,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+}
+FORCE_UNITS = {
+    "eV/Å": 1.0,
+    "meV/Å": 1e-3,
+    "Hartree/Bohr": units.Hartree / units.Bohr,
+    "Ry/Bohr": units.Rydberg / units.Bohr,
+    "kcal/mol/Å": units.kcal / units.mol,
+}
+STRESS_UNITS = {
+    "eV/Å³": 1.0,
+    "GPa": units.GPa,
+    "kBar": units.GPa / 10.0,
+    "Ry/Bohr³": units.Rydberg / units.Bohr**3,
+    "Hartree/Bohr³": units.Hartree / units.Bohr**3,
+}
+_TABLES = {"energy": ENERGY_UNITS, "forces": FORCE_UNITS, "stress": STRESS_UNITS, "virial": ENERGY_UNITS}
+DEFAULT_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "virial": "eV"}
+
+VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
+"""ASE's order of the six independent components of a stress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A parsed unit: multiply by `factor`, and by the number of atoms if `per_atom`."""
+
+    text: str
+    factor: float
+    per_atom: bool = False
+
+    def to_canonical(self, value: Array | float, n_atoms: int) -> Array:
+        """Return `value` in the canonical unit of its quantity."""
+        return np.asarray(value, dtype=float) * self.factor * (n_atoms if self.per_atom else 1)
+
+    def from_canonical(self, value: Array | float, n_atoms: int) -> Array:
+        """Return a canonical `value` in this unit; the inverse of `to_canonical`."""
+        return np.asarray(value, dtype=float) / self.factor / (n_atoms if self.per_atom else 1)
+
+
+def parse_unit(text: str, of: str) -> Unit:
+    """Read a unit such as ``"eV"``, ``"eV/atom"``, ``"-kBar"``, ``"eV/A^3"``.
+
+    Parameters
+    ----------
+    text
+        The unit; ``A`` stands for Å and ``^3`` for ³; case matters only where two units differ by it.
+    of
+        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"``.
+
+    Raises
+    ------
+    OptionError
+        If the unit is not one of the quantity's.
+    """
+    table = _TABLES[of]
+    sign, body = (-1.0, text[1:]) if text.startswith("-") else (1.0, text)
+    body = body.strip().replace("^3", "³")
+    per_atom = body.endswith("/atom") and of in ("energy", "virial")
+    body = body.removesuffix("/atom") if per_atom else body
+    by_lower = {_plain(name): name for name in table}
+    name = by_lower.get(_plain(body))
+    if name is None:
+        raise OptionError(f"{text!r} is no unit of {of}", allowed=list(table), remedy=nearest(body, table))
+    return Unit(text, sign * table[name], per_atom)
+
+
+def _plain(unit: str) -> str:
+    lower = unit.lower().replace("å", "a").replace("angstrom", "a").replace("ang", "a")
+    return "hartree" + lower[2:] if lower == "ha" or lower.startswith("ha/") else lower
+
+
+def voigt_to_full(voigt: Array) -> Array:
+    """Turn ASE's (..., 6) order (xx, yy, zz, yz, xz, xy) into symmetric (..., 3, 3)."""
+    return np.asarray(voigt, dtype=float)[..., [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+
+
+def full_to_voigt(full: Array) -> Array:
+    """Turn (..., 3, 3) into ASE's (..., 6) order, averaging the two triangles."""
+    full = np.asarray(full, dtype=float)
+    full = (full + np.swapaxes(full, -1, -2)) / 2
+    return np.stack([full[..., i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))], axis=-1)
+
+
+def parse_shear(order: str) -> tuple[str, str, str]:
+    """Read what really stands in the places yz, xz, xy, e.g. ``"xy,yz,xz"`` for VASP's order.
+
+    Raises
+    ------
+    OptionError
+        If it is not an order of yz, xz and xy (``zx`` and so on are understood).
+    """
+    found = tuple("".join(sorted(part.strip())) for part in order.split(","))
+    if sorted(found) != ["xy", "xz", "yz"]:
+        raise OptionError(
+            f"shear order {order!r} does not name yz, xz and xy once each",
+            allowed=["yz,xz,xy (ASE)", "xy,yz,xz (VASP: xy, yz, zx)"],
+        )
+    return found[0], found[1], found[2]
+
+
+def compose_shears(first: str, second: str) -> str:
+    """Return the one order that does what two orders do, the second applied to what the first has put right."""
+    then = dict(zip(VOIGT[3:], parse_shear(second), strict=True))
+    return ",".join(then[component] for component in parse_shear(first))
+
+
+def reorder_shear(stress: Array, order: tuple[str, str, str]) -> Array:
+    """Put right a (3, 3) stress whose places yz, xz, xy hold the components named in `order`."""
+    voigt = full_to_voigt(stress)
+    right = voigt.copy()
+    for place, component in enumerate(order):
+        right[..., VOIGT.index(component)] = voigt[..., 3 + place]
+    return voigt_to_full(right)

@@ -1,0 +1,207 @@
+"""Names of foundations -> adapters, and model folders back to models.
+
+Which foundations there are, each wing says in a table of its own; here is how a name becomes a model.
+
+    load("chgnet")                    shipped weights, by default the latest
+    load("chgnet:r2scan")             a named release
+    load("chgnet:my/model.pth.tar")   a file or folder in the vendor's format
+    load("matgl:NAME")                weights that the vendor fetches by their name, where its loader can
+    load("mace:my.model@HASH#pbe")    a file whose hash is known to the user, and one of its heads
+    load("runs/si")                   a run of `matgraft tune`, or a folder of `matgraft export --to native`
+    load("runs/si#PBE")               one of the heads of a run of strategy multihead
+
+A backbone is one row of such a table, one adapter, one extra. Vendors are imported when their adapter is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matgraft.core.errors import DataError, ExtraError, OptionError, choose
+from matgraft.core.files import write_json
+from matgraft.core.folders import resume_commands
+from matgraft.core.model import Backbone, ModelCard
+
+CARD = "card.json"
+HEADS = "heads.json"
+"""File of a model folder with several heads, each in a folder of its own beside it."""
+_OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backbone.
+
+    Attributes
+    ----------
+    adapter
+        ``module:Class`` with ``shipped(release)`` and ``from_file(path)``, and those of `options` as keywords.
+    package, extra
+        What it needs, and the extra that brings it (empty: always installed).
+    releases
+        Named weights; the first is the default.
+    weights_from
+        Where they come from, and whether that needs a network.
+    any_name
+        True if the vendor's loader knows more names than the releases listed.
+    options
+        What may stand behind release or file: ``sha256`` (``@1f3b...``), ``head`` (``#pbe``).
+    stages
+        What a strategy may name, input to readout; globs where the number depends on the model.
+    exports
+        Target of an export -> what is written for it.
+    """
+
+    adapter: str
+    package: str
+    extra: str
+    releases: tuple[str, ...]
+    weights_from: str
+    licence: str
+    any_name: bool = False
+    options: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ("embedding", "interaction-*", "readout")
+    exports: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def installed(self) -> bool:
+        """True if the vendor's package can be imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+Rows = Mapping[str, Row]
+"""Backbones by name."""
+
+
+def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = None) -> Backbone:
+    """Load a foundation by name, or a tuned model by its folder.
+
+    Parameters
+    ----------
+    rows
+        The backbones to choose from, by name.
+    instead
+        What to do instead, by names of backbones that are not among them.
+
+    Raises
+    ------
+    OptionError
+        If the name is unknown; the nearest one is named.
+    ExtraError
+        If the vendor's package is not installed.
+    """
+    if part_head(name)[0].is_dir():
+        return load_folder_from(rows, Path(name), instead)
+    backbone, _, which = str(name).partition(":")
+    row = choose(backbone, rows, "backbone", instead)
+    if not row.installed:
+        raise ExtraError(row.package, row.extra)
+    adapter = _adapter(row)
+    which, options = _options(which, row, str(name))
+    which = which or row.releases[0]
+    if which in row.releases:
+        return adapter.shipped(which, **options)  # type: ignore[attr-defined]
+    if Path(which).exists():
+        return adapter.from_file(Path(which), **options)  # type: ignore[attr-defined]
+    if row.any_name and Path(which).name == which:
+        return adapter.shipped(which)  # type: ignore[attr-defined]
+    raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
+
+
+def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None = None) -> Backbone:
+    """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
+    model = model_folder(folder)
+    card = ModelCard.model_validate_json((model / CARD).read_text())
+    row = choose(card.backbone, rows, "backbone", instead)
+    if not row.installed:
+        raise ExtraError(row.package, row.extra)
+    adapter = _adapter(row)
+    backbone = _own(adapter, model)
+    if backbone.card.weights_sha256 != card.weights_sha256:
+        raise DataError("the weights are not the ones that the card describes", where=str(model))
+    backbone.card = card
+    return backbone
+
+
+def part_head(name: str | Path) -> tuple[Path, str]:
+    """Part ``runs/si#PBE`` into the folder and the head. A folder whose own name looks so is taken as it is."""
+    folder, _, head = str(name).rpartition("#")
+    return (Path(name), "") if Path(name).is_dir() or not folder else (Path(folder), head)
+
+
+def model_folder(name: Path) -> Path:
+    """Return the folder that holds a model's card.
+
+    Parameters
+    ----------
+    name
+        ``runs/si``, ``runs/si/model``, ``runs/si#PBE`` or ``runs/si/model#PBE``.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    OptionError
+        If the model has several heads and none of them is named, or it has one and another is.
+    """
+    folder, head = part_head(name)
+    model = next((one for one in (folder / "model", folder) if (one / CARD).is_file() or (one / HEADS).is_file()), None)
+    if model is None:
+        begun = resume_commands(folder)
+        raise DataError(
+            "neither a finished run nor a model folder",
+            where=str(folder),
+            remedy="finish the run" * bool(begun),
+            commands=begun,
+        )
+    if not (model / HEADS).is_file():
+        if head:
+            raise OptionError(f"{folder} has no heads: #{head} would do nothing", allowed=[str(folder)])
+        return model
+    names = list(json.loads((model / HEADS).read_text(encoding="utf-8"))["heads"])
+    if not head:
+        raise OptionError(
+            f"{folder} has {len(names)} heads and none is chosen", allowed=[f"{folder}#{one}" for one in names]
+        )
+    return model / choose(head, {one: one for one in names}, f"head of {folder}")
+
+
+def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], ModelCard] = lambda card: card) -> None:
+    """Write the native file or folder, the tensors beside it where it is a pickle, and the card.
+
+    Parameters
+    ----------
+    card
+        Makes the card to write from the backbone's own, whose hash is that of the file that matgraft opens.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone.save(folder / backbone.native_file)
+    backbone.card = card(_own(type(backbone), folder).card)
+    write_json(folder / CARD, backbone.card.model_dump(mode="json"))
+
+
+def _options(which: str, row: Row, name: str) -> tuple[str, dict[str, str]]:
+    """Part ``file.model@1f3b...#pbe`` into file and options. A file whose own name looks so is taken as it is."""
+    found = _OPTIONS.fullmatch(which)
+    if which in row.releases or Path(which).is_file() or found is None:
+        return which, {}
+    options = {option: value for option, value in found.groupdict().items() if value and option != "which"}
+    if idle := sorted(set(options) - set(row.options)):
+        raise OptionError(f"{name}: {' and '.join(idle)} would do nothing with this backbone", allowed=row.options)
+    return found["which"], options
+
+
+def _own(adapter: type[Backbone], folder: Path) -> Backbone:
+    """Open the model that `Backbone.save` wrote into a folder."""
+    return adapter.from_file(folder / (adapter.weights_file or adapter.native_file))  # type: ignore[attr-defined]
+
+
+def _adapter(row: Row) -> type[Backbone]:
+    module, _, name = row.adapter.partition(":")
+    return getattr(importlib.import_module(module), name)

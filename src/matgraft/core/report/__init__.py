@@ -1,0 +1,1 @@
+"""How a report looks: text, figures and the page, without a word on what it reports."""

@@ -1,0 +1,453 @@
+"""The one training loop: for every strategy, every backbone, and pretraining.
+
+What is minimised is an `Objective`; what learns are the `ParamGroup`s of a strategy. The loop adds batches, which pass
+in parts where they are larger than a budget of atoms and edges, Adam or SOAP with warm-up and decay, an average of the
+weights, clipping, validation, the best snapshot, checkpoints, early stopping and, on a CPU, one single-threaded process
+a core. Killed at any moment, a fit resumes from its last checkpoint to the same weights that an unbroken run would
+have: batches and rates follow from the seed and the step.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessException
+
+from matgraft.core import devices
+from matgraft.core.errors import RunError
+from matgraft.core.folders import resume_above
+from matgraft.core.processes import cores, die_with_parent, forks_on_cpu, keep_memory
+from matgraft.core.training import checkpoint
+from matgraft.core.training.batching import Budget, Sized, plan_batches, split_batch
+from matgraft.core.training.checkpoint import State
+from matgraft.core.training.optimizer import Soap
+from matgraft.core.training.schedule import WARMUP, FitSettings, decay_start, patience_in, plan_steps, rate_factor
+from matgraft.core.training.strategy import ParamGroup
+
+CRITERION = "validation_loss"
+BOUNDS = {"batch": "samples", "max_atoms": "atoms", "max_edges": "edges"}
+"""Field of `FitSettings` -> field of `Budget`."""
+PLAN_EVERY = 20
+"""Steps between two looks at the clock when a number of minutes is given; of as many first and last ones after each."""
+
+
+class Objective(Protocol):
+    """What a fit minimises.
+
+    Attributes
+    ----------
+    training, validation
+        Sizes of the samples, for batching.
+    """
+
+    @property
+    def training(self) -> Sequence[Sized]: ...  # noqa: D102
+    @property
+    def validation(self) -> Sequence[Sized]: ...  # noqa: D102
+
+    def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the loss (B,) of some training samples, differentiable."""
+        ...
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return sums over some validation samples that may be added to those of others."""
+        ...
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Turn the added sums into metrics by name; ``validation_loss`` is the criterion."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a fit went. The module holds the best weights.
+
+    Attributes
+    ----------
+    history
+        A row each validation: step, epoch, seconds, learning_rate, train_loss, validation metrics. That of step 0, if
+        there is one, has a rate and a training loss of 0.
+    best_step
+        0 where the starting weights were validated, and no later ones were better.
+    batches
+        Bounds of a batch that the fit began with, by their names in `FitSettings`; a resumed one keeps to them.
+    """
+
+    history: list[dict[str, float]]
+    best_step: int
+    best_value: float
+    stopped: str
+    steps: int
+    epochs: float
+    seconds: float
+    processes: int
+    criterion: str = CRITERION
+    batches: dict[str, int | None] = field(default_factory=dict)
+
+
+def fit(
+    objective: Objective,
+    module: nn.Module,
+    groups: Sequence[ParamGroup],
+    settings: FitSettings,
+    *,
+    folder: Path,
+    l2: float = 0.0,
+    seed: int = 0,
+    resume: bool = False,
+    judge_start: bool = False,
+    spent: float = 0.0,
+    title: str = "fit",
+    quiet: bool = False,
+) -> FitResult:
+    """Minimise an objective.
+
+    Parameters
+    ----------
+    settings
+        With every None resolved (`matgraft.potentials.tuning.defaults`).
+    folder
+        Where checkpoints go; with `resume`, where the fit goes on from.
+    l2
+        lambda of the loss's |theta|^2, summed over what learns.
+    judge_start
+        Validate the starting weights too: they are the best if no later ones are better.
+    spent
+        Seconds of the settings' minutes that are gone before the fit begins.
+    quiet
+        No progress bar.
+
+    Raises
+    ------
+    RunError
+        If a worker died, or the loss is not a number.
+    """
+    parameters = [parameter for group in groups for parameter in group.parameters.values()]
+    device = devices.training_device()
+    processes = (settings.processes or cores()) if forks_on_cpu() else 1
+    loop = _Loop(
+        objective, module, list(groups), parameters, settings, folder, l2, seed, resume, judge_start, spent, title,
+        quiet,
+    )  # fmt: skip
+    if processes == 1:
+        fabric = Fabric(accelerator=device.type, devices=1)
+        fabric.launch()
+        loop.run(fabric)
+    else:
+        # Forked workers share the encoded frames; gradients are summed by the loop itself.
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
+        fabric = Fabric(accelerator="cpu", devices=processes, strategy=DDPStrategy(start_method="fork"))
+        try:
+            failure = fabric.launch(loop.run_quietly)
+        except ProcessException as error:
+            raise RunError(f"a worker died ({error})", commands=resume_above(folder)) from error
+        if failure is not None:
+            raise failure
+    module.to("cpu")
+    state = checkpoint.restore(parameters, None, folder)
+    if state.best:
+        checkpoint.put(state.best["weights"], parameters)
+    return FitResult(
+        history=state.history,
+        best_step=state.best["step"],
+        best_value=state.best["value"],
+        stopped=state.stopped,
+        steps=state.step,
+        epochs=state.history[-1]["epoch"],
+        seconds=state.seconds,
+        processes=processes,
+        batches={name: state.budget[kind] for name, kind in BOUNDS.items()},
+    )
+
+
+def make_optimizer(groups: Sequence[ParamGroup], settings: FitSettings) -> torch.optim.Optimizer:
+    """Return the optimizer of the settings over what learns; each group remembers its largest rate as ``base``."""
+    assert settings.rate is not None
+    given = [
+        {
+            "params": list(group.parameters.values()),
+            "lr": settings.rate * group.rate_factor,
+            "base": settings.rate * group.rate_factor,
+            "matrices": [list(group.matrices.get(name, ())) for name in group.parameters],
+        }
+        for group in groups
+    ]
+    if settings.optimizer == "soap":
+        return Soap(given)
+    # The fused and for-each variants differ in rounding between devices; one of them everywhere.
+    return torch.optim.Adam(given, foreach=False)
+
+
+@dataclass
+class _Loop:
+    """One process of a fit."""
+
+    objective: Objective
+    module: nn.Module
+    groups: list[ParamGroup]
+    parameters: list[nn.Parameter]
+    settings: FitSettings
+    folder: Path
+    l2: float
+    seed: int
+    resume: bool
+    judge_start: bool
+    spent: float
+    title: str
+    quiet: bool
+
+    def run_quietly(self, fabric: Fabric) -> RunError | None:
+        """Train as a worker, and hand the parent the error that all workers meet alike."""
+        try:
+            self.run(fabric)
+        except RunError as error:
+            return error
+        return None
+
+    def run(self, fabric: Fabric) -> None:
+        """Train until the plan is done or patience ends."""
+        self.fabric = fabric
+        if fabric.world_size > 1:
+            torch.set_num_threads(1)
+            die_with_parent()
+        keep_memory()
+        self.module.to(fabric.device)
+        self.optimizer = make_optimizer(self.groups, self.settings)
+        self.state = self._start()
+        self._saved = self._began = time.monotonic()
+        self._seconds_before = self.state.seconds
+        if self.judge_start and not self.state.step:
+            self._validate()
+        if not self.state.total:  # resumed: the plan is part of the state
+            self._plan(self._first_pace() if self.settings.max_minutes else 0.0)
+        if not self.state.marks:
+            self.state.marks = [[self.state.step, self.state.seconds]]
+        with self._progress() as bar:
+            task = bar.add_task(self.title, total=self.state.total, completed=self.state.step, note="")
+            while not self.state.stopped:
+                self._epoch(bar, task)
+
+    def _start(self) -> State:
+        if self.resume and (self.folder / checkpoint.FILE).is_file():
+            state = checkpoint.restore(self.parameters, self.optimizer, self.folder)
+        else:
+            state = State(average=checkpoint.copies(self.parameters), seconds=self.spent)
+        if not state.budget:
+            state.budget = {kind: getattr(self.settings, name) for name, kind in BOUNDS.items()}
+        return state
+
+    # ------------------------------------------------------------------ steps
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        """Return the samples of each step, so many that the bounds of memory change none of them."""
+        budget = Budget(samples=self.state.budget["samples"])
+        return plan_batches(self.objective.training, budget, seed=_mix(self.seed, epoch))
+
+    @cached_property
+    def _epoch_steps(self) -> int:
+        """Steps of every epoch; of 100,000 frames it takes half a second to know."""
+        return len(self._batches(0))
+
+    def _parts(self, batch: list[int]) -> list[list[int]]:
+        """Split the samples of a step into parts that keep to the bounds of atoms and edges."""
+        return split_batch(batch, self.objective.training, Budget(**{**self.state.budget, "samples": None}))
+
+    def _epoch(self, bar: Progress, task: Any) -> None:
+        """Make the steps left of the current epoch, then validate."""
+        batches = self._batches(self.state.epoch)
+        for batch in batches[self.state.done :]:
+            self._step(batch)
+            if self._looks_at_clock():
+                self._plan(self.state.pace())
+            self._note(bar, task)
+            if self.state.step >= self.state.total:
+                break
+            if time.monotonic() - self._saved > 60 * self.settings.checkpoint_minutes:
+                self._save()
+        finished = self.state.step >= self.state.total
+        if finished or (self.state.epoch + 1) % self.settings.validate_every == 0:
+            self._validate()
+        self.state.epoch, self.state.done = self.state.epoch + 1, 0
+        patience = patience_in(self.settings, self.state.total, self._epoch_steps)
+        if finished:
+            self.state.stopped = "the plan was done"
+        elif patience and self.state.since_best >= patience:
+            self.state.stopped = f"no better validation in {patience}"
+        self._save()
+
+    def _step(self, batch: list[int]) -> None:
+        self._set_rates()
+        loss = self._backward(batch)
+        if self.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip, foreach=False)
+        self.optimizer.step()
+        self.state.step += 1
+        self.state.update_average(self.parameters, self.settings.ema or 0.0)
+        self.state.done += 1
+        self.state.loss_sum, self.state.loss_count = self.state.loss_sum + loss, self.state.loss_count + 1
+        self._tick()
+        if self.state.step & (self.state.step - 1) == 0:
+            self.state.marks.append([self.state.step, self.state.seconds])
+
+    def _tick(self) -> None:
+        self.state.seconds = self._seconds_before + time.monotonic() - self._began
+
+    @cached_property
+    def _schedule(self) -> dict[str, float]:
+        warmup = WARMUP if self.settings.warmup is None else self.settings.warmup
+        return {"warmup": warmup, "hold": self.settings.hold or 0.0}
+
+    def _falling(self) -> bool:
+        """Say whether the rates of all groups have begun to fall: patience ends no fit before that."""
+        starts = (decay_start(self.state.total, start=group.start, **self._schedule) for group in self.groups)
+        return self.state.step >= max(starts)
+
+    def _set_rates(self) -> None:
+        """Set the rate of each group. One that waits asks for no gradient: the optimizer passes it over."""
+        for group, own in zip(self.optimizer.param_groups, self.groups, strict=True):
+            factor = rate_factor(self.state.step, self.state.total, start=own.start, **self._schedule)
+            group["lr"] = group["base"] * factor
+            for parameter in group["params"]:
+                parameter.requires_grad_(factor > 0)
+
+    def _backward(self, batch: list[int]) -> float:
+        """Put the gradient of the batch's loss into what learns, summed over its parts and the processes.
+
+        The sum of the samples' losses is divided by the mean number of samples a step, not by the batch's own: so each
+        sample weighs the same in an epoch, also in a last batch that is smaller.
+        """
+        learning = [parameter for parameter in self.parameters if parameter.requires_grad]
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), dtype=torch.float64, device=self.fabric.device)
+        samples_a_step = len(self.objective.training) / self._epoch_steps
+        parts = self._parts(batch)
+        for part in parts:
+            if share := self._share(part, self.objective.training):
+                loss = self.objective.losses(share, self.fabric.device).sum() / samples_a_step
+                loss.backward()
+                total += loss.detach().double()
+            if len(parts) > 1 and self.fabric.world_size > 1:
+                self.fabric.barrier()  # all processes pass one part together, which is what the bounds hold for
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
+        flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
+        loss_value = float(flat[-1])
+        if not torch.isfinite(flat).all():
+            rate = self.settings.rate or 0.0
+            audit = "look at the audit for frames whose labels or predictions are wrong"
+            raise RunError(
+                f"loss or gradient is not a number at step {self.state.step}",
+                remedy=f"take a smaller rate, or {audit}" if self.state.step else f"{audit}: no step was made yet",
+                options=[{"fit.rate": float(f"{rate / 3:.1g}")}] if self.state.step and rate else [],
+            )
+        for parameter, part in zip(learning, flat.split([p.numel() for p in learning] + [1]), strict=False):
+            parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()
+        return loss_value
+
+    def _share(self, positions: Sequence[int], sizes: Sequence[Sized]) -> list[int]:
+        """Return this process's part: largest first, each to the process with the least so far."""
+        loads = [0] * self.fabric.world_size
+        mine = []
+        for i in sorted(positions, key=lambda i: -sizes[i].n_edges):
+            rank = loads.index(min(loads))
+            loads[rank] += sizes[i].n_edges + 1
+            mine += [i] if rank == self.fabric.global_rank else []
+        return mine
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return tensor
+        summed = self.fabric.all_reduce(tensor, reduce_op="sum")
+        assert isinstance(summed, Tensor)
+        return summed
+
+    # ------------------------------------------------------- plan, validation
+
+    def _looks_at_clock(self) -> bool:
+        """Say whether to plan anew: often at first and at the end, lest minutes are left over or exceeded."""
+        step = self.state.step
+        due = step < PLAN_EVERY or step % PLAN_EVERY == 0 or step > self.state.total - PLAN_EVERY
+        return self.settings.max_minutes is not None and due
+
+    def _first_pace(self) -> float:
+        """Return the seconds of a pass before the first step: of the second one, since the first warms caches up."""
+        batch = self._batches(0)[0]
+        self._backward(batch)
+        began = time.monotonic()
+        self._backward(batch)
+        self._tick()
+        return time.monotonic() - began
+
+    def _plan(self, pace: float) -> None:
+        """Set the number of steps. Only the first process's clock counts."""
+        steps = plan_steps(
+            self.settings, self._epoch_steps, self.state.step, self.state.seconds, pace, self.state.ending
+        )
+        self.state.total = self.fabric.broadcast(steps) if self.settings.max_minutes else steps
+
+    def _validate(self) -> None:
+        """Validate the averaged weights and snapshot them if they are the best."""
+        began = time.monotonic()
+        own = checkpoint.copies(self.parameters)
+        checkpoint.put(self.state.average, self.parameters)
+        self.module.eval()
+        share = self._share(range(len(self.objective.validation)), self.objective.validation)
+        metrics = self.objective.validation_metrics(
+            self._sum(self.objective.validation_sums(share, self.fabric.device).cpu())
+        )
+        self.module.train()
+        checkpoint.put(own, self.parameters)
+        if not math.isfinite(metrics[CRITERION]):
+            raise RunError(
+                f"{CRITERION} is not a number at step {self.state.step}",
+                remedy="a look at the audit for what is wrong with the validation frames",
+            )
+        self.state.keep_if_best(metrics[CRITERION])
+        self.state.count(metrics[CRITERION], falling=self._falling())
+        self._tick()
+        self.state.ending = time.monotonic() - began
+        row = {
+            "step": self.state.step,
+            "epoch": self.state.epoch + self.state.done / self._epoch_steps,
+            "seconds": round(self.state.seconds, 3),
+            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups) if self.state.step else 0.0,
+            "train_loss": self.state.loss_sum / max(1, self.state.loss_count),
+        }
+        self.state.history.append(row | metrics)
+        self.state.loss_sum, self.state.loss_count = 0.0, 0
+
+    def _save(self) -> None:
+        if self.fabric.global_rank == 0:
+            checkpoint.save(self.state, self.parameters, self.optimizer, self.folder)
+        self._saved = time.monotonic()
+
+    # --------------------------------------------------------------- progress
+
+    def _progress(self) -> Progress:
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps")
+        times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
+        hidden = self.quiet or self.fabric.global_rank != 0
+        return Progress(*columns, *times, console=Console(stderr=True), disable=hidden, transient=True)
+
+    def _note(self, bar: Progress, task: Any) -> None:
+        note = f"loss {self.state.loss_sum / max(1, self.state.loss_count):.4g}"
+        if self.state.best:
+            note += f", best validation {self.state.best['value']:.4g}"
+        bar.update(task, total=self.state.total, completed=self.state.step, note=note)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """Return one number from a seed and an epoch, so that no two epochs of neighbouring seeds share an order."""
+    return seed * 1_000_003 + epoch

@@ -1,1 +1,0 @@
-"""Frames and formulas: read, audited, split."""

@@ -1,5 +1,0 @@
-"""What the audit looks at, one idea a file.
-
-A look is a function of the `Evidence` that yields one `Finding` for each of its codes, also where nothing is wrong and
-where it cannot tell. `matgraft.data.audit` lists and runs them; `docs/audit.md` has a section for each code.
-"""

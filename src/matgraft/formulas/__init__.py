@@ -1,0 +1,1 @@
+"""A table of formulas and values in, a predictor with error bars out."""

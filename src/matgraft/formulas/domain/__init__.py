@@ -1,0 +1,1 @@
+"""Labels carried over to a domain that has none."""

@@ -1,0 +1,1 @@
+"""Properties and classes from a few examples each."""

@@ -1,0 +1,127 @@
+"""What a predictor's members read: features of formulas side by side with the formulas themselves, and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matgraft.core.errors import DataError
+from matgraft.core.processes import cores, map_in_processes
+from matgraft.formulas import descriptors
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula
+from matgraft.formulas.valence import valence
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int_]
+CHUNK = 2048
+"""Formulas that a process computes at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Formulas as members see them.
+
+    Attributes
+    ----------
+    formulas
+        n formulas.
+    blocks
+        (n, width) features by name: "fractions", "magpie", "valence", "properties" (as the encoder predicts them),
+        "embedding", "covariates".
+    """
+
+    formulas: tuple[Formula, ...]
+    blocks: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None = None) -> Self:
+        """Compute every block; `covariates` (n, k) are further numbers, such as a temperature.
+
+        Raises
+        ------
+        DataError
+            If the covariates are of another number of rows, or one is not finite.
+        """
+        beside = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
+        _check_covariates(beside, len(formulas))
+        chunks = [formulas[i : i + CHUNK] for i in range(0, len(formulas), CHUNK)] or [formulas]
+        parts = map_in_processes(lambda chunk: _blocks(chunk, backbone), chunks, cores())
+        blocks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        blocks["covariates"] = beside
+        return cls(tuple(formulas), blocks)
+
+    def __len__(self) -> int:
+        """Return the number of formulas."""
+        return len(self.formulas)
+
+    def take(self, rows: Rows) -> Inputs:
+        """Return some rows."""
+        return Inputs(tuple(self.formulas[i] for i in rows), {name: block[rows] for name, block in self.blocks.items()})
+
+    def matrix(self, names: Sequence[str]) -> Array:
+        """Return blocks side by side, (n, width)."""
+        return np.concatenate([self.blocks[name] for name in names], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What members learn.
+
+    Attributes
+    ----------
+    y
+        (n,) values, transformed, or indices of classes.
+    weights
+        (n,) how much each row counts, 1 on average.
+    n_classes
+        0 for values.
+    """
+
+    y: Array
+    weights: Array
+    n_classes: int = 0
+
+    def take(self, rows: Rows) -> Labels:
+        """Return some rows."""
+        return Labels(self.y[rows], self.weights[rows], self.n_classes)
+
+
+Part = tuple[Inputs, Labels]
+RowLosses = Callable[[Array, Rows], Array]
+"""(k, 99) or (k, n_classes) predictions of k rows, and the rows -> (k,) losses."""
+
+
+@dataclass(frozen=True)
+class OnBlocks:
+    """A model of numbers that reads some blocks of features."""
+
+    model: Callable[[Array], Array]
+    names: tuple[str, ...]
+
+    def __call__(self, inputs: Inputs) -> Array:
+        """Return what the model says of formulas."""
+        return self.model(inputs.matrix(self.names))
+
+
+def _check_covariates(covariates: Array, n: int) -> None:
+    if covariates.ndim != 2 or len(covariates) != n:
+        raise DataError(f"{n} formulas, but covariates of shape {covariates.shape}", allowed=["(n formulas, k)"])
+    for row, column in np.argwhere(~np.isfinite(covariates))[:1]:
+        found = f"covariate {column} of row {row} is {covariates[row, column]}"
+        raise DataError(found, remedy="leave the row out, or give a finite number")
+
+
+def _blocks(formulas: Sequence[Formula], backbone: CompositionBackbone) -> dict[str, Array]:
+    features, properties = backbone.embed_with_properties(formulas)
+    return {
+        "fractions": descriptors.element_fractions(formulas),
+        "magpie": descriptors.magpie(formulas),
+        "valence": valence(formulas),
+        "embedding": features.astype(float),
+        "properties": properties.astype(float),
+    }

@@ -1,0 +1,298 @@
+"""The encoder itself, fine-tuned: every stage or the last ones, with a new head that fits the target.
+
+Values: the head gives quantiles, learned by the pinball loss (`matgraft.formulas.learners.quantiles`), so that it has a
+spread, and its median is exact where half of the values are zero. Classes: log loss. The fit is the one training loop.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from matgraft.core.training.fit import fit
+from matgraft.core.training.strategy import ParamGroup, make_strategy
+from matgraft.formulas.encoder import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
+from matgraft.formulas.learners.forest import LEVELS, is_zero_inflated
+from matgraft.formulas.learners.inputs import Array, Inputs, Labels
+from matgraft.formulas.learners.quantiles import LEVELS as LEARNED
+from matgraft.formulas.learners.quantiles import pinball
+from matgraft.formulas.learners.watched import LoopSettings, WatchedLoss
+
+BESIDE = ("valence", "covariates")
+"""Blocks that the head reads beside the encoder's features."""
+FAR = 5.0
+"""Widths at which a number beside the encoder is cut off."""
+HIDDEN = 128
+CHUNK = 1024
+
+
+class NetworkSettings(LoopSettings):
+    """How the encoder is fine-tuned."""
+
+    dropout: float = Field(0.1, ge=0, lt=1)
+    stages: tuple[str, ...] = ()
+    """What `partial` trains; by default the pooling and the readout."""
+
+
+class TunedNetwork(nn.Module):
+    """The encoder with a head for one target.
+
+    Parameters
+    ----------
+    outputs
+        Quantiles or classes.
+    """
+
+    def __init__(self, encoder: CompositionEncoder, n_covariates: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        width = encoder.width_of_features + max(1, len(encoder.property_names)) + n_covariates
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, outputs)
+        )
+
+    def forward(self, numbers: Tensor, fractions: Tensor, covariates: Tensor) -> Tensor:
+        """Return (B, outputs)."""
+        return self.read(self.features(numbers, fractions), covariates)
+
+    def features(self, numbers: Tensor, fractions: Tensor) -> Tensor:
+        """Return the encoder's features (B, width)."""
+        return by_length(self.encoder.features, numbers, fractions)
+
+    def read(self, features: Tensor, covariates: Tensor) -> Tensor:
+        """Return (B, outputs) of features."""
+        return self.head(torch.cat([features, self.encoder.head(features), covariates], 1))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Centre and width of values and of covariates.
+
+    Attributes
+    ----------
+    zero
+        Where many values are exactly 0, what lies below this is 0 too: half of the smallest values that are not (their
+        1st percentile). A network alone would give 0.003, and an interval from there would miss the zeros.
+    """
+
+    centre: float
+    width: float
+    zero: float
+    covariate_centres: Array
+    covariate_widths: Array
+
+    @classmethod
+    def of(cls, inputs: Inputs, labels: Labels, beside: Sequence[str] = BESIDE) -> Scaling:
+        """Return those of the training part; `beside` names the blocks that count as covariates."""
+        extra = inputs.matrix(beside)
+        widths = extra.std(0)
+        inflated = not labels.n_classes and is_zero_inflated(labels.y)
+        return cls(
+            0.0 if labels.n_classes else float(np.median(labels.y)),
+            1.0 if labels.n_classes else max(float(labels.y.std()), 1e-12),
+            float(np.quantile(labels.y[labels.y > 0], 0.01)) / 2 if inflated else -np.inf,
+            extra.mean(0),
+            np.where(widths > 0, widths, 1.0),
+        )
+
+    @classmethod
+    def from_arrays(cls, part: Mapping[str, Any]) -> Scaling:
+        """Return the scaling whose fields these arrays are."""
+        centre, width, zero = (part[name].item() for name in ("centre", "width", "zero"))
+        return cls(centre, width, zero, part["covariate_centres"], part["covariate_widths"])
+
+    def standardised(self, y: Array) -> Array:
+        """Return values as they are learned."""
+        return (y - self.centre) / self.width
+
+    def covariates(self, inputs: Inputs, beside: Sequence[str] = BESIDE) -> Tensor:
+        """Return scaled covariates."""
+        scaled = (inputs.matrix(beside) - self.covariate_centres) / self.covariate_widths
+        return torch.from_numpy(scaled.clip(-FAR, FAR)).float()
+
+
+class NetworkObjective(WatchedLoss["NetworkPart"]):
+    """Pinball or log loss for the one training loop."""
+
+    def __init__(
+        self, module: TunedNetwork, train: tuple[Inputs, Labels], held: tuple[Inputs, Labels], scaling: Scaling
+    ) -> None:
+        self.module, self.n_classes = module, train[1].n_classes
+        parts = NetworkPart.of(*train, scaling), NetworkPart.of(*held, scaling)
+        super().__init__(*parts, sizes=(parts[0].sizes, parts[1].sizes))
+
+    @property
+    def trained(self) -> nn.Module:
+        """Everything that the loop moves and trains: the network, here alone."""
+        return self.module
+
+    def further_groups(self) -> list[ParamGroup]:
+        """Return what learns beside the network."""
+        return []
+
+    def of_part(self, part: NetworkPart, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the losses (B,) of some rows of a part."""
+        rows = torch.as_tensor(list(positions))
+        out = self.module(*(tensor.to(device) for tensor in part.batch(rows)))
+        return self.scored(out, part, rows)
+
+    def scored(self, out: Tensor, part: NetworkPart, rows: Tensor) -> Tensor:
+        """Return the losses (B,) of outputs (B, outputs)."""
+        y, weights = part.y[rows].to(out.device), part.weights[rows].to(out.device)
+        if self.n_classes:
+            return weights * functional.cross_entropy(out, y.long(), reduction="none")
+        return weights * pinball(out, y)
+
+
+@dataclass(frozen=True)
+class NetworkPart:
+    """Formulas and labels as tensors."""
+
+    numbers: Tensor
+    fractions: Tensor
+    covariates: Tensor
+    y: Tensor
+    weights: Tensor
+    lengths: Tensor
+    sizes: Sizes
+
+    @classmethod
+    def of(cls, inputs: Inputs, labels: Labels, scaling: Scaling) -> NetworkPart:
+        """Return scaled tensors."""
+        numbers, fractions = tensors_of(inputs.formulas)
+        lengths = (numbers > 0).sum(1)
+        y = torch.from_numpy(scaling.standardised(labels.y)).float()
+        weights = torch.from_numpy(labels.weights).float()
+        return cls(numbers, fractions, scaling.covariates(inputs), y, weights, lengths, Sizes(lengths.numpy()))
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return numbers (B, L), fractions (B, L) and covariates of some rows."""
+        longest = int(self.lengths[rows].max())
+        return self.numbers[rows, :longest], self.fractions[rows, :longest], self.covariates[rows]
+
+
+class Network:
+    """A fine-tuned network with its scaling: predicts, and becomes arrays and comes back."""
+
+    def __init__(self, module: TunedNetwork, scaling: Scaling, n_classes: int) -> None:
+        self.module, self.scaling, self.n_classes = module.eval(), scaling, n_classes
+
+    @torch.no_grad()
+    def __call__(self, inputs: Inputs) -> Array:
+        """Return (n, 99) quantiles, or (n, n_classes) probabilities."""
+        covariates = self.scaling.covariates(inputs)
+        parts = []
+        for start in range(0, len(inputs), CHUNK):
+            rows = slice(start, start + CHUNK)
+            parts.append(self.module(*tensors_of(inputs.formulas[rows]), covariates[rows]))
+        out = torch.cat(parts).double()
+        if self.n_classes:
+            return out.softmax(1).numpy()
+        learned = np.sort(out.numpy(), axis=1) * self.scaling.width + self.scaling.centre
+        return between(np.where(learned < self.scaling.zero, 0.0, learned))
+
+    @torch.no_grad()
+    def features(self, inputs: Inputs) -> Array:
+        """Return the tuned encoder's features (n, width)."""
+        parts = (inputs.formulas[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
+        return torch.cat([self.module.features(*tensors_of(part)) for part in parts]).double().numpy()
+
+    def arrays(self) -> dict[str, Any]:
+        """Return weights and scaling by name."""
+        scaling = vars(self.scaling)
+        return {f"weights.{name}": tensor.numpy() for name, tensor in self.module.state_dict().items()} | {
+            f"scaling.{name}": np.asarray(value, dtype=np.float64) for name, value in scaling.items()
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any], backbone: CompositionBackbone, n_classes: int) -> Network:
+        """Return the network that `arrays` described."""
+        part = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("scaling.")}
+        scaling = Scaling.from_arrays(part)
+        module = _module(backbone, len(scaling.covariate_centres), n_classes, dropout=0.0)
+        state = {name.partition(".")[2]: torch.from_numpy(np.array(value)) for name, value in arrays.items()
+                 if name.startswith("weights.")}  # fmt: skip
+        module.load_state_dict(state)
+        return cls(module, scaling, n_classes)
+
+
+def fit_network(
+    backbone: CompositionBackbone,
+    train: tuple[Inputs, Labels],
+    held: tuple[Inputs, Labels],
+    strategy: str,
+    settings: NetworkSettings,
+    seed: int,
+    objective: Callable[..., NetworkObjective] = NetworkObjective,
+) -> Network:
+    """Fine-tune on one part; the held part is only watched, once, at the end.
+
+    Parameters
+    ----------
+    strategy
+        ``full`` or ``partial`` (`matgraft.core.training.strategy`).
+    seed
+        Of the new head and the batches; it also says which of the pretrained encoders is tuned.
+    objective
+        Makes what is minimised, of the network, both parts and their scaling.
+    """
+    backbone = backbone.alone(seed)
+    inputs, labels = train
+    scaling = Scaling.of(inputs, labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _module(backbone, len(scaling.covariate_centres), labels.n_classes, settings.dropout)
+        _start_at_the_labels(module, labels, scaling)
+        tuned = CompositionBackbone(module.encoder, backbone.card)
+        groups = make_strategy(strategy, settings.stages if strategy == "partial" else ()).prepare(tuned)
+        module.head.requires_grad_(True)
+        minimised = objective(module, train, held, scaling)
+        groups = [*groups, _head_group(module), *minimised.further_groups()]
+        minimised.trained.train()
+        with tempfile.TemporaryDirectory() as folder:
+            loop = settings.loop(len(inputs))
+            fit(minimised, minimised.trained, groups, loop, folder=Path(folder), seed=seed, quiet=True)
+    return Network(module, scaling, labels.n_classes)
+
+
+def _module(backbone: CompositionBackbone, n_covariates: int, n_classes: int, dropout: float) -> TunedNetwork:
+    encoder = copy.deepcopy(backbone.module)
+    for part in encoder.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0  # a few epochs on a small table do not need it
+    return TunedNetwork(encoder, n_covariates, n_classes or len(LEARNED), dropout)
+
+
+def _head_group(module: TunedNetwork) -> ParamGroup:
+    return ParamGroup("new head", {f"head.{name}": p for name, p in module.head.named_parameters()}, rate_factor=2.0)
+
+
+def _start_at_the_labels(module: TunedNetwork, labels: Labels, scaling: Scaling) -> None:
+    """Begin with the same prediction for every formula: the labels' own quantiles, or their frequencies."""
+    last = module.head[-1]
+    assert isinstance(last, nn.Linear)
+    if labels.n_classes:
+        counts = np.bincount(labels.y.astype(int), labels.weights, minlength=labels.n_classes)
+        start = np.log((counts + 1) / (counts + 1).sum())
+    else:
+        start = np.quantile(scaling.standardised(labels.y), LEARNED)
+    with torch.no_grad():
+        last.weight.mul_(0.1)
+        last.bias.copy_(torch.from_numpy(start))
+
+
+def between(learned: Array) -> Array:
+    """Return the quantiles (n, 99) between those learned (n, 21)."""
+    above = np.searchsorted(LEARNED, LEVELS - 1e-12).clip(1, len(LEARNED) - 1)
+    part = ((LEVELS - LEARNED[above - 1]) / (LEARNED[above] - LEARNED[above - 1])).clip(0, 1)
+    return learned[:, above - 1] * (1 - part) + learned[:, above] * part

@@ -1,0 +1,1 @@
+"""Members weighed and calibrated on folds that none of them saw."""

@@ -1,0 +1,1 @@
+"""Pretraining of the composition encoder: tables, objectives, and the run that leads through them."""

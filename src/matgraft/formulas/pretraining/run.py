@@ -1,0 +1,178 @@
+"""A pretraining run: tables in, encoders out, resumable.
+
+run.json (files, their hashes by role, settings)  checkpoints/0 1 ...  history.csv
+model/ (safetensors, config.json, card.json, labels.npz)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from matgraft.core.errors import OptionError, RunError
+from matgraft.core.files import write_json, write_text
+from matgraft.core.folders import refuse_changed, refuse_full_folder
+from matgraft.core.model import ModelCard
+from matgraft.core.provenance import file_hash
+from matgraft.core.registry import save_folder
+from matgraft.core.training.fit import FitResult, fit
+from matgraft.core.training.strategy import ParamGroup
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.pretraining.labels import labels_seen
+from matgraft.formulas.pretraining.objectives import PretrainModule, PretrainObjective, named_parameters
+from matgraft.formulas.pretraining.settings import PretrainSettings
+from matgraft.formulas.pretraining.tables import Tables, read_tables
+
+RUN = "run.json"
+
+
+class Begun(BaseModel):
+    """What a run was begun with.
+
+    Attributes
+    ----------
+    data_sha256
+        By role, ``corpus`` and ``properties``: two files may have one name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: Path | None
+    properties: Path | None
+    data_sha256: dict[str, str]
+    settings: PretrainSettings
+
+
+def pretrain(
+    corpus: Path | None, properties: Path | None, settings: PretrainSettings, out: Path, *, quiet: bool = False
+) -> CompositionBackbone:
+    """Pretrain encoders and write them to ``out/model``; return them as one backbone with its card.
+
+    Raises
+    ------
+    OptionError
+        If the folder is not empty, or the objectives ask for tables that are not given.
+    """
+    _refuse(settings, properties, out)
+    begun = Begun(
+        corpus=corpus and corpus.resolve(),
+        properties=properties and properties.resolve(),
+        data_sha256=_hashes(corpus, properties),
+        settings=settings,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RUN, begun.model_dump(mode="json"))
+    return _conduct(begun, out, resume=False, quiet=quiet)
+
+
+def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone:
+    """Go on with a run that was broken off, to the same weights that an unbroken one would have.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no such run, or its tables are no longer those that it began with.
+    """
+    if not (out / RUN).is_file():
+        raise RunError(f"this is no pretraining: {RUN} is missing", where=str(out))
+    begun = Begun.model_validate_json((out / RUN).read_text(encoding="utf-8"))
+    if gone := [str(path) for path in (begun.corpus, begun.properties) if path is not None and not path.is_file()]:
+        raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN))
+    refuse_changed(begun.data_sha256, _hashes(begun.corpus, begun.properties), out)
+    return _conduct(begun, out, resume=True, quiet=quiet)
+
+
+def _conduct(begun: Begun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
+    settings = begun.settings
+    tables = read_tables(begun.corpus, begun.properties, exclude=settings.exclude, validation=settings.validation)
+    results, encoders = [], []
+    for i in range(settings.encoders):
+        backbone = CompositionBackbone.scratch(
+            settings.seed + i, property_names=tables.names, **settings.encoder.model_dump()
+        )
+        results.append(_train(backbone, tables, settings, i, out, resume, quiet))
+        encoders.append(backbone.module)
+    first, *siblings = encoders
+    backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(begun.properties, settings))
+    return finish(backbone, tables, settings, results, begun.data_sha256, out)
+
+
+def _train(
+    backbone: CompositionBackbone,
+    tables: Tables,
+    settings: PretrainSettings,
+    i: int,
+    out: Path,
+    resume: bool,
+    quiet: bool,
+) -> FitResult:
+    module = PretrainModule.seeded(backbone.module, settings.seed + i)
+    return fit(
+        PretrainObjective(module, tables, settings.weights, settings.views),
+        module,
+        [ParamGroup("all", dict(named_parameters(module)))],
+        settings.fit,
+        folder=out / "checkpoints" / str(i),
+        seed=settings.seed + i,
+        resume=resume,
+        title=f"pretraining {i + 1} of {settings.encoders}",
+        quiet=quiet,
+    )
+
+
+def finish(
+    backbone: CompositionBackbone,
+    tables: Tables,
+    settings: PretrainSettings,
+    results: Sequence[FitResult],
+    files: dict[str, str],
+    out: Path,
+) -> CompositionBackbone:
+    """Write the model with its card and its list of labels, and the curves."""
+    for encoder in backbone.encoders:
+        encoder.eval()
+    history = [{"encoder": i} | row for i, result in enumerate(results) for row in result.history]
+    write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
+    facts: dict[str, Any] = {
+        "name": "composition",
+        "weights_from": "matgraft pretrain",
+        "recipe": settings.model_dump(mode="json"),
+        "data_sha256": files,
+        "metrics": {
+            "formulas": len(tables.numbers),
+            "labels": int((tables.targets == tables.targets).sum()),
+            "held_out_formulas": int(tables.held_out.sum()),
+            "minutes": sum(result.seconds for result in results) / 60,
+            "steps": [result.steps for result in results],
+            "epochs": [result.epochs for result in results],
+            "processes": results[0].processes,
+            "best": [min(result.history, key=lambda row: row["validation_loss"]) for result in results],
+        },
+    }
+
+    def described(card: ModelCard) -> ModelCard:
+        return card.model_copy(update=facts)
+
+    save_folder(backbone, out / "model", described)
+    return backbone
+
+
+def _refuse(settings: PretrainSettings, properties: Path | None, out: Path) -> None:
+    refuse_full_folder(out)
+    if not any(settings.weights.model_dump().values()):
+        raise OptionError("every objective has weight 0: there is nothing to learn")
+    if settings.weights.properties and properties is None:
+        raise OptionError(
+            "weights.properties needs --properties",
+            remedy="give a table of properties, or learn from formulas alone",
+            options=[{"weights.properties": 0}],
+        )
+
+
+def _hashes(corpus: Path | None, properties: Path | None) -> dict[str, str]:
+    files = {"corpus": corpus, "properties": properties}
+    return {role: file_hash(path) for role, path in files.items() if path is not None}

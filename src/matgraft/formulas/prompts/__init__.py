@@ -1,0 +1,1 @@
+"""One frozen encoder that is asked for several properties by prompts."""

@@ -1,0 +1,182 @@
+"""Figures of a report on a table: parity or ROC, calibration, error by distance, the map of the embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import roc_curve
+
+from matgraft.core.report.figures import COLOURS, add_legend, empty_figure, style, verbatim
+
+CALIBRATION_BINS = 3
+MOST = 3000
+"""Points drawn; SVG grows slow beyond."""
+WORST = MOST // 10
+"""So many of them are those of the largest errors, so that no outlier is hidden."""
+OURS, OTHER = COLOURS["tuned"], COLOURS["shift"]
+
+Target = Mapping[str, Any]
+
+
+def target_figures(target: Target) -> dict[str, go.Figure]:
+    """Return the figures that a target's facts have data for."""
+    figures: dict[str, go.Figure] = {}
+    if target["held"].get("formula"):
+        if target["classes"]:
+            figures["roc"], figures["reliability"] = roc_figure(target), reliability_figure(target)
+        else:
+            figures["parity"] = parity_figure(target)
+        figures["distance"] = distance_figure(target)
+    if target["map"].get("x"):
+        figures["map"] = map_figure(target)
+    return figures
+
+
+def parity_figure(target: Target) -> go.Figure:
+    """Draw out-of-fold predictions with their intervals against the truths."""
+    held, rows = target["held"], drawn_rows(target["error"])
+    truth, value, low, high = (_of(held[name], rows) for name in ("truth", "value", "lower", "upper"))
+    ends = [float(min(truth.min(), value.min())), float(max(truth.max(), value.max()))]
+    plot = empty_figure()
+    plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
+    bars = {"type": "data", "array": high - value, "arrayminus": value - low, "thickness": 0.5, "width": 0,
+            "color": "rgba(47,120,196,0.18)"}  # fmt: skip
+    names = [f"{verbatim(held['formula'][i])}, line {held['line'][i]}" for i in rows]
+    plot.add_scatter(
+        x=truth, y=value, error_y=bars, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.6}, text=names,
+        hovertemplate="%{text}<br>in the table %{x:.4g}, predicted %{y:.4g}<extra></extra>",
+    )  # fmt: skip
+    plot.update_xaxes(title_text=f"{verbatim(target['name'])}, in the table", nticks=6)
+    plot.update_yaxes(title_text=f"{verbatim(target['name'])}, predicted out of fold", nticks=6)
+    return plot
+
+
+def distance_figure(target: Target) -> go.Figure:
+    """Draw errors against the distance from the training set, and the mean of ten equally filled bins of all rows."""
+    rows = drawn_rows(target["error"])
+    distance, error = (np.array(values, dtype=float) for values in (target["held"]["distance"], target["error"]))
+    names = [verbatim(target["held"]["formula"][i]) for i in rows]
+    plot = empty_figure()
+    plot.add_scatter(
+        x=distance[rows], y=error[rows], mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
+        hovertemplate="%{text}: error %{y:.4g} at %{x:.2f}<extra></extra>",
+    )  # fmt: skip
+    parts = [part for part in np.array_split(np.argsort(distance, kind="stable"), 10) if len(part)]
+    plot.add_scatter(
+        x=[float(distance[part].mean()) for part in parts], y=[float(error[part].mean()) for part in parts],
+        mode="lines+markers", line={"color": OTHER, "width": 2}, marker={"color": OTHER, "size": 6},
+        hovertemplate="mean of a tenth: %{y:.4g}<extra></extra>",
+    )  # fmt: skip
+    plot.update_xaxes(title_text="distance (above 1: unlike)", nticks=6, rangemode="tozero")
+    missing = "1 − probability of the truth" if target["classes"] else "absolute error"
+    plot.update_yaxes(title_text=missing, nticks=5, rangemode="tozero")
+    return plot
+
+
+def roc_figure(target: Target) -> go.Figure:
+    """Draw the receiver operating characteristic: of the second of two classes, or of each of several."""
+    plot = _of_classes()
+    for i, name in _classes_drawn(target):
+        true = np.array([str(word) == name for word in target["held"]["truth"]])
+        false_rate, true_rate, _ = roc_curve(true, target["held"][f"p_{name}"])
+        plot.add_scatter(
+            x=false_rate, y=true_rate, mode="lines", name=verbatim(name),
+            line={"color": style(i)["colour"], "dash": style(i)["dash"], "width": 2},
+            hovertemplate=f"{verbatim(name)}: found %{{y:.2f}}, false alarms %{{x:.2f}}<extra></extra>",
+        )  # fmt: skip
+    plot.update_xaxes(title_text="false alarms (part of the others)", range=[-0.02, 1.02])
+    plot.update_yaxes(title_text="found (part of the class)", range=[-0.02, 1.02])
+    add_legend(plot)
+    return plot
+
+
+def reliability_figure(target: Target) -> go.Figure:
+    """Draw how often a stated probability came true, in bins of equal number."""
+    plot = _of_classes()
+    for i, name in _classes_drawn(target):
+        true = np.array([str(word) == name for word in target["held"]["truth"]])
+        came_true, stated = calibration_curve(true, target["held"][f"p_{name}"], n_bins=8, strategy="quantile")
+        own = style(i)
+        plot.add_scatter(
+            x=stated, y=came_true, mode="lines+markers", name=verbatim(name),
+            line={"color": own["colour"], "dash": own["dash"], "width": 2},
+            marker={"color": own["colour"], "symbol": own["symbol"]},
+            hovertemplate=f"{verbatim(name)}: stated %{{x:.2f}}, came true %{{y:.2f}}<extra></extra>",
+        )  # fmt: skip
+    plot.update_xaxes(title_text="stated probability", range=[-0.02, 1.02])
+    plot.update_yaxes(title_text="came true", range=[-0.02, 1.02])
+    add_legend(plot)
+    return plot
+
+
+def map_figure(target: Target) -> go.Figure:
+    """Draw the formulas at the first two principal components of the encoder's features, coloured by their values."""
+    spots, classes = target["map"], target["classes"]
+    plot = empty_figure()
+    if classes:
+        for i, name in enumerate(classes):
+            rows = [row for row, value in enumerate(spots["truth"]) if int(value) == i]
+            marker = {"size": 5, "opacity": 0.7, "color": style(i)["colour"], "symbol": style(i)["symbol"]}
+            _add_spots(plot, spots, rows, [name] * len(rows), marker, verbatim(name))
+        add_legend(plot)
+    else:
+        ends = np.quantile(spots["truth"], [0.02, 0.98])
+        marker = {"size": 5, "opacity": 0.7, "color": spots["truth"], "colorscale": "Viridis", "showscale": True}
+        marker |= {"colorbar": {"thickness": 10, "outlinewidth": 0}, "cmin": float(ends[0]), "cmax": float(ends[1])}
+        _add_spots(plot, spots, range(len(spots["x"])), [f"{value:.4g}" for value in spots["truth"]], marker)
+    strangers = {row for row, unlike in zip(target["held"].get("line", []), target["held"].get("unlike", []),
+                                            strict=True) if unlike}  # fmt: skip
+    far = [i for i, line in enumerate(spots["line"]) if line in strangers]
+    if far:
+        ring = {"symbol": "circle-open", "size": 9, "line": {"width": 1}}
+        plot.add_scatter(
+            x=_of(spots["x"], far), y=_of(spots["y"], far), mode="markers", marker=ring, meta="ink", hoverinfo="skip",
+            showlegend=False,
+        )  # fmt: skip
+    plot.update_xaxes(title_text="first principal component", nticks=5)
+    plot.update_yaxes(title_text="second principal component", nticks=5)
+    return plot
+
+
+def drawn_rows(errors: Sequence[float] | np.ndarray) -> list[int]:
+    """Return the rows drawn: all, or those of the `WORST` largest errors and a random draw of the rest.
+
+    They are no sample of the rows: an average over them is too large.
+    """
+    n = len(errors)
+    if n <= MOST:
+        return list(range(n))
+    order = np.argsort(-np.asarray(errors), kind="stable")
+    rest = np.random.default_rng(0).permutation(order[WORST:])[: MOST - WORST]
+    return sorted(int(i) for i in (*order[:WORST], *rest))
+
+
+def _of_classes() -> go.Figure:
+    """Return a figure with the diagonal from 0 to 1."""
+    plot = empty_figure()
+    plot.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
+    return plot
+
+
+def _classes_drawn(target: Target) -> list[tuple[int, str]]:
+    """Return the classes that have a curve, with their number: the second one of two, or all."""
+    classes = list(enumerate(target["classes"]))
+    return classes[1:] if len(classes) == 2 else classes
+
+
+def _add_spots(
+    plot: go.Figure, spots: Target, rows: Sequence[int], said: Sequence[str], marker: dict[str, Any], name: str = ""
+) -> None:
+    text = [f"{verbatim(spots['formula'][i])}: {verbatim(word)}" for i, word in zip(rows, said, strict=True)]
+    plot.add_scatter(
+        x=_of(spots["x"], rows), y=_of(spots["y"], rows), mode="markers", marker=marker, text=text,
+        hovertemplate="%{text}<extra></extra>", name=name,
+    )  # fmt: skip
+
+
+def _of(values: Sequence[float], rows: Sequence[int]) -> np.ndarray:
+    return np.array([values[i] for i in rows], dtype=float)

@@ -1,0 +1,1 @@
+"""Predictions of formulas held against values, baselines and what the pretraining saw."""

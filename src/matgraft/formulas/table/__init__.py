@@ -1,0 +1,1 @@
+"""Tables of formulas: read, checked, and beside a domain without labels."""

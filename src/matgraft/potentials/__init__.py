@@ -1,0 +1,1 @@
+"""Labelled frames in, a tuned interatomic potential and a verdict out."""

@@ -1,0 +1,134 @@
+"""Look at labels before any training: every trouble that is cheap to see now and dear to find later.
+
+>>> findings = audit(dataset, predictions, elements=card.elements, model_name=card.name)
+>>> blocking(findings)                                     # what must be settled before training
+[Finding(code='energy-unit', outcome='failed', option='units.energy=Hartree')]
+
+Labels are held against the foundation model's predictions for the same frames: units, signs, conventions and orders
+show as slopes and correlations, however soft the model is. Each look says what it saw whether it fires or not, and why
+where it cannot tell. `docs/audit.md` has a section for each code. To add a look: one function in `data/looks`, one row
+in `LOOKS`, one section in the docs, one test that fires and one that does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from matgraft.core.errors import DataError
+from matgraft.core.findings import Finding
+from matgraft.core.quantities import Array
+from matgraft.potentials.audit import energy, forces, labels, stress, structures, theory
+from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.heads import frames_by_head
+
+Look = Callable[[Evidence], Iterable[Finding]]
+
+LOOKS: tuple[Look, ...] = (
+    labels.non_finite,
+    labels.label_missing,
+    structures.elements_unseen,
+    energy.energy_convention,
+    forces.force_unit,
+    forces.force_order,
+    stress.stress_unit_and_sign,
+    stress.stress_shear,
+    theory.theory_stated,
+    theory.theory_labels,
+    structures.duplicates,
+    labels.unconverged,
+    labels.net_force,
+    labels.outlier_energy,
+    labels.outlier_force,
+    structures.outlier_distance,
+    structures.outlier_volume,
+    structures.no_cell,
+)
+"""In the order of the report: what blocks comes first."""
+
+
+def audit(
+    dataset: Dataset,
+    predictions: Sequence[Mapping[str, Array]] | None,
+    *,
+    elements: Collection[str] = (),
+    model_name: str = "",
+) -> list[Finding]:
+    """Run every look over a dataset.
+
+    Parameters
+    ----------
+    dataset
+        Frames with labels in canonical units, as they were read.
+    predictions
+        The foundation's, one mapping a frame: energy () eV, forces (n, 3) eV/Å, stress (3, 3) eV/Å³. What is absent or
+        not finite is not compared. None leaves out the looks that need them, which say so.
+    elements
+        Chemical symbols that the foundation has seen.
+    model_name
+        What to call it.
+
+    Returns
+    -------
+    list of Finding
+        One for each code, or several where files were read in several units; passed ones too.
+
+    Raises
+    ------
+    DataError
+        If the dataset is empty, or the predictions are not one a frame.
+    """
+    if not len(dataset):
+        raise DataError("the dataset is empty: there is nothing to audit")
+    if predictions is not None and len(predictions) != len(dataset):
+        raise DataError(
+            f"{len(predictions)} predictions for {len(dataset)} frames", remedy="predict the frames that are audited"
+        )
+    evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation")
+    found = [finding for look in LOOKS for finding in look(evidence)]
+    return [_without_foreign_action(finding, found) for finding in found]
+
+
+def audit_heads(
+    dataset: Dataset,
+    predictions: Sequence[Mapping[str, Array]] | None,
+    *,
+    elements: Collection[str] = (),
+    model_name: str = "",
+) -> list[Finding]:
+    """Run every look over the frames of each head apart: across heads, energies of one structure may differ.
+
+    Parameters
+    ----------
+    dataset
+        Frames that `matgraft.potentials.data.heads.assign_heads` has tagged.
+    predictions, elements, model_name
+        As of `audit`.
+
+    Returns
+    -------
+    list of Finding
+        Those of each head, its name before the evidence, frames counted in the whole dataset. An option that acts on
+        all frames stays only where it cures all heads.
+    """
+    found: list[Finding] = []
+    for name, frames in frames_by_head(dataset).items():
+        known = None if predictions is None else [predictions[i] for i in frames]
+        findings = audit(dataset[frames], known, elements=elements, model_name=model_name)
+        found += [_of_head(finding, name, frames) for finding in findings]
+    return [_without_foreign_action(finding, found) for finding in found]
+
+
+def _of_head(finding: Finding, head: str, frames: Sequence[int]) -> Finding:
+    """Name the head, and count frames as the whole dataset does."""
+    return finding.counted(frames).model_copy(update={"evidence": f"{head}: {finding.evidence}"})
+
+
+def _without_foreign_action(finding: Finding, others: Sequence[Finding]) -> Finding:
+    """Take back actions that would change frames that do not need them: those of another head, or read otherwise."""
+    alike = [other for other in others if other.code == finding.code]
+    kept = tuple(action for action in finding.actions if action.drop or all(action in one.actions for one in alike))
+    if kept == finding.actions:
+        return finding
+    remedy = f"{finding.remedy}; put these frames into a file of their own: an option would act on others too"
+    return finding.model_copy(update={"actions": kept, "remedy": remedy})

@@ -1,0 +1,200 @@
+"""Structures: elements the foundation has not seen, atoms that collide, odd volumes, no cell, duplicates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from matgraft.core.findings import Finding, Severity
+from matgraft.core.quantities import Array
+from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
+from matgraft.potentials.audit.robust import spread
+from matgraft.potentials.audit.same import SAME_A, group_same
+from matgraft.potentials.audit.stiffness import largest_changes
+from matgraft.potentials.data.cells import volume
+from matgraft.potentials.data.geometry import closest_pair, has_vacuum
+from matgraft.potentials.data.lazy import take
+from matgraft.potentials.data.neighbours import reduced_formula
+
+ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
+OUTLIER_DISTANCE = Code("outlier-distance", "atoms closer than chemistry allows")
+OUTLIER_VOLUME = Code("outlier-volume", "volumes far off the others of the composition")
+NO_CELL = Code("no-cell", "frames without a cell", "info")
+DUPLICATES = Code("duplicates", "frames that occur more than once")
+
+CLOSEST = 0.5
+"""Closest pair over the sum of its covalent radii. Mo at 6000 K comes down to 0.61; H2 has 1.19."""
+
+VOLUME_LIMIT, VOLUME_TIMES = 0.5, 8.0
+"""Logarithm of the volume over its median (a factor of 1.65), and standard deviations of the bulk."""
+
+CONFLICT = {"energy": 0.005, "forces": 0.05, "stress": 0.003}
+"""Difference of exact copies' labels that contradicts: eV/atom, eV/Å, eV/Å³ (0.5 GPa)."""
+
+_VOLUME_FRAMES = 5  # fewer of one composition decide nothing
+
+
+def elements_unseen(evidence: Evidence) -> Iterator[Finding]:
+    """Compare elements with those of the foundation."""
+    if not evidence.elements:
+        yield ELEMENTS_UNSEEN.skipped("the elements that the foundation has seen are not stated")
+        return
+    unseen = [symbol for symbol in evidence.dataset.elements() if symbol not in evidence.elements]
+    if not unseen:
+        yield ELEMENTS_UNSEEN.passed(f"{evidence.model} has seen {', '.join(evidence.dataset.elements())}.")
+        return
+    frames = [i for i, sample in enumerate(evidence.dataset) if set(unseen) & set(sample.content.symbols)]
+    said = f"{evidence.model} has not seen {', '.join(unseen)}, in {count(len(frames), len(evidence.dataset))}."
+    remedy = "leave these frames out, or start from a foundation that covers the elements"
+    yield ELEMENTS_UNSEEN.failed(Fault(frames, said, remedy, [drop(frames)], {"n_unseen": len(unseen)}))
+
+
+def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
+    """Measure the closest pair of each frame."""
+    frames = evidence.sound
+    if not len(frames):
+        yield OUTLIER_DISTANCE.skipped("no frame has finite positions")
+        return
+    pairs = np.array([closest_pair(evidence.dataset.samples[i].content) for i in frames])
+    k = int(np.argmin(pairs[:, 0]))
+    if not np.isfinite(pairs[k, 0]):
+        yield OUTLIER_DISTANCE.passed(f"No pair in {count(len(frames))} is closer than 0.8 covalent distances.")
+        return
+    numbers = {"closest_A": pairs[k, 1], "closest_ratio": pairs[k, 0], "limit_ratio": CLOSEST}
+    said = f"the closest pair is {pairs[k, 1]:.2f} Å apart, {pairs[k, 0]:.2f} times its covalent distance"
+    bad = frames[pairs[:, 0] < CLOSEST]
+    if not len(bad):
+        yield OUTLIER_DISTANCE.passed(f"In {count(len(frames))} {said} (limit {CLOSEST}).", **numbers)
+        return
+    text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
+    remedy = "see whether positions are in Bohr, fractional, or of another cell, or leave these frames out"
+    yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
+
+
+def outlier_volume(evidence: Evidence) -> Iterator[Finding]:
+    """Compare volumes per atom of bulk frames within each composition."""
+    by_formula: dict[str, list[int]] = defaultdict(list)
+    for i in evidence.sound:
+        atoms = evidence.dataset.samples[i].content
+        if evidence.volumes[i] > 0 and atoms.pbc.all() and not has_vacuum(atoms):
+            by_formula[reduced_formula(atoms)].append(int(i))
+    groups = [np.array(frames) for frames in by_formula.values() if len(frames) >= _VOLUME_FRAMES]
+    if not groups:
+        yield OUTLIER_VOLUME.skipped(f"no composition has {_VOLUME_FRAMES} bulk frames")
+        return
+    off = [_log_deviation(evidence, frames) for frames in groups]
+    bad = np.sort(np.concatenate([g[np.abs(x) > _volume_limit(x)] for g, x in zip(groups, off, strict=True)]))
+    every = np.concatenate(off)
+    low, high = float(np.exp(every.min())), float(np.exp(every.max()))
+    said = f"volumes per atom are {low:.2f} to {high:.2f} times the median of their composition"
+    numbers = {"smallest_ratio": low, "largest_ratio": high}
+    if not len(bad):
+        yield OUTLIER_VOLUME.passed(f"In {count(len(every))} of the bulk {said}.", **numbers)
+        return
+    remedy = "see whether the cell is in another unit, or of another frame"
+    text = f"{count(len(bad), len(every))} of the bulk are far off: {said}."
+    yield OUTLIER_VOLUME.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
+
+
+def _log_deviation(evidence: Evidence, frames: Frames) -> Array:
+    logs = np.log(evidence.volumes[frames] / evidence.n_atoms[frames])
+    return np.asarray(logs - np.median(logs))
+
+
+def _volume_limit(deviations: Array) -> float:
+    return max(VOLUME_LIMIT, VOLUME_TIMES * spread(deviations))
+
+
+def no_cell(evidence: Evidence) -> Iterator[Finding]:
+    """Look for frames that cannot have a stress."""
+    samples = evidence.dataset.samples
+    frames = [int(i) for i in evidence.sound if not volume(samples[i].content)]
+    if not frames:
+        yield NO_CELL.passed(f"{count(len(samples), len(samples))} have a cell of three vectors.".capitalize())
+        return
+    stressed = [i for i in frames if "stress" in samples[i].labels]
+    said = f"{count(len(frames), len(samples))} have no cell of three independent vectors, so no stress"
+    said += f"; {count(len(stressed))} of them carry a stress label all the same." if stressed else "."
+    remedy = "write three cell vectors into the file" if stressed else "nothing, if molecules or clusters are meant"
+    severity: Severity = "warning" if stressed else "info"
+    yield NO_CELL.failed(Fault(frames, said, remedy, numbers={"n_with_stress": len(stressed)}, severity=severity))
+
+
+def duplicates(evidence: Evidence) -> Iterator[Finding]:
+    """Find frames that are one structure, however it is turned, shifted and written, and compare their labels."""
+    groups = find_duplicates(evidence)
+    if not groups:
+        yield DUPLICATES.passed(f"No two of {count(len(evidence.sound))} are the same.", tolerance_A=SAME_A)
+        return
+    conflicts = [group for group in groups if _contradict(evidence, group)]
+    copies = drop(sorted(int(i) for group in groups for i in group[1:]))
+    numbers = {"n_groups": len(groups), "n_conflicting": len(conflicts), "tolerance_A": SAME_A}
+    if conflicts:
+        frames = np.sort(np.concatenate(conflicts))
+        listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
+        said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
+        remedy = (
+            "see why the labels differ and keep the one that you trust; the option keeps the first of each structure"
+        )
+        yield DUPLICATES.failed(Fault(frames, said, remedy, [copies], numbers, "error"))
+        return
+    frames = np.sort(np.concatenate(groups))
+    said = f"{count(len(frames))} are {len(groups)} structures, within {SAME_A} Å; their labels agree."
+    remedy = "leave the copies out, or accept that they count more; keep copies out of the test part"
+    yield DUPLICATES.failed(Fault(frames, said, remedy, [copies], numbers))
+
+
+def find_duplicates(evidence: Evidence) -> list[Frames]:
+    """Return groups of frames that are the same structure as the first of the group, see `same`."""
+    contents = [sample.content for sample in take(evidence.dataset.samples, evidence.sound)]
+    return [evidence.sound[group] for group in group_same(contents)]
+
+
+def _contradict(evidence: Evidence, group: Frames) -> bool:
+    return any(_beyond(evidence, group, quantity) for quantity in CONFLICT)
+
+
+def _beyond(evidence: Evidence, group: Frames, quantity: str) -> bool:
+    """Say whether a label differs from that of the first copy by more than the tolerance and stiff bonds allow."""
+    frames, labels = _labels(evidence, group, quantity)
+    differences = [float(np.abs(label - labels[0]).max()) for label in labels]
+    return any(
+        difference > CONFLICT[quantity] and difference > CONFLICT[quantity] + _change(evidence, frames[0], i, quantity)
+        for i, difference in zip(frames, differences, strict=True)
+    )
+
+
+def _change(evidence: Evidence, first: int, copy: int, quantity: str) -> float:
+    contents = [evidence.dataset.samples[i].content for i in (first, copy)]
+    return largest_changes(*contents)[quantity]
+
+
+def _range(evidence: Evidence, group: Frames, quantity: str) -> float:
+    """Largest difference among a group's labels."""
+    _, labels = _labels(evidence, group, quantity)
+    return float(np.ptp(np.stack(labels), axis=0).max()) if len(labels) > 1 else 0.0
+
+
+def _labels(evidence: Evidence, group: Frames, quantity: str) -> tuple[list[int], list[Array]]:
+    """Return the frames with a finite label, and the labels in a form that neither order nor inversion changes."""
+    n_atoms = int(evidence.n_atoms[group[0]])
+    labels = {int(i): evidence.dataset.samples[i].labels.get(quantity) for i in group}
+    finite = {i: _invariant(quantity, x, n_atoms) for i, x in labels.items() if x is not None and np.isfinite(x).all()}
+    return list(finite), list(finite.values())
+
+
+def _invariant(quantity: str, label: Array, n_atoms: int) -> Array:
+    if quantity == "energy":
+        return np.asarray(label / n_atoms)
+    return np.asarray(np.sort(np.linalg.norm(label, axis=1)) if quantity == "forces" else np.linalg.eigvalsh(label))
+
+
+def _differences(evidence: Evidence, group: Frames) -> str:
+    parts: Sequence[str] = [
+        f"{quantity} by {_range(evidence, group, quantity):.3g} {unit}"
+        for quantity, unit in (("energy", "eV/atom"), ("forces", "eV/Å"), ("stress", "eV/Å³"))
+        if _range(evidence, group, quantity) > 0
+    ]
+    return f"{', '.join(evidence.place(i) for i in group[:4])} differ in {', '.join(parts)}"

@@ -1,0 +1,1 @@
+"""Checks of a tuned potential beside its errors on labelled frames; one file a check."""

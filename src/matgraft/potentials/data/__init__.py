@@ -1,0 +1,1 @@
+"""Frames: held in memory or on disk, grouped, split."""

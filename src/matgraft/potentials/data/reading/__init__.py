@@ -1,0 +1,1 @@
+"""From files to frames with labels: one file a format."""

@@ -1,0 +1,171 @@
+"""Under which names labels stand in files, and which of them was meant.
+
+Names are compared without regard to case. Where several candidates stand in one frame their values must agree;
+`matgraft.potentials.data.reading.labels` checks that. A key that ends in ``_per_atom`` holds a value per atom.
+
+>>> present("energy", {"REF_energy": -1.0, "T": 300}, None)
+['REF_energy']
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from matgraft.core.errors import OptionError, choose
+from matgraft.core.quantities import DEFAULT_UNITS, POTENTIAL_QUANTITIES, Unit, parse_shear, parse_unit
+
+_SOURCES = ("", "ref_", "dft_", "qm_", "vasp_", "pbe_", "target_", "true_")
+_STEMS = {
+    "energy": ("energy", "free_energy", "total_energy", "potential_energy", "energy_per_atom"),
+    "forces": ("forces", "force"),
+    "stress": ("stress", "virial", "virials", "virial_stress"),
+}
+# Names that follow no pattern: VASP's, CHGNet's and MPtrj's, and what scripts are seen to write.
+_OTHERS = {
+    "energy": (
+        *("e0", "toten", "etot", "e_fr_energy", "energy_dft", "energy_ref", "e_per_atom", "ef_per_atom"),
+        *("uncorrected_total_energy", "corrected_total_energy"),
+    ),
+    "forces": ("forces_dft", "forces_ref"),
+    "stress": ("stress_dft", "stress_ref", "virial_dft", "virial_ref"),
+}
+CANDIDATES: dict[str, tuple[str, ...]] = {
+    quantity: tuple(prefix + stem for stem in stems for prefix in _SOURCES) + _OTHERS[quantity]
+    for quantity, stems in _STEMS.items()
+}
+"""Quantity -> key names in lower case, the preferred first."""
+
+ENERGY_KINDS: dict[str, Literal["free", "sigma0"]] = {
+    "e_fr_energy": "free",
+    "free_energy": "free",
+    "e_0_energy": "sigma0",
+}
+"""Keys that say which energy they hold. VASP's ``e_wo_entrp`` (without the entropy) is neither of the two."""
+
+_KNOWN = frozenset(name for names in CANDIDATES.values() for name in names) | {"e_0_energy", "e_wo_entrp"}
+_PLACES = ("energy", "forces", "stress", "virial")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user said about keys, units and shear; checked for sense, not yet for use.
+
+    Attributes
+    ----------
+    keys
+        Quantity -> key to read it from.
+    units
+        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"`` -> unit to take the numbers for.
+    shear
+        What really stands in the places yz, xz, xy of the assembled stress, or None.
+    want
+        Quantities that must be there.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    shear: tuple[str, str, str] | None = None
+    want: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        keys: Mapping[str, str] | None,
+        units: Mapping[str, str] | None,
+        shear: str | None,
+        want: Collection[str],
+    ) -> Choices:
+        """Check the options of `read`; raises `OptionError` for what cannot be meant."""
+        units = units or {}
+        want = (want,) if isinstance(want, str) else want
+        for name in (*(keys or {}), *want):
+            choose(name, POTENTIAL_QUANTITIES, "quantity")
+        for name in units:
+            choose(name, dict.fromkeys(_PLACES), "quantity of a unit")
+        if {"stress", "virial"} <= set(units):
+            raise OptionError(
+                "units.stress and units.virial are both given",
+                remedy="leave one out: they are one label",
+                options=[{"units.virial": None}, {"units.stress": None}],
+            )
+        parsed = {name: parse_unit(text, name) for name, text in units.items()}
+        return cls(dict(keys or {}), parsed, parse_shear(shear) if shear else None, tuple(want))
+
+
+def present(quantity: str, values: Mapping[str, Any], override: str | None) -> list[str]:
+    """Return the keys of a frame that hold the quantity, the preferred first.
+
+    Parameters
+    ----------
+    override
+        The user's key, which replaces the candidates: as written, or in another case.
+    """
+    if override is not None and values.get(override) is not None:
+        return [override]
+    wanted = CANDIDATES[quantity] if override is None else (override.lower(),)
+    ranks = {name: rank for rank, name in enumerate(wanted)}
+    found = [key for key, value in values.items() if value is not None and bare(key).lower() in ranks]
+    return sorted(found, key=lambda key: ranks[bare(key).lower()])
+
+
+def bare(key: str) -> str:
+    """Return a key without the remark that tells two of the same name apart: ``"energy (info)"``."""
+    return key.removesuffix(" (info)")
+
+
+def is_label(key: str) -> bool:
+    """Say whether a key is a known name of a label, of any quantity."""
+    return bare(key).lower() in _KNOWN
+
+
+def unit_of(quantity: str, key: str, choices: Choices, given: Mapping[str, str]) -> tuple[Unit, bool]:
+    """Return the unit that a key's numbers are in, and whether they are a virial.
+
+    The user's unit comes first, then the format's (`given`), then what the name says.
+    """
+    stated = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]
+    if stated:
+        return choices.units[stated[0]], stated[0] == "virial"
+    name = bare(key).lower()
+    if name in given:
+        return parse_unit(given[name], quantity), False
+    virial = quantity == "stress" and "virial" in name and "stress" not in name
+    place = "virial" if virial else quantity
+    per_atom = "/atom" if name.endswith("per_atom") and place in ("energy", "virial") else ""
+    return parse_unit(DEFAULT_UNITS[place] + per_atom, place), virial
+
+
+def fitting(value: Any, n_atoms: int) -> frozenset[str]:
+    """Return the quantities whose shape a value has."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return frozenset()
+    shapes = {"energy": array.size == 1, "forces": array.shape == (n_atoms, 3), "stress": array.shape in _STRESS_SHAPES}
+    return frozenset(name for name, fits in shapes.items() if fits)
+
+
+_STRESS_SHAPES = ((6,), (9,), (3, 3))
+
+
+def suggest(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
+    """Return the option that reads the quantity from the existing key most like its names; none where none is."""
+
+    def likeness(key: str) -> float:
+        return max(difflib.SequenceMatcher(None, key.lower(), name).ratio() for name in CANDIDATES[quantity])
+
+    best = max(existing, key=likeness, default="")
+    return [{f"keys.{quantity}": bare(best)}] if best and likeness(best) > 0.4 else []
+
+
+def unmatched(quantity: str, key: str, existing: Mapping[str, Collection[str]]) -> OptionError:
+    """Return the error for a user's key that no frame has; `existing` are keys with the quantities that they fit."""
+    fitting = [name for name, fits in existing.items() if quantity in fits]
+    near = difflib.get_close_matches(key, fitting, n=1, cutoff=0.4)
+    options = [{f"keys.{quantity}": bare(near[0])}] if near else suggest(quantity, fitting)
+    return OptionError(f"keys.{quantity}={key} matches no key of the data", allowed=sorted(existing), options=options)

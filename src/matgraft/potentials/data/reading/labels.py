@@ -1,0 +1,122 @@
+"""From a frame's raw values to labels in canonical units and shapes.
+
+| quantity | accepted                                             | becomes                     |
+| -------- | ---------------------------------------------------- | --------------------------- |
+| energy   | one number, of the cell or per atom                  | () eV, of the cell           |
+| forces   | (n_atoms, 3)                                         | (n_atoms, 3) eV/Å            |
+| stress   | 6 (ASE's Voigt order), 9 or (3, 3); stress or virial | (3, 3) eV/Å³, ASE's sign     |
+
+A virial W gives the stress -W/V. The six components are put into a matrix first, the user's `shear` corrects that
+matrix. NaN and infinity pass: the audit reports them. A label that is absent stays absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from matgraft.core.errors import DataError
+from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array, parse_shear, reorder_shear, voigt_to_full
+from matgraft.potentials.data.cells import volume
+from matgraft.potentials.data.reading.keys import ENERGY_KINDS, Choices, bare, present, unit_of
+from matgraft.potentials.data.reading.raw import RawFile, RawFrame
+
+# Two candidates agree within what printing with few digits loses: eV/atom, eV/Å, eV/Å³ (0.2 MPa).
+_TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
+# A stress whose triangles differ by more than this part of its largest component was not put together rightly.
+_ASYMMETRY = 0.01
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label with the key and the unit that it was read from."""
+
+    value: Array
+    key: str
+    unit: str
+
+
+def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) -> dict[str, Label]:
+    """Return the labels that a frame has, by quantity.
+
+    Raises
+    ------
+    DataError
+        If the frame is empty, or a value has a wrong shape, is no number, or stands under two keys with different ones.
+    """
+    if not len(frame.atoms):
+        raise DataError("the frame has no atoms", where=where)
+    found = {}
+    for quantity in POTENTIAL_QUANTITIES:
+        if quantity == "stress" and not volume(frame.atoms):
+            continue  # without a volume there is no stress, whatever the file says
+        keys = present(quantity, frame.values, choices.keys.get(quantity))
+        labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
+        if labels:
+            _must_agree(quantity, labels, frame, where)
+            found[quantity] = labels[0]
+    return found
+
+
+def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str) -> Label:
+    raw = _numbers(frame.values[key], where)
+    unit, virial = unit_of(quantity, key, choices, file.units)
+    if quantity == "stress":
+        raw = _matrix(raw, file.orders.get(bare(key).lower()), where)
+        raw = raw if choices.shear is None else reorder_shear(raw, choices.shear)
+    else:
+        raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)
+    value = unit.to_canonical(raw, len(frame.atoms))
+    if virial:
+        return Label(-value / volume(frame.atoms), key, f"{unit.text} (virial)")
+    return Label(value, key, unit.text)
+
+
+def _numbers(value: Any, where: str) -> Array:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{_short(value)} is not a number or a regular array of numbers", where=where) from error
+
+
+def _shaped(value: Array, shape: tuple[int, ...], quantity: str, where: str) -> Array:
+    if value.shape == shape or (shape == () and value.size == 1):
+        return value.reshape(shape)
+    raise DataError(f"{quantity} has the shape {value.shape}", where=where, allowed=[f"{shape} for this frame"])
+
+
+def _matrix(value: Array, order: str | None, where: str) -> Array:
+    if value.shape == (6,):
+        full = voigt_to_full(value)
+        return reorder_shear(full, parse_shear(order)) if order else full
+    if value.shape not in ((9,), (3, 3)):
+        raise DataError(f"stress has the shape {value.shape}", where=where, allowed=["(6,)", "(9,)", "(3, 3)"])
+    full = value.reshape(3, 3)
+    if np.abs(full - full.T).max() > _ASYMMETRY * np.abs(full).max():
+        raise DataError(f"the stress is not symmetric: {full.tolist()}", where=where)
+    return (full + full.T) / 2
+
+
+def _must_agree(quantity: str, labels: list[Label], frame: RawFrame, where: str) -> None:
+    scale = len(frame.atoms) if quantity == "energy" else 1
+    first = labels[0]
+    for other in labels[1:]:
+        if not np.allclose(first.value, other.value, rtol=1e-6, atol=_TOLERANCES[quantity] * scale, equal_nan=True):
+            raise _ambiguous(quantity, labels, frame, where)
+
+
+def _ambiguous(quantity: str, labels: list[Label], frame: RawFrame, where: str) -> DataError:
+    said = ", ".join(f"{label.key!r} ({label.unit}) {_short(frame.values[label.key])}" for label in labels)
+    options = [{f"keys.{quantity}": label.key} for label in labels]
+    remedy = "say which"
+    free = [label.key for label in labels if ENERGY_KINDS.get(label.key.lower()) == "free"]
+    remedy += f"; forces belong to the free energy, {free[0]!r}" if free and quantity == "energy" else ""
+    found = f"{quantity} stands under {len(labels)} keys with different values: {said}"
+    return DataError(found, where=where, remedy=remedy, options=options)
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

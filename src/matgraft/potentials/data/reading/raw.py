@@ -1,0 +1,89 @@
+"""What a reader hands over before anyone has decided which number is which label.
+
+Every format ends as a `RawFile`: clean structures, and beside each all the values that stood in the file, under the
+names that stood there. `matgraft.potentials.data.reading.labels` picks the labels out of them. A reader that knows its
+format's conventions (VASP counts stress in kBar and the other way round) says so in `units` and `orders`.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from matgraft.core.provenance import LevelOfTheory
+
+COMPRESSED = (".gz", ".bz2", ".xz")
+"""Endings of files that are unpacked while they are read."""
+
+UNREADABLE = (EOFError, OSError, UnicodeDecodeError, zlib.error, lzma.LZMAError)
+"""What reading raises on a cut-off or damaged file, packed or not."""
+
+VASP_SHEAR = "xy,yz,xz"
+"""VASP lists six components as xx yy zz xy yz zx: what stands in ASE's places yz, xz, xy."""
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """One frame as it stood in a file.
+
+    Attributes
+    ----------
+    atoms
+        Structure alone: no calculator, no constraints, no further arrays.
+    values
+        Name -> anything the file gave: scalars, arrays, lists. None counts as absent.
+    tags
+        What the reader knows beyond the values, such as ``converged``.
+    """
+
+    atoms: Atoms
+    values: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file's frames, with what its format fixes.
+
+    Attributes
+    ----------
+    frames
+        In the file's order; walked over once, as they may be read only then.
+    notes
+        What reading decided or left out.
+    units
+        Key in lower case -> unit that the format gives it; other keys are in `quantities.DEFAULT_UNITS`.
+    orders
+        Key in lower case -> what stands in the places yz, xz, xy of six stress components, where not in ASE's order.
+    theory
+        Level of theory, where the format states it.
+    fixed
+        True if the format fixes unit, sign and order of every label that it holds.
+    """
+
+    frames: Iterable[RawFrame]
+    notes: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    orders: Mapping[str, str] = field(default_factory=dict)
+    theory: LevelOfTheory | None = None
+    fixed: bool = False
+
+
+def clean_atoms(atoms: Atoms) -> Atoms:
+    """Return species, positions, cell and periodicity, and nothing else."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
+
+
+def scalar_text(value: Any) -> str | None:
+    """Return text, number or truth value as text; None for anything longer."""
+    if isinstance(value, (str, bool, int, float)):
+        return str(value)
+    if isinstance(value, (np.generic, np.ndarray)) and np.size(value) == 1:
+        return str(np.asarray(value).item())
+    return None

@@ -1,0 +1,440 @@
+"""Read one's own DFT frames, whatever they are in, and say aloud what was taken for what.
+
+>>> data = read("frames.extxyz")                                 # energy, forces and stress are found by name
+>>> data = read("runs/", want=("energy", "forces", "stress"))    # every VASP run below the folder
+>>> data = read("frames.extxyz", keys={"energy": "my_e"}, units={"energy": "eV/atom", "stress": "-kBar"})
+
+Files are told apart by name and content: VASP's `vasprun.xml` and `OUTCAR` (`data.vasp`, `data.outcar`), JSON records
+(`data.records`), and everything that ASE reads (`data.frames`). Names of keys are found in `data.keys`, numbers become
+labels in `data.labels`, the level of theory comes from VASP's raw parameters or from a YAML file beside the data
+(`data.theory`). What was decided stands in the dataset's provenance: keys and units of each file, and notes. A store of
+frames (`data.store`) is opened, not read: its samples are read when asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import Progress
+
+from matgraft.core.errors import DataError, OptionError
+from matgraft.core.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
+from matgraft.potentials.data.cells import volume, with_clear_cell
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.keys import (
+    ENERGY_KINDS,
+    Choices,
+    bare,
+    fitting,
+    is_label,
+    present,
+    suggest,
+    unmatched,
+)
+from matgraft.potentials.data.reading.labels import find_labels
+from matgraft.potentials.data.reading.raw import RawFile, RawFrame, scalar_text
+from matgraft.potentials.data.reading.sources import Source, locate
+from matgraft.potentials.data.reading.theory import combine, find_sidecar, read_theory
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.store import is_store, open_store
+
+
+@dataclass
+class _Ledger:
+    """What all files together held, to judge at the end whether every wish was met, and what is to be said of them."""
+
+    files: list[SourceFile] = field(default_factory=list)
+    existing: dict[str, frozenset[str]] = field(default_factory=dict)
+    matched: set[str] = field(default_factory=set)
+    labelled: set[str] = field(default_factory=set)
+    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def see(self, frame: RawFrame, choices: Choices) -> None:
+        """Enter the keys of a frame, the quantities that their shapes fit, and which of the user's keys it has."""
+        for key, value in frame.values.items():
+            if value is not None and key not in self.existing:
+                self.existing[key] = fitting(value, len(frame.atoms))
+        self.matched.update(q for q, key in choices.keys.items() if present(q, frame.values, key))
+
+    def note(self, name: str, text: str) -> None:
+        """Enter a note on a file."""
+        self.notes[text].append(name)
+
+    def provenance(self) -> Provenance:
+        """Return the files, and each note once with the files that it is on."""
+        notes = tuple(f"{_few(names)}: {text}" for text, names in self.notes.items())
+        return Provenance(files=tuple(self.files), notes=notes)
+
+
+def read(
+    source: str | Path | Sequence[str | Path],
+    *,
+    keys: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    shear: str | None = None,
+    want: Collection[str] = ("energy", "forces"),
+    theory: str | Path | None = None,
+    beside: bool = False,
+    progress: bool = False,
+) -> Dataset:
+    """Read frames with their labels from files and folders.
+
+    Parameters
+    ----------
+    source
+        A file, a folder to search for VASP runs, or several of them; or one store of frames, whose labels are canonical
+        and leave `keys`, `units`, `shear` and `theory` nothing to say.
+    keys
+        Quantity -> name of its key, in place of the known names: ``{"energy": "my_energy"}``. For VASP,
+        ``{"energy": "e_0_energy"}`` takes the energy at sigma -> 0 instead of the free energy.
+    units
+        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"`` -> unit of the file's numbers, as
+        `matgraft.core.quantities.parse_unit` reads it. Otherwise: what the format says (VASP's stress: ``"-kBar"``),
+        what the key says (``energy_per_atom``: ``"eV/atom"``), eV, eV/Å and eV/Å³. ``"virial"`` makes a virial of
+        whatever stands under the key; ``"stress"`` makes a stress of what is called a virial.
+    shear
+        What really stands in the places yz, xz, xy of the stress as read, such as ``"xz,yz,xy"``.
+    want
+        Labels that must be there, in at least one frame. Others are read where they are found.
+    theory
+        YAML file with the level of theory. Otherwise the one beside each file is taken, if there is one. For VASP it
+        fills what the run does not say.
+    beside
+        The file stands beside others that `keys`, `units` and `shear` were said for: they need not act on it.
+    progress
+        Show a progress bar over the files.
+
+    Returns
+    -------
+    Dataset
+        Labels in canonical units: energy () eV, forces (n, 3) eV/Å, stress (3, 3) eV/Å³ with ASE's sign. The structures
+        carry no calculator, no constraints and no further arrays. Every scalar of the file is a tag. ``file`` and
+        ``frame`` say where a frame came from, unless the file itself says so under these names; VASP runs add
+        ``trajectory``, ``folder`` and ``converged``.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, empty, unreadable or cut off; if a wanted label is nowhere; if two keys contradict each
+        other; if a value has a wrong shape; if periodic cell vectors are not independent.
+    OptionError
+        If an option cannot be meant, or would do nothing.
+    """
+    sources = _locate(source)
+    if any(is_store(one.path) for one in sources):
+        return _open_store(sources, {"keys": keys, "units": units, "shear": shear, "theory": theory}, want)
+    choices, stated = Choices.parse(keys, units, shear, want), _stated(theory)
+    ledger = _Ledger()
+    files = _read_all(sources, ledger, progress)
+    samples = tuple(sample for one, file in files for sample in _convert(one, file, choices, stated, ledger))
+    _judge(ledger, choices, _few([one.name for one in sources]), beside)
+    return Dataset(samples, ledger.provenance())
+
+
+class Stream(Iterable[Sample]):
+    """The samples that `read` returns, one after another, for data larger than the memory.
+
+    What is in memory is one file's frames, of a file that ASE reads one frame; an error is raised where it is met.
+    Parameters and errors are those of `read`.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path],
+        *,
+        keys: Mapping[str, str] | None = None,
+        units: Mapping[str, str] | None = None,
+        shear: str | None = None,
+        want: Collection[str] = ("energy", "forces"),
+        theory: str | Path | None = None,
+    ) -> None:
+        self.sources = _locate(source)
+        if stores := [one.name for one in self.sources if is_store(one.path)]:
+            raise OptionError(f"{stores[0]} is a store already", allowed=["files in the formats of codes"])
+        self._choices, self._stated, self._ledger = Choices.parse(keys, units, shear, want), _stated(theory), _Ledger()
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Walk over the samples, once."""
+        broken: list[DataError] = []
+        for source in self.sources:
+            try:
+                file = _read_one(source)
+            except DataError as error:
+                if not source.found:
+                    raise
+                broken.append(error)
+                self._ledger.note(source.name, f"left out: {error.found}")
+            else:
+                yield from _convert(source, file, self._choices, self._stated, self._ledger)
+        if len(broken) == len(self.sources):
+            raise _all_broken(broken)
+        _judge(self._ledger, self._choices, _few([one.name for one in self.sources]))
+
+    def provenance(self) -> Provenance:
+        """Return what is known of the files that have passed."""
+        return self._ledger.provenance()
+
+
+def _locate(source: str | Path | Sequence[str | Path]) -> list[Source]:
+    return locate([source] if isinstance(source, (str, Path)) else list(source))
+
+
+def _stated(theory: str | Path | None) -> LevelOfTheory | None:
+    return None if theory is None else read_theory(Path(theory))
+
+
+def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Collection[str]) -> Dataset:
+    """Open the one store that is named; whatever says how numbers are read would do nothing."""
+    where = sources[0].name
+    if len(sources) > 1:
+        raise OptionError(
+            f"{len(sources)} files, a store among them: a store stands alone",
+            remedy="pack the frames of all files into one store",
+        )
+    if idle := [name for name, value in given.items() if value]:
+        raise OptionError(
+            f"{', '.join(idle)} would do nothing: the labels of a store are canonical",
+            where=where,
+            remedy="say it when the frames are packed",
+        )
+    dataset = open_store(sources[0].path)
+    for quantity in want:
+        if not dataset.count(quantity):
+            raise DataError(
+                f"no frame in the store has {quantity}",
+                where=where,
+                allowed=dataset.quantities(),
+                remedy=f"pack the frames again and name the key of the {quantity}, or do not ask for it",
+                options=_without(quantity, want),
+            )
+    return dataset
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> list[tuple[Source, RawFile]]:
+    """Read every file before judging any, so that one message names all that are broken.
+
+    A broken run that a search came across is left out with a note, as long as another one is whole.
+    """
+    whole: list[tuple[Source, RawFile]] = []
+    broken: list[tuple[Source, DataError]] = []
+    with Progress(disable=not progress, transient=True) as bar:
+        for source in bar.track(sources, description="reading"):
+            try:
+                file = _read_one(source)
+                whole.append((source, replace(file, frames=tuple(file.frames))))
+            except DataError as error:
+                broken.append((source, error))
+    if broken and (not whole or not all(source.found for source, _ in broken)):
+        raise _all_broken([error for _, error in broken])
+    for source, reason in broken:
+        ledger.note(source.name, f"left out: {reason.found}")
+    return whole
+
+
+def _read_one(source: Source) -> RawFile:
+    try:
+        empty = source.path.stat().st_size == 0
+    except OSError as error:
+        raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
+    if empty:
+        raise DataError("the file is empty", where=source.name)
+    return source.reader(source.path, source.name)
+
+
+def _all_broken(errors: Sequence[DataError]) -> DataError:
+    if len(errors) == 1:
+        return errors[0]
+    listed = "".join(f"\n  {error.where}: {error.found}" for error in errors)
+    return DataError(f"{len(errors)} files cannot be read:{listed}", remedy="repair them or take them out")
+
+
+def _theory(source: Source, file: RawFile, stated: LevelOfTheory | None, ledger: _Ledger) -> LevelOfTheory | None:
+    """Return a file's level of theory: from the run, from the file the user named, or from the one beside it."""
+    if stated is None and not source.vasp and (sidecar := find_sidecar(source.path)):
+        stated = read_theory(sidecar)
+        ledger.note(source.name, f"level of theory from {sidecar.name}")
+    theory = combine(file.theory, stated, source.name)
+    unknown = "not stated; a file of the same name that ends in .yaml would say it"
+    ledger.note(source.name, f"level of theory: {theory.describe() if theory else unknown}")
+    return theory
+
+
+WEIGHT_KEYS = ("config_weight", "weight")
+"""Keys whose number is a frame's weight in the loss: MACE's name, and the plain one."""
+
+# --- samples ---------------------------------------------------------------------------------------------------------
+
+_Used = Mapping[str, Mapping[tuple[str, str], int]]
+"""Quantity -> (key, unit) -> number of frames that it was read from."""
+
+
+def _convert(
+    source: Source, file: RawFile, choices: Choices, stated: LevelOfTheory | None, ledger: _Ledger
+) -> Iterator[Sample]:
+    """Turn a file's frames into samples; in the end, note which keys and units they were read from."""
+    theory = _theory(source, file, stated, ledger)
+    theories: dict[str | None, LevelOfTheory | None] = {}  # by kind of energy: frames share what is equal
+    used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    n = cellless = 0
+    weighted_by = ""
+    for index, frame in enumerate(file.frames):
+        ledger.see(frame, choices)
+        where = f"{source.name} frame {index}"
+        labels = find_labels(frame, file, choices, where)
+        for quantity, label in labels.items():
+            used[quantity][label.key, label.unit] += 1
+        kind = ENERGY_KINDS.get(labels["energy"].key.lower()) if "energy" in labels else None
+        if kind not in theories:
+            theories[kind] = _with_energy(theory, kind, source.name)
+        tags = _tags(source, index, frame, choices)
+        weight = _weight(tags, where)
+        n, cellless = n + 1, cellless + _lacks_cell(frame, choices)
+        weighted_by = weighted_by or (_weight_key(tags) if weight != 1.0 else "")
+        values = {name: label.value for name, label in labels.items()}
+        yield Sample(with_clear_cell(frame.atoms, where), values, tags, weight, source.name, index, theories[kind])
+    ledger.labelled.update(used)
+    ledger.files.append(_origin(source, used, n, _fixed(file, choices, used)))
+    notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []
+    notes += [*file.notes, *_what_was_read(used, n, choices)]
+    notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
+    for text in notes:
+        ledger.note(source.name, text)
+
+
+def _with_energy(
+    theory: LevelOfTheory | None, kind: Literal["free", "sigma0"] | None, where: str
+) -> LevelOfTheory | None:
+    """Record which energy a key held; raise if another one was stated."""
+    if theory is None or kind is None:
+        return theory
+    if theory.energy not in (None, kind):
+        raise DataError(f"energy is {kind!r} by its key, {theory.energy!r} was stated", where=where)
+    return theory.model_copy(update={"energy": kind})
+
+
+def _tags(source: Source, index: int, frame: RawFrame, choices: Choices) -> dict[str, str]:
+    """Return where a frame comes from, and every scalar of it that is no label."""
+    tags = {"file": source.name, "frame": str(index)} | _run_tags(source) | dict(frame.tags)
+    chosen = {key.lower() for key in choices.keys.values()}
+    for key, value in frame.values.items():
+        text = None if is_label(key) or key.lower() in chosen else scalar_text(value)
+        if text is not None:
+            tags[bare(key)] = text
+    return tags
+
+
+def _weight_key(tags: Mapping[str, str]) -> str:
+    return next((key for key in WEIGHT_KEYS if key in tags), "")
+
+
+def _weight(tags: Mapping[str, str], where: str) -> float:
+    """Return a frame's weight in the loss, one where the file gives none."""
+    text = tags.get(_weight_key(tags), "1")
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not (math.isfinite(weight) and weight >= 0):
+        raise DataError(f"{_weight_key(tags)}={text} is no weight", where=where, allowed=["a number from 0 up"])
+    return weight
+
+
+def _run_tags(source: Source) -> dict[str, str]:
+    """Return the tags of a VASP run: each is one trajectory, named by its path."""
+    if not source.vasp:
+        return {}
+    return {"trajectory": source.name, "folder": source.path.parent.name}
+
+
+def _fixed(file: RawFile, choices: Choices, used: _Used) -> tuple[str, ...]:
+    """Return the quantities that the format fixes, less those on which the user said something else."""
+    own = {"stress" if name == "virial" else name for name in choices.units}
+    own |= {"stress"} if choices.shear else set()
+    return tuple(quantity for quantity in used if file.fixed and quantity not in own)
+
+
+def _origin(source: Source, used: _Used, n: int, fixed: tuple[str, ...]) -> SourceFile:
+    return SourceFile(
+        name=source.name,
+        sha256=file_hash(source.path),
+        n_samples=n,
+        keys={quantity: ", ".join(dict.fromkeys(key for key, _ in counts)) for quantity, counts in used.items()},
+        units={quantity: ", ".join(dict.fromkeys(unit for _, unit in counts)) for quantity, counts in used.items()},
+        fixed=fixed,
+    )
+
+
+# --- saying it aloud -------------------------------------------------------------------------------------------------
+
+
+def _what_was_read(used: _Used, n: int, choices: Choices) -> list[str]:
+    notes = []
+    for quantity, counts in used.items():
+        parts = [f"{key!r} in {unit}" + (f" ({m} frames)" if m < n else "") for (key, unit), m in counts.items()]
+        notes.append(f"{quantity} read from {' and '.join(parts)}")
+    for quantity in dict.fromkeys([*used, *choices.want]):
+        missing = n - sum(used.get(quantity, {}).values())
+        notes += [f"{quantity} is absent in {missing} of {n} frames"] if missing else []
+    if any(key.lower() == "e_wo_entrp" for key, _ in used.get("energy", ())):
+        notes.append("the energy without entropy is neither the free energy nor the one at sigma -> 0")
+    return notes
+
+
+def _lacks_cell(frame: RawFrame, choices: Choices) -> bool:
+    """Say whether a frame gives a stress but has no cell to refer it to."""
+    return not volume(frame.atoms) and bool(present("stress", frame.values, choices.keys.get("stress")))
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
+    return ", ".join(shown)
+
+
+# --- was every wish met ----------------------------------------------------------------------------------------------
+
+
+def _judge(ledger: _Ledger, choices: Choices, where: str, beside: bool = False) -> None:
+    """Raise if a wanted label is nowhere or an option matched nothing that need not do without."""
+    for quantity, key in choices.keys.items():
+        if quantity not in ledger.matched and not (beside and quantity not in choices.want):
+            raise unmatched(quantity, key, ledger.existing)
+    for quantity in choices.want:
+        if quantity not in ledger.labelled:
+            raise _nowhere(quantity, ledger, choices.want, where)
+    if beside:
+        return
+    idle = [
+        f"units.{name}" for name in choices.units if ("stress" if name == "virial" else name) not in ledger.labelled
+    ]
+    idle += ["shear"] if choices.shear and "stress" not in ledger.labelled else []
+    if idle:
+        raise OptionError(
+            f"{' and '.join(idle)} is given, but no frame has that label",
+            where=where,
+            options=[dict.fromkeys(idle)],
+        )
+
+
+def _without(quantity: str, want: Collection[str]) -> list[dict[str, list[str]]]:
+    """Return the option that asks for the other labels alone; none where there are no others."""
+    others = [name for name in want if name != quantity]
+    return [{"want": others}] if others else []
+
+
+def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) -> DataError:
+    likely = suggest(quantity, [key for key, fits in ledger.existing.items() if quantity in fits])
+    existing = sorted(ledger.existing)
+    return DataError(
+        f"no frame has {quantity} under a known name; the keys are {', '.join(existing) or 'none at all'}",
+        where=where,
+        remedy=f"name the key that holds the {quantity}, or do not ask for it",
+        options=[*likely, *_without(quantity, want)],
+    )

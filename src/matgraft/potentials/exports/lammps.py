@@ -1,0 +1,149 @@
+"""LAMMPS: the vendor's file, a runnable in.lammps, a small structure.data; verified as far as the machine allows.
+
+The file is opened and evaluated as its pair style does it, on the tensors that LAMMPS would hand over. Where an `lmp`
+is found, beside Python or on the PATH, in.lammps is run and its last step compared with the model. If that `lmp` lacks
+the pair style, LAMMPS's own words say so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import write as write_atoms
+
+from matgraft.core.files import whole, write_text
+from matgraft.potentials.exports.comparison import Check, compare, compare_all, distorted_cell
+from matgraft.potentials.exports.structures import Structures, upright
+from matgraft.potentials.models.lammps import LammpsFile
+from matgraft.potentials.models.potential import Potential
+
+INPUT = "in.lammps"
+STRUCTURE = "structure.data"
+SECONDS = 300
+"""For the few steps of in.lammps."""
+
+_INPUT = """\
+# {model}
+# Needs {build}.
+#
+#     lmp -in {input}
+
+units           metal
+atom_style      atomic
+{commands}newton          on
+
+read_data       {structure}
+
+pair_style      {style}
+pair_coeff      * * {file} {elements}   # atom types 1 to {n_types}
+
+thermo          1
+velocity        all create 300 1
+fix             1 all nve
+timestep        0.001
+
+run             5
+"""
+# Lengths to the last bit, so that rounding of positions does not show in the forces.
+_LAST_STEP = """\
+include {input}
+variable energy equal pe
+print "${{energy}}" file {folder}/energy
+write_dump all custom {folder}/atoms id xu yu zu fx fy fz modify sort id format float %24.17g
+"""
+
+
+def write(backbone: Potential, folder: Path, file: LammpsFile, structures: Structures | None = None) -> list[Check]:
+    """Write the vendor's file for LAMMPS, in.lammps and structure.data, and check them.
+
+    Parameters
+    ----------
+    structures
+        The first one is that of in.lammps. Default: crystals of the elements of the card.
+
+    Raises
+    ------
+    RunError
+        If the file, or LAMMPS with it, gives other predictions than the model.
+    """
+    crystals = [upright(atoms) for atoms in (structures or Structures.of(backbone)).all]
+    atoms = crystals[0] if structures and structures.trained else distorted_cell(backbone)
+    file.write(folder / file.name)
+    order = list(backbone.card.elements)
+    with whole(folder / STRUCTURE) as part:
+        write_atoms(part, atoms, format="lammps-data", specorder=order, masses=True, units="metal")
+    write_text(folder / INPUT, input_text(backbone, file))
+    what = f"{file.name} by torch.jit, on the tensors of pair_style {file.style}"
+    path = folder / file.name
+    found = compare_all(backbone, lambda one: file.evaluate(path, one), crystals, str(path))
+    return [Check(what, found), run(backbone, folder, file, atoms)]
+
+
+def input_text(backbone: Potential, file: LammpsFile) -> str:
+    """Return an input for LAMMPS: five steps of dynamics from structure.data."""
+    elements = backbone.card.elements
+    return _INPUT.format(
+        model=backbone.card.name,
+        build=file.build,
+        input=INPUT,
+        commands="".join(f"{command}\n" for command in file.commands),
+        structure=STRUCTURE,
+        style=file.style,
+        file=file.name,
+        elements=" ".join(elements),
+        n_types=len(elements),
+    )
+
+
+def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None = None) -> Check:
+    """Run in.lammps where there is an `lmp`, and compare energy and forces of its last step with the model.
+
+    Parameters
+    ----------
+    start
+        What lies in structure.data. Default: the distorted cell.
+    """
+    what = f"{INPUT} run in LAMMPS"
+    lmp = find_lmp()
+    if lmp is None:
+        return Check(what, reason="no lmp beside Python or on the PATH: LAMMPS is not installed")
+    with tempfile.TemporaryDirectory() as temporary:
+        commands = Path(temporary) / "in.check"
+        commands.write_text(_LAST_STEP.format(input=INPUT, folder=temporary), encoding="utf-8")
+        said = _call([lmp, "-in", str(commands), "-log", "none"], folder)
+        if said:
+            return Check(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
+        atoms, theirs = _last_step(Path(temporary), start or distorted_cell(backbone))
+    return Check(what, compare(backbone, atoms, theirs, str(folder / INPUT)))
+
+
+def find_lmp() -> str | None:
+    """Return the `lmp` beside this Python, where the wheel puts it, or the one on the PATH."""
+    return shutil.which("lmp", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+def _call(command: list[str], folder: Path) -> str:
+    """Run a command; return what it said of its failure, or nothing."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or [f"exit code {done.returncode}"])[-1]
+
+
+def _last_step(folder: Path, atoms: Atoms) -> tuple[Atoms, dict[str, np.ndarray]]:
+    """Read energy, positions and forces that `_LAST_STEP` wrote; the cell is that of the start."""
+    table = np.loadtxt(folder / "atoms", skiprows=9)
+    atoms.positions = table[:, 1:4]
+    return atoms, {"energy": np.loadtxt(folder / "energy"), "forces": table[:, 4:7]}

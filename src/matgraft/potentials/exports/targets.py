@@ -1,0 +1,182 @@
+"""Hand a tuned model to other tools, and prove that what was written says the same.
+
+| target    | beside the vendor's file and card.json           | what opens it                                        |
+| --------- | ------------------------------------------------ | ---------------------------------------------------- |
+| native    | nothing                                          | the vendor's own loader, e.g. ``CHGNet.from_file``   |
+| ase       | calculator.py (``calculator()``)                 | any ASE script, with the vendor's package alone      |
+| lammps    | the vendor's file for it, in.lammps, a structure | LAMMPS with the vendor's pair style                  |
+| torch-sim | model.py (``model()``)                           | torch-sim, with the vendor's package                 |
+
+Every target begins with the native file, which the vendor's own code opens for a comparison on training frames and on
+crystals of all elements of the card (`matgraft.potentials.exports.structures`).
+README.md in the folder says what was checked and what was not. What cannot be checked on this machine is no error: it
+is written, and said. Which backbone has which target stands in `matgraft.potentials.models.registry`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import runpy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matgraft.core.errors import OptionError, choose
+from matgraft.core.files import write_text
+from matgraft.core.folders import refuse_full_folder
+from matgraft.core.registry import model_folder, save_folder
+from matgraft.core.version import __version__
+from matgraft.potentials.exports import lammps, torch_sim
+from matgraft.potentials.exports.comparison import ALLOWED, Check, Exported, loss_of_references, verify, with_calculator
+from matgraft.potentials.exports.structures import FILE, Structures
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.registry import INSTEAD, POTENTIALS, load_potential_folder
+
+_CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
+
+    from calculator import calculator
+    atoms.calc = calculator()
+"""
+
+from pathlib import Path
+
+{imports}
+
+
+def calculator():
+    """Return the calculator: energy in eV, forces in eV/Å, stress in eV/Å³."""
+    {body}
+'''
+_README = """\
+# {name}
+
+Written by matgraft {version} for `{target}`: {opens}.
+
+## What was checked
+
+On {on}.
+Largest differences from the model, in eV/atom, eV/Å, eV/Å³. Allowed: {allowed}.
+
+{checks}
+{notes}"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One tool to export to.
+
+    Attributes
+    ----------
+    opens
+        What opens the export, for people.
+    asks
+        What the backbone has to say for it; raises an `OptionError`, before anything is written, if it has nothing.
+    write
+        Writes what comes beside the native file from that, and returns the checks made of it.
+    """
+
+    opens: str
+    asks: Callable[[Potential], Any]
+    write: Callable[[Potential, Path, Any, Structures], list[Check]]
+
+
+def _native(backbone: Potential, folder: Path, structures: Structures) -> list[Check]:
+    return [Check(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder, structures))]
+
+
+def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[Check]:
+    package, imports, body = source
+    script = folder / "calculator.py"
+    write_text(script, _CALCULATOR.format(package=package, imports=imports, body=body))
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
+        warnings.simplefilter("ignore")
+        calculator = runpy.run_path(str(script))["calculator"]()
+    return [Check("calculator.py run by ASE", with_calculator(backbone, calculator, str(script), structures))]
+
+
+TARGETS = {
+    "native": Target(
+        "the vendor's own loader", lambda backbone: None, lambda backbone, folder, nothing, structures: []
+    ),
+    "ase": Target("any ASE script, with the vendor's package alone", lambda one: one.calculator_source(), _ase),
+    "lammps": Target("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write),
+    "torch-sim": Target("torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write),
+}
+"""Name -> target."""
+
+
+def export(run: Path, to: str, out: Path) -> Exported:
+    """Write a run's model for another tool.
+
+    Parameters
+    ----------
+    run
+        A finished run, or a model folder.
+    to
+        One of `TARGETS`.
+    out
+        A new or empty folder.
+
+    Returns
+    -------
+    Exported
+        What was checked and by how much it differs; ``verified`` is False where something could not be checked here.
+
+    Raises
+    ------
+    OptionError
+        If there is nothing of that kind for this backbone; what there is stands in the error.
+    RunError
+        If what was written does not give the model's energies, forces and stresses.
+    """
+    target = choose(to, TARGETS, "export target")
+    refuse_full_folder(out)
+    backbone = load_potential_folder(run)
+    refuse(backbone.card.backbone, to)
+    asked, card = target.asks(backbone), backbone.card
+    # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
+    save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
+    frames = model_folder(run) / FILE
+    if frames.is_file():
+        write_text(out / FILE, frames.read_text(encoding="utf-8"))
+    structures = Structures.of(backbone, out)
+    checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
+    notes = tuple(note for note in (*backbone.cautions, loss_of_references(backbone)) if note)
+    exported = Exported(out, to, checks, structures.text, structures.elements, notes)
+    write_text(out / "README.md", _readme(exported, card.name, target))
+    return exported
+
+
+def _readme(exported: Exported, name: str, target: Target) -> str:
+    notes = "".join(f"* {note}.\n" for note in exported.notes)
+    return _README.format(
+        name=name,
+        version=__version__,
+        target=exported.target,
+        opens=target.opens,
+        on=exported.on,
+        allowed=ALLOWED,
+        checks="\n".join(f"* {check.text}" for check in exported.checks),
+        notes=f"\n## Notes\n\n{notes}" if notes else "",
+    )
+
+
+def refuse(backbone: str, to: str) -> None:
+    """Raise for a target that a backbone does not have.
+
+    Raises
+    ------
+    OptionError
+        With the targets that it has, and the backbones that have this one.
+    """
+    row = choose(backbone, POTENTIALS, "backbone", INSTEAD)
+    if to not in row.exports:
+        have = [name for name, other in POTENTIALS.items() if to in other.exports]
+        raise OptionError(
+            f"{backbone} has no export to {to}",
+            allowed=[f"--to {name}" for name in row.exports],
+            remedy=f"{to} works for {', '.join(have)}",
+        )

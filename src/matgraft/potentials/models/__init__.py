@@ -1,0 +1,1 @@
+"""Foundation potentials behind one contract; each vendor in one file."""

@@ -1,0 +1,634 @@
+"""MACE behind the contract: the vendor's modules and graphs, cut between the last product and the readouts.
+
+MACE sums a readout of every layer: E_i = scale (pair_i + sum_k readout_k(h_i,k)) + shift + E0(Z_i). A readout sees
+scalars alone, so what enters the last stage is the scalars of every layer that is read, side by side (and the pair
+repulsion, where a model has one); the head is all readouts with scale and shift.
+
+    load("mace:medium-mpa-0@HASH")    a foundation that mace-torch knows, from its cache; nothing is fetched
+    load("mace:my.model@HASH")        a file of mace-torch
+    load("mace:my.model@HASH#pbe")    one of its heads; a model of several is not loaded without saying which
+
+A MACE file is a pickle of the whole model: opening it runs whatever its author put in. HASH, the first 16 digits or
+more of its SHA-256, says that you trust this very file; without it the error names it. What matgraft saves has the
+tensors and the architecture as plain values beside the vendor's file, and is opened from these.
+
+Source: Batatia et al., NeurIPS 2022 and arXiv:2401.00096, and the package mace-torch (MIT licence).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
+from ase.neighborlist import neighbor_list
+from torch import Tensor, nn
+
+from matgraft.core.errors import DataError, OptionError, choose
+from matgraft.core.files import whole
+from matgraft.core.model import Batch, Encoded, ModelCard, Stage
+from matgraft.core.provenance import LevelOfTheory, file_hash
+from matgraft.core.quantities import Array
+from matgraft.core.weights import load_tensors, save_tensors
+from matgraft.potentials.data.cells import box, volume
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
+from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
+from matgraft.potentials.models.potential import Potential
+
+_FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+
+
+@contextlib.contextmanager
+def _vendor_noise() -> Iterator[None]:
+    """Keep to ourselves what mace and e3nn print and warn of when they are imported, built or opened."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+# On import mace makes torch.load unpickle by default, in the whole process. That is undone. mace.calculators needs it
+# and does it again: it is imported only where the vendor's calculator, or its list of foundations, is asked for.
+_before = os.environ.get(_FORCED_UNPICKLING)
+with _vendor_noise():
+    from mace import modules
+    from mace.data.neighborhood import get_neighborhood
+    from mace.modules import blocks
+    from mace.tools.scripts_utils import extract_config_mace_model
+    from mace.tools.utils import get_cache_dir
+if _before is None:
+    os.environ.pop(_FORCED_UNPICKLING, None)
+o3 = blocks.o3  # under torch 2.6 and later e3nn 0.4.4 can be imported by way of mace alone
+_DENSE = blocks.nn._fc._Layer
+
+HASH_DIGITS = 16
+"""Least digits of a SHA-256 that say which file is trusted: 64 bits."""
+
+_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False)
+_R2SCAN = LevelOfTheory(code="VASP", metagga="R2SCAN", spin=True, soc=False)
+_OFF = LevelOfTheory(code="Psi4", hybrid="wB97M", dispersion="D3(BJ)", soc=False)
+_ASL = "ASL (academic use only)"
+FOUNDATIONS: dict[str, tuple[str, LevelOfTheory]] = {
+    "medium-mpa-0": ("MIT", _PBE),
+    "small": ("MIT", _PBE),
+    "medium": ("MIT", _PBE),
+    "large": ("MIT", _PBE),
+    "small-0b": ("MIT", _PBE),
+    "medium-0b": ("MIT", _PBE),
+    "small-0b2": ("MIT", _PBE),
+    "medium-0b2": ("MIT", _PBE),
+    "large-0b2": ("MIT", _PBE),
+    "medium-0b3": ("MIT", _PBE),
+    "small-omat-0": (_ASL, _PBE),
+    "medium-omat-0": (_ASL, _PBE),
+    "mace-matpes-pbe-0": (_ASL, _PBE),
+    "mace-matpes-r2scan-0": (_ASL, _R2SCAN),
+    "mh-0": (_ASL, LevelOfTheory()),
+    "mh-1": (_ASL, LevelOfTheory()),
+    "off-small": (_ASL, _OFF),
+    "off-medium": (_ASL, _OFF),
+    "off-large": (_ASL, _OFF),
+}
+"""Names of mace-torch (``off-``: MACE-OFF23) -> licence and level of theory, whose U for oxides is not listed."""
+
+_READOUTS = (blocks.LinearReadoutBlock, blocks.NonLinearReadoutBlock, blocks.NonLinearBiasReadoutBlock)
+_IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
+_CLASSES = ("interaction_cls", "interaction_cls_first", "readout_cls")
+
+
+class MACEPotential(Potential):
+    """A MACE or ScaleShiftMACE of mace-torch, seen through one of its heads, in its own precision.
+
+    Parameters
+    ----------
+    module
+        The vendor's model. A buffer ``references`` is added to it: eV an atom of the chosen head, by atomic number.
+    head
+        Name of the head. May be empty where there is only one.
+    references
+        (118,) eV, float64. Default: the model's own of that head.
+    name, licence, theory, weights_from, weights_sha256
+        For the model card.
+    """
+
+    native_file = "mace.model"
+    weights_file = "mace.pt"
+    rate = 1e-2
+    """mace-torch's own. A small MACE (untuned 0.340 eV/Å) after 3 epochs on Si has 8.3 meV/atom and 0.168 eV/Å, at 3e-3
+    10.8 and 0.192; at 1e-3, with a heavier weight of energies, 12.1 and 0.231 where 1e-2 has 7.2 and 0.180."""
+
+    def __init__(
+        self,
+        module: Any,
+        *,
+        head: str = "",
+        references: Tensor | None = None,
+        name: str,
+        licence: str = "that of its author",
+        theory: LevelOfTheory | None = None,
+        weights_from: str = "",
+        weights_sha256: str = "",
+    ) -> None:
+        self.module: Any = module
+        self.heads = tuple(str(one) for one in module.heads)
+        self.head_name = _chosen_head(self.heads, head, name)
+        self._numbers = [int(Z) for Z in self.module.atomic_numbers]
+        own = references if references is not None else self._vendor_references()
+        self.module.register_buffer("references", own)
+        self._convolutions = [Convolution.of(block, o3.wigner_3j) for block in self.module.interactions]
+        self.card = ModelCard(
+            name=f"{name}#{self.head_name}" if len(self.heads) > 1 else name,
+            backbone="mace",
+            vendor_version=version("mace-torch"),
+            licence=licence,
+            citation="Batatia et al., NeurIPS 2022, arXiv:2206.07697; foundations: arXiv:2401.00096",
+            elements=tuple(chemical_symbols[Z] for Z in self._numbers),
+            theory=theory or LevelOfTheory(),
+            quantities=tuple(self.quantities),
+            cutoff_A=float(self.module.r_max),
+            dtype=str(self._dtype).removeprefix("torch."),
+            n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+            weights_sha256=weights_sha256,
+            weights_from=weights_from,
+        )
+
+    # ----------------------------------------------------------------- files
+
+    @classmethod
+    def shipped(cls, release: str, *, sha256: str = "", head: str = "") -> MACEPotential:
+        """Load a foundation by mace-torch's name for it, from mace-torch's cache. Nothing is fetched."""
+        path, source = cached_file(release)
+        if not path.is_file():
+            raise DataError(
+                f"the weights of mace:{release} are not on this machine, and nothing is fetched unasked",
+                where=str(path),
+                remedy=f"download {source} and save it under this very name",
+            )
+        licence, theory = FOUNDATIONS[release]
+        name = f"mace:{release}"
+        return cls._unpickled(path, sha256, head, name=name, licence=licence, theory=theory, weights_from=source)
+
+    @classmethod
+    def from_file(cls, path: Path, *, sha256: str = "", head: str = "") -> MACEPotential:
+        """Load the tensors that `save` wrote, or the vendor's pickle if its hash is given."""
+        try:
+            content = load_tensors(path)
+        except DataError:
+            if path.name == cls.weights_file:
+                raise
+            return cls._unpickled(path, sha256, head, name=path.name, weights_from=path.name)
+        if not {"architecture", "state", "references", "head"} <= set(content):
+            raise DataError("no MACE model in it (keys architecture, state, references, head)", where=str(path))
+        module = _build(content["architecture"])
+        module.load_state_dict(content["state"])
+        return cls(
+            module,
+            head=head or content["head"],
+            references=None if head and head != content["head"] else content["references"],
+            name=path.name,
+            weights_from=path.name,
+            weights_sha256=file_hash(path),
+        )
+
+    @classmethod
+    def _unpickled(cls, path: Path, sha256: str, head: str, **card: Any) -> MACEPotential:
+        """Open a pickle whose hash is given, build the model anew from it, and hold the two against each other."""
+        found = file_hash(path)
+        source = card["name"] if card["name"].startswith("mace:") else f"mace:{path}"
+        _refuse_untrusted(path, sha256.lower(), found, source)
+        with _vendor_noise():
+            vendor = torch.load(path, map_location="cpu", weights_only=False)
+        _refuse_other_models(vendor, path)
+        vendor = _with_scale_shift(vendor)
+        heads = tuple(getattr(vendor, "heads", None) or ["Default"])
+        _chosen_head(heads, head, card["name"], f"{source}@{sha256}")  # before the seconds that a build takes
+        try:
+            module = _build(_architecture(vendor))
+            module.load_state_dict(vendor.state_dict(), strict=False)  # older files lack some constants
+            potential = cls(module, head=head, weights_sha256=found, **card)
+            difference = _difference(potential, vendor)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"mace-torch {version('mace-torch')} cannot build it anew: {error}", where=str(path)
+            ) from error
+        if not difference < 1e-4:
+            raise DataError(f"built anew, its energies differ by {difference:.2g} eV/atom", where=str(path))
+        return potential
+
+    def save(self, path: Path) -> None:
+        """Write the file that MACECalculator opens, and beside it the tensors that `from_file` opens.
+
+        The vendor's file has the references in the model's precision, the other one in float64.
+        """
+        plain, references = self._plain(), self.references.detach().cpu().clone()
+        with _vendor_noise():
+            save_tensors(plain, path)
+        architecture = _architecture(plain)
+        content = {"architecture": architecture, "state": dict(plain.state_dict()), "references": references}
+        save_tensors(content | {"head": self.head_name}, path.with_suffix(Path(self.weights_file).suffix))
+
+    def vendor_calculator(self, path: Path) -> Calculator:
+        """Return mace-torch's own calculator on a file that `save` wrote, with this head and precision."""
+        with _vendor_noise():  # from here on torch.load unpickles by default, as wherever this module is imported
+            from mace.calculators import MACECalculator
+
+            return MACECalculator(path, device="cpu", default_dtype=self.card.dtype, head=self.head_name)
+
+    def calculator_source(self) -> tuple[str, str, str]:
+        """Return the lines of a script that needs mace-torch alone; the head is named, since the vendor falls back."""
+        options = f'device="cpu", default_dtype={self.card.dtype!r}, head={self.head_name!r}'
+        body = f"return MACECalculator(Path(__file__).with_name({self.native_file!r}), {options})"
+        return "mace-torch", "from mace.calculators import MACECalculator", body
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What mace-torch's own calculator gets wrong."""
+        return (
+            "MACECalculator puts vectors of its own for those along which a structure does not repeat (pbc F): it "
+            "divides the stress by another volume than that of your cell, and fails where such a vector lies in the "
+            f"plane of a sheet. Give it pbc T T T, in a cell with more than {self.card.cutoff_A:g} Å of vacuum",
+        )
+
+    def lammps_file(self) -> LammpsFile:
+        """Return mace-torch's TorchScript, in the model's own precision, with this head."""
+        return LammpsFile(
+            name="mace-lammps.pt",
+            style="mace",
+            build="LAMMPS with the package ML-MACE, as github.com/ACEsuit/lammps has it",
+            commands=("atom_modify     map yes",),
+            write=self._write_torchscript,
+            evaluate=self._as_pair_mace,
+        )
+
+    def torch_sim_source(self) -> tuple[str, str, str]:
+        """Return the lines of torch-sim's MaceModel, which itself knows no heads and would take the first."""
+        imports = "import torch\nfrom torch_sim.models.mace import MaceModel"
+        body = [
+            f"path = Path(__file__).with_name({self.native_file!r})",
+            'module = torch.load(path, map_location="cpu", weights_only=False)',
+            f"tuned = MaceModel(module, device=device, dtype={self._dtype})",
+            "",
+            "def choose_head(module, arguments):",
+            '    graph = arguments[0]  # of several structures; "ptr" says where each begins',
+            f'    graph["head"] = torch.full((len(graph["ptr"]) - 1,), {self._head}, device=tuned.device)',
+            "",
+            f"module.register_forward_pre_hook(choose_head)  # {self.head_name}",
+            "return tuned",
+        ]
+        return "mace-torch", imports, "\n".join(body)
+
+    def _plain(self) -> Any:
+        """Return the vendor's model, frozen, on the CPU, with the references of this head in its own table."""
+        with _vendor_noise():
+            plain = copy.deepcopy(self.module).cpu()
+        del plain.references
+        energies = torch.atleast_2d(plain.atomic_energies_fn.atomic_energies)
+        energies[self._head] = self.references.detach().cpu()[torch.tensor(self._numbers) - 1]
+        return plain.requires_grad_(False)
+
+    def _write_torchscript(self, path: Path) -> None:
+        """As mace-torch's `mace_create_lammps_model` does, with the head named instead of asked for."""
+        with whole(path) as part, _vendor_noise():  # mace.calculators: see `vendor_calculator`
+            from e3nn.util import jit
+            from mace.calculators import LAMMPS_MACE
+
+            jit.compile(LAMMPS_MACE(self._plain(), head=self.head_name)).save(part)
+
+    def _as_pair_mace(self, path: Path, atoms: Atoms) -> dict[str, Array]:
+        """As pair_mace.cpp with domain decomposition: an image is an atom of its own, and counts in no energy."""
+        everything, owner = with_ghosts(atoms, len(self.module.interactions) * float(self.module.r_max))
+        n, dtype = len(everything), self._dtype
+        edges = np.stack(neighbor_list("ij", everything, float(self.module.r_max)))
+        element = torch.tensor([self._numbers.index(Z) for Z in everything.numbers])
+        graph = {
+            "batch": torch.zeros(n, dtype=torch.long),
+            "cell": torch.tensor(atoms.cell.array, dtype=dtype),
+            "edge_index": torch.tensor(edges),
+            "energy": torch.empty(1, dtype=dtype),
+            "forces": torch.empty(n, 3, dtype=dtype),
+            "node_attrs": F.one_hot(element, len(self._numbers)).to(dtype),
+            "positions": torch.tensor(everything.positions, dtype=dtype),
+            "ptr": torch.tensor([0, n]),
+            "shifts": torch.zeros(edges.shape[1], 3, dtype=dtype),
+            "unit_shifts": torch.zeros(edges.shape[1], 3, dtype=dtype),
+            "weight": torch.ones(1, dtype=dtype),
+        }
+        with _vendor_noise():
+            out = torch.jit.load(path)(graph, torch.arange(n) < len(atoms), True)
+        forces = torch.zeros(len(atoms), 3, dtype=dtype).index_add(0, torch.tensor(owner), out["forces"])
+        return {
+            "energy": out["total_energy_local"][0].detach().numpy(),
+            "forces": forces.numpy(),
+            "stress": -out["virials"][0].numpy() / atoms.get_volume(),
+        }
+
+    # ----------------------------------------------------------------- parts
+
+    @property
+    def head(self) -> nn.Module:
+        """All readouts, scale and shift: (N, width) -> (N, 1) eV."""
+        return _Readouts(self.module, self._head, self._widths)
+
+    @property
+    def references(self) -> Tensor:
+        """(118,) eV an atom of the chosen head, float64; zero for elements that the model does not know."""
+        references: Tensor = self.module.references
+        return references
+
+    def stages(self) -> list[Stage]:
+        """Return embedding, interaction-1 to the last, readout. The readout has the weights of every head."""
+        module = self.module
+        embedding = ["node_embedding", "radial_embedding"]
+        embedding += ["pair_repulsion_fn"] if hasattr(module, "pair_repulsion_fn") else []
+        stages = [Stage("embedding", {name: getattr(module, name) for name in embedding})]
+        for i, (interaction, product) in enumerate(zip(module.interactions, module.products, strict=True)):
+            parts = {f"interactions.{i}": interaction, f"products.{i}": product}
+            stages.append(Stage(f"interaction-{i + 1}", parts))
+        return [*stages, Stage("readout", {"readouts": module.readouts})]
+
+    def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
+        """Add e3nn's: one matrix a path of an equivariant layer, and the dense layers of a radial network."""
+        if isinstance(layer, o3.Linear):
+            return [path.path_shape for path in layer.instructions if path.i_in >= 0]  # -1: a bias
+        if isinstance(layer, _DENSE):
+            rows, columns = layer.weight.shape
+            return [(rows, columns)]
+        return super().matrices(layer)
+
+    @property
+    def _head(self) -> int:
+        return self.heads.index(self.head_name)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = next(self.module.parameters()).dtype
+        return dtype
+
+    @property
+    def _widths(self) -> list[int]:
+        """Scalars of each layer that is read: the last alone, or all."""
+        widths = [_scalars(product) for product in self.module.products]
+        return widths[-len(self.module.readouts) :]
+
+    def _vendor_references(self) -> Tensor:
+        energies = torch.atleast_2d(self.module.atomic_energies_fn.atomic_energies)[self._head]
+        references = torch.zeros(len(chemical_symbols) - 1, dtype=torch.float64)
+        references[torch.tensor(self._numbers) - 1] = energies.double()
+        return references
+
+    # ---------------------------------------------------------------- graphs
+
+    def encode(self, sample: Sample) -> Encoded:
+        """Find the neighbours with the vendor's own list."""
+        atoms: Atoms = sample.content
+        self._refuse(sample)
+        cutoff = float(self.module.r_max)
+        # Images along the box's vacuum are no neighbours. Told that a direction is not periodic, the vendor would put
+        # x, y or z in its place, which lies in the plane of a sheet that is turned so.
+        found = box(atoms, cutoff, sample.where)
+        cell, positions = found.vectors, found.near_origin(atoms.positions)
+        edges, _, images, _ = get_neighborhood(positions, cutoff, (True, True, True), cell)
+        index = {Z: i for i, Z in enumerate(self._numbers)}
+        reals = {"positions": positions, "cell": cell[None], "volume": [volume(atoms)], "image": images}
+        whole = {"numbers": atoms.numbers, "element": [index[Z] for Z in atoms.numbers]}
+        whole |= {"sender": edges[0], "receiver": edges[1]}
+        tensors = {name: torch.tensor(np.asarray(value), dtype=self._dtype) for name, value in reals.items()}
+        tensors |= {name: torch.tensor(np.asarray(value), dtype=torch.long) for name, value in whole.items()}
+        return Encoded(len(atoms), edges.shape[1], tensors)
+
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Join graphs, raising the atoms' indices by what stands before."""
+        counts = torch.tensor([one.n_atoms for one in encoded])
+        before = torch.cumsum(counts, 0) - counts
+        tensors = {name: torch.cat([one.tensors[name] for one in encoded]) for name in encoded[0].tensors}
+        for name in ("sender", "receiver"):
+            raised = [one.tensors[name] + first for one, first in zip(encoded, before, strict=True)]
+            tensors[name] = torch.cat(raised)
+        tensors["strain"] = torch.zeros(len(encoded), 3, 3, dtype=self._dtype)
+        return Batch(counts, torch.repeat_interleave(torch.arange(len(encoded)), counts), tensors)
+
+    def _refuse(self, sample: Sample) -> None:
+        unseen = sorted({int(Z) for Z in sample.content.numbers} - set(self._numbers))
+        if unseen:
+            symbols = ", ".join(chemical_symbols[Z] for Z in unseen)
+            raise DataError(
+                f"{self.card.name} does not know {symbols}",
+                where=sample.where,
+                allowed=[chemical_symbols[Z] for Z in self._numbers],
+            )
+        if not np.isfinite(sample.content.positions).all():
+            raise DataError("positions are not finite", where=sample.where, remedy="drop the frame")
+
+    # --------------------------------------------------------------- forward
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return (N, width): the pair repulsion where there is one, then the scalars of every layer that is read."""
+        module = self.module
+        vectors = _edge_vectors(batch)
+        lengths = vectors.norm(dim=1, keepdim=True)
+        edges = torch.stack([batch["sender"], batch["receiver"]])
+        kinds = F.one_hot(batch["element"], len(self._numbers)).to(vectors.dtype)
+        bonds = (lengths, kinds, edges, module.atomic_numbers)
+        directions = module.spherical_harmonics(vectors)
+        radial, cutoff = module.radial_embedding(*bonds)
+        atoms = module.node_embedding(kinds)
+        layers = []
+        neighbours = Neighbours.of(batch["receiver"], len(kinds))
+        with leaner(module.interactions, self._convolutions, neighbours):
+            for i, (interaction, product) in enumerate(zip(module.interactions, module.products, strict=True)):
+                messages, skipped = interaction(
+                    node_attrs=kinds,
+                    node_feats=atoms,
+                    edge_attrs=directions,
+                    edge_feats=radial,
+                    edge_index=edges,
+                    cutoff=cutoff,
+                    first_layer=i == 0,
+                )
+                atoms = product(node_feats=messages, sc=skipped, node_attrs=kinds)
+                layers.append(atoms[:, : _scalars(product)])
+        pair = [module.pair_repulsion_fn(*bonds)[:, None]] if hasattr(module, "pair_repulsion_fn") else []
+        return torch.cat([*pair, *layers[-len(module.readouts) :]], dim=1)
+
+
+class _Readouts(nn.Module):
+    """The last stage as one module: (N, width) -> (N, 1). It shares the vendor's readouts, scale and shift."""
+
+    def __init__(self, module: Any, head: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.readouts, self.scale_shift = module.readouts, module.scale_shift
+        self.head = head
+        self.widths = (int(hasattr(module, "pair_repulsion_fn")), *widths)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return scale (pair + sum of the readouts) + shift, in eV."""
+        heads = torch.full((len(features),), self.head, device=features.device)
+        pair, *layers = features.split(self.widths, dim=1)
+        energies = pair.sum(1)
+        for readout, layer in zip(self.readouts, layers, strict=True):
+            first = getattr(readout, "linear", None) or readout.linear_1
+            # A readout of an inner layer takes vectors too and reads none of them.
+            padded = F.pad(layer, (0, first.irreps_in.dim - layer.shape[1]))
+            energies = energies + readout(padded, heads)[:, self.head]
+        energies = self.scale_shift(energies, heads)
+        return energies[:, None]
+
+
+def cached_file(release: str) -> tuple[Path, str]:
+    """Return where mace-torch keeps a foundation, and the address that it comes from."""
+    with _vendor_noise():
+        from mace.calculators import foundations_models
+
+    if release.startswith("off-"):
+        source = foundations_models.mace_off_urls[release.removeprefix("off-")]
+        return get_cache_dir() / Path(source).name, source
+    source = foundations_models.mace_mp_urls[release]
+    return get_cache_dir() / "".join(c for c in Path(source).name if c.isalnum() or c == "_"), source
+
+
+def _edge_vectors(batch: Batch) -> Tensor:
+    """(E, 3) Å, sender to receiver, under the batch's strain."""
+    deform = torch.eye(3, dtype=batch["strain"].dtype, device=batch["strain"].device) + batch["strain"]
+    positions = torch.bmm(batch["positions"][:, None], deform[batch.owner])[:, 0]
+    cell = torch.bmm(batch["cell"], deform)[batch.owner[batch["sender"]]]
+    images = torch.bmm(batch["image"][:, None], cell)[:, 0]
+    return positions[batch["receiver"]] - positions[batch["sender"]] + images
+
+
+def _scalars(product: Any) -> int:
+    """Return how many scalars lead a layer's features."""
+    leading = o3.Irreps(str(product.linear.irreps_out))[0]
+    return int(leading.mul) if leading.ir == o3.Irrep("0e") else 0
+
+
+def _chosen_head(heads: Sequence[str], head: str, name: str, source: str = "") -> str:
+    """Return the head that is asked for, or the only one; `source` is what a foundation's name begins with."""
+    if head:
+        return choose(head, {one: one for one in heads}, f"head of {name}")
+    if len(heads) > 1:
+        raise OptionError(
+            f"{name} has {len(heads)} heads and none is chosen",
+            allowed=[f"#{one}" for one in heads],
+            options=[{"foundation": f"{source}#{one}"} for one in heads if source],
+        )
+    return heads[0]
+
+
+# ------------------------------------------------------------ pickles, and the model as plain values
+
+
+def _refuse_untrusted(path: Path, sha256: str, found: str, source: str) -> None:
+    if not sha256:
+        raise OptionError(
+            "a file of MACE is a pickle: opening it runs code that lies in it",
+            where=str(path),
+            remedy="name the file with its hash, if you trust where it comes from",
+            options=[{"foundation": f"{source}@{found[:HASH_DIGITS]}"}],
+        )
+    if len(sha256) < HASH_DIGITS:
+        raise OptionError(f"@{sha256} is too short to say which file is trusted", allowed=[f"{HASH_DIGITS} digits up"])
+    if not found.startswith(sha256):
+        raise OptionError(f"its SHA-256 is {found}, not {sha256}: another file than the one trusted", where=str(path))
+
+
+def _refuse_other_models(vendor: Any, path: Path) -> None:
+    """Refuse what is no MACE of energies alone, or not built of e3nn's modules."""
+    kind = type(vendor)
+    if kind not in (modules.MACE, modules.ScaleShiftMACE):
+        raise DataError(f"holds a {kind.__name__}", where=str(path), allowed=["MACE", "ScaleShiftMACE"])
+    other = [f"readout {type(one).__name__}" for one in vendor.readouts if type(one) not in _READOUTS]
+    other += ["inputs of charge or spin"] if hasattr(vendor, "joint_embedding") else []
+    accelerated = getattr(vendor.products[0], "cueq_config", None) or getattr(
+        vendor.interactions[0], "oeq_config", None
+    )
+    other += ["kernels of cuequivariance or openequivariance"] if accelerated else []
+    if other:
+        raise DataError(f"this MACE has {', '.join(other)}", where=str(path), allowed=["plain energy models of e3nn"])
+
+
+def _with_scale_shift(vendor: Any) -> Any:
+    """Return a plain MACE as the ScaleShiftMACE with scale 1 and shift 0, which it equals; the vendor can save that."""
+    if type(vendor) is modules.MACE:
+        heads = len(getattr(vendor, "heads", None) or ["Default"])
+        scale_shift = blocks.ScaleShiftBlock([1.0] * heads, [0.0] * heads)
+        vendor.scale_shift = scale_shift.to(next(vendor.parameters()).dtype)
+        vendor.__class__ = modules.ScaleShiftMACE
+    return vendor
+
+
+def _architecture(vendor: Any) -> dict[str, Any]:
+    """Return as plain values what `_build` makes the same model of."""
+    plain: dict[str, Any] = {}
+    for name, value in extract_config_mace_model(vendor).items():
+        if name in _IRREPS:
+            plain[name] = None if value is None else str(value)
+        elif name in _CLASSES:
+            plain[name] = value.__name__
+        elif name == "gate":
+            plain[name] = next(gate for gate, function in modules.gate_dict.items() if function is value)
+        else:
+            plain[name] = value.tolist() if isinstance(value, np.ndarray | np.generic | Tensor) else value
+    dtype = next(vendor.parameters()).dtype
+    return plain | {"dtype": str(dtype).removeprefix("torch.")}
+
+
+def _build(architecture: Mapping[str, Any]) -> nn.Module:
+    """Return a ScaleShiftMACE with untrained weights, in its precision."""
+    options = dict(architecture)
+    dtype = {"float32": torch.float32, "float64": torch.float64}[options.pop("dtype")]
+    options |= {name: o3.Irreps(options[name]) for name in _IRREPS if options[name] is not None}
+    options |= {name: getattr(blocks, options[name]) for name in _CLASSES}
+    options |= {"gate": modules.gate_dict[options["gate"]], "atomic_energies": np.array(options["atomic_energies"])}
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        with _vendor_noise(), torch.random.fork_rng(devices=[]):
+            return modules.ScaleShiftMACE(**options).to(dtype)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _difference(potential: MACEPotential, vendor: Any) -> float:
+    """Return how far the energies of distorted cells are from the vendor's own forward, in eV/atom.
+
+    The cells hold every element of the card, eight a cell, so that no row of the element table goes unseen.
+    """
+    elements = potential.card.elements
+    batch = potential.collate([potential.encode(Sample(_cell(elements, i), {})) for i in range(0, len(elements), 8)])
+    shifts = torch.einsum("ei,eij->ej", batch["image"], batch["cell"][batch.owner[batch["sender"]]])
+    graph = {
+        "node_attrs": F.one_hot(batch["element"], len(elements)).to(shifts.dtype),
+        "positions": batch["positions"].clone(),
+        "cell": batch["cell"].flatten(0, 1),
+        "edge_index": torch.stack([batch["sender"], batch["receiver"]]),
+        "unit_shifts": batch["image"],
+        "shifts": shifts,
+        "batch": batch.owner,
+        "ptr": F.pad(batch.counts.cumsum(0), (1, 0)),
+        "head": torch.full_like(batch.counts, potential.heads.index(potential.head_name)),
+    }
+    theirs = vendor(graph, compute_force=False)["energy"].detach()
+    with torch.no_grad():
+        return float(((potential.energy(batch) - theirs).abs() / batch.counts).max())
+
+
+def _cell(elements: Sequence[str], first: int) -> Atoms:
+    """Return a distorted diamond cell of eight elements from the `first` on, or of fewer in turn."""
+    atoms = bulk("Si", "diamond", a=5.5, cubic=True)
+    chosen = elements[first : first + len(atoms)]
+    atoms.symbols = [chosen[i % len(chosen)] for i in range(len(atoms))]
+    atoms.positions += 0.1 * np.random.default_rng(first).standard_normal(atoms.positions.shape)
+    return atoms

@@ -1,0 +1,111 @@
+"""What every potential does with the contract: energies, forces and stresses in canonical units.
+
+    E = sum_i head(h_i) + sum_i reference(Z_i),   F = -dE/dR,   sigma = (1/V) dE/dstrain
+
+Shapes: B frames, N atoms in a batch. energy (B,) eV; forces (N, 3) eV/Å; stress (B, 3, 3) eV/Å³.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from ase.calculators.calculator import Calculator
+from torch import Tensor, nn
+
+from matgraft.core.errors import OptionError
+from matgraft.core.model import Backbone, Batch, Encoded
+from matgraft.core.quantities import ENERGY, FORCES, STRESS
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.lammps import LammpsFile
+
+
+class Potential(Backbone):
+    """A backbone whose rows are atoms and whose sum is an energy."""
+
+    quantities = MappingProxyType({quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)})
+    rate: float = 1e-3
+    """Largest learning rate of Adam when its own weights are trained on, unless the user says otherwise."""
+
+    @abstractmethod
+    def encode(self, sample: Sample) -> Encoded:
+        """Turn a frame into tensors. Raises `DataError` where the model cannot take it (element, no neighbours)."""
+
+    @property
+    @abstractmethod
+    def references(self) -> nn.Parameter | Tensor:
+        """(n_elements,) eV, float64: energy added for an atom of atomic number Z at index Z - 1; changed in place."""
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Sentences that a user of the exported file has to know, without the full stop."""
+        return ()
+
+    @abstractmethod
+    def vendor_calculator(self, path: Path) -> Calculator:
+        """Return the vendor's own ASE calculator on a file that `save` wrote: what exports are held against."""
+
+    @abstractmethod
+    def calculator_source(self) -> tuple[str, str, str]:
+        """Return package, import lines and body of a function that makes the vendor's calculator from `native_file`."""
+
+    def lammps_file(self) -> LammpsFile:
+        """Return the vendor's file for LAMMPS.
+
+        Raises
+        ------
+        OptionError
+            If it has none for this model.
+        """
+        raise OptionError(f"{self.card.name}: its vendor has no file for LAMMPS", allowed=["--to native", "--to ase"])
+
+    def torch_sim_source(self) -> tuple[str, str, str]:
+        """Return package, import lines and body of a function of ``device`` that makes torch-sim's model.
+
+        Raises
+        ------
+        OptionError
+            If torch-sim has no model for this vendor.
+        """
+        raise OptionError(f"{self.card.name}: torch-sim has no model for it", allowed=["--to native", "--to ase"])
+
+    def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
+        """Return energy (B,) eV, forces (N, 3) eV/Å and stress (B, 3, 3) eV/Å³, those that are wanted."""
+        derived = [name for name in (FORCES.name, STRESS.name) if name in wanted]
+        batch = self.differentiable(batch, derived)
+        with torch.set_grad_enabled(bool(derived) or torch.is_grad_enabled()):
+            energy = self.energy(batch)
+        out = {ENERGY.name: energy} if ENERGY.name in wanted else {}
+        if derived:
+            by = [batch["positions" if name == FORCES.name else "strain"] for name in derived]
+            slopes = torch.autograd.grad(energy, by, torch.ones_like(energy), create_graph=create_graph)
+            for name, slope in zip(derived, slopes, strict=True):
+                out[name] = -slope if name == FORCES.name else _stress(slope, batch["volume"])
+        return {name: value.detach() for name, value in out.items()} if derived and not create_graph else out
+
+    def energy(self, batch: Batch) -> Tensor:
+        """Return the total energies (B,) eV, in float64.
+
+        References of other codes reach tens of thousands of eV an atom, where float32 resolves 4 meV: they are kept
+        in float64 and summed apart.
+        """
+        sites = self.head(self.features(batch)).squeeze(-1).double() + self.references[batch["numbers"] - 1]
+        return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
+
+    @staticmethod
+    def differentiable(batch: Batch, derived: Collection[str]) -> Batch:
+        """Return the batch with fresh leaves for positions and strain that record gradients where needed."""
+        return batch.having(
+            positions=batch["positions"].detach().requires_grad_(FORCES.name in derived),
+            strain=batch["strain"].detach().requires_grad_(STRESS.name in derived),
+        )
+
+
+def _stress(slope: Tensor, volume: Tensor) -> Tensor:
+    """(1/V) dE/dstrain, symmetric. Without three cell vectors (volume 0) there is no stress: NaN, never zero."""
+    has_cell = (volume > 0)[:, None, None]
+    stress = (slope + slope.transpose(1, 2)) / 2 / torch.where(has_cell, volume[:, None, None], 1.0)
+    return torch.where(has_cell, stress, torch.nan)  # last, so that no gradient passes the NaN

@@ -1,0 +1,124 @@
+"""Predictions for a whole dataset, batch by batch, on one process or several.
+
+Frames differ in size: they are batched by a budget of edges. On a CPU several single-threaded processes are used, since
+threads hardly speed these networks up and processes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from matgraft.core.errors import DataError
+from matgraft.core.model import Batch, Encoded
+from matgraft.core.processes import map_in_processes
+from matgraft.core.quantities import STRESS, Array
+from matgraft.core.training.batching import Budget, plan_batches
+from matgraft.potentials.data.lazy import LazySamples
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.graphs import Graphs, encode_lazily, measure
+from matgraft.potentials.models.potential import Potential
+
+PREDICTION_BUDGET = Budget(edges=40_000)
+
+
+def encode_all(
+    backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+) -> Sequence[Encoded]:
+    """Encode every sample; those read from a store again whenever their tensors are asked for.
+
+    Parameters
+    ----------
+    processes, progress
+        Of the pass over a store that measures the graphs: workers, and title of the progress bar.
+    """
+    if isinstance(samples, LazySamples):
+        return encode_lazily(backbone, samples, processes=processes, progress=progress)
+    return [backbone.encode(sample) for sample in samples]
+
+
+def encode_what_can_be(
+    backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
+) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
+    """Encode the samples that the backbone can take; parameters as of `encode_all`.
+
+    Returns
+    -------
+    encoded, taken
+        The graphs, and the positions of their samples.
+    reasons
+        Position of every other sample -> why it was refused.
+    """
+    if isinstance(samples, LazySamples):
+        sizes, reasons = measure(backbone, samples, processes=processes, progress=progress)
+        taken = [i for i in range(len(samples)) if i not in reasons]
+        return Graphs(backbone, samples.take(taken), sizes[taken]), taken, reasons
+    encoded, reasons = {}, {}
+    for i, sample in enumerate(samples):
+        try:
+            encoded[i] = backbone.encode(sample)
+        except DataError as error:
+            reasons[i] = error.found
+    return list(encoded.values()), list(encoded), reasons
+
+
+def predict(
+    backbone: Potential,
+    samples: Sequence[Sample],
+    wanted: Collection[str] = ("energy", "forces", "stress"),
+    *,
+    encoded: Sequence[Encoded] | None = None,
+    budget: Budget = PREDICTION_BUDGET,
+    processes: int = 1,
+    progress: str = "",
+) -> list[dict[str, Array]]:
+    """Predict each sample.
+
+    Parameters
+    ----------
+    encoded
+        The samples as `Potential.encode` gave them, if at hand.
+    processes
+        Worker processes on a CPU.
+    progress
+        Title of a progress bar; none if empty.
+
+    Returns
+    -------
+    list of dict
+        For each sample, quantity -> float64 array in canonical units: energy (), forces (n, 3), stress (3, 3). A stress
+        of a frame without three independent cell vectors is absent.
+    """
+    if encoded is None:
+        title = f"graphs for {progress}" if progress else ""
+        encoded = encode_all(backbone, samples, processes=processes, progress=title)
+
+    def one_batch(positions: list[int]) -> list[tuple[int, dict[str, Array]]]:
+        batch = backbone.collate([encoded[i] for i in positions]).to(backbone.device)
+        with torch.no_grad():
+            out = backbone.forward(batch, wanted)
+        return list(zip(positions, _unbatch(backbone, out, batch), strict=True))
+
+    was_training = backbone.module.training
+    backbone.module.eval()
+    batches = plan_batches(encoded, budget)
+    parts = map_in_processes(one_batch, batches, processes, progress)
+    found = dict(pair for part in parts for pair in part)
+    backbone.module.train(was_training)
+    return [found[i] for i in range(len(encoded))]
+
+
+def _unbatch(backbone: Potential, out: Mapping[str, torch.Tensor], batch: Batch) -> list[dict[str, Array]]:
+    counts = batch.counts.tolist()
+    samples: list[dict[str, Array]] = [{} for _ in counts]
+    # A frame without a volume has no stress. Any NaN is the model's own and must be seen.
+    volumes = batch["volume"].tolist() if STRESS.name in out else counts
+    for name, tensor in out.items():
+        values = tensor.detach().cpu().double().numpy()
+        rows = np.split(values, np.cumsum(counts)[:-1]) if backbone.quantities[name].per == "atom" else values
+        for sample, value, volume in zip(samples, rows, volumes, strict=True):
+            if name != STRESS.name or volume:
+                sample[name] = np.asarray(value)
+    return samples

@@ -1,0 +1,65 @@
+"""The potentials that matgraft knows, and how one is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from matgraft.core.registry import Row, load_folder_from, load_from
+from matgraft.potentials.models.potential import Potential
+
+POTENTIALS: dict[str, Row] = {
+    "chgnet": Row(
+        adapter="matgraft.potentials.models.chgnet:CHGNetPotential",
+        package="chgnet",
+        extra="",
+        releases=("0.3.0", "r2scan"),
+        weights_from="inside the chgnet wheel, no network needed",
+        licence="BSD-3-Clause (modified)",
+        exports={"native": "chgnet.pth.tar", "ase": "calculator.py (CHGNetCalculator)"},
+    ),
+    "mace": Row(
+        adapter="matgraft.potentials.models.mace:MACEPotential",
+        package="mace",
+        extra="mace",
+        releases=(
+            *("medium-mpa-0", "small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2"),
+            *("large-0b2", "medium-0b3", "small-omat-0", "medium-omat-0", "mace-matpes-pbe-0", "mace-matpes-r2scan-0"),
+            *("mh-0", "mh-1", "off-small", "off-medium", "off-large"),
+        ),
+        weights_from="mace-torch's cache; nothing is fetched: the error says from where, and where to put it",
+        licence="MIT or ASL (academic use only), by model",
+        options=("sha256", "head"),
+        exports={
+            "native": "mace.model, mace.pt",
+            "ase": "calculator.py (MACECalculator)",
+            "lammps": "mace-lammps.pt for pair_style mace",
+            "torch-sim": "model.py (MaceModel)",
+        },
+    ),
+    "matgl": Row(
+        adapter="matgraft.potentials.models.matgl:MatGLPotential",
+        package="matgl",
+        extra="matgl",
+        releases=("TensorNet-PES-MatPES-PBE-2025.2", "TensorNet-PES-MatPES-r2SCAN-2025.2"),
+        weights_from="a folder, MatGL's cache, or its download from the Hugging Face Hub (materialyze)",
+        licence="BSD-3-Clause",
+        any_name=True,
+        exports={
+            "native": "the folder matgl/",
+            "ase": "calculator.py (PESCalculator)",
+            "lammps": "matgl-lammps.pt for pair_style matgl (TensorNet, M3GNet)",
+        },
+    ),
+}
+INSTEAD = {"composition": "composition reads formulas; frames need an interatomic potential"}
+
+
+def load_potential(name: str | Path) -> Potential:
+    """Load a potential by name, or a tuned one by its folder; errors as of `load_from`."""
+    return cast(Potential, load_from(POTENTIALS, name, INSTEAD))
+
+
+def load_potential_folder(folder: Path) -> Potential:
+    """Load the potential of a run folder, or of an exported one."""
+    return cast(Potential, load_folder_from(POTENTIALS, folder, INSTEAD))

@@ -1,0 +1,401 @@
+"""A recipe says all that a run does: one YAML file, then ``key=value`` on the command line; the later one wins.
+
+A few options add to what was said (`ADDED`), so that the options of two findings can be typed one after another.
+Unknown keys are errors at every level and name the nearest known one. So are keys that are typed and that the verb does
+not read (`READS`). A file describes the whole run, and may hold what other verbs read: what the verb does not read is
+named (`Recipe.unread`). The resolved recipe is saved in the run folder; ``matgraft tune RUN/recipe.yaml`` repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.options import parse_value
+from matgraft.core.processes import forks_on_cpu
+from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
+from matgraft.core.training.schedule import FitSettings
+from matgraft.core.training.strategy import MultiHead, through_network
+from matgraft.potentials.data.heads import THEORY
+from matgraft.potentials.data.numbering import Numbers, expand
+from matgraft.potentials.tuning.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
+from matgraft.potentials.tuning.loss import LossSettings
+from matgraft.potentials.tuning.replay import ReplaySettings
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+LADDER_MINUTES = 5.0
+"""Time from which the ladder is the default. In less a fit through the network makes a pass or two over some hundred
+frames on two cores, and the readout alone is the better bargain."""
+
+
+ADDED = ("audit.allow", "audit.drop", "audit.drop_test", "shear")
+"""Lists and mappings to which an option adds; null takes back what was said. Each finding names its own frames."""
+
+RETIRED = ("evaluate",)
+"""Sections that older versions wrote into the recipes of their runs, and that nothing reads any more."""
+
+
+READING = tuple(map(Read, ("keys*", "units*", "shear*", "theory", "want")))
+"""How files of frames are read."""
+
+PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda _: forks_on_cpu())
+
+READS: dict[str, tuple[Read, ...]] = {
+    "audit": (
+        *READING,
+        *map(Read, ("train", "test", "foundation", "audit.*", "heads.*")),
+        Read("strategy.name", "frames of several heads", lambda recipe: bool(recipe.heads_by), (MultiHead.name,)),
+    ),
+    "pack": READING,
+    "tune": (
+        Read("*"),
+        Read("split.test", "a split of the training file without --test", lambda recipe: not recipe.test),
+        Read("split.test", "splits that draw the test", lambda recipe: recipe.split.by != "element"),
+        Read(
+            "loss.huber_delta*",
+            "the loss huber",
+            lambda recipe: recipe.loss.kind == "huber",
+            (),
+            ({"loss.kind": "huber"},),
+        ),
+        Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
+        PROCESSES,
+    ),
+    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*")),
+}
+"""The keys of a recipe that each verb reads. Those that depend on the frames or on the strategy's own options are
+refused where these are known."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AuditSettings(_Section):
+    """What to do about findings."""
+
+    allow: tuple[str, ...] = ()
+    """Codes of findings that shall not block."""
+    drop: Numbers = ()
+    """Training frames to leave out, by their number in the file, from 0: ``[3, 5-9]``; of several ``{file: [3]}``.
+
+    Said again, it adds frames; null takes back what was said."""
+    drop_test: Numbers = ()
+    """The same of the test file."""
+
+    @field_validator("drop", "drop_test", mode="before")
+    @classmethod
+    def _written_out(cls, numbers: Any) -> Any:
+        return expand(numbers)
+
+
+class SplitSettings(_Section):
+    """How the frames are parted; see `matgraft.potentials.data.split`."""
+
+    by: str = "auto"
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, ge=0, lt=1)
+    """Part held out for the test, where no test file is given."""
+    gap: int | None = Field(None, ge=0)
+    """Frames left out at each cut between blocks of one trajectory."""
+    element: str | None = None
+    seed: int = 0
+
+
+class ReferenceSettings(_Section):
+    """Per-element energies: refitted on the foundation's residuals, given (eV an atom to add), or kept."""
+
+    mode: Literal["refit", "given", "keep"] = "refit"
+    shift_eV: dict[str, float] = Field(default_factory=dict)
+
+
+class StrategySettings(_Section):
+    """What learns; see `strategy.py`. None: the strategy's own default, where it reads the option."""
+
+    name: str | None = None
+    """None: the ladder where time allows (`named`)."""
+    stages: tuple[str, ...] = ()
+    rank: int | None = Field(None, ge=1)
+    """Of the updates of `lora`, which are scaled by alpha/rank."""
+    alpha: float | None = Field(None, gt=0)
+    decay: float | None = Field(None, gt=0, le=1)
+    """Factor of the learning rate from a stage to the one before it."""
+    unfreeze: float | None = Field(None, gt=0, lt=1)
+    """Part of the steps after which `gradual` trains every stage."""
+
+
+class HeadSettings(_Section):
+    """Which head a frame belongs to, where there are several; see `matgraft.potentials.data.heads`."""
+
+    by: str | None = None
+    """``theory`` (the default of strategy multihead), or a tag of the frames."""
+
+
+class ForgettingSettings(_Section):
+    """Structures that the tuned model is held against its foundation on; see `checks.forgetting`."""
+
+    size: int = Field(96, ge=8)
+    """How many are made; a seventh of them are dimers."""
+    file: str | None = None
+    """Further frames, which the foundation labels."""
+
+
+class Recipe(_Section):
+    """Everything a run does."""
+
+    train: str | tuple[str, ...]
+    test: str | tuple[str, ...] | None = None
+    foundation: str = "chgnet"
+    keys: dict[str, str] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
+    shear: str | dict[str, str] | None = None
+    """Order of the shear components, of all frames or of groups: ``{"config_type=Vacancy": "xz,yz,xy"}``."""
+    theory: str | None = None
+    want: tuple[str, ...] = ("energy", "forces")
+    """Labels that must be there."""
+    audit: AuditSettings = AuditSettings()
+    split: SplitSettings = SplitSettings()
+    references: ReferenceSettings = ReferenceSettings()
+    strategy: StrategySettings = StrategySettings()
+    heads: HeadSettings = HeadSettings()
+    ladder: LadderSettings = LadderSettings()
+    loss: LossSettings = LossSettings()
+    replay: ReplaySettings = ReplaySettings()
+    fit: FitSettings = FitSettings()
+    forgetting: ForgettingSettings = ForgettingSettings()
+    seed: int = 0
+
+    @field_validator("keys", "units", mode="before")
+    @classmethod
+    def _without_what_is_taken_back(cls, content: Any) -> Any:
+        """``units.stress=null`` takes back what a file or an option before it said."""
+        return {k: v for k, v in content.items() if v is not None} if isinstance(content, dict) else content
+
+    @property
+    def title(self) -> str:
+        """The training files by name."""
+        return ", ".join(Path(file).name for file in self.train_files)
+
+    @property
+    def train_files(self) -> tuple[str, ...]:
+        """The training files, one or several."""
+        return (self.train,) if isinstance(self.train, str) else self.train
+
+    @property
+    def heads_by(self) -> str:
+        """What parts the frames into heads; empty where the strategy has one head.
+
+        Raises
+        ------
+        OptionError
+            If ``heads.by`` is given to a strategy that has one head.
+        """
+        name, by = self.strategy.name, self.heads.by
+        if name == MultiHead.name:
+            return by or THEORY
+        if by and name not in through_network():
+            raise OptionError(f"heads.by would do nothing with strategy {name!r}", allowed=through_network())
+        return by or ""
+
+    def to_yaml(self) -> str:
+        """Return the whole recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def refuse_unread(self, verb: str, given: Sequence[str]) -> None:
+        """Raise an `OptionError` if a key that was given would do nothing with a verb."""
+        refuse_unread(verb, READS[verb], given, self.named()[0], READS)
+
+    def unread(self, verb: str) -> list[str]:
+        """Return the keys whose value is not the default, and which a verb does not read."""
+        return unread(READS[verb], self.changed(), self.named()[0])
+
+    def changed(self) -> list[str]:
+        """Return the keys whose value is not the default."""
+        return list(changed_keys(self, Recipe(train=self.train)))
+
+    def named(self) -> tuple[Recipe, str]:
+        """Return the recipe with its strategy named and the ladder's minutes set, and a line that says what was chosen.
+
+        The line is empty where the recipe says it all. The choice follows from the recipe alone, so that a run and its
+        repetition choose alike.
+        """
+        name, minutes = self.strategy.name, self.fit.max_minutes
+        climbs = self.ladder != LadderSettings() or minutes is None or minutes >= LADDER_MINUTES
+        # Cached tangents know squares alone: no user shall meet that error by a default.
+        one_fit = LADDER if climbs else "feature" if self.loss.kind == "mse" else "full"
+        chosen = name or (MultiHead.name if self.heads.by else one_fit)
+        if chosen == LADDER:
+            minutes = minutes or DEFAULT_MINUTES
+        strategy = self.strategy.model_copy(update={"name": chosen})
+        fit = self.fit.model_copy(update={"max_minutes": minutes})
+        bound = f", at most {minutes:g} minutes" if minutes else ""
+        line = "" if name else f"no --strategy given: {chosen}{bound}; --strategy full for one fit of everything"
+        return self.model_copy(update={"strategy": strategy, "fit": fit}), line
+
+
+def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **given: Any) -> Recipe:
+    """Resolve a recipe.
+
+    Parameters
+    ----------
+    file
+        A YAML file, or None.
+    options
+        ``key=value`` items with dots for levels, such as ``fit.rate=1e-3``; values are YAML.
+    verb
+        One of `READS`, which must read what `options` say; empty: any.
+    given
+        Values from the command line's own options, stronger than the file and weaker than `options`; None is unset.
+
+    Raises
+    ------
+    OptionError
+        If a key is unknown, a value does not fit, or the verb does not read an option.
+    """
+    content = _read(file) if file else {}
+    for key, value in given.items():
+        if value is not None:
+            _set(content, key.replace("__", "."), value)
+    for option in options:
+        key, sign, text = option.partition("=")
+        if not sign:
+            raise OptionError(f"{option!r} is not key=value", allowed=["keys.energy=REF_energy", "units.energy=eV"])
+        _set(content, key.strip(), _value(text, option))
+    recipe = validate(content, str(file) if file else "options")
+    if verb:
+        recipe.refuse_unread(verb, typed_keys(Recipe, options))
+    return recipe
+
+
+def typed_keys(kind: type[BaseModel], options: Sequence[str]) -> list[str]:
+    """Return the names that ``key=value`` items give a value: ``fit={rate: 1e-3}`` gives one to ``fit.rate``.
+
+    null gives none: it takes back what was said.
+    """
+    keys: list[str] = []
+    for option in options:
+        key, _, text = option.partition("=")
+        key, value = key.strip(), _value(text, option)
+        if value is None:
+            continue
+        section = kind.model_fields[key].annotation if key in kind.model_fields else None
+        inside = isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, Mapping)
+        keys += [f"{key}.{name}" for name in value] if inside else [key]
+    return keys
+
+
+def make_settings(kind: type[Settings], files: Sequence[Path], options: Sequence[str]) -> Settings:
+    """Resolve the settings of a pretraining or of a predictor: defaults, at most one YAML file, ``key=value`` items.
+
+    Raises
+    ------
+    OptionError
+        If a key is unknown or a value does not fit.
+    """
+    if len(files) > 1:
+        raise OptionError(f"several recipes: {', '.join(map(str, files))}", allowed=["one recipe.yaml, then key=value"])
+    content = kind().model_dump()
+    _merge(content, _read(files[0]) if files else {})
+    for option in options:
+        key, sign, text = option.partition("=")
+        if not sign:
+            raise OptionError(f"{option!r} is not key=value", allowed=sorted(content))
+        _set(content, key.strip(), _value(text, option))
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        inner = [
+            f"{name}.{key}" for name, part in kind().model_dump().items() if isinstance(part, dict) for key in part
+        ]
+        remedy = nearest(key, [*kind.model_fields, *inner])
+        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", remedy=remedy) from None
+
+
+def _merge(content: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _merge(content[key], value)
+        else:
+            content[key] = value
+
+
+def validate(content: Mapping[str, Any], where: str) -> Recipe:
+    """Check a recipe's content, naming the key, what was found, and the nearest known key."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            known = _fields(path[:-1])
+            raise OptionError(
+                f"unknown key {key!r}", where=where, allowed=known, remedy=nearest(path[-1], known)
+            ) from None
+        if first["type"] == "missing":
+            raise OptionError(f"{key!r} is missing", where=where, remedy=f"{key}=...") from None
+        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", where=where) from None
+
+
+def _fields(path: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError("there is no such recipe", where=str(file))
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise DataError(f"not readable as YAML: {error}", where=str(file)) from None
+    if not isinstance(content, dict):
+        raise DataError("a recipe is a mapping of keys to values", where=str(file))
+    # None: a heading with nothing under it.
+    return {key: value for key, value in content.items() if value is not None and key not in RETIRED}
+
+
+def _value(text: str, option: str) -> Any:
+    """Read the value of an option; of ``@FILE`` it stands in a file, since a command takes no word of any length."""
+    if text.startswith("@"):
+        if not (file := Path(text[1:]).expanduser()).is_file():
+            raise OptionError(f"{option!r}: there is no such file", where=str(file))
+        text = file.read_text(encoding="utf-8")
+    try:
+        return parse_value(text)
+    except ValueError as error:
+        raise OptionError(f"{option!r}: the value is not readable as YAML ({error})") from None
+
+
+def _set(content: dict[str, Any], key: str, value: Any) -> None:
+    *levels, last = key.split(".")
+    for level in levels:
+        content = content.setdefault(level, {})
+        if not isinstance(content, dict):
+            raise OptionError(f"{key!r}: {level!r} holds a value, not a section")
+    if value is None and key in ADDED:
+        content.pop(last, None)
+        return
+    content[last] = _together(expand(content.get(last)), expand(value)) if key in ADDED else value
+
+
+def _together(said: Any, value: Any) -> Any:
+    """Return a list or a mapping with what is added to it; of two kinds, the later one."""
+    if isinstance(said, Mapping) and isinstance(value, Mapping):
+        return {**said, **{name: _together(said.get(name), own) for name, own in value.items()}}
+    if isinstance(said, (list, tuple)) and isinstance(value, (list, tuple)):
+        return [*said, *(one for one in value if one not in said)]
+    return value

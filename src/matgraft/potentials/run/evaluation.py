@@ -1,0 +1,206 @@
+"""A finished run's model on further frames: what the fit has seen among them is counted, and the rest is judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from matgraft.core.errors import DataError, MatgraftError
+from matgraft.core.files import write_json
+from matgraft.core.findings import DROP, Finding
+from matgraft.core.processes import cores
+from matgraft.core.registry import part_head
+from matgraft.potentials.data.dataset import Dataset, concatenate
+from matgraft.potentials.data.groups import find_groups
+from matgraft.potentials.data.numbering import numbers_of_frames
+from matgraft.potentials.data.seen import Fingerprints, is_among, kinds
+from matgraft.potentials.data.split import leaks_between
+from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.registry import load_potential
+from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.run.conduct import saved_recipe
+from matgraft.potentials.run.frames import foundation_predictions, read_further, read_one
+from matgraft.potentials.run.outcome import SEEN
+from matgraft.potentials.scoring.metrics import Predictions, summarise
+from matgraft.potentials.scoring.verdict import Verdict, verdict
+from matgraft.potentials.tuning.references import ReferenceShift, shifted
+
+GONE = "is not where the recipe says"
+
+
+def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+    """Score a run's model on further frames, beside its foundation and the shifted foundation.
+
+    Frames that the fit was trained or validated on are known by their structure. They are left out of the figures and
+    of the verdict, and scored once more together with the others under ``with_seen``.
+
+    Parameters
+    ----------
+    run
+        A run folder; of several heads, with the one that the frames belong to: ``runs/si#PBE``.
+    options
+        ``key=value`` items over the run's recipe, for files with other keys or units; ``audit.drop_test=[3]`` leaves
+        frames out. What says how the run was fitted is an error here.
+
+    Returns
+    -------
+    dict
+        As metrics.json, with ``part`` "unseen", or "seen" where the fit has seen every frame, or "given" where an older
+        run does not say what it has seen; ``frames`` (how many of the file are ``trained_on``, ``validated_on`` and
+        ``unseen``; None of an older run), ``with_seen`` (all frames, where some were seen and others not), ``verdict``
+        and ``file``. It is written to ``evaluations/`` in the run folder; the file's name ends with the frames' hash,
+        so that files of one name in two folders do not overwrite each other.
+    """
+    folder, head = part_head(run)
+    # Frames to leave out are those of the run's test file, which is another one.
+    recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
+    tuned, parent = load_potential(run), load_potential(recipe.foundation)
+    dataset = read_further(recipe, frames, beside=not options)
+    progress = "" if quiet else f"predictions of {len(dataset)} frames"
+    untuned, refused = foundation_predictions(parent, dataset, quiet, "test")
+    if refused.frames:
+        raise _cannot_take(dataset, refused)
+    predictions = {
+        "tuned": predict(tuned, dataset.samples, processes=cores(), progress=progress),
+        "untuned": untuned,
+        "shift": shifted(dataset, untuned, _saved_references(folder, head)),
+    }
+    summary = _summary(dataset, predictions, _Seen.of(folder, dataset)) | {"file": str(frames)}
+    (folder / "evaluations").mkdir(exist_ok=True)
+    name = "-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))
+    write_json(folder / "evaluations" / f"{name}.json", summary)
+    return summary
+
+
+def _cannot_take(dataset: Dataset, refused: Finding) -> DataError:
+    numbers = numbers_of_frames(dataset, refused.frames)
+    return DataError(refused.evidence, remedy=refused.remedy, options=[{DROP["test"]: numbers}])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the fit has seen.
+
+    Attributes
+    ----------
+    of_frame
+        What it did with each frame that is evaluated: "trained_on", "validated_on", or "unseen".
+    train
+        Frames of the training file that it has seen and that have the atoms of an unseen one.
+    lack
+        Why `train` may lack some of these; empty where it has them all.
+    """
+
+    of_frame: tuple[str, ...]
+    train: Dataset = field(default_factory=lambda: Dataset(()))
+    lack: str = GONE
+
+    @classmethod
+    def of(cls, run: Path, dataset: Dataset) -> _Seen | None:
+        """Look the frames up among those of the fit; None where the run is older and has no list of them."""
+        if not (run / SEEN).is_file():
+            return None
+        known = json.loads((run / SEEN).read_text(encoding="utf-8"))
+        trained, validated = (is_among(dataset, known[part]) for part in ("train", "validation"))
+        what = np.where(trained, "trained_on", np.where(validated, "validated_on", "unseen"))
+        unseen = dataset[np.flatnonzero(what == "unseen").tolist()]
+        return cls(tuple(what.tolist()), *_seen_in_file(saved_recipe(run), known, unseen))
+
+    @property
+    def unseen(self) -> list[int]:
+        return [i for i, what in enumerate(self.of_frame) if what == "unseen"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {what: self.of_frame.count(what) for what in ("trained_on", "validated_on", "unseen")}
+
+
+def _summary(dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Seen | None) -> dict[str, Any]:
+    groups = find_groups(dataset).labels
+    if seen is None:
+        whole = summarise(dataset, predictions, groups, part="given")
+        warning = "This run is older and does not say which frames it was trained on: some of these may be among them."
+        return whole | {"frames": None, "verdict": verdict(whole, split_warnings=[warning]).model_dump()}
+    if not seen.unseen:
+        whole = summarise(dataset, predictions, groups, part="seen")
+        return whole | {"frames": seen.counts, "verdict": _all_seen(seen.counts).model_dump()}
+    unseen = seen.unseen
+    own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
+    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen")
+    judged = verdict(found, split_warnings=_sharing(dataset, seen)).model_dump()
+    more = {}
+    if len(unseen) < len(dataset):
+        more["with_seen"] = summarise(dataset, predictions, groups, part="given")
+    return found | {"frames": seen.counts, "verdict": judged} | more
+
+
+def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dataset) -> tuple[Dataset, str]:
+    """Return the frames of the training file that the fit has seen, and why some of them may be lacking.
+
+    Only those are returned whose atoms an unseen frame has.
+    """
+    nothing = unseen[:0]
+    if not all(Path(file).exists() for file in recipe.train_files):
+        return nothing, GONE
+    wanted = set(kinds(unseen)) & {kind for part in known.values() for kind in part}
+    if not wanted:  # a file of 100,000 frames takes a minute to read
+        return nothing, ""
+    try:
+        train = read_one(recipe.model_copy(update={"want": ()}), recipe.train)
+    except MatgraftError:
+        return nothing, "has changed and cannot be read"
+    train = train[[i for i, kind in enumerate(kinds(train)) if kind in wanted]]
+    seen = np.any([is_among(train, part) for part in known.values()], axis=0)
+    n_known = sum(len(rows) for part in known.values() for kind, rows in part.items() if kind in wanted)
+    lack = "has changed and lacks frames that the fit has seen" if seen.sum() < n_known else ""
+    return train[np.flatnonzero(seen).tolist()], lack
+
+
+def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
+    """Warn of unseen frames of simulations that the fit has seen other frames of, and of near duplicates of seen ones.
+
+    Those seen are looked for in the training file, and where it lacks some among the frames evaluated too.
+    """
+    unseen = dataset[seen.unseen]
+    others = [i for i, what in enumerate(seen.of_frame) if what != "unseen"]
+    known = concatenate([seen.train, dataset[others]]) if seen.lack else seen.train
+    warnings = []
+    if len(known):
+        found = leaks_between(known, unseen)
+        shared = {*found.frames, *found.duplicates.neighbours}
+        alike = set(found.duplicates.frames) - shared
+        warnings += [
+            f"{len(shared)} of the {len(unseen)} unseen frames belong to simulations of which the fit has seen other "
+            "frames: errors will look better than they are."
+        ] * bool(shared)
+        warnings += [
+            f"{len(alike)} {'others ' * bool(shared)}of the {len(unseen)} unseen frames have a near duplicate among "
+            "the frames that the fit has seen."
+        ] * bool(alike)
+    if seen.lack:
+        warnings.append(
+            f"The training file {seen.lack}: unseen frames of simulations that were trained on are known only where "
+            "this file holds the seen ones too."
+        )
+    return warnings
+
+
+def _all_seen(counts: Mapping[str, int]) -> Verdict:
+    return Verdict(
+        level="not compared",
+        headline=(
+            f"The fit has seen all of these frames: {counts['trained_on']} were trained on and "
+            f"{counts['validated_on']} were validated on. Their errors say nothing about new frames."
+        ),
+    )
+
+
+def _saved_references(run: Path, head: str) -> ReferenceShift:
+    facts = json.loads((run / "references.json").read_text(encoding="utf-8"))
+    shift = facts["heads"][head] if head else {name: value for name, value in facts.items() if name != "text"}
+    return ReferenceShift.model_validate(shift)

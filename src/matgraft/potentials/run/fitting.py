@@ -1,0 +1,124 @@
+"""The fit of a run: what the recipe asks of it is held against what can be, then adapted or climbed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from matgraft.core.errors import OptionError, choose
+from matgraft.core.files import write_json, write_text
+from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.pseudolabels import encodable
+from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.run.frames import Parts
+from matgraft.potentials.tuning.adapt import Adapted, adapt
+from matgraft.potentials.tuning.climb import climb
+from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
+from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups
+from matgraft.potentials.tuning.references import (
+    References,
+    ReferenceShift,
+    given_references,
+    keep_references,
+    refit_or_keep,
+    shift_heads,
+)
+from matgraft.potentials.tuning.replay import ReplaySettings, rehearses
+
+
+def refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
+    """Raise for what the fit would refuse, before the expensive work."""
+    if recipe.heads_by and recipe.references.mode == "given":
+        raise OptionError("references.mode=given is one shift, and each head has its own", allowed=["refit", "keep"])
+    strategies = _strategies(recipe)
+    for strategy in strategies.values():
+        strategy.learning(parent)
+    _refuse_idle_replay(recipe, strategies)
+    for file in (recipe.replay.file, recipe.forgetting.file):
+        if file is not None:
+            encodable(parent, read(file, want=()))  # before minutes go into a fit
+    weights = recipe.loss.weights(train)
+    refuse_stress_without_volume(weights, train)
+    refuse_idle_target(recipe.ladder.target, weights, train)
+    weigh_groups(train, recipe.loss.groups)
+
+
+def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        rehearses(strategy, recipe.replay)
+    elif recipe.replay != ReplaySettings() and Replay.name not in strategies:
+        raise OptionError(
+            "replay would do nothing: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"]
+        )
+
+
+def _strategies(recipe: Recipe) -> dict[str, Strategy]:
+    """Return the strategy of the recipe, or those of its ladder's rungs."""
+    name, options = recipe.strategy.name or LADDER, recipe.strategy.model_dump(exclude={"name"})
+    choose(name, {**STRATEGIES, LADDER: None}, "strategy", OF_FORMULAS)
+    if name == LADDER:
+        return make_rungs(recipe.ladder.rungs, **options)
+    return {name: make_strategy(name, **options)}
+
+
+def references_for(recipe: Recipe, parts: Parts) -> References:
+    """Return the reference shift of the recipe's mode, one for each head where there are several."""
+    settings = recipe.references
+    if settings.shift_eV and settings.mode != "given":
+        raise OptionError("references.shift_eV would do nothing", options=[{"references.mode": "given"}])
+    if settings.mode == "given":
+        return given_references(settings.shift_eV, parts.train)
+
+    def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
+        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in frames])
+
+    known, train = parts.on_train, weigh_groups(parts.train, recipe.loss.groups)
+    return shift_heads(train, shift) if recipe.heads_by else shift(train, range(len(known)))
+
+
+def adapt_by_recipe(
+    recipe: Recipe, parent: Potential, parts: Parts, references: References, out: Path, resume: bool, quiet: bool
+) -> tuple[Adapted, str]:
+    """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
+    strategies = _strategies(recipe)
+    settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
+    settings |= {"replay": recipe.replay, "seed": recipe.seed, "resume": resume, "quiet": quiet}
+    if recipe.strategy.name != LADDER:
+        (strategy,) = strategies.values()
+        folder = out / "checkpoints"
+        heads = bool(recipe.heads_by)
+        adapted = adapt(
+            parent, parts.train, parts.validation, strategy=strategy, heads=heads, folder=folder, **settings
+        )
+        return adapted, ""
+    settings |= {"ladder": recipe.ladder, "rungs": strategies, "on_validation": parts.on_validation, "folder": out}
+    climbed = climb(parent, parts.train, parts.validation, **settings)
+    return climbed.adapted, climbed.record.sentence
+
+
+def write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> None:
+    """Write how the fit went."""
+    fit = adapted.fit
+    history = pd.DataFrame(fit.history)
+    write_text(out / "history.csv", history.to_csv(index=False))
+    facts = {
+        name: getattr(fit, name)
+        for name in ("best_step", "best_value", "criterion", "stopped", "steps", "epochs", "seconds", "processes")
+    }
+    facts |= {
+        "parameters_trained": adapted.trained,
+        "parameters_total": adapted.total,
+        "step_zero": adapted.step_zero,
+        "settings": adapted.settings.model_dump(),
+        "loss_weights": adapted.loss.weights(train),
+        "n_frames": len(train),
+    }
+    facts |= {"replay": adapted.replay} if adapted.replay else {}
+    write_json(out / "fit.json", facts)

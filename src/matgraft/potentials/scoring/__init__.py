@@ -1,0 +1,1 @@
+"""Predictions of frames held against labels and baselines."""

@@ -1,0 +1,1 @@
+"""What of a potential learns, on which frames, with which loss."""

@@ -1,0 +1,226 @@
+"""Replay: what the foundation knew is rehearsed beside the user's frames, so that it is not forgotten.
+
+    L = L_target + weight * L_replay          each a mean over its own frames, times their weights
+
+The replay frames are structures made offline (`matgraft.potentials.data.structures`), or the user's file, labelled by
+the foundation itself: nothing is fetched, and at step 0 their loss is zero. Their weight counts against the target's as
+a whole, however many they are. The criterion stays the user's validation frames. Where a model has several heads each
+rehearses a part of the frames (`deal`): every one of them is to keep what the foundation knew.
+
+Source: pseudo-labelled replay keeps a tuned potential whole off its training data (arXiv:2606.12704).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from matgraft.core.errors import OptionError, RunError
+from matgraft.core.quantities import ENERGY
+from matgraft.core.training.strategy import Strategy, through_network
+from matgraft.potentials.data.dataset import Dataset, concatenate
+from matgraft.potentials.data.heads import HEAD_TAG
+from matgraft.potentials.data.lazy import join
+from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.structures import make_structures
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import encode_all
+from matgraft.potentials.models.pseudolabels import encodable, made_frames, own_frames
+from matgraft.potentials.tuning.loss import label_shares
+from matgraft.potentials.tuning.objectives import FrameObjective, metrics_of_sums
+from matgraft.potentials.tuning.references import References
+
+WEIGHT = 1.0
+FEWEST, MOST = 64, 256
+"""Bounds of the default size, which is the number of training frames."""
+CANDIDATES = 3
+"""Structures made for each one taken."""
+SEED = 0
+"""Of the structures. Not the run's: one set serves all runs with the same foundation and elements."""
+FORECAST = 64
+"""Frames by which the size of all is forecast, before any is labelled."""
+WATCHED = 24
+"""Replay frames whose loss is followed at every validation: small cells, a second of CHGNet in all."""
+
+
+class ReplaySettings(BaseModel):
+    """What is rehearsed. None means: the default of strategy `replay`; nothing is rehearsed by the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int | None = Field(None, ge=1)
+    """Frames. Default: as many as there are for training, from 64 to 256; all of a file."""
+    weight: float | None = Field(None, gt=0)
+    """Of the replay frames' mean loss against that of the target's. Default: 1."""
+    file: str | None = None
+    """Frames to rehearse in place of those made; the foundation labels them, whatever labels they have."""
+
+
+def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
+    """Say whether a fit has replay frames.
+
+    Raises
+    ------
+    OptionError
+        If an option of replay would do nothing.
+    """
+    asked = strategy.replays or settings.size is not None
+    if asked and strategy.cached:
+        reason = f"nothing can be rehearsed with {strategy.name!r}: its features are cached"
+        raise OptionError(reason, allowed=through_network())
+    if not asked and (idle := [key for key, value in settings.model_dump().items() if value is not None]):
+        raise OptionError(
+            f"replay.{idle[0]} would do nothing: nothing is rehearsed",
+            allowed=["strategy.name=replay", "replay.size=N beside another strategy"],
+        )
+    return asked
+
+
+def replay_frames(
+    parent: Potential, train: Dataset, settings: ReplaySettings, *, folder: Path | None = None, quiet: bool = True
+) -> Dataset:
+    """Return the frames to rehearse, labelled by the parent (`matgraft.potentials.models.pseudolabels`).
+
+    Parameters
+    ----------
+    train
+        The target's frames: their elements, and how many they are.
+    folder
+        Where the set is kept beside the cache, so that a resumed run has the same.
+    """
+    title = "" if quiet else "frames to rehearse"
+    if settings.file is not None:
+        return own_frames(parent, read(settings.file, want=()), settings.size, folder=folder, progress=title)
+    return made_frames(
+        parent,
+        train.elements(),
+        _default_size(train, settings),
+        candidates=CANDIDATES,
+        seed=SEED,
+        folder=folder,
+        progress=title,
+    )
+
+
+def forecast(parent: Potential, train: Dataset, settings: ReplaySettings) -> tuple[int, float]:
+    """Return how many frames would be rehearsed, and their edges in all, by a few of them; nothing is labelled."""
+    if settings.file is not None:
+        frames = read(settings.file, want=())
+        size = min(settings.size or len(frames), len(frames))
+    else:
+        size = _default_size(train, settings)
+        frames = make_structures(train.elements(), parent.card.elements, FORECAST, seed=SEED)
+    some = np.unique(np.linspace(0, len(frames) - 1, FORECAST).astype(int)).tolist()
+    _, encoded = encodable(parent, frames[some])
+    return size, size * float(np.mean([one.n_edges for one in encoded]))
+
+
+def _default_size(train: Dataset, settings: ReplaySettings) -> int:
+    return settings.size or min(MOST, max(FEWEST, len(train)))
+
+
+def deal(frames: Dataset, heads: Sequence[str]) -> Dataset:
+    """Give each frame to one of the heads, chemistry by chemistry and kind by kind, so that all get like shares.
+
+    Raises
+    ------
+    OptionError
+        If a head would get none.
+    """
+    if len(frames) < len(heads):
+        raise OptionError(f"{len(frames)} replay frames for {len(heads)} heads", allowed=[f"{len(heads)} or more"])
+    kinds = list(zip(frames.tag("chemistry"), frames.tag("config_type"), strict=True))
+    order = sorted(range(len(frames)), key=lambda i: kinds[i])
+    hands = {name: frames[order[k :: len(heads)]] for k, name in enumerate(heads)}
+    return concatenate([hand.map(partial(_under, name)) for name, hand in hands.items()])
+
+
+def _under(head: str, sample: Sample) -> Sample:
+    return sample.with_tags(**{HEAD_TAG: head})
+
+
+def shifted_labels(frames: Dataset, references: References) -> Dataset:
+    """Move energies by the reference shift that the tuned model starts from, or that of each frame's head."""
+    return frames.map(lambda s: s.with_labels(energy=s.labels[ENERGY.name] + references.of(s)))
+
+
+def weighed(train: Dataset, replay: Dataset, weight: float) -> Dataset:
+    """Join both parts so that the mean loss of all frames is ``L_target + weight * L_replay``.
+
+    The weights of the replay frames sum up to `weight` times those of the target's, and those of the target's to the
+    same mean that they would have alone.
+    """
+    both = len(train) + len(replay)
+    target = sum(sample.weight for sample in train)
+    share = weight * target * both / (len(train) * len(replay))
+    stretched = train.map(lambda sample: sample.weighing(sample.weight * both / len(train)))
+    rehearsed = replay.map(lambda sample: sample.weighing(share))
+    return Dataset(join([stretched.samples, rehearsed.samples]), train.provenance)
+
+
+class ReplayObjective(FrameObjective):
+    """Losses of the target's frames and of those rehearsed, in one set of batches.
+
+    Parameters
+    ----------
+    target
+        The objective of the target's frames alone.
+    replay
+        The frames to rehearse; energies moved by the reference shift.
+    weight
+        Of their mean loss against the target's.
+    """
+
+    def __init__(self, target: FrameObjective, replay: Dataset, weight: float) -> None:
+        joined, encoded = weighed(target.train, replay, weight), encode_all(target.backbone, replay.samples)
+        watched = np.unique(np.linspace(0, len(replay) - 1, WATCHED).astype(int)).tolist()
+        seen = joined[[len(target.train) + i for i in watched]]
+        super().__init__(
+            target.backbone,
+            joined,
+            Dataset(join([target.held_out.samples, seen.samples]), target.held_out.provenance),
+            target.settings,
+            [*target.training, *encoded],
+            [*target.validation, *(encoded[i] for i in watched)],
+        )
+        self.judged = len(target.validation)
+        self.shares = dict.fromkeys(self.weights, 0.0) | target.shares  # replay frames may have further labels
+        self._replay_shares = label_shares(replay.map(lambda sample: sample.weighing(1.0)), self.weights)
+
+    def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
+        """Return the sums over the user's validation frames, then those over the replay frames watched."""
+        own = [i for i in positions if i < self.judged]
+        watched = [i for i in positions if i >= self.judged]
+        return torch.cat([FrameObjective.validation_sums(self, part, device) for part in (own, watched)])
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Return the metrics of the user's frames, and ``replay_loss``, ``replay_<quantity>_rmse_<unit>`` beside them.
+
+        Raises
+        ------
+        RunError
+            If the replay frames have no label that the loss weighs: they hold nothing.
+        """
+        own, watched = sums.chunk(2)
+        return super().validation_metrics(own) | self._replay_metrics(watched)
+
+    def replay_metrics(self) -> dict[str, float]:
+        """Return the replay metrics of the module as it stands; before the first step they are rounding alone."""
+        watched = range(self.judged, len(self.validation))
+        return self._replay_metrics(FrameObjective.validation_sums(self, watched, self.backbone.device))
+
+    def _replay_metrics(self, sums: Tensor) -> dict[str, float]:
+        if not any(self._replay_shares.values()):
+            raise RunError(
+                f"no replay frame has a label for {' or '.join(self.weights)}: they have neither loss nor gradient",
+                remedy="replay.file with frames whose cells are periodic, for a loss of stresses alone; or no replay",
+            )
+        found = metrics_of_sums(sums, self.weights, self._replay_shares)
+        return {name.replace("validation", "replay", 1): value for name, value in found.items()}

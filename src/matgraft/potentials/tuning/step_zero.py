@@ -1,0 +1,106 @@
+"""Before the first step the prepared model is its foundation, up to the shift of the references, or the run stops.
+
+    check_heads(parent, prepared, references, train, encoded)     # energies and forces, under each head
+    check_replay(objective)                                       # the foundation's labels have no loss
+
+What a strategy freezes, injects or copies must not move a prediction, and what is rehearsed must start at no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from matgraft.core.errors import StepZeroError
+from matgraft.core.model import Encoded
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.heads import frames_by_head
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
+from matgraft.potentials.tuning.references import References, ReferenceShift
+from matgraft.potentials.tuning.replay import ReplayObjective
+
+FRAMES = 8
+LARGEST_ENERGY = 1e-4
+"""eV/atom: float32 networks leave some 1e-6. References are float64 and leave nothing."""
+LARGEST_FORCES = 1e-3
+"""eV/Å: float32 leaves some 1e-4 where three atoms stand nearly in line."""
+
+
+def check_heads(
+    parent: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
+) -> dict[str, float]:
+    """Hold the prepared model against its parent, under each head on frames of its own; the largest differences."""
+    if isinstance(references, ReferenceShift):
+        return check_step_zero(parent, prepared, references, dataset, encoded)
+    found = [
+        check_step_zero(parent, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
+        for name, frames in frames_by_head(dataset).items()
+    ]
+    largest = {key: max(one[key] for one in found) for key in found[0]}
+    return largest | {"n_frames": sum(one["n_frames"] for one in found)}
+
+
+def check_step_zero(
+    parent: Potential,
+    prepared: Potential,
+    shift: ReferenceShift,
+    dataset: Dataset,
+    encoded: Sequence[Encoded],
+) -> dict[str, float]:
+    """Hold the prepared model against its parent on a few frames spread over the data.
+
+    Returns
+    -------
+    dict
+        ``max_energy_difference_eV_per_atom`` (after the shift) and ``max_force_difference_eV_per_A``.
+
+    Raises
+    ------
+    StepZeroError
+        If either is larger than rounding.
+    """
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, FRAMES).astype(int))
+    samples, graphs = dataset[chosen].samples, [encoded[i] for i in chosen]
+    wanted = ("energy", "forces")
+    before, after = (predict(model, samples, wanted, encoded=graphs) for model in (parent, prepared))
+    energy = forces = 0.0
+    for sample, old, new in zip(samples, before, after, strict=True):
+        expected = old["energy"] + shift.energy(sample.content.numbers)
+        # np.maximum hands a NaN on, where max drops it.
+        energy = float(np.maximum(energy, np.abs(new["energy"] - expected) / sample.n_atoms))
+        forces = float(np.maximum(forces, np.abs(new["forces"] - old["forces"]).max()))
+    if not (energy <= LARGEST_ENERGY and forces <= LARGEST_FORCES):
+        raise StepZeroError(
+            f"before the first step the model differs from {parent.card.name} by {energy:.2g} eV/atom "
+            f"and {forces:.2g} eV/Å",
+            allowed=[f"{LARGEST_ENERGY:g} eV/atom", f"{LARGEST_FORCES:g} eV/Å"],
+            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
+        )
+    return {
+        "max_energy_difference_eV_per_atom": energy,
+        "max_force_difference_eV_per_A": forces,
+        "n_frames": float(len(chosen)),
+    }
+
+
+def check_replay(objective: ReplayObjective) -> float:
+    """Hold the prepared model against the labels of the replay frames, and return their mean loss: rounding alone.
+
+    Raises
+    ------
+    StepZeroError
+        If the labels are not what the model says.
+    """
+    found = objective.replay_metrics()
+    energy = found.get("replay_energy_rmse_meV_per_atom", 0.0) / 1000
+    forces = found.get("replay_forces_rmse_eV_per_A", 0.0)
+    if not (energy <= LARGEST_ENERGY and forces <= LARGEST_FORCES):
+        raise StepZeroError(
+            f"before the first step the labels of the replay frames differ from the model by {energy:.2g} eV/atom "
+            f"and {forces:.2g} eV/Å",
+            allowed=[f"{LARGEST_ENERGY:g} eV/atom", f"{LARGEST_FORCES:g} eV/Å"],
+            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
+        )
+    return found["replay_loss"]

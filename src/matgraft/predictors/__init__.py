@@ -1,1 +1,0 @@
-"""Property predictors: from formulas with measured values to predictions with error bars."""

@@ -1,1 +1,0 @@
-"""Pretraining of the composition encoder: tables, objectives, and the conductor of a pretraining run."""

@@ -1,6 +1,0 @@
-"""From a recipe to a run folder: `conduct` leads, through `frames`, `fitting` and `outcome`."""
-
-from matgraft.run.conduct import audit_file, resume_run, saved_recipe, tune
-from matgraft.run.evaluation import evaluate_run
-
-__all__ = ["audit_file", "evaluate_run", "resume_run", "saved_recipe", "tune"]

@@ -1,1 +1,0 @@
-"""What learns, on what, and how."""

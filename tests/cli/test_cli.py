@@ -1,0 +1,294 @@
+"""The command line, from frames to an exported potential, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+from matgraft import cli
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SIGE = REPOSITORY / "examples" / "data" / "sige"
+InProcess = Callable[..., tuple[int, str, str]]
+"""The fixture `matgraft` of conftest.py, for what needs no process of its own."""
+QUICK = ["fit.epochs=10", "split.validation=0.2", "forgetting.size=14"]
+
+
+def matgraft(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "matgraft", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def few_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every third frame of the embedded set, with its level of theory beside it."""
+    folder = tmp_path_factory.mktemp("data")
+    write(folder / "few.extxyz", read(SIGE / "frames.extxyz", "::3"))
+    (folder / "few.yaml").write_text((SIGE / "frames.yaml").read_text())
+    return folder / "few.extxyz"
+
+
+@pytest.fixture(scope="module")
+def run(few_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "feature"
+    done = matgraft(
+        "tune", few_frames, "--from", "chgnet", "--strategy", "feature", "--test", SIGE / "test.extxyz",
+        "--out", folder, *QUICK,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("report.html")
+    return folder
+
+
+def test_a_run_folder_says_all(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "recipe.yaml", "provenance.json", "audit.json", "coverage.json", "split.json", "references.json", "history.csv",
+        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "seen.json", "checks.json",
+        "verdict.json", "report.html",
+    }  # fmt: skip
+    assert not list(run.glob("*.part*"))
+
+
+def test_tuning_beats_both_baselines(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    for key in ("energy_rmse_meV_per_atom", "forces_rmse_eV_per_A", "stress_rmse_GPa"):
+        assert set(metrics["test"]) == set(metrics["untuned"]) == set(metrics["shift"])
+        assert metrics["test"][key] < min(metrics["untuned"][key], metrics["shift"][key])
+    assert metrics["shift"]["energy_rmse_meV_per_atom"] < metrics["untuned"]["energy_rmse_meV_per_atom"] / 1000
+
+
+def test_forgetting_is_measured(run: Path) -> None:
+    (finding,) = json.loads((run / "checks.json").read_text())["findings"]
+    assert finding["code"] == "forgetting"
+    assert {row["chemistry"] for row in finding["details"]["rows"]} == {"inside", "outside"}
+    assert finding["numbers"]["outside_energy_rmse_meV_per_atom"] > 0
+    assert "with other elements" in (run / "report.md").read_text()
+
+
+def test_evaluate_gives_the_runs_own_figures_again(run: Path, matgraft: InProcess) -> None:
+    code, out, err = matgraft("evaluate", run, SIGE / "test.extxyz", "--json")
+    assert code == 0, err
+    again, first = json.loads(out), json.loads((run / "metrics.json").read_text())
+    for key, value in first["test"].items():
+        assert again["test"][key] == pytest.approx(value, rel=1e-4), key
+    assert again["frames"] == {"trained_on": 0, "validated_on": 0, "unseen": first["test"]["n_frames"]}
+    assert again["n_groups"] == first["n_groups"] and again["n_groups_with"] == first["n_groups_with"]
+    (written,) = (run / "evaluations").glob("test-*.json")
+    assert json.loads(written.read_text()) == again
+
+
+def test_evaluate_tells_the_frames_that_were_trained_on(
+    run: Path, few_frames: Path, tmp_path: Path, matgraft: InProcess
+) -> None:
+    """Figures and verdict are those of the unseen frames; the seen are known in any file, with any labels."""
+    split = json.loads((run / "split.json").read_text())
+    trained, fresh = read(few_frames, ":"), read(SIGE / "test.extxyz", ":")
+    seen = [trained[i] for i in (*split["train"][:3], *split["validation"][:2])]
+    for atoms in seen:
+        atoms.calc.results["energy"] += 0.5
+        atoms.positions = np.round(atoms.positions, 5)
+    alone, mixed = (tmp_path / name / "test.extxyz" for name in ("alone", "mixed"))
+    for path, frames in ((alone, fresh), (mixed, [*seen[:4], *fresh, seen[4]])):
+        path.parent.mkdir()
+        write(path, frames)
+        (path.parent / "test.yaml").write_text((SIGE / "frames.yaml").read_text())
+    before = set((run / "evaluations").glob("*.json"))
+    said = {}
+    for path in (alone, mixed):
+        code, out, err = matgraft("evaluate", run, path, "--json")
+        assert code == 0, err
+        said[path] = json.loads(out)
+    assert said[mixed]["frames"] == {"trained_on": 3, "validated_on": 2, "unseen": len(fresh)}
+    assert (said[mixed]["part"], said[alone]["part"]) == ("unseen", "unseen")
+    assert said[mixed]["test"] == pytest.approx(said[alone]["test"], rel=1e-4)
+    assert said[mixed]["with_seen"]["test"]["n_frames"] == len(fresh) + 5
+    assert "with_seen" not in said[alone]
+    assert f"RMSE on {len(fresh)} unseen frames" in said[mixed]["verdict"]["headline"]
+    written = set((run / "evaluations").glob("*.json")) - before
+    assert {json.loads(path.read_text())["file"] for path in written} >= {str(mixed)}
+    assert len(set((run / "evaluations").glob("test-*.json"))) >= 2  # of equal names, in two folders
+
+
+def test_evaluate_says_that_every_frame_was_seen(run: Path, few_frames: Path, matgraft: InProcess) -> None:
+    code, out, err = matgraft("evaluate", run, few_frames)
+    assert code == 0, err
+    n = len(read(few_frames, ":"))
+    assert f"of {n} frames were trained on" in out and "0 are unseen" in out
+    words = " ".join(out.replace("│", " ").split())
+    assert "not compared" in words and "say nothing about new frames" in words
+    assert f"errors on the seen frames ({n} frames" in words
+
+
+def test_evaluate_reads_a_run_that_does_not_say_what_it_has_seen(
+    run: Path, few_frames: Path, tmp_path: Path, matgraft: InProcess
+) -> None:
+    older = Path(shutil.copytree(run, tmp_path / "older"))
+    (older / "seen.json").unlink()
+    recipe = (older / "recipe.yaml").read_text()
+    (older / "recipe.yaml").write_text(f"{recipe}evaluate:\n  resamples: 4000\n  seed: 0\n")
+    code, out, err = matgraft("evaluate", older, few_frames, "--json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert (said["frames"], said["part"]) == (None, "given")
+    assert "does not say which frames it was trained on" in said["verdict"]["headline"]
+
+
+@pytest.mark.parametrize("target", ["native", "ase"])
+def test_an_export_opens_without_matgraft(run: Path, tmp_path: Path, target: str, matgraft: InProcess) -> None:
+    code, out, err = matgraft("export", run, "--to", target, "-o", tmp_path / "model", "--json")
+    assert code == 0, err
+    exported = json.loads(out)
+    assert exported["verified"] is True and exported["reason"] == ""
+    assert exported["difference"]["forces"] < 1e-3
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    assert set(card["elements"]) == {"Si", "Ge"} == set(card["references_eV"])
+    assert card["theory"]["code"] == "Quantum ESPRESSO"
+    assert card["recipe"]["strategy"]["name"] == "feature"
+    assert card["metrics"]["test"]["n_frames"] > 0
+    if target == "ase":
+        script = (
+            "import sys; from calculator import calculator; from ase.io import read\n"
+            f"atoms = read({str(SIGE / 'test.extxyz')!r}); atoms.calc = calculator(); atoms.get_potential_energy()\n"
+            "assert 'matgraft' not in sys.modules; print('energy', atoms.get_potential_energy())"
+        )
+        calculated = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path / "model", capture_output=True, text=True, check=False
+        )
+        assert calculated.returncode == 0, calculated.stderr
+        energy = float(calculated.stdout.split("energy")[-1])
+        label = read(SIGE / "test.extxyz").get_potential_energy()
+        assert energy == pytest.approx(label, abs=0.5)
+
+
+def test_report_is_written_again(run: Path, matgraft: InProcess) -> None:
+    (run / "report.html").unlink()
+    code, _, err = matgraft("report", run)
+    assert code == 0, err
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_a_run_is_not_overwritten(run: Path, few_frames: Path, matgraft: InProcess) -> None:
+    code, _, err = matgraft("tune", few_frames, "--out", run)
+    assert code == 2
+    assert "not empty" in err and "--resume" in err
+
+
+def test_resume_takes_no_other_settings(run: Path, matgraft: InProcess) -> None:
+    code, _, err = matgraft("tune", "--resume", run, "--strategy", "full")
+    assert code == 2
+    assert "would do nothing" in err
+
+
+@pytest.mark.parametrize("strategy", [["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
+def test_a_killed_run_resumes_to_the_same_weights(
+    few_frames: Path, tmp_path: Path, strategy: list[str], matgraft: InProcess
+) -> None:
+    """kill -9 in the middle of the fit, then --resume: every weight equals that of the unbroken run."""
+    write(tmp_path / "fewer.extxyz", read(few_frames, "::3"))
+    words = ["tune", str(tmp_path / "fewer.extxyz"), "--strategy", *strategy, "--quiet", *QUICK]
+    words += ["fit.epochs=4", "fit.processes=1", "fit.checkpoint_minutes=0.01", "forgetting.size=8"]
+    code, _, err = matgraft(*words, "--out", tmp_path / "whole")
+    assert code == 0, err
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "matgraft", *words, "--out", str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for(tmp_path / "killed" / "checkpoints" / "last.pt", killed)
+    killed.kill()  # SIGKILL
+    killed.wait()
+    assert not (tmp_path / "killed" / "model").exists()
+    code, _, err = matgraft("tune", "--resume", tmp_path / "killed", "--quiet")
+    assert code == 0, err
+    whole, again = (_weights(tmp_path / name) for name in ("whole", "killed"))
+    for name, tensor in whole.items():
+        np.testing.assert_array_equal(again[name], tensor, err_msg=name)
+
+
+def _wait_for(file: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(3000):
+        if file.exists():
+            return
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.1)
+    raise AssertionError(f"{file} was never written")
+
+
+def _weights(run: Path) -> dict[str, np.ndarray]:
+    import torch
+
+    content = torch.load(run / "model" / "chgnet.pth.tar", weights_only=True)
+    return {name: tensor.numpy() for name, tensor in content["model"]["state_dict"].items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["tune", "absent.extxyz"], 3, "absent.extxyz"),
+        (["tune", "few.extxyz", "--strategy", "ful"], 2, "did you mean 'full'"),
+        (["tune", "few.extxyz", "--from", "chgnett"], 2, "did you mean 'chgnet'"),
+        (["tune", "few.extxyz", "fit.rat=1"], 2, "did you mean 'rate'"),
+        (["tune", "few.extxyz", "fit.rate=-1"], 2, "greater than 0"),
+        (["tune", "few.extxyz", "keys.energy=nothing"], 2, "matches no key"),
+        (["tune", "few.extxyz", "split.by=trajektory"], 2, "did you mean 'trajectory'"),
+        (["tune", "few.extxyz", "--strategy", "partial", "strategy.stages=[nostage]"], 2, "matches no stage"),
+        (["tune", "few.extxyz", "--strategy", "lora", "strategy.stages=[readout_norm]"], 2, "linear layer"),
+        (["tune", "few.extxyz", "--strategy", "full", "strategy.rank=4"], 2, "allowed: lora"),
+        (["tune", "few.extxyz", "--strategy", "feature", "replay.size=9"], 2, "allowed: full, partial"),
+        (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
+        (["evaluate", ".", "few.extxyz"], 5, "recipe.yaml"),
+        (["export", ".", "--to", "lamps", "-o", "x"], 2, "did you mean 'lammps'"),
+    ],
+)
+def test_bad_input_says_what_to_do(
+    few_frames: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    said: str,
+) -> None:
+    """In this process: what is refused before any work needs no fresh one."""
+    (tmp_path / "few.extxyz").write_text(few_frames.read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr("sys.argv", ["matgraft", *words, "--quiet" if words[0] == "tune" else "--json"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == code
+    assert said in capsys.readouterr().err
+
+
+def test_the_audit_blocks_with_exit_code_one(few_frames: Path, tmp_path: Path, matgraft: InProcess) -> None:
+    frames = read(few_frames, "::3")
+    for atoms in frames:
+        atoms.calc.results["forces"] = -atoms.calc.results["forces"]
+    write(tmp_path / "wrong.extxyz", frames)
+    code, out, err = matgraft("audit", tmp_path / "wrong.extxyz", "--from", "chgnet", "--json")
+    assert code == 1, err
+    failed = {one["code"]: one for one in json.loads(out)["findings"] if one["outcome"] == "failed"}
+    assert "units.forces=-eV/Å" in failed["force-unit"]["option"]
+    code, _, err = matgraft("tune", tmp_path / "wrong.extxyz", "--out", tmp_path / "run")
+    assert code == 1
+    assert "force-unit" in err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_backbones_are_listed(matgraft: InProcess) -> None:
+    _, out, _ = matgraft("backbones", "--json")
+    assert json.loads(out)["chgnet"]["installed"] is True

@@ -1,0 +1,179 @@
+"""The screen can be printed from the JSON alone: whatever it says, `--json` says too."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from rich.console import Console
+
+from matgraft.core.files import to_json
+from matgraft.core.findings import Action, Finding
+from matgraft.core.provenance import Provenance
+from matgraft.formulas.few_shot.page import cautions, promise, show_fewshot
+from matgraft.formulas.report.text import show_folds, show_predictions, show_targets, show_written
+from matgraft.foundations import BACKBONES
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.report.screen import (
+    audit_facts,
+    run_facts,
+    show_backbones,
+    show_evaluation,
+    show_findings,
+    show_run,
+)
+
+ROW = {"formula": "FeO", "target": "gap", "value": 1.25, "lower": 0.5, "upper": 2.0, "unlike": True}
+
+
+def audit(_: Path) -> Any:
+    frames = Dataset((Sample(bulk("Si"), {"energy": np.array(-1.0)}),), Provenance(notes=("energies as total",)))
+    drop = Action(drop=(0,))
+    findings = [
+        Finding(code="non-finite", title="Labels", outcome="failed", severity="error", frames=(0,), evidence="one NaN",
+                remedy="leave it out", actions=(drop,)),
+        Finding(code="net-force", title="Net force", outcome="failed", severity="warning", evidence="0.1 eV/Å"),
+        Finding(code="stress-unit", title="Unit", outcome="passed"),
+        Finding(code="unconverged", title="Runs", outcome="not applicable"),
+    ]  # fmt: skip
+    return audit_facts(frames, findings, ["non-finite"])
+
+
+def run(folder: Path) -> Any:
+    facts = run_facts(folder, folder / "report.html")
+    facts["fit"]["processes"] = 1
+    return facts
+
+
+def evaluation(folder: Path) -> Any:
+    facts = run(folder)
+    metrics = {name: facts[name] for name in ("test", "shift", "untuned", "part", "intervals", "verdict")}
+    return metrics | {
+        "frames": {"trained_on": 1, "validated_on": 2, "unseen": 3},
+        "file": "a.xyz",
+        "with_seen": metrics,
+    }
+
+
+def folds(_: Path) -> Any:
+    fold = {"fold": "0", "n_train": 20, "n_test": 10, "mae": 0.5, "members": [{"weight": 1.0, "pretrained": True}]}
+    return {"folds": [fold], "mean": {"mae": 0.5}, "std": {"mae": None}, "n_folds": {"mae": 1}, "weighted": True,
+            "n": 10, "n_unlike": 3, "without_value": 2, "without_weight": 4, "pretraining": None}  # fmt: skip
+
+
+def targets(_: Path) -> Any:
+    member = {"name": "trees", "score": 0.5, "weight": 1.0}
+    part = {"criterion": "mae", "n": 40, "members": [member], "dropped": [member], "score": 0.5, "scores": {"mae": 0.5},
+            "weighted": True, "verdict": {"headline": "no better", "cautions": ["few rows"]}}  # fmt: skip
+    starts = {"starts": [{"target": "gap", "class": None, "nearest": "mp_gap", "similarity": 0.5}]}
+    return {"run": "runs/1", "report": "runs/1/report.html", "targets": {"gap": part}, "prompts": starts}
+
+
+def few(_: Path) -> Any:
+    found = {"mae": 0.5, "mean_mae": 1.0, "gain": 0.5, "gain_interval": [0.1, 0.9], "coverage": 0.9}
+    facts = {
+        "kind": "values",
+        "target": "gap",
+        "examples": 8,
+        "formulas": 8,
+        "level": 0.9,
+        "expectation": found,
+        "predictions": [ROW],
+    }
+    return facts | {"promise": promise(facts), "cautions": cautions(facts)}
+
+
+def backbones(_: Path) -> Any:
+    return {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
+
+
+Facts = Callable[[Path], Any]
+VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object]]] = {
+    "audit": (audit, show_findings),
+    "tune": (run, show_run),
+    "evaluate": (evaluation, show_evaluation),
+    "crossval": (folds, show_folds),
+    "tune a table": (targets, show_targets),
+    "predict": (lambda _: [ROW], show_predictions),
+    "fewshot": (few, show_fewshot),
+    "backbones": (backbones, show_backbones),
+}
+
+
+def printed(show: Callable[[Console, Any], object], facts: Any) -> str:
+    file = io.StringIO()
+    show(Console(file=file, width=200), facts)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_screen_needs_nothing_but_the_json(verb: str, run_folder: Path) -> None:
+    make, show = VERBS[verb]
+    facts = make(run_folder)
+    assert printed(show, json.loads(to_json(facts))) == printed(show, facts) != ""
+
+
+ODD = "gap [eV] of [/x]"
+"""Rich takes the first brackets for a style, and fails on the second: no tag is open."""
+
+
+def odd_targets(folder: Path) -> Any:
+    facts = targets(folder)
+    verdict = {"headline": f"1 {ODD}", "cautions": [f"2 {ODD}"]}
+    facts["prompts"]["starts"][0]["target"] = f"3 {ODD}"
+    return facts | {"targets": {ODD: facts["targets"]["gap"] | {"verdict": verdict}}, "report": f"4 {ODD}"}
+
+
+def odd_folds(folder: Path) -> Any:
+    facts = folds(folder)
+    facts["folds"][0]["fold"] = ODD
+    return facts
+
+
+def odd_run(folder: Path) -> Any:
+    return run(folder) | {"model": ODD, "report": f"1 {ODD}", "part": f"2 {ODD}"}
+
+
+@pytest.mark.parametrize(
+    ("make", "show", "times"),
+    [
+        (odd_targets, show_targets, 5),
+        (odd_folds, show_folds, 1),
+        (odd_run, show_run, 3),
+        (lambda _: [ROW | {"formula": ODD, "target": ODD, "value": ODD, f"p_{ODD}": 0.9}], show_predictions, 3),
+        (lambda _: [ROW], lambda screen, rows: show_written(screen, rows, Path(ODD)), 1),
+    ],
+)
+def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_folder: Path) -> None:
+    assert printed(show, make(run_folder)).count(ODD) == times
+
+
+@pytest.mark.parametrize(
+    ("verb", "on_screen", "in_json"),
+    [
+        ("audit", "2 of 4 looks found something, 0 block(s) training, 1 would and are allowed",
+         {"failed": 2, "blocking": [], "allowed": ["non-finite"], "notes": ["energies as total"]}),
+        ("tune", "moved from the foundation", {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),
+        ("crossval", "2 rows without a value", {"without_value": 2, "n": 10, "n_unlike": 3}),
+        ("crossval", "4 rows of weight 0", {"without_weight": 4}),
+        ("crossval", "3 of 10 rows have a formula unlike", {"n_unlike": 3}),
+        ("fewshot", "better than the mean of the labels", {"promise", "cautions"}),
+    ],
+)  # fmt: skip
+def test_what_the_screen_names_has_a_key(verb: str, on_screen: str, in_json: Any, run_folder: Path) -> None:
+    make, show = VERBS[verb]
+    facts = make(run_folder)
+    assert on_screen in printed(show, facts)
+    said = json.loads(to_json(facts))
+    if isinstance(in_json, set):
+        assert set(said) >= in_json
+    else:
+        assert said | in_json == said

@@ -1,0 +1,111 @@
+"""The conductor's small steps; whole runs are in test_cli.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from matgraft.core.errors import OptionError, RunError
+from matgraft.core.files import write_json
+from matgraft.core.model import ModelCard
+from matgraft.core.provenance import LevelOfTheory
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.recipe import make_recipe
+from matgraft.potentials.run import evaluate_run, sources
+
+FOUNDATION = ModelCard(name="toy", backbone="toy", vendor_version="1", licence="MIT", weights_sha256="ab")
+
+
+def test_versions_are_those_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"matgraft", "torch", "chgnet", "mace-torch", "matgl"} <= set(sources.PACKAGES)
+    monkeypatch.setattr(sources, "PACKAGES", ("torch", "no-such-package"))
+    assert sources._versions() == {"torch": version("torch")}
+
+
+@pytest.mark.parametrize("part", ["replay", "forgetting"])
+def test_a_run_does_not_go_on_with_another_file_to_rehearse_or_to_be_held_against(
+    sige: Dataset, tmp_path: Path, part: str
+) -> None:
+    file = tmp_path / "others.extxyz"
+    file.write_text("as it was")
+    recipe = make_recipe(None, ["train=frames.extxyz", f"{part}.file={file}"])
+    sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=False)
+    sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+    file.write_text("changed since")
+    with pytest.raises(RunError, match=f"changed since the run began: {part}\n"):
+        sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+
+
+def _of_frame(change: Callable[[Sample], Sample]) -> Callable[[Dataset], Dataset]:
+    """Return what changes the second frame."""
+    return lambda frames: Dataset((frames[0], change(frames[1])))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("role", "change"),
+    [
+        ("tags", _of_frame(lambda one: one.with_tags(trajectory="another"))),
+        ("tags", _of_frame(lambda one: one.with_tags(config_type="slab"))),
+        ("weights", _of_frame(lambda one: one.weighing(5.0))),
+        ("levels of theory", _of_frame(lambda one: replace(one, theory=LevelOfTheory(functional="SCAN")))),
+        ("files", _of_frame(lambda one: replace(one, file="step-9.extxyz"))),
+        ("files", _of_frame(lambda one: replace(one, index=99))),
+        ("", _of_frame(lambda one: one.with_labels(energy=one.labels["energy"] + 1))),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_frames(
+    sige: Dataset, tmp_path: Path, part: str, role: str, change: Callable[[Dataset], Dataset]
+) -> None:
+    """Tags, files and theory decide the split, weights the loss: all may differ where the labels are equal."""
+    recipe, frames = make_recipe(None, ["train=frames.extxyz"]), {"train": sige[:2], "test": sige[2:4]}
+    sources.write_provenance(recipe, FOUNDATION, frames["train"], frames["test"], tmp_path, resume=False)
+    before = (tmp_path / "provenance.json").read_text()
+    frames[part] = change(frames[part])
+    with pytest.raises(RunError, match=f"changed since the run began: {f'{part} {role}'.strip()}\n"):
+        sources.write_provenance(recipe, FOUNDATION, frames["train"], frames["test"], tmp_path, resume=True)
+    assert (tmp_path / "provenance.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "foundation", "said"),
+    [
+        ([], FOUNDATION.model_copy(update={"weights_sha256": "cd"}), "foundation"),
+        (["fit.rate=0.5", "split.seed=3"], FOUNDATION, "option split.seed, option fit.rate"),
+        (["loss.groups={config_type=Slab: 1.0, config_type=Surface: 3.0}"], FOUNDATION, "option loss.groups"),
+    ],
+)
+def test_a_run_does_not_go_on_with_another_foundation_or_other_options(
+    sige: Dataset, tmp_path: Path, options: list[str], foundation: ModelCard, said: str
+) -> None:
+    """The message names what is another, not the data, which are the same."""
+    plain = ["train=frames.extxyz", "loss.groups={config_type=Slab: 1.0}"]
+    begun, other = (make_recipe(None, [*plain, *more]) for more in ([], options))
+    sources.write_provenance(begun, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=False)
+    with pytest.raises(RunError, match=f"changed since the run began: {said}\n"):
+        sources.write_provenance(other, foundation, sige[:2], sige[:0], tmp_path, resume=True)
+
+
+def test_a_run_of_a_version_that_recorded_less_is_not_believed(sige: Dataset, tmp_path: Path) -> None:
+    recipe = make_recipe(None, ["train=frames.extxyz"])
+    write_json(tmp_path / "provenance.json", {"data_sha256": {"train": sige[:2].hash(), "test": None}})
+    with pytest.raises(RunError, match=r"does not record what it began with: train tags, .*foundation.*\n.*new run"):
+        sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("begun", ["settings.json", "run.json"])
+def test_evaluate_says_that_a_run_on_formulas_is_one(tmp_path: Path, begun: str) -> None:
+    """It said "this is no run" of a run on a table, and of a pretraining."""
+    (tmp_path / begun).write_text("{}")
+    with pytest.raises(OptionError, match=r"reads formulas, not structures.*\n?remedy: .*crossval"):
+        evaluate_run(tmp_path, Path("frames.extxyz"))
+
+
+def test_evaluate_says_that_a_folder_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run: recipe\.yaml is missing"):
+        evaluate_run(tmp_path, Path("frames.extxyz"))

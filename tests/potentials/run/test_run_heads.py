@@ -1,0 +1,298 @@
+"""Two levels of theory, from the audit's finding by its own option to one verified model a head."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from ase.io import write
+from rich.console import Console
+
+from matgraft.core.errors import AuditError, DataError, OptionError
+from matgraft.foundations import load
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.exports import export
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
+from matgraft.potentials.recipe import make_recipe
+from matgraft.potentials.report.facts import facts
+from matgraft.potentials.report.screen import run_facts, show_run
+from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune
+from matgraft.potentials.run.sources import repeat_command
+from matgraft.potentials.scoring.table import read_predictions
+
+TRAJECTORIES = ("Si NVT 300 K", "Ge NVT 900 K", "Si4Ge4 NVT 300 K", "Si6Ge2 NVT 1500 K")
+QUICK = ("fit.epochs=1", "fit.processes=1", "split.validation=0.25", "split.test=0.25")
+
+
+def written(frames: Dataset, path: Path, slope: float, offset: float, **theory: Any) -> Path:
+    """Write frames with the labels of another level of theory, and that level beside them."""
+    atoms = []
+    for sample in frames:
+        one = sample.content.copy()
+        one.info = {"trajectory": sample.tags["trajectory"], "config_type": path.stem}
+        one.info["energy"] = slope * float(sample.labels["energy"]) + offset * len(one)
+        one.arrays["forces"] = slope * sample.labels["forces"]
+        atoms.append(one)
+    write(path, atoms)
+    path.with_suffix(".yaml").write_text(yaml.safe_dump({"code": "VASP", **theory}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def chosen(sige: Dataset) -> Dataset:
+    """Two frames of four trajectories."""
+    found = [i for name in TRAJECTORIES for i in np.flatnonzero([t == name for t in sige.tag("trajectory")])[:8:4]]
+    return sige[found]
+
+
+@pytest.fixture(scope="module")
+def files(chosen: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("mixed")
+    pbe = written(chosen, folder / "pbe.extxyz", 1.0, 0.0, functional="PBE")
+    return [pbe, written(chosen, folder / "scan.extxyz", 1.2, -30.0, metagga="R2SCAN")]
+
+
+def recipe(files: list[Path], *options: str) -> Any:
+    return make_recipe(None, [f"train=[{','.join(map(str, files))}]", *QUICK, *options])
+
+
+@pytest.fixture(scope="module")
+def run(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run by the option that the audit names, word for word."""
+    _, findings = audit_file(recipe(files), quiet=True)
+    (mixed,) = [finding for finding in findings if finding.code == "theory-stated"]
+    assert mixed.blocks and mixed.option == "strategy.name=multihead heads.by=theory"
+    out = tmp_path_factory.mktemp("runs") / "mixed"
+    tune(recipe(files, *shlex.split(mixed.option)), out, quiet=True)
+    return out
+
+
+def test_the_same_frames_are_refused_by_one_head(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match=r"theory-stated: 2 levels of theory(.|\n)*strategy.name=multihead"):
+        tune(recipe(files), tmp_path / "run", quiet=True)
+
+
+def test_each_head_is_audited_apart(run: Path) -> None:
+    findings = json.loads((run / "audit.json").read_text())["findings"]
+    said = [one["evidence"] for one in findings if one["code"] == "theory-stated"]
+    assert [one.split(":")[0] for one in said] == ["PBE", "r2SCAN"]
+    assert not [one["code"] for one in findings if one["outcome"] == "failed" and one["severity"] == "error"]
+    notes = json.loads((run / "provenance.json").read_text())["notes"]
+    assert "heads by theory: PBE (8 frames; PBE, VASP); r2SCAN (8 frames; R2SCAN, VASP)" in notes
+
+
+def test_frames_of_one_trajectory_stay_together_and_every_part_has_every_head(run: Path, files: list[Path]) -> None:
+    parts = json.loads((run / "split.json").read_text())
+    for part in ("train", "validation", "test"):
+        assert {i % 8 for i in parts[part] if i < 8} == {i % 8 for i in parts[part] if i >= 8}, part
+
+
+def test_no_head_is_fallen_back_to(run: Path, files: list[Path], tmp_path: Path) -> None:
+    for act in (
+        lambda: load(run),
+        lambda: load(str(run / "model")),
+        lambda: export(run, "native", tmp_path / "out"),
+        lambda: evaluate_run(run, files[0], quiet=True),
+        lambda: make_and_tune(files, run, tmp_path),
+    ):
+        with pytest.raises(OptionError, match=f"2 heads and none is chosen\nallowed: {run}.*#PBE, {run}.*#r2SCAN"):
+            act()
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OptionError, match="did you mean 'r2SCAN'"):
+        load(f"{run}#R2SCAN")
+
+
+def make_and_tune(files: list[Path], foundation: Path, tmp_path: Path) -> None:
+    tune(recipe(files, f"foundation={foundation}"), tmp_path / "next", quiet=True)
+
+
+@pytest.mark.parametrize("head", ["PBE", "r2SCAN"])
+def test_a_head_is_a_plain_verified_model(run: Path, files: list[Path], tmp_path: Path, head: str) -> None:
+    plain = load(f"{run}#{head}")
+    assert isinstance(plain, Potential)
+    card = plain.card
+    assert (card.head, card.elements) == (head, ("Si", "Ge"))
+    assert (card.theory.metagga or card.theory.functional or "").lower() == head.lower()
+    shift = json.loads((run / "references.json").read_text())["heads"][head]["shift_eV"]
+    for symbol, energy in card.references_eV.items():
+        assert energy == pytest.approx(float(load("chgnet").references[{"Si": 13, "Ge": 31}[symbol]]) + shift[symbol])
+    # What the run was judged by is what this model says.
+    table = read_predictions(run / "predictions.parquet")
+    mine = table[(table["model"] == "tuned") & (table["config_type"] == ("pbe" if head == "PBE" else "scan"))]
+    frames = read(files[head == "r2SCAN"])
+    for _, row in mine.iterrows():
+        (again,) = predict(plain, [frames[int(row["index"])]])
+        assert float(again["energy"]) == pytest.approx(row["energy"], abs=1e-4)
+        np.testing.assert_allclose(again["forces"].ravel(), row["forces"], atol=1e-5)
+    assert len(mine) > 0
+    export(Path(f"{run}#{head}"), "ase", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["head"] == head
+    assert load(tmp_path / "out").card.references_eV == card.references_eV
+    with pytest.raises(OptionError, match="has no heads: #PBE would do nothing"):
+        load(f"{tmp_path / 'out'}#PBE")
+
+
+def test_errors_stand_by_head_beside_their_own_baselines(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert list(metrics["heads"]) == ["PBE", "r2SCAN"]
+    key = "energy_rmse_meV_per_atom"
+    for one in metrics["heads"].values():
+        assert one["shift"][key] < 0.1 * one["untuned"][key]  # its own shift, not that of the other
+        assert set(one["gain"]) == {"untuned", "shift"}
+    assert sum(one["test"]["n_frames"] for one in metrics["heads"].values()) == metrics["test"]["n_frames"]
+    verdict = json.loads((run / "verdict.json").read_text())
+    said = " ".join([*verdict["reasons_for"], *verdict["reasons_against"]])
+    assert "Head PBE: Energy" in said and "Head r2SCAN: Forces" in said
+
+
+def test_the_report_and_the_screen_have_a_table_by_head(run: Path, tmp_path: Path) -> None:
+    page, short = (run / "report.html").read_text(), (run / "report.md").read_text()
+    assert "square error by head" in page and "Head r2SCAN</h3>" in page
+    assert "RMSE by head" in short and "model/card.json" not in facts(run)["absent"]
+    assert f"matgraft evaluate '{run.name}#PBE' FRAMES" in page.replace("&#39;", "'")
+    with (tmp_path / "screen.txt").open("w") as file:
+        show_run(Console(file=file, width=160), run_facts(run, run / "report.html"))
+    assert f"{run}#r2SCAN" in (tmp_path / "screen.txt").read_text()
+
+
+def test_evaluate_takes_the_frames_for_the_head_named(run: Path, files: list[Path]) -> None:
+    scores = {head: evaluate_run(Path(f"{run}#{head}"), files[1], quiet=True) for head in ("PBE", "r2SCAN")}
+    key = "energy_rmse_meV_per_atom"
+    assert scores["r2SCAN"]["test"][key] < 0.1 * scores["PBE"]["test"][key]  # labels of r2SCAN
+    assert all(sum(each["frames"].values()) == len(read(files[1])) for each in scores.values())
+    names = sorted(file.name for file in (run / "evaluations").iterdir())
+    assert [re.sub("-[0-9a-f]{8}.json$", "", name) for name in names] == ["scan-PBE", "scan-r2SCAN"]
+
+
+def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(run, tmp_path / "broken"))
+    for name in ("model/heads.json", "verdict.json", "report.html"):
+        (broken / name).unlink()
+    with pytest.raises(DataError, match="neither a finished run"):
+        load(f"{broken}#PBE")
+    resume_run(broken, quiet=True)
+    for head in ("PBE", "r2SCAN"):
+        weights = [(path / "model" / head / "chgnet.pth.tar").read_bytes() for path in (run, broken)]
+        assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            ["strategy.name=feature", "heads.by=config_type"],
+            OptionError,
+            "would do nothing with strategy 'feature'\nallowed: full, partial, gradual, lora, replay, multihead",
+        ),
+        (["strategy.name=ladder", "heads.by=theory"], OptionError, "would do nothing with strategy 'ladder'"),
+        (["strategy.name=multihead", "heads.by=config_typ"], OptionError, "did you mean 'config_type'"),
+        (["strategy.name=multihead", "strategy.rank=3"], OptionError, "strategy.rank would do nothing"),
+        (["strategy.name=multihead", "references.mode=given"], OptionError, "one shift(.|\n)*allowed: refit, keep"),
+        (["strategy.name=multihead", "heads.by=trajectory"], DataError, "each head needs training and validation"),
+        (["strategy.name=multihead", "loss.groups={head=SCAN: 2}"], OptionError, "did you mean 'head=r2SCAN'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_prediction(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], error: Any, message: str
+) -> None:
+    monkeypatch.setattr("matgraft.potentials.run.frames.predict", lambda *_, **__: pytest.fail("predicted"))
+    with pytest.raises(error, match=message):
+        tune(recipe(files, *options), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()  # so that the next try needs no other name
+
+
+def test_one_level_of_theory_needs_no_heads(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(
+        OptionError, match=r"one head by theory(.|\n)*option: strategy.name=full (.|\n)*heads.by=trajectory"
+    ):
+        tune(recipe(files[:1], "strategy.name=multihead"), tmp_path / "run", quiet=True)
+
+
+def test_a_test_frame_of_an_unknown_head_is_refused_before_training(
+    files: list[Path], chosen: Dataset, tmp_path: Path
+) -> None:
+    other = written(chosen[:2], tmp_path / "other.extxyz", 1.0, 0.0, hybrid="HSE06")
+    with pytest.raises(DataError, match=r"2 frames to score on(.|\n)*HSE06(.|\n)*allowed: PBE, r2SCAN"):
+        tune(recipe(files, "strategy.name=multihead", "split.test=0.1", f"test={other}"), tmp_path / "run", quiet=True)
+
+
+def test_the_command_that_repeats_a_run_of_several_files(files: list[Path]) -> None:
+    assert repeat_command(recipe(files)) == "matgraft tune RUN/recipe.yaml --out NEW"
+    assert repeat_command(make_recipe(None, ["train=a b.xyz"])) == "matgraft tune 'a b.xyz' RUN/recipe.yaml --out NEW"
+
+
+def test_a_head_without_a_frame_to_judge_it_by_is_named(run: Path) -> None:
+    from matgraft.potentials.scoring.heads import judge_heads
+    from matgraft.potentials.scoring.verdict import Verdict
+
+    better = Verdict(level="better than the foundation", headline="Better.", reasons_for=("Energy: better.",))
+    worse = Verdict(level="worse", headline="Worse.", reasons_against=("Energy: worse.",), do_not_trust_for=("all",))
+    alike = judge_heads(better, {"A": better, "B": better}, ["A", "B", "C"])
+    assert (alike.level, alike.headline) == (better.level, "Better.")
+    assert alike.do_not_trust_for == ("head C (no frame to judge it by)",)
+    mixed = judge_heads(better, {"A": better, "B": worse}, ["A", "B"])
+    assert mixed.reasons_against == ("Head B: Energy: worse.",) and mixed.do_not_trust_for == ("Head B: all",)
+
+
+@pytest.mark.parametrize(
+    ("whole", "heads", "level", "first"),
+    [
+        ("better than the foundation", ["better than the foundation", "worse"], "worse for some heads", "head B"),
+        ("no better", ["worse", "no better"], "worse for some heads", "head A"),
+        ("mixed", ["worse", "worse", "no better"], "worse for some heads", "heads A, B"),
+        ("not compared", ["worse", "undecided"], "worse for some heads", "head A"),
+        ("no better", ["worse", "worse"], "worse", ""),
+        ("worse", ["better than the foundation", "worse"], "worse", "head B"),
+        ("worse", ["no better", "undecided"], "worse", ""),
+        ("better than the foundation", ["better than the foundation", "no better"], "mixed", ""),
+        ("better than the foundation", ["better than the foundation", "undecided"], "mixed", ""),
+        ("undecided", ["undecided", "undecided"], "undecided", ""),
+    ],
+)
+def test_a_head_that_became_worse_is_in_the_level_and_in_the_first_sentence(
+    whole: str, heads: list[str], level: str, first: str
+) -> None:
+    from matgraft.potentials.scoring.heads import judge_heads
+    from matgraft.potentials.scoring.verdict import Verdict
+
+    by_head = {name: Verdict(level=one, headline=one) for name, one in zip("ABC", heads, strict=False)}
+    found = judge_heads(Verdict(level=whole, headline="Together."), by_head, list(by_head))
+    assert found.level == level
+    if first:
+        assert found.headline.startswith(f"Worse than the foundation for {first}. By head: A {heads[0]}; ")
+    elif len({*heads, level}) == 1:
+        assert found.headline == "Together."
+    else:
+        assert found.headline.startswith(f"By head: A {heads[0]}; ")
+
+
+def test_other_strategies_have_heads_where_they_are_asked_for(files: list[Path], tmp_path: Path) -> None:
+    """Low-rank updates of one body and of each readout, merged into a plain model a head."""
+    out = tmp_path / "run"
+    tune(recipe(files, "strategy.name=lora", "strategy.rank=2", "heads.by=theory"), out, quiet=True)
+    fit, metrics = (json.loads((out / name).read_text()) for name in ("fit.json", "metrics.json"))
+    assert 0 < fit["parameters_trained"] < 0.2 * fit["parameters_total"]
+    assert set(metrics["heads"]) == {"PBE", "r2SCAN"}
+    ours, theirs = load(f"{out}#PBE"), load(f"{out}#r2SCAN")
+    same = [torch.equal(a, b) for a, b in zip(ours.module.parameters(), theirs.module.parameters(), strict=True)]
+    assert any(same) and not all(same)
+
+
+def test_heads_rehearse_what_the_foundation_knew(files: list[Path], tmp_path: Path) -> None:
+    """Whatever their references: before the first step the frames rehearsed have no loss under any head."""
+    tune(recipe(files, "strategy.name=multihead", "replay.size=8"), tmp_path / "run", quiet=True)
+    rehearsed = json.loads((tmp_path / "run" / "fit.json").read_text())["replay"]
+    losses = pd.read_csv(tmp_path / "run" / "history.csv")["replay_loss"]
+    assert 6 <= rehearsed["n_frames"] <= 8
+    assert rehearsed["loss_at_start"] < 1e-4 < losses.max()  # the best may be the start itself
