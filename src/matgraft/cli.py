@@ -549,7 +549,7 @@ def _reading(options: list[str], sources: list[str]) -> dict[str, Any]:
 
 def _settings(kind: type[S], words: Sequence[str] | None) -> S:
     """Return settings of files and ``key=value`` items, as they stand among the words of a command."""
-    from matgraft.potentials.recipe import make_settings
+    from matgraft.core.settings import make_settings
 
     recipes = [Path(word) for word in words or () if _is_recipe(word)]
     return make_settings(kind, recipes, [word for word in words or () if not _is_recipe(word)])
@@ -557,7 +557,7 @@ def _settings(kind: type[S], words: Sequence[str] | None) -> S:
 
 def _typed(kind: type[BaseModel], words: Sequence[str] | None) -> list[str]:
     """Return the keys that are typed among the words of a command."""
-    from matgraft.potentials.recipe import typed_keys
+    from matgraft.core.settings import typed_keys
 
     return typed_keys(kind, [word for word in words or () if not _is_recipe(word)])
 

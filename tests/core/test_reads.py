@@ -14,9 +14,10 @@ import torch
 from pydantic import BaseModel
 
 from matgraft.core.errors import OptionError
+from matgraft.core.settings import typed_keys
 from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.recipe import READS, Recipe, make_recipe, typed_keys
+from matgraft.potentials.recipe import READS, Recipe, make_recipe
 
 READING = {"keys", "units", "shear", "theory", "want"}
 AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}

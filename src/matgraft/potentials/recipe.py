@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from matgraft.core.errors import DataError, OptionError, nearest
-from matgraft.core.options import parse_value
+from matgraft.core.errors import OptionError, nearest
 from matgraft.core.processes import forks_on_cpu
 from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
+from matgraft.core.settings import parted, read_yaml, section_of, typed_keys
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import MultiHead, through_network
 from matgraft.potentials.data.heads import THEORY
@@ -26,8 +26,6 @@ from matgraft.potentials.data.numbering import Numbers, expand
 from matgraft.potentials.tuning.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.replay import ReplaySettings
-
-Settings = TypeVar("Settings", bound=BaseModel)
 
 LADDER_MINUTES = 5.0
 """Time from which the ladder is the default. In less a fit through the network makes a pass or two over some hundred
@@ -258,73 +256,16 @@ def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **
     OptionError
         If a key is unknown, a value does not fit, or the verb does not read an option.
     """
-    content = _read(file) if file else {}
+    content = {key: value for key, value in read_yaml(file).items() if key not in RETIRED} if file else {}
     for key, value in given.items():
         if value is not None:
             _set(content, key.replace("__", "."), value)
     for option in options:
-        key, sign, text = option.partition("=")
-        if not sign:
-            raise OptionError(f"{option!r} is not key=value", allowed=["keys.energy=REF_energy", "units.energy=eV"])
-        _set(content, key.strip(), _value(text, option))
+        _set(content, *parted(option, ["keys.energy=REF_energy", "units.energy=eV"]))
     recipe = validate(content, str(file) if file else "options")
     if verb:
         recipe.refuse_unread(verb, typed_keys(Recipe, options))
     return recipe
-
-
-def typed_keys(kind: type[BaseModel], options: Sequence[str]) -> list[str]:
-    """Return the names that ``key=value`` items give a value: ``fit={rate: 1e-3}`` gives one to ``fit.rate``.
-
-    null gives none: it takes back what was said.
-    """
-    keys: list[str] = []
-    for option in options:
-        key, _, text = option.partition("=")
-        key, value = key.strip(), _value(text, option)
-        if value is None:
-            continue
-        section = kind.model_fields[key].annotation if key in kind.model_fields else None
-        inside = isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, Mapping)
-        keys += [f"{key}.{name}" for name in value] if inside else [key]
-    return keys
-
-
-def make_settings(kind: type[Settings], files: Sequence[Path], options: Sequence[str]) -> Settings:
-    """Resolve the settings of a pretraining or of a predictor: defaults, at most one YAML file, ``key=value`` items.
-
-    Raises
-    ------
-    OptionError
-        If a key is unknown or a value does not fit.
-    """
-    if len(files) > 1:
-        raise OptionError(f"several recipes: {', '.join(map(str, files))}", allowed=["one recipe.yaml, then key=value"])
-    content = kind().model_dump()
-    _merge(content, _read(files[0]) if files else {})
-    for option in options:
-        key, sign, text = option.partition("=")
-        if not sign:
-            raise OptionError(f"{option!r} is not key=value", allowed=sorted(content))
-        _set(content, key.strip(), _value(text, option))
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        inner = [
-            f"{name}.{key}" for name, part in kind().model_dump().items() if isinstance(part, dict) for key in part
-        ]
-        remedy = nearest(key, [*kind.model_fields, *inner])
-        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", remedy=remedy) from None
-
-
-def _merge(content: dict[str, Any], over: Mapping[str, Any]) -> None:
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(content.get(key), dict):
-            _merge(content[key], value)
-        else:
-            content[key] = value
 
 
 def validate(content: Mapping[str, Any], where: str) -> Recipe:
@@ -355,37 +296,8 @@ def _fields(path: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise DataError("there is no such recipe", where=str(file))
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        raise DataError(f"not readable as YAML: {error}", where=str(file)) from None
-    if not isinstance(content, dict):
-        raise DataError("a recipe is a mapping of keys to values", where=str(file))
-    # None: a heading with nothing under it.
-    return {key: value for key, value in content.items() if value is not None and key not in RETIRED}
-
-
-def _value(text: str, option: str) -> Any:
-    """Read the value of an option; of ``@FILE`` it stands in a file, since a command takes no word of any length."""
-    if text.startswith("@"):
-        if not (file := Path(text[1:]).expanduser()).is_file():
-            raise OptionError(f"{option!r}: there is no such file", where=str(file))
-        text = file.read_text(encoding="utf-8")
-    try:
-        return parse_value(text)
-    except ValueError as error:
-        raise OptionError(f"{option!r}: the value is not readable as YAML ({error})") from None
-
-
 def _set(content: dict[str, Any], key: str, value: Any) -> None:
-    *levels, last = key.split(".")
-    for level in levels:
-        content = content.setdefault(level, {})
-        if not isinstance(content, dict):
-            raise OptionError(f"{key!r}: {level!r} holds a value, not a section")
+    content, last = section_of(content, key)
     if value is None and key in ADDED:
         content.pop(last, None)
         return

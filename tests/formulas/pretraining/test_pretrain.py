@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.provenance import file_hash
+from matgraft.core.settings import make_settings
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
@@ -32,7 +33,6 @@ from matgraft.formulas.pretraining.tables import Tables, is_held_out, read_table
 from matgraft.formulas.seen_labels import LABELS
 from matgraft.formulas.tune import TableRun, tune_table
 from matgraft.foundations import load_folder
-from matgraft.potentials.recipe import make_settings
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Fe", "Ni", "Zn"], ["O", "S", "Se", "F", "Cl", "Br"]
 SMALL = EncoderSettings(width=16, layers=1, heads=2, features=16)
