@@ -150,7 +150,7 @@ HERE: dict[str, str] = {
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/few_shot/metric.py:choose_metric": "test_a_metric_of_another_encoder",
     "formulas/prompts/bank.py:choose_bank": "test_prompts_of_another_encoder",
-    "cli.py:_tune_table": "test_a_table",
+    "cli/formulas.py:tune_table_file": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
     "potentials/data/reading/read.py:_open_store": "test_a_store",

@@ -1,0 +1,56 @@
+"""The command line: one verb a command. Everything is done by the functions of the same names.
+
+Exit codes: 0 done; 1 the audit blocks; 2 an option is wrong; 3 the data cannot be used; 4 step 0 is not the foundation;
+5 a run broke off or is incomplete.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import typer
+from rich.console import Console
+
+from matgraft.cli.both import backbones, report, tune
+from matgraft.cli.formulas import crossval, embed, episodes, fewshot, predict, pretrain, prompts
+from matgraft.cli.potentials import audit, evaluate, export, pack
+from matgraft.core.errors import MatgraftError, RunError
+from matgraft.core.files import to_json
+
+app = typer.Typer(
+    name="matgraft",
+    help="Graft your data onto a pretrained materials model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+VERBS = (
+    *(audit, pack, tune, predict, evaluate, crossval, embed, pretrain, fewshot, episodes, prompts, report, export),
+    backbones,
+)
+for verb in VERBS:
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
+    warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|pymatgen|lightning_fabric|spglib)\b")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes, not threads
+    try:
+        app()
+    except MatgraftError as error:
+        if "--json" in sys.argv:
+            print(to_json({"error": error.facts()}))
+        Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that may not be written: no traceback, nothing half-written
+        Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(RunError.exit_code)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

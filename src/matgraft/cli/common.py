@@ -1,0 +1,138 @@
+"""What every verb shares: how options are typed, what is refused, how facts are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from matgraft.core.errors import OptionError
+from matgraft.core.files import to_json
+from matgraft.core.reads import Read, changed_keys, refuse_unread
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+screen = Console()
+S = TypeVar("S", bound="BaseModel")
+T = TypeVar("T")
+
+Targets = Annotated[list[str] | None, typer.Option(help="column of values in a table of formulas; may be repeated")]
+FormulaColumn = Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")]
+Covariates = Annotated[list[str] | None, typer.Option(help="column to use beside the formula; may be repeated")]
+Weight = Annotated[str | None, typer.Option(help="column of how much each row counts")]
+Group = Annotated[str | None, typer.Option(help="never torn apart: formula (default), chemical-system, or a column")]
+Order = Annotated[str | None, typer.Option(help="classes from the lowest to the highest: low,medium,high")]
+Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP, JSON, folders, a store")]
+Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=value, such as fit.rate=5e-4")]
+From = Annotated[str | None, typer.Option("--from", help="foundation, such as chgnet; see `matgraft backbones`")]
+Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
+Run = Annotated[Path, typer.Argument(help="a run folder")]
+TABLE_OPTIONS = ("--formula", "--covariate", "--weight", "--group", "--order", "--adapt-to")
+PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
+OWN: dict[str, tuple[Read, ...]] = {
+    "tune": (
+        *(Read(name, "a table of formulas, with --target", lambda is_table: is_table) for name in TABLE_OPTIONS),
+        Read("--test", "frames; a table is scored out of fold", lambda is_table: not is_table),
+        Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
+    ),
+    "predict": (Read("--formula", "a table of formulas", lambda is_table: is_table),),
+    "crossval": (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),),
+    "embed": (Read("--count", "--nearest", lambda nearest: nearest is not None),),
+    "pretrain": (
+        Read("*"),
+        Read("exclude", "a table of --properties", lambda asked: asked["--properties"] is not None),
+        Read("views", "the objectives masked and contrast", lambda asked: asked["masked"] or asked["contrast"]),
+        PROCESSES,
+    ),
+    "episodes": (Read("*"), PROCESSES),
+    "prompts": (Read("*"), PROCESSES),
+}
+"""Options of verbs that are read in some cases only; what is read of recipes and predictors stands beside these."""
+Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
+
+
+def refuse_own(verb: str, given: dict[str, object], present: object) -> None:
+    """Refuse options of a verb that would do nothing beside what is, or is not, present."""
+    refuse_unread(verb, OWN[verb], [name for name, value in given.items() if value not in (None, [])], present)
+
+
+def settings_of(kind: type[S], words: Sequence[str] | None) -> S:
+    """Return settings of files and ``key=value`` items, as they stand among the words of a command."""
+    from matgraft.core.settings import make_settings
+
+    recipes = [Path(word) for word in words or () if is_recipe(word)]
+    return make_settings(kind, recipes, [word for word in words or () if not is_recipe(word)])
+
+
+def typed(kind: type[BaseModel], words: Sequence[str] | None) -> list[str]:
+    """Return the keys that are typed among the words of a command."""
+    from matgraft.core.settings import typed_keys
+
+    return typed_keys(kind, [word for word in words or () if not is_recipe(word)])
+
+
+def is_recipe(word: str) -> bool:
+    """Say whether a word of a command names a recipe."""
+    return word.endswith((".yaml", ".yml")) and "=" not in word
+
+
+def is_table_file(word: str) -> bool:
+    """Say whether a word of a command names a table."""
+    from matgraft.formulas.table.reading import TYPES
+
+    return word.endswith(TYPES)
+
+
+def words_of(order: str | None) -> tuple[str, ...]:
+    """Return the words that commas part."""
+    return tuple(word.strip() for word in order.split(",")) if order else ()
+
+
+def refuse_beside_resume(
+    data: str | Path | None, options: list[str] | None, out: Path | None, given: dict[str, Any]
+) -> None:
+    """Refuse what is typed beside ``--resume``."""
+    beside = [name for name, value in {"DATA": data, "options": options, "--out": out, **given}.items() if value]
+    if beside:
+        raise OptionError(
+            f"--resume takes the run as it was begun; {', '.join(beside)} would do nothing",
+            remedy="start a new run to change its settings",
+        )
+
+
+def next_run() -> Path:
+    """Return the first free folder of runs/001, runs/002, ..."""
+    number = 1
+    while (folder := Path("runs") / f"{number:03d}").exists():
+        number += 1
+    return folder
+
+
+def tell(facts: T, show: Callable[[Console, T], object], as_json: bool, indent: int | None = 2) -> None:
+    """Print facts for machines, or let `show` print them for people: it knows nothing that the JSON lacks."""
+    if as_json:
+        print(to_json(facts, indent=indent))
+    else:
+        show(screen, facts)
+
+
+def data_and_options(data: str | None, options: list[str] | None) -> tuple[str | None, list[str]]:
+    """Part data and options: without data the first word is a recipe or key=value."""
+    words = list(options or [])
+    if data and (is_recipe(data) or ("=" in data and not Path(data).exists())):
+        return None, [data, *words]
+    return data, words
+
+
+def refuse_idle_keys(verb: str, settings: BaseModel, options: list[str] | None, asked: dict[str, object]) -> None:
+    """Refuse keys of a file or of the command that would do nothing with what is asked."""
+    from matgraft.core.processes import forks_on_cpu
+
+    kind = type(settings)
+    keys = [*typed(kind, options), *changed_keys(settings, kind())]
+    refuse_unread(verb, OWN[verb], keys, {**asked, "forks": forks_on_cpu()})

@@ -1,0 +1,284 @@
+"""The verbs of formulas: predict, crossval, embed, pretrain, fewshot, episodes, prompts."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from matgraft.cli.common import (
+    Covariates,
+    FormulaColumn,
+    From,
+    Group,
+    Json,
+    Options,
+    Order,
+    Quiet,
+    Run,
+    Weight,
+    data_and_options,
+    is_table_file,
+    next_run,
+    refuse_beside_resume,
+    refuse_idle_keys,
+    refuse_own,
+    screen,
+    settings_of,
+    tell,
+    typed,
+    words_of,
+)
+from matgraft.core.errors import OptionError, choose
+from matgraft.core.options import word
+from matgraft.core.reads import Read, refuse_unread
+
+
+def predict(
+    run: Run,
+    what: Annotated[
+        list[str], typer.Argument(help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"')
+    ],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
+    formula: FormulaColumn = None,
+    as_json: Json = False,
+) -> None:
+    """Predict properties of formulas with a tuned predictor: value, interval, and whether to believe it."""
+    from matgraft.formulas.report.text import show_predictions, show_written, write_predictions
+    from matgraft.formulas.tune import formulas_in, predict_formulas
+
+    is_table = len(what) == 1 and is_table_file(what[0])
+    refuse_own("predict", {"--formula": formula}, is_table)
+    if is_table:
+        cells, formulas = formulas_in(Path(what[0]), formula)
+        rows = predict_formulas(run, formulas, cells, Path(what[0]))
+    else:
+        rows = predict_formulas(run, what)
+    if out is not None:
+        write_predictions(rows, out)
+    tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)
+
+
+def crossval(
+    table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
+    target: Annotated[str, typer.Option(help="column of the values")],
+    options: Options = None,
+    foundation: From = "composition",
+    formula: FormulaColumn = None,
+    fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None,
+    group: Group = None,
+    folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None,
+    covariate: Covariates = None,
+    weight: Weight = None,
+    order: Order = None,
+    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature, prompt or descriptors")] = None,
+    seed: Annotated[int | None, typer.Option(help="of folds and members")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a property predictor on held-out folds of a table of formulas."""
+    from matgraft.formulas.crossval import crossval
+    from matgraft.formulas.predictor.members import formula_reader
+    from matgraft.formulas.registry import load_encoder
+    from matgraft.formulas.report.text import show_folds, write_predictions
+    from matgraft.formulas.table.reading import GROUPINGS, read_table
+
+    refuse_own("crossval", {"--folds": folds}, fold_column)
+    by = group or "formula"
+    column = None if by in GROUPINGS else by
+    settings, given = predictor_settings("crossval", options, order, strategy=strategy, seed=seed)
+    read = read_table(
+        table, target, formula=formula, fold=fold_column, covariates=covariate or (), weight=weight, group=column,
+        order=words_of(order), parse=formula_reader(settings.strategy),
+    )  # fmt: skip
+    model = load_encoder(foundation or "composition")
+    scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, given=given, quiet=quiet or as_json)
+    if out is not None:
+        write_predictions(scored["predictions"], out)
+    tell({name: value for name, value in scored.items() if name != "predictions"}, show_folds, as_json)
+
+
+def embed(
+    table: Annotated[Path, typer.Argument(help="a table with a column of formulas")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...")],
+    foundation: From = "composition",
+    formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
+    nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
+    count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
+) -> None:
+    """Write the encoder's features of formulas."""
+    from matgraft.formulas.registry import load_encoder
+    from matgraft.formulas.report.text import nearest_formulas, write_vectors
+    from matgraft.formulas.table.reading import formula_column, formulas_of, read_cells
+
+    refuse_own("embed", {"--count": count}, nearest)
+    cells = read_cells(table)
+    formulas = formulas_of(cells[formula_column(cells, formula, table)], table)
+    encoder = load_encoder(foundation or "composition")
+    vectors = encoder.embed(formulas, progress="embedding")
+    write_vectors(formulas, vectors, out)
+    print(f"{out}: {len(formulas)} formulas, {vectors.shape[1]} numbers each")
+    if nearest is not None:
+        for name, distance in nearest_formulas(nearest, formulas, vectors, encoder, count or 10):
+            print(f"  {distance:8.3f}  {name}")
+
+
+def pretrain(
+    corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
+    options: Options = None,
+    properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Pretrain a composition encoder on formulas and, where given, their properties."""
+    from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
+    from matgraft.formulas.pretraining.settings import PretrainSettings
+
+    corpus, options = data_and_options(corpus, options)
+    if resume is not None:
+        refuse_beside_resume(corpus, options, out, {"--properties": properties})
+        out, encoder = resume, resume_pretraining(resume, quiet=quiet)
+    else:
+        out = out or next_run()
+        settings = settings_of(PretrainSettings, options)
+        refuse_idle_keys("pretrain", settings, options, {"--properties": properties, **settings.weights.model_dump()})
+        encoder = pretrain(Path(corpus) if corpus else None, properties, settings, out, quiet=quiet)
+    losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
+    print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
+
+
+def fewshot(
+    support: Annotated[Path, typer.Argument(help="table of a few formulas with their class, or with a value")],
+    queries: Annotated[Path, typer.Argument(help="table of formulas to predict")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
+    target: Annotated[str | None, typer.Option(help="column of the classes or values, where there are several")] = None,
+    formula: FormulaColumn = None,
+    foundation: From = "composition",
+    distance: Annotated[str | None, typer.Option(help="mahalanobis (default), euclidean or cosine")] = None,
+    metric: Annotated[str | None, typer.Option(help="shipped (default), none, or a folder of `episodes`")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML page")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict classes from a handful of examples each, or values from 5 to 50, and say what to expect."""
+    from matgraft.formulas.few_shot.page import show_fewshot, write_fewshot_report
+    from matgraft.formulas.few_shot.run import FewShotRun, few_shot
+    from matgraft.formulas.report.text import write_predictions
+
+    run = FewShotRun(
+        support=str(support), queries=str(queries), target=target, formula=formula,
+        foundation=foundation or "composition", distance=distance, metric=metric,
+    )  # fmt: skip
+    facts = few_shot(run, quiet=quiet or as_json)
+    if out is not None:
+        write_predictions(facts["predictions"], out)
+    if report is not None:
+        write_fewshot_report(facts, report)
+    tell(facts, show_fewshot, as_json)
+
+
+def episodes(
+    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
+    options: Options = None,
+    out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
+    foundation: From = "composition",
+    quiet: Quiet = False,
+) -> None:
+    """Teach few-shot classification on episodes of base classes, and score it on families of properties held out."""
+    from matgraft.formulas.few_shot.episodes import EpisodeSettings, learn_metric
+    from matgraft.formulas.few_shot.page import show_scores
+    from matgraft.formulas.registry import load_encoder
+
+    out, settings = out or next_run(), settings_of(EpisodeSettings, options)
+    refuse_idle_keys("episodes", settings, options, {})
+    metric = learn_metric(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
+    show_scores(screen, metric.card.scores)
+    print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
+
+
+def prompts(
+    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
+    options: Options = None,
+    out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
+    foundation: From = "composition",
+    quiet: Quiet = False,
+) -> None:
+    """Learn a bank of prompts, one a property, that `tune --strategy prompt` starts from; the encoder stays frozen."""
+    from matgraft.formulas.prompts.learning import BankSettings, learn_bank
+    from matgraft.formulas.prompts.report import show_bank
+    from matgraft.formulas.registry import load_encoder
+
+    out, settings = out or next_run(), settings_of(BankSettings, options)
+    refuse_idle_keys("prompts", settings, options, {})
+    bank = learn_bank(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
+    show_bank(screen, bank.card)
+    print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
+
+
+def tune_table_file(
+    data: str | None,
+    options: list[str] | None,
+    targets: list[str] | None,
+    foundation: str | None,
+    strategy: str | None,
+    given: dict[str, Any],
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Tune on a table of formulas, as `tune` is asked to."""
+    from matgraft.formulas.table.reading import value_columns
+    from matgraft.formulas.tune import TableRun, tune_table
+
+    if data is None:
+        raise OptionError(
+            "--target names a column, but no table is named", allowed=["a file that ends in .csv or .tsv"]
+        )
+    if not targets:
+        raise OptionError(
+            "a table of formulas needs --target with the column of the values",
+            where=data,
+            options=[{"--target": name} for name in value_columns(Path(data), given["--formula"])],
+        )
+    settings, keys = predictor_settings("tune", options, given["--order"], strategy=strategy)
+    run = TableRun(
+        table=data,
+        targets=tuple(targets),
+        foundation=foundation or "composition",
+        formula=given["--formula"],
+        covariates=tuple(given["--covariate"] or ()),
+        weight=given["--weight"],
+        group=given["--group"] or "formula",
+        order=words_of(given["--order"]),
+        adapt_to=given["--adapt-to"],
+        settings=settings,
+        given=keys,
+    )
+    show_table_run(out, tune_table(run, out, quiet=quiet or as_json), as_json)
+
+
+def show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
+    """Tell what a run on a table gave."""
+    from matgraft.formulas.report.text import show_targets
+
+    tell({"run": str(run), "report": str(run / "report.html"), **metrics}, show_targets, as_json)
+
+
+def predictor_settings(verb: str, options: list[str] | None, order: str | None, **own: Any) -> tuple[Any, list[str]]:
+    """Return the settings, and the keys that were named; `own` are options of the command, weaker than key=value."""
+    from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
+    from matgraft.formulas.predictor.predictor import PredictorSettings
+
+    words = [word(name, value) for name, value in own.items() if value is not None] + list(options or ())
+    settings = settings_of(PredictorSettings, words)
+    given = typed(PredictorSettings, words)
+    not_typed = Read("ordinal", "nothing: --order says that classes have an order, and which", lambda _: False)
+    refuse_unread(verb, (Read("*"), not_typed), given)
+    with_target = "`matgraft tune --strategy domain` takes a table of the target, by --adapt-to; crossval takes none"
+    known = {name: members for name, members in STRATEGIES.items() if verb == "tune" or name != "domain"}
+    choose(settings.strategy, known, "strategy", {**OF_POTENTIALS, "domain": with_target})
+    return settings.model_copy(update={"ordinal": bool(order)}), given

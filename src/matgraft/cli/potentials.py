@@ -1,0 +1,99 @@
+"""The verbs of frames: audit, pack, evaluate, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from matgraft.cli.common import Frames, From, Json, Model, Options, Quiet, data_and_options, is_recipe, tell
+from matgraft.core.errors import OptionError
+
+
+def audit(
+    frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
+    from matgraft.potentials.report.screen import audit_facts, show_findings
+    from matgraft.potentials.run import audit_file
+
+    asked = recipe_of("audit", frames, options, foundation=foundation)
+    recipe, _ = asked.named()
+    facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow)
+    if idle := asked.unread("audit"):
+        facts["notes"].append(f"of the recipe `matgraft audit` does not read {', '.join(idle)}")
+    tell(facts, show_findings, as_json)
+    raise typer.Exit(1 if facts["blocking"] else 0)
+
+
+def pack(
+    what: Annotated[list[str], typer.Argument(help="files and folders of frames, and key=value of how to read them")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="store, new: frames.h5")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put frames of any format into one store on disk, to train on more of them than fit into memory."""
+    from matgraft.potentials.data.pack import pack
+
+    options = [word for word in what if "=" in word and not Path(word).exists()]
+    sources = [word for word in what if word not in options]
+    count = pack(sources, out, **reading_of(options, sources), progress=not (quiet or as_json))
+    size = out.stat().st_size
+    facts = {"store": str(out), "n_frames": count, "bytes": size}
+    tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)
+
+
+def evaluate(
+    run: Model,
+    frames: Annotated[Path, typer.Argument(help="frames to score on")],
+    options: Options = None,
+    as_json: Json = False,
+) -> None:
+    """Score a tuned model on further frames, beside its foundation.
+
+    Frames that the fit was trained or validated on are counted and left out of the figures.
+    Keys and units are those of the run; say others as key=value, such as keys.energy=REF_energy.
+    """
+    from matgraft.potentials.report.screen import show_evaluation
+    from matgraft.potentials.run import evaluate_run
+
+    tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
+
+
+def export(
+    run: Model,
+    to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
+    as_json: Json = False,
+) -> None:
+    """Write the model for other tools, and verify what was written with their own code.
+
+    What cannot be verified on this machine is written and said, and is no error; what differs from the model is.
+    """
+    from matgraft.potentials.exports import export
+
+    exported = export(run, to, out)
+    tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
+
+
+def recipe_of(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:
+    """Return the recipe that the words of a command make."""
+    from matgraft.potentials.recipe import make_recipe
+
+    frames, words = data_and_options(frames, options)
+    files = [word for word in words if is_recipe(word)]
+    if len(files) > 1:
+        raise OptionError(f"several recipes: {', '.join(files)}", allowed=["one recipe.yaml, then key=value"])
+    rest = [word for word in words if word not in files]
+    return make_recipe(Path(files[0]) if files else None, rest, verb=verb, train=frames, **given)
+
+
+def reading_of(options: list[str], sources: list[str]) -> dict[str, Any]:
+    """Return what a recipe's options say of how files are read."""
+    from matgraft.potentials.recipe import make_recipe
+
+    recipe = make_recipe(None, options, verb="pack", train=" ".join(sources))
+    if isinstance(recipe.shear, dict):
+        raise OptionError("shear of groups of frames is put right when they are trained on", allowed=["shear=xz,yz,xy"])
+    return {name: getattr(recipe, name) for name in ("keys", "units", "shear", "theory", "want")}
