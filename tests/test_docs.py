@@ -135,19 +135,27 @@ def test_the_audits_table_has_every_code_with_its_severity() -> None:
     assert not [code for code in rows if f"## {code}" not in text_of("audit.md").splitlines()]
 
 
-def test_the_house_has_the_rooms_and_the_order_that_the_linter_holds() -> None:
-    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    layers = tomllib.loads(text)["tool"]["importlinter"]["contracts"][0]["layers"]
-    rooms = [[room.strip(" ()") for room in layer.split("|")] for layer in layers]
-    source = REPOSITORY / "src" / "matgraft"
-    there = [
-        [room for room in layer if (source / room).is_dir() or (source / f"{room}.py").is_file()] for layer in rooms
-    ]
-    order = " -> ".join(", ".join(layer) for layer in there if layer)
+def test_the_page_of_the_house_has_the_order_that_the_linter_holds_and_every_room() -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     page = " ".join(text_of("architecture.md").split())
-    assert order.removeprefix("__main__ -> ") in page
-    named = {word.strip("/").removesuffix(".py") for word in re.findall(r"`([\w./]+)`", text_of("architecture.md"))}
-    assert not {room for layer in there for room in layer if room != "__main__"} - named
+    for contract in (one for one in contracts if one["type"] == "layers"):
+        (container,) = contract["containers"]
+        folder = REPOSITORY / "src" / Path(*container.split("."))
+        layers = [[room.strip(" ()") for room in layer.split("|")] for layer in contract["layers"]]
+        there = [
+            [room for room in layer if (folder / room).is_dir() or (folder / f"{room}.py").is_file()]
+            for layer in layers
+        ]
+        order = " -> ".join(", ".join(layer) for layer in there if layer)
+        assert order.removeprefix("__main__ -> ") in page
+    named = {part for word in re.findall(r"`([\w./]+)`", page) for part in word.removesuffix(".py").split("/")}
+    assert not {room for layer in there for room in layer} - named
+
+
+def test_the_picture_of_the_house_is_drawn_from_the_imports() -> None:
+    script = runpy.run_path(str(REPOSITORY / "docs" / "make_house.py"))
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert page == script["page"](page, script["picture"](script["rooms"]())), "python docs/make_house.py draws it anew"
 
 
 def test_the_report_has_the_sections_of_its_page() -> None:
