@@ -461,7 +461,9 @@ def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch:
     write(tmp_path / NAME, frames())
     (run / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
     resumed: list[Path] = []
-    monkeypatch.setattr("matgraft.run.resume_run", lambda out, quiet: resumed.append(out) or run / "report.html")
+    monkeypatch.setattr(
+        "matgraft.potentials.run.resume_run", lambda out, quiet: resumed.append(out) or run / "report.html"
+    )
     monkeypatch.setattr("matgraft.potentials.report.screen.run_facts", lambda *_: {})
     monkeypatch.setattr("matgraft.potentials.report.screen.show_run", lambda *_: None)
     code, _, said = matgraft("evaluate", run, tmp_path / NAME)

@@ -16,8 +16,8 @@ QUICK = ["prompt.epochs=1", "prompt.fewest_steps=1", "inner_folds=2"]
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
     """Small tables: to fork takes longer than the work."""
-    for room in ("inputs", "inner", "predictor", "together"):
-        monkeypatch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
+    for room in ("learners.inputs", "predictor.inner", "predictor.predictor", "predictor.together"):
+        monkeypatch.setattr(f"matgraft.formulas.{room}.cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ def test_an_audit_names_what_it_does_not_read_of_a_file(
     assert recipe.unread("audit") == ["loss.energy", "fit.rate"]
     assert recipe.unread("tune") == []
     (tmp_path / "r.yaml").write_text(recipe.to_yaml())
-    monkeypatch.setattr("matgraft.run.audit_file", lambda recipe, quiet: (Dataset(()), []))
+    monkeypatch.setattr("matgraft.potentials.run.audit_file", lambda recipe, quiet: (Dataset(()), []))
     note = "of the recipe `matgraft audit` does not read loss.energy, fit.rate"
     assert note in matgraft("audit", tmp_path / "r.yaml")[1]
     assert note in json.loads(matgraft("audit", tmp_path / "r.yaml", "--json")[1])["notes"]

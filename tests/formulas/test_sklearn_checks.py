@@ -104,8 +104,8 @@ def _small(monkeypatch: pytest.MonkeyPatch, encoder: CompositionBackbone) -> Non
     """An encoder that knows nothing, and trees that are few: what is checked does not hang on them."""
     monkeypatch.setattr("matgraft.formulas.sklearn.load_encoder", lambda name: encoder)
     monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 4)
-    for room in ("inputs", "inner", "predictor"):
-        monkeypatch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
+    for room in ("learners.inputs", "predictor.inner", "predictor.predictor"):
+        monkeypatch.setattr(f"matgraft.formulas.{room}.cores", lambda: 1)
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings

@@ -26,5 +26,5 @@ def table():
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
-    for room in ("inputs", "inner", "predictor"):
-        monkeypatch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
+    for room in ("learners.inputs", "predictor.inner", "predictor.predictor"):
+        monkeypatch.setattr(f"matgraft.formulas.{room}.cores", lambda: 1)

@@ -40,8 +40,8 @@ def make(small, table, settings=DESCRIPTORS, **more):
 @pytest.fixture(scope="module")
 def predictor(small, table):
     with pytest.MonkeyPatch.context() as patch:
-        for room in ("inputs", "inner", "predictor"):
-            patch.setattr(f"matgraft.predictors.{room}.cores", lambda: 1)
+        for room in ("learners.inputs", "predictor.inner", "predictor.predictor"):
+            patch.setattr(f"matgraft.formulas.{room}.cores", lambda: 1)
         return make(small, table)
 
 
