@@ -1,4 +1,4 @@
-"""Minutes to the same validation errors: matgraft against each vendor's own trainer (`_race`).
+"""Minutes to the same validation errors: matgraft against each vendor's own trainer (`_vendors`).
 
     python benchmarks/time_to_accuracy.py --minutes 20
     python benchmarks/time_to_accuracy.py --foundation matgl:../shared/models/TensorNet-MatPES-PBE-v2025.1-PES
@@ -36,7 +36,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from _race import VENDORS, Race
+from _race import Race
+from _vendors import VENDORS
 from common import (
     DATA,
     ELEMENTS,
