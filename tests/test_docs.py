@@ -158,6 +158,12 @@ def test_the_picture_of_the_house_is_drawn_from_the_imports() -> None:
     assert page == script["page"](page, script["picture"](script["rooms"]())), "python docs/make_house.py draws it anew"
 
 
+def test_the_results_are_what_the_benchmarks_print_and_no_figure_is_typed() -> None:
+    script = runpy.run_path(str(REPOSITORY / "docs" / "make_results.py"))
+    assert text_of("results.md") == script["results_page"](), "python docs/make_results.py writes it anew"
+    assert text_of("README.md") == script["readme"](text_of("README.md")), "python docs/make_results.py writes it anew"
+
+
 def test_the_report_has_the_sections_of_its_page() -> None:
     template = (REPOSITORY / "src" / "matgraft" / "potentials" / "report" / "report.html.jinja").read_text(
         encoding="utf-8"

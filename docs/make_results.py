@@ -1,0 +1,155 @@
+"""Write docs/results.md and the two tables of README.md from the results of the benchmarks.
+
+    python docs/make_results.py
+
+Every benchmark prints its committed results with ``--report``; the page is what they print, in the order below. So no
+figure is typed. A test fails while a page is not what this writes.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BENCHMARKS = REPOSITORY / "benchmarks"
+PAGE, README = Path(__file__).with_name("results.md"), REPOSITORY / "README.md"
+SCRIPTS = (
+    *("strategies", "time_to_accuracy", "step_time", "store", "audit_rules"),
+    *("formula_folds", "learning_curves", "measured", "fewshot", "prompts", "domain", "formula_speed"),
+    *("objective_weights", "objectives", "intervals"),
+)
+CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"
+FOUNDATIONS = {"chgnet:0.3.0": "CHGNet", "matgl:TensorNet-MatPES-PBE-v2025.1-PES": "TensorNet-MatPES"}
+PUBLISHED = {"gaps": "0.331 (CrabNet, tuned)", "steels": "82.3 (auto-sklearn)"}
+"""The best papers on the official folds of Matbench 0.1 that we know of."""
+
+Row = dict[str, Any]
+
+
+def results_page() -> str:
+    """Return docs/results.md."""
+    head = (
+        "# Results\n\nWritten by `python docs/make_results.py` from `benchmarks/results`: every table is what the "
+        "benchmark prints with `--report`. How each is measured, and what it says: [benchmarks](../benchmarks/README.md).\n"
+    )
+    return head + "".join(
+        f"\n## {title(name)}\n\n`benchmarks/{name}.py`, {dates(name)}.\n\n{printed(name)}" for name in SCRIPTS
+    )
+
+
+def title(name: str) -> str:
+    """Return the first line of a benchmark's docstring."""
+    text = ast.get_docstring(ast.parse((BENCHMARKS / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    return text.splitlines()[0].rstrip(".").replace("`", "")
+
+
+def dates(name: str) -> str:
+    """Return the days of a benchmark's rows."""
+    days = sorted({row["date"][:10] for row in rows(name) if "date" in row})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "no date"
+
+
+def whole(name: str) -> Row:
+    """Return a benchmark's results."""
+    found: Row = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def rows(name: str) -> list[Row]:
+    """Return a benchmark's rows."""
+    return list(whole(name)["rows"])
+
+
+def printed(name: str) -> str:
+    """Return what a benchmark prints with ``--report``."""
+    argv, path = sys.argv, list(sys.path)
+    sys.argv, sys.path[:0] = [name, "--report"], [str(BENCHMARKS)]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as screen:
+            runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    finally:
+        sys.argv, sys.path[:] = argv, path
+    return screen.getvalue().rstrip() + "\n"
+
+
+def readme_tables() -> dict[str, str]:
+    """Return the tables of README.md by the names of their places."""
+    return {
+        "formulas": table(["mean absolute error", "measured gaps, eV", "steels, MPa"], formula_rows()),
+        "potentials": table(["RMSE, meV/atom and eV/Å", "Si", "Mo"], potential_rows()),
+    }
+
+
+def formula_rows() -> Iterator[list[str]]:
+    """Yield a row a way to predict: official Matbench folds, newest row of each."""
+    shipped = json.loads(CARD.read_text(encoding="utf-8"))["weights_sha256"][:12]
+    official = [row for row in rows("formula_folds") if row["folds_by"] == "official"]
+    found = [row for row in official if row["method"] != "auto" or row["weights_sha256"] == shipped]
+    said = {
+        "auto": "matgraft",
+        "descriptors": "matgraft without the encoder",
+        "extra trees": "extra trees on descriptors",
+    }
+    for method, words in said.items():
+        cells = []
+        for name, digits in (("gaps", 3), ("steels", 1)):
+            newest = max(
+                (r for r in found if r["table"] == name and r["method"] == method), key=lambda row: row["date"]
+            )
+            cells.append(f"{newest['mae']:.{digits}f}")
+        yield [words, *cells]
+    yield ["published", *PUBLISHED.values()]
+
+
+def potential_rows() -> Iterator[list[str]]:
+    """Yield each foundation as it comes and after three minutes of `full`, and the best published potential."""
+    found, published = rows("strategies"), whole("strategies")["published"]
+    for foundation, words in FOUNDATIONS.items():
+        for strategy, after in (("untuned", "as it comes"), ("full", "3 minutes of one core")):
+            yield [f"{words}, {after}", *(errors(found, foundation, strategy, one) for one in ("Si", "Mo"))]
+    for name in ("SNAP", "MTP"):
+        theirs = {row["element"]: row for row in published if row["potential"] == name}
+        yield [f"{name}, published", *(written(theirs[element]) for element in ("Si", "Mo"))]
+
+
+def errors(found: Sequence[Row], foundation: str, strategy: str, element: str) -> str:
+    """Return energy and force errors of the newest row, of fits that took about three minutes."""
+    own = [
+        row
+        for row in found
+        if (row["foundation"], row["strategy"], row["element"]) == (foundation, strategy, element)
+        and (strategy != "full" or row["max_minutes"] == 3.0)
+    ]
+    return written(max(own, key=lambda row: row["date"])["test"])
+
+
+def written(scores: Row) -> str:
+    """Return energy and force errors as the table has them."""
+    return f"{scores['energy_rmse_meV_per_atom']:.1f} / {scores['forces_rmse_eV_per_A']:.3f}"
+
+
+def table(header: Sequence[str], lines: Iterator[list[str]]) -> str:
+    """Return a markdown table."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines)) + "\n"
+
+
+def readme(text: str) -> str:
+    """Return README.md with its tables in their places."""
+    for name, made in readme_tables().items():
+        begin, end = f"<!-- {name}: python docs/make_results.py -->\n", f"<!-- end of {name} -->\n"
+        start = text.index(begin) + len(begin)
+        text = text[:start] + made + text[text.index(end, start) :]
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(results_page(), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
