@@ -23,7 +23,7 @@ import numpy as np
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from formula_folds import FORMULAS
 
-from matgraft.formulas.domain.adaptation import Adapted
+from matgraft.formulas.domain.adaptation import ChosenMethod
 from matgraft.formulas.domain.member import METHODS, DomainSettings
 from matgraft.formulas.domain.verdict import harm_finding, overlap_finding
 from matgraft.formulas.encoder import CompositionBackbone
@@ -137,7 +137,7 @@ def score(case: Case, backbone: CompositionBackbone, rows: int) -> Row:
     }
 
 
-def method_errors(adapted: Adapted, back: Callable[[Any], Any], case: Case) -> Row:
+def method_errors(adapted: ChosenMethod, back: Callable[[Any], Any], case: Case) -> Row:
     """Return each method's mean absolute error on the target, its difference to source-only and that one's error."""
     known = case.scored[adapted.rows]
     errors = {name: np.abs(back(said) - case.truths[adapted.rows])[known] for name, said in adapted.labelled.items()}

@@ -39,10 +39,10 @@ from common import (
 
 from matgraft import adapt, evaluate, load, predict
 from matgraft.core.processes import cores
-from matgraft.potentials.checks.base import Evidence
+from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.tuning.adapt import Adapted, shift_references
+from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
 from matgraft.potentials.tuning.references import ReferenceShift, fit_references
 
 BASELINES = ("untuned", "shift")
@@ -170,10 +170,10 @@ def tuned(parent: Potential, parts: Parts, key: Row) -> Row:
     return times | scores(adapted.backbone, parts) | forgotten(parent, adapted, parts) | account(adapted, parts)
 
 
-def forgotten(parent: Potential, adapted: Adapted, parts: Parts) -> Row:
+def forgotten(parent: Potential, adapted: TunedPotential, parts: Parts) -> Row:
     """Return how far the tuned model has moved from its foundation, inside and outside the target's chemistry."""
     assert isinstance(adapted.references, ReferenceShift)
-    finding = Forgetting().run(Evidence(adapted.backbone, parent, adapted.references, parts.train))
+    finding = Forgetting().run(CheckEvidence(adapted.backbone, parent, adapted.references, parts.train))
     return {"forgetting": {"outcome": finding.outcome, **finding.numbers}}
 
 
@@ -185,7 +185,7 @@ def scores(model: Potential, parts: Parts) -> Row:
     }
 
 
-def account(adapted: Adapted, parts: Parts) -> Row:
+def account(adapted: TunedPotential, parts: Parts) -> Row:
     """Return how a fit went: settings, loss, what learned, and the validations on the way."""
     fit = adapted.fit
     history = [{**row, "minutes": row["seconds"] / 60} for row in fit.history]

@@ -38,7 +38,8 @@ def results_page() -> str:
     """Return docs/results.md."""
     head = (
         "# Results\n\nWritten by `python docs/make_results.py` from `benchmarks/results`: every table is what the "
-        "benchmark prints with `--report`. How each is measured, and what it says: [benchmarks](../benchmarks/README.md).\n"
+        "benchmark prints with `--report`. How each is measured, and what it says: "
+        "[benchmarks](../benchmarks/README.md).\n"
     )
     return head + "".join(
         f"\n## {title(name)}\n\n`benchmarks/{name}.py`, {dates(name)}.\n\n{printed(name)}" for name in SCRIPTS

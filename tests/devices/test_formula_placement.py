@@ -15,7 +15,7 @@ from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.domain.alignment import ALIGNMENTS
-from matgraft.formulas.domain.member import DomainSettings, Target
+from matgraft.formulas.domain.member import DomainSettings, TargetDomain
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.base_classes import Question
 from matgraft.formulas.few_shot.episodes import EpisodeSettings, MetricModule, train
@@ -97,7 +97,7 @@ def test_an_encoder_is_fine_tuned(encoder, part, strategy: str, n_classes: int) 
 @pytest.mark.parametrize("method", ALIGNMENTS)
 def test_an_encoder_is_aligned(encoder, part, method: str) -> None:
     settings = NetworkSettings(epochs=1, fewest_steps=2, batch=12)
-    target = Target(part[0], DomainSettings())
+    target = TargetDomain(part[0], DomainSettings())
     network = fit_network(encoder, part, part, "full", settings, 0, target.objective(method, settings, 0))
     assert np.isfinite(network(part[0])).all()
 

@@ -23,7 +23,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.models.pseudolabels import structure_features
-from matgraft.potentials.tuning.adapt import Adapted, adapt
+from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.replay import ReplaySettings
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 OPTIMIZERS = ("adam", "soap")
 
 
-def tune(potential: Potential, frames: Dataset, folder: Path, strategy: str = "full", **options: Any) -> Adapted:
+def tune(potential: Potential, frames: Dataset, folder: Path, strategy: str = "full", **options: Any) -> TunedPotential:
     """Make two epochs on all frames but two, two frames a step."""
     chosen = make_strategy(strategy)
     replay = ReplaySettings(size=2) if chosen.replays else None
@@ -43,11 +43,11 @@ def tune(potential: Potential, frames: Dataset, folder: Path, strategy: str = "f
     return adapt(potential, frames[:-2], frames[-2:], strategy=chosen, replay=replay, folder=folder, **options)
 
 
-def weights(adapted: Adapted) -> Tensor:
+def weights(adapted: TunedPotential) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in adapted.backbone.module.parameters()])
 
 
-def agree(one: Adapted, other: Adapted) -> None:
+def agree(one: TunedPotential, other: TunedPotential) -> None:
     """Hold weights, device and history of two adaptations against each other, to the last bit."""
     assert one.backbone.device == other.backbone.device == CPU
     assert torch.equal(weights(one), weights(other))

@@ -8,9 +8,9 @@ import torch
 
 from matgraft.core.errors import OptionError
 from matgraft.formulas.domain.alignment import ALIGNMENTS, MaximumMeanDiscrepancy
-from matgraft.formulas.domain.member import DomainSettings, Target
+from matgraft.formulas.domain.member import DomainSettings, TargetDomain
 from matgraft.formulas.learners.inputs import Inputs, Labels
-from matgraft.formulas.learners.network import Network, NetworkSettings
+from matgraft.formulas.learners.network import FittedNetwork, NetworkSettings
 from matgraft.formulas.predictor.members import TOWARD_TARGET, Tools
 
 LOOP = NetworkSettings(epochs=1, fewest_steps=40, batch=20, rate=3e-3)
@@ -26,13 +26,13 @@ def domains(small, table):
     return source, Labels(y[is_source], np.ones(is_source.sum())), target
 
 
-def tune(small, domains, method: str, loop: NetworkSettings = LOOP, **options) -> Network:
+def tune(small, domains, method: str, loop: NetworkSettings = LOOP, **options) -> FittedNetwork:
     source, labels, target = domains
-    tools = Tools(small, loop, target=Target(target, DomainSettings(**options)))
+    tools = Tools(small, loop, target=TargetDomain(target, DomainSettings(**options)))
     return TOWARD_TARGET[method].fit((source, labels), (source, labels), tools, 0)
 
 
-def distance(network: Network, domains) -> float:
+def distance(network: FittedNetwork, domains) -> float:
     features = [torch.from_numpy(network.features(part)) for part in (domains[0], domains[2])]
     return float(MaximumMeanDiscrepancy.distance(*features))
 

@@ -7,8 +7,8 @@ import pytest
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.domain.adaptation import adapt, choose, outcome_of, paired, reverse_predictions
-from matgraft.formulas.domain.member import DomainSettings, Target
-from matgraft.formulas.domain.overlap import Overlap
+from matgraft.formulas.domain.member import DomainSettings, TargetDomain
+from matgraft.formulas.domain.overlap import DomainOverlap
 from matgraft.formulas.domain.verdict import described, domain_verdict, harm_finding, overlap_finding
 from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.learners.network import NetworkSettings
@@ -16,7 +16,7 @@ from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 
 QUICK = NetworkSettings(epochs=1, fewest_steps=3, batch=20)
-NEAR, FAR = (Overlap(auc, within, effective, np.ones(200))
+NEAR, FAR = (DomainOverlap(auc, within, effective, np.ones(200))
              for auc, within, effective in ((0.7, 0.9, 100.0), (0.999, 0.2, 100.0)))  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def parts(small, table):
 
 def chosen_from(small, parts, **options):
     (inputs, labels), target = parts
-    domain = Target(target, DomainSettings(rows=50, **options))
+    domain = TargetDomain(target, DomainSettings(rows=50, **options))
     return adapt((inputs, labels), domain, lambda p, rows: np.abs(p[:, 49] - labels.y[rows]), small, QUICK, 0)
 
 
@@ -80,7 +80,7 @@ def test_differences_are_paired_and_their_error_is_over_groups():
 def test_papers_that_reach_over_chemical_systems_are_one_observation_each(small, parts):
     """Without a true difference, by chemical systems alone 89 % of tables of six papers were decided."""
     (inputs, labels), target = parts
-    domain = Target(target, DomainSettings(rows=60, method="coral"))
+    domain = TargetDomain(target, DomainSettings(rows=60, method="coral"))
     papers = np.arange(60) // 15
 
     def losses(predicted, rows):
@@ -138,7 +138,7 @@ def test_a_method_asked_for_is_taken_and_held_against_source_only(small, parts):
 
 
 def test_weights_that_leave_no_rows_are_refused(small, parts, monkeypatch):
-    monkeypatch.setattr(Overlap, "of", lambda *given: Overlap(0.99, 0.1, 2.0, np.ones(60)))
+    monkeypatch.setattr(DomainOverlap, "of", lambda *given: DomainOverlap(0.99, 0.1, 2.0, np.ones(60)))
     with pytest.raises(DataError, match="leave 2 of 60 rows"):
         chosen_from(small, parts, method="weights")
     monkeypatch.setattr(

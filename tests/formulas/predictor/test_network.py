@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from matgraft.formulas.learners.inputs import Inputs, Labels
-from matgraft.formulas.learners.network import Network, NetworkSettings, fit_network
+from matgraft.formulas.learners.network import FittedNetwork, NetworkSettings, fit_network
 
 from .conftest import QUICK
 
@@ -74,7 +74,7 @@ def test_classes_come_as_probabilities(small, part):
 
 def test_arrays_bring_the_network_back(small, part):
     network = tune(small, part)
-    again = Network.from_arrays(network.arrays(), small, 0)
+    again = FittedNetwork.from_arrays(network.arrays(), small, 0)
     np.testing.assert_allclose(again(part[0]), network(part[0]), atol=1e-6)
 
 

@@ -12,7 +12,7 @@ import torch
 from ase.io import write
 
 from matgraft.core.findings import Finding
-from matgraft.potentials.checks.base import Evidence
+from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.checks.forgetting import CRYSTALS, SEED, Forgetting, part
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
@@ -30,7 +30,7 @@ RMSES = ("energy_rmse_meV_per_atom", "forces_rmse_eV_per_A", "stress_rmse_GPa")
 def find(
     tuned: Potential, parent: Potential, train: Dataset, shift: ReferenceShift | None = None, file: str | None = None
 ) -> Finding:
-    return Forgetting(SIZE, file).run(Evidence(tuned, parent, shift or keep_references(train), train))
+    return Forgetting(SIZE, file).run(CheckEvidence(tuned, parent, shift or keep_references(train), train))
 
 
 def row(finding: Finding, chemistry: str, kind: str = CRYSTALS) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from matgraft.core.errors import OptionError, RunError
 from matgraft.core.registry import save_folder
 from matgraft.foundations import BACKBONES, load
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import TARGETS, Check, Exported, export, lammps, refuse
+from matgraft.potentials.exports import TARGETS, ExportCheck, Exported, export, lammps, refuse
 from matgraft.potentials.exports.comparison import distorted_cell
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
 from matgraft.potentials.models.potential import Potential
@@ -143,10 +143,10 @@ def test_a_target_that_a_backbone_has_not_names_what_works(chgnet: Potential, tm
 
 
 def test_verified_means_that_every_check_was_made(tmp_path: Path) -> None:
-    made = (Check("a", {"energy": 1e-6, "forces": 2e-5}), Check("b", {"forces": 3e-5}))
+    made = (ExportCheck("a", {"energy": 1e-6, "forces": 2e-5}), ExportCheck("b", {"forces": 3e-5}))
     assert Exported(tmp_path, "ase", made).verified
     assert Exported(tmp_path, "ase", made).difference == {"energy": 1e-6, "forces": 3e-5}
-    half = Exported(tmp_path, "lammps", (*made, Check("c", reason="no such program")))
+    half = Exported(tmp_path, "lammps", (*made, ExportCheck("c", reason="no such program")))
     facts = half.facts()
     assert facts["verified"] is False and facts["reason"] == "c: no such program"
     assert facts["checks"][2] == {"what": "c", "difference": None, "reason": "no such program"}

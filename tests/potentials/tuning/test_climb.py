@@ -23,7 +23,7 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.tuning import climb as climbing
 from matgraft.potentials.tuning import replay as replaying
-from matgraft.potentials.tuning.adapt import Adapted, shift_references
+from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
 from matgraft.potentials.tuning.climb import Climbed, climb, validation_errors
 from matgraft.potentials.tuning.ladder import Cost, LadderSettings, Record, RungResult
 from matgraft.potentials.tuning.loss import LossSettings
@@ -45,7 +45,7 @@ class Fits:
         self.best_step = 1
         self.calls: list[dict[str, Any]] = []
 
-    def __call__(self, parent: Potential, train: Dataset, validation: Dataset, **options: Any) -> Adapted:
+    def __call__(self, parent: Potential, train: Dataset, validation: Dataset, **options: Any) -> TunedPotential:
         name, settings = options["strategy"].name, options["settings"]
         self.calls.append({"name": name, "minutes": settings.max_minutes, **options})
         self.clock += 60 * self.takes.get(name, settings.max_minutes)
@@ -55,7 +55,7 @@ class Fits:
         backbone = copy.deepcopy(parent)
         shift_references(backbone, given_references(dict.fromkeys(train.elements(), offset), train))
         fit = FitResult([{"step": 1.0, "epoch": 1.0}], self.best_step, 0.5, "done", 1, 1.0, 3.0, 1)
-        return Adapted(backbone, options["references"], fit, {}, settings, options["loss"], 7, 9, name)
+        return TunedPotential(backbone, options["references"], fit, {}, settings, options["loss"], 7, 9, name)
 
     @property
     def minutes(self) -> list[tuple[str, float]]:

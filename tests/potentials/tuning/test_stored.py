@@ -17,7 +17,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import open_store, write_store
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.tuning.adapt import Adapted, adapt
+from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 
@@ -31,28 +31,28 @@ def stored(pairs: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_store(path)
 
 
-def tuned(chgnet: Potential, frames: Dataset, folder: Path | None = None, **options: Any) -> Adapted:
+def tuned(chgnet: Potential, frames: Dataset, folder: Path | None = None, **options: Any) -> TunedPotential:
     """Train on four of the frames for six steps, in batches of two and a seed's order."""
     loss = LossSettings(groups={"kind=hot": 2.0})
     options = {"epochs": 3, "batch": 2, "processes": 1, "clip": 1.0, "seed": 4} | options
     return adapt(chgnet, frames[[5, 1, 2, 4]], frames[[0, 3]], loss=loss, folder=folder, **options)
 
 
-def weights(adapted: Adapted) -> np.ndarray:
+def weights(adapted: TunedPotential) -> np.ndarray:
     return torch.cat([p.detach().flatten() for p in adapted.backbone.module.parameters()]).numpy()
 
 
 @pytest.fixture(scope="module")
-def from_memory(chgnet: Potential, pairs: Dataset) -> Adapted:
+def from_memory(chgnet: Potential, pairs: Dataset) -> TunedPotential:
     return tuned(chgnet, pairs)
 
 
 @pytest.fixture(scope="module")
-def from_store(chgnet: Potential, stored: Dataset) -> Adapted:
+def from_store(chgnet: Potential, stored: Dataset) -> TunedPotential:
     return tuned(chgnet, stored)
 
 
-def test_a_store_changes_no_bit(chgnet: Potential, from_memory: Adapted, from_store: Adapted) -> None:
+def test_a_store_changes_no_bit(chgnet: Potential, from_memory: TunedPotential, from_store: TunedPotential) -> None:
     """Batches, references, the bound by memory and every weight."""
     np.testing.assert_array_equal(weights(from_store), weights(from_memory))
     assert from_store.references == from_memory.references
@@ -63,7 +63,7 @@ def test_a_store_changes_no_bit(chgnet: Potential, from_memory: Adapted, from_st
 @needs_fork
 @pytest.mark.parametrize("source", ["pairs", "stored"])
 def test_two_processes_are_as_one(
-    chgnet: Potential, from_memory: Adapted, source: str, request: pytest.FixtureRequest
+    chgnet: Potential, from_memory: TunedPotential, source: str, request: pytest.FixtureRequest
 ) -> None:
     """Up to rounding, which SOAP passes on: its steps are as long where a gradient is small as where it is large."""
     both = tuned(chgnet, request.getfixturevalue(source), processes=2)
@@ -105,7 +105,7 @@ def test_each_process_reads_and_encodes_its_own_share(
 
 
 def test_broken_off_and_resumed(
-    chgnet: Potential, stored: Dataset, from_memory: Adapted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chgnet: Potential, stored: Dataset, from_memory: TunedPotential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses, calls = FrameObjective.losses, []
 

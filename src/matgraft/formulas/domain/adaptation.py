@@ -27,8 +27,8 @@ from matgraft.core.errors import DataError
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.core.statistics import Units, joined_units, mean_difference
 from matgraft.formulas.domain.alignment import MaximumMeanDiscrepancy
-from matgraft.formulas.domain.member import METHODS, SOURCE, WEIGHTS, Target, fit_toward
-from matgraft.formulas.domain.overlap import Overlap
+from matgraft.formulas.domain.member import METHODS, SOURCE, WEIGHTS, TargetDomain, fit_toward
+from matgraft.formulas.domain.overlap import DomainOverlap
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.closed_form import ClosedForm
 from matgraft.formulas.learners.folds import inner_folds
@@ -44,7 +44,7 @@ FROZEN = ("embedding", "properties", "covariates")
 
 
 @dataclass(frozen=True, eq=False)
-class Adapted:
+class ChosenMethod:
     """What was chosen, and why.
 
     Attributes
@@ -62,8 +62,8 @@ class Adapted:
     """
 
     method: str
-    target: Target
-    overlap: Overlap
+    target: TargetDomain
+    overlap: DomainOverlap
     facts: dict[str, Any]
     rows: Rows
     labelled: dict[str, Array]
@@ -71,14 +71,14 @@ class Adapted:
 
 def adapt(
     source: Part,
-    target: Target,
+    target: TargetDomain,
     losses: RowLosses,
     backbone: CompositionBackbone,
     network: NetworkSettings,
     seed: int,
     progress: str = "",
     units: Units | None = None,
-) -> Adapted:
+) -> ChosenMethod:
     """Choose a method.
 
     Parameters
@@ -95,7 +95,7 @@ def adapt(
     """
     if (distinct := len({formula.key for formula in target.inputs.formulas})) < SMALLEST:
         raise DataError(f"the target has {distinct} different formulas", remedy=f"at least {SMALLEST} are needed")
-    overlap, asked = Overlap.of(source[0], target, seed), target.settings.method
+    overlap, asked = DomainOverlap.of(source[0], target, seed), target.settings.method
     scarce = f"their weights leave {overlap.effective:.0f} of {len(source[0])} rows"
     skipped = {WEIGHTS: scarce} if overlap.is_scarce else {}
     if asked in skipped:
@@ -115,10 +115,10 @@ def adapt(
         "skipped": skipped,
         "n": len(trial.rows),
     }
-    return Adapted(method, target, overlap, facts, trial.target_rows, trial.labelled)
+    return ChosenMethod(method, target, overlap, facts, trial.target_rows, trial.labelled)
 
 
-def choose(compared: Sequence[Mapping[str, Any]], overlap: Overlap) -> str:
+def choose(compared: Sequence[Mapping[str, Any]], overlap: DomainOverlap) -> str:
     """Return the method of least weighted error among those that are better; source-only where there is none.
 
     Where the domains do not overlap no proxy can be believed, and source-only is kept.
@@ -179,7 +179,7 @@ class _Trial:
     """Rows and folds on which methods are compared; equal for all of them."""
 
     source: Part
-    domain: Target
+    domain: TargetDomain
     target: Inputs
     backbone: CompositionBackbone
     network: NetworkSettings
@@ -196,8 +196,8 @@ class _Trial:
     def of(
         cls,
         source: Part,
-        target: Target,
-        overlap: Overlap,
+        target: TargetDomain,
+        overlap: DomainOverlap,
         losses: RowLosses,
         backbone: CompositionBackbone,
         network: NetworkSettings,

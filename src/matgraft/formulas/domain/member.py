@@ -24,7 +24,7 @@ from matgraft.formulas.domain.density import Telling, tell_apart
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.learners.inputs import Inputs, Labels, Part, Rows
 from matgraft.formulas.learners.network import (
-    Network,
+    FittedNetwork,
     NetworkObjective,
     NetworkSettings,
     Scaling,
@@ -69,7 +69,7 @@ class DomainSettings(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class TargetDomain:
     """A domain without labels, and how it is reached."""
 
     inputs: Inputs
@@ -95,13 +95,13 @@ class Target:
 
 def fit_toward(
     method: str,
-    target: Target,
+    target: TargetDomain,
     train: Part,
     held: Part,
     backbone: CompositionBackbone,
     settings: NetworkSettings,
     seed: int,
-) -> Network:
+) -> FittedNetwork:
     """Tune every stage on the source's labels, carried over to the target by one of `METHODS`; see `fit_network`."""
     inputs, labels = train
     labels = target.weighted(inputs, labels, seed) if method == WEIGHTS else labels
@@ -129,7 +129,7 @@ class AlignedObjective(NetworkObjective):
         *,
         method: str,
         strength: float | None,
-        target: Target,
+        target: TargetDomain,
         network: NetworkSettings,
         seed: int,
     ) -> None:

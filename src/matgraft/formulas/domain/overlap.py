@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from matgraft.formulas.domain.density import effective_size
-from matgraft.formulas.domain.member import Target
+from matgraft.formulas.domain.member import TargetDomain
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.learners.novelty import Neighbourhood
 
@@ -24,7 +24,7 @@ FEWEST, LEAST_PART = 50, 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Overlap:
+class DomainOverlap:
     """What was seen.
 
     Attributes
@@ -45,7 +45,7 @@ class Overlap:
     weights: Array
 
     @classmethod
-    def of(cls, source: Inputs, target: Target, seed: int) -> Self:
+    def of(cls, source: Inputs, target: TargetDomain, seed: int) -> Self:
         """Look at two domains."""
         telling = target.telling(source, seed)
         weights = telling.weights(target.settings.clip)

@@ -181,7 +181,7 @@ class NetworkPart:
         return self.numbers[rows, :longest], self.fractions[rows, :longest], self.covariates[rows]
 
 
-class Network:
+class FittedNetwork:
     """A fine-tuned network with its scaling: predicts, and becomes arrays and comes back."""
 
     def __init__(self, module: TunedNetwork, scaling: Scaling, n_classes: int) -> None:
@@ -215,7 +215,7 @@ class Network:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Any], backbone: CompositionBackbone, n_classes: int) -> Network:
+    def from_arrays(cls, arrays: dict[str, Any], backbone: CompositionBackbone, n_classes: int) -> FittedNetwork:
         """Return the network that `arrays` described."""
         part = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("scaling.")}
         scaling = Scaling.from_arrays(part)
@@ -234,7 +234,7 @@ def fit_network(
     settings: NetworkSettings,
     seed: int,
     objective: Callable[..., NetworkObjective] = NetworkObjective,
-) -> Network:
+) -> FittedNetwork:
     """Fine-tune on one part; the held part is only watched, once, at the end.
 
     Parameters
@@ -262,7 +262,7 @@ def fit_network(
         with tempfile.TemporaryDirectory() as folder:
             loop = settings.loop(len(inputs))
             fit(minimised, minimised.trained, groups, loop, folder=Path(folder), seed=seed, quiet=True)
-    return Network(module, scaling, labels.n_classes)
+    return FittedNetwork(module, scaling, labels.n_classes)
 
 
 def _module(backbone: CompositionBackbone, n_covariates: int, n_classes: int, dropout: float) -> TunedNetwork:

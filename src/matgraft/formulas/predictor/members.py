@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from matgraft.core.errors import choose
-from matgraft.formulas.domain.member import METHODS, Target, fit_toward
+from matgraft.formulas.domain.member import METHODS, TargetDomain, fit_toward
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.closed_form import ClosedForm
 from matgraft.formulas.learners.forest import Forest, Trees
 from matgraft.formulas.learners.inputs import Array, Inputs, OnBlocks, Part
-from matgraft.formulas.learners.network import Network, NetworkSettings, fit_network
+from matgraft.formulas.learners.network import FittedNetwork, NetworkSettings, fit_network
 from matgraft.formulas.prompts.member import PromptedNetwork, PromptFit, PromptSettings, fit_prompts
 from matgraft.formulas.prompts.text import parse_plain, parse_stated
 
 Model = Callable[[Inputs], Array]
 """What a fit returns: (n, 99) quantiles or (n, n_classes) probabilities of formulas."""
-Tuned = Network | PromptedNetwork
+Tuned = FittedNetwork | PromptedNetwork
 """What is kept as weights instead of being fitted again."""
 
 
@@ -83,7 +83,7 @@ class Member:
         """Return what the arrays of a fit describe; of prompts, what answers the target `asked`."""
         if self.kind == "prompts":
             return PromptFit.from_arrays(arrays, backbone).of(asked)
-        return Network.from_arrays(dict(arrays), backbone, n_classes)
+        return FittedNetwork.from_arrays(dict(arrays), backbone, n_classes)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Tools:
     network: NetworkSettings
     threads: int = 1
     prompt: PromptSettings = field(default_factory=PromptSettings)
-    target: Target | None = None
+    target: TargetDomain | None = None
 
 
 FRACTIONS = Member("trees on fractions", "trees", ("fractions",))

@@ -22,8 +22,8 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.processes import cores
 from matgraft.core.reads import Read, changed_keys, refuse_unread
 from matgraft.core.statistics import Units, mean_difference, numbered, sharing
-from matgraft.formulas.domain.adaptation import Adapted, adapt
-from matgraft.formulas.domain.member import DomainSettings, Target
+from matgraft.formulas.domain.adaptation import ChosenMethod, adapt
+from matgraft.formulas.domain.member import DomainSettings, TargetDomain
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.folds import inner_folds
@@ -241,7 +241,7 @@ class Predictor:
     facts: dict[str, Any]
     out_of_fold: Prediction | None = None
     held_losses: HeldLosses | None = None
-    adapted: Adapted | None = None
+    adapted: ChosenMethod | None = None
     _models: list[list[Model]] | None = None
     _neighbourhood: Neighbourhood | None = None
     _lock: Any = field(default_factory=RLock, repr=False)
@@ -366,7 +366,7 @@ def fit_predictor(
 
     adapted = None
     if target is not None:
-        domain = Target(Inputs.of(target, backbone, target_covariates), settings.domain)
+        domain = TargetDomain(Inputs.of(target, backbone, target_covariates), settings.domain)
         tools = replace(tools, target=domain)
         adapted = adapt((inputs, labels), domain, losses, backbone, settings.network, settings.seed, progress, units)
         wanted = (TOWARD_TARGET[adapted.method],)

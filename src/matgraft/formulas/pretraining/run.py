@@ -30,7 +30,7 @@ from matgraft.formulas.pretraining.tables import Tables, read_tables
 RUN = "run.json"
 
 
-class Begun(BaseModel):
+class PretrainingBegun(BaseModel):
     """What a run was begun with.
 
     Attributes
@@ -58,7 +58,7 @@ def pretrain(
         If the folder is not empty, or the objectives ask for tables that are not given.
     """
     _refuse(settings, properties, out)
-    begun = Begun(
+    begun = PretrainingBegun(
         corpus=corpus and corpus.resolve(),
         properties=properties and properties.resolve(),
         data_sha256=_hashes(corpus, properties),
@@ -79,14 +79,14 @@ def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone
     """
     if not (out / RUN).is_file():
         raise RunError(f"this is no pretraining: {RUN} is missing", where=str(out))
-    begun = Begun.model_validate_json((out / RUN).read_text(encoding="utf-8"))
+    begun = PretrainingBegun.model_validate_json((out / RUN).read_text(encoding="utf-8"))
     if gone := [str(path) for path in (begun.corpus, begun.properties) if path is not None and not path.is_file()]:
         raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN))
     refuse_changed(begun.data_sha256, _hashes(begun.corpus, begun.properties), out)
     return _conduct(begun, out, resume=True, quiet=quiet)
 
 
-def _conduct(begun: Begun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
+def _conduct(begun: PretrainingBegun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
     settings = begun.settings
     tables = read_tables(begun.corpus, begun.properties, exclude=settings.exclude, validation=settings.validation)
     results, encoders = [], []

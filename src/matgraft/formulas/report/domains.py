@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from matgraft.formulas.domain.verdict import harm_finding, overlap_finding
-from matgraft.formulas.learners.network import Network
+from matgraft.formulas.learners.network import FittedNetwork
 from matgraft.formulas.predictor.predictor import Prediction, Predictor
 from matgraft.formulas.report.text import prediction_rows
 from matgraft.formulas.scoring.metrics import scores_of
@@ -63,7 +63,7 @@ def domain_map(predictor: Predictor, target: str) -> list[dict[str, Any]]:
     parts = {"source": predictor.inputs, "target": adapted.target.inputs}
     chosen = {name: np.sort(np.random.default_rng(seed).permutation(len(part))[:MOST]) for name, part in parts.items()}
     network = predictor.networks[predictor.members[0].name][0]
-    assert isinstance(network, Network)
+    assert isinstance(network, FittedNetwork)
     some = {name: parts[name].take(rows) for name, rows in chosen.items()}
     before = [predictor.tools.backbone.alone(seed).embed(part.formulas) for part in some.values()]
     after = [network.features(part) for part in some.values()]

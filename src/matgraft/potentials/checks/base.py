@@ -1,6 +1,6 @@
 """A check holds a tuned model against something other than its own test frames, and says what came of it as a finding.
 
-    findings = run_checks([Forgetting()], Evidence(tuned, parent, references, train))
+    findings = run_checks([Forgetting()], CheckEvidence(tuned, parent, references, train))
 
 A check = one file with one class, one section of the docs, one test that fires and one that does not.
 """
@@ -19,7 +19,7 @@ from matgraft.potentials.tuning.references import ReferenceShift
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CheckEvidence:
     """What a check may look at.
 
     Attributes
@@ -62,12 +62,12 @@ class Check(Protocol):
     slow: bool
     needs: frozenset[str]
 
-    def run(self, evidence: Evidence) -> Finding:
+    def run(self, evidence: CheckEvidence) -> Finding:
         """Return what was found: passed, failed, or not applicable with its reason."""
         ...
 
 
-def run_checks(checks: Sequence[Check], evidence: Evidence, *, slow: bool = True) -> list[Finding]:
+def run_checks(checks: Sequence[Check], evidence: CheckEvidence, *, slow: bool = True) -> list[Finding]:
     """Run checks, one finding each.
 
     Parameters

@@ -25,7 +25,7 @@ import numpy as np
 from matgraft.core.findings import Finding
 from matgraft.core.processes import cores
 from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS
-from matgraft.potentials.checks.base import Evidence
+from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.predict import predict
@@ -69,7 +69,7 @@ class Forgetting:
     def __init__(self, size: int = 96, file: str | None = None) -> None:
         self.size, self.file = size, file
 
-    def run(self, evidence: Evidence) -> Finding:
+    def run(self, evidence: CheckEvidence) -> Finding:
         """Return the finding; its details hold ``rows``, a list of mappings.
 
         Each row has ``chemistry`` (inside, outside, your file), ``kind``, ``n_frames``, the RMSE of each quantity under
@@ -82,7 +82,7 @@ class Forgetting:
         large = list(_too_large(judged))
         return self._finding("failed" if large else "passed", _sentence(judged, large), rows)
 
-    def _held_out(self, evidence: Evidence) -> Iterator[Dataset]:
+    def _held_out(self, evidence: CheckEvidence) -> Iterator[Dataset]:
         title = "" if evidence.quiet else "forgetting"
         options: dict[str, Any] = {"folder": evidence.folder, "progress": title}
         yield made_frames(evidence.parent, evidence.train.elements(), self.size, seed=SEED, **options)
@@ -111,7 +111,7 @@ class Forgetting:
         )
 
 
-def _rows(frames: Dataset, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _rows(frames: Dataset, evidence: CheckEvidence) -> Iterator[dict[str, Any]]:
     """Compare both models on frames that the foundation has labelled."""
     expected = shifted_labels(frames, evidence.references)
     title = "" if evidence.quiet else "forgetting"

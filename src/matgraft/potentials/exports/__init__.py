@@ -4,7 +4,7 @@
 >>> export(Path("runs/silicon"), "lammps", Path("model")).text
 """
 
-from matgraft.potentials.exports.comparison import Check, Exported, verify
+from matgraft.potentials.exports.comparison import ExportCheck, Exported, verify
 from matgraft.potentials.exports.targets import TARGETS, export, refuse
 
-__all__ = ["TARGETS", "Check", "Exported", "export", "refuse", "verify"]
+__all__ = ["TARGETS", "ExportCheck", "Exported", "export", "refuse", "verify"]

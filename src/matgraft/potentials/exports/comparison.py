@@ -38,7 +38,7 @@ ALLOWED = (
 
 
 @dataclass(frozen=True)
-class Check:
+class ExportCheck:
     """One way in which an export was held against the model.
 
     Attributes
@@ -83,7 +83,7 @@ class Exported:
 
     folder: Path
     target: str
-    checks: tuple[Check, ...]
+    checks: tuple[ExportCheck, ...]
     on: str = "distorted crystals"
     elements: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

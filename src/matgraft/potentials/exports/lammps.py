@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.io import write as write_atoms
 
 from matgraft.core.files import whole, write_text
-from matgraft.potentials.exports.comparison import Check, compare, compare_all, distorted_cell
+from matgraft.potentials.exports.comparison import ExportCheck, compare, compare_all, distorted_cell
 from matgraft.potentials.exports.structures import Structures, upright
 from matgraft.potentials.models.lammps import LammpsFile
 from matgraft.potentials.models.potential import Potential
@@ -60,7 +60,9 @@ write_dump all custom {folder}/atoms id xu yu zu fx fy fz modify sort id format 
 """
 
 
-def write(backbone: Potential, folder: Path, file: LammpsFile, structures: Structures | None = None) -> list[Check]:
+def write(
+    backbone: Potential, folder: Path, file: LammpsFile, structures: Structures | None = None
+) -> list[ExportCheck]:
     """Write the vendor's file for LAMMPS, in.lammps and structure.data, and check them.
 
     Parameters
@@ -83,7 +85,7 @@ def write(backbone: Potential, folder: Path, file: LammpsFile, structures: Struc
     what = f"{file.name} by torch.jit, on the tensors of pair_style {file.style}"
     path = folder / file.name
     found = compare_all(backbone, lambda one: file.evaluate(path, one), crystals, str(path))
-    return [Check(what, found), run(backbone, folder, file, atoms)]
+    return [ExportCheck(what, found), run(backbone, folder, file, atoms)]
 
 
 def input_text(backbone: Potential, file: LammpsFile) -> str:
@@ -102,7 +104,7 @@ def input_text(backbone: Potential, file: LammpsFile) -> str:
     )
 
 
-def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None = None) -> Check:
+def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None = None) -> ExportCheck:
     """Run in.lammps where there is an `lmp`, and compare energy and forces of its last step with the model.
 
     Parameters
@@ -113,15 +115,15 @@ def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None
     what = f"{INPUT} run in LAMMPS"
     lmp = find_lmp()
     if lmp is None:
-        return Check(what, reason="no lmp beside Python or on the PATH: LAMMPS is not installed")
+        return ExportCheck(what, reason="no lmp beside Python or on the PATH: LAMMPS is not installed")
     with tempfile.TemporaryDirectory() as temporary:
         commands = Path(temporary) / "in.check"
         commands.write_text(_LAST_STEP.format(input=INPUT, folder=temporary), encoding="utf-8")
         said = _call([lmp, "-in", str(commands), "-log", "none"], folder)
         if said:
-            return Check(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
+            return ExportCheck(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
         atoms, theirs = _last_step(Path(temporary), start or distorted_cell(backbone))
-    return Check(what, compare(backbone, atoms, theirs, str(folder / INPUT)))
+    return ExportCheck(what, compare(backbone, atoms, theirs, str(folder / INPUT)))
 
 
 def find_lmp() -> str | None:

@@ -30,7 +30,14 @@ from matgraft.core.folders import refuse_full_folder
 from matgraft.core.registry import model_folder, save_folder
 from matgraft.core.version import __version__
 from matgraft.potentials.exports import lammps, torch_sim
-from matgraft.potentials.exports.comparison import ALLOWED, Check, Exported, loss_of_references, verify, with_calculator
+from matgraft.potentials.exports.comparison import (
+    ALLOWED,
+    ExportCheck,
+    Exported,
+    loss_of_references,
+    verify,
+    with_calculator,
+)
 from matgraft.potentials.exports.structures import FILE, Structures
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import INSTEAD, POTENTIALS, load_potential_folder
@@ -65,7 +72,7 @@ Largest differences from the model, in eV/atom, eV/Å, eV/Å³. Allowed: {allowe
 
 
 @dataclass(frozen=True)
-class Target:
+class ExportTarget:
     """One tool to export to.
 
     Attributes
@@ -80,30 +87,32 @@ class Target:
 
     opens: str
     asks: Callable[[Potential], Any]
-    write: Callable[[Potential, Path, Any, Structures], list[Check]]
+    write: Callable[[Potential, Path, Any, Structures], list[ExportCheck]]
 
 
-def _native(backbone: Potential, folder: Path, structures: Structures) -> list[Check]:
-    return [Check(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder, structures))]
+def _native(backbone: Potential, folder: Path, structures: Structures) -> list[ExportCheck]:
+    return [ExportCheck(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder, structures))]
 
 
-def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[Check]:
+def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[ExportCheck]:
     package, imports, body = source
     script = folder / "calculator.py"
     write_text(script, _CALCULATOR.format(package=package, imports=imports, body=body))
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
         warnings.simplefilter("ignore")
         calculator = runpy.run_path(str(script))["calculator"]()
-    return [Check("calculator.py run by ASE", with_calculator(backbone, calculator, str(script), structures))]
+    return [ExportCheck("calculator.py run by ASE", with_calculator(backbone, calculator, str(script), structures))]
 
 
 TARGETS = {
-    "native": Target(
+    "native": ExportTarget(
         "the vendor's own loader", lambda backbone: None, lambda backbone, folder, nothing, structures: []
     ),
-    "ase": Target("any ASE script, with the vendor's package alone", lambda one: one.calculator_source(), _ase),
-    "lammps": Target("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write),
-    "torch-sim": Target("torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write),
+    "ase": ExportTarget("any ASE script, with the vendor's package alone", lambda one: one.calculator_source(), _ase),
+    "lammps": ExportTarget("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write),
+    "torch-sim": ExportTarget(
+        "torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write
+    ),
 }
 """Name -> target."""
 
@@ -150,7 +159,7 @@ def export(run: Path, to: str, out: Path) -> Exported:
     return exported
 
 
-def _readme(exported: Exported, name: str, target: Target) -> str:
+def _readme(exported: Exported, name: str, target: ExportTarget) -> str:
     notes = "".join(f"* {note}.\n" for note in exported.notes)
     return _README.format(
         name=name,

@@ -19,7 +19,7 @@ from ase.io import write as write_atoms
 
 from matgraft.core.errors import RunError
 from matgraft.core.files import write_text
-from matgraft.potentials.exports.comparison import Check, compare_all
+from matgraft.potentials.exports.comparison import ExportCheck, compare_all
 from matgraft.potentials.exports.structures import Structures
 from matgraft.potentials.models.potential import Potential
 
@@ -57,7 +57,7 @@ numpy.savez(sys.argv[2], **arrays)
 
 def write(
     backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures | None = None
-) -> list[Check]:
+) -> list[ExportCheck]:
     """Write model.py beside the native file, and run it where torch-sim is installed.
 
     Parameters
@@ -77,8 +77,8 @@ def write(
     write_text(folder / FILE, _MODEL.format(package=f"{PACKAGE} and {package}", imports=imports, body=lines))
     what = f"{FILE} run by torch-sim"
     if not installed():
-        return [Check(what, reason=f"{PACKAGE} is not installed")]
-    return [Check(what, _run(backbone, folder, (structures or Structures.of(backbone)).all))]
+        return [ExportCheck(what, reason=f"{PACKAGE} is not installed")]
+    return [ExportCheck(what, _run(backbone, folder, (structures or Structures.of(backbone)).all))]
 
 
 def installed() -> bool:

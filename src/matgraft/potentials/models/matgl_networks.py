@@ -61,7 +61,7 @@ class Bonds:
 
 
 @dataclass(frozen=True)
-class Network:
+class MatGLNetwork:
     """How one of the vendor's architectures is read.
 
     Attributes
@@ -399,15 +399,15 @@ def _chgnet_stages(net: Any) -> dict[str, list[str]]:
     return stages | {"readout": ["final_layer"]}
 
 
-NETWORKS: dict[str, Network] = {
-    "TensorNet": Network(_tensornet, _tensornet_stages, {"is_intensive": False, "ntargets": 1}),
-    "M3GNet": Network(
+NETWORKS: dict[str, MatGLNetwork] = {
+    "TensorNet": MatGLNetwork(_tensornet, _tensornet_stages, {"is_intensive": False, "ntargets": 1}),
+    "M3GNet": MatGLNetwork(
         _m3gnet,
         _m3gnet_stages,
         {"is_intensive": False, "ntargets": 1, "include_state": False, "use_phi": False, "dropout": None},
         short_cutoff="threebody_cutoff",
     ),
-    "CHGNet": Network(
+    "CHGNet": MatGLNetwork(
         _chgnet,
         _chgnet_stages,
         {

@@ -17,7 +17,7 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.pseudolabels import encodable
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import Parts
-from matgraft.potentials.tuning.adapt import Adapted, adapt
+from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.climb import climb
 from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
 from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups
@@ -85,7 +85,7 @@ def references_for(recipe: Recipe, parts: Parts) -> References:
 
 def adapt_by_recipe(
     recipe: Recipe, parent: Potential, parts: Parts, references: References, out: Path, resume: bool, quiet: bool
-) -> tuple[Adapted, str]:
+) -> tuple[TunedPotential, str]:
     """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
     strategies = _strategies(recipe)
     settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
@@ -103,7 +103,7 @@ def adapt_by_recipe(
     return climbed.adapted, climbed.record.sentence
 
 
-def write_fit(adapted: Adapted, recipe: Recipe, train: Dataset, out: Path) -> None:
+def write_fit(adapted: TunedPotential, recipe: Recipe, train: Dataset, out: Path) -> None:
     """Write how the fit went."""
     fit = adapted.fit
     history = pd.DataFrame(fit.history)

@@ -16,7 +16,7 @@ from matgraft.core.model import ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.registry import HEADS, save_folder
-from matgraft.potentials.checks.base import Evidence, run_checks
+from matgraft.potentials.checks.base import CheckEvidence, run_checks
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
@@ -31,7 +31,7 @@ from matgraft.potentials.scoring.heads import judge_heads, summarise_heads
 from matgraft.potentials.scoring.metrics import summarise
 from matgraft.potentials.scoring.table import predictions_table, write_predictions
 from matgraft.potentials.scoring.verdict import Verdict, verdict
-from matgraft.potentials.tuning.adapt import Adapted
+from matgraft.potentials.tuning.adapt import TunedPotential
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import HeadShifts, References, ReferenceShift, shifted
 
@@ -56,18 +56,20 @@ def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: R
 
 
 def check_parts(
-    recipe: Recipe, parent: Potential, adapted: Adapted, parts: Parts, out: Path, quiet: bool
+    recipe: Recipe, parent: Potential, adapted: TunedPotential, parts: Parts, out: Path, quiet: bool
 ) -> list[Finding]:
     """Hold the tuned model, head by head, against its foundation where the data say nothing."""
     tuned, references, folder = adapted.backbone, adapted.references, out / "checkpoints"
     found = (
-        {"": Evidence(tuned, parent, references, parts.train, folder, quiet)}
+        {"": CheckEvidence(tuned, parent, references, parts.train, folder, quiet)}
         if isinstance(references, ReferenceShift)
         else {}
     )
     if isinstance(tuned, MultiHeadPotential) and isinstance(references, HeadShifts):
         for name, frames in frames_by_head(parts.train).items():
-            found[name] = Evidence(tuned.at(name), parent, references.heads[name], parts.train[frames], folder, quiet)
+            found[name] = CheckEvidence(
+                tuned.at(name), parent, references.heads[name], parts.train[frames], folder, quiet
+            )
     findings = []
     for head, evidence in found.items():
         for finding in run_checks([Forgetting(**recipe.forgetting.model_dump())], evidence):
@@ -86,7 +88,7 @@ def _groups(parts: Parts, part: str, dataset: Dataset) -> Sequence[str]:
 
 
 def save_model(
-    recipe: Recipe, parent: Potential, adapted: Adapted, parts: Parts, summary: dict[str, Any], out: Path
+    recipe: Recipe, parent: Potential, adapted: TunedPotential, parts: Parts, summary: dict[str, Any], out: Path
 ) -> None:
     """Write the tuned potential, or one for each head, with cards."""
     if not isinstance(adapted.backbone, MultiHeadPotential):
@@ -107,7 +109,7 @@ def save_model(
 def _save_plain(
     recipe: Recipe,
     parent: Potential,
-    adapted: Adapted,
+    adapted: TunedPotential,
     plain: Potential,
     train: Dataset,
     scored: Dataset,
@@ -139,7 +141,12 @@ def _save_plain(
 
 
 def judge(
-    summary: Mapping[str, Any], findings: Sequence[Finding], adapted: Adapted, parts: Parts, chosen: str, out: Path
+    summary: Mapping[str, Any],
+    findings: Sequence[Finding],
+    adapted: TunedPotential,
+    parts: Parts,
+    chosen: str,
+    out: Path,
 ) -> Verdict:
     """Return the verdict over figures, findings and warnings, head by head where there are several."""
     trained = adapted.loss.weights(parts.train) if adapted.trained else ()
@@ -152,7 +159,7 @@ def judge(
     return judge_heads(whole, by_head, adapted.backbone.names)
 
 
-def _fit_warnings(adapted: Adapted) -> list[str]:
+def _fit_warnings(adapted: TunedPotential) -> list[str]:
     """Say where a fit gave its starting weights back."""
     if not adapted.trained or adapted.fit.best_step:
         return []

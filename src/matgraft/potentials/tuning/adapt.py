@@ -59,7 +59,7 @@ DIRECTIONS = "directions.json"
 
 
 @dataclass(frozen=True)
-class Adapted:
+class TunedPotential:
     """What came of an adaptation.
 
     Attributes
@@ -112,7 +112,7 @@ def adapt(
     resume: bool = False,
     quiet: bool = True,
     **fit_options: Any,
-) -> Adapted:
+) -> TunedPotential:
     """Fine-tune a copy of `parent`.
 
     Parameters
@@ -203,7 +203,9 @@ def adapt(
     if facts:
         facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
     total = sum(parameter.numel() for parameter in finished.module.parameters())
-    return Adapted(finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts)
+    return TunedPotential(
+        finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts
+    )
 
 
 def _chosen(strategy: str | Strategy, stages: Sequence[str]) -> Strategy:

@@ -43,14 +43,14 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.numbering import numbers_of_frames
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
-from matgraft.potentials.tuning.adapt import Adapted, adapt, refit_references, shift_references
+from matgraft.potentials.tuning.adapt import TunedPotential, adapt, refit_references, shift_references
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.ladder import (
     DEFAULT_MINUTES,
-    Begun,
     Cost,
     LadderSettings,
     Record,
+    RungBegun,
     RungResult,
     allot,
     best,
@@ -101,7 +101,7 @@ class Climbed:
         All rungs, and why the climb ended.
     """
 
-    adapted: Adapted
+    adapted: TunedPotential
     record: Record
 
 
@@ -284,11 +284,11 @@ class _Ascent:
         if minutes is None:
             why = f"{left:.2g} minutes were left for {ahead} rung{'s' * (ahead > 1)}; {cost.words}"
             return record, RungResult(name=name, verdict="skipped", why=why)
-        begun = Begun(name=name, minutes=cost.before + minutes)
+        begun = RungBegun(name=name, minutes=cost.before + minutes)
         record = self._note(record, begun=begun)
         return record, self._fitted(record, begun, resume=False)
 
-    def _fitted(self, record: Record, begun: Begun, *, resume: bool) -> RungResult:
+    def _fitted(self, record: Record, begun: RungBegun, *, resume: bool) -> RungResult:
         began = time.monotonic()
         try:
             adapted = self._adapt(begun.name, begun.minutes, resume=resume)
@@ -306,7 +306,7 @@ class _Ascent:
     def _errors(self, predictions: Predictions) -> dict[str, float]:
         return validation_errors(self.judging, predictions, self.weights, self.loss, self.shares)
 
-    def _adapt(self, name: str, minutes: float, *, resume: bool) -> Adapted:
+    def _adapt(self, name: str, minutes: float, *, resume: bool) -> TunedPotential:
         return adapt(
             self.parent,
             self.train,
@@ -390,7 +390,7 @@ class _Ascent:
         record = self._note(record, rungs=tuple(rungs), kept=kept.name, stopped=stopped)
         return Climbed(self._kept(kept), record)
 
-    def _kept(self, rung: RungResult) -> Adapted:
+    def _kept(self, rung: RungResult) -> TunedPotential:
         if rung.name in self.rungs:
             return load_adapted(self.parent, self.references, self._model(rung.name))
         shift = self.references if rung.name == "shift" else keep_references(self.train)
@@ -411,7 +411,7 @@ class _Ascent:
         Console(stderr=True).print(f"  {rung.name}: {words}", highlight=False, markup=False)
 
 
-def save_adapted(adapted: Adapted, path: Path) -> None:
+def save_adapted(adapted: TunedPotential, path: Path) -> None:
     """Write a finished adaptation: tensors and plain values."""
     content = {
         "weights": adapted.backbone.module.state_dict(),
@@ -429,13 +429,13 @@ def save_adapted(adapted: Adapted, path: Path) -> None:
     save_tensors(content, path)
 
 
-def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> Adapted:
+def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> TunedPotential:
     """Read back what `save_adapted` wrote."""
     content = load_tensors(path)
     backbone = copy.deepcopy(parent)
     backbone.module.load_state_dict(content["weights"])
     backbone.references.data.copy_(content["references"])
-    return Adapted(
+    return TunedPotential(
         backbone=_plain(backbone),
         references=references,
         fit=FitResult(**content["fit"]),
@@ -449,7 +449,7 @@ def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> A
     )
 
 
-def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: LossSettings) -> Adapted:
+def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: LossSettings) -> TunedPotential:
     """Return the shifted foundation as an adaptation that trained nothing."""
     backbone = copy.deepcopy(parent)
     shift_references(backbone, shift)
@@ -457,7 +457,7 @@ def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: L
     fit = FitResult([row], 0, rung.loss, "nothing was trained", 0, 0.0, 0.0, 1)
     total = sum(parameter.numel() for parameter in parent.module.parameters())
     zero = {"max_energy_difference_eV_per_atom": 0.0, "max_force_difference_eV_per_A": 0.0, "n_frames": 0.0}
-    return Adapted(_plain(backbone), shift, fit, zero, FitSettings(), loss, 0, total, rung.name)
+    return TunedPotential(_plain(backbone), shift, fit, zero, FitSettings(), loss, 0, total, rung.name)
 
 
 def _plain(backbone: Potential) -> Potential:

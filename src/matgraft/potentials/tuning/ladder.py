@@ -76,7 +76,7 @@ class LadderSettings(BaseModel):
         return target
 
 
-class Begun(BaseModel):
+class RungBegun(BaseModel):
     """The rung that is being fitted: what a killed climb goes on with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,7 +162,7 @@ class Record(BaseModel):
     target: dict[str, float] = Field(default_factory=dict)
     worth: float = 0.0
     loss_weights: dict[str, float] = Field(default_factory=dict)
-    begun: Begun | None = None
+    begun: RungBegun | None = None
     rungs: tuple[RungResult, ...] = ()
     kept: str = ""
     stopped: str = ""
