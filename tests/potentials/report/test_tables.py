@@ -155,8 +155,8 @@ def test_the_strategy_is_shown_with_the_options_that_were_given(run_folder: Path
 def test_commands_survive_a_shell(run_folder: Path) -> None:
     run = run_folder.rename(run_folder.with_name("my run; rm -rf $HOME"))
     words = [shlex.split(line) for line in origins.commands(facts(run))]
-    assert words[0] == ["matgraft", "tune", f"{run.name}/recipe.yaml", "--out", f"{run.name}-again"]
-    assert words[1] == ["matgraft", "evaluate", run.name, "test.extxyz"]
+    assert words[0] == ["matgraft", "tune", f"{run}/recipe.yaml", "--out", f"{run}-again"]
+    assert words[1] == ["matgraft", "evaluate", str(run), "test.extxyz"]
 
 
 KNOWN = """

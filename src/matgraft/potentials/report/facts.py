@@ -40,7 +40,7 @@ def facts(run: Path) -> dict[str, Json]:
     Returns
     -------
     dict
-        ``run`` (the folder's name), ``recipe_text``, ``absent``, ``unreadable``, and one entry a file: ``recipe``,
+        ``run`` (the folder's name), ``folder`` (its path, as it was given), ``recipe_text``, ``absent``, ``unreadable``, and one entry a file: ``recipe``,
         ``provenance``, ``audit``, ``coverage``, ``split``, ``references``, ``fit``, ``metrics``, ``checks``,
         ``verdict``, ``card`` as they were written; ``ladder`` likewise, None where the run climbed none; ``history`` as
         columns; ``parity`` as `matgraft.potentials.report.parity.parity` returns it.
@@ -67,6 +67,7 @@ def facts(run: Path) -> dict[str, Json]:
     gathered = {
         "matgraft_version": __version__,
         "run": run.resolve().name,
+        "folder": str(run),
         "recipe_text": _read(run, "recipe.yaml", _text, {}) or "",
         **read,
         "parity": None if table is None else _parity(table, part, unreadable),

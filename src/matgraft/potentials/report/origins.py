@@ -198,7 +198,7 @@ def card(facts: Facts) -> list[tuple[str, str]]:
 
 def commands(facts: Facts) -> list[str]:
     """Return what to type to make, score and show this run again."""
-    run, test = str(facts["run"]), find(facts, "recipe", "test")
+    run, test = str(facts.get("folder") or facts["run"]), find(facts, "recipe", "test")
     scored = test if isinstance(test, str) and test else "FRAMES"
     heads = [f"{run}#{head}" for head in mapping(find(facts, "card", "heads"))]
     words = [
