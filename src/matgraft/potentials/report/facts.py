@@ -40,10 +40,11 @@ def facts(run: Path) -> dict[str, Json]:
     Returns
     -------
     dict
-        ``run`` (the folder's name), ``folder`` (its path, as it was given), ``recipe_text``, ``absent``, ``unreadable``, and one entry a file: ``recipe``,
-        ``provenance``, ``audit``, ``coverage``, ``split``, ``references``, ``fit``, ``metrics``, ``checks``,
-        ``verdict``, ``card`` as they were written; ``ladder`` likewise, None where the run climbed none; ``history`` as
-        columns; ``parity`` as `matgraft.potentials.report.parity.parity` returns it.
+        ``run`` (the folder's name), ``folder`` (its path, as it was given), ``recipe_text``, ``absent``,
+        ``unreadable``, and one entry a file: ``recipe``, ``provenance``, ``audit``, ``coverage``, ``split``,
+        ``references``, ``fit``, ``metrics``, ``checks``, ``verdict``, ``card`` as they were written; ``ladder``
+        likewise, None where the run climbed none; ``history`` as columns; ``parity`` as
+        `matgraft.potentials.report.parity.parity` returns it.
 
     Raises
     ------
