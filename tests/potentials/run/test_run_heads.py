@@ -160,7 +160,7 @@ def test_the_report_and_the_screen_have_a_table_by_head(run: Path, tmp_path: Pat
     page, short = (run / "report.html").read_text(), (run / "report.md").read_text()
     assert "square error by head" in page and "Head r2SCAN</h3>" in page
     assert "RMSE by head" in short and "model/card.json" not in facts(run)["absent"]
-    assert f"matgraft evaluate '{run.name}#PBE' FRAMES" in page.replace("&#39;", "'")
+    assert f"matgraft evaluate '{run}#PBE' FRAMES" in page.replace("&#39;", "'")
     with (tmp_path / "screen.txt").open("w") as file:
         show_run(Console(file=file, width=160), run_facts(run, run / "report.html"))
     assert f"{run}#r2SCAN" in (tmp_path / "screen.txt").read_text()
