@@ -55,7 +55,7 @@ class Fits:
         backbone = copy.deepcopy(parent)
         shift_references(backbone, given_references(dict.fromkeys(train.elements(), offset), train))
         fit = FitResult([{"step": 1.0, "epoch": 1.0}], self.best_step, 0.5, "done", 1, 1.0, 3.0, 1)
-        return TunedPotential(backbone, options["references"], fit, {}, settings, options["loss"], 7, 9, name)
+        return TunedPotential(backbone, options["references"], fit, {}, settings, options["loss"], 7, name)
 
     @property
     def minutes(self) -> list[tuple[str, float]]:

@@ -72,8 +72,8 @@ class TunedPotential:
         Largest differences to the parent, up to the shift, before the first step; over all heads.
     settings, loss
         The fit's, with every default filled in.
-    trained, total
-        Numbers of parameters.
+    trained
+        Number of parameters that learned.
     strategy
         Its name.
     replay
@@ -87,9 +87,13 @@ class TunedPotential:
     settings: FitSettings
     loss: LossSettings
     trained: int
-    total: int
     strategy: str
     replay: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Number of all parameters."""
+        return sum(parameter.numel() for parameter in self.backbone.module.parameters())
 
 
 def adapt(
@@ -202,10 +206,7 @@ def adapt(
     assert isinstance(finished, Potential)
     if facts:
         facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
-    total = sum(parameter.numel() for parameter in finished.module.parameters())
-    return TunedPotential(
-        finished, references, result, step_zero, settings, loss, _size(groups), total, chosen.name, facts
-    )
+    return TunedPotential(finished, references, result, step_zero, settings, loss, _size(groups), chosen.name, facts)
 
 
 def _chosen(strategy: str | Strategy, stages: Sequence[str]) -> Strategy:

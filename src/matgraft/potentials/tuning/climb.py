@@ -421,7 +421,6 @@ def save_adapted(adapted: TunedPotential, path: Path) -> None:
         "settings": adapted.settings.model_dump(),
         "loss": adapted.loss.model_dump(),
         "trained": adapted.trained,
-        "total": adapted.total,
         "strategy": adapted.strategy,
         "replay": adapted.replay,
     }
@@ -443,7 +442,6 @@ def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> T
         settings=FitSettings(**content["settings"]),
         loss=LossSettings(**content["loss"]),
         trained=content["trained"],
-        total=content["total"],
         strategy=content["strategy"],
         replay=content["replay"],
     )
@@ -455,9 +453,8 @@ def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: L
     shift_references(backbone, shift)
     row = {"step": 0, "epoch": 0.0, "seconds": 0.0, "learning_rate": 0.0, "train_loss": 0.0, **rung.errors}
     fit = FitResult([row], 0, rung.loss, "nothing was trained", 0, 0.0, 0.0, 1)
-    total = sum(parameter.numel() for parameter in parent.module.parameters())
     zero = {"max_energy_difference_eV_per_atom": 0.0, "max_force_difference_eV_per_A": 0.0, "n_frames": 0.0}
-    return TunedPotential(_plain(backbone), shift, fit, zero, FitSettings(), loss, 0, total, rung.name)
+    return TunedPotential(_plain(backbone), shift, fit, zero, FitSettings(), loss, 0, rung.name)
 
 
 def _plain(backbone: Potential) -> Potential:
