@@ -25,8 +25,8 @@ from pathlib import Path
 
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
 from matgraft.core.files import write_json
-from matgraft.core.folders import resume_commands
 from matgraft.core.model import Backbone, ModelCard
+from matgraft.core.run_folder import resume_commands
 
 CARD = "card.json"
 HEADS = "heads.json"

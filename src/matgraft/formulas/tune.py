@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import write_json
-from matgraft.core.folders import by_option, refuse_changed, refuse_full_folder
 from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
+from matgraft.core.run_folder import by_option, refuse_changed, refuse_full_folder
 from matgraft.formulas.domain.verdict import domain_verdict
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.members import formula_reader

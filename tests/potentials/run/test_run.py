@@ -98,10 +98,13 @@ def test_a_run_of_a_version_that_recorded_less_is_not_believed(sige: Dataset, tm
         sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
 
 
-@pytest.mark.parametrize("begun", ["settings.json", "run.json"])
-def test_evaluate_says_that_a_run_on_formulas_is_one(tmp_path: Path, begun: str) -> None:
+BEGUN = '{"kind": "formulas", "decides": {}}'
+
+
+@pytest.mark.parametrize(("begun", "content"), [("settings.json", "{}"), ("run.json", BEGUN)])
+def test_evaluate_says_that_a_run_on_formulas_is_one(tmp_path: Path, begun: str, content: str) -> None:
     """It said "this is no run" of a run on a table, and of a pretraining."""
-    (tmp_path / begun).write_text("{}")
+    (tmp_path / begun).write_text(content)
     with pytest.raises(OptionError, match=r"reads formulas, not structures.*\n?remedy: .*crossval"):
         evaluate_run(tmp_path, Path("frames.extxyz"))
 

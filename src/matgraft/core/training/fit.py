@@ -28,8 +28,8 @@ from torch.multiprocessing.spawn import ProcessException
 
 from matgraft.core import devices
 from matgraft.core.errors import RunError
-from matgraft.core.folders import resume_above
 from matgraft.core.processes import cores, die_with_parent, forks_on_cpu, keep_memory
+from matgraft.core.run_folder import resume_above
 from matgraft.core.training import checkpoint
 from matgraft.core.training.batching import Budget, Sized, plan_batches, split_batch
 from matgraft.core.training.checkpoint import State

@@ -1,6 +1,6 @@
 """A pretraining run: tables in, encoders out, resumable.
 
-run.json (files, their hashes by role, settings)  checkpoints/0 1 ...  history.csv
+run.json  pretraining.json (files, settings)  checkpoints/0 1 ...  history.csv
 model/ (safetensors, config.json, card.json, labels.npz)
 """
 
@@ -14,11 +14,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.files import write_json, write_text
-from matgraft.core.folders import refuse_changed, refuse_full_folder
+from matgraft.core.files import write_text
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
+from matgraft.core.run_folder import Begun, RunFile, open_run, refuse_full_folder
 from matgraft.core.training.fit import FitResult, fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone
@@ -27,24 +27,18 @@ from matgraft.formulas.pretraining.objectives import PretrainModule, PretrainObj
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.pretraining.tables import Tables, read_tables
 
-RUN = "run.json"
 
-
-class PretrainingBegun(BaseModel):
-    """What a run was begun with.
-
-    Attributes
-    ----------
-    data_sha256
-        By role, ``corpus`` and ``properties``: two files may have one name.
-    """
+class PretrainingRun(BaseModel):
+    """What a run was begun with: two files may have one name, so each has its role."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     corpus: Path | None
     properties: Path | None
-    data_sha256: dict[str, str]
     settings: PretrainSettings
+
+
+RUN = RunFile("pretraining.json", PretrainingRun)
 
 
 def pretrain(
@@ -58,15 +52,10 @@ def pretrain(
         If the folder is not empty, or the objectives ask for tables that are not given.
     """
     _refuse(settings, properties, out)
-    begun = PretrainingBegun(
-        corpus=corpus and corpus.resolve(),
-        properties=properties and properties.resolve(),
-        data_sha256=_hashes(corpus, properties),
-        settings=settings,
+    run = PretrainingRun(
+        corpus=corpus and corpus.resolve(), properties=properties and properties.resolve(), settings=settings
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / RUN, begun.model_dump(mode="json"))
-    return _conduct(begun, out, resume=False, quiet=quiet)
+    return _conduct(run, out, resume=False, quiet=quiet)
 
 
 def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone:
@@ -77,18 +66,20 @@ def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone
     RunError
         If the folder holds no such run, or its tables are no longer those that it began with.
     """
-    if not (out / RUN).is_file():
-        raise RunError(f"this is no pretraining: {RUN} is missing", where=str(out))
-    begun = PretrainingBegun.model_validate_json((out / RUN).read_text(encoding="utf-8"))
-    if gone := [str(path) for path in (begun.corpus, begun.properties) if path is not None and not path.is_file()]:
-        raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN))
-    refuse_changed(begun.data_sha256, _hashes(begun.corpus, begun.properties), out)
-    return _conduct(begun, out, resume=True, quiet=quiet)
+    if not (out / RUN.name).is_file():
+        raise RunError(f"this is no pretraining: {RUN.name} is missing", where=str(out))
+    run = RUN.read(out)
+    if gone := [str(path) for path in (run.corpus, run.properties) if path is not None and not path.is_file()]:
+        raise RunError(f"{' and '.join(gone)}: there is no such file any more", where=str(out / RUN.name))
+    return _conduct(run, out, resume=True, quiet=quiet)
 
 
-def _conduct(begun: PretrainingBegun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
-    settings = begun.settings
-    tables = read_tables(begun.corpus, begun.properties, exclude=settings.exclude, validation=settings.validation)
+def _conduct(run: PretrainingRun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
+    settings, files = run.settings, _hashes(run.corpus, run.properties)
+    options = settings.model_dump(mode="json")
+    open_run(out, Begun(kind="pretraining", decides={**files, "settings": options}), resume=resume)
+    RUN.write(out, run)
+    tables = read_tables(run.corpus, run.properties, exclude=settings.exclude, validation=settings.validation)
     results, encoders = [], []
     for i in range(settings.encoders):
         backbone = CompositionBackbone.scratch(
@@ -97,8 +88,8 @@ def _conduct(begun: PretrainingBegun, out: Path, *, resume: bool, quiet: bool) -
         results.append(_train(backbone, tables, settings, i, out, resume, quiet))
         encoders.append(backbone.module)
     first, *siblings = encoders
-    backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(begun.properties, settings))
-    return finish(backbone, tables, settings, results, begun.data_sha256, out)
+    backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(run.properties, settings))
+    return finish(backbone, tables, settings, results, files, out)
 
 
 def _train(

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.folders import refuse_full_folder
+from matgraft.core.run_folder import refuse_full_folder
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
 

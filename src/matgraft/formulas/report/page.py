@@ -16,8 +16,8 @@ import pandas as pd
 
 from matgraft.core.errors import RunError
 from matgraft.core.files import write_json, write_text
-from matgraft.core.folders import resume_commands
 from matgraft.core.report.page import page
+from matgraft.core.run_folder import resume_commands
 from matgraft.formulas.prompts.report import prompt_figures
 from matgraft.formulas.report.domain_plots import domain_figures
 from matgraft.formulas.report.plots import CALIBRATION_BINS, WORST, drawn_rows, target_figures

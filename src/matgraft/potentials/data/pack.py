@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError
-from matgraft.core.folders import unused
+from matgraft.core.run_folder import unused
 from matgraft.potentials.data.reading.read import Stream
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import ENDINGS, is_store, write_store

@@ -26,8 +26,8 @@ from typing import Any
 
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.files import write_text
-from matgraft.core.folders import refuse_full_folder
 from matgraft.core.registry import model_folder, save_folder
+from matgraft.core.run_folder import refuse_full_folder
 from matgraft.core.version import __version__
 from matgraft.potentials.exports import lammps, torch_sim
 from matgraft.potentials.exports.comparison import (

@@ -20,7 +20,7 @@ from pathlib import Path
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import write_json
 from matgraft.core.findings import Finding
-from matgraft.core.folders import refuse_full_folder, resume_commands
+from matgraft.core.run_folder import refuse_full_folder, resume_commands
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.recipe import Recipe, make_recipe

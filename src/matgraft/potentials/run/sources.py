@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.core.files import write_json
-from matgraft.core.folders import by_option, refuse_changed
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import file_hash
+from matgraft.core.run_folder import by_option, refuse_changed
 from matgraft.potentials.data.dataset import Dataset, bytes_of
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.recipe import Recipe

@@ -1,0 +1,211 @@
+"""Run folders: what a run began with, which files it leaves, which command goes on with it.
+
+    METRICS = RunFile("metrics.json", Scores)      # a file has one type, which writes it and reads it back
+    open_run(out, Begun(kind="frames", decides=roles), resume=resume)
+    scores = METRICS.stage(out, lambda: summarise(...))   # made once; a run that goes on reads it back
+
+A file of an earlier version, or a torn one, is a `RunError` that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from matgraft.core.errors import OptionError, RunError
+from matgraft.core.files import write_json
+
+Kind = Literal["frames", "formulas", "pretraining"]
+T = TypeVar("T")
+
+VERSION = 1
+"""Of the files of a run folder; it rises when a file changes so that older code, or older files, are misread."""
+
+VERBS: Mapping[Kind, str] = {"frames": "tune", "formulas": "tune", "pretraining": "pretrain"}
+"""Kind of a run -> the command that begins it and goes on with it."""
+
+OLDER: Mapping[str, Kind] = {"recipe.yaml": "frames", "settings.json": "formulas"}
+"""File -> the kind of a run that was begun before run.json stated it."""
+
+
+@dataclass(frozen=True)
+class RunFile(Generic[T]):
+    """A file of a run folder and the type that writes it and reads it back.
+
+    Attributes
+    ----------
+    name
+        Path inside the folder.
+    kind
+        A pydantic model, or any type that pydantic can validate.
+    """
+
+    name: str
+    kind: type[T]
+
+    def write(self, folder: Path, content: T) -> None:
+        """Write the file, whole or not at all."""
+        write_json(folder / self.name, TypeAdapter(self.kind).dump_python(content, mode="json"))
+
+    def read(self, folder: Path) -> T:
+        """Return the content.
+
+        Raises
+        ------
+        RunError
+            If the file is missing, torn, or of a version that this one cannot read.
+        """
+        path = folder / self.name
+        try:
+            return TypeAdapter(self.kind).validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise RunError(f"{self.name} is missing", where=str(folder), commands=resume_commands(folder)) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(map(str, first["loc"]))
+            raise RunError(
+                f"{self.name} cannot be read: {f'{at}: ' if at else ''}{first['msg']}",
+                where=str(path),
+                remedy="the file is torn or of another version of matgraft: make the run anew",
+            ) from error
+
+    def find(self, folder: Path) -> T | None:
+        """Return the content, or None where there is no such file."""
+        return self.read(folder) if (folder / self.name).is_file() else None
+
+    def stage(self, folder: Path, make: Callable[[], T]) -> T:
+        """Return what a stage left; run the stage and leave it where there is nothing yet."""
+        if (found := self.find(folder)) is not None:
+            return found
+        content = make()
+        self.write(folder, content)
+        return content
+
+
+class Begun(BaseModel):
+    """What run.json holds: the kind of a run and everything that decides its result.
+
+    Attributes
+    ----------
+    kind
+        ``"frames"``, ``"formulas"`` or ``"pretraining"``.
+    version
+        Of the folder's files.
+    decides
+        By role (``the encoder``, ``option fit.rate``): a hash, or the value itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    version: int = VERSION
+    decides: dict[str, JsonValue]
+
+
+BEGUN = RunFile("run.json", Begun)
+
+
+def open_run(out: Path, begun: Begun, *, resume: bool) -> None:
+    """Make a run folder and leave in it what the run begins with, or hold this against what it began with.
+
+    Raises
+    ------
+    OptionError
+        If the folder of a new run holds something.
+    RunError
+        If a run would go on with something else than it began with, or does not say what it began with.
+    """
+    if not resume:
+        refuse_full_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
+        BEGUN.write(out, begun)
+        return
+    before = BEGUN.read(out)
+    if before.version != begun.version:
+        raise RunError(
+            f"the run is of version {before.version} of run folders, and this matgraft writes version {begun.version}",
+            where=str(out),
+            remedy="start a new run in another folder",
+        )
+    refuse_changed(before.decides, begun.model_dump(mode="json")["decides"], out)
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """Return the kind of a run; None where the folder holds none."""
+    if (folder / BEGUN.name).is_file():
+        return BEGUN.read(folder).kind
+    return next((kind for file, kind in OLDER.items() if (folder / file).is_file()), None)
+
+
+def resume_commands(run: Path) -> list[list[str]]:
+    """Return the command that goes on with a run; none where the folder holds no run."""
+    try:
+        kind = kind_of(run)
+    except RunError:
+        return []
+    return [["matgraft", VERBS[kind], "--resume", str(run)]] if kind else []
+
+
+def resume_above(folder: Path | None) -> list[list[str]]:
+    """Return the command that goes on with the run that a folder of checkpoints lies in; none outside a run."""
+    for run in (folder, *folder.parents) if folder else ():
+        if commands := resume_commands(run):
+            return commands
+    return []
+
+
+def refuse_full_folder(out: Path) -> None:
+    """Raise an OptionError if something new would be written into a folder that holds something."""
+    if out.exists() and any(out.iterdir()):
+        raise OptionError(
+            f"the folder {out} is not empty",
+            remedy="take another folder" + ", or go on with the run in it" * bool(resume_commands(out)),
+            options=[{"--out": unused(out)}],
+            commands=resume_commands(out),
+        )
+
+
+def refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Raise a RunError if a run would go on with something else than it began with.
+
+    Parameters
+    ----------
+    before, now
+        By role (``the encoder``, ``option fit.rate``) what decides the result: a hash, or the value itself.
+    out
+        The run's folder.
+    """
+    changed = [role for role in before if before[role] != now.get(role)]
+    unknown = [role for role in now if role not in before]
+    if changed:
+        raise RunError(
+            f"changed since the run began: {', '.join(changed)}",
+            where=str(out),
+            remedy="put back what was there, or start a new run in another folder",
+        )
+    if unknown:
+        raise RunError(
+            f"the run does not record what it began with: {', '.join(unknown)}",
+            where=str(out),
+            remedy="start a new run in another folder: this one is of an earlier version",
+        )
+
+
+def by_option(settings: BaseModel, prefix: str = "option ") -> dict[str, Any]:
+    """Return nested settings by role, as `refuse_changed` takes them: ``{"option fit.rate": 0.001}``."""
+    found: dict[str, Any] = {}
+    for name, value in settings:
+        nested = isinstance(value, BaseModel)
+        found |= by_option(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
+
+
+def unused(path: Path) -> Path:
+    """Return a name beside a path that nothing has: ``runs/si-2``, ``frames-2.h5``."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(name for name in names if not name.exists())

@@ -1,0 +1,212 @@
+"""One verdict for everything that is judged: a tuned potential, a predictor, a domain.
+
+    judged = Verdict(outcome=Outcome.BETTER, against="the foundation", headline="Energy 7.6 instead of 40.1 meV/atom.")
+    judged.level          # "better than the foundation"
+    judged.tone           # "good": the colour on a page and on the screen
+    judged.exit_code      # 0; 6 where the outcome is worse
+
+A verdict is data to the end. A wing decides the outcome and collects reasons, cautions and uses; pages and screens lay
+them out. No code reads a sentence of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
+
+from matgraft.core.findings import Action
+
+Tone = Literal["good", "caution", "bad", "unknown"]
+
+EXIT_WORSE = 6
+"""Exit code of a command whose result is worse than what it began with."""
+
+
+class Outcome(StrEnum):
+    """What came of the comparison with the baseline."""
+
+    BETTER = "better"
+    RESERVED = "better on the test, with reservations"
+    MIXED = "mixed"
+    NO_BETTER = "no better"
+    UNDECIDED = "undecided"
+    WORSE_FOR_SOME = "worse for some heads"
+    WORSE = "worse"
+    NOT_COMPARED = "not compared"
+
+
+THAN = (Outcome.BETTER, Outcome.NO_BETTER, Outcome.WORSE)
+"""Outcomes that are read with the baseline: better *than the foundation*."""
+
+TONES: dict[Outcome, Tone] = {
+    Outcome.BETTER: "good",
+    Outcome.RESERVED: "caution",
+    Outcome.MIXED: "caution",
+    Outcome.NO_BETTER: "caution",
+    Outcome.UNDECIDED: "caution",
+    Outcome.WORSE_FOR_SOME: "bad",
+    Outcome.WORSE: "bad",
+    Outcome.NOT_COMPARED: "unknown",
+}
+
+
+class Damage(IntEnum):
+    """What it costs to ignore a caution; cautions are sorted by it, the gravest first."""
+
+    WRONG = 4
+    """The figures, or what is predicted, are wrong: leaks, blocking findings that were allowed, no finite numbers."""
+    HARM = 3
+    """The model lost what its foundation could do: forgetting, a quantity that worsened on validation."""
+    DOUBT = 2
+    """The figures may be right by chance: few trajectories, frames that chose the checkpoint."""
+    NOTE = 1
+    """Good to know; it changes no decision."""
+
+
+class Caution(BaseModel):
+    """Why a verdict may mislead.
+
+    Attributes
+    ----------
+    code
+        Stable identifier, such as ``"forgetting"`` or ``"few-groups"``.
+    damage
+        What it costs to ignore it.
+    text
+        One or two sentences with the figures.
+    remedy
+        What to change, in words.
+    actions
+        Options that change it; each is enough.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    damage: Damage
+    text: str
+    remedy: str = ""
+    actions: tuple[Action, ...] = ()
+
+
+class Reason(BaseModel):
+    """One comparison that speaks for or against.
+
+    Attributes
+    ----------
+    about
+        The quantity, the kind of frames or the head that was compared.
+    speaks
+        ``"for"`` or ``"against"``.
+    text
+        One sentence with the figures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str
+    speaks: Literal["for", "against"]
+    text: str
+
+
+class Use(BaseModel):
+    """A use that a model is fit for, or not.
+
+    Attributes
+    ----------
+    use
+        What somebody would do with the model, or the structures that it would be used on.
+    reason
+        Why, in a few words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use: str
+    reason: str = ""
+
+
+class Verdict(BaseModel):
+    """What to think of a model.
+
+    Attributes
+    ----------
+    outcome
+        What came of the comparison.
+    against
+        The baseline, such as ``"the foundation"``.
+    headline
+        Outcome and figures in one sentence, without a caution.
+    reasons
+        What was compared, one sentence each.
+    cautions
+        Why the verdict may mislead, the gravest first.
+    fit_for, not_fit_for
+        Uses that the figures speak for, and uses that nothing here speaks for.
+    chosen
+        How the model was chosen among several, where it was.
+    level
+        Outcome and baseline in a few words: ``"better than the foundation"``. It follows from the two.
+    tone
+        ``"good"``, ``"caution"``, ``"bad"`` or ``"unknown"``. It follows from the outcome.
+    exit_code
+        Of a command that ends with this verdict: 0, or `EXIT_WORSE`. It follows from the outcome.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: Outcome
+    against: str = ""
+    headline: str
+    reasons: tuple[Reason, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    fit_for: tuple[Use, ...] = ()
+    not_fit_for: tuple[Use, ...] = ()
+    chosen: str = Field("")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_follows(cls, content: Any) -> Any:
+        """Take what was computed out of a saved verdict: it follows from the rest."""
+        follows = ("level", "tone", "exit_code")
+        return {k: v for k, v in content.items() if k not in follows} if isinstance(content, dict) else content
+
+    @field_validator("cautions")
+    @classmethod
+    def _gravest_first(cls, cautions: tuple[Caution, ...]) -> tuple[Caution, ...]:
+        return tuple(sorted(cautions, key=lambda caution: -caution.damage))  # stable: equals keep their order
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def level(self) -> str:
+        """Outcome and baseline in a few words."""
+        return f"{self.outcome} than {self.against}" if self.against and self.outcome in THAN else str(self.outcome)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def tone(self) -> Tone:
+        """The colour."""
+        return TONES[self.outcome]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def exit_code(self) -> int:
+        """0, or `EXIT_WORSE` where the model is worse than its baseline."""
+        return EXIT_WORSE if self.tone == "bad" else 0
+
+    @property
+    def first(self) -> Caution | None:
+        """The caution to read first: the gravest, unless it is a mere note."""
+        return next((caution for caution in self.cautions if caution.damage > Damage.NOTE), None)
+
+    def speaking(self, side: Literal["for", "against"]) -> list[Reason]:
+        """Return the reasons of one side."""
+        return [reason for reason in self.reasons if reason.speaks == side]
+
+
+def worst_exit_code(verdicts: Iterable[Verdict]) -> int:
+    """Return the exit code of a command with several verdicts."""
+    return max((verdict.exit_code for verdict in verdicts), default=0)
