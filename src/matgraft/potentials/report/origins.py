@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from matgraft.core.findings import Action, list_frames
-from matgraft.core.options import offer
+from matgraft.core.options import offer, shell, typeable
 from matgraft.core.report.text import ABSENT, decimals, entries, figure, find, in_words, mapping, number, say, stated
 
 Facts = Mapping[str, Any]
@@ -54,7 +54,8 @@ def _finding(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _option(action: object) -> str:
     try:
-        return offer(Action.model_validate(action).options).removeprefix("option: ")
+        options = Action.model_validate(action).options
+        return shell(options) if typeable(options) else offer(options)
     except ValidationError:
         return ""
 

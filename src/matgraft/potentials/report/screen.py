@@ -92,8 +92,7 @@ def show_findings(screen: Console, facts: AuditFacts) -> None:
         if finding.remedy:
             screen.print(f"  [dim]remedy:[/] {escape(finding.remedy)}", highlight=False)
         for action in finding.actions:  # unwrapped, to be copied behind the command
-            kind, _, text = offer(action.options).partition(": ")
-            screen.print(f"  [dim]{kind}:[/] {escape(text)}", highlight=False, soft_wrap=True)
+            screen.print(f"  [dim]{escape(offer(action.options))}[/]", highlight=False, soft_wrap=True)
     for outcome in ("passed", "not applicable"):
         codes = [finding.code for finding in findings if finding.outcome == outcome]
         if codes:

@@ -1,0 +1,84 @@
+"""A report as one HTML file that stands alone: opens without a network, prints, follows the reader's theme.
+
+File names, tags and recipes come from strangers. Three walls hold them: Jinja escapes every text; figures reach the
+page's script as JSON in which ``<`` does not occur; and the page's content policy admits no address at all and no
+script but the two whose hashes it states.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from matgraft.core.files import to_json
+from matgraft.core.findings import Finding, list_frames
+from matgraft.core.options import offer, shell, typeable
+from matgraft.core.report.document import SIGNS, Document, Drawing, drawings
+from matgraft.core.report.text import cleaned, short_number
+
+FOLDER = Path(__file__).parent
+
+
+def to_html(document: Document) -> str:
+    """Render a document as a page, with the style, its figures, and the scripts that draw them."""
+    sections = document.of_form("page")
+    scripts = {"plotly": _clean_lines(get_plotlyjs()), "script": _clean_lines(_beside("report.js"))}
+    return _template().render(
+        document=document,
+        sections=sections,
+        figures=figures_as_json(drawing for section in sections for drawing in drawings(section.blocks)),
+        style=Markup(_beside("report.css")),
+        script_hashes=Markup(" ".join(f"'{_hash(script)}'" for script in scripts.values())),
+        **{name: Markup(script) for name, script in scripts.items()},
+    )
+
+
+def figures_as_json(drawn: Iterable[Drawing]) -> Markup:
+    r"""Return figures as JSON for a ``<script type="application/json">``: ``<`` is written as ``\u003c``."""
+    text = to_json({one.name: json.loads(one.figure.to_json()) for one in drawn}, indent=None)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else cleaned(str(value)),
+    )
+    environment.filters |= {
+        "frames": _frames,
+        "kind": lambda block: type(block).__name__,
+        "options": lambda options: shell(options) if typeable(options) else offer(options),
+        "short_number": short_number,
+    }
+    environment.globals["signs"] = SIGNS
+    return environment.get_template("document.html.jinja")
+
+
+def _frames(finding: Finding) -> str:
+    return f"{len(finding.frames)}: {list_frames(finding.frames, finding.files)}" if finding.frames else ""
+
+
+def _beside(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _clean_lines(script: str) -> str:
+    """Browsers hash a script after turning every line end into a newline."""
+    return script.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

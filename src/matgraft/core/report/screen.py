@@ -1,0 +1,148 @@
+"""A report on the screen of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table as Grid
+
+from matgraft.core.findings import Finding, list_frames
+from matgraft.core.options import offer
+from matgraft.core.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Columns,
+    Document,
+    Findings,
+    Heading,
+    Pairs,
+    Section,
+    Table,
+    Text,
+    Verbatim,
+)
+from matgraft.core.report.text import cleaned
+from matgraft.core.verdict import Tone
+
+COLOURS: dict[Tone, str] = {"good": "green", "caution": "yellow", "bad": "red", "unknown": "white"}
+"""Colour of a tone in a terminal."""
+SEVERITIES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+"""Severity of a finding -> its style; the gravest first."""
+
+
+def show_document(screen: Console, document: Document) -> None:
+    """Print the sections of a document that the screen has."""
+    for section in document.of_form("screen"):
+        show_section(screen, section)
+
+
+def show_section(screen: Console, section: Section) -> None:
+    """Print a section: the headline of one that judges in a frame, all others below their title."""
+    blocks = list(section.blocks)
+    if section.tone:
+        head = "\n".join(block.text for block in blocks if isinstance(block, Text) and block.role == "headline")
+        title = f"[bold]{_escaped(section.title)}[/]"
+        screen.print(Panel(_escaped(head), title=title, border_style=COLOURS[section.tone]))
+    else:
+        _say(screen, f"\n[bold]{_escaped(section.title)}[/]")
+    show_blocks(screen, blocks)
+
+
+def show_blocks(screen: Console, blocks: Sequence[Block]) -> None:
+    """Print blocks; leads, headlines, plots and what is folded on the page are left out."""
+    for block in blocks:
+        _show(block, screen)
+
+
+@singledispatch
+def _show(_block: object, _screen: Console) -> None:
+    """Print a block; by default it is one of the page alone."""
+
+
+@_show.register
+def _text(block: Text, screen: Console) -> None:
+    if block.role not in ("lead", "headline"):
+        mark = f"[{COLOURS[block.tone]}]{_escaped(block.mark)}[/] " if block.mark else ""
+        _say(screen, mark + _escaped(block.text))
+
+
+@_show.register
+def _heading(block: Heading, screen: Console) -> None:
+    _say(screen, f"[bold]{_escaped(block.text)}[/]")
+
+
+@_show.register
+def _bullets(block: Bullets, screen: Console) -> None:
+    mark = f"[{COLOURS[block.tone]}]{block.sign or '-'}[/]"
+    title = f"{_escaped(block.title)}: " if block.title else ""
+    for line in block.lines:
+        _say(screen, f"{mark} {title}{_escaped(line)}")
+
+
+@_show.register
+def _verbatim(block: Verbatim, screen: Console) -> None:
+    screen.print(cleaned(block.text), highlight=False, markup=False, soft_wrap=True)
+
+
+@_show.register
+def _pairs(block: Pairs, screen: Console) -> None:
+    for name, given in block.rows:
+        text = given.text if isinstance(given, Cell) else given
+        screen.print(f"{_escaped(name)}: {_escaped(text)}", highlight=False, soft_wrap=True)
+
+
+@_show.register
+def _columns(block: Columns, screen: Console) -> None:
+    for column in block.columns:
+        show_blocks(screen, column)
+
+
+@_show.register
+def _findings(block: Findings, screen: Console) -> None:
+    for found in block.findings if block.full else ():
+        _finding(screen, found)
+
+
+@_show.register
+def _table(block: Table, screen: Console) -> None:
+    screen.print(_grid(block))
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD)
+    for column in table.columns:
+        unit = f"\n[dim]{_escaped(column.unit)}[/]" if column.unit else ""
+        grid.add_column(_escaped(column.title) + unit, justify="right" if column.number else "left")
+    for row in table.rows:
+        if row.short:
+            small = [f"\n[dim]{_escaped(cell.small)}[/]" if cell.small else "" for cell in row.cells]
+            cells = [_escaped(cell.text) + below for cell, below in zip(row.cells, small, strict=True)]
+            grid.add_row(*cells, style="bold" if row.manner == "strong" else None)
+    return grid
+
+
+def _finding(screen: Console, found: Finding) -> None:
+    _say(screen, f"\n[{SEVERITIES[found.severity]}]{found.severity}[/] [bold]{found.code}[/] {_escaped(found.title)}")
+    _say(screen, f"  {_escaped(found.evidence)}")
+    if found.frames:
+        shown = f"{list_frames(found.frames, found.files)} ({len(found.frames)})"
+        _say(screen, f"  [dim]frames:[/] {_escaped(shown)}")
+    if found.remedy:
+        _say(screen, f"  [dim]remedy:[/] {_escaped(found.remedy)}")
+    for action in found.actions:  # unwrapped, to be copied behind the command
+        screen.print(f"  [dim]{escape(offer(action.options))}[/]", highlight=False, soft_wrap=True)
+
+
+def _say(screen: Console, markup: str) -> None:
+    screen.print(markup, highlight=False)
+
+
+def _escaped(text: str) -> str:
+    """Keep a text from acting as markup, or as a command to the terminal."""
+    return escape(cleaned(text))
