@@ -135,7 +135,7 @@ def pretrain(
     quiet: Quiet = False,
 ) -> None:
     """Pretrain a composition encoder on formulas and, where given, their properties."""
-    from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
+    from matgraft.formulas.pretraining.run import PretrainingFigures, pretrain, resume_pretraining
     from matgraft.formulas.pretraining.settings import PretrainSettings
 
     corpus, options = data_and_options(corpus, options)
@@ -147,7 +147,7 @@ def pretrain(
         settings = settings_of(PretrainSettings, options)
         refuse_idle_keys("pretrain", settings, options, {"--properties": properties, **settings.weights.model_dump()})
         encoder = pretrain(Path(corpus) if corpus else None, properties, settings, out, quiet=quiet)
-    losses = ", ".join(f"{best['validation_loss']:.4f}" for best in (encoder.card.metrics or {})["best"])
+    losses = ", ".join(f"{loss:.4f}" for loss in PretrainingFigures.of(encoder.card).losses)
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
 
 

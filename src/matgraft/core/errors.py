@@ -12,11 +12,24 @@ import difflib
 import shlex
 from collections.abc import Iterable, Mapping
 from textwrap import indent
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from matgraft.core.options import offer
 
 T = TypeVar("T")
+
+
+class ErrorFacts(TypedDict):
+    """What an error says as data; the names are those of `MatgraftError`, and `kind` is its class."""
+
+    kind: str
+    found: str
+    where: str
+    allowed: list[str]
+    remedy: str
+    options: list[dict[str, object]]
+    commands: list[list[str]]
+    causes: list[ErrorFacts]
 
 
 class MatgraftError(Exception):
@@ -49,7 +62,7 @@ class MatgraftError(Exception):
         where: str = "",
         allowed: Iterable[str] = (),
         remedy: str = "",
-        options: Iterable[Mapping[str, Any]] = (),
+        options: Iterable[Mapping[str, object]] = (),
         commands: Iterable[Iterable[object]] = (),
         causes: Iterable[MatgraftError] = (),
     ) -> None:
@@ -66,7 +79,7 @@ class MatgraftError(Exception):
         lines += [f"command: {shlex.join(words)}" for words in self.commands]
         super().__init__("\n".join(lines))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ErrorFacts:
         """Return what the message says as data, for ``--json``."""
         return {
             "kind": type(self).__name__,

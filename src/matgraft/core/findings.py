@@ -7,9 +7,9 @@ looked for was found or not: a reader sees what was looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, model_validator
 
 from matgraft.core.options import shell, typeable
 
@@ -36,14 +36,14 @@ class Action(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
     drop: tuple[int, ...] = ()
     part: Part = "train"
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """All options by their name, that of the frames to leave out among them."""
-        return self.settings | ({DROP[self.part]: self.drop} if self.drop else {})
+        return {**self.settings, **({DROP[self.part]: self.drop} if self.drop else {})}
 
 
 class Finding(BaseModel):
@@ -91,11 +91,11 @@ class Finding(BaseModel):
     numbers: dict[str, float] = Field(default_factory=dict)
     remedy: str = ""
     actions: tuple[Action, ...] = ()
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_follows(cls, content: Any) -> Any:
+    def _without_what_follows(cls, content: object) -> object:
         """Take what `option` said out of a saved finding: it follows from the actions."""
         return {k: v for k, v in content.items() if k != "option"} if isinstance(content, dict) else content
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import Tensor, nn
 
 from matgraft.core.provenance import LevelOfTheory
@@ -55,11 +55,13 @@ class ModelCard(BaseModel):
     references_eV: dict[str, float] = Field(default_factory=dict)
     head: str = ""
     """Which of the heads that were tuned together it is; empty where there was one."""
-    parent: dict[str, Any] | None = None
+    parent: ModelCard | None = None
     """Card of the foundation that a tuned model comes from."""
-    recipe: dict[str, Any] | None = None
+    recipe: dict[str, JsonValue] | None = None
+    """Every setting of the tuning or the pretraining; each wing has types for its own."""
     data_sha256: dict[str, str] = Field(default_factory=dict)
-    metrics: dict[str, Any] | None = None
+    metrics: dict[str, JsonValue] | None = None
+    """Figures of the tuning or the pretraining; each wing has types for its own."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import re
 import shlex
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
 
 import yaml
 
@@ -23,7 +22,7 @@ LONGEST = 100_000
 _IN_A_LIST = re.compile(r"[\w./-]+")  # text that needs no quotes between brackets either
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """Read the value of an option, which is YAML; a number with an exponent and no point, ``1e-3``, is a number too.
 
     Raises
@@ -32,7 +31,7 @@ def parse_value(text: str) -> Any:
         If it is not readable as YAML.
     """
     try:
-        value = yaml.safe_load(text)
+        value: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
     if not isinstance(value, str) or value != text.strip():  # what stands in quotes is text
@@ -43,7 +42,7 @@ def parse_value(text: str) -> Any:
         return value
 
 
-def word(key: str, value: Any) -> str:
+def word(key: str, value: object) -> str:
     """Return ``key=value`` such that `parse_value` reads the value back; numbers, text, lists and mappings are values.
 
     It is not yet quoted for a shell: see `shell`.
@@ -51,7 +50,7 @@ def word(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) and _is_plain(value) else _flow(value)}"
 
 
-def shell(settings: Mapping[str, Any]) -> str:
+def shell(settings: Mapping[str, object]) -> str:
     """Return options as they can be typed into a shell after a command; a name with dashes is one of the command's own.
 
     >>> shell({"--target": "band gap", "seed": 1})
@@ -61,12 +60,12 @@ def shell(settings: Mapping[str, Any]) -> str:
     return shlex.join(chain.from_iterable(words))
 
 
-def typeable(settings: Mapping[str, Any]) -> bool:
+def typeable(settings: Mapping[str, object]) -> bool:
     """Say whether a command takes options of this length."""
     return len(shell(settings).encode()) <= LONGEST
 
 
-def offer(settings: Mapping[str, Any]) -> str:
+def offer(settings: Mapping[str, object]) -> str:
     """Return the line that offers options: ``option: seed=1``, or what to do where they are too long for a command."""
     if typeable(settings):
         return f"option: {shell(settings)}"
@@ -85,7 +84,7 @@ def _is_plain(text: str) -> bool:
         return False
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (list, tuple)):

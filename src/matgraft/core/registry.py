@@ -17,21 +17,56 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from matgraft.core.errors import DataError, ExtraError, OptionError, choose
-from matgraft.core.files import write_json
-from matgraft.core.model import Backbone, ModelCard
-from matgraft.core.run_folder import resume_commands
+from pydantic import BaseModel, ConfigDict
 
-CARD = "card.json"
-HEADS = "heads.json"
-"""File of a model folder with several heads, each in a folder of its own beside it."""
+from matgraft.core.errors import DataError, ExtraError, OptionError, choose
+from matgraft.core.model import Backbone, ModelCard
+from matgraft.core.run_folder import RunFile, resume_commands
+
 _OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
+
+
+class Head(BaseModel):
+    """One of several heads.
+
+    Attributes
+    ----------
+    n_train
+        Frames that it was trained on.
+    theory
+        Their level of theory in words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_train: int
+    theory: str
+
+
+class Heads(BaseModel):
+    """A model with several heads; each is a model of its own, in a folder of its name.
+
+    Attributes
+    ----------
+    parent
+        Card of the foundation that they come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heads: dict[str, Head]
+    licence: str
+    parent: ModelCard
+
+
+CARD = RunFile("card.json", ModelCard)
+HEADS = RunFile("heads.json", Heads)
+"""File of a model folder with several heads."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +152,26 @@ def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
 def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None = None) -> Backbone:
     """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
     model = model_folder(folder)
-    card = ModelCard.model_validate_json((model / CARD).read_text())
-    row = choose(card.backbone, rows, "backbone", instead)
+    row = choose(CARD.read(model).backbone, rows, "backbone", instead)
     if not row.installed:
         raise ExtraError(row.package, row.extra)
-    adapter = _adapter(row)
-    backbone = _own(adapter, model)
-    if backbone.card.weights_sha256 != card.weights_sha256:
-        raise DataError("the weights are not the ones that the card describes", where=str(model))
-    backbone.card = card
+    backbone = _own(_adapter(row), model)
+    backbone.card = card_of(model, backbone)
     return backbone
+
+
+def card_of(folder: Path, backbone: Backbone) -> ModelCard:
+    """Return the card of a folder that a model was opened from.
+
+    Raises
+    ------
+    DataError
+        If the card describes other weights.
+    """
+    card = CARD.read(folder)
+    if card.weights_sha256 != backbone.card.weights_sha256:
+        raise DataError("the weights are not the ones that the card describes", where=str(folder))
+    return card
 
 
 def part_head(name: str | Path) -> tuple[Path, str]:
@@ -151,7 +196,8 @@ def model_folder(name: Path) -> Path:
         If the model has several heads and none of them is named, or it has one and another is.
     """
     folder, head = part_head(name)
-    model = next((one for one in (folder / "model", folder) if (one / CARD).is_file() or (one / HEADS).is_file()), None)
+    holds = [one for one in (folder / "model", folder) for file in (CARD, HEADS) if (one / file.name).is_file()]
+    model = next(iter(holds), None)
     if model is None:
         begun = resume_commands(folder)
         raise DataError(
@@ -160,11 +206,11 @@ def model_folder(name: Path) -> Path:
             remedy="finish the run" * bool(begun),
             commands=begun,
         )
-    if not (model / HEADS).is_file():
+    if not (model / HEADS.name).is_file():
         if head:
             raise OptionError(f"{folder} has no heads: #{head} would do nothing", allowed=[str(folder)])
         return model
-    names = list(json.loads((model / HEADS).read_text(encoding="utf-8"))["heads"])
+    names = list(HEADS.read(model).heads)
     if not head:
         raise OptionError(
             f"{folder} has {len(names)} heads and none is chosen", allowed=[f"{folder}#{one}" for one in names]
@@ -183,7 +229,7 @@ def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], Mo
     folder.mkdir(parents=True, exist_ok=True)
     backbone.save(folder / backbone.native_file)
     backbone.card = card(_own(type(backbone), folder).card)
-    write_json(folder / CARD, backbone.card.model_dump(mode="json"))
+    CARD.write(folder, backbone.card)
 
 
 def _options(which: str, row: Row, name: str) -> tuple[str, dict[str, str]]:

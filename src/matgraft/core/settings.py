@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -25,22 +25,43 @@ def make_settings(kind: type[Settings], files: Sequence[Path], options: Sequence
     """
     if len(files) > 1:
         raise OptionError(f"several recipes: {', '.join(map(str, files))}", allowed=["one recipe.yaml, then key=value"])
-    content = kind().model_dump()
+    content: dict[str, object] = kind().model_dump()
     _merge(content, read_yaml(files[0]) if files else {})
     for option in options:
         key, value = parted(option, sorted(content))
         section, name = section_of(content, key)
         section[name] = value
+    return validated(kind, content)
+
+
+def validated(kind: type[Settings], content: Mapping[str, object], where: str = "") -> Settings:
+    """Check settings.
+
+    Parameters
+    ----------
+    where
+        What they come from, for the error.
+
+    Raises
+    ------
+    OptionError
+        If a key is unknown, which comes with the nearest known one, is missing, or holds a value that does not fit.
+    """
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        inner = [
-            f"{name}.{key}" for name, part in kind().model_dump().items() if isinstance(part, dict) for key in part
-        ]
-        remedy = nearest(key, [*kind.model_fields, *inner])
-        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", remedy=remedy) from None
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            *section, last = path
+            known = _fields(kind, section)
+            deeper = [f"{name}.{inner}" for name in known for inner in _fields(kind, [*section, name])]
+            remedy = nearest(last, known) or nearest(last, deeper)
+            raise OptionError(f"unknown key {key!r}", where=where, allowed=known, remedy=remedy) from None
+        if first["type"] == "missing":
+            raise OptionError(f"{key!r} is missing", where=where, remedy=f"{key}=...") from None
+        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", where=where) from None
 
 
 def typed_keys(kind: type[BaseModel], options: Sequence[str]) -> list[str]:
@@ -55,12 +76,14 @@ def typed_keys(kind: type[BaseModel], options: Sequence[str]) -> list[str]:
         if value is None:
             continue
         section = kind.model_fields[key].annotation if key in kind.model_fields else None
-        inside = isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, Mapping)
-        keys += [f"{key}.{name}" for name in value] if inside else [key]
+        if isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, Mapping):
+            keys += [f"{key}.{name}" for name in value]
+        else:
+            keys.append(key)
     return keys
 
 
-def parted(option: str, allowed: Sequence[str]) -> tuple[str, Any]:
+def parted(option: str, allowed: Sequence[str]) -> tuple[str, object]:
     """Part ``key=value``, its value read as YAML.
 
     Raises
@@ -74,17 +97,18 @@ def parted(option: str, allowed: Sequence[str]) -> tuple[str, Any]:
     return key.strip(), _value(text, option)
 
 
-def section_of(content: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+def section_of(content: dict[str, object], key: str) -> tuple[dict[str, object], str]:
     """Return the section that a key with dots lies in, made where it is missing, and the key's own name there."""
     *levels, last = key.split(".")
     for level in levels:
-        content = content.setdefault(level, {})
-        if not isinstance(content, dict):
+        section = content.setdefault(level, {})
+        if not isinstance(section, dict):
             raise OptionError(f"{key!r}: {level!r} holds a value, not a section")
+        content = section
     return content, last
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, object]:
     """Read a mapping from a file, without the headings that have nothing under them."""
     if not file.is_file():
         raise DataError("there is no such recipe", where=str(file))
@@ -97,7 +121,17 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _value(text: str, option: str) -> Any:
+def _fields(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Return the keys that a section knows; none where the path leads to no section."""
+    for part in path:
+        section = kind.model_fields[part].annotation
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return []
+        kind = section
+    return list(kind.model_fields)
+
+
+def _value(text: str, option: str) -> object:
     """Read the value of an option; of ``@FILE`` it stands in a file, since a command takes no word of any length."""
     if text.startswith("@"):
         if not (file := Path(text[1:]).expanduser()).is_file():
@@ -109,9 +143,10 @@ def _value(text: str, option: str) -> Any:
         raise OptionError(f"{option!r}: the value is not readable as YAML ({error})") from None
 
 
-def _merge(content: dict[str, Any], over: Mapping[str, Any]) -> None:
+def _merge(content: dict[str, object], over: Mapping[str, object]) -> None:
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(content.get(key), dict):
-            _merge(content[key], value)
+        inner = content.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict):
+            _merge(inner, value)
         else:
             content[key] = value

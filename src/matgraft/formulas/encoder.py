@@ -34,6 +34,7 @@ from torch.nn import functional
 from matgraft.core.errors import DataError
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.quantities import Quantity
+from matgraft.core.registry import card_of
 from matgraft.core.training.batching import Sized
 from matgraft.formulas.elements import N_ELEMENTS, element_table
 from matgraft.formulas.formula import Formula
@@ -242,10 +243,7 @@ class CompositionBackbone(Backbone):
     def shipped(cls, release: str) -> Self:
         """Return the encoder that lies inside the package."""
         backbone = cls.from_file(SHIPPED / cls.native_file)
-        card = ModelCard.model_validate_json((SHIPPED / "card.json").read_text(encoding="utf-8"))
-        if card.weights_sha256 != backbone.card.weights_sha256:
-            raise DataError("the weights are not the ones that the card describes", where=str(SHIPPED))
-        backbone.card = card.model_copy(
+        backbone.card = card_of(SHIPPED, backbone).model_copy(
             update={"name": f"composition {release}", "weights_from": "inside the matgraft wheel, no network needed"}
         )
         return backbone
@@ -345,7 +343,9 @@ class CompositionBackbone(Backbone):
         return joined[:, : module.width_of_features], joined[:, module.width_of_features :]
 
     @torch.no_grad()
-    def _map(self, formulas: Sequence[Formula], function: Any, progress: str) -> NDArray[np.float32]:
+    def _map(
+        self, formulas: Sequence[Formula], function: Callable[[Tensor, Tensor], Tensor], progress: str
+    ) -> NDArray[np.float32]:
         from rich.console import Console
         from rich.progress import track
 

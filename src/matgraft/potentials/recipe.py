@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from matgraft.core.errors import OptionError, nearest
+from matgraft.core.errors import OptionError
 from matgraft.core.processes import forks_on_cpu
 from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
-from matgraft.core.settings import parted, read_yaml, section_of, typed_keys
+from matgraft.core.settings import parted, read_yaml, section_of, typed_keys, validated
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import MultiHead, through_network
 from matgraft.potentials.data.heads import THEORY
@@ -89,7 +89,7 @@ class AuditSettings(_Section):
 
     @field_validator("drop", "drop_test", mode="before")
     @classmethod
-    def _written_out(cls, numbers: Any) -> Any:
+    def _written_out(cls, numbers: object) -> object:
         return expand(numbers)
 
 
@@ -171,7 +171,7 @@ class Recipe(_Section):
 
     @field_validator("keys", "units", mode="before")
     @classmethod
-    def _without_what_is_taken_back(cls, content: Any) -> Any:
+    def _without_what_is_taken_back(cls, content: object) -> object:
         """``units.stress=null`` takes back what a file or an option before it said."""
         return {k: v for k, v in content.items() if v is not None} if isinstance(content, dict) else content
 
@@ -262,41 +262,13 @@ def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **
             _set(content, key.replace("__", "."), value)
     for option in options:
         _set(content, *parted(option, ["keys.energy=REF_energy", "units.energy=eV"]))
-    recipe = validate(content, str(file) if file else "options")
+    recipe = validated(Recipe, content, str(file) if file else "options")
     if verb:
         recipe.refuse_unread(verb, typed_keys(Recipe, options))
     return recipe
 
 
-def validate(content: Mapping[str, Any], where: str) -> Recipe:
-    """Check a recipe's content, naming the key, what was found, and the nearest known key."""
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
-        key = ".".join(path)
-        if first["type"] == "extra_forbidden":
-            known = _fields(path[:-1])
-            raise OptionError(
-                f"unknown key {key!r}", where=where, allowed=known, remedy=nearest(path[-1], known)
-            ) from None
-        if first["type"] == "missing":
-            raise OptionError(f"{key!r} is missing", where=where, remedy=f"{key}=...") from None
-        raise OptionError(f"{key}={first['input']!r}: {first['msg']}", where=where) from None
-
-
-def _fields(path: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = Recipe
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
-
-
-def _set(content: dict[str, Any], key: str, value: Any) -> None:
+def _set(content: dict[str, object], key: str, value: object) -> None:
     content, last = section_of(content, key)
     if value is None and key in ADDED:
         content.pop(last, None)
@@ -304,7 +276,7 @@ def _set(content: dict[str, Any], key: str, value: Any) -> None:
     content[last] = _together(expand(content.get(last)), expand(value)) if key in ADDED else value
 
 
-def _together(said: Any, value: Any) -> Any:
+def _together(said: object, value: object) -> object:
     """Return a list or a mapping with what is added to it; of two kinds, the later one."""
     if isinstance(said, Mapping) and isinstance(value, Mapping):
         return {**said, **{name: _together(said.get(name), own) for name, own in value.items()}}

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from matgraft.core.errors import DataError, MatgraftError, OptionError
-from matgraft.potentials.recipe import Recipe, make_recipe, validate
+from matgraft.core.settings import validated
+from matgraft.potentials.recipe import Recipe, make_recipe
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_where_the_key_was_found(tmp_path: Path) -> None:
 
 def test_keys_that_are_no_text() -> None:
     with pytest.raises(OptionError):
-        validate({"train": "a", 1: 2}, "here")  # type: ignore[dict-item]
+        validated(Recipe, {"train": "a", 1: 2}, "here")  # type: ignore[dict-item]
 
 
 @given(key=st.sampled_from(["fit.rate", "seed", "loss", "keys", "audit.drop", "", ".", "fit."]), text=st.text())

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from matgraft.cli import app
 from matgraft.core.errors import OptionError
+from matgraft.core.settings import validated
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.recipe import Recipe, validate
+from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run import tune
 
 
@@ -51,7 +52,7 @@ def recipe(train: Path) -> Recipe:
         "forgetting": {"size": 14},
         "split": {"validation": 0.25, "test": 0.25},
     }
-    return validate(content, "test")
+    return validated(Recipe, content, "test")
 
 
 def test_a_run_from_a_store_is_the_run_from_the_file(frames: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +36,43 @@ class PretrainingRun(BaseModel):
     corpus: Path | None
     properties: Path | None
     settings: PretrainSettings
+
+
+class PretrainingFigures(BaseModel):
+    """What came of a pretraining, as the encoder's card holds it.
+
+    Attributes
+    ----------
+    formulas, labels, held_out_formulas
+        How many there were.
+    minutes
+        Of all encoders together, on so many `processes`.
+    steps, epochs
+        Of each encoder.
+    best
+        Of each encoder, the row of its curves with the lowest validation loss.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formulas: int
+    labels: int
+    held_out_formulas: int
+    minutes: float
+    steps: tuple[int, ...]
+    epochs: tuple[float, ...]
+    processes: int
+    best: tuple[dict[str, int | float], ...]
+
+    @classmethod
+    def of(cls, card: ModelCard) -> Self:
+        """Return what the card of a pretrained encoder says."""
+        return cls.model_validate(card.metrics)
+
+    @property
+    def losses(self) -> list[float]:
+        """The lowest validation loss of each encoder."""
+        return [row["validation_loss"] for row in self.best]
 
 
 RUN = RunFile("pretraining.json", PretrainingRun)
@@ -128,27 +165,24 @@ def finish(
         encoder.eval()
     history = [{"encoder": i} | row for i, result in enumerate(results) for row in result.history]
     write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
-    facts: dict[str, Any] = {
+    figures = PretrainingFigures(
+        formulas=len(tables.numbers),
+        labels=int((tables.targets == tables.targets).sum()),
+        held_out_formulas=int(tables.held_out.sum()),
+        minutes=sum(result.seconds for result in results) / 60,
+        steps=tuple(result.steps for result in results),
+        epochs=tuple(result.epochs for result in results),
+        processes=results[0].processes,
+        best=tuple(min(result.history, key=lambda row: row["validation_loss"]) for result in results),
+    )
+    said = {
         "name": "composition",
         "weights_from": "matgraft pretrain",
         "recipe": settings.model_dump(mode="json"),
         "data_sha256": files,
-        "metrics": {
-            "formulas": len(tables.numbers),
-            "labels": int((tables.targets == tables.targets).sum()),
-            "held_out_formulas": int(tables.held_out.sum()),
-            "minutes": sum(result.seconds for result in results) / 60,
-            "steps": [result.steps for result in results],
-            "epochs": [result.epochs for result in results],
-            "processes": results[0].processes,
-            "best": [min(result.history, key=lambda row: row["validation_loss"]) for result in results],
-        },
+        "metrics": figures.model_dump(mode="json"),
     }
-
-    def described(card: ModelCard) -> ModelCard:
-        return card.model_copy(update=facts)
-
-    save_folder(backbone, out / "model", described)
+    save_folder(backbone, out / "model", lambda card: card.model_copy(update=said))
     return backbone
 
 

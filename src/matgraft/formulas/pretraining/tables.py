@@ -173,6 +173,6 @@ def held_out_part(backbone: CompositionBackbone, out: Path) -> float:
     """
     refuse_full_folder(out)
     part = (backbone.card.recipe or {}).get("validation")
-    if part is None:
+    if not isinstance(part, float):
         raise OptionError(f"the card of {backbone.card.name} does not say what its pretraining held out")
-    return float(part)
+    return part

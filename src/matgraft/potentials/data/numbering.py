@@ -10,7 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+
+from pydantic import JsonValue
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.data.dataset import Dataset
@@ -51,9 +52,7 @@ def leave_out(dataset: Dataset, numbers: Numbers, option: str) -> Dataset:
     return dataset[kept]
 
 
-def numbers_of_frames(
-    dataset: Dataset, positions: Iterable[int], already: Numbers = (), option: str = ""
-) -> list[int | str] | dict[str, list[int | str]]:
+def numbers_of_frames(dataset: Dataset, positions: Iterable[int], already: Numbers = (), option: str = "") -> JsonValue:
     """Return the numbers of frames at some positions, as an option takes them.
 
     Parameters
@@ -72,7 +71,7 @@ def numbers_of_frames(
     return by_file[files[0]] if len(files) == 1 else {file: own for file, own in by_file.items() if own}
 
 
-def expand(numbers: Any) -> Any:
+def expand(numbers: object) -> object:
     """Return numbers with every range, ``"5-9"``, written out; what is no range stays as it is."""
     if isinstance(numbers, Mapping):
         return {file: expand(own) for file, own in numbers.items()}
@@ -83,7 +82,7 @@ def expand(numbers: Any) -> Any:
     return tuple(number for part in written for number in part)
 
 
-def _in_ranges(numbers: Sequence[int]) -> list[int | str]:
+def _in_ranges(numbers: Sequence[int]) -> list[JsonValue]:
     """Write three numbers and more that follow each other as a range; the numbers ascend."""
     starts = [k for k in range(len(numbers)) if not k or numbers[k] != numbers[k - 1] + 1]
     runs = [numbers[start:end] for start, end in pairwise([*starts, len(numbers)])]

@@ -15,7 +15,7 @@ from matgraft.core.findings import Finding
 from matgraft.core.model import ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.core.registry import HEADS, save_folder
+from matgraft.core.registry import HEADS, Head, Heads, save_folder
 from matgraft.potentials.checks.base import CheckEvidence, run_checks
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset
@@ -95,15 +95,14 @@ def save_model(
         _save_plain(recipe, parent, adapted, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
         return
     trained, scored = frames_by_head(parts.train), frames_by_head(parts.scored[1])
-    heads: dict[str, dict[str, Any]] = {}
+    heads: dict[str, Head] = {}
     for name in adapted.backbone.names:
         train, judged = parts.train[trained[name]], parts.scored[1][scored.get(name, [])]
         plain, figures = adapted.backbone.at(name), summary["heads"].get(name, {})
         _save_plain(recipe, parent, adapted, plain, train, judged, figures, out / "model" / name, head=name)
         theory = train[0].theory or LevelOfTheory()
-        heads[name] = {"n_train": len(train), "theory": theory.describe()}
-    card = parent.card.model_dump(mode="json")
-    write_json(out / "model" / HEADS, {"heads": heads, "licence": parent.card.licence, "parent": card})
+        heads[name] = Head(n_train=len(train), theory=theory.describe())
+    HEADS.write(out / "model", Heads(heads=heads, licence=parent.card.licence, parent=parent.card))
 
 
 def _save_plain(
@@ -127,7 +126,7 @@ def _save_plain(
         "citation": parent.card.citation,
         "references_eV": references_of(plain, train.elements()),
         "head": head,
-        "parent": parent.card.model_dump(mode="json"),
+        "parent": parent.card,
         "recipe": recipe.model_dump(mode="json"),
         "data_sha256": {"train": train.hash(), "scored": scored.hash()},
         "metrics": {name: summary[name] for name in ("test", "untuned", "shift", "part") if name in summary},

@@ -8,7 +8,8 @@ nothing. An action that the recipe cannot take is not offered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from pydantic import JsonValue
 
 from matgraft.core.findings import DROP, Action, Finding, Part
 from matgraft.core.quantities import compose_shears
@@ -39,7 +40,7 @@ def as_typed(finding: Finding, frames: Dataset, recipe: Recipe) -> Finding:
 
 
 def _complete(action: Action, part: Part, frames: Dataset, recipe: Recipe) -> Action | None:
-    settings: dict[str, Any] = {}
+    settings: dict[str, JsonValue] = {}
     for key, value in action.settings.items():
         if _ONE_LABEL.get(key) in recipe.units:
             settings[f"units.{_ONE_LABEL[key]}"] = None
@@ -54,15 +55,16 @@ def _complete(action: Action, part: Part, frames: Dataset, recipe: Recipe) -> Ac
     return Action(settings=settings, part=part)
 
 
-def _shear(said: str | Mapping[str, str] | None, found: str | Mapping[str, str]) -> Any:
+def _shear(said: str | Mapping[str, str] | None, found: JsonValue) -> JsonValue:
     """Return the order that is right for labels read with one order and found in another; None if nothing can say it.
 
     What a recipe says is of all frames or of groups, never both.
     """
     if not said:
         return found
-    if isinstance(said, str) and isinstance(found, str):
-        return compose_shears(said, found)
-    if isinstance(said, str) or isinstance(found, str):
+    if isinstance(said, str):
+        return compose_shears(said, found) if isinstance(found, str) else None
+    if not isinstance(found, dict):
         return None
-    return {**said, **{group: compose_shears(said.get(group, "yz,xz,xy"), order) for group, order in found.items()}}
+    composed = {group: compose_shears(said.get(group, "yz,xz,xy"), str(order)) for group, order in found.items()}
+    return {**said, **composed}
