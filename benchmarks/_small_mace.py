@@ -31,6 +31,7 @@ from matgraft import adapt, evaluate, load, read, split
 from matgraft.core.errors import OptionError
 from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
+from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.structures import make_structures
 from matgraft.potentials.models.mace import HASH_DIGITS, MACEPotential
@@ -100,10 +101,7 @@ def train_and_save(options: argparse.Namespace) -> None:
         train,
         validation,
         strategy="full",
-        folder=options.out / "checkpoints",
-        seed=options.seed,
-        resume=True,
-        quiet=False,
+        execution=Execution(options.out / "checkpoints", options.seed, resume=True, quiet=False),
         loss=LOSS,
         optimizer="adam",  # as the MACE of the tables was made
         rate=options.rate,

@@ -14,7 +14,6 @@ lowest mean is the best. The losses of the objectives on held-out chemical syste
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ import numpy as np
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 from formula_folds import FORMULAS
 
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone
@@ -64,11 +64,9 @@ def trial(tables: Tables, weights: ObjectiveWeights, seed: int) -> tuple[Composi
     module = PretrainModule.seeded(backbone.module, seed)
     once = settings.fit.model_copy(update={"epochs": 1, "max_minutes": None, "processes": 1, "ema": 0.99})
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        result = fit(
-            PretrainObjective(module, part, weights, settings.views), module,
-            [ParamGroup("all", dict(named_parameters(module)))], once, folder=Path(folder), seed=seed, quiet=True,
-        )  # fmt: skip
+    groups = [ParamGroup("all", dict(named_parameters(module)))]
+    objective = PretrainObjective(module, part, weights, settings.views)
+    result = fit(objective, module, groups, once, Execution(seed=seed))
     backbone.module.eval()
     losses = {name: result.history[-1][f"validation_{name}"] for name in ("properties", "masked", "contrast")}
     return backbone, {"steps": result.steps, "cpu_minutes": (time.process_time() - began) / 60, "validation": losses}

@@ -39,6 +39,7 @@ from common import (
 
 from matgraft import adapt, evaluate, load, predict
 from matgraft.core.processes import cores
+from matgraft.core.training.execution import Execution
 from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.models.potential import Potential
@@ -162,8 +163,7 @@ def tuned(parent: Potential, parts: Parts, key: Row) -> Row:
         parts.validation,
         strategy=key["strategy"],
         max_minutes=key["max_minutes"],
-        seed=key["seed"],
-        quiet=False,
+        execution=Execution(seed=key["seed"], quiet=False),
     )
     minutes = (time.monotonic() - began) / 60
     times = {"minutes": round(minutes, 3), "minutes_fit": round(adapted.fit.seconds / 60, 3)}

@@ -58,6 +58,7 @@ from matgraft import adapt, evaluate, load
 from matgraft.core.errors import RunError
 from matgraft.core.processes import cores
 from matgraft.core.registry import save_folder
+from matgraft.core.training.execution import Execution
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.tuning.loss import LossSettings
 
@@ -160,8 +161,7 @@ def run_ours(foundation: str, contender: str, race: Race) -> Row:
         strategy=strategy,
         loss=loss,
         max_minutes=race.minutes,
-        seed=race.seed,
-        quiet=False,
+        execution=Execution(seed=race.seed, quiet=False),
     )
     seconds = time.monotonic() - began
     best = race.folder / "best"

@@ -6,6 +6,7 @@ python examples/02_partial_and_weights.py
 from pathlib import Path
 
 from matgraft import adapt, load, read, split
+from matgraft.core.training.strategy import make_strategy
 from matgraft.potentials.tuning.loss import LossSettings
 
 frames = read(Path(__file__).parent / "data" / "sige" / "frames.extxyz")
@@ -17,8 +18,7 @@ result = adapt(
     foundation,
     frames[parts.train],
     frames[parts.validation],
-    strategy="partial",
-    stages=["interaction-4", "readout"],
+    strategy=make_strategy("partial", stages=["interaction-4", "readout"]),
     loss=LossSettings(kind="huber", groups={"config_type=strain": 3.0}),
     epochs=2,
 )

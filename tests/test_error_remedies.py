@@ -30,6 +30,7 @@ from torch.multiprocessing import ProcessExitedException
 import matgraft.core.training.fit as fit_module
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.potentials.data.dataset import Dataset
@@ -194,7 +195,7 @@ def minimise(recipe: Recipe, parts: Parts, out: Path) -> None:
         update={"epochs": 3, "batch": 4, "clip": 0.0, "ema": 0.5, "rate": recipe.fit.rate or 0.1}
     )
     groups = [ParamGroup("all", dict(objective.module.named_parameters()))]
-    fit(objective, objective.module, groups, settings, folder=out / "checkpoints", resume=False, quiet=True)
+    fit(objective, objective.module, groups, settings, Execution(out / "checkpoints"))
 
 
 def validate(recipe: Recipe, parts: Parts, out: Path) -> None:

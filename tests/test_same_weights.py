@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
@@ -39,7 +40,7 @@ Weights = Mapping[str, Tensor]
 
 def tuned_potential(chgnet: Potential, pairs: Dataset, strategy: str) -> tuple[Weights, Weights]:
     settings = FitSettings(epochs=2, batch=2, processes=1)
-    result = adapt(copy.deepcopy(chgnet), pairs, pairs, strategy=strategy, settings=settings, seed=3)
+    result = adapt(copy.deepcopy(chgnet), pairs, pairs, strategy=strategy, fit=settings, execution=Execution(seed=3))
     return chgnet.module.state_dict(), result.backbone.module.state_dict()
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from matgraft.core.registry import save_folder
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
@@ -115,7 +116,7 @@ def test_an_encoder_is_pretrained(encoder, tables, tmp_path) -> None:
     weights = ObjectiveWeights(properties=1.0, masked=1.0, contrast=1.0)
     objective = PretrainObjective(module, tables, weights, 0.5)
     groups = [ParamGroup("all", dict(named_parameters(module)))]
-    result = fit(objective, module, groups, LOOP, folder=tmp_path, quiet=True)
+    result = fit(objective, module, groups, LOOP, Execution(tmp_path))
     assert np.isfinite(result.best_value)
 
 
@@ -124,7 +125,7 @@ def test_a_bank_is_learned(encoder, tables, tmp_path) -> None:
     module = PromptedEncoder(encoder.module, tables.names)
     objective = BankObjective(module, tables, BankSettings())
     groups = [ParamGroup("prompts", module.learned())]
-    result = fit(objective, module, groups, LOOP, folder=tmp_path, quiet=True)
+    result = fit(objective, module, groups, LOOP, Execution(tmp_path))
     assert {"size", "is_oxide"} <= set(result.history[-1])
 
 

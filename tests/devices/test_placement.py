@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from matgraft.core.training import checkpoint
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import STRATEGIES, Full, make_strategy
 from matgraft.core.weights import load_tensors
 from matgraft.potentials.data.dataset import Dataset
@@ -35,12 +36,20 @@ CPU = torch.device("cpu")
 OPTIMIZERS = ("adam", "soap")
 
 
-def tune(potential: Potential, frames: Dataset, folder: Path, strategy: str = "full", **options: Any) -> TunedPotential:
+def tune(
+    potential: Potential,
+    frames: Dataset,
+    folder: Path,
+    strategy: str = "full",
+    resume: bool = False,
+    **options: Any,
+) -> TunedPotential:
     """Make two epochs on all frames but two, two frames a step."""
     chosen = make_strategy(strategy)
-    replay = ReplaySettings(size=2) if chosen.replays else None
-    options = {"epochs": 2, "batch": 2, "patience": 9, "seed": 3} | options
-    return adapt(potential, frames[:-2], frames[-2:], strategy=chosen, replay=replay, folder=folder, **options)
+    replay = ReplaySettings(size=2 if chosen.replays else None)
+    options = {"epochs": 2, "batch": 2, "patience": 9} | options
+    execution = Execution(folder, seed=3, resume=resume)
+    return adapt(potential, frames[:-2], frames[-2:], strategy=chosen, replay=replay, execution=execution, **options)
 
 
 def weights(adapted: TunedPotential) -> Tensor:
@@ -111,7 +120,7 @@ def test_every_strategy_trains_every_model(
 def test_a_fit_there_is_the_fit_on_the_cpu(
     made: Callable[[str], Potential], frames: Dataset, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    options = {"processes": 1, "settings": None}
+    options = {"processes": 1}
     here = [tune(made("toy"), frames, tmp_path / name, name, **options) for name in STRATEGIES]
     request.getfixturevalue("gpu")
     for one in here:

@@ -19,8 +19,9 @@ import torch
 from ase.build import bulk
 
 from matgraft.core.registry import save_folder
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.schedule import FitSettings
-from matgraft.core.training.strategy import STRATEGIES
+from matgraft.core.training.strategy import STRATEGIES, Partial
 from matgraft.foundations import BACKBONES, load_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.exports.comparison import verify
@@ -46,7 +47,7 @@ def tuned(made: Callable[[str], Potential], frames: Dataset) -> Callable[[str], 
     """Name -> model after a step of its readout, made once; asked for where the GPU is pretended."""
 
     def tune(name: str) -> Potential:
-        return adapt(made(name), frames[:2], frames[4:], strategy="partial", stages=["readout"], epochs=1).backbone
+        return adapt(made(name), frames[:2], frames[4:], strategy=Partial(["readout"]), epochs=1).backbone
 
     return functools.cache(tune)
 
@@ -138,7 +139,7 @@ def test_a_parent_there_is_tuned_as_one_here(
     """It stays there, and what is tuned from it lies here and has the weights that a parent here leads to."""
     here = copy.deepcopy(model)
     here.module.to(CPU)
-    rehearsed = ReplaySettings(size=2) if strategy == "replay" else None
+    rehearsed = ReplaySettings(size=2 if strategy == "replay" else None)
     options: dict[str, Any] = {"strategy": strategy, "replay": rehearsed, "epochs": 1}
     found, expected = (adapt(one, frames[:2], frames[4:], **options).backbone for one in (model, here))
     assert (model.device, found.device) == (gpu, CPU)
@@ -157,11 +158,11 @@ def test_a_ladder_is_climbed_there(
         model.module.to(CPU)
     before = model.device
     options: dict[str, Any] = {"ladder": LadderSettings(rungs=rungs, worth=0), "replay": ReplaySettings(size=2)}
-    found = climb(model, frames[:4], frames[4:], settings=FitSettings(epochs=2), folder=tmp_path, **options)
+    found = climb(model, frames[:4], frames[4:], fit=FitSettings(epochs=2), execution=Execution(tmp_path), **options)
     assert [rung.name for rung in found.record.rungs if rung.errors] == ["untuned", "shift", *rungs]
     backbone = found.adapted.backbone
     assert (model.device, backbone.device) == (before, CPU)
-    again = climb(model, frames[:4], frames[4:], folder=tmp_path, resume=True, **options).adapted.backbone
+    again = climb(model, frames[:4], frames[4:], execution=Execution(tmp_path, resume=True), **options).adapted.backbone
     close(predict(again, frames.samples), predict(backbone, frames.samples))
 
 
@@ -171,7 +172,7 @@ def test_a_climb_that_keeps_a_baseline_returns_it_on_the_cpu(
 ) -> None:
     """No rung has the time to begin."""
     settings = FitSettings(epochs=2, max_minutes=1e-9)
-    found = climb(model, frames[:4], frames[4:], ladder=LadderSettings(rungs=("full",)), settings=settings)
+    found = climb(model, frames[:4], frames[4:], ladder=LadderSettings(rungs=("full",)), fit=settings)
     assert found.record.kept in ("untuned", "shift")
     assert (model.device, found.adapted.backbone.device) == (gpu, CPU)
 

@@ -25,6 +25,7 @@ from matgraft.core.errors import RunError
 from matgraft.core.processes import can_fork
 from matgraft.core.training import fit as fitting
 from matgraft.core.training.checkpoint import FILE
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup, make_strategy
@@ -94,7 +95,7 @@ def run(
     module = module or network()
     problem = objective(module, on_losses)
     settings = SETTINGS.model_copy(update=changes)
-    result = fit(problem, module, grouped(module), settings, folder=folder, l2=l2, resume=resume, seed=5, quiet=True)
+    result = fit(problem, module, grouped(module), settings, Execution(folder, seed=5, resume=resume), l2=l2)
     return module, result, problem
 
 
@@ -132,7 +133,7 @@ def test_groups_learn_at_their_own_rate(tmp_path: Path) -> None:
     before = {name: parameter.detach().clone() for name, parameter in names.items()}
     slow = ParamGroup("slow", {"0.weight": names["0.weight"]}, rate_factor=0.0)
     fast = ParamGroup("fast", {"2.weight": names["2.weight"]})
-    fit(Regression(module), module, [slow, fast], SETTINGS, folder=tmp_path, quiet=True)
+    fit(Regression(module), module, [slow, fast], SETTINGS, Execution(tmp_path))
     assert {name for name, parameter in names.items() if not torch.equal(parameter, before[name])} == {"2.weight"}
 
 
@@ -155,8 +156,8 @@ def test_a_group_rests_until_its_start(tmp_path: Path) -> None:
             asked.append(module[0].weight.requires_grad)
             return super().losses(positions, device)
 
-    options = {"folder": tmp_path, "l2": 0.1, "quiet": True}
-    result = fit(Noted(module), module, staged(module), SETTINGS.model_copy(update={"clip": 1.0}), **options)  # type: ignore[arg-type]
+    settings = SETTINGS.model_copy(update={"clip": 1.0})
+    result = fit(Noted(module), module, staged(module), settings, Execution(tmp_path), l2=0.1)
     assert (moved, asked) == ([False] * 11 + [True] * 9, [False] * 10 + [True] * 10)
     moments = load_tensors(tmp_path / FILE)["optimizer"]["state"]
     assert [int(moments[i]["step"]) for i in range(4)] == [10, 10, 20, 20]
@@ -167,7 +168,7 @@ def test_patience_waits_for_the_last_group(tmp_path: Path) -> None:
     """The start is at step 50 of 100, its warm-up ends at 55: the validation there is the first that counts."""
     module = network()
     settings = SETTINGS.model_copy(update={"epochs": 20, "patience": 2})
-    result = fit(Worse(module), module, staged(module), settings, folder=tmp_path, quiet=True)
+    result = fit(Worse(module), module, staged(module), settings, Execution(tmp_path))
     assert (result.stopped, result.steps) == ("no better validation in 2", 65)
 
 
@@ -179,7 +180,7 @@ def test_a_stage_that_joins_may_make_it_worse_at_first(tmp_path: Path) -> None:
 
     module = network()
     settings = SETTINGS.model_copy(update={"epochs": 28, "patience": 2})
-    result = fit(Bumpy(module), module, staged(module), settings, folder=tmp_path, quiet=True)
+    result = fit(Bumpy(module), module, staged(module), settings, Execution(tmp_path))
     assert (result.stopped, result.steps) == ("the plan was done", 140)
     assert result.best_value == 9.0 - 0.5 * 16
 
@@ -236,7 +237,7 @@ def test_the_seed_orders_the_batches(tmp_path: Path) -> None:
     for seed in (1, 1, 2):
         module = network()
         problem = Regression(module)
-        fit(problem, module, groups(module), SETTINGS, folder=tmp_path, seed=seed, quiet=True)
+        fit(problem, module, groups(module), SETTINGS, Execution(tmp_path, seed=seed))
         orders.append(problem.seen)
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][:5] != orders[0][5:10]  # epochs differ too
@@ -296,9 +297,7 @@ def test_every_frame_weighs_the_same_in_an_epoch(
 
         given_ = FitSettings(rate=1.0, batch=batch, max_atoms=max_atoms, max_edges=max_edges, processes=1)
         groups = [ParamGroup("all", {"one": parameter})]
-        loop = fitting._Loop(
-            Marked(), nn.Module(), groups, [parameter], given_, Path(), 0.0, 3, False, False, 0.0, "", True
-        )
+        loop = fitting._Loop(Marked(), nn.Module(), groups, given_, Execution(Path(), seed=3), 0.0, False, 0.0)
         loop.fabric = SimpleNamespace(  # type: ignore[assignment]
             world_size=processes, global_rank=rank, device="cpu", barrier=lambda: None,
             all_reduce=lambda tensor, reduce_op: tensor,
@@ -395,7 +394,7 @@ def test_the_default_patience_is_a_quarter_of_the_plan_after_the_decay_begins(
     """SOAP holds its rate until 64 % of the plan: nothing before that ends a fit, however long it gets worse."""
     settings = defaults_of(epochs=epochs, validate_every=validate_every, optimizer=optimizer)
     module = network()
-    result = fit(Worse(module), module, groups(module), settings, folder=tmp_path, quiet=True)
+    result = fit(Worse(module), module, groups(module), settings, Execution(tmp_path))
     begins = {"adam": 0.05, "soap": 0.1 + 0.9 * 0.6}[optimizer] * epochs / validate_every
     first = math.ceil(round(begins, 9))  # the first validation that counts
     expected = (first + max(10, epochs // validate_every // 4)) * validate_every
@@ -408,13 +407,13 @@ def test_what_comes_good_while_the_rate_falls_is_waited_for(tmp_path: Path) -> N
         values = [2.0 + i for i in range(70)] + [1.0 - 0.01 * i for i in range(30)]
 
     module = network()
-    result = fit(Late(module), module, groups(module), defaults_of(epochs=100), folder=tmp_path, quiet=True)
+    result = fit(Late(module), module, groups(module), defaults_of(epochs=100), Execution(tmp_path))
     assert (result.steps, result.best_value, result.stopped) == (500, pytest.approx(0.71), "the plan was done")
 
 
 def test_a_given_patience_counts_from_the_decay_as_well(tmp_path: Path) -> None:
     module = network()
-    result = fit(Worse(module), module, groups(module), defaults_of(epochs=50, patience=3), folder=tmp_path, quiet=True)
+    result = fit(Worse(module), module, groups(module), defaults_of(epochs=50, patience=3), Execution(tmp_path))
     assert (result.epochs, result.stopped) == (32 + 3, "no better validation in 3")
 
 
@@ -428,7 +427,7 @@ def test_patience_follows_a_plan_by_minutes(tmp_path: Path, clock: Clock) -> Non
 
     module = network()
     settings = defaults_of(max_minutes=(400 + 2) / 0.97 / 60)
-    result = fit(Timed(module), module, groups(module), settings, folder=tmp_path, quiet=True)
+    result = fit(Timed(module), module, groups(module), settings, Execution(tmp_path))
     assert (result.epochs, result.stopped) == (52 + 20, "no better validation in 20")
 
 
@@ -459,8 +458,7 @@ def test_the_starting_weights_are_a_candidate(tmp_path: Path) -> None:
     """Where no step helps they come back, and step 0 is the best."""
     module = network()
     before = flat(module)
-    options = {"folder": tmp_path, "quiet": True, "judge_start": True}
-    result = fit(Worse(module), module, groups(module), SETTINGS, **options)  # type: ignore[arg-type]
+    result = fit(Worse(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=True)
     np.testing.assert_array_equal(flat(module), before)
     assert (result.best_step, result.best_value) == (0, 1.0)
     first = result.history[0]
@@ -473,9 +471,7 @@ def test_starting_weights_that_are_beaten_change_nothing(tmp_path: Path) -> None
     found = []
     for judge_start in (False, True):
         module = network()
-        result = fit(
-            Regression(module), module, groups(module), SETTINGS, folder=tmp_path, quiet=True, judge_start=judge_start
-        )
+        result = fit(Regression(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
         found.append((flat(module), [{**row, "seconds": 0} for row in result.history]))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1][1:]
@@ -483,12 +479,12 @@ def test_starting_weights_that_are_beaten_change_nothing(tmp_path: Path) -> None
 
 @needs_fork
 def test_the_starting_weights_are_judged_once(tmp_path: Path) -> None:
-    def start(folder: Path, **more: Any) -> FitResult:
+    def start(folder: Path, on_losses: Callable[[int], None] = lambda _: None, *, resume: bool = False) -> FitResult:
         module = network()
-        problem = Regression(module, more.pop("on_losses", lambda call: None))
+        problem = Regression(module, on_losses)
         settings = SETTINGS.model_copy(update={"checkpoint_minutes": 1e-6})
-        options = {"folder": folder, "quiet": True, "judge_start": True, "seed": 5, **more}
-        return fit(problem, module, groups(module), settings, **options)  # type: ignore[arg-type]
+        execution = Execution(folder, seed=5, resume=resume)
+        return fit(problem, module, groups(module), settings, execution, judge_start=True)
 
     whole = start(tmp_path / "unbroken")
     options = {"on_losses": kill_at(2, tmp_path)}
@@ -681,8 +677,7 @@ def test_slow_validations_are_part_of_the_minutes(
 
     module = network()
     settings = SETTINGS.model_copy(update={"epochs": None, "max_minutes": budget / 60})
-    options: dict[str, Any] = {"folder": tmp_path, "judge_start": True, "quiet": True}
-    result = fit(Timed(module), module, groups(module), settings, **options)
+    result = fit(Timed(module), module, groups(module), settings, Execution(tmp_path), judge_start=True)
     assert result.seconds == clock.now <= budget + step
     assert clock.now > 0.97 * budget - validation - 5 * step
 
@@ -696,7 +691,7 @@ def test_seconds_that_are_gone_before_the_fit_are_part_of_its_minutes(tmp_path: 
             return super().losses(positions, device)
 
     settings = SETTINGS.model_copy(update={"epochs": None, "max_minutes": 12 / 60})
-    result = fit(Timed(module), module, groups(module), settings, folder=tmp_path, spent=6.0, quiet=True)
+    result = fit(Timed(module), module, groups(module), settings, Execution(tmp_path), spent=6.0)
     assert clock.now == pytest.approx(12 * 0.97 - 6.0, abs=0.11)
     assert result.seconds == pytest.approx(12 * 0.97, abs=0.11)
     assert result.history[-1]["learning_rate"] < 0.1 * 0.02

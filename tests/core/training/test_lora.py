@@ -12,6 +12,7 @@ from torch import nn
 
 from matgraft.core.errors import OptionError
 from matgraft.core.processes import can_fork
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.lora import LowRank
 from matgraft.core.training.strategy import LoRA, ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone
@@ -126,9 +127,9 @@ def test_after_a_fit_the_rest_is_bit_identical(chgnet: Potential, pairs: Dataset
 
 def test_a_fit_that_is_resumed_is_the_same(chgnet: Potential, pairs: Dataset, tmp_path: Path) -> None:
     """The seed draws A anew, the checkpoint has what became of it."""
-    options = {"strategy": "lora", "folder": tmp_path, "processes": 1, "batch": 1}
+    options = {"strategy": "lora", "execution": Execution(tmp_path), "processes": 1, "batch": 1}
     tuned = adapt(chgnet, pairs[:2], pairs[2:3], epochs=1, **options)  # type: ignore[arg-type]
-    again = adapt(chgnet, pairs[:2], pairs[2:3], epochs=1, resume=True, **options)  # type: ignore[arg-type]
+    again = adapt(chgnet, pairs[:2], pairs[2:3], epochs=1, **options | {"execution": Execution(tmp_path, resume=True)})  # type: ignore[arg-type]
     for name, tensor in tuned.backbone.module.state_dict().items():
         assert torch.equal(again.backbone.module.state_dict()[name], tensor), name
 

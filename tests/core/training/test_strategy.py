@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from matgraft.core.errors import OptionError
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Full, Gradual, Partial, Strategy, make_strategy
 from matgraft.formulas.predictor import members
 from matgraft.potentials.data.dataset import Dataset
@@ -64,7 +65,8 @@ def test_after_a_fit_what_learns_has_moved_and_the_rest_is_bit_identical(
     named = {key for key in names_of(chgnet, *stages) if key.startswith(start)}
     slow = {"epochs": 4, "batch": 1, "rate": 1e-3}  # so that the best snapshot is a late one
     leave_out_the_start(monkeypatch)
-    result = adapt(chgnet, pairs[:2], pairs[2:3], strategy=name, stages=patterns, folder=tmp_path, processes=1, **slow)
+    strategy, execution = make_strategy(name, patterns), Execution(tmp_path)
+    result = adapt(chgnet, pairs[:2], pairs[2:3], strategy=strategy, execution=execution, processes=1, **slow)
     after = result.backbone.module.state_dict()
     moved = {key for key in before if not torch.equal(after[key], before[key])}
     assert moved == {key for key in named if not key.startswith(UNUSED)}

@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.provenance import file_hash
 from matgraft.core.settings import make_settings
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
@@ -153,7 +154,7 @@ def test_views_are_made_of_formulas_of_all_sizes_as_the_batches_hold_them(tmp_pa
     weights = ObjectiveWeights(**{"properties": 0.0, "masked": 0.0, "contrast": 0.0} | {alone: 1.0})
     objective = Watched(module, tables, weights, 0.125)
     once = FitSettings(rate=1e-3, epochs=1, batch=512, clip=1.0, ema=0.9, processes=1)
-    fit(objective, module, [ParamGroup("all", dict(module.named_parameters()))], once, folder=tmp_path, quiet=True)
+    fit(objective, module, [ParamGroup("all", dict(module.named_parameters()))], once, Execution(tmp_path))
     assert [len(sizes) for sizes in objective.viewed] == [round(0.125 * len(sizes)) for sizes in objective.batches]
     seen, held = (np.bincount(np.concatenate(each), minlength=9) for each in (objective.viewed, objective.batches))
     share = held / held.sum()

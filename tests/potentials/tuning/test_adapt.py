@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,9 +17,10 @@ from torch import nn
 from matgraft.core.errors import DataError, OptionError, StepZeroError
 from matgraft.core.model import Backbone
 from matgraft.core.training import fit as fitting
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult
 from matgraft.core.training.schedule import FitSettings
-from matgraft.core.training.strategy import Feature, Full, ParamGroup
+from matgraft.core.training.strategy import Feature, Full, ParamGroup, Partial
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
@@ -30,6 +32,7 @@ from matgraft.potentials.tuning.climb import climb
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import ReferenceShift, given_references, keep_references
+from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 from matgraft.potentials.tuning.tangents import Directions, TangentObjective
 
 
@@ -40,6 +43,7 @@ class Call(NamedTuple):
     module: nn.Module
     groups: Sequence[ParamGroup]
     settings: FitSettings
+    execution: Execution
     options: dict[str, Any]
 
 
@@ -48,8 +52,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Put a fit that trains nothing in place, and note how it is called."""
     noted: list[Call] = []
 
-    def note(objective: Any, module: nn.Module, groups: Any, settings: FitSettings, **options: Any) -> FitResult:
-        noted.append(Call(objective, module, groups, settings, options))
+    def note(
+        objective: Any, module: nn.Module, groups: Any, settings: FitSettings, execution: Execution, **options: Any
+    ) -> FitResult:
+        noted.append(Call(objective, module, groups, settings, execution, options))
         return FitResult([], 0, 0.0, "noted", 0, 0.0, 0.0, 1)
 
     monkeypatch.setattr(adapting, "fit", note)
@@ -125,7 +131,9 @@ def test_the_parent_is_untouched(chgnet: Potential, pairs: Dataset, tmp_path: Pa
         parameter.requires_grad_(False)
     state = {name: tensor.clone() for name, tensor in parent.module.state_dict().items()}
     flags = {name: parameter.requires_grad for name, parameter in parent.module.named_parameters()}
-    result = adapt(parent, pairs[:2], pairs[2:3], strategy=strategy, folder=tmp_path, epochs=1, processes=1)
+    result = adapt(
+        parent, pairs[:2], pairs[2:3], strategy=strategy, execution=Execution(tmp_path), epochs=1, processes=1
+    )
     assert all(torch.equal(tensor, state[name]) for name, tensor in parent.module.state_dict().items())
     assert {name: parameter.requires_grad for name, parameter in parent.module.named_parameters()} == flags
     assert all(parameter.grad is None for parameter in parent.module.parameters())
@@ -153,7 +161,7 @@ def test_references_are_refitted_on_residuals_by_default(chgnet: Potential, pair
 
 def test_predictions_at_hand_are_taken(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
     known = [{"energy": sample.labels["energy"] - 2.0} for sample in pairs[:4]]
-    result = adapt(chgnet, pairs[:4], pairs[4:], predictions=known)
+    result = adapt(chgnet, pairs[:4], pairs[4:], precomputed=Precomputed(on_train=known))
     assert result.references.shift_eV == pytest.approx({"Si": 1.0, "Ge": 1.0})
 
 
@@ -217,13 +225,14 @@ def test_a_slab_in_a_full_cell_keeps_its_stress_label(chgnet: Potential, pairs: 
 def test_every_option_reaches_the_fit(chgnet: Potential, pairs: Dataset, calls: list[Call], tmp_path: Path) -> None:
     settings = FitSettings(rate=0.5, batch=3)
     loss = LossSettings(l2=0.25, energy=7.0, stress=0.0, groups={"kind=hot": 3.0})
-    options = {"folder": tmp_path, "seed": 9, "resume": True, "quiet": False}
-    result = adapt(chgnet, pairs[3:], pairs[:3], settings=settings, loss=loss, max_minutes=5, rate=0.1, **options)
+    execution = Execution(tmp_path, seed=9, resume=True, quiet=False)
+    tuning = TuneSettings(loss=loss, fit=settings)
+    result = adapt(chgnet, pairs[3:], pairs[:3], settings=tuning, execution=execution, max_minutes=5, rate=0.1)
     (call,) = calls
     assert (call.settings.rate, call.settings.batch, call.settings.max_minutes) == (0.1, 3, 5)
     assert (result.settings, result.loss) == (call.settings, loss)
-    given_ = {"folder": tmp_path, "seed": 9, "resume": True, "quiet": False, "l2": 0.25, "title": "full"}
-    assert call.options == {**given_, "judge_start": True, "spent": 0.0}
+    assert call.execution == replace(execution, title="full")
+    assert call.options == {"l2": 0.25, "judge_start": True, "spent": 0.0}
     assert isinstance(call.objective, FrameObjective)
     assert call.objective.weights == {"energy": 7.0, "forces": 1.0}
     assert [sample.weight for sample in call.objective.train] == [1.0, 3.0, 3.0]
@@ -242,19 +251,14 @@ def test_the_feature_strategy_trains_on_tangents(chgnet: Potential, pairs: Datas
     assert not np.array_equal(call.objective.training[0].slopes, call.objective.validation[0].slopes)
     assert [one.weight for one in (*call.objective.training, *call.objective.validation)] == [2.0, 2.0]
     assert call.settings.max_edges is None
-    assert call.options["title"] == "feature"
+    assert call.execution.title == "feature"
 
 
 def test_a_strategy_may_be_an_object(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
     loss = LossSettings(forces=0, stress=0)
     made, named = (adapt(chgnet, pairs[:1], pairs[1:2], strategy=s, loss=loss) for s in (Feature(), "feature"))
     assert made.trained == named.trained == sum(p.numel() for p in chgnet.head.parameters())
-    assert [call.options["title"] for call in calls] == ["feature", "feature"]
-
-
-def test_stages_beside_an_object_would_do_nothing(chgnet: Potential, pairs: Dataset) -> None:
-    with pytest.raises(OptionError, match="stages would do nothing"):
-        adapt(chgnet, pairs[:1], pairs[1:2], strategy=Full(), stages=["readout"])
+    assert [call.execution.title for call in calls] == ["feature", "feature"]
 
 
 @pytest.mark.parametrize(
@@ -262,8 +266,7 @@ def test_stages_beside_an_object_would_do_nothing(chgnet: Potential, pairs: Data
     [
         ({"epoch": 3}, "unknown option 'epoch'\nremedy: did you mean 'epochs'"),
         ({"strategy": "ful"}, "did you mean 'full'"),
-        ({"strategy": "full", "stages": ["readout"]}, "would do nothing with 'full'"),
-        ({"strategy": "partial", "stages": ["readuot"]}, "did you mean 'readout'"),
+        ({"strategy": Partial(["readuot"])}, "did you mean 'readout'"),
         ({"loss": LossSettings(groups={"kind=warm": 2.0})}, "no training frame .of 1. has 'kind=warm'"),
         (
             {"loss": LossSettings(groups={"kind=hot": 2.0}), "validation": 4},
@@ -413,7 +416,7 @@ def test_the_cache_is_part_of_the_minutes(
     monkeypatch.setattr(adapting, "cache_tangents", cached)
     monkeypatch.setattr(TangentObjective, "losses", passed)
     options: dict[str, Any] = {"max_minutes": 1.0, "epochs": 1000, "patience": 1000}
-    found = adapt(chgnet, pairs[:2], pairs[2:3], strategy="feature", folder=tmp_path, **options)
+    found = adapt(chgnet, pairs[:2], pairs[2:3], strategy="feature", execution=Execution(tmp_path), **options)
     assert 57.0 <= clock.now <= 60.0
     assert found.fit.seconds == pytest.approx(clock.now)
     assert found.fit.stopped == "the plan was done"
@@ -430,10 +433,11 @@ def test_tuning_lowers_the_validation_loss(chgnet: Potential, sige: Dataset) -> 
 def test_the_tuned_model_is_the_best_snapshot_and_resuming_gives_it_again(
     chgnet: Potential, pairs: Dataset, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"strategy": "feature", "folder": tmp_path, "epochs": 3}
+    options: dict[str, Any] = {"strategy": "feature", "epochs": 3}
     options["loss"] = LossSettings(forces=0, stress=0)  # no tangents to cache
-    tuned = adapt(chgnet, pairs[:2], pairs[2:3], **options)
-    again = adapt(chgnet, pairs[:2], pairs[2:3], resume=True, batch=2, **options)
+    tuned = adapt(chgnet, pairs[:2], pairs[2:3], execution=Execution(tmp_path), **options)
+    goes_on = Execution(tmp_path, resume=True)
+    again = adapt(chgnet, pairs[:2], pairs[2:3], execution=goes_on, batch=2, **options)
     assert again.settings == tuned.settings  # it goes on with the batches that it began with, and says so
     for name, tensor in tuned.backbone.module.state_dict().items():
         assert torch.equal(again.backbone.module.state_dict()[name], tensor), name

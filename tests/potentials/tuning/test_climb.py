@@ -15,6 +15,7 @@ from ase.io import write
 
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.files import to_json
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult
 from matgraft.core.training.schedule import FitSettings
 from matgraft.potentials.data.dataset import Dataset
@@ -30,6 +31,7 @@ from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import given_references
 from matgraft.potentials.tuning.replay import ReplaySettings
+from matgraft.potentials.tuning.settings import Precomputed
 
 Part = tuple[Dataset, Dataset]
 MINUTES = FitSettings(max_minutes=7)
@@ -47,15 +49,16 @@ class Fits:
 
     def __call__(self, parent: Potential, train: Dataset, validation: Dataset, **options: Any) -> TunedPotential:
         name, settings = options["strategy"].name, options["settings"]
-        self.calls.append({"name": name, "minutes": settings.max_minutes, **options})
-        self.clock += 60 * self.takes.get(name, settings.max_minutes)
+        minutes = settings.fit.max_minutes
+        self.calls.append({"name": name, "minutes": minutes, **options})
+        self.clock += 60 * self.takes.get(name, minutes)
         offset = self.offsets[name]
         if isinstance(offset, BaseException):
             raise offset
         backbone = copy.deepcopy(parent)
         shift_references(backbone, given_references(dict.fromkeys(train.elements(), offset), train))
         fit = FitResult([{"step": 1.0, "epoch": 1.0}], self.best_step, 0.5, "done", 1, 1.0, 3.0, 1)
-        return TunedPotential(backbone, options["references"], fit, {}, settings, options["loss"], 7, name)
+        return TunedPotential(backbone, settings.references, fit, {}, settings.fit, settings.loss, 7, name)
 
     @property
     def minutes(self) -> list[tuple[str, float]]:
@@ -97,7 +100,7 @@ def up(chgnet: Potential, labelled: Part, **options: Any) -> Climbed:
         train,
         validation,
         references=shift,
-        **{"settings": MINUTES, "ladder": LadderSettings(rungs=THREE), **options},
+        **{"fit": MINUTES, "ladder": LadderSettings(rungs=THREE), **options},
     )
 
 
@@ -163,7 +166,7 @@ def test_a_baseline_that_is_no_number_names_its_frame(
     known = [dict(one) for one in predict(chgnet, validation.samples)]
     known[1]["stress"] = known[1]["stress"] * float("nan")
     with pytest.raises(DataError, match="prediction of the stress is not finite") as error:
-        up(chgnet, labelled, on_validation=known)
+        up(chgnet, labelled, precomputed=Precomputed(on_validation=known))
     assert error.value.where == validation[1].where
     assert {"loss.stress": 0} in error.value.options
     assert not stand_in.calls
@@ -203,7 +206,7 @@ def test_one_loss_judges_every_rung(chgnet: Potential, labelled: Part, fits: Cal
     stand_in = fits(feature=1.1, lora=1.2, full=0.9)
     record = up(chgnet, labelled).record
     assert record.loss_weights == {"energy": 10.0, "forces": 1.0, "stress": 100.0}
-    assert all(call["loss"] == LossSettings() for call in stand_in.calls)
+    assert all(call["settings"].loss == LossSettings() for call in stand_in.calls)
     losses = {rung.name: rung.errors["validation_loss"] for rung in record.rungs}
     expected = {"untuned": 10.0, "shift": 10 * 0.25, "feature": 0.1, "lora": 0.4, "full": 0.1}
     assert losses == pytest.approx(expected, rel=1e-3)
@@ -215,7 +218,7 @@ def test_one_loss_judges_every_rung(chgnet: Potential, labelled: Part, fits: Cal
 
 def test_the_best_rung_is_kept(chgnet: Potential, labelled: Part, fits: Callable[..., Fits], tmp_path: Path) -> None:
     stand_in = fits(feature=1.3, lora=1.02, full=1.1)
-    climbed = up(chgnet, labelled, folder=tmp_path)
+    climbed = up(chgnet, labelled, execution=Execution(tmp_path))
     assert climbed.record.kept == "lora" == climbed.adapted.strategy
     assert verdicts(climbed.record) == {
         "untuned": "climbed", "shift": "climbed", "feature": "climbed", "lora": "kept", "full": "climbed",
@@ -225,7 +228,7 @@ def test_the_best_rung_is_kept(chgnet: Potential, labelled: Part, fits: Callable
     assert (climbed.adapted.trained, climbed.adapted.fit.stopped) == (7, "done")
     assert not any(parameter.requires_grad for parameter in climbed.adapted.backbone.module.parameters())
     assert json.loads((tmp_path / "ladder.json").read_text()) == json.loads(climbed.record.model_dump_json())
-    assert [call["folder"] for call in stand_in.calls] == [
+    assert [call["execution"].folder for call in stand_in.calls] == [
         tmp_path / "checkpoints" / name for name in ("feature", "lora", "full")
     ]
 
@@ -299,7 +302,7 @@ def test_the_time_is_up(chgnet: Potential, labelled: Part, fits: Callable[..., F
 def test_the_forecast_is_measured(chgnet: Potential, labelled: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the real steps: a climb of a thousandth of a minute begins nothing, and says what a rung would take."""
     monkeypatch.setattr(climbing, "adapt", lambda *_, **__: pytest.fail("begun without the time for it"))
-    record = up(chgnet, labelled, settings=FitSettings(max_minutes=0.001)).record
+    record = up(chgnet, labelled, fit=FitSettings(max_minutes=0.001)).record
     assert [rung.verdict for rung in record.rungs[2:]] == ["skipped"] * 3
     assert "its cache takes 0.0" in record.rungs[2].why and "its steps" in record.rungs[2].why
     assert "a pass over the training frames takes 0.0" in record.rungs[4].why
@@ -318,7 +321,7 @@ def test_the_forecast_counts_the_frames_to_rehearse(
     record = up(
         chgnet,
         labelled,
-        settings=FitSettings(max_minutes=7, processes=1),
+        fit=FitSettings(max_minutes=7, processes=1),
         ladder=LadderSettings(rungs=("full", "replay")),
         replay=ReplaySettings(file=str(file)),
     ).record
@@ -344,18 +347,18 @@ def test_a_killed_climb_goes_on_and_ends_at_the_same_model(
     chgnet: Potential, labelled: Part, fits: Callable[..., Fits], tmp_path: Path
 ) -> None:
     offsets = {"feature": 1.05, "lora": 1.2, "full": 1.1}
-    whole = up(chgnet, labelled, folder=tmp_path / "whole") if fits(**offsets) else None
+    whole = up(chgnet, labelled, execution=Execution(tmp_path / "whole")) if fits(**offsets) else None
     assert whole is not None
 
     stand_in = fits(**{**offsets, "lora": KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
-        up(chgnet, labelled, folder=tmp_path / "killed")
+        up(chgnet, labelled, execution=Execution(tmp_path / "killed"))
     begun = json.loads((tmp_path / "killed" / "ladder.json").read_text())["begun"]
     assert begun == {"name": "lora", "minutes": pytest.approx(2.0)}
 
     stand_in = fits(**offsets)
-    again = up(chgnet, labelled, folder=tmp_path / "killed", resume=True)
-    assert [(call["name"], call["resume"]) for call in stand_in.calls] == [("lora", True), ("full", False)]
+    again = up(chgnet, labelled, execution=Execution(tmp_path / "killed", resume=True))
+    assert [(call["name"], call["execution"].resume) for call in stand_in.calls] == [("lora", True), ("full", False)]
     assert stand_in.minutes == [("lora", 2.0), ("full", 4.0)]
     assert again.record == whole.record
     assert again.adapted.fit == whole.adapted.fit
@@ -367,9 +370,9 @@ def test_a_finished_climb_fits_nothing_again(
     chgnet: Potential, labelled: Part, fits: Callable[..., Fits], tmp_path: Path
 ) -> None:
     fits(feature=1.4, lora=1.2, full=1.1)
-    first = up(chgnet, labelled, folder=tmp_path)
+    first = up(chgnet, labelled, execution=Execution(tmp_path))
     stand_in = fits()
-    again = up(chgnet, labelled, folder=tmp_path, resume=True)
+    again = up(chgnet, labelled, execution=Execution(tmp_path, resume=True))
     assert not stand_in.calls
     assert again.record == first.record
 
@@ -433,5 +436,6 @@ def test_frames_that_weigh_nothing_move_no_reference(
     both = Dataset((*train, *bad))
     stand_in = fits(feature=0.5)
     loss = LossSettings(groups={"kind=bad": 0.0})
-    climb(chgnet, both, validation, ladder=LadderSettings(rungs=("feature",)), loss=loss, settings=MINUTES)
-    assert stand_in.calls[0]["references"].shift_eV == pytest.approx(dict.fromkeys(train.elements(), 1.0), abs=1e-5)
+    climb(chgnet, both, validation, ladder=LadderSettings(rungs=("feature",)), loss=loss, fit=MINUTES)
+    references = stand_in.calls[0]["settings"].references
+    assert references.shift_eV == pytest.approx(dict.fromkeys(train.elements(), 1.0), abs=1e-5)

@@ -17,6 +17,7 @@ from matgraft.core.errors import DataError, OptionError, StepZeroError
 from matgraft.core.quantities import Array
 from matgraft.core.registry import save_folder
 from matgraft.core.training import checkpoint
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import Full, MultiHead
 from matgraft.foundations import load_folder
 from matgraft.potentials.data.dataset import Dataset, concatenate
@@ -30,7 +31,7 @@ from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import HeadShifts, keep_references
-from matgraft.potentials.tuning.replay import ReplaySettings, deal, shifted_labels
+from matgraft.potentials.tuning.replay import ReplaySettings, share_out, shifted_labels
 
 SHIFTS = {"soft": {"Si": -130.0, "Ge": 2.5}, "stiff": {"Si": 0.5, "Ge": -40.0}}
 SLOPES = {"soft": 0.8, "stiff": 1.3}
@@ -194,13 +195,13 @@ def test_contradictory_heads_are_both_fitted_better_than_by_one(chgnet: Potentia
 
 def test_each_head_rehearses_a_like_share_of_the_foundations_labels(chgnet: Potential) -> None:
     frames = made_frames(chgnet, ["Si", "Ge"], 24)
-    dealt = deal(frames, ["soft", "stiff"])
+    dealt = share_out(frames, ["soft", "stiff"])
     assert {s.where for s in dealt} == {s.where for s in frames} and len(dealt) == len(frames)
     for tag in ("chemistry", "config_type"):
         shares = [Counter(of_head(dealt, head).tag(tag)) for head in SLOPES]
         assert all(abs(shares[0][value] - shares[1][value]) <= 2 for value in shares[0] | shares[1]), shares
     with pytest.raises(OptionError, match="1 replay frames for 2 heads\nallowed: 2 or more"):
-        deal(frames[:1], ["soft", "stiff"])
+        share_out(frames[:1], ["soft", "stiff"])
 
 
 def test_every_head_keeps_more_of_the_foundation_where_it_rehearses(
@@ -239,7 +240,7 @@ def test_a_broken_fit_resumes_to_the_same_heads(
 ) -> None:
     frames = contradictory[[0, 1, 6, 7]]
     options: dict[str, Any] = {"strategy": "multihead", "epochs": 2, "batch": 2, "processes": 1}
-    whole = adapt(chgnet, frames, frames, folder=tmp_path / "whole", **options)
+    whole = adapt(chgnet, frames, frames, execution=Execution(tmp_path / "whole"), **options)
     real = checkpoint.save
 
     def save_once(*arguments: Any) -> None:
@@ -248,9 +249,9 @@ def test_a_broken_fit_resumes_to_the_same_heads(
 
     monkeypatch.setattr(checkpoint, "save", save_once)
     with pytest.raises(KeyboardInterrupt):
-        adapt(chgnet, frames, frames, folder=tmp_path / "broken", **options)
+        adapt(chgnet, frames, frames, execution=Execution(tmp_path / "broken"), **options)
     monkeypatch.undo()
-    again = adapt(chgnet, frames, frames, folder=tmp_path / "broken", resume=True, **options)
+    again = adapt(chgnet, frames, frames, execution=Execution(tmp_path / "broken", resume=True), **options)
     assert len(again.fit.history) == 3
     for name, tensor in whole.backbone.module.state_dict().items():
         assert torch.equal(again.backbone.module.state_dict()[name], tensor), name

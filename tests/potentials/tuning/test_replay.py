@@ -17,8 +17,9 @@ from matgraft.core.errors import OptionError, RunError, StepZeroError
 from matgraft.core.quantities import Array
 from matgraft.core.training import checkpoint
 from matgraft.core.training import fit as fitting
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.schedule import FitSettings
-from matgraft.core.training.strategy import STRATEGIES, ParamGroup, make_strategy
+from matgraft.core.training.strategy import STRATEGIES, ParamGroup, Partial, make_strategy
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
@@ -150,7 +151,7 @@ def test_the_gradients_of_an_epoch_add_up_to_the_formulas(
 
     settings = FitSettings(rate=1.0, batch=batch, processes=1, **bounds)  # type: ignore[arg-type]
     groups = [ParamGroup("head", dict(moved.head.named_parameters()))]
-    loop = fitting._Loop(both, moved.module, groups, parameters, settings, Path(), 0.0, 1, False, False, 0.0, "", True)
+    loop = fitting._Loop(both, moved.module, groups, settings, Execution(Path(), seed=1), 0.0, False, 0.0)
     loop.fabric = SimpleNamespace(world_size=1, global_rank=0, device=CPU)  # type: ignore[assignment]
     loop.optimizer, loop.state = fitting.make_optimizer(groups, settings), loop._start()
     steps, found = loop._batches(0), torch.zeros_like(expected)
@@ -209,7 +210,7 @@ def test_before_the_first_step_the_replay_loss_is_zero(chgnet: Potential, pairs:
     """Whatever the references of the new level of theory."""
     references = given_references({"Si": -130.0, "Ge": 2.5}, pairs)
     options: dict[str, Any] = {"references": references, "epochs": 1, "batch": 12, "processes": 1, "loss": ENERGIES}
-    options |= {"strategy": "replay", "replay": ReplaySettings(size=8), "folder": tmp_path}
+    options |= {"strategy": "replay", "replay": ReplaySettings(size=8), "execution": Execution(tmp_path)}
     result = adapt(chgnet, pairs[:4], pairs[4:], **options)
     assert result.replay["loss_at_start"] < 30 * (1e-4) ** 2 < result.replay["loss_at_best"]
     assert result.replay["weight"] == 1 and 6 <= result.replay["n_frames"] <= 8
@@ -231,7 +232,7 @@ def test_a_larger_weight_forgets_less(chgnet: Potential, pairs: Dataset) -> None
     held_out = made_frames(chgnet, ["Si", "Ge"], 12, seed=5)
     losses, changes = [], []
     for weight in (1e-3, 10.0):
-        options: dict[str, Any] = {"strategy": "partial", "stages": ["readout"], "loss": ENERGIES, "processes": 1}
+        options: dict[str, Any] = {"strategy": Partial(["readout"]), "loss": ENERGIES, "processes": 1}
         options |= {"epochs": 60, "validate_every": 60, "batch": 12, "rate": 1e-3, "ema": 0}
         result = adapt(chgnet, pairs[:4], pairs[4:], replay=ReplaySettings(size=6, weight=weight), **options)
         losses.append(result.replay["loss_at_best"])
@@ -267,11 +268,11 @@ def broken_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_run_that_broke_off_ends_at_the_same_weights(
     chgnet: Potential, pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    def run(folder: str, cache: str, **more: Any) -> Any:
+    def run(folder: str, cache: str, *, resume: bool = False) -> Any:
         monkeypatch.setenv("MATGRAFT_CACHE", str(tmp_path / cache))
-        options: dict[str, Any] = {"epochs": 4, "batch": 6, "processes": 1, "folder": tmp_path / folder}
-        options |= {"strategy": "partial", "stages": ["readout"], "replay": ReplaySettings(size=6), "loss": ENERGIES}
-        return adapt(chgnet, pairs[:4], pairs[4:], **options, **more)
+        options: dict[str, Any] = {"epochs": 4, "batch": 6, "processes": 1}
+        options |= {"strategy": Partial(["readout"]), "replay": ReplaySettings(size=6), "loss": ENERGIES}
+        return adapt(chgnet, pairs[:4], pairs[4:], execution=Execution(tmp_path / folder, resume=resume), **options)
 
     unbroken = run("whole", "first")
     request.getfixturevalue("broken_off")

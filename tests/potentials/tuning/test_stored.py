@@ -13,6 +13,7 @@ import torch
 
 from matgraft.core.model import Encoded
 from matgraft.core.processes import can_fork
+from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import open_store, write_store
@@ -31,11 +32,14 @@ def stored(pairs: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_store(path)
 
 
-def tuned(chgnet: Potential, frames: Dataset, folder: Path | None = None, **options: Any) -> TunedPotential:
+def tuned(
+    chgnet: Potential, frames: Dataset, folder: Path | None = None, *, resume: bool = False, **options: Any
+) -> TunedPotential:
     """Train on four of the frames for six steps, in batches of two and a seed's order."""
     loss = LossSettings(groups={"kind=hot": 2.0})
-    options = {"epochs": 3, "batch": 2, "processes": 1, "clip": 1.0, "seed": 4} | options
-    return adapt(chgnet, frames[[5, 1, 2, 4]], frames[[0, 3]], loss=loss, folder=folder, **options)
+    options = {"epochs": 3, "batch": 2, "processes": 1, "clip": 1.0} | options
+    execution = Execution(folder, seed=4, resume=resume)
+    return adapt(chgnet, frames[[5, 1, 2, 4]], frames[[0, 3]], loss=loss, execution=execution, **options)
 
 
 def weights(adapted: TunedPotential) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from matgraft.core.errors import OptionError
 from matgraft.core.quantities import Array
+from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
@@ -290,9 +291,15 @@ def test_a_resumed_head_has_the_directions_that_it_began_with(
     chgnet: Potential, pairs: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapting, "affordable", lambda *_: (Directions(3, 1), 0.0))
-    options: dict[str, Any] = {"strategy": "feature", "epochs": 2, "batch": 2, "folder": tmp_path, "max_minutes": 5.0}
+    options: dict[str, Any] = {
+        "strategy": "feature",
+        "epochs": 2,
+        "batch": 2,
+        "execution": Execution(tmp_path),
+        "max_minutes": 5.0,
+    }
     first = adapt(chgnet, pairs[:2], pairs[2:3], **options)
     monkeypatch.setattr(adapting, "affordable", lambda *_: pytest.fail("planned anew"))
-    again = adapt(chgnet, pairs[:2], pairs[2:3], resume=True, **options)
+    again = adapt(chgnet, pairs[:2], pairs[2:3], **options | {"execution": Execution(tmp_path, resume=True)})
     for one, other in zip(first.backbone.module.parameters(), again.backbone.module.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -33,6 +32,7 @@ from matgraft.core.run_folder import resume_above
 from matgraft.core.training import checkpoint
 from matgraft.core.training.batching import Budget, Sized, plan_batches, split_batch
 from matgraft.core.training.checkpoint import State
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.optimizer import Soap
 from matgraft.core.training.schedule import WARMUP, FitSettings, decay_start, patience_in, plan_steps, rate_factor
 from matgraft.core.training.strategy import ParamGroup
@@ -103,15 +103,11 @@ def fit(
     module: nn.Module,
     groups: Sequence[ParamGroup],
     settings: FitSettings,
+    execution: Execution | None = None,
     *,
-    folder: Path,
     l2: float = 0.0,
-    seed: int = 0,
-    resume: bool = False,
     judge_start: bool = False,
     spent: float = 0.0,
-    title: str = "fit",
-    quiet: bool = False,
 ) -> FitResult:
     """Minimise an objective.
 
@@ -119,58 +115,20 @@ def fit(
     ----------
     settings
         With every None resolved (`matgraft.potentials.tuning.defaults`).
-    folder
-        Where checkpoints go; with `resume`, where the fit goes on from.
     l2
         lambda of the loss's |theta|^2, summed over what learns.
     judge_start
         Validate the starting weights too: they are the best if no later ones are better.
     spent
         Seconds of the settings' minutes that are gone before the fit begins.
-    quiet
-        No progress bar.
 
     Raises
     ------
     RunError
         If a worker died, or the loss is not a number.
     """
-    parameters = [parameter for group in groups for parameter in group.parameters.values()]
-    device = devices.training_device()
-    processes = (settings.processes or cores()) if forks_on_cpu() else 1
-    loop = _Loop(
-        objective, module, list(groups), parameters, settings, folder, l2, seed, resume, judge_start, spent, title,
-        quiet,
-    )  # fmt: skip
-    if processes == 1:
-        fabric = Fabric(accelerator=device.type, devices=1)
-        fabric.launch()
-        loop.run(fabric)
-    else:
-        # Forked workers share the encoded frames; gradients are summed by the loop itself.
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
-        fabric = Fabric(accelerator="cpu", devices=processes, strategy=DDPStrategy(start_method="fork"))
-        try:
-            failure = fabric.launch(loop.run_quietly)
-        except ProcessException as error:
-            raise RunError(f"a worker died ({error})", commands=resume_above(folder)) from error
-        if failure is not None:
-            raise failure
-    module.to("cpu")
-    state = checkpoint.restore(parameters, None, folder)
-    if state.best:
-        checkpoint.put(state.best["weights"], parameters)
-    return FitResult(
-        history=state.history,
-        best_step=state.best["step"],
-        best_value=state.best["value"],
-        stopped=state.stopped,
-        steps=state.step,
-        epochs=state.history[-1]["epoch"],
-        seconds=state.seconds,
-        processes=processes,
-        batches={name: state.budget[kind] for name, kind in BOUNDS.items()},
-    )
+    with (execution or Execution()).in_folder() as placed:
+        return _Loop(objective, module, list(groups), settings, placed, l2, judge_start, spent).launch()
 
 
 def make_optimizer(groups: Sequence[ParamGroup], settings: FitSettings) -> torch.optim.Optimizer:
@@ -198,16 +156,53 @@ class _Loop:
     objective: Objective
     module: nn.Module
     groups: list[ParamGroup]
-    parameters: list[nn.Parameter]
     settings: FitSettings
-    folder: Path
+    execution: Execution
     l2: float
-    seed: int
-    resume: bool
     judge_start: bool
     spent: float
-    title: str
-    quiet: bool
+
+    def launch(self) -> FitResult:
+        """Train in as many processes as the settings say, and leave the best weights in the module."""
+        device = devices.training_device()
+        processes = (self.settings.processes or cores()) if forks_on_cpu() else 1
+        if processes == 1:
+            fabric = Fabric(accelerator=device.type, devices=1)
+            fabric.launch()
+            self.run(fabric)
+        else:
+            self._launch_workers(processes)
+        self.module.to("cpu")
+        state = checkpoint.restore(self.parameters, None, self.execution.work)
+        if state.best:
+            checkpoint.put(state.best["weights"], self.parameters)
+        return FitResult(
+            history=state.history,
+            best_step=state.best["step"],
+            best_value=state.best["value"],
+            stopped=state.stopped,
+            steps=state.step,
+            epochs=state.history[-1]["epoch"],
+            seconds=state.seconds,
+            processes=processes,
+            batches={name: state.budget[kind] for name, kind in BOUNDS.items()},
+        )
+
+    def _launch_workers(self, processes: int) -> None:
+        """Train in forked workers: they share the encoded frames, and the loop itself sums their gradients."""
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
+        fabric = Fabric(accelerator="cpu", devices=processes, strategy=DDPStrategy(start_method="fork"))
+        try:
+            failure = fabric.launch(self.run_quietly)
+        except ProcessException as error:
+            raise RunError(f"a worker died ({error})", commands=resume_above(self.execution.work)) from error
+        if failure is not None:
+            raise failure
+
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that learns."""
+        return [parameter for group in self.groups for parameter in group.parameters.values()]
 
     def run_quietly(self, fabric: Fabric) -> RunError | None:
         """Train as a worker, and hand the parent the error that all workers meet alike."""
@@ -236,13 +231,13 @@ class _Loop:
         if not self.state.marks:
             self.state.marks = [[self.state.step, self.state.seconds]]
         with self._progress() as bar:
-            task = bar.add_task(self.title, total=self.state.total, completed=self.state.step, note="")
+            task = bar.add_task(self.execution.title, total=self.state.total, completed=self.state.step, note="")
             while not self.state.stopped:
                 self._epoch(bar, task)
 
     def _start(self) -> State:
-        if self.resume and (self.folder / checkpoint.FILE).is_file():
-            state = checkpoint.restore(self.parameters, self.optimizer, self.folder)
+        if self.execution.resume and (self.execution.work / checkpoint.FILE).is_file():
+            state = checkpoint.restore(self.parameters, self.optimizer, self.execution.work)
         else:
             state = State(average=checkpoint.copies(self.parameters), seconds=self.spent)
         if not state.budget:
@@ -254,7 +249,7 @@ class _Loop:
     def _batches(self, epoch: int) -> list[list[int]]:
         """Return the samples of each step, so many that the bounds of memory change none of them."""
         budget = Budget(samples=self.state.budget["samples"])
-        return plan_batches(self.objective.training, budget, seed=_mix(self.seed, epoch))
+        return plan_batches(self.objective.training, budget, seed=_mix(self.execution.seed, epoch))
 
     @cached_property
     def _epoch_steps(self) -> int:
@@ -430,7 +425,7 @@ class _Loop:
 
     def _save(self) -> None:
         if self.fabric.global_rank == 0:
-            checkpoint.save(self.state, self.parameters, self.optimizer, self.folder)
+            checkpoint.save(self.state, self.parameters, self.optimizer, self.execution.work)
         self._saved = time.monotonic()
 
     # --------------------------------------------------------------- progress
@@ -438,7 +433,7 @@ class _Loop:
     def _progress(self) -> Progress:
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps")
         times = TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
-        hidden = self.quiet or self.fabric.global_rank != 0
+        hidden = self.execution.quiet or self.fabric.global_rank != 0
         return Progress(*columns, *times, console=Console(stderr=True), disable=hidden, transient=True)
 
     def _note(self, bar: Progress, task: Any) -> None:

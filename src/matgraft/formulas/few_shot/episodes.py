@@ -19,7 +19,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from matgraft.core.errors import OptionError
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
@@ -238,8 +238,7 @@ def _learn(
 def train(module: MetricModule, features: Tensor, questions: Sequence[Question], settings: EpisodeSettings) -> None:
     """Train the module in place."""
     objective = EpisodeObjective(module, features, questions, settings)
-    with TemporaryDirectory() as folder:
-        fit(objective, module, module.groups(), settings.fit, folder=Path(folder), seed=settings.seed, quiet=True)
+    fit(objective, module, module.groups(), settings.fit, Execution(seed=settings.seed))
     module.eval()
 
 

@@ -7,10 +7,8 @@ spread, and its median is exact where half of the values are zero. Classes: log 
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup, make_strategy
 from matgraft.formulas.encoder import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
@@ -259,9 +258,7 @@ def fit_network(
         minimised = objective(module, train, held, scaling)
         groups = [*groups, _head_group(module), *minimised.further_groups()]
         minimised.trained.train()
-        with tempfile.TemporaryDirectory() as folder:
-            loop = settings.loop(len(inputs))
-            fit(minimised, minimised.trained, groups, loop, folder=Path(folder), seed=seed, quiet=True)
+        fit(minimised, minimised.trained, groups, settings.loop(len(inputs)), Execution(seed=seed))
     return FittedNetwork(module, scaling, labels.n_classes)
 
 

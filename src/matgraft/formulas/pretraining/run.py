@@ -19,6 +19,7 @@ from matgraft.core.model import ModelCard
 from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import Begun, RunFile, open_run, refuse_full_folder
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone
@@ -144,11 +145,13 @@ def _train(
         module,
         [ParamGroup("all", dict(named_parameters(module)))],
         settings.fit,
-        folder=out / "checkpoints" / str(i),
-        seed=settings.seed + i,
-        resume=resume,
-        title=f"pretraining {i + 1} of {settings.encoders}",
-        quiet=quiet,
+        Execution(
+            folder=out / "checkpoints" / str(i),
+            seed=settings.seed + i,
+            resume=resume,
+            title=f"pretraining {i + 1} of {settings.encoders}",
+            quiet=quiet,
+        ),
     )
 
 

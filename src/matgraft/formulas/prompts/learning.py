@@ -13,7 +13,6 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from matgraft.core.errors import DataError
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
@@ -126,11 +126,8 @@ def learn_bank(
     objective = BankObjective(module, tables, settings)
     groups = [ParamGroup("prompts and readout", module.learned())]
     module.train()
-    with TemporaryDirectory() as folder:
-        result = fit(
-            objective, module, groups, settings.fit, folder=Path(folder), seed=settings.seed, title="prompts",
-            quiet=quiet,
-        )  # fmt: skip
+    execution = Execution(seed=settings.seed, title="prompts", quiet=quiet)
+    result = fit(objective, module, groups, settings.fit, execution)
     last = result.history[-1]
     card = BankCard(
         encoder_sha256=backbone.card.weights_sha256,

@@ -12,10 +12,8 @@ the bank's as they are; without a bank they learn as well, and all begins at ran
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, Sizes, tensors_of
@@ -234,9 +233,7 @@ def fit_prompts(
     objective = PromptObjective(module, asked, train, held)
     module.train()
     loop = settings.loop(len(objective.training))
-    with tempfile.TemporaryDirectory() as folder:
-        groups = [ParamGroup("prompts and readout", learned)]
-        fit(objective, module, groups, loop, folder=Path(folder), seed=seed, quiet=True)
+    fit(objective, module, [ParamGroup("prompts and readout", learned)], loop, Execution(seed=seed))
     return PromptFit(module, asked)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.files import write_json, write_text
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
@@ -30,6 +31,7 @@ from matgraft.potentials.tuning.references import (
     shift_heads,
 )
 from matgraft.potentials.tuning.replay import ReplaySettings, rehearses
+from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 
 
 def refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
@@ -88,18 +90,32 @@ def adapt_by_recipe(
 ) -> tuple[TunedPotential, str]:
     """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
     strategies = _strategies(recipe)
-    settings: dict[str, Any] = {"references": references, "loss": recipe.loss, "settings": recipe.fit}
-    settings |= {"replay": recipe.replay, "seed": recipe.seed, "resume": resume, "quiet": quiet}
+    settings = TuneSettings(recipe.loss, recipe.fit, recipe.replay, bool(recipe.heads_by), references)
+    precomputed = Precomputed(on_train=parts.on_train, on_validation=parts.on_validation)
+    execution = Execution(out, recipe.seed, resume, quiet)
     if recipe.strategy.name != LADDER:
         (strategy,) = strategies.values()
-        folder = out / "checkpoints"
-        heads = bool(recipe.heads_by)
+        execution = replace(execution, folder=out / "checkpoints")
         adapted = adapt(
-            parent, parts.train, parts.validation, strategy=strategy, heads=heads, folder=folder, **settings
+            parent,
+            parts.train,
+            parts.validation,
+            strategy=strategy,
+            settings=settings,
+            precomputed=precomputed,
+            execution=execution,
         )
         return adapted, ""
-    settings |= {"ladder": recipe.ladder, "rungs": strategies, "on_validation": parts.on_validation, "folder": out}
-    climbed = climb(parent, parts.train, parts.validation, **settings)
+    climbed = climb(
+        parent,
+        parts.train,
+        parts.validation,
+        ladder=recipe.ladder,
+        rungs=strategies,
+        settings=settings,
+        precomputed=precomputed,
+        execution=execution,
+    )
     return climbed.adapted, climbed.record.sentence
 
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import copy
 import json
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import write_json
 from matgraft.core.model import Encoded
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, Objective, fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup, Strategy, make_strategy, through_network
@@ -40,11 +39,12 @@ from matgraft.potentials.tuning.replay import WEIGHT as REPLAY_WEIGHT
 from matgraft.potentials.tuning.replay import (
     ReplayObjective,
     ReplaySettings,
-    deal,
     rehearses,
     replay_frames,
+    share_out,
     shifted_labels,
 )
+from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 from matgraft.potentials.tuning.step_zero import check_heads, check_replay
 from matgraft.potentials.tuning.tangents import (
     Directions,
@@ -65,11 +65,11 @@ class TunedPotential:
     Attributes
     ----------
     backbone
-        The tuned model, a `MultiHeadPotential` where there are several heads. The parent is untouched.
+        The tuned model, a `MultiHeadPotential` where there are several heads. The foundation is untouched.
     references
         The reference shift that it starts from, or that of each head.
     step_zero
-        Largest differences to the parent, up to the shift, before the first step; over all heads.
+        Largest differences to the foundation, up to the shift, before the first step; over all heads.
     settings, loss
         The fit's, with every default filled in.
     trained
@@ -97,49 +97,24 @@ class TunedPotential:
 
 
 def adapt(
-    parent: Potential,
+    foundation: Potential,
     train: Dataset,
     validation: Dataset,
     *,
     strategy: str | Strategy = "full",
-    stages: Sequence[str] = (),
-    references: References | None = None,
-    loss: LossSettings | None = None,
-    settings: FitSettings | None = None,
-    replay: ReplaySettings | None = None,
-    heads: bool = False,
-    predictions: Sequence[Mapping[str, Array]] | None = None,
-    encoded: Sequence[Encoded] | None = None,
-    held_out: Sequence[Encoded] | None = None,
-    folder: Path | None = None,
-    seed: int = 0,
-    resume: bool = False,
-    quiet: bool = True,
-    **fit_options: Any,
+    settings: TuneSettings | None = None,
+    precomputed: Precomputed | None = None,
+    execution: Execution | None = None,
+    **options: Any,
 ) -> TunedPotential:
-    """Fine-tune a copy of `parent`.
+    """Fine-tune a copy of `foundation`.
 
     Parameters
     ----------
-    strategy, stages
-        See `matgraft.core.training.strategy`.
-    references
-        Shift of the elements' energies, or of each head's. Default: refitted on the parent's residuals over `train`;
-        kept where no frame has an energy.
-    loss, settings
-        See `LossSettings` and `FitSettings`; what is None follows from strategy and data.
-    replay
-        What is rehearsed, see `matgraft.potentials.tuning.replay`. Default: nothing, but with strategy `replay`.
-    heads
-        A readout and reference energies for each value of the frames' tag ``head``, as strategy `multihead` always has.
-    predictions
-        The parent's on `train`, if at hand.
-    encoded, held_out
-        The frames of `train` and of `validation` as `Potential.encode` gave them, if at hand.
-    folder
-        Where checkpoints go; `resume` goes on from there. Default: a temporary one.
-    fit_options
-        Fields of `FitSettings`, such as ``max_minutes=10``.
+    strategy
+        A name or a strategy, see `matgraft.core.training.strategy`.
+    options
+        Fields of `TuneSettings`, such as ``loss=LossSettings(energy=10)``, or of its `fit`: ``max_minutes=10``.
 
     Raises
     ------
@@ -147,85 +122,68 @@ def adapt(
         If there is nothing to train or validate on, as a whole or for a head: no frame, or none that has a label and
         a weight in the loss.
     StepZeroError
-        If the prepared model does not equal its parent up to the shift.
+        If the prepared model does not equal its foundation up to the shift.
     """
-    if not len(train) or not len(validation):
-        raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
-    chosen = _chosen(strategy, stages)
-    loss = loss_defaults(chosen, loss or LossSettings(), train)
-    train, validation = weigh_parts(train, validation, loss, by_head=heads or chosen.branches)
-    backbone = copy.deepcopy(parent)
-    if heads or chosen.branches:
+    require_frames(train, validation)
+    # 1. What is asked, with every default filled in.
+    chosen = make_strategy(strategy) if isinstance(strategy, str) else strategy
+    settings, known = (settings or TuneSettings()).updated(**options), precomputed or Precomputed()
+    execution = replace(execution or Execution(), title=chosen.name)
+    loss = loss_defaults(chosen, settings.loss, train)
+    heads = settings.heads or chosen.branches
+    train, validation = weigh_parts(train, validation, loss, by_head=heads)
+    # 2. The model, and the frames as it takes them.
+    backbone = copy.deepcopy(foundation)
+    if heads:
         backbone = _with_heads(backbone, chosen, train, validation)
-    replay = replay or ReplaySettings()
-    rehearsed = _rehearsed(chosen, replay, parent, backbone, train, folder, quiet)
-    settings = _with_options(settings or FitSettings(), fit_options)
-    settings = fit_defaults(chosen, len(train), settings, rate=parent.rate, rehearsed=len(rehearsed))
-    title = "" if quiet else f"graphs of {len(train)} frames"
-    encoded = encoded or encode_all(backbone, train.samples, processes=cores(), progress=title)
-    held_out = held_out or encode_all(backbone, validation.samples, processes=cores())
-    references = references or _refit(backbone, parent, train, encoded, predictions)
-
+    rehearsed = _rehearsed(chosen, settings.replay, (foundation, backbone), train, execution)
+    fitting = fit_defaults(chosen, len(train), settings.fit, rate=foundation.rate, rehearsed=len(rehearsed))
+    title = "" if execution.quiet else f"graphs of {len(train)} frames"
+    encoded = known.train_graphs or encode_all(backbone, train.samples, processes=cores(), progress=title)
+    held_out = known.validation_graphs or encode_all(backbone, validation.samples, processes=cores())
+    # 3. Step 0 is the foundation, up to the shift of its references.
+    references = settings.references or _refit(backbone, foundation, train, encoded, known.on_train)
     facts: dict[str, float] = {}
     shift_references(backbone, references)
-    groups = chosen.prepare(backbone, seed=seed)
-    step_zero = check_heads(parent, backbone, references, train, encoded)
-
-    with tempfile.TemporaryDirectory() as temporary:
-        work = folder or Path(temporary)
+    groups = chosen.prepare(backbone, seed=execution.seed)
+    step_zero = check_heads(foundation, backbone, references, train, encoded)
+    # 4. The fit.
+    with execution.in_folder() as placed:
         objective: Objective
         began = time.monotonic()
+        through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
         if chosen.cached:
-            require_squares(loss)  # before minutes go into the cache
-            directions = _directions(backbone, train, loss, (encoded, held_out), settings, work, resume)
-            objective = _cached_objective(
-                backbone, (train, validation), loss, (encoded, held_out), directions, seed, quiet
-            )
+            objective = _cached_objective(through, fitting, placed)
+        elif len(rehearsed):
+            objective, facts = _with_replay(through, shifted_labels(rehearsed, references), settings.replay)
         else:
-            through = FrameObjective(backbone, train, validation, loss, encoded, held_out)
-            if len(rehearsed):
-                through, facts = _with_replay(through, shifted_labels(rehearsed, references), replay)
             objective = through
-            settings = bound_by_memory(through, groups, settings)
-        result = fit(
-            objective,
-            backbone.module,
-            groups,
-            settings,
-            folder=work,
-            l2=loss.l2,
-            seed=seed,
-            resume=resume,
-            judge_start=True,
-            spent=time.monotonic() - began if chosen.cached else 0.0,
-            title=chosen.name,
-            quiet=quiet,
-        )
-    settings = settings.model_copy(update=result.batches)
+        if isinstance(objective, FrameObjective):
+            fitting = bound_by_memory(objective, groups, fitting)
+        spent = time.monotonic() - began if chosen.cached else 0.0
+        result = fit(objective, backbone.module, groups, fitting, placed, l2=loss.l2, judge_start=True, spent=spent)
+    fitting = fitting.model_copy(update=result.batches)
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
     if facts:
         facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
-    return TunedPotential(finished, references, result, step_zero, settings, loss, _size(groups), chosen.name, facts)
+    return TunedPotential(finished, references, result, step_zero, fitting, loss, _size(groups), chosen.name, facts)
 
 
-def _chosen(strategy: str | Strategy, stages: Sequence[str]) -> Strategy:
-    """Return the strategy of a name, on these stages, or the one that is already made."""
-    if isinstance(strategy, str):
-        return make_strategy(strategy, stages)
-    if stages:
-        raise OptionError("stages would do nothing beside a strategy that is already made", remedy="Partial(stages)")
-    return strategy
+def require_frames(train: Dataset, validation: Dataset) -> None:
+    """Raise a DataError unless both parts have frames."""
+    if not len(train) or not len(validation):
+        raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
 
 
 def refit_references(
-    parent: Potential,
+    foundation: Potential,
     train: Dataset,
     encoded: Sequence[Encoded],
     predictions: Sequence[Mapping[str, Array]] | None = None,
 ) -> ReferenceShift:
-    """Fit the shift of the elements' energies on the parent's residuals; keep it where no frame has an energy."""
-    return refit_or_keep(train, predictions or _energies(parent, train, encoded))
+    """Fit the shift of the elements' energies on the foundation's residuals; keep it where no frame has an energy."""
+    return refit_or_keep(train, predictions or _energies(foundation, train, encoded))
 
 
 def shift_references(backbone: Potential, references: References) -> None:
@@ -265,17 +223,22 @@ def _with_heads(base: Potential, strategy: Strategy, train: Dataset, validation:
 def _rehearsed(
     strategy: Strategy,
     replay: ReplaySettings,
-    parent: Potential,
-    backbone: Potential,
+    models: tuple[Potential, Potential],
     train: Dataset,
-    folder: Path | None,
-    quiet: bool,
+    execution: Execution,
 ) -> Dataset:
-    """Return the frames to rehearse, dealt to the heads where there are several; none where nothing is rehearsed."""
+    """Return the frames to rehearse, shared out to the heads where there are several; none where nothing is rehearsed.
+
+    Parameters
+    ----------
+    models
+        The foundation, which labels the frames, and the model that rehearses them.
+    """
     if not rehearses(strategy, replay):
         return train[:0]
-    frames = replay_frames(parent, train, replay, folder=folder, quiet=quiet)
-    return deal(frames, backbone.names) if isinstance(backbone, MultiHeadPotential) else frames
+    foundation, backbone = models
+    frames = replay_frames(foundation, train, replay, folder=execution.folder, quiet=execution.quiet)
+    return share_out(frames, backbone.names) if isinstance(backbone, MultiHeadPotential) else frames
 
 
 def _with_replay(
@@ -289,71 +252,53 @@ def _with_replay(
 
 def _refit(
     backbone: Potential,
-    parent: Potential,
+    foundation: Potential,
     train: Dataset,
     encoded: Sequence[Encoded],
     predictions: Sequence[Mapping[str, Array]] | None,
 ) -> References:
     if not isinstance(backbone, MultiHeadPotential):
-        return refit_references(parent, train, encoded, predictions)
-    known = predictions or _energies(parent, train, encoded)
+        return refit_references(foundation, train, encoded, predictions)
+    known = predictions or _energies(foundation, train, encoded)
     return shift_heads(train, lambda part, frames: refit_or_keep(part, [known[i] for i in frames if known]))
 
 
-def _energies(parent: Potential, train: Dataset, encoded: Sequence[Encoded]) -> Sequence[Mapping[str, Array]]:
-    return predict(parent, train.samples, ("energy",), encoded=encoded) if train.count("energy") else ()
+def _energies(foundation: Potential, train: Dataset, encoded: Sequence[Encoded]) -> Sequence[Mapping[str, Array]]:
+    return predict(foundation, train.samples, ("energy",), encoded=encoded) if train.count("energy") else ()
 
 
-def _directions(
-    backbone: Potential,
-    train: Dataset,
-    loss: LossSettings,
-    encoded: tuple[Sequence[Encoded], Sequence[Encoded]],
-    settings: FitSettings,
-    folder: Path,
-    resume: bool,
-) -> Directions:
-    """Plan the cache: in half of the minutes, if there are any. A resumed run has the plan that it began with."""
-    file = folder / DIRECTIONS
-    if resume and file.is_file():
-        return Directions(**json.loads(file.read_text(encoding="utf-8")))
-    directions = plan_directions(backbone, encoded[0], list(loss.weights(train)))
-    if settings.max_minutes is not None:
-        directions, _ = affordable(directions, settings.max_minutes / 2, backbone, train, *encoded)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(directions))
-    return directions
-
-
-def _cached_objective(
-    backbone: Potential,
-    parts: tuple[Dataset, Dataset],
-    loss: LossSettings,
-    encoded: tuple[Sequence[Encoded], Sequence[Encoded]],
-    directions: Directions,
-    seed: int,
-    quiet: bool,
-) -> TangentObjective:
+def _cached_objective(through: FrameObjective, settings: FitSettings, execution: Execution) -> TangentObjective:
+    """Cache features and tangents of both parts of an objective through the network."""
+    require_squares(through.settings)  # before minutes go into the cache
+    directions = _directions(through, settings, execution)
+    parts = [(through.train, through.training), (through.held_out, through.validation)]
     cached = [
         cache_tangents(
-            backbone,
+            through.backbone,
             part,
             graphs,
             directions,
-            seed=seed + 1 + i,
+            seed=execution.seed + 1 + i,
             processes=cores(),
-            progress="" if quiet else f"features and tangents of {len(part)} frames",
+            progress="" if execution.quiet else f"features and tangents of {len(part)} frames",
         )
-        for i, (part, graphs) in enumerate(zip(parts, encoded, strict=True))
+        for i, (part, graphs) in enumerate(parts)
     ]
-    return TangentObjective(backbone, parts[0], loss, cached[0], cached[1], directions)
+    return TangentObjective(through.backbone, through.train, through.settings, cached[0], cached[1], directions)
 
 
-def _with_options(settings: FitSettings, options: Mapping[str, Any]) -> FitSettings:
-    for name in options:
-        if name not in FitSettings.model_fields:
-            raise OptionError(f"unknown option {name!r}", remedy=nearest(name, FitSettings.model_fields))
-    return FitSettings(**{**settings.model_dump(), **options})
+def _directions(through: FrameObjective, settings: FitSettings, execution: Execution) -> Directions:
+    """Plan the cache: in half of the minutes, if there are any. A resumed run has the plan that it began with."""
+    file = execution.work / DIRECTIONS
+    if execution.resume and file.is_file():
+        return Directions(**json.loads(file.read_text(encoding="utf-8")))
+    backbone, encoded, held_out = through.backbone, through.training, through.validation
+    directions = plan_directions(backbone, encoded, list(through.weights))
+    if settings.max_minutes is not None:
+        directions, _ = affordable(directions, settings.max_minutes / 2, backbone, through.train, encoded, held_out)
+    execution.work.mkdir(parents=True, exist_ok=True)
+    write_json(file, asdict(directions))
+    return directions
 
 
 def _size(groups: Sequence[ParamGroup]) -> int:

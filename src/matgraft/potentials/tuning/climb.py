@@ -1,6 +1,6 @@
 """Climb the ladder: adapt rung by rung, judge each by one loss, stop by the ladder's rules, keep the best model.
 
-    climbed = climb(load("chgnet"), train, validation, settings=FitSettings(max_minutes=30))
+    climbed = climb(load("chgnet"), train, validation, max_minutes=30)
     climbed.adapted.backbone        # of the rung that was kept
     climbed.record                  # every rung with its minutes, validation errors and verdict
 
@@ -17,12 +17,11 @@ was killed goes on with the rung that was under way, from its last checkpoint.
 from __future__ import annotations
 
 import copy
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +34,7 @@ from matgraft.core.findings import DROP
 from matgraft.core.model import Batch, Encoded
 from matgraft.core.processes import cores, timed, workers
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array
+from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Strategy
@@ -43,7 +43,13 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.numbering import numbers_of_frames
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
-from matgraft.potentials.tuning.adapt import TunedPotential, adapt, refit_references, shift_references
+from matgraft.potentials.tuning.adapt import (
+    TunedPotential,
+    adapt,
+    refit_references,
+    require_frames,
+    shift_references,
+)
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.ladder import (
     DEFAULT_MINUTES,
@@ -66,6 +72,7 @@ from matgraft.potentials.tuning.loss import LossSettings, Targets, label_shares,
 from matgraft.potentials.tuning.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.potentials.tuning.references import ReferenceShift, keep_references, shifted
 from matgraft.potentials.tuning.replay import ReplaySettings, forecast
+from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 from matgraft.potentials.tuning.tangents import (
     TangentObjective,
     affordable,
@@ -106,40 +113,31 @@ class Climbed:
 
 
 def climb(
-    parent: Potential,
+    foundation: Potential,
     train: Dataset,
     validation: Dataset,
     *,
     ladder: LadderSettings | None = None,
     rungs: Mapping[str, Strategy] | None = None,
-    references: ReferenceShift | None = None,
-    loss: LossSettings | None = None,
-    settings: FitSettings | None = None,
-    replay: ReplaySettings | None = None,
-    on_validation: Predictions | None = None,
-    folder: Path | None = None,
-    seed: int = 0,
-    resume: bool = False,
-    quiet: bool = True,
+    settings: TuneSettings | None = None,
+    precomputed: Precomputed | None = None,
+    execution: Execution | None = None,
+    **options: Any,
 ) -> Climbed:
-    """Fine-tune copies of `parent` by dearer and dearer strategies, and keep the best on `validation`.
+    """Fine-tune copies of `foundation` by dearer and dearer strategies, and keep the best on `validation`.
 
     Parameters
     ----------
     rungs
         Name -> strategy, cheap to dear. Default: those that `ladder` names, with their own defaults.
-    references, loss
-        As of `adapt`. The weights of `loss` judge every rung; a rung may train by others of its own.
     settings
-        As of `adapt`, of each fit; but `max_minutes` is that of all rungs together (30 by default).
-    replay
-        As of `adapt`, of the rungs that rehearse.
-    on_validation
-        The parent's predictions on `validation`, if at hand.
-    folder
-        The run folder; `resume` goes on from there. Default: a temporary one.
-    quiet
-        No progress bars, no line a rung.
+        As of `adapt`, of each rung. The weights of its loss judge every rung, and a rung may train by others of its
+        own; `fit.max_minutes` is that of all rungs together (30 by default); what is rehearsed is so by the rungs that
+        rehearse.
+    execution
+        Its folder is the run's: each rung has a folder of its own in it.
+    options
+        As of `adapt`.
 
     Raises
     ------
@@ -148,21 +146,21 @@ def climb(
     OptionError
         If a target names what cannot be judged.
     """
-    if not len(train) or not len(validation):
-        raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
-    ladder, loss, settings = ladder or LadderSettings(), loss or LossSettings(), settings or FitSettings()
-    weights = loss.weights(train)
-    refuse_idle_target(ladder.target, weights, validation)
-    weighed, judging = weigh_parts(train, validation, loss)
-    encoded, held_out = encode_all(parent, train.samples), encode_all(parent, validation.samples)
-    references = references or refit_references(parent, weighed, encoded)
-    with tempfile.TemporaryDirectory() as temporary:
-        ascent = _Ascent(
-            parent, train, validation, judging, label_shares(weighed, weights), encoded, held_out, references, loss,
-            weights, settings,
-            replay, ladder, rungs or make_rungs(ladder.rungs), folder or Path(temporary), seed, quiet,
-        )  # fmt: skip
-        return ascent.run(on_validation, resume=resume)
+    require_frames(train, validation)
+    ladder, settings = ladder or LadderSettings(), (settings or TuneSettings()).updated(**options)
+    known = precomputed or Precomputed()
+    refuse_idle_target(ladder.target, settings.loss.weights(train), validation)
+    weighed, judging = weigh_parts(train, validation, settings.loss)
+    train_graphs = known.train_graphs or encode_all(foundation, train.samples)
+    validation_graphs = known.validation_graphs or encode_all(foundation, validation.samples)
+    references = settings.references or refit_references(foundation, weighed, train_graphs, known.on_train)
+    assert isinstance(references, ReferenceShift)
+    settings = replace(settings, references=references)
+    shares = label_shares(weighed, settings.loss.weights(train))
+    frames = _Frames(train, validation, train_graphs, validation_graphs, judging, shares)
+    rungs = rungs or make_rungs(ladder.rungs)
+    with (execution or Execution()).in_folder() as placed:
+        return _Ascent(foundation, frames, references, settings, ladder, rungs, placed).run(known.on_validation)
 
 
 def validation_errors(
@@ -217,31 +215,59 @@ def _joined(name: str, predictions: Predictions) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class _Frames:
+    """The frames of a climb.
+
+    Attributes
+    ----------
+    train, validation
+        As they were given.
+    train_graphs, validation_graphs
+        As `Potential.encode` gives them.
+    judging
+        The validation frames with the weights that they have in the loss.
+    shares
+        Of the training frames (`label_shares`).
+    """
+
+    train: Dataset
+    validation: Dataset
+    train_graphs: Sequence[Encoded]
+    validation_graphs: Sequence[Encoded]
+    judging: Dataset
+    shares: Mapping[str, float]
+
+    @property
+    def precomputed(self) -> Precomputed:
+        """What a rung need not compute again."""
+        return Precomputed(train_graphs=self.train_graphs, validation_graphs=self.validation_graphs)
+
+    def objective(self, backbone: Potential, loss: LossSettings) -> FrameObjective:
+        """Return the objective of a fit through the network."""
+        return FrameObjective(backbone, self.train, self.validation, loss, self.train_graphs, self.validation_graphs)
+
+
+@dataclass(frozen=True)
 class _Ascent:
     """What all rungs of a climb share."""
 
-    parent: Potential
-    train: Dataset
-    validation: Dataset
-    judging: Dataset
-    shares: Mapping[str, float]
-    encoded: Sequence[Encoded]
-    held_out: Sequence[Encoded]
+    foundation: Potential
+    frames: _Frames
     references: ReferenceShift
-    loss: LossSettings
-    weights: Mapping[str, float]
-    settings: FitSettings
-    replay: ReplaySettings | None
+    settings: TuneSettings
     ladder: LadderSettings
     rungs: Mapping[str, Strategy]
-    folder: Path
-    seed: int
-    quiet: bool
+    execution: Execution
 
-    def run(self, on_validation: Predictions | None, *, resume: bool) -> Climbed:
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the quantities in the loss."""
+        return self.settings.loss.weights(self.frames.train)
+
+    def run(self, on_validation: Predictions | None) -> Climbed:
         """Climb, and return the best rung's model."""
-        found = self.folder / FILE
-        record = Record.model_validate_json(found.read_text()) if resume and found.is_file() else None
+        found = self.execution.work / FILE
+        record = Record.model_validate_json(found.read_text()) if self.execution.resume and found.is_file() else None
         record = record or self._baselines(on_validation)
         done = {rung.name for rung in record.rungs}
         ahead = [name for name in self.rungs if name not in done]
@@ -256,15 +282,15 @@ class _Ascent:
 
     def _baselines(self, known: Predictions | None) -> Record:
         """Judge the foundation as it is, and with its references shifted."""
-        untuned = known or predict(self.parent, self.validation.samples, encoded=self.held_out, processes=cores())
-        models = {"untuned": untuned, "shift": shifted(self.validation, untuned, self.references)}
+        untuned = known or self._predicted(self.foundation)
+        models = {"untuned": untuned, "shift": shifted(self.frames.validation, untuned, self.references)}
         results: list[RungResult] = []
         for name, predictions in models.items():
             result = RungResult(name=name, errors=self._errors(predictions))
             results.append(result.model_copy(update={"gain": gain_of(result.loss, results)}))
             self._tell(results[-1])
         return Record(
-            max_minutes=self.settings.max_minutes or DEFAULT_MINUTES,
+            max_minutes=self.settings.fit.max_minutes or DEFAULT_MINUTES,
             target=self.ladder.target,
             worth=self.ladder.worth,
             loss_weights=dict(self.weights),
@@ -292,8 +318,7 @@ class _Ascent:
         began = time.monotonic()
         try:
             adapted = self._adapt(begun.name, begun.minutes, resume=resume)
-            predictions = predict(adapted.backbone, self.validation.samples, encoded=self.held_out, processes=cores())
-            errors = self._errors(predictions)
+            errors = self._errors(self._predicted(adapted.backbone))
         except (DataError, RunError) as error:  # of this rung: its memory, its rate, a worker that was killed
             return RungResult(name=begun.name, verdict="failed", why=error.found, minutes=_minutes_since(began))
         save_adapted(adapted, self._model(begun.name))
@@ -304,24 +329,25 @@ class _Ascent:
         return result.model_copy(update={"gain": gain_of(result.loss, record.rungs)})
 
     def _errors(self, predictions: Predictions) -> dict[str, float]:
-        return validation_errors(self.judging, predictions, self.weights, self.loss, self.shares)
+        frames = self.frames
+        return validation_errors(frames.judging, predictions, self.weights, self.settings.loss, frames.shares)
+
+    def _predicted(self, model: Potential) -> Predictions:
+        graphs = self.frames.validation_graphs
+        return predict(model, self.frames.validation.samples, encoded=graphs, processes=cores())
 
     def _adapt(self, name: str, minutes: float, *, resume: bool) -> TunedPotential:
+        settings = self.settings.updated(max_minutes=minutes)
+        if not self.rungs[name].replays:
+            settings = replace(settings, replay=ReplaySettings())
         return adapt(
-            self.parent,
-            self.train,
-            self.validation,
+            self.foundation,
+            self.frames.train,
+            self.frames.validation,
             strategy=self.rungs[name],
-            references=self.references,
-            loss=self.loss,
-            settings=self.settings.model_copy(update={"max_minutes": minutes}),
-            replay=self.replay if self.rungs[name].replays else None,
-            encoded=self.encoded,
-            held_out=self.held_out,
-            folder=self._model(name).parent,
-            seed=self.seed,
-            resume=resume,
-            quiet=self.quiet,
+            settings=settings,
+            precomputed=self.frames.precomputed,
+            execution=replace(self.execution, folder=self._model(name).parent, resume=resume),
         )
 
     def _cost(self, strategy: Strategy, most: float) -> Cost:
@@ -334,18 +360,18 @@ class _Ascent:
         DataError
             If none of the frames to rehearse can be taken.
         """
-        typical, frames = usual_size(self.encoded)
-        rehearsed, edges = 0, 0.0
-        if strategy.replays:
-            rehearsed, edges = forecast(self.parent, self.train, self.replay or ReplaySettings())
-        frames += edges / max(1, self.encoded[typical].n_edges)
-        settings = fit_defaults(strategy, len(self.train), self.settings, rate=self.parent.rate, rehearsed=rehearsed)
+        graphs, train = self.frames.train_graphs, self.frames.train
+        typical, frames = usual_size(graphs)
+        rehearsed, edges = forecast(self.foundation, train, self.settings.replay) if strategy.replays else (0, 0.0)
+        frames += edges / max(1, graphs[typical].n_edges)
+        rate = self.foundation.rate
+        settings = fit_defaults(strategy, len(train), self.settings.fit, rate=rate, rehearsed=rehearsed)
         if strategy.cached:
             return self._cost_of_head(typical, most, settings)
         device = devices.training_device()
-        backbone = copy.deepcopy(self.parent)
+        backbone = copy.deepcopy(self.foundation)
         backbone.module.to(device).requires_grad_(True)
-        objective = FrameObjective(backbone, self.train, self.validation, self.loss, self.encoded, self.held_out)
+        objective = self.frames.objective(backbone, self.settings.loss)
         seconds, _ = timed(lambda: objective.losses([typical], device).sum().backward())
         a_pass = seconds * frames / workers(settings.processes) / 60
         passes = min(LEAST_PASSES, settings.epochs or LEAST_PASSES)
@@ -354,25 +380,28 @@ class _Ascent:
 
     def _cost_of_head(self, typical: int, most: float, settings: FitSettings) -> Cost:
         """Time the cache of one frame and a step on a batch of its copies."""
-        require_squares(self.loss)
-        backbone = copy.deepcopy(self.parent)
+        loss, frames = self.settings.loss, self.frames
+        require_squares(loss)
+        backbone = copy.deepcopy(self.foundation)
         backbone.module.requires_grad_(True)
-        plan = plan_directions(backbone, self.encoded, list(self.weights))
+        plan = plan_directions(backbone, frames.train_graphs, list(self.weights))
         # `adapt` gives the cache half of the minutes, and the fit what the cache leaves.
-        directions, before = affordable(plan, most / 2, backbone, self.train, self.encoded, self.held_out)
-        cached = cache_tangents(backbone, self.train[[typical]], [self.encoded[typical]], directions)
+        directions, before = affordable(
+            plan, most / 2, backbone, frames.train, frames.train_graphs, frames.validation_graphs
+        )
+        cached = cache_tangents(backbone, frames.train[[typical]], [frames.train_graphs[typical]], directions)
         batch = range(settings.batch or 1)
-        objective = TangentObjective(backbone, self.train, self.loss, cached * len(batch), [], directions)
+        objective = TangentObjective(backbone, frames.train, loss, cached * len(batch), [], directions)
         seconds, _ = timed(lambda: objective.losses(batch, backbone.device).sum().backward())
-        fit = (settings.epochs or 1) * -(-len(self.train) // len(batch)) * seconds / 60
+        fit = (settings.epochs or 1) * -(-len(frames.train) // len(batch)) * seconds / 60
         words = f"its cache takes {before:.2g}, its steps {fit:.2g}"
         return Cost(LEAST_HEAD * fit, before, ends_itself=True, words=words)
 
     def _note(self, record: Record, **changes: object) -> Record:
         """Return the record with changes, written before the climb goes on."""
         record = record.model_copy(update=changes)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / FILE, record.model_dump(mode="json"))
+        self.execution.work.mkdir(parents=True, exist_ok=True)
+        write_json(self.execution.work / FILE, record.model_dump(mode="json"))
         return record
 
     def _end(self, record: Record) -> Climbed:
@@ -392,15 +421,15 @@ class _Ascent:
 
     def _kept(self, rung: RungResult) -> TunedPotential:
         if rung.name in self.rungs:
-            return load_adapted(self.parent, self.references, self._model(rung.name))
-        shift = self.references if rung.name == "shift" else keep_references(self.train)
-        return baseline(self.parent, shift, rung, self.loss)
+            return load_adapted(self.foundation, self.references, self._model(rung.name))
+        shift = self.references if rung.name == "shift" else keep_references(self.frames.train)
+        return baseline(self.foundation, shift, rung, self.settings.loss)
 
     def _model(self, name: str) -> Path:
-        return self.folder / "checkpoints" / name / MODEL
+        return self.execution.work / "checkpoints" / name / MODEL
 
     def _tell(self, rung: RungResult) -> None:
-        if self.quiet:
+        if self.execution.quiet:
             return
         errors = [
             f"{rung.errors[error_key(name)]:.3g} {POTENTIAL_QUANTITIES[name].report_unit}"
@@ -428,10 +457,10 @@ def save_adapted(adapted: TunedPotential, path: Path) -> None:
     save_tensors(content, path)
 
 
-def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> TunedPotential:
+def load_adapted(foundation: Potential, references: ReferenceShift, path: Path) -> TunedPotential:
     """Read back what `save_adapted` wrote."""
     content = load_tensors(path)
-    backbone = copy.deepcopy(parent)
+    backbone = copy.deepcopy(foundation)
     backbone.module.load_state_dict(content["weights"])
     backbone.references.data.copy_(content["references"])
     return TunedPotential(
@@ -447,9 +476,9 @@ def load_adapted(parent: Potential, references: ReferenceShift, path: Path) -> T
     )
 
 
-def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: LossSettings) -> TunedPotential:
+def baseline(foundation: Potential, shift: ReferenceShift, rung: RungResult, loss: LossSettings) -> TunedPotential:
     """Return the shifted foundation as an adaptation that trained nothing."""
-    backbone = copy.deepcopy(parent)
+    backbone = copy.deepcopy(foundation)
     shift_references(backbone, shift)
     row = {"step": 0, "epoch": 0.0, "seconds": 0.0, "learning_rate": 0.0, "train_loss": 0.0, **rung.errors}
     fit = FitResult([row], 0, rung.loss, "nothing was trained", 0, 0.0, 0.0, 1)
@@ -458,7 +487,7 @@ def baseline(parent: Potential, shift: ReferenceShift, rung: RungResult, loss: L
 
 
 def _plain(backbone: Potential) -> Potential:
-    """Return the model as a fit leaves it: on the CPU wherever its parent lies, frozen, in evaluation mode."""
+    """Return the model as a fit leaves it: on the CPU wherever its foundation lies, frozen, in evaluation mode."""
     backbone.module.to("cpu").requires_grad_(False)
     backbone.module.eval()
     return backbone

@@ -5,7 +5,7 @@
 The replay frames are structures made offline (`matgraft.potentials.data.structures`), or the user's file, labelled by
 the foundation itself: nothing is fetched, and at step 0 their loss is zero. Their weight counts against the target's as
 a whole, however many they are. The criterion stays the user's validation frames. Where a model has several heads each
-rehearses a part of the frames (`deal`): every one of them is to keep what the foundation knew.
+rehearses a part of the frames (`share_out`): every one of them is to keep what the foundation knew.
 
 Source: pseudo-labelled replay keeps a tuned potential whole off its training data (arXiv:2606.12704).
 """
@@ -84,9 +84,9 @@ def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
 
 
 def replay_frames(
-    parent: Potential, train: Dataset, settings: ReplaySettings, *, folder: Path | None = None, quiet: bool = True
+    foundation: Potential, train: Dataset, settings: ReplaySettings, *, folder: Path | None = None, quiet: bool = True
 ) -> Dataset:
-    """Return the frames to rehearse, labelled by the parent (`matgraft.potentials.models.pseudolabels`).
+    """Return the frames to rehearse, labelled by the foundation (`matgraft.potentials.models.pseudolabels`).
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ def replay_frames(
     """
     title = "" if quiet else "frames to rehearse"
     if settings.file is not None:
-        return own_frames(parent, read(settings.file, want=()), settings.size, folder=folder, progress=title)
+        return own_frames(foundation, read(settings.file, want=()), settings.size, folder=folder, progress=title)
     return made_frames(
-        parent,
+        foundation,
         train.elements(),
         _default_size(train, settings),
         candidates=CANDIDATES,
@@ -109,16 +109,16 @@ def replay_frames(
     )
 
 
-def forecast(parent: Potential, train: Dataset, settings: ReplaySettings) -> tuple[int, float]:
+def forecast(foundation: Potential, train: Dataset, settings: ReplaySettings) -> tuple[int, float]:
     """Return how many frames would be rehearsed, and their edges in all, by a few of them; nothing is labelled."""
     if settings.file is not None:
         frames = read(settings.file, want=())
         size = min(settings.size or len(frames), len(frames))
     else:
         size = _default_size(train, settings)
-        frames = make_structures(train.elements(), parent.card.elements, FORECAST, seed=SEED)
+        frames = make_structures(train.elements(), foundation.card.elements, FORECAST, seed=SEED)
     some = np.unique(np.linspace(0, len(frames) - 1, FORECAST).astype(int)).tolist()
-    _, encoded = encodable(parent, frames[some])
+    _, encoded = encodable(foundation, frames[some])
     return size, size * float(np.mean([one.n_edges for one in encoded]))
 
 
@@ -126,7 +126,7 @@ def _default_size(train: Dataset, settings: ReplaySettings) -> int:
     return settings.size or min(MOST, max(FEWEST, len(train)))
 
 
-def deal(frames: Dataset, heads: Sequence[str]) -> Dataset:
+def share_out(frames: Dataset, heads: Sequence[str]) -> Dataset:
     """Give each frame to one of the heads, chemistry by chemistry and kind by kind, so that all get like shares.
 
     Raises

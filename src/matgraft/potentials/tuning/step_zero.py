@@ -1,6 +1,6 @@
 """Before the first step the prepared model is its foundation, up to the shift of the references, or the run stops.
 
-    check_heads(parent, prepared, references, train, encoded)     # energies and forces, under each head
+    check_heads(foundation, prepared, references, train, encoded)     # energies and forces, under each head
     check_replay(objective)                                       # the foundation's labels have no loss
 
 What a strategy freezes, injects or copies must not move a prediction, and what is rehearsed must start at no loss.
@@ -29,13 +29,13 @@ LARGEST_FORCES = 1e-3
 
 
 def check_heads(
-    parent: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
+    foundation: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
 ) -> dict[str, float]:
-    """Hold the prepared model against its parent, under each head on frames of its own; the largest differences."""
+    """Hold the prepared model against its foundation, under each head on frames of its own; the largest differences."""
     if isinstance(references, ReferenceShift):
-        return check_step_zero(parent, prepared, references, dataset, encoded)
+        return check_step_zero(foundation, prepared, references, dataset, encoded)
     found = [
-        check_step_zero(parent, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
+        check_step_zero(foundation, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
         for name, frames in frames_by_head(dataset).items()
     ]
     largest = {key: max(one[key] for one in found) for key in found[0]}
@@ -43,13 +43,13 @@ def check_heads(
 
 
 def check_step_zero(
-    parent: Potential,
+    foundation: Potential,
     prepared: Potential,
     shift: ReferenceShift,
     dataset: Dataset,
     encoded: Sequence[Encoded],
 ) -> dict[str, float]:
-    """Hold the prepared model against its parent on a few frames spread over the data.
+    """Hold the prepared model against its foundation on a few frames spread over the data.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def check_step_zero(
     chosen = np.unique(np.linspace(0, len(dataset) - 1, FRAMES).astype(int))
     samples, graphs = dataset[chosen].samples, [encoded[i] for i in chosen]
     wanted = ("energy", "forces")
-    before, after = (predict(model, samples, wanted, encoded=graphs) for model in (parent, prepared))
+    before, after = (predict(model, samples, wanted, encoded=graphs) for model in (foundation, prepared))
     energy = forces = 0.0
     for sample, old, new in zip(samples, before, after, strict=True):
         expected = old["energy"] + shift.energy(sample.content.numbers)
@@ -73,7 +73,7 @@ def check_step_zero(
         forces = float(np.maximum(forces, np.abs(new["forces"] - old["forces"]).max()))
     if not (energy <= LARGEST_ENERGY and forces <= LARGEST_FORCES):
         raise StepZeroError(
-            f"before the first step the model differs from {parent.card.name} by {energy:.2g} eV/atom "
+            f"before the first step the model differs from {foundation.card.name} by {energy:.2g} eV/atom "
             f"and {forces:.2g} eV/Å",
             allowed=[f"{LARGEST_ENERGY:g} eV/atom", f"{LARGEST_FORCES:g} eV/Å"],
             remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
