@@ -33,7 +33,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from matgraft.formulas import descriptors
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.classifier import fit_few_shot
-from matgraft.formulas.few_shot.metric import CARD, SHIPPED, Metric, Space
+from matgraft.formulas.few_shot.metric import CARD, METRICS, SHIPPED, Metric, Space
 from matgraft.formulas.few_shot.prototypes import DISTANCES
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.registry import load_encoder
@@ -83,8 +83,8 @@ def classes_of(name: str) -> Classes:
 
 def spaces_of(formulas: list[Formula], trained: CompositionBackbone, further: Sequence[Path]) -> dict[str, Space]:
     """Return the spaces of prototypes, by name; the first is what `matgraft fewshot` takes."""
-    shipped, nothing = Metric.shipped(), Metric.untrained()
-    metrics = {path.name: Metric.from_folder(path) for path in further}
+    shipped, nothing = METRICS.read(SHIPPED, "shipped"), Metric.untrained()
+    metrics = {path.name: METRICS.read(path) for path in further}
     every = [*formulas, *shipped.background, *(one for metric in metrics.values() for one in metric.background)]
     pretrained = Cached(trained, every)
     unpretrained = Cached(CompositionBackbone.scratch(0, **sizes(trained)), every)
@@ -203,7 +203,7 @@ def main() -> None:
         trained = load_encoder("composition")
         digest = {
             "weights_sha256": trained.card.weights_sha256[:12],
-            "metric_sha256": hashlib.sha256((SHIPPED / CARD).read_bytes()).hexdigest()[:12],
+            "metric_sha256": hashlib.sha256((SHIPPED / CARD.name).read_bytes()).hexdigest()[:12],
         }
         for name in chosen.table or TABLES:
             others, spaces = classes_of(OTHER[name])[0], None

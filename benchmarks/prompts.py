@@ -36,7 +36,7 @@ from matgraft.formulas.predictor.predictor import Predictor, PredictorSettings, 
 from matgraft.formulas.predictor.store import save_predictor
 from matgraft.formulas.predictor.together import fit_together, folds_of
 from matgraft.formulas.pretraining.tables import is_held_out, read_property_table
-from matgraft.formulas.prompts.bank import CARD, SHIPPED, choose_bank
+from matgraft.formulas.prompts.bank import BANKS, CARD, SHIPPED
 from matgraft.formulas.prompts.facts import prompt_facts
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings, prepared
 from matgraft.formulas.registry import load_encoder
@@ -151,7 +151,7 @@ def step_zero(backbone: CompositionBackbone) -> dict[str, Row]:
         labels, transform = labels_of(train.formulas, train.values, 0, None, settings)
         began = time.monotonic()
         part = {name: (Inputs.of(train.formulas, backbone), labels)}
-        fit = PromptFit(*prepared(backbone, choose_bank(None, backbone), part, 0))
+        fit = PromptFit(*prepared(backbone, BANKS.choose(None, backbone), part, 0))
         middle = transform.back(fit.of(name)(Inputs.of(test.formulas, backbone))[:, 49])
         error = float(np.abs(middle - test.values).mean())
         rows[name] = {"mae": error, "trained": 0, "stored_MB": 0.0, "minutes": (time.monotonic() - began) / 60}
@@ -178,7 +178,7 @@ def main() -> None:
         backbone = load_encoder("composition")
         digest = {
             "weights_sha256": backbone.card.weights_sha256[:12],
-            "bank_sha256": hashlib.sha256((SHIPPED / CARD).read_bytes()).hexdigest()[:12],
+            "bank_sha256": hashlib.sha256((SHIPPED / CARD.name).read_bytes()).hexdigest()[:12],
         }
         known: dict[str, Callable[[CompositionBackbone], dict[str, Row]]] = {
             "step 0": step_zero,

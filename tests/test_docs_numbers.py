@@ -97,8 +97,8 @@ def read_json(path: Path) -> Any:
 
 
 CARD = read_json(SHIPPED / "card.json")["metrics"]
-BANK = read_json(prompt_bank.SHIPPED / prompt_bank.CARD)
-LEARNED = read_json(metric.SHIPPED / metric.CARD)
+BANK = read_json(prompt_bank.SHIPPED / prompt_bank.CARD.name)
+LEARNED = read_json(metric.SHIPPED / metric.CARD.name)
 FEWEST = next(n for n in range(2, 50) if np.ceil(0.9 * (n + 1)) <= n)
 """Truths that an interval must have been set on to hold 90 % of new ones."""
 ALL_HELD = max(filter(holds_all, range(1, 50)))

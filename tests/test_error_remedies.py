@@ -149,8 +149,7 @@ HERE: dict[str, str] = {
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
     "core/training/fit.py:fit": "test_a_worker_that_dies",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
-    "formulas/few_shot/metric.py:choose_metric": "test_a_metric_of_another_encoder",
-    "formulas/prompts/bank.py:choose_bank": "test_prompts_of_another_encoder",
+    "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
     "cli/formulas.py:tune_table_file": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
@@ -517,7 +516,7 @@ def test_a_metric_of_another_encoder(matgraft: Call, tmp_path: Path) -> None:
     rows = "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(["Si", "GaAs", "NaCl", "KCl", "Ge", "MgO"]))
     (tmp_path / "support.csv").write_text("formula,class\n" + rows)
     (tmp_path / "queries.csv").write_text("formula\nAlN\n")
-    folder = of_another_encoder(metric.SHIPPED, metric.CARD, tmp_path / "a metric")
+    folder = of_another_encoder(metric.SHIPPED, metric.CARD.name, tmp_path / "a metric")
     tables = (tmp_path / "support.csv", tmp_path / "queries.csv")
     must_cure(matgraft, "fewshot", *tables, "--target", "class", "--metric", folder, "--quiet")
 
@@ -589,7 +588,7 @@ def test_targets_that_share_no_folds(matgraft: Call, tmp_path: Path) -> None:
 def test_prompts_of_another_encoder(matgraft: Call, tmp_path: Path) -> None:
     from matgraft.formulas.prompts import bank as prompt_bank
 
-    folder = of_another_encoder(prompt_bank.SHIPPED, prompt_bank.CARD, tmp_path / "a bank")
+    folder = of_another_encoder(prompt_bank.SHIPPED, prompt_bank.CARD.name, tmp_path / "a bank")
     file = table(tmp_path / "t.csv", OXIDES, gap=lambda i: i)
     words = ("--target", "gap", "--strategy", "prompt", f"prompt.bank={folder}")
     must_cure(matgraft, "tune", file, *words, "--out", tmp_path / "run", "--quiet")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matgraft.formulas.few_shot.metric import Metric, Space
+from matgraft.formulas.few_shot.metric import METRICS, SHIPPED, Metric, Space
 from matgraft.formulas.formula import parse_formula
 from matgraft.foundations import load
 
@@ -23,7 +23,7 @@ def test_a_row_holds_every_method_and_what_was_watched() -> None:
     assert np.bincount(labels).tolist() == pytest.approx([len(labels) / 3] * 3, abs=2)
     encoder = load("composition")
     strangers = [parse_formula(text) for text in ("Xe", "He", "U3Au20")] * 4
-    metric = Metric("x", Metric.shipped().card, Metric.untrained().background)
+    metric = Metric("x", METRICS.read(SHIPPED).card, Metric.untrained().background)
     space = Space.of(fewshot.Cached(encoder, [*formulas, *strangers, *metric.background]), metric)
     row = fewshot.score("formation energies", 2, 5, 2, {"ours": space}, strangers)
     assert set(row["accuracy"]) == {

@@ -26,9 +26,9 @@ def test_classes_are_named_with_probabilities_and_what_to_expect(files, matgraft
     words = ["fewshot", files / "kinds.csv", files / "asked.csv", "--report", files / "page.html"]
     code, out, err = matgraft(*words, "-o", files / "out.csv")
     assert code == 0, err
-    assert "insulator (4), metal (4); mahalanobis distance" in out
+    assert "examples: insulator (4), metal (4)" in out and "distance: mahalanobis" in out
     assert "left-out examples were named rightly" in out
-    assert "on 240 tasks of 2 classes with 5 examples each" in out
+    assert "On 240 tasks of 2 classes with 5 examples each" in out
     written = pd.read_csv(files / "out.csv")
     assert list(written.columns) == ["formula", "value", "distance", "p_insulator", "p_metal", "none_of_these"]
     assert written["value"].tolist() == ["insulator", "metal", "insulator"]
@@ -42,7 +42,9 @@ def test_classes_are_named_with_probabilities_and_what_to_expect(files, matgraft
     assert facts["threshold_from"] == "left-out examples"
     assert len(facts["map"]) == 8 + 3 + 2
     assert "left-out examples were named rightly" in facts["promise"]
-    assert "without a taught metric probabilities rank, but their size means nothing" in facts["cautions"]
+    assert "untaught-probabilities" in [one["code"] for one in facts["cautions"]]
+    assert facts["predictions"][0].keys() >= {"formula", "value", "p_insulator", "p_metal", "none_of_these"}
+    assert facts["map"][0].keys() == {"kind", "name", "class", "x", "y"}
     assert (facts["examples"], facts["repeated"]) == (8, 0)
 
 

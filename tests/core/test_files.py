@@ -84,15 +84,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, name)
 
 
 def _bank(folder):
-    from matgraft.formulas.prompts.bank import SHIPPED, Bank
+    from matgraft.formulas.prompts.bank import BANKS, SHIPPED
 
-    Bank.from_folder(SHIPPED).save(folder)
+    BANKS.read(SHIPPED).save(folder)
 
 
 def _metric(folder):
-    from matgraft.formulas.few_shot.metric import Metric
+    from matgraft.formulas.few_shot.metric import METRICS, SHIPPED
 
-    Metric.shipped().save(folder)
+    METRICS.read(SHIPPED).save(folder)
 
 
 def _encoder(folder):

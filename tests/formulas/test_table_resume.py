@@ -15,7 +15,7 @@ from matgraft.core.registry import save_folder
 from matgraft.formulas import tune as property_run
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.predictor import PredictorSettings
-from matgraft.formulas.prompts.bank import Bank, BankCard
+from matgraft.formulas.prompts.bank import BANKS, Bank, BankCard
 from matgraft.formulas.prompts.member import PromptSettings
 from matgraft.formulas.prompts.prompts import PromptedEncoder
 from matgraft.formulas.tune import TableRun, resume_table_run, tune_table
@@ -102,7 +102,7 @@ def test_the_hash_of_a_bank_is_of_its_questions_and_weights(tmp_path):
     backbone = encoder(0)
     for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
         write_bank(tmp_path / folder, backbone, seed)
-    a, b, c = (Bank.from_folder(tmp_path / folder) for folder in "abc")
+    a, b, c = (BANKS.read(tmp_path / folder) for folder in "abc")
     assert a.sha256 == b.sha256 != c.sha256
     asked = a.card.model_copy(update={"questions": ("b", "a")})
     assert Bank("toy", asked, a.weights).sha256 != a.sha256

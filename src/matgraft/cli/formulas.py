@@ -166,19 +166,20 @@ def fewshot(
 ) -> None:
     """Predict classes from a handful of examples each, or values from 5 to 50, and say what to expect."""
     from matgraft.formulas.few_shot.page import show_fewshot, write_fewshot_report
-    from matgraft.formulas.few_shot.run import FewShotRun, few_shot
+    from matgraft.formulas.few_shot.result import FewShotRun
+    from matgraft.formulas.few_shot.run import few_shot
     from matgraft.formulas.report.text import write_predictions
 
     run = FewShotRun(
         support=str(support), queries=str(queries), target=target, formula=formula,
         foundation=foundation or "composition", distance=distance, metric=metric,
     )  # fmt: skip
-    facts = few_shot(run, quiet=quiet or as_json)
+    result = few_shot(run, quiet=quiet or as_json)
     if out is not None:
-        write_predictions(facts["predictions"], out)
+        write_predictions([one.model_dump() for one in result.predictions], out)
     if report is not None:
-        write_fewshot_report(facts, report)
-    tell(facts, show_fewshot, as_json)
+        write_fewshot_report(result, report)
+    tell(result, show_fewshot, as_json)
 
 
 def episodes(

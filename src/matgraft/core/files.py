@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 
 def to_json(facts: Any, *, indent: int | None = 2) -> str:
     """Return facts as strict JSON."""
@@ -51,6 +53,8 @@ def whole(path: Path) -> Iterator[Path]:
 def _strict(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(float(value))
+    if isinstance(value, BaseModel):
+        return _strict(value.model_dump(mode="json", by_alias=True))
     if isinstance(value, Mapping):
         return {_strict(key): _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -246,7 +246,7 @@ class CompositionClassifier(ClassifierMixin, _Composition):  # type: ignore[misc
     @as_value_errors
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit; rows of one formula, and of one of the `groups` (n,), stay on one side of every inner fold."""
-        self.classes_, indices = classes_of(y, self, sample_weight)
+        self.classes_, indices = encoded_classes(y, self, sample_weight)
         return self._fit(X, indices.astype(float), self.classes_, sample_weight, groups, {})
 
     @as_value_errors
@@ -297,7 +297,7 @@ class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
     @as_value_errors
     def fit(self, X: Any, y: Any) -> Self:
         """Make the prototypes of examples."""
-        self.classes_, indices = classes_of(y, self)
+        self.classes_, indices = encoded_classes(y, self)
         formulas = self._formulas(X, reset=True, y=indices)
         check_consistent_length(formulas, indices)
         backbone = load_encoder(self.foundation)
@@ -366,7 +366,7 @@ def as_table(X: Any) -> Any:
     return array.reshape(len(array), -1)
 
 
-def classes_of(y: Any, estimator: BaseEstimator, weights: Any = None) -> tuple[NDArray[Any], NDArray[np.int_]]:
+def encoded_classes(y: Any, estimator: BaseEstimator, weights: Any = None) -> tuple[NDArray[Any], NDArray[np.int_]]:
     """Return the names of the classes in order, and the class (n,) of each row by its number.
 
     Classes are those of the rows that count; a row of weight 0 may have any number.

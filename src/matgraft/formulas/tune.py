@@ -31,7 +31,7 @@ from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.predictor.predictor import Predictor, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.formulas.predictor.store import FILE, load_predictor, save_predictor
 from matgraft.formulas.predictor.together import Together, fit_together, folds_of
-from matgraft.formulas.prompts.bank import Bank, choose_bank
+from matgraft.formulas.prompts.bank import BANKS, Bank
 from matgraft.formulas.prompts.facts import prompt_facts
 from matgraft.formulas.prompts.material_class import material_class
 from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, property_tokens
@@ -118,7 +118,7 @@ def tune_table(run: TableRun, out: Path, *, resume: bool = False, quiet: bool = 
     backbone = load_encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
     tokens = property_tokens(run.targets) if prompted else {}
-    bank = choose_bank(run.settings.prompt.bank, backbone) if prompted else None
+    bank = BANKS.choose(run.settings.prompt.bank, backbone) if prompted else None
     folds = folds_of(tables, run.group, run.settings) if prompted else {}
     _open(run, backbone, bank, out, resume)
     save_folder(

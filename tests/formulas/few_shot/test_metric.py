@@ -7,7 +7,7 @@ import torch
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.few_shot.metric import SHIPPED, Metric, MetricCard, Numbers, Space, choose_metric
+from matgraft.formulas.few_shot.metric import METRICS, SHIPPED, Metric, MetricCard, Numbers, Space, choose_metric
 from matgraft.formulas.few_shot.prototypes import DISTANCES
 from matgraft.formulas.formula import parse_formula
 from matgraft.foundations import load
@@ -24,14 +24,17 @@ def test_a_folder_comes_back(tmp_path, small):
     card = MetricCard(
         numbers={"euclidean": Numbers(temperature=2.0)}, thresholds={"euclidean": {1: 1.0, 2: 3.0, 8: 1.0}}
     )
-    Metric("x", card, FORMULAS, torch.randn(18, 3, dtype=torch.float64)).save(tmp_path / "m")
-    again = Metric.from_folder(tmp_path / "m")
+    Metric("x", card, FORMULAS).save(tmp_path / "m")
+    again = METRICS.read(tmp_path / "m")
     assert (again.card, again.background, again.name) == (card, FORMULAS, str(tmp_path / "m"))
     points = Space.of(small, again, "euclidean").points(FORMULAS)
-    assert points.shape == (5, 3)
+    assert points.shape == (5, 18)
     torch.testing.assert_close(points.norm(dim=1), torch.ones(5, dtype=torch.float64))
     with pytest.raises(DataError, match="holds no metric"):
-        Metric.from_folder(tmp_path)
+        METRICS.read(tmp_path)
+    (tmp_path / "m" / "map.safetensors").touch()
+    with pytest.raises(DataError, match="a linear map, which only earlier versions"):
+        METRICS.read(tmp_path / "m")
 
 
 def test_thresholds_are_read_between_shots():
@@ -64,7 +67,7 @@ def test_the_shipped_metric_belongs_to_the_shipped_encoder_and_is_better_than_no
     assert metric.name == "shipped"
     assert len(metric.background) == 1000
     assert set(metric.card.numbers) == set(metric.card.thresholds) == set(DISTANCES)
-    gains = [row["gain"] for row in metric.card.scores if row["distance"] == DISTANCES[0]]
+    gains = [row.gain for row in metric.card.scores if row.distance == DISTANCES[0]]
     assert sum(gains) > 0
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 300_000
     assert choose_metric(None, small).name == choose_metric("none", small).name == "none"

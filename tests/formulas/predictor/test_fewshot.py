@@ -153,12 +153,12 @@ def test_no_query_is_an_error(space):
 def test_few_values_are_predicted_with_intervals_and_judged_by_leaving_out(table, small):
     formulas, values = table
     few = fit_few_values([*formulas[:12], formulas[0]], np.array([*values[:12], values[0]]), small)
-    held = few.out_of_fold
+    held, expected = few.left_out, few.expectation
     assert held.value[0] == pytest.approx(held.value[12])  # both rows of a formula are left out together
-    assert few.facts["mae"] == pytest.approx(np.abs(held.value - few.labels.y).mean())
-    assert few.facts["gain"] == pytest.approx(few.facts["mean_mae"] - few.facts["mae"])
-    assert few.facts["coverage"] >= 0.9
-    prediction = few.predict(formulas[12:15])
+    assert expected.mae == pytest.approx(np.abs(held.value - few.predictor.labels.y).mean())
+    assert expected.gain == pytest.approx(expected.mean_mae - expected.mae)
+    assert expected.coverage >= 0.9
+    prediction = few.predictor.predict(formulas[12:15])
     assert (prediction.lower <= prediction.value).all()
     assert (prediction.value <= prediction.upper).all()
     assert (prediction.std > 0).all()

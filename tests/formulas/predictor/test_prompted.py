@@ -14,7 +14,7 @@ from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.predictor.store import load_predictor, save_predictor
 from matgraft.formulas.predictor.together import fit_together, folds_of, shared_folds
-from matgraft.formulas.prompts.bank import Bank, BankCard, bank_answers, choose_bank
+from matgraft.formulas.prompts.bank import BANKS, Bank, BankCard, bank_answers
 from matgraft.formulas.prompts.facts import prompt_facts
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings, fit_prompts, prepared
 from matgraft.formulas.prompts.prompts import PromptedEncoder
@@ -106,7 +106,7 @@ def bank(small, tmp_path):
     weights = {name: one.detach() for name, one in module.learned().items()}
     card = BankCard(encoder_sha256=small.card.weights_sha256, questions=("first", "second"))
     Bank("x", card, weights).save(tmp_path / "bank")
-    return choose_bank(str(tmp_path / "bank"), small)
+    return BANKS.choose(str(tmp_path / "bank"), small)
 
 
 @pytest.mark.parametrize("factor", [3.0, -0.7])

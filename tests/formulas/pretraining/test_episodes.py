@@ -7,14 +7,19 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.training.fit import FitSettings
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.few_shot.base_classes import Question, classes_of, families_of, one_value_each, read_base_classes
-from matgraft.formulas.few_shot.episodes import SCORED, EpisodeSettings, MetricModule, draw_episode, learn_metric, train
-from matgraft.formulas.few_shot.metric import Metric, Numbers
+from matgraft.formulas.few_shot.base_classes import (
+    Question,
+    families_of,
+    one_value_each,
+    questions_of_property,
+    read_base_classes,
+)
+from matgraft.formulas.few_shot.episodes import SCORED, START, EpisodeSettings, draw_episode, learn_metric
+from matgraft.formulas.few_shot.metric import METRICS
 
 ELEMENTS = ["Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Ba", "Ti", "Zr", "V", "Cr", "Mn", "Fe", "Co", "Ni"]
 ANIONS = ["O", "S", "Se", "F", "Cl", "Br"]
@@ -50,14 +55,14 @@ def settings(**changes):
 
 def test_values_become_thirds_and_zeros_a_question_of_their_own():
     rows, values = np.arange(300), np.concatenate([np.zeros(120), np.linspace(1, 9, 180)])
-    (name, (zero, more)), (body, thirds) = classes_of("gap", rows, values)
+    (name, (zero, more)), (body, thirds) = questions_of_property("gap", rows, values)
     assert (name, body) == ("gap > 0", "gap")
     assert (len(zero), len(more)) == (120, 180)
     assert [part.min() for part in thirds] == [120, 180, 240]
-    ((name, classes),) = classes_of("is_metal", rows, (rows % 2).astype(float))
+    ((name, classes),) = questions_of_property("is_metal", rows, (rows % 2).astype(float))
     assert name == "is_metal"
     assert [set(part % 2) for part in classes] == [{0}, {1}]
-    assert classes_of("rare", rows[:80], values[120:200]) == []
+    assert questions_of_property("rare", rows[:80], values[120:200]) == []
 
 
 def test_properties_that_say_the_same_are_one_family():
@@ -117,44 +122,27 @@ def test_an_episode_shares_no_row_and_takes_outermost_classes():
         assert (draw_episode(questions, 3, 5, 7, generator).queries // 100 == [[0], [1], [2]]).all()
 
 
-def test_episodes_find_the_direction_that_matters():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(400, 12))
-    order = np.argsort(features[:, 0] + 0.1 * rng.normal(size=400))
-    questions = [Question("first column", 0, tuple(np.array_split(order, 3)))]
-    module = MetricModule("mahalanobis", Numbers(), torch.eye(12, dtype=torch.float64))
-    fit = FitSettings(rate=1.0, epochs=1, batch=16, ema=0.9, clip=1.0, processes=1)  # a hundredth of it for the map
-    train(module, torch.from_numpy(features), questions, EpisodeSettings(episodes=320, rank=12, queries=4, fit=fit))
-    lengths = module.linear.detach().norm(dim=1)
-    assert lengths[0] > 1.1 * lengths[1:].max()
-    assert module.numbers() != Numbers()
-
-
-@pytest.mark.parametrize("rank", [0, 3])
-def test_a_metric_is_learned_scored_on_what_it_did_not_see_and_written(table, encoder, tmp_path, rank):
-    learned = learn_metric(table, encoder, settings(rank=rank), tmp_path / "m", quiet=True)
-    again = Metric.from_folder(tmp_path / "m")
+def test_a_metric_is_learned_scored_on_what_it_did_not_see_and_written(table, encoder, tmp_path):
+    learned = learn_metric(table, encoder, settings(), tmp_path / "m", quiet=True)
+    again = METRICS.read(tmp_path / "m")
     assert again.card == learned.card
+    assert all(numbers != START for numbers in learned.card.numbers.values())
     assert again.card.encoder_sha256 == "abc"
     assert again.card.data_sha256.keys() == {"properties.csv"}
     assert len(again.background) == 50
-    distances = ["mahalanobis"] if rank else ["mahalanobis", "euclidean", "cosine"]
+    distances = ["mahalanobis", "euclidean", "cosine"]
     assert list(again.card.numbers) == list(again.card.thresholds) == distances
-    assert [(row["ways"], row["shots"]) for row in again.card.scores] == list(SCORED) * len(distances)
-    assert all(row["episodes"] == 4 for row in again.card.scores)  # two families, two episodes each
-    if not rank:
-        assert all(row["gain"] == 0 for row in again.card.scores if row["distance"] != "mahalanobis")
-    assert (again.linear is not None) == bool(rank)
-    repeated = learn_metric(table, encoder, settings(rank=rank), tmp_path / "again", quiet=True)
+    assert [(row.ways, row.shots) for row in again.card.scores] == list(SCORED) * len(distances)
+    assert all(row.episodes == 4 for row in again.card.scores)  # two families, two episodes each
+    assert all(row.gain == 0 for row in again.card.scores if row.distance != "mahalanobis")
+    repeated = learn_metric(table, encoder, settings(), tmp_path / "again", quiet=True)
     assert repeated.card.numbers == learned.card.numbers
 
 
-def test_what_cannot_be_done_is_said_before_reading(encoder, tmp_path, table):
+def test_what_cannot_be_done_is_said_before_reading(encoder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="not empty"):
         learn_metric(tmp_path / "no.csv", encoder, settings(), tmp_path, quiet=True)
-    with pytest.raises(OptionError, match="more than the 18 columns"):
-        learn_metric(table, encoder, settings(rank=500), tmp_path / "m", quiet=True)
     encoder.card = encoder.card.model_copy(update={"recipe": None})
     with pytest.raises(OptionError, match="held out"):
         learn_metric(tmp_path / "no.csv", encoder, settings(), tmp_path / "m", quiet=True)

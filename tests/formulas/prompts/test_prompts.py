@@ -12,8 +12,8 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.learners.quantiles import MIDDLE
-from matgraft.formulas.prompts.bank import CARD, SHIPPED, Bank, BankCard, bank_answers, choose_bank, nearest_prompt
-from matgraft.formulas.prompts.prompts import TOKENS, PromptedEncoder, classes_of
+from matgraft.formulas.prompts.bank import BANKS, CARD, SHIPPED, Bank, BankCard, bank_answers, nearest_prompt
+from matgraft.formulas.prompts.prompts import TOKENS, PromptedEncoder, class_indices
 from matgraft.foundations import load
 
 TEXTS = ["Fe2O3", "NaCl", "SrTiO3", "GaAs", "Ni3Al", "Fe0.98C0.02"]
@@ -38,7 +38,7 @@ def prompted(encoder):
 
 def asked(module, question=0, classes=None, formulas=FORMULAS):
     n = len(formulas)
-    classes = classes_of(formulas) if classes is None else classes
+    classes = class_indices(formulas) if classes is None else classes
     with torch.no_grad():
         return module(*tensors_of(formulas), classes, torch.full((n,), question))
 
@@ -54,7 +54,7 @@ def layers_of(module, question, classes):
 
 
 def test_every_layer_sees_the_prompt(prompted):
-    classes = classes_of(FORMULAS)
+    classes = class_indices(FORMULAS)
     for change in ((1, classes), (0, (classes + 1) % 3)):
         one, other = layers_of(prompted, 0, classes), layers_of(prompted, *change)
         assert len(one) == 3
@@ -63,7 +63,7 @@ def test_every_layer_sees_the_prompt(prompted):
 
 def test_question_and_class_change_the_answer_and_not_by_a_constant(prompted):
     first = asked(prompted)[:, MIDDLE]
-    for other in (asked(prompted, 1), asked(prompted, classes=(classes_of(FORMULAS) + 1) % 3)):
+    for other in (asked(prompted, 1), asked(prompted, classes=(class_indices(FORMULAS) + 1) % 3)):
         difference = other[:, MIDDLE] - first
         assert (difference.abs() > 1e-5).all()
         assert difference.std() > 0.05 * difference.abs().mean()  # a mere bias would have none
@@ -74,7 +74,7 @@ def test_a_layer_without_the_prompt_answers_otherwise(prompted):
     numbers, fractions = tensors_of(FORMULAS)
     none = torch.zeros(len(FORMULAS), prompted.covariates.shape[1])
     with torch.no_grad():
-        prompts = prompted.prompts(classes_of(FORMULAS), torch.zeros(len(FORMULAS), dtype=torch.long), none)
+        prompts = prompted.prompts(class_indices(FORMULAS), torch.zeros(len(FORMULAS), dtype=torch.long), none)
         plain = prompted.frozen.features(numbers, fractions)
         under = prompted.frozen.pooled(prompted.frozen.tokens(numbers, fractions, prompts), numbers, fractions)
     assert ((plain - under).abs().amax(1) > 1e-3).all()
@@ -93,7 +93,7 @@ def test_order_of_writing_scale_and_company_do_not_matter(prompted, order, times
 def test_covariates_shift_the_question(encoder):
     module = PromptedEncoder(encoder.module, ["gap"], covariates=1).eval()
     torch.nn.init.normal_(module.covariates)
-    rest = (*tensors_of(FORMULAS), classes_of(FORMULAS), torch.zeros(len(FORMULAS), dtype=torch.long))
+    rest = (*tensors_of(FORMULAS), class_indices(FORMULAS), torch.zeros(len(FORMULAS), dtype=torch.long))
     with torch.no_grad():
         cold, hot = (module(*rest, torch.full((len(FORMULAS), 1), x)) for x in (0.0, 1.0))
     assert ((cold - hot).abs().amax(1) > 1e-4).all()
@@ -136,21 +136,21 @@ def test_the_nearest_prompt_is_the_one_that_correlates_best_rising_or_falling():
 def test_a_bank_comes_back_and_belongs_to_one_encoder(encoder, prompted, tmp_path):
     weights = {name: one.detach() for name, one in prompted.learned().items()}
     Bank("x", BankCard(encoder_sha256=encoder.card.weights_sha256, questions=("gap", "energy")), weights).save(tmp_path)
-    bank = choose_bank(str(tmp_path), encoder)
+    bank = BANKS.choose(str(tmp_path), encoder)
     answers = bank_answers(bank.prompted(encoder), FORMULAS)
     np.testing.assert_allclose(answers[:, 1], asked(prompted, 1)[:, MIDDLE].numpy(), atol=1e-6)
-    assert choose_bank(None, encoder) is None
-    assert choose_bank("none", encoder) is None
+    assert BANKS.choose(None, encoder) is None
+    assert BANKS.choose("none", encoder) is None
     with pytest.raises(OptionError, match="another encoder"):
-        choose_bank("shipped", encoder)
-    (tmp_path / CARD).unlink()
+        BANKS.choose("shipped", encoder)
+    (tmp_path / CARD.name).unlink()
     with pytest.raises(DataError, match="matgraft prompts"):
-        choose_bank(str(tmp_path), encoder)
+        BANKS.choose(str(tmp_path), encoder)
 
 
 def test_the_shipped_bank_answers_its_questions_and_only_the_right_ones():
     backbone = load("composition")
-    bank = choose_bank(None, backbone)
+    bank = BANKS.choose(None, backbone)
     assert bank.card.encoder_sha256 == backbone.card.weights_sha256
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 2e6
     names = bank.card.questions

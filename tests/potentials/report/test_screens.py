@@ -17,7 +17,6 @@ from rich.console import Console
 from matgraft.core.files import to_json
 from matgraft.core.findings import Action, Finding
 from matgraft.core.provenance import Provenance
-from matgraft.formulas.few_shot.page import cautions, promise, show_fewshot
 from matgraft.formulas.report.text import show_folds, show_predictions, show_targets, show_written
 from matgraft.foundations import BACKBONES
 from matgraft.potentials.data.dataset import Dataset
@@ -77,20 +76,6 @@ def targets(_: Path) -> Any:
     return {"run": "runs/1", "report": "runs/1/report.html", "targets": {"gap": part}, "prompts": starts}
 
 
-def few(_: Path) -> Any:
-    found = {"mae": 0.5, "mean_mae": 1.0, "gain": 0.5, "gain_interval": [0.1, 0.9], "coverage": 0.9}
-    facts = {
-        "kind": "values",
-        "target": "gap",
-        "examples": 8,
-        "formulas": 8,
-        "level": 0.9,
-        "expectation": found,
-        "predictions": [ROW],
-    }
-    return facts | {"promise": promise(facts), "cautions": cautions(facts)}
-
-
 def backbones(_: Path) -> Any:
     return {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
 
@@ -103,7 +88,6 @@ VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object]]] = {
     "crossval": (folds, show_folds),
     "tune a table": (targets, show_targets),
     "predict": (lambda _: [ROW], show_predictions),
-    "fewshot": (few, show_fewshot),
     "backbones": (backbones, show_backbones),
 }
 
@@ -165,7 +149,6 @@ def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_fo
         ("crossval", "2 rows without a value", {"without_value": 2, "n": 10, "n_unlike": 3}),
         ("crossval", "4 rows of weight 0", {"without_weight": 4}),
         ("crossval", "3 of 10 rows have a formula unlike", {"n_unlike": 3}),
-        ("fewshot", "better than the mean of the labels", {"promise", "cautions"}),
     ],
 )  # fmt: skip
 def test_what_the_screen_names_has_a_key(verb: str, on_screen: str, in_json: Any, run_folder: Path) -> None:

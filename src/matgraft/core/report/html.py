@@ -31,13 +31,17 @@ def to_html(document: Document) -> str:
     """Render a document as a page, with the style, its figures, and the scripts that draw them."""
     sections = document.of_form("page")
     scripts = {"plotly": _clean_lines(get_plotlyjs()), "script": _clean_lines(_beside("report.js"))}
-    return _template().render(
-        document=document,
-        sections=sections,
-        figures=figures_as_json(drawing for section in sections for drawing in drawings(section.blocks)),
-        style=Markup(_beside("report.css")),
-        script_hashes=Markup(" ".join(f"'{_hash(script)}'" for script in scripts.values())),
-        **{name: Markup(script) for name, script in scripts.items()},
+    return (
+        _template()
+        .render(
+            document=document,
+            sections=sections,
+            figures=figures_as_json(drawing for section in sections for drawing in drawings(section.blocks)),
+            style=Markup(_beside("report.css")),
+            script_hashes=Markup(" ".join(f"'{_hash(script)}'" for script in scripts.values())),
+            **{name: Markup(script) for name, script in scripts.items()},
+        )
+        .lstrip()
     )
 
 

@@ -100,7 +100,7 @@ def read_base_classes(path: Path, *, exclude: str | None, validation: float) -> 
     questions = [
         Question(name, family[str(kind)], classes)
         for kind, part in table.groupby("property", sort=True)
-        for name, classes in classes_of(str(kind), part["row"].to_numpy(), part["target"].to_numpy(float))
+        for name, classes in questions_of_property(str(kind), part["row"].to_numpy(), part["target"].to_numpy(float))
     ]
     if len({question.family for question in questions}) < 2:
         raise DataError(
@@ -118,7 +118,7 @@ def one_value_each(table: pd.DataFrame) -> pd.DataFrame:
     return rows.quantile(0.5, interpolation="lower").reset_index().sort_values(["property", "row"], ignore_index=True)
 
 
-def classes_of(name: str, rows: Rows, values: NDArray[np.float64]) -> list[tuple[str, tuple[Rows, ...]]]:
+def questions_of_property(name: str, rows: Rows, values: NDArray[np.float64]) -> list[tuple[str, tuple[Rows, ...]]]:
     """Return (name, classes) of the questions that a property gives; none where its rows are too few."""
     zero = np.abs(values) < 1e-9
     if np.isin(values, (0.0, 1.0)).all():

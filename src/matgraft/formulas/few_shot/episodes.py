@@ -6,20 +6,17 @@ An episode draws a question of the base classes (`matgraft.formulas.few_shot.bas
 examples of each and some queries; the loss is the cross-entropy of the queries. The encoder is frozen and its features
 are cached, so that an episode costs a millisecond or two, and everything goes through the one loop.
 
-What learns are a few numbers for each distance (`matgraft.formulas.few_shot.metric.Numbers`) and, if `rank` is not 0, a
-linear map. Each family of properties is held out once: a metric trained on the others is scored on it, beside no
-training. The one that is kept learns from all. Measured so on the shipped encoder, the map learns its families by
-heart: see docs/fewshot.md.
+What learns are a few numbers for each distance (`matgraft.formulas.few_shot.metric.Numbers`). Each family of properties
+is held out once: a metric trained on the others is scored on it, beside no training. The one that is kept learns from
+all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,16 +25,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 
-from matgraft.core.errors import OptionError
+from matgraft.core.provenance import file_hash
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, Size
 from matgraft.formulas.few_shot.base_classes import BaseClasses, Question, read_base_classes
-from matgraft.formulas.few_shot.metric import Metric, MetricCard, Numbers, Space, to_points
+from matgraft.formulas.few_shot.metric import AskedQuestion, Metric, MetricCard, MetricScore, Numbers, Space
 from matgraft.formulas.few_shot.prototypes import DISTANCES, Prototypes
 from matgraft.formulas.pretraining.tables import held_out_part
 
@@ -62,8 +59,6 @@ class EpisodeSettings(BaseModel):
     """Episodes of each held-out family, for each number of ways and shots."""
     background: int = Field(1000, ge=10)
     """Formulas that features are centred and scaled by."""
-    rank: int = Field(0, ge=0)
-    """Columns of a linear map that is trained as well; 0: none, which is better (docs/fewshot.md)."""
     exclude: str | None = "in_matbench_task"
     """Column of the table whose rows with 1 are left out; ``exclude=`` takes all rows."""
     fit: FitSettings = FitSettings(rate=0.05, epochs=1, batch=16, ema=0.9, clip=1.0, processes=1)
@@ -92,42 +87,25 @@ def draw_episode(
 
 
 class MetricModule(nn.Module):
-    """The numbers of one distance, and the map if there is one, as parameters.
+    """The numbers of one distance as parameters."""
 
-    Parameters
-    ----------
-    linear
-        (n_columns, rank) the map to start from, or None.
-    """
-
-    def __init__(self, distance: str, start: Numbers, linear: Tensor | None = None) -> None:
+    def __init__(self, distance: str, start: Numbers) -> None:
         super().__init__()
         self.distance = distance
         self.log_trust, self.log_temperature = (
             nn.Parameter(torch.tensor(value, dtype=torch.float64).log()) for value in (start.trust, start.temperature)
         )
         self.slope = nn.Parameter(torch.tensor(start.slope, dtype=torch.float64))
-        self.linear = None if linear is None else nn.Parameter(linear.clone())
-
-    def points(self, standardised: Tensor) -> Tensor:
-        """Return points (n, d) of features (n, n_columns)."""
-        return to_points(standardised, self.linear)
 
     def logits(self, support: Tensor, queries: Tensor) -> Tensor:
         """Return (ways · n, ways) of features of examples (ways, shots, n_columns) and queries (ways, n, n_columns)."""
-        ways, shots = support.shape[:2]
-        labels = torch.arange(ways, device=support.device).repeat_interleave(shots)
-        points = self.points(support.flatten(0, 1))
-        prototypes = Prototypes(points, labels, ways, self.distance, self.log_trust.exp())
-        return prototypes.logits(self.points(queries.flatten(0, 1)), self.log_temperature.exp(), self.slope)
+        prototypes = _prototypes(support, self.distance, self.log_trust.exp())
+        return prototypes.logits(_points(queries), self.log_temperature.exp(), self.slope)
 
     def groups(self) -> list[ParamGroup]:
         """Return what learns; round distances have no covariance to trust."""
         names = ["log_temperature", "slope", *(["log_trust"] if self.distance == "mahalanobis" else [])]
-        groups = [ParamGroup("numbers", {name: getattr(self, name) for name in names})]
-        if self.linear is not None:
-            groups.append(ParamGroup("map", {"linear": self.linear}, rate_factor=0.01))
-        return groups
+        return [ParamGroup("numbers", {name: getattr(self, name) for name in names})]
 
     def numbers(self) -> Numbers:
         """Return what was learned."""
@@ -195,44 +173,44 @@ def learn_metric(
     drawn = np.random.default_rng(settings.seed).permutation(len(base.formulas))[: settings.background]
     background = tuple(base.formulas[i] for i in np.sort(drawn))
     space = Space.of(backbone, Metric("untrained", MetricCard(), background))
-    card, linear = _learn(base, torch.from_numpy(space.standardised(base.formulas)), settings, quiet)
-    facts: dict[str, Any] = {
-        "encoder_sha256": backbone.card.weights_sha256,
-        "recipe": settings.model_dump(mode="json"),
-        "base_classes": [
-            {"name": one.name, "family": one.family, "sizes": [len(rows) for rows in one.classes]}
+    features = torch.from_numpy(space.standardised(base.formulas))
+    numbers, thresholds, scores = _learn(base, features, settings, quiet)
+    card = MetricCard(
+        encoder_sha256=backbone.card.weights_sha256,
+        recipe=settings.model_dump(mode="json"),
+        data_sha256={table.name: file_hash(table)},
+        minutes=(time.monotonic() - began) / 60,
+        numbers=numbers,
+        thresholds=thresholds,
+        scores=scores,
+        base_classes=tuple(
+            AskedQuestion(name=one.name, family=one.family, sizes=tuple(len(rows) for rows in one.classes))
             for one in base.questions
-        ],
-        "data_sha256": {table.name: hashlib.sha256(table.read_bytes()).hexdigest()},
-        "minutes": (time.monotonic() - began) / 60,
-    }
-    metric = Metric(str(out), card.model_copy(update=facts), background, linear)
+        ),
+    )
+    metric = Metric(str(out), card, background)
     metric.save(out)
     return metric
 
 
 def _learn(
     base: BaseClasses, features: Tensor, settings: EpisodeSettings, quiet: bool
-) -> tuple[MetricCard, Tensor | None]:
-    """Train on all families but one, for each of them, and then on all; the card lacks its provenance still."""
-    distances = DISTANCES[:1] if settings.rank else DISTANCES  # a map belongs to one distance
-    start = _principal(features, settings.rank)
-    plan = [(distance, left_out) for distance in distances for left_out in (*base.families, None)]
-    found: dict[str, list[NDArray[np.float64]]] = {distance: [] for distance in distances}
-    numbers, thresholds, linear = {}, {}, None
+) -> tuple[dict[str, Numbers], dict[str, dict[int, float]], tuple[MetricScore, ...]]:
+    """Train on all families but one, for each of them, and then on all; return numbers, thresholds and scores."""
+    plan = [(distance, left_out) for distance in DISTANCES for left_out in (*base.families, None)]
+    found: dict[str, list[NDArray[np.float64]]] = {distance: [] for distance in DISTANCES}
+    numbers, thresholds = {}, {}
     for distance, left_out in track(plan, "episodes", console=Console(stderr=True), disable=quiet, transient=True):
-        module = MetricModule(distance, START, start)
-        # Nothing that a round distance learns without a map changes which class is nearest.
-        if left_out is None or settings.rank or distance == "mahalanobis":
+        module = MetricModule(distance, START)
+        if left_out is None or distance == "mahalanobis":  # else nothing that is learned changes the nearest class
             train(module, features, base.of([one for one in base.families if one != left_out]), settings)
         if left_out is not None:
-            found[distance].append(_scores(module, features, base.of([left_out]), settings))
+            found[distance].append(_accuracies(module, features, base.of([left_out]), settings))
             continue
-        numbers[distance], linear = module.numbers(), module.linear
+        numbers[distance] = module.numbers()
         thresholds[distance] = _thresholds(module, features, base, settings)
-    scores = [row for distance, cells in found.items() for row in _rows(distance, np.concatenate(cells, 1))]
-    card = MetricCard(numbers=numbers, thresholds=thresholds, scores=scores)
-    return card, None if linear is None else linear.detach()
+    scores = [row for distance, cells in found.items() for row in _scores(distance, np.concatenate(cells, 1))]
+    return numbers, thresholds, tuple(scores)
 
 
 def train(module: MetricModule, features: Tensor, questions: Sequence[Question], settings: EpisodeSettings) -> None:
@@ -242,17 +220,8 @@ def train(module: MetricModule, features: Tensor, questions: Sequence[Question],
     module.eval()
 
 
-def _principal(features: Tensor, rank: int) -> Tensor | None:
-    """Return (n_columns, rank) directions of largest variance: a map that changes next to nothing."""
-    if not rank:
-        return None
-    if rank > min(features.shape):
-        raise OptionError(f"rank={rank} is more than the {min(features.shape)} columns", allowed=["rank=0", "rank=128"])
-    return torch.linalg.svd(features, full_matrices=False).Vh[:rank].T.contiguous()
-
-
 @torch.no_grad()
-def _scores(
+def _accuracies(
     module: MetricModule, features: Tensor, questions: Sequence[Question], settings: EpisodeSettings
 ) -> NDArray[np.float64]:
     """Return (cells, episodes, 2) accuracies on held-out questions, trained and untrained; NaN where none has 3."""
@@ -264,24 +233,23 @@ def _scores(
             generator = np.random.default_rng((settings.seed, 1, cell, i))
             episode = draw_episode(questions, ways, shots, settings.queries, generator)
             support, queries = features[episode.support], features[episode.queries]
-            labels, truth = (torch.arange(ways).repeat_interleave(n) for n in (shots, settings.queries))
-            plain = Prototypes(to_points(support.flatten(0, 1), None), labels, ways, module.distance)
-            answers = module.logits(support, queries), plain.scores(to_points(queries.flatten(0, 1), None))
+            truth = torch.arange(ways).repeat_interleave(settings.queries)
+            plain = _prototypes(support, module.distance)
+            answers = module.logits(support, queries), plain.scores(_points(queries))
             out[cell, i] = [float((answer.argmax(1) == truth).double().mean()) for answer in answers]
     return out
 
 
-def _rows(distance: str, accuracies: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Return a row of scores a cell, with 95 % intervals over the episodes (cells, episodes, 2)."""
+def _scores(distance: str, accuracies: NDArray[np.float64]) -> list[MetricScore]:
+    """Return the scores of each cell, with 95 % intervals over the episodes (cells, episodes, 2)."""
     rows = []
     for (ways, shots), cell in zip(SCORED, accuracies, strict=True):
         found = cell[np.isfinite(cell[:, 0])]
-        row = {"distance": distance, "ways": ways, "shots": shots, "episodes": len(found)}
-        differences = found[:, 0] - found[:, 1]
-        for name, values in (("accuracy", found[:, 0]), ("untrained", found[:, 1]), ("gain", differences)):
-            error = 1.96 * values.std(ddof=1) / len(values) ** 0.5
-            row |= {name: round(float(values.mean()), 4), f"{name}_error": round(float(error), 4)}
-        rows.append(row)
+        columns = {"accuracy": found[:, 0], "untrained": found[:, 1], "gain": found[:, 0] - found[:, 1]}
+        error = {f"{name}_error": 1.96 * values.std(ddof=1) / len(values) ** 0.5 for name, values in columns.items()}
+        figures = {name: float(values.mean()) for name, values in columns.items()} | error
+        rounded = {name: round(float(value), 4) for name, value in figures.items()}
+        rows.append(MetricScore(distance=distance, ways=ways, shots=shots, episodes=len(found), **rounded))
     return rows
 
 
@@ -296,10 +264,19 @@ def _thresholds(
         for i in range(settings.scored * len(base.families)):
             generator = np.random.default_rng((settings.seed, 2, shots, i))
             episode = draw_episode(base.questions, WAYS[i % 2], shots, settings.queries, generator)
-            ways = len(episode.support)
-            points, queries = (module.points(features[rows.ravel()]) for rows in (episode.support, episode.queries))
-            labels = torch.arange(ways).repeat_interleave(shots)
-            prototypes = Prototypes(points, labels, ways, module.distance, module.log_trust.exp())
-            farness.append(prototypes.farness(queries).numpy())
+            prototypes = _prototypes(features[episode.support], module.distance, module.log_trust.exp())
+            farness.append(prototypes.farness(_points(features[episode.queries])).numpy())
         found[shots] = round(float(np.percentile(np.concatenate(farness), HELD)), 4)
     return found
+
+
+def _prototypes(support: Tensor, distance: str, trust: Tensor | float = 1.0) -> Prototypes:
+    """Return the prototypes of examples (ways, shots, n_columns)."""
+    ways, shots = support.shape[:2]
+    labels = torch.arange(ways, device=support.device).repeat_interleave(shots)
+    return Prototypes(_points(support), labels, ways, distance, trust)
+
+
+def _points(features: Tensor) -> Tensor:
+    """Return points (ways · n, n_columns) of unit length of features (ways, n, n_columns)."""
+    return normalize(features.flatten(0, 1), dim=-1)

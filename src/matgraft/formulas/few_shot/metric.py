@@ -1,14 +1,14 @@
 """The space in which prototypes are compared, and the numbers that episodes taught.
 
-    space = Space.of(load("composition"), Metric.shipped(), "mahalanobis")
-    points = space.points(formulas)                  # (n, d), unit length
+    space = Space.of(backbone, choose_metric("shipped", backbone), "mahalanobis")
+    points = space.points(formulas)              # (n, n_columns), unit length
 
 A formula is the encoder's embedding beside the properties that the encoder predicts. Every column is centred and scaled
 by a background of a thousand formulas, both blocks have the same total variance, and the row is brought to unit length.
 A background needs no label: with `Metric.untrained` nothing was taught.
 
-A metric folder holds ``metric.json`` (the card: numbers, thresholds, what they were learned from and how well they do),
-``background.txt`` (a formula a line) and, where episodes trained a linear map as well, ``map.safetensors``.
+A metric folder holds ``metric.json`` (the card: numbers, thresholds, what they were learned from and how well they do)
+and ``background.txt`` (a formula a line).
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.files import whole, write_json, write_text
+from matgraft.core.files import write_text
+from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.prototypes import DISTANCES
 from matgraft.formulas.formula import Formula, parse_formula
+from matgraft.formulas.registry import LearnedCard, LearnedFolder
 
 SHIPPED = Path(__file__).parent / "metric_weights"
-CARD, BACKGROUND, MAP = "metric.json", "background.txt", "map.safetensors"
+BACKGROUND = "background.txt"
 
 
 class Numbers(BaseModel):
@@ -53,34 +54,66 @@ class Numbers(BaseModel):
     slope: float = 0.0
 
 
-class MetricCard(BaseModel):
+class MetricScore(BaseModel):
+    """Accuracy on base classes of families that the metric did not see.
+
+    Attributes
+    ----------
+    distance, ways, shots
+        Of how many classes with how many examples each.
+    episodes
+        How many tasks.
+    accuracy, untrained, gain
+        Mean with the metric, with nothing taught, and their difference; ``_error`` is half the 95 % interval.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    distance: str
+    ways: int
+    shots: int
+    episodes: int
+    accuracy: float
+    accuracy_error: float
+    untrained: float
+    untrained_error: float
+    gain: float
+    gain_error: float
+
+
+class AskedQuestion(BaseModel):
+    """A question of the base classes: its name, its family, and how many formulas each of its classes has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: int
+    sizes: tuple[int, ...]
+
+
+class MetricCard(LearnedCard):
     """What a metric is and where it comes from.
 
     Attributes
     ----------
-    encoder_sha256
-        Of the weights that it was learned on; empty if nothing was learned.
     numbers
         By distance.
     thresholds
         By distance and number of shots: farness (`Prototypes.farness`) that 95 % of the queries of base classes stay
         below.
     scores
-        Rows of accuracies on base classes of families that the metric did not see, beside those without training.
-    recipe, base_classes, data_sha256, minutes
-        How it was made.
+        A row for each distance and each number of classes and examples.
+    base_classes
+        The questions that it was learned from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    numbers: dict[str, Numbers] = Field(default_factory=dict)
+    thresholds: dict[str, dict[int, float]] = Field(default_factory=dict)
+    scores: tuple[MetricScore, ...] = ()
+    base_classes: tuple[AskedQuestion, ...] = ()
 
-    encoder_sha256: str = ""
-    numbers: dict[str, Numbers] = {}
-    thresholds: dict[str, dict[int, float]] = {}
-    scores: list[dict[str, Any]] = []
-    recipe: dict[str, Any] = {}
-    base_classes: list[dict[str, Any]] = []
-    data_sha256: dict[str, str] = {}
-    minutes: float = 0.0
+
+CARD = RunFile("metric.json", MetricCard)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,53 +126,22 @@ class Metric:
         ``shipped``, ``none`` or the folder.
     background
         Formulas that say where the middle of each feature is, and how wide it is.
-    linear
-        (width, rank) map between the standardised features and the points, or None.
     """
 
     name: str
     card: MetricCard
     background: tuple[Formula, ...]
-    linear: Tensor | None = None
-
-    @classmethod
-    def shipped(cls) -> Self:
-        """Return the one inside the package, learned on the shipped encoder."""
-        return cls.from_folder(SHIPPED, "shipped")
 
     @classmethod
     def untrained(cls) -> Self:
         """Return one that nothing was taught: equal blocks, Ledoit and Wolf, no thresholds."""
         return cls("none", MetricCard(), _formulas(SHIPPED / BACKGROUND))
 
-    @classmethod
-    def from_folder(cls, folder: Path, name: str = "") -> Self:
-        """Open a folder that `save` wrote.
-
-        Raises
-        ------
-        DataError
-            If it is none.
-        """
-        if not (folder / CARD).is_file():
-            raise DataError(
-                "this folder holds no metric",
-                where=str(folder),
-                remedy="`episodes` makes one",
-            )
-        card = MetricCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
-        linear = load_file(folder / MAP)["map"] if (folder / MAP).is_file() else None
-        return cls(name or str(folder), card, _formulas(folder / BACKGROUND), linear)
-
     def save(self, folder: Path) -> None:
-        """Write the folder; the card last, so that a folder with a card is whole."""
+        """Write the folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(f"{formula}\n" for formula in self.background)
-        write_text(folder / BACKGROUND, lines)
-        if self.linear is not None:
-            with whole(folder / MAP) as part:
-                save_file({"map": self.linear.contiguous()}, part)
-        write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
+        write_text(folder / BACKGROUND, "".join(f"{formula}\n" for formula in self.background))
+        CARD.write(folder, self.card)
 
     def numbers(self, distance: str) -> Numbers:
         """Return the numbers of a distance."""
@@ -159,26 +161,22 @@ class Metric:
         return float(np.interp(np.log(shots), np.log(several), [known[k] for k in several]))
 
 
-def choose_metric(name: str | Path | None, backbone: CompositionBackbone) -> Metric:
-    """Return the metric of a name: ``none``, ``shipped`` or a folder; None takes the shipped one if it belongs.
+def _opened(folder: Path, name: str, card: MetricCard) -> Metric:
+    if (folder / "map.safetensors").is_file():
+        raise DataError(
+            "this metric has a linear map, which only earlier versions of matgraft read",
+            where=str(folder),
+            remedy="learn it anew with `matgraft episodes`",
+        )
+    return Metric(name, card, _formulas(folder / BACKGROUND))
 
-    Raises
-    ------
-    OptionError
-        If the metric was learned on another encoder.
-    """
-    if str(name) == "none":
-        return Metric.untrained()
-    metric = Metric.shipped() if name in (None, "shipped") else Metric.from_folder(Path(str(name)))
-    if metric.card.encoder_sha256 == backbone.card.weights_sha256:
-        return metric
-    if name is None:
-        return Metric.untrained()
-    raise OptionError(
-        f"the metric {name} was learned on another encoder",
-        remedy="go without one, or learn one for this encoder with `episodes`",
-        options=[{"--metric": "none"}],
-    )
+
+METRICS = LearnedFolder("metric", CARD, _opened, SHIPPED, option="--metric", verb="episodes")
+
+
+def choose_metric(name: str | None, backbone: CompositionBackbone) -> Metric:
+    """Return the metric of a name (`LearnedFolder.choose`), or one that nothing was taught."""
+    return METRICS.choose(name, backbone) or Metric.untrained()
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,13 +224,8 @@ class Space:
         return (np.concatenate(feature_blocks(self.backbone, formulas), 1) - self.middle) / self.width
 
     def points(self, formulas: Sequence[Formula]) -> Tensor:
-        """Return (n, d) points of unit length."""
-        return to_points(torch.from_numpy(self.standardised(formulas)), self.metric.linear)
-
-
-def to_points(standardised: Tensor, linear: Tensor | None) -> Tensor:
-    """Return points (n, d) of unit length from standardised features (n, n_columns)."""
-    return normalize(standardised if linear is None else standardised @ linear, dim=-1)
+        """Return (n, n_columns) points of unit length."""
+        return normalize(torch.from_numpy(self.standardised(formulas)), dim=-1)
 
 
 def feature_blocks(backbone: CompositionBackbone, formulas: Sequence[Formula]) -> list[np.ndarray]:

@@ -1,21 +1,17 @@
 """From a table of examples and a table of formulas to predictions: `matgraft fewshot`.
 
-    facts = few_shot(FewShotRun(support="support.csv", queries="queries.csv"))
+    result = few_shot(FewShotRun(support="support.csv", queries="queries.csv"))
 
 Words, and zeros and ones alone, are classes, compared by prototypes; other numbers are values, for the closed form.
-The facts are plain data: what the examples promise, the predictions, a map. The screen and the report show them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 from sklearn.decomposition import PCA
 
 from matgraft.core.errors import DataError, OptionError
@@ -23,13 +19,22 @@ from matgraft.core.reads import Read, refuse_unread
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.classifier import FewShot, fit_few_shot
 from matgraft.formulas.few_shot.metric import Space, choose_metric
-from matgraft.formulas.few_shot.page import cautions, promise
 from matgraft.formulas.few_shot.prototypes import DISTANCES
+from matgraft.formulas.few_shot.result import (
+    BaseScores,
+    FewClasses,
+    FewShotRun,
+    FewValues,
+    LeftOutValue,
+    NamedFormula,
+    PredictedValue,
+    Spot,
+    UsedEncoder,
+)
 from matgraft.formulas.few_shot.values import fit_few_values
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.report.text import prediction_rows
 from matgraft.formulas.table.reading import (
     FormulaTable,
     formula_column,
@@ -43,38 +48,8 @@ READS = tuple(Read(key, "columns of classes", lambda table: bool(table.classes))
 """What is read of the options in some cases only."""
 
 
-class FewShotRun(BaseModel):
-    """What is asked.
-
-    Attributes
-    ----------
-    target
-        Column of the classes or values; None: the only one beside the formulas.
-    distance, metric
-        Of classes alone: one of `DISTANCES`; ``shipped``, ``none`` or a folder.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    support: str
-    queries: str
-    target: str | None = None
-    formula: str | None = None
-    foundation: str = "composition"
-    distance: str | None = None
-    metric: str | None = None
-
-
-def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
+def few_shot(run: FewShotRun, *, quiet: bool = False) -> FewClasses | FewValues:
     """Predict the queries from the examples.
-
-    Returns
-    -------
-    dict
-        ``kind`` ("classes" or "values"), ``target``, ``examples``, ``expectation``, ``predictions`` (a row a query),
-        ``map``, ``promise`` and ``cautions`` (what the examples let expect, in words); for values ``formulas`` (how
-        many are different); for classes ``classes``, ``shots``, ``repeated`` (rows whose formula an earlier row has,
-        which count for nothing), ``distance``, ``metric``, ``base_classes``, ``threshold``.
 
     Raises
     ------
@@ -88,91 +63,113 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> dict[str, Any]:
     given = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
     refuse_unread("fewshot", READS, given, table)
     backbone = load_encoder(run.foundation)
-    facts: dict[str, Any] = {
-        "run": run.model_dump(mode="json"),
-        "encoder": {"name": backbone.card.name, "sha256": backbone.card.weights_sha256},
-        "target": target,
-        "examples": len(table.formulas),
-        "without_value": table.without_value,
-    }
     if table.classes:
-        facts |= _classes(run, table, queries, backbone)
-    else:
-        facts |= _values(target, table, queries, backbone, quiet)
-    return facts | {"promise": promise(facts), "cautions": cautions(facts)}
+        return _classes(run, target, table, queries, backbone)
+    return _values(run, target, table, queries, backbone, quiet)
 
 
 def _classes(
-    run: FewShotRun, table: FormulaTable, queries: Sequence[Formula], backbone: CompositionBackbone
-) -> dict[str, Any]:
+    run: FewShotRun, target: str, table: FormulaTable, queries: Sequence[Formula], backbone: CompositionBackbone
+) -> FewClasses:
     metric = choose_metric(run.metric, backbone)
     space = Space.of(backbone, metric, run.distance or DISTANCES[0])
     few = fit_few_shot(table.formulas, table.values.astype(int), len(table.classes), space)
     prediction = few.predict(queries)
-    rows = prediction_rows(queries, prediction, table.classes, {})
-    for row in rows:
-        row["none_of_these"] = None if few.threshold is None else row["unlike"]
-        row["distance"] = None if few.threshold is None else row["distance"]
-        del row["unlike"], row["std"]
-    expected = few.expectation
-    return {
-        "kind": "classes",
-        "classes": list(table.classes),
-        "examples": len(few.formulas),
-        "repeated": len(table.formulas) - len(few.formulas),
-        "shots": few.shots.tolist(),
-        "distance": space.distance,
-        "metric": metric.name,
-        "threshold": few.threshold,
-        "threshold_from": "base classes" if metric.card.thresholds else "left-out examples",
-        "expectation": expected and asdict(expected),
-        "base_classes": _base_classes(few, space),
-        "predictions": rows,
-        "map": _class_map(few, table.classes, queries, prediction),
-    }
+    return FewClasses(
+        run=run,
+        encoder=_encoder(backbone),
+        target=target,
+        examples=len(few.formulas),
+        without_value=table.without_value,
+        classes=tuple(table.classes),
+        shots=tuple(few.shots.tolist()),
+        repeated=len(table.formulas) - len(few.formulas),
+        distance=space.distance,
+        metric=metric.name,
+        threshold=few.threshold,
+        threshold_from="base classes" if metric.card.thresholds else "left-out examples",
+        expectation=few.expectation,
+        base_classes=_base_scores(few, space),
+        predictions=tuple(_named(queries, prediction, table.classes, few.threshold is not None)),
+        map=tuple(_spots(few, table.classes, queries, prediction)),
+    )
 
 
 def _values(
-    target: str, table: FormulaTable, queries: Sequence[Formula], backbone: CompositionBackbone, quiet: bool
-) -> dict[str, Any]:
-    predictor = fit_few_values(
-        table.formulas, table.values, backbone, progress="" if quiet else f"leaving out examples of {target}"
+    run: FewShotRun,
+    target: str,
+    table: FormulaTable,
+    queries: Sequence[Formula],
+    backbone: CompositionBackbone,
+    quiet: bool,
+) -> FewValues:
+    progress = "" if quiet else f"leaving out examples of {target}"
+    few = fit_few_values(table.formulas, table.values, backbone, progress=progress)
+    truths = zip(table.lines, table.values.tolist(), strict=True)
+    held = zip(_columns(table.formulas, few.left_out), truths, strict=True)
+    return FewValues(
+        run=run,
+        encoder=_encoder(backbone),
+        target=target,
+        examples=len(table.formulas),
+        without_value=table.without_value,
+        level=few.predictor.settings.level,
+        formulas=len({formula.key for formula in table.formulas}),
+        expectation=few.expectation,
+        left_out=tuple(LeftOutValue(**one.model_dump(), line=line, truth=truth) for one, (line, truth) in held),
+        predictions=tuple(_columns(queries, few.predictor.predict(queries))),
     )
-    assert predictor.out_of_fold is not None
-    held = prediction_rows(table.formulas, predictor.out_of_fold, (), {}, truths=table.values, lines=table.lines)
-    return {
-        "kind": "values",
-        "level": predictor.settings.level,
-        "formulas": len({formula.key for formula in table.formulas}),
-        "expectation": predictor.facts,
-        "left_out": held,
-        "predictions": prediction_rows(queries, predictor.predict(queries), (), {}),
-    }
 
 
-def _base_classes(few: FewShot, space: Space) -> dict[str, Any] | None:
+def _encoder(backbone: CompositionBackbone) -> UsedEncoder:
+    return UsedEncoder(name=backbone.card.name, sha256=backbone.card.weights_sha256)
+
+
+def _named(
+    queries: Sequence[Formula], prediction: Prediction, classes: Sequence[str], is_far_known: bool
+) -> list[NamedFormula]:
+    assert prediction.probabilities is not None
+    return [
+        NamedFormula(
+            formula=str(formula),
+            value=classes[int(prediction.value[i])],
+            distance=float(prediction.distance[i]) if is_far_known else None,
+            none_of_these=bool(prediction.unlike[i]) if is_far_known else None,
+            probabilities=dict(zip(classes, prediction.probabilities[i].tolist(), strict=True)),
+        )
+        for i, formula in enumerate(queries)
+    ]
+
+
+def _columns(formulas: Sequence[Formula], prediction: Prediction) -> list[PredictedValue]:
+    names = ("value", "lower", "upper", "std", "distance", "unlike")
+    columns = zip(*(getattr(prediction, name).tolist() for name in names), strict=True)
+    return [
+        PredictedValue(formula=str(formula), **dict(zip(names, row, strict=True)))
+        for formula, row in zip(formulas, columns, strict=True)
+    ]
+
+
+def _base_scores(few: FewShot, space: Space) -> BaseScores | None:
     """Return the metric's own scores with this distance, and the one nearest to so many classes and shots."""
-    rows = [row for row in space.metric.card.scores if row["distance"] == space.distance]
-    alike = [row for row in rows if row["ways"] == len(few.shots)]
-    nearest = min(alike, key=lambda row: abs(np.log(row["shots"] / few.shots.mean())), default=None)
-    return {"nearest": nearest, "rows": rows} if rows else None
+    rows = tuple(row for row in space.metric.card.scores if row.distance == space.distance)
+    alike = [row for row in rows if row.ways == len(few.shots)]
+    nearest = min(alike, key=lambda row: abs(np.log(row.shots / few.shots.mean())), default=None)
+    return BaseScores(nearest=nearest, rows=rows) if rows else None
 
 
-def _class_map(
-    few: FewShot, classes: Sequence[str], queries: Sequence[Formula], prediction: Prediction
-) -> list[dict[str, Any]]:
+def _spots(few: FewShot, classes: Sequence[str], queries: Sequence[Formula], prediction: Prediction) -> list[Spot]:
     """Return examples, queries and prototypes at the first two principal components of them all."""
     points = [few.space.points(list(formulas)).numpy() for formulas in (few.formulas, queries)]
     everything = np.concatenate([*points, few.prototypes.centres.numpy()])
-    places = PCA(2, random_state=0).fit_transform(everything)
-    kinds = [
-        *(("example", str(one), int(label)) for one, label in zip(few.formulas, few.labels, strict=True)),
-        *(("query", str(one), int(value)) for one, value in zip(queries, prediction.value, strict=True)),
-        *(("prototype", name, i) for i, name in enumerate(classes)),
-    ]
+    places = PCA(2, random_state=0).fit_transform(everything).tolist()
+    named = [*map(str, few.formulas), *map(str, queries), *classes]
+    numbers = [*few.labels.tolist(), *map(int, prediction.value), *range(len(classes))]
+    counts = {"example": len(few.formulas), "query": len(queries), "prototype": len(classes)}
+    kinds = [kind for kind, n in counts.items() for _ in range(n)]
     return [
-        {"kind": kind, "name": name, "class": label, "x": float(x), "y": float(y)}
-        for (kind, name, label), (x, y) in zip(kinds, places, strict=True)
+        Spot(kind=kind, name=name, of_class=number, x=x, y=y)
+        for kind, name, number, (x, y) in zip(kinds, named, numbers, places, strict=True)
     ]
 
 

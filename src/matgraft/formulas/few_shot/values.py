@@ -1,8 +1,8 @@
 """Values from 5 to 50 labels: closed forms on the frozen encoder, judged and scaled by leaving each formula out.
 
-    predictor = fit_few_values(formulas, values, load("composition"))
-    predictor.predict(queries)            # value, interval, std, distance
-    predictor.facts                       # errors of left-out formulas, beside those of the others' mean
+    few = fit_few_values(formulas, values, load("composition"))
+    few.predictor.predict(queries)        # value, interval, std, distance
+    few.expectation                       # errors of left-out formulas, beside those of the others' mean
 
 Two Gaussian processes (`matgraft.formulas.learners.closed_form`), on the predicted properties and on these beside the
 embedding, count alike: of so few rows a choice between them would be luck. The interval is the central part of their
@@ -12,7 +12,7 @@ mixture that holds the stated part of the left-out truths; of up to 18 formulas 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,36 @@ FEWEST, MOST = 5, 50
 MEMBERS = STRATEGIES["feature"]
 
 
+@dataclass(frozen=True)
+class ValueExpectation:
+    """Errors of left-out formulas.
+
+    Attributes
+    ----------
+    mae, mean_mae
+        Mean absolute error, and that of the mean of the others.
+    gain, gain_interval
+        The second minus the first, with its 95 % interval over formulas.
+    coverage
+        Part of the truths inside their interval.
+    """
+
+    mae: float
+    mean_mae: float
+    gain: float
+    gain_interval: tuple[float, float]
+    coverage: float
+
+
+@dataclass(frozen=True, eq=False)
+class FewShotValues:
+    """A predictor of few values, what is to be expected of it, and what it predicts of left-out formulas."""
+
+    predictor: Predictor
+    expectation: ValueExpectation
+    left_out: Prediction
+
+
 def fit_few_values(
     formulas: Sequence[Formula],
     values: Array,
@@ -42,7 +72,7 @@ def fit_few_values(
     level: float = 0.9,
     seed: int = 0,
     progress: str = "",
-) -> Predictor:
+) -> FewShotValues:
     """Make a predictor of few values.
 
     Parameters
@@ -53,13 +83,6 @@ def fit_few_values(
         Part of the truths that an interval shall hold.
     progress
         Title of a progress bar on standard error; none if empty.
-
-    Returns
-    -------
-    Predictor
-        ``facts`` holds ``mae`` of left-out formulas, ``mean_mae`` of the mean of the others, ``gain`` (the second minus
-        the first) with its ``gain_interval`` over formulas (95 %), and ``coverage``; ``out_of_fold`` the predictions
-        themselves.
 
     Raises
     ------
@@ -83,8 +106,7 @@ def fit_few_values(
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)
     predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {}, {})
     held = calibration.read(calibration.mix(quantiles), spread, distance)
-    predictor.out_of_fold, predictor.facts = held, _facts(values, held, folds, units)
-    return predictor
+    return FewShotValues(predictor, _expectation(values, held, folds, units), held)
 
 
 def _left_out(
@@ -104,19 +126,15 @@ def _left_out(
     return quantiles, np.concatenate([distance for _, distance in answers])[back]
 
 
-def _facts(values: Array, held: Prediction, folds: Sequence[Rows], units: Units) -> dict[str, Any]:
+def _expectation(values: Array, held: Prediction, folds: Sequence[Rows], units: Units) -> ValueExpectation:
     means = np.zeros(len(values))
     for rows in folds:
         means[rows] = np.delete(values, rows).mean()
     error, of_mean = np.abs(held.value - values), np.abs(means - values)
     gain = mean_difference(of_mean, error, np.ones(len(values)), units)
-    return {
-        "mae": float(error.mean()),
-        "mean_mae": float(of_mean.mean()),
-        "gain": gain.value,
-        "gain_interval": gain.interval and list(gain.interval),
-        "coverage": float(((values >= held.lower) & (values <= held.upper)).mean()),
-    }
+    assert gain.interval is not None  # of `FEWEST` formulas and more
+    inside = (values >= held.lower) & (values <= held.upper)
+    return ValueExpectation(float(error.mean()), float(of_mean.mean()), gain.value, gain.interval, float(inside.mean()))
 
 
 def _check(names: NDArray[np.str_], values: Array) -> None:

@@ -1,6 +1,6 @@
 """The bank of prompts: questions already learned, of which an unseen task takes the nearest one to start from.
 
-    bank = choose_bank(None, load("composition"))                   # the shipped one
+    bank = BANKS.choose(None, load("composition"))                  # the shipped one
     answers = bank_answers(bank.prompted(backbone), formulas)       # (n, n_questions)
     start = nearest_prompt(answers, y, weights)                     # which, how near, and the map between the two
 
@@ -19,31 +19,31 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from matgraft.core.errors import DataError, OptionError
-from matgraft.core.files import whole, write_json
+from matgraft.core.files import whole
+from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.quantiles import MIDDLE
-from matgraft.formulas.prompts.prompts import PromptedEncoder, classes_of
+from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices
+from matgraft.formulas.registry import LearnedCard, LearnedFolder
 
 SHIPPED = Path(__file__).parent / "prompt_weights"
-CARD, WEIGHTS = "bank.json", "bank.safetensors"
+WEIGHTS = "bank.safetensors"
 CHUNK = 1024
 FLATTEST = 0.1
 """Smallest slope, in widths of the labels over widths of the answers: a flatter start would hardly learn."""
 Array = NDArray[np.float64]
 
 
-class BankCard(BaseModel):
+class BankCard(LearnedCard):
     """What a bank is and where it comes from.
 
     Attributes
@@ -57,21 +57,18 @@ class BankCard(BaseModel):
         or no that of the probability.
     head_scores
         Of the encoder's own head on the same labels.
-    recipe, labels, data_sha256, minutes
-        How it was made.
+    labels
+        How many it was learned from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoder_sha256: str
     questions: tuple[str, ...]
     yes_or_no: tuple[str, ...] = ()
-    scores: dict[str, float] = {}
-    head_scores: dict[str, float] = {}
-    recipe: dict[str, Any] = {}
+    scores: dict[str, float] = Field(default_factory=dict)
+    head_scores: dict[str, float] = Field(default_factory=dict)
     labels: int = 0
-    data_sha256: dict[str, str] = {}
-    minutes: float = 0.0
+
+
+CARD = RunFile("bank.json", BankCard)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,28 +87,12 @@ class Bank:
     card: BankCard
     weights: Mapping[str, Tensor]
 
-    @classmethod
-    def from_folder(cls, folder: Path, name: str = "") -> Self:
-        """Open a folder that `save` wrote.
-
-        Raises
-        ------
-        DataError
-            If it is none.
-        """
-        if not (folder / CARD).is_file():
-            raise DataError(
-                "this folder holds no bank of prompts", where=str(folder), remedy="`matgraft prompts` makes one"
-            )
-        card = BankCard.model_validate_json((folder / CARD).read_text(encoding="utf-8"))
-        return cls(name or str(folder), card, load_file(folder / WEIGHTS))
-
     def save(self, folder: Path) -> None:
-        """Write the folder; the card last, so that a folder with a card is whole."""
+        """Write the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / WEIGHTS) as part:
             save_file({name: tensor.contiguous() for name, tensor in self.weights.items()}, part)
-        write_json(folder / CARD, self.card.model_dump(mode="json"), indent=1)
+        CARD.write(folder, self.card)
 
     @property
     def sha256(self) -> str:
@@ -134,26 +115,11 @@ class Bank:
         return module.eval()
 
 
-def choose_bank(name: str | None, backbone: CompositionBackbone) -> Bank | None:
-    """Return the bank of a name: ``none``, ``shipped`` or a folder; None takes the shipped one if it belongs.
+def _opened(folder: Path, name: str, card: BankCard) -> Bank:
+    return Bank(name, card, load_file(folder / WEIGHTS))
 
-    Raises
-    ------
-    OptionError
-        If the bank was learned on another encoder.
-    """
-    if name == "none":
-        return None
-    bank = Bank.from_folder(SHIPPED, "shipped") if name in (None, "shipped") else Bank.from_folder(Path(str(name)))
-    if bank.card.encoder_sha256 == backbone.card.weights_sha256:
-        return bank
-    if name is None:
-        return None
-    raise OptionError(
-        f"the prompts of {name} were learned on another encoder",
-        remedy="go without them, or learn some for this encoder with `matgraft prompts`",
-        options=[{"prompt.bank": "none"}],
-    )
+
+BANKS = LearnedFolder("bank of prompts", CARD, _opened, SHIPPED, option="prompt.bank", verb="prompts")
 
 
 @torch.no_grad()
@@ -161,7 +127,7 @@ def bank_answers(module: PromptedEncoder, formulas: Sequence[Formula]) -> Array:
     """Return what each question of a module answers, (n, n_questions)."""
     n, Q = len(formulas), len(module.names)
     numbers, fractions = tensors_of(formulas)
-    classes = classes_of(formulas)
+    classes = class_indices(formulas)
     rows, questions = torch.arange(n).repeat_interleave(Q), torch.arange(Q).repeat(n)
     parts = [
         module(numbers[some], fractions[some], classes[some], asked)[:, MIDDLE]

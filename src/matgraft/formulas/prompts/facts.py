@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.inputs import Array
-from matgraft.formulas.prompts.bank import choose_bank
+from matgraft.formulas.prompts.bank import BANKS
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings
 
 
@@ -39,7 +39,7 @@ def prompt_facts(
         run's prompts and of the bank's that they started from, the mean over fits); ``trained`` (numbers that learned
         in one fit); ``stored_MB`` of all fits.
     """
-    bank = choose_bank(settings.bank, backbone)
+    bank = BANKS.choose(settings.bank, backbone)
     names = list(bank.card.questions) if bank else []
     starts = [row for target in tokens.values() for row in _starts(target, classes[target], fits, names)]
     used = list(dict.fromkeys(row["nearest"] for row in starts if row["nearest"]))

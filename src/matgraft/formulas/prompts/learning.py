@@ -9,7 +9,6 @@ the chemical systems that its pretraining held out judge.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from matgraft.core.errors import DataError
+from matgraft.core.provenance import file_hash
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
@@ -31,7 +31,7 @@ from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.quantiles import MIDDLE, pinball
 from matgraft.formulas.pretraining.tables import Tables, held_out_part, read_tables
 from matgraft.formulas.prompts.bank import Bank, BankCard
-from matgraft.formulas.prompts.prompts import PromptedEncoder, classes_of
+from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices
 
 CHUNK = 1024
 
@@ -64,7 +64,7 @@ class BankObjective:
         ]
         self.classes = torch.zeros(len(tables.numbers), dtype=torch.long)
         used = np.unique(np.concatenate([rows for rows, _ in self.parts]))
-        self.classes[torch.from_numpy(used)] = classes_of([_formula(tables, int(row)) for row in used])
+        self.classes[torch.from_numpy(used)] = class_indices([_formula(tables, int(row)) for row in used])
         self.training, self.validation = (Sizes(self.lengths[rows]) for rows, _ in self.parts)
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
@@ -137,7 +137,7 @@ def learn_bank(
         head_scores=_head_scores(backbone, objective),
         recipe=settings.model_dump(mode="json"),
         labels=len(objective.training),
-        data_sha256={table.name: hashlib.sha256(table.read_bytes()).hexdigest()},
+        data_sha256={table.name: file_hash(table)},
         minutes=round((time.monotonic() - began) / 60, 1),
     )
     bank = Bank(str(out), card, {name: one.detach() for name, one in module.learned().items()})

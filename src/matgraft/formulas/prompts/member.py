@@ -30,8 +30,8 @@ from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Part
 from matgraft.formulas.learners.network import Scaling, between
 from matgraft.formulas.learners.quantiles import MIDDLE, pinball
 from matgraft.formulas.learners.watched import LoopSettings, WatchedLoss
-from matgraft.formulas.prompts.bank import Bank, Start, bank_answers, choose_bank, nearest_prompt
-from matgraft.formulas.prompts.prompts import PromptedEncoder, classes_of
+from matgraft.formulas.prompts.bank import BANKS, Bank, Start, bank_answers, nearest_prompt
+from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices
 
 BESIDE = ("valence", "covariates")
 """Blocks that shift a question. Bonding descriptors took gaps from 0.50 to 0.46 eV and steels from 160 to 107 MPa."""
@@ -131,7 +131,7 @@ class PromptedNetwork:
             rows = slice(start, start + CHUNK)
             formulas = inputs.formulas[rows]
             numbers, fractions = tensors_of(formulas)
-            shared = numbers, fractions, classes_of(formulas)
+            shared = numbers, fractions, class_indices(formulas)
             questions = [torch.full((len(formulas),), asked.first + k) for k in range(asked.n_questions)]
             answers = [self.fit.module(*shared, question, covariates[rows]) for question in questions]
             parts.append(_logits(torch.stack(answers, 1)) if asked.n_classes else answers[0])
@@ -207,7 +207,7 @@ class _Rows:
         return cls(
             numbers=numbers,
             fractions=fractions,
-            classes=classes_of(formulas),
+            classes=class_indices(formulas),
             covariates=torch.cat(
                 [_padded(s.covariates(parts[name][0], BESIDE), module) for name, s in scalings.items()]
             ),
@@ -225,7 +225,7 @@ def fit_prompts(
     backbone: CompositionBackbone, train: Parts, held: Parts, settings: PromptSettings, seed: int
 ) -> PromptFit:
     """Tune prompts for all targets together; the held parts are only watched, once, at the end."""
-    bank = choose_bank(settings.bank, backbone)
+    bank = BANKS.choose(settings.bank, backbone)
     module, asked = prepared(backbone, bank, train, seed)
     learned = module.learned()
     if bank is not None:

@@ -106,7 +106,7 @@ class PromptedEncoder(nn.Module):
         return self.offset[questions].unsqueeze(1) + slope * upright
 
 
-def classes_of(formulas: Sequence[Formula]) -> Tensor:
+def class_indices(formulas: Sequence[Formula]) -> Tensor:
     """Return the index (n,) of each formula's material class, stated or found."""
     return torch.tensor([MATERIAL_CLASSES.index(material_class(formula)) for formula in formulas], dtype=torch.long)
 
