@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,14 @@ from matgraft.formulas.formula import Formula
 
 LABELS = "labels.npz"
 """Name of the file in a model folder."""
+
+
+class Origin(NamedTuple):
+    """Where labels are from: the hash of their table, and the settings that left some of its rows out."""
+
+    table_sha256: str
+    exclude: str
+    validation: str
 
 
 class Table(NamedTuple):
@@ -40,13 +48,13 @@ class Table(NamedTuple):
     packed
         (n, ceil(n_properties / 8)) bytes: a bit for each property, set where the formula had it (`numpy.packbits`).
     origin
-        Where the labels are from: ``table_sha256`` and the settings that left some of its rows out.
+        None where nothing was learned from labels.
     """
 
     properties: tuple[str, ...]
     hashes: NDArray[np.uint32]
     packed: NDArray[np.uint8]
-    origin: Mapping[str, str]
+    origin: Origin | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,7 @@ class SeenLabels:
     content: bytes = field(repr=False)
 
     @classmethod
-    def made_of(cls, labels: Mapping[str, Iterable[Formula]], origin: Mapping[str, str] | None = None) -> SeenLabels:
+    def made_of(cls, labels: Mapping[str, Iterable[Formula]], origin: Origin | None = None) -> SeenLabels:
         """Return what is known of the formulas of each property, and where that is from."""
         seen = {
             name: np.array([_hash(formula) for formula in formulas], np.uint32) for name, formulas in labels.items()
@@ -71,11 +79,14 @@ class SeenLabels:
         had = np.zeros((len(hashes), len(seen)), bool)
         for k, found in enumerate(seen.values()):
             had[np.searchsorted(hashes, found), k] = True
-        arrays: dict[str, Any] = {name: np.array(value) for name, value in (origin or {}).items()}
-        arrays |= {"properties": np.array(tuple(labels), np.str_), "packed": np.packbits(had, axis=1)}
-        arrays["steps"] = np.diff(hashes, prepend=np.uint32(0))  # smaller when compressed than the hashes
         file = BytesIO()
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(
+            file,
+            **(origin._asdict() if origin else {}),
+            properties=np.array(tuple(labels), np.str_),
+            packed=np.packbits(had, axis=1),
+            steps=np.diff(hashes, prepend=np.uint32(0)),  # smaller when compressed than the hashes
+        )
         return cls(file.getvalue())
 
     @cached_property
@@ -84,7 +95,7 @@ class SeenLabels:
         with np.load(BytesIO(self.content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         properties, steps, packed = (arrays.pop(name) for name in ("properties", "steps", "packed"))
-        origin = {name: str(value) for name, value in arrays.items()}
+        origin = Origin(**{name: str(value) for name, value in arrays.items()}) if arrays else None
         return Table(tuple(map(str, properties)), np.cumsum(steps, dtype=np.uint32), packed, origin)
 
     @property

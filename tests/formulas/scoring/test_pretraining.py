@@ -14,7 +14,7 @@ from matgraft.formulas.pretraining.labels import labels_seen
 from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import is_held_out
 from matgraft.formulas.scoring.pretraining import pretraining_facts, pretraining_sentence
-from matgraft.formulas.seen_labels import LABELS, SeenLabels
+from matgraft.formulas.seen_labels import LABELS, Origin, SeenLabels
 from matgraft.foundations import load, load_folder
 
 ENERGIES = Path(__file__).resolve().parents[3] / "examples" / "data" / "formation" / "formation_energies.csv"
@@ -26,14 +26,16 @@ def parsed(*texts):
 
 
 def test_labels_are_told_by_formula_and_property_and_read_again(tmp_path):
-    known = SeenLabels.made_of({"gap": parsed("NaCl", "MgO"), "energy": parsed("MgO", "Fe2O3")}, {"table_sha256": "ab"})
+    known = SeenLabels.made_of(
+        {"gap": parsed("NaCl", "MgO"), "energy": parsed("MgO", "Fe2O3")}, Origin("ab", "", "0.1")
+    )
     asked = parsed("Cl2Na2", "MgO", "O3Fe2", "KBr")
     expected = [[True, False], [True, True], [False, True], [False, False]]
     assert known.of(asked).tolist() == expected
     known.save(tmp_path / LABELS)
     again = SeenLabels.load(tmp_path / LABELS)
     assert again.of(asked).tolist() == expected
-    assert (again.properties, again.table.origin) == (("gap", "energy"), {"table_sha256": "ab"})
+    assert (again.properties, again.table.origin) == (("gap", "energy"), Origin("ab", "", "0.1"))
     for nothing in ({"gap": []}, {}):
         assert SeenLabels.made_of(nothing).of(asked).tolist() == [[False] * len(nothing)] * 4
 
@@ -113,8 +115,8 @@ def test_the_shipped_encoder_knows_its_labels():
     encoder = load("composition")
     known, origin = encoder.labels, encoder.labels.table.origin
     assert len(known.content) < 2 * 2**20
-    assert origin["table_sha256"] in encoder.card.data_sha256.values()
-    assert all(str(encoder.card.recipe[name]) == origin[name] for name in ("exclude", "validation"))
+    assert origin.table_sha256 in encoder.card.data_sha256.values()
+    assert all(str(encoder.card.recipe[name]) == getattr(origin, name) for name in ("exclude", "validation"))
     table = pd.read_csv(ENERGIES, keep_default_na=False)
     had = known.of(parsed(*table["formula"]))
     energies = [known.properties.index(name) for name in ("mp_e_form", "CritExam__Ef", "OQMD_Formation_Enthalpy")]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -89,7 +90,7 @@ class PromptFit:
         """Return what answers one target."""
         return PromptedNetwork(self, target)
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything but the encoder by name."""
         found = {f"weights.{name}": one.detach().numpy() for name, one in self.module.learned().items()}
         for target, asked in self.asked.items():
@@ -100,9 +101,9 @@ class PromptFit:
         return found
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Any], backbone: CompositionBackbone) -> PromptFit:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], backbone: CompositionBackbone) -> PromptFit:
         """Return the fit that `arrays` described."""
-        by_target: dict[str, dict[str, Any]] = {}
+        by_target: dict[str, dict[str, NDArray[Any]]] = {}
         for key in (key for key in arrays if key.startswith("asked.")):
             _, name, target = key.split(".", 2)
             by_target.setdefault(target, {})[name] = arrays[key]
@@ -141,7 +142,7 @@ class PromptedNetwork:
         learned = np.sort(out.numpy(), axis=1) * asked.scaling.width + asked.scaling.centre
         return between(np.where(learned < asked.scaling.zero, 0.0, learned))
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the whole fit."""
         return self.fit.arrays()
 
@@ -293,7 +294,7 @@ def _padded(covariates: Tensor, module: PromptedEncoder) -> Tensor:
     return functional.pad(covariates, (0, module.covariates.shape[1] - covariates.shape[1]))
 
 
-def _asked(numbers: Mapping[str, Any]) -> Asked:
+def _asked(numbers: Mapping[str, NDArray[Any]]) -> Asked:
     fields = ("nearest", "similarity", "offset", "slope")
     rows = zip(*(numbers[f"start_{name}"] for name in fields), strict=True)
     starts = tuple(Start(int(nearest), float(r), float(a), float(b)) for nearest, r, a, b in rows)
