@@ -78,3 +78,10 @@ def test_a_torn_statement_names_no_command(tmp_path: Path) -> None:
     assert resume_commands(tmp_path) == []
     with pytest.raises(OptionError, match="not empty"):
         open_run(tmp_path, Begun(kind="frames", decides={}), resume=False)
+
+
+@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
+def test_a_file_in_the_way_of_a_folder_is_an_error_of_the_option(tmp_path: Path, below: str) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(OptionError, match=r"notes\.txt is a file, and a folder is wanted"):
+        open_run(tmp_path / "notes.txt" / below, Begun(kind="frames", decides={}), resume=False)

@@ -159,8 +159,16 @@ def resume_above(folder: Path | None) -> list[list[str]]:
     return []
 
 
+def refuse_no_folder(path: Path) -> None:
+    """Raise an OptionError if no folder can be made at a path, since a file is in its way."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    if not there.is_dir():
+        raise OptionError(f"{there} is a file, and a folder is wanted", allowed=["a new folder", "an empty one"])
+
+
 def refuse_full_folder(out: Path) -> None:
-    """Raise an OptionError if something new would be written into a folder that holds something."""
+    """Raise an OptionError if something new would be written into a folder that holds something, or cannot be made."""
+    refuse_no_folder(out)
     if out.exists() and any(out.iterdir()):
         raise OptionError(
             f"the folder {out} is not empty",

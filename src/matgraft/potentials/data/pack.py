@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError
-from matgraft.core.run_folder import unused
+from matgraft.core.run_folder import refuse_no_folder, unused
 from matgraft.potentials.data.reading.read import Stream
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import ENDINGS, is_store, write_store
@@ -65,6 +65,7 @@ def pack(
         raise OptionError(f"{out} has no ending of a store", allowed=ENDINGS, options=[{"-o": out.with_suffix(".h5")}])
     if out.exists():
         raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
+    refuse_no_folder(out.parent)
     stream = Stream(source, keys=keys, units=units, shear=shear, want=want, theory=theory)
     out.parent.mkdir(parents=True, exist_ok=True)
     return write_store(_counted(stream, f"packing {out.name}", progress), out, stream.provenance)
