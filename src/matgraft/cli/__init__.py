@@ -1,4 +1,4 @@
-"""The command line: one verb a command. Everything is done by the functions of the same names.
+"""The command line: one verb a command, each a function `<verb>_command` that calls the library.
 
 Exit codes: 0 done; 1 the audit blocks; 2 an option is wrong; 3 the data cannot be used; 4 step 0 is not the foundation;
 5 a run broke off or is incomplete.
@@ -13,9 +13,18 @@ import warnings
 import typer
 from rich.console import Console
 
-from matgraft.cli.both import backbones, report, tune
-from matgraft.cli.formulas import crossval, embed, episodes, fewshot, predict, pretrain, prompts
-from matgraft.cli.potentials import audit, evaluate, export, pack
+from matgraft.cli.both import backbones_command, report_command, tune_command
+from matgraft.cli.common import one_by_one
+from matgraft.cli.formulas import (
+    crossval_command,
+    embed_command,
+    episodes_command,
+    fewshot_command,
+    predict_command,
+    pretrain_command,
+    prompts_command,
+)
+from matgraft.cli.potentials import audit_command, evaluate_command, export_command, pack_command
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.files import to_json
 
@@ -27,11 +36,12 @@ app = typer.Typer(
     add_completion=False,
 )
 VERBS = (
-    *(audit, pack, tune, predict, evaluate, crossval, embed, pretrain, fewshot, episodes, prompts, report, export),
-    backbones,
+    *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, embed_command),
+    *(pretrain_command, fewshot_command, episodes_command, prompts_command, report_command, export_command),
+    backbones_command,
 )
 for verb in VERBS:
-    app.command()(verb)
+    app.command(verb.__name__.removesuffix("_command"))(one_by_one(verb))
 
 
 def main() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
@@ -14,6 +17,7 @@ from matgraft.core.files import to_json
 from matgraft.core.reads import Read, changed_keys, refuse_unread
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from pydantic import BaseModel
 
 screen = Console()
@@ -32,11 +36,76 @@ From = Annotated[str | None, typer.Option("--from", help="foundation, such as ch
 Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
-TABLE_OPTIONS = ("--formula", "--covariate", "--weight", "--group", "--order", "--adapt-to")
+Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Options of a command: which columns of a table say what."""
+
+    formula: FormulaColumn = None
+    covariate: Covariates = None
+    weight: Weight = None
+    group: Group = None
+    order: Order = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """From the lowest to the highest, where they have an order."""
+        return tuple(word.strip() for word in self.order.split(",")) if self.order else ()
+
+
+@dataclass(frozen=True)
+class TableOptions(Columns):
+    """Options of `tune` on a table of formulas."""
+
+    adapt_to: Annotated[
+        str | None, typer.Option(help="table of formulas without labels that the predictor shall serve")
+    ] = None
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of `tune`: what is tuned, how, and on what it is scored."""
+
+    foundation: From = None
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="ladder (the default from 5 minutes on), full, partial, feature, gradual, lora, replay or multihead; "
+            "for formulas auto (the default), full, partial, feature, prompt or descriptors, and domain with --adapt-to"
+        ),
+    ] = None
+    test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None
+    max_minutes: Annotated[float | None, typer.Option(help="time for the fit, or for all fits of the ladder")] = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Options of a command: what it prints."""
+
+    as_json: Json = False
+    quiet: Quiet = False
+
+    @property
+    def silent(self) -> bool:
+        """True if nothing is printed while it works."""
+        return self.quiet or self.as_json
+
+
+def flags_of(group: DataclassInstance) -> dict[str, object]:
+    """Return a group of options by their names on the command line: ``{"--adapt-to": None}``."""
+    names = {one.name: "from" if one.name == "foundation" else one.name.replace("_", "-") for one in fields(group)}
+    return {f"--{flag}": getattr(group, name) for name, flag in names.items()}
+
+
 PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
 OWN: dict[str, tuple[Read, ...]] = {
     "tune": (
-        *(Read(name, "a table of formulas, with --target", lambda is_table: is_table) for name in TABLE_OPTIONS),
+        *(
+            Read(name, "a table of formulas, with --target", lambda is_table: is_table)
+            for name in flags_of(TableOptions())
+        ),
         Read("--test", "frames; a table is scored out of fold", lambda is_table: not is_table),
         Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
     ),
@@ -53,7 +122,6 @@ OWN: dict[str, tuple[Read, ...]] = {
     "prompts": (Read("*"), PROCESSES),
 }
 """Options of verbs that are read in some cases only; what is read of recipes and predictors stands beside these."""
-Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
 
 
 def refuse_own(verb: str, given: dict[str, object], present: object) -> None:
@@ -86,11 +154,6 @@ def is_table_file(word: str) -> bool:
     from matgraft.formulas.table.reading import TYPES
 
     return word.endswith(TYPES)
-
-
-def words_of(order: str | None) -> tuple[str, ...]:
-    """Return the words that commas part."""
-    return tuple(word.strip() for word in order.split(",")) if order else ()
 
 
 def refuse_beside_resume(
@@ -136,3 +199,26 @@ def refuse_idle_keys(verb: str, settings: BaseModel, options: list[str] | None, 
     kind = type(settings)
     keys = [*typed(kind, options), *changed_keys(settings, kind())]
     refuse_unread(verb, OWN[verb], keys, {**asked, "forks": forks_on_cpu()})
+
+
+def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command as typer reads it: each option of its groups (dataclasses) is an option of its own."""
+    groups: dict[str, type[DataclassInstance]] = {}
+    options: list[inspect.Parameter] = []
+    hints = get_type_hints(command, include_extras=True)
+    for one in inspect.signature(command).parameters.values():
+        if is_dataclass(kind := hints[one.name]):
+            assert isinstance(kind, type)
+            groups[one.name] = kind
+            own = inspect.signature(kind, eval_str=True).parameters.values()
+            options += [option.replace(kind=option.KEYWORD_ONLY) for option in own]
+        else:
+            options.append(one.replace(kind=one.KEYWORD_ONLY, annotation=hints[one.name]))
+
+    @wraps(command)
+    def with_groups(**given: Any) -> None:
+        made = {name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()}
+        command(**given, **made)
+
+    with_groups.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    return with_groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,16 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from matgraft.cli.common import (
-    Covariates,
+    Columns,
+    FitOptions,
     FormulaColumn,
     From,
-    Group,
     Json,
     Options,
-    Order,
     Quiet,
     Run,
-    Weight,
+    Shown,
+    TableOptions,
     data_and_options,
     is_table_file,
     next_run,
@@ -29,14 +30,13 @@ from matgraft.cli.common import (
     settings_of,
     tell,
     typed,
-    words_of,
 )
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.options import word
 from matgraft.core.reads import Read, refuse_unread
 
 
-def predict(
+def predict_command(
     run: Run,
     what: Annotated[
         list[str], typer.Argument(help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"')
@@ -61,23 +61,33 @@ def predict(
     tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)
 
 
-def crossval(
+@dataclass(frozen=True)
+class Folding:
+    """Options of `crossval`: which rows are held out together."""
+
+    fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None
+    folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None
+
+
+@dataclass(frozen=True)
+class PredictorOptions:
+    """Options of `crossval`: what is scored."""
+
+    foundation: From = "composition"
+    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature, prompt or descriptors")] = None
+    seed: Annotated[int | None, typer.Option(help="of folds and members")] = None
+
+
+def crossval_command(
     table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
     target: Annotated[str, typer.Option(help="column of the values")],
     options: Options = None,
-    foundation: From = "composition",
-    formula: FormulaColumn = None,
-    fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None,
-    group: Group = None,
-    folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None,
-    covariate: Covariates = None,
-    weight: Weight = None,
-    order: Order = None,
-    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature, prompt or descriptors")] = None,
-    seed: Annotated[int | None, typer.Option(help="of folds and members")] = None,
+    *,
+    folding: Folding,
+    columns: Columns,
+    model: PredictorOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    shown: Shown,
 ) -> None:
     """Score a property predictor on held-out folds of a table of formulas."""
     from matgraft.formulas.crossval import crossval
@@ -86,22 +96,22 @@ def crossval(
     from matgraft.formulas.report.text import show_folds, write_predictions
     from matgraft.formulas.table.reading import GROUPINGS, read_table
 
-    refuse_own("crossval", {"--folds": folds}, fold_column)
-    by = group or "formula"
+    refuse_own("crossval", {"--folds": folding.folds}, folding.fold_column)
+    by = columns.group or "formula"
     column = None if by in GROUPINGS else by
-    settings, given = predictor_settings("crossval", options, order, strategy=strategy, seed=seed)
+    settings, given = predictor_settings("crossval", options, columns, strategy=model.strategy, seed=model.seed)
     read = read_table(
-        table, target, formula=formula, fold=fold_column, covariates=covariate or (), weight=weight, group=column,
-        order=words_of(order), parse=formula_reader(settings.strategy),
+        table, target, formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (),
+        weight=columns.weight, group=column, order=columns.classes, parse=formula_reader(settings.strategy),
     )  # fmt: skip
-    model = load_encoder(foundation or "composition")
-    scored = crossval(read, model, by=by, n_folds=folds or 5, settings=settings, given=given, quiet=quiet or as_json)
+    encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
+    scored = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
     if out is not None:
         write_predictions(scored["predictions"], out)
-    tell({name: value for name, value in scored.items() if name != "predictions"}, show_folds, as_json)
+    tell({name: value for name, value in scored.items() if name != "predictions"}, show_folds, shown.as_json)
 
 
-def embed(
+def embed_command(
     table: Annotated[Path, typer.Argument(help="a table with a column of formulas")],
     out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...")],
     foundation: From = "composition",
@@ -126,7 +136,7 @@ def embed(
             print(f"  {distance:8.3f}  {name}")
 
 
-def pretrain(
+def pretrain_command(
     corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
@@ -151,18 +161,25 @@ def pretrain(
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
 
 
-def fewshot(
+@dataclass(frozen=True)
+class FewShotOptions:
+    """Options of `fewshot`: what is predicted from the examples, and by which distance."""
+
+    target: Annotated[str | None, typer.Option(help="column of the classes or values, where there are several")] = None
+    formula: FormulaColumn = None
+    foundation: From = "composition"
+    distance: Annotated[str | None, typer.Option(help="mahalanobis (default), euclidean or cosine")] = None
+    metric: Annotated[str | None, typer.Option(help="shipped (default), none, or a folder of `episodes`")] = None
+
+
+def fewshot_command(
     support: Annotated[Path, typer.Argument(help="table of a few formulas with their class, or with a value")],
     queries: Annotated[Path, typer.Argument(help="table of formulas to predict")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
-    target: Annotated[str | None, typer.Option(help="column of the classes or values, where there are several")] = None,
-    formula: FormulaColumn = None,
-    foundation: From = "composition",
-    distance: Annotated[str | None, typer.Option(help="mahalanobis (default), euclidean or cosine")] = None,
-    metric: Annotated[str | None, typer.Option(help="shipped (default), none, or a folder of `episodes`")] = None,
+    *,
+    asked: FewShotOptions,
     report: Annotated[Path | None, typer.Option(help="HTML page")] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    shown: Shown,
 ) -> None:
     """Predict classes from a handful of examples each, or values from 5 to 50, and say what to expect."""
     from matgraft.formulas.few_shot.page import show_fewshot, write_fewshot_report
@@ -171,18 +188,18 @@ def fewshot(
     from matgraft.formulas.report.text import write_predictions
 
     run = FewShotRun(
-        support=str(support), queries=str(queries), target=target, formula=formula,
-        foundation=foundation or "composition", distance=distance, metric=metric,
+        support=str(support), queries=str(queries), target=asked.target, formula=asked.formula,
+        foundation=asked.foundation or "composition", distance=asked.distance, metric=asked.metric,
     )  # fmt: skip
-    result = few_shot(run, quiet=quiet or as_json)
+    result = few_shot(run, quiet=shown.silent)
     if out is not None:
         write_predictions([one.model_dump() for one in result.predictions], out)
     if report is not None:
         write_fewshot_report(result, report)
-    tell(result, show_fewshot, as_json)
+    tell(result, show_fewshot, shown.as_json)
 
 
-def episodes(
+def episodes_command(
     table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
     options: Options = None,
     out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
@@ -201,7 +218,7 @@ def episodes(
     print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
 
 
-def prompts(
+def prompts_command(
     table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
     options: Options = None,
     out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
@@ -224,12 +241,10 @@ def tune_table_file(
     data: str | None,
     options: list[str] | None,
     targets: list[str] | None,
-    foundation: str | None,
-    strategy: str | None,
-    given: dict[str, Any],
+    fit: FitOptions,
+    columns: TableOptions,
     out: Path,
-    as_json: bool,
-    quiet: bool,
+    shown: Shown,
 ) -> None:
     """Tune on a table of formulas, as `tune` is asked to."""
     from matgraft.formulas.table.reading import value_columns
@@ -243,23 +258,23 @@ def tune_table_file(
         raise OptionError(
             "a table of formulas needs --target with the column of the values",
             where=data,
-            options=[{"--target": name} for name in value_columns(Path(data), given["--formula"])],
+            options=[{"--target": name} for name in value_columns(Path(data), columns.formula)],
         )
-    settings, keys = predictor_settings("tune", options, given["--order"], strategy=strategy)
+    settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy)
     run = TableRun(
         table=data,
         targets=tuple(targets),
-        foundation=foundation or "composition",
-        formula=given["--formula"],
-        covariates=tuple(given["--covariate"] or ()),
-        weight=given["--weight"],
-        group=given["--group"] or "formula",
-        order=words_of(given["--order"]),
-        adapt_to=given["--adapt-to"],
+        foundation=fit.foundation or "composition",
+        formula=columns.formula,
+        covariates=tuple(columns.covariate or ()),
+        weight=columns.weight,
+        group=columns.group or "formula",
+        order=columns.classes,
+        adapt_to=columns.adapt_to,
         settings=settings,
         given=keys,
     )
-    show_table_run(out, tune_table(run, out, quiet=quiet or as_json), as_json)
+    show_table_run(out, tune_table(run, out, quiet=shown.silent), shown.as_json)
 
 
 def show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
@@ -269,7 +284,7 @@ def show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
     tell({"run": str(run), "report": str(run / "report.html"), **metrics}, show_targets, as_json)
 
 
-def predictor_settings(verb: str, options: list[str] | None, order: str | None, **own: Any) -> tuple[Any, list[str]]:
+def predictor_settings(verb: str, options: list[str] | None, columns: Columns, **own: Any) -> tuple[Any, list[str]]:
     """Return the settings, and the keys that were named; `own` are options of the command, weaker than key=value."""
     from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
     from matgraft.formulas.predictor.predictor import PredictorSettings
@@ -282,4 +297,4 @@ def predictor_settings(verb: str, options: list[str] | None, order: str | None, 
     with_target = "`matgraft tune --strategy domain` takes a table of the target, by --adapt-to; crossval takes none"
     known = {name: members for name, members in STRATEGIES.items() if verb == "tune" or name != "domain"}
     choose(settings.strategy, known, "strategy", {**OF_POTENTIALS, "domain": with_target})
-    return settings.model_copy(update={"ordinal": bool(order)}), given
+    return settings.model_copy(update={"ordinal": bool(columns.order)}), given

@@ -11,7 +11,7 @@ from matgraft.cli.common import Frames, From, Json, Model, Options, Quiet, data_
 from matgraft.core.errors import OptionError
 
 
-def audit(
+def audit_command(
     frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
@@ -27,7 +27,7 @@ def audit(
     raise typer.Exit(1 if facts["blocking"] else 0)
 
 
-def pack(
+def pack_command(
     what: Annotated[list[str], typer.Argument(help="files and folders of frames, and key=value of how to read them")],
     out: Annotated[Path, typer.Option("-o", "--out", help="store, new: frames.h5")],
     as_json: Json = False,
@@ -44,7 +44,7 @@ def pack(
     tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)
 
 
-def evaluate(
+def evaluate_command(
     run: Model,
     frames: Annotated[Path, typer.Argument(help="frames to score on")],
     options: Options = None,
@@ -61,7 +61,7 @@ def evaluate(
     tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
 
 
-def export(
+def export_command(
     run: Model,
     to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
