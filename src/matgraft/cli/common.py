@@ -156,6 +156,15 @@ def is_table_file(word: str) -> bool:
     return word.endswith(TYPES)
 
 
+def new_file(path: Path | None) -> Path | None:
+    """Refuse a path that no file can be written to, before any work is done for it."""
+    if path is not None and path.is_dir():
+        raise OptionError(f"{path} is a folder, and a file is to be written", allowed=["the name of a file in it"])
+    if path is not None and not path.parent.is_dir():
+        raise OptionError(f"{path}: there is no folder {path.parent}", remedy="make the folder first")
+    return path
+
+
 def refuse_beside_resume(
     data: str | Path | None, options: list[str] | None, out: Path | None, given: dict[str, Any]
 ) -> None:

@@ -22,6 +22,7 @@ from matgraft.cli.common import (
     TableOptions,
     data_and_options,
     is_table_file,
+    new_file,
     next_run,
     refuse_beside_resume,
     refuse_idle_keys,
@@ -41,7 +42,7 @@ def predict_command(
     what: Annotated[
         list[str], typer.Argument(help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"')
     ],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file", callback=new_file)] = None,
     formula: FormulaColumn = None,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +87,9 @@ def crossval_command(
     folding: Folding,
     columns: Columns,
     model: PredictorOptions,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions", callback=new_file)
+    ] = None,
     shown: Shown,
 ) -> None:
     """Score a property predictor on held-out folds of a table of formulas."""
@@ -113,7 +116,7 @@ def crossval_command(
 
 def embed_command(
     table: Annotated[Path, typer.Argument(help="a table with a column of formulas")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...", callback=new_file)],
     foundation: From = "composition",
     formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
     nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
@@ -175,10 +178,10 @@ class FewShotOptions:
 def fewshot_command(
     support: Annotated[Path, typer.Argument(help="table of a few formulas with their class, or with a value")],
     queries: Annotated[Path, typer.Argument(help="table of formulas to predict")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file", callback=new_file)] = None,
     *,
     asked: FewShotOptions,
-    report: Annotated[Path | None, typer.Option(help="HTML page")] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML page", callback=new_file)] = None,
     shown: Shown,
 ) -> None:
     """Predict classes from a handful of examples each, or values from 5 to 50, and say what to expect."""

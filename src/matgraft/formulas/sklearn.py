@@ -296,7 +296,7 @@ class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
 
     @as_value_errors
     def fit(self, X: Any, y: Any) -> Self:
-        """Make the prototypes of examples."""
+        """Make the prototypes of examples, of which there are at most 200: `CompositionClassifier` learns from more."""
         self.classes_, indices = encoded_classes(y, self)
         formulas = self._formulas(X, reset=True, y=indices)
         check_consistent_length(formulas, indices)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import plotly.graph_objects as go
 
@@ -20,7 +19,7 @@ DASHES, SYMBOLS, PATTERNS = ("solid", "dash", "dot"), ("circle", "diamond", "x")
 """Tell classes apart beyond the palette's six."""
 
 
-def style(i: int) -> dict[str, Any]:
+def style(i: int) -> dict[str, str]:
     """Return the ``colour``, ``dash``, ``symbol`` and ``pattern`` of class i."""
     turn = i // len(PALETTE) % len(DASHES)
     return {
