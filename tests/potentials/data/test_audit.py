@@ -184,7 +184,7 @@ def simulated(rng, softness, reference):
 
 def test_constant_energies_decide_nothing(si):
     ground = si.frames[where(si.frames, in_trajectory("Ground"))]
-    frames = Dataset(ground.samples * 8)
+    frames = Dataset(tuple(ground.samples) * 8)
     prediction = si.predictions[where(si.frames, in_trajectory("Ground"))[0]]
     found = {f.code: f for f in audit(frames, [prediction] * 8)}
     assert found["energy-unit"].outcome == "not applicable"

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from matgraft.potentials.data import chains
 from matgraft.potentials.data.chains import find_chains
-from matgraft.potentials.data.correlation import tell_apart
+from matgraft.potentials.data.correlation import label_trajectories
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.distance import Gallery, bond_signature, prepare, separation
 from matgraft.potentials.data.groups import BY_STRUCTURE, find_groups
@@ -301,7 +301,7 @@ def test_a_relaxation_is_not_cut() -> None:
 def test_independent_frames_are_never_told_apart(n: int) -> None:
     """The null: one state, no memory. Any cut would be an invention."""
     rng = np.random.default_rng(n)
-    cut = [tell_apart(rng.normal(size=(n, atoms, 3))).any() for atoms in (1, 2, 8, 30) for _ in range(10)]
+    cut = [label_trajectories(rng.normal(size=(n, atoms, 3))).any() for atoms in (1, 2, 8, 30) for _ in range(10)]
     assert not any(cut)
 
 

@@ -26,7 +26,7 @@ from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.audit.coverage import coverage
 from matgraft.potentials.data import store as stores
 from matgraft.potentials.data.dataset import Dataset, concatenate
-from matgraft.potentials.data.lazy import BLOCK, LazySamples
+from matgraft.potentials.data.lazy import BLOCK, LazySamples, SamplesInMemory
 from matgraft.potentials.data.pack import pack
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
@@ -95,7 +95,7 @@ def test_a_store_read_whole_is_in_memory(memory: Dataset, tmp_path: Path) -> Non
     write_store(memory[:20], tmp_path / "few.h5", lambda: PROVENANCE)
     whole = read_whole(tmp_path / "few.h5")
     (tmp_path / "few.h5").unlink()
-    assert isinstance(whole.samples, tuple) and whole.provenance == PROVENANCE
+    assert isinstance(whole.samples, SamplesInMemory) and whole.provenance == PROVENANCE
     for i, sample in enumerate(whole):
         assert_is_frame(sample, i)
 

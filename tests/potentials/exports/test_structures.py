@@ -17,7 +17,7 @@ from matgraft.core.registry import save_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, verify
-from matgraft.potentials.exports.structures import FILE, SHARES, Structures, choose, crystals_of, keep
+from matgraft.potentials.exports.structures import FILE, SHARES, Structures, choose_frames, crystals_of, keep
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.tuning.adapt import shift_references
@@ -45,11 +45,11 @@ def tuned(chgnet: Potential) -> Potential:
 
 def test_the_frames_kept_have_every_element_and_periodicity() -> None:
     train = frames()
-    chosen = [train[i].content.get_chemical_formula() for i in choose(train)]
+    chosen = [train[i].content.get_chemical_formula() for i in choose_frames(train)]
     assert chosen == ["C2", "Si2", "H2O", "GeSi"]
     many = data(*(bulk(symbol, "fcc", a=4, cubic=True) for symbol in ("Cu", "Ni", "Pd")), bulk("CuNi", "rocksalt", a=4))
-    assert {symbol for i in choose(many) for symbol in many[i].content.symbols} == {"Cu", "Ni", "Pd"}
-    assert choose(data(Atoms("He"))) == []
+    assert {symbol for i in choose_frames(many) for symbol in many[i].content.symbols} == {"Cu", "Ni", "Pd"}
+    assert choose_frames(data(Atoms("He"))) == []
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 5, 9, 89])

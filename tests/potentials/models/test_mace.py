@@ -399,7 +399,7 @@ def test_lammps_gets_torchscript_of_the_chosen_head(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("matgraft.potentials.exports.lammps.find_lmp", lambda: None)
     model = potential("r2scan", dtype="float64", **TWO_HEADS, **LIKE_MPA)
     model.references.data[13] -= 0.5
-    by_torchscript, by_lammps = lammps.write(model, tmp_path, model.lammps_file())
+    by_torchscript, by_lammps = lammps.write_lammps(model, tmp_path, model.lammps_file())
     assert by_torchscript.difference is not None
     assert set(by_torchscript.difference) == {"energy", "forces", "stress"}
     assert max(by_torchscript.difference.values()) < 1e-10
@@ -414,7 +414,7 @@ def test_without_torch_sim_its_model_is_written_and_not_verified(
 ) -> None:
     monkeypatch.setattr("matgraft.potentials.exports.torch_sim.installed", lambda: False)
     model = potential("r2scan", **TWO_HEADS)
-    (check,) = torch_sim.write(model, tmp_path, model.torch_sim_source())
+    (check,) = torch_sim.write_torch_sim(model, tmp_path, model.torch_sim_source())
     assert check.text == "not verified: model.py run by torch-sim: torch-sim-atomistic is not installed"
     source = (tmp_path / "model.py").read_text()
     compile(source, "model.py", "exec")
@@ -439,7 +439,7 @@ def test_a_wrong_row_of_the_embedding_is_found(tmp_path: Path) -> None:
         verify(model, tmp_path)
     file = replace(model.lammps_file(), write=wrong.lammps_file().write)
     with pytest.raises(RunError, match="does not give the model's predictions"):
-        lammps.write(model, tmp_path, file)
+        lammps.write_lammps(model, tmp_path, file)
 
 
 def test_an_export_says_what_the_vendors_calculator_does_with_a_slab(tmp_path: Path) -> None:

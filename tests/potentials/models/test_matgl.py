@@ -464,7 +464,7 @@ def test_a_wrong_row_of_the_embedding_is_found(kind: str, tmp_path: Path) -> Non
         verify(model, tmp_path)
     file = replace(model.lammps_file(), write=wrong.lammps_file().write)
     with pytest.raises(RunError, match="does not give the model's predictions"):
-        lammps.write(model, tmp_path, file)
+        lammps.write_lammps(model, tmp_path, file)
 
 
 def test_the_exported_script_runs(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from matgraft.core.findings import Action, Finding, Severity
 from matgraft.core.quantities import DEFAULT_UNITS, Array, Unit, parse_unit
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
-from matgraft.potentials.data.lazy import label_of, numbers_of, take
 
 Frames = NDArray[np.int64]
 _NONE: Frames = np.array([], dtype=np.int64)
@@ -72,7 +71,7 @@ class Evidence:
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
         """(n_frames,) number of atoms."""
-        return np.array([len(numbers) for numbers in numbers_of(self.dataset.samples)], dtype=np.int64)
+        return np.array([len(numbers) for numbers in self.dataset.samples.numbers()], dtype=np.int64)
 
     @cached_property
     def volumes(self) -> Array:
@@ -90,15 +89,15 @@ class Evidence:
     @cached_property
     def fractions(self) -> Array:
         """(n_frames, n_elements) part of the atoms that each element makes up."""
-        each = numbers_of(self.dataset.samples)
+        each = self.dataset.samples.numbers()
         elements = np.array(sorted({Z for numbers in each for Z in set(numbers.tolist())}))
-        counts = [(numbers[:, None] == elements).sum(axis=0) for numbers in numbers_of(self.dataset.samples)]
+        counts = [(numbers[:, None] == elements).sum(axis=0) for numbers in self.dataset.samples.numbers()]
         return np.array(counts, dtype=float).reshape(-1, len(elements)) / np.maximum(self.n_atoms, 1)[:, None]
 
     @cached_property
     def groups(self) -> list[Frames]:
         """Sound frames of each trajectory."""
-        labels = find_groups(take(self.dataset.samples, self.sound)).labels
+        labels = find_groups(self.dataset.samples.take(self.sound)).labels
         return [self.sound[members] for members in _members(labels)]
 
     @cached_property
@@ -140,7 +139,7 @@ class Evidence:
         if self.predictions is None:
             return _NONE
         frames = self.labelled(quantity)
-        pairs = zip(frames, label_of(take(self.dataset.samples, frames), quantity), strict=True)
+        pairs = zip(frames, self.dataset.samples.take(frames).label(quantity), strict=True)
         return np.array([i for i, label in pairs if self._predicted(quantity, i, label)], dtype=np.int64)
 
     def _predicted(self, quantity: str, i: int, label: Array) -> bool:
@@ -151,7 +150,7 @@ class Evidence:
 
     def label(self, quantity: str, frames: Sequence[int] | Frames) -> list[Array]:
         """Labels of some frames."""
-        return list(label_of(take(self.dataset.samples, frames), quantity))
+        return list(self.dataset.samples.take(frames).label(quantity))
 
     def prediction(self, quantity: str, frames: Iterable[int]) -> list[Array]:
         """Predictions for some frames."""

@@ -30,7 +30,6 @@ from matgraft.potentials.audit.robust import rms
 from matgraft.potentials.audit.strain import match, metric, shear_strain, symmetry
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, vacuum
-from matgraft.potentials.data.lazy import tags_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -190,15 +189,13 @@ def _survey(dataset: Dataset) -> _Survey:
 def _tagged(dataset: Dataset, pattern: str) -> set[int]:
     """Frames one of whose telling tags matches."""
     said = re.compile(pattern, re.IGNORECASE)
-    each = tags_of(dataset.samples)
+    each = dataset.samples.tags()
     return {i for i, tags in enumerate(each) if any(said.search(tags.get(tag, "")) for tag in _TAGS)}
 
 
 def _temperatures(dataset: Dataset) -> list[float]:
     """Return what tags that are called a temperature hold, and what others say in words such as ``md_300K_1``."""
-    return [
-        kelvin for tags in tags_of(dataset.samples) for name, text in tags.items() for kelvin in _kelvins(name, text)
-    ]
+    return [kelvin for tags in dataset.samples.tags() for name, text in tags.items() for kelvin in _kelvins(name, text)]
 
 
 def _kelvins(name: str, text: str) -> list[float]:

@@ -13,7 +13,6 @@ from matgraft.potentials.audit.energy import fit_energy
 from matgraft.potentials.audit.forces import judge_forces
 from matgraft.potentials.audit.robust import fit_line, spread
 from matgraft.potentials.audit.scale import BLOCKS
-from matgraft.potentials.data.lazy import tags_of
 
 LABEL_MISSING = Code("label-missing", "labels that are absent")
 NON_FINITE = Code("non-finite", "NaN and infinity in labels and structures", "error")
@@ -118,7 +117,7 @@ def _net_in_most(evidence: Evidence, frames: Frames, net: Array) -> bool:
 
 def unconverged(evidence: Evidence) -> Iterator[Finding]:
     """Read the tags ``converged`` and the number of electronic steps."""
-    each = tags_of(evidence.dataset.samples)
+    each = evidence.dataset.samples.tags()
     tags = [{name.lower(): value for name, value in own.items() if name.lower() in _TOLD_BY} for own in each]
     if not any("converged" in tag or any(step in tag for step, _ in _STEPS) for tag in tags):
         yield UNCONVERGED.skipped("no tag says whether the runs converged")

@@ -15,7 +15,6 @@ from matgraft.potentials.audit.same import SAME_A, group_same
 from matgraft.potentials.audit.stiffness import largest_changes
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair, has_vacuum
-from matgraft.potentials.data.lazy import take
 from matgraft.potentials.data.neighbours import reduced_formula
 
 ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
@@ -148,7 +147,7 @@ def duplicates(evidence: Evidence) -> Iterator[Finding]:
 
 def find_duplicates(evidence: Evidence) -> list[Frames]:
     """Return groups of frames that are the same structure as the first of the group, see `same`."""
-    contents = [sample.content for sample in take(evidence.dataset.samples, evidence.sound)]
+    contents = [sample.content for sample in evidence.dataset.samples.take(evidence.sound)]
     return [evidence.sound[group] for group in group_same(contents)]
 
 

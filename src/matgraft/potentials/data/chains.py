@@ -27,10 +27,18 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.correlation import FEWEST, tell_apart
+from matgraft.potentials.data.correlation import FEWEST, label_trajectories
 from matgraft.potentials.data.distance import JUMP_A, Configuration, Gallery, bond_signature, prepare, separation
-from matgraft.potentials.data.lazy import take
-from matgraft.potentials.data.neighbours import COMPARED, NEAR_A, Fingerprint, close_pairs, evenly, fingerprint, nearest
+from matgraft.potentials.data.lazy import Samples
+from matgraft.potentials.data.neighbours import (
+    COMPARED,
+    NEAR_A,
+    Fingerprint,
+    close_pairs,
+    evenly,
+    fingerprint,
+    nearest_positions,
+)
 from matgraft.potentials.data.sample import Sample
 
 Labels = NDArray[np.int64]
@@ -91,10 +99,10 @@ class _Class:
         self.gallery.add(one)
         self.held.append(i)
 
-    def again(self, samples: Sequence[Sample]) -> list[Link]:
+    def again(self, samples: Samples) -> list[Link]:
         """Hold the frames against the arrangements that were found after them."""
         early = [i for i in self.members if i < self.held[-1]] if len(self.held) > 1 else []
-        prepared = zip(early, (prepare(sample.content) for sample in take(samples, early)), strict=True)
+        prepared = zip(early, (prepare(sample.content) for sample in samples.take(early)), strict=True)
         found = ((i, self.gallery.separations(one) < 1) for i, one in prepared if one)
         return [(self.held[k], i) for i, near in found for k in np.flatnonzero(near)]
 
@@ -118,18 +126,19 @@ class Chains:
     untold: int = 0
 
 
-def find_chains(samples: Sequence[Sample]) -> Chains:
+def find_chains(frames: Sequence[Sample]) -> Chains:
     """Find the frames that belong together by their structure.
 
     The work grows in proportion to the frames; the limits are `HELD`, `TOLD_APART` and `COMPARED`.
     """
+    samples = Samples.of(frames)
     classes, label = _by_places(samples)
     whole = label
     sizes = np.bincount(label)
     for own in classes:
         label = _tell_apart(samples, own, label)
     chosen = evenly(range(len(samples)), COMPARED)
-    prints = {i: fingerprint(sample.content) for i, sample in zip(chosen, take(samples, chosen), strict=True)}
+    prints = {i: fingerprint(sample.content) for i, sample in zip(chosen, samples.take(chosen), strict=True)}
     label = _join_duplicates(prints, label, whole)
     for own in classes:
         label = _join_melts(samples, prints, own, label, whole)
@@ -138,12 +147,12 @@ def find_chains(samples: Sequence[Sample]) -> Chains:
     return Chains(_linked(label, []), sum(own.late for own in classes), int(sizes[sizes > TOLD_APART].sum()))
 
 
-def same_places(samples: Sequence[Sample]) -> Labels:
+def same_places(samples: Samples) -> Labels:
     """Return groups of frames of the same atoms about the same places, or of one molecule: the first step alone."""
     return _by_places(samples)[1]
 
 
-def join(label: Labels, pairs: NDArray[np.int64]) -> Labels:
+def merge_groups(label: Labels, pairs: NDArray[np.int64]) -> Labels:
     """Merge the groups that a pair of members links: (n,), (n_pairs, 2) -> (n,), numbered by first member."""
     n = int(label.max(initial=-1)) + 1
     links = coo_array((np.ones(len(pairs)), label[pairs].T), shape=(n, n))
@@ -153,10 +162,10 @@ def join(label: Labels, pairs: NDArray[np.int64]) -> Labels:
 
 
 def _linked(label: Labels, links: Sequence[Link]) -> Labels:
-    return join(label, np.array(links, dtype=np.int64).reshape(-1, 2))
+    return merge_groups(label, np.array(links, dtype=np.int64).reshape(-1, 2))
 
 
-def _by_places(samples: Sequence[Sample]) -> tuple[list[_Class], Labels]:
+def _by_places(samples: Samples) -> tuple[list[_Class], Labels]:
     """Step 1, once through the file and once more through what was found late."""
     classes: dict[bytes, _Class] = defaultdict(_Class)
     bonds: dict[bytes, int] = {}
@@ -170,15 +179,15 @@ def _by_places(samples: Sequence[Sample]) -> tuple[list[_Class], Labels]:
     return list(classes.values()), _linked(np.arange(len(samples)), links)
 
 
-def _tell_apart(samples: Sequence[Sample], own: _Class, label: Labels) -> Labels:
+def _tell_apart(samples: Samples, own: _Class, label: Labels) -> Labels:
     """Step 2: give the simulations within each group of a class labels of their own."""
     members, sizes = np.array(own.members), np.bincount(label)
     groups, counts = np.unique(label[members], return_counts=True)
     # A group that reaches beyond its class is held together by molecules with atoms in another order.
     for group in groups[(counts == sizes[groups]) & (counts >= 2 * FEWEST) & (counts <= TOLD_APART)]:
         inside = members[label[members] == group]
-        moves = moves_from_first(take(samples, inside))
-        if moves is not None and (found := tell_apart(moves)).any():
+        moves = moves_from_first(samples.take(inside))
+        if moves is not None and (found := label_trajectories(moves)).any():
             label = label.copy()
             label[inside] = np.where(found == 0, group, label.max() + found)
     return label
@@ -205,11 +214,11 @@ def _join_duplicates(prints: Prints, label: Labels, whole: Labels) -> Labels:
     for positions in close_pairs(own, own, NEAR_A):
         pairs = chosen[positions]
         told = (whole[pairs[:, 0]] == whole[pairs[:, 1]]) & (label[pairs[:, 0]] != label[pairs[:, 1]])
-        label = join(label, pairs[~told])
+        label = merge_groups(label, pairs[~told])
     return label
 
 
-def _join_melts(samples: Sequence[Sample], prints: Prints, own: _Class, label: Labels, whole: Labels) -> Labels:
+def _join_melts(samples: Samples, prints: Prints, own: _Class, label: Labels, whole: Labels) -> Labels:
     """Step 4, for the frames of one class; what step 2 told apart stays apart."""
     chosen = np.array([i for i in own.members if i in prints])
     if len(np.unique(label[chosen])) < 2:
@@ -224,14 +233,14 @@ def _join_melts(samples: Sequence[Sample], prints: Prints, own: _Class, label: L
     return label
 
 
-def _strays(samples: Sequence[Sample], own: _Class, sizes: NDArray[np.int64]) -> list[Link]:
+def _strays(samples: Samples, own: _Class, sizes: NDArray[np.int64]) -> list[Link]:
     """Step 5, for the frames of one class: link each frame left over with the nearest frame of a larger group."""
     left_over = [i for i in own.members if sizes[i] < FEWEST]
     if not 0 < len(left_over) <= STRAY * len(own.members):
         return []
     others = evenly([i for i in own.members if sizes[i] >= FEWEST], SHOWN)
-    first, second = ([fingerprint(sample.content) for sample in take(samples, some)] for some in (left_over, others))
-    return [(i, others[k]) for i, k in zip(left_over, nearest(first, second), strict=True)]
+    first, second = ([fingerprint(sample.content) for sample in samples.take(some)] for some in (left_over, others))
+    return [(i, others[k]) for i, k in zip(left_over, nearest_positions(first, second), strict=True)]
 
 
 def _some_of_each(pairs: NDArray[np.int64]) -> NDArray[np.int64]:

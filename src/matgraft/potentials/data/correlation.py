@@ -53,7 +53,7 @@ def correlations(moves: Array) -> tuple[Array, float]:
     return correlation, limit
 
 
-def tell_apart(moves: Array) -> NDArray[np.int64]:
+def label_trajectories(moves: Array) -> NDArray[np.int64]:
     """Tell several trajectories of the same atoms in the same places apart, whatever the order of their frames.
 
     They are told apart only where each was sampled densely, so that every frame has a neighbour in time, and where no

@@ -9,29 +9,33 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
 
 from matgraft.core.provenance import Provenance
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.lazy import carried_by, change_each, join, numbers_of, tags_of, take
+from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.sample import Sample
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Dataset(Sequence[Sample]):
     """An immutable sequence of samples with their provenance.
 
     Attributes
     ----------
     samples
-        A tuple, or `LazySamples`: then slices and maps are lazy too, and no step holds more than a few at a time.
+        In memory, or lazy: then slices and maps are lazy too, and no step holds more than a few at a time.
     """
 
-    samples: Sequence[Sample]
-    provenance: Provenance = field(default_factory=Provenance)
+    samples: Samples
+    provenance: Provenance
+
+    def __init__(self, samples: Sequence[Sample], provenance: Provenance | None = None) -> None:
+        object.__setattr__(self, "samples", Samples.of(samples))
+        object.__setattr__(self, "provenance", provenance or Provenance())
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -53,28 +57,28 @@ class Dataset(Sequence[Sample]):
             return replace(self, samples=self.samples[index])
         index = np.asarray(index)
         numbers = np.flatnonzero(index) if index.dtype == bool else index.astype(int)
-        return replace(self, samples=take(self.samples, numbers))
+        return replace(self, samples=self.samples.take(numbers))
 
     def map(self, change: Callable[[Sample], Sample]) -> Dataset:
         """Return a dataset of changed samples; lazy ones are changed each time that they are read."""
-        return replace(self, samples=change_each(self.samples, change))
+        return replace(self, samples=self.samples.map(change))
 
     def quantities(self) -> tuple[str, ...]:
         """Names of all labels that at least one sample carries, sorted."""
-        return tuple(sorted(name for name, carried in carried_by(self.samples).items() if carried.any()))
+        return tuple(sorted(name for name, carried in self.samples.carried().items() if carried.any()))
 
     def count(self, quantity: str) -> int:
         """Return how many samples carry the label."""
-        carried = carried_by(self.samples)
+        carried = self.samples.carried()
         return int(carried[quantity].sum()) if quantity in carried else 0
 
     def tag(self, name: str, default: str = "") -> list[str]:
         """Return one tag of every sample."""
-        return [tags.get(name, default) for tags in tags_of(self.samples)]
+        return [tags.get(name, default) for tags in self.samples.tags()]
 
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols that occur, in order of atomic number."""
-        numbers = {Z for own in numbers_of(self.samples) for Z in set(own.tolist())}
+        numbers = {Z for own in self.samples.numbers() for Z in set(own.tolist())}
         from ase.data import chemical_symbols
 
         return tuple(chemical_symbols[Z] for Z in sorted(numbers))
@@ -105,7 +109,7 @@ def concatenate(datasets: Iterable[Dataset]) -> Dataset:
     """Join datasets, in order, with their provenance."""
     parts = list(datasets)
     provenance = Provenance.merge([part.provenance for part in parts])
-    return Dataset(join([part.samples for part in parts]), provenance)
+    return Dataset(Samples.joined([part.samples for part in parts]), provenance)
 
 
 def bytes_of(sample: Sample) -> bytes:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from matgraft.potentials.data.chains import find_chains
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.distance import prepare, separation
-from matgraft.potentials.data.lazy import tags_of, take
+from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.runs import Place, natural, simulations
 from matgraft.potentials.data.sample import Sample
 
@@ -93,20 +93,20 @@ class Groups(NamedTuple):
 Labels = Sequence[str | None]
 
 
-def find_groups(samples: Sequence[Sample]) -> Groups:
+def find_groups(frames: Sequence[Sample]) -> Groups:
     """Find the trajectory of each frame.
 
     Parameters
     ----------
-    samples
-        Frames in the order they were read.
+    frames
+        In the order they were read.
 
     Returns
     -------
     Groups
         One label a frame; frames that stand alone are their own group. `reason` is one line that says how.
     """
-    samples = samples.samples if isinstance(samples, Dataset) else samples
+    samples = frames.samples if isinstance(frames, Dataset) else Samples.of(frames)
     labels: list[str | None] = [None] * len(samples)
     reasons: list[tuple[str, int]] = []
     for route in (_by_keys, _by_description, _by_file):
@@ -131,8 +131,8 @@ def _open(labels: Labels) -> list[int]:
     return [i for i, label in enumerate(labels) if label is None]
 
 
-def _some(samples: Sequence[Sample], chosen: Sequence[int]) -> Sequence[Sample]:
-    return samples if len(chosen) == len(samples) else take(samples, chosen)
+def _some(samples: Samples, chosen: Sequence[int]) -> Samples:
+    return samples if len(chosen) == len(samples) else samples.take(chosen)
 
 
 def is_consecutive(first: Atoms, second: Atoms) -> bool:
@@ -140,12 +140,12 @@ def is_consecutive(first: Atoms, second: Atoms) -> bool:
     return separation(prepare(first), prepare(second)) < 1
 
 
-def _by_keys(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
-    keys = dict.fromkeys(key for tags in tags_of(samples) for key in tags)
+def _by_keys(samples: Samples) -> list[tuple[Labels, str]]:
+    keys = dict.fromkeys(key for tags in samples.tags() for key in tags)
     proposals: list[tuple[Labels, str]] = []
     for wanted in (*TRAJECTORY_KEYS, *PARENT_KEYS):
         for key in [key for key in keys if _is_called(key, wanted)]:
-            values = _stated([tags.get(key) or None for tags in tags_of(samples)], samples)
+            values = _stated([tags.get(key) or None for tags in samples.tags()], samples)
             at_least = 1 if wanted in TRAJECTORY_KEYS else 2
             if len({*values} - {None}) >= at_least and not _counts_frames(values, samples):
                 proposals.append((values, f"info key {key!r}"))
@@ -156,16 +156,16 @@ def _is_called(key: str, wanted: str) -> bool:
     """Say whether a key is the one wanted, or an ``..._id`` with something before it: ``mptrj_traj_id``."""
     words = re.split(r"[\W_]+", key.lower())
     prefixed = ("".join(words[i:]) for i in range(1, len(words)))
-    return plain(key) == wanted or (wanted.endswith("id") and wanted in prefixed)
+    return bare_key(key) == wanted or (wanted.endswith("id") and wanted in prefixed)
 
 
-def _stated(values: Labels, samples: Sequence[Sample]) -> Labels:
+def _stated(values: Labels, samples: Samples) -> Labels:
     """Leave out the path that reading gives a run: `_by_file` sees whether it goes on from another."""
     files = (sample.file for sample in samples)
     return [None if value == file else value for value, file in zip(values, files, strict=True)]
 
 
-def _counts_frames(values: Labels, samples: Sequence[Sample]) -> bool:
+def _counts_frames(values: Labels, samples: Samples) -> bool:
     """Tell a key that counts frames from one that groups them.
 
     A key whose values differ in every frame counts. One whose value mostly stays the same from frame to frame groups.
@@ -180,7 +180,7 @@ def _counts_frames(values: Labels, samples: Sequence[Sample]) -> bool:
     if 2 * stays >= len(named) - 1:
         return False
     chosen = _frames_of_some_values(named, values)
-    label = find_chains(take(samples, chosen)).label
+    label = find_chains(samples.take(chosen)).label
     in_chain = Counter(label.tolist())
     repeated = Counter((k, values[i]) for i, k in zip(chosen, label.tolist(), strict=True))
     told = [(k, values[i]) for i, k in zip(chosen, label.tolist(), strict=True) if in_chain[k] > 1]
@@ -196,13 +196,13 @@ def _frames_of_some_values(named: Sequence[int], values: Labels) -> list[int]:
     return sorted(i for k, own in enumerate(of_value.values()) if k % every == 0 for i in own)
 
 
-def _by_description(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
+def _by_description(samples: Samples) -> list[tuple[Labels, str]]:
     keys = [
-        key for key in dict.fromkeys(k for tags in tags_of(samples) for k in tags) if plain(key) in DESCRIPTION_KEYS
+        key for key in dict.fromkeys(k for tags in samples.tags() for k in tags) if bare_key(key) in DESCRIPTION_KEYS
     ]
     return [
-        ([_without_counter(tags.get(key, "")) for tags in tags_of(samples)], f"info key {key!r} without its counter")
-        for key in sorted(keys, key=lambda key: DESCRIPTION_KEYS.index(plain(key)))
+        ([_without_counter(tags.get(key, "")) for tags in samples.tags()], f"info key {key!r} without its counter")
+        for key in sorted(keys, key=lambda key: DESCRIPTION_KEYS.index(bare_key(key)))
     ]
 
 
@@ -213,7 +213,7 @@ def _without_counter(text: str) -> str | None:
     return rest if found and rest else None
 
 
-def _by_file(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
+def _by_file(samples: Samples) -> list[tuple[Labels, str]]:
     files = [sample.file for sample in samples]
     frames = Counter(files)
     if len(frames) < 2:
@@ -223,7 +223,7 @@ def _by_file(samples: Sequence[Sample]) -> list[tuple[Labels, str]]:
     return [([found.get(place) for place in places], "file and folder names")]
 
 
-def _places(places: Sequence[str], samples: Sequence[Sample]) -> list[Place]:
+def _places(places: Sequence[str], samples: Samples) -> list[Place]:
     members: dict[str, list[int]] = defaultdict(list)
     formulas: dict[str, set[str]] = defaultdict(set)
     runs: set[str] = set()
@@ -262,7 +262,7 @@ def _folder(file: str) -> str:
     return str(path)
 
 
-def _by_structure(samples: Sequence[Sample]) -> tuple[list[str], int, int]:
+def _by_structure(samples: Samples) -> tuple[list[str], int, int]:
     """Return the names of the groups, and of how many frames the limits on the work left something open."""
     chains = find_chains(samples)
     members = np.split(np.argsort(chains.label, kind="stable"), np.cumsum(np.bincount(chains.label))[:-1])
@@ -279,6 +279,6 @@ def _stretch_name(places: Sequence[str], k: int, members: NDArray[np.int64]) -> 
     return f"stretch {k}: {len(members)} frames, {first} to {last}"
 
 
-def plain(key: str) -> str:
+def bare_key(key: str) -> str:
     """Return a key in lower case without punctuation."""
     return re.sub(r"[\W_]", "", key.lower())

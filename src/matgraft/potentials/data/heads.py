@@ -19,7 +19,6 @@ from typing import Any
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.dataset import Dataset, concatenate
-from matgraft.potentials.data.lazy import tags_of
 from matgraft.potentials.data.levels import Levels, energy_scales
 from matgraft.potentials.data.sample import Sample
 
@@ -140,7 +139,7 @@ def _levels(frames: Dataset) -> Label:
 
 def _values(frames: Dataset, tag: str) -> Label:
     """Return what tells the value of a frame's tag; every frame has one."""
-    known = sorted({name for tags in tags_of(frames.samples) for name in tags})
+    known = sorted({name for tags in frames.samples.tags() for name in tags})
     if tag not in known:
         raise OptionError(
             f"heads.by={tag!r} is no tag of the frames", allowed=[THEORY, *known], remedy=nearest(tag, [THEORY, *known])
@@ -172,7 +171,7 @@ def _one_head(train: Dataset, by: str) -> OptionError:
 
 def _by_tag(frames: Dataset, by: str = "") -> list[dict[str, str]]:
     """Return an option for each tag, other than `by`, that would part the frames."""
-    tags = sorted({name for tags in tags_of(frames.samples) for name in tags} - {by, HEAD_TAG})
+    tags = sorted({name for tags in frames.samples.tags() for name in tags} - {by, HEAD_TAG})
     return [{"heads.by": tag} for tag in tags if _parts_well(Counter(frames.tag(tag)))]
 
 

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.chains import moves_from_first, same_places
 from matgraft.potentials.data.correlation import correlations
-from matgraft.potentials.data.lazy import take
+from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.neighbours import COMPARED, Overlap, evenly, near_duplicates
 from matgraft.potentials.data.sample import Sample
 
 Part = Mapping[str, Sequence[int]]
 
 
-def overlaps(samples: Sequence[Sample], parts: Part) -> tuple[Overlap, ...]:
+def overlaps(frames: Sequence[Sample], parts: Part) -> tuple[Overlap, ...]:
     """Count near-duplicates and neighbours in time across parts, of large parts among `COMPARED` frames evenly spread.
 
     Parameters
     ----------
-    samples
-        Frames.
+    frames
+        In any order.
     parts
         Name -> positions in `samples`, the part that is learned from first.
 
@@ -38,19 +38,20 @@ def overlaps(samples: Sequence[Sample], parts: Part) -> tuple[Overlap, ...]:
     tuple of Overlap
         One for each pair of parts, the later against the earlier.
     """
+    samples = Samples.of(frames)
     found = near_duplicates(samples, parts)
     chosen = {name: evenly(positions, COMPARED) for name, positions in parts.items()}
     whole = {name: len(chosen[name]) == len(positions) for name, positions in parts.items()}
     every = sorted({i for own in chosen.values() for i in own})
     part_of = {i: name for name, own in chosen.items() for i in own}
     names = np.array([part_of[i] for i in every])
-    label = same_places(take(samples, every))
+    label = same_places(samples.take(every))
     kin: dict[tuple[str, str], set[int]] = {(one.part, one.against): set() for one in found}
     unclear: dict[tuple[str, str], set[int]] = {(one.part, one.against): set() for one in found}
     for group in _shared(label, names):
         if samples[every[group[0]]].n_atoms == 1:  # it has its cell alone: a near-duplicate or none
             continue
-        correlation, limit = _known(take(samples, [every[k] for k in group]))
+        correlation, limit = _known(samples.take([every[k] for k in group]))
         for part, against in kin:
             rows, columns = (np.flatnonzero(names[group] == name) for name in (part, against))
             if not len(rows) or not len(columns):
@@ -77,7 +78,7 @@ def _shared(label: NDArray[np.int64], names: NDArray[np.str_]) -> list[NDArray[n
     return [own for own in members if len(set(names[own].tolist())) > 1]
 
 
-def _known(samples: Sequence[Sample]) -> tuple[Array, float]:
+def _known(samples: Samples) -> tuple[Array, float]:
     """Correlations and their limit; none beyond chance where the frames are not about the same places."""
     moves = moves_from_first(samples) if len(samples) <= COMPARED else None
     if moves is None:

@@ -1,9 +1,9 @@
-"""Samples that are read when asked for: a dataset may be larger than the memory.
+"""Samples in memory, and samples that are read when asked for: a dataset may be larger than the memory.
 
-A `SampleSource` gives samples by position: a store on disk (`matgraft.potentials.data.store`), or several sequences one
-after another (`Joined`). `LazySamples` is what a `Dataset` holds in place of a tuple: a selection from a source.
-Slices, lists of positions and changes of every sample stay selections; a sample is made when somebody looks at it. What
-is held in memory is a position for each sample (8 bytes), whatever its size.
+A `Dataset` holds `Samples`: those of `SamplesInMemory`, or `LazySamples`, a selection from a source. A `SampleSource`
+gives samples by position: a store on disk (`matgraft.potentials.data.store`), or several sequences one after another
+(`Joined`). Slices, lists of positions and changes of every sample stay selections; a sample is made when somebody looks
+at it. What is held in memory is a position for each sample (8 bytes), whatever its size.
 
 >>> samples = LazySamples(source)
 >>> half = samples.map(lambda sample: sample.weighing(0.5)).take([7, 3, 3])   # nothing has been read so far
@@ -14,8 +14,8 @@ is held in memory is a position for each sample (8 bytes), whatever its size.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from matgraft.potentials.data.sample import Sample
 
 Positions = NDArray[np.int64]
 Change = Callable[[Sample], Sample]
+T = TypeVar("T")
 
 BLOCK = 256
 """Samples read at once on a walk: a read costs some 0.5 ms, a sample of eight atoms 0.03 ms more."""
@@ -65,7 +66,103 @@ class SampleSource(ABC):
         return _which_carry(self.walk(positions), len(positions))
 
 
-class LazySamples(Sequence[Sample]):
+class Samples(Sequence[Sample]):
+    """Samples in memory or on disk: whoever uses them need not know where they are."""
+
+    @staticmethod
+    def of(samples: Sequence[Sample]) -> Samples:
+        """Return any sequence of samples with these methods."""
+        return samples if isinstance(samples, Samples) else SamplesInMemory(samples)
+
+    @staticmethod
+    def joined(parts: Sequence[Samples]) -> Samples:
+        """Return the samples of all parts, one after another; lazy if one of them is."""
+        held = SamplesInMemory([sample for part in parts for sample in part.held()])
+        return held if len(held) == sum(map(len, parts)) else LazySamples(Joined(parts))
+
+    @overload
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    @abstractmethod
+    def __getitem__(self, index: slice) -> Samples: ...
+    @abstractmethod
+    def __getitem__(self, index: int | slice) -> Sample | Samples:
+        """Return a sample for a number, some of the samples for a slice."""
+
+    @abstractmethod
+    def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Samples:
+        """Return some of the samples, in the order of `chosen`."""
+
+    @abstractmethod
+    def map(self, change: Change) -> Samples:
+        """Return changed samples; lazy ones are changed each time that they are read."""
+
+    @abstractmethod
+    def held(self) -> Sequence[Sample]:
+        """Return the samples that are in memory: all of them, or none."""
+
+    @abstractmethod
+    def dispatch(self, held: Callable[[SamplesInMemory], T], lazy: Callable[[LazySamples], T]) -> T:
+        """Return what one of two functions makes of the samples: of those in memory it may keep what it makes."""
+
+    def tags(self) -> Iterator[Mapping[str, str]]:
+        """Return the tags of every sample."""
+        return (sample.tags for sample in self)
+
+    def numbers(self) -> Iterator[NDArray[np.int64]]:
+        """Return the atomic numbers of every sample."""
+        return (sample.content.numbers for sample in self)
+
+    def label(self, name: str) -> Iterator[Array]:
+        """Return one label of every sample; all must carry it."""
+        return (sample.labels[name] for sample in self)
+
+    def carried(self) -> dict[str, NDArray[np.bool_]]:
+        """Return for each label that occurs which samples carry it: (n,) each."""
+        return _which_carry(iter(self), len(self))
+
+
+class SamplesInMemory(Samples):
+    """Samples in memory."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = tuple(samples)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Walk over the samples."""
+        return iter(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> SamplesInMemory: ...
+    def __getitem__(self, index: int | slice) -> Sample | SamplesInMemory:
+        """Return a sample for a number, some of the samples for a slice."""
+        return SamplesInMemory(self._samples[index]) if isinstance(index, slice) else self._samples[index]
+
+    def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> SamplesInMemory:
+        """Return some of the samples."""
+        return SamplesInMemory(self._samples[int(i)] for i in chosen)
+
+    def map(self, change: Change) -> SamplesInMemory:
+        """Return changed samples."""
+        return SamplesInMemory(map(change, self._samples))
+
+    def held(self) -> Sequence[Sample]:
+        """Return all samples."""
+        return self._samples
+
+    def dispatch(self, held: Callable[[SamplesInMemory], T], lazy: Callable[[LazySamples], T]) -> T:
+        """Return what `held` makes of the samples."""
+        return held(self)
+
+
+class LazySamples(Samples):
     """A selection of a source's samples, each changed on its way out.
 
     Parameters
@@ -117,23 +214,30 @@ class LazySamples(Sequence[Sample]):
         """Return the samples with a further change."""
         return LazySamples(self.source, self.positions, (*self.changes, change))
 
+    def held(self) -> Sequence[Sample]:
+        """Return nothing."""
+        return ()
+
+    def dispatch(self, held: Callable[[SamplesInMemory], T], lazy: Callable[[LazySamples], T]) -> T:
+        """Return what `lazy` makes of the samples."""
+        return lazy(self)
+
     def tags(self) -> Iterator[Mapping[str, str]]:
         """Return the tags of every sample."""
-        return (sample.tags for sample in self) if self.changes else self.source.tags(self.positions)
+        return super().tags() if self.changes else self.source.tags(self.positions)
 
     def numbers(self) -> Iterator[NDArray[np.int64]]:
         """Return the atomic numbers of every sample."""
-        return (sample.content.numbers for sample in self) if self.changes else self.source.numbers(self.positions)
+        return super().numbers() if self.changes else self.source.numbers(self.positions)
 
     def label(self, name: str) -> Iterator[Array]:
         """Return one label of every sample; all must carry it."""
-        return (sample.labels[name] for sample in self) if self.changes else self.source.label(name, self.positions)
+        return super().label(name) if self.changes else self.source.label(name, self.positions)
 
     def carried(self) -> dict[str, NDArray[np.bool_]]:
         """Return for each label that occurs which samples carry it: (n,) each, found once."""
         if self._carried is None:
-            fresh = _which_carry(iter(self), len(self)) if self.changes else self.source.carried(self.positions)
-            self._carried = fresh
+            self._carried = super().carried() if self.changes else self.source.carried(self.positions)
         return self._carried
 
     def _selection(self, positions: Positions) -> LazySamples:
@@ -148,7 +252,7 @@ class LazySamples(Sequence[Sample]):
 class Joined(SampleSource):
     """Several sequences of samples, lazy or not, one after another."""
 
-    def __init__(self, parts: Sequence[Sequence[Sample]]) -> None:
+    def __init__(self, parts: Sequence[Samples]) -> None:
         self.parts = tuple(parts)
         self.starts = np.cumsum([0, *map(len, self.parts)])
 
@@ -163,50 +267,8 @@ class Joined(SampleSource):
         samples: list[Sample] = []
         for run in np.split(np.arange(len(positions)), cuts) if len(positions) else ():
             k = part[run[0]]
-            samples += take(self.parts[k], positions[run] - self.starts[k])
+            samples += self.parts[k].take(positions[run] - self.starts[k])
         return samples
-
-
-# --- the same for tuples and for lazy samples -----------------------------------------------------------------------
-
-
-def take(samples: Sequence[Sample], chosen: Sequence[int] | NDArray[np.int64]) -> Sequence[Sample]:
-    """Return some of the samples, in the order of `chosen`; lazy ones stay lazy."""
-    if isinstance(samples, LazySamples):
-        return samples.take(chosen)
-    return tuple(samples[int(i)] for i in chosen)
-
-
-def change_each(samples: Sequence[Sample], change: Change) -> Sequence[Sample]:
-    """Return changed samples; lazy ones are changed each time that they are read."""
-    return samples.map(change) if isinstance(samples, LazySamples) else tuple(map(change, samples))
-
-
-def tags_of(samples: Sequence[Sample]) -> Iterator[Mapping[str, str]]:
-    """Return the tags of every sample."""
-    return samples.tags() if isinstance(samples, LazySamples) else (sample.tags for sample in samples)
-
-
-def numbers_of(samples: Sequence[Sample]) -> Iterator[NDArray[np.int64]]:
-    """Return the atomic numbers of every sample."""
-    return samples.numbers() if isinstance(samples, LazySamples) else (sample.content.numbers for sample in samples)
-
-
-def label_of(samples: Sequence[Sample], name: str) -> Iterator[Array]:
-    """Return one label of every sample; all must carry it."""
-    return samples.label(name) if isinstance(samples, LazySamples) else (sample.labels[name] for sample in samples)
-
-
-def carried_by(samples: Sequence[Sample]) -> dict[str, NDArray[np.bool_]]:
-    """Return for each label that occurs which samples carry it."""
-    return samples.carried() if isinstance(samples, LazySamples) else _which_carry(iter(samples), len(samples))
-
-
-def join(parts: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
-    """Return the samples of all parts, one after another; lazy if one of them is."""
-    if any(isinstance(part, LazySamples) for part in parts):
-        return LazySamples(Joined(parts))
-    return tuple(sample for part in parts for sample in part)
 
 
 def _which_carry(samples: Iterator[Sample], count: int) -> dict[str, NDArray[np.bool_]]:

@@ -17,7 +17,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from matgraft.potentials.data.reading.theory_fields import Statement, Value, classes, mesh, settings
+from matgraft.potentials.data.reading.theory_fields import Statement, Value, classes, mesh, stated_fields
 from matgraft.potentials.data.sample import Sample
 
 _Distinct = tuple[tuple[str, Value | None], ...]
@@ -67,7 +67,7 @@ class Levels:
         symbols = tuple(sorted(set(sample.content.symbols)))
         key = (sample.theory.key(), symbols)
         if key not in self._settings:
-            self._settings[key] = settings(sample.theory, symbols)
+            self._settings[key] = stated_fields(sample.theory, symbols)
         return tuple(sorted((self._settings[key] | mesh(sample.theory, sample.content)).items()))
 
     def _contested_part(self, distinct: _Distinct) -> _Stated:

@@ -171,7 +171,7 @@ def close_pairs(
                 yield np.column_stack([np.array(rows)[i], np.array(right)[j]])
 
 
-def nearest(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> list[int]:
+def nearest_positions(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> list[int]:
     """Return for each of `first` the position of the nearest in `second`; all must have one formula."""
     rows = _distances(first, list(range(len(first))), second, list(range(len(second))))
     return [int(k) for _, distances in rows for k in distances.argmin(axis=1)]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from matgraft.potentials.data.chains import moves_from_first
 from matgraft.potentials.data.correlation import correlations
-from matgraft.potentials.data.groups import COUNTER, DESCRIPTION_KEYS, NUMBER, plain
-from matgraft.potentials.data.lazy import tags_of, take
+from matgraft.potentials.data.groups import COUNTER, DESCRIPTION_KEYS, NUMBER, bare_key
+from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.runs import natural
 from matgraft.potentials.data.sample import Sample
 
@@ -37,13 +37,13 @@ LOOKED_AT = 500
 DEALS = 200
 
 
-def in_time(samples: Sequence[Sample], members: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+def in_time(frames: Sequence[Sample], members: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
     """Put the frames of one trajectory in their order in time.
 
     Parameters
     ----------
     members
-        (n,) positions of its frames in `samples`.
+        (n,) positions of its frames in `frames`.
 
     Returns
     -------
@@ -53,27 +53,27 @@ def in_time(samples: Sequence[Sample], members: NDArray[np.int64]) -> tuple[NDAr
     known_by
         What says so; empty where nothing does.
     """
-    own = take(samples, members)
+    own = Samples.of(frames).take(members)
     files = [natural(sample.file) for sample in own]
     for counts, known_by in _counters(own):
         for keys in (counts, list(zip(files, counts, strict=True))):
             if len({repr(key) for key in keys}) == len(keys):
                 return members[sorted(range(len(keys)), key=keys.__getitem__)], known_by
     by_file = sorted(range(len(own)), key=files.__getitem__)
-    return members[by_file], FILE_ORDER if _file_follows_time(take(own, by_file)) else ""
+    return members[by_file], FILE_ORDER if _file_follows_time(own.take(by_file)) else ""
 
 
-def _counters(samples: Sequence[Sample]) -> list[tuple[list[float], str]]:
+def _counters(samples: Samples) -> list[tuple[list[float], str]]:
     """Return the numbers of each key that gives every frame one, best first."""
-    keys = list(dict.fromkeys(key for tags in tags_of(samples) for key in tags))
+    keys = list(dict.fromkeys(key for tags in samples.tags() for key in tags))
     found: list[tuple[list[float | None], str]] = []
     for wanted in STEP_KEYS:
-        for key in (key for key in keys if plain(key) == wanted):
-            texts = [tags.get(key, "") for tags in tags_of(samples)]
+        for key in (key for key in keys if bare_key(key) == wanted):
+            texts = [tags.get(key, "") for tags in samples.tags()]
             if texts != [str(sample.index) for sample in samples]:  # what reading gives says no more than the file
                 found.append(([_number(text) for text in texts], f"info key {key!r}"))
-    for key in (key for key in keys if plain(key) in DESCRIPTION_KEYS):
-        numbers = [_counted(tags.get(key, "")) for tags in tags_of(samples)]
+    for key in (key for key in keys if bare_key(key) in DESCRIPTION_KEYS):
+        numbers = [_counted(tags.get(key, "")) for tags in samples.tags()]
         found.append((numbers, f"the counter in info key {key!r}"))
     return [([x for x in numbers if x is not None], how) for numbers, how in found if None not in numbers]
 
@@ -93,7 +93,7 @@ def _counted(text: str) -> float | None:
     return float(number[0]) if number else None
 
 
-def _file_follows_time(samples: Sequence[Sample]) -> bool:
+def _file_follows_time(samples: Samples) -> bool:
     """Say whether consecutive frames are correlated more than frames in a random order."""
     moves = moves_from_first(samples[:LOOKED_AT])
     if moves is None or len(moves) < 4:

@@ -161,12 +161,12 @@ def with_calculator(
 def compare_all(
     backbone: Potential, evaluate: Callable[[Atoms], Mapping[str, Array]], structures: Sequence[Atoms], where: str
 ) -> dict[str, float]:
-    """Return the largest difference of each quantity over some structures; raises as `compare` does."""
-    found = [compare(backbone, atoms, evaluate(atoms), where) for atoms in structures]
+    """Return the largest difference of each quantity over some structures; raises as `compare_predictions` does."""
+    found = [compare_predictions(backbone, atoms, evaluate(atoms), where) for atoms in structures]
     return {name: max(one[name] for one in found) for name in found[0]}
 
 
-def compare(backbone: Potential, atoms: Atoms, theirs: Mapping[str, Array], where: str) -> dict[str, float]:
+def compare_predictions(backbone: Potential, atoms: Atoms, theirs: Mapping[str, Array], where: str) -> dict[str, float]:
     """Return the largest differences of the quantities in `theirs` (eV, eV/Å, eV/Å³) from the model's.
 
     Raises

@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.io import write as write_atoms
 
 from matgraft.core.files import whole, write_text
-from matgraft.potentials.exports.comparison import ExportCheck, compare, compare_all, distorted_cell
+from matgraft.potentials.exports.comparison import ExportCheck, compare_all, compare_predictions, distorted_cell
 from matgraft.potentials.exports.structures import Structures, upright
 from matgraft.potentials.models.lammps import LammpsFile
 from matgraft.potentials.models.potential import Potential
@@ -60,7 +60,7 @@ write_dump all custom {folder}/atoms id xu yu zu fx fy fz modify sort id format 
 """
 
 
-def write(
+def write_lammps(
     backbone: Potential, folder: Path, file: LammpsFile, structures: Structures | None = None
 ) -> list[ExportCheck]:
     """Write the vendor's file for LAMMPS, in.lammps and structure.data, and check them.
@@ -123,7 +123,7 @@ def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None
         if said:
             return ExportCheck(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
         atoms, theirs = _last_step(Path(temporary), start or distorted_cell(backbone))
-    return ExportCheck(what, compare(backbone, atoms, theirs, str(folder / INPUT)))
+    return ExportCheck(what, compare_predictions(backbone, atoms, theirs, str(folder / INPUT)))
 
 
 def find_lmp() -> str | None:

@@ -77,15 +77,15 @@ class Structures:
 
 
 def keep(train: Dataset, folder: Path) -> None:
-    """Write the frames that `choose` takes into a model folder."""
-    frames = [train[i].content for i in choose(train)]
+    """Write the frames that `choose_frames` takes into a model folder."""
+    frames = [train[i].content for i in choose_frames(train)]
     if frames:
         plain = [Atoms(a.numbers, a.positions, cell=a.cell, pbc=a.pbc) for a in frames]
         with whole(folder / FILE) as part:
             write_atoms(part, plain, format="extxyz")
 
 
-def choose(train: Dataset) -> list[int]:
+def choose_frames(train: Dataset) -> list[int]:
     """Return the positions of a few frames: the smallest of each periodicity, a typical one, and one for each element.
 
     Frames of one atom are left out: they have no bonds, and some vendors' calculators fail on them.

@@ -109,9 +109,9 @@ TARGETS = {
         "the vendor's own loader", lambda backbone: None, lambda backbone, folder, nothing, structures: []
     ),
     "ase": ExportTarget("any ASE script, with the vendor's package alone", lambda one: one.calculator_source(), _ase),
-    "lammps": ExportTarget("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write),
+    "lammps": ExportTarget("LAMMPS with the vendor's pair style", lambda one: one.lammps_file(), lammps.write_lammps),
     "torch-sim": ExportTarget(
-        "torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write
+        "torch-sim, with the vendor's package", lambda one: one.torch_sim_source(), torch_sim.write_torch_sim
     ),
 }
 """Name -> target."""

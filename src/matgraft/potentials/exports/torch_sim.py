@@ -55,7 +55,7 @@ numpy.savez(sys.argv[2], **arrays)
 """
 
 
-def write(
+def write_torch_sim(
     backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures | None = None
 ) -> list[ExportCheck]:
     """Write model.py beside the native file, and run it where torch-sim is installed.

@@ -4,7 +4,7 @@ The graph of a frame takes some 40 bytes an edge, 17 kB for eight atoms of silic
 not fit into memory, their sizes do. `Graphs` stands in for a list of `Encoded`: whoever plans batches reads the sizes,
 whoever collates a batch has its graphs built, in the process that collates, and they go with the batch.
 
->>> graphs = encode_lazily(backbone, dataset.samples)
+>>> graphs = Graphs(backbone, dataset.samples, measure(backbone, dataset.samples)[0])
 >>> graphs[7].n_edges        # known
 >>> graphs[7].tensors        # built now
 """
@@ -80,20 +80,6 @@ class Graphs(Sequence[Encoded]):
     def __iter__(self) -> Iterator[Encoded]:
         """Walk over the graphs; none is built by that."""
         return (self[i] for i in range(len(self)))
-
-
-def encode_lazily(backbone: Potential, samples: LazySamples, *, processes: int = 1, progress: str = "") -> Graphs:
-    """Measure every graph once, and build it again when it is needed.
-
-    Raises
-    ------
-    DataError
-        If the backbone cannot take a sample.
-    """
-    sizes, reasons = measure(backbone, samples, processes=processes, progress=progress)
-    if reasons:
-        backbone.encode(samples[min(reasons)])  # raises in full what was noted in short
-    return Graphs(backbone, samples, sizes)
 
 
 def measure(

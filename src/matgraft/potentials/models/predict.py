@@ -7,6 +7,7 @@ threads hardly speed these networks up and processes do.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from matgraft.core.model import Batch, Encoded
 from matgraft.core.processes import map_in_processes
 from matgraft.core.quantities import STRESS, Array
 from matgraft.core.training.batching import Budget, plan_batches
-from matgraft.potentials.data.lazy import LazySamples
+from matgraft.potentials.data.lazy import LazySamples, Samples
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.graphs import Graphs, encode_lazily, measure
+from matgraft.potentials.models.graphs import Graphs, measure
 from matgraft.potentials.models.potential import Potential
 
 PREDICTION_BUDGET = Budget(edges=40_000)
@@ -33,10 +34,16 @@ def encode_all(
     ----------
     processes, progress
         Of the pass over a store that measures the graphs: workers, and title of the progress bar.
+
+    Raises
+    ------
+    DataError
+        If the backbone cannot take a sample.
     """
-    if isinstance(samples, LazySamples):
-        return encode_lazily(backbone, samples, processes=processes, progress=progress)
-    return [backbone.encode(sample) for sample in samples]
+    encoded, _, reasons = encode_what_can_be(backbone, samples, processes=processes, progress=progress)
+    if reasons:
+        backbone.encode(samples[min(reasons)])  # raises in full what was noted in short
+    return encoded
 
 
 def encode_what_can_be(
@@ -51,10 +58,16 @@ def encode_what_can_be(
     reasons
         Position of every other sample -> why it was refused.
     """
-    if isinstance(samples, LazySamples):
+
+    def lazily(samples: LazySamples) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
         sizes, reasons = measure(backbone, samples, processes=processes, progress=progress)
         taken = [i for i in range(len(samples)) if i not in reasons]
         return Graphs(backbone, samples.take(taken), sizes[taken]), taken, reasons
+
+    return Samples.of(samples).dispatch(partial(_kept, backbone), lazily)
+
+
+def _kept(backbone: Potential, samples: Samples) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
     encoded, reasons = {}, {}
     for i, sample in enumerate(samples):
         try:

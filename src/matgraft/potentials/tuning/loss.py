@@ -22,7 +22,6 @@ from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
-from matgraft.potentials.data.lazy import LazySamples
 from matgraft.potentials.data.sample import Sample
 
 HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
@@ -104,7 +103,7 @@ def refuse_stress_without_volume(weights: Mapping[str, float], *parts: Dataset) 
     """
     if STRESS.name not in weights:
         return
-    for sample in (sample for part in parts if not isinstance(part.samples, LazySamples) for sample in part):
+    for sample in (sample for part in parts for sample in part.samples.held()):
         if STRESS.name in sample.labels and not volume(sample.content):
             raise DataError(
                 "the frame has a stress label, but no cell of three independent vectors, so it has no stress",

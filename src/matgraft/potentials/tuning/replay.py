@@ -26,7 +26,7 @@ from matgraft.core.quantities import ENERGY
 from matgraft.core.training.strategy import Strategy, through_network
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import HEAD_TAG
-from matgraft.potentials.data.lazy import join
+from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.structures import make_structures
@@ -162,7 +162,7 @@ def weighed(train: Dataset, replay: Dataset, weight: float) -> Dataset:
     share = weight * target * both / (len(train) * len(replay))
     stretched = train.map(lambda sample: sample.weighing(sample.weight * both / len(train)))
     rehearsed = replay.map(lambda sample: sample.weighing(share))
-    return Dataset(join([stretched.samples, rehearsed.samples]), train.provenance)
+    return Dataset(Samples.joined([stretched.samples, rehearsed.samples]), train.provenance)
 
 
 class ReplayObjective(FrameObjective):
@@ -185,7 +185,7 @@ class ReplayObjective(FrameObjective):
         super().__init__(
             target.backbone,
             joined,
-            Dataset(join([target.held_out.samples, seen.samples]), target.held_out.provenance),
+            Dataset(Samples.joined([target.held_out.samples, seen.samples]), target.held_out.provenance),
             target.settings,
             [*target.training, *encoded],
             [*target.validation, *(encoded[i] for i in watched)],

@@ -19,8 +19,8 @@ from ase.io.formats import open_with_compression
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile, RawFrame
-from matgraft.potentials.data.reading.vasp import VASP_UNITS, number
-from matgraft.potentials.data.reading.vasp_theory import Mesh, Species, level_of_theory, temperature
+from matgraft.potentials.data.reading.vasp import VASP_UNITS, fortran_number
+from matgraft.potentials.data.reading.vasp_theory import Mesh, Species, level_of_theory, temperature_tag
 
 # Tags that the level of theory and the temperature need; ENMAX is left out, since there it is the pseudopotential's.
 _TAGS = (
@@ -103,7 +103,7 @@ class _Run:
         if "EDIFF is reached" in line:
             self.step["converged"] = True
         elif line.lstrip().startswith("in kB"):
-            self.step["stress"] = [number(word) for word in _NUMBER.findall(line.split("kB", 1)[1])]
+            self.step["stress"] = [fortran_number(word) for word in _NUMBER.findall(line.split("kB", 1)[1])]
         elif "direct lattice vectors" in line:
             self.cell = _table(lines, 3)[:, :3]
         elif "TOTAL-FORCE (eV/Angst)" in line and "(ML)" not in line:
@@ -118,7 +118,7 @@ class _Run:
         text = " ".join(next(lines, "") for _ in range(4))
         found = re.search(r"TOTEN\s*=(.*?)eV.*entropy\s*=(.*?)energy\(sigma->0\)\s*=(.*)", text)
         if found:
-            free, without, zero = (number(part.strip()) for part in found.groups())
+            free, without, zero = (fortran_number(part.strip()) for part in found.groups())
             self._finish_step({"e_fr_energy": free, "e_wo_entrp": without, "e_0_energy": zero})
 
     def _finish_step(self, energies: dict[str, float]) -> None:
@@ -126,7 +126,7 @@ class _Run:
         atoms = Atoms(self._symbols(), positions=table[:, :3], cell=self.cell, pbc=True)
         values = {**energies, "forces": table[:, 3:6], "stress": self.step.get("stress")}
         tags = {"converged": "true" if self.step.get("converged") else "false"}
-        tags |= temperature(self.words, len(self.frames) + 1)
+        tags |= temperature_tag(self.words, len(self.frames) + 1)
         self.frames.append(RawFrame(atoms, values, tags))
         self.step = {}
 
@@ -158,7 +158,10 @@ def _element(title: str) -> str:
 
 def _table(lines: Iterator[str], n_rows: int) -> Array:
     """Return (n_rows, 6) numbers, also where wide ones run into each other."""
-    rows = [[number(word) for word in _NUMBER.findall(line)][:6] for _, line in zip(range(n_rows), lines, strict=False)]
+    rows = [
+        [fortran_number(word) for word in _NUMBER.findall(line)][:6]
+        for _, line in zip(range(n_rows), lines, strict=False)
+    ]
     table = np.array(rows)
     if table.shape != (n_rows, 6):
         raise EOFError("it ends in the middle of a table")

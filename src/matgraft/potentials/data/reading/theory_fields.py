@@ -1,6 +1,6 @@
 """What a frame states of its level of theory, field by field, and when two statements of one field agree.
 
-    settings(theory, ["Fe"])    # {"code": Same("vasp"), "cutoff": Close(520.0), "smearing": None, ...}
+    stated_fields(theory, ["Fe"])    # {"code": Same("vasp"), "cutoff": Close(520.0), "smearing": None, ...}
     mesh(theory, atoms)         # {"offset of the k-mesh": Offset(...), "k-mesh density of Fe": Density((8, 8, 8), ...)}
 
 None means that the field applies to the frame, but its file does not state it. A field that does not apply is left out:
@@ -268,7 +268,7 @@ def classes(values: Sequence[Value]) -> list[int]:
 # --- from a level of theory ------------------------------------------------------------------------------------------
 
 
-def settings(theory: LevelOfTheory, symbols: Iterable[str]) -> Statement:
+def stated_fields(theory: LevelOfTheory, symbols: Iterable[str]) -> Statement:
     """Return what a level of theory states, for a frame of these elements."""
     found = _general(theory)
     for symbol in symbols:
@@ -284,7 +284,7 @@ def agree(one: LevelOfTheory, other: LevelOfTheory) -> bool:
     theories = (one, other)
     symbols = {name.partition(" ")[0] for theory in theories for name in (*theory.hubbard_u, *theory.hubbard_orbital)}
     symbols |= {_element(title) for theory in theories for title in theory.potentials}
-    own, others = (settings(theory, symbols) for theory in theories)
+    own, others = (stated_fields(theory, symbols) for theory in theories)
     own["offset of the k-mesh"], others["offset of the k-mesh"] = map(offset, theories)
     pairs = ((value, others.get(name)) for name, value in own.items())
     return all(a is None or b is None or a.agrees(b) for a, b in pairs)

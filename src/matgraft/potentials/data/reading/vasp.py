@@ -25,7 +25,13 @@ from ase.io.formats import open_with_compression
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile, RawFrame
-from matgraft.potentials.data.reading.vasp_theory import Mesh, Species, level_of_theory, monkhorst_offset, temperature
+from matgraft.potentials.data.reading.vasp_theory import (
+    Mesh,
+    Species,
+    level_of_theory,
+    monkhorst_offset,
+    temperature_tag,
+)
 
 VASP_UNITS = {"stress": "-kBar"}
 """VASP prints stress in kBar, positive where the cell wants to expand: against ASE's sign."""
@@ -163,7 +169,7 @@ class _Run:
             values = {**energies, "forces": forces, "stress": _varray(section, "stress")}
             limit = int((self._used().get("NELM") or ["0"])[0])
             tags = {"converged": "true" if len(cycles) < limit else "false"} if cycles and limit else {}
-            tags |= temperature(self._used(), len(self.frames) + self.unfinished + self.learned + 1)
+            tags |= temperature_tag(self._used(), len(self.frames) + self.unfinished + self.learned + 1)
             self.frames.append(RawFrame(atoms, values, tags))
 
     def _atoms(self, structure: ElementTree.Element | None) -> Atoms | None:
@@ -279,16 +285,16 @@ def _energies(section: ElementTree.Element) -> dict[str, float]:
 
 
 def _energy_block(element: ElementTree.Element) -> dict[str, float]:
-    return {str(i.get("name")): number(i.text or "") for i in element.findall("energy/i")}
+    return {str(i.get("name")): fortran_number(i.text or "") for i in element.findall("energy/i")}
 
 
 def _varray(element: ElementTree.Element, name: str) -> Array | None:
     array = next((varray for varray in element.iter("varray") if varray.get("name") == name), None)
     if array is None:
         return None
-    return np.array([[number(word) for word in (v.text or "").split()] for v in array.findall("v")])
+    return np.array([[fortran_number(word) for word in (v.text or "").split()] for v in array.findall("v")])
 
 
-def number(word: str) -> float:
+def fortran_number(word: str) -> float:
     """Read a number as Fortran prints it; one too long for its field (``*******``) is NaN."""
     return float("nan") if "*" in word else float(word)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from matgraft.potentials.data.reading.vasp_parameters import Parameters, flag, number, word
+from matgraft.potentials.data.reading.vasp_parameters import Parameters, flag, stated_number, stated_word
 
 _GGA = {
     "PE": "PBE",
@@ -79,7 +79,7 @@ def functional(p: Parameters, titles: Sequence[str]) -> str | None:
     titles
         Of the pseudopotentials: without a tag, VASP takes the functional that they were made with.
     """
-    tag = word(p, "GGA").upper()
+    tag = stated_word(p, "GGA").upper()
     if tag in ("LI", "LIBXC"):
         return _libxc(p)
     if tag in _PARAMETERS:
@@ -92,7 +92,7 @@ def functional(p: Parameters, titles: Sequence[str]) -> str | None:
 
 def _by_parameters(tag: str, p: Parameters) -> str:
     """Return the name of an exchange functional with two parameters; one that is not stated has VASP's default."""
-    known, stated = _PARAMETERS[tag], (number(p, "PARAM1"), number(p, "PARAM2"))
+    known, stated = _PARAMETERS[tag], (stated_number(p, "PARAM1"), stated_number(p, "PARAM2"))
     if stated == (None, None):
         return next(iter(known.values()))
     mu, beta = (default if value is None else value for value, default in zip(stated, (0.1234, 1.0), strict=True))
@@ -105,15 +105,15 @@ def _with_correlation(name: str, p: Parameters) -> str:
 
     A kernel of vdW-DF takes the place of the gradient's correlation, pure Hartree-Fock exchange of all correlation.
     """
-    share = number(p, "AGGAC")
-    alone = flag(p, "LHFCALC") and number(p, "AEXX") == 1
-    usual = 0.0 if alone or (flag(p, "LUSE_VDW") and not number(p, "BPARAM")) else 1.0
+    share = stated_number(p, "AGGAC")
+    alone = flag(p, "LHFCALC") and stated_number(p, "AEXX") == 1
+    usual = 0.0 if alone or (flag(p, "LUSE_VDW") and not stated_number(p, "BPARAM")) else 1.0
     return name if share in (None, usual) or name == _GGA["B3"] or not name else f"{name} (AGGAC={share:g})"
 
 
 def _libxc(p: Parameters) -> str:
     """Return the name of functionals of Libxc, as VASP names them itself where it has them."""
-    parts = [part for part in (word(p, f"LIBXC{i}").upper() for i in (1, 2)) if part]
+    parts = [part for part in (stated_word(p, f"LIBXC{i}").upper() for i in (1, 2)) if part]
     names = [_LIBXC_NUMBERS.get(part, part) for part in parts]
     return _LIBXC.get(frozenset(names), f"LIBXC ({', '.join(sorted(names)) or 'not stated'})")
 
@@ -127,7 +127,7 @@ def _family(title: str) -> str:
 
 def metagga(p: Parameters) -> str | None:
     """Return the meta-GGA; None where there is none."""
-    tag = word(p, "METAGGA").upper()
+    tag = stated_word(p, "METAGGA").upper()
     if tag == "LIBXC":
         return _libxc(p)
     return {"": None, "F": None, "R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}.get(tag, tag)
@@ -137,9 +137,9 @@ def hybrid(p: Parameters) -> str | None:
     """Return the hybrid with its share of exact exchange and its screening; None where there is none."""
     if not flag(p, "LHFCALC"):
         return None
-    exchange, screening = number(p, "AEXX"), number(p, "HFSCREEN") or 0.0
+    exchange, screening = stated_number(p, "AEXX"), stated_number(p, "HFSCREEN") or 0.0
     said = f"AEXX={exchange:g}, HFSCREEN={screening:g}" if exchange is not None else "AEXX not stated"
-    on_pbe = word(p, "GGA").upper() in ("", "PE")
+    on_pbe = stated_word(p, "GGA").upper() in ("", "PE")
     names = [
         name
         for name, (fraction, low, high) in _HYBRIDS.items()
@@ -150,7 +150,7 @@ def hybrid(p: Parameters) -> str | None:
 
 def dispersion(p: Parameters) -> str | None:
     """Return corrections and non-local correlation; None where there are none."""
-    code = int(number(p, "IVDW") or 0) or int(flag(p, "LVDW") or 0)  # LVDW: the older name of IVDW = 1
+    code = int(stated_number(p, "IVDW") or 0) or int(flag(p, "LVDW") or 0)  # LVDW: the older name of IVDW = 1
     parts = [_IVDW.get(code, f"IVDW={code}")] if code else []
     parts += [_kernel(p)] if flag(p, "LUSE_VDW") else []
     return " + ".join(parts) or None
@@ -158,7 +158,7 @@ def dispersion(p: Parameters) -> str | None:
 
 def _kernel(p: Parameters) -> str:
     """Return the non-local correlation: BPARAM chooses rVV10, Zab the kernels of vdW-DF."""
-    b, zab = number(p, "BPARAM"), number(p, "ZAB_VDW")
+    b, zab = stated_number(p, "BPARAM"), stated_number(p, "ZAB_VDW")
     if b:
         return f"rVV10 (b={b:g})"
     if zab is None:

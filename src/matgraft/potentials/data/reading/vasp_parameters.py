@@ -13,17 +13,17 @@ Parameters = Mapping[str, Sequence[str]]
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+\.?(?:[eE][-+]?\d+)?")
 
 
-def word(p: Parameters, name: str) -> str:
+def stated_word(p: Parameters, name: str) -> str:
     """Return the first word; nothing where the tag is absent or left to VASP."""
     words = p.get(name) or [""]
     first = words[0].strip().strip("'\"")
     return "" if first.upper() in ("--", "NONE") else first
 
 
-def number(p: Parameters, name: str) -> float | None:
+def stated_number(p: Parameters, name: str) -> float | None:
     """Return a finite number; None where there is none."""
     try:
-        value = float(word(p, name))
+        value = float(stated_word(p, name))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -31,10 +31,10 @@ def number(p: Parameters, name: str) -> float | None:
 
 def flag(p: Parameters, name: str) -> bool | None:
     """Return a logical value; None where it is not stated."""
-    stated = word(p, name).strip(".").upper()
+    stated = stated_word(p, name).strip(".").upper()
     return stated.startswith("T") if stated else None
 
 
-def numbers(words: Sequence[str]) -> list[float]:
+def leading_numbers(words: Sequence[str]) -> list[float]:
     """Return the leading numbers: a comment may follow in an INCAR."""
     return [float(word) for word in itertools.takewhile(_NUMBER.fullmatch, words)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from matgraft.core.provenance import KPointScheme, LevelOfTheory
 from matgraft.potentials.data.reading import vasp_functional
-from matgraft.potentials.data.reading.vasp_parameters import Parameters, flag, number, numbers
+from matgraft.potentials.data.reading.vasp_parameters import Parameters, flag, leading_numbers, stated_number
 
 _ISMEAR = {
     -15: "Fermi-Dirac (tetrahedron, Blöchl)",
@@ -78,25 +78,25 @@ def level_of_theory(parameters: Parameters, species: Sequence[Species], mesh: Me
         spin=_spin(p),
         soc=flag(p, "LSORBIT"),
         aspherical=flag(p, "LASPH"),
-        cutoff_eV=number(p, "ENMAX") or number(p, "ENCUT"),
-        density_cutoff_eV=number(p, "ENAUG"),
+        cutoff_eV=stated_number(p, "ENMAX") or stated_number(p, "ENCUT"),
+        density_cutoff_eV=stated_number(p, "ENAUG"),
         kpoints=mesh.divisions,
         kpoint_offset=mesh.offset,
         kpoint_scheme=mesh.scheme,
         smearing=_smearing(p),
-        smearing_width_eV=number(p, "SIGMA"),
+        smearing_width_eV=stated_number(p, "SIGMA"),
         potentials=tuple(kind.title for kind in species),
     )
 
 
-def temperature(parameters: Parameters, step: int) -> dict[str, str]:
+def temperature_tag(parameters: Parameters, step: int) -> dict[str, str]:
     """Return the tag ``temperature`` (K) of an ionic step, counted from 1, of a molecular dynamics run; else nothing.
 
     VASP goes from TEBEG to TEEND in NSW steps; without TEEND it stays at TEBEG.
     """
-    if number(parameters, "IBRION") != 0:
+    if stated_number(parameters, "IBRION") != 0:
         return {}
-    first, last, steps = (number(parameters, name) for name in ("TEBEG", "TEEND", "NSW"))
+    first, last, steps = (stated_number(parameters, name) for name in ("TEBEG", "TEEND", "NSW"))
     if first is None or first <= 0:
         return {}
     ramp = 0.0 if last is None or last < 0 or not steps else (last - first) * step / steps
@@ -118,7 +118,7 @@ def _corrected(p: Parameters, species: Sequence[Species]) -> list[tuple[str, tup
     """Return U, J and l of each element with a U; species of one element that differ are numbered, largest U first."""
     if not flag(p, "LDAU"):
         return []
-    effective = int(number(p, "LDAUTYPE") or 2) == 2
+    effective = int(stated_number(p, "LDAUTYPE") or 2) == 2
     found: dict[str, set[tuple[float, float, float]]] = defaultdict(set)
     for kind, (u, j), orbital in zip(
         species, _u_and_j(p, len(species)), _orbital_numbers(p, len(species)), strict=True
@@ -137,7 +137,7 @@ def _hubbard_form(p: Parameters) -> str | None:
     """Return the form of U; types 1 and 2 are one: Dudarev's is Liechtenstein's with J = 0."""
     if not flag(p, "LDAU"):
         return None
-    return "without exchange splitting" if number(p, "LDAUTYPE") == 4 else "rotationally invariant"
+    return "without exchange splitting" if stated_number(p, "LDAUTYPE") == 4 else "rotationally invariant"
 
 
 def _orbitals(p: Parameters, species: Sequence[Species]) -> dict[str, str]:
@@ -146,26 +146,26 @@ def _orbitals(p: Parameters, species: Sequence[Species]) -> dict[str, str]:
 
 
 def _u_and_j(p: Parameters, n: int) -> list[tuple[float, float]]:
-    u, j = ((numbers(p.get(name, ())) + [0.0] * n)[:n] for name in ("LDAUU", "LDAUJ"))
+    u, j = ((leading_numbers(p.get(name, ())) + [0.0] * n)[:n] for name in ("LDAUU", "LDAUJ"))
     rows = zip(_orbital_numbers(p, n), u, j, strict=True)
     return [(u, j) if orbital >= 0 else (0.0, 0.0) for orbital, u, j in rows]
 
 
 def _orbital_numbers(p: Parameters, n: int) -> list[float]:
     """Return l by species, -1 for no U; VASP's default are d orbitals."""
-    stated = numbers(p.get("LDAUL", ()))
+    stated = leading_numbers(p.get("LDAUL", ()))
     return (stated + [0.0] * n)[:n] if stated else [2.0] * n
 
 
 def _spin(p: Parameters) -> bool | None:
-    polarised = number(p, "ISPIN")
+    polarised = stated_number(p, "ISPIN")
     if flag(p, "LNONCOLLINEAR") or flag(p, "LSORBIT"):
         return True
     return None if polarised is None else polarised == 2
 
 
 def _smearing(p: Parameters) -> str | None:
-    scheme = number(p, "ISMEAR")
+    scheme = stated_number(p, "ISMEAR")
     if scheme is None:
         return None
     unlisted = f"Methfessel-Paxton {int(scheme)}" if scheme > 0 else f"ISMEAR={int(scheme)}"
