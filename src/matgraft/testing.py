@@ -318,7 +318,7 @@ class PotentialConformance:
         assert learning == {id(p) for p in prepared.module.parameters() if p.requires_grad}
         assert learning
         found = check_step_zero(potential, prepared, shift, dataset, encode_all(prepared, dataset))
-        assert found["max_energy_difference_eV_per_atom"] < 1e-5
+        assert found.max_energy_difference_eV_per_atom < 1e-5
 
     def _agree_all(self, potential: Potential, changed: list[Atoms], back: object) -> None:
         assert callable(back)

@@ -56,9 +56,9 @@ def run(few_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_folder_says_all(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {
-        "recipe.yaml", "provenance.json", "audit.json", "coverage.json", "split.json", "references.json", "history.csv",
-        "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "seen.json", "checks.json",
-        "verdict.json", "report.html",
+        "run.json", "recipe.yaml", "provenance.json", "audit.json", "coverage.json", "split.json", "references.json",
+        "history.csv", "fit.json", "checkpoints", "model", "predictions.parquet", "metrics.json", "seen.json",
+        "checks.json", "verdict.json", "report.html",
     }  # fmt: skip
     assert not list(run.glob("*.part*"))
 
@@ -116,7 +116,7 @@ def test_evaluate_tells_the_frames_that_were_trained_on(
     assert (said[mixed]["part"], said[alone]["part"]) == ("unseen", "unseen")
     assert said[mixed]["test"] == pytest.approx(said[alone]["test"], rel=1e-4)
     assert said[mixed]["with_seen"]["test"]["n_frames"] == len(fresh) + 5
-    assert "with_seen" not in said[alone]
+    assert said[alone]["with_seen"] is None
     assert f"RMSE on {len(fresh)} unseen frames" in said[mixed]["verdict"]["headline"]
     written = set((run / "evaluations").glob("*.json")) - before
     assert {json.loads(path.read_text())["file"] for path in written} >= {str(mixed)}
@@ -144,7 +144,7 @@ def test_evaluate_reads_a_run_that_does_not_say_what_it_has_seen(
     assert code == 0, err
     said = json.loads(out)
     assert (said["frames"], said["part"]) == (None, "given")
-    assert "does not say which frames it was trained on" in said["verdict"]["headline"]
+    assert "does not say which frames it was trained on" in said["verdict"]["cautions"][0]["text"]
 
 
 @pytest.mark.parametrize("target", ["native", "ase"])

@@ -43,14 +43,14 @@ def test_pydantic_reads_the_words(tmp_path):
 
 
 def test_the_record_of_a_climb_with_a_diverged_rung_is_strict_and_reads_back(tmp_path):
-    from matgraft.potentials.tuning.ladder import Record, RungResult
+    from matgraft.potentials.tuning.ladder import Climb, RungResult
 
     rungs = (RungResult(name="full", errors={"validation_loss": math.nan, "x": math.inf}), RungResult(name="lora"))
-    record = Record(max_minutes=5.0, rungs=rungs)
+    record = Climb(max_minutes=5.0, rungs=rungs)
     write_json(tmp_path / "ladder.json", record.model_dump(mode="json"))
     text = (tmp_path / "ladder.json").read_text()
     strictly(text)
-    again = Record.model_validate_json(text)
+    again = Climb.model_validate_json(text)
     assert again.rungs[0].loss == math.inf and math.isnan(again.rungs[0].errors["validation_loss"])
 
 

@@ -58,7 +58,8 @@ def evaluate_command(
     from matgraft.potentials.report.screen import show_evaluation
     from matgraft.potentials.run import evaluate_run
 
-    tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
+    found = evaluate_run(run, frames, options or (), quiet=as_json)
+    tell(found.model_dump(mode="json"), show_evaluation, as_json)
 
 
 def export_command(

@@ -118,6 +118,20 @@ class Finding(BaseModel):
         return self.model_copy(update={"frames": tuple(positions[i] for i in self.frames), "actions": actions})
 
 
+class Findings(BaseModel):
+    """What a file of findings holds.
+
+    Attributes
+    ----------
+    findings
+        In the order in which they were made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    findings: tuple[Finding, ...] = ()
+
+
 def list_frames(frames: Sequence[object], files: Sequence[str], most: int = 8) -> str:
     """Return the first numbers of frames, by file where there are several: ``a.xyz 3, 5; b.xyz 0, …``."""
     shown: dict[str, list[str]] = {}

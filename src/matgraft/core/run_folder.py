@@ -43,14 +43,17 @@ class RunFile(Generic[T]):
         Path inside the folder.
     kind
         A pydantic model, or any type that pydantic can validate.
+    indent
+        Of the JSON; None for a file that is long and that nobody reads.
     """
 
     name: str
     kind: type[T]
+    indent: int | None = 2
 
     def write(self, folder: Path, content: T) -> None:
         """Write the file, whole or not at all."""
-        write_json(folder / self.name, TypeAdapter(self.kind).dump_python(content, mode="json"))
+        write_json(folder / self.name, TypeAdapter(self.kind).dump_python(content, mode="json"), indent=self.indent)
 
     def read(self, folder: Path) -> T:
         """Return the content.
@@ -125,7 +128,13 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
         BEGUN.write(out, begun)
         return
-    before = BEGUN.read(out)
+    before = BEGUN.find(out)
+    if before is None:
+        raise RunError(
+            f"the run does not record what it began with: {BEGUN.name} is missing",
+            where=str(out),
+            remedy="start a new run in another folder: this one is of an earlier version",
+        )
     if before.version != begun.version:
         raise RunError(
             f"the run is of version {before.version} of run folders, and this matgraft writes version {begun.version}",
@@ -204,12 +213,13 @@ def refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], out: Path)
         )
 
 
-def by_option(settings: BaseModel, prefix: str = "option ") -> dict[str, Any]:
-    """Return nested settings by role, as `refuse_changed` takes them: ``{"option fit.rate": 0.001}``."""
-    found: dict[str, Any] = {}
+def by_option(settings: BaseModel, prefix: str = "option ") -> dict[str, JsonValue]:
+    """Return nested settings by role, as JSON holds them: ``{"option fit.rate": 0.001}``."""
+    found: dict[str, JsonValue] = {}
+    dumped = settings.model_dump(mode="json")
     for name, value in settings:
         nested = isinstance(value, BaseModel)
-        found |= by_option(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+        found |= by_option(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": dumped[name]}
     return found
 
 

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from matgraft.core.errors import OptionError
+from matgraft.core.errors import OptionError, RunError
 from matgraft.core.processes import forks_on_cpu
 from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
+from matgraft.core.run_folder import kind_of
 from matgraft.core.settings import parted, read_yaml, section_of, typed_keys, validated
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import MultiHead, through_network
@@ -26,6 +27,9 @@ from matgraft.potentials.data.numbering import Numbers, expand
 from matgraft.potentials.tuning.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.replay import ReplaySettings
+
+SAVED = "recipe.yaml"
+"""The resolved recipe in a run folder."""
 
 LADDER_MINUTES = 5.0
 """Time from which the ladder is the default. In less a fit through the network makes a pass or two over some hundred
@@ -266,6 +270,28 @@ def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **
     if verb:
         recipe.refuse_unread(verb, typed_keys(Recipe, options))
     return recipe
+
+
+def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Recipe:
+    """Return the recipe of a run folder, with some values replaced, which the verb must read.
+
+    Raises
+    ------
+    OptionError
+        If the run reads formulas: it has no recipe.
+    RunError
+        If the folder is none.
+    """
+    file = run / SAVED
+    if not file.is_file() and kind_of(run) not in (None, "frames"):
+        raise OptionError(
+            "this run reads formulas, not structures",
+            where=str(run),
+            remedy="`matgraft predict` predicts formulas with it, and `matgraft crossval` scores such a predictor",
+        )
+    if not file.is_file():
+        raise RunError(f"this is no run: {SAVED} is missing", where=str(run))
+    return make_recipe(file, options, verb=verb)
 
 
 def _set(content: dict[str, object], key: str, value: object) -> None:

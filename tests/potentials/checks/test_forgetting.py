@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ import torch
 from ase.io import write
 
 from matgraft.core.findings import Finding
+from matgraft.core.quantities import FORCES, STRESS
 from matgraft.potentials.checks.base import CheckEvidence
-from matgraft.potentials.checks.forgetting import CRYSTALS, SEED, Forgetting, part
+from matgraft.potentials.checks.forgetting import CRYSTALS, SEED, Forgetting, ForgettingTable, MovedFrames
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
@@ -33,8 +33,12 @@ def find(
     return Forgetting(SIZE, file).run(CheckEvidence(tuned, parent, shift or keep_references(train), train))
 
 
-def row(finding: Finding, chemistry: str, kind: str = CRYSTALS) -> dict[str, Any]:
-    (found,) = [r for r in finding.details["rows"] if (r["chemistry"], r["kind"]) == (chemistry, kind)]
+def rows(finding: Finding) -> tuple[MovedFrames, ...]:
+    return ForgettingTable.model_validate(finding.details).rows
+
+
+def row(finding: Finding, chemistry: str, kind: str = CRYSTALS) -> MovedFrames:
+    (found,) = [one for one in rows(finding) if (one.chemistry, one.kind) == (chemistry, kind)]
     return found
 
 
@@ -56,9 +60,9 @@ def test_shifted_references_are_no_forgetting(chgnet: Potential, pairs: Dataset)
     assert (finding.outcome, finding.severity, finding.remedy) == ("passed", "info", "")
     for chemistry in ("inside", "outside"):
         found = row(finding, chemistry)
-        assert found["energy_rmse_meV_per_atom"] < 0.1
-        assert found["forces_rmse_eV_per_A"] < 1e-4 and found["stress_rmse_GPa"] < 1e-2
-        assert found["forces_of_foundation_eV_per_A"] > 0.1
+        assert found.errors["energy_rmse_meV_per_atom"] < 0.1
+        assert found.errors["forces_rmse_eV_per_A"] < 1e-4 and found.errors["stress_rmse_GPa"] < 1e-2
+        assert found.of_foundation["forces"] > 0.1
     assert set(finding.numbers) == {f"{c}_{name}" for c in ("inside", "outside") for name in RMSES}
 
 
@@ -74,11 +78,12 @@ def test_the_table_is_the_plain_difference(chgnet: Potential, bent: Potential, o
     energy = [float(p["energy"] - s.labels["energy"]) / s.n_atoms for s, p in zip(expected, found, strict=True)]
     forces = np.concatenate([(p["forces"] - s.labels["forces"]).ravel() for s, p in zip(expected, found, strict=True)])
     outside = row(of_bent, "outside")
-    assert outside["n_frames"] == crystals.sum()
-    assert outside["energy_rmse_meV_per_atom"] == pytest.approx(1000 * np.sqrt(np.mean(np.square(energy))), rel=1e-3)
-    assert outside["forces_rmse_eV_per_A"] == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-3)
-    assert part(outside, "forces") == pytest.approx(0.1, rel=1e-3) == part(outside, "stress")
-    kinds = [r["n_frames"] for r in of_bent.details["rows"] if r["chemistry"] == "outside" and r["kind"] != CRYSTALS]
+    assert outside.n_frames == crystals.sum()
+    rmse = 1000 * np.sqrt(np.mean(np.square(energy)))
+    assert outside.errors["energy_rmse_meV_per_atom"] == pytest.approx(rmse, rel=1e-3)
+    assert outside.errors["forces_rmse_eV_per_A"] == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-3)
+    assert outside.share(FORCES) == pytest.approx(0.1, rel=1e-3) == outside.share(STRESS)
+    kinds = [one.n_frames for one in rows(of_bent) if one.chemistry == "outside" and one.kind != CRYSTALS]
     assert len(kinds) == 5 and sum(kinds) == held_out.tag("chemistry").count("outside")
 
 
@@ -103,7 +108,7 @@ def test_where_nothing_is_outside_it_says_so(chgnet: Potential, pairs: Dataset) 
     finding = find(only, only, pairs)
     assert (finding.outcome, finding.severity) == ("not applicable", "info")
     assert "knows no element beside" in finding.evidence
-    assert row(finding, "inside")["energy_rmse_meV_per_atom"] < 1e-2
+    assert row(finding, "inside").errors["energy_rmse_meV_per_atom"] < 1e-2
 
 
 def test_a_users_file_has_a_row_of_its_own(chgnet: Potential, bent: Potential, pairs: Dataset, tmp_path: Path) -> None:
@@ -112,9 +117,9 @@ def test_a_users_file_has_a_row_of_its_own(chgnet: Potential, bent: Potential, p
     write(tmp_path / "mine.extxyz", frames)
     finding = find(bent, chgnet, pairs, file=str(tmp_path / "mine.extxyz"))
     yours = row(finding, "your file", "")
-    assert yours["n_frames"] == 3
-    assert part(yours, "forces") == pytest.approx(0.1, rel=1e-3)
-    assert finding.numbers["your_file_forces_rmse_eV_per_A"] == yours["forces_rmse_eV_per_A"]
+    assert yours.n_frames == 3
+    assert yours.share(FORCES) == pytest.approx(0.1, rel=1e-3)
+    assert finding.numbers["your_file_forces_rmse_eV_per_A"] == yours.errors["forces_rmse_eV_per_A"]
 
 
 def test_nothing_is_shared_with_what_is_rehearsed(chgnet: Potential) -> None:

@@ -106,7 +106,7 @@ def test_auto_keeps_trajectories_whole_and_says_how() -> None:
 def test_a_giant_group_goes_to_training_and_is_reported() -> None:
     parts = split(dataset(*["giant"] * 96, "a", "b", "b", "c"))
     assert {parts.groups[i] for i in parts.validation + parts.test} <= {"a", "b", "c"}
-    assert any("asked for 80 / 10 / 10 %" in warning for warning in parts.warnings)
+    assert any("asked for 80 / 10 / 10 %" in warning.text for warning in parts.warnings)
 
 
 def test_config_types_reach_every_part() -> None:
@@ -124,7 +124,7 @@ def test_one_trajectory_is_cut_into_blocks_with_gaps() -> None:
         assert positions == tuple(range(positions[0], positions[-1] + 1))
     sides = [{*positions} for positions in parts.parts.values()]
     assert all(j not in b for a in sides for b in sides if a is not b for i in a for j in range(i - 5, i + 6))
-    assert "a single trajectory" in parts.warnings[0] and "10 frames in the gaps dropped" in parts.warnings[1]
+    assert "a single trajectory" in parts.warnings[0].text and "10 frames in the gaps dropped" in parts.warnings[1].text
     assert len(set(parts.groups)) == 4  # three blocks and the gap
 
 
@@ -147,7 +147,7 @@ def test_blocks_cut_each_long_trajectory_and_train_on_short_ones() -> None:
     for positions in parts.parts.values():
         assert {"a", "b"} <= {names[i] for i in positions}
     assert set(range(80, 85)) <= set(parts.train)
-    assert "2 trajectories cut" in parts.warnings[0]
+    assert "2 trajectories cut" in parts.warnings[0].text
 
 
 def test_blocks_of_single_frames_follow_the_file() -> None:
@@ -160,7 +160,7 @@ def test_random_is_done_when_asked_and_warns() -> None:
     names = [f"run {i // 20}" for i in range(100)]
     parts = split(dataset(*names), by="random")
     assert is_partition(parts, 100) and parts.groups == tuple(names)
-    assert parts.warnings[0].startswith("random split over frames of 5 trajectories")
+    assert parts.warnings[0].text.startswith("random split over frames of 5 trajectories")
     assert len({names[i] for i in parts.test} & {names[i] for i in parts.train}) > 0
 
 
@@ -180,7 +180,7 @@ def test_an_element_is_left_out() -> None:
     parts = split(Dataset((*sides, *doped, *sibling)), by="element", element="Ge")
     assert parts.test == (24, 25, 26) and parts.dropped == (27,)
     assert is_partition(parts, 28) and parts.validation
-    assert "1 frames without Ge dropped" in parts.warnings[0]
+    assert "1 frames without Ge dropped" in parts.warnings[0].text
     assert not {parts.groups[i] for i in parts.train} & {parts.groups[i] for i in parts.test}
 
 
@@ -264,12 +264,12 @@ def test_near_duplicates_across_the_parts_are_counted_and_warned_of() -> None:
         ("test", "train", 32),
         ("test", "validation", 4),
     ]
-    assert sum("near duplicate in train" in warning for warning in parts.warnings) == 2
+    assert sum("near duplicate in train" in warning.text for warning in parts.warnings) == 2
 
 
 def test_trajectories_that_nothing_names_are_guessed_with_a_warning() -> None:
     data = Dataset(tuple(Sample(bulk("Si", cubic=True, a=a), {}) for a in np.linspace(4, 8, 12)))
-    assert "nothing names the trajectories" in split(data).warnings[0]
+    assert "nothing names the trajectories" in split(data).warnings[0].text
 
 
 def test_a_test_set_that_shares_a_trajectory_is_found() -> None:
@@ -278,7 +278,7 @@ def test_a_test_set_that_shares_a_trajectory_is_found() -> None:
     shared = leaks_between(train, test)
     assert (shared.trajectories, shared.frames) == (("a", "b"), (1, 2, 3))
     assert 3 in shared.duplicates.frames
-    assert "3 of 4 test frames come from 2 trajectories" in shared.warnings[0]
+    assert "3 of 4 test frames come from 2 trajectories" in shared.warnings[0].text
 
 
 def test_a_clean_test_set_gives_no_warning() -> None:

@@ -314,7 +314,9 @@ def test_neighbours_in_time_are_counted_though_no_group_says_so() -> None:
     parts = split(Dataset(tuple(frames)), by="random")
     test = next(one for one in parts.leaks if (one.part, one.against) == ("test", "train"))
     assert len(test.neighbours) >= 7 and not test.frames  # 8 test frames; none is a near-duplicate
-    assert any(f"{len(test.neighbours)} of 8 test frames are neighbours in time" in line for line in parts.warnings)
+    assert any(
+        f"{len(test.neighbours)} of 8 test frames are neighbours in time" in line.text for line in parts.warnings
+    )
     assert "no near-duplicates" not in parts.describe()
 
 
@@ -340,7 +342,7 @@ def test_guessed_groups_of_single_frames_are_called_practically_random() -> None
     frames = [Atoms("SiC", [[0, 0, 0], [1.9 * x, 0, 0]], cell=[3 * x] * 3, pbc=True) for x in 1.06 ** np.arange(8)]
     parts = split(Dataset(tuple(Sample(atoms, {}) for atoms in frames)))
     assert parts.practically_random and len(parts.lone) == 8
-    assert any("practically a random split" in warning for warning in parts.warnings)
+    assert any("practically a random split" in warning.text for warning in parts.warnings)
     others = [Atoms([Z, Z + 1], [[0, 0, 0], [2, 0, 0]], cell=[4] * 3, pbc=True) for Z in range(3, 23)]
     parts = split(Dataset(tuple(Sample(atoms, {}) for atoms in others)))
     assert not parts.practically_random and parts.lone == ()  # each has a composition of its own
@@ -541,14 +543,14 @@ def test_blocks_of_a_shuffled_trajectory_follow_the_tag(tag: str, text: str) -> 
     for own in steps.values():
         assert len(own) == own[-1] - own[0] + 1  # contiguous in time
     assert min(abs(int(a) - int(b)) for a in steps["train"] for b in steps["test"]) > 4
-    assert not any("not known" in warning for warning in parts.warnings)
+    assert not any("not known" in warning.text for warning in parts.warnings)
 
 
 def test_the_order_of_the_file_is_believed_where_it_shows_in_the_frames() -> None:
     frames = np.arange(200)
     assert in_time(one_simulation(frames).samples, frames)[1] == "the order of the file"
     parts = split(one_simulation(np.random.default_rng(1).permutation(200)))
-    assert parts.order == "" and any("order in time" in w and "not known" in w for w in parts.warnings)
+    assert parts.order == "" and any("order in time" in w.text and "not known" in w.text for w in parts.warnings)
 
 
 def test_of_two_shuffled_groups_the_smaller_is_the_test() -> None:
@@ -560,7 +562,7 @@ def test_of_two_shuffled_groups_the_smaller_is_the_test() -> None:
     truth = [name for name, _ in frames]
     parts = split(dataset(frames))
     assert leaked(parts, truth) == 0 and {truth[i] for i in parts.test} == {"Cu"} and parts.validation
-    assert any("the smaller one is the test" in warning for warning in parts.warnings)
+    assert any("the smaller one is the test" in warning.text for warning in parts.warnings)
     assert sorted([*parts.train, *parts.validation, *parts.test, *parts.dropped]) == list(range(80))
 
 
@@ -613,7 +615,7 @@ def test_too_many_arrangements_are_said(monkeypatch: pytest.MonkeyPatch) -> None
     frames = [Atoms("Si", cell=[2 * 1.11**k] * 3, pbc=True) for k in range(8)]
     assert find_chains([Sample(atoms, {}) for atoms in frames]).uncompared == 3
     parts = split(Dataset(tuple(Sample(atoms, {}) for atoms in frames)))
-    assert any("3 frames were not compared" in warning for warning in parts.warnings)
+    assert any("3 frames were not compared" in warning.text for warning in parts.warnings)
 
 
 def test_a_group_too_large_to_be_told_apart_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -624,9 +626,9 @@ def test_a_group_too_large_to_be_told_apart_is_said(monkeypatch: pytest.MonkeyPa
     assert find_chains(dataset([*frames, *other]).samples).untold == 0
     monkeypatch.setattr(chains, "TOLD_APART", 23)
     parts = split(dataset([*frames, *other]))
-    assert any(warning.startswith("24 frames are in groups of more than") for warning in parts.warnings)
+    assert any(warning.text.startswith("24 frames are in groups of more than") for warning in parts.warnings)
     monkeypatch.setattr(chains, "TOLD_APART", 24)
-    assert not any("in groups of more than" in warning for warning in split(dataset([*frames, *other])).warnings)
+    assert not any("in groups of more than" in warning.text for warning in split(dataset([*frames, *other])).warnings)
 
 
 @pytest.mark.parametrize(("name", "over", "under"), [("Si", 4, 1), ("Mo", 2, 0)])

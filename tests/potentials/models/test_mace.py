@@ -479,7 +479,7 @@ def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strat
     tuned = adapt(parent, pairs[:4], pairs[4:], strategy=strategy, epochs=4, rate=1e-2, batch=2, processes=1)
     history = [row["train_loss"] for row in tuned.fit.history[1:]]
     assert history[-1] < history[0]
-    assert tuned.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
+    assert tuned.step_zero.max_energy_difference_eV_per_atom < 1e-5
     assert next(tuned.backbone.module.parameters()).dtype == getattr(torch, dtype)
     np.testing.assert_array_equal(_energies(parent), before)
     tuned.backbone.save(tmp_path / "mace.model")
@@ -491,7 +491,7 @@ def test_a_head_of_several_leaves_in_the_vendors_file(pairs: Dataset, tmp_path: 
     parent = potential("r2scan", **TWO_HEADS, **LIKE_MPA)
     frames = Dataset(tuple(s.with_tags(head="ab"[i % 2]) for i, s in enumerate(pairs)))
     tuned = adapt(parent, frames, frames, strategy="multihead", epochs=2, rate=1e-2, batch=3, processes=1)
-    assert tuned.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
+    assert tuned.step_zero.max_energy_difference_eV_per_atom < 1e-5
     many = tuned.backbone
     assert isinstance(many, MultiHeadPotential)
     together = predict(many, frames.samples)

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
+
 KEYS = {"energy": "energy_rmse_meV_per_atom", "forces": "forces_rmse_eV_per_A", "stress": "stress_rmse_GPa"}
 TYPES = {"AIMD-NVT": 0.9, "Elastic": 0.25, "Surface": 1.1, "Vacancy": 0.8}  # typical force component, eV/Å
 EV_A3_IN_GPA = 160.21766208
@@ -133,9 +135,10 @@ FORGETTING = {
     "code": "forgetting", "title": "Change from the foundation outside the target's chemistry", "outcome": "failed",
     "severity": "warning", "evidence": "the tuned model differs by energy 81 meV/atom; too much in energies",
     "details": {"rows": [
-        {"chemistry": chemistry, "kind": kind, "n_frames": n_frames, "energy_rmse_meV_per_atom": energy,
-         "forces_rmse_eV_per_A": energy / 400, "forces_of_foundation_eV_per_A": 1.8}
-        | ({} if kind == "dimer" else {"stress_rmse_GPa": energy / 30, "stress_of_foundation_GPa": 14.0})
+        {"chemistry": chemistry, "kind": kind, "n_frames": n_frames,
+         "errors": {"energy_rmse_meV_per_atom": energy, "forces_rmse_eV_per_A": energy / 400}
+         | ({} if kind == "dimer" else {"stress_rmse_GPa": energy / 30}),
+         "of_foundation": {"forces": 1.8} | ({} if kind == "dimer" else {"stress": 14.0})}
         for chemistry, kind, n_frames, energy in [
             ("inside", "all but dimers", 41, 69.2), ("inside", "strained", 41, 69.2), ("inside", "dimer", 7, 77.0),
             ("outside", "all but dimers", 42, 81.0), ("outside", "strained", 42, 81.0), ("your file", "", 12, 4.5),
@@ -181,8 +184,9 @@ def documents(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "volume_ratio": {"low": 0.92, "median": 1.0, "high": 1.09}, "shear_strain": 0.062,
             "force_eV_per_A": {"low": 0.0, "median": 0.61, "high": 7.9},
             "temperature_K": {"low": 300.0, "median": 900.0, "high": 1800.0}, "closest_ratio": 0.83,
-            "missing": ["no two atoms closer than 0.8 of a bond: do not trust collisions",
-                        "no frame is compressed by more than 8 %: do not trust the equation of state under pressure"],
+            "missing": [{"use": "collisions", "reason": "no two atoms closer than 0.8 of a bond"},
+                        {"use": "the equation of state under pressure",
+                         "reason": "no frame is compressed by more than 8 %"}],
         },
         "split.json": {
             "by": "trajectory", "reason": "info key 'trajectory' names 28 simulations",
@@ -190,7 +194,8 @@ def documents(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "groups": [f"{list(TYPES)[i % 4]}-{i // 9 % 7}" for i in range(254)], "dropped": [],
             "leaks": [{"part": "test", "against": "train", "size": 40, "frames": [220, 221], "pairs": 3,
                        "closer_than_A": 0.05}],
-            "warnings": ["validation holds 4 trajectories only: its error is uncertain"], "seed": 7,
+            "warnings": [{"code": "few", "damage": 2,
+                          "text": "validation holds 4 trajectories only: its error is uncertain"}], "seed": 7,
         },
         "references.json": {
             "mode": "refit", "shift_eV": {"Si": -0.0812, "O": 0.0437}, "rank": 1, "n_elements": 2, "n_frames": 180,
@@ -202,17 +207,24 @@ def documents(recipe: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "steps": 480, "epochs": 17, "seconds": 1392.0, "parameters_trained": 412525, "parameters_total": 412525,
             "step_zero": {"max_energy_difference_eV_per_atom": 3e-7, "max_force_difference_eV_per_A": 2e-6},
         },
-        "verdict.json": {
-            "level": "better than the foundation",
-            "headline": "Better than the foundation. RMSE on 40 test frames of 28 trajectories: energy 5.72 instead "
-            "of 24.9 meV/atom, forces 0.090 instead of 0.289 eV/Å, stress 0.073 instead of 0.677 GPa. But read first: "
-            "2 of 40 test frames have a near duplicate in train",
-            "reasons_for": ["forces: 0.090 eV/Å against 0.289, ratio 0.31 (0.28 to 0.35)",
-                            "energy: 5.7 meV/atom against 24.9 of the foundation with shifted references"],
-            "reasons_against": ["the worst tenth of forces is off by 0.20 eV/Å, 2.2 times the average"],
-            "cautions": ["near duplicates of 2 test frames are in train", "stress-shear was allowed by the user"],
-            "do_not_trust_for": ["melts and amorphous silica: no such frame", "pressures above 12 GPa"],
-        },
+        "verdict.json": Verdict(
+            outcome=Outcome.BETTER,
+            against="the foundation",
+            headline="Better than the foundation. RMSE on 40 test frames of 28 trajectories: energy 5.72 instead "
+            "of 24.9 meV/atom, forces 0.090 instead of 0.289 eV/Å, stress 0.073 instead of 0.677 GPa.",
+            reasons=(
+                Reason(about="forces", speaks="for", text="forces: 0.090 eV/Å against 0.289, ratio 0.31"),
+                Reason(about="energy", speaks="for", text="energy: 5.7 meV/atom against 24.9"),
+                Reason(about="forces", speaks="against", text="the worst tenth of forces is off by 0.20 eV/Å"),
+            ),
+            cautions=(
+                Caution(code="near-duplicates", damage=Damage.WRONG,
+                        text="2 of 40 test frames have a near duplicate in train"),
+                Caution(code="stress-shear", damage=Damage.NOTE, text="stress-shear was allowed by the user"),
+            ),
+            not_fit_for=(Use(use="melts and amorphous silica", reason="no such frame"),
+                         Use(use="pressures above 12 GPa", reason="no such frame")),
+        ).model_dump(mode="json"),
         "checks.json": {"findings": [FORGETTING]},
         "model/card.json": {
             **PARENT, "name": "CHGNet 0.3.0 tuned on train.extxyz", "parent": PARENT, "recipe": recipe,

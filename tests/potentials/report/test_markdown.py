@@ -32,6 +32,8 @@ def test_what_is_absent_is_said(run_folder: Path) -> None:
 
 def test_strangers_text_does_not_act(run_folder: Path) -> None:
     path = run_folder / "verdict.json"
-    verdict = json.loads(path.read_text()) | {"cautions": ["a\n# b <img> [c](d) `e`"], "reasons_for": []}
+    verdict = json.loads(path.read_text()) | {
+        "cautions": [{"code": "odd", "damage": 1, "text": "a\n# b <img> [c](d) `e`"}]
+    }
     path.write_text(json.dumps(verdict))
     assert "- a # b \\<img> \\[c\\](d) \\`e\\`\n" in to_markdown(facts(run_folder))

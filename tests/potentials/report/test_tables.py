@@ -112,9 +112,9 @@ def test_the_gravest_caution_is_set_apart(run_folder: Path) -> None:
     assert verdict["caution"] == "2 of 40 test frames have a near duplicate in train"
 
 
-def test_an_unknown_level_is_written_out(run_folder: Path) -> None:
-    verdict = tables.verdict(edit(run_folder, "verdict.json", level="splendid"))
-    assert (verdict["level"], verdict["tone"]) == ("splendid", "unknown")
+def test_an_unknown_outcome_is_not_readable(run_folder: Path) -> None:
+    found = edit(run_folder, "verdict.json", outcome="splendid")
+    assert (tables.verdict(found)["tone"], "outcome" in found["unreadable"]["verdict.json"]) == ("unknown", True)
 
 
 def test_errors_come_before_warnings(run_folder: Path) -> None:
@@ -181,16 +181,14 @@ DOCUMENTS = (
     "references",
     "fit",
     "metrics",
-    "verdict",
     "card",
-    "checks",
 )
 
 
 @given(st.fixed_dictionaries({name: st.none() | st.dictionaries(KEYS, JUNK, max_size=8) for name in DOCUMENTS}))
 @settings(max_examples=40, deadline=None)
 def test_odd_facts_still_make_a_report(documents: dict[str, Any]) -> None:
-    empty = {"run": "r", "matgraft_version": "", "recipe_text": "", "history": None, "parity": None}
+    empty = {"run": "r", "matgraft_version": "", "recipe_text": "", "history": None, "parity": None, "verdict": None}
     said = plain({**empty, "absent": [], "unreadable": {}, **documents})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matgraft.core.report.page.get_plotlyjs", lambda: "")  # 5 MB, forty times

@@ -20,10 +20,12 @@ from matgraft.core.files import to_json
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.seen import fingerprints, is_among
+from matgraft.potentials.data.seen import SeenFrames, fingerprints, is_among
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run.evaluation import _Seen, _summary
+from matgraft.potentials.run.evaluation import _Seen, judge_frames
 from matgraft.potentials.run.outcome import _groups
+from matgraft.potentials.run_files import SEEN
+from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 
 
 def rattled(seed: int) -> Atoms:
@@ -72,31 +74,31 @@ def predicted(dataset: Dataset, factor: float) -> list[dict[str, Any]]:
     return [{"energy": np.array(factor * np.sin(7.0 * i))} for i in range(len(dataset))]
 
 
-def scored(dataset: Dataset, seen: dict[int, str] | None) -> dict[str, Any]:
+def scored(dataset: Dataset, seen: dict[int, str] | None) -> Evaluation:
     models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
     what = None if seen is None else _Seen(tuple(seen.get(i, "unseen") for i in range(len(dataset))))
-    return _summary(dataset, models, what)
+    return judge_frames("further.extxyz", dataset, models, what)
 
 
 def test_figures_and_verdict_are_those_of_the_unseen_frames() -> None:
     dataset = runs(8, 5)
     whole = scored(dataset, {})
-    assert (whole["part"], whole["n_groups"], whole["test"]["n_frames"]) == ("unseen", 8, 40)
-    assert whole["verdict"]["level"] == "better than the foundation" and "with_seen" not in whole
+    assert (whole.part, whole.n_groups, whole.test["n_frames"]) == ("unseen", 8, 40)
+    assert whole.verdict.level == "better than the foundation" and whole.with_seen is None
     partly = scored(dataset, dict.fromkeys(range(20), "trained_on") | {20: "validated_on"})
-    assert partly["frames"] == {"trained_on": 20, "validated_on": 1, "unseen": 19}
-    assert partly["test"]["n_frames"] == 19 and partly["n_groups"] == 4  # three whole runs and the rest of a fourth
-    assert partly["verdict"]["level"] == "undecided"
-    assert partly["with_seen"]["test"] == whole["test"]
-    assert "4 of the 19 unseen frames belong to simulations" in partly["verdict"]["cautions"][0]
+    assert partly.frames == SeenCounts(trained_on=20, validated_on=1, unseen=19)
+    assert partly.test["n_frames"] == 19 and partly.n_groups == 4  # three whole runs and the rest of a fourth
+    assert partly.verdict.level == "undecided"
+    assert partly.with_seen and partly.with_seen.test == whole.test
+    assert "4 of the 19 unseen frames belong to simulations" in partly.verdict.cautions[0].text
 
 
 def test_frames_that_are_all_seen_are_not_judged() -> None:
     found = scored(runs(8, 5), {i: "validated_on" if i < 4 else "trained_on" for i in range(40)})
-    assert (found["part"], found["verdict"]["level"]) == ("seen", "not compared")
-    assert "36 were trained on and 4 were validated on" in found["verdict"]["headline"]
+    assert (found.part, found.verdict.level) == ("seen", "not compared")
+    assert "36 were trained on and 4 were validated on" in found.verdict.headline
     older = scored(runs(8, 5), None)
-    assert older["frames"] is None and "older" in older["verdict"]["cautions"][0]
+    assert older.frames is None and "older" in older.verdict.cautions[0].text
 
 
 @pytest.fixture
@@ -112,15 +114,15 @@ def tuned_on(tmp_path: Path) -> Callable[[Dataset, Dataset], Path]:
             frames.append(atoms)
         write(tmp_path / "frames.extxyz", frames)
         (tmp_path / "recipe.yaml").write_text(Recipe(train=str(tmp_path / "frames.extxyz")).to_yaml())
-        (tmp_path / "seen.json").write_text(to_json({"train": fingerprints(train), "validation": {}}))
+        SEEN.write(tmp_path, SeenFrames(train=fingerprints(train), validation={}))
         return tmp_path
 
     return leave
 
 
-def evaluated(run: Path, dataset: Dataset) -> dict[str, Any]:
+def evaluated(run: Path, dataset: Dataset) -> Evaluation:
     models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
-    return _summary(dataset, models, _Seen.of(run, dataset))
+    return judge_frames("further.extxyz", dataset, models, _Seen.of(run, dataset))
 
 
 def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(tuned_on: Any) -> None:
@@ -133,14 +135,14 @@ def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(t
     run = tuned_on(whole[[i for i in range(40) if i % 10 < 5]], whole[[i for i in range(60) if i % 10 < 5]])
     further = own[[i for i in range(80) if i % 10 >= 5 and i // 10 in (0, 1, 4, 6, 7)]]
     found = evaluated(run, further)
-    assert found["frames"] == {"trained_on": 0, "validated_on": 0, "unseen": 25}
-    assert found["verdict"]["cautions"][0].startswith("10 of the 25 unseen frames belong to simulations of which")
-    assert found["verdict"]["headline"].endswith(found["verdict"]["cautions"][0])
+    assert found.frames == SeenCounts(trained_on=0, validated_on=0, unseen=25)
+    assert found.verdict.cautions[0].text.startswith("10 of the 25 unseen frames belong to simulations of which")
+    assert found.verdict.first == found.verdict.cautions[0]
     fresh = evaluated(run, own[[i for i in range(80) if i % 10 >= 5 and i // 10 in (4, 6, 7)]])
-    assert not any("belong to simulations" in one for one in fresh["verdict"]["cautions"])
+    assert not any("belong to simulations" in one.text for one in fresh.verdict.cautions)
     (run / "frames.extxyz").unlink()
     gone = evaluated(run, further)
-    assert gone["verdict"]["cautions"][0].startswith("The training file is not where the recipe says")
+    assert gone.verdict.cautions[0].text.startswith("The training file is not where the recipe says")
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,8 @@ def test_a_training_file_that_has_changed_is_said(tuned_on: Any, left: slice, wh
     file = run / "frames.extxyz"
     write(file, read(file, ":")[left])
     found = evaluated(run, runs(8, 10)[[*range(10), *range(60, 80)]])
-    assert found["frames"] == {"trained_on": 5, "validated_on": 0, "unseen": 25}
-    cautions = found["verdict"]["cautions"]
+    assert found.frames == SeenCounts(trained_on=5, validated_on=0, unseen=25)
+    cautions = [one.text for one in found.verdict.cautions]
     assert cautions[0].startswith("5 of the 25 unseen frames belong to simulations of which")
     assert any(one.startswith(f"The training file {why}: ") for one in cautions)
 
@@ -177,8 +179,8 @@ def test_neighbours_in_time_are_known_where_nothing_names_the_simulation(tuned_o
     )
     named = seen.map(lambda sample: sample.with_tags(md_id="walk"))
     found = evaluated(tuned_on(named, named), further)
-    assert found["frames"]["unseen"] == 12
-    assert found["verdict"]["cautions"][0].startswith("12 of the 12 unseen frames belong to simulations")
+    assert found.frames and found.frames.unseen == 12
+    assert found.verdict.cautions[0].text.startswith("12 of the 12 unseen frames belong to simulations")
 
 
 def test_a_training_file_of_other_atoms_is_not_read(tuned_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +189,7 @@ def test_a_training_file_of_other_atoms_is_not_read(tuned_on: Any, monkeypatch: 
         "matgraft.potentials.run.evaluation.read_one", lambda *_: pytest.fail("read for minutes, in vain")
     )
     others = runs(6, 2).map(lambda sample: replace(sample, content=sample.content * (2, 1, 1)))
-    assert not any("simulations of which" in one for one in evaluated(run, others)["verdict"]["cautions"])
+    assert not any("simulations of which" in one.text for one in evaluated(run, others).verdict.cautions)
 
 
 def known(atoms: Atoms, other: Atoms) -> bool:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.files import write_json
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.run_folder import Begun, open_run
+from matgraft.potentials import sources
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.recipe import make_recipe
-from matgraft.potentials.run import evaluate_run, sources
+from matgraft.potentials.recipe import Recipe, make_recipe
+from matgraft.potentials.run import evaluate_run
+from matgraft.potentials.run_files import PROVENANCE
 
 FOUNDATION = ModelCard(name="toy", backbone="toy", vendor_version="1", licence="MIT", weights_sha256="ab")
 
@@ -27,6 +29,19 @@ def test_versions_are_those_of_what_is_installed(monkeypatch: pytest.MonkeyPatch
     assert sources._versions() == {"torch": version("torch")}
 
 
+def begin(
+    recipe: Recipe,
+    out: Path,
+    train: Dataset,
+    test: Dataset,
+    card: ModelCard = FOUNDATION,
+    *,
+    resume: bool = False,
+) -> None:
+    decides = sources.sources_of(recipe, card, train, test).decides
+    open_run(out, Begun(kind="frames", decides=decides), resume=resume)
+
+
 @pytest.mark.parametrize("part", ["replay", "forgetting"])
 def test_a_run_does_not_go_on_with_another_file_to_rehearse_or_to_be_held_against(
     sige: Dataset, tmp_path: Path, part: str
@@ -34,11 +49,11 @@ def test_a_run_does_not_go_on_with_another_file_to_rehearse_or_to_be_held_agains
     file = tmp_path / "others.extxyz"
     file.write_text("as it was")
     recipe = make_recipe(None, ["train=frames.extxyz", f"{part}.file={file}"])
-    sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=False)
-    sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+    begin(recipe, tmp_path / "run", sige[:2], sige[:0])
+    begin(recipe, tmp_path / "run", sige[:2], sige[:0], resume=True)
     file.write_text("changed since")
     with pytest.raises(RunError, match=f"changed since the run began: {part}\n"):
-        sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+        begin(recipe, tmp_path / "run", sige[:2], sige[:0], resume=True)
 
 
 def _of_frame(change: Callable[[Sample], Sample]) -> Callable[[Dataset], Dataset]:
@@ -64,12 +79,12 @@ def test_a_run_does_not_go_on_with_other_frames(
 ) -> None:
     """Tags, files and theory decide the split, weights the loss: all may differ where the labels are equal."""
     recipe, frames = make_recipe(None, ["train=frames.extxyz"]), {"train": sige[:2], "test": sige[2:4]}
-    sources.write_provenance(recipe, FOUNDATION, frames["train"], frames["test"], tmp_path, resume=False)
-    before = (tmp_path / "provenance.json").read_text()
+    begin(recipe, tmp_path / "run", frames["train"], frames["test"])
+    before = (tmp_path / "run" / "run.json").read_text()
     frames[part] = change(frames[part])
     with pytest.raises(RunError, match=f"changed since the run began: {f'{part} {role}'.strip()}\n"):
-        sources.write_provenance(recipe, FOUNDATION, frames["train"], frames["test"], tmp_path, resume=True)
-    assert (tmp_path / "provenance.json").read_text() == before
+        begin(recipe, tmp_path / "run", frames["train"], frames["test"], resume=True)
+    assert (tmp_path / "run" / "run.json").read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -86,16 +101,23 @@ def test_a_run_does_not_go_on_with_another_foundation_or_other_options(
     """The message names what is another, not the data, which are the same."""
     plain = ["train=frames.extxyz", "loss.groups={config_type=Slab: 1.0}"]
     begun, other = (make_recipe(None, [*plain, *more]) for more in ([], options))
-    sources.write_provenance(begun, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=False)
+    begin(begun, tmp_path / "run", sige[:2], sige[:0])
     with pytest.raises(RunError, match=f"changed since the run began: {said}\n"):
-        sources.write_provenance(other, foundation, sige[:2], sige[:0], tmp_path, resume=True)
+        begin(other, tmp_path / "run", sige[:2], sige[:0], foundation, resume=True)
 
 
-def test_a_run_of_a_version_that_recorded_less_is_not_believed(sige: Dataset, tmp_path: Path) -> None:
-    recipe = make_recipe(None, ["train=frames.extxyz"])
-    write_json(tmp_path / "provenance.json", {"data_sha256": {"train": sige[:2].hash(), "test": None}})
-    with pytest.raises(RunError, match=r"does not record what it began with: train tags, .*foundation.*\n.*new run"):
-        sources.write_provenance(recipe, FOUNDATION, sige[:2], sige[:0], tmp_path, resume=True)
+def test_a_run_of_a_version_without_run_json_does_not_go_on(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(make_recipe(None, ["train=frames.extxyz"]).to_yaml())
+    with pytest.raises(RunError, match=r"run.json is missing\n.*new run in another folder"):
+        open_run(tmp_path, Begun(kind="frames", decides={}), resume=True)
+
+
+def test_what_a_run_was_made_of_is_read_back_as_it_was_written(sige: Dataset, tmp_path: Path) -> None:
+    recipe = make_recipe(None, ["train=frames.extxyz", "loss.groups={config_type=Slab: 1.0}"])
+    made = sources.sources_of(recipe, FOUNDATION, sige[:2], sige[2:4])
+    PROVENANCE.write(tmp_path, made)
+    assert PROVENANCE.read(tmp_path) == made
+    assert {"train", "test tags", "foundation", "option fit.rate", "option loss.groups"} <= set(made.decides)
 
 
 BEGUN = '{"kind": "formulas", "decides": {}}'

@@ -18,6 +18,7 @@ from ase.io import write
 from rich.console import Console
 
 from matgraft.core.errors import AuditError, DataError, OptionError
+from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.foundations import load
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
@@ -28,8 +29,10 @@ from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.report.facts import facts
 from matgraft.potentials.report.screen import run_facts, show_run
 from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune
-from matgraft.potentials.run.sources import repeat_command
+from matgraft.potentials.run_files import VERDICT
+from matgraft.potentials.scoring.heads import judge_heads
 from matgraft.potentials.scoring.table import read_predictions
+from matgraft.potentials.sources import repeat_command
 
 TRAJECTORIES = ("Si NVT 300 K", "Ge NVT 900 K", "Si4Ge4 NVT 300 K", "Si6Ge2 NVT 1500 K")
 QUICK = ("fit.epochs=1", "fit.processes=1", "split.validation=0.25", "split.test=0.25")
@@ -151,8 +154,7 @@ def test_errors_stand_by_head_beside_their_own_baselines(run: Path) -> None:
         assert one["shift"][key] < 0.1 * one["untuned"][key]  # its own shift, not that of the other
         assert set(one["gain"]) == {"untuned", "shift"}
     assert sum(one["test"]["n_frames"] for one in metrics["heads"].values()) == metrics["test"]["n_frames"]
-    verdict = json.loads((run / "verdict.json").read_text())
-    said = " ".join([*verdict["reasons_for"], *verdict["reasons_against"]])
+    said = " ".join(reason.text for reason in VERDICT.read(run).reasons)
     assert "Head PBE: Energy" in said and "Head r2SCAN: Forces" in said
 
 
@@ -169,8 +171,8 @@ def test_the_report_and_the_screen_have_a_table_by_head(run: Path, tmp_path: Pat
 def test_evaluate_takes_the_frames_for_the_head_named(run: Path, files: list[Path]) -> None:
     scores = {head: evaluate_run(Path(f"{run}#{head}"), files[1], quiet=True) for head in ("PBE", "r2SCAN")}
     key = "energy_rmse_meV_per_atom"
-    assert scores["r2SCAN"]["test"][key] < 0.1 * scores["PBE"]["test"][key]  # labels of r2SCAN
-    assert all(sum(each["frames"].values()) == len(read(files[1])) for each in scores.values())
+    assert scores["r2SCAN"].test[key] < 0.1 * scores["PBE"].test[key]  # labels of r2SCAN
+    assert all(each.frames and each.frames.total == len(read(files[1])) for each in scores.values())
     names = sorted(file.name for file in (run / "evaluations").iterdir())
     assert [re.sub("-[0-9a-f]{8}.json$", "", name) for name in names] == ["scan-PBE", "scan-r2SCAN"]
 
@@ -232,49 +234,65 @@ def test_the_command_that_repeats_a_run_of_several_files(files: list[Path]) -> N
     assert repeat_command(make_recipe(None, ["train=a b.xyz"])) == "matgraft tune 'a b.xyz' RUN/recipe.yaml --out NEW"
 
 
-def test_a_head_without_a_frame_to_judge_it_by_is_named(run: Path) -> None:
-    from matgraft.potentials.scoring.heads import judge_heads
-    from matgraft.potentials.scoring.verdict import Verdict
+def said_of(outcome: Outcome, **more: Any) -> Verdict:
+    return Verdict(outcome=outcome, against="the foundation", headline="Together.", **more)
 
-    better = Verdict(level="better than the foundation", headline="Better.", reasons_for=("Energy: better.",))
-    worse = Verdict(level="worse", headline="Worse.", reasons_against=("Energy: worse.",), do_not_trust_for=("all",))
+
+def test_a_head_without_a_frame_to_judge_it_by_is_named() -> None:
+    gained = Reason(about="energy", speaks="for", text="Energy: better.")
+    lost = Reason(about="energy", speaks="against", text="Energy: worse.")
+    better = said_of(Outcome.BETTER, reasons=(gained,), fit_for=(Use(use="phonons"),))
+    worse = said_of(Outcome.WORSE, reasons=(lost,), not_fit_for=(Use(use="all"),))
     alike = judge_heads(better, {"A": better, "B": better}, ["A", "B", "C"])
-    assert (alike.level, alike.headline) == (better.level, "Better.")
-    assert alike.do_not_trust_for == ("head C (no frame to judge it by)",)
+    assert (alike.outcome, alike.headline, alike.reasons) == (Outcome.BETTER, "Together.", (gained,))
+    assert alike.not_fit_for == (Use(use="head C", reason="no frame to judge it by"),)
     mixed = judge_heads(better, {"A": better, "B": worse}, ["A", "B"])
-    assert mixed.reasons_against == ("Head B: Energy: worse.",) and mixed.do_not_trust_for == ("Head B: all",)
+    assert [one.text for one in mixed.speaking("against")] == ["Head B: Energy: worse."]
+    assert mixed.not_fit_for == (Use(use="head B: all"),) and mixed.exit_code == 6
+    assert judge_heads(better, {}, []) == better  # a model of one head
+
+
+def test_what_one_head_lost_is_a_reservation_of_the_whole() -> None:
+    lost = Caution(code="validation-worsened", damage=Damage.HARM, text="The RMSE rose.")
+    remark = Caution(code="small-gain", damage=Damage.NOTE, text="The gain is small.")
+    better, reserved = said_of(Outcome.BETTER), said_of(Outcome.RESERVED, cautions=(lost, remark))
+    found = judge_heads(better, {"A": better, "B": reserved}, ["A", "B"])
+    assert found.outcome is Outcome.RESERVED
+    assert [one.text for one in found.cautions] == ["Head B: The RMSE rose."]
+
+
+B, N, U, M, W, S, C = (
+    *(Outcome.BETTER, Outcome.NO_BETTER, Outcome.UNDECIDED, Outcome.MIXED),
+    *(Outcome.WORSE, Outcome.WORSE_FOR_SOME, Outcome.NOT_COMPARED),
+)
 
 
 @pytest.mark.parametrize(
-    ("whole", "heads", "level", "first"),
+    ("whole", "heads", "outcome", "first"),
     [
-        ("better than the foundation", ["better than the foundation", "worse"], "worse for some heads", "head B"),
-        ("no better", ["worse", "no better"], "worse for some heads", "head A"),
-        ("mixed", ["worse", "worse", "no better"], "worse for some heads", "heads A, B"),
-        ("not compared", ["worse", "undecided"], "worse for some heads", "head A"),
-        ("no better", ["worse", "worse"], "worse", ""),
-        ("worse", ["better than the foundation", "worse"], "worse", "head B"),
-        ("worse", ["no better", "undecided"], "worse", ""),
-        ("better than the foundation", ["better than the foundation", "no better"], "mixed", ""),
-        ("better than the foundation", ["better than the foundation", "undecided"], "mixed", ""),
-        ("undecided", ["undecided", "undecided"], "undecided", ""),
+        (B, [B, W], S, "head B"),
+        (N, [W, N], S, "head A"),
+        (M, [W, W, N], S, "heads A, B"),
+        (C, [W, U], S, "head A"),
+        (N, [W, W], W, ""),
+        (W, [B, W], W, "head B"),
+        (W, [N, U], W, ""),
+        (B, [B, N], M, ""),
+        (B, [B, U], M, ""),
+        (U, [U, U], U, ""),
     ],
 )
-def test_a_head_that_became_worse_is_in_the_level_and_in_the_first_sentence(
-    whole: str, heads: list[str], level: str, first: str
+def test_a_head_that_became_worse_is_in_the_outcome_and_in_the_first_sentence(
+    whole: Outcome, heads: list[Outcome], outcome: Outcome, first: str
 ) -> None:
-    from matgraft.potentials.scoring.heads import judge_heads
-    from matgraft.potentials.scoring.verdict import Verdict
-
-    by_head = {name: Verdict(level=one, headline=one) for name, one in zip("ABC", heads, strict=False)}
-    found = judge_heads(Verdict(level=whole, headline="Together."), by_head, list(by_head))
-    assert found.level == level
+    by_head = {name: said_of(one) for name, one in zip("ABC", heads, strict=False)}
+    found = judge_heads(said_of(whole), by_head, list(by_head))
+    assert found.outcome is outcome
     if first:
-        assert found.headline.startswith(f"Worse than the foundation for {first}. By head: A {heads[0]}; ")
-    elif len({*heads, level}) == 1:
-        assert found.headline == "Together."
+        opening = f"Worse than the foundation for {first}. By head: A {by_head['A'].level}; "
     else:
-        assert found.headline.startswith(f"By head: A {heads[0]}; ")
+        opening = "Together." if len({*heads, outcome}) == 1 else f"By head: A {by_head['A'].level}; "
+    assert found.headline.startswith(opening)
 
 
 def test_other_strategies_have_heads_where_they_are_asked_for(files: list[Path], tmp_path: Path) -> None:

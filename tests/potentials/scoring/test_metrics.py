@@ -14,6 +14,7 @@ from matgraft.core.quantities import Quantity
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.scoring.metrics import (
+    Scores,
     by_tag,
     compare,
     count_units,
@@ -160,13 +161,11 @@ def test_the_order_of_frames_does_not_matter(order, seed):
     one = summarise(dataset, {"tuned": predictions, "untuned": off(dataset, 2.0)}, groups)
     shuffled = [[rows[i] for i in order] for rows in (predictions, off(dataset, 2.0), groups)]
     two = summarise(dataset[order], {"tuned": shuffled[0], "untuned": shuffled[1]}, shuffled[2])
-    for key in ("test", "untuned", "worst_force_decile"):
-        flat = [x[key]["test"] if key == "worst_force_decile" else x[key] for x in (one, two)]
-        assert flat[0] == pytest.approx(flat[1])
-    for key, ends in one["intervals"]["test"].items():
-        assert ends == pytest.approx(two["intervals"]["test"][key])
-        gains = [x["gain"]["untuned"][key]["interval"] for x in (one, two)]
-        assert gains[0] == pytest.approx(gains[1])
+    for figures in (lambda x: x.test, lambda x: x.untuned, lambda x: x.worst_force_decile["test"]):
+        assert figures(one) == pytest.approx(figures(two))
+    for key, ends in one.intervals["test"].items():
+        assert ends == pytest.approx(two.intervals["test"][key])
+        assert one.gain["untuned"][key].interval == pytest.approx(two.gain["untuned"][key].interval)
 
 
 @settings(max_examples=25, deadline=None)
@@ -318,23 +317,19 @@ def test_models_scored_on_different_labels_are_refused():
     assert {key.split("_")[0] for key in found} == {"energy", "forces"}
 
 
-def test_summary_has_its_schema_and_is_plain_json():
+def test_the_scores_are_those_of_each_model_and_read_back_from_json():
     dataset = random_frames(18)
     models = {"tuned": off(dataset, 0.5), "untuned": off(dataset), "shift": off(dataset)}
     summary = summarise(dataset, models, dataset.tag("trajectory"), part="validation")
-    assert json.loads(json.dumps(summary)) == summary
-    assert set(summary) == {
-        *("test", "untuned", "shift", "part", "n_groups", "n_groups_with"),
-        *("intervals", "by_config_type", "worst_force_decile", "gain"),
-    }
-    assert (summary["part"], summary["n_groups"]) == ("validation", 6)
-    assert summary["n_groups_with"] == {"energy": 6, "forces": 6, "stress": 6}
-    for key in ("intervals", "by_config_type", "worst_force_decile"):
-        assert set(summary[key]) == {"test", "untuned", "shift"}
-    assert set(summary["gain"]) == {"untuned", "shift"}
-    gain = summary["gain"]["shift"]["stress_rmse_GPa"]
-    assert gain["ratio"] == pytest.approx(summary["test"]["stress_rmse_GPa"] / summary["shift"]["stress_rmse_GPa"])
-    assert gain["beyond_chance"] is True
+    assert Scores.model_validate_json(json.dumps(summary.model_dump(mode="json"))) == summary
+    assert (summary.part, summary.n_groups) == ("validation", 6)
+    assert summary.n_groups_with == {"energy": 6, "forces": 6, "stress": 6}
+    for tables in (summary.intervals, summary.by_config_type, summary.worst_force_decile):
+        assert set(tables) == {"test", "untuned", "shift"}
+    assert set(summary.gain) == {"untuned", "shift"}
+    gain = summary.gain["shift"]["stress_rmse_GPa"]
+    assert gain.ratio == pytest.approx(summary.test["stress_rmse_GPa"] / summary.shift["stress_rmse_GPa"])
+    assert gain.beyond_chance is True
 
 
 def test_no_part_and_no_tuned_model_are_errors():

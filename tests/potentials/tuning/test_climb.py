@@ -26,7 +26,7 @@ from matgraft.potentials.tuning import climb as climbing
 from matgraft.potentials.tuning import replay as replaying
 from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
 from matgraft.potentials.tuning.climb import Climbed, climb, validation_errors
-from matgraft.potentials.tuning.ladder import Cost, LadderSettings, Record, RungResult
+from matgraft.potentials.tuning.ladder import Climb, Cost, LadderSettings, RungResult
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import given_references
@@ -104,7 +104,7 @@ def up(chgnet: Potential, labelled: Part, **options: Any) -> Climbed:
     )
 
 
-def verdicts(record: Record) -> dict[str, str]:
+def verdicts(record: Climb) -> dict[str, str]:
     return {rung.name: rung.verdict for rung in record.rungs}
 
 
@@ -423,8 +423,8 @@ def test_both_parts_need_frames(chgnet: Potential, pairs: Dataset) -> None:
 
 
 def test_a_record_keeps_what_is_no_number() -> None:
-    record = Record(max_minutes=1, rungs=(RungResult(name="full", errors={"validation_loss": float("nan")}),))
-    again = Record.model_validate_json(to_json(record.model_dump()))
+    record = Climb(max_minutes=1, rungs=(RungResult(name="full", errors={"validation_loss": float("nan")}),))
+    again = Climb.model_validate_json(to_json(record.model_dump()))
     assert again.rungs[0].loss == float("inf")
 
 

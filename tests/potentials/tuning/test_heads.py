@@ -89,8 +89,8 @@ def test_each_head_starts_as_the_foundation_up_to_its_own_shift(chgnet: Potentia
     for head, planted in SHIFTS.items():  # refitted on the residuals of its own frames; slopes leave a rest
         assert result.references.heads[head].shift_eV == pytest.approx(planted, abs=0.5)
         assert result.references.heads[head].n_frames == 6
-    assert result.step_zero["n_frames"] == 12
-    assert result.step_zero["max_energy_difference_eV_per_atom"] < 1e-5
+    assert result.step_zero.n_frames == 12
+    assert result.step_zero.max_energy_difference_eV_per_atom < 1e-5
 
 
 @pytest.mark.parametrize("number", [0, 1])

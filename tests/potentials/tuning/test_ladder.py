@@ -14,9 +14,9 @@ from matgraft.core.training.strategy import Feature, Full, LoRA
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.tuning.ladder import (
+    Climb,
     Cost,
     LadderSettings,
-    Record,
     RungResult,
     allot,
     best,
@@ -228,7 +228,7 @@ def test_a_target_must_be_judged(pairs: Dataset) -> None:
 
 def test_the_sentence_names_the_rung_and_the_reason() -> None:
     rungs = tuple(climbed(untuned=2, shift=1, feature=0.3, lora=0.4, full=None))
-    record = Record(max_minutes=9, rungs=rungs, kept="feature", stopped="full, the last rung, was skipped: no time")
+    record = Climb(max_minutes=9, rungs=rungs, kept="feature", stopped="full, the last rung, was skipped: no time")
     assert record.sentence == (
         "The ladder kept feature, the best on the validation frames of 4 rungs climbed in 2.0 minutes. "
         "It ended because full, the last rung, was skipped: no time."

@@ -212,8 +212,9 @@ def test_before_the_first_step_the_replay_loss_is_zero(chgnet: Potential, pairs:
     options: dict[str, Any] = {"references": references, "epochs": 1, "batch": 12, "processes": 1, "loss": ENERGIES}
     options |= {"strategy": "replay", "replay": ReplaySettings(size=8), "execution": Execution(tmp_path)}
     result = adapt(chgnet, pairs[:4], pairs[4:], **options)
-    assert result.replay["loss_at_start"] < 30 * (1e-4) ** 2 < result.replay["loss_at_best"]
-    assert result.replay["weight"] == 1 and 6 <= result.replay["n_frames"] <= 8
+    assert result.replay and result.replay.loss_at_best
+    assert result.replay.loss_at_start < 30 * (1e-4) ** 2 < result.replay.loss_at_best
+    assert result.replay.weight == 1 and 6 <= result.replay.n_frames <= 8
     assert {"replay_loss", "validation_loss"} <= set(result.fit.history[-1])
     assert list(tmp_path.glob("pseudolabels-*.h5"))
 
@@ -235,7 +236,8 @@ def test_a_larger_weight_forgets_less(chgnet: Potential, pairs: Dataset) -> None
         options: dict[str, Any] = {"strategy": Partial(["readout"]), "loss": ENERGIES, "processes": 1}
         options |= {"epochs": 60, "validate_every": 60, "batch": 12, "rate": 1e-3, "ema": 0}
         result = adapt(chgnet, pairs[:4], pairs[4:], replay=ReplaySettings(size=6, weight=weight), **options)
-        losses.append(result.replay["loss_at_best"])
+        assert result.replay and result.replay.loss_at_best
+        losses.append(result.replay.loss_at_best)
         found = predict(result.backbone, held_out.samples, ("energy",))
         changes.append(energy_change(shifted_labels(held_out, result.references), found))
     assert losses[1] < 0.01 * losses[0]

@@ -4,7 +4,7 @@
 >>> covered.families
 {'bulk': 202, 'compressed': 34, 'expanded': 15, 'vacancy': 57, 'surface': 12, ...}
 >>> covered.missing[0]
-'no frame is compressed by more than 3%: do not trust the equation of state under pressure'
+Use(use='the equation of state under pressure', reason='no frame is compressed by more than 3%')
 
 Families are told by tags (``config_type``, ``trajectory``, ``description``) and by geometry, whichever says so. Volumes
 per atom are held against the median of their composition. Shear is measured within series of frames that share their
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from ase.geometry import minkowski_reduce
 from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.core.quantities import Array
+from matgraft.core.verdict import Use
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.robust import rms
 from matgraft.potentials.audit.strain import match, metric, shear_strain, symmetry
@@ -91,7 +92,7 @@ class Coverage(BaseModel):
     closest_ratio
         Closest pair of atoms over the sum of the covalent radii.
     missing
-        Sentences: what is not there, and what the model must not be trusted for.
+        What the model must not be trusted for, since the frames do not show it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,7 +108,7 @@ class Coverage(BaseModel):
     force_eV_per_A: Span | None = None
     temperature_K: Span | None = None
     closest_ratio: float | None = None
-    missing: list[str] = Field(default_factory=list)
+    missing: tuple[Use, ...] = ()
 
 
 def coverage(dataset: Dataset) -> Coverage:
@@ -139,7 +140,7 @@ def coverage(dataset: Dataset) -> Coverage:
         temperature_K=_span(_temperatures(dataset)),
         closest_ratio=survey.closest,
     )
-    return found.model_copy(update={"missing": _missing(found, dataset)})
+    return found.model_copy(update={"missing": tuple(_missing(found, dataset))})
 
 
 @dataclass
@@ -331,51 +332,63 @@ def _same_cell(one: _Series, other: _Series) -> bool:
 
 
 _FAMILIES = {
-    "compressed": f"no frame is compressed by more than {VOLUME_STRAIN:.0%}: do not trust the equation of state "
-    "under pressure",
-    "expanded": f"no frame is expanded by more than {VOLUME_STRAIN:.0%}: do not trust thermal expansion and cohesion",
-    "sheared": f"no cell is sheared by more than {SHEAR_STRAIN:.0%}: do not trust elastic constants and plasticity",
-    "surface": "no frame has a surface: do not trust surface energies, adsorption and fracture",
-    "defect": "no frame has a vacancy or another defect: do not trust defect energies and diffusion",
+    "compressed": Use(
+        use="the equation of state under pressure", reason=f"no frame is compressed by more than {VOLUME_STRAIN:.0%}"
+    ),
+    "expanded": Use(
+        use="thermal expansion and cohesion", reason=f"no frame is expanded by more than {VOLUME_STRAIN:.0%}"
+    ),
+    "sheared": Use(
+        use="elastic constants and plasticity", reason=f"no cell is sheared by more than {SHEAR_STRAIN:.0%}"
+    ),
+    "surface": Use(use="surface energies, adsorption and fracture", reason="no frame has a surface"),
+    "defect": Use(use="defect energies and diffusion", reason="no frame has a vacancy or another defect"),
 }
 _BY_FORCES = {
-    "hot": f"no frame has a root mean square force above {HOT} eV/Å: do not trust molecular dynamics at high "
-    "temperature",
-    "relaxed": f"no frame has a root mean square force below {RELAXED} eV/Å: do not trust relaxed geometries to be at "
-    "their minimum",
+    "hot": Use(
+        use="molecular dynamics at high temperature",
+        reason=f"no frame has a root mean square force above {HOT} eV/Å",
+    ),
+    "relaxed": Use(
+        use="relaxed geometries at their minimum",
+        reason=f"no frame has a root mean square force below {RELAXED} eV/Å",
+    ),
 }
 _UNKNOWN = {
     "volume_ratio": (
         ("compressed", "expanded"),
-        "no two bulk frames share a composition, so that compression and expansion are unknown: do not trust the "
-        "equation of state",
+        Use(
+            use="the equation of state",
+            reason="no two bulk frames share a composition, so that compression and expansion are unknown",
+        ),
     ),
     "shear_strain": (
         ("sheared",),
-        "no two bulk frames share their atoms and nearly their cell, so that shear is unknown: do not trust elastic "
-        "constants",
+        Use(
+            use="elastic constants",
+            reason="no two bulk frames share their atoms and nearly their cell, so that shear is unknown",
+        ),
     ),
 }
-"""Measure -> the families that it tells, and what to say where there was nothing to measure."""
+"""Measure -> the families that it tells, and what is missing where there was nothing to measure."""
 
 
-def _missing(found: Coverage, dataset: Dataset) -> list[str]:
-    sayings = _FAMILIES | (_BY_FORCES if found.force_eV_per_A is not None else {})
+def _missing(found: Coverage, dataset: Dataset) -> Iterator[Use]:
     unknown = [_UNKNOWN[name] for name in _UNKNOWN if getattr(found, name) is None]
     untold = {family for families, _ in unknown for family in families}
-    absent = [saying for _, saying in unknown]
-    absent += [saying for family, saying in sayings.items() if not found.families[family] and family not in untold]
+    yield from (use for _, use in unknown)
+    by_family = _FAMILIES | (_BY_FORCES if found.force_eV_per_A is not None else {})
+    yield from (use for family, use in by_family.items() if not found.families[family] and family not in untold)
     if found.closest_ratio is None or found.closest_ratio > _CLOSE:
-        absent.append(f"no two atoms come closer than {_CLOSE} covalent distances: do not trust collisions and shocks")
+        yield Use(use="collisions and shocks", reason=f"no two atoms come closer than {_CLOSE} covalent distances")
     if not dataset.count("forces"):
-        absent.append("no frame carries forces: do not trust dynamics and relaxation")
+        yield Use(use="dynamics and relaxation", reason="no frame carries forces")
     if not dataset.count("stress"):
-        absent.append("no frame carries a stress: do not trust pressure and runs at constant pressure")
+        yield Use(use="pressure and runs at constant pressure", reason="no frame carries a stress")
     if len(found.formulas) == 1:
-        absent.append(f"every frame is {next(iter(found.formulas))}: other compositions rest on the foundation")
+        yield Use(use="other compositions", reason=f"every frame is {next(iter(found.formulas))}")
     if found.n_atoms.low == found.n_atoms.high:
-        absent.append(f"every frame has {found.n_atoms.low:.0f} atoms: do not trust long waves and other cell sizes")
-    return absent
+        yield Use(use="long waves and other cell sizes", reason=f"every frame has {found.n_atoms.low:.0f} atoms")
 
 
 def _formula(atoms: Atoms) -> str:

@@ -1,7 +1,7 @@
 """Forgetting: how far a tuned model has moved from its foundation where no frame of the user asked for it.
 
     finding = Forgetting(size=96).run(evidence)
-    finding.details["rows"]       # by chemistry and kind of structure
+    ForgettingTable.model_validate(finding.details).rows       # by chemistry and kind of structure
 
 Structures are made offline by another seed than those that replay rehearses, and share none with them
 (`matgraft.potentials.data.structures`); the foundation labels them, once for all runs. What is compared is
@@ -17,14 +17,14 @@ The check fails where the change outside is larger than what a foundation is its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Finding, Outcome
 from matgraft.core.processes import cores
-from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS
+from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS, Quantity
 from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
@@ -50,6 +50,63 @@ CRYSTALS = "all but dimers"
 YOURS = "your file"
 
 
+class MovedFrames(BaseModel):
+    """How far the tuned model moved from its foundation on some frames.
+
+    Attributes
+    ----------
+    chemistry
+        ``"inside"`` or ``"outside"`` the target's elements, or ``"your file"``.
+    kind
+        Of structure; `CRYSTALS` for all but dimers, empty for all of a file.
+    n_frames
+        How many.
+    errors
+        RMSE of each quantity between the two models, under the key of metrics.json.
+    of_foundation
+        Quantity -> root mean square of the foundation's own, in the unit of its errors; forces and stress alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chemistry: str
+    kind: str
+    n_frames: int
+    errors: dict[str, float]
+    of_foundation: dict[str, float]
+
+    @property
+    def whole(self) -> bool:
+        """True if it stands for all frames of its chemistry."""
+        return self.kind in (CRYSTALS, "")
+
+    def error(self, quantity: Quantity) -> float | None:
+        """Return the RMSE of a quantity; None where no frame has it."""
+        return self.errors.get(metric_key(quantity, "rmse"))
+
+    def share(self, quantity: Quantity) -> float | None:
+        """Return the RMSE by the foundation's own root mean square; None where there is none."""
+        change, own = self.error(quantity), self.of_foundation.get(quantity.name)
+        return change / own if change is not None and own else None
+
+
+class ForgettingTable(BaseModel):
+    """The details of the finding.
+
+    Attributes
+    ----------
+    rows
+        By chemistry and kind of structure.
+    head
+        Of the model that was checked; empty where it has one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: tuple[MovedFrames, ...] = ()
+    head: str = ""
+
+
 class Forgetting:
     """Hold the tuned model against its foundation on structures that it was not tuned on.
 
@@ -59,24 +116,22 @@ class Forgetting:
         How many are made, a seventh of them dimers.
     file
         Further frames, whose labels are left aside: the foundation labels them.
+    head
+        Of the model that is checked; empty where it has one.
     """
 
     code = "forgetting"
-    title = "Change from the foundation outside the target's chemistry"
     slow = False
     needs: frozenset[str] = frozenset()
 
-    def __init__(self, size: int = 96, file: str | None = None) -> None:
-        self.size, self.file = size, file
+    def __init__(self, size: int = 96, file: str | None = None, head: str = "") -> None:
+        self.size, self.file, self.head = size, file, head
+        self.title = f"{head and f'Head {head}: '}Change from the foundation outside the target's chemistry"
 
     def run(self, evidence: CheckEvidence) -> Finding:
-        """Return the finding; its details hold ``rows``, a list of mappings.
-
-        Each row has ``chemistry`` (inside, outside, your file), ``kind``, ``n_frames``, the RMSE of each quantity under
-        the key of metrics.json, and the foundation's own root mean square as ``<quantity>_of_foundation_<unit>``.
-        """
+        """Return the finding; its details are a `ForgettingTable`."""
         rows = [row for frames in self._held_out(evidence) for row in _rows(frames, evidence)]
-        judged = next((row for row in rows if (row["chemistry"], row["kind"]) == ("outside", CRYSTALS)), None)
+        judged = next((row for row in rows if (row.chemistry, row.kind) == ("outside", CRYSTALS)), None)
         if judged is None:
             return self._finding("not applicable", "the foundation knows no element beside the target's", rows)
         large = list(_too_large(judged))
@@ -84,19 +139,18 @@ class Forgetting:
 
     def _held_out(self, evidence: CheckEvidence) -> Iterator[Dataset]:
         title = "" if evidence.quiet else "forgetting"
-        options: dict[str, Any] = {"folder": evidence.folder, "progress": title}
-        yield made_frames(evidence.parent, evidence.train.elements(), self.size, seed=SEED, **options)
+        elements, folder = evidence.train.elements(), evidence.folder
+        yield made_frames(evidence.parent, elements, self.size, seed=SEED, folder=folder, progress=title)
         if self.file is not None:
-            yours = own_frames(evidence.parent, read(self.file, want=()), **options)
+            yours = own_frames(evidence.parent, read(self.file, want=()), folder=folder, progress=title)
             yield yours.map(lambda sample: sample.with_tags(chemistry=YOURS, config_type=""))
 
-    def _finding(self, outcome: Any, sentence: str, rows: list[dict[str, Any]]) -> Finding:
-        judged = [row for row in rows if row["kind"] in (CRYSTALS, "")]
+    def _finding(self, outcome: Outcome, sentence: str, rows: Sequence[MovedFrames]) -> Finding:
         numbers = {
-            f"{row['chemistry'].replace(' ', '_')}_{key}": float(row[key])
-            for row in judged
-            for quantity in POTENTIAL_QUANTITIES.values()
-            if (key := metric_key(quantity, "rmse")) in row
+            f"{row.chemistry.replace(' ', '_')}_{key}": value
+            for row in rows
+            if row.whole
+            for key, value in row.errors.items()
         }
         failed = outcome == "failed"
         return Finding(
@@ -107,11 +161,11 @@ class Forgetting:
             evidence=sentence,
             numbers=numbers,
             remedy="the strategies replay and lora, or a larger replay.size, keep more" * failed,
-            details={"rows": rows},
+            details=ForgettingTable(rows=tuple(rows), head=self.head).model_dump(mode="json"),
         )
 
 
-def _rows(frames: Dataset, evidence: CheckEvidence) -> Iterator[dict[str, Any]]:
+def _rows(frames: Dataset, evidence: CheckEvidence) -> Iterator[MovedFrames]:
     """Compare both models on frames that the foundation has labelled."""
     expected = shifted_labels(frames, evidence.references)
     title = "" if evidence.quiet else "forgetting"
@@ -125,46 +179,37 @@ def _rows(frames: Dataset, evidence: CheckEvidence) -> Iterator[dict[str, Any]]:
         for kind, members in groups.items():
             chosen = np.flatnonzero((chemistry == where) & members)
             if len(chosen):
-                yield {"chemistry": where, "kind": kind, **_figures(moved.select(chosen), sizes.select(chosen))}
+                yield _moved(where, kind, moved.select(chosen), sizes.select(chosen))
 
 
-def _figures(moved: FrameErrors, sizes: FrameErrors) -> dict[str, float]:
-    """Return the RMSE of each quantity, and how large the foundation's own forces and stresses are."""
+def _moved(where: str, kind: str, moved: FrameErrors, sizes: FrameErrors) -> MovedFrames:
     change, own = metrics(moved), metrics(sizes)
-    found = {"n_frames": change["n_frames"]}
-    for quantity in POTENTIAL_QUANTITIES.values():
-        key = metric_key(quantity, "rmse")
-        found |= {key: change[key]} if key in change else {}
-        if quantity != ENERGY and key in own:
-            found[f"{quantity.name}_of_foundation_{quantity.report_suffix}"] = own[key]
-    return found
+    keys = {quantity: metric_key(quantity, "rmse") for quantity in POTENTIAL_QUANTITIES.values()}
+    return MovedFrames(
+        chemistry=where,
+        kind=kind,
+        n_frames=int(change["n_frames"]),
+        errors={key: change[key] for key in keys.values() if key in change},
+        of_foundation={q.name: own[key] for q, key in keys.items() if q in (FORCES, STRESS) and key in own},
+    )
 
 
-def part(row: Mapping[str, Any], name: str) -> float | None:
-    """Return the RMSE of forces or stresses by the foundation's own root mean square; None where there is none."""
-    quantity = POTENTIAL_QUANTITIES[name]
-    change = row.get(metric_key(quantity, "rmse"))
-    own = row.get(f"{name}_of_foundation_{quantity.report_suffix}")
-    return change / own if change is not None and own else None
-
-
-def _too_large(row: Mapping[str, Any]) -> Iterator[str]:
+def _too_large(row: MovedFrames) -> Iterator[str]:
     """Name the quantities that changed too much; a number that is none did."""
-    if not row[metric_key(ENERGY, "rmse")] <= LARGEST_ENERGY:
+    energy = row.error(ENERGY)
+    if energy is None or not energy <= LARGEST_ENERGY:
         yield f"energies (allowed: {LARGEST_ENERGY:g} meV/atom)"
     for quantity in (FORCES, STRESS):
-        changed = part(row, quantity.name)
+        changed = row.share(quantity)
         if changed is not None and not changed <= LARGEST_PART:
             yield f"{quantity.name} ({100 * changed:.0f} % of the foundation's own, allowed: {100 * LARGEST_PART:.0f})"
 
 
-def _sentence(row: Mapping[str, Any], large: list[str]) -> str:
+def _sentence(row: MovedFrames, large: Sequence[str]) -> str:
     figures = [
-        f"{quantity.name} {row[key]:.3g} {quantity.report_unit}"
+        f"{quantity.name} {error:.3g} {quantity.report_unit}"
         for quantity in POTENTIAL_QUANTITIES.values()
-        if (key := metric_key(quantity, "rmse")) in row
+        if (error := row.error(quantity)) is not None
     ]
-    found = (
-        f"on {row['n_frames']} crystals and slabs with other elements the tuned model differs by {', '.join(figures)}"
-    )
+    found = f"on {row.n_frames} crystals and slabs with other elements the tuned model differs by {', '.join(figures)}"
     return f"{found}; too much in {' and '.join(large)}" if large else found

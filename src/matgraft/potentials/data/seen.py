@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from scipy.spatial import KDTree
 
 from matgraft.core.quantities import Array
@@ -39,6 +40,26 @@ _OPEN_A = 37.7
 """Period of the waves where the structure has none."""
 _MIXED = np.array([0.41, 0.53, 0.74])
 """The three coordinates of a cell vector as one length."""
+
+
+class SeenFrames(BaseModel):
+    """What a fit has seen.
+
+    Attributes
+    ----------
+    train, validation
+        Fingerprints of the frames of each part.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: Fingerprints
+    validation: Fingerprints
+
+    @property
+    def parts(self) -> tuple[Fingerprints, Fingerprints]:
+        """Both parts."""
+        return self.train, self.validation
 
 
 def fingerprints(dataset: Dataset) -> dict[str, list[list[float]]]:

@@ -22,7 +22,7 @@ the parts are counted all the same, whatever the groups, and reported.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.findings import DROP
+from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.data.chains import TOLD_APART
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import BY_STRUCTURE, Groups, find_groups
@@ -51,6 +52,32 @@ LEAST_TEST = 0.5
 """A group is large enough for a test with this part of the share asked for."""
 TOLERATED = 0.05
 """Parts that miss their asked share of the frames by more are mentioned in a warning."""
+
+
+class Sharing(BaseModel):
+    """What a test set that was given shares with the training data.
+
+    Attributes
+    ----------
+    reason
+        What the trajectories were told apart by.
+    trajectories
+        Trajectories on both sides.
+    frames
+        Positions of the test frames that belong to them.
+    duplicates
+        Near-duplicates of test frames in the training data.
+    warnings
+        What a reader of the results must know; empty if nothing is shared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str
+    trajectories: tuple[str, ...]
+    frames: tuple[int, ...]
+    duplicates: Overlap
+    warnings: tuple[Caution, ...]
 
 
 class Split(BaseModel):
@@ -81,6 +108,8 @@ class Split(BaseModel):
         What a reader of the results must know.
     seed
         Seed that the groups were dealt out with.
+    sharing
+        What a test set that was given shares with the dataset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,8 +125,9 @@ class Split(BaseModel):
     order: str = ""
     lone: tuple[int, ...] = ()
     practically_random: bool = False
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     seed: int
+    sharing: Sharing | None = None
 
     @property
     def parts(self) -> dict[str, tuple[int, ...]]:
@@ -111,7 +141,13 @@ class Split(BaseModel):
             for name, positions in self.parts.items()
         )
         gaps = f", {len(self.dropped)} dropped" if self.dropped else ""
-        return "\n".join([f"Split by {self.by} ({self.reason}): {counts}{gaps}", *self._clean(), *self.warnings])
+        return "\n".join(
+            [
+                f"Split by {self.by} ({self.reason}): {counts}{gaps}",
+                *self._clean(),
+                *(one.text for one in self.warnings),
+            ]
+        )
 
     def _clean(self) -> list[str]:
         """Say that nothing leaks, or of which frames it cannot be told."""
@@ -131,32 +167,6 @@ class Split(BaseModel):
         return self.describe()
 
     __str__ = __repr__
-
-
-class Sharing(BaseModel):
-    """What a test set that was given shares with the training data.
-
-    Attributes
-    ----------
-    reason
-        What the trajectories were told apart by.
-    trajectories
-        Trajectories on both sides.
-    frames
-        Positions of the test frames that belong to them.
-    duplicates
-        Near-duplicates of test frames in the training data.
-    warnings
-        What a reader of the results must know; empty if nothing is shared.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reason: str
-    trajectories: tuple[str, ...]
-    frames: tuple[int, ...]
-    duplicates: Overlap
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -190,30 +200,37 @@ class _Guess:
         """True where most of the frames stand alone."""
         return 2 * len(self.lone) > self.n_frames
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> Iterator[Caution]:
         """Say what a reader of the results must know."""
-        found = [
-            f"nothing names the trajectories of {self.n_frames} frames: {self.n_groups} groups were told apart by "
-            f"{BY_STRUCTURE}. Name the trajectories in a tag if you can"
-        ]
+        yield Caution(
+            code="guessed-trajectories",
+            damage=Damage.NOTE,
+            text=f"nothing names the trajectories of {self.n_frames} frames: {self.n_groups} groups were told apart by "
+            f"{BY_STRUCTURE}. Name the trajectories in a tag if you can",
+        )
         if self.is_random:
-            found.append(
-                f"this is practically a random split: {len(self.lone)} of {self.n_frames} frames stand alone in their "
-                "guessed group although others have their composition. If they come from simulations, test frames come "
-                "from simulations that are trained on"
+            yield Caution(
+                code="practically-random",
+                damage=Damage.DOUBT,
+                text=f"this is practically a random split: {len(self.lone)} of {self.n_frames} frames stand alone in "
+                "their guessed group although others have their composition. If they come from simulations, test "
+                "frames come from simulations that are trained on",
             )
         if self.uncompared:
-            found.append(
-                f"{self.uncompared} frames were not compared with all others of the same atoms, which have too many "
-                "arrangements: groups that belong together may be apart"
+            yield Caution(
+                code="uncompared-frames",
+                damage=Damage.DOUBT,
+                text=f"{self.uncompared} frames were not compared with all others of the same atoms, which have too "
+                "many arrangements: groups that belong together may be apart",
             )
         if self.untold:
-            found.append(
-                f"{self.untold} frames are in groups of more than {TOLD_APART} frames of the same atoms about the same "
-                "places. Such a group is not searched for several simulations: it is kept whole, or cut into "
-                "blocks if it is the only one. Name the simulations in a tag 'trajectory' if there are several"
+            yield Caution(
+                code="untold-trajectories",
+                damage=Damage.NOTE,
+                text=f"{self.untold} frames are in groups of more than {TOLD_APART} frames of the same atoms about the "
+                "same places. Such a group is not searched for several simulations: it is kept whole, or cut into "
+                "blocks if it is the only one. Name the simulations in a tag 'trajectory' if there are several",
             )
-        return found
 
 
 def _guess(samples: Sequence[Sample], groups: Groups) -> _Guess | None:
@@ -237,12 +254,12 @@ class _Plan:
     reason: str
     part: NDArray[np.int64]
     groups: Sequence[str]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     order: str = ""
     guess: _Guess | None = None
 
-    def warned(self, *warnings: str) -> _Plan:
-        return replace(self, warnings=(*warnings, *self.warnings))
+    def warned(self, code: str, damage: Damage, text: str) -> _Plan:
+        return replace(self, warnings=(Caution(code=code, damage=damage, text=text), *self.warnings))
 
 
 def split(
@@ -329,10 +346,13 @@ def leaks_between(train: Dataset, test: Dataset) -> Sharing:
     overlap = overlap.model_copy(update=shift)
     shared = tuple(sorted({of_test[i] for i in frames}))
     guess = _guess(both.samples, groups)
-    warnings = [
-        f"{len(frames)} of {len(test)} test frames come from {len(shared)} trajectories that are trained on "
-        f"({groups.reason}): errors will look better than they are"
-    ] * bool(frames)
+    leak = Caution(
+        code="shared-trajectories",
+        damage=Damage.WRONG,
+        text=f"{len(frames)} of {len(test)} test frames come from {len(shared)} trajectories that are trained on "
+        f"({groups.reason}): errors will look better than they are",
+    )
+    warnings = [leak] * bool(frames)
     warnings += guess.warnings() if guess and (guess.is_random or guess.uncompared) else []
     return Sharing(
         reason=groups.reason,
@@ -469,11 +489,14 @@ def _auto(request: _Request, groups: Groups | None = None) -> _Plan:
         return _trajectory(request, groups)
     if (test := _group_for_the_test(request, groups)) is not None:
         plan = _beside_the_test(request, groups, test, np.flatnonzero(~test).tolist())
-        return plan.warned("only 2 trajectories: the smaller one is the test, the other is cut for validation")
+        return plan.warned(
+            "few-trajectories",
+            Damage.DOUBT,
+            "only 2 trajectories: the smaller one is the test, the other is cut for validation",
+        )
     found = "a single trajectory" if n_groups == 1 else f"only {n_groups} trajectories"
-    return _blocks(request, groups).warned(
-        f"{found} ({groups.reason}): cut into contiguous blocks instead of kept whole"
-    )
+    text = f"{found} ({groups.reason}): cut into contiguous blocks instead of kept whole"
+    return _blocks(request, groups).warned("few-trajectories", Damage.DOUBT, text)
 
 
 def _group_for_the_test(request: _Request, groups: Groups) -> NDArray[np.bool_] | None:
@@ -545,10 +568,12 @@ def _random(request: _Request) -> _Plan:
     labels, reason, *_ = find_groups(request.dataset)
     frames = [str(i) for i in range(len(labels))]
     part = deal(frames, request.dataset.tag(request.stratum), request.fractions, request.seed)
-    warning = (
-        f"random split over frames of {len(set(labels))} trajectories ({reason}): errors will look better than they are"
+    return _Plan("random", "asked for", part, labels).warned(
+        "random-split",
+        Damage.WRONG,
+        f"random split over frames of {len(set(labels))} trajectories ({reason}): errors will look better than they "
+        "are",
     )
-    return _Plan("random", "asked for", part, labels, (warning,))
 
 
 def _element(request: _Request) -> _Plan:
@@ -567,9 +592,12 @@ def _element(request: _Request) -> _Plan:
         raise DataError(f"every trajectory has frames with {element}: nothing is left to learn from")
     inner = _beside_the_test(request, groups, has, rest)
     siblings = len(dataset) - len(rest) - int(has.sum())
-    warning = [f"{siblings} frames without {element} dropped: they share a trajectory with frames that have it"]
     reason = f"element {element} only in the test; the rest by {inner.by} ({inner.reason})"
-    return replace(inner, by="element", reason=reason).warned(*warning * bool(siblings))
+    plan = replace(inner, by="element", reason=reason)
+    if not siblings:
+        return plan
+    text = f"{siblings} frames without {element} dropped: they share a trajectory with frames that have it"
+    return plan.warned("frames-left-out", Damage.NOTE, text)
 
 
 def _beside_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], rest: Sequence[int]) -> _Plan:
@@ -611,23 +639,26 @@ def _blocks(request: _Request, groups: Groups | None = None) -> _Plan:
     return _Plan("blocks", reason, part, blocks, warnings, order, _guess(request.dataset.samples, groups))
 
 
-def _cut_warning(cut: int, dropped: int) -> str:
-    return (
-        f"{cut} trajector{'y' if cut == 1 else 'ies'} cut into contiguous blocks, {dropped} frames in the gaps "
-        "dropped: the parts share a simulation, errors on another one will be larger"
+def _cut_warning(cut: int, dropped: int) -> Caution:
+    return Caution(
+        code="cut-trajectories",
+        damage=Damage.DOUBT,
+        text=f"{cut} trajector{'y' if cut == 1 else 'ies'} cut into contiguous blocks, {dropped} frames in the gaps "
+        "dropped: the parts share a simulation, errors on another one will be larger",
     )
 
 
-def _order_warnings(orders: Sequence[str]) -> list[str]:
+def _order_warnings(orders: Sequence[str]) -> list[Caution]:
     unknown = sum(not known_by for known_by in orders)
     if not unknown:
         return []
     which = "the trajectory that was cut" if len(orders) == 1 else f"{unknown} of the {len(orders)} trajectories cut"
-    return [
+    text = (
         f"the order in time of the frames of {which} is not known: no tag counts them, and consecutive frames are no "
         "more alike than others. If the frames are shuffled, test frames lie between training frames, and errors will "
         "look better than they are. Give each frame its number in a tag 'step'"
-    ]
+    )
+    return [Caution(code="unknown-order", damage=Damage.DOUBT, text=text)]
 
 
 def _cut(n_frames: int, request: _Request, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -658,26 +689,25 @@ def _block_name(part: int) -> str:
     return "gap" if part == DROPPED else f"{PARTS[part]} block"
 
 
-def _share_warnings(request: _Request, plan: _Plan) -> list[str]:
+def _share_warnings(request: _Request, plan: _Plan) -> list[Caution]:
     if plan.by == "element":  # the element decides, not the fractions
         return []
     got = np.array([(plan.part == part).mean() for part in range(len(PARTS))]) / (plan.part != DROPPED).mean()
     if np.abs(got - request.fractions).max() <= TOLERATED:
         return []
     asked, came = (" / ".join(f"{100 * share:.0f}" for share in shares) for shares in (request.fractions, got))
-    return [
-        f"asked for {asked} % of the frames in {' / '.join(PARTS)}, got {came}: what belongs together is kept whole"
-    ]
+    text = f"asked for {asked} % of the frames in {' / '.join(PARTS)}, got {came}: what belongs together is kept whole"
+    return [Caution(code="split-shares", damage=Damage.NOTE, text=text)]
 
 
-def _leak_warnings(leaks: Sequence[Overlap]) -> list[str]:
+def _leak_warnings(leaks: Sequence[Overlap]) -> list[Caution]:
     of_train = [overlap for overlap in leaks if overlap.against == "train"]
     return [
-        sentence
+        Caution(code=code, damage=Damage.WRONG if overlap.part == "test" else Damage.DOUBT, text=text)
         for overlap in of_train
-        for found, sentence in (
-            (overlap.frames, overlap.describe()),
-            (overlap.neighbours, overlap.describe_neighbours()),
+        for code, found, text in (
+            ("near-duplicates", overlap.frames, overlap.describe()),
+            ("neighbours-in-time", overlap.neighbours, overlap.describe_neighbours()),
         )
         if found
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matgraft.core.quantities import ENERGY, POTENTIAL_QUANTITIES
-from matgraft.core.report.text import entries, figure, find, mapping, number, say
-from matgraft.potentials.checks.forgetting import CRYSTALS, Forgetting, part
-from matgraft.potentials.scoring.metrics import metric_key
+from matgraft.core.findings import Findings
+from matgraft.core.quantities import ENERGY, POTENTIAL_QUANTITIES, Quantity
+from matgraft.core.report.text import figure
+from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable, MovedFrames
 
 Facts = Mapping[str, Any]
 PLACES = {
@@ -27,39 +27,37 @@ def forgetting(facts: Facts) -> dict[str, Any] | None:
         ``columns`` (name, unit), ``rows`` (place, kind, frames, main, cells with value and part of the foundation's
         own), ``outcome`` and ``evidence`` of the finding.
     """
-    found = [mapping(one) for one in entries(find(facts.get("checks"), "findings"))]
-    findings = [one for one in found if one.get("code") == Forgetting.code]  # one a head
+    checks = Findings.model_validate(facts["checks"]) if facts.get("checks") else Findings()
+    findings = [one for one in checks.findings if one.code == Forgetting.code]  # one a head
     if not findings:
         return None
-    rows = [
-        {**mapping(row), "head": find(one, "details", "head")}
-        for one in findings
-        for row in entries(find(one, "details", "rows"))
-    ]
-    outcomes = [say(one.get("outcome")) for one in findings]
-    shown = [q for q in POTENTIAL_QUANTITIES.values() if any(metric_key(q, "rmse") in row for row in rows)]
-    keys = {quantity.name: metric_key(quantity, "rmse") for quantity in shown}
+    tables = [ForgettingTable.model_validate(one.details) for one in findings]
+    rows = [(table.head, row) for table in tables for row in table.rows]
+    shown = [q for q in POTENTIAL_QUANTITIES.values() if any(row.error(q) is not None for _, row in rows)]
+    said = [(table.head, finding.evidence) for table, finding in zip(tables, findings, strict=True)]
     return {
         "columns": [{"name": quantity.name.capitalize(), "unit": quantity.report_unit} for quantity in shown],
-        "rows": [_row(row, keys) for row in rows],
-        "outcome": "failed" if "failed" in outcomes else outcomes[0],
-        "evidence": "; ".join(_said(one) for one in findings),
+        "rows": [_row(head, row, shown) for head, row in rows],
+        "outcome": max((one.outcome for one in findings), key=lambda outcome: outcome == "failed"),
+        "evidence": "; ".join(f"head {head}: {evidence}" if head else evidence for head, evidence in said),
     }
 
 
-def _said(finding: Facts) -> str:
-    head = find(finding, "details", "head")
-    return f"head {say(head)}: {say(finding.get('evidence'))}" if head else say(finding.get("evidence"))
-
-
-def _row(row: Facts, keys: Mapping[str, str]) -> dict[str, Any]:
-    place = PLACES.get(str(row.get("chemistry")), say(row.get("chemistry")))
+def _row(head: str, row: MovedFrames, quantities: Sequence[Quantity]) -> dict[str, Any]:
+    place = PLACES.get(row.chemistry, row.chemistry)
+    shares = [None if quantity == ENERGY else row.share(quantity) for quantity in quantities]
     return {
-        "place": f"head {say(row['head'])}, {place}" if row.get("head") else place,
-        "kind": say(row.get("kind") or "all"),
-        "frames": figure(row.get("n_frames"), 0),
-        "main": row.get("kind") in (CRYSTALS, ""),
-        "cells": [{"value": figure(row.get(key)), "part": _part(row, name)} for name, key in keys.items()],
+        "place": f"head {head}, {place}" if head else place,
+        "kind": row.kind or "all",
+        "frames": figure(row.n_frames, 0),
+        "main": row.whole,
+        "cells": [
+            {
+                "value": figure(row.error(quantity)),
+                "part": "" if share is None else f"{100 * share:.0f} % of the foundation's own",
+            }
+            for quantity, share in zip(quantities, shares, strict=True)
+        ],
     }
 
 
@@ -74,12 +72,3 @@ def line(facts: Facts) -> str:
         figures = [f"{cell['value']} {unit}" for cell, unit in zip(row["cells"], units, strict=True)]
         said.append(f"{row['place']} {', '.join(figures)}")
     return "; ".join(said)
-
-
-def _part(row: Facts, name: str) -> str:
-    """Write the change as a part of the foundation's own forces or stresses."""
-    if name == ENERGY.name:
-        return ""
-    numbers = {key: value for key, item in row.items() if (value := number(item)) is not None}
-    share = part(numbers, name)
-    return "" if share is None else f"{100 * share:.0f} % of the foundation's own"

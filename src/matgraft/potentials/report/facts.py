@@ -24,6 +24,7 @@ import yaml
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.version import __version__
 from matgraft.potentials.report.parity import parity
+from matgraft.potentials.run_files import CHECKS, VERDICT
 from matgraft.potentials.scoring.table import read_predictions
 
 Json = Any
@@ -146,8 +147,8 @@ FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "history": ("history.csv", _history),
     "predictions": ("predictions.parquet", read_predictions),
     "metrics": ("metrics.json", _json),
-    "checks": ("checks.json", _json),
-    "verdict": ("verdict.json", _json),
+    "checks": ("checks.json", lambda path: CHECKS.read(path.parent).model_dump(mode="json")),
+    "verdict": ("verdict.json", lambda path: VERDICT.read(path.parent).model_dump(mode="json")),
     "card": ("model/card.json", _json),
 }
 """Entry of the facts -> file in the run folder, and how to read it; with several heads, heads.json is the card."""

@@ -87,7 +87,7 @@ def split(facts: Facts) -> dict[str, Any] | None:
         "parts": rows,
         "given": figure(find(sharing, "duplicates", "size"), 0) if sharing else "",
         "leaks": [_leak(mapping(leak)) or say(leak) for leak in leaks],
-        "warnings": [say(warning) for warning in entries(found.get("warnings"))],
+        "warnings": [say(mapping(warning).get("text")) for warning in entries(found.get("warnings"))],
     }
 
 
@@ -126,7 +126,10 @@ def coverage(facts: Facts) -> dict[str, Any] | None:
     ranges += [(f"Volume of {formula}", "Å³/atom", mapping(ends)) for formula, ends in volumes.items()]
     known = {*RANGES, *SINGLE, *COUNTS, "families", "missing", "volume_A3"}
     return {
-        "missing": [say(line) for line in entries(found.get("missing"))],
+        "missing": [
+            f"{say(mapping(one).get('use'))} ({say(mapping(one).get('reason'))})"
+            for one in entries(found.get("missing"))
+        ],
         "families": _shares(mapping(found.get("families")), number(found.get("n_frames"))),
         "ranges": [(name, unit, _ends(ends)) for name, unit, ends in ranges if ends],
         "facts": [

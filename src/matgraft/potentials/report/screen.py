@@ -19,6 +19,7 @@ from rich.table import Table
 
 from matgraft.core.findings import Finding, blocking, list_frames
 from matgraft.core.options import offer
+from matgraft.core.verdict import Tone, Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.report import checks
 from matgraft.potentials.report.ladder import rows
@@ -33,10 +34,7 @@ METRICS = {
 }
 MODELS = {"test": "tuned", "shift": "shift alone", "untuned": "foundation"}
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-_LEVELS = {
-    **{"better than the foundation": "green", "mixed": "yellow", "no better": "yellow", "undecided": "yellow"},
-    **{"worse for some heads": "red", "worse": "red"},
-}
+_TONES: dict[Tone, str] = {"good": "green", "caution": "yellow", "bad": "red", "unknown": "white"}
 
 
 class AuditFacts(TypedDict):
@@ -109,7 +107,7 @@ def show_metrics(screen: Console, summary: Mapping[str, Any]) -> None:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     table.add_column("unit", no_wrap=True)
-    models = [model for model in MODELS if model in summary]
+    models = [model for model in MODELS if summary.get(model)]
     for model in models:
         table.add_column(MODELS[model], justify="right")
     table.add_column("tuned, 95 %", justify="right", no_wrap=True)
@@ -130,12 +128,13 @@ def show_evaluation(screen: Console, summary: Mapping[str, Any]) -> None:
             f"{counts['validated_on']} were validated on, {counts['unseen']} are unseen",
             highlight=False, soft_wrap=True, markup=False,
         )  # fmt: skip
-    _show_verdict(screen, summary["verdict"])
+    verdict = Verdict.model_validate(summary["verdict"])
+    _show_verdict(screen, verdict)
     show_metrics(screen, summary)
-    if "with_seen" in summary:
+    if summary.get("with_seen"):
         screen.print("The same with the frames that the fit has seen; such errors look better than they are:")
         show_metrics(screen, summary["with_seen"])
-    _show_sentences(screen, summary["verdict"])
+    _show_sentences(screen, verdict)
 
 
 def show_heads(screen: Console, run: str, summaries: Mapping[str, Any]) -> None:
@@ -178,13 +177,13 @@ def run_facts(run: Path, report: Path) -> dict[str, Any]:
 
 def show_run(screen: Console, facts: Mapping[str, Any]) -> None:
     """Print the verdict, the errors, and where the report is; facts as of `run_facts`."""
-    verdict, fit = facts["verdict"], facts["fit"]
+    verdict, fit = Verdict.model_validate(facts["verdict"]), facts["fit"]
     _show_verdict(screen, verdict)
-    if verdict.get("chosen"):
-        screen.print(escape(verdict["chosen"]), highlight=False)
+    if verdict.chosen:
+        screen.print(escape(verdict.chosen), highlight=False)
         show_ladder(screen, facts)
     show_metrics(screen, facts)
-    if "heads" in facts:
+    if facts.get("heads"):
         show_heads(screen, facts["run"], facts["heads"])
     _show_sentences(screen, verdict)
     if forgotten := checks.line(facts):
@@ -229,15 +228,15 @@ def show_backbones(screen: Console, rows: Mapping[str, Mapping[str, Any]]) -> No
     screen.print(table)
 
 
-def _show_verdict(screen: Console, verdict: Mapping[str, Any]) -> None:
-    colour = _LEVELS.get(verdict["level"], "white")
-    screen.print(Panel(escape(verdict["headline"]), title=f"[bold]{verdict['level']}[/]", border_style=colour))
+def _show_verdict(screen: Console, verdict: Verdict) -> None:
+    screen.print(Panel(escape(verdict.headline), title=f"[bold]{verdict.level}[/]", border_style=_TONES[verdict.tone]))
 
 
-def _show_sentences(screen: Console, verdict: Mapping[str, Any]) -> None:
-    for name, mark in (("cautions", "[yellow]![/]"), ("do_not_trust_for", "[red]x[/] do not trust it for")):
-        for sentence in verdict[name]:
-            screen.print(f"{mark} {escape(sentence)}", highlight=False)
+def _show_sentences(screen: Console, verdict: Verdict) -> None:
+    for caution in verdict.cautions:
+        screen.print(f"[yellow]![/] {escape(caution.text)}", highlight=False)
+    for one in verdict.not_fit_for:
+        screen.print(f"[red]x[/] do not trust it for {escape(one.use)} ({escape(one.reason)})", highlight=False)
 
 
 def _figure(value: float | str | None, digits: int) -> str:

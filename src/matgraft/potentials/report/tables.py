@@ -11,6 +11,7 @@ from typing import Any
 
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, Quantity
 from matgraft.core.report.text import ABSENT, decimals, entries, figure, find, mapping, number, say, span
+from matgraft.core.verdict import Verdict
 from matgraft.potentials.report.parity import MODELS
 from matgraft.potentials.scoring.metrics import BASELINES, ROUNDING, metric_key
 
@@ -21,40 +22,32 @@ NAMES = {"untuned": "Foundation, untuned", "shift": "Foundation, references shif
 METRICS_OF = {"untuned": "untuned", "shift": "shift", "tuned": "test"}
 """Model -> its entry in metrics.json."""
 
-TONES = {
-    "better than the foundation": "good",
-    "mixed": "caution",
-    "no better": "caution",
-    "undecided": "caution",
-    "worse for some heads": "bad",
-    "worse": "bad",
-    "not compared": "unknown",
-}
-"""Level of a verdict -> how the page looks; the level itself is always written out."""
-
-READ_FIRST = "But read first: "
-"""What a headline says before its gravest caution, which the page sets apart."""
-
 
 def verdict(facts: Facts) -> dict[str, Any]:
     """Return level, tone, headline, and the lists of reasons and cautions, each with its title."""
-    found = mapping(facts["verdict"])
-    level = say(found.get("level")) if found else "no verdict"
-    titles = {
-        "reasons_for": "Speaks for it",
-        "reasons_against": "Speaks against it",
-        "cautions": "Why the figures may mislead",
-        "do_not_trust_for": "Do not trust it for",
-    }
-    headline = say(found.get("headline")) if found else "No verdict was recorded: judge by the figures below."
-    outcome, _, caution = headline.partition(READ_FIRST)
+    if not facts["verdict"]:
+        headline = "No verdict was recorded: judge by the figures below."
+        return {
+            "level": "no verdict",
+            "tone": "unknown",
+            "headline": headline,
+            "chosen": "",
+            "caution": "",
+            "lists": [],
+        }
+    found = Verdict.model_validate(facts["verdict"])
     return {
-        "level": level,
-        "tone": TONES.get(level, "unknown"),
-        "headline": outcome.strip(),
-        "chosen": say(found["chosen"]) if found.get("chosen") else "",
-        "caution": caution,
-        "lists": [(key, title, [say(x) for x in entries(found.get(key))]) for key, title in titles.items()],
+        "level": found.level,
+        "tone": found.tone,
+        "headline": found.headline,
+        "chosen": found.chosen,
+        "caution": found.first.text if found.first else "",
+        "lists": [
+            ("reasons_for", "Speaks for it", [one.text for one in found.speaking("for")]),
+            ("reasons_against", "Speaks against it", [one.text for one in found.speaking("against")]),
+            ("cautions", "Why the figures may mislead", [one.text for one in found.cautions]),
+            ("not_fit_for", "Do not trust it for", [f"{one.use} ({one.reason})" for one in found.not_fit_for]),
+        ],
     }
 
 
@@ -93,7 +86,7 @@ def _score_column(metrics: Facts, models: list[str], quantity: Quantity) -> dict
 
 def _gain(metrics: Facts, quantity: Quantity) -> dict[str, str]:
     """Tuned by the stronger baseline: an energy that only lost its offset has learned nothing."""
-    errors = {model: number(_error(metrics, model, quantity)) for model in BASELINES}
+    errors: dict[str, float | None] = {model: number(_error(metrics, model, quantity)) for model in BASELINES}
     known = {model: error for model, error in errors.items() if error is not None}
     rival = min(known, key=lambda model: known[model], default="")
     gain = mapping(find(metrics, "gain", rival, metric_key(quantity, "rmse")))

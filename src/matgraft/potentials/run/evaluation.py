@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,34 @@ from typing import Any
 import numpy as np
 
 from matgraft.core.errors import DataError, MatgraftError
-from matgraft.core.files import write_json
 from matgraft.core.findings import DROP, Finding
 from matgraft.core.processes import cores
 from matgraft.core.registry import part_head
+from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.numbering import numbers_of_frames
-from matgraft.potentials.data.seen import Fingerprints, is_among, kinds
+from matgraft.potentials.data.seen import SeenFrames, is_among, kinds
 from matgraft.potentials.data.split import leaks_between
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.registry import load_potential
-from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run.conduct import saved_recipe
+from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.run.frames import foundation_predictions, read_further, read_one
-from matgraft.potentials.run.outcome import SEEN
-from matgraft.potentials.scoring.metrics import Predictions, summarise
-from matgraft.potentials.scoring.verdict import Verdict, verdict
-from matgraft.potentials.tuning.references import ReferenceShift, shifted
+from matgraft.potentials.run_files import EVALUATIONS, REFERENCES, SEEN, evaluation_file
+from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
+from matgraft.potentials.scoring.metrics import Predictions, Scores, summarise
+from matgraft.potentials.scoring.verdict import FOUNDATION, verdict
+from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift, shifted
 
+UNKNOWN = Caution(
+    code="unknown-training",
+    damage=Damage.DOUBT,
+    text="This run is older and does not say which frames it was trained on: some of these may be among them.",
+)
 GONE = "is not where the recipe says"
 
 
-def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet: bool = False) -> Evaluation:
     """Score a run's model on further frames, beside its foundation and the shifted foundation.
 
     Frames that the fit was trained or validated on are known by their structure. They are left out of the figures and
@@ -49,12 +53,10 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
 
     Returns
     -------
-    dict
-        As metrics.json, with ``part`` "unseen", or "seen" where the fit has seen every frame, or "given" where an older
-        run does not say what it has seen; ``frames`` (how many of the file are ``trained_on``, ``validated_on`` and
-        ``unseen``; None of an older run), ``with_seen`` (all frames, where some were seen and others not), ``verdict``
-        and ``file``. It is written to ``evaluations/`` in the run folder; the file's name ends with the frames' hash,
-        so that files of one name in two folders do not overwrite each other.
+    Evaluation
+        With `part` "unseen", or "seen" where the fit has seen every frame, or "given" where an older run does not say
+        what it has seen. It is written to ``evaluations/`` in the run folder; the file's name ends with the frames'
+        hash, so that files of one name in two folders do not overwrite each other.
     """
     folder, head = part_head(run)
     # Frames to leave out are those of the run's test file, which is another one.
@@ -63,18 +65,17 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     dataset = read_further(recipe, frames, beside=not options)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
     untuned, refused = foundation_predictions(parent, dataset, quiet, "test")
-    if refused.frames:
+    if refused.outcome == "failed":
         raise _cannot_take(dataset, refused)
     predictions = {
         "tuned": predict(tuned, dataset.samples, processes=cores(), progress=progress),
         "untuned": untuned,
         "shift": shifted(dataset, untuned, _saved_references(folder, head)),
     }
-    summary = _summary(dataset, predictions, _Seen.of(folder, dataset)) | {"file": str(frames)}
-    (folder / "evaluations").mkdir(exist_ok=True)
-    name = "-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))
-    write_json(folder / "evaluations" / f"{name}.json", summary)
-    return summary
+    found = judge_frames(str(frames), dataset, predictions, _Seen.of(folder, dataset))
+    (folder / EVALUATIONS).mkdir(exist_ok=True)
+    evaluation_file("-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))).write(folder, found)
+    return found
 
 
 def _cannot_take(dataset: Dataset, refused: Finding) -> DataError:
@@ -103,10 +104,9 @@ class _Seen:
     @classmethod
     def of(cls, run: Path, dataset: Dataset) -> _Seen | None:
         """Look the frames up among those of the fit; None where the run is older and has no list of them."""
-        if not (run / SEEN).is_file():
+        if (known := SEEN.find(run)) is None:
             return None
-        known = json.loads((run / SEEN).read_text(encoding="utf-8"))
-        trained, validated = (is_among(dataset, known[part]) for part in ("train", "validation"))
+        trained, validated = (is_among(dataset, part) for part in known.parts)
         what = np.where(trained, "trained_on", np.where(validated, "validated_on", "unseen"))
         unseen = dataset[np.flatnonzero(what == "unseen").tolist()]
         return cls(tuple(what.tolist()), *_seen_in_file(saved_recipe(run), known, unseen))
@@ -116,30 +116,30 @@ class _Seen:
         return [i for i, what in enumerate(self.of_frame) if what == "unseen"]
 
     @property
-    def counts(self) -> dict[str, int]:
-        return {what: self.of_frame.count(what) for what in ("trained_on", "validated_on", "unseen")}
+    def counts(self) -> SeenCounts:
+        return SeenCounts(**{what: self.of_frame.count(what) for what in ("trained_on", "validated_on", "unseen")})
 
 
-def _summary(dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Seen | None) -> dict[str, Any]:
+def judge_frames(file: str, dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Seen | None) -> Evaluation:
+    """Score the frames that the fit has not seen, and judge by them; all of them where it has seen each or none."""
     groups = find_groups(dataset).labels
-    if seen is None:
-        whole = summarise(dataset, predictions, groups, part="given")
-        warning = "This run is older and does not say which frames it was trained on: some of these may be among them."
-        return whole | {"frames": None, "verdict": verdict(whole, split_warnings=[warning]).model_dump()}
-    if not seen.unseen:
-        whole = summarise(dataset, predictions, groups, part="seen")
-        return whole | {"frames": seen.counts, "verdict": _all_seen(seen.counts).model_dump()}
+    if seen is None or not seen.unseen:
+        whole = summarise(dataset, predictions, groups, part="seen" if seen else "given")
+        judged = _all_seen(seen.counts) if seen else verdict(whole, cautions=[UNKNOWN])
+        return _evaluation(whole, file=file, frames=seen and seen.counts, verdict=judged)
     unseen = seen.unseen
     own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
     found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen")
-    judged = verdict(found, split_warnings=_sharing(dataset, seen)).model_dump()
-    more = {}
-    if len(unseen) < len(dataset):
-        more["with_seen"] = summarise(dataset, predictions, groups, part="given")
-    return found | {"frames": seen.counts, "verdict": judged} | more
+    with_seen = summarise(dataset, predictions, groups, part="given") if len(unseen) < len(dataset) else None
+    judged = verdict(found, cautions=list(_sharing(dataset, seen)))
+    return _evaluation(found, file=file, frames=seen.counts, verdict=judged, with_seen=with_seen)
 
 
-def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dataset) -> tuple[Dataset, str]:
+def _evaluation(scores: Scores, **more: Any) -> Evaluation:
+    return Evaluation(**dict(scores), **more)
+
+
+def _seen_in_file(recipe: Recipe, known: SeenFrames, unseen: Dataset) -> tuple[Dataset, str]:
     """Return the frames of the training file that the fit has seen, and why some of them may be lacking.
 
     Only those are returned whose atoms an unseen frame has.
@@ -147,7 +147,7 @@ def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dat
     nothing = unseen[:0]
     if not all(Path(file).exists() for file in recipe.train_files):
         return nothing, GONE
-    wanted = set(kinds(unseen)) & {kind for part in known.values() for kind in part}
+    wanted = set(kinds(unseen)) & {kind for part in known.parts for kind in part}
     if not wanted:  # a file of 100,000 frames takes a minute to read
         return nothing, ""
     try:
@@ -155,13 +155,13 @@ def _seen_in_file(recipe: Recipe, known: Mapping[str, Fingerprints], unseen: Dat
     except MatgraftError:
         return nothing, "has changed and cannot be read"
     train = train[[i for i, kind in enumerate(kinds(train)) if kind in wanted]]
-    seen = np.any([is_among(train, part) for part in known.values()], axis=0)
-    n_known = sum(len(rows) for part in known.values() for kind, rows in part.items() if kind in wanted)
+    seen = np.any([is_among(train, part) for part in known.parts], axis=0)
+    n_known = sum(len(rows) for part in known.parts for kind, rows in part.items() if kind in wanted)
     lack = "has changed and lacks frames that the fit has seen" if seen.sum() < n_known else ""
     return train[np.flatnonzero(seen).tolist()], lack
 
 
-def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
+def _sharing(dataset: Dataset, seen: _Seen) -> Iterator[Caution]:
     """Warn of unseen frames of simulations that the fit has seen other frames of, and of near duplicates of seen ones.
 
     Those seen are looked for in the training file, and where it lacks some among the frames evaluated too.
@@ -169,38 +169,41 @@ def _sharing(dataset: Dataset, seen: _Seen) -> list[str]:
     unseen = dataset[seen.unseen]
     others = [i for i, what in enumerate(seen.of_frame) if what != "unseen"]
     known = concatenate([seen.train, dataset[others]]) if seen.lack else seen.train
-    warnings = []
     if len(known):
         found = leaks_between(known, unseen)
         shared = {*found.frames, *found.duplicates.neighbours}
         alike = set(found.duplicates.frames) - shared
-        warnings += [
-            f"{len(shared)} of the {len(unseen)} unseen frames belong to simulations of which the fit has seen other "
-            "frames: errors will look better than they are."
-        ] * bool(shared)
-        warnings += [
-            f"{len(alike)} {'others ' * bool(shared)}of the {len(unseen)} unseen frames have a near duplicate among "
-            "the frames that the fit has seen."
-        ] * bool(alike)
+        if shared:
+            text = (
+                f"{len(shared)} of the {len(unseen)} unseen frames belong to simulations of which the fit has seen "
+                "other frames: errors will look better than they are."
+            )
+            yield Caution(code="shared-trajectories", damage=Damage.WRONG, text=text)
+        if alike:
+            text = (
+                f"{len(alike)} {'others ' * bool(shared)}of the {len(unseen)} unseen frames have a near duplicate "
+                "among the frames that the fit has seen."
+            )
+            yield Caution(code="near-duplicates", damage=Damage.WRONG, text=text)
     if seen.lack:
-        warnings.append(
+        text = (
             f"The training file {seen.lack}: unseen frames of simulations that were trained on are known only where "
             "this file holds the seen ones too."
         )
-    return warnings
+        yield Caution(code="training-file", damage=Damage.DOUBT, text=text)
 
 
-def _all_seen(counts: Mapping[str, int]) -> Verdict:
+def _all_seen(counts: SeenCounts) -> Verdict:
     return Verdict(
-        level="not compared",
+        outcome=Outcome.NOT_COMPARED,
+        against=FOUNDATION,
         headline=(
-            f"The fit has seen all of these frames: {counts['trained_on']} were trained on and "
-            f"{counts['validated_on']} were validated on. Their errors say nothing about new frames."
+            f"The fit has seen all of these frames: {counts.trained_on} were trained on and {counts.validated_on} "
+            "were validated on. Their errors say nothing about new frames."
         ),
     )
 
 
 def _saved_references(run: Path, head: str) -> ReferenceShift:
-    facts = json.loads((run / "references.json").read_text(encoding="utf-8"))
-    shift = facts["heads"][head] if head else {name: value for name, value in facts.items() if name != "text"}
-    return ReferenceShift.model_validate(shift)
+    found = REFERENCES.read(run)
+    return found.heads[head] if isinstance(found, HeadShifts) else found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from matgraft.core.errors import OptionError, choose
-from matgraft.core.files import write_json, write_text
+from matgraft.core.files import write_text
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy
 from matgraft.potentials.data.dataset import Dataset
@@ -18,8 +18,10 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.pseudolabels import encodable
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import Parts
+from matgraft.potentials.run_files import HISTORY
 from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.climb import climb
+from matgraft.potentials.tuning.facts import FitFacts, fit_facts
 from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
 from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups
 from matgraft.potentials.tuning.references import (
@@ -119,22 +121,7 @@ def adapt_by_recipe(
     return climbed.adapted, climbed.record.sentence
 
 
-def write_fit(adapted: TunedPotential, recipe: Recipe, train: Dataset, out: Path) -> None:
-    """Write how the fit went."""
-    fit = adapted.fit
-    history = pd.DataFrame(fit.history)
-    write_text(out / "history.csv", history.to_csv(index=False))
-    facts = {
-        name: getattr(fit, name)
-        for name in ("best_step", "best_value", "criterion", "stopped", "steps", "epochs", "seconds", "processes")
-    }
-    facts |= {
-        "parameters_trained": adapted.trained,
-        "parameters_total": adapted.total,
-        "step_zero": adapted.step_zero,
-        "settings": adapted.settings.model_dump(),
-        "loss_weights": adapted.loss.weights(train),
-        "n_frames": len(train),
-    }
-    facts |= {"replay": adapted.replay} if adapted.replay else {}
-    write_json(out / "fit.json", facts)
+def write_fit(adapted: TunedPotential, train: Dataset, out: Path) -> FitFacts:
+    """Write the rows of the fit's validations, and return how it went."""
+    write_text(out / HISTORY, pd.DataFrame(adapted.fit.history).to_csv(index=False))
+    return fit_facts(adapted, train)

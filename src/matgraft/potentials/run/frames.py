@@ -1,6 +1,6 @@
-"""The first half of a run: frames read, labelled by the foundation too, audited and parted.
+"""The first half of a run: frames read, predicted by the foundation, audited and parted.
 
-read_parts -> foundation_predictions -> audited, divide -> part_frames -> Parts
+read_parts -> predict_frames -> look -> divide, whole_split -> part_frames -> Parts
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matgraft.core.errors import AuditError, OptionError
-from matgraft.core.files import write_json, write_text
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
+from matgraft.core.model import ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
+from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import audit, audit_heads
-from matgraft.potentials.audit.coverage import coverage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
 from matgraft.potentials.data.numbering import leave_out
@@ -34,8 +34,29 @@ PREDICTING = "the foundation's predictions"
 
 
 @dataclass(frozen=True)
+class Frames:
+    """The frames of a run's files, and what the foundation says of them.
+
+    Attributes
+    ----------
+    train, test
+        Frames of the training file and of the test file, which may hold none.
+    on_train, on_test
+        The foundation's predictions, empty for a frame that it cannot take.
+    refused
+        The finding on such frames, of each file that holds frames.
+    """
+
+    train: Dataset
+    test: Dataset
+    on_train: Predictions
+    on_test: Predictions
+    refused: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class Parts:
-    """The frames of a run, and the foundation's predictions on each part."""
+    """The frames of a run by what they are for, and the foundation's predictions on each part."""
 
     train: Dataset
     validation: Dataset
@@ -44,7 +65,6 @@ class Parts:
     on_validation: Predictions
     on_test: Predictions
     split: Split
-    warnings: tuple[str, ...]
 
     @property
     def scored(self) -> tuple[str, Dataset, Predictions]:
@@ -52,12 +72,6 @@ class Parts:
         if len(self.test):
             return "test", self.test, self.on_test
         return "validation", self.validation, self.on_validation
-
-
-def open_folder(out: Path, recipe: Recipe) -> None:
-    """Make the run folder and leave the recipe in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.yaml", recipe.to_yaml())
 
 
 def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
@@ -104,12 +118,19 @@ def _shear_by_group(recipe: Recipe) -> dict[str, str]:
     return recipe.shear if isinstance(recipe.shear, dict) else {}
 
 
+def predict_frames(foundation: Potential, train: Dataset, test: Dataset, quiet: bool) -> Frames:
+    """Predict the frames of both files with the foundation."""
+    on_train, refused = foundation_predictions(foundation, train, quiet)
+    if not len(test):
+        return Frames(train, test, on_train, [], (refused,))
+    on_test, refused_test = foundation_predictions(foundation, test, quiet, "test")
+    return Frames(train, test, on_train, on_test, (refused, refused_test))
+
+
 def foundation_predictions(
     parent: Potential, frames: Dataset, quiet: bool, part: Part = "train"
 ) -> tuple[Predictions, Finding]:
     """Return the foundation's predictions, empty where it cannot take a frame, and the finding that says so."""
-    if not len(frames):
-        return [], _refused(parent, frames, {}, part)
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(parent, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
@@ -147,32 +168,10 @@ def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str], par
     )
 
 
-def audited(
-    recipe: Recipe,
-    parent: Potential,
-    train: Dataset,
-    predictions: Predictions,
-    refused: Sequence[tuple[Dataset, Finding]],
-    out: Path,
-) -> list[Finding]:
-    """Audit the training frames and write what was found.
-
-    Parameters
-    ----------
-    refused
-        Each part with the finding on frames that the foundation cannot take.
-
-    Raises
-    ------
-    AuditError
-        If a finding blocks that the recipe does not allow, or test frames cannot be predicted.
-    """
-    findings = look(recipe, parent, train, predictions, refused)
-    write_json(out / "audit.json", {"findings": [finding.model_dump() for finding in findings]})
-    write_json(out / "coverage.json", coverage(train).model_dump())
+def refuse_blocking(findings: Sequence[Finding], recipe: Recipe) -> None:
+    """Raise an AuditError for findings that block, unless the recipe allows them."""
     if found := blocking(findings, recipe.audit.allow):
         raise _blocked(found, recipe)
-    return findings
 
 
 def _blocked(found: Sequence[Finding], recipe: Recipe) -> AuditError:
@@ -190,14 +189,10 @@ def _blocked(found: Sequence[Finding], recipe: Recipe) -> AuditError:
     )
 
 
-def look(
-    recipe: Recipe,
-    parent: Potential,
-    train: Dataset,
-    predictions: Predictions,
-    refused: Sequence[tuple[Dataset, Finding]],
-) -> list[Finding]:
-    """Audit the frames, those of several heads apart; frames have their numbers in the files, options can be typed.
+def look(recipe: Recipe, card: ModelCard, frames: Frames) -> tuple[Finding, ...]:
+    """Audit the training frames, those of several heads apart, against the foundation of a card.
+
+    Frames have their numbers in the files, and options can be typed.
 
     Raises
     ------
@@ -205,10 +200,10 @@ def look(
         If the recipe allows a code that no look has.
     """
     looks = audit_heads if recipe.heads_by else audit
-    found = looks(train, predictions, elements=parent.card.elements, model_name=parent.card.name)
-    findings = [
-        as_typed(one, frames, recipe) for frames, one in [*((train, one) for one in found), *refused] if len(frames)
-    ]
+    found = looks(frames.train, frames.on_train, elements=card.elements, model_name=card.name)
+    findings = tuple(
+        as_typed(one, frames.train if one.part == "train" else frames.test, recipe) for one in (*found, *frames.refused)
+    )
     codes = sorted({finding.code for finding in findings})
     if unknown := sorted(set(recipe.audit.allow) - set(codes)):
         raise OptionError(f"audit.allow names {unknown}", allowed=codes)
@@ -240,52 +235,45 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     return division
 
 
-def part_frames(
-    recipe: Recipe,
-    parts: Split,
-    train: Dataset,
-    test: Dataset,
-    on_train: Predictions,
-    on_test: Predictions,
-    out: Path,
-) -> Parts:
-    """Part the training file; a test file given is held against it for leaks."""
-    warnings, facts = parts.warnings, parts.model_dump()
-    if len(test):
-        sharing = leaks_between(train, test)
-        warnings = (*sharing.warnings, *warnings)
-        facts |= {"sharing": sharing.model_dump()}
-    chosen = {name: list(getattr(parts, name)) for name in ("train", "validation", "test")}
-    judged = [train[chosen["validation"]], test if len(test) else train[chosen["test"]]]
-    lacking = _untrained_by_head if recipe.heads_by else _untrained_elements
-    warnings = (*lacking(train[chosen["train"]], judged), *warnings)
-    write_json(out / "split.json", facts | {"warnings": warnings})
-    known = {name: [on_train[i] for i in positions] for name, positions in chosen.items()}
+def whole_split(parts: Split, train: Dataset, test: Dataset, *, by_head: bool) -> Split:
+    """Complete a split of the training file: by what a test file shares with it, and by elements not trained on."""
+    sharing = leaks_between(train, test) if len(test) else None
+    judged = [train[parts.validation], test if len(test) else train[parts.test]]
+    lacking = _untrained_by_head if by_head else _untrained_elements
+    warnings = (*lacking(train[parts.train], judged), *(sharing.warnings if sharing else ()), *parts.warnings)
+    return parts.model_copy(update={"sharing": sharing, "warnings": warnings})
+
+
+def part_frames(frames: Frames, split: Split) -> Parts:
+    """Part the frames of the training file; the test is that of the test file where there is one."""
+    train, known, given = frames.train, frames.on_train, len(frames.test) > 0
     return Parts(
-        train=train[chosen["train"]],
-        validation=train[chosen["validation"]],
-        test=test if len(test) else train[chosen["test"]],
-        on_train=known["train"],
-        on_validation=known["validation"],
-        on_test=on_test if len(test) else known["test"],
-        split=parts,
-        warnings=tuple(warnings),
+        train=train[split.train],
+        validation=train[split.validation],
+        test=frames.test if given else train[split.test],
+        on_train=[known[i] for i in split.train],
+        on_validation=[known[i] for i in split.validation],
+        on_test=frames.on_test if given else [known[i] for i in split.test],
+        split=split,
     )
 
 
-def _untrained_elements(train: Dataset, others: Sequence[Dataset]) -> list[str]:
+def _untrained_elements(train: Dataset, others: Sequence[Dataset], head: str = "") -> list[Caution]:
     missing = sorted({symbol for other in others for symbol in other.elements()} - set(train.elements()))
     if not missing:
         return []
-    return [
-        f"{', '.join(missing)}: in validation or test but not in training; their reference energies are the "
-        "foundation's, and energies of such frames mean nothing at another level of theory"
-    ]
+    text = (
+        f"{head and f'head {head}: '}{', '.join(missing)}: in validation or test but not in training; their reference "
+        "energies are the foundation's, and energies of such frames mean nothing at another level of theory"
+    )
+    return [Caution(code="untrained-elements", damage=Damage.WRONG, text=text)]
 
 
-def _untrained_by_head(train: Dataset, others: Sequence[Dataset]) -> list[str]:
+def _untrained_by_head(train: Dataset, others: Sequence[Dataset]) -> list[Caution]:
     return [
-        f"head {name}: {line}"
-        for name, frames in frames_by_head(train).items()
-        for line in _untrained_elements(train[frames], [other[frames_by_head(other).get(name, [])] for other in others])
+        caution
+        for head, frames in frames_by_head(train).items()
+        for caution in _untrained_elements(
+            train[frames], [other[frames_by_head(other).get(head, [])] for other in others], head
+        )
     ]

@@ -1,82 +1,101 @@
-"""What came of a fit: figures, checks, the model with its card, the verdict."""
+"""What came of a fit: scores, the model with its card, checks, the verdict.
+
+Each is made head by head; a model of one head has one without a name.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from ase.data import atomic_numbers
 
-from matgraft.core.files import write_json
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Finding, Findings
 from matgraft.core.model import ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.registry import HEADS, Head, Heads, save_folder
+from matgraft.core.verdict import Caution, Damage, Use, Verdict
 from matgraft.potentials.checks.base import CheckEvidence, run_checks
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.heads import frames_by_head
-from matgraft.potentials.data.seen import fingerprints
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.recipe import ForgettingSettings, Recipe
 from matgraft.potentials.run.frames import Parts
-from matgraft.potentials.scoring.heads import judge_heads, summarise_heads
-from matgraft.potentials.scoring.metrics import summarise
+from matgraft.potentials.run_files import CHECKPOINTS, MODEL, PREDICTIONS
+from matgraft.potentials.scoring.heads import change_heads, judge_heads, summarise_heads
+from matgraft.potentials.scoring.metrics import Predictions, Scores, changes, summarise
 from matgraft.potentials.scoring.table import predictions_table, write_predictions
-from matgraft.potentials.scoring.verdict import Verdict, verdict
+from matgraft.potentials.scoring.verdict import verdict
 from matgraft.potentials.tuning.adapt import TunedPotential
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import HeadShifts, References, ReferenceShift, shifted
 
-SEEN = "seen.json"
-"""Fingerprints of the structures that the fit has seen, by part."""
+
+@dataclass(frozen=True)
+class TunedHead:
+    """One head of a tuned model.
+
+    Attributes
+    ----------
+    name
+        Empty where the model has one head.
+    model
+        A plain potential.
+    references
+        The shift that it starts from.
+    train, scored
+        Its frames of the training part, and of the part that is scored.
+    """
+
+    name: str
+    model: Potential
+    references: ReferenceShift
+    train: Dataset
+    scored: Dataset
 
 
-def evaluate_parts(recipe: Recipe, tuned: Potential, parts: Parts, references: References, out: Path) -> dict[str, Any]:
-    """Score the tuned model beside its foundation, shifted or not, and write predictions and figures."""
-    part, dataset, untuned = parts.scored
-    models = {"tuned": predict(tuned, dataset.samples, processes=cores()), "untuned": untuned}
-    models["shift"] = shifted(dataset, untuned, references)
-    groups = _groups(parts, part, dataset)
-    summary = summarise(dataset, models, groups, part=part)
-    if recipe.heads_by:
-        summary["heads"] = summarise_heads(dataset, models, groups, part=part)
-    write_predictions(predictions_table({part: (dataset, models)}), out / "predictions.parquet")
-    write_json(out / "metrics.json", summary)
-    seen = {"train": fingerprints(parts.train), "validation": fingerprints(parts.validation)}
-    write_json(out / SEEN, seen, indent=None)
-    return summary
-
-
-def check_parts(
-    recipe: Recipe, parent: Potential, adapted: TunedPotential, parts: Parts, out: Path, quiet: bool
-) -> list[Finding]:
-    """Hold the tuned model, head by head, against its foundation where the data say nothing."""
-    tuned, references, folder = adapted.backbone, adapted.references, out / "checkpoints"
-    found = (
-        {"": CheckEvidence(tuned, parent, references, parts.train, folder, quiet)}
-        if isinstance(references, ReferenceShift)
-        else {}
-    )
+def heads_of(adapted: TunedPotential, parts: Parts) -> Iterator[TunedHead]:
+    """Yield each head; a copy of the model is made for each where there are several."""
+    tuned, references, scored = adapted.backbone, adapted.references, parts.scored[1]
     if isinstance(tuned, MultiHeadPotential) and isinstance(references, HeadShifts):
-        for name, frames in frames_by_head(parts.train).items():
-            found[name] = CheckEvidence(
-                tuned.at(name), parent, references.heads[name], parts.train[frames], folder, quiet
-            )
-    findings = []
-    for head, evidence in found.items():
-        for finding in run_checks([Forgetting(**recipe.forgetting.model_dump())], evidence):
-            title = f"Head {head}: {finding.title}" if head else finding.title
-            findings.append(finding.model_copy(update={"title": title, "details": {**finding.details, "head": head}}))
-    write_json(out / "checks.json", {"findings": [finding.model_dump() for finding in findings]})
-    return findings
+        of_train, of_scored = frames_by_head(parts.train), frames_by_head(scored)
+        for name in tuned.names:
+            own, judged = parts.train[of_train[name]], scored[of_scored.get(name, [])]
+            yield TunedHead(name, tuned.at(name), references.heads[name], own, judged)
+    elif isinstance(references, ReferenceShift):
+        yield TunedHead("", tuned, references, parts.train, scored)
+
+
+def score(adapted: TunedPotential, parts: Parts, out: Path) -> Scores:
+    """Score the tuned model beside its foundation, shifted or not, and write the predictions."""
+    part, dataset, untuned = parts.scored
+    models = _beside_baselines(adapted, dataset, untuned)
+    write_predictions(predictions_table({part: (dataset, models)}), out / PREDICTIONS)
+    groups = _groups(parts, part, dataset)
+    held = models if part == "validation" else _beside_baselines(adapted, parts.validation, parts.on_validation)
+    before_after = (held["shift"], held["tuned"])
+    heads = {}
+    if isinstance(adapted.references, HeadShifts):
+        changed = change_heads(parts.validation, *before_after)
+        found = summarise_heads(dataset, models, groups, part=part)
+        heads = {name: one.model_copy(update={"validation": changed[name]}) for name, one in found.items()}
+    scores = summarise(dataset, models, groups, part=part)
+    return scores.model_copy(update={"heads": heads, "validation": changes(parts.validation, *before_after)})
+
+
+def _beside_baselines(adapted: TunedPotential, dataset: Dataset, untuned: Predictions) -> Mapping[str, Predictions]:
+    return {
+        "tuned": predict(adapted.backbone, dataset.samples, processes=cores()),
+        "untuned": untuned,
+        "shift": shifted(dataset, untuned, adapted.references),
+    }
 
 
 def _groups(parts: Parts, part: str, dataset: Dataset) -> Sequence[str]:
@@ -88,84 +107,98 @@ def _groups(parts: Parts, part: str, dataset: Dataset) -> Sequence[str]:
 
 
 def save_model(
-    recipe: Recipe, parent: Potential, adapted: TunedPotential, parts: Parts, summary: dict[str, Any], out: Path
+    recipe: Recipe, foundation: Potential, adapted: TunedPotential, parts: Parts, scores: Scores, out: Path
 ) -> None:
     """Write the tuned potential, or one for each head, with cards."""
-    if not isinstance(adapted.backbone, MultiHeadPotential):
-        _save_plain(recipe, parent, adapted, adapted.backbone, parts.train, parts.scored[1], summary, out / "model")
-        return
-    trained, scored = frames_by_head(parts.train), frames_by_head(parts.scored[1])
     heads: dict[str, Head] = {}
-    for name in adapted.backbone.names:
-        train, judged = parts.train[trained[name]], parts.scored[1][scored.get(name, [])]
-        plain, figures = adapted.backbone.at(name), summary["heads"].get(name, {})
-        _save_plain(recipe, parent, adapted, plain, train, judged, figures, out / "model" / name, head=name)
-        theory = train[0].theory or LevelOfTheory()
-        heads[name] = Head(n_train=len(train), theory=theory.describe())
-    HEADS.write(out / "model", Heads(heads=heads, licence=parent.card.licence, parent=parent.card))
+    for head in heads_of(adapted, parts):
+        theory = next((sample.theory for sample in head.train if sample.theory is not None), LevelOfTheory())
+        own = scores.heads.get(head.name) if head.name else scores
+        tuned = {
+            "name": f"{foundation.card.name} tuned on {recipe.title}{head.name and f', head {head.name}'}",
+            "elements": head.train.elements(),
+            "theory": theory,
+            "weights_from": f"matgraft {version('matgraft')}, strategy {adapted.strategy}, from {foundation.card.name}",
+            "citation": foundation.card.citation,
+            "references_eV": references_of(head.model, head.train.elements()),
+            "head": head.name,
+            "parent": foundation.card,
+            "recipe": recipe.model_dump(mode="json"),
+            "data_sha256": {"train": head.train.hash(), "scored": head.scored.hash()},
+            "metrics": own.model_dump(mode="json", include={"test", "untuned", "shift", "part"}) if own else {},
+        }
+        _save_plain(head, tuned, out / MODEL / head.name)
+        heads[head.name] = Head(n_train=len(head.train), theory=theory.describe())
+    if "" not in heads:
+        card = foundation.card
+        HEADS.write(out / MODEL, Heads(heads=heads, licence=card.licence, parent=card))
 
 
-def _save_plain(
-    recipe: Recipe,
-    parent: Potential,
-    adapted: TunedPotential,
-    plain: Potential,
-    train: Dataset,
-    scored: Dataset,
-    summary: Mapping[str, Any],
-    folder: Path,
-    head: str = "",
-) -> None:
+def _save_plain(head: TunedHead, tuned: Mapping[str, object], folder: Path) -> None:
     """Write one potential with its card."""
-    theory = next((sample.theory for sample in train if sample.theory is not None), LevelOfTheory())
-    tuned = {
-        "name": f"{parent.card.name} tuned on {recipe.title}{head and f', head {head}'}",
-        "elements": train.elements(),
-        "theory": theory,
-        "weights_from": f"matgraft {version('matgraft')}, strategy {adapted.strategy}, from {parent.card.name}",
-        "citation": parent.card.citation,
-        "references_eV": references_of(plain, train.elements()),
-        "head": head,
-        "parent": parent.card,
-        "recipe": recipe.model_dump(mode="json"),
-        "data_sha256": {"train": train.hash(), "scored": scored.hash()},
-        "metrics": {name: summary[name] for name in ("test", "untuned", "shift", "part") if name in summary},
-    }
 
     def describe(fresh: ModelCard) -> ModelCard:
         return fresh.model_copy(update=tuned)
 
-    save_folder(plain, folder, describe)
-    keep(train, folder)
+    save_folder(head.model, folder, describe)
+    keep(head.train, folder)
+
+
+def check(
+    settings: ForgettingSettings,
+    foundation: Potential,
+    adapted: TunedPotential,
+    parts: Parts,
+    out: Path,
+    *,
+    quiet: bool,
+) -> Findings:
+    """Hold the tuned model, head by head, against its foundation where the data say nothing."""
+    found: list[Finding] = []
+    for head in heads_of(adapted, parts):
+        evidence = CheckEvidence(
+            head.model, foundation, head.references, head.train, folder=out / CHECKPOINTS, quiet=quiet
+        )
+        found += run_checks([Forgetting(settings.size, settings.file, head.name)], evidence)
+    return Findings(findings=tuple(found))
 
 
 def judge(
-    summary: Mapping[str, Any],
-    findings: Sequence[Finding],
+    scores: Scores,
     adapted: TunedPotential,
     parts: Parts,
+    audit: Findings,
+    checks: Findings,
+    missing: Sequence[Use],
     chosen: str,
-    out: Path,
 ) -> Verdict:
-    """Return the verdict over figures, findings and warnings, head by head where there are several."""
+    """Return the verdict over scores, findings and warnings; it hears every head."""
     trained = adapted.loss.weights(parts.train) if adapted.trained else ()
-    missing = json.loads((out / "coverage.json").read_text())["missing"]
-    warnings = [*_fit_warnings(adapted), *parts.warnings]
-    whole = verdict(summary, findings, warnings, missing, trained=trained, chosen=chosen)
-    if not isinstance(adapted.backbone, MultiHeadPotential):
-        return whole
-    by_head = {name: verdict(each, trained=trained) for name, each in summary["heads"].items()}
-    return judge_heads(whole, by_head, adapted.backbone.names)
+    whole = verdict(
+        scores,
+        audit=audit.findings,
+        checks=checks.findings,
+        cautions=[*_of_fit(adapted), *parts.split.warnings],
+        missing=missing,
+        trained=trained,
+        chosen=chosen,
+    )
+    names = adapted.backbone.names if isinstance(adapted.backbone, MultiHeadPotential) else ()
+    return judge_heads(whole, {name: verdict(one, trained=trained) for name, one in scores.heads.items()}, names)
 
 
-def _fit_warnings(adapted: TunedPotential) -> list[str]:
+def _of_fit(adapted: TunedPotential) -> list[Caution]:
     """Say where a fit gave its starting weights back."""
     if not adapted.trained or adapted.fit.best_step:
         return []
     start = "with shifted reference energies" if _is_shifted(adapted.references) else "as it came"
     return [
-        f"No step of the fit lowered the validation loss: the model is the foundation {start}. "
-        "A smaller fit.rate or more minutes may help."
+        Caution(
+            code="no-step-better",
+            damage=Damage.DOUBT,
+            text=f"No step of the fit lowered the validation loss: the model is the foundation {start}.",
+            remedy="a smaller fit.rate or more minutes may help",
+        )
     ]
 
 

@@ -1,14 +1,59 @@
-"""One call from a model and labelled frames to its errors."""
+"""What a model's errors are on labelled frames: by one call, or as `matgraft evaluate` writes them."""
 
 from __future__ import annotations
 
+from pydantic import BaseModel, ConfigDict
+
+from matgraft.core.verdict import Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.scoring.metrics import errors, metrics
+from matgraft.potentials.scoring.metrics import Figures, Scores, errors, metrics
 
 
-def evaluate(backbone: Potential, dataset: Dataset, *, processes: int = 1) -> dict[str, float]:
+class SeenCounts(BaseModel):
+    """What the fit did with the frames of a file.
+
+    Attributes
+    ----------
+    trained_on, validated_on, unseen
+        Numbers of frames.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trained_on: int
+    validated_on: int
+    unseen: int
+
+    @property
+    def total(self) -> int:
+        """All frames of the file."""
+        return self.trained_on + self.validated_on + self.unseen
+
+
+class Evaluation(Scores):
+    """The errors of a finished run's model on further frames.
+
+    Attributes
+    ----------
+    file
+        That the frames are from.
+    frames
+        What the fit did with them; None of a run that does not say.
+    verdict
+        On the frames that the fit has not seen.
+    with_seen
+        The errors on all frames, where the fit has seen some of them and others not.
+    """
+
+    file: str
+    frames: SeenCounts | None
+    verdict: Verdict
+    with_seen: Scores | None = None
+
+
+def evaluate(backbone: Potential, dataset: Dataset, *, processes: int = 1) -> Figures:
     """Return RMSE and MAE in the units of reports: ``energy_rmse_meV_per_atom``, ``forces_rmse_eV_per_A``, ...
 
     Only quantities that both the model predicts and the frames label are there.

@@ -1,7 +1,7 @@
 """A model of several heads: the errors of each on its own frames, and one verdict that hears all of them.
 
-    summary["heads"] = summarise_heads(test, predictions, groups)         # in metrics.json, one summary a head
-    judge_heads(verdict(summary), {"PBE": verdict(...), ...}, ["PBE", "r2SCAN"])
+    scores = summarise_heads(test, predictions, groups, part="test")            # scores.heads: one a head
+    judge_heads(verdict(scores), {"PBE": verdict(...), ...}, ["PBE", "r2SCAN"])
 
 A large head that gained can hide a small one that lost. So the whole is called better only where every head is.
 """
@@ -9,37 +9,40 @@ A large head that gained can hide a small one that lost. So the whole is called 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
-from matgraft.potentials.scoring.metrics import Predictions, summarise
-from matgraft.potentials.scoring.verdict import Level, Verdict
+from matgraft.potentials.scoring.metrics import Change, Predictions, Scores, changes, summarise
+
+BETTER = {Outcome.BETTER, Outcome.RESERVED}
 
 
 def summarise_heads(
-    dataset: Dataset, predictions: Mapping[str, Predictions], groups: Sequence[str], **options: Any
-) -> dict[str, dict[str, Any]]:
-    """Return head -> what `summarise` says of its frames.
-
-    Parameters
-    ----------
-    dataset, predictions, groups, options
-        As of `matgraft.potentials.scoring.metrics.summarise`; each frame predicted under its own head.
-    """
+    dataset: Dataset, predictions: Mapping[str, Predictions], groups: Sequence[str], *, part: str
+) -> dict[str, Scores]:
+    """Return head -> what `summarise` says of its frames; each frame is predicted under its own head."""
     return {
         name: summarise(
             dataset[frames],
             {model: [each[i] for i in frames] for model, each in predictions.items()},
             [groups[i] for i in frames],
-            **options,
+            part=part,
         )
         for name, frames in frames_by_head(dataset).items()
     }
 
 
+def change_heads(dataset: Dataset, before: Predictions, after: Predictions) -> dict[str, tuple[Change, ...]]:
+    """Return head -> what `changes` says of its frames."""
+    return {
+        name: changes(dataset[frames], [before[i] for i in frames], [after[i] for i in frames])
+        for name, frames in frames_by_head(dataset).items()
+    }
+
+
 def judge_heads(whole: Verdict, by_head: Mapping[str, Verdict], names: Sequence[str]) -> Verdict:
-    """Join the verdict on all frames with those on each head's.
+    """Join the verdict on all frames with those on each head's; a model of one head has the verdict on all frames.
 
     Parameters
     ----------
@@ -48,45 +51,59 @@ def judge_heads(whole: Verdict, by_head: Mapping[str, Verdict], names: Sequence[
     by_head
         On the heads that have frames to be judged by.
     names
-        All heads.
+        All heads; none where the model has one.
 
     Returns
     -------
     Verdict
-        Its level is that of the whole where all heads share it. It is ``"worse"`` where the whole or every head is,
-        ``"worse for some heads"`` where some head is, whatever the whole gained, and ``"mixed"`` where heads differ
-        otherwise. The headline then begins with the heads that became worse, and with each head's level.
+        Its outcome is that of the whole where all heads share it. It is worse where the whole or every head is, worse
+        for some heads where some head is, whatever the whole gained, and mixed where heads differ otherwise. The
+        headline then begins with the heads that became worse, and with each head's level.
     """
-    levels = {name: one.level for name, one in by_head.items()}
-    level = _level(whole.level, list(levels.values()))
-    silent = [f"head {name} (no frame to judge it by)" for name in names if name not in by_head]
-    return whole.model_copy(
-        update={
-            "level": level,
-            "headline": _opening(levels, level) + whole.headline,
-            "reasons_for": (*whole.reasons_for, *_of_heads(by_head, "reasons_for", whole)),
-            "reasons_against": (*whole.reasons_against, *_of_heads(by_head, "reasons_against", whole)),
-            "do_not_trust_for": (*whole.do_not_trust_for, *silent, *_of_heads(by_head, "do_not_trust_for", whole)),
-        }
+    outcome = _outcome(whole.outcome, [one.outcome for one in by_head.values()])
+    silent = [Use(use=f"head {name}", reason="no frame to judge it by") for name in names if name not in by_head]
+    own = list(by_head.items())
+    reasons = [_reason(name, one) for name, each in own for one in each.reasons if one not in whole.reasons]
+    fit = [_use(name, one) for name, each in own for one in each.fit_for if one not in whole.fit_for]
+    unfit = [_use(name, one) for name, each in own for one in each.not_fit_for if one not in whole.not_fit_for]
+    grave = [_caution(name, one) for name, each in own for one in each.cautions if one.damage >= Damage.HARM]
+    return Verdict(
+        outcome=outcome,
+        against=whole.against,
+        headline=_opening(by_head, outcome) + whole.headline,
+        reasons=(*whole.reasons, *reasons),
+        cautions=(*whole.cautions, *grave),
+        fit_for=(*whole.fit_for, *fit),
+        not_fit_for=(*whole.not_fit_for, *silent, *unfit),
+        chosen=whole.chosen,
     )
 
 
-def _opening(levels: Mapping[str, Level], level: Level) -> str:
-    """Say which heads became worse, then what became of each; nothing where all share the level."""
-    if set(levels.values()) == {level}:
+def _reason(head: str, reason: Reason) -> Reason:
+    return reason.model_copy(update={"about": f"head {head}", "text": f"Head {head}: {reason.text}"})
+
+
+def _use(head: str, use: Use) -> Use:
+    return use.model_copy(update={"use": f"head {head}: {use.use}"})
+
+
+def _caution(head: str, caution: Caution) -> Caution:
+    return caution.model_copy(update={"text": f"Head {head}: {caution.text}"})
+
+
+def _opening(by_head: Mapping[str, Verdict], outcome: Outcome) -> str:
+    """Say which heads became worse, then what became of each; nothing where all share the outcome."""
+    if all(one.outcome is outcome for one in by_head.values()):
         return ""
-    worse = [name for name, one in levels.items() if one == "worse"]
+    worse = [name for name, one in by_head.items() if one.outcome is Outcome.WORSE]
     first = f"Worse than the foundation for head{'s' * (len(worse) > 1)} {', '.join(worse)}. " if worse else ""
-    return f"{first}By head: {'; '.join(f'{name} {one}' for name, one in levels.items())}. "
+    return f"{first}By head: {'; '.join(f'{name} {one.level}' for name, one in by_head.items())}. "
 
 
-def _of_heads(by_head: Mapping[str, Verdict], entry: str, whole: Verdict) -> list[str]:
-    """Return what each head's verdict says that the whole's does not."""
-    said = [(name, line) for name, one in by_head.items() for line in getattr(one, entry)]
-    return [f"Head {name}: {line}" for name, line in said if line not in getattr(whole, entry)]
-
-
-def _level(whole: Level, heads: Sequence[Level]) -> Level:
-    if "worse" in (whole, *heads):
-        return "worse" if whole == "worse" or set(heads) == {"worse"} else "worse for some heads"
-    return whole if set(heads) <= {whole} or whole == "not compared" else "mixed"
+def _outcome(whole: Outcome, heads: Sequence[Outcome]) -> Outcome:
+    if Outcome.WORSE in (whole, *heads):
+        alone = whole is Outcome.WORSE or set(heads) == {Outcome.WORSE}
+        return Outcome.WORSE if alone else Outcome.WORSE_FOR_SOME
+    if {whole, *heads} <= BETTER:
+        return Outcome.RESERVED if Outcome.RESERVED in (whole, *heads) else Outcome.BETTER
+    return whole if set(heads) <= {whole} or whole is Outcome.NOT_COMPARED else Outcome.MIXED

@@ -28,12 +28,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.quantities import FORCES, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
@@ -42,6 +43,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 
 Statistic = Literal["rmse", "mae"]
+ModelName = Literal["test", "untuned", "shift"]
+"""The tuned model on the part that is scored, and its baselines."""
 STATISTICS: Mapping[Statistic, int] = {"rmse": 2, "mae": 1}
 """Statistic -> column of `FrameErrors.sums` that it is made of."""
 
@@ -52,10 +55,14 @@ ROUNDING = 1e-3
 """Two errors closer than this fraction are equal: single precision and the order of a batch move them by less."""
 
 UNSTATED = "not stated"
-_KEY_OF = {"tuned": "test"}  # metrics.json calls the tuned model's figures "test"
+_KEY_OF: Mapping[str, ModelName] = {"tuned": "test", "untuned": "untuned", "shift": "shift"}
+"""Name of a model -> what metrics.json calls its figures."""
 
-BASELINES = ("untuned", "shift")
+BASELINES: tuple[ModelName, ...] = ("untuned", "shift")
 """What a tuned model is held against: the foundation, and the foundation with shifted reference energies."""
+
+Figures = dict[str, int | float]
+"""Metric -> figure: ``energy_rmse_meV_per_atom`` and so on, with the counts ``n_frames`` and ``n_atoms``."""
 
 
 def metric_key(quantity: Quantity, statistic: Statistic) -> str:
@@ -118,12 +125,12 @@ def errors(
     return FrameErrors({name: quantities[name] for name in compared}, compared, len(dataset), n_atoms)
 
 
-def metrics(found: FrameErrors) -> dict[str, float]:
+def metrics(found: FrameErrors) -> Figures:
     """Return RMSE and MAE of each quantity, and the counts ``n_frames`` and ``n_atoms``.
 
     Keys are ``<quantity>_<rmse|mae>_<unit>``: energy_rmse_meV_per_atom, forces_mae_eV_per_A, stress_rmse_GPa.
     """
-    out: dict[str, float] = {}
+    out: Figures = {}
     for name, rows in found.sums.items():
         if rows[:, 0].any():
             out |= {key: float(value) for key, value in _statistics(found.quantities[name], rows.sum(axis=0)).items()}
@@ -131,7 +138,7 @@ def metrics(found: FrameErrors) -> dict[str, float]:
     return out if found.n_atoms is None else {**out, "n_atoms": int(found.n_atoms.sum())}
 
 
-def by_tag(found: FrameErrors, values: Sequence[str]) -> dict[str, dict[str, float]]:
+def by_tag(found: FrameErrors, values: Sequence[str]) -> dict[str, Figures]:
     """Return the metrics of the frames that share a tag's value.
 
     Parameters
@@ -146,7 +153,7 @@ def by_tag(found: FrameErrors, values: Sequence[str]) -> dict[str, dict[str, flo
     return {str(tag): metrics(found.select(tags == tag)) for tag in np.unique(tags)}
 
 
-def worst_decile(dataset: Dataset, predictions: Predictions, quantity: Quantity = FORCES) -> dict[str, float]:
+def worst_decile(dataset: Dataset, predictions: Predictions, quantity: Quantity = FORCES) -> Figures:
     """Return the force errors on the tenth of all atoms with the largest reference force.
 
     Atoms, not frames: a vacancy's neighbours are few in a large calm frame. They are chosen by the labels alone, so
@@ -218,6 +225,76 @@ class Comparison:
     beyond_chance: bool
 
 
+class Change(BaseModel):
+    """An error on the validation frames, of the foundation with shifted references and of the tuned model.
+
+    Attributes
+    ----------
+    quantity, unit
+        Name of the quantity, and the unit of its error in reports.
+    before, after
+        RMSE of the shifted foundation, and of the tuned model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quantity: str
+    unit: str
+    before: float
+    after: float
+
+    @property
+    def worsened(self) -> bool:
+        """True if the error rose by more than rounding, or is not finite any more."""
+        return not self.after <= (1 + ROUNDING) * self.before
+
+
+class Scores(BaseModel):
+    """The errors of a tuned model beside its baselines: what metrics.json holds.
+
+    Attributes
+    ----------
+    test, untuned, shift
+        Errors of the tuned model, of its foundation, and of the foundation with shifted references, as `metrics` gives
+        them; empty where there is no such baseline.
+    part
+        Which frames were scored: "test", "validation", or what `matgraft evaluate` calls them.
+    n_groups, n_groups_with
+        Number of groups, and of those that carry each quantity.
+    intervals
+        Of each model, as `intervals` gives them.
+    by_config_type
+        Of each model, config type -> errors.
+    worst_force_decile
+        Of each model, errors on the tenth of the atoms with the largest forces.
+    gain
+        Of the tuned model over each baseline.
+    heads
+        The same of each head's own frames, where the model has several.
+    validation
+        What became of each error on the validation frames.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    test: Figures
+    untuned: Figures = Field(default_factory=dict)
+    shift: Figures = Field(default_factory=dict)
+    part: str
+    n_groups: int
+    n_groups_with: dict[str, int]
+    intervals: dict[ModelName, dict[str, tuple[float, float]]]
+    by_config_type: dict[ModelName, dict[str, Figures]]
+    worst_force_decile: dict[ModelName, Figures]
+    gain: dict[ModelName, dict[str, Comparison]]
+    heads: dict[str, Scores] = Field(default_factory=dict)
+    validation: tuple[Change, ...] = ()
+
+    def of(self, model: ModelName) -> Figures:
+        """Return the errors of a model."""
+        return {"test": self.test, "untuned": self.untuned, "shift": self.shift}[model]
+
+
 def compare(model: FrameErrors, baseline: FrameErrors, groups: Sequence[str]) -> dict[str, Comparison]:
     """Hold a model against a baseline on the same groups.
 
@@ -260,8 +337,8 @@ def summarise(
     *,
     part: str = "test",
     quantities: Mapping[str, Quantity] = POTENTIAL_QUANTITIES,
-) -> dict[str, Any]:
-    """Return the content of metrics.json: plain dicts, lists, numbers and text.
+) -> Scores:
+    """Score a tuned model and its baselines on the same frames.
 
     Parameters
     ----------
@@ -284,26 +361,31 @@ def summarise(
         raise DataError("there is neither a test nor a validation part to score", remedy="give frames for a test")
     if "tuned" not in predictions:
         raise OptionError(f"no predictions of a tuned model among {sorted(predictions)}", allowed=["tuned", *BASELINES])
-    found = {_KEY_OF.get(model, model): errors(dataset, each, quantities) for model, each in predictions.items()}
+    found = {_KEY_OF[model]: errors(dataset, each, quantities) for model, each in predictions.items()}
     tags = dataset.tag("config_type")
-    return {
-        **{model: metrics(each) for model, each in found.items()},
-        "part": part,
-        "n_groups": len(set(groups)),
-        "n_groups_with": count_units(found["test"], groups),
-        "intervals": {
-            model: {key: list(ends) for key, ends in intervals(each, groups).items()} for model, each in found.items()
-        },
-        "by_config_type": {model: by_tag(each, tags) for model, each in found.items()},
-        "worst_force_decile": {
-            _KEY_OF.get(model, model): worst_decile(dataset, each) for model, each in predictions.items()
-        },
-        "gain": {
-            model: {key: _plain(one) for key, one in compare(found["test"], each, groups).items()}
-            for model, each in found.items()
-            if model != "test"
-        },
-    }
+    return Scores(
+        test=metrics(found["test"]),
+        untuned=metrics(found["untuned"]) if "untuned" in found else {},
+        shift=metrics(found["shift"]) if "shift" in found else {},
+        part=part,
+        n_groups=len(set(groups)),
+        n_groups_with=count_units(found["test"], groups),
+        intervals={model: intervals(each, groups) for model, each in found.items()},
+        by_config_type={model: by_tag(each, tags) for model, each in found.items()},
+        worst_force_decile={_KEY_OF[model]: worst_decile(dataset, each) for model, each in predictions.items()},
+        gain={model: compare(found["test"], each, groups) for model, each in found.items() if model != "test"},
+    )
+
+
+def changes(dataset: Dataset, before: Predictions, after: Predictions) -> tuple[Change, ...]:
+    """Return what became of the RMSE of each quantity from some predictions to others."""
+    old, new = metrics(errors(dataset, before)), metrics(errors(dataset, after))
+    keys = {quantity: metric_key(quantity, "rmse") for quantity in POTENTIAL_QUANTITIES.values()}
+    return tuple(
+        Change(quantity=quantity.name, unit=quantity.report_unit, before=old[key], after=new[key])
+        for quantity, key in keys.items()
+        if key in old and key in new
+    )
 
 
 def _check_frames(dataset: Dataset, predictions: Predictions) -> None:
@@ -402,7 +484,3 @@ def _exponential(ends: tuple[float, float]) -> tuple[float, float]:
     with np.errstate(over="ignore"):
         low, high = np.exp(ends)
     return float(low), float(high)
-
-
-def _plain(comparison: Comparison) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(comparison).items()}

@@ -10,7 +10,7 @@ import copy
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ase.data import atomic_numbers
@@ -37,6 +37,7 @@ from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
 from matgraft.potentials.tuning.replay import WEIGHT as REPLAY_WEIGHT
 from matgraft.potentials.tuning.replay import (
+    Rehearsal,
     ReplayObjective,
     ReplaySettings,
     rehearses,
@@ -45,7 +46,7 @@ from matgraft.potentials.tuning.replay import (
     shifted_labels,
 )
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
-from matgraft.potentials.tuning.step_zero import check_heads, check_replay
+from matgraft.potentials.tuning.step_zero import StepZero, check_heads, check_replay
 from matgraft.potentials.tuning.tangents import (
     Directions,
     TangentObjective,
@@ -77,18 +78,18 @@ class TunedPotential:
     strategy
         Its name.
     replay
-        Where frames were rehearsed: how many, their weight, their mean loss at the start and at the best step.
+        What was rehearsed; None where nothing was.
     """
 
     backbone: Potential
     references: References
     fit: FitResult
-    step_zero: dict[str, float]
+    step_zero: StepZero
     settings: FitSettings
     loss: LossSettings
     trained: int
     strategy: str
-    replay: dict[str, float] = field(default_factory=dict)
+    replay: Rehearsal | None = None
 
     @property
     def total(self) -> int:
@@ -143,7 +144,7 @@ def adapt(
     held_out = known.validation_graphs or encode_all(backbone, validation.samples, processes=cores())
     # 3. Step 0 is the foundation, up to the shift of its references.
     references = settings.references or _refit(backbone, foundation, train, encoded, known.on_train)
-    facts: dict[str, float] = {}
+    rehearsal = None
     shift_references(backbone, references)
     groups = chosen.prepare(backbone, seed=execution.seed)
     step_zero = check_heads(foundation, backbone, references, train, encoded)
@@ -155,7 +156,7 @@ def adapt(
         if chosen.cached:
             objective = _cached_objective(through, fitting, placed)
         elif len(rehearsed):
-            objective, facts = _with_replay(through, shifted_labels(rehearsed, references), settings.replay)
+            objective, rehearsal = _with_replay(through, shifted_labels(rehearsed, references), settings.replay)
         else:
             objective = through
         if isinstance(objective, FrameObjective):
@@ -165,9 +166,11 @@ def adapt(
     fitting = fitting.model_copy(update=result.batches)
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
-    if facts:
-        facts["loss_at_best"] = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
-    return TunedPotential(finished, references, result, step_zero, fitting, loss, _size(groups), chosen.name, facts)
+    if rehearsal:
+        at_best = next(row["replay_loss"] for row in result.history if row["step"] == result.best_step)
+        rehearsal = rehearsal.model_copy(update={"loss_at_best": at_best})
+    trained = _size(groups)
+    return TunedPotential(finished, references, result, step_zero, fitting, loss, trained, chosen.name, rehearsal)
 
 
 def require_frames(train: Dataset, validation: Dataset) -> None:
@@ -243,11 +246,11 @@ def _rehearsed(
 
 def _with_replay(
     through: FrameObjective, rehearsed: Dataset, replay: ReplaySettings
-) -> tuple[ReplayObjective, dict[str, float]]:
+) -> tuple[ReplayObjective, Rehearsal]:
     """Add the frames to rehearse to an objective, and say how many there are, their weight and their loss."""
     weight = replay.weight or REPLAY_WEIGHT
     both = ReplayObjective(through, rehearsed, weight)
-    return both, {"n_frames": len(rehearsed), "weight": weight, "loss_at_start": check_replay(both)}
+    return both, Rehearsal(n_frames=len(rehearsed), weight=weight, loss_at_start=check_replay(both))
 
 
 def _refit(

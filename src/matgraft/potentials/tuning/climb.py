@@ -29,7 +29,6 @@ from rich.console import Console
 
 from matgraft.core import devices
 from matgraft.core.errors import DataError, OptionError, RunError
-from matgraft.core.files import write_json
 from matgraft.core.findings import DROP
 from matgraft.core.model import Batch, Encoded
 from matgraft.core.processes import cores, timed, workers
@@ -52,10 +51,11 @@ from matgraft.potentials.tuning.adapt import (
 )
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.ladder import (
+    CLIMB,
     DEFAULT_MINUTES,
+    Climb,
     Cost,
     LadderSettings,
-    Record,
     RungBegun,
     RungResult,
     allot,
@@ -71,8 +71,9 @@ from matgraft.potentials.tuning.ladder import (
 from matgraft.potentials.tuning.loss import LossSettings, Targets, label_shares, weigh_parts
 from matgraft.potentials.tuning.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.potentials.tuning.references import ReferenceShift, keep_references, shifted
-from matgraft.potentials.tuning.replay import ReplaySettings, forecast
+from matgraft.potentials.tuning.replay import Rehearsal, ReplaySettings, forecast
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
+from matgraft.potentials.tuning.step_zero import StepZero
 from matgraft.potentials.tuning.tangents import (
     TangentObjective,
     affordable,
@@ -85,7 +86,6 @@ from matgraft.potentials.tuning.tangents import (
 Predictions = Sequence[Mapping[str, Array]]
 T = TypeVar("T")
 
-FILE = "ladder.json"
 ENDED = "the climb had ended"
 NO_STEP = "no step was better than the starting weights"
 MODEL = "model.pt"
@@ -109,7 +109,7 @@ class Climbed:
     """
 
     adapted: TunedPotential
-    record: Record
+    record: Climb
 
 
 def climb(
@@ -266,8 +266,7 @@ class _Ascent:
 
     def run(self, on_validation: Predictions | None) -> Climbed:
         """Climb, and return the best rung's model."""
-        found = self.execution.work / FILE
-        record = Record.model_validate_json(found.read_text()) if self.execution.resume and found.is_file() else None
+        record = CLIMB.find(self.execution.work) if self.execution.resume else None
         record = record or self._baselines(on_validation)
         done = {rung.name for rung in record.rungs}
         ahead = [name for name in self.rungs if name not in done]
@@ -280,7 +279,7 @@ class _Ascent:
             self._tell(result)
         return self._end(record)
 
-    def _baselines(self, known: Predictions | None) -> Record:
+    def _baselines(self, known: Predictions | None) -> Climb:
         """Judge the foundation as it is, and with its references shifted."""
         untuned = known or self._predicted(self.foundation)
         models = {"untuned": untuned, "shift": shifted(self.frames.validation, untuned, self.references)}
@@ -289,7 +288,7 @@ class _Ascent:
             result = RungResult(name=name, errors=self._errors(predictions))
             results.append(result.model_copy(update={"gain": gain_of(result.loss, results)}))
             self._tell(results[-1])
-        return Record(
+        return Climb(
             max_minutes=self.settings.fit.max_minutes or DEFAULT_MINUTES,
             target=self.ladder.target,
             worth=self.ladder.worth,
@@ -297,7 +296,7 @@ class _Ascent:
             rungs=tuple(results),
         )
 
-    def _try(self, record: Record, name: str, ahead: int) -> tuple[Record, RungResult]:
+    def _try(self, record: Climb, name: str, ahead: int) -> tuple[Climb, RungResult]:
         """Fit a rung and judge it; or say why not."""
         if record.begun is not None and record.begun.name == name:
             return record, self._fitted(record, record.begun, resume=True)
@@ -314,7 +313,7 @@ class _Ascent:
         record = self._note(record, begun=begun)
         return record, self._fitted(record, begun, resume=False)
 
-    def _fitted(self, record: Record, begun: RungBegun, *, resume: bool) -> RungResult:
+    def _fitted(self, record: Climb, begun: RungBegun, *, resume: bool) -> RungResult:
         began = time.monotonic()
         try:
             adapted = self._adapt(begun.name, begun.minutes, resume=resume)
@@ -397,14 +396,14 @@ class _Ascent:
         words = f"its cache takes {before:.2g}, its steps {fit:.2g}"
         return Cost(LEAST_HEAD * fit, before, ends_itself=True, words=words)
 
-    def _note(self, record: Record, **changes: object) -> Record:
+    def _note(self, record: Climb, **changes: object) -> Climb:
         """Return the record with changes, written before the climb goes on."""
         record = record.model_copy(update=changes)
         self.execution.work.mkdir(parents=True, exist_ok=True)
-        write_json(self.execution.work / FILE, record.model_dump(mode="json"))
+        CLIMB.write(self.execution.work, record)
         return record
 
-    def _end(self, record: Record) -> Climbed:
+    def _end(self, record: Climb) -> Climbed:
         """Name the rung to keep and why the climb ended; read the model back."""
         tuned = [rung for rung in record.rungs if rung.name in self.rungs]
         failed = [rung for rung in tuned if rung.verdict == "failed"]
@@ -446,12 +445,12 @@ def save_adapted(adapted: TunedPotential, path: Path) -> None:
         "weights": adapted.backbone.module.state_dict(),
         "references": adapted.backbone.references.detach(),  # of some backbones no part of the weights
         "fit": asdict(adapted.fit),
-        "step_zero": adapted.step_zero,
+        "step_zero": adapted.step_zero.model_dump(),
         "settings": adapted.settings.model_dump(),
         "loss": adapted.loss.model_dump(),
         "trained": adapted.trained,
         "strategy": adapted.strategy,
-        "replay": adapted.replay,
+        "replay": adapted.replay and adapted.replay.model_dump(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(content, path)
@@ -467,12 +466,12 @@ def load_adapted(foundation: Potential, references: ReferenceShift, path: Path) 
         backbone=_plain(backbone),
         references=references,
         fit=FitResult(**content["fit"]),
-        step_zero=content["step_zero"],
+        step_zero=StepZero(**content["step_zero"]),
         settings=FitSettings(**content["settings"]),
         loss=LossSettings(**content["loss"]),
         trained=content["trained"],
         strategy=content["strategy"],
-        replay=content["replay"],
+        replay=Rehearsal(**content["replay"]) if content["replay"] else None,
     )
 
 
@@ -482,8 +481,7 @@ def baseline(foundation: Potential, shift: ReferenceShift, rung: RungResult, los
     shift_references(backbone, shift)
     row = {"step": 0, "epoch": 0.0, "seconds": 0.0, "learning_rate": 0.0, "train_loss": 0.0, **rung.errors}
     fit = FitResult([row], 0, rung.loss, "nothing was trained", 0, 0.0, 0.0, 1)
-    zero = {"max_energy_difference_eV_per_atom": 0.0, "max_force_difference_eV_per_A": 0.0, "n_frames": 0.0}
-    return TunedPotential(_plain(backbone), shift, fit, zero, FitSettings(), loss, 0, rung.name)
+    return TunedPotential(_plain(backbone), shift, fit, StepZero(), FitSettings(), loss, 0, rung.name)
 
 
 def _plain(backbone: Potential) -> Potential:

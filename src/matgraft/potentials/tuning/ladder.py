@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from matgraft.core.errors import OptionError
 from matgraft.core.quantities import POTENTIAL_QUANTITIES
+from matgraft.core.run_folder import RunFile
 from matgraft.core.training.strategy import STRATEGIES, MultiHead, Replay, Strategy, make_strategy, options_of
 from matgraft.potentials.data.dataset import Dataset
 
@@ -45,7 +46,8 @@ DEFAULT_MINUTES = 30.0
 IN_A_ROW = 2
 """Tuned rungs that must bring too little before the climb ends."""
 
-Verdict = Literal["kept", "climbed", "skipped", "failed"]
+Fate = Literal["kept", "climbed", "skipped", "failed"]
+"""What became of a rung."""
 
 
 class LadderSettings(BaseModel):
@@ -126,7 +128,7 @@ class RungResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    verdict: Verdict = "climbed"
+    verdict: Fate = "climbed"
     why: str = ""
     minutes: float = 0.0
     errors: dict[str, float] = Field(default_factory=dict)
@@ -139,7 +141,7 @@ class RungResult(BaseModel):
         return loss if math.isfinite(loss) else math.inf
 
 
-class Record(BaseModel):
+class Climb(BaseModel):
     """A climb as far as it has come: ladder.json.
 
     Attributes
@@ -180,6 +182,9 @@ class Record(BaseModel):
             f"The ladder kept {self.kept}, the best on the validation frames of {climbed} rungs climbed in "
             f"{self.minutes:.1f} minutes. It ended because {self.stopped}."
         )
+
+
+CLIMB = RunFile("ladder.json", Climb)
 
 
 def make_rungs(names: Sequence[str] = RUNGS, **options: object) -> dict[str, Strategy]:

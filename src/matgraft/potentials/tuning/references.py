@@ -24,15 +24,16 @@ several heads, each has a shift of its own (`HeadShifts`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 from scipy.linalg import qr
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.quantities import ENERGY, Array
+from matgraft.core.run_folder import RunFile
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG, frames_by_head
 from matgraft.potentials.data.sample import Sample
@@ -54,6 +55,11 @@ RARE = 0.01
 """An element below this part of the others is not named in a sum: what it adds to the energy is lost in the noise."""
 
 
+def _without_what_follows(content: Any) -> Any:
+    """Take the text out of a saved shift: it follows from the rest."""
+    return {k: v for k, v in content.items() if k != "text"} if isinstance(content, dict) else content
+
+
 class ReferenceShift(BaseModel):
     """A shift for each element, and how well the data determine it.
 
@@ -71,6 +77,12 @@ class ReferenceShift(BaseModel):
     residual_before_meV: float | None = None
     residual_after_meV: float | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_text(cls, content: Any) -> Any:
+        return _without_what_follows(content)
+
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def text(self) -> str:
         """One line for screens and reports."""
@@ -94,6 +106,12 @@ class HeadShifts(BaseModel):
 
     heads: dict[str, ReferenceShift]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_text(cls, content: Any) -> Any:
+        return _without_what_follows(content)
+
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def text(self) -> str:
         """One line for screens and reports."""
@@ -105,6 +123,7 @@ class HeadShifts(BaseModel):
 
 
 References = ReferenceShift | HeadShifts
+REFERENCES: RunFile[References] = RunFile("references.json", References)  # type: ignore[arg-type]  # a union is no class
 
 
 def refit_or_keep(dataset: Dataset, predictions: Sequence[Mapping[str, Array]]) -> ReferenceShift:

@@ -63,6 +63,25 @@ class ReplaySettings(BaseModel):
     """Frames to rehearse in place of those made; the foundation labels them, whatever labels they have."""
 
 
+class Rehearsal(BaseModel):
+    """What was rehearsed.
+
+    Attributes
+    ----------
+    n_frames, weight
+        Replay frames, and the weight of their mean loss against that of the target's.
+    loss_at_start, loss_at_best
+        Their mean loss before the first step and at the best one; the second is None before the fit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_frames: int
+    weight: float
+    loss_at_start: float
+    loss_at_best: float | None = None
+
+
 def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
     """Say whether a fit has replay frames.
 

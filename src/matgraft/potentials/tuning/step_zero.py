@@ -9,8 +9,11 @@ What a strategy freezes, injects or copies must not move a prediction, and what 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import StepZeroError
 from matgraft.core.model import Encoded
@@ -28,9 +31,37 @@ LARGEST_FORCES = 1e-3
 """eV/Å: float32 leaves some 1e-4 where three atoms stand nearly in line."""
 
 
+class StepZero(BaseModel):
+    """How far the prepared model is from its foundation before the first step, up to the shift of the references.
+
+    Attributes
+    ----------
+    max_energy_difference_eV_per_atom, max_force_difference_eV_per_A
+        The largest differences.
+    n_frames
+        Frames that were compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_energy_difference_eV_per_atom: float = 0.0
+    max_force_difference_eV_per_A: float = 0.0
+    n_frames: int = 0
+
+    def __or__(self, other: StepZero) -> StepZero:
+        """Return the larger differences, over the frames of both."""
+        return StepZero(
+            max_energy_difference_eV_per_atom=max(
+                self.max_energy_difference_eV_per_atom, other.max_energy_difference_eV_per_atom
+            ),
+            max_force_difference_eV_per_A=max(self.max_force_difference_eV_per_A, other.max_force_difference_eV_per_A),
+            n_frames=self.n_frames + other.n_frames,
+        )
+
+
 def check_heads(
     foundation: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
-) -> dict[str, float]:
+) -> StepZero:
     """Hold the prepared model against its foundation, under each head on frames of its own; the largest differences."""
     if isinstance(references, ReferenceShift):
         return check_step_zero(foundation, prepared, references, dataset, encoded)
@@ -38,8 +69,7 @@ def check_heads(
         check_step_zero(foundation, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
         for name, frames in frames_by_head(dataset).items()
     ]
-    largest = {key: max(one[key] for one in found) for key in found[0]}
-    return largest | {"n_frames": sum(one["n_frames"] for one in found)}
+    return reduce(or_, found)
 
 
 def check_step_zero(
@@ -48,13 +78,8 @@ def check_step_zero(
     shift: ReferenceShift,
     dataset: Dataset,
     encoded: Sequence[Encoded],
-) -> dict[str, float]:
+) -> StepZero:
     """Hold the prepared model against its foundation on a few frames spread over the data.
-
-    Returns
-    -------
-    dict
-        ``max_energy_difference_eV_per_atom`` (after the shift) and ``max_force_difference_eV_per_A``.
 
     Raises
     ------
@@ -78,11 +103,9 @@ def check_step_zero(
             allowed=[f"{LARGEST_ENERGY:g} eV/atom", f"{LARGEST_FORCES:g} eV/Å"],
             remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
         )
-    return {
-        "max_energy_difference_eV_per_atom": energy,
-        "max_force_difference_eV_per_A": forces,
-        "n_frames": float(len(chosen)),
-    }
+    return StepZero(
+        max_energy_difference_eV_per_atom=energy, max_force_difference_eV_per_A=forces, n_frames=len(chosen)
+    )
 
 
 def check_replay(objective: ReplayObjective) -> float:

@@ -13,10 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from matgraft.core.files import write_json
+from pydantic import JsonValue
+
 from matgraft.core.model import ModelCard
-from matgraft.core.provenance import file_hash
-from matgraft.core.run_folder import by_option, refuse_changed
+from matgraft.core.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
+from matgraft.core.run_folder import by_option
 from matgraft.potentials.data.dataset import Dataset, bytes_of
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.recipe import Recipe
@@ -37,37 +38,60 @@ HASHED: Mapping[str, Callable[[Sample], bytes]] = {
 """What of frames decides a run: tags, files and levels of theory how they are parted, weights how they count."""
 
 
-def write_provenance(
-    recipe: Recipe, foundation: ModelCard, train: Dataset, test: Dataset, out: Path, resume: bool
-) -> None:
-    """Write what a run was made of, and refuse to resume over anything else.
+class Sources(Provenance):
+    """What a run was made of: provenance.json.
 
-    Raises
-    ------
-    RunError
-        If data, foundation or an option have changed since the run began; each that has is named.
+    Attributes
+    ----------
+    files, notes
+        Files of the training frames, and what reading decided.
+    test_files
+        Files of the test frames, where they were given.
+    theory
+        Each level of theory that frames state, once.
+    data_sha256
+        Hashes of what decides a run, by role.
+    foundation_sha256
+        Of the foundation's weights.
+    recipe
+        As it was resolved.
+    versions
+        Of Python and of the packages that decide.
+    command
+        What repeats the run.
     """
+
+    test_files: tuple[SourceFile, ...] = ()
+    theory: tuple[LevelOfTheory, ...] = ()
+    data_sha256: dict[str, str]
+    foundation_sha256: str
+    recipe: Recipe
+    versions: dict[str, str]
+    command: str
+
+    @property
+    def decides(self) -> dict[str, JsonValue]:
+        """All that decides the result, by role: a run goes on only where none of it has changed."""
+        return {**self.data_sha256, "foundation": self.foundation_sha256, **by_option(self.recipe)}
+
+
+def sources_of(recipe: Recipe, foundation: ModelCard, train: Dataset, test: Dataset) -> Sources:
+    """Return what a run is made of."""
     hashes = frame_hashes(train, "train") | (frame_hashes(test, "test") if len(test) else {})
     for part, file in (("replay", recipe.replay.file), ("forgetting", recipe.forgetting.file)):
         hashes |= {part: file_hash(Path(file))} if file is not None else {}
-    path = out / "provenance.json"
-    began = {
-        "data_sha256": hashes,
-        "foundation_sha256": foundation.weights_sha256,
-        "recipe": recipe.model_dump(mode="json"),
-    }
-    if resume and path.is_file():
-        refuse_changed(_roles(json.loads(path.read_text(encoding="utf-8"))), _roles(began), out)
     stated = {id(s.theory): s.theory for s in chain(train, test) if s.theory is not None}  # frames share what is equal
-    theories = {theory.model_dump_json(): theory for theory in stated.values()}
-    facts = train.provenance.model_dump() | {
-        "test_files": [file.model_dump() for file in test.provenance.files],
-        "theory": [theory.model_dump() for theory in theories.values()],
-        **began,
-        "versions": {"python": platform.python_version()} | _versions(),
-        "command": repeat_command(recipe),
-    }
-    write_json(path, facts)
+    return Sources(
+        files=train.provenance.files,
+        notes=train.provenance.notes,
+        test_files=test.provenance.files,
+        theory=tuple({theory.model_dump_json(): theory for theory in stated.values()}.values()),
+        data_sha256=hashes,
+        foundation_sha256=foundation.weights_sha256,
+        recipe=recipe,
+        versions={"python": platform.python_version()} | _versions(),
+        command=repeat_command(recipe),
+    )
 
 
 def frame_hashes(frames: Dataset, part: str) -> dict[str, str]:
@@ -77,14 +101,6 @@ def frame_hashes(frames: Dataset, part: str) -> dict[str, str]:
         for name, digest in digests.items():
             digest.update(HASHED[name](sample))
     return {f"{part} {name}".strip(): digest.hexdigest() for name, digest in digests.items()}
-
-
-def _roles(began: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run began with as `refuse_changed` takes it."""
-    if "recipe" not in began:  # of an earlier version, which recorded the data alone
-        return dict(began["data_sha256"])
-    options = by_option(Recipe.model_validate(began["recipe"]))
-    return {**began["data_sha256"], "foundation": began["foundation_sha256"], **options}
 
 
 def _line(facts: Any) -> bytes:

@@ -1,0 +1,66 @@
+"""The files of a run on frames: each has one type, which writes it and reads it back.
+
+    METRICS.read(run).test["forces_rmse_eV_per_A"]
+
+The type of a file stands with the code that makes its content. Beside these there are recipe.yaml, history.csv,
+predictions.parquet, and the folders checkpoints, model and evaluations.
+"""
+
+from __future__ import annotations
+
+from matgraft.core.findings import Findings
+from matgraft.core.run_folder import RunFile
+from matgraft.core.verdict import Verdict
+from matgraft.potentials.audit.coverage import Coverage
+from matgraft.potentials.data.seen import SeenFrames
+from matgraft.potentials.data.split import Split
+from matgraft.potentials.recipe import SAVED
+from matgraft.potentials.scoring.evaluate import Evaluation
+from matgraft.potentials.scoring.metrics import Scores
+from matgraft.potentials.sources import Sources
+from matgraft.potentials.tuning.facts import FitFacts
+from matgraft.potentials.tuning.ladder import CLIMB
+from matgraft.potentials.tuning.references import REFERENCES
+
+PROVENANCE = RunFile("provenance.json", Sources)
+AUDIT = RunFile("audit.json", Findings)
+COVERAGE = RunFile("coverage.json", Coverage)
+SPLIT = RunFile("split.json", Split)
+FIT = RunFile("fit.json", FitFacts)
+METRICS = RunFile("metrics.json", Scores)
+SEEN = RunFile("seen.json", SeenFrames, indent=None)
+CHECKS = RunFile("checks.json", Findings)
+VERDICT = RunFile("verdict.json", Verdict)
+
+RECIPE = SAVED
+HISTORY = "history.csv"
+PREDICTIONS = "predictions.parquet"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+EVALUATIONS = "evaluations"
+
+__all__ = [
+    "AUDIT",
+    "CHECKPOINTS",
+    "CHECKS",
+    "CLIMB",
+    "COVERAGE",
+    "EVALUATIONS",
+    "FIT",
+    "HISTORY",
+    "METRICS",
+    "MODEL",
+    "PREDICTIONS",
+    "PROVENANCE",
+    "RECIPE",
+    "REFERENCES",
+    "SEEN",
+    "SPLIT",
+    "VERDICT",
+    "evaluation_file",
+]
+
+
+def evaluation_file(name: str) -> RunFile[Evaluation]:
+    """Return the file of an evaluation of further frames."""
+    return RunFile(f"{EVALUATIONS}/{name}.json", Evaluation)
