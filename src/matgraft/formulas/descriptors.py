@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.formulas.elements import N_ELEMENTS, element_table
-from matgraft.formulas.formula import Formula
+from matgraft.formulas.formula import Formula, padded
 
 NORMS = (0, 2, 3, 5)
 CHUNK = 4096
@@ -20,7 +20,7 @@ CHUNK = 4096
 
 def element_fractions(formulas: Sequence[Formula]) -> NDArray[np.float64]:
     """Return (n, 118) atomic fractions; column Z - 1 holds element Z."""
-    numbers, fractions = _padded(formulas)
+    numbers, fractions = padded(formulas)
     out = np.zeros((len(formulas), N_ELEMENTS + 1))
     np.put_along_axis(out, numbers, fractions, axis=1)  # padding goes to column 0
     return out[:, 1:]
@@ -28,7 +28,7 @@ def element_fractions(formulas: Sequence[Formula]) -> NDArray[np.float64]:
 
 def magpie(formulas: Sequence[Formula]) -> NDArray[np.float64]:
     """Return (n, 5 n_elemental_properties + 4) statistics."""
-    parts = [_statistics(*_padded(formulas[i : i + CHUNK])) for i in range(0, len(formulas), CHUNK)]
+    parts = [_statistics(*padded(formulas[i : i + CHUNK])) for i in range(0, len(formulas), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
@@ -43,12 +43,3 @@ def _statistics(numbers: NDArray[np.int64], fractions: NDArray[np.float64]) -> N
     largest = np.where(present, values, -np.inf).max(1)
     norms = [(numbers > 0).sum(1) if p == 0 else (fractions**p).sum(1) ** (1 / p) for p in NORMS]
     return np.concatenate([mean, deviation, least, largest, largest - least, np.stack(norms, 1)], 1)
-
-
-def _padded(formulas: Sequence[Formula]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    lengths = np.array([len(formula.numbers) for formula in formulas], int)
-    filled = np.arange(lengths.max(initial=1)) < lengths[:, None]
-    numbers, fractions = np.zeros(filled.shape, int), np.zeros(filled.shape)
-    numbers[filled] = [Z for formula in formulas for Z in formula.numbers]
-    fractions[filled] = [x for formula in formulas for x in formula.fractions]
-    return numbers, fractions

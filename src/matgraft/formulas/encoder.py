@@ -37,7 +37,7 @@ from matgraft.core.quantities import Quantity
 from matgraft.core.registry import card_of
 from matgraft.core.training.batching import Sized
 from matgraft.formulas.elements import N_ELEMENTS, element_table
-from matgraft.formulas.formula import Formula
+from matgraft.formulas.formula import Formula, padded
 from matgraft.formulas.seen_labels import LABELS, SeenLabels
 
 GATHER, MASK = N_ELEMENTS + 1, N_ELEMENTS + 2
@@ -389,13 +389,8 @@ def encode_formula(formula: Formula) -> Encoded:
 
 def tensors_of(formulas: Sequence[Formula]) -> tuple[Tensor, Tensor]:
     """Return numbers (n, L) and fractions (n, L), padded with zeros."""
-    longest = max(len(formula.numbers) for formula in formulas)
-    numbers = np.zeros((len(formulas), longest), np.int64)
-    fractions = np.zeros((len(formulas), longest), np.float32)
-    for i, formula in enumerate(formulas):
-        numbers[i, : len(formula.numbers)] = formula.numbers
-        fractions[i, : len(formula.numbers)] = formula.fractions
-    return torch.from_numpy(numbers), torch.from_numpy(fractions)
+    numbers, fractions = padded(formulas)
+    return torch.from_numpy(numbers), torch.from_numpy(fractions).float()
 
 
 def _save(encoder: CompositionEncoder, folder: Path) -> None:

@@ -15,8 +15,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import lcm
 
+import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, nearest
 from matgraft.formulas.plain_dot import PLAIN_DOT, may_multiply
@@ -289,6 +292,16 @@ class _Reader:
         return f"write {able[0]}" if able else "write it as a decimal: 0.5 for 1/2"
 
 
+def padded(formulas: Sequence[Formula]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return atomic numbers (n, L) and atomic fractions (n, L), padded with zeros to the longest formula."""
+    lengths = np.array([len(formula.numbers) for formula in formulas], int)
+    filled = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    numbers, fractions = np.zeros(filled.shape, int), np.zeros(filled.shape)
+    numbers[filled] = [Z for formula in formulas for Z in formula.numbers]
+    fractions[filled] = [x for formula in formulas for x in formula.fractions]
+    return numbers, fractions
+
+
 def _amounts(text: str) -> dict[int, Fraction] | None:
     try:
         return _Reader(text, suggests=False).formula()
@@ -328,17 +341,9 @@ def _whole(fractions: tuple[float, ...], largest: int = 200) -> list[int] | None
     """Return the smallest whole numbers in the ratio of `fractions`, or None where they would pass `largest`."""
     smallest = min(fractions)
     ratios = [Fraction(x / smallest).limit_denominator(20) for x in fractions]
-    scale = 1
-    for ratio in ratios:
-        scale = scale * ratio.denominator // _gcd(scale, ratio.denominator)
+    scale = lcm(*(ratio.denominator for ratio in ratios))
     counts = [int(ratio * scale) for ratio in ratios]
     total = sum(counts)
     if max(counts) > largest or any(abs(n / total - x) > 1e-8 for n, x in zip(counts, fractions, strict=True)):
         return None
     return counts
-
-
-def _gcd(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a

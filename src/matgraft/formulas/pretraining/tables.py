@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.run_folder import refuse_full_folder
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.formula import Formula, parse_formula
+from matgraft.formulas.formula import Formula, padded, parse_formula
 
 CLIP = 6.0
 ZERO_INFLATED = 0.2
@@ -82,10 +82,9 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
     rows: dict[Formula, int] = {}
     row_of = {text: rows.setdefault(formula, len(rows)) for text, formula in seen.items()}
     targets, binary, names = _targets(table, row_of, len(rows))
-    formulas = list(rows)
-    numbers, fractions = _padded(formulas)
-    held_out = np.array([is_held_out(formula.chemical_system, validation) for formula in formulas])
-    return Tables(numbers, fractions, targets, binary, names, held_out)
+    numbers, fractions = padded(list(rows))
+    held_out = np.array([is_held_out(formula.chemical_system, validation) for formula in rows])
+    return Tables(numbers.astype(np.uint8), fractions.astype(np.float32), targets, binary, names, held_out)
 
 
 def _lines(path: Path) -> list[str]:
@@ -146,16 +145,6 @@ def standardised(name: str, values: NDArray[np.float64]) -> Iterable[tuple[str, 
     if far > HEAVY * width:
         name, z = f"asinh {name}", np.arcsinh(z)
     yield name, np.clip(z, -CLIP, CLIP), False
-
-
-def _padded(formulas: list[Formula]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    longest = max(len(formula.numbers) for formula in formulas)
-    numbers = np.zeros((len(formulas), longest), np.uint8)
-    fractions = np.zeros((len(formulas), longest), np.float32)
-    for i, formula in enumerate(formulas):
-        numbers[i, : len(formula.numbers)] = formula.numbers
-        fractions[i, : len(formula.numbers)] = formula.fractions
-    return numbers, fractions
 
 
 def is_held_out(system: str, part: float) -> bool:
