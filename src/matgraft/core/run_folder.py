@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
@@ -187,7 +187,7 @@ def refuse_full_folder(out: Path) -> None:
         )
 
 
-def refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+def refuse_changed(before: Mapping[str, JsonValue], now: Mapping[str, JsonValue], out: Path) -> None:
     """Raise a RunError if a run would go on with something else than it began with.
 
     Parameters
