@@ -70,7 +70,7 @@ HEADS = RunFile("heads.json", Heads)
 
 
 @dataclass(frozen=True)
-class Row:
+class BackboneRow:
     """One backbone.
 
     Attributes
@@ -110,7 +110,7 @@ class Row:
         return importlib.util.find_spec(self.package) is not None
 
 
-Rows = Mapping[str, Row]
+Rows = Mapping[str, BackboneRow]
 """Backbones by name."""
 
 
@@ -232,7 +232,7 @@ def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], Mo
     CARD.write(folder, backbone.card)
 
 
-def _options(which: str, row: Row, name: str) -> tuple[str, dict[str, str]]:
+def _options(which: str, row: BackboneRow, name: str) -> tuple[str, dict[str, str]]:
     """Part ``file.model@1f3b...#pbe`` into file and options. A file whose own name looks so is taken as it is."""
     found = _OPTIONS.fullmatch(which)
     if which in row.releases or Path(which).is_file() or found is None:
@@ -248,6 +248,6 @@ def _own(adapter: type[Backbone], folder: Path) -> Backbone:
     return adapter.from_file(folder / (adapter.weights_file or adapter.native_file))  # type: ignore[attr-defined]
 
 
-def _adapter(row: Row) -> type[Backbone]:
+def _adapter(row: BackboneRow) -> type[Backbone]:
     module, _, name = row.adapter.partition(":")
     return getattr(importlib.import_module(module), name)

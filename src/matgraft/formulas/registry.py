@@ -10,12 +10,12 @@ from typing import Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.registry import Row, load_folder_from, load_from
+from matgraft.core.registry import BackboneRow, load_folder_from, load_from
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
 
-ENCODERS: dict[str, Row] = {
-    "composition": Row(
+ENCODERS: dict[str, BackboneRow] = {
+    "composition": BackboneRow(
         adapter="matgraft.formulas.encoder:CompositionBackbone",
         package="safetensors",
         extra="",

@@ -28,7 +28,7 @@ LABELS = "labels.npz"
 """Name of the file in a model folder."""
 
 
-class Origin(NamedTuple):
+class LabelOrigin(NamedTuple):
     """Where labels are from: the hash of their table, and the settings that left some of its rows out."""
 
     table_sha256: str
@@ -36,7 +36,7 @@ class Origin(NamedTuple):
     validation: str
 
 
-class Table(NamedTuple):
+class LabelTable(NamedTuple):
     """The list, decoded.
 
     Attributes
@@ -54,7 +54,7 @@ class Table(NamedTuple):
     properties: tuple[str, ...]
     hashes: NDArray[np.uint32]
     packed: NDArray[np.uint8]
-    origin: Origin | None
+    origin: LabelOrigin | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class SeenLabels:
     content: bytes = field(repr=False)
 
     @classmethod
-    def made_of(cls, labels: Mapping[str, Iterable[Formula]], origin: Origin | None = None) -> SeenLabels:
+    def made_of(cls, labels: Mapping[str, Iterable[Formula]], origin: LabelOrigin | None = None) -> SeenLabels:
         """Return what is known of the formulas of each property, and where that is from."""
         seen = {
             name: np.array([_hash(formula) for formula in formulas], np.uint32) for name, formulas in labels.items()
@@ -90,13 +90,13 @@ class SeenLabels:
         return cls(file.getvalue())
 
     @cached_property
-    def table(self) -> Table:
+    def table(self) -> LabelTable:
         """The list."""
         with np.load(BytesIO(self.content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         properties, steps, packed = (arrays.pop(name) for name in ("properties", "steps", "packed"))
-        origin = Origin(**{name: str(value) for name, value in arrays.items()}) if arrays else None
-        return Table(tuple(map(str, properties)), np.cumsum(steps, dtype=np.uint32), packed, origin)
+        origin = LabelOrigin(**{name: str(value) for name, value in arrays.items()}) if arrays else None
+        return LabelTable(tuple(map(str, properties)), np.cumsum(steps, dtype=np.uint32), packed, origin)
 
     @property
     def properties(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from matgraft.formulas.pretraining.labels import labels_seen
 from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import is_held_out
 from matgraft.formulas.scoring.pretraining import pretraining_facts, pretraining_sentence
-from matgraft.formulas.seen_labels import LABELS, Origin, SeenLabels
+from matgraft.formulas.seen_labels import LABELS, LabelOrigin, SeenLabels
 from matgraft.foundations import load, load_folder
 
 ENERGIES = Path(__file__).resolve().parents[3] / "examples" / "data" / "formation" / "formation_energies.csv"
@@ -27,7 +27,7 @@ def parsed(*texts):
 
 def test_labels_are_told_by_formula_and_property_and_read_again(tmp_path):
     known = SeenLabels.made_of(
-        {"gap": parsed("NaCl", "MgO"), "energy": parsed("MgO", "Fe2O3")}, Origin("ab", "", "0.1")
+        {"gap": parsed("NaCl", "MgO"), "energy": parsed("MgO", "Fe2O3")}, LabelOrigin("ab", "", "0.1")
     )
     asked = parsed("Cl2Na2", "MgO", "O3Fe2", "KBr")
     expected = [[True, False], [True, True], [False, True], [False, False]]
@@ -35,7 +35,7 @@ def test_labels_are_told_by_formula_and_property_and_read_again(tmp_path):
     known.save(tmp_path / LABELS)
     again = SeenLabels.load(tmp_path / LABELS)
     assert again.of(asked).tolist() == expected
-    assert (again.properties, again.table.origin) == (("gap", "energy"), Origin("ab", "", "0.1"))
+    assert (again.properties, again.table.origin) == (("gap", "energy"), LabelOrigin("ab", "", "0.1"))
     for nothing in ({"gap": []}, {}):
         assert SeenLabels.made_of(nothing).of(asked).tolist() == [[False] * len(nothing)] * 4
 

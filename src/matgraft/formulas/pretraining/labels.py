@@ -16,7 +16,7 @@ from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.pretraining.tables import is_held_out, read_property_table
 from matgraft.formulas.registry import load_encoder_folder
-from matgraft.formulas.seen_labels import LABELS, Origin, SeenLabels
+from matgraft.formulas.seen_labels import LABELS, LabelOrigin, SeenLabels
 
 
 def labels_seen(path: Path | None, settings: PretrainSettings) -> SeenLabels:
@@ -30,7 +30,7 @@ def labels_seen(path: Path | None, settings: PretrainSettings) -> SeenLabels:
     return SeenLabels.made_of(
         {str(name): [learned[text] for text in part["formula"] if text in learned]
          for name, part in table.groupby("property", sort=True)},
-        Origin(file_hash(path), str(settings.exclude), str(settings.validation)),
+        LabelOrigin(file_hash(path), str(settings.exclude), str(settings.validation)),
     )  # fmt: skip
 
 

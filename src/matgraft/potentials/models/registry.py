@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from matgraft.core.registry import Row, load_folder_from, load_from
+from matgraft.core.registry import BackboneRow, load_folder_from, load_from
 from matgraft.potentials.models.potential import Potential
 
-POTENTIALS: dict[str, Row] = {
-    "chgnet": Row(
+POTENTIALS: dict[str, BackboneRow] = {
+    "chgnet": BackboneRow(
         adapter="matgraft.potentials.models.chgnet:CHGNetPotential",
         package="chgnet",
         extra="",
@@ -18,7 +18,7 @@ POTENTIALS: dict[str, Row] = {
         licence="BSD-3-Clause (modified)",
         exports={"native": "chgnet.pth.tar", "ase": "calculator.py (CHGNetCalculator)"},
     ),
-    "mace": Row(
+    "mace": BackboneRow(
         adapter="matgraft.potentials.models.mace:MACEPotential",
         package="mace",
         extra="mace",
@@ -37,7 +37,7 @@ POTENTIALS: dict[str, Row] = {
             "torch-sim": "model.py (MaceModel)",
         },
     ),
-    "matgl": Row(
+    "matgl": BackboneRow(
         adapter="matgraft.potentials.models.matgl:MatGLPotential",
         package="matgl",
         extra="matgl",
