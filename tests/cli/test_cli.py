@@ -16,6 +16,8 @@ import pytest
 from ase.io import read, write
 
 from matgraft import cli
+from matgraft.core.verdict import Outcome
+from matgraft.potentials.run_files import VERDICT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIGE = REPOSITORY / "examples" / "data" / "sige"
@@ -185,6 +187,16 @@ def test_a_run_is_not_overwritten(run: Path, few_frames: Path, matgraft: InProce
     code, _, err = matgraft("tune", few_frames, "--out", run)
     assert code == 2
     assert "not empty" in err and "--resume" in err
+
+
+def test_a_model_that_became_worse_has_an_exit_code_of_its_own(run: Path, tmp_path: Path, matgraft: InProcess) -> None:
+    """After all that there is to say, also where a finished run only gets its report again."""
+    worse = Path(shutil.copytree(run, tmp_path / "worse"))
+    said = VERDICT.read(run)
+    VERDICT.write(worse, said.model_copy(update={"outcome": Outcome.WORSE}))
+    code, out, err = matgraft("tune", "--resume", worse, "--json")
+    assert code == json.loads(out)["verdict"]["exit_code"] == 6, err
+    assert json.loads(out)["verdict"]["level"] == "worse than the foundation"
 
 
 def test_resume_takes_no_other_settings(run: Path, matgraft: InProcess) -> None:

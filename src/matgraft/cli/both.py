@@ -24,7 +24,7 @@ from matgraft.cli.common import (
     tell,
 )
 from matgraft.cli.formulas import show_table_run, tune_table_file
-from matgraft.cli.potentials import recipe_of
+from matgraft.cli.potentials import end_run, recipe_of
 
 
 def tune_command(
@@ -41,9 +41,11 @@ def tune_command(
     columns: TableOptions,
     shown: Shown,
 ) -> None:
-    """Fine-tune a foundation on your frames or on your table of formulas, and report honestly."""
+    """Fine-tune a foundation on your frames or on your table of formulas, and report honestly.
+
+    Exit with 6 where the model became worse than what it began with.
+    """
     from matgraft.formulas.tune import is_table_run, resume_table_run
-    from matgraft.potentials.report.screen import run_facts, show_run
     from matgraft.potentials.run import resume_run, tune
 
     is_table = bool(target) or (data is not None and is_table_file(data))
@@ -52,8 +54,7 @@ def tune_command(
         if is_table_run(resume):
             show_table_run(resume, resume_table_run(resume, quiet=shown.silent), shown.as_json)
             return
-        tell(run_facts(resume, resume_run(resume, quiet=shown.silent)), show_run, shown.as_json)
-        return
+        end_run(resume, resume_run(resume, quiet=shown.silent), shown.as_json)
     refuse_own("tune", {"--test": fit.test, "--max-minutes": fit.max_minutes, **flags_of(columns)}, is_table)
     run = out or next_run()
     if is_table:
@@ -63,8 +64,7 @@ def tune_command(
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
     if chosen and not shown.as_json:
         screen.print(chosen, highlight=False, soft_wrap=True)
-    report = tune(recipe, run, quiet=shown.silent)
-    tell(run_facts(run, report), show_run, shown.as_json)
+    end_run(run, tune(recipe, run, quiet=shown.silent), shown.as_json)
 
 
 def report_command(run: Run) -> None:

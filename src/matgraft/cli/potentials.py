@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -76,6 +76,15 @@ def export_command(
 
     exported = export(run, to, out)
     tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
+
+
+def end_run(run: Path, report: Path, as_json: bool) -> NoReturn:
+    """Tell what came of a finished run, and leave with the exit code of its verdict."""
+    from matgraft.potentials.report.screen import run_facts, show_run
+    from matgraft.potentials.run_files import VERDICT
+
+    tell(run_facts(run, report), show_run, as_json)
+    raise typer.Exit(VERDICT.read(run).exit_code)
 
 
 def recipe_of(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:
