@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matgraft.potentials.exports import export
     from matgraft.potentials.models.predict import predict
     from matgraft.potentials.recipe import make_recipe
-    from matgraft.potentials.report.html import write_report
+    from matgraft.potentials.report.run import write_report
     from matgraft.potentials.run import evaluate_run, resume_run, tune
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
@@ -58,7 +58,7 @@ _HOMES = {
     "resume_run": "potentials.run",
     "split": "potentials.data.split",
     "tune": "potentials.run",
-    "write_report": "potentials.report.html",
+    "write_report": "potentials.report.run",
 }
 __all__ = [
     "Dataset",

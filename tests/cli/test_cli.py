@@ -132,7 +132,7 @@ def test_evaluate_says_that_every_frame_was_seen(run: Path, few_frames: Path, ma
     assert f"of {n} frames were trained on" in out and "0 are unseen" in out
     words = " ".join(out.replace("│", " ").split())
     assert "not compared" in words and "say nothing about new frames" in words
-    assert f"errors on the seen frames ({n} frames" in words
+    assert f"On the seen part: {n} frames" in words
 
 
 def test_evaluate_reads_a_run_that_does_not_say_what_it_has_seen(

@@ -71,17 +71,14 @@ def report_command(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
     from matgraft.formulas.report.page import write_property_report
     from matgraft.formulas.tune import is_table_run
-    from matgraft.potentials.report.html import write_report
+    from matgraft.potentials.report.run import write_report
 
     print(write_property_report(run) if is_table_run(run) else write_report(run))
 
 
 def backbones_command(as_json: Json = False) -> None:
     """List what can be tuned, with which extra, and where the weights come from."""
-    from dataclasses import asdict
-
     from matgraft.foundations import BACKBONES
-    from matgraft.potentials.report.screen import show_backbones
+    from matgraft.potentials.report.screen import backbone_facts, show_backbones
 
-    rows = {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
-    tell(rows, show_backbones, as_json, indent=None)
+    tell(backbone_facts(BACKBONES), show_backbones, as_json, indent=None)

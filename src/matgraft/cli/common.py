@@ -188,7 +188,9 @@ def next_run() -> Path:
 def tell(facts: T, show: Callable[[Console, T], object], as_json: bool, indent: int | None = 2) -> None:
     """Print facts for machines, or let `show` print them for people: it knows nothing that the JSON lacks."""
     if as_json:
-        print(to_json(facts, indent=indent))
+        from pydantic_core import to_jsonable_python
+
+        print(to_json(to_jsonable_python(facts, inf_nan_mode="constants"), indent=indent))
     else:
         show(screen, facts)
 

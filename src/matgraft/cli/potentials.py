@@ -20,11 +20,11 @@ def audit_command(
 
     asked = recipe_of("audit", frames, options, foundation=foundation)
     recipe, _ = asked.named()
-    facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow)
-    if idle := asked.unread("audit"):
-        facts["notes"].append(f"of the recipe `matgraft audit` does not read {', '.join(idle)}")
+    idle = asked.unread("audit")
+    notes = [f"of the recipe `matgraft audit` does not read {', '.join(idle)}"] if idle else []
+    facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow, notes)
     tell(facts, show_findings, as_json)
-    raise typer.Exit(1 if facts["blocking"] else 0)
+    raise typer.Exit(1 if facts.blocking else 0)
 
 
 def pack_command(
@@ -58,8 +58,7 @@ def evaluate_command(
     from matgraft.potentials.report.screen import show_evaluation
     from matgraft.potentials.run import evaluate_run
 
-    found = evaluate_run(run, frames, options or (), quiet=as_json)
-    tell(found.model_dump(mode="json"), show_evaluation, as_json)
+    tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
 
 
 def export_command(

@@ -206,8 +206,8 @@ class Recipe(_Section):
         return by or ""
 
     def to_yaml(self) -> str:
-        """Return the whole recipe as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """Return the recipe as YAML, defaults filled in; what is left to the strategy or the model is left out."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
 
     def refuse_unread(self, verb: str, given: Sequence[str]) -> None:
         """Raise an `OptionError` if a key that was given would do nothing with a verb."""

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from matgraft.potentials.report.facts import facts
-from matgraft.potentials.report.markdown import to_markdown
+from matgraft.core.report.markdown import to_markdown
+from matgraft.core.verdict import Caution, Damage
+from matgraft.potentials.report.facts import RunFacts, read_facts
+from matgraft.potentials.report.run import run_document
+from matgraft.potentials.run_files import VERDICT
 
 
-def test_the_verdict_stands_first_and_the_table_lines_up(run_folder: Path) -> None:
-    text = to_markdown(facts(run_folder))
-    assert text.startswith("# run: better than the foundation\n\nBetter than the foundation. RMSE on")
+def test_the_verdict_stands_first_and_the_tables_line_up(facts: RunFacts) -> None:
+    text = to_markdown(run_document(facts))
+    assert text.startswith(
+        "# run: better on the test, with reservations\n\nBetter on the test, with reservations. RMSE on"
+    )
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    errors, moved = rows[:6], rows[6:]
+    errors, moved = rows[:7], rows[7:]
     assert len({len(row) for row in errors}) == len({len(row) for row in moved}) == 1
     assert [row.split("|")[1].strip() for row in moved[2:]] == [
         "the target's elements alone", "with other elements", "your file"
     ]  # fmt: skip
     assert "meV/atom" in rows[0] and rows[4].startswith("| Tuned ")
-    assert "error stress-shear" in text
+    assert "error stress-shear" in text and "- Foundation: CHGNet 0.3.0" in text
 
 
 def test_what_is_absent_is_said(run_folder: Path) -> None:
     (run_folder / "metrics.json").unlink()
     (run_folder / "verdict.json").unlink()
-    text = to_markdown(facts(run_folder))
-    assert "Errors: not recorded." in text
+    text = to_markdown(run_document(read_facts(run_folder)))
+    assert "Not recorded: this run has no metrics.json." in text
     assert "- metrics.json\n- verdict.json" in text
 
 
 def test_strangers_text_does_not_act(run_folder: Path) -> None:
-    path = run_folder / "verdict.json"
-    verdict = json.loads(path.read_text()) | {
-        "cautions": [{"code": "odd", "damage": 1, "text": "a\n# b <img> [c](d) `e`"}]
-    }
-    path.write_text(json.dumps(verdict))
-    assert "- a # b \\<img> \\[c\\](d) \\`e\\`\n" in to_markdown(facts(run_folder))
+    odd = Caution(code="odd", damage=Damage.NOTE, text="a\n# b <img> [c](d) `e`")
+    VERDICT.write(run_folder, VERDICT.read(run_folder).model_copy(update={"cautions": (odd,), "reasons": ()}))
+    assert "- a # b \\<img> \\[c\\](d) \\`e\\`.\n" in to_markdown(run_document(read_facts(run_folder)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,23 @@ import plotly.graph_objects as go
 import pytest
 
 from matgraft.core.quantities import ENERGY
+from matgraft.core.report.document import drawings
 from matgraft.core.report.figures import COLOURS
-from matgraft.potentials.report.facts import facts
-from matgraft.potentials.report.plots import MOST_TYPES, curve_figure, figures, type_figure
+from matgraft.potentials.report.facts import History, RunFacts, read_facts
+from matgraft.potentials.report.run import run_document
+from matgraft.potentials.report.scores import MOST_TYPES, type_figure
+from matgraft.potentials.report.training import curve_figure
+from matgraft.potentials.run_files import METRICS
+
+
+def figures(facts: RunFacts) -> dict[str, go.Figure]:
+    sections = run_document(facts).sections
+    return {one.name: one.figure for section in sections for one in drawings(section.blocks)}
 
 
 @pytest.fixture(scope="module")
-def drawn(pattern: Path) -> dict[str, go.Figure]:
-    return figures(facts(pattern))
+def drawn(facts: RunFacts) -> dict[str, go.Figure]:
+    return figures(facts)
 
 
 def test_every_figure_is_there(drawn: dict[str, go.Figure]) -> None:
@@ -69,33 +77,42 @@ def test_a_loss_of_zero_before_the_first_step_is_no_point(run_folder: Path) -> N
     (run_folder / "history.csv").write_text(
         "step,seconds,train_loss,validation_loss\n0,0,0.0,0.9\n10,5,0.4,0.5\n20,9,0.2,0.4\n"
     )
-    train = figures(facts(run_folder))["curve-loss"].data[0]
+    train = figures(read_facts(run_folder))["curve-loss"].data[0]
     assert list(train.x) == [10, 20]
 
 
 def test_bars_hold_the_figures_and_the_worst_decile(pattern: Path, drawn: dict[str, go.Figure]) -> None:
-    metrics = json.loads((pattern / "metrics.json").read_text())
+    scores = METRICS.read(pattern)
     _, tuned = drawn["types-forces"].data
     key = "forces_rmse_eV_per_A"
-    expected = [metrics["by_config_type"]["test"][kind][key] for kind in ("AIMD-NVT", "Elastic", "Surface", "Vacancy")]
-    assert list(tuned.x) == pytest.approx([*expected, metrics["worst_force_decile"]["test"][key]])
+    expected = [scores.by_config_type["test"][kind][key] for kind in ("AIMD-NVT", "Elastic", "Surface", "Vacancy")]
+    assert list(tuned.x) == pytest.approx([*expected, scores.worst_force_decile["test"][key]])
     assert drawn["types-forces"].layout.yaxis.ticktext[-1] == "worst 10 %"
     assert len(drawn["types-energy"].data) == 3
 
 
-def bars_of(**errors: list[float]) -> go.Figure:
-    """The bars of one figure: errors of energies by model, one a config type."""
-    models = {"tuned": "test", "shift": "shift", "untuned": "untuned"}
-    by_type = {
-        models[model]: {f"k{i}": {"energy_rmse_meV_per_atom": value, "n_frames": 3} for i, value in enumerate(values)}
-        for model, values in errors.items()
-    }
-    plot = type_figure({"metrics": {"by_config_type": by_type}}, ENERGY)
-    assert plot is not None
-    return plot
+Bars = Callable[..., go.Figure]
 
 
-def test_a_bar_far_beyond_the_others_is_cut_and_keeps_its_figure() -> None:
+@pytest.fixture
+def bars_of(pattern: Path) -> Bars:
+    """Return the maker of one figure: errors of energies by model, one a config type."""
+
+    def drawn(**errors: list[float]) -> go.Figure:
+        by_type = {
+            {"tuned": "test"}.get(model, model): {
+                f"k{i}": {"energy_rmse_meV_per_atom": value, "n_frames": 3} for i, value in enumerate(values)
+            }
+            for model, values in errors.items()
+        }
+        plot = type_figure(METRICS.read(pattern).model_copy(update={"by_config_type": by_type}), ENERGY)
+        assert plot is not None
+        return plot
+
+    return drawn
+
+
+def test_a_bar_far_beyond_the_others_is_cut_and_keeps_its_figure(bars_of: Bars) -> None:
     plot = bars_of(tuned=[6.57, 9.0], shift=[13.5, 20.0], untuned=[919_139.0, 800_000.0])
     bars = {trace.marker.color: trace for trace in plot.data}
     end = plot.layout.xaxis.range[1]
@@ -109,7 +126,7 @@ def test_a_bar_far_beyond_the_others_is_cut_and_keeps_its_figure() -> None:
 
 
 @pytest.mark.parametrize("errors", [[6.57, 13.5, 95.0], [1.0, 1.0, 1.0], [0.0, 0.0, 5.0], [7.0, 8.0, 200.0]])
-def test_bars_that_can_be_compared_are_not_cut(errors: list[float]) -> None:
+def test_bars_that_can_be_compared_are_not_cut(bars_of: Bars, errors: list[float]) -> None:
     plot = bars_of(tuned=errors[:1], shift=errors[1:2], untuned=errors[2:])
     assert sorted(x for trace in plot.data for x in trace.x) == sorted(errors)
     assert plot.layout.xaxis.range[1] > max(errors)
@@ -118,15 +135,15 @@ def test_bars_that_can_be_compared_are_not_cut(errors: list[float]) -> None:
 def test_names_are_escaped_shortened_and_kept_apart(make_run: Callable[..., Path]) -> None:
     long = "a very long config type, number "
     run = make_run(types={"<b>bold</b>": 1.0, long + "1": 1.0, long + "2": 1.0, "": 1.0})
-    layout = figures(facts(run))["types-energy"].layout
+    layout = figures(read_facts(run))["types-energy"].layout
     assert len(layout.yaxis.ticktext) == len(set(layout.yaxis.tickvals)) == 4
     assert not any("<" in text for text in layout.yaxis.ticktext)
-    assert any("(none)" in text for text in layout.yaxis.ticktext)
+    assert any("not stated" in text for text in layout.yaxis.ticktext)
 
 
 def test_too_many_types_are_cut_to_those_with_most_frames(make_run: Callable[..., Path]) -> None:
     run = make_run(types={f"type-{i:02d}": 1.0 for i in range(40)}, n_frames=70)
-    bars = figures(facts(run))["types-energy"]
+    bars = figures(read_facts(run))["types-energy"]
     assert len(bars.layout.yaxis.ticktext) == MOST_TYPES
     assert all(text.endswith("(2)") for text in bars.layout.yaxis.ticktext)
 
@@ -138,7 +155,7 @@ def test_figures_stay_small(drawn: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("best", "ringed"), [(0, False), (8, True)])
 def test_a_best_loss_of_zero_has_no_ring_on_a_logarithmic_axis(best: int, ringed: bool) -> None:
     """A perfect start: the page failed with a math domain error."""
-    history = {"step": [0, 4, 8], "train_loss": [0.0, 0.3, 0.2], "validation_loss": [0.0, 0.2, 0.1]}
-    plot = curve_figure({"history": history, "fit": {"best_step": best}}, "loss")
+    history: History = {"step": [0, 4, 8], "train_loss": [0.0, 0.3, 0.2], "validation_loss": [0.0, 0.2, 0.1]}
+    plot = curve_figure(history, "loss", best)
     assert plot is not None
     assert [tuple(trace.x) for trace in plot.data] == [(4, 8), (4, 8), *[(8,)] * ringed]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from matgraft.core.files import to_json
@@ -22,13 +23,19 @@ from matgraft.foundations import BACKBONES
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.report.screen import (
+    AuditFacts,
+    BackboneFacts,
+    TunedFacts,
     audit_facts,
+    backbone_facts,
     run_facts,
     show_backbones,
     show_evaluation,
     show_findings,
     show_run,
 )
+from matgraft.potentials.run_files import METRICS, VERDICT
+from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 
 ROW = {"formula": "FeO", "target": "gap", "value": 1.25, "lower": 0.5, "upper": 2.0, "unlike": True}
 
@@ -46,20 +53,13 @@ def audit(_: Path) -> Any:
     return audit_facts(frames, findings, ["non-finite"])
 
 
-def run(folder: Path) -> Any:
-    facts = run_facts(folder, folder / "report.html")
-    facts["fit"]["processes"] = 1
-    return facts
+def run(folder: Path) -> TunedFacts:
+    return run_facts(folder, folder / "report.html")
 
 
-def evaluation(folder: Path) -> Any:
-    facts = run(folder)
-    metrics = {name: facts[name] for name in ("test", "shift", "untuned", "part", "intervals", "verdict")}
-    return metrics | {
-        "frames": {"trained_on": 1, "validated_on": 2, "unseen": 3},
-        "file": "a.xyz",
-        "with_seen": metrics,
-    }
+def evaluation(folder: Path) -> Evaluation:
+    scores, counts = METRICS.read(folder), SeenCounts(trained_on=1, validated_on=2, unseen=3)
+    return Evaluation(**dict(scores), file="a.xyz", frames=counts, verdict=VERDICT.read(folder), with_seen=scores)
 
 
 def folds(_: Path) -> Any:
@@ -76,20 +76,21 @@ def targets(_: Path) -> Any:
     return {"run": "runs/1", "report": "runs/1/report.html", "targets": {"gap": part}, "prompts": starts}
 
 
-def backbones(_: Path) -> Any:
-    return {name: asdict(row) | {"installed": row.installed} for name, row in BACKBONES.items()}
-
-
 Facts = Callable[[Path], Any]
-VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object]]] = {
-    "audit": (audit, show_findings),
-    "tune": (run, show_run),
-    "evaluate": (evaluation, show_evaluation),
-    "crossval": (folds, show_folds),
-    "tune a table": (targets, show_targets),
-    "predict": (lambda _: [ROW], show_predictions),
-    "backbones": (backbones, show_backbones),
+VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object], Any]] = {
+    "audit": (audit, show_findings, AuditFacts),
+    "tune": (run, show_run, TunedFacts),
+    "evaluate": (evaluation, show_evaluation, Evaluation),
+    "crossval": (folds, show_folds, Any),
+    "tune a table": (targets, show_targets, Any),
+    "predict": (lambda _: [ROW], show_predictions, Any),
+    "backbones": (lambda _: backbone_facts(BACKBONES), show_backbones, dict[str, BackboneFacts]),
 }
+
+
+def told(facts: Any) -> Any:
+    """What --json prints, read back."""
+    return json.loads(to_json(to_jsonable_python(facts, inf_nan_mode="constants")))
 
 
 def printed(show: Callable[[Console, Any], object], facts: Any) -> str:
@@ -100,9 +101,9 @@ def printed(show: Callable[[Console, Any], object], facts: Any) -> str:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_screen_needs_nothing_but_the_json(verb: str, run_folder: Path) -> None:
-    make, show = VERBS[verb]
+    make, show, kind = VERBS[verb]
     facts = make(run_folder)
-    assert printed(show, json.loads(to_json(facts))) == printed(show, facts) != ""
+    assert printed(show, TypeAdapter(kind).validate_python(told(facts))) == printed(show, facts) != ""
 
 
 ODD = "gap [eV] of [/x]"
@@ -123,7 +124,7 @@ def odd_folds(folder: Path) -> Any:
 
 
 def odd_run(folder: Path) -> Any:
-    return run(folder) | {"model": ODD, "report": f"1 {ODD}", "part": f"2 {ODD}"}
+    return run(folder).model_copy(update={"model": ODD, "report": f"1 {ODD}", "part": f"2 {ODD}"})
 
 
 @pytest.mark.parametrize(
@@ -145,17 +146,18 @@ def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_fo
     [
         ("audit", "2 of 4 looks found something, 0 block(s) training, 1 would and are allowed",
          {"failed": 2, "blocking": [], "allowed": ["non-finite"], "notes": ["energies as total"]}),
-        ("tune", "moved from the foundation", {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),
+        ("tune", "moved far: the tuned model differs by",
+         {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),
         ("crossval", "2 rows without a value", {"without_value": 2, "n": 10, "n_unlike": 3}),
         ("crossval", "4 rows of weight 0", {"without_weight": 4}),
         ("crossval", "3 of 10 rows have a formula unlike", {"n_unlike": 3}),
     ],
 )  # fmt: skip
 def test_what_the_screen_names_has_a_key(verb: str, on_screen: str, in_json: Any, run_folder: Path) -> None:
-    make, show = VERBS[verb]
+    make, show, _ = VERBS[verb]
     facts = make(run_folder)
     assert on_screen in printed(show, facts)
-    said = json.loads(to_json(facts))
+    said = told(facts)
     if isinstance(in_json, set):
         assert set(said) >= in_json
     else:

@@ -26,7 +26,7 @@ from matgraft.potentials.exports import export
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.recipe import make_recipe
-from matgraft.potentials.report.facts import facts
+from matgraft.potentials.report.facts import read_facts
 from matgraft.potentials.report.screen import run_facts, show_run
 from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune
 from matgraft.potentials.run_files import VERDICT
@@ -161,7 +161,7 @@ def test_errors_stand_by_head_beside_their_own_baselines(run: Path) -> None:
 def test_the_report_and_the_screen_have_a_table_by_head(run: Path, tmp_path: Path) -> None:
     page, short = (run / "report.html").read_text(), (run / "report.md").read_text()
     assert "square error by head" in page and "Head r2SCAN</h3>" in page
-    assert "RMSE by head" in short and "model/card.json" not in facts(run)["absent"]
+    assert "square error by head" in short and "model/card.json" not in read_facts(run).absent
     assert f"matgraft evaluate '{run}#PBE' FRAMES" in page.replace("&#39;", "'")
     with (tmp_path / "screen.txt").open("w") as file:
         show_run(Console(file=file, width=160), run_facts(run, run / "report.html"))

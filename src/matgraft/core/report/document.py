@@ -15,7 +15,7 @@ text when they come here, with units in the head of a column; `matgraft.core.rep
 Texts may hold anything: each renderer escapes what is special to it.
 
 A section is on the page alone unless its `forms` say more. In the short forms, markdown and screen, leads, plots,
-folded blocks and bars are left out, and so are rows that are not `short`.
+folded blocks, bars and strips are left out, and so are rows that are not `short`.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Columns:
+class SideBySide:
     """Blocks in columns, where the page is wide enough; `lists` are narrow ones."""
 
     columns: Sequence[Sequence[Block]]
@@ -226,14 +226,14 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class Findings:
+class FindingList:
     """What looks and checks found: in full, with figures, frames and remedies, or title and evidence alone."""
 
     findings: Sequence[Finding]
     full: bool = True
 
 
-Block = Text | Heading | Bullets | Verbatim | Pairs | Table | Plots | Shares | Columns | Folded | Findings
+Block = Text | Heading | Bullets | Verbatim | Pairs | Table | Plots | Shares | SideBySide | Folded | FindingList
 
 
 @dataclass(frozen=True)
@@ -327,7 +327,7 @@ def verdict_section(verdict: Verdict, between: Sequence[Block] = (), *, name: st
         *([Text(first.text, "first", "Read first:", "caution")] if first else []),
         *([Text(chosen)] if chosen else []),
         *between,
-        Columns([[one] for one in lists if one.lines], lists=True),
+        SideBySide([[one] for one in lists if one.lines], lists=True),
     ]
     return Section(name, f"{of or 'Verdict'}: {verdict.level}", blocks, EVERYWHERE, verdict.tone, of or "Verdict")
 
@@ -339,12 +339,12 @@ def drawings(blocks: Sequence[Block]) -> Iterator[Drawing]:
             yield from (drawing for plot in block.plots for drawing in plot.drawings)
         elif isinstance(block, Folded):
             yield from drawings(block.blocks)
-        elif isinstance(block, Columns):
+        elif isinstance(block, SideBySide):
             yield from (drawing for column in block.columns for drawing in drawings(column))
 
 
 def _uses(uses: Sequence[Use]) -> list[str]:
-    return [f"{one.use}: {one.reason}" if one.reason else one.use for one in uses]
+    return [f"{one.use} ({one.reason})" if one.reason else one.use for one in uses]
 
 
 def _sentences(*texts: str) -> str:

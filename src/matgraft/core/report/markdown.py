@@ -11,12 +11,12 @@ from matgraft.core.report.document import (
     Block,
     Bullets,
     Cell,
-    Columns,
     Document,
-    Findings,
+    FindingList,
     Heading,
     Pairs,
     Section,
+    SideBySide,
     Table,
     Text,
     Verbatim,
@@ -39,7 +39,7 @@ def _section(section: Section) -> list[str]:
 
 def _block(block: Block) -> list[str]:
     match block:
-        case Text(role="lead"):
+        case Text(role="lead") | Pairs(manner="strip"):
             return []
         case Text():
             return [f"**{_escaped(block.mark)}** {_escaped(block.text)}" if block.mark else _escaped(block.text)]
@@ -54,9 +54,9 @@ def _block(block: Block) -> list[str]:
             return [_list([f"{name}: {value}" for name, value in values])]
         case Table():
             return [_table(block)]
-        case Columns():
+        case SideBySide():
             return [part for column in block.columns for inner in column for part in _block(inner)]
-        case Findings(full=True):
+        case FindingList(full=True):
             return [_list([_finding(found) for found in block.findings])]
         case _:
             return []

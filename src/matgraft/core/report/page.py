@@ -21,7 +21,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from matgraft.core.files import to_json
-from matgraft.core.report import text
 
 FOLDER = Path(__file__).parent
 
@@ -33,7 +32,6 @@ def page(template: Path, drawn: Mapping[str, go.Figure], **content: Any) -> str:
         _environment(template.parent)
         .get_template(template.name)
         .render(
-            text=text,
             figures=drawn,
             figures_json=embed(drawn),
             style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
@@ -60,7 +58,6 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["say"] = text.say
     return environment
 
 

@@ -17,12 +17,12 @@ from matgraft.core.report.document import (
     Block,
     Bullets,
     Cell,
-    Columns,
     Document,
-    Findings,
+    FindingList,
     Heading,
     Pairs,
     Section,
+    SideBySide,
     Table,
     Text,
     Verbatim,
@@ -80,9 +80,10 @@ def _heading(block: Heading, screen: Console) -> None:
 @_show.register
 def _bullets(block: Bullets, screen: Console) -> None:
     mark = f"[{COLOURS[block.tone]}]{block.sign or '-'}[/]"
-    title = f"{_escaped(block.title)}: " if block.title else ""
+    if block.title:
+        _say(screen, f"\n[bold]{_escaped(block.title)}[/]")
     for line in block.lines:
-        _say(screen, f"{mark} {title}{_escaped(line)}")
+        _say(screen, f"{mark} {_escaped(line)}")
 
 
 @_show.register
@@ -92,19 +93,19 @@ def _verbatim(block: Verbatim, screen: Console) -> None:
 
 @_show.register
 def _pairs(block: Pairs, screen: Console) -> None:
-    for name, given in block.rows:
+    for name, given in block.rows if block.manner != "strip" else ():
         text = given.text if isinstance(given, Cell) else given
         screen.print(f"{_escaped(name)}: {_escaped(text)}", highlight=False, soft_wrap=True)
 
 
 @_show.register
-def _columns(block: Columns, screen: Console) -> None:
+def _columns(block: SideBySide, screen: Console) -> None:
     for column in block.columns:
         show_blocks(screen, column)
 
 
 @_show.register
-def _findings(block: Findings, screen: Console) -> None:
+def _findings(block: FindingList, screen: Console) -> None:
     for found in block.findings if block.full else ():
         _finding(screen, found)
 

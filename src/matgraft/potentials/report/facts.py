@@ -1,157 +1,200 @@
-"""All that a run folder says, as one plain value: what every form of the report is made from.
+"""All that a run folder says, as one typed value: what every form of the report is made from.
 
->>> said = facts(Path("runs/silicon"))
->>> said["metrics"]["test"]["forces_rmse_eV_per_A"]
-0.137
+    said = read_facts(Path("runs/silicon"))
+    said.metrics.test["forces_rmse_eV_per_A"]      # 0.137
 
-The value holds nothing but dicts, lists, text, finite numbers, booleans and None, so it is `report.json` as it stands.
-A file that is absent is None and named in ``absent``; one that cannot be read is None and stands in ``unreadable`` with
-the reason: a report of half a run is better than none.
+It is report.json as it stands (`REPORT`). A file that is absent is None and named in ``absent``; one that cannot be
+read is None and stands in ``unreadable`` with the reason: a report of half a run is better than none.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from matgraft.core.errors import MatgraftError, RunError
+from matgraft.core.findings import Findings
+from matgraft.core.model import ModelCard
+from matgraft.core.registry import CARD, HEADS, Heads
+from matgraft.core.report.document import Block, Text, nothing
+from matgraft.core.report.text import cleaned
+from matgraft.core.run_folder import RunFile
+from matgraft.core.verdict import Verdict
 from matgraft.core.version import __version__
-from matgraft.potentials.report.parity import parity
-from matgraft.potentials.run_files import CHECKS, VERDICT
+from matgraft.potentials import run_files as files
+from matgraft.potentials.audit.coverage import Coverage
+from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable
+from matgraft.potentials.data.split import Split
+from matgraft.potentials.recipe import Recipe, make_recipe
+from matgraft.potentials.report.parity import Parity, parity
+from matgraft.potentials.scoring.metrics import Scores
 from matgraft.potentials.scoring.table import read_predictions
+from matgraft.potentials.sources import Sources
+from matgraft.potentials.tuning.facts import FitFacts
+from matgraft.potentials.tuning.ladder import Climb
+from matgraft.potentials.tuning.references import References
 
-Json = Any
+T = TypeVar("T")
+History = dict[str, list[float | None]]
+"""Column of history.csv -> its values; None where nothing was evaluated."""
+
+MODEL_CARD = RunFile(f"{files.MODEL}/{CARD.name}", ModelCard)
+MODEL_HEADS = RunFile(f"{files.MODEL}/{HEADS.name}", Heads)
 
 
-def facts(run: Path) -> dict[str, Json]:
-    """Gather the files of a run folder.
+class RunFacts(BaseModel):
+    """What the files of a run folder hold.
 
-    Parameters
+    Attributes
     ----------
-    run
-        The folder that `matgraft tune` wrote.
+    matgraft_version
+        Of the report.
+    run, folder
+        The folder's name, and its path as it was given.
+    recipe, provenance, audit, coverage, split, references, fit, history, metrics, checks, verdict
+        As the files of these names have them.
+    card, heads
+        Of the model, or of the heads of a model that has several.
+    ladder
+        Of a run that climbed it.
+    parity
+        Labels against predictions, ready to draw.
+    absent, unreadable
+        Files that are not there, and those that cannot be read, with the reason.
+    """
 
-    Returns
-    -------
-    dict
-        ``run`` (the folder's name), ``folder`` (its path, as it was given), ``recipe_text``, ``absent``,
-        ``unreadable``, and one entry a file: ``recipe``, ``provenance``, ``audit``, ``coverage``, ``split``,
-        ``references``, ``fit``, ``metrics``, ``checks``, ``verdict``, ``card`` as they were written; ``ladder``
-        likewise, None where the run climbed none; ``history`` as columns; ``parity`` as
-        `matgraft.potentials.report.parity.parity` returns it.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    matgraft_version: str
+    run: str
+    folder: str
+    recipe: Recipe | None = None
+    provenance: Sources | None = None
+    audit: Findings | None = None
+    coverage: Coverage | None = None
+    split: Split | None = None
+    references: References | None = None
+    fit: FitFacts | None = None
+    history: History | None = None
+    metrics: Scores | None = None
+    checks: Findings | None = None
+    verdict: Verdict | None = None
+    card: ModelCard | None = None
+    heads: Heads | None = None
+    ladder: Climb | None = None
+    parity: Parity | None = None
+    absent: tuple[str, ...] = ()
+    unreadable: dict[str, str] = {}
+
+    def blocks(self, file: str, fact: T | None, make: Callable[[T], Sequence[Block]]) -> Sequence[Block]:
+        """Return the blocks of a fact, or one that says why its file does not tell it."""
+        return [self.lacking(file)] if fact is None else make(fact)
+
+    def lacking(self, file: str) -> Text:
+        """Say that a file is absent, or why it cannot be read."""
+        return nothing(file, self.unreadable.get(file, ""))
+
+
+REPORT = RunFile("report.json", RunFacts, indent=None)
+
+
+def read_facts(run: Path) -> RunFacts:
+    """Gather the files of a run folder that `matgraft tune` wrote.
 
     Raises
     ------
     RunError
         If the folder is not there, or holds no file of a run.
     """
-    run = Path(run)
-    files = FILES | ({"card": ("model/heads.json", _json)} if (run / "model/heads.json").is_file() else {})
-    absent = [name for name, _ in files.values() if not (run / name).is_file()]
-    if len(absent) == len(files):
+    reader = _Reader(run)
+    metrics = reader.take(files.METRICS)
+    has_heads = (run / MODEL_HEADS.name).is_file()
+    found = RunFacts(
+        matgraft_version=__version__,
+        run=run.resolve().name,
+        folder=str(run),
+        recipe=reader.read(files.RECIPE, lambda path: make_recipe(path, ())),
+        provenance=reader.take(files.PROVENANCE),
+        audit=reader.take(files.AUDIT),
+        coverage=reader.take(files.COVERAGE),
+        split=reader.take(files.SPLIT),
+        references=reader.take(files.REFERENCES),
+        fit=reader.take(files.FIT),
+        history=reader.read(files.HISTORY, _history),
+        parity=reader.read(
+            files.PREDICTIONS, lambda path: parity(read_predictions(path), metrics.part if metrics else "")
+        ),
+        metrics=metrics,
+        checks=reader.read(files.CHECKS.name, lambda _: _checks(run)),
+        verdict=reader.take(files.VERDICT),
+        card=None if has_heads else reader.take(MODEL_CARD),
+        heads=reader.take(MODEL_HEADS) if has_heads else None,
+        ladder=reader.take(files.CLIMB) if (run / files.CLIMB.name).is_file() else None,  # of runs that climbed it
+        absent=tuple(reader.absent),
+        unreadable=reader.unreadable,
+    )
+    if not reader.present:
         raise RunError(
             "no file of a run is here" if run.is_dir() else "there is no such folder",
             where=str(run),
-            allowed=[name for name, _ in files.values()],
+            allowed=reader.absent,
             remedy="give the folder that `matgraft tune` wrote",
         )
-    unreadable: dict[str, str] = {}
-    read = {key: _read(run, name, reader, unreadable) for key, (name, reader) in (files | SOMETIMES).items()}
-    table = read.pop("predictions")
-    part = str((read["metrics"] or {}).get("part", ""))
-    gathered = {
-        "matgraft_version": __version__,
-        "run": run.resolve().name,
-        "folder": str(run),
-        "recipe_text": _read(run, "recipe.yaml", _text, {}) or "",
-        **read,
-        "parity": None if table is None else _parity(table, part, unreadable),
-        "absent": absent,
-        "unreadable": unreadable,
-    }
-    return {key: plain(value) for key, value in gathered.items()}
+    return found
 
 
-def plain(value: object) -> Json:
-    """Return `value` as strict JSON can hold it: NaN as the text "nan", no control characters."""
-    if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    # An escape sequence in a file name must not reach a terminal; a lone surrogate cannot be written as UTF-8.
-    text = str(value).encode("utf-8", "replace").decode()
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
+@dataclass
+class _Reader:
+    """Reads the files of a folder and keeps which are there, which are absent, and which cannot be read."""
 
+    run: Path
+    present: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
-def _read(run: Path, name: str, reader: Callable[[Path], Any], unreadable: dict[str, str]) -> Any:
-    if not (run / name).is_file():
-        return None
-    try:
-        return reader(run / name)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, MatgraftError) as error:
-        unreadable[name] = f"{type(error).__name__}: {error}"
+    def take(self, file: RunFile[T]) -> T | None:
+        return self.read(file.name, lambda _: file.read(self.run))
+
+    def read(self, name: str, read: Callable[[Path], T]) -> T | None:
+        path = self.run / name
+        (self.present if path.is_file() else self.absent).append(name)
+        if not path.is_file():
+            return None
+        try:
+            return read(path)
+        except (MatgraftError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            self.unreadable[name] = _reason(error)
         return None
 
 
-def _parity(table: pd.DataFrame, part: str, unreadable: dict[str, str]) -> Json:
-    try:
-        return parity(table, part) or None
-    except (ValueError, KeyError, TypeError) as error:
-        unreadable["predictions.parquet"] = f"{type(error).__name__}: {error}"
-        return None
+def _reason(error: Exception) -> str:
+    """Say in a line why a file cannot be read."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ValidationError):
+        first = cause.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        return f"it is torn or of another version of matgraft ({f'{at}: ' if at else ''}{first['msg']})"
+    return error.found if isinstance(error, MatgraftError) else cleaned(f"{type(error).__name__}: {error}")
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def forgetting_tables(checks: Findings) -> list[ForgettingTable]:
+    """Return the tables of forgetting, one a head."""
+    return [ForgettingTable.model_validate(one.details) for one in checks.findings if one.code == Forgetting.code]
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"holds {type(value).__name__}, not names with values")
-    return value
+def _checks(run: Path) -> Findings:
+    found = files.CHECKS.read(run)
+    forgetting_tables(found)  # a file of an earlier version is named here, and not where it is shown
+    return found
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(_text(path)))
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    return _mapping(yaml.safe_load(_text(path)))
-
-
-def _history(path: Path) -> dict[str, list[float | None]]:
+def _history(path: Path) -> History:
     """Columns of numbers; None where nothing was evaluated. A killed run may leave a torn last line."""
     table = pd.read_csv(path, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce")
     return {str(name): [v if np.isfinite(v) else None for v in table[name].tolist()] for name in table.columns}
-
-
-FILES: dict[str, tuple[str, Callable[[Path], Any]]] = {
-    "recipe": ("recipe.yaml", _yaml),
-    "provenance": ("provenance.json", _json),
-    "audit": ("audit.json", _json),
-    "coverage": ("coverage.json", _json),
-    "split": ("split.json", _json),
-    "references": ("references.json", _json),
-    "fit": ("fit.json", _json),
-    "history": ("history.csv", _history),
-    "predictions": ("predictions.parquet", read_predictions),
-    "metrics": ("metrics.json", _json),
-    "checks": ("checks.json", lambda path: CHECKS.read(path.parent).model_dump(mode="json")),
-    "verdict": ("verdict.json", lambda path: VERDICT.read(path.parent).model_dump(mode="json")),
-    "card": ("model/card.json", _json),
-}
-"""Entry of the facts -> file in the run folder, and how to read it; with several heads, heads.json is the card."""
-
-SOMETIMES: dict[str, tuple[str, Callable[[Path], Any]]] = {"ladder": ("ladder.json", _json)}
-"""Files of some strategies alone: nothing is missing where they are not."""

@@ -1,214 +1,126 @@
-"""The tables about data: audit, split, coverage, files, level of theory. Facts in, rows of ready text out.
-
-Every function takes the value of `matgraft.potentials.report.facts.facts` and stands whatever is missing from it or odd
-in it.
-"""
+"""The section of where all comes from: files, level of theory, versions, foundation, commands, recipe."""
 
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
-from matgraft.core.findings import Action, list_frames
-from matgraft.core.options import offer, shell, typeable
-from matgraft.core.report.text import ABSENT, decimals, entries, figure, find, in_words, mapping, number, say, stated
+from matgraft.core.provenance import LevelOfTheory, SourceFile
+from matgraft.core.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Heading,
+    Pairs,
+    Row,
+    Section,
+    Table,
+    Text,
+    Verbatim,
+)
+from matgraft.core.report.text import ABSENT, in_words, short_number
+from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.report.facts import MODEL_CARD, MODEL_HEADS, RunFacts
+from matgraft.potentials.run_files import PROVENANCE, RECIPE
+from matgraft.potentials.sources import Sources
 
-Facts = Mapping[str, Any]
-
-RANGES = {
-    "n_atoms": ("Atoms a frame", ""),
-    "volume_ratio": ("Volume over the median of its composition", ""),
-    "temperature_K": ("Temperature, as tags say", "K"),
-    "force_eV_per_A": ("Force on an atom", "eV/Å"),
-}
-SINGLE = {
-    "n_frames": ("Frames", 0),
-    "shear_strain": ("Largest shear strain", None),
-    "closest_ratio": ("Closest pair of atoms, by the sum of covalent radii", None),
-}
-"""Key of coverage.json -> title, and decimal places; None gives three significant digits."""
-COUNTS = {"formulas": "Formulas", "config_types": "Config types"}
-
-
-def findings(facts: Facts, outcome: str) -> list[dict[str, Any]]:
-    """Return the audit's findings of one outcome, errors before warnings."""
-    order = {"error": 0, "warning": 1}
-    found = [mapping(one) for one in entries(find(facts, "audit", "findings"))]
-    chosen = [one for one in found if one.get("outcome") == outcome]
-    return [_finding(one) for one in sorted(chosen, key=lambda one: order.get(str(one.get("severity")), 2))]
+ELSEWHERE = frozenset({"recipe", "metrics", "references_eV", "data_sha256", "parent"})
+"""What a card says and other sections show."""
 
 
-def _finding(found: Mapping[str, Any]) -> dict[str, Any]:
-    frames, files = ([say(one) for one in entries(found.get(key))] for key in ("frames", "files"))
-    return {
-        **{key: str(found.get(key) or "") for key in ("code", "title", "severity", "evidence", "remedy")},
-        "options": [text for action in entries(found.get("actions")) if (text := _option(action))],
-        "frames": f"{len(frames)}: {list_frames(frames, files)}" if frames else "",
-        "numbers": [(name, say(value)) for name, value in mapping(found.get("numbers")).items()],
-    }
+def provenance_section(facts: RunFacts) -> Section:
+    """Return what the run was made of, and how to repeat it."""
+    card = facts.heads or facts.card
+    file = MODEL_HEADS.name if MODEL_HEADS.name in facts.unreadable else MODEL_CARD.name
+    foundation = card and (card.parent or card)
+    return Section("provenance", "Provenance", [
+        *facts.blocks(PROVENANCE.name, facts.provenance, _sources),
+        Heading("Foundation"),
+        *facts.blocks(file, foundation, lambda found: [Pairs(_stated(found))]),
+        Heading("How to repeat"),
+        Verbatim("\n".join(repeating(facts))),
+        Heading("Recipe, with every default filled in"),
+        *facts.blocks(RECIPE, facts.recipe, _recipe),
+    ])  # fmt: skip
 
 
-def _option(action: object) -> str:
-    try:
-        options = Action.model_validate(action).options
-        return shell(options) if typeable(options) else offer(options)
-    except ValidationError:
-        return ""
+def _recipe(recipe: Recipe) -> list[Block]:
+    return [Verbatim(recipe.to_yaml().rstrip())]
 
 
-def split(facts: Facts) -> dict[str, Any] | None:
-    """Return frames, share and groups of each part, and what leaks."""
-    found = facts["split"]
-    if not found:
-        return None
-    parts = {part: entries(found.get(part)) for part in ("train", "validation", "test", "dropped")}
-    total = sum(map(len, parts.values()))
-    groups = entries(found.get("groups"))
-    sharing = mapping(found.get("sharing"))
-    rows = [
-        {
-            "name": part,
-            "frames": len(frames),
-            "percent": f"{100 * len(frames) / total:.1f}",
-            "groups": _largest_groups(frames, groups),
-        }
-        for part, frames in parts.items()
-        if frames
-    ]
-    leaks = [*entries(found.get("leaks")), *entries(sharing.get("duplicates"))]
-    return {
-        "by": say(found.get("by")),
-        "reason": say(found.get("reason")),
-        "seed": say(found.get("seed")),
-        "parts": rows,
-        "given": figure(find(sharing, "duplicates", "size"), 0) if sharing else "",
-        "leaks": [_leak(mapping(leak)) or say(leak) for leak in leaks],
-        "warnings": [say(mapping(warning).get("text")) for warning in entries(found.get("warnings"))],
-    }
-
-
-def _largest_groups(frames: list[Any], groups: list[Any]) -> str:
-    names = [str(groups[i]) for i in frames if isinstance(i, int) and 0 <= i < len(groups)]
-    counts = Counter(names)
-    shown = ", ".join(f"{name} ({count})" for name, count in counts.most_common(5))
-    return f"{len(counts)}: {shown}{', …' if len(counts) > 5 else ''}" if counts else ABSENT
-
-
-def _leak(leak: Mapping[str, Any]) -> str:
-    if not {"part", "against", "frames", "pairs", "size"} <= set(leak):
-        return ""
-    among = f", at least: compared were {say(leak['among'])}" if leak.get("among") else ""
-    of = f"of {say(leak['size'])} {say(leak['part'])} frames"
-    against = say(leak["against"])
-    found = (
-        f"{len(entries(leak['frames']))} {of} have a near duplicate in {against} ({say(leak['pairs'])} pairs){among}"
-    )
-    if close := entries(leak.get("neighbours")):
-        found += f"; {len(close)} {of} are neighbours in time of a frame in {against}"
-    if unclear := entries(leak.get("unclear")):
-        found += (
-            f"; of {len(unclear)} {of} it cannot be told whether they are neighbours in time of a frame in {against}"
-        )
-    return found
-
-
-def coverage(facts: Facts) -> dict[str, Any] | None:
-    """Return what is missing, frames by kind of structure, ranges, and whatever else coverage.json says."""
-    found = facts["coverage"]
-    if not found:
-        return None
-    ranges = [(*RANGES[key], mapping(found.get(key))) for key in RANGES]
-    volumes = mapping(found.get("volume_A3"))
-    ranges += [(f"Volume of {formula}", "Å³/atom", mapping(ends)) for formula, ends in volumes.items()]
-    known = {*RANGES, *SINGLE, *COUNTS, "families", "missing", "volume_A3"}
-    return {
-        "missing": [
-            f"{say(mapping(one).get('use'))} ({say(mapping(one).get('reason'))})"
-            for one in entries(found.get("missing"))
-        ],
-        "families": _shares(mapping(found.get("families")), number(found.get("n_frames"))),
-        "ranges": [(name, unit, _ends(ends)) for name, unit, ends in ranges if ends],
-        "facts": [
-            *(
-                (title, figure(found[key], places))
-                for key, (title, places) in SINGLE.items()
-                if number(found.get(key)) is not None
-            ),
-            *((title, _counted(mapping(found.get(key)))) for key, title in COUNTS.items() if found.get(key)),
-            *((in_words(key), say(value)) for key, value in found.items() if key not in known),
-        ],
-    }
-
-
-def _shares(counts: Mapping[str, Any], total: float | None) -> list[dict[str, str]]:
-    known = [(name, value) for name, count in counts.items() if (value := number(count)) is not None]
+def _sources(found: Sources) -> list[Block]:
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    hashes = [(part, Cell(digest, code=True)) for part, digest in found.data_sha256.items()]
     return [
-        {"name": name, "frames": figure(count, 0), "percent": f"{min(100.0, 100 * count / total):.0f}" if total else ""}
-        for name, count in sorted(known, key=lambda item: -item[1])
+        Heading("Files"),
+        _files([*found.files, *found.test_files]),
+        *([Bullets(found.notes, "Decided while reading")] if found.notes else []),
+        Heading("Level of theory"),
+        *(_theory(theory) for theory in found.theory or [LevelOfTheory()]),
+        Heading("Data as used", "SHA-256; train and test over structures and labels"),
+        Pairs(hashes),
+        Heading("Versions"),
+        Text(versions),
     ]
 
 
-def _ends(ends: Mapping[str, Any]) -> list[str]:
-    values = [number(ends.get(key)) for key in ("low", "median", "high")]
-    whole = all(value is None or value == int(value) for value in values)
-    places = 0 if whole else min(3, decimals(value for value in values[1:]))
-    return [figure(value, places) for value in values]
-
-
-def _counted(counts: Mapping[str, Any], most: int = 12) -> str:
-    shown = [f"{name} ({say(count)})" for name, count in list(counts.items())[:most]]
-    return ", ".join([*shown, f"{len(counts) - most} more"] if len(counts) > most else shown)
-
-
-def files(facts: Facts) -> list[dict[str, str]]:
-    """Return the files read: name, frames, keys, units, hash."""
-    found = [mapping(f) for key in ("files", "test_files") for f in entries(find(facts, "provenance", key))]
-    return [
-        {
-            "name": say(file.get("name")),
-            "frames": figure(file.get("n_samples"), 0),
-            "read": "; ".join(_labels_read(file)) or ABSENT,
-            "sha256": say(file.get("sha256")),
-        }
-        for file in found
+def _files(files: Sequence[SourceFile]) -> Table:
+    heads = [
+        Column("File", number=False),
+        Column("Frames"),
+        Column("Read as", number=False),
+        Column("SHA-256", number=False),
     ]
+    return Table(heads, [Row(f.name, f"{f.n_samples:,}", _read_as(f), Cell(f.sha256, code=True)) for f in files])
 
 
-def _labels_read(file: Mapping[str, Any]) -> list[str]:
-    keys, units = mapping(file.get("keys")), mapping(file.get("units"))
-    named = {name: f" from {say(key)!r}" for name, key in keys.items()}
-    taken = {name: f" in {say(unit)}" for name, unit in units.items()}
-    return [f"{name}{named.get(name, '')}{taken.get(name, '')}" for name in dict.fromkeys([*keys, *units])]
+def _read_as(file: SourceFile) -> str:
+    named = {name: f" from {key!r}" for name, key in file.keys.items()}
+    taken = {name: f" in {unit}" for name, unit in file.units.items()}
+    read = (f"{name}{named.get(name, '')}{taken.get(name, '')}" for name in dict.fromkeys([*named, *taken]))
+    return "; ".join(read) or ABSENT
 
 
-def theories(facts: Facts) -> list[list[tuple[str, str]]]:
-    """Return each level of theory as what was stated."""
-    found = [mapping(theory) for theory in entries(find(facts, "provenance", "theory"))]
-    return [[(in_words(name), say(value)) for name, value in mapping(stated(theory)).items()] for theory in found]
+def _theory(theory: LevelOfTheory) -> Block:
+    return Pairs(stated) if (stated := _stated(theory)) else Text("Not stated.")
 
 
-def card(facts: Facts) -> list[tuple[str, str]]:
-    """Return what the foundation's card says; what other sections show is left out."""
-    found = mapping(facts["card"])
-    found = mapping(found.get("parent")) or found
-    left_out = {"recipe", "metrics", "references_eV", "data_sha256"}
-    rows = [(in_words(name), say(stated(value))) for name, value in found.items() if name not in left_out]
-    return [(name, text) for name, text in rows if text != ABSENT]
+def _stated(model: BaseModel) -> list[tuple[str, str]]:
+    """Return what a card or a level of theory states, in words."""
+    kept = {name: value for name, value in model if name not in ELSEWHERE}
+    return [(in_words(name), text) for name, value in kept.items() if (text := _in_words(value))]
 
 
-def commands(facts: Facts) -> list[str]:
+def _in_words(value: object) -> str:
+    """Write a value of a card: a number, a word, several of them by name, or a level of theory."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return short_number(value)
+        case BaseModel():
+            return ", ".join(f"{name}: {text}" for name, text in _stated(value))
+        case Mapping():
+            return ", ".join(f"{name}: {_in_words(item)}" for name, item in value.items())
+        case tuple():
+            return ", ".join(map(_in_words, value))
+        case _:
+            return str(value)
+
+
+def repeating(facts: RunFacts) -> list[str]:
     """Return what to type to make, score and show this run again."""
-    run, test = str(facts.get("folder") or facts["run"]), find(facts, "recipe", "test")
-    scored = test if isinstance(test, str) and test else "FRAMES"
-    heads = [f"{run}#{head}" for head in mapping(find(facts, "card", "heads"))]
+    run, test = facts.folder, facts.recipe.test if facts.recipe else None
+    scored = test if isinstance(test, str) else "FRAMES"
+    models = [(f"{run}#{head}", "FRAMES") for head in facts.heads.heads] if facts.heads else [(run, scored)]
     words = [
-        ("tune", f"{run}/recipe.yaml", "--out", f"{run}-again"),
-        *[("evaluate", head, "FRAMES") for head in heads],
-        *([] if heads else [("evaluate", run, scored)]),
+        ("tune", f"{run}/{RECIPE}", "--out", f"{run}-again"),
+        *(("evaluate", *model) for model in models),
         ("report", run),
     ]
     return [shlex.join(("matgraft", *line)) for line in words]

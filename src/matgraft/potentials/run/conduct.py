@@ -29,7 +29,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.recipe import Recipe, saved_recipe
-from matgraft.potentials.report.html import write_report
+from matgraft.potentials.report.run import write_report
 from matgraft.potentials.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
 from matgraft.potentials.run.frames import (
     divide,

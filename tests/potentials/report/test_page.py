@@ -6,15 +6,30 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from plotly.offline import get_plotlyjs
 
-from matgraft.potentials.report.facts import FILES, facts
-from matgraft.potentials.report.html import to_html, write_report
+from matgraft.core.report.html import to_html
+from matgraft.potentials.report.facts import MODEL_CARD, REPORT, RunFacts, read_facts
+from matgraft.potentials.report.run import run_document, write_report
+from matgraft.potentials.run_files import (
+    AUDIT,
+    CHECKS,
+    COVERAGE,
+    FIT,
+    HISTORY,
+    METRICS,
+    PREDICTIONS,
+    PROVENANCE,
+    RECIPE,
+    REFERENCES,
+    SPLIT,
+    VERDICT,
+)  # fmt: skip
 
 SECTIONS = [
     "verdict",
@@ -28,6 +43,8 @@ SECTIONS = [
     "coverage",
     "provenance",
 ]
+FILES = [file.name for file in
+         (PROVENANCE, AUDIT, COVERAGE, SPLIT, REFERENCES, FIT, METRICS, CHECKS, VERDICT, MODEL_CARD)]  # fmt: skip
 ATTACK = (
     "</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>\"'><a href=javascript:alert(3)>"
 )
@@ -63,17 +80,13 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def light() -> Iterator[None]:
-    """Leave the library of 5 MB out of pages that are not about it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matgraft.core.report.page.get_plotlyjs", lambda: "/* plotly */")
-        yield
+def page_of(run: Path) -> str:
+    return to_html(run_document(read_facts(run)))
 
 
 @pytest.fixture(scope="module")
-def page(light: None, pattern: Path) -> Page:
-    return Page(to_html(facts(pattern)))
+def page(light: None, facts: RunFacts) -> Page:
+    return Page(to_html(run_document(facts)))
 
 
 def test_three_files_are_written_and_nothing_else(run_folder: Path) -> None:
@@ -85,7 +98,7 @@ def test_three_files_are_written_and_nothing_else(run_folder: Path) -> None:
 
 def test_the_page_is_made_from_its_json_alone(run_folder: Path) -> None:
     page = write_report(run_folder).read_text(encoding="utf-8")
-    assert to_html(json.loads((run_folder / "report.json").read_text(encoding="utf-8"))) == page
+    assert to_html(run_document(REPORT.read(run_folder))) == page
 
 
 def test_nothing_is_fetched(page: Page) -> None:
@@ -97,10 +110,10 @@ def test_nothing_is_fetched(page: Page) -> None:
 
 
 def test_plotly_is_inside_once_and_the_policy_admits_two_scripts(
-    pattern: Path, monkeypatch: pytest.MonkeyPatch
+    facts: RunFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("matgraft.core.report.page.get_plotlyjs", get_plotlyjs)
-    page = Page(to_html(facts(pattern)))
+    monkeypatch.setattr("matgraft.core.report.html.get_plotlyjs", get_plotlyjs)
+    page = Page(to_html(run_document(facts)))
     data, *scripts = page.scripts
     assert scripts[0] == get_plotlyjs()
     (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
@@ -122,21 +135,21 @@ def test_sections_come_in_order_and_links_lead_to_them(page: Page) -> None:
 
 
 def test_the_verdict_is_said_in_words(page: Page) -> None:
-    assert "Verdict: better than the foundation" in page.text
-    for words in ("Speaks for it", "Why the figures may mislead", "Do not trust it for", "Read first:"):
+    assert "Verdict: better on the test, with reservations" in page.text
+    for words in ("Speaks for it", "Why it may mislead", "Not fit for", "Read first:"):
         assert words in page.text
 
 
-@pytest.mark.parametrize("name", [name for name, _ in FILES.values()])
+@pytest.mark.parametrize("name", [*FILES, RECIPE, HISTORY, PREDICTIONS])
 def test_an_absent_file_makes_its_section_say_so(run_folder: Path, name: str) -> None:
     (run_folder / name).unlink()
-    text = Page(to_html(facts(run_folder))).text
+    text = Page(page_of(run_folder)).text
     said = "No verdict was recorded" if name == "verdict.json" else f"Not recorded: this run has no {name}"
     assert said in text
 
 
 def test_a_run_of_one_file_still_has_a_report(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("seed: 1\n")
+    (tmp_path / "recipe.yaml").write_text("train: a.extxyz\n")
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     assert [attrs["id"] for attrs in page.all("section") if "id" in attrs] == SECTIONS
     assert json.loads(page.scripts[0]) == {}
@@ -148,14 +161,19 @@ def test_a_complete_run_lacks_nothing(page: Page) -> None:
 
 def test_an_unreadable_file_is_named_with_its_reason(run_folder: Path) -> None:
     (run_folder / "split.json").write_text('{"by": ')
-    assert re.search(r"split\.json could not be read: JSONDecodeError", Page(to_html(facts(run_folder))).text)
+    assert re.search(
+        r"split\.json could not be read: it is torn or of another version of matgraft \(Invalid JSON",
+        Page(page_of(run_folder)).text,
+    )
 
 
 def test_thinning_is_stated(make_run: Callable[..., Path]) -> None:
     run = make_run(n_frames=90)
-    drawn = facts(run)["parity"]["quantities"]["forces"]
-    assert drawn["n_drawn"] == 9_000 < drawn["n_points"]
-    assert f"{drawn['n_points']:,} values, 9,000 drawn" in Page(to_html(facts(run))).text
+    said = read_facts(run)
+    assert said.parity is not None
+    drawn = said.parity.quantities["forces"]
+    assert drawn.n_drawn == 9_000 < drawn.n_points
+    assert f"{drawn.n_points:,} values, 9,000 drawn" in Page(to_html(run_document(said))).text
 
 
 def test_strangers_text_is_only_text(make_run: Callable[..., Path]) -> None:
@@ -169,7 +187,8 @@ def test_strangers_text_is_only_text(make_run: Callable[..., Path]) -> None:
         path.write_text(attacked)
     (run / "recipe.yaml").write_text("train: " + json.dumps(ATTACK))
     run = run.rename(run.with_name("<script>alert(4)<&script>"))
-    page = Page(to_html(facts(run)))
+    assert read_facts(run).unreadable == {}
+    page = Page(page_of(run))
     assert len(page.scripts) == 3
     assert not page.all("img") and len(page.all("a")) == len(SECTIONS) and len(page.all("title")) == 1
     assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
@@ -177,8 +196,8 @@ def test_strangers_text_is_only_text(make_run: Callable[..., Path]) -> None:
     assert "<" not in page.scripts[0]
 
 
-def test_failed_findings_are_open_and_passed_ones_folded(pattern: Path) -> None:
-    text = to_html(facts(pattern))
+def test_failed_findings_are_open_and_passed_ones_folded(facts: RunFacts) -> None:
+    text = to_html(run_document(facts))
     audit = text[text.index('<section id="audit"') : text.index('<section id="split"')]
     failed, folded = audit.split("<details>", 1)
     assert "stress-shear" in failed and "shear=xz,yz,xy" in failed
