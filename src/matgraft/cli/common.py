@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -166,7 +166,7 @@ def new_file(path: Path | None) -> Path | None:
 
 
 def refuse_beside_resume(
-    data: str | Path | None, options: list[str] | None, out: Path | None, given: dict[str, Any]
+    data: str | Path | None, options: list[str] | None, out: Path | None, given: Mapping[str, object]
 ) -> None:
     """Refuse what is typed beside ``--resume``."""
     beside = [name for name, value in {"DATA": data, "options": options, "--out": out, **given}.items() if value]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from matgraft.cli.common import Frames, From, Json, Model, Options, Quiet, data_and_options, is_recipe, tell
 from matgraft.core.errors import OptionError
+
+if TYPE_CHECKING:
+    from matgraft.potentials.recipe import Recipe
 
 
 def audit_command(
@@ -38,7 +41,18 @@ def pack_command(
 
     options = [word for word in what if "=" in word and not Path(word).exists()]
     sources = [word for word in what if word not in options]
-    count = pack(sources, out, **reading_of(options, sources), progress=not (quiet or as_json))
+    recipe = reading_of(options, sources)
+    shear = recipe.shear if isinstance(recipe.shear, str) else None
+    count = pack(
+        sources,
+        out,
+        keys=recipe.keys,
+        units=recipe.units,
+        shear=shear,
+        want=recipe.want,
+        theory=recipe.theory,
+        progress=not (quiet or as_json),
+    )
     size = out.stat().st_size
     facts = {"store": str(out), "n_frames": count, "bytes": size}
     tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)
@@ -98,11 +112,11 @@ def recipe_of(verb: str, frames: str | None, options: list[str] | None, **given:
     return make_recipe(Path(files[0]) if files else None, rest, verb=verb, train=frames, **given)
 
 
-def reading_of(options: list[str], sources: list[str]) -> dict[str, Any]:
-    """Return what a recipe's options say of how files are read."""
+def reading_of(options: list[str], sources: list[str]) -> Recipe:
+    """Return a recipe of how files are read."""
     from matgraft.potentials.recipe import make_recipe
 
     recipe = make_recipe(None, options, verb="pack", train=" ".join(sources))
     if isinstance(recipe.shear, dict):
         raise OptionError("shear of groups of frames is put right when they are trained on", allowed=["shear=xz,yz,xy"])
-    return {name: getattr(recipe, name) for name in ("keys", "units", "shear", "theory", "want")}
+    return recipe

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,14 @@ from matgraft.core.weights import load_tensors, save_tensors
 FILE = "last.pt"
 LATEST = "lowest"
 """A field of `State` that checkpoints have since a batch passes in parts; before, bounds of memory made it smaller."""
+
+
+class Best(TypedDict):
+    """A snapshot of the best average of the weights."""
+
+    step: int
+    value: float
+    weights: list[Tensor]
 
 
 @dataclass
@@ -39,7 +47,7 @@ class State:
     average
         Moving average of the weights, in the order of the learning parameters.
     best
-        A snapshot of the best average: ``{"step", "value", "weights"}``, or empty.
+        The best average so far.
     budget
         Fields of the batches' `Budget`. Its defaults follow cores and memory; elsewhere a fit goes on with its own.
     ending
@@ -61,7 +69,7 @@ class State:
     marks: list[list[float]] = field(default_factory=list)
     total: int = 0
     average: list[Tensor] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
+    best: Best | None = None
     budget: dict[str, int | None] = field(default_factory=dict)
     ending: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)

@@ -174,8 +174,8 @@ class _Loop:
             self._launch_workers(processes)
         self.module.to("cpu")
         state = checkpoint.restore(self.parameters, None, self.execution.work)
-        if state.best:
-            checkpoint.put(state.best["weights"], self.parameters)
+        assert state.best  # every fit ends with a validation
+        checkpoint.put(state.best["weights"], self.parameters)
         return FitResult(
             history=state.history,
             best_step=state.best["step"],

@@ -20,12 +20,13 @@ potentials by arXiv:2607.02499.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT, StateDict
 
 Shape = tuple[int, ...]
 
@@ -58,7 +59,7 @@ class Soap(torch.optim.Optimizer):
 
     def __init__(
         self,
-        groups: Iterable[dict[str, Any]],
+        groups: ParamsT,
         *,
         betas: tuple[float, float] = (0.9, 0.99),
         memory: float = 0.95,
@@ -71,12 +72,13 @@ class Soap(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Make one step with the gradients that the parameters carry; those without one stay as they are."""
         for group in self.param_groups:
+            averaging = _Averaging(*(group[name] for name in _Averaging._fields))
             for parameter, matrices in zip(group["params"], group["matrices"], strict=True):
                 if parameter.grad is not None:
-                    self._advance(parameter, matrices, group)
+                    self._advance(parameter, matrices, group["lr"], averaging)
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Restore also what is kept in float64, which torch rounds to the parameters' dtype."""
         super().load_state_dict(state_dict)
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
@@ -85,7 +87,7 @@ class Soap(torch.optim.Optimizer):
                 device = parameters[i].device
                 block["products"] = [None if one is None else one.to(device).clone() for one in exact["products"]]
 
-    def _advance(self, parameter: Tensor, matrices: Sequence[Shape], group: dict[str, Any]) -> None:
+    def _advance(self, parameter: Tensor, matrices: Sequence[Shape], rate: float, averaging: _Averaging) -> None:
         shapes = list(matrices) or [tuple(parameter.shape)]
         gradient = parameter.grad
         assert gradient is not None
@@ -98,9 +100,18 @@ class Soap(torch.optim.Optimizer):
                 return  # in the basis of this very gradient all but its diagonal is rounding
         state["step"] += 1
         blocks = [_Block(**block) for block in state["blocks"]]
-        steps = [block.step(part, state["step"], group) for block, part in zip(blocks, gradients, strict=True)]
+        steps = [block.step(part, state["step"], averaging) for block, part in zip(blocks, gradients, strict=True)]
         state["blocks"] = [dict(vars(block)) for block in blocks]
-        parameter.sub_(group["lr"] * torch.cat([step.flatten() for step in steps]).view_as(parameter))
+        parameter.sub_(rate * torch.cat([step.flatten() for step in steps]).view_as(parameter))
+
+
+class _Averaging(NamedTuple):
+    """How a group averages, see `Soap`."""
+
+    betas: tuple[float, float]
+    memory: float
+    every: int
+    eps: float
 
 
 @dataclass
@@ -135,22 +146,22 @@ class _Block:
             block.determined = [0 if one is None else one[1] for one in found]
         return block
 
-    def step(self, gradient: Tensor, number: int, group: dict[str, Any]) -> Tensor:
+    def step(self, gradient: Tensor, number: int, averaging: _Averaging) -> Tensor:
         """Return the step of a rate of 1, and bring averages and bases up to date."""
-        first, second = group["betas"]
+        first, second = averaging.betas
         turned = _turn(gradient, self.bases)
         self.average.lerp_(turned, 1 - first)
         self.squares.lerp_(turned.square(), 1 - second)
         self._share_undetermined()
         size = (self.squares / (1 - second**number)).sqrt()
-        size += group["eps"] * size.max() + TINY
+        size += averaging.eps * size.max() + TINY
         found = _turn(self.average / (1 - first**number) / size, [_transposed(basis) for basis in self.bases])
         for side, product in enumerate(self.products):
             if product is not None:
-                product.lerp_(_product(gradient, side), 1 - group["memory"])
+                product.lerp_(_product(gradient, side), 1 - averaging.memory)
                 # Rows and columns that never had a gradient, of elements that no frame holds, stay to the last bit.
                 found *= (product.diagonal() != 0).unsqueeze(1 - side)
-        if number % group["every"] == 0:
+        if number % averaging.every == 0:
             self._refresh()
         return found
 

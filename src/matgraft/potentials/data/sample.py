@@ -55,11 +55,11 @@ class Sample:
         object.__setattr__(self, "labels", MappingProxyType(labels))
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return plain dicts for pickling, which mapping proxies refuse."""
         return {**self.__dict__, "labels": dict(self.labels), "tags": dict(self.tags)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         """Restore the read-only views."""
         self.__dict__.update(state)
         self.__post_init__()

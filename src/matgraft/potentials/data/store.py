@@ -370,7 +370,7 @@ class Store(SampleSource):
             self._handle.close()
             self._handle, self._columns = None, {}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave the handle behind."""
         return self.__dict__ | {"_handle": None, "_columns": {}}
 

@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice, product
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -180,11 +179,12 @@ def radius(Z: int) -> float:
     Half the distance of neighbours in the element's ground state (ASE's `reference_states`) by Goldschmidt's factor;
     the covalent radius where the ground state is none of the simple ones.
     """
-    state: dict[str, Any] = reference_states[Z] or {}
-    if state.get("symmetry") not in _HALVES or "a" not in state:
+    state = reference_states[Z] or {}
+    symmetry, side = str(state.get("symmetry")), state.get("a")
+    if symmetry not in _HALVES or not isinstance(side, float | int):
         return float(covalent_radii[Z])
-    half, coordination = _HALVES[state["symmetry"]]
-    return float(half * state["a"] * GOLDSCHMIDT[4] / GOLDSCHMIDT[coordination])
+    half, coordination = _HALVES[symmetry]
+    return float(half * side * GOLDSCHMIDT[4] / GOLDSCHMIDT[coordination])
 
 
 def closest(atoms: Atoms) -> float:

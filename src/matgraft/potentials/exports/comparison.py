@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -105,7 +104,7 @@ class Exported:
         """Why it is not verified; empty if it is."""
         return "; ".join(f"{check.what}: {check.reason}" for check in self.checks if check.difference is None)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Return plain values, as ``--json`` prints them."""
         return {
             "folder": str(self.folder),

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import chgnet
 import numpy as np
@@ -31,12 +31,12 @@ from pymatgen.core import Lattice, Structure
 from torch import Tensor, nn
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.model import Batch, Encoded, ModelCard, Stage
+from matgraft.core.model import Batch, Encoded, Stage
 from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.potential import Origin, Potential, Vendor
 
 _PRETRAINED = Path(chgnet.__file__).parent / "pretrained"
 _MP_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=520.0, energy="sigma0")
@@ -81,6 +81,13 @@ _OFFSETS = {
     "angle_short_2": "shorts",
 }
 
+_VENDOR = Vendor(
+    "chgnet",
+    "chgnet",
+    "BSD-3-Clause (modified)",
+    "Deng et al., Nature Machine Intelligence 5, 1031 (2023), doi 10.1038/s42256-023-00716-3",
+)
+
 
 class CHGNetPotential(Potential):
     """CHGNet 0.3.0 and everything tuned from it.
@@ -92,8 +99,8 @@ class CHGNetPotential(Potential):
         which `save` writes the vendor's own table.
     references
         (94,) eV, kept in float64. Default: the vendor's own.
-    name, theory, weights_from, weights_sha256
-        For the model card.
+    origin
+        Where the weights come from, see `Origin`.
     """
 
     native_file = "chgnet.pth.tar"
@@ -105,29 +112,15 @@ class CHGNetPotential(Potential):
         module: CHGNet,
         *,
         references: Tensor | None = None,
-        name: str,
-        theory: LevelOfTheory | None = None,
-        weights_from: str = "",
-        weights_sha256: str = "",
+        **origin: Unpack[Origin],
     ) -> None:
         _refuse_other_architectures(module)
         self.module: CHGNet = module
         own = module.get_parameter(_REFERENCES).detach() if references is None else references
         module.register_buffer("references", own.double().flatten().clone(), persistent=False)
-        self.card = ModelCard(
-            name=name,
-            backbone="chgnet",
-            vendor_version=version("chgnet"),
-            licence="BSD-3-Clause (modified)",
-            citation="Deng et al., Nature Machine Intelligence 5, 1031 (2023), doi 10.1038/s42256-023-00716-3",
-            elements=tuple(s for s in chemical_symbols[1:95] if s not in _UNSEEN.get(str(module.version), ())),
-            theory=theory or LevelOfTheory(),
-            quantities=tuple(self.quantities),
-            cutoff_A=float(module.graph_converter.atom_graph_cutoff),
-            n_parameters=module.n_params,
-            weights_sha256=weights_sha256,
-            weights_from=weights_from,
-        )
+        elements = (s for s in chemical_symbols[1:95] if s not in _UNSEEN.get(str(module.version), ()))
+        cutoff = float(module.graph_converter.atom_graph_cutoff)
+        self.card = self.describe(_VENDOR, elements, cutoff, torch.float32, origin)
 
     @classmethod
     def shipped(cls, release: str = "0.3.0") -> CHGNetPotential:

@@ -25,7 +25,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from matgraft.core.errors import DataError, OptionError, choose
 from matgraft.core.files import whole
-from matgraft.core.model import Batch, Encoded, ModelCard, Stage
+from matgraft.core.model import Batch, Encoded, Stage
 from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
@@ -47,7 +47,7 @@ from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.potential import Origin, Potential, Vendor
 
 _FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -108,6 +108,13 @@ _READOUTS = (blocks.LinearReadoutBlock, blocks.NonLinearReadoutBlock, blocks.Non
 _IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
 _CLASSES = ("interaction_cls", "interaction_cls_first", "readout_cls")
 
+_VENDOR = Vendor(
+    "mace",
+    "mace-torch",
+    "that of its author",
+    "Batatia et al., NeurIPS 2022, arXiv:2206.07697; foundations: arXiv:2401.00096",
+)
+
 
 class MACEPotential(Potential):
     """A MACE or ScaleShiftMACE of mace-torch, seen through one of its heads, in its own precision.
@@ -120,8 +127,8 @@ class MACEPotential(Potential):
         Name of the head. May be empty where there is only one.
     references
         (118,) eV, float64. Default: the model's own of that head.
-    name, licence, theory, weights_from, weights_sha256
-        For the model card.
+    origin
+        Where the weights come from, see `Origin`.
     """
 
     native_file = "mace.model"
@@ -136,34 +143,19 @@ class MACEPotential(Potential):
         *,
         head: str = "",
         references: Tensor | None = None,
-        name: str,
-        licence: str = "that of its author",
-        theory: LevelOfTheory | None = None,
-        weights_from: str = "",
-        weights_sha256: str = "",
+        **origin: Unpack[Origin],
     ) -> None:
         self.module: Any = module
         self.heads = tuple(str(one) for one in module.heads)
-        self.head_name = _chosen_head(self.heads, head, name)
+        self.head_name = _chosen_head(self.heads, head, origin["name"])
         self._numbers = [int(Z) for Z in self.module.atomic_numbers]
         own = references if references is not None else self._vendor_references()
         self.module.register_buffer("references", own)
         self._convolutions = [Convolution.of(block, o3.wigner_3j) for block in self.module.interactions]
-        self.card = ModelCard(
-            name=f"{name}#{self.head_name}" if len(self.heads) > 1 else name,
-            backbone="mace",
-            vendor_version=version("mace-torch"),
-            licence=licence,
-            citation="Batatia et al., NeurIPS 2022, arXiv:2206.07697; foundations: arXiv:2401.00096",
-            elements=tuple(chemical_symbols[Z] for Z in self._numbers),
-            theory=theory or LevelOfTheory(),
-            quantities=tuple(self.quantities),
-            cutoff_A=float(self.module.r_max),
-            dtype=str(self._dtype).removeprefix("torch."),
-            n_parameters=sum(parameter.numel() for parameter in module.parameters()),
-            weights_sha256=weights_sha256,
-            weights_from=weights_from,
-        )
+        if len(self.heads) > 1:
+            origin["name"] += f"#{self.head_name}"
+        elements = (chemical_symbols[Z] for Z in self._numbers)
+        self.card = self.describe(_VENDOR, elements, float(module.r_max), self._dtype, origin)
 
     # ----------------------------------------------------------------- files
 
@@ -204,21 +196,22 @@ class MACEPotential(Potential):
         )
 
     @classmethod
-    def _unpickled(cls, path: Path, sha256: str, head: str, **card: Any) -> MACEPotential:
+    def _unpickled(cls, path: Path, sha256: str, head: str, **origin: Unpack[Origin]) -> MACEPotential:
         """Open a pickle whose hash is given, build the model anew from it, and hold the two against each other."""
         found = file_hash(path)
-        source = card["name"] if card["name"].startswith("mace:") else f"mace:{path}"
+        origin["weights_sha256"] = found
+        source = origin["name"] if origin["name"].startswith("mace:") else f"mace:{path}"
         _refuse_untrusted(path, sha256.lower(), found, source)
         with _vendor_noise():
             vendor = torch.load(path, map_location="cpu", weights_only=False)
         _refuse_other_models(vendor, path)
         vendor = _with_scale_shift(vendor)
         heads = tuple(getattr(vendor, "heads", None) or ["Default"])
-        _chosen_head(heads, head, card["name"], f"{source}@{sha256}")  # before the seconds that a build takes
+        _chosen_head(heads, head, origin["name"], f"{source}@{sha256}")  # before the seconds that a build takes
         try:
             module = _build(_architecture(vendor))
             module.load_state_dict(vendor.state_dict(), strict=False)  # older files lack some constants
-            potential = cls(module, head=head, weights_sha256=found, **card)
+            potential = cls(module, head=head, **origin)
             difference = _difference(potential, vendor)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise DataError(
@@ -569,9 +562,9 @@ def _with_scale_shift(vendor: Any) -> Any:
     return vendor
 
 
-def _architecture(vendor: Any) -> dict[str, Any]:
+def _architecture(vendor: Any) -> dict[str, object]:
     """Return as plain values what `_build` makes the same model of."""
-    plain: dict[str, Any] = {}
+    plain: dict[str, object] = {}
     for name, value in extract_config_mace_model(vendor).items():
         if name in _IRREPS:
             plain[name] = None if value is None else str(value)

@@ -19,10 +19,10 @@ import copy
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way 
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
-from matgraft.core.model import Batch, Encoded, ModelCard, Stage
+from matgraft.core.model import Batch, Encoded, Stage
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
@@ -51,7 +52,7 @@ from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.lammps import LammpsFile
 from matgraft.potentials.models.matgl_networks import NETWORKS, Bonds, pair_bonds
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.potential import Origin, Potential, Vendor
 
 FILES = ("model.json", "model.pt", "state.pt")
 """What the vendor's loader wants in a folder: the class, its arguments, its weights."""
@@ -97,6 +98,14 @@ class ScaledReadout(nn.Module):
         return self.scale * self.readout(features)
 
 
+_VENDOR = Vendor(
+    "matgl",
+    "matgl",
+    "BSD-3-Clause",
+    "Ko et al., npj Computational Materials 11, 253 (2025), doi 10.1038/s41524-025-01742-y",
+)
+
+
 class MatGLPotential(Potential):
     """A potential of MatGL and everything tuned from it.
 
@@ -106,8 +115,8 @@ class MatGLPotential(Potential):
         The vendor's potential; it is used as it is, and changed by training.
     references
         (n_elements,) eV in the vendor's order of elements, kept in float64. Default: the vendor's own, if it has some.
-    name, theory, weights_from, weights_sha256
-        For the model card.
+    origin
+        Where the weights come from, see `Origin`.
     """
 
     native_file = "matgl"
@@ -120,10 +129,7 @@ class MatGLPotential(Potential):
         module: Any,
         *,
         references: Tensor | None = None,
-        name: str,
-        theory: LevelOfTheory | None = None,
-        weights_from: str = "",
-        weights_sha256: str = "",
+        **origin: Unpack[Origin],
     ) -> None:
         _refuse_what_does_not_fit(module)
         self.module: nn.Module = module
@@ -132,21 +138,8 @@ class MatGLPotential(Potential):
         self._species = np.full(len(chemical_symbols), -1)
         self._species[self._elements] = np.arange(len(self._elements))
         _add_references(module, self._elements, references)
-        self.card = ModelCard(
-            name=name,
-            backbone="matgl",
-            vendor_version=version("matgl"),
-            licence="BSD-3-Clause",
-            citation="Ko et al., npj Computational Materials 11, 253 (2025), doi 10.1038/s41524-025-01742-y",
-            elements=tuple(chemical_symbols[Z] for Z in sorted(self._elements)),
-            theory=theory or LevelOfTheory(),
-            quantities=tuple(self.quantities),
-            cutoff_A=float(module.model.cutoff),
-            dtype=str(module.data_std.dtype).removeprefix("torch."),
-            n_parameters=sum(parameter.numel() for parameter in module.parameters()),
-            weights_sha256=weights_sha256,
-            weights_from=weights_from,
-        )
+        elements = (chemical_symbols[Z] for Z in sorted(self._elements))
+        self.card = self.describe(_VENDOR, elements, float(module.model.cutoff), module.data_std.dtype, origin)
 
     @classmethod
     def shipped(cls, release: str) -> MatGLPotential:
@@ -167,11 +160,8 @@ class MatGLPotential(Potential):
         cls, path: Path, *, name: str = "", theory: LevelOfTheory | None = None, source: str = ""
     ) -> MatGLPotential:
         """Load a folder in MatGL's own format. Only tensors and plain values are read: nothing is unpickled."""
-        network, arguments, note = _read_arguments(path)
+        module, note = _vendor_potential(path)
         state = load_tensors(path / "state.pt")
-        # A tuned model is to give all three quantities in the vendor's calculator too.
-        arguments |= {"calc_forces": True, "calc_stresses": True, "compile_model": False, "debug_mode": False}
-        module = VendorPotential(model=network, **arguments)
         module.to(_precision(state))
         _load_state(module, state, path)
         digest = folder_hash(path)
@@ -359,7 +349,9 @@ class MatGLPotential(Potential):
     def _tensor(self, array: Array) -> Tensor:
         return torch.tensor(array, dtype=self._dtype if array.dtype.kind == "f" else torch.int64)
 
-    def _short_bonds(self, centre: Array, neighbour: Array, images: Array, bonds: Array) -> dict[str, Any]:
+    def _short_bonds(
+        self, centre: Array, neighbour: Array, images: Array, bonds: Array
+    ) -> dict[str, NDArray[np.int64] | Array]:
         """Bonds that take part in angles, and for CHGNet their pairs."""
         network = NETWORKS[self.architecture]
         module: Any = self.module
@@ -409,8 +401,8 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_arguments(folder: Path) -> tuple[nn.Module, dict[str, Any], str]:
-    """Build the network of a folder; return it, the other arguments of its potential, and a note on its version."""
+def _vendor_potential(folder: Path) -> tuple[VendorPotential, str]:
+    """Build the potential of a folder, its weights untrained; return it, and a note on its version."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise DataError(f"no MatGL model: {', '.join(missing)} missing", where=str(folder), allowed=FILES)
@@ -439,17 +431,19 @@ def _read_arguments(folder: Path) -> tuple[nn.Module, dict[str, Any], str]:
     written, present = inner.get("@model_version", 0), getattr(_CLASSES[what], "__version__", 0)
     # The vendor warns and goes on: version 2 of TensorNet sums messages at the other end of a bond than version 1.
     older = f" (written for version {written} of {what}, evaluated as version {present})" if written < present else ""
-    return network, arguments, older
+    # A tuned model is to give all three quantities in the vendor's calculator too.
+    arguments |= {"calc_forces": True, "calc_stresses": True, "compile_model": False, "debug_mode": False}
+    return VendorPotential(model=network, **arguments), older
 
 
-def _precision(state: dict[str, Any]) -> torch.dtype:
+def _precision(state: Mapping[str, object]) -> torch.dtype:
     floats = (
         t.dtype for n, t in state.items() if n.startswith("model.") and isinstance(t, Tensor) and t.is_floating_point()
     )
     return next(floats, torch.float32)
 
 
-def _load_state(module: nn.Module, state: dict[str, Any], folder: Path) -> None:
+def _load_state(module: nn.Module, state: Mapping[str, object], folder: Path) -> None:
     """Load every parameter. Buffers that the constructor makes may lack, and caches of older releases be left over."""
     try:
         result = module.load_state_dict(state, strict=False)

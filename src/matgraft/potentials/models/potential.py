@@ -8,19 +8,41 @@ Shapes: B frames, N atoms in a batch. energy (B,) eV; forces (N, 3) eV/Å; stres
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple, Required, TypedDict
 
 import torch
 from ase.calculators.calculator import Calculator
 from torch import Tensor, nn
 
 from matgraft.core.errors import OptionError
-from matgraft.core.model import Backbone, Batch, Encoded
+from matgraft.core.model import Backbone, Batch, Encoded, ModelCard
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.lammps import LammpsFile
+
+
+class Vendor(NamedTuple):
+    """Whose code and architecture an adapter takes, for the model card."""
+
+    backbone: str
+    package: str
+    licence: str
+    citation: str
+
+
+class Origin(TypedDict, total=False):
+    """Where weights come from, for the model card (`ModelCard`)."""
+
+    name: Required[str]
+    licence: str
+    theory: LevelOfTheory | None
+    weights_from: str
+    weights_sha256: str
 
 
 class Potential(Backbone):
@@ -71,6 +93,23 @@ class Potential(Backbone):
             If torch-sim has no model for this vendor.
         """
         raise OptionError(f"{self.card.name}: torch-sim has no model for it", allowed=["--to native", "--to ase"])
+
+    def describe(
+        self, vendor: Vendor, elements: Iterable[str], cutoff_A: float, dtype: torch.dtype, origin: Origin
+    ) -> ModelCard:
+        """Return the card of a model whose module is there."""
+        card = {
+            **vendor._asdict(),
+            "vendor_version": version(vendor.package),
+            "elements": tuple(elements),
+            "quantities": tuple(self.quantities),
+            "cutoff_A": float(cutoff_A),
+            "dtype": str(dtype).removeprefix("torch."),
+            "n_parameters": sum(parameter.numel() for parameter in self.module.parameters()),
+            **{name: value for name, value in origin.items() if value is not None},
+        }
+        del card["package"]
+        return ModelCard.model_validate(card)
 
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
         """Return energy (B,) eV, forces (N, 3) eV/Å and stress (B, 3, 3) eV/Å³, those that are wanted."""

@@ -14,12 +14,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
 from matgraft.core.errors import DataError
 from matgraft.core.model import Encoded
@@ -32,6 +32,9 @@ from matgraft.potentials.data.store import read_whole, write_store
 from matgraft.potentials.data.structures import VERSION, make_structures
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import PREDICTION_BUDGET, encode_what_can_be, predict
+
+Settings = Mapping[str, JsonValue]
+"""What a set follows from beside the foundation."""
 
 LARGEST_FORCE = 30.0
 """eV/Å. Above, atoms nearly coincide: no foundation was trained there, and one such frame outweighs all others."""
@@ -77,7 +80,7 @@ def made_frames(
             chosen = diverse(structure_features(foundation, encoded, progress), size, taken.tag("chemistry"))
         return label(foundation, taken[chosen], [encoded[i] for i in chosen], progress=progress)
 
-    settings = {"made": VERSION, "target": list(target), "size": size, "candidates": candidates, "seed": seed}
+    settings: Settings = {"made": VERSION, "target": list(target), "size": size, "candidates": candidates, "seed": seed}
     return kept(foundation, settings, make, folder)
 
 
@@ -215,7 +218,7 @@ def cache_folder() -> Path:
     return Path(given) if given else user / "matgraft"
 
 
-def kept(foundation: Potential, settings: dict[str, Any], make: Callable[[], Dataset], folder: Path | None) -> Dataset:
+def kept(foundation: Potential, settings: Settings, make: Callable[[], Dataset], folder: Path | None) -> Dataset:
     """Return the set of these settings: from the folder, from the cache, or made where neither has it whole."""
     name = f"pseudolabels-{_key(foundation, settings)}.h5"
     found, missing = None, []
@@ -240,7 +243,7 @@ def _keep(frames: Dataset, path: Path) -> None:
     mine.replace(path)
 
 
-def _key(foundation: Potential, settings: dict[str, Any]) -> str:
+def _key(foundation: Potential, settings: Settings) -> str:
     """Hash all that the set follows from; the foundation counts by its numbers, whatever file they came from."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     card = foundation.card  # the name says which head of several

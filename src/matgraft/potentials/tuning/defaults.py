@@ -7,8 +7,6 @@ batches and Adam for a head on cached features.
 
 from __future__ import annotations
 
-from typing import Any
-
 from matgraft.core import devices
 from matgraft.core.processes import cores
 from matgraft.core.training.schedule import WARMUP, FitSettings
@@ -74,20 +72,29 @@ def fit_defaults(
     steps_an_epoch = max(1, -(-n_frames // batch))
     optimizer = settings.optimizer or ("adam" if strategy.cached else "soap")
     warmup, hold = (SOAP_WARMUP, SOAP_HOLD) if optimizer == "soap" else (WARMUP, 0.0)
-    chosen: dict[str, Any] = {"batch": batch, "clip": 10.0, "optimizer": optimizer, "warmup": warmup, "hold": hold}
-    chosen |= {"ema": 0.99, "patience": PATIENCE}
+    epochs: int | None = _bounded(HEAD_STEPS // steps_an_epoch, 50, 1000)
+    processes: int | None = 1
     if strategy.cached:
-        epochs = _bounded(HEAD_STEPS // steps_an_epoch, 50, 1000)
-        chosen |= {"rate": 2e-3, "epochs": epochs, "processes": 1}
+        rate = 2e-3
     else:
-        epochs = _bounded(SHOWN // n_frames, 5, 200)
         updates = strategy.name == LoRA.name
         own = UPDATE_RATE if updates else rate * (SOAP_FACTOR if optimizer == "soap" else 1.0)
         shared = min((UPDATE_RATE if updates else rate) * REPLAY_SHARE, REPLAY_RATE)
-        chosen["rate"] = shared if rehearsed else own
-        chosen |= {} if settings.max_minutes else {"epochs": epochs}
-    given = {name: value for name, value in settings.model_dump().items() if value is not None}
-    return FitSettings(**{**chosen, **given})
+        rate, processes = shared if rehearsed else own, None
+        epochs = None if settings.max_minutes else _bounded(SHOWN // n_frames, 5, 200)
+    chosen = FitSettings(
+        optimizer=optimizer,
+        rate=rate,
+        epochs=epochs,
+        batch=batch,
+        warmup=warmup,
+        hold=hold,
+        ema=0.99,
+        clip=10.0,
+        patience=PATIENCE,
+        processes=processes,
+    )
+    return chosen.model_copy(update={name: value for name, value in settings if value is not None})
 
 
 def loss_defaults(strategy: Strategy, loss: LossSettings, dataset: Dataset) -> LossSettings:

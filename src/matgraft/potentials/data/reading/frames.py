@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 from ase.db import connect
@@ -99,8 +99,8 @@ def _images(path: Path, form: str, name: str) -> Iterator[Atoms]:
 
 
 def _frames(path: Path, form: str) -> Iterator[Atoms]:
-    options: dict[str, Any] = {"properties_parser": _comment} if form == "extxyz" else {}
-    return iread(str(path), ":", format=form, do_not_split_by_at_sign=True, **options)
+    every = partial(iread, str(path), ":", format=form, do_not_split_by_at_sign=True)
+    return every(properties_parser=_comment) if form == "extxyz" else every()
 
 
 def _rows(path: Path, form: str) -> Iterator[Atoms]:
@@ -110,11 +110,11 @@ def _rows(path: Path, form: str) -> Iterator[Atoms]:
             yield row.toatoms(add_additional_information=True)
 
 
-def _comment(line: str) -> dict[str, Any]:
+def _comment(line: str) -> dict[str, object]:
     return dict(key_val_str_to_dict(_STRESS_KEY.sub(rf"{_HIDDEN}\1", line)))
 
 
-def _values(atoms: Atoms) -> dict[str, Any]:
+def _values(atoms: Atoms) -> dict[str, object]:
     """Gather info, arrays and calculator results; where info repeats a name, its copy is called ``"name (info)"``."""
     results = {} if atoms.calc is None else getattr(atoms.calc, "results", {})
     values = {key: value for key, value in results.items() if value is not None}
@@ -125,7 +125,7 @@ def _values(atoms: Atoms) -> dict[str, Any]:
     return values
 
 
-def _flat(info: dict[str, Any]) -> dict[str, Any]:
+def _flat(info: dict[str, object]) -> dict[str, object]:
     flat = {str(key): value for key, value in info.items() if key not in _ROW_KEYS}
     for part in ("key_value_pairs", "data"):
         inner = info.get(part)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -53,6 +52,15 @@ def read_outcar(path: Path, name: str) -> RawFile:
 
 
 @dataclass
+class _Step:
+    """What has been read of an ionic step: rows of position and force, and six stress components in VASP's order."""
+
+    table: Array | None = None
+    stress: list[float] | None = None
+    converged: bool = False
+
+
+@dataclass
 class _Run:
     """What has been read of a run so far; `step` is the ionic step under way."""
 
@@ -63,7 +71,7 @@ class _Run:
     divisions: tuple[int, int, int] | None = None
     offset: tuple[float, float, float] | None = None
     cell: Array | None = None
-    step: dict[str, Any] = field(default_factory=dict)
+    step: _Step = field(default_factory=_Step)
     frames: list[RawFrame] = field(default_factory=list)
     broken: str = "the end is missing"
 
@@ -101,15 +109,15 @@ class _Run:
 
     def _step(self, line: str, lines: Iterator[str]) -> None:
         if "EDIFF is reached" in line:
-            self.step["converged"] = True
+            self.step.converged = True
         elif line.lstrip().startswith("in kB"):
-            self.step["stress"] = [fortran_number(word) for word in _NUMBER.findall(line.split("kB", 1)[1])]
+            self.step.stress = [fortran_number(word) for word in _NUMBER.findall(line.split("kB", 1)[1])]
         elif "direct lattice vectors" in line:
             self.cell = _table(lines, 3)[:, :3]
         elif "TOTAL-FORCE (eV/Angst)" in line and "(ML)" not in line:
             next(lines, "")  # a rule
-            self.step["table"] = _table(lines, sum(self.counts))
-        elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line and "table" in self.step:
+            self.step.table = _table(lines, sum(self.counts))
+        elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line and self.step.table is not None:
             self._energies(lines)
         elif "General timing and accounting" in line:
             self.broken = ""
@@ -122,13 +130,14 @@ class _Run:
             self._finish_step({"e_fr_energy": free, "e_wo_entrp": without, "e_0_energy": zero})
 
     def _finish_step(self, energies: dict[str, float]) -> None:
-        table = self.step["table"]
+        table = self.step.table
+        assert table is not None
         atoms = Atoms(self._symbols(), positions=table[:, :3], cell=self.cell, pbc=True)
-        values = {**energies, "forces": table[:, 3:6], "stress": self.step.get("stress")}
-        tags = {"converged": "true" if self.step.get("converged") else "false"}
+        values = {**energies, "forces": table[:, 3:6], "stress": self.step.stress}
+        tags = {"converged": "true" if self.step.converged else "false"}
         tags |= temperature_tag(self.words, len(self.frames) + 1)
         self.frames.append(RawFrame(atoms, values, tags))
-        self.step = {}
+        self.step = _Step()
 
     def _symbols(self) -> list[str]:
         return [kind.element for kind in self._species() for _ in range(kind.count)]

@@ -27,7 +27,7 @@ from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile
 _UNITS = {"stress": "-kBar", "virial_stress": "-kBar"}
 _ORDERS = {"virial_stress": VASP_SHEAR}
 _FORMS = ["a list of {structure, outputs}", "{id: {id: {structure, ...}}}", "{structure: [...], energy: [...], ...}"]
-_Record = tuple[tuple[str, ...], dict[str, Any]]  # the keys that lead to a record, and the record
+_Record = tuple[tuple[str, ...], dict[str, object]]  # the keys that lead to a record, and the record
 
 
 def read_json(path: Path, name: str) -> RawFile:
@@ -73,9 +73,9 @@ def _records(content: Any, name: str, path: tuple[str, ...] = ()) -> Iterator[_R
             yield from _records(inner, name, (*path, key) if isinstance(key, str) else path)
 
 
-def _columns(content: dict[str, Any], name: str, path: tuple[str, ...]) -> Iterator[_Record]:
-    n = len(content["structure"])
+def _columns(content: dict[str, object], name: str, path: tuple[str, ...]) -> Iterator[_Record]:
     columns = {key: value for key, value in content.items() if isinstance(value, list) and value}
+    n = len(columns.get("structure", ()))
     for key, value in columns.items():
         if len(value) != n:
             raise DataError(f"{key!r} has {len(value)} entries for {n} structures", where=name)
@@ -83,7 +83,7 @@ def _columns(content: dict[str, Any], name: str, path: tuple[str, ...]) -> Itera
         yield path, {key: value[index] for key, value in columns.items()}
 
 
-def _frame(path: tuple[str, ...], record: Mapping[str, Any], where: str) -> RawFrame:
+def _frame(path: tuple[str, ...], record: Mapping[str, object], where: str) -> RawFrame:
     outputs = record.get("outputs")
     values = {str(key): value for key, value in record.items() if key not in ("structure", "outputs")}
     values |= outputs if isinstance(outputs, dict) else {}
