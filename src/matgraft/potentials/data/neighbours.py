@@ -33,12 +33,8 @@ STEP_A = 0.05
 N_STEPS = round(CUTOFF_A / STEP_A) + 1
 
 NEAR_A = 0.015
-"""Frames closer than this are near-duplicates, in Å per neighbour.
-
-Calibrated on the Si and Mo sets of Zuo et al. (2020), cells of some 54 to 64 atoms: after random splits 63 and 92 % of
-the snapshots of molecular dynamics have a training frame closer than this, after splits by trajectory 6 and 0 %. Copies
-strained by 2 % are farther apart (along an axis 0.022 Å, in shear 0.0153 Å) unless a symmetry maps them on each other.
-"""
+"""Frames closer than this are near-duplicates, in Å per neighbour: snapshots of one simulation are, copies strained by
+2 % are not (calibration in `docs/splits.md`)."""
 
 COMPARED = 5000
 """Frames of a part that are compared; of more, so many evenly spread. Pairs grow as the square: 5,000 frames against as

@@ -105,7 +105,6 @@ class CHGNetPotential(Potential):
 
     native_file = "chgnet.pth.tar"
     rate = 3e-3
-    """After 4 epochs on Si test errors are 9.7 meV/atom and 0.151 eV/Å, at 1e-3 12.6 and 0.156."""
 
     def __init__(
         self,

@@ -134,8 +134,7 @@ class MACEPotential(Potential):
     native_file = "mace.model"
     weights_file = "mace.pt"
     rate = 1e-2
-    """mace-torch's own. A small MACE (untuned 0.340 eV/Å) after 3 epochs on Si has 8.3 meV/atom and 0.168 eV/Å, at 3e-3
-    10.8 and 0.192; at 1e-3, with a heavier weight of energies, 12.1 and 0.231 where 1e-2 has 7.2 and 0.180."""
+    """As mace-torch has it."""
 
     def __init__(
         self,

@@ -121,8 +121,6 @@ class MatGLPotential(Potential):
 
     native_file = "matgl"
     rate = 3e-4
-    """TensorNet-MatPES after 2 epochs on Si: 7.1 meV/atom and 0.133 eV/Å, at 1e-3 8.0 and 0.140, at 3e-3 8.4 and 0.156;
-    after 5: 5.6 and 0.122, at 1e-3 6.2 and 0.132."""
 
     def __init__(
         self,

@@ -6,9 +6,6 @@
 
 Each rung is an adaptation of its own from the foundation, not the continuation of the one below: its figures are those
 of ``--strategy <rung>`` with the same minutes, its update keeps its rank, and a rung that went astray harms no other.
-To go on from `feature` is no sure gain either. Four epochs of `full` on the embedded SiGe frames, from there against
-from the foundation, end at validation losses of 0.12 / 0.28, 0.06 / 0.05 and 0.17 / 0.19 on three splits; the test
-frames, scored on the last two, have 17 / 9 and 12 / 6 meV/atom, 0.15 / 0.14 and 0.16 / 0.14 eV/Å.
 
 In the run folder each finished rung leaves ``checkpoints/<rung>/model.pt`` and its row in ``ladder.json``. A climb that
 was killed goes on with the rung that was under way, from its last checkpoint.
@@ -90,8 +87,8 @@ ENDED = "the climb had ended"
 NO_STEP = "no step was better than the starting weights"
 MODEL = "model.pt"
 LEAST_PASSES = 2
-"""Passes over the training frames below which a fit through the network is not begun. At 1.7 of them, `partial` on the
-published Mo frames ended at 29 meV/atom, where `feature` had 6.6."""
+"""Passes over the training frames below which a fit through the network is not begun: with fewer it ends behind
+`feature`."""
 LEAST_HEAD = 0.25
 """Part of the steps of a head's fit below which it is not begun."""
 

@@ -27,15 +27,7 @@ from matgraft.potentials.data.sample import Sample
 HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
 DEFAULT_WEIGHTS = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
 """Makes 32 meV/atom, 0.1 eV/Å and 1.6 GPa weigh alike. Energies come out far better than that: every weight tells on
-them, and a heavy one of theirs holds up the forces. Si frames, in as many minutes, validation meV/atom, eV/Å and GPa by
-the weights of energies and stresses:
-
-| weights | TensorNet      | CHGNet          | a small MACE   |
-| ------- | -------------- | --------------- | -------------- |
-| 30, 300 | 6.1 0.122 0.27 | 10.2 0.146 0.50 | 7.2 0.180 0.37 |
-| 10, 100 | 5.7 0.115 0.28 | 9.9 0.141 0.52  | 8.3 0.168 0.39 |
-| 3, 30   | 6.6 0.110 0.35 | 12.4 0.136 0.68 | 9.9 0.136 0.45 |
-"""
+them, and a heavy one of theirs holds up the forces (figures in `benchmarks/README.md`)."""
 
 
 class LossSettings(BaseModel):
