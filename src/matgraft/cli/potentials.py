@@ -94,10 +94,10 @@ def export_command(
 def end_run(run: Path, report: Path, as_json: bool) -> NoReturn:
     """Tell what came of a finished run, and leave with the exit code of its verdict."""
     from matgraft.potentials.report.screen import run_facts, show_run
-    from matgraft.potentials.run_files import VERDICT
 
-    tell(run_facts(run, report), show_run, as_json)
-    raise typer.Exit(VERDICT.read(run).exit_code)
+    facts = run_facts(run, report)
+    tell(facts, show_run, as_json)
+    raise typer.Exit(facts.verdict.exit_code)
 
 
 def recipe_of(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
@@ -108,6 +108,7 @@ def _columns(block: SideBySide, screen: Console) -> None:
 def _findings(block: FindingList, screen: Console) -> None:
     for found in block.findings if block.full else ():
         _finding(screen, found)
+    screen.print()
 
 
 @_show.register
@@ -119,7 +120,8 @@ def _grid(table: Table) -> Grid:
     grid = Grid(box=SIMPLE_HEAD)
     for column in table.columns:
         unit = f"\n[dim]{_escaped(column.unit)}[/]" if column.unit else ""
-        grid.add_column(_escaped(column.title) + unit, justify="right" if column.number else "left")
+        justify: JustifyMethod = "right" if column.number else "left"
+        grid.add_column(_escaped(column.title) + unit, justify=justify, overflow="fold")  # nothing is cut
     for row in table.rows:
         if row.short:
             small = [f"\n[dim]{_escaped(cell.small)}[/]" if cell.small else "" for cell in row.cells]
