@@ -28,6 +28,7 @@ from matgraft.formulas.domain.member import METHODS, DomainSettings
 from matgraft.formulas.domain.verdict import harm_finding, overlap_finding
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
+from matgraft.formulas.learners.inputs import Examples, Inputs
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.pretraining.tables import is_held_out, read_property_table
@@ -115,9 +116,11 @@ def score(case: Case, backbone: CompositionBackbone, rows: int) -> Row:
     """Return what was chosen, each method's error on the target, and what 25 labels give."""
     began = time.monotonic()
     settings = PredictorSettings(strategy="domain", inner_folds=2, network=NETWORK, domain=DomainSettings(rows=rows))
-    predictor = fit_predictor(case.source, case.y, backbone=backbone, settings=settings, target=case.target)
+    predictor = fit_predictor(
+        Examples(case.source, case.y), backbone, settings, target=Inputs.of(case.target, backbone)
+    )
     assert predictor.adapted is not None
-    facts = predictor.facts["domain"]
+    facts = predictor.adapted.facts
     prediction = predictor.predict(case.target)
     inside = (prediction.lower <= case.truths) & (case.truths <= prediction.upper)
     minutes = (time.monotonic() - began) / 60
@@ -125,7 +128,7 @@ def score(case: Case, backbone: CompositionBackbone, rows: int) -> Row:
         "source": len(case.source),
         "target": len(case.target),
         "scored": int(case.scored.sum()),
-        "domain": facts,
+        "domain": facts.model_dump(mode="json"),
         "overlap": overlap_finding(facts).outcome,
         "harm": harm_finding(facts).outcome,
         "methods": method_errors(predictor.adapted, predictor.calibration.transform.back, case),
@@ -158,11 +161,8 @@ def few_labels(case: Case, known: np.ndarray, backbone: CompositionBackbone) -> 
         order = np.random.default_rng(draw).permutation(len(case.target))
         train, test = order[:LABELS], [i for i in order[LABELS:] if case.scored[i]]
         for name, extra in zip(found, (None, known[:, None]), strict=True):
-            few = fit_predictor(
-                [case.target[i] for i in train], case.truths[train], backbone=backbone,
-                covariates=None if extra is None else extra[train],
-                settings=PredictorSettings(strategy="feature", seed=draw),
-            )  # fmt: skip
+            examples = Examples(case.target, case.truths, covariates=extra).take(train)
+            few = fit_predictor(examples, backbone, PredictorSettings(strategy="feature", seed=draw))
             predicted = few.predict([case.target[i] for i in test], None if extra is None else extra[test]).value
             found[name].append(float(np.abs(predicted - case.truths[test]).mean()))
     return {name: float(np.mean(errors)) for name, errors in found.items()}

@@ -40,7 +40,7 @@ from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import GROUPINGS, FormulaTable, read_table
+from matgraft.formulas.table.reading import GROUPINGS, ColumnNames, FormulaTable, read_table
 
 FORMULAS = HERE.parents[1] / "shared" / "data" / "formulas"
 TABLES = {"gaps": "matbench_expt_gap.csv", "metals": "matbench_expt_gap.csv", "steels": "matbench_steels.csv"}
@@ -69,7 +69,7 @@ OFFICIAL = "official"
 
 def read(name: str, folder: Path) -> FormulaTable:
     """Return a table with its official folds."""
-    table = read_table(folder / TABLES[name], "target", fold="fold")
+    table = read_table(folder / TABLES[name], "target", ColumnNames(fold="fold"))
     return replace(table, values=(table.values > 0).astype(float), classes=("0", "1")) if name == "metals" else table
 
 
@@ -85,7 +85,8 @@ def score(table: FormulaTable, method: str, foundation: str, by: str, draw: int)
         strategy = "full" if method == "scratch" else method
         group = "formula" if by == OFFICIAL else by
         settings = PredictorSettings(strategy=strategy, seed=draw)
-        folds = crossval(table, backbone_of(method, foundation), by=group, settings=settings, quiet=True)["folds"]
+        scored, _ = crossval(table, backbone_of(method, foundation), by=group, settings=settings, quiet=True)
+        folds = scored.model_dump(mode="json")["folds"]
         row = {"weights": mean_weights(folds)}
     values = {name: [fold[name] for fold in folds] for name in SCORES if name in folds[0]}
     means = {name: float(np.mean(value)) for name, value in values.items()}

@@ -24,7 +24,7 @@ from formula_folds import FORMULAS, read
 from matgraft.formulas.descriptors import magpie
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.predictor import fit_predictor
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.reading import FormulaTable
 from matgraft.formulas.valence import valence
@@ -43,9 +43,7 @@ def steps(texts: list[str], table: FormulaTable, backbone: CompositionBackbone) 
     """Return what is timed, by name."""
     formulas: list[Formula] = [parse_formula(text) for text in texts]
     rows = np.random.default_rng(0).permutation(len(table.formulas))[:LABELS]
-    predictor = fit_predictor(
-        [table.formulas[i] for i in rows], table.values[rows], backbone=backbone, settings=PredictorSettings()
-    )
+    predictor = fit_predictor(table.examples().take(rows), backbone)
     predictor.predict(formulas[:2])
     return {
         "reading": lambda: [parse_formula(text) for text in texts],

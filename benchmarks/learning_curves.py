@@ -45,12 +45,8 @@ def errors(table: FormulaTable, size: int, draw: int, backbones: dict[str, Compo
     found = {}
     for method in METHODS:
         strategy, _, kind = method.partition(", ")
-        predictor = fit_predictor(
-            [table.formulas[i] for i in train],
-            table.values[train],
-            backbone=backbones[kind],
-            settings=PredictorSettings(strategy=strategy, seed=draw),
-        )
+        settings = PredictorSettings(strategy=strategy, seed=draw)
+        predictor = fit_predictor(table.examples().take(train), backbones[kind], settings)
         predicted = predictor.predict([table.formulas[i] for i in test]).value
         found[method] = float(np.abs(predicted - table.values[test]).mean())
     return found

@@ -79,8 +79,8 @@ def main() -> None:
 
 def scored(backbone: CompositionBackbone, name: str, strategy: str, data: Path) -> float:
     """Return the mean absolute error over the official folds."""
-    found = crossval(read(name, data), backbone, settings=PredictorSettings(strategy=strategy), quiet=True)
-    return float(found["mean"]["mae"])
+    found, _ = crossval(read(name, data), backbone, settings=PredictorSettings(strategy=strategy), quiet=True)
+    return found.mean["mae"]
 
 
 def report(rows: list[Row], as_markdown: bool) -> None:

@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from common import HERE, RESULTS, Results, Row, circumstances, prepare, run, show
@@ -31,6 +30,7 @@ from formula_folds import FORMULAS
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
 from matgraft.formulas.learners.inputs import Inputs
+from matgraft.formulas.predictor.inner import InnerFolds
 from matgraft.formulas.predictor.members import FULL
 from matgraft.formulas.predictor.predictor import Predictor, PredictorSettings, fit_predictor, labels_of
 from matgraft.formulas.predictor.store import save_predictor
@@ -109,16 +109,16 @@ def one(strategy: str, train: FormulaTable, test: FormulaTable, backbone: Compos
     networks = predictor.networks.get(FULL.name, [])
     trained = sum(parameter.numel() for parameter in networks[0].module.parameters()) if networks else 0
     with tempfile.TemporaryDirectory() as folder:
-        save_predictor(predictor, Path(folder), {})
+        save_predictor(predictor, Path(folder))
         stored = sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors")) / 1e6
     return scored(predictor, test) | {"trained": trained, "stored_MB": stored, "minutes": minutes}
 
 
 def fitted(
-    table: FormulaTable, backbone: CompositionBackbone, settings: PredictorSettings, joint: Any = None
+    table: FormulaTable, backbone: CompositionBackbone, settings: PredictorSettings, folds: InnerFolds | None = None
 ) -> Predictor:
-    """Return a predictor; `joint` are folds and fits made before."""
-    return fit_predictor(table.formulas, table.values, backbone=backbone, settings=settings, **(joint or {}))
+    """Return a predictor; `folds` may come with fits made before."""
+    return fit_predictor(table.examples(), backbone, settings, folds=folds)
 
 
 def together(backbone: CompositionBackbone, bank: str | None = None) -> dict[str, Row]:
@@ -128,16 +128,12 @@ def together(backbone: CompositionBackbone, bank: str | None = None) -> dict[str
     settings = PredictorSettings(strategy="prompt", inner_folds=FOLDS, prompt=PromptSettings(bank=bank))
     with tempfile.TemporaryDirectory() as folder:
         joint = fit_together(training, folds_of(training, "formula", settings), backbone, settings, Path(folder))
-    predictors = {
-        name: fitted(table, backbone, settings, {"folds": joint.folds[name], "ready": joint.ready(name)})
-        for name, table in training.items()
-    }
+    predictors = {name: fitted(table, backbone, settings, joint.of(name)) for name, table in training.items()}
     minutes = (time.monotonic() - began) / 60
     facts = prompt_facts(joint.fits, backbone, settings.prompt, {n: n for n in training}, dict.fromkeys(training, ()))
-    shared = {key: facts[key] / len(training) for key in ("trained", "stored_MB")} | {
-        "minutes": minutes / len(training)
-    }
-    starts = {row["target"]: [row["nearest"], row["similarity"]] for row in facts["starts"]}
+    whole = {"trained": facts.trained, "stored_MB": facts.stored_MB, "minutes": minutes}
+    shared = {key: value / len(training) for key, value in whole.items()}
+    starts = {row.target: [row.nearest, row.similarity] for row in facts.starts}
     return {
         name: scored(predictors[name], test) | shared | {"started_from": starts[name]}
         for name, (_, test) in tables().items()
@@ -148,7 +144,7 @@ def step_zero(backbone: CompositionBackbone) -> dict[str, Row]:
     """Return a row a property, answered by the nearest prompt before the first step."""
     settings, rows = PredictorSettings(strategy="prompt"), {}
     for name, (train, test) in tables().items():
-        labels, transform = labels_of(train.formulas, train.values, 0, None, settings)
+        labels, transform = labels_of(train.examples(), settings)
         began = time.monotonic()
         part = {name: (Inputs.of(train.formulas, backbone), labels)}
         fit = PromptFit(*prepared(backbone, BANKS.choose(None, backbone), part, 0))

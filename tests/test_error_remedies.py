@@ -144,13 +144,13 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
 HERE: dict[str, str] = {
     "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
     "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
-    "formulas/domain/adaptation.py:adapt": "test_a_target_far_from_the_source",
+    "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
     "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
     "core/training/fit.py:fit": "test_a_worker_that_dies",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
-    "cli/formulas.py:tune_table_file": "test_a_table",
+    "cli/formulas.py:table_run": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
     "potentials/data/reading/read.py:_open_store": "test_a_store",
@@ -163,7 +163,6 @@ HERE: dict[str, str] = {
     "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
     "potentials/run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
-    "formulas/report/page.py:property_facts": "test_a_run_that_is_not_finished",
 }
 """Where it takes more than frames -> the test below that types what is printed."""
 

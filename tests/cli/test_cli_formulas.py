@@ -45,8 +45,8 @@ def run(table, tmp_path_factory):
 def test_a_run_folder_says_all(run):
     names = {path.name for path in run.iterdir()}
     assert names >= {
-        "settings.json", "model", "predictors", "predictions.csv", "map.csv", "metrics.json", "verdict.json",
-        "report.html", "report.json",
+        "run.json", "settings.json", "model", "predictors", "predictions.csv", "map.csv", "metrics.json",
+        "verdict.json", "report.html", "report.json",
     }  # fmt: skip
     assert not list(run.rglob("*.part*"))
     metrics = json.loads((run / "metrics.json").read_text())["targets"]
@@ -55,7 +55,7 @@ def test_a_run_folder_says_all(run):
     assert metrics["stable"]["without_value"] == 4
     energies = metrics["formation_energy"]
     assert energies["score"] < energies["baseline"]["score"]  # the pretrained encoder knows formation energies
-    assert "better than descriptors" in energies["verdict"]["headline"]
+    assert energies["verdict"]["level"] == "better than descriptors and trees"
 
 
 def test_predictions_of_formulas_and_of_tables_agree(run, matgraft, tmp_path):
@@ -85,7 +85,7 @@ def test_a_run_broken_off_goes_on_to_the_same(run, matgraft):
     for name in ("predictions.csv", "metrics.json", "verdict.json", "report.html"):
         (run / name).unlink()
     target = next((run / "predictors").glob("stable-*"))
-    (target / "predictor.json").unlink()
+    (target / "metrics.json").unlink()
     code, _, err = matgraft("tune", "--resume", run, "--quiet")
     assert code == 0, err
     assert (run / "predictions.csv").read_text() == before

@@ -57,7 +57,7 @@ def test_the_record_of_a_climb_with_a_diverged_rung_is_strict_and_reads_back(tmp
 def test_no_file_of_the_product_is_made_past_the_strict_writer():
     """`json.dumps` elsewhere makes hashes, options and the text inside a store: nothing that a model predicts."""
     allowed = {
-        "core/files.py", "core/options.py", "potentials/run/sources.py",
+        "core/files.py", "core/options.py", "potentials/sources.py",
         "potentials/models/pseudolabels.py", "potentials/data/store.py", "formulas/prompts/bank.py",
     }  # fmt: skip
     found = {
@@ -126,9 +126,9 @@ def test_what_is_saved_again_replaces_each_file_and_writes_into_none(tmp_path, s
 
 
 def test_a_packed_table_of_predictions_is_packed(tmp_path):
-    from matgraft.formulas.report.text import write_predictions
+    from matgraft.formulas.report.rows import write_rows
 
-    write_predictions([{"formula": "NaCl", "value": 5.0}], tmp_path / "out.csv.gz")
+    write_rows([{"formula": "NaCl", "value": 5.0}], tmp_path / "out.csv.gz")
     assert gzip.decompress((tmp_path / "out.csv.gz").read_bytes()).decode() == "formula,value\nNaCl,5.0\n"
 
 

@@ -1,7 +1,7 @@
 """The command line: one verb a command, each a function `<verb>_command` that calls the library.
 
 Exit codes: 0 done; 1 the audit blocks; 2 an option is wrong; 3 the data cannot be used; 4 step 0 is not the foundation;
-5 a run broke off or is incomplete; 6 the tuned model is worse than its foundation.
+5 a run broke off or is incomplete; 6 the result is written, and worse than its baseline.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from matgraft.cli.common import (
     screen,
     tell,
 )
-from matgraft.cli.formulas import show_table_run, tune_table_file
+from matgraft.cli.formulas import end_table_run, table_run
 from matgraft.cli.potentials import end_run, recipe_of
 
 
@@ -45,21 +45,21 @@ def tune_command(
 
     Exit with 6 where the model became worse than what it began with.
     """
-    from matgraft.formulas.tune import is_table_run, resume_table_run
+    from matgraft.core.run_folder import kind_of
+    from matgraft.formulas.tune import resume_table_run, tune_table
     from matgraft.potentials.run import resume_run, tune
 
     is_table = bool(target) or (data is not None and is_table_file(data))
     if resume is not None:
         refuse_beside_resume(data, options, out, {**flags_of(fit), "--target": target, **flags_of(columns)})
-        if is_table_run(resume):
-            show_table_run(resume, resume_table_run(resume, quiet=shown.silent), shown.as_json)
-            return
+        if kind_of(resume) == "formulas":
+            end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
         end_run(resume, resume_run(resume, quiet=shown.silent), shown.as_json)
     refuse_own("tune", {"--test": fit.test, "--max-minutes": fit.max_minutes, **flags_of(columns)}, is_table)
     run = out or next_run()
     if is_table:
-        tune_table_file(data, options, target, fit, columns, run, shown)
-        return
+        asked, named = table_run(data, options, target, fit, columns)
+        end_table_run(tune_table(asked, run, given=named, quiet=shown.silent), shown.as_json)
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes}
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
     if chosen and not shown.as_json:
@@ -69,11 +69,11 @@ def tune_command(
 
 def report_command(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
+    from matgraft.core.run_folder import kind_of
     from matgraft.formulas.report.page import write_property_report
-    from matgraft.formulas.tune import is_table_run
     from matgraft.potentials.report.run import write_report
 
-    print(write_property_report(run) if is_table_run(run) else write_report(run))
+    print(write_property_report(run) if kind_of(run) == "formulas" else write_report(run))
 
 
 def backbones_command(as_json: Json = False) -> None:

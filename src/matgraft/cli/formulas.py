@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -35,6 +35,11 @@ from matgraft.cli.common import (
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.options import word
 from matgraft.core.reads import Read, refuse_unread
+from matgraft.core.verdict import worst_exit_code
+
+if TYPE_CHECKING:
+    from matgraft.formulas.report.facts import TableResult
+    from matgraft.formulas.settings import TableRun
 
 
 def predict_command(
@@ -47,8 +52,9 @@ def predict_command(
     as_json: Json = False,
 ) -> None:
     """Predict properties of formulas with a tuned predictor: value, interval, and whether to believe it."""
-    from matgraft.formulas.report.text import show_predictions, show_written, write_predictions
-    from matgraft.formulas.tune import formulas_in, predict_formulas
+    from matgraft.formulas.predict import formulas_in, predict_formulas
+    from matgraft.formulas.report.rows import write_rows
+    from matgraft.formulas.report.text import show_predictions, show_written
 
     is_table = len(what) == 1 and is_table_file(what[0])
     refuse_own("predict", {"--formula": formula}, is_table)
@@ -58,7 +64,7 @@ def predict_command(
     else:
         rows = predict_formulas(run, what)
     if out is not None:
-        write_predictions(rows, out)
+        write_rows(rows, out)
     tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)
 
 
@@ -96,22 +102,23 @@ def crossval_command(
     from matgraft.formulas.crossval import crossval
     from matgraft.formulas.predictor.members import formula_reader
     from matgraft.formulas.registry import load_encoder
-    from matgraft.formulas.report.text import show_folds, write_predictions
-    from matgraft.formulas.table.reading import GROUPINGS, read_table
+    from matgraft.formulas.report.rows import write_rows
+    from matgraft.formulas.report.text import show_folds
+    from matgraft.formulas.table.reading import ColumnNames, read_table
 
     refuse_own("crossval", {"--folds": folding.folds}, folding.fold_column)
     by = columns.group or "formula"
-    column = None if by in GROUPINGS else by
     settings, given = predictor_settings("crossval", options, columns, strategy=model.strategy, seed=model.seed)
-    read = read_table(
-        table, target, formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (),
-        weight=columns.weight, group=column, order=columns.classes, parse=formula_reader(settings.strategy),
+    names = ColumnNames(
+        formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (), weight=columns.weight,
+        group=by, order=columns.classes,
     )  # fmt: skip
+    read = read_table(table, target, names, formula_reader(settings.strategy))
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
-    scored = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
+    scored, rows = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
     if out is not None:
-        write_predictions(scored["predictions"], out)
-    tell({name: value for name, value in scored.items() if name != "predictions"}, show_folds, shown.as_json)
+        write_rows(rows, out)
+    tell(scored, show_folds, shown.as_json)
 
 
 def embed_command(
@@ -124,7 +131,8 @@ def embed_command(
 ) -> None:
     """Write the encoder's features of formulas."""
     from matgraft.formulas.registry import load_encoder
-    from matgraft.formulas.report.text import nearest_formulas, write_vectors
+    from matgraft.formulas.report.rows import write_vectors
+    from matgraft.formulas.report.text import nearest_formulas
     from matgraft.formulas.table.reading import formula_column, formulas_of, read_cells
 
     refuse_own("embed", {"--count": count}, nearest)
@@ -188,7 +196,7 @@ def fewshot_command(
     from matgraft.formulas.few_shot.page import show_fewshot, write_fewshot_report
     from matgraft.formulas.few_shot.result import FewShotRun
     from matgraft.formulas.few_shot.run import few_shot
-    from matgraft.formulas.report.text import write_predictions
+    from matgraft.formulas.report.rows import write_rows
 
     run = FewShotRun(
         support=str(support), queries=str(queries), target=asked.target, formula=asked.formula,
@@ -196,7 +204,7 @@ def fewshot_command(
     )  # fmt: skip
     result = few_shot(run, quiet=shown.silent)
     if out is not None:
-        write_predictions([one.model_dump() for one in result.predictions], out)
+        write_rows([one.model_dump() for one in result.predictions], out)
     if report is not None:
         write_fewshot_report(result, report)
     tell(result, show_fewshot, shown.as_json)
@@ -240,18 +248,16 @@ def prompts_command(
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
 
 
-def tune_table_file(
+def table_run(
     data: str | None,
     options: list[str] | None,
     targets: list[str] | None,
     fit: FitOptions,
     columns: TableOptions,
-    out: Path,
-    shown: Shown,
-) -> None:
-    """Tune on a table of formulas, as `tune` is asked to."""
+) -> tuple[TableRun, list[str]]:
+    """Return what `tune` shall do with a table, and the keys of the settings that were named."""
+    from matgraft.formulas.settings import TableRun
     from matgraft.formulas.table.reading import value_columns
-    from matgraft.formulas.tune import TableRun, tune_table
 
     if data is None:
         raise OptionError(
@@ -275,16 +281,16 @@ def tune_table_file(
         order=columns.classes,
         adapt_to=columns.adapt_to,
         settings=settings,
-        given=keys,
     )
-    show_table_run(out, tune_table(run, out, quiet=shown.silent), shown.as_json)
+    return run, keys
 
 
-def show_table_run(run: Path, metrics: dict[str, Any], as_json: bool) -> None:
-    """Tell what a run on a table gave."""
+def end_table_run(result: TableResult, as_json: bool) -> NoReturn:
+    """Tell what a run on a table gave, and exit with the code of the worst verdict."""
     from matgraft.formulas.report.text import show_targets
 
-    tell({"run": str(run), "report": str(run / "report.html"), **metrics}, show_targets, as_json)
+    tell(result, show_targets, as_json)
+    raise typer.Exit(worst_exit_code(metrics.verdict for metrics in result.targets.values()))
 
 
 def predictor_settings(verb: str, options: list[str] | None, columns: Columns, **own: Any) -> tuple[Any, list[str]]:

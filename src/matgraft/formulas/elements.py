@@ -28,7 +28,7 @@ def element_table() -> NDArray[np.float32]:
     rows = np.full((N_ELEMENTS + 1, len(ATTRIBUTES) + 2 * len(BLOCKS)), np.nan)
     for Z in range(1, N_ELEMENTS + 1):
         element = Element.from_Z(Z)
-        rows[Z, : len(ATTRIBUTES)] = [number(element, name) for name in ATTRIBUTES]
+        rows[Z, : len(ATTRIBUTES)] = [atomic_value(element, name) for name in ATTRIBUTES]
         rows[Z, len(ATTRIBUTES) :] = [*(float(element.block == block) for block in BLOCKS), *_valence(element)]
     groups = rows[:, ATTRIBUTES.index("group")]
     for column in range(rows.shape[1]):
@@ -39,7 +39,7 @@ def element_table() -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
-def number(element: object, name: str) -> float:
+def atomic_value(element: object, name: str) -> float:
     """Return an attribute of pymatgen's `Element` as a number, NaN where there is none."""
     import warnings
 

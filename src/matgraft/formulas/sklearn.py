@@ -34,6 +34,7 @@ from matgraft.core.errors import DataError, MatgraftError, OptionError
 from matgraft.formulas.few_shot.classifier import Expectation, FewShot, fit_few_shot
 from matgraft.formulas.few_shot.metric import Space, choose_metric
 from matgraft.formulas.formula import Formula, FormulaError
+from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.predictor.predictor import SMALLEST, Prediction, Predictor, PredictorSettings, fit_predictor
 from matgraft.formulas.prompts.text import parse_plain
@@ -135,16 +136,15 @@ class _Composition(_OfFormulas):
         settings = PredictorSettings(
             strategy=self.strategy, inner_folds=self.inner_folds, seed=seed_of(self.random_state), **options
         )
-        self.predictor_ = fit_predictor(
+        examples = Examples(
             formulas,
             y,
-            backbone=load_encoder(self.foundation),
             n_classes=0 if classes is None else len(classes),
             covariates=covariates,
             weights=None if sample_weight is None else _check_sample_weight(sample_weight, formulas, dtype=float),
             groups=None if groups is None else _named(groups),
-            settings=settings,
         )
+        self.predictor_ = fit_predictor(examples, load_encoder(self.foundation), settings)
         return self
 
     def _predict(self, X: Any) -> Prediction:

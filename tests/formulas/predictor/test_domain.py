@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.formulas.domain.adaptation import adapt, choose, outcome_of, paired, reverse_predictions
+from matgraft.core.verdict import EXIT_WORSE, Caution, Damage, Outcome, Verdict
+from matgraft.formulas.domain.adaptation import (
+    ComparedMethod,
+    MethodChoice,
+    Proxy,
+    best_method,
+    choose_method,
+    outcome_of,
+    paired,
+    reverse_predictions,
+)
 from matgraft.formulas.domain.member import DomainSettings, TargetDomain
 from matgraft.formulas.domain.overlap import DomainOverlap
 from matgraft.formulas.domain.verdict import described, domain_verdict, harm_finding, overlap_finding
-from matgraft.formulas.learners.inputs import Inputs, Labels
+from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
@@ -20,17 +30,37 @@ NEAR, FAR = (DomainOverlap(auc, within, effective, np.ones(200))
              for auc, within, effective in ((0.7, 0.9, 100.0), (0.999, 0.2, 100.0)))  # fmt: skip
 
 
-def proxy(difference: float, error: float = 0.01, score: float = 0.5) -> dict:
-    ends = [difference - 2 * error, difference + 2 * error]
-    return {"difference": difference, "error": error, "interval": ends, "score": score}
+def proxy(difference: float, error: float = 0.01, score: float = 0.5) -> Proxy:
+    ends = (difference - 2 * error, difference + 2 * error)
+    return Proxy(difference=difference, error=error, interval=ends, score=score)
 
 
-def row(method: str, reverse: float, weighted: float) -> dict:
-    pair = {"reverse": proxy(reverse), "weighted": proxy(weighted, score=0.5 + weighted)}
-    return {"method": method, **pair, "distance": 0.1, "outcome": outcome_of(list(pair.values()))}
+def row(method: str, reverse: float, weighted: float) -> ComparedMethod:
+    return compared(method, proxy(reverse), proxy(weighted, score=0.5 + weighted))
 
 
-SOURCE = {"method": "source", "reverse": proxy(0), "weighted": proxy(0), "distance": 0.2, "outcome": ""}
+def compared(method: str, reverse: Proxy, weighted: Proxy) -> ComparedMethod:
+    outcome = "" if method == "source" else outcome_of(reverse, weighted)
+    return ComparedMethod(method=method, reverse=reverse, weighted=weighted, distance=0.1, outcome=outcome)
+
+
+def choice(method: str, *rivals: ComparedMethod, asked: str = "auto", overlap: DomainOverlap = NEAR) -> MethodChoice:
+    return MethodChoice(
+        method=method, asked=asked, overlap=overlap.facts(30), distance=0.2, compared=(SOURCE, *rivals), skipped={},
+        n=100,
+    )  # fmt: skip
+
+
+SOURCE = row("source", 0, 0)
+UNSURE = Proxy(difference=-0.5, error=None, interval=None, score=0.2)
+FINE = Verdict(
+    outcome=Outcome.BETTER,
+    headline="Fine.",
+    cautions=(
+        Caution(code="few-rows", damage=Damage.DOUBT, text="few rows"),
+        Caution(code="not-nested", damage=Damage.NOTE, text="`matgraft crossval` scores the whole"),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +75,18 @@ def parts(small, table):
 def chosen_from(small, parts, **options):
     (inputs, labels), target = parts
     domain = TargetDomain(target, DomainSettings(rows=50, **options))
-    return adapt((inputs, labels), domain, lambda p, rows: np.abs(p[:, 49] - labels.y[rows]), small, QUICK, 0)
+    return choose_method((inputs, labels), domain, lambda p, rows: np.abs(p[:, 49] - labels.y[rows]), small, QUICK, 0)
 
 
 def test_a_method_is_taken_only_where_a_proxy_is_sure_and_none_objects():
-    assert row("coral", -0.03, -0.001)["outcome"] == "better"
-    assert row("coral", -0.03, 0.001)["outcome"] == "in doubt"
-    assert row("coral", -0.01, -0.01)["outcome"] == "in doubt"
-    assert row("coral", -0.03, 0.03)["outcome"] == "harm"
+    assert row("coral", -0.03, -0.001).outcome == "better"
+    assert row("coral", -0.03, 0.001).outcome == "in doubt"
+    assert row("coral", -0.01, -0.01).outcome == "in doubt"
+    assert row("coral", -0.03, 0.03).outcome == "harm"
     better, best = row("coral", -0.03, -0.01), row("mmd", -0.03, -0.02)
-    assert choose([SOURCE, better, best, row("weights", 0.1, -0.1)], NEAR) == "mmd"
-    assert choose([SOURCE, row("coral", 0.0, 0.0)], NEAR) == "source"
-    assert choose([SOURCE, better], FAR) == "source"  # no proxy is believed where the domains do not overlap
+    assert best_method([SOURCE, better, best, row("weights", 0.1, -0.1)], NEAR) == "mmd"
+    assert best_method([SOURCE, row("coral", 0.0, 0.0)], NEAR) == "source"
+    assert best_method([SOURCE, better], FAR) == "source"  # no proxy is believed where the domains do not overlap
 
 
 def test_differences_are_paired_and_their_error_is_over_groups():
@@ -65,15 +95,15 @@ def test_differences_are_paired_and_their_error_is_over_groups():
     ones, pairs = np.ones(12), np.repeat(np.arange(6), 2)
     alone = paired(ours, theirs, ones, ones, np.arange(12))
     tied = paired(ours, theirs, ones, ones, pairs)
-    assert (alone["difference"], tied["difference"]) == pytest.approx((0.35, 0.35))
-    assert alone["score"] == pytest.approx(6.85)
-    assert tied["error"] == pytest.approx(np.std([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], ddof=1) / 6**0.5)
-    assert alone["error"] < 0.8 * tied["error"]  # six groups know less than twelve rows
-    assert tied["interval"][0] < 0.35 - 2 * tied["error"] < 0.35 + 2 * tied["error"] < tied["interval"][1]
+    assert (alone.difference, tied.difference) == pytest.approx((0.35, 0.35))
+    assert alone.score == pytest.approx(6.85)
+    assert tied.error == pytest.approx(np.std([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], ddof=1) / 6**0.5)
+    assert alone.error < 0.8 * tied.error  # six groups know less than twelve rows
+    assert tied.interval[0] < 0.35 - 2 * tied.error < 0.35 + 2 * tied.error < tied.interval[1]
     some = np.repeat([1.0, 0.0], [8, 4])
     few = paired(ours, theirs, some, ones, pairs)
-    assert few["difference"] == pytest.approx(0.25)
-    assert (few["error"], few["interval"]) == (None, None)  # four systems that count decide nothing
+    assert few.difference == pytest.approx(0.25)
+    assert (few.error, few.interval) == (None, None)  # four systems that count decide nothing
     assert paired(some * ours, some * theirs, ones, some, pairs) == few  # nor do four whose rows have weights
 
 
@@ -87,34 +117,33 @@ def test_papers_that_reach_over_chemical_systems_are_one_observation_each(small,
         return np.abs(predicted[:, 49] - labels.y[rows])
 
     alone, grouped = (
-        adapt((inputs, labels), domain, losses, small, QUICK, 0, units=units).facts["compared"][1]["reverse"]
+        choose_method((inputs, labels), domain, losses, small, QUICK, 0, units=units).facts.compared[1].reverse
         for units in (None, papers)
     )
-    assert alone["interval"] is not None and grouped["interval"] is None
-    assert alone["score"] == grouped["score"] and alone["difference"] == pytest.approx(grouped["difference"])
+    assert alone.interval is not None and grouped.interval is None
+    assert alone.score == grouped.score and alone.difference == pytest.approx(grouped.difference)
 
 
 def test_nothing_is_beyond_doubt_with_few_chemical_systems():
-    unsure = {"difference": -0.5, "error": None, "interval": None, "score": 0.2}
-    assert outcome_of([unsure, unsure]) == "in doubt"
-    assert outcome_of([unsure, proxy(-0.5)]) == "better"
-    assert outcome_of([unsure, proxy(0.5)]) == "harm"
-    row = {"method": "coral", "reverse": unsure, "weighted": proxy(-0.5), "distance": 0.1, "outcome": "in doubt"}
+    assert outcome_of(UNSURE, UNSURE) == "in doubt"
+    assert outcome_of(UNSURE, proxy(-0.5)) == "better"
+    assert outcome_of(UNSURE, proxy(0.5)) == "harm"
+    row = compared("coral", UNSURE, UNSURE)
     assert "-0.5 (too few independent sets of rows to say how sure)" in described(row)
-    facts = {"method": "coral", "compared": [SOURCE, row]}
-    assert set(harm_finding(facts).numbers) == {
+    row = compared("coral", UNSURE, proxy(-0.5))
+    assert set(harm_finding(choice("coral", row)).numbers) == {
         "coral_reverse_difference", "coral_weighted_difference", "coral_weighted_error"
     }  # fmt: skip
 
 
 def test_every_method_is_compared_on_rows_left_out(small, parts):
     adapted = chosen_from(small, parts)
-    methods = [one["method"] for one in adapted.facts["compared"]]
+    methods = [one.method for one in adapted.facts.compared]
     assert methods == ["source", "reversal", "coral", "mmd", "weights"]
-    assert adapted.facts["compared"][0]["reverse"]["difference"] == 0
-    assert len({one["weighted"]["score"] for one in adapted.facts["compared"]}) == 5  # no method does nothing
+    assert adapted.facts.compared[0].reverse.difference == 0
+    assert len({one.weighted.score for one in adapted.facts.compared}) == 5  # no method does nothing
     assert {name: len(said) for name, said in adapted.labelled.items()} == dict.fromkeys(methods, 20)
-    assert adapted.facts["overlap"]["auc"] < 0.8
+    assert adapted.facts.overlap.auc < 0.8
 
 
 def test_reverse_validation_sees_spoilt_labels(small, parts):
@@ -132,54 +161,56 @@ def test_reverse_validation_sees_spoilt_labels(small, parts):
 
 def test_a_method_asked_for_is_taken_and_held_against_source_only(small, parts):
     adapted = chosen_from(small, parts, method="coral")
-    assert adapted.facts["method"] == "coral"
-    assert [one["method"] for one in adapted.facts["compared"]] == ["source", "coral"]
-    assert not chosen_from(small, parts, method="source").facts["compared"]
+    assert adapted.facts.method == "coral"
+    assert [one.method for one in adapted.facts.compared] == ["source", "coral"]
+    assert not chosen_from(small, parts, method="source").facts.compared
 
 
 def test_weights_that_leave_no_rows_are_refused(small, parts, monkeypatch):
     monkeypatch.setattr(DomainOverlap, "of", lambda *given: DomainOverlap(0.99, 0.1, 2.0, np.ones(60)))
     with pytest.raises(DataError, match="leave 2 of 60 rows"):
         chosen_from(small, parts, method="weights")
-    monkeypatch.setattr(
-        "matgraft.formulas.domain.adaptation._Trial.compare", lambda trial, methods, progress: [methods]
-    )
-    monkeypatch.setattr("matgraft.formulas.domain.adaptation.choose", lambda compared, overlap: "source")
+    asked = []
+    compare = "matgraft.formulas.domain.adaptation._Trial.compare"
+    monkeypatch.setattr(compare, lambda trial, methods, progress: asked.append(methods) or [])
     facts = chosen_from(small, parts).facts
-    assert facts["skipped"] == {"weights": "their weights leave 2 of 60 rows"}
-    assert facts["compared"] == [["source", "reversal", "coral", "mmd"]]
+    assert facts.skipped == {"weights": "their weights leave 2 of 60 rows"}
+    assert (facts.method, asked) == ("source", [["source", "reversal", "coral", "mmd"]])
 
 
 def test_strategy_and_target_go_together(small, table):
     formulas, y = table
+    other = Inputs.of(formulas[:20], small)
     for settings, target, said in (
         (PredictorSettings(strategy="domain"), None, "needs a table of the target"),
-        (PredictorSettings(strategy="feature"), formulas[:20], "would do nothing with strategy 'feature'"),
+        (PredictorSettings(strategy="feature"), other, "would do nothing with strategy 'feature'"),
         (PredictorSettings(domain=DomainSettings(clip=3)), None, "domain.clip would do nothing"),
     ):
         with pytest.raises(OptionError, match=said):
-            fit_predictor(formulas, y, backbone=small, settings=settings, target=target)
+            fit_predictor(Examples(formulas, y), small, settings, target=target)
 
 
 def test_findings_and_verdict_say_what_was_measured():
-    facts = {
-        "method": "coral", "asked": "coral", "skipped": {}, "overlap": FAR.facts() | {"n_target": 30},
-        "compared": [SOURCE, row("coral", 0.05, 0.01)],
-    }  # fmt: skip
+    facts = choice("coral", row("coral", 0.05, 0.01), asked="coral", overlap=FAR)
     overlap, harm = overlap_finding(facts), harm_finding(facts)
     assert (overlap.outcome, harm.outcome, harm.option) == ("failed", "failed", "domain.method=source")
     assert overlap.numbers["auc"] == pytest.approx(0.999)
-    verdict = domain_verdict(facts, {"headline": "fine", "cautions": ["few rows"]}, "s.csv", "t.csv")
-    assert verdict["level"] == "worse than source-only"
-    assert "harm: coral" in verdict["headline"]
-    said = " ".join(verdict["cautions"])
-    assert "+0.05 ± 0.01" in said
-    assert "do not overlap" in said and "does harm" in said and "few rows" in said
-    kept = facts | {"method": "source", "asked": "auto", "overlap": NEAR.facts() | {"n_target": 30}}
-    assert domain_verdict(kept, {"headline": "", "cautions": []}, "s.csv", "t.csv")["level"].startswith("no better")
-    better = facts | {"compared": [SOURCE, row("coral", -0.05, -0.01)], "overlap": kept["overlap"]}
+    verdict = domain_verdict(facts, FINE, "s.csv", "t.csv")
+    assert (verdict.level, verdict.exit_code) == ("worse than source-only", EXIT_WORSE)
+    assert "harm: coral" in verdict.headline
+    assert [(reason.about, reason.speaks) for reason in verdict.reasons] == [("coral", "against")]
+    assert "+0.05 ± 0.01" in verdict.reasons[0].text
+    codes = [caution.code for caution in verdict.cautions]
+    assert codes == ["domain-overlap", "domain-harm", "label-shift", "few-rows", "source"]  # crossval knows no target
+    assert verdict.cautions[1].actions == harm.actions
+    assert [use.use for use in verdict.not_fit_for] == ["formulas of the target"] and not verdict.fit_for
+    kept = choice("source", row("coral", 0.05, 0.01))
+    assert domain_verdict(kept, FINE, "s.csv", "t.csv").level == "no better than source-only"
+    better = choice("coral", row("coral", -0.05, -0.01))
     assert harm_finding(better).outcome == "passed"
-    assert domain_verdict(better, {"headline": "", "cautions": []}, "s.csv", "t.csv")["level"].startswith("better")
+    verdict = domain_verdict(better, FINE, "s.csv", "t.csv")
+    assert (verdict.level, verdict.tone) == ("better than source-only", "good")
+    assert [use.use for use in verdict.fit_for] == ["formulas of the target"]
 
 
 def test_intervals_hold_where_the_weighted_rows_are():

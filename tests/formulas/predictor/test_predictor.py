@@ -16,7 +16,7 @@ from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.learners.closed_form import Process, WeightedNoise
 from matgraft.formulas.learners.folds import inner_folds
 from matgraft.formulas.learners.forest import LEVELS
-from matgraft.formulas.learners.inputs import Inputs, Labels
+from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.learners.transform import Transform, choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule
@@ -24,7 +24,7 @@ from matgraft.formulas.predictor.members import FULL as FULL_NETWORK
 from matgraft.formulas.predictor.members import Member
 from matgraft.formulas.predictor.predictor import Calibration, PredictorSettings, fit_predictor
 from matgraft.formulas.predictor.stack import is_familiar, is_worth_fitting, member_weights
-from matgraft.formulas.predictor.store import FILE, load_predictor, save_predictor
+from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor, save_predictor
 
 from .conftest import QUICK
 
@@ -34,7 +34,7 @@ FULL = PredictorSettings(strategy="full", inner_folds=2, network=QUICK)
 
 def make(small, table, settings=DESCRIPTORS, **more):
     formulas, y = table
-    return fit_predictor(formulas, more.pop("y", y), backbone=small, settings=settings, **more)
+    return fit_predictor(Examples(formulas, more.pop("y", y), **more), small, settings)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_formula_of_two_papers_never_stands_on_both_sides_of_a_fold(small, tab
     given = [formulas[i] for i in rows], y[rows]
     seen = []
     stop = "matgraft.formulas.predictor.predictor.predict_inner_folds"
-    monkeypatch.setattr(stop, lambda *parts: seen.append(parts[3]) or 1 / 0)
+    monkeypatch.setattr(stop, lambda *parts: seen.append(parts[2].rows) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make(small, given, DESCRIPTORS.model_copy(update={"inner_folds": 5}), groups=names)
     assert len(seen[0]) == 4
@@ -210,10 +210,10 @@ def test_a_row_of_weight_zero_is_as_good_as_absent(small, table, monkeypatch, st
         y, wild = (y > 2.5).astype(float), np.where(idle, 1.0, y > 2.5)
     weights, rows = np.where(idle, 0.0, 1 + np.arange(80) % 2), np.flatnonzero(~idle)
     settings = PredictorSettings(strategy=strategy, inner_folds=2)
-    given = {"n_classes": n_classes, "settings": settings, "backbone": small}
-    alone = fit_predictor([formulas[i] for i in rows], y[rows], weights=weights[rows], **given)
+    some = Examples([formulas[i] for i in rows], y[rows], n_classes, weights=weights[rows])
+    alone = fit_predictor(some, small, settings)
     groups = [formula.key if not idle[i] else "idle" for i, formula in enumerate(formulas)]
-    beside = fit_predictor(formulas, wild, weights=weights, groups=groups, **given)
+    beside = fit_predictor(Examples(formulas, wild, n_classes, weights=weights, groups=groups), small, settings)
     assert beside.facts == alone.facts and beside.calibration.transform == alone.calibration.transform
     for ours, theirs in (
         (beside.predict(formulas[:9]), alone.predict(formulas[:9])),
@@ -292,7 +292,7 @@ def test_no_bound_of_a_positive_quantity_is_lost_to_rounding():
 def test_bad_input_is_said(small, table):
     formulas, y = table
     with pytest.raises(DataError, match="5 rows"):
-        fit_predictor(formulas[:5], y[:5], backbone=small)
+        fit_predictor(Examples(formulas[:5], y[:5]), small)
     with pytest.raises(DataError, match="not finite"):
         make(small, table, y=np.where(np.arange(len(y)) == 3, np.nan, y))
     with pytest.raises(DataError, match="class 1"):
@@ -320,7 +320,7 @@ def test_bad_input_is_said(small, table):
 
 def test_values_over_decades_are_learned_by_logarithm(small, table):
     predictor = make(small, table, y=10.0 ** table[1])
-    assert predictor.facts["scale"] == "log"
+    assert predictor.facts.scale == "log"
     value = predictor.predict([parse_formula("BaF"), parse_formula("BaS")]).value
     assert value[0] > 1e3
     assert value[1] < 1e2
@@ -352,10 +352,10 @@ def test_networks_that_buy_nothing_stop_after_the_first_fold(small, table, monke
     monkeypatch.setattr("matgraft.formulas.predictor.members.FEWEST_FOR_NETWORK", 10)
     quick = PredictorSettings(strategy="auto", inner_folds=3, network=QUICK)  # two epochs: hopeless
     predictor = make(small, table, quick)
-    assert [member["name"] for member in predictor.facts["dropped"]] == [FULL_NETWORK.name]
+    assert [member.name for member in predictor.facts.dropped] == [FULL_NETWORK.name]
     assert all(member.refits for member in predictor.members)
     assert not predictor.networks
-    save_predictor(predictor, tmp_path, {})
+    save_predictor(predictor, tmp_path)
     formulas = table[0][:5]
     again = load_predictor(tmp_path, small)[0].predict(formulas)
     np.testing.assert_allclose(again.value, predictor.predict(formulas).value)
@@ -380,14 +380,14 @@ def test_classes_many_ordered_and_rare(small, table):
 
 def test_a_strategy_without_a_baseline_is_compared_with_one(small, table):
     predictor = make(small, table, FULL)
-    names = {member["name"]: member for member in predictor.facts["members"]}
-    assert names["encoder, every stage tuned"]["weight"] == 1
-    assert names["trees on descriptors"]["weight"] == 0
-    baseline = predictor.facts["baseline"]
-    assert baseline["score"] == pytest.approx(names["trees on descriptors"]["score"])
-    assert baseline["difference"] == pytest.approx(predictor.facts["score"] - baseline["score"])
-    low, high = baseline["interval"]
-    assert low < baseline["difference"] < high
+    names = {member.name: member for member in predictor.facts.members}
+    assert names["encoder, every stage tuned"].weight == 1
+    assert names["trees on descriptors"].weight == 0
+    baseline = predictor.facts.baseline
+    assert baseline.score == pytest.approx(names["trees on descriptors"].score)
+    assert baseline.difference == pytest.approx(predictor.facts.score - baseline.score)
+    low, high = baseline.interval
+    assert low < baseline.difference < high
 
 
 def noisy(y, *deviations):
@@ -447,13 +447,14 @@ def test_far_formulas_are_strangers():
 
 
 def test_a_folder_of_an_earlier_release_keeps_its_sign_and_its_spread(small, table, monkeypatch, tmp_path):
-    """It knows neither the rule of the standard deviation nor whether values are positive."""
+    """It knows neither the rule of the standard deviation nor whether values are positive, and has figures in it."""
     monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 10)
     predictor = make(small, table, y=np.abs(table[1] - 2))
-    save_predictor(predictor, tmp_path, {})
-    content = json.loads((tmp_path / FILE).read_text())
-    del content["calibration"]["deviation"], content["calibration"]["transform"]["positive"]
-    (tmp_path / FILE).write_text(json.dumps(content))
+    save_predictor(predictor, tmp_path)
+    content = json.loads((tmp_path / PREDICTOR.name).read_text())
+    del content["calibration"]["deviation"], content["calibration"]["transform"]["positive"], content["networks"]
+    content |= {"facts": {"n": 80}, "metrics": {"verdict": {"level": "better", "cautions": ["few rows"]}}}
+    (tmp_path / PREDICTOR.name).write_text(json.dumps(content))
     old, new = load_predictor(tmp_path, small)[0].predict(table[0]), predictor.predict(table[0])
     for name in ("value", "lower", "upper"):
         np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
@@ -466,16 +467,18 @@ def test_a_stored_predictor_predicts_the_same(small, table, tmp_path, n_classes)
     for settings in (FULL, PredictorSettings(strategy="feature", inner_folds=2)):
         folder = tmp_path / settings.strategy
         predictor = make(small, table, settings, y=y, n_classes=n_classes)
-        save_predictor(predictor, folder, {"target": "y"})
-        again, content = load_predictor(folder, small)
-        assert content["target"] == "y"
+        save_predictor(predictor, folder, TargetNames(target="y"))
+        again, names = load_predictor(folder, small)
+        assert names.target == "y"
         one, other = predictor.predict(table[0][:7]), again.predict(table[0][:7])
         for name in ("value", "lower", "upper", "std", "distance"):
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-6)
         assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".json", ".npz", ".safetensors"}
-    (folder / FILE).write_text((folder / FILE).read_text().replace("closed form on the encoder", "oracle"))
+    (folder / PREDICTOR.name).write_text(
+        (folder / PREDICTOR.name).read_text().replace("closed form on the encoder", "oracle")
+    )
     with pytest.raises(DataError, match="another release: no member 'oracle'"):
         load_predictor(folder, small)
-    (folder / FILE).unlink()
+    (folder / PREDICTOR.name).unlink()
     with pytest.raises(DataError, match="no predictor"):
         load_predictor(folder, small)

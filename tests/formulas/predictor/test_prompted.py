@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.formulas.learners.inputs import Inputs, Labels
+from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.predictor.store import load_predictor, save_predictor
@@ -129,24 +129,24 @@ def test_classes_of_the_bank_stay_and_the_facts_say_where_all_began(small, table
     fits = [fit_prompts(small, parts, parts, settings, seed) for seed in (0, 1)]
     assert all(torch.equal(fit.module.classes, bank.weights["classes"]) for fit in fits)
     facts = prompt_facts(fits, small, settings, {"Y": "y", "KIND": "kind"}, {"y": (), "kind": ("no", "yes")})
-    assert facts["tokens"] == {"[Y]": "y", "[KIND]": "kind"}
-    assert [row["target"] for row in facts["starts"]] == ["y", "kind"]
-    assert all(row["nearest"] in ("first", "second") and row["fits"] in (1, 2) for row in facts["starts"])
-    alike = np.array(facts["alike"]["matrix"])
-    assert facts["alike"]["names"][:2] == ["[Y]", "[KIND]"]
+    assert facts.tokens == {"[Y]": "y", "[KIND]": "kind"}
+    assert [row.target for row in facts.starts] == ["y", "kind"]
+    assert all(row.nearest in ("first", "second") and row.fits in (1, 2) for row in facts.starts)
+    alike = np.array(facts.alike.matrix)
+    assert facts.alike.names[:2] == ("[Y]", "[KIND]")
     np.testing.assert_allclose(np.diag(alike), 1, atol=1e-3)
     np.testing.assert_allclose(alike, alike.T, atol=1e-3)
-    assert alike[0, facts["alike"]["names"].index(facts["starts"][0]["nearest"])] > 0.9  # after two steps
-    assert facts["trained"] == sum(p.numel() for name, p in fits[0].module.learned().items() if name != "classes")
+    assert alike[0, facts.alike.names.index(facts.starts[0].nearest)] > 0.9  # after two steps
+    assert facts.trained == sum(p.numel() for name, p in fits[0].module.learned().items() if name != "classes")
 
 
 def test_a_predictor_of_prompts_is_kept_and_compared(small, table, tmp_path):
     formulas, y = table
     settings = PredictorSettings(strategy="prompt", inner_folds=2, prompt=QUICK)
-    predictor = fit_predictor(formulas, y, backbone=small, settings=settings)
-    names = {member["name"]: member["weight"] for member in predictor.facts["members"]}
+    predictor = fit_predictor(Examples(formulas, y), small, settings)
+    names = {member.name: member.weight for member in predictor.facts.members}
     assert names == {"encoder frozen, asked by prompts": 1, "trees on descriptors": 0}
-    save_predictor(predictor, tmp_path, {})
+    save_predictor(predictor, tmp_path)
     again = load_predictor(tmp_path, small)[0]
     np.testing.assert_allclose(again.predict(formulas[:5]).value, predictor.predict(formulas[:5]).value, atol=1e-6)
     assert not list(tmp_path.rglob("*.part*"))
@@ -185,10 +185,9 @@ def test_a_broken_joint_fit_goes_on_with_the_folds_that_are_missing(small, table
     assert files[0].read_bytes() == before
     assert files[1].stat().st_mtime_ns == stamps
     assert [file.suffix for file in files] == [".safetensors"] * 2
-    ready = whole.ready("kind")
-    predictor = fit_predictor(tables["kind"].formulas, tables["kind"].values, backbone=small, n_classes=2,
-                              settings=settings, folds=whole.folds["kind"], ready=ready)  # fmt: skip
-    assert predictor.networks == ready
+    folds = whole.of("kind")
+    predictor = fit_predictor(tables["kind"].examples(), small, settings, folds=folds)
+    assert predictor.networks == folds.ready
 
 
 @pytest.mark.parametrize(
@@ -200,7 +199,7 @@ def test_a_broken_joint_fit_goes_on_with_the_folds_that_are_missing(small, table
 )
 def test_an_option_of_another_strategy_is_an_error(small, table, settings):
     with pytest.raises(OptionError, match=r"would do nothing: .* reads it for strategy"):
-        fit_predictor(*table, backbone=small, settings=settings)
+        fit_predictor(Examples(*table), small, settings)
 
 
 def test_targets_share_folds_of_formulas_and_papers(table):

@@ -8,10 +8,11 @@ from scipy.stats import norm
 
 from matgraft.core.statistics import joined_units, sharing
 from matgraft.formulas.learners.forest import LEVELS
-from matgraft.formulas.learners.inputs import Labels
+from matgraft.formulas.learners.inputs import Examples, Labels
 from matgraft.formulas.learners.transform import Transform, choose_transform
-from matgraft.formulas.predictor.calibration import IntervalRule, temperature
-from matgraft.formulas.predictor.predictor import HeldLosses, PredictorSettings, _calibrate, fit_predictor
+from matgraft.formulas.predictor.calibration import IntervalRule, fit_temperature
+from matgraft.formulas.predictor.facts import HeldLosses, PredictorFacts, WeighedMember
+from matgraft.formulas.predictor.predictor import PredictorSettings, _calibrate, fit_predictor
 from matgraft.formulas.predictor.stack import member_weights
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.verdict import property_verdict
@@ -24,7 +25,7 @@ def test_equal_predictors_on_repeated_formulas_are_decided_in_five_per_cent_of_d
         rng = np.random.default_rng(seed)
         gain = np.repeat(rng.normal(size=60), 20) + 0.3 * rng.normal(size=1200)
         ours, theirs = np.maximum(gain, 0), np.maximum(-gain, 0)
-        low, high = HeldLosses(ours, theirs, np.ones(1200), units).compared(np.arange(1200))["interval"]
+        low, high = HeldLosses(ours, theirs, np.ones(1200), units).compared().interval
         decided += low > 0 or high < 0
     assert decided <= 26  # the 99.5 % quantile of a binomial of 5 %
 
@@ -122,14 +123,24 @@ def test_a_formula_with_many_rows_does_not_set_the_temperature():
     inner = SimpleNamespace(members=[SimpleNamespace(pretrained=False)], predictions=[likely[rows]], n_weighed=1)
     labels = Labels(y[rows].astype(float), np.ones(len(rows)), 2)
     calibration, _ = _calibrate(inner, labels, Transform(), PredictorSettings(), False, rows, None)
-    by_formulas, by_rows = temperature(likely, y, np.ones(40)), temperature(likely[rows], y[rows], np.ones(len(rows)))
+    by_formulas, by_rows = (
+        fit_temperature(likely, y, np.ones(40)),
+        fit_temperature(likely[rows], y[rows], np.ones(len(rows))),
+    )
     assert calibration.temperatures.tolist() == pytest.approx([by_formulas], rel=1e-3)
     assert abs(by_rows / by_formulas - 1) > 0.2
     np.testing.assert_allclose(calibration.priors, np.bincount(y[rows]) / len(rows))
 
 
-FACTS = {"criterion": "mean absolute error", "members": [{"name": "encoder", "pretrained": True, "weight": 1.0}],
-         "dropped": [], "gate": None, "score": 0.1, "n": 400}  # fmt: skip
+ENCODER = WeighedMember(name="encoder", score=0.1, weight=1.0, pretrained=True)
+
+
+def judged(baseline, n):
+    facts = PredictorFacts(
+        criterion="mean absolute error", members=(ENCODER,), dropped=(), gate=None, score=0.1, baseline=baseline,
+        scale="none", familiar=True,
+    )  # fmt: skip
+    return property_verdict(facts, {}, None, n=n, unlike=0.0, level=0.9)
 
 
 def test_few_independent_sets_of_rows_are_undecided():
@@ -138,12 +149,12 @@ def test_few_independent_sets_of_rows_are_undecided():
     papers = [f"paper{i // 50}" for i in range(200)]
     units = joined_units(formulas, papers)
     assert set(units.tolist()) == {0}
-    baseline = HeldLosses(np.full(200, 0.1), np.full(200, 0.2), np.ones(200), units).compared(np.arange(200))
-    assert baseline["interval"] is None and baseline["n_units"] == 1
-    said = property_verdict(FACTS | {"baseline": baseline}, {}, 0.0, 0.9)
-    assert said["level"] == "undecided"
-    assert "undecided against descriptors and trees" in said["headline"]
-    assert "1 of 5 sets of rows that share no formula and no group" in said["headline"]
+    baseline = HeldLosses(np.full(200, 0.1), np.full(200, 0.2), np.ones(200), units).compared()
+    assert baseline.interval is None and baseline.n_units == 1
+    verdict = judged(baseline, 400)
+    assert (verdict.level, verdict.tone) == ("undecided", "caution")
+    assert "Undecided against descriptors and trees" in verdict.headline
+    assert "1 of 5 sets of rows that share no formula and no group" in verdict.headline
 
 
 def test_rows_of_a_few_formulas_are_called_few():
@@ -151,14 +162,11 @@ def test_rows_of_a_few_formulas_are_called_few():
     losses, ones = np.random.default_rng(0).uniform(size=(2, 100)), np.ones(100)
     every = np.arange(100)
     few, many = (HeldLosses(*losses, ones, units).compared(every) for units in (every % 10, every))
-    facts = FACTS | {"n": 100}
-    (rough, *_), (other, *_) = (
-        property_verdict(facts | {"baseline": baseline}, {}, 0.0, 0.9)["cautions"] for baseline in (few, many)
-    )
-    assert rough.startswith("10 sets of rows that share no formula and no group, in 100 rows: the scores")
-    assert "rough" not in other
-    alone = property_verdict(FACTS | {"n": 10, "baseline": few}, {}, 0.0, 0.9)["cautions"]
-    assert alone[0].startswith("10 rows: the scores")
+    rough, other = (judged(baseline, 100).cautions for baseline in (few, many))
+    assert rough[0].code == "few-rows"
+    assert rough[0].text.startswith("10 sets of rows that share no formula and no group, in 100 rows: the scores")
+    assert "few-rows" not in {caution.code for caution in other}
+    assert judged(few, 10).cautions[0].text.startswith("10 rows: the scores")
 
 
 def test_a_predictor_counts_its_formulas_and_groups(small, table):
@@ -166,9 +174,9 @@ def test_a_predictor_counts_its_formulas_and_groups(small, table):
     settings = PredictorSettings(strategy="descriptors", inner_folds=2)
     papers = [str(i % 4) for i in range(len(y))]
     weights = np.linspace(0.1, 10, len(y))
-    grouped = fit_predictor(formulas, y, backbone=small, groups=papers, weights=weights, settings=settings)
-    assert (grouped.facts["baseline"]["n_units"], grouped.facts["baseline"]["interval"]) == (4, None)
-    assert grouped.facts["criterion"] == "weighted mean absolute error"
+    grouped = fit_predictor(Examples(formulas, y, weights=weights, groups=papers), small, settings)
+    assert (grouped.facts.baseline.n_units, grouped.facts.baseline.interval) == (4, None)
+    assert grouped.facts.criterion == "weighted mean absolute error"
     errors = np.abs(grouped.out_of_fold.value - y)
-    assert grouped.facts["score"] == pytest.approx(np.average(errors, weights=weights))
-    assert scores_of(y, grouped.out_of_fold, weights)["mae"] == pytest.approx(grouped.facts["score"])
+    assert grouped.facts.score == pytest.approx(np.average(errors, weights=weights))
+    assert scores_of(y, grouped.out_of_fold, weights)["mae"] == pytest.approx(grouped.facts.score)

@@ -32,7 +32,8 @@ from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
 from matgraft.formulas.pretraining.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import Tables, is_held_out, read_tables, standardised
 from matgraft.formulas.seen_labels import LABELS
-from matgraft.formulas.tune import TableRun, tune_table
+from matgraft.formulas.settings import TableRun
+from matgraft.formulas.tune import tune_table
 from matgraft.foundations import load_folder
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Fe", "Ni", "Zn"], ["O", "S", "Se", "F", "Cl", "Br"]
@@ -255,8 +256,8 @@ def test_the_list_of_labels_lies_beside_the_encoder_and_is_read_by_what_is_tuned
     rows.to_csv(tmp_path / "rows.csv", index=False)
     plan = PredictorSettings(strategy="descriptors", inner_folds=2)
     run = TableRun(table=str(tmp_path / "rows.csv"), targets=("x",), foundation=str(tmp_path / "out"), settings=plan)
-    known = tune_table(run, tmp_path / "tuned", quiet=True)["targets"]["x"]["pretraining"]
-    assert (known["n"], known["with_label"]) == (len(seen), sum(seen))
+    known = tune_table(run, tmp_path / "tuned", quiet=True).targets["x"].pretraining
+    assert (known.n, known.with_label) == (len(seen), sum(seen))
     assert load_folder(tmp_path / "tuned").labels.content == labels.content
 
     (tmp_path / "out" / "model" / LABELS).unlink()  # as of an encoder that was pretrained before lists were written

@@ -9,70 +9,87 @@ import pytest
 
 from matgraft.core.errors import RunError
 from matgraft.core.report.figures import style
-from matgraft.formulas.report.page import property_facts, write_property_report
-from matgraft.formulas.report.plots import distance_figure, parity_figure, reliability_figure, roc_figure
+from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
+from matgraft.formulas.formula import parse_formula
+from matgraft.formulas.predictor.facts import Comparison, FittedMember, WeighedMember
+from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
+from matgraft.formulas.report.facts import PROMPTS, property_facts
+from matgraft.formulas.report.page import write_property_report
+from matgraft.formulas.report.plots import distance_figure, reliability_figure, roc_figure, truth_figure
+from matgraft.formulas.report.rows import prediction_rows, write_rows
+from matgraft.formulas.scoring.pretraining import PretrainingFacts
+from matgraft.formulas.scoring.target import METRICS, TableMetrics, TargetMetrics
 
 HOSTILE = "<script>alert(1)</script>"
+TARGETS = {"gap": (), "metal": ("0", "1"), "kind": ("a", "b", HOSTILE)}
+"""A number, two classes named 0 and 1, and three classes of which one has a hostile name."""
 
 
-def metrics(classes=()):
+def compared(difference, interval):
+    return Comparison(name="descriptors and trees", score=0.5, difference=difference, interval=interval, n_units=40)
+
+
+def metrics(classes=(), pretraining=None):
     scores = {"balanced_accuracy": 0.8, "accuracy": 0.8, "log_loss": 0.4} if classes else {"mae": 0.1, "coverage": 0.9}
-    return {
-        "n": 40,
-        "without_value": 1,
-        "without_weight": 2,
-        "classes": list(classes),
-        "scores": scores,
-        "unlike": 0.05,
-        "criterion": "log loss" if classes else "mean absolute error",
-        "members": [{"name": "trees", "score": 0.12, "weight": 1.0, "pretrained": False}],
-        "dropped": [{"name": "closed form", "score": 0.34, "pretrained": True}],
-        "score": 0.12,
-        "baseline": {"name": "descriptors and trees", "score": 0.13, "difference": -0.01, "interval": [-0.02, 0.005]},
-        "scale": "none",
-        "verdict": {
-            "level": "no better than descriptors and trees",
-            "headline": "no better: 0.12",
-            "cautions": ["few"],
-        },
-    }
+    return TargetMetrics(
+        n=40,
+        without_value=1,
+        without_weight=2,
+        weighted=False,
+        classes=classes,
+        scores=scores,
+        unlike=0.05,
+        pretraining=pretraining,
+        criterion="log loss" if classes else "mean absolute error",
+        members=(WeighedMember(name="trees", score=0.12, weight=1.0, pretrained=False),),
+        dropped=(FittedMember(name="closed form", score=0.34, pretrained=True),),
+        gate=None,
+        score=0.12,
+        baseline=compared(-0.01, (-0.02, 0.005)),
+        scale="none",
+        familiar=True,
+        verdict=Verdict(
+            outcome=Outcome.NO_BETTER,
+            against="descriptors and trees",
+            headline="No better: 0.12",
+            cautions=(Caution(code="few-rows", damage=Damage.DOUBT, text="few"),),
+        ),
+    )
 
 
 def rows(target, classes=()):
-    rng = np.random.default_rng(0)
-    found = []
-    for i in range(40):
-        row = {
-            "line": i + 2,
-            "formula": f"Fe{i + 1}O",
-            "target": target,
-            "distance": i / 40,
-            "unlike": i > 37,
-            "std": 0.1,
-        }
-        if classes:
-            p = rng.dirichlet(np.ones(len(classes)))
-            row |= {"truth": classes[i % len(classes)], "value": classes[int(p.argmax())]}
-            row |= {f"p_{name}": x for name, x in zip(classes, p, strict=True)}
-        else:
-            row |= {"truth": float(i), "value": i + (25.0 if i == 7 else 0.1), "lower": i - 1.0, "upper": i + 1.0}
-        found.append(row)
-    return found
+    rng, n = np.random.default_rng(0), 40
+    formulas = [parse_formula(f"Fe{i + 1}O") for i in range(n)]
+    distance, index = np.where(np.arange(n) > 37, 1.5, np.arange(n) / n), np.arange(float(n))
+    if classes:
+        likely = rng.dirichlet(np.ones(len(classes)), n)
+        value, truths = likely.argmax(1).astype(float), index % len(classes)
+        held = Prediction(value, value, value, np.full(n, 0.1), distance, likely)
+    else:
+        truths, value = index, index + np.where(index == 7, 25.0, 0.1)
+        held = Prediction(value, index - 1, index + 1, np.full(n, 0.1), distance)
+    lines = tuple(range(2, n + 2))
+    return prediction_rows(formulas, held, classes, {"target": target, "fold": "out of fold"}, truths, lines)
+
+
+def write_metrics(run, **pretraining):
+    targets = {name: metrics(classes, pretraining.get(name)) for name, classes in TARGETS.items()}
+    METRICS.write(run, TableMetrics(targets=targets))
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A run with a number, two classes named 0 and 1, and three classes of which one has a hostile name."""
-    targets = {"gap": (), "metal": ("0", "1"), "kind": ("a", "b", HOSTILE)}
-    (tmp_path / "metrics.json").write_text(json.dumps({"targets": {name: metrics(c) for name, c in targets.items()}}))
-    held = [row for name, classes in targets.items() for row in rows(name, classes)]
-    pd.DataFrame(held).to_csv(tmp_path / "predictions.csv", index=False)
+    """A run with three targets, whose files come from their writers."""
+    write_metrics(tmp_path)
+    write_rows([row for name, classes in TARGETS.items() for row in rows(name, classes)], tmp_path / "predictions.csv")
     places = [
-        {"target": name, "line": i + 2, "formula": f"Fe{i + 1}O", "x": i, "y": -i, "truth": i % max(1, len(c))}
-        for name, c in targets.items()
+        {"target": name, "line": i + 2, "formula": f"Fe{i + 1}O", "x": float(i), "y": -float(i),
+         "truth": float(i % max(1, len(classes)))}
+        for name, classes in TARGETS.items()
         for i in range(40)
-    ]
-    pd.DataFrame(places).to_csv(tmp_path / "map.csv", index=False)
+    ]  # fmt: skip
+    write_rows(places, tmp_path / "map.csv")
     return tmp_path
 
 
@@ -100,33 +117,32 @@ def test_every_target_has_its_figures_with_its_points(run):
 
 
 def test_the_worst_prediction_is_named_first(run):
-    worst = property_facts(run)["targets"][0]["worst"]
+    worst = property_facts(run).targets[0].worst
     assert len(worst) == 10
     assert (worst[0]["formula"], worst[0]["line"]) == ("Fe8O", 9)
-    kind = property_facts(run)["targets"][2]
-    lacks = [1 - row[f"p_{row['truth']}"] for row in kind["worst"]]
+    kind = property_facts(run).targets[2]
+    lacks = [1 - row[f"p_{row['truth']}"] for row in kind.worst]
     assert lacks == sorted(lacks, reverse=True)
 
 
 def test_coverage_is_counted(run):
-    held = {row["part"]: row for row in property_facts(run)["targets"][0]["held_by"]}
-    assert held["all"]["held"] == 1.0  # truth lies in the middle of each interval
-    assert held["smallest third by distance"]["n"] in (13, 14)
+    held = {row.part: row for row in property_facts(run).targets[0].held_by}
+    assert held["all"].held == 1.0  # truth lies in the middle of each interval
+    assert held["smallest third by distance"].n in (13, 14)
 
 
 def test_errors_with_and_without_a_label_in_the_pretraining_are_a_table(run):
-    assert "what the pretraining knew" not in write_property_report(run).read_text()  # a run of an earlier version
-    content = json.loads((run / "metrics.json").read_text())
-    targets = content["targets"]
-    against = {"name": "descriptors and trees", "score": 0.5, "difference": -0.125, "interval": [-0.25, -0.0625]}
-    scores = {"with_label": {"mae": 0.375, "rmse": 1.0}, "without_label": {"mae": 0.75, "rmse": 1.0}}
-    compared = {"with_label": against, "without_label": against | {"interval": None}}
-    known = {"n": 40, "with_label": 31, "by_property": {"mp_gap": 31}, "scores": scores, "compared": compared}
-    targets["gap"]["pretraining"] = known
-    lone = {"with_label": {}, "without_label": {"balanced_accuracy": 0.5, "log_loss": 0.6875}}
-    targets["metal"]["pretraining"] = {"n": 40, "with_label": 0, "by_property": {}, "scores": lone, "compared": {}}
-    targets["kind"]["pretraining"] = None
-    (run / "metrics.json").write_text(json.dumps(content))
+    gain, scores = compared(-0.125, (-0.25, -0.0625)), {"mae": 0.375, "rmse": 1.0}
+    both = {"with_label": gain, "without_label": gain.model_copy(update={"interval": None})}
+    gap = PretrainingFacts(
+        n=40, weighted=False, with_label=31, by_property={"mp_gap": 31}, compared=both,
+        scores={"with_label": scores, "without_label": scores},
+    )  # fmt: skip
+    metal = PretrainingFacts(
+        n=40, weighted=False, with_label=0, by_property={}, compared={},
+        scores={"with_label": {}, "without_label": {"balanced_accuracy": 0.5, "log_loss": 0.6875}},
+    )  # fmt: skip
+    write_metrics(run, gap=gap, metal=metal)
     page = write_property_report(run).read_text()
     gap, metal, kind = (target["by_label"] for target in json.loads((run / "report.json").read_text())["targets"])
     part = {"ours": 0.375, "baseline": 0.5, "difference": -0.125}
@@ -138,24 +154,26 @@ def test_errors_with_and_without_a_label_in_the_pretraining_are_a_table(run):
     assert metal == [{"part": "without a label", "n": 40, "ours": 0.6875, **none}] and not kind
     parts = [part.split("</section>")[0] for part in page.split("what the pretraining knew</h2>")[1:]]
     assert len(parts) == 3
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", parts[0])
+    cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", parts[0].split("<tbody>")[1])
     assert cells[:5] == ["with a label", "31", "0.375", "0.5", "-0.125 (-0.25 to -0.0625)"]
     assert cells[5:] == ["without a label", "9", "0.375", "0.5", "-0.125"]
     assert "mp_gap 31" in parts[0]
-    assert re.findall(r"<td[^>]*>(.*?)</td>", parts[1]) == ["without a label", "40", "0.6875"]
+    assert re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", parts[1].split("<tbody>")[1]) == ["without a label", "40", "0.6875"]
     assert "Not known" in parts[2] and "labels.npz" in parts[2]
 
 
 def test_prompts_are_shown_where_there_are_any(run):
     assert 'id="prompts"' not in write_property_report(run).read_text()
-    starts = [
-        {"target": "gap", "class": None, "nearest": "mp_gap", "similarity": -0.61, "fits": 3},
-        {"target": "kind", "class": HOSTILE, "nearest": "mp_e_form", "similarity": 0.2, "fits": 2},
-    ]
-    alike = {"names": ["[GAP]", f"[KIND] {HOSTILE}", "mp_gap"], "matrix": np.eye(3).tolist()}
-    facts = {"tokens": {"[GAP]": "gap"}, "bank": "shipped", "starts": starts, "alike": alike, "trained": 1234,
-             "stored_MB": 0.5}  # fmt: skip
-    (run / "prompts.json").write_text(json.dumps(facts))
+    starts = (
+        PromptStart(target="gap", asked=None, nearest="mp_gap", similarity=-0.61, fits=3),
+        PromptStart(target="kind", asked=HOSTILE, nearest="mp_e_form", similarity=0.2, fits=2),
+    )
+    alike = Alike(names=("[GAP]", f"[KIND] {HOSTILE}", "mp_gap"), matrix=np.eye(3).tolist())
+    facts = PromptFacts(
+        tokens={"[GAP]": "gap"}, bank="shipped", starts=starts, alike=alike, trained=1234, stored_MB=0.5
+    )
+    PROMPTS.write(run, facts)
+    assert json.loads((run / "prompts.json").read_text())["starts"][1]["class"] == HOSTILE
     page = write_property_report(run).read_text()
     assert HOSTILE not in page
     assert "1,234 numbers learned" in page
@@ -163,7 +181,7 @@ def test_prompts_are_shown_where_there_are_any(run):
     (heat,) = figures_of(page)["prompts"]["data"]
     assert heat["type"] == "heatmap"
     assert heat["customdata"][0][2] == "[GAP] and mp_gap"
-    (run / "prompts.json").write_text(json.dumps(facts | {"bank": None}))
+    PROMPTS.write(run, facts.model_copy(update={"bank": None}))
     assert "began at random" in write_property_report(run).read_text()
 
 
@@ -182,10 +200,10 @@ def test_names_stand_in_figures_as_they_are():
     shown = 'a "5%" &lt;a href="http://b"&gt;&#37;{x}&lt;/a&gt;'
     held = {"formula": ["FeO"] * 4, "line": [2, 3, 4, 5], "truth": ["b", name] * 2, f"p_{name}": [0.1, 0.9, 0.6, 0.7]}
     for draw in (roc_figure, reliability_figure):
-        curve = draw({"classes": ["b", name], "held": held}).data[1]
+        curve = draw(held, ("b", name)).data[1]
         assert curve.name == shown and curve.hovertemplate.startswith(f"{shown}: ")
     values = {key: [1.0, 2.0, 3.0, 4.0] for key in ("truth", "value", "lower", "upper")}
-    layout = parity_figure({"name": name, "held": held | values, "error": [0.0] * 4}).layout
+    layout = truth_figure(name, held | values, [0.0] * 4).layout
     assert layout.xaxis.title.text == f"{shown}, in the table"
     assert layout.yaxis.title.text == f"{shown}, predicted out of fold"
 
@@ -205,16 +223,15 @@ def test_what_is_missing_is_said(run):
 def big(n):
     rng = np.random.default_rng(0)
     error = rng.exponential(1, n)
-    held = {"line": range(n), "formula": ["FeO"] * n, "distance": list(rng.random(n))}
-    return {"name": "gap", "classes": [], "held": held, "error": list(error), "map": {}}
+    return {"line": range(n), "formula": ["FeO"] * n, "distance": list(rng.random(n))}, error.tolist()
 
 
 @pytest.mark.parametrize("n", [500, 3000, 3001, 50_000])
 def test_the_curve_of_errors_is_that_of_all_rows(n):
     """The points hold the 300 worst, so their mean is not that of the rows: 1.5 instead of 1 at 50,000 rows."""
-    target = big(n)
-    points, curve = distance_figure(target).data
-    distance, error = np.array(target["held"]["distance"]), np.array(target["error"])
+    held, errors = big(n)
+    points, curve = distance_figure(held, errors, "absolute error").data
+    distance, error = np.array(held["distance"]), np.array(errors)
     tenths = np.array_split(np.argsort(distance), 10)
     np.testing.assert_allclose(curve.y, [error[tenth].mean() for tenth in tenths])
     np.testing.assert_allclose(curve.x, [distance[tenth].mean() for tenth in tenths])

@@ -11,8 +11,10 @@ from matgraft.formulas import crossval as module
 from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
+from matgraft.formulas.predictor.facts import WeighedMember
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.report.text import show_folds
+from matgraft.formulas.scoring.folds import FoldScores
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.table.reading import FormulaTable
 
@@ -65,19 +67,20 @@ def test_the_mean_says_over_which_folds_it_is(monkeypatch, lacking):
     """Whichever fold lacks the score, the first one too."""
     aucs = {"0": 0.5, "1": 0.7, "2": 0.9}
 
-    def fold(table, backbone, settings, by, train, test):
-        name = table.folds[test[0]]
+    def fold(table, backbone, settings, by, part):
+        name, train, test = part
         scores = {"accuracy": 0.8} | ({} if name == lacking else {"roc_auc": aucs[name]})
-        few = VALUES.take(np.arange(len(test)))
-        return scores, {"members": [{"weight": 1.0, "pretrained": True}]}, few
+        member = WeighedMember(name="closed form", score=0.5, weight=1.0, pretrained=True)
+        found = FoldScores(fold=name, n_train=len(train), n_test=len(test), scores=scores, members=(member,))
+        return found, VALUES.take(np.arange(len(test)))
 
     monkeypatch.setattr(module, "_fold", fold)
     table = folds_table(["0", "1", "2"] * 4)
-    scored = crossval(table, ENCODER, quiet=True)
+    scored, _ = crossval(table, ENCODER, quiet=True)
     left = [auc for name, auc in aucs.items() if name != lacking]
-    assert scored["mean"] == pytest.approx({"accuracy": 0.8, "roc_auc": np.mean(left)})
-    assert scored["std"]["roc_auc"] == pytest.approx(np.std(left))
-    assert scored["n_folds"] == {"accuracy": 3, "roc_auc": 2}
+    assert scored.mean == pytest.approx({"accuracy": 0.8, "roc_auc": np.mean(left)})
+    assert scored.std["roc_auc"] == pytest.approx(np.std(left))
+    assert scored.n_folds == {"accuracy": 3, "roc_auc": 2}
     file = io.StringIO()
     show_folds(Console(file=file, width=120), scored)
     assert "(of 2)" in file.getvalue()
@@ -85,10 +88,12 @@ def test_the_mean_says_over_which_folds_it_is(monkeypatch, lacking):
 
 
 def test_a_score_of_one_fold_has_no_spread(monkeypatch):
-    def fold(table, backbone, settings, by, train, test):
-        scores = {"mae": 0.5} if table.folds[test[0]] == "1" else {}
-        return scores, {"members": []}, VALUES.take(np.arange(len(test)))
+    def fold(table, backbone, settings, by, part):
+        name, train, test = part
+        scores = {"mae": 0.5} if name == "1" else {}
+        found = FoldScores(fold=name, n_train=len(train), n_test=len(test), scores=scores, members=())
+        return found, VALUES.take(np.arange(len(test)))
 
     monkeypatch.setattr(module, "_fold", fold)
-    scored = crossval(folds_table(["0", "1"] * 6), ENCODER, quiet=True)
-    assert (scored["mean"], scored["std"], scored["n_folds"]) == ({"mae": 0.5}, {"mae": None}, {"mae": 1})
+    scored, _ = crossval(folds_table(["0", "1"] * 6), ENCODER, quiet=True)
+    assert (scored.mean, scored.std, scored.n_folds) == ({"mae": 0.5}, {"mae": None}, {"mae": 1})

@@ -9,7 +9,9 @@ import pytest
 from matgraft.core.registry import save_folder
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
-from matgraft.formulas.predictor.predictor import HeldLosses, Prediction
+from matgraft.formulas.learners.inputs import Examples
+from matgraft.formulas.predictor.facts import HeldLosses
+from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.pretraining.labels import labels_seen
 from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import is_held_out
@@ -67,20 +69,20 @@ def test_scores_are_given_with_and_without_a_label():
     value = np.array([0.1, 0.2, 0.3, 2.0, 4.0])
     weights = np.array([1.0, 1.0, 2.0, 1.0, 3.0])
     held = Prediction(value, value - 1, value + 1, np.ones(5), np.zeros(5))
-    facts = pretraining_facts(known, formulas, y, held, weights)
-    assert (facts["n"], facts["with_label"], facts["by_property"]) == (5, 3, {"gap": 2, "energy": 2})
-    assert facts["scores"]["with_label"]["mae"] == pytest.approx((0.1 + 0.2 + 2 * 0.3) / 4)
-    assert facts["scores"]["without_label"]["mae"] == pytest.approx((2 + 3 * 4) / 4)
+    facts = pretraining_facts(known, Examples(formulas, y, weights=weights), held)
+    assert (facts.n, facts.with_label, facts.by_property) == (5, 3, {"gap": 2, "energy": 2})
+    assert facts.scores["with_label"]["mae"] == pytest.approx((0.1 + 0.2 + 2 * 0.3) / 4)
+    assert facts.scores["without_label"]["mae"] == pytest.approx((2 + 3 * 4) / 4)
     said = pretraining_sentence(facts)
     assert (
         "3 of 5 rows" in said
         and "gap 2" in said
         and "weighted mae 0.225 with a label; weighted mae 3.5 without" in said
     )
-    alike = pretraining_sentence(pretraining_facts(known, formulas, y, held, np.full(5, 2.0)))
+    alike = pretraining_sentence(pretraining_facts(known, Examples(formulas, y, weights=np.full(5, 2.0)), held))
     assert "mae 0.2 with a label; mae 3 without any" in alike and "weighted" not in alike
-    none = pretraining_facts(known, parsed("LiF", "CaO"), y[:2], held.take(np.array([3, 4])), weights[:2])
-    assert "no formula had a computed label" in pretraining_sentence(none)
+    none = pretraining_facts(known, Examples(parsed("LiF", "CaO"), y[:2]), held.take(np.array([3, 4])))
+    assert "No formula had a computed label" in pretraining_sentence(none)
 
 
 def test_the_gain_over_the_baseline_is_given_with_and_without_a_label():
@@ -90,14 +92,15 @@ def test_the_gain_over_the_baseline_is_given_with_and_without_a_label():
     ours, weights, value = np.arange(1.0, 13), np.array([1.0, 2] * 6), np.arange(1.0, 13)
     losses = HeldLosses(weights * ours, weights * ours * np.repeat([3, 1], 6), weights, np.arange(12))
     held = Prediction(value, value - 1, value + 1, np.ones(12), np.zeros(12))
-    facts = pretraining_facts(known, formulas, np.zeros(12), held, weights, losses)
+    examples = Examples(formulas, np.zeros(12), weights=weights)
+    facts = pretraining_facts(known, examples, held, losses)
     first, second = (np.average(ours[rows], weights=weights[rows]) for rows in (slice(6), slice(6, 12)))
-    found, other = facts["compared"]["with_label"], facts["compared"]["without_label"]
-    assert (found["score"], found["difference"]) == pytest.approx((3 * first, -2 * first))
-    assert found["interval"][1] < 0 and (other["score"], other["difference"]) == pytest.approx((second, 0))
+    found, other = facts.compared["with_label"], facts.compared["without_label"]
+    assert (found.score, found.difference) == pytest.approx((3 * first, -2 * first))
+    assert found.interval[1] < 0 and (other.score, other.difference) == pytest.approx((second, 0))
     assert f"with a label (descriptors and trees {3 * first:.4g})" in pretraining_sentence(facts)
-    some = pretraining_facts(known, formulas[:6], np.zeros(6), held.take(np.arange(6)), weights[:6], losses)
-    assert list(some["compared"]) == ["with_label"]
+    some = pretraining_facts(known, examples.take(np.arange(6)), held.take(np.arange(6)), losses)
+    assert list(some.compared) == ["with_label"]
 
 
 def test_an_encoder_whose_folder_has_no_list_is_not_spoken_for(tmp_path):

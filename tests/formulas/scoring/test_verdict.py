@@ -3,18 +3,29 @@
 import numpy as np
 import pytest
 
-from matgraft.formulas.predictor.stack import member_weights
+from matgraft.core.verdict import EXIT_WORSE
+from matgraft.formulas.predictor.facts import Comparison, PredictorFacts, WeighedMember
+from matgraft.formulas.predictor.stack import Gate, member_weights
 from matgraft.formulas.scoring.verdict import gate_sentence, property_verdict
 
-PLAIN, ENCODER = ({"name": name, "score": 0.5, "weight": 1.0, "pretrained": which}
+PLAIN, ENCODER = (WeighedMember(name=name, score=0.5, weight=1.0, pretrained=which)
                   for name, which in (("trees", False), ("closed form", True)))  # fmt: skip
-BASELINE = {"name": "descriptors and trees", "score": 0.5, "difference": 0.0, "interval": [0.0, 0.0], "n_units": 90}
-FACTS = {"criterion": "mean absolute error", "members": [PLAIN], "dropped": [], "gate": None, "score": 0.5,
-         "baseline": BASELINE, "n": 400}  # fmt: skip
 
 
-def judged(**facts):
-    return property_verdict(FACTS | facts, {}, 0.0, 0.9)
+def compared(difference, half=0.0):
+    interval = (difference - half, difference + half)
+    return Comparison(name="descriptors and trees", score=0.5, difference=difference, interval=interval, n_units=90)
+
+
+def facts(members=(PLAIN,), dropped=(), gate=None, baseline=None):
+    return PredictorFacts(
+        criterion="mean absolute error", members=members, dropped=dropped, gate=gate, score=0.5,
+        baseline=baseline or compared(0.0), scale="none", familiar=True,
+    )  # fmt: skip
+
+
+def judged(scores=None, **given):
+    return property_verdict(facts(**given), scores or {}, None, n=400, unlike=0.0, level=0.9)
 
 
 def gated(encoder_error, n, familiar):
@@ -22,16 +33,38 @@ def gated(encoder_error, n, familiar):
     wobble = np.random.default_rng(0).normal(1, 0.5, n)
     predictions = [np.full((n, 1), 1.0), (encoder_error * wobble)[:, None]]
     weights, gate = member_weights(predictions, lambda p: np.abs(p[:, 0]), [True, False], familiar)
-    members = [one | {"weight": w} for one, w in zip((PLAIN, ENCODER), weights, strict=True)]
-    return gate, judged(members=members, gate=gate.facts())
+    members = tuple(one.model_copy(update={"weight": w}) for one, w in zip((PLAIN, ENCODER), weights, strict=True))
+    return gate, judged(members=members, gate=gate)
 
 
 def test_a_verdict_claims_nothing_of_an_encoder_that_was_not_fitted():
     said = judged()
-    assert said["level"] == "not compared"
-    assert "no member with the pretrained encoder was fitted" in said["headline"]
-    assert "help" not in said["headline"] and "worse" not in said["headline"]
-    assert judged(dropped=[ENCODER])["level"] != "not compared"  # a network that the first fold dropped was fitted
+    assert (said.level, said.tone) == ("not compared", "unknown")
+    assert "no member with the pretrained encoder was fitted" in said.headline
+    assert "help" not in said.headline and "worse" not in said.headline
+    dropped = WeighedMember(**dict(ENCODER))
+    assert judged(dropped=(dropped,)).level != "not compared"  # a network that the first fold dropped was fitted
+
+
+def test_outcome_reasons_cautions_and_exit_code_follow_from_the_interval():
+    members = (PLAIN, ENCODER)
+    better, worse = (judged(members=members, baseline=compared(sign * 0.1, 0.05)) for sign in (-1, 1))
+    assert (better.level, better.tone, better.exit_code) == ("better than descriptors and trees", "good", 0)
+    assert [reason.speaks for reason in better.reasons] == ["for"] and better.fit_for
+    assert (worse.level, worse.exit_code) == ("worse than descriptors and trees", EXIT_WORSE)
+    assert worse.cautions[0].code == "worse-than-baseline" and not worse.fit_for
+    assert [action.options for action in worse.cautions[0].actions] == [
+        {"strategy": "auto"},
+        {"strategy": "descriptors"},
+    ]
+    assert judged(members=members, baseline=compared(-0.1, 0.2)).level == "no better than descriptors and trees"
+
+
+def test_intervals_that_hold_less_than_they_state_come_first():
+    narrow, wide = (judged({"coverage": held}).cautions for held in (0.7, 0.99))
+    assert narrow[0].code == "interval-coverage" and "held 70.0%" in narrow[0].text
+    assert wide[0].code == "interval-coverage" and wide[0].damage < narrow[0].damage
+    assert "interval-coverage" not in {caution.code for caution in judged({"coverage": 0.89}).cautions}
 
 
 @pytest.mark.parametrize(
@@ -46,16 +79,16 @@ def test_a_verdict_claims_nothing_of_an_encoder_that_was_not_fitted():
 def test_the_gate_is_described_as_it_acts(familiar, error, taken, rule):
     gate, said = gated(error, 100, familiar)
     assert gate.passed == taken
-    assert rule in said["gate"]
+    assert rule in said.chosen
     change = "higher" if error > 1 else "lower"
-    assert f"{abs(gate.gain):.3g} {change} (standard error {gate.error:.2g})" in said["gate"]
-    assert ("alone" in said["headline"]) != taken
-    assert (rule in said["headline"]) != taken
+    assert f"{abs(gate.gain):.3g} {change} (standard error {gate.error:.2g})" in said.chosen
+    assert ("alone" in said.headline) != taken
+    assert (rule in said.headline) != taken
 
 
 def test_an_encoder_that_the_mixture_does_not_use_and_too_few_units_are_said():
-    gate = {"gain": 0.0, "error": 0.0, "needed": -2.0, "passed": False}
-    idle = [PLAIN, ENCODER | {"weight": 0.0}]
-    assert "no weight" in judged(members=idle, gate=gate)["headline"]
-    few = FACTS | {"gate": {"gain": 0.1, "error": None, "needed": 3.0, "passed": False}}
+    idle = (PLAIN, ENCODER.model_copy(update={"weight": 0.0}))
+    none = Gate(gain=0.0, error=0.0, needed=-2.0, passed=False)
+    assert "no weight" in judged(members=idle, gate=none).headline
+    few = facts(gate=Gate(gain=0.1, error=None, needed=3.0, passed=False))
     assert "too few data for a standard error" in gate_sentence(few)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.formulas.table.reading import encode_covariates, read_table
+from matgraft.formulas.table.reading import ColumnNames, encode_covariates, read_table
 
 
 def written(folder, text, name="table.csv"):
@@ -16,7 +16,7 @@ def written(folder, text, name="table.csv"):
 
 def test_numbers_with_folds_covariates_and_missing_values(tmp_path):
     path = written(tmp_path, "Formula,gap,T,fold\nFe2O3,2.1,300,a\nNaCl,,300,a\nSi,1.1,77,b\n")
-    table = read_table(path, "gap", fold="fold", covariates=["T"])
+    table = read_table(path, "gap", ColumnNames(fold="fold", covariates=["T"]))
     assert [formula.reduced for formula in table.formulas] == ["O3Fe2", "Si"]
     assert table.values.tolist() == [2.1, 1.1]
     assert table.covariates.tolist() == [[300.0], [77.0]]
@@ -46,7 +46,9 @@ def test_missing_values_of_parquet_are_left_out_as_of_csv(tmp_path):
     cells.to_csv(tmp_path / "t.csv", index=False)
     classes = {"word": ("a", "b"), "text": ("a", "b"), "metal": ("False", "True"), "flag": ("False", "True")}
     for name in ("gap", "pinned", *classes):
-        stored, text = (read_table(tmp_path / file, name, group="group") for file in ("t.parquet", "t.csv"))
+        stored, text = (
+            read_table(tmp_path / file, name, ColumnNames(group="group")) for file in ("t.parquet", "t.csv")
+        )
         assert stored.without_value == text.without_value == 4
         assert stored.values.tolist() == text.values.tolist()
         assert stored.classes == text.classes == classes.get(name, ())
@@ -58,10 +60,10 @@ def test_a_missing_word_is_an_error_and_no_category(tmp_path, gone):
     path = written(tmp_path, f"formula,gap,process\nLiCl,0.5,cast\nNaCl,1.5,{gone}\nKCl,2.5,none\n")
     for named in ({"covariates": ["process"]}, {"group": "process"}, {"fold": "process"}):
         with pytest.raises(DataError, match="missing") as caught:
-            read_table(path, "gap", **named)
+            read_table(path, "gap", ColumnNames(**named))
         assert "line 3, column 'process'" in str(caught.value)
     good = written(tmp_path, path.read_text().replace(f",{gone}\n", ",forged\n"), "good.csv")
-    table = read_table(good, "gap", covariates=["process"])
+    table = read_table(good, "gap", ColumnNames(covariates=["process"]))
     assert table.code == {"process": ("cast", "forged", "none")}
     with pytest.raises(DataError, match=r"line 2, column 'process'.*"):
         encode_covariates(pd.DataFrame({"process": [gone]}), table.code, path)
@@ -70,16 +72,16 @@ def test_a_missing_word_is_an_error_and_no_category(tmp_path, gone):
 def test_a_missing_number_among_covariates_is_named(tmp_path):
     path = written(tmp_path, "formula,gap,T\nSi,1.5,300\nGe,0.5,\nC,5.5,\n")
     with pytest.raises(DataError, match="line 3, column 'T'"):
-        read_table(path, "gap", covariates=["T"])
+        read_table(path, "gap", ColumnNames(covariates=["T"]))
 
 
 def test_rows_of_weight_zero_are_left_out_and_counted(tmp_path):
     path = written(tmp_path, "formula,kind,w,process\nSi,a,1,x\nGe,b,2,y\nC,c,0,z\nFe,,1,x\n")
-    table = read_table(path, "kind", weight="w", covariates=["process"])
+    table = read_table(path, "kind", ColumnNames(weight="w", covariates=["process"]))
     assert (table.classes, table.weights.tolist(), table.lines) == (("a", "b"), [1.0, 2.0], (2, 3))
     assert (table.without_weight, table.without_value, table.code) == (1, 1, {"process": ("x", "y")})
     with pytest.raises(DataError, match="no row has a weight above 0 in column 'w'"):
-        read_table(written(tmp_path, "formula,y,w\nSi,1.5,0\nGe,2.5,0\n", "zero.csv"), "y", weight="w")
+        read_table(written(tmp_path, "formula,y,w\nSi,1.5,0\nGe,2.5,0\n", "zero.csv"), "y", ColumnNames(weight="w"))
 
 
 def test_nitrogen_oxide_is_no_missing_value(tmp_path):
@@ -131,10 +133,10 @@ def test_the_target_is_nothing_else_as_well(tmp_path, given):
     """A covariate that is the target leaks it to every fold: the scores would be perfect."""
     path = written(tmp_path, "formula,T,gap\nNaCl,1,2\nKCl,2,3\n")
     with pytest.raises(OptionError, match=r"'gap' is the target and the (covariate|weight|formula) as well"):
-        read_table(path, "gap", **given)
+        read_table(path, "gap", ColumnNames(**given))
 
 
 def test_a_class_of_the_order_that_no_row_has_is_named(tmp_path):
     path = written(tmp_path, "formula,grade\nNaCl,low\nKCl,high\n")
     with pytest.raises(DataError, match="no row of column 'grade' is of class 'middle'"):
-        read_table(path, "grade", order=["low", "middle", "high"])
+        read_table(path, "grade", ColumnNames(order=["low", "middle", "high"]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.formulas.table.reading import read_table
+from matgraft.formulas.table.reading import ColumnNames, read_table
 from matgraft.formulas.table.target import read_target
 
 
@@ -15,7 +15,7 @@ def source(tmp_path):
     (tmp_path / "source.csv").write_text(
         "formula,gap,kind,T\nNaCl,8.5,salt,300\nSi,1.1,element,300\nGe,0.7,element,4\n"
     )
-    return read_table(tmp_path / "source.csv", "gap", covariates=["kind", "T"])
+    return read_table(tmp_path / "source.csv", "gap", ColumnNames(covariates=["kind", "T"]))
 
 
 def write(tmp_path, text):

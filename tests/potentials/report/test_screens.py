@@ -18,7 +18,6 @@ from rich.console import Console
 from matgraft.core.files import to_json
 from matgraft.core.findings import Action, Finding
 from matgraft.core.provenance import Provenance
-from matgraft.formulas.report.text import show_folds, show_predictions, show_targets, show_written
 from matgraft.foundations import BACKBONES
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
@@ -36,8 +35,6 @@ from matgraft.potentials.report.screen import (
 )
 from matgraft.potentials.run_files import METRICS, VERDICT
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
-
-ROW = {"formula": "FeO", "target": "gap", "value": 1.25, "lower": 0.5, "upper": 2.0, "unlike": True}
 
 
 def audit(_: Path) -> Any:
@@ -62,28 +59,11 @@ def evaluation(folder: Path) -> Evaluation:
     return Evaluation(**dict(scores), file="a.xyz", frames=counts, verdict=VERDICT.read(folder), with_seen=scores)
 
 
-def folds(_: Path) -> Any:
-    fold = {"fold": "0", "n_train": 20, "n_test": 10, "mae": 0.5, "members": [{"weight": 1.0, "pretrained": True}]}
-    return {"folds": [fold], "mean": {"mae": 0.5}, "std": {"mae": None}, "n_folds": {"mae": 1}, "weighted": True,
-            "n": 10, "n_unlike": 3, "without_value": 2, "without_weight": 4, "pretraining": None}  # fmt: skip
-
-
-def targets(_: Path) -> Any:
-    member = {"name": "trees", "score": 0.5, "weight": 1.0}
-    part = {"criterion": "mae", "n": 40, "members": [member], "dropped": [member], "score": 0.5, "scores": {"mae": 0.5},
-            "weighted": True, "verdict": {"headline": "no better", "cautions": ["few rows"]}}  # fmt: skip
-    starts = {"starts": [{"target": "gap", "class": None, "nearest": "mp_gap", "similarity": 0.5}]}
-    return {"run": "runs/1", "report": "runs/1/report.html", "targets": {"gap": part}, "prompts": starts}
-
-
 Facts = Callable[[Path], Any]
 VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object], Any]] = {
     "audit": (audit, show_findings, AuditFacts),
     "tune": (run, show_run, TunedFacts),
     "evaluate": (evaluation, show_evaluation, Evaluation),
-    "crossval": (folds, show_folds, Any),
-    "tune a table": (targets, show_targets, Any),
-    "predict": (lambda _: [ROW], show_predictions, Any),
     "backbones": (lambda _: backbone_facts(BACKBONES), show_backbones, dict[str, BackboneFacts]),
 }
 
@@ -110,19 +90,6 @@ ODD = "gap [eV] of [/x]"
 """Rich takes the first brackets for a style, and fails on the second: no tag is open."""
 
 
-def odd_targets(folder: Path) -> Any:
-    facts = targets(folder)
-    verdict = {"headline": f"1 {ODD}", "cautions": [f"2 {ODD}"]}
-    facts["prompts"]["starts"][0]["target"] = f"3 {ODD}"
-    return facts | {"targets": {ODD: facts["targets"]["gap"] | {"verdict": verdict}}, "report": f"4 {ODD}"}
-
-
-def odd_folds(folder: Path) -> Any:
-    facts = folds(folder)
-    facts["folds"][0]["fold"] = ODD
-    return facts
-
-
 def odd_run(folder: Path) -> Any:
     return run(folder).model_copy(update={"model": ODD, "report": f"1 {ODD}", "part": f"2 {ODD}"})
 
@@ -130,11 +97,7 @@ def odd_run(folder: Path) -> Any:
 @pytest.mark.parametrize(
     ("make", "show", "times"),
     [
-        (odd_targets, show_targets, 5),
-        (odd_folds, show_folds, 1),
         (odd_run, show_run, 3),
-        (lambda _: [ROW | {"formula": ODD, "target": ODD, "value": ODD, f"p_{ODD}": 0.9}], show_predictions, 3),
-        (lambda _: [ROW], lambda screen, rows: show_written(screen, rows, Path(ODD)), 1),
     ],
 )
 def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_folder: Path) -> None:
@@ -148,9 +111,6 @@ def test_names_of_users_are_no_markup(make: Facts, show: Any, times: int, run_fo
          {"failed": 2, "blocking": [], "allowed": ["non-finite"], "notes": ["energies as total"]}),
         ("tune", "moved far: the tuned model differs by",
          {"checks", "fit", "ladder", "verdict", "model", "report", "strategy"}),
-        ("crossval", "2 rows without a value", {"without_value": 2, "n": 10, "n_unlike": 3}),
-        ("crossval", "4 rows of weight 0", {"without_weight": 4}),
-        ("crossval", "3 of 10 rows have a formula unlike", {"n_unlike": 3}),
     ],
 )  # fmt: skip
 def test_what_the_screen_names_has_a_key(verb: str, on_screen: str, in_json: Any, run_folder: Path) -> None:

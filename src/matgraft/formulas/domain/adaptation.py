@@ -18,17 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import DataError
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.core.statistics import Units, joined_units, mean_difference
 from matgraft.formulas.domain.alignment import MaximumMeanDiscrepancy
 from matgraft.formulas.domain.member import METHODS, SOURCE, WEIGHTS, TargetDomain, fit_toward
-from matgraft.formulas.domain.overlap import DomainOverlap
+from matgraft.formulas.domain.overlap import DomainOverlap, OverlapFacts
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.closed_form import ClosedForm
 from matgraft.formulas.learners.folds import inner_folds
@@ -43,33 +44,108 @@ FROZEN = ("embedding", "properties", "covariates")
 """Features that the closed form of the reverse validation reads."""
 
 
-@dataclass(frozen=True, eq=False)
-class ChosenMethod:
-    """What was chosen, and why.
+class Proxy(BaseModel):
+    """What one proxy says of a method.
+
+    Attributes
+    ----------
+    score
+        Weighted mean loss.
+    difference
+        To that of source-only.
+    error
+        Standard error of the difference; None with too few units to decide.
+    interval
+        Its 95 % interval; None with too few units to decide.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    score: float
+    difference: float
+    error: float | None
+    interval: tuple[float, float] | None
+
+
+class ComparedMethod(BaseModel):
+    """What the proxies say of a method.
+
+    Attributes
+    ----------
+    reverse, weighted
+        Reverse and importance-weighted validation.
+    distance
+        Squared maximum mean discrepancy of the tuned features in both domains.
+    outcome
+        What follows; empty of source-only, which the others are held against.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    reverse: Proxy
+    weighted: Proxy
+    distance: float
+    outcome: Literal["", "better", "harm", "in doubt"]
+
+
+class MethodChoice(BaseModel):
+    """Which method was chosen, and on what.
 
     Attributes
     ----------
     method
         One of `METHODS`: how all of the source shall be carried over.
+    asked
+        What the settings said.
+    distance
+        Squared maximum mean discrepancy of the frozen features in both domains.
+    compared
+        A row a method, source-only first; none where nothing was compared.
+    skipped
+        Method -> why it was left out.
+    n
+        Rows of the source on which methods were compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    asked: str
+    overlap: OverlapFacts
+    distance: float
+    compared: tuple[ComparedMethod, ...]
+    skipped: dict[str, str]
+    n: int
+
+    @property
+    def rivals(self) -> list[ComparedMethod]:
+        """The methods that were held against source-only."""
+        return [row for row in self.compared if row.outcome]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenMethod:
+    """What was chosen, why, and what the methods said of the target.
+
+    Attributes
+    ----------
     facts
-        ``method``, ``asked``, ``overlap``, ``distance`` (of the frozen features in both domains, squared maximum mean
-        discrepancy), ``compared`` (a row a method: both proxies with their difference to source-only and its error, the
-        distance of the tuned features, what follows), ``skipped``, ``n``.
+        The choice as data.
     rows
         Rows of the target that the methods labelled.
     labelled
         Method -> (n_rows,) what it said of them, as the members learn it.
     """
 
-    method: str
     target: TargetDomain
     overlap: DomainOverlap
-    facts: dict[str, Any]
+    facts: MethodChoice
     rows: Rows
     labelled: dict[str, Array]
 
 
-def adapt(
+def choose_method(
     source: Part,
     target: TargetDomain,
     losses: RowLosses,
@@ -105,40 +181,40 @@ def adapt(
     joined = joined_units(systems, systems if units is None else units.tolist())
     trial = _Trial.of(source, target, overlap, losses, backbone, network, seed, joined)
     compared = trial.compare(methods, progress) if len(methods) > 1 else []
-    method = choose(compared, overlap) if asked == "auto" else str(asked)
-    facts = {
-        "method": method,
-        "asked": asked,
-        "overlap": overlap.facts() | {"n_target": len(target.inputs)},
-        "distance": _distance(trial.source[0].blocks["embedding"], trial.target.blocks["embedding"]),
-        "compared": compared,
-        "skipped": skipped,
-        "n": len(trial.rows),
-    }
-    return ChosenMethod(method, target, overlap, facts, trial.target_rows, trial.labelled)
+    method = best_method(compared, overlap) if asked == "auto" else str(asked)
+    facts = MethodChoice(
+        method=method,
+        asked=asked,
+        overlap=overlap.facts(len(target.inputs)),
+        distance=_distance(trial.source[0].blocks["embedding"], trial.target.blocks["embedding"]),
+        compared=tuple(compared),
+        skipped=skipped,
+        n=len(trial.rows),
+    )
+    return ChosenMethod(target, overlap, facts, trial.target_rows, trial.labelled)
 
 
-def choose(compared: Sequence[Mapping[str, Any]], overlap: DomainOverlap) -> str:
+def best_method(compared: Sequence[ComparedMethod], overlap: DomainOverlap) -> str:
     """Return the method of least weighted error among those that are better; source-only where there is none.
 
     Where the domains do not overlap no proxy can be believed, and source-only is kept.
     """
-    better = [row for row in compared if row["outcome"] == "better"]
+    better = [row for row in compared if row.outcome == "better"]
     if overlap.lacks or not better:
         return SOURCE
-    return str(min(better, key=lambda row: row["weighted"]["score"])["method"])
+    return min(better, key=lambda row: row.weighted.score).method
 
 
-def outcome_of(proxies: Sequence[Mapping[str, Any]]) -> str:
-    """Return ``better``, ``harm`` or ``in doubt`` from the differences to source-only and their intervals."""
-    spans = [one["interval"] for one in proxies if one["interval"] is not None]
+def outcome_of(*proxies: Proxy) -> Literal["better", "harm", "in doubt"]:
+    """Decide by the differences to source-only and their intervals."""
+    spans = [one.interval for one in proxies if one.interval is not None]
     if any(low > 0 for low, _ in spans):
         return "harm"
-    better = any(high < 0 for _, high in spans) and all(one["difference"] <= 0 for one in proxies)
+    better = any(high < 0 for _, high in spans) and all(one.difference <= 0 for one in proxies)
     return "better" if better else "in doubt"
 
 
-def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units: Units) -> dict[str, Any]:
+def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units: Units) -> Proxy:
     """Return the weighted mean of our losses, its difference to theirs, and that difference's error over units.
 
     Parameters
@@ -149,21 +225,15 @@ def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units:
         (n,) how often each row would stand in the target.
     counted
         (n,) weights of the rows; rows of weight 0 are no observations.
-
-    Returns
-    -------
-    dict
-        ``score``, ``difference``, ``error`` (standard error) and ``interval`` (95 %); the last two are None with too
-        few units to decide.
     """
     weights = importance * counted
     found = mean_difference(importance * ours, importance * theirs, weights, units)
-    return {
-        "score": float((importance * ours).sum() / weights.sum()),
-        "difference": found.value,
-        "error": found.error if found.interval else None,
-        "interval": found.interval and list(found.interval),
-    }
+    return Proxy(
+        score=float((importance * ours).sum() / weights.sum()),
+        difference=found.value,
+        error=found.error if found.interval else None,
+        interval=found.interval,
+    )
 
 
 def reverse_predictions(target: Inputs, labelled: Labels, held: Inputs, seed: int) -> Array:
@@ -214,7 +284,7 @@ class _Trial:
             units[rows], overlap.weights[rows], {},
         )  # fmt: skip
 
-    def compare(self, methods: Sequence[str], progress: str) -> list[dict[str, Any]]:
+    def compare(self, methods: Sequence[str], progress: str) -> list[ComparedMethod]:
         """Return a row a method, source-only first."""
         jobs = [(method, k) for method in methods for k in range(len(self.folds))]
         title = progress and f"{progress}: comparing {len(methods)} methods"
@@ -242,14 +312,19 @@ class _Trial:
             distance=_distance(network.features(held[0]), network.features(self.target)),
         )
 
-    def _row(self, method: str, losses: Mapping[str, Mapping[str, Array]], left: Sequence[float]) -> dict[str, Any]:
+    def _row(self, method: str, losses: Mapping[str, Mapping[str, Array]], left: Sequence[float]) -> ComparedMethod:
         importance, counted = {"reverse": np.ones(len(self.rows)), "weighted": self.ratio}, self.source[1].weights
-        found = {
-            name: paired(losses[method][name], losses[SOURCE][name], importance[name], counted, self.units)
+        reverse, weighted = (
+            paired(losses[method][name], losses[SOURCE][name], importance[name], counted, self.units)
             for name in PROXIES
-        }
-        outcome = "" if method == SOURCE else outcome_of(list(found.values()))
-        return {"method": method, **found, "distance": float(np.mean(left)), "outcome": outcome}
+        )
+        return ComparedMethod(
+            method=method,
+            reverse=reverse,
+            weighted=weighted,
+            distance=float(np.mean(left)),
+            outcome="" if method == SOURCE else outcome_of(reverse, weighted),
+        )
 
 
 @dataclass(frozen=True, eq=False)

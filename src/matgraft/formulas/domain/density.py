@@ -5,9 +5,9 @@ JMLR 10, 2009). Each row is judged by a fit that saw neither it nor another row 
 is the one under which these judgements are likeliest. Ratios are clipped, since
 a few rows would carry the fit otherwise, and `effective_size` says how many rows are left to carry it (Kish 1965).
 
-    telling = tell_apart(source, target, groups)           # features (n, width), (m, width); n + m groups
-    weights = telling.weights(clip=10)                     # (n,), 1 on average
-    effective_size(weights), telling.auc
+    classifier = fit_domain_classifier(source, target, groups)  # features (n, width), (m, width); n + m groups
+    weights = classifier.weights(clip=10)                       # (n,), 1 on average
+    effective_size(weights), classifier.auc
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SURE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Telling:
+class DomainClassifier:
     """How well two domains can be told apart.
 
     Attributes
@@ -58,7 +58,9 @@ class Telling:
         return np.asarray(cut / cut.mean())
 
 
-def tell_apart(source: Array, target: Array, groups: Sequence[str] | None = None, seed: int = 0) -> Telling:
+def fit_domain_classifier(
+    source: Array, target: Array, groups: Sequence[str] | None = None, seed: int = 0
+) -> DomainClassifier:
     """Tell two domains apart by their features (n, width) and (m, width).
 
     Parameters
@@ -72,7 +74,7 @@ def tell_apart(source: Array, target: Array, groups: Sequence[str] | None = None
     folds = list(GroupKFold(FOLDS, shuffle=True, random_state=seed).split(x, groups=names))
     tried = [_out_of_fold(x, truth, folds, prior) for prior in PRIORS]
     likely = min(tried, key=lambda one: log_loss(truth, one, sample_weight=balanced))
-    return Telling(likely[: len(source)], likely[len(source) :])
+    return DomainClassifier(likely[: len(source)], likely[len(source) :])
 
 
 def _out_of_fold(x: Array, truth: NDArray[np.int_], folds: list[tuple[Any, Any]], prior: float) -> Array:

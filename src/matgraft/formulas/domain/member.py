@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from matgraft.core.errors import OptionError
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.domain.alignment import ALIGNMENTS, make_alignment
-from matgraft.formulas.domain.density import Telling, tell_apart
+from matgraft.formulas.domain.density import DomainClassifier, fit_domain_classifier
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.learners.inputs import Inputs, Labels, Part, Rows
 from matgraft.formulas.learners.network import (
@@ -75,22 +75,21 @@ class TargetDomain:
     inputs: Inputs
     settings: DomainSettings
 
-    def telling(self, source: Inputs, seed: int) -> Telling:
+    def classifier(self, source: Inputs, seed: int) -> DomainClassifier:
         """Return how well the source can be told from it by the frozen features."""
         names = [formula.key for formula in (*source.formulas, *self.inputs.formulas)]
-        return tell_apart(source.blocks["embedding"], self.inputs.blocks["embedding"], names, seed)
+        return fit_domain_classifier(source.blocks["embedding"], self.inputs.blocks["embedding"], names, seed)
 
     def weighted(self, source: Inputs, labels: Labels, seed: int) -> Labels:
         """Return the labels with importance weights, by what is known of these rows alone."""
-        weights = labels.weights * self.telling(source, seed).weights(self.settings.clip)
+        weights = labels.weights * self.classifier(source, seed).weights(self.settings.clip)
         return Labels(labels.y, weights / weights.mean(), labels.n_classes)
 
     def objective(self, method: str, network: NetworkSettings, seed: int) -> Callable[..., NetworkObjective]:
         """Return what `fit_network` shall minimise."""
         if method not in ALIGNMENTS:
             return NetworkObjective
-        strength = self.settings.strength
-        return partial(AlignedObjective, method=method, strength=strength, target=self, network=network, seed=seed)
+        return partial(AlignedObjective, method=method, target=self, network=network, seed=seed)
 
 
 def fit_toward(
@@ -128,7 +127,6 @@ class AlignedObjective(NetworkObjective):
         scaling: Scaling,
         *,
         method: str,
-        strength: float | None,
         target: TargetDomain,
         network: NetworkSettings,
         seed: int,
@@ -138,7 +136,7 @@ class AlignedObjective(NetworkObjective):
         assert loop.epochs is not None
         self.seed, self.step, self.steps = seed, 0, loop.epochs * -(-n // network.batch)
         self.numbers, self.fractions = tensors_of(target.inputs.formulas)
-        self.alignment = make_alignment(method, module.encoder.width_of_features, strength)
+        self.alignment = make_alignment(method, module.encoder.width_of_features, target.settings.strength)
         rng = np.random.default_rng(seed)
         with torch.no_grad():
             self.alignment.start(

@@ -7,8 +7,10 @@ left to speak for the target, the effective size of their importance weights.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
 
 from matgraft.formulas.domain.density import effective_size
 from matgraft.formulas.domain.member import TargetDomain
@@ -21,6 +23,27 @@ WITHIN = 0.5
 """Part of the target that must lie in the source's range."""
 FEWEST, LEAST_PART = 50, 0.1
 """Rows that must be left to speak for the target, or, of a small source, the part of it."""
+
+
+class OverlapFacts(BaseModel):
+    """What is kept of a `DomainOverlap`.
+
+    Attributes
+    ----------
+    n_source, n_target
+        Rows of the domains.
+    lacks
+        What speaks against an overlap, each with its figure; empty where nothing does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    auc: float
+    within: float
+    effective: float
+    n_source: int
+    lacks: tuple[str, ...]
+    n_target: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +70,10 @@ class DomainOverlap:
     @classmethod
     def of(cls, source: Inputs, target: TargetDomain, seed: int) -> Self:
         """Look at two domains."""
-        telling = target.telling(source, seed)
-        weights = telling.weights(target.settings.clip)
+        classifier = target.classifier(source, seed)
+        weights = classifier.weights(target.settings.clip)
         distance = Neighbourhood.of(source.blocks).distance(target.inputs.blocks)
-        return cls(telling.auc, float((distance <= 1).mean()), effective_size(weights), weights)
+        return cls(classifier.auc, float((distance <= 1).mean()), effective_size(weights), weights)
 
     @property
     def is_scarce(self) -> bool:
@@ -67,7 +90,13 @@ class DomainOverlap:
         }
         return [text for text, is_so in said.items() if is_so]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, n_target: int) -> OverlapFacts:
         """Return the figures."""
-        figures = {name: value for name, value in asdict(self).items() if name != "weights"}
-        return {**figures, "n_source": len(self.weights), "lacks": self.lacks}
+        return OverlapFacts(
+            auc=self.auc,
+            within=self.within,
+            effective=self.effective,
+            n_source=len(self.weights),
+            lacks=tuple(self.lacks),
+            n_target=n_target,
+        )

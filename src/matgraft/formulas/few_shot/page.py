@@ -35,7 +35,7 @@ from matgraft.core.report.screen import show_blocks, show_document
 from matgraft.core.report.text import percent
 from matgraft.formulas.few_shot.metric import MetricScore
 from matgraft.formulas.few_shot.result import BaseScores, FewClasses, FewValues
-from matgraft.formulas.report.plots import parity_figure
+from matgraft.formulas.report.plots import truth_figure
 
 MOST_BARS = 40
 """Queries whose probabilities are drawn; the table has all."""
@@ -190,7 +190,7 @@ def _class_plots(result: FewClasses) -> list[Plot]:
 def _left_out_figure(result: FewValues) -> go.Figure:
     names = ("formula", "line", "truth", "value", "lower", "upper")
     held = {name: [getattr(one, name) for one in result.left_out] for name in names}
-    return parity_figure({"name": result.target, "held": held, "error": held["value"]})
+    return truth_figure(result.target, held, [one.value for one in result.left_out])
 
 
 def _map_figure(result: FewClasses) -> go.Figure:

@@ -36,6 +36,7 @@ from matgraft.formulas.formula import Formula
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.reading import (
+    ColumnNames,
     FormulaTable,
     formula_column,
     formulas_of,
@@ -58,7 +59,7 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> FewClasses | FewValues:
     """
     support = Path(run.support)
     target = run.target or _only_column(support, run.formula)
-    table = read_table(support, target, formula=run.formula)
+    table = read_table(support, target, ColumnNames(formula=run.formula))
     queries = _queries(Path(run.queries), run.formula)
     given = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
     refuse_unread("fewshot", READS, given, table)

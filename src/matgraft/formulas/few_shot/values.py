@@ -104,7 +104,7 @@ def fit_few_values(
     rule, deviation = (IntervalRule.of(spread, labels.y, part, counted, units) for part in (level, ONE_SIGMA))
     calibration = Calibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform, deviation=deviation)
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)
-    predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {}, {})
+    predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {})
     held = calibration.read(calibration.mix(quantiles), spread, distance)
     return FewShotValues(predictor, _expectation(values, held, folds, units), held)
 

@@ -23,6 +23,73 @@ CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
+class Examples:
+    """Formulas with their values: what a predictor is made from.
+
+    Attributes
+    ----------
+    formulas
+        n formulas.
+    y
+        (n,) values, or indices of classes where `n_classes` is not 0.
+    n_classes
+        0 for values.
+    covariates
+        (n, k) further numbers, such as a temperature; by default none.
+    weights
+        (n,) how much each row counts; by default alike. A row of weight 0 is as good as absent: it sets no scale,
+        interval or class.
+    groups
+        (n,) names of what stays on one side of a fold beside the formula, which always does; by default none.
+    """
+
+    formulas: Sequence[Formula]
+    y: Array
+    n_classes: int = 0
+    covariates: Array | None = None
+    weights: Array | None = None
+    groups: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.y)
+
+    def take(self, rows: Rows) -> Examples:
+        """Return some rows."""
+        covariates, weights = (
+            None if whole is None else np.asarray(whole, dtype=float)[rows] for whole in (self.covariates, self.weights)
+        )
+        groups = None if self.groups is None else [self.groups[i] for i in rows]
+        y = np.asarray(self.y, dtype=float)[rows]
+        return Examples([self.formulas[i] for i in rows], y, self.n_classes, covariates, weights, groups)
+
+    def rows_that_count(self) -> Rows:
+        """Return the rows of a weight above 0.
+
+        Raises
+        ------
+        DataError
+            If a part has another number of rows than there are values, or a weight is negative or not finite.
+        """
+        n = len(self)
+        for name, whole in (
+            ("formulas", self.formulas),
+            ("rows of covariates", self.covariates),
+            ("groups", self.groups),
+        ):
+            if whole is not None and len(whole) != n:
+                raise DataError(f"{n} values, but {len(whole)} {name}")
+        if self.weights is None:
+            return np.arange(n)
+        weights = np.asarray(self.weights, dtype=float)
+        if weights.shape != (n,):
+            raise DataError(f"{n} values, but weights of shape {weights.shape}")
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise DataError("a weight is negative or not finite, or all are 0")
+        return np.flatnonzero(weights)
+
+
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """Formulas as members see them.
 

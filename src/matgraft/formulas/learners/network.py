@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -206,7 +207,7 @@ class FittedNetwork:
         parts = (inputs.formulas[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
         return torch.cat([self.module.features(*tensors_of(part)) for part in parts]).double().numpy()
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights and scaling by name."""
         scaling = vars(self.scaling)
         return {f"weights.{name}": tensor.numpy() for name, tensor in self.module.state_dict().items()} | {
@@ -214,7 +215,9 @@ class FittedNetwork:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Any], backbone: CompositionBackbone, n_classes: int) -> FittedNetwork:
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], backbone: CompositionBackbone, n_classes: int
+    ) -> FittedNetwork:
         """Return the network that `arrays` described."""
         part = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("scaling.")}
         scaling = Scaling.from_arrays(part)

@@ -101,7 +101,7 @@ def _read(quantiles: Array, level: float) -> Array:
     return quantiles[:, below] * (1 - rest) + quantiles[:, below + 1] * rest
 
 
-def temperature(probabilities: Array, y: NDArray[np.int_], weights: Array) -> float:
+def fit_temperature(probabilities: Array, y: NDArray[np.int_], weights: Array) -> float:
     """Return the power's inverse that makes out-of-fold probabilities (n, n_classes) as likely as can be."""
 
     def loss(log_t: float) -> float:

@@ -8,14 +8,15 @@ decides whether networks beside others go on. (Trees dropped there as well, belo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.learners.forest import LEVELS
-from matgraft.formulas.learners.inputs import Array, Inputs, Labels, RowLosses, Rows
+from matgraft.formulas.learners.inputs import Array, Part, RowLosses, Rows
 from matgraft.formulas.predictor.members import DESCRIPTORS, Member, Tools, Tuned
 from matgraft.formulas.predictor.stack import is_worth_fitting
 
@@ -46,32 +47,47 @@ class InnerPredictions:
 
 
 @dataclass(frozen=True, eq=False)
+class InnerFolds:
+    """Rows that are held out together, and fits that were made before.
+
+    Attributes
+    ----------
+    rows
+        Rows of each fold.
+    ready
+        By member's name, fits on the rest of each fold, made with other targets (`predictor.together`).
+    """
+
+    rows: Sequence[Rows]
+    ready: Mapping[str, Sequence[Tuned]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class _Fitted:
     predicted: Array
-    arrays: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
 
 
 def predict_inner_folds(
     members: Sequence[Member],
-    inputs: Inputs,
-    labels: Labels,
-    folds: Sequence[Rows],
+    part: Part,
+    folds: InnerFolds,
     losses: RowLosses,
     tools: Tools,
     seed: int,
     progress: str,
-    ready: Mapping[str, Sequence[Tuned]],
 ) -> InnerPredictions:
-    """Fit every member on the rest of each fold; `ready` are fits made before, by member's name, one a fold.
+    """Fit every member on the rest of each fold.
 
     Where no member does without the encoder, trees on descriptors are fitted as well, to compare with.
     """
-    everyone = np.arange(len(inputs))
+    inputs, labels = part
+    everyone, ready = np.arange(len(inputs)), folds.ready
 
     def work(job: tuple[Member, int]) -> _Fitted:
         member, k = job
-        rest = np.setdiff1d(everyone, folds[k])
-        train, test = ((inputs.take(rows), labels.take(rows)) for rows in (rest, folds[k]))
+        rest = np.setdiff1d(everyone, folds.rows[k])
+        train, test = ((inputs.take(rows), labels.take(rows)) for rows in (rest, folds.rows[k]))
         if member.name in ready:
             return _Fitted(ready[member.name][k](test[0]), {})
         model = member.fit(train, test, tools, seed + k)
@@ -87,36 +103,35 @@ def predict_inner_folds(
     networks = [member for member in weighed if not member.refits]
     fitted: dict[tuple[Member, int], _Fitted] = {}
     dropped: list[tuple[Member, float]] = []
+    first, n = folds.rows[0], len(folds.rows)
     if 0 < len(networks) < len(weighed):
-        fitted |= run(weighed, [0], f"{progress}, first of {len(folds)} folds")
+        fitted |= run(weighed, [0], f"{progress}, first of {n} folds")
         slow, others = ([fitted[one, 0].predicted for one in weighed if one.refits is which] for which in (False, True))
-        if not is_worth_fitting(slow, others, lambda predicted: losses(predicted, folds[0])):
-            dropped = [(one, float(losses(fitted[one, 0].predicted, folds[0]).mean())) for one in networks]
+        if not is_worth_fitting(slow, others, lambda predicted: losses(predicted, first)):
+            dropped = [(one, float(losses(fitted[one, 0].predicted, first).mean())) for one in networks]
             weighed = [one for one in weighed if one.refits]
-    left = [k for k in range(len(folds)) if (weighed[0], k) not in fitted]
-    fitted |= run(weighed, left, progress) | run(baseline, range(len(folds)), progress)
-    return _gathered(weighed, baseline, fitted, folds, labels.n_classes, tools, dropped, ready)
+    left = [k for k in range(n) if (weighed[0], k) not in fitted]
+    fitted |= run(weighed, left, progress) | run(baseline, range(n), progress)
+    predictions, kept = _gathered([*weighed, *baseline], fitted, folds, labels.n_classes, tools)
+    return InnerPredictions((*weighed, *baseline), len(weighed), predictions, kept, dropped)
 
 
 def _gathered(
-    weighed: list[Member],
-    baseline: list[Member],
-    fitted: dict[tuple[Member, int], _Fitted],
-    folds: Sequence[Rows],
+    members: Sequence[Member],
+    fitted: Mapping[tuple[Member, int], _Fitted],
+    folds: InnerFolds,
     n_classes: int,
     tools: Tools,
-    dropped: list[tuple[Member, float]],
-    ready: Mapping[str, Sequence[Tuned]],
-) -> InnerPredictions:
-    members = (*weighed, *baseline)
+) -> tuple[list[Array], dict[str, list[Tuned]]]:
+    """Return each member's predictions of all rows, and the networks by name, one a fold."""
     predictions = []
-    networks: dict[str, list[Tuned]] = {name: list(fits) for name, fits in ready.items()}
+    networks: dict[str, list[Tuned]] = {name: list(fits) for name, fits in folds.ready.items()}
     for member in members:
-        out = np.zeros((sum(map(len, folds)), n_classes or len(LEVELS)))
-        for k, rows in enumerate(folds):
+        out = np.zeros((sum(map(len, folds.rows)), n_classes or len(LEVELS)))
+        for k, rows in enumerate(folds.rows):
             out[rows] = fitted[member, k].predicted
         predictions.append(out)
-        if not member.refits and member.name not in ready:
-            each = [fitted[member, k].arrays for k in range(len(folds))]
+        if not member.refits and member.name not in folds.ready:
+            each = [fitted[member, k].arrays for k in range(len(folds.rows))]
             networks[member.name] = [member.restore(arrays, tools.backbone, n_classes, "") for arrays in each]
-    return InnerPredictions(members, len(weighed), predictions, networks, dropped)
+    return predictions, networks

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from matgraft.core.errors import choose
 from matgraft.formulas.domain.member import METHODS, TargetDomain, fit_toward
 from matgraft.formulas.encoder import CompositionBackbone
@@ -79,11 +81,13 @@ class Member:
             model = ClosedForm(x, labels, seed)
         return OnBlocks(model, names)
 
-    def restore(self, arrays: Mapping[str, Any], backbone: CompositionBackbone, n_classes: int, asked: str) -> Tuned:
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], backbone: CompositionBackbone, n_classes: int, asked: str
+    ) -> Tuned:
         """Return what the arrays of a fit describe; of prompts, what answers the target `asked`."""
         if self.kind == "prompts":
             return PromptFit.from_arrays(arrays, backbone).of(asked)
-        return FittedNetwork.from_arrays(dict(arrays), backbone, n_classes)
+        return FittedNetwork.from_arrays(arrays, backbone, n_classes)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""From formulas and values to a predictor: members, their weights, calibrated intervals, and a flag for strangers.
+"""From formulas and values to a predictor: members, their weights, calibrated intervals, and a flag for far formulas.
 
-    predictor = fit_predictor(formulas, y, backbone=load("composition"))
+    predictor = fit_predictor(Examples(formulas, y), load("composition"))
     prediction = predictor.predict(formulas)      # value, lower, upper, std, distance, unlike
 
 Everything is decided inside the data given: members predict inner folds (a formula is never on both sides), the stack
@@ -9,7 +9,7 @@ weighs them on those predictions, and intervals and probabilities are calibrated
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
@@ -21,19 +21,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.processes import cores
 from matgraft.core.reads import Read, changed_keys, refuse_unread
-from matgraft.core.statistics import Units, mean_difference, numbered, sharing
-from matgraft.formulas.domain.adaptation import ChosenMethod, adapt
+from matgraft.core.statistics import Units, numbered, sharing
+from matgraft.formulas.domain.adaptation import ChosenMethod, choose_method
 from matgraft.formulas.domain.member import DomainSettings, TargetDomain
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.folds import inner_folds
 from matgraft.formulas.learners.forest import MEDIAN
-from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Rows
+from matgraft.formulas.learners.inputs import Array, Examples, Inputs, Labels, Rows
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.learners.transform import Scale, Transform, choose_transform
-from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperature, pooled, temperature
-from matgraft.formulas.predictor.inner import InnerPredictions, predict_inner_folds
+from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperature, fit_temperature, pooled
+from matgraft.formulas.predictor.facts import FittedMember, HeldLosses, PredictorFacts, WeighedMember
+from matgraft.formulas.predictor.inner import InnerFolds, InnerPredictions, predict_inner_folds
 from matgraft.formulas.predictor.members import (
     FEWEST_FOR_NETWORK,
     TOWARD_TARGET,
@@ -105,8 +106,7 @@ class Prediction:
 
     def take(self, rows: Rows) -> Prediction:
         """Return some rows."""
-        parts: dict[str, Any] = {name: None if whole is None else whole[rows] for name, whole in vars(self).items()}
-        return Prediction(**parts)
+        return self._each(lambda whole: whole[rows])
 
     def among(self, rows: Rows, n: int) -> Prediction:
         """Return n rows, these at their places and NaN at the others."""
@@ -116,43 +116,25 @@ class Prediction:
             out[rows] = whole
             return out
 
-        parts: dict[str, Any] = {name: None if whole is None else spread(whole) for name, whole in vars(self).items()}
-        return Prediction(**parts)
+        return self._each(spread)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Prediction]) -> Prediction:
+        """Return predictions of one target, one after the other."""
+        likely = [part.probabilities for part in parts if part.probabilities is not None]
+        return cls(
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.lower for part in parts]),
+            np.concatenate([part.upper for part in parts]),
+            np.concatenate([part.std for part in parts]),
+            np.concatenate([part.distance for part in parts]),
+            np.concatenate(likely) if likely else None,
+        )
 
-@dataclass(frozen=True, eq=False)
-class HeldLosses:
-    """Out-of-fold losses of a predictor and of its baseline, the mixture of descriptors and trees without the encoder.
-
-    Attributes
-    ----------
-    ours, baseline
-        (n,) absolute errors, or log losses of classes, times the weight of the row.
-    weights
-        (n,) how much each row counts.
-    units
-        (n,) unit of each row.
-    """
-
-    ours: Array
-    baseline: Array
-    weights: Array
-    units: Units
-
-    def compared(self, rows: Rows) -> dict[str, Any]:
-        """Return the baseline's mean loss on some rows, and the difference to it with a 95 % interval over units.
-
-        The interval is None with too few units to decide.
-        """
-        ours, baseline, weights = self.ours[rows], self.baseline[rows], self.weights[rows]
-        found = mean_difference(ours, baseline, weights, self.units[rows])
-        return {
-            "name": "descriptors and trees",
-            "score": float(baseline.sum() / weights.sum()),
-            "difference": found.value,
-            "interval": found.interval and list(found.interval),
-            "n_units": found.n_units,
-        }
+    def _each(self, change: Callable[[Array], Array]) -> Prediction:
+        value, lower, upper, std = map(change, (self.value, self.lower, self.upper, self.std))
+        likely = None if self.probabilities is None else change(self.probabilities)
+        return Prediction(value, lower, upper, std, change(self.distance), likely)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,14 +203,16 @@ class Predictor:
     ----------
     networks
         By member's name, the fits of the inner folds.
-    facts
-        What was chosen, and what each member gave out of fold.
     out_of_fold
         Predictions of the training rows by fits that did not see them; NaN for rows of weight 0.
+    facts
+        What was chosen on these predictions, and what each member gave there.
     held_losses
         What these predictions are judged by, of the rows that count.
     adapted
-        How the target was reached, where there is one; a predictor that was read from files has its facts alone.
+        How the target was reached, where there is one.
+
+    The last four are of a fit; a predictor that was read from files has none of them.
     """
 
     tools: Tools
@@ -238,8 +222,8 @@ class Predictor:
     settings: PredictorSettings
     calibration: Calibration
     networks: dict[str, list[Tuned]]
-    facts: dict[str, Any]
     out_of_fold: Prediction | None = None
+    facts: PredictorFacts | None = None
     held_losses: HeldLosses | None = None
     adapted: ChosenMethod | None = None
     _models: list[list[Model]] | None = None
@@ -289,50 +273,34 @@ class Predictor:
         everything, tools = (self.inputs, self.labels), replace(self.tools, threads=cores())
         return [member.fit(everything, everything, tools, self.settings.seed)]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return what is copied or pickled: everything but the lock."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
+    def __setstate__(self, state: Mapping[str, object]) -> None:
         """Take over a state, with a lock of its own."""
         vars(self).update(state, _lock=RLock())
 
 
 def fit_predictor(
-    formulas: Sequence[Formula],
-    y: Array,
-    *,
+    examples: Examples,
     backbone: CompositionBackbone,
-    n_classes: int = 0,
-    covariates: Array | None = None,
-    weights: Array | None = None,
-    groups: Sequence[str] | None = None,
     settings: PredictorSettings | None = None,
+    *,
+    folds: InnerFolds | None = None,
+    target: Inputs | None = None,
     progress: str = "",
-    folds: Sequence[Rows] | None = None,
-    ready: Mapping[str, Sequence[Tuned]] | None = None,
-    target: Sequence[Formula] | None = None,
-    target_covariates: Array | None = None,
 ) -> Predictor:
     """Make a predictor.
 
     Parameters
     ----------
-    y
-        (n,) values, or class indices where `n_classes` is not 0.
-    covariates
-        (n, k) further numbers, such as a temperature.
-    weights
-        (n,) how much each row counts. A row of weight 0 is as good as absent: it sets no scale, interval or class.
-    groups
-        What must stay on one side of an inner fold beside the formula, which always does.
+    folds
+        Inner folds that were drawn before; by default they are drawn here.
+    target
+        Formulas without labels that it shall serve: of strategy ``domain``, which needs them.
     progress
         Title of a progress bar on standard error; none if empty.
-    folds, ready
-        Rows of the inner folds, and fits on the rest of each by member's name: made before, with other targets
-        (`matgraft.formulas.predictor.together`).
-    target, target_covariates
-        Formulas without labels that it shall serve, with their covariates: of strategy ``domain``, which needs them.
 
     Raises
     ------
@@ -340,67 +308,60 @@ def fit_predictor(
         If there are fewer than ten rows, fewer than two groups, a value that is not finite, or a class of one
         formula or group.
     OptionError
-        If an option would do nothing with the strategy, or strategy and target do not go together.
+        If nothing reads an option with the strategy, or strategy and target do not go together.
     """
     settings = settings or PredictorSettings()
     refuse_idle(settings, target is not None)
-    rows = _rows_that_count(formulas, y, weights)
-    n, formulas = len(y), [formulas[i] for i in rows]
-    y, covariates, weights = (_taken(whole, rows, n) for whole in (y, covariates, weights))
-    if groups is not None and len(groups) != n:
-        raise DataError(f"{n} values, but {len(groups)} groups")
-    groups = groups if groups is None else [groups[i] for i in rows]
-    folds = folds if folds is None else [np.flatnonzero(np.isin(rows, fold)) for fold in folds]
-    labels, transform = labels_of(formulas, y, n_classes, weights, settings)
-    inputs = Inputs.of(formulas, backbone, covariates)
-    wanted = members_of(settings.strategy, len(formulas))
+    counted = examples.rows_that_count()
+    n, examples = len(examples), examples.take(counted)
+    labels, transform = labels_of(examples, settings)
+    inputs = Inputs.of(examples.formulas, backbone, examples.covariates)
+    part, members = (inputs, labels), members_of(settings.strategy, len(examples))
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
-    keys = [formula.key for formula in formulas]
-    apart = joined_groups(keys, keys if groups is None else groups)
+    keys = [formula.key for formula in examples.formulas]
+    apart = joined_groups(keys, keys if examples.groups is None else examples.groups)
     units = numbered(apart)
     if folds is None:
-        folds = inner_folds(apart, settings.inner_folds, settings.seed, labels.y if n_classes else None)
+        classes = labels.y if labels.n_classes else None
+        folds = InnerFolds(inner_folds(apart, settings.inner_folds, settings.seed, classes))
+    else:
+        folds = replace(folds, rows=[np.flatnonzero(np.isin(counted, fold)) for fold in folds.rows])
 
     def losses(predicted: Array, rows: Rows) -> Array:
         return labels.weights[rows] * _losses(predicted, labels.take(rows), transform)
 
     adapted = None
     if target is not None:
-        domain = TargetDomain(Inputs.of(target, backbone, target_covariates), settings.domain)
+        domain = TargetDomain(target, settings.domain)
         tools = replace(tools, target=domain)
-        adapted = adapt((inputs, labels), domain, losses, backbone, settings.network, settings.seed, progress, units)
-        wanted = (TOWARD_TARGET[adapted.method],)
-    inner = predict_inner_folds(wanted, inputs, labels, folds, losses, tools, settings.seed, progress, ready or {})
-    familiar = is_familiar(formulas)
+        adapted = choose_method(part, domain, losses, backbone, settings.network, settings.seed, progress, units)
+        members = (TOWARD_TARGET[adapted.facts.method],)
+    inner = predict_inner_folds(members, part, folds, losses, tools, settings.seed, progress)
+    familiar = is_familiar(examples.formulas)
     counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None
     calibration, gate = _calibrate(inner, labels, transform, settings, familiar, units, counting)
-    predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks, {})
-    predictor.adapted = adapted
+    predictor = Predictor(tools, inputs, labels, inner.members, settings, calibration, inner.networks)
     mixed = calibration.mix(inner.predictions)
-    spread = mixed if n_classes else pooled(inner.predictions, list(calibration.weights))
-    distance = _held_distance(inputs, folds)
-    held = calibration.read(mixed, spread, distance)
-    predictor.out_of_fold = held if len(rows) == n else held.among(rows, n)
-    predictor.facts, predictor.held_losses = _facts(inner, mixed, labels, calibration, units)
-    predictor.facts["familiar"] = familiar
-    predictor.facts["gate"] = gate and gate.facts()
-    predictor.facts |= {"domain": adapted.facts} if adapted else {}
+    spread = mixed if labels.n_classes else pooled(inner.predictions, list(calibration.weights))
+    held = calibration.read(mixed, spread, _held_distance(inputs, folds.rows))
+    predictor.out_of_fold = held if len(counted) == n else held.among(counted, n)
+    predictor.held_losses, predictor.adapted = _held_losses(inner, mixed, labels, calibration, units), adapted
+    predictor.facts = _facts(inner, labels, calibration, gate, predictor.held_losses, familiar)
     return predictor
 
 
-def labels_of(
-    formulas: Sequence[Formula], y: Array, n_classes: int, weights: Array | None, settings: PredictorSettings
-) -> tuple[Labels, Transform]:
+def labels_of(examples: Examples, settings: PredictorSettings) -> tuple[Labels, Transform]:
     """Return values as they are learned, and on which scale that is; errors as of `fit_predictor`."""
-    y = np.asarray(y, dtype=float)
-    counted = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
-    _rows_that_count(formulas, y, counted)
-    _check(y, n_classes)
+    examples.rows_that_count()
+    y, weights = np.asarray(examples.y, dtype=float), np.ones(len(examples))
+    if examples.weights is not None:
+        weights = np.asarray(examples.weights, dtype=float)
+    _check(y, examples.n_classes)
     try:
-        transform = Transform() if n_classes else choose_transform(y, settings.scale, counted)
+        transform = Transform() if examples.n_classes else choose_transform(y, settings.scale, weights)
     except ValueError as error:
         raise DataError(str(error), options=[{"scale": "none"}, {"scale": "asinh"}]) from None
-    return Labels(transform.forward(y), counted / counted.mean(), n_classes), transform
+    return Labels(transform.forward(y), weights / weights.mean(), examples.n_classes), transform
 
 
 def refuse_idle(
@@ -490,29 +451,6 @@ READS = {"tune": _reads(), "crossval": _reads(without="domain")}
 """What each verb reads of `PredictorSettings`."""
 
 
-def _rows_that_count(formulas: Sequence[Formula], y: Array, weights: Array | None) -> Rows:
-    """Return the rows of a weight above 0; errors for weights that are none, and for other numbers of rows."""
-    if len(formulas) != len(y):
-        raise DataError(f"{len(formulas)} formulas, but {len(y)} values")
-    if weights is None:
-        return np.arange(len(y))
-    counted = np.asarray(weights, dtype=float)
-    if counted.shape != (len(y),):
-        raise DataError(f"{len(y)} values, but weights of shape {counted.shape}")
-    if not (np.isfinite(counted).all() and (counted >= 0).all() and counted.any()):
-        raise DataError("a weight is negative or not finite, or all are 0")
-    return np.flatnonzero(counted)
-
-
-def _taken(whole: Array | None, rows: Rows, n: int) -> Any:
-    """Return these rows of an array of n; None of None."""
-    if whole is None:
-        return None
-    if len(whole) != n:
-        raise DataError(f"{n} values, but {len(whole)} rows of covariates")
-    return np.asarray(whole, dtype=float)[rows]
-
-
 def _check(y: Array, n_classes: int) -> None:
     if len(y) < SMALLEST:
         raise DataError(f"{len(y)} rows with a value", remedy=f"at least {SMALLEST} are needed")
@@ -548,7 +486,7 @@ def _calibrate(
     predictions = list(out_of_fold)
     if labels.n_classes:
         y = labels.y.astype(int)
-        temperatures = np.array([temperature(one, y, counted) for one in out_of_fold])
+        temperatures = np.array([fit_temperature(one, y, counted) for one in out_of_fold])
         predictions = [apply_temperature(one, t) for one, t in zip(out_of_fold, temperatures, strict=True)]
         # Members learn from rows, and so their probabilities hold the classes' shares of the rows, not of the units.
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
@@ -579,38 +517,56 @@ def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
     return out
 
 
-def _facts(
+def _held_losses(
     inner: InnerPredictions, mixed: Array, labels: Labels, calibration: Calibration, units: Units
-) -> tuple[dict[str, Any], HeldLosses]:
-    members, out_of_fold = inner.members, list(inner.predictions)
-
+) -> HeldLosses:
     def losses(one: Array) -> Array:
         return labels.weights * _losses(one, labels, calibration.transform)
 
-    tempered = zip(out_of_fold, calibration.temperatures, strict=True)
-    if labels.n_classes:
-        out_of_fold = [apply_temperature(one, t) for one, t in tempered]
-    rows = zip(members, out_of_fold, calibration.weights, strict=True)
-    plain = [one for member, one in zip(members, out_of_fold, strict=True) if not member.pretrained]
+    out_of_fold = _tempered(inner, labels, calibration)
+    plain = [one for member, one in zip(inner.members, out_of_fold, strict=True) if not member.pretrained]
     baseline = np.zeros_like(mixed)
     shares, _ = member_weights(plain, losses, [True] * len(plain), False, units, labels.weights)
     for weight, one in zip(shares, plain, strict=True):
         baseline += weight * one
+    return HeldLosses(losses(mixed), losses(baseline), labels.weights, units)
+
+
+def _facts(
+    inner: InnerPredictions,
+    labels: Labels,
+    calibration: Calibration,
+    gate: Gate | None,
+    held: HeldLosses,
+    familiar: bool,
+) -> PredictorFacts:
+    rows = zip(inner.members, _tempered(inner, labels, calibration), calibration.weights, strict=True)
     weighted = "weighted " if (labels.weights != labels.weights[0]).any() else ""
-    held = HeldLosses(losses(mixed), losses(baseline), labels.weights, units)
-    facts = {
-        "criterion": weighted + ("log loss" if labels.n_classes else "mean absolute error"),
-        "members": [
-            {"name": member.name, "score": float(losses(one).mean()), "weight": float(weight),
-             "pretrained": member.pretrained}
+    return PredictorFacts(
+        criterion=weighted + ("log loss" if labels.n_classes else "mean absolute error"),
+        members=tuple(
+            WeighedMember(
+                name=member.name,
+                score=float((labels.weights * _losses(one, labels, calibration.transform)).mean()),
+                weight=float(weight),
+                pretrained=member.pretrained,
+            )
             for member, one, weight in rows
-        ],
-        "dropped": [
-            {"name": member.name, "score": score, "pretrained": member.pretrained} for member, score in inner.dropped
-        ],
-        "score": float(held.ours.mean()),
-        "baseline": held.compared(np.arange(len(mixed))),
-        "n": len(mixed),
-        "scale": calibration.transform.scale,
-    }  # fmt: skip
-    return facts, held
+        ),
+        dropped=tuple(
+            FittedMember(name=member.name, score=score, pretrained=member.pretrained) for member, score in inner.dropped
+        ),
+        gate=gate,
+        score=float(held.ours.mean()),
+        baseline=held.compared(),
+        scale=calibration.transform.scale,
+        familiar=familiar,
+    )
+
+
+def _tempered(inner: InnerPredictions, labels: Labels, calibration: Calibration) -> list[Array]:
+    """Return each member's predictions as the mixture reads them."""
+    if not labels.n_classes:
+        return list(inner.predictions)
+    pairs = zip(inner.predictions, calibration.temperatures, strict=True)
+    return [apply_temperature(one, t) for one, t in pairs]

@@ -13,13 +13,13 @@ Where the formulas are of the kind that the pretraining saw, it passes unless th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from matgraft.core.statistics import Units, mean_difference
+from matgraft.core.statistics import Estimate, Units, mean_difference
 from matgraft.formulas.formula import Formula
 
 Array = NDArray[np.float64]
@@ -38,33 +38,34 @@ LARGEST_UNIT = 40
 """Atoms of a formula written in whole numbers: 99 % of the pretraining's have fewer; a steel has thousands."""
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What the gate saw.
+class Gate(BaseModel):
+    """What decided whether the encoder is in the mixture.
 
     Attributes
     ----------
     gain
         Loss of the mixture without the encoder less that of the mixture with it.
     error
-        Its standard error; infinite with too few units.
+        Its standard error; None with too few units.
     needed
         Standard errors that the gain must exceed: `TRUST` or `DOUBT`.
+    passed
+        True if the mixture with the encoder is taken.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     gain: float
-    error: float
+    error: float | None
     needed: float
+    passed: bool
 
-    @property
-    def passed(self) -> bool:
-        """True if the mixture with the encoder is taken."""
-        return self.gain > self.needed * self.error
-
-    def facts(self) -> dict[str, Any]:
-        """Return plain facts; an infinite error is None."""
-        error = self.error if np.isfinite(self.error) else None
-        return {"gain": self.gain, "error": error, "needed": self.needed, "passed": self.passed}
+    @classmethod
+    def of(cls, found: Estimate, familiar: bool) -> Self:
+        """Decide by a gain; without a standard error the encoder is taken on familiar formulas."""
+        needed = TRUST if familiar else DOUBT
+        error = found.error if np.isfinite(found.error) else None
+        return cls(gain=found.value, error=error, needed=needed, passed=found.value > needed * found.error)
 
 
 def is_familiar(formulas: Sequence[Formula]) -> bool:
@@ -108,7 +109,7 @@ def member_weights(
     mixture, fallback = (_weights(predictions, losses, members, few) for members in (with_encoder, plain_ones))
     without, using = losses(_mixture(predictions, fallback)), losses(_mixture(predictions, mixture))
     gain = mean_difference(without, using, counted, units)
-    gate = Gate(gain.value, gain.error, TRUST if familiar else DOUBT)
+    gate = Gate.of(gain, familiar)
     return mixture if gate.passed else fallback, gate
 
 

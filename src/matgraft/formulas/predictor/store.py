@@ -8,16 +8,19 @@ asked. So whoever holds the folder holds the training data: a model of confident
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.numpy import load_file, save_file
 
 from matgraft.core.errors import DataError
-from matgraft.core.files import whole, write_json
+from matgraft.core.files import whole
+from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Inputs, Labels
@@ -26,23 +29,91 @@ from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
 from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, Predictor, PredictorSettings
 
-FILE, DATA, NETWORKS = "predictor.json", "train.npz", "networks"
+DATA, NETWORKS = "train.npz", "networks"
 
 
-def save_predictor(
-    predictor: Predictor, folder: Path, more: Mapping[str, Any], *, shared: str = "", asked: str = ""
-) -> None:
+class TargetNames(BaseModel):
+    """What the numbers of a predictor are called in its table.
+
+    Attributes
+    ----------
+    target
+        Column of the values.
+    classes
+        Names of the classes in order; empty for numbers.
+    code
+        How columns became covariates: name -> its words, or () for numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: str = ""
+    classes: tuple[str, ...] = ()
+    code: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class StoredCalibration(BaseModel):
+    """A `Calibration` as plain numbers; folders of earlier versions have no `deviation`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: tuple[float, ...]
+    interval: IntervalRule | None
+    deviation: IntervalRule | None = None
+    temperatures: tuple[float, ...]
+    priors: tuple[float, ...]
+    transform: Transform
+
+
+class StoredNetworks(BaseModel):
+    """Where networks lie.
+
+    Attributes
+    ----------
+    folder
+        Seen from the folder of the predictor.
+    asked
+        Name of the target among those that the networks answer; empty where they answer one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str = NETWORKS
+    asked: str = ""
+
+
+class StoredPredictor(TargetNames):
+    """What predictor.json holds: everything that predictions need beside the training data and the networks."""
+
+    settings: PredictorSettings
+    members: tuple[str, ...]
+    n_classes: int
+    calibration: StoredCalibration
+    networks: StoredNetworks = StoredNetworks()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_figures(cls, content: object) -> object:
+        """Leave out what earlier versions wrote here, and what now stands in metrics.json beside it."""
+        return (
+            {k: v for k, v in content.items() if k not in ("facts", "metrics")}
+            if isinstance(content, dict)
+            else content
+        )
+
+
+PREDICTOR = RunFile("predictor.json", StoredPredictor)
+
+
+def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None = None, *, shared: str = "") -> None:
     """Write a predictor.
 
     Parameters
     ----------
-    more
-        Further plain facts for predictor.json, such as the names of classes and columns.
     shared
         Where, seen from the folder, its networks already lie, which answer other targets too; empty: write them.
-    asked
-        The target's name among those of such networks.
     """
+    names = names or TargetNames()
     folder.mkdir(parents=True, exist_ok=True)
     for member, weight in zip(predictor.members, predictor.calibration.weights, strict=True):
         for k, network in enumerate(predictor.networks.get(member.name, []) if weight and not shared else []):
@@ -59,69 +130,63 @@ def save_predictor(
             fractions=np.concatenate([formula.fractions for formula in formulas]),
         )
     calibration = predictor.calibration
-    content = {
-        "settings": predictor.settings.model_dump(mode="json"),
-        "members": [member.name for member in predictor.members],
-        "n_classes": predictor.labels.n_classes,
-        "calibration": {
-            "weights": calibration.weights.tolist(),
-            "interval": calibration.interval and calibration.interval.model_dump(),
-            "deviation": calibration.deviation and calibration.deviation.model_dump(),
-            "temperatures": calibration.temperatures.tolist(),
-            "priors": calibration.priors.tolist(),
-            "transform": calibration.transform.model_dump(),
-        },
-        "facts": predictor.facts,
-        "networks": {"folder": shared or NETWORKS, "asked": asked},
-        **more,
-    }
-    write_json(folder / FILE, content)  # last: a folder with this file is whole
+    stored = StoredPredictor(
+        settings=predictor.settings,
+        members=tuple(member.name for member in predictor.members),
+        n_classes=predictor.labels.n_classes,
+        calibration=StoredCalibration(
+            weights=tuple(calibration.weights.tolist()),
+            interval=calibration.interval,
+            deviation=calibration.deviation,
+            temperatures=tuple(calibration.temperatures.tolist()),
+            priors=tuple(calibration.priors.tolist()),
+            transform=calibration.transform,
+        ),
+        networks=StoredNetworks(folder=shared, asked=names.target) if shared else StoredNetworks(),
+        **dict(names),
+    )
+    PREDICTOR.write(folder, stored)  # last: a folder with this file is whole
 
 
-def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predictor, dict[str, Any]]:
-    """Read a predictor, and everything in its predictor.json.
+def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predictor, TargetNames]:
+    """Read a predictor and what its numbers are called.
 
     Raises
     ------
     DataError
         If the folder holds none.
     """
-    if not (folder / FILE).is_file():
+    if (stored := PREDICTOR.find(folder)) is None:
         raise DataError("this folder holds no predictor", where=str(folder), remedy="name the folder of a predictor")
-    content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    settings = PredictorSettings.model_validate(content["settings"])
     with np.load(folder / DATA, allow_pickle=False) as data:
         ends = np.cumsum(data["lengths"])[:-1]
         parts = zip(np.split(data["numbers"], ends), np.split(data["fractions"], ends), strict=True)
         formulas = [Formula(tuple(map(int, z)), tuple(map(float, x))) for z, x in parts]
         inputs = Inputs.of(formulas, backbone, data["covariates"])
-        labels = Labels(data["y"], data["weights"], content["n_classes"])
-    if unknown := [name for name in content["members"] if name not in BY_NAME]:
+        labels = Labels(data["y"], data["weights"], stored.n_classes)
+    if unknown := [name for name in stored.members if name not in BY_NAME]:
         raise DataError(f"a predictor of another release: no member {unknown[0]!r}", where=str(folder), allowed=BY_NAME)
-    members = tuple(BY_NAME[name] for name in content["members"])
-    kept = content.get("networks", {"folder": NETWORKS, "asked": ""})  # absent from folders of an earlier release
-    networks = _networks(members, folder / kept["folder"], backbone, labels.n_classes, kept["asked"])
-    calibration = _calibration(content["calibration"], settings, labels)
+    members, settings, kept = tuple(BY_NAME[name] for name in stored.members), stored.settings, stored.networks
+    networks = _networks(members, folder / kept.folder, backbone, labels.n_classes, kept.asked)
+    calibration = _calibration(stored.calibration, settings, labels)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
-    return Predictor(tools, inputs, labels, members, settings, calibration, networks, content["facts"]), content
+    return Predictor(tools, inputs, labels, members, settings, calibration, networks), stored
 
 
-def _calibration(chosen: Mapping[str, Any], settings: PredictorSettings, labels: Labels) -> Calibration:
-    """Return what out-of-fold predictions decided; folders of earlier releases lack two of the facts."""
-    interval, deviation = chosen["interval"], chosen.get("deviation")
-    transform = Transform.model_validate(chosen["transform"])
-    if interval and not deviation:
-        deviation = {"level": ONE_SIGMA, "part": ONE_SIGMA}
-        positive = bool((transform.back(labels.y) >= 0).all())
-        transform = transform.model_copy(update={"positive": positive})
+def _calibration(stored: StoredCalibration, settings: PredictorSettings, labels: Labels) -> Calibration:
+    """Return what out-of-fold predictions decided; folders of earlier versions lack two of the facts."""
+    transform, deviation = stored.transform, stored.deviation
+    if stored.interval and not deviation:
+        deviation = IntervalRule(level=ONE_SIGMA, part=ONE_SIGMA)
+        transform = transform.model_copy(update={"positive": bool((transform.back(labels.y) >= 0).all())})
     return Calibration(
-        np.array(chosen["weights"]),
-        interval and IntervalRule.model_validate(interval),
-        np.array(chosen["temperatures"]),
-        np.array(chosen["priors"]),
+        np.array(stored.weights),
+        stored.interval,
+        np.array(stored.temperatures),
+        np.array(stored.priors),
         transform,
         settings.ordinal,
-        deviation and IntervalRule.model_validate(deviation),
+        deviation,
     )
 
 
@@ -136,7 +201,7 @@ def _networks(
     return found
 
 
-def save_network(arrays: Mapping[str, Any], file: Path) -> None:
+def save_network(arrays: Mapping[str, NDArray[Any]], file: Path) -> None:
     """Write arrays as safetensors, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as part:
@@ -147,3 +212,9 @@ def network_file(folder: Path, member: Member, k: int | str) -> Path:
     """Return where the fit of an inner fold is kept."""
     name = "".join(letter if letter.isalnum() else "-" for letter in member.name)
     return folder / f"{name}-{k}.safetensors"
+
+
+def folder_name(target: str) -> str:
+    """Return the name of the folder of a target, which may be called anything."""
+    plain = "".join(letter if letter.isalnum() else "-" for letter in target)
+    return f"{plain}-{hashlib.sha256(target.encode()).hexdigest()[:6]}"

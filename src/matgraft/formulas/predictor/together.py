@@ -2,7 +2,7 @@
 
     folds = folds_of(tables, "formula", settings)
     joint = fit_together(tables, folds, backbone, settings, out / "prompts")
-    predictor = fit_predictor(..., folds=joint.folds["gap"], ready=joint.ready("gap"))
+    predictor = fit_predictor(..., folds=joint.of("gap"))
 
 A formula that one target holds out, another may not learn from: the shared readout would remember it. Each fit is
 written as soon as it is done, so that a killed run goes on with the first that is missing.
@@ -23,7 +23,8 @@ from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.folds import ATTEMPTS, inner_folds, refuse_lone_classes
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Rows
-from matgraft.formulas.predictor.members import PROMPT, Tuned
+from matgraft.formulas.predictor.inner import InnerFolds
+from matgraft.formulas.predictor.members import PROMPT
 from matgraft.formulas.predictor.predictor import PredictorSettings, labels_of
 from matgraft.formulas.predictor.store import network_file, save_network
 from matgraft.formulas.prompts.member import PromptFit, fit_prompts
@@ -45,9 +46,9 @@ class Together:
     folds: Mapping[str, list[Rows]]
     fits: Sequence[PromptFit]
 
-    def ready(self, target: str) -> dict[str, list[Tuned]]:
-        """Return what `fit_predictor` takes as fits made before."""
-        return {PROMPT.name: [fit.of(target) for fit in self.fits]}
+    def of(self, target: str) -> InnerFolds:
+        """Return what `fit_predictor` takes for one target."""
+        return InnerFolds(self.folds[target], {PROMPT.name: [fit.of(target) for fit in self.fits]})
 
 
 def fit_together(
@@ -67,10 +68,7 @@ def fit_together(
     folder
         Where the fits are kept; those that lie there are taken.
     """
-    labels = {
-        target: labels_of(table.formulas, table.values, len(table.classes), table.weights, settings)[0]
-        for target, table in tables.items()
-    }
+    labels = {target: labels_of(table.examples(), settings)[0] for target, table in tables.items()}
     parts = {
         target: (Inputs.of(table.formulas, backbone, table.covariates), labels[target])
         for target, table in tables.items()

@@ -6,37 +6,51 @@ PosixPath('runs/gaps/report.html')
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
+from matgraft.core.files import write_text
+from matgraft.core.report.document import (
+    EVERYWHERE,
+    Block,
+    Cell,
+    Column,
+    Document,
+    Drawing,
+    Heading,
+    Pairs,
+    Plot,
+    Plots,
+    Row,
+    Section,
+    Table,
+    Text,
+    Verbatim,
+    nothing,
+    verdict_section,
+)
+from matgraft.core.report.html import to_html
+from matgraft.core.report.text import percent
+from matgraft.formulas.report.domain import domain_section
+from matgraft.formulas.report.facts import REPORT, PropertyReport, TargetReport, property_facts
+from matgraft.formulas.report.plots import (
+    WORST,
+    distance_figure,
+    drawn_rows,
+    embedding_figure,
+    reliability_figure,
+    roc_figure,
+    said,
+    truth_figure,
+)
+from matgraft.formulas.report.prompts import prompts_section
+from matgraft.formulas.scoring.metrics import SCORES, SHARES
+from matgraft.formulas.scoring.target import TargetMetrics
+from matgraft.formulas.settings import TableSettings
 
-from matgraft.core.errors import RunError
-from matgraft.core.files import write_json, write_text
-from matgraft.core.report.page import page
-from matgraft.core.run_folder import resume_commands
-from matgraft.formulas.prompts.report import prompt_figures
-from matgraft.formulas.report.domain_plots import domain_figures
-from matgraft.formulas.report.plots import CALIBRATION_BINS, WORST, drawn_rows, target_figures
-from matgraft.formulas.report.text import read_predictions
-
-TEMPLATE = Path(__file__).with_name("property.html.jinja")
-
-LISTED = 10
-"""Worst predictions in the table."""
-SCORES = {
-    "mae": "mean absolute error",
-    "rmse": "root mean square error",
-    "coverage": "truths inside their interval",
-    "width": "mean width of the intervals",
-    "balanced_accuracy": "balanced accuracy",
-    "roc_auc": "ROC-AUC of the probabilities",
-    "accuracy": "accuracy",
-    "log_loss": "log loss",
-}
+FOOTER = (
+    "Written by matgraft. This page holds everything it shows and asks nothing of the network; the same facts as data "
+    "are in report.json."
+)
 
 
 def write_property_report(run: Path) -> Path:
@@ -45,156 +59,186 @@ def write_property_report(run: Path) -> Path:
     Raises
     ------
     RunError
-        If the folder holds no metrics.
+        If the folder holds no metrics, or a file of it is of another version.
     """
-    said = property_facts(run)
-    write_json(run / "report.json", said, indent=None)
-    figures = {
-        f"{name}-{i}": figure
-        for i, target in enumerate(said["targets"])
-        for name, figure in (target_figures(target) | domain_figures(target)).items()
-    } | prompt_figures(said["prompts"])
-    write_text(run / "report.html", page(TEMPLATE, figures, facts=said, scores=SCORES))
+    facts = property_facts(run)
+    REPORT.write(run, facts)
+    write_text(run / "report.html", to_html(property_document(facts)))
     return run / "report.html"
 
 
-def property_facts(run: Path) -> dict[str, Any]:
-    """Return everything that the page shows, as plain data."""
-    if not (run / "metrics.json").is_file():
-        raise RunError(
-            "this run has no metrics.json", where=str(run), remedy="finish it", commands=resume_commands(run)
-        )
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["targets"]
-    held, places, domains = (_table(run / f"{name}.csv") for name in ("predictions", "map", "domains"))
-    card = _json(run / "model" / "card.json")
-    return {
-        "run": run.resolve().name,
-        "settings": _json(run / "settings.json"),
-        "card": {name: card.get(name) for name in ("name", "weights_from", "weights_sha256", "n_parameters")},
-        "pretraining": _pretraining(card),
-        "targets": [
-            {**_target(name, part, held, places), "domain": part.get("domain"), "domains": _spots(domains, name)}
-            for name, part in metrics.items()
-        ],
-        "prompts": _json(run / "prompts.json"),
-    }
+def property_document(facts: PropertyReport) -> Document:
+    """Return the report: a few sections a target, then where the data and the encoder come from."""
+    sections: list[Section] = []
+    for i, target in enumerate(facts.targets):
+        sections += [
+            scores_section(target.name, target, f"target-{i}"),
+            *([domain_section(target, target.domain, i)] if target.domain else []),
+            members_section(target.name, target, f"members-{i}"),
+            labels_section(target, i),
+            figures_section(target, facts.settings, i),
+        ]
+    prompts = [prompts_section(facts.prompts)] if facts.prompts else []
+    return Document(facts.run, [*sections, *prompts, provenance_section(facts)], footer=FOOTER)
 
 
-def _target(name: str, metrics: Mapping[str, Any], held: pd.DataFrame, places: pd.DataFrame) -> dict[str, Any]:
-    rows = held[held["target"] == name] if len(held) else held
-    classes = list(metrics["classes"])
-    if not classes and len(rows):
-        rows = rows.assign(**{column: rows[column].astype(float) for column in ("truth", "value")})
-    error = _errors(rows, classes)
-    worst = rows.iloc[np.argsort(-error, kind="stable")[:LISTED]]
-    return {
-        "name": name,
-        **metrics,
-        "held": {column: _plain(rows[column]) for column in rows.columns if column not in ("target", "fold")},
-        "map": _spots(places, name),
-        "by_label": _by_label(metrics),
-        "drawn": _drawn(error, metrics["n"], int((places["target"] == name).sum()) if len(places) else 0),
-        "error": [float(e) for e in error],
-        "worst": [{str(key): _value(value) for key, value in row.items()} for row in worst.to_dict("records")],
-        "held_by": [] if classes or not len(rows) else _coverage(rows),
-    }
-
-
-def _by_label(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for the formulas with and for those without a label in the pretraining; none where it is not known.
-
-    A row has ``part``, ``n``, ``ours``, ``baseline``, ``difference`` and ``interval``, all of the criterion; the last
-    three are None where the predictor is not compared with its baseline.
-    """
-    known = metrics.get("pretraining")
-    if not known:
-        return []
-    counts = {"with_label": known["with_label"], "without_label": known["n"] - known["with_label"]}
-    rows = []
-    for part, n in counts.items():
-        ours = known["scores"][part].get("log_loss" if metrics["classes"] else "mae")
-        against = known.get("compared", {}).get(part, {"score": None, "difference": None, "interval": None})
-        against = {"baseline": against["score"], "difference": against["difference"], "interval": against["interval"]}
-        if against["baseline"] is not None:
-            ours = against["baseline"] + against["difference"]
-        rows += [{"part": part.replace("_", " a "), "n": n, "ours": ours, **against}] * bool(n)
-    return rows
-
-
-def _drawn(error: np.ndarray, n: int, on_map: int) -> dict[str, str]:
-    """Say of which rows the figures have points, where these are not all."""
-    said = {}
-    if (shown := len(drawn_rows(error))) < len(error):
-        said["points"] = f"{shown:,} of {len(error):,} rows drawn: the {WORST} of the largest errors, and a random draw"
-    if 0 < on_map < n:
-        said["map"] = f"{on_map:,} of {n:,} rows drawn at random"
-    return said
-
-
-def _spots(places: pd.DataFrame, name: str) -> dict[str, list[Any]]:
-    """Return the columns of one target's map."""
-    spots = places[places["target"] == name] if len(places) else places
-    return {column: _plain(_numbers(spots[column])) for column in spots.columns if column != "target"}
-
-
-def _errors(rows: pd.DataFrame, classes: list[str]) -> np.ndarray:
-    """Return absolute errors, or what the probability of the true class lacks."""
-    if not len(rows):
-        return np.zeros(0)
-    if not classes:
-        return np.abs(rows["value"].to_numpy(float) - rows["truth"].to_numpy(float))
-    likely = rows[[f"p_{name}" for name in classes]].to_numpy(float)
-    true = [classes.index(str(name)) for name in rows["truth"]]
-    return 1 - likely[np.arange(len(rows)), true]
-
-
-def _coverage(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how many truths lie inside, in all and by thirds of the intervals' widths and of the distances."""
-    inside = (rows["truth"] >= rows["lower"]) & (rows["truth"] <= rows["upper"])
-    found = [{"part": "all", "n": len(rows), "held": float(inside.mean())}]
-    for title, key in (("width", rows["upper"] - rows["lower"]), ("distance", rows["distance"])):
-        ranks = np.argsort(np.argsort(key.to_numpy(float), kind="stable"), kind="stable") * CALIBRATION_BINS
-        thirds = ranks // max(1, len(rows))
-        for i, which in enumerate(("smallest", "middle", "largest")):
-            part = inside[thirds == i]
-            if len(part):
-                found.append({"part": f"{which} third by {title}", "n": len(part), "held": float(part.mean())})
-    return found
-
-
-def _pretraining(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    metrics, recipe = card.get("metrics") or {}, card.get("recipe") or {}
-    if not metrics:
-        return []
-    epochs = ", ".join(f"{n:.1f}" for n in metrics["epochs"])
-    losses = ", ".join(f"{best['validation_loss']:.3f}" for best in metrics["best"])
-    rows = [
-        ("formulas", f"{metrics['formulas']:,}"),
-        ("labels", f"{metrics['labels']:,}"),
-        ("rows left out", f"those with {recipe['exclude']} = 1" if recipe.get("exclude") else "none"),
-        ("objectives", ", ".join(f"{name} {weight:g}" for name, weight in recipe["weights"].items())),
-        ("encoders", str(len(metrics["best"]))),
-        ("minutes", f"{metrics['minutes']:.0f} on {metrics['processes']} core(s), {epochs} epochs"),
-        ("validation loss", f"{losses} on held-out chemical systems"),
+def scores_section(name: str, metrics: TargetMetrics, anchor: str) -> Section:
+    """Return the verdict on a target with its scores."""
+    left_out = {"without a value": metrics.without_value, "of weight 0": metrics.without_weight}
+    rows = str(metrics.n) + "".join(f" ({n} {said} left out)" for said, n in left_out.items() if n)
+    weighted = ", weighted" if metrics.weighted else ""
+    scores = [
+        (SCORES[score] + weighted, percent(value) if score in SHARES else said(value))
+        for score, value in metrics.scores.items()
     ]
-    return rows + [(f"sha256 of {name}", value) for name, value in (card.get("data_sha256") or {}).items()]
+    unlike = ("unlike the others", f"{percent(metrics.unlike)} of the rows")
+    scale = [("learned on the scale", metrics.scale)] if metrics.scale != "none" else []
+    strip = Pairs([("rows", rows), *scores, unlike, *scale], "strip")
+    return verdict_section(metrics.verdict, [strip], name=anchor, of=name)
 
 
-def _table(path: Path) -> pd.DataFrame:
-    return read_predictions(path) if path.is_file() else pd.DataFrame()
+def members_section(name: str, metrics: TargetMetrics, anchor: str) -> Section:
+    """Return what each member gave, and what the mixture gives."""
+    titles = "Member", "Reads the pretrained encoder", metrics.criterion.capitalize(), "Weight"
+    rows = [Row(one.name, yes(one.pretrained), said(one.score), percent(one.weight)) for one in metrics.members]
+    rows += [
+        Row(one.name, yes(one.pretrained), f"{said(one.score)}, first fold", "not needed") for one in metrics.dropped
+    ]
+    rows.append(Row("Mixture", "", said(metrics.score), "", manner="strong"))
+    lead = "Every formula predicted by fits that did not see it. The mixture is chosen on these predictions."
+    table = Table([Column(title, number=i > 1) for i, title in enumerate(titles)], rows, "fit")
+    note = [Text(_against(metrics), "note")] if metrics.tried else []
+    title = f"{name}: what each part bought"
+    return Section(anchor, title, [Text(lead, "lead"), table, *note], EVERYWHERE, nav=None)
 
 
-def _numbers(column: pd.Series) -> pd.Series:
-    return column.astype(float) if column.name == "truth" else column
+def _against(metrics: TargetMetrics) -> str:
+    baseline = metrics.baseline
+    between = "; too few formulas or groups are independent of each other for an interval"
+    if baseline.interval:
+        low, high = baseline.interval
+        between = f", with 95 % between {low:+.3g} and {high:+.3g} over rows that share no formula and no group"
+    return f"Against {baseline.name} ({said(baseline.score)}): {baseline.difference:+.3g}{between}."
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def labels_section(target: TargetReport, i: int) -> Section:
+    """Return the errors with and without a label in the encoder's pretraining."""
+    title = f"{target.name}: what the pretraining knew"
+    if target.pretraining is None:
+        unknown = (
+            "Not known: the folder of this encoder has no labels.npz, the list of the formulas that had labels in its "
+            "pretraining."
+        )
+        return Section(f"labels-{i}", title, [Text(unknown, "nothing")], nav=None)
+    lead = "A formula that had a computed label in the encoder's pretraining is not new to the encoder."
+    titles = ["Formulas", "Rows", target.criterion.capitalize()]
+    rows = [[row.part, str(row.n), said(row.ours)] for row in target.by_label]
+    if any(row.baseline is not None for row in target.by_label):
+        titles += ["Descriptors and trees", "Difference (95 % interval)"]
+        for cells, row in zip(rows, target.by_label, strict=True):
+            ends = row.interval and f" ({row.interval[0]:+.3g} to {row.interval[1]:+.3g})"
+            cells += [said(row.baseline), "" if row.difference is None else f"{row.difference:+.3g}{ends or ''}"]
+    table = Table([Column(one, number=one != "Formulas") for one in titles], [Row(*cells) for cells in rows], "fit")
+    named = ", ".join(f"{name} {n}" for name, n in target.pretraining.by_property.items())
+    note = [Text(f"Rows by the label that their formula had: {named}.", "note")] if named else []
+    return Section(f"labels-{i}", title, [Text(lead, "lead"), table, *note], nav=None)
 
 
-def _plain(column: pd.Series) -> list[Any]:
-    return [_value(value) for value in column.tolist()]
+def figures_section(target: TargetReport, settings: TableSettings | None, i: int) -> Section:
+    """Return the figures, what the intervals hold, and the worst predictions."""
+    files = {"predictions.csv": target.held, "map.csv": target.map}
+    missing = [nothing(file) for file, content in files.items() if not content]
+    plots = [*_of_predictions(target, i), *_of_map(target, i)]
+    blocks: list[Block] = [*missing, *([Plots(plots)] if plots else [])]
+    blocks += [*_intervals(target, settings), *_worst(target)]
+    return Section(f"figures-{i}", f"{target.name}: figures", blocks, nav=None)
 
 
-def _value(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _of_predictions(target: TargetReport, i: int) -> list[Plot]:
+    held, classes, error = target.held, target.classes, target.error
+    if not held:
+        return []
+    shown = len(drawn_rows(error))
+    drawn = f"{shown:,} of {len(error):,} rows drawn: the {WORST} of the largest errors, and a random draw"
+    some = [drawn] if shown < len(error) else []
+
+    def plot(title: str, drawing: Drawing, *notes: str) -> Plot:
+        return Plot(title, [drawing], "; ".join(notes))
+
+    axis = "1 − probability of the truth" if classes else "absolute error"
+    distance = Drawing(f"distance-{i}", distance_figure(held, error, axis), f"{target.name}: errors against distance")
+    apart = plot("Error by distance from the training set", distance, "line: means of tenths, over all rows", *some)
+    if not classes:
+        label = f"{target.name}: out-of-fold predictions with intervals against the values in the table"
+        return [plot("Parity", Drawing(f"parity-{i}", truth_figure(target.name, held, error), label), *some), apart]
+    of = f" of {classes[1]}" if len(classes) == 2 else ""
+    roc = Drawing(f"roc-{i}", roc_figure(held, classes), f"{target.name}: receiver operating characteristic")
+    label = f"{target.name}: how often a stated probability came true"
+    reliability = Drawing(f"reliability-{i}", reliability_figure(held, classes), label)
+    return [plot(f"ROC{of}", roc), plot(f"Calibration of the probabilities{of}", reliability), apart]
+
+
+def _of_map(target: TargetReport, i: int) -> list[Plot]:
+    if not target.map:
+        return []
+    lines, unlike = (target.held.get(column, []) for column in ("line", "unlike"))
+    far = {line for line, is_far in zip(lines, unlike, strict=True) if is_far}
+    on_map = len(target.map["x"])
+    drawn = f"; {on_map:,} of {target.n:,} rows drawn at random" if on_map < target.n else ""
+    label = f"{target.name}: formulas by the first two principal components of the encoder"
+    drawing = Drawing(f"map-{i}", embedding_figure(target.map, target.classes, far), label)
+    return [Plot("Map of the embedding", [drawing], f"circles: unlike the others{drawn}")]
+
+
+def _intervals(target: TargetReport, settings: TableSettings | None) -> list[Block]:
+    if not target.held_by:
+        return []
+    level = percent(settings.run.settings.level) if settings else "90.0 %"
+    counts = " Here each row counts alike, whatever its weight." if target.weighted else ""
+    columns = [Column("Part", number=False), Column("Rows"), Column("Held")]
+    rows = [Row(row.part, str(row.n), percent(row.held)) for row in target.held_by]
+    title = Heading("Do the intervals hold what they state?")
+    return [title, Text(f"Stated: {level}.{counts}", "lead"), Table(columns, rows, "fit")]
+
+
+def _worst(target: TargetReport) -> list[Block]:
+    if not target.worst:
+        return []
+    last = "Probability of the truth" if target.classes else "Interval"
+    titles = "Line", "Formula", "In the table", "Predicted", last, "Distance"
+    rows = []
+    for row in target.worst:
+        if target.classes:
+            sure = percent(float(row[f"p_{row['truth']}"] or 0))
+        else:
+            sure = f"{said(row['lower'])} to {said(row['upper'])}"
+        far = f"{row['distance']:.2f}{', unlike' if row['unlike'] else ''}"
+        rows.append(Row(said(row["line"]), said(row["formula"]), said(row["truth"]), said(row["value"]), sure, far))
+    columns = [Column(title, number=k > 1) for k, title in enumerate(titles)]
+    note = Text("A wrong value in the table looks like this as well: read these lines again.", "note")
+    return [Heading("The worst predictions"), Table(columns, rows, "fit"), note]
+
+
+def provenance_section(facts: PropertyReport) -> Section:
+    """Return where the table, the settings and the encoder come from."""
+    settings = _settings(facts.settings) if facts.settings else [nothing("settings.json")]
+    encoder: list[Block] = [nothing("model/card.json")]
+    if facts.card:
+        encoder = [Pairs([*((name, str(value)) for name, value in facts.card.items()), *facts.pretraining])]
+    return Section("provenance", "Provenance", [*settings, Heading("Encoder"), *encoder])
+
+
+def _settings(settings: TableSettings) -> list[Block]:
+    run = settings.run
+    rows: list[tuple[str, str | Cell]] = [("table", run.table), ("sha256", Cell(settings.table_sha256, code=True))]
+    if run.adapt_to and settings.adapt_to_sha256:
+        rows += [("target", run.adapt_to), ("sha256", Cell(settings.adapt_to_sha256, code=True))]
+    columns = {"formula": run.formula, "covariates": ", ".join(run.covariates), "weight": run.weight,
+               "group": run.group, "order": ", ".join(run.order)}  # fmt: skip
+    rows += [(name, value) for name, value in columns.items() if value]
+    return [Heading("Table and settings"), Pairs(rows), Verbatim(run.settings.model_dump_json(indent=2))]
+
+
+def yes(value: bool) -> str:
+    """Write yes or no."""
+    return "yes" if value else "no"

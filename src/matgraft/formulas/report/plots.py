@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,35 +11,31 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
 from matgraft.core.report.figures import COLOURS, add_legend, empty_figure, style, verbatim
+from matgraft.core.report.text import ABSENT
+from matgraft.formulas.learners.inputs import Array
+from matgraft.formulas.report.rows import CellValue, Spots
 
-CALIBRATION_BINS = 3
 MOST = 3000
 """Points drawn; SVG grows slow beyond."""
 WORST = MOST // 10
 """So many of them are those of the largest errors, so that no outlier is hidden."""
 OURS, OTHER = COLOURS["tuned"], COLOURS["shift"]
 
-Target = Mapping[str, Any]
 
+def truth_figure(name: str, held: Spots, error: Sequence[float]) -> go.Figure:
+    """Draw out-of-fold predictions with their intervals against the truths.
 
-def target_figures(target: Target) -> dict[str, go.Figure]:
-    """Return the figures that a target's facts have data for."""
-    figures: dict[str, go.Figure] = {}
-    if target["held"].get("formula"):
-        if target["classes"]:
-            figures["roc"], figures["reliability"] = roc_figure(target), reliability_figure(target)
-        else:
-            figures["parity"] = parity_figure(target)
-        figures["distance"] = distance_figure(target)
-    if target["map"].get("x"):
-        figures["map"] = map_figure(target)
-    return figures
-
-
-def parity_figure(target: Target) -> go.Figure:
-    """Draw out-of-fold predictions with their intervals against the truths."""
-    held, rows = target["held"], drawn_rows(target["error"])
-    truth, value, low, high = (_of(held[name], rows) for name in ("truth", "value", "lower", "upper"))
+    Parameters
+    ----------
+    name
+        Of the target.
+    held
+        Columns formula, line, truth, value, lower and upper.
+    error
+        (n,) of the rows; the largest are always drawn.
+    """
+    rows = drawn_rows(error)
+    truth, value, low, high = (_of(held[column], rows) for column in ("truth", "value", "lower", "upper"))
     ends = [float(min(truth.min(), value.min())), float(max(truth.max(), value.max()))]
     plot = empty_figure()
     plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
@@ -50,39 +46,38 @@ def parity_figure(target: Target) -> go.Figure:
         x=truth, y=value, error_y=bars, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.6}, text=names,
         hovertemplate="%{text}<br>in the table %{x:.4g}, predicted %{y:.4g}<extra></extra>",
     )  # fmt: skip
-    plot.update_xaxes(title_text=f"{verbatim(target['name'])}, in the table", nticks=6)
-    plot.update_yaxes(title_text=f"{verbatim(target['name'])}, predicted out of fold", nticks=6)
+    plot.update_xaxes(title_text=f"{verbatim(name)}, in the table", nticks=6)
+    plot.update_yaxes(title_text=f"{verbatim(name)}, predicted out of fold", nticks=6)
     return plot
 
 
-def distance_figure(target: Target) -> go.Figure:
+def distance_figure(held: Spots, error: Sequence[float], title: str) -> go.Figure:
     """Draw errors against the distance from the training set, and the mean of ten equally filled bins of all rows."""
-    rows = drawn_rows(target["error"])
-    distance, error = (np.array(values, dtype=float) for values in (target["held"]["distance"], target["error"]))
-    names = [verbatim(target["held"]["formula"][i]) for i in rows]
+    rows = drawn_rows(error)
+    distance, errors = np.array(held["distance"], dtype=float), np.array(error)
+    names = [verbatim(held["formula"][i]) for i in rows]
     plot = empty_figure()
     plot.add_scatter(
-        x=distance[rows], y=error[rows], mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
+        x=distance[rows], y=errors[rows], mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
         hovertemplate="%{text}: error %{y:.4g} at %{x:.2f}<extra></extra>",
     )  # fmt: skip
     parts = [part for part in np.array_split(np.argsort(distance, kind="stable"), 10) if len(part)]
     plot.add_scatter(
-        x=[float(distance[part].mean()) for part in parts], y=[float(error[part].mean()) for part in parts],
+        x=[float(distance[part].mean()) for part in parts], y=[float(errors[part].mean()) for part in parts],
         mode="lines+markers", line={"color": OTHER, "width": 2}, marker={"color": OTHER, "size": 6},
         hovertemplate="mean of a tenth: %{y:.4g}<extra></extra>",
     )  # fmt: skip
     plot.update_xaxes(title_text="distance (above 1: unlike)", nticks=6, rangemode="tozero")
-    missing = "1 − probability of the truth" if target["classes"] else "absolute error"
-    plot.update_yaxes(title_text=missing, nticks=5, rangemode="tozero")
+    plot.update_yaxes(title_text=title, nticks=5, rangemode="tozero")
     return plot
 
 
-def roc_figure(target: Target) -> go.Figure:
+def roc_figure(held: Spots, classes: Sequence[str]) -> go.Figure:
     """Draw the receiver operating characteristic: of the second of two classes, or of each of several."""
     plot = _of_classes()
-    for i, name in _classes_drawn(target):
-        true = np.array([str(word) == name for word in target["held"]["truth"]])
-        false_rate, true_rate, _ = roc_curve(true, target["held"][f"p_{name}"])
+    for i, name in _classes_drawn(classes):
+        true = np.array([str(word) == name for word in held["truth"]])
+        false_rate, true_rate, _ = roc_curve(true, held[f"p_{name}"])
         plot.add_scatter(
             x=false_rate, y=true_rate, mode="lines", name=verbatim(name),
             line={"color": style(i)["colour"], "dash": style(i)["dash"], "width": 2},
@@ -94,12 +89,12 @@ def roc_figure(target: Target) -> go.Figure:
     return plot
 
 
-def reliability_figure(target: Target) -> go.Figure:
+def reliability_figure(held: Spots, classes: Sequence[str]) -> go.Figure:
     """Draw how often a stated probability came true, in bins of equal number."""
     plot = _of_classes()
-    for i, name in _classes_drawn(target):
-        true = np.array([str(word) == name for word in target["held"]["truth"]])
-        came_true, stated = calibration_curve(true, target["held"][f"p_{name}"], n_bins=8, strategy="quantile")
+    for i, name in _classes_drawn(classes):
+        true = np.array([str(word) == name for word in held["truth"]])
+        came_true, stated = calibration_curve(true, held[f"p_{name}"], n_bins=8, strategy="quantile")
         own = style(i)
         plot.add_scatter(
             x=stated, y=came_true, mode="lines+markers", name=verbatim(name),
@@ -113,29 +108,33 @@ def reliability_figure(target: Target) -> go.Figure:
     return plot
 
 
-def map_figure(target: Target) -> go.Figure:
-    """Draw the formulas at the first two principal components of the encoder's features, coloured by their values."""
-    spots, classes = target["map"], target["classes"]
-    plot = empty_figure()
+def embedding_figure(spots: Spots, classes: Sequence[str], far: Collection[CellValue]) -> go.Figure:
+    """Draw the formulas at the first two principal components of the encoder's features, coloured by their values.
+
+    Parameters
+    ----------
+    spots
+        Columns line, formula, x, y and truth (a number, or the index of a class).
+    far
+        Lines of the formulas unlike the others, which get a ring.
+    """
+    plot, truths = empty_figure(), _of(spots["truth"], range(len(spots["truth"])))
     if classes:
         for i, name in enumerate(classes):
-            rows = [row for row, value in enumerate(spots["truth"]) if int(value) == i]
+            rows = [row for row, value in enumerate(truths) if int(value) == i]
             marker = {"size": 5, "opacity": 0.7, "color": style(i)["colour"], "symbol": style(i)["symbol"]}
             _add_spots(plot, spots, rows, [name] * len(rows), marker, verbatim(name))
         add_legend(plot)
     else:
-        ends = np.quantile(spots["truth"], [0.02, 0.98])
-        marker = {"size": 5, "opacity": 0.7, "color": spots["truth"], "colorscale": "Viridis", "showscale": True}
+        ends = np.quantile(truths, [0.02, 0.98])
+        marker = {"size": 5, "opacity": 0.7, "color": truths, "colorscale": "Viridis", "showscale": True}
         marker |= {"colorbar": {"thickness": 10, "outlinewidth": 0}, "cmin": float(ends[0]), "cmax": float(ends[1])}
-        _add_spots(plot, spots, range(len(spots["x"])), [f"{value:.4g}" for value in spots["truth"]], marker)
-    strangers = {row for row, unlike in zip(target["held"].get("line", []), target["held"].get("unlike", []),
-                                            strict=True) if unlike}  # fmt: skip
-    far = [i for i, line in enumerate(spots["line"]) if line in strangers]
-    if far:
+        _add_spots(plot, spots, range(len(truths)), [f"{value:.4g}" for value in truths], marker)
+    if ringed := [i for i, line in enumerate(spots["line"]) if line in far]:
         ring = {"symbol": "circle-open", "size": 9, "line": {"width": 1}}
         plot.add_scatter(
-            x=_of(spots["x"], far), y=_of(spots["y"], far), mode="markers", marker=ring, meta="ink", hoverinfo="skip",
-            showlegend=False,
+            x=_of(spots["x"], ringed), y=_of(spots["y"], ringed), mode="markers", marker=ring, meta="ink",
+            hoverinfo="skip", showlegend=False,
         )  # fmt: skip
     plot.update_xaxes(title_text="first principal component", nticks=5)
     plot.update_yaxes(title_text="second principal component", nticks=5)
@@ -162,14 +161,13 @@ def _of_classes() -> go.Figure:
     return plot
 
 
-def _classes_drawn(target: Target) -> list[tuple[int, str]]:
+def _classes_drawn(classes: Sequence[str]) -> list[tuple[int, str]]:
     """Return the classes that have a curve, with their number: the second one of two, or all."""
-    classes = list(enumerate(target["classes"]))
-    return classes[1:] if len(classes) == 2 else classes
+    return list(enumerate(classes))[1 if len(classes) == 2 else 0 :]
 
 
 def _add_spots(
-    plot: go.Figure, spots: Target, rows: Sequence[int], said: Sequence[str], marker: dict[str, Any], name: str = ""
+    plot: go.Figure, spots: Spots, rows: Sequence[int], said: Sequence[str], marker: Mapping[str, Any], name: str = ""
 ) -> None:
     text = [f"{verbatim(spots['formula'][i])}: {verbatim(word)}" for i, word in zip(rows, said, strict=True)]
     plot.add_scatter(
@@ -178,5 +176,12 @@ def _add_spots(
     )  # fmt: skip
 
 
-def _of(values: Sequence[float], rows: Sequence[int]) -> np.ndarray:
+def _of(values: Sequence[CellValue], rows: Sequence[int]) -> Array:
     return np.array([values[i] for i in rows], dtype=float)
+
+
+def said(value: CellValue) -> str:
+    """Write a value of a table with four significant digits."""
+    if value is None:
+        return ABSENT
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

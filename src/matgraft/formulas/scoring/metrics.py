@@ -13,6 +13,20 @@ from matgraft.formulas.predictor.predictor import Prediction
 
 Array = NDArray[np.float64]
 
+SCORES = {
+    "mae": "mean absolute error",
+    "rmse": "root mean square error",
+    "coverage": "truths inside their interval",
+    "width": "mean width of the intervals",
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC-AUC of the probabilities",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+}
+"""Scores in words."""
+SHARES = ("coverage", "accuracy", "balanced_accuracy")
+"""Scores that are parts of the rows, 0 to 1."""
+
 
 def scores_of(y: Array, prediction: Prediction, weights: Array | None = None) -> dict[str, float]:
     """Return the scores of values, or of classes where there are probabilities; none where no row counts.

@@ -1,4 +1,4 @@
-"""One honest verdict on a predictor of properties: did the encoder help, do the error bars hold, where to doubt them.
+"""The verdict on a predictor of properties: did the encoder help, do the error bars hold, where to doubt them.
 
 The figures are out of fold: every formula is predicted by fits that did not see it. The predictor is better or worse
 than descriptors and trees only beyond chance, where the interval of the paired difference leaves out 0.
@@ -6,103 +6,149 @@ than descriptors and trees only beyond chance, where the interval of the paired 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
+from matgraft.core.findings import Action
 from matgraft.core.statistics import MIN_UNITS
+from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Reason, Use, Verdict
+from matgraft.formulas.domain.verdict import NOT_NESTED
+from matgraft.formulas.predictor.facts import Comparison, PredictorFacts
+from matgraft.formulas.scoring.pretraining import PARTS, PretrainingFacts, pretraining_sentence
 
 FEW = 50
 """Sets of rows that share no formula and no group: below so many the scores are called rough."""
 FAR = 0.1
 """Part of formulas unlike the rest from which on a table is called scattered."""
 SLACK = 0.03
-NOT_COMPARED = "not compared"
-"""Level where no member with the encoder was fitted."""
-DECIDED = ("better", "no better", "worse")
+"""Part of the truths by which intervals may miss what they state."""
+OF_SETS = "sets of rows that share no formula and no group"
+UNLIKE = Use(
+    use="formulas marked as unlike the training set", reason="nothing here says whether their error bars are right"
+)
 
 
 def property_verdict(
-    facts: Mapping[str, Any], scores: Mapping[str, float], unlike: float, level: float
-) -> dict[str, Any]:
+    facts: PredictorFacts,
+    scores: Mapping[str, float],
+    known: PretrainingFacts | None,
+    *,
+    n: int,
+    unlike: float,
+    level: float,
+) -> Verdict:
     """Judge a predictor.
 
     Parameters
     ----------
-    facts
-        What `fit_predictor` chose and compared.
     scores
         Out-of-fold scores.
+    known
+        What the encoder's pretraining knew of the rows.
+    n
+        Rows.
     unlike
         Part of the rows whose formula was unlike the others.
     level
         Part of the truths that intervals are stated to hold.
-
-    Returns
-    -------
-    dict
-        ``level`` ("better", "no better" or "worse than descriptors and trees", "undecided", or "not compared" where
-        no member with the encoder was fitted), ``headline``, ``cautions``, ``gate`` (what decided whether the encoder
-        is in the mixture, in a sentence; empty where nothing had to be decided).
     """
-    tried = any(member["pretrained"] for member in (*facts["members"], *facts["dropped"]))
-    outcome, between = _outcome(facts["baseline"]) if tried else (NOT_COMPARED, "")
-    return {
-        "level": f"{outcome} than {facts['baseline']['name']}" if outcome in DECIDED else outcome,
-        "headline": _headline(facts, outcome, between),
-        "cautions": list(_cautions(facts, scores, unlike, level, outcome)),
-        "gate": gate_sentence(facts),
-    }
-
-
-def gate_sentence(facts: Mapping[str, Any]) -> str:
-    """Say what decided whether the encoder is in the mixture (`predictor.stack`); empty without a gate."""
-    gate = facts["gate"]
-    if gate is None:
-        return ""
-    if not gate["gain"]:
-        return "the best mixture gives the pretrained encoder no weight"
-    sure = "too few data for a standard error" if gate["error"] is None else f"standard error {gate['error']:.2g}"
-    change = "higher" if gate["gain"] < 0 else "lower"
-    found = f"with the pretrained encoder the {facts['criterion']} is {abs(gate['gain']):.3g} {change} ({sure})"
-    if gate["needed"] < 0:
-        return f"{found}, and the encoder is left out only if it is worse by {-gate['needed']:g} standard errors"
-    return (
-        f"{found}, and on formulas unlike those of the pretraining the encoder is taken only if it is better by "
-        f"{gate['needed']:g} standard errors"
+    outcome = outcome_of_comparison(facts.baseline) if facts.tried else Outcome.NOT_COMPARED
+    narrow = "coverage" in scores and scores["coverage"] < level - SLACK
+    here = Use(use="formulas like those of the table")
+    return Verdict(
+        outcome=outcome,
+        against=facts.baseline.name,
+        headline=_headline(facts, outcome),
+        reasons=tuple(_reasons(facts, known)) if facts.tried else (),
+        cautions=tuple(_cautions(facts, scores, known, n=n, unlike=unlike, level=level, outcome=outcome)),
+        fit_for=() if narrow or outcome == Outcome.WORSE else (here,),
+        not_fit_for=(UNLIKE,),
+        chosen=gate_sentence(facts),
     )
 
 
-def _headline(facts: Mapping[str, Any], outcome: str, between: str) -> str:
-    baseline, score = facts["baseline"], f"{facts['criterion']} {facts['score']:.4g}"
-    if any(member["weight"] for member in facts["members"] if member["pretrained"]):
-        than = f"{outcome} than" if outcome in DECIDED else f"{outcome} against"
-        difference = f"difference {baseline['difference']:+.3g}, {between}"
-        return f"{than} {baseline['name']}: {score} against {baseline['score']:.4g} ({difference})"
+def outcome_of_comparison(compared: Comparison) -> Outcome:
+    """Return what a comparison with the baseline says; undecided without an interval."""
+    if compared.interval is None:
+        return Outcome.UNDECIDED
+    low, high = compared.interval
+    return Outcome.BETTER if high < 0 else Outcome.WORSE if low > 0 else Outcome.NO_BETTER
+
+
+def gate_sentence(facts: PredictorFacts) -> str:
+    """Say what decided whether the encoder is in the mixture (`predictor.stack`); empty without a gate."""
+    gate = facts.gate
+    if gate is None:
+        return ""
+    if not gate.gain:
+        return "the best mixture gives the pretrained encoder no weight"
+    sure = "too few data for a standard error" if gate.error is None else f"standard error {gate.error:.2g}"
+    change = "higher" if gate.gain < 0 else "lower"
+    found = f"with the pretrained encoder the {facts.criterion} is {abs(gate.gain):.3g} {change} ({sure})"
+    if gate.needed < 0:
+        return f"{found}, and the encoder is left out only if it is worse by {-gate.needed:g} standard errors"
+    return (
+        f"{found}, and on formulas unlike those of the pretraining the encoder is taken only if it is better by "
+        f"{gate.needed:g} standard errors"
+    )
+
+
+def _headline(facts: PredictorFacts, outcome: Outcome) -> str:
+    baseline, score = facts.baseline, f"{facts.criterion} {facts.score:.4g}"
+    if facts.share:
+        than = f"{outcome.capitalize()} {'than' if outcome in THAN else 'against'} {baseline.name}"
+        difference = f"difference {baseline.difference:+.3g}, {_between(baseline)}"
+        return f"{than}: {score} against {baseline.score:.4g} ({difference})"
     why = gate_sentence(facts) or "no member with the pretrained encoder was fitted, so nothing was compared"
-    return f"{baseline['name']} alone: {score}; {why}"
+    return f"{baseline.name.capitalize()} alone: {score}; {why}"
 
 
-def _outcome(baseline: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the outcome, and the interval that it rests on in words."""
-    if baseline["interval"] is None:
-        found = f"{baseline['n_units']} of {MIN_UNITS} sets of rows that share no formula and no group"
-        return "undecided", f"too few data for an interval: {found}"
-    low, high = baseline["interval"]
-    outcome = "better" if high < 0 else "worse" if low > 0 else "no better"
-    return outcome, f"95 % between {low:+.3g} and {high:+.3g}"
+def _between(compared: Comparison) -> str:
+    if compared.interval is None:
+        return f"too few data for an interval: {compared.n_units} of {MIN_UNITS} {OF_SETS}"
+    low, high = compared.interval
+    return f"95 % between {low:+.3g} and {high:+.3g}"
 
 
-def _cautions(facts: Mapping[str, Any], scores: Mapping[str, float], unlike: float, level: float, outcome: str) -> Any:
-    if outcome == "worse":
-        yield "it loses to its own baseline: use --strategy auto or descriptors"
-    if (n_units := facts["baseline"]["n_units"]) < FEW:
-        found = f"{facts['n']} rows"
-        if n_units < facts["n"]:
-            found = f"{n_units} sets of rows that share no formula and no group, in {found}"
-        yield f"{found}: the scores themselves are rough, and so are the widths of the intervals"
+def _reasons(facts: PredictorFacts, known: PretrainingFacts | None) -> Iterator[Reason]:
+    """Yield the comparisons that are decided: on all rows, and on those with and without a label in the pretraining."""
+    parts = {f"rows {PARTS[part]} in the pretraining": one for part, one in (known.compared if known else {}).items()}
+    for about, compared in {"all rows": facts.baseline, **parts}.items():
+        outcome = outcome_of_comparison(compared)
+        if outcome in (Outcome.BETTER, Outcome.WORSE):
+            difference = f"{compared.difference:+.3g} to that of {compared.name}"
+            text = f"On {about} the {facts.criterion} has a difference of {difference} ({_between(compared)})"
+            yield Reason(about=about, speaks="for" if outcome == Outcome.BETTER else "against", text=text)
+
+
+def _cautions(
+    facts: PredictorFacts,
+    scores: Mapping[str, float],
+    known: PretrainingFacts | None,
+    *,
+    n: int,
+    unlike: float,
+    level: float,
+    outcome: Outcome,
+) -> Iterator[Caution]:
+    if outcome == Outcome.WORSE:
+        yield Caution(
+            code="worse-than-baseline",
+            damage=Damage.HARM,
+            text="It loses to its own baseline",
+            remedy="Use strategy auto or descriptors",
+            actions=(Action(settings={"strategy": "auto"}), Action(settings={"strategy": "descriptors"})),
+        )
+    if (n_units := facts.baseline.n_units) < FEW:
+        found = f"{n_units} {OF_SETS}, in {n} rows" if n_units < n else f"{n} rows"
+        text = f"{found}: the scores themselves are rough, and so are the widths of the intervals"
+        yield Caution(code="few-rows", damage=Damage.DOUBT, text=text)
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
-        yield f"intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
+        text = f"Intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
+        damage = Damage.WRONG if scores["coverage"] < level else Damage.NOTE
+        yield Caution(code="interval-coverage", damage=damage, text=text)
     if unlike > FAR:
-        yield f"{unlike:.0%} of the rows have a formula unlike the others: expect larger errors on new chemistry"
-    yield "a formula marked as unlike the training set has an error bar that nothing here speaks for"
-    yield "weights and intervals were chosen on these same predictions: `matgraft crossval` scores the whole procedure"
+        text = f"{unlike:.0%} of the rows have a formula unlike the others: expect larger errors on new chemistry"
+        yield Caution(code="scattered", damage=Damage.DOUBT, text=text)
+    text = "Weights and intervals were chosen on these same predictions: `matgraft crossval` scores the whole procedure"
+    yield Caution(code=NOT_NESTED, damage=Damage.NOTE, text=text)
+    yield Caution(code="pretraining-labels", damage=Damage.NOTE, text=pretraining_sentence(known))

@@ -1,6 +1,6 @@
 """Tables of formulas with measured values: CSV or TSV (also .gz), parquet.
 
-    table = read_table("gaps.csv", target="gap", fold="fold")
+    table = read_table(Path("gaps.csv"), "gap", ColumnNames(fold="fold"))
 
 Everything that could stop a fit is said here, with file, line and column: a formula that cannot be read, a value that
 is no number, a covariate that is missing. A row without a value is kept out of the table and counted.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.statistics import joined_units
 from matgraft.formulas.formula import Formula, FormulaError
+from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.prompts.text import parse_plain
 
 Parsed = TypeVar("Parsed")
@@ -30,6 +31,34 @@ GROUPINGS = ("formula", "chemical-system")
 MOST_WORDS = 50
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 """What stands for a value that is missing. Among words "none" may be an answer, such as that of a coating."""
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """ColumnNames that are used beside that of the values.
+
+    Attributes
+    ----------
+    formula
+        Of the formulas; by default the one that is named so.
+    fold
+        Names the test fold of each row.
+    covariates
+        To use beside the formula: numbers, or words of which there are few.
+    weight
+        How much each row counts.
+    group
+        What belongs together, such as a paper or a furnace; or one of `GROUPINGS`, which takes no column.
+    order
+        The classes from the lowest to the highest, where they have an order.
+    """
+
+    formula: str | None = None
+    fold: str | None = None
+    covariates: Sequence[str] = ()
+    weight: str | None = None
+    group: str = "formula"
+    order: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +123,10 @@ class FormulaTable:
         """Return the name of what no fold may tear apart, by row: rows that share a formula or a name (`named`)."""
         return joined_groups(self.keys, self.named(by))
 
+    def examples(self, by: str = "formula") -> Examples:
+        """Return what a predictor is made from, its groups as of `grouped`."""
+        return Examples(self.formulas, self.values, len(self.classes), self.covariates, self.weights, self.grouped(by))
+
 
 def joined_groups(keys: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Return the name of each row's smallest set that tears apart no key and no group.
@@ -109,16 +142,7 @@ def joined_groups(keys: Sequence[str], groups: Sequence[str]) -> list[str]:
 
 
 def read_table(
-    path: Path,
-    target: str,
-    *,
-    formula: str | None = None,
-    fold: str | None = None,
-    covariates: Sequence[str] = (),
-    weight: str | None = None,
-    group: str | None = None,
-    order: Sequence[str] = (),
-    parse: Callable[[str], Formula] = parse_plain,
+    path: Path, target: str, columns: ColumnNames | None = None, parse: Callable[[str], Formula] = parse_plain
 ) -> FormulaTable:
     """Read a table.
 
@@ -126,18 +150,6 @@ def read_table(
     ----------
     target
         Column of the values. Words, true/false, and zeros and ones alone are classes; other numbers are numbers.
-    formula
-        Column of the formulas; by default the one that is named so.
-    fold
-        Column that names the test fold of each row.
-    covariates
-        Columns to use beside the formula: numbers, or words of which there are few.
-    weight
-        Column of how much each row counts.
-    group
-        Column of what belongs together, such as a paper or a furnace.
-    order
-        The classes from the lowest to the highest, where they have an order.
     parse
         How a formula is read; `matgraft.formulas.prompts.text.parse_stated` takes the class of the material before it.
 
@@ -148,8 +160,11 @@ def read_table(
     OptionError
         If a column does not exist.
     """
+    columns = columns or ColumnNames()
+    fold, weight, covariates, order = columns.fold, columns.weight, columns.covariates, columns.order
+    group = None if columns.group in GROUPINGS else columns.group
     cells = read_cells(path)
-    column = formula_column(cells, formula, path)
+    column = formula_column(cells, columns.formula, path)
     for name in (target, *covariates, *(name for name in (fold, weight, group) if name)):
         require(cells, name, path)
     uses = {column: "formula", weight: "weight"} | dict.fromkeys(covariates, "covariate")
@@ -269,7 +284,7 @@ def covariate_code(cells: pd.DataFrame, names: Sequence[str], path: Path) -> dic
     for name in names:
         words = cells[name].str.strip()
         if pd.to_numeric(words, errors="coerce").notna().sum() > 0.5 * (~_missing(words)).sum():
-            numbers(cells[name], path)
+            read_numbers(cells[name], path)
             code[name] = ()
             continue
         _refuse_missing(words, path, "leave the row out, or give what is missing a word of its own, such as unknown")
@@ -293,7 +308,7 @@ def encode_covariates(cells: pd.DataFrame, code: Mapping[str, Sequence[str]], pa
     for name, words in code.items():
         require(cells, name, path)
         if not words:
-            columns.append(numbers(cells[name], path))
+            columns.append(read_numbers(cells[name], path))
             continue
         stripped = cells[name].str.strip()
         _refuse_missing(stripped, path, "leave the row out, or give one of the words")
@@ -316,14 +331,14 @@ def _refuse_missing(column: pd.Series, path: Path, remedy: str) -> None:
 
 
 def _weights(column: pd.Series, path: Path) -> NDArray[np.float64]:
-    weights = numbers(column, path)
+    weights = read_numbers(column, path)
     if (weights < 0).any():
         row = column.index[int(np.flatnonzero(weights < 0)[0])]
         raise DataError("a weight is negative", where=f"{path} line {int(row) + 2}, column {column.name!r}")
     return weights
 
 
-def numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
+def read_numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
     """Return a column's numbers, naming the line of a cell that is none."""
     values = pd.to_numeric(column.str.strip(), errors="coerce").to_numpy(float)
     for row, value in zip(column.index, values, strict=True):
@@ -350,7 +365,7 @@ def _values(column: pd.Series, path: Path) -> tuple[NDArray[np.float64], tuple[s
     words = column.str.strip()
     as_numbers = pd.to_numeric(words, errors="coerce")
     if as_numbers.notna().mean() > 0.5:  # mostly numbers: a word among them is a mistake
-        values = numbers(column, path)
+        values = read_numbers(column, path)
         if not np.isin(values, (0.0, 1.0)).all():
             return values, ()
         words = pd.Series(values.astype(int).astype(str))

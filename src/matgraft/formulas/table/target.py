@@ -23,8 +23,8 @@ from matgraft.formulas.table.reading import (
     encode_covariates,
     formula_column,
     formulas_of,
-    numbers,
     read_cells,
+    read_numbers,
 )
 
 
@@ -90,7 +90,7 @@ def _truths(column: pd.Series, classes: Sequence[str], path: Path) -> NDArray[np
     present = ~words.str.lower().isin(EMPTY)
     truths = np.full(len(words), np.nan)
     if not classes:
-        truths[present] = numbers(column[present], path)
+        truths[present] = read_numbers(column[present], path)
         return truths
     for row, word in words[present].items():
         name = word if word in classes else word.removesuffix(".0")

@@ -1,0 +1,262 @@
+"""What the report of a run on a table shows, as data: report.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from matgraft.core.model import ModelCard
+from matgraft.core.run_folder import RunFile
+from matgraft.formulas.learners.inputs import Array
+from matgraft.formulas.pretraining.run import PretrainingFigures
+from matgraft.formulas.pretraining.settings import PretrainSettings
+from matgraft.formulas.prompts.facts import PromptFacts
+from matgraft.formulas.report.rows import CellValue, Spots, TableRow, read_rows
+from matgraft.formulas.scoring.target import METRICS, TargetMetrics
+from matgraft.formulas.settings import SETTINGS, TableSettings
+
+CARD = RunFile("model/card.json", ModelCard)
+PROMPTS = RunFile("prompts.json", PromptFacts)
+
+LISTED = 10
+"""Worst predictions in the table."""
+THIRDS = ("smallest", "middle", "largest")
+
+
+class LabelRow(BaseModel):
+    """The error on the formulas with, or without, a label in the pretraining.
+
+    Attributes
+    ----------
+    ours
+        Mean loss of the predictor, in the criterion where it is compared with its baseline.
+    baseline, difference, interval
+        Of the comparison; None where there is none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    part: str
+    n: int
+    ours: float | None
+    baseline: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+
+
+class HeldPart(BaseModel):
+    """How many truths lie inside their intervals, of a part of the rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    part: str
+    n: int
+    held: float
+
+
+class TargetReport(TargetMetrics):
+    """What is shown of one target.
+
+    Attributes
+    ----------
+    held
+        Out-of-fold predictions by column, as in predictions.csv; empty where there is no such file.
+    map, domains
+        Formulas at the principal components of their features, and both domains before and after the fit.
+    by_label
+        Errors with and without a label in the pretraining; empty where that is not known.
+    error
+        (n,) absolute errors, or what the probability of the true class lacks.
+    worst
+        Rows of the largest errors.
+    held_by
+        What the intervals hold, in all and by thirds.
+    """
+
+    name: str
+    held: Spots
+    map: Spots
+    domains: Spots
+    by_label: tuple[LabelRow, ...]
+    error: list[float]
+    worst: list[TableRow]
+    held_by: tuple[HeldPart, ...]
+
+
+class PropertyReport(BaseModel):
+    """What the page shows; None stands for a file that is not there.
+
+    Attributes
+    ----------
+    run
+        Name of the folder.
+    card
+        Of the encoder.
+    pretraining
+        Of the encoder, in names and values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    settings: TableSettings | None
+    card: dict[str, str | int]
+    pretraining: list[tuple[str, str]]
+    targets: tuple[TargetReport, ...]
+    prompts: PromptFacts | None
+
+
+class TableResult(BaseModel):
+    """What came of a run on a table, as the command tells it.
+
+    Attributes
+    ----------
+    run, report
+        The folder and its page.
+    targets
+        Scores, members, baseline and verdict by name.
+    prompts
+        What the prompts have become, of strategy prompt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    report: str
+    targets: dict[str, TargetMetrics]
+    prompts: PromptFacts | None = Field(None, exclude_if=lambda value: value is None)
+
+
+REPORT = RunFile("report.json", PropertyReport, indent=None)
+
+
+def property_facts(run: Path) -> PropertyReport:
+    """Return everything that the page shows.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no metrics, or a file of it is of another version.
+    """
+    held, places, domains = (_table(run / f"{name}.csv") for name in ("predictions", "map", "domains"))
+    card = CARD.find(run)
+    told = ("name", "weights_from", "weights_sha256", "n_parameters")
+    return PropertyReport(
+        run=run.resolve().name,
+        settings=SETTINGS.find(run),
+        card={name: getattr(card, name) for name in told} if card else {},
+        pretraining=_pretraining(card) if card else [],
+        targets=tuple(
+            _target(name, metrics, *(_of_target(table, name) for table in (held, places, domains)))
+            for name, metrics in METRICS.read(run).targets.items()
+        ),
+        prompts=PROMPTS.find(run),
+    )
+
+
+def _target(
+    name: str, metrics: TargetMetrics, rows: pd.DataFrame, places: pd.DataFrame, domains: pd.DataFrame
+) -> TargetReport:
+    if not metrics.classes and len(rows):
+        rows = rows.astype({"truth": float, "value": float})
+    places = places.astype({"truth": float}) if len(places) else places
+    error = _errors(rows, metrics.classes)
+    worst = rows.iloc[np.argsort(-error, kind="stable")[:LISTED]]
+    return TargetReport(
+        **dict(metrics),
+        name=name,
+        held=_spots(rows.drop(columns="fold", errors="ignore")),
+        map=_spots(places),
+        domains=_spots(domains),
+        by_label=tuple(_by_label(metrics)),
+        error=error.tolist(),
+        worst=[{str(key): _value(value) for key, value in row.items()} for row in worst.to_dict("records")],
+        held_by=() if metrics.classes or not len(rows) else tuple(_coverage(rows)),
+    )
+
+
+def _by_label(metrics: TargetMetrics) -> list[LabelRow]:
+    known = metrics.pretraining
+    if known is None:
+        return []
+    rows = []
+    for part, scores in known.scores.items():
+        n = known.with_label if part == "with_label" else known.n - known.with_label
+        against = known.compared.get(part)
+        ours = against.score + against.difference if against else scores.get("log_loss" if metrics.classes else "mae")
+        row = LabelRow(
+            part=part.replace("_", " a "),
+            n=n,
+            ours=ours,
+            baseline=against and against.score,
+            difference=against and against.difference,
+            interval=against and against.interval,
+        )
+        rows += [row] * bool(n)
+    return rows
+
+
+def _errors(rows: pd.DataFrame, classes: tuple[str, ...]) -> Array:
+    """Return absolute errors, or what the probability of the true class lacks."""
+    if not len(rows):
+        return np.zeros(0)
+    if not classes:
+        return np.abs(rows["value"].to_numpy(float) - rows["truth"].to_numpy(float))
+    likely = rows[[f"p_{name}" for name in classes]].to_numpy(float)
+    true = [classes.index(str(name)) for name in rows["truth"]]
+    return np.asarray(1 - likely[np.arange(len(rows)), true])
+
+
+def _coverage(rows: pd.DataFrame) -> list[HeldPart]:
+    """Return how many truths lie inside, in all and by thirds of the intervals' widths and of the distances."""
+    inside = (rows["truth"] >= rows["lower"]) & (rows["truth"] <= rows["upper"])
+    found = [HeldPart(part="all", n=len(rows), held=float(inside.mean()))]
+    for title, key in (("width", rows["upper"] - rows["lower"]), ("distance", rows["distance"])):
+        ranks = np.argsort(np.argsort(key.to_numpy(float), kind="stable"), kind="stable") * len(THIRDS)
+        thirds = ranks // max(1, len(rows))
+        for i, which in enumerate(THIRDS):
+            part = inside[thirds == i]
+            if len(part):
+                found.append(HeldPart(part=f"{which} third by {title}", n=len(part), held=float(part.mean())))
+    return found
+
+
+def _pretraining(card: ModelCard) -> list[tuple[str, str]]:
+    """Return how an encoder was pretrained; nothing of one that was not."""
+    if not card.metrics:
+        return []
+    figures, settings = PretrainingFigures.of(card), PretrainSettings.model_validate(card.recipe)
+    epochs, losses = (", ".join(values) for values in (
+        [f"{n:.1f}" for n in figures.epochs], [f"{loss:.3f}" for loss in figures.losses]
+    ))  # fmt: skip
+    return [
+        ("formulas", f"{figures.formulas:,}"),
+        ("labels", f"{figures.labels:,}"),
+        ("rows left out", f"those with {settings.exclude} = 1" if settings.exclude else "none"),
+        ("objectives", ", ".join(f"{name} {weight:g}" for name, weight in settings.weights)),
+        ("encoders", str(len(figures.best))),
+        ("minutes", f"{figures.minutes:.0f} on {figures.processes} core(s), {epochs} epochs"),
+        ("validation loss", f"{losses} on held-out chemical systems"),
+        *((f"sha256 of {name}", value) for name, value in card.data_sha256.items()),
+    ]
+
+
+def _table(path: Path) -> pd.DataFrame:
+    return read_rows(path) if path.is_file() else pd.DataFrame({"target": []})
+
+
+def _of_target(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows of one target; a table without rows where there is no such file."""
+    own = table[table["target"] == name].drop(columns="target")
+    return own if len(own) else pd.DataFrame()
+
+
+def _spots(rows: pd.DataFrame) -> Spots:
+    return {str(column): [_value(value) for value in rows[column].tolist()] for column in rows.columns}
+
+
+def _value(value: CellValue) -> CellValue:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

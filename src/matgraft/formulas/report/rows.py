@@ -1,0 +1,148 @@
+"""Tables that the formula commands write: predictions, maps of formulas, vectors.
+
+predictions.csv         line, formula, target, fold, truth, value, lower, upper, std, distance, unlike, p_<class>
+map.csv                 target, line, formula, x, y, truth
+target_predictions.csv  as predictions.csv, with the truth where the target's table has one
+domains.csv             target, domain, formula, weight, x_before, y_before, x_after, y_after
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from matgraft.core.files import whole
+from matgraft.formulas.domain.adaptation import ChosenMethod
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula
+from matgraft.formulas.learners.network import FittedNetwork
+from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.target import TargetTable
+
+CellValue = str | int | float | bool | None
+TableRow = dict[str, CellValue]
+"""A row of a table by its columns."""
+Spots = dict[str, list[CellValue]]
+"""A table by its columns, (n,) each."""
+
+MOST_ON_MAP = 3000
+MOST_OF_DOMAIN = 1000
+"""Formulas of each domain on the map of both."""
+
+
+def prediction_rows(
+    formulas: Sequence[Formula],
+    prediction: Prediction,
+    classes: Sequence[str],
+    extra: Mapping[str, CellValue],
+    truths: NDArray[np.float64] | None = None,
+    lines: Sequence[int] = (),
+) -> list[TableRow]:
+    """Return a row a formula: line, formula, truth, value, lower, upper, std, distance, unlike, p_<class>.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes, which then stand in the place of truth and value; empty for numbers.
+    extra
+        Columns that all rows share.
+    """
+
+    def named(value: float) -> CellValue:
+        return classes[int(value)] if classes else float(value)
+
+    rows = []
+    for i, formula in enumerate(formulas):
+        row: TableRow = {"line": lines[i]} if lines else {}
+        row |= {"formula": str(formula), **extra}
+        row |= {"truth": named(truths[i])} if truths is not None else {}
+        row["value"] = named(prediction.value[i])
+        if not classes:
+            row |= {"lower": float(prediction.lower[i]), "upper": float(prediction.upper[i])}
+        row |= {"std": float(prediction.std[i]), "distance": float(prediction.distance[i])}
+        row["unlike"] = bool(prediction.unlike[i])
+        if prediction.probabilities is not None:
+            row |= {f"p_{name}": float(p) for name, p in zip(classes, prediction.probabilities[i], strict=True)}
+        rows.append(row)
+    return rows
+
+
+def target_rows(table: TargetTable, prediction: Prediction, classes: Sequence[str], target: str) -> list[TableRow]:
+    """Return a row a formula of a domain without labels, its truth last, where there is any."""
+    rows = prediction_rows(table.formulas, prediction, classes, {"target": target}, lines=table.lines)
+    if len(table.labelled):
+        for row, truth in zip(rows, table.truths, strict=True):
+            row["truth"] = None if np.isnan(truth) else classes[int(truth)] if classes else float(truth)
+    return rows
+
+
+def map_rows(table: FormulaTable, target: str, backbone: CompositionBackbone) -> list[TableRow]:
+    """Return rows of formulas at the first two principal components of their features."""
+    chosen = np.sort(np.random.default_rng(0).permutation(len(table.formulas))[:MOST_ON_MAP])
+    vectors = backbone.embed([table.formulas[i] for i in chosen])
+    places = PCA(2, random_state=0).fit_transform(vectors - vectors.mean(0))
+    return [
+        {"target": target, "line": table.lines[i], "formula": str(table.formulas[i]), "x": float(x), "y": float(y),
+         "truth": float(table.values[i])}
+        for i, (x, y) in zip(chosen, places, strict=True)
+    ]  # fmt: skip
+
+
+def domain_rows(predictor: Predictor, adapted: ChosenMethod, target: str) -> list[TableRow]:
+    """Return rows of both domains at the first two principal components of all features, frozen and tuned.
+
+    The tuned ones are those of the network of the first inner fold, the frozen ones those that it began with.
+    """
+    seed = predictor.settings.seed
+    parts = {"source": predictor.inputs, "target": adapted.target.inputs}
+    chosen = {
+        name: np.sort(np.random.default_rng(seed).permutation(len(part))[:MOST_OF_DOMAIN])
+        for name, part in parts.items()
+    }
+    network = predictor.networks[predictor.members[0].name][0]
+    assert isinstance(network, FittedNetwork)
+    some = {name: parts[name].take(rows) for name, rows in chosen.items()}
+    before = [predictor.tools.backbone.alone(seed).embed(part.formulas) for part in some.values()]
+    after = [network.features(part) for part in some.values()]
+    both = [np.concatenate(blocks) for blocks in (before, after)]
+    projection = PCA(2, random_state=0).fit(np.concatenate(both))
+    places = [projection.transform(block) for block in both]
+    names = [(name, i) for name, rows in chosen.items() for i in rows]
+    return [
+        {"target": target, "domain": name, "formula": str(parts[name].formulas[i]),
+         "weight": float(adapted.overlap.weights[i]) if name == "source" else None,
+         "x_before": float(x0), "y_before": float(y0), "x_after": float(x1), "y_after": float(y1)}
+        for (name, i), (x0, y0), (x1, y1) in zip(names, *places, strict=True)
+    ]  # fmt: skip
+
+
+def write_rows(rows: Sequence[TableRow], path: Path) -> None:
+    """Write rows as CSV, whole or not at all."""
+    with whole(path) as part:
+        pd.DataFrame(rows).to_csv(part, index=False)
+
+
+def gather_rows(files: Sequence[Path], path: Path) -> None:
+    """Write the rows of several such files into one."""
+    with whole(path) as part:
+        pd.concat([read_rows(file) for file in files]).to_csv(part, index=False)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read what `write_rows` wrote: formulas, truths and values as text ("NaN" is sodium with nitrogen)."""
+    words = {"formula": str, "truth": str, "value": str, "target": str, "fold": str}
+    return pd.read_csv(path, dtype=words, keep_default_na=False, na_values=[""])
+
+
+def write_vectors(formulas: Sequence[Formula], vectors: NDArray[np.float32], path: Path) -> None:
+    """Write formulas and their features as parquet, whole or not at all."""
+    frame = pd.DataFrame(vectors, columns=[f"e{i}" for i in range(vectors.shape[1])])
+    frame.insert(0, "formula", [str(formula) for formula in formulas])
+    with whole(path) as part:
+        frame.to_parquet(part, index=False)

@@ -1,0 +1,106 @@
+"""What a run on a table does, and the file that keeps it: settings.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from matgraft.core.provenance import file_hash
+from matgraft.core.run_folder import RunFile, by_option
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.predictor.members import formula_reader
+from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
+from matgraft.formulas.prompts.bank import Bank
+from matgraft.formulas.table.reading import ColumnNames, FormulaTable, read_table
+from matgraft.formulas.table.target import TargetTable, read_target
+
+
+class TableRun(BaseModel):
+    """What a run on a table does.
+
+    Attributes
+    ----------
+    group
+        What the inner folds never tear apart: ``formula``, ``chemical-system``, or a column.
+    order
+        Classes from the lowest to the highest, where they have an order.
+    adapt_to
+        A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    targets: tuple[str, ...]
+    foundation: str = "composition"
+    formula: str | None = None
+    covariates: tuple[str, ...] = ()
+    weight: str | None = None
+    group: str = "formula"
+    order: tuple[str, ...] = ()
+    adapt_to: str | None = None
+    settings: PredictorSettings = PredictorSettings()
+
+    def read(self, target: str) -> FormulaTable:
+        """Read the table of one target."""
+        columns = ColumnNames(
+            formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order
+        )
+        return read_table(Path(self.table), target, columns, formula_reader(self.settings.strategy))
+
+    def read_domain(self, table: FormulaTable, target: str) -> TargetTable | None:
+        """Read the table of the domain without labels, where there is one."""
+        return read_target(Path(self.adapt_to), table, target, self.formula) if self.adapt_to else None
+
+    def refuse_idle(self, given: Iterable[str], tables: Iterable[FormulaTable] = ()) -> None:
+        """Raise an `OptionError` for settings that nothing reads, with tables of these sizes where they are known."""
+        sizes = [(len(table.values), len(table.classes)) for table in tables]
+        rows, n_classes = [n for n, _ in sizes], [n for _, n in sizes]
+        refuse_idle(self.settings, self.adapt_to is not None, given=tuple(given), rows=rows, n_classes=n_classes)
+
+
+class TableSettings(BaseModel):
+    """What settings.json holds: a run, and the hashes of what it reads.
+
+    Attributes
+    ----------
+    encoder_sha256, prompt_bank_sha256
+        Of weights. Folders of earlier versions may lack them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["formulas"] = "formulas"
+    run: TableRun
+    table_sha256: str
+    adapt_to_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
+    encoder_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
+    prompt_bank_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
+
+    @classmethod
+    def of(cls, run: TableRun, backbone: CompositionBackbone, bank: Bank | None) -> TableSettings:
+        """Hash what a run reads."""
+        return cls(
+            run=run,
+            table_sha256=file_hash(Path(run.table)),
+            adapt_to_sha256=file_hash(Path(run.adapt_to)) if run.adapt_to else None,
+            encoder_sha256=backbone.card.weights_sha256,
+            prompt_bank_sha256=bank.sha256 if bank else None,
+        )
+
+    @property
+    def decides(self) -> dict[str, JsonValue]:
+        """Everything that decides the result, by role, as run.json keeps it."""
+        hashes: dict[str, JsonValue] = {
+            "table": self.table_sha256,
+            "table of --adapt-to": self.adapt_to_sha256,
+            "encoder": self.encoder_sha256,
+            "prompt bank": self.prompt_bank_sha256,
+        }
+        return {role: value for role, value in hashes.items() if value} | by_option(self.run)
+
+
+SETTINGS = RunFile("settings.json", TableSettings)
