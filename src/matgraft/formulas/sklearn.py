@@ -153,6 +153,26 @@ class _Composition(_OfFormulas):
         return self.predictor_.predict(*self._read(X, reader, reset=False))
 
 
+class _NamesClasses(ClassifierMixin):  # type: ignore[misc]
+    """What names classes, by a prediction with probabilities."""
+
+    classes_: NDArray[Any]
+    _predict: Callable[[Any], Prediction]
+
+    @as_value_errors
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return classes (n,)."""
+        indices = self._predict(X).value.astype(int)
+        return np.asarray(self.classes_[indices])
+
+    @as_value_errors
+    def predict_proba(self, X: Any) -> Array:
+        """Return (n, n_classes) probabilities, in the order of `classes_`."""
+        probabilities = self._predict(X).probabilities
+        assert probabilities is not None
+        return probabilities
+
+
 class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
     """Values of formulas.
 
@@ -215,7 +235,7 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
         return prediction.lower, prediction.upper
 
 
-class CompositionClassifier(ClassifierMixin, _Composition):  # type: ignore[misc]
+class CompositionClassifier(_NamesClasses, _Composition):
     """Classes of formulas, with calibrated probabilities.
 
     The class taken is the one whose probability exceeds its frequency most, which is best for the balanced accuracy;
@@ -249,21 +269,8 @@ class CompositionClassifier(ClassifierMixin, _Composition):  # type: ignore[misc
         self.classes_, indices = encoded_classes(y, self, sample_weight)
         return self._fit(X, indices.astype(float), self.classes_, sample_weight, groups, {})
 
-    @as_value_errors
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return classes (n,)."""
-        indices = self._predict(X).value.astype(int)
-        return np.asarray(self.classes_[indices])
 
-    @as_value_errors
-    def predict_proba(self, X: Any) -> Array:
-        """Return (n, n_classes) probabilities, in the order of `classes_`."""
-        probabilities = self._predict(X).probabilities
-        assert probabilities is not None
-        return probabilities
-
-
-class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
+class PrototypeClassifier(_NamesClasses, _OfFormulas):
     """Classes of formulas from a handful of examples each: the class whose prototype is nearest.
 
     `predict` always names one of `classes_`; `none_of_these` says which formulas are too far from all of them.
@@ -304,19 +311,6 @@ class PrototypeClassifier(ClassifierMixin, _OfFormulas):  # type: ignore[misc]
         space = Space.of(backbone, choose_metric(self.metric, backbone), self.distance)
         self.few_: FewShot = fit_few_shot(formulas, indices, len(self.classes_), space)
         return self
-
-    @as_value_errors
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likeliest class of each formula (n,)."""
-        indices = self._predict(X).value.astype(int)
-        return np.asarray(self.classes_[indices])
-
-    @as_value_errors
-    def predict_proba(self, X: Any) -> Array:
-        """Return (n, n_classes) probabilities, in the order of `classes_`."""
-        probabilities = self._predict(X).probabilities
-        assert probabilities is not None
-        return probabilities
 
     @as_value_errors
     def none_of_these(self, X: Any) -> NDArray[np.bool_]:
