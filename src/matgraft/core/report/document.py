@@ -304,13 +304,15 @@ def nothing(file: str, reason: str = "") -> Text:
     return Text(said, "nothing")
 
 
-def verdict_section(verdict: Verdict, between: Sequence[Block] = (), *, name: str = "verdict", of: str = "") -> Section:
+def verdict_section(
+    verdict: Verdict, between: Sequence[Block] = (), after: Sequence[Block] = (), *, name: str = "verdict", of: str = ""
+) -> Section:
     """Return the verdict as a section of every form: outcome, what to read first, reasons, cautions, uses.
 
     Parameters
     ----------
-    between
-        Blocks between the outcome and its reasons, such as the table of errors.
+    between, after
+        Blocks between the outcome and its reasons, such as the table of errors, and blocks at the end.
     of
         Whose verdict it is, where a report has several.
     """
@@ -328,6 +330,7 @@ def verdict_section(verdict: Verdict, between: Sequence[Block] = (), *, name: st
         *([Text(chosen)] if chosen else []),
         *between,
         SideBySide([[one] for one in lists if one.lines], lists=True),
+        *after,
     ]
     return Section(name, f"{of or 'Verdict'}: {verdict.level}", blocks, EVERYWHERE, verdict.tone, of or "Verdict")
 

@@ -21,7 +21,6 @@ from matgraft.core.report.document import (
     Section,
     Table,
     Text,
-    nothing,
 )
 from matgraft.core.report.figures import COLOURS, empty_figure, log_ticks
 from matgraft.core.report.text import ABSENT, decimals, written
@@ -36,8 +35,8 @@ FAR_FROM_ALL = 30.0
 
 def ladder_sections(facts: RunFacts) -> list[Section]:
     """Return the section of a run that climbed the ladder; none of another."""
-    if reason := facts.unreadable.get(CLIMB.name):
-        return [Section("ladder", "Ladder", [nothing(CLIMB.name, reason)])]
+    if CLIMB.name in facts.unreadable:
+        return [Section("ladder", "Ladder", [facts.lacking(CLIMB.name)])]
     return [climb_section(facts.ladder)] if facts.ladder else []
 
 

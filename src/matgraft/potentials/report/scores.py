@@ -24,7 +24,6 @@ from matgraft.core.report.document import (
     Section,
     Table,
     Text,
-    nothing,
     verdict_section,
 )
 from matgraft.core.report.figures import COLOURS, empty_figure, verbatim
@@ -66,13 +65,11 @@ def run_verdict_section(facts: RunFacts) -> Section:
     between = list(facts.blocks(METRICS.name, facts.metrics, score_blocks))
     made = [Pairs(rows, "strip")] if (rows := how_it_was_made(facts)) else []
     if facts.verdict is not None:
-        judged = verdict_section(facts.verdict, between)
-        return Section(judged.name, judged.title, [*judged.blocks, *made], judged.forms, judged.tone, judged.nav)
+        return verdict_section(facts.verdict, between, made)
     headline = Text("No verdict was recorded: judge by the figures below.", "headline")
-    said = [nothing(VERDICT.name, reason)] if (reason := facts.unreadable.get(VERDICT.name)) else []
-    return Section(
-        "verdict", "Verdict: no verdict", [headline, *said, *between, *made], EVERYWHERE, "unknown", "Verdict"
-    )
+    said = [facts.lacking(VERDICT.name)] if VERDICT.name in facts.unreadable else []
+    blocks = [headline, *said, *between, *made]
+    return Section("verdict", "Verdict: no verdict", blocks, EVERYWHERE, "unknown", "Verdict")
 
 
 def how_it_was_made(facts: RunFacts) -> list[tuple[str, str]]:
