@@ -132,7 +132,7 @@ def test_a_bank_is_learned_from_a_table_of_properties(matgraft, tmp_path):
     assert card["questions"] == ["gap", "metal", "size"]
     assert card["labels"] == 3 * 40
     assert set(card["scores"]) == {"gap", "metal", "size"}  # a chemical system of the table is among those held out
-    assert "by prompt" in said
+    assert "By prompt" in said
     code, _, err = matgraft("prompts", tmp_path / "properties.csv", *words)
     assert code == 2
     assert "not empty" in err

@@ -125,7 +125,7 @@ class _Composition(_OfFormulas):
         return self._predict(X).unlike
 
     def _fit(
-        self, X: Any, y: Any, classes: NDArray[Any] | None, sample_weight: Any, groups: Any, options: dict[str, Any]
+        self, X: Any, y: Any, classes: NDArray[Any] | None, sample_weight: Any, groups: Any, **options: Any
     ) -> Self:
         formulas, covariates = self._read(X, formula_reader(self.strategy), reset=True, y=y)
         check_consistent_length(formulas, y, groups)
@@ -220,7 +220,7 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit; rows of one formula, and of one of the `groups` (n,), stay on one side of every inner fold."""
         truths = None if y is None else np.asarray(_check_y(y, y_numeric=True, estimator=self), dtype=float)
-        return self._fit(X, truths, None, sample_weight, groups, {"level": self.level, "scale": self.scale})
+        return self._fit(X, truths, None, sample_weight, groups, level=self.level, scale=self.scale)
 
     @as_value_errors
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
@@ -267,7 +267,7 @@ class CompositionClassifier(_NamesClasses, _Composition):
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit; rows of one formula, and of one of the `groups` (n,), stay on one side of every inner fold."""
         self.classes_, indices = encoded_classes(y, self, sample_weight)
-        return self._fit(X, indices.astype(float), self.classes_, sample_weight, groups, {})
+        return self._fit(X, indices.astype(float), self.classes_, sample_weight, groups)
 
 
 class PrototypeClassifier(_NamesClasses, _OfFormulas):
