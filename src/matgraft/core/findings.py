@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, model_validator
+from pydantic import Field, JsonValue, computed_field, model_validator
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.options import shell, typeable
 
 Outcome = Literal["passed", "failed", "not applicable"]
@@ -21,7 +22,7 @@ DROP: dict[Part, str] = {"train": "audit.drop", "test": "audit.drop_test"}
 """The option that leaves frames out, by the part that they belong to."""
 
 
-class Action(BaseModel):
+class Action(Frozen):
     """What puts right what a finding found, as options of a recipe.
 
     Attributes
@@ -34,8 +35,6 @@ class Action(BaseModel):
         Which frames are meant: those to train on, or those of the test file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     drop: tuple[int, ...] = ()
     part: Part = "train"
@@ -46,7 +45,7 @@ class Action(BaseModel):
         return {**self.settings, **({DROP[self.part]: self.drop} if self.drop else {})}
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """The outcome of one look at data or at a model.
 
     Attributes
@@ -77,8 +76,6 @@ class Finding(BaseModel):
     details
         Tables for a report, as JSON can hold them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: str
     title: str
@@ -118,7 +115,7 @@ class Finding(BaseModel):
         return self.model_copy(update={"frames": tuple(positions[i] for i in self.frames), "actions": actions})
 
 
-class Findings(BaseModel):
+class Findings(Frozen):
     """What a file of findings holds.
 
     Attributes
@@ -126,8 +123,6 @@ class Findings(BaseModel):
     findings
         In the order in which they were made.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     findings: tuple[Finding, ...] = ()
 

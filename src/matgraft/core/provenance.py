@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from matgraft.core.frozen import Frozen
 
 KPointScheme = Literal["Gamma", "Monkhorst-Pack"]
 
 
-class LevelOfTheory(BaseModel):
+class LevelOfTheory(Frozen):
     """What a DFT code was asked for. None and empty mean: not stated.
 
     A functional that is stated without a hybrid, a dispersion correction or U is the plain functional.
@@ -23,8 +25,6 @@ class LevelOfTheory(BaseModel):
 
     Units: energies in eV, k-points as divisions of the reciprocal cell, offset from Γ in units of a division.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: str | None = None
     version: str | None = None
@@ -68,10 +68,8 @@ class LevelOfTheory(BaseModel):
         return ", ".join(part for part in parts if part) or "not stated"
 
 
-class SourceFile(BaseModel):
+class SourceFile(Frozen):
     """A file that was read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     sha256: str
@@ -84,10 +82,8 @@ class SourceFile(BaseModel):
     """Quantities whose unit, sign and order the format leaves no choice of."""
 
 
-class Provenance(BaseModel):
+class Provenance(Frozen):
     """Files behind a dataset, and notes of what reading decided."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: tuple[SourceFile, ...] = ()
     notes: tuple[str, ...] = ()

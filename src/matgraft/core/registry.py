@@ -22,16 +22,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
+from matgraft.core.frozen import Frozen
 from matgraft.core.model import Backbone, ModelCard
 from matgraft.core.run_folder import RunFile, resume_commands
 
 _OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
 
 
-class Head(BaseModel):
+class Head(Frozen):
     """One of several heads.
 
     Attributes
@@ -42,13 +41,11 @@ class Head(BaseModel):
         Their level of theory in words.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     n_train: int
     theory: str
 
 
-class Heads(BaseModel):
+class Heads(Frozen):
     """A model with several heads; each is a model of its own, in a folder of its name.
 
     Attributes
@@ -56,8 +53,6 @@ class Heads(BaseModel):
     parent
         Card of the foundation that they come from.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     heads: dict[str, Head]
     licence: str

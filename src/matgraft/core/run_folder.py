@@ -15,10 +15,11 @@ from itertools import count
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import write_json
+from matgraft.core.frozen import Frozen
 
 Kind = Literal["frames", "formulas", "pretraining"]
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class RunFile(Generic[T]):
         return content
 
 
-class Begun(BaseModel):
+class Begun(Frozen):
     """What run.json holds: the kind of a run and everything that decides its result.
 
     Attributes
@@ -102,8 +103,6 @@ class Begun(BaseModel):
     decides
         By role (``the encoder``, ``option fit.rate``): a hash, or the value itself.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     version: int = VERSION

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
+from pydantic import Field, computed_field, field_validator, model_validator
 
 from matgraft.core.findings import Action
+from matgraft.core.frozen import Frozen
 
 Tone = Literal["good", "caution", "bad", "unknown"]
 
@@ -66,7 +67,7 @@ class Damage(IntEnum):
     """Good to know; it changes no decision."""
 
 
-class Caution(BaseModel):
+class Caution(Frozen):
     """Why a verdict may mislead.
 
     Attributes
@@ -83,8 +84,6 @@ class Caution(BaseModel):
         Options that change it; each is enough.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     code: str
     damage: Damage
     text: str
@@ -92,7 +91,7 @@ class Caution(BaseModel):
     actions: tuple[Action, ...] = ()
 
 
-class Reason(BaseModel):
+class Reason(Frozen):
     """One comparison that speaks for or against.
 
     Attributes
@@ -105,14 +104,12 @@ class Reason(BaseModel):
         One sentence with the figures.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     about: str
     speaks: Literal["for", "against"]
     text: str
 
 
-class Use(BaseModel):
+class Use(Frozen):
     """A use that a model is fit for, or not.
 
     Attributes
@@ -123,13 +120,11 @@ class Use(BaseModel):
         Why, in a few words.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     use: str
     reason: str = ""
 
 
-class Verdict(BaseModel):
+class Verdict(Frozen):
     """What to think of a model.
 
     Attributes
@@ -155,8 +150,6 @@ class Verdict(BaseModel):
     exit_code
         Of a command that ends with this verdict: 0, or `EXIT_WORSE`. It follows from the outcome.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     outcome: Outcome
     against: str = ""

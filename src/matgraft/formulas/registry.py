@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.frozen import Frozen
 from matgraft.core.registry import BackboneRow, load_folder_from, load_from
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
@@ -40,7 +41,7 @@ def load_encoder_folder(folder: Path) -> CompositionBackbone:
     return cast(CompositionBackbone, load_folder_from(ENCODERS, folder, _INSTEAD))
 
 
-class LearnedCard(BaseModel):
+class LearnedCard(Frozen):
     """What a folder that was learned on an encoder says of itself.
 
     Attributes
@@ -50,8 +51,6 @@ class LearnedCard(BaseModel):
     recipe, data_sha256, minutes
         How it was made.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder_sha256: str = ""
     recipe: dict[str, JsonValue] = Field(default_factory=dict)

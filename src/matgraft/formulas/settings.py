@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import RunFile, by_option
 from matgraft.formulas.encoder import CompositionBackbone
@@ -18,7 +19,7 @@ from matgraft.formulas.table.reading import ColumnNames, FormulaTable, read_tabl
 from matgraft.formulas.table.target import TargetTable, read_target
 
 
-class TableRun(BaseModel):
+class TableRun(Frozen):
     """What a run on a table does.
 
     Attributes
@@ -30,8 +31,6 @@ class TableRun(BaseModel):
     adapt_to
         A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str
     targets: tuple[str, ...]
@@ -62,7 +61,7 @@ class TableRun(BaseModel):
         refuse_idle(self.settings, self.adapt_to is not None, given=tuple(given), rows=rows, n_classes=n_classes)
 
 
-class TableSettings(BaseModel):
+class TableSettings(Frozen):
     """What settings.json holds: a run, and the hashes of what it reads.
 
     Attributes
@@ -70,8 +69,6 @@ class TableSettings(BaseModel):
     encoder_sha256, prompt_bank_sha256
         Of weights. Folders of earlier versions may lack them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["formulas"] = "formulas"
     run: TableRun

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from matgraft.core.errors import OptionError, RunError
+from matgraft.core.frozen import Frozen
 from matgraft.core.processes import forks_on_cpu
 from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
 from matgraft.core.run_folder import kind_of
@@ -75,11 +76,7 @@ READS: dict[str, tuple[Read, ...]] = {
 refused where these are known."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AuditSettings(_Section):
+class AuditSettings(Frozen):
     """What to do about findings."""
 
     allow: tuple[str, ...] = ()
@@ -97,7 +94,7 @@ class AuditSettings(_Section):
         return expand(numbers)
 
 
-class SplitSettings(_Section):
+class SplitSettings(Frozen):
     """How the frames are parted; see `matgraft.potentials.data.split`."""
 
     by: str = "auto"
@@ -110,14 +107,14 @@ class SplitSettings(_Section):
     seed: int = 0
 
 
-class ReferenceSettings(_Section):
+class ReferenceSettings(Frozen):
     """Per-element energies: refitted on the foundation's residuals, given (eV an atom to add), or kept."""
 
     mode: Literal["refit", "given", "keep"] = "refit"
     shift_eV: dict[str, float] = Field(default_factory=dict)
 
 
-class StrategySettings(_Section):
+class StrategySettings(Frozen):
     """What learns; see `strategy.py`. None: the strategy's own default, where it reads the option."""
 
     name: str | None = None
@@ -132,14 +129,14 @@ class StrategySettings(_Section):
     """Part of the steps after which `gradual` trains every stage."""
 
 
-class HeadSettings(_Section):
+class HeadSettings(Frozen):
     """Which head a frame belongs to, where there are several; see `matgraft.potentials.data.heads`."""
 
     by: str | None = None
     """``theory`` (the default of strategy multihead), or a tag of the frames."""
 
 
-class ForgettingSettings(_Section):
+class ForgettingSettings(Frozen):
     """Structures that the tuned model is held against its foundation on; see `checks.forgetting`."""
 
     size: int = Field(96, ge=8)
@@ -148,7 +145,7 @@ class ForgettingSettings(_Section):
     """Further frames, which the foundation labels."""
 
 
-class Recipe(_Section):
+class Recipe(Frozen):
     """Everything a run does."""
 
     train: str | tuple[str, ...]

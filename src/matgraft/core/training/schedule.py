@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from matgraft.core.frozen import Frozen
 
 FLOOR = 0.01
 """Last learning rate, as a part of the largest."""
@@ -23,10 +25,8 @@ LEAST_PATIENCE = 10
 """Validations that a patience given as a part of the plan has at least: over fewer, chance decides."""
 
 
-class FitSettings(BaseModel):
+class FitSettings(Frozen):
     """Settings of the loop. None means: decided by strategy and data size (`matgraft.potentials.tuning.defaults`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     optimizer: Literal["adam", "soap"] | None = None
     """SOAP is Adam in the eigenbasis of each matrix's gradients (`matgraft.core.training.optimizer`). Default: soap

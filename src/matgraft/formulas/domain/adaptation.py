@@ -22,9 +22,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import DataError
+from matgraft.core.frozen import Frozen
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.core.statistics import Units, joined_units, mean_difference
 from matgraft.formulas.domain.alignment import MaximumMeanDiscrepancy
@@ -44,7 +44,7 @@ FROZEN = ("embedding", "properties", "covariates")
 """Features that the closed form of the reverse validation reads."""
 
 
-class Proxy(BaseModel):
+class Proxy(Frozen):
     """What one proxy says of a method.
 
     Attributes
@@ -59,15 +59,13 @@ class Proxy(BaseModel):
         Its 95 % interval; None with too few units to decide.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     score: float
     difference: float
     error: float | None
     interval: tuple[float, float] | None
 
 
-class ComparedMethod(BaseModel):
+class ComparedMethod(Frozen):
     """What the proxies say of a method.
 
     Attributes
@@ -80,8 +78,6 @@ class ComparedMethod(BaseModel):
         What follows; empty of source-only, which the others are held against.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     method: str
     reverse: Proxy
     weighted: Proxy
@@ -89,7 +85,7 @@ class ComparedMethod(BaseModel):
     outcome: Literal["", "better", "harm", "in doubt"]
 
 
-class MethodChoice(BaseModel):
+class MethodChoice(Frozen):
     """Which method was chosen, and on what.
 
     Attributes
@@ -107,8 +103,6 @@ class MethodChoice(BaseModel):
     n
         Rows of the source on which methods were compared.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
     asked: str

@@ -14,10 +14,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from matgraft.core.errors import OptionError
+from matgraft.core.frozen import Frozen
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.domain.alignment import ALIGNMENTS, make_alignment
 from matgraft.formulas.domain.density import DomainClassifier, fit_domain_classifier
@@ -44,10 +45,8 @@ LOOKED_AT = 512
 """Rows of each domain by which a distance is measured before the fit."""
 
 
-class DomainSettings(BaseModel):
+class DomainSettings(Frozen):
     """How a predictor is carried over to a domain without labels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["auto"] | Method = "auto"
     """auto compares all and keeps source-only where in doubt; source, reversal, coral, mmd or weights is taken."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
+from matgraft.core.frozen import Frozen
 from matgraft.formulas.domain.density import effective_size
 from matgraft.formulas.domain.member import TargetDomain
 from matgraft.formulas.learners.inputs import Array, Inputs
@@ -25,7 +24,7 @@ FEWEST, LEAST_PART = 50, 0.1
 """Rows that must be left to speak for the target, or, of a small source, the part of it."""
 
 
-class OverlapFacts(BaseModel):
+class OverlapFacts(Frozen):
     """What is kept of a `DomainOverlap`.
 
     Attributes
@@ -35,8 +34,6 @@ class OverlapFacts(BaseModel):
     lacks
         What speaks against an overlap, each with its figure; empty where nothing does.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     auc: float
     within: float

@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.provenance import file_hash
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
@@ -46,10 +47,8 @@ START = Numbers(trust=0.2)
 Episodes = Sequence["Episode"]
 
 
-class EpisodeSettings(BaseModel):
+class EpisodeSettings(Frozen):
     """How a metric is learned."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     episodes: int = Field(960, ge=16)
     """Episodes an epoch, the same ones in each."""

@@ -20,12 +20,13 @@ from typing import Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import write_text
+from matgraft.core.frozen import Frozen
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.prototypes import DISTANCES
@@ -36,7 +37,7 @@ SHIPPED = Path(__file__).parent / "metric_weights"
 BACKGROUND = "background.txt"
 
 
-class Numbers(BaseModel):
+class Numbers(Frozen):
     """What episodes teach for one distance.
 
     Attributes
@@ -47,14 +48,12 @@ class Numbers(BaseModel):
         Of the probabilities (`Prototypes.logits`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     trust: float = 1.0
     temperature: float = 3.0
     slope: float = 0.0
 
 
-class MetricScore(BaseModel):
+class MetricScore(Frozen):
     """Accuracy on base classes of families that the metric did not see.
 
     Attributes
@@ -66,8 +65,6 @@ class MetricScore(BaseModel):
     accuracy, untrained, gain
         Mean with the metric, with nothing taught, and their difference; ``_error`` is half the 95 % interval.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     distance: str
     ways: int
@@ -81,10 +78,8 @@ class MetricScore(BaseModel):
     gain_error: float
 
 
-class AskedQuestion(BaseModel):
+class AskedQuestion(Frozen):
     """A question of the base classes: its name, its family, and how many formulas each of its classes has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     family: int

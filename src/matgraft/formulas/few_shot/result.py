@@ -11,19 +11,16 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, model_serializer
+from pydantic import Field, computed_field, model_serializer
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.formulas.few_shot.classifier import Expectation
 from matgraft.formulas.few_shot.metric import MetricScore
 from matgraft.formulas.few_shot.values import ValueExpectation
 
 
-class _Fact(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FewShotRun(_Fact):
+class FewShotRun(Frozen):
     """What is asked.
 
     Attributes
@@ -43,14 +40,14 @@ class FewShotRun(_Fact):
     metric: str | None = None
 
 
-class UsedEncoder(_Fact):
+class UsedEncoder(Frozen):
     """The encoder by its name and the hash of its weights."""
 
     name: str
     sha256: str
 
 
-class NamedFormula(_Fact):
+class NamedFormula(Frozen):
     """The class of a query.
 
     Attributes
@@ -75,7 +72,7 @@ class NamedFormula(_Fact):
         return {**known, **likely, "none_of_these": self.none_of_these}
 
 
-class PredictedValue(_Fact):
+class PredictedValue(Frozen):
     """The value of a query with its interval and its distance to the examples; above 1 it is unlike them."""
 
     formula: str
@@ -94,7 +91,7 @@ class LeftOutValue(PredictedValue):
     truth: float
 
 
-class Spot(_Fact):
+class Spot(Frozen):
     """A place on the map: an example, a query or a prototype, with the number of its class."""
 
     kind: Literal["example", "query", "prototype"]
@@ -104,14 +101,14 @@ class Spot(_Fact):
     y: float
 
 
-class BaseScores(_Fact):
+class BaseScores(Frozen):
     """Scores of the metric on base classes: all with this distance, and those nearest to so many classes and shots."""
 
     nearest: MetricScore | None
     rows: tuple[MetricScore, ...]
 
 
-class _Few(_Fact):
+class _Few(Frozen):
     """What classes and values share."""
 
     run: FewShotRun

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from matgraft.core.frozen import Frozen
 
 Array = NDArray[np.float64]
 Scale = Literal["auto", "none", "log", "asinh"]
@@ -22,10 +23,8 @@ ROUNDING = 1e-12
 """Relative error that a value may have after both functions."""
 
 
-class Transform(BaseModel):
+class Transform(Frozen):
     """A rising function and its inverse."""
-
-    model_config = ConfigDict(frozen=True)
 
     scale: Literal["none", "log", "asinh"] = "none"
     centre: float = 0.0

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.encoder import Sizes
 
 P = TypeVar("P")
 
 
-class LoopSettings(BaseModel):
+class LoopSettings(Frozen):
     """How long a member is trained, and how fast."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: float = Field(1e-3, gt=0)
     epochs: int = Field(20, ge=1)

@@ -13,9 +13,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize_scalar
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Units, effective_number
 from matgraft.formulas.learners.forest import LEVELS
 
@@ -28,10 +28,8 @@ LEAST = 1e-4
 """Smallest probability of a class; a certainty would make one mistake infinitely bad."""
 
 
-class IntervalRule(BaseModel):
+class IntervalRule(Frozen):
     """Which part of a predicted distribution is the interval, and the margin beyond."""
-
-    model_config = ConfigDict(frozen=True)
 
     level: float
     part: float

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Units, mean_difference
 from matgraft.formulas.learners.inputs import Array, Rows
 from matgraft.formulas.learners.transform import Scale
@@ -16,7 +16,7 @@ BASELINE = "descriptors and trees"
 """What a predictor is held against."""
 
 
-class FittedMember(BaseModel):
+class FittedMember(Frozen):
     """What a member gave.
 
     Attributes
@@ -26,8 +26,6 @@ class FittedMember(BaseModel):
     pretrained
         True if it reads the encoder.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     score: float
@@ -40,7 +38,7 @@ class WeighedMember(FittedMember):
     weight: float
 
 
-class Comparison(BaseModel):
+class Comparison(Frozen):
     """A predictor against its baseline on the same rows.
 
     Attributes
@@ -57,8 +55,6 @@ class Comparison(BaseModel):
         Sets of rows that share no formula and no group.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     score: float
     difference: float
@@ -66,7 +62,7 @@ class Comparison(BaseModel):
     n_units: int
 
 
-class PredictorFacts(BaseModel):
+class PredictorFacts(Frozen):
     """What was chosen on out-of-fold predictions.
 
     Attributes
@@ -89,8 +85,6 @@ class PredictorFacts(BaseModel):
     familiar
         True if most formulas are of the kind that the pretraining saw.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     criterion: str
     members: tuple[WeighedMember, ...]

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.frozen import Frozen
 from matgraft.core.processes import cores
 from matgraft.core.reads import Read, changed_keys, refuse_unread
 from matgraft.core.statistics import Units, numbered, sharing
@@ -54,10 +55,8 @@ ONE_SIGMA = 0.6827
 """Part of a normal distribution within one standard deviation."""
 
 
-class PredictorSettings(BaseModel):
+class PredictorSettings(Frozen):
     """How a predictor is made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     strategy: str = "auto"
     """auto, full, partial, feature, prompt, descriptors or domain (`members.STRATEGIES`)."""

@@ -17,8 +17,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Estimate, Units, mean_difference
 from matgraft.formulas.formula import Formula
 
@@ -38,7 +38,7 @@ LARGEST_UNIT = 40
 """Atoms of a formula written in whole numbers: 99 % of the pretraining's have fewer; a steel has thousands."""
 
 
-class Gate(BaseModel):
+class Gate(Frozen):
     """What decided whether the encoder is in the mixture.
 
     Attributes
@@ -52,8 +52,6 @@ class Gate(BaseModel):
     passed
         True if the mixture with the encoder is taken.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     gain: float
     error: float | None

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from safetensors.numpy import load_file, save_file
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
+from matgraft.core.frozen import Frozen
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
@@ -32,7 +33,7 @@ from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, Predic
 DATA, NETWORKS = "train.npz", "networks"
 
 
-class TargetNames(BaseModel):
+class TargetNames(Frozen):
     """What the numbers of a predictor are called in its table.
 
     Attributes
@@ -45,17 +46,13 @@ class TargetNames(BaseModel):
         How columns became covariates: name -> its words, or () for numbers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     target: str = ""
     classes: tuple[str, ...] = ()
     code: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-class StoredCalibration(BaseModel):
+class StoredCalibration(Frozen):
     """A `Calibration` as plain numbers; folders of earlier versions have no `deviation`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: tuple[float, ...]
     interval: IntervalRule | None
@@ -65,7 +62,7 @@ class StoredCalibration(BaseModel):
     transform: Transform
 
 
-class StoredNetworks(BaseModel):
+class StoredNetworks(Frozen):
     """Where networks lie.
 
     Attributes
@@ -75,8 +72,6 @@ class StoredNetworks(BaseModel):
     asked
         Name of the target among those that the networks answer; empty where they answer one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = NETWORKS
     asked: str = ""

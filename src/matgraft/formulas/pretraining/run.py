@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import write_text
+from matgraft.core.frozen import Frozen
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
@@ -29,17 +29,15 @@ from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.pretraining.tables import Tables, read_tables
 
 
-class PretrainingRun(BaseModel):
+class PretrainingRun(Frozen):
     """What a run was begun with: two files may have one name, so each has its role."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     corpus: Path | None
     properties: Path | None
     settings: PretrainSettings
 
 
-class PretrainingFigures(BaseModel):
+class PretrainingFigures(Frozen):
     """What came of a pretraining, as the encoder's card holds it.
 
     Attributes
@@ -53,8 +51,6 @@ class PretrainingFigures(BaseModel):
     best
         Of each encoder, the row of its curves with the lowest validation loss.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     formulas: int
     labels: int

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.training.schedule import FitSettings
 
 
-class ObjectiveWeights(BaseModel):
+class ObjectiveWeights(Frozen):
     """Weights of the three objectives; 0 leaves one out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     properties: float = Field(1.0, ge=0)
     masked: float = Field(0.2, ge=0)
     contrast: float = Field(0.1, ge=0)
 
 
-class EncoderSettings(BaseModel):
+class EncoderSettings(Frozen):
     """Sizes of the encoder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(128, ge=8)
     layers: int = Field(4, ge=1)
@@ -30,10 +27,8 @@ class EncoderSettings(BaseModel):
     """For long runs: without it the labels are learned by heart from the tenth epoch on."""
 
 
-class PretrainSettings(BaseModel):
+class PretrainSettings(Frozen):
     """Everything a pretraining run does."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: ObjectiveWeights = ObjectiveWeights()
     encoder: EncoderSettings = EncoderSettings()

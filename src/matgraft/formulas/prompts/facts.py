@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
+from matgraft.core.frozen import Frozen
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.prompts.bank import BANKS
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings
 
 
-class PromptStart(BaseModel):
+class PromptStart(Frozen):
     """Where the prompt of a question started.
 
     Attributes
@@ -30,7 +31,7 @@ class PromptStart(BaseModel):
         How many these are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     target: str
     asked: str | None = Field(None, alias="class")
@@ -39,7 +40,7 @@ class PromptStart(BaseModel):
     fits: int | None = Field(None, exclude_if=lambda value: value is None)
 
 
-class Alike(BaseModel):
+class Alike(Frozen):
     """Cosine similarities of a run's prompts and of the bank's that they started from, the mean over fits.
 
     Attributes
@@ -48,13 +49,11 @@ class Alike(BaseModel):
         (n, n), in the order of the names.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     names: tuple[str, ...]
     matrix: list[list[float]]
 
 
-class PromptFacts(BaseModel):
+class PromptFacts(Frozen):
     """What a run's prompts have become.
 
     Attributes
@@ -70,8 +69,6 @@ class PromptFacts(BaseModel):
     stored_MB
         Of all fits.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: dict[str, str]
     bank: str | None

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from matgraft.core.errors import DataError
+from matgraft.core.frozen import Frozen
 from matgraft.core.provenance import file_hash
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
@@ -36,10 +37,8 @@ from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices
 CHUNK = 1024
 
 
-class BankSettings(BaseModel):
+class BankSettings(Frozen):
     """How a bank is learned."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: int = Field(10_000, ge=16)
     """Largest number of labels of a property."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.model import ModelCard
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.learners.inputs import Array
@@ -26,7 +27,7 @@ LISTED = 10
 THIRDS = ("smallest", "middle", "largest")
 
 
-class LabelRow(BaseModel):
+class LabelRow(Frozen):
     """The error on the formulas with, or without, a label in the pretraining.
 
     Attributes
@@ -37,8 +38,6 @@ class LabelRow(BaseModel):
         Of the comparison; None where there is none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     part: str
     n: int
     ours: float | None
@@ -47,10 +46,8 @@ class LabelRow(BaseModel):
     interval: tuple[float, float] | None
 
 
-class HeldPart(BaseModel):
+class HeldPart(Frozen):
     """How many truths lie inside their intervals, of a part of the rows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     part: str
     n: int
@@ -86,7 +83,7 @@ class TargetReport(TargetMetrics):
     held_by: tuple[HeldPart, ...]
 
 
-class PropertyReport(BaseModel):
+class PropertyReport(Frozen):
     """What the page shows; None stands for a file that is not there.
 
     Attributes
@@ -99,8 +96,6 @@ class PropertyReport(BaseModel):
         Of the encoder, in names and values.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     run: str
     settings: TableSettings | None
     card: dict[str, str | int]
@@ -109,7 +104,7 @@ class PropertyReport(BaseModel):
     prompts: PromptFacts | None
 
 
-class TableResult(BaseModel):
+class TableResult(Frozen):
     """What came of a run on a table, as the command tells it.
 
     Attributes
@@ -121,8 +116,6 @@ class TableResult(BaseModel):
     prompts
         What the prompts have become, of strategy prompt.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     report: str

@@ -6,9 +6,10 @@ Where the target's table has values, they are used for nothing else than these s
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from matgraft.core.findings import Finding
+from matgraft.core.frozen import Frozen
 from matgraft.formulas.domain.adaptation import ChosenMethod, MethodChoice
 from matgraft.formulas.domain.verdict import harm_finding, overlap_finding
 from matgraft.formulas.predictor.predictor import Prediction, Predictor
@@ -16,7 +17,7 @@ from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.table.target import TargetTable
 
 
-class TargetScores(BaseModel):
+class TargetScores(Frozen):
     """What is said of the target's rows.
 
     Attributes
@@ -31,8 +32,6 @@ class TargetScores(BaseModel):
         Of each method that was compared, on the rows that it labelled: mean absolute error, or part named wrongly.
         None without a truth.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unlike: float
     n_labelled: int

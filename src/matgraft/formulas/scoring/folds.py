@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
+from matgraft.core.frozen import Frozen
 from matgraft.formulas.predictor.facts import WeighedMember
 from matgraft.formulas.scoring.pretraining import PretrainingFacts
 
 
-class FoldScores(BaseModel):
+class FoldScores(Frozen):
     """One fold.
 
     Attributes
@@ -20,8 +21,6 @@ class FoldScores(BaseModel):
     members
         What was fitted on the training part.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fold: str
     n_train: int
@@ -43,7 +42,7 @@ class FoldScores(BaseModel):
         return content | scores
 
 
-class CrossValidation(BaseModel):
+class CrossValidation(Frozen):
     """Scores on held-out folds.
 
     Attributes
@@ -63,8 +62,6 @@ class CrossValidation(BaseModel):
     pretraining
         What the encoder's pretraining knew of the formulas; None where it is not known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folds: tuple[FoldScores, ...]
     mean: dict[str, float]

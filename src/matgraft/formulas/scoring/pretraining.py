@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from matgraft.core.frozen import Frozen
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.predictor.facts import Comparison, HeldLosses
 from matgraft.formulas.predictor.predictor import Prediction
@@ -25,7 +25,7 @@ PARTS: dict[Part, str] = {"with_label": "with a label", "without_label": "withou
 """Parts of a table -> how they are called."""
 
 
-class PretrainingFacts(BaseModel):
+class PretrainingFacts(Frozen):
     """What the pretraining knew of a table's rows.
 
     Attributes
@@ -42,8 +42,6 @@ class PretrainingFacts(BaseModel):
         What the predictor is worth against its baseline on each part that has rows; empty where the two are not
         compared.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n: int
     weighted: bool

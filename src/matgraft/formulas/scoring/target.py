@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.run_folder import RunFile
 from matgraft.core.verdict import Verdict
 from matgraft.formulas.predictor.facts import PredictorFacts
@@ -53,18 +54,14 @@ class TargetMetrics(PredictorFacts):
     domain: DomainMetrics | None = Field(None, exclude_if=lambda value: value is None)
 
 
-class TableMetrics(BaseModel):
+class TableMetrics(Frozen):
     """What metrics.json of a run holds, by target."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     targets: dict[str, TargetMetrics]
 
 
-class TableVerdicts(BaseModel):
+class TableVerdicts(Frozen):
     """What verdict.json of a run holds, by target."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     targets: dict[str, Verdict]
 

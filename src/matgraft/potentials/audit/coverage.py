@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.geometry import minkowski_reduce
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.core.verdict import Use
 from matgraft.potentials.audit.base import Evidence
@@ -58,17 +59,15 @@ _CALLED_TEMPERATURE = re.compile(
 )
 
 
-class Span(BaseModel):
+class Span(Frozen):
     """Smallest, median and largest of something."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     low: float
     median: float
     high: float
 
 
-class Coverage(BaseModel):
+class Coverage(Frozen):
     """What a dataset shows.
 
     Attributes
@@ -94,8 +93,6 @@ class Coverage(BaseModel):
     missing
         What the model must not be trusted for, since the frames do not show it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_frames: int
     n_atoms: Span

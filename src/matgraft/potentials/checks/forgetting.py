@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.findings import Finding, Outcome
+from matgraft.core.frozen import Frozen
 from matgraft.core.processes import cores
 from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS, Quantity
 from matgraft.potentials.checks.base import CheckEvidence
@@ -50,7 +50,7 @@ CRYSTALS = "all but dimers"
 YOURS = "your file"
 
 
-class MovedFrames(BaseModel):
+class MovedFrames(Frozen):
     """How far the tuned model moved from its foundation on some frames.
 
     Attributes
@@ -66,8 +66,6 @@ class MovedFrames(BaseModel):
     of_foundation
         Quantity -> root mean square of the foundation's own, in the unit of its errors; forces and stress alone.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     chemistry: str
     kind: str
@@ -90,7 +88,7 @@ class MovedFrames(BaseModel):
         return change / own if change is not None and own else None
 
 
-class ForgettingTable(BaseModel):
+class ForgettingTable(Frozen):
     """The details of the finding.
 
     Attributes
@@ -100,8 +98,6 @@ class ForgettingTable(BaseModel):
     head
         Of the model that was checked; empty where it has one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: tuple[MovedFrames, ...] = ()
     head: str = ""

@@ -21,10 +21,10 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from pymatgen.optimization.neighbors import find_points_in_spheres
 from scipy.spatial.distance import cdist
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.sample import Sample
 
@@ -64,7 +64,7 @@ class Fingerprint:
     neighbours: float
 
 
-class Overlap(BaseModel):
+class Overlap(Frozen):
     """How much of one part has a near duplicate in another.
 
     Attributes
@@ -88,8 +88,6 @@ class Overlap(BaseModel):
         Positions of the frames of `part` that show the same atoms about the same places as a frame of `against`, where
         it cannot be told whether they are neighbours in time.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     part: str
     against: str

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy.spatial import KDTree
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.dataset import Dataset
 
@@ -42,7 +42,7 @@ _MIXED = np.array([0.41, 0.53, 0.74])
 """The three coordinates of a cell vector as one length."""
 
 
-class SeenFrames(BaseModel):
+class SeenFrames(Frozen):
     """What a fit has seen.
 
     Attributes
@@ -50,8 +50,6 @@ class SeenFrames(BaseModel):
     train, validation
         Fingerprints of the frames of each part.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: Fingerprints
     validation: Fingerprints

@@ -27,10 +27,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.findings import DROP
+from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.data.chains import TOLD_APART
 from matgraft.potentials.data.dataset import Dataset, concatenate
@@ -54,7 +54,7 @@ TOLERATED = 0.05
 """Parts that miss their asked share of the frames by more are mentioned in a warning."""
 
 
-class Sharing(BaseModel):
+class Sharing(Frozen):
     """What a test set that was given shares with the training data.
 
     Attributes
@@ -71,8 +71,6 @@ class Sharing(BaseModel):
         What a reader of the results must know; empty if nothing is shared.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     reason: str
     trajectories: tuple[str, ...]
     frames: tuple[int, ...]
@@ -80,7 +78,7 @@ class Sharing(BaseModel):
     warnings: tuple[Caution, ...]
 
 
-class Split(BaseModel):
+class Split(Frozen):
     """Who learns, who stops the learning, who judges.
 
     Attributes
@@ -111,8 +109,6 @@ class Split(BaseModel):
     sharing
         What a test set that was given shares with the dataset.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str
     reason: str

@@ -16,10 +16,11 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.findings import Findings
+from matgraft.core.frozen import Frozen
 from matgraft.core.model import ModelCard
 from matgraft.core.registry import CARD, HEADS, Heads
 from matgraft.core.report.document import Block, Text, nothing
@@ -48,7 +49,7 @@ MODEL_CARD = RunFile(f"{files.MODEL}/{CARD.name}", ModelCard)
 MODEL_HEADS = RunFile(f"{files.MODEL}/{HEADS.name}", Heads)
 
 
-class RunFacts(BaseModel):
+class RunFacts(Frozen):
     """What the files of a run folder hold.
 
     Attributes
@@ -69,8 +70,6 @@ class RunFacts(BaseModel):
         Files that are not there, and those that cannot be read, with the reason.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     matgraft_version: str
     run: str
     folder: str
@@ -90,7 +89,7 @@ class RunFacts(BaseModel):
     ladder: Climb | None = None
     parity: Parity | None = None
     absent: tuple[str, ...] = ()
-    unreadable: dict[str, str] = {}
+    unreadable: dict[str, str] = Field(default_factory=dict)
 
     def blocks(self, file: str, fact: T | None, make: Callable[[T], Sequence[Block]]) -> Sequence[Block]:
         """Return the blocks of a fact, or one that says why its file does not tell it."""

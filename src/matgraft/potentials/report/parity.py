@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from ase.formula import Formula
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import ENERGY, POTENTIAL_QUANTITIES, Array, Quantity
 
 PredictedBy = Literal["untuned", "shift", "tuned"]
@@ -37,11 +37,7 @@ HISTOGRAM_REACH = 99.0
 Pair = tuple[Array, Array]
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelPoints(_Facts):
+class ModelPoints(Frozen):
     """Predictions of a model against the labels, in the unit of reports.
 
     Attributes
@@ -61,14 +57,14 @@ class ModelPoints(_Facts):
     slope: float | None
 
 
-class Histogram(_Facts):
+class Histogram(Frozen):
     """Per cent of all points in bins of signed error, for each model in the same bins."""
 
     centres: list[float]
     percent: dict[PredictedBy, list[float]]
 
 
-class QuantityParity(_Facts):
+class QuantityParity(Frozen):
     """Labels of a quantity against its predictions.
 
     Attributes
@@ -95,7 +91,7 @@ class QuantityParity(_Facts):
     histogram: Histogram
 
 
-class Parity(_Facts):
+class Parity(Frozen):
     """What the plots of labels against predictions show: the part of the frames, and each quantity by its name."""
 
     part: str

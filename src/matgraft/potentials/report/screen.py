@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from matgraft.core.findings import Finding, Findings, blocking
+from matgraft.core.frozen import Frozen
 from matgraft.core.registry import Rows
 from matgraft.core.report.document import (
     EVERYWHERE,
@@ -41,7 +42,7 @@ from matgraft.potentials.tuning.facts import FitFacts
 from matgraft.potentials.tuning.ladder import Climb
 
 
-class AuditFacts(BaseModel):
+class AuditFacts(Frozen):
     """What `matgraft audit` says.
 
     Attributes
@@ -55,8 +56,6 @@ class AuditFacts(BaseModel):
     blocking, allowed
         Codes that block training, and codes that would but are allowed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
     notes: tuple[str, ...]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
+from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
@@ -11,7 +10,7 @@ from matgraft.potentials.models.predict import predict
 from matgraft.potentials.scoring.metrics import Figures, Scores, errors, metrics
 
 
-class SeenCounts(BaseModel):
+class SeenCounts(Frozen):
     """What the fit did with the frames of a file.
 
     Attributes
@@ -19,8 +18,6 @@ class SeenCounts(BaseModel):
     trained_on, validated_on, unseen
         Numbers of frames.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trained_on: int
     validated_on: int

@@ -34,9 +34,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import FORCES, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
 from matgraft.core.statistics import estimate, numbered, unit_totals
 from matgraft.potentials.data.dataset import Dataset
@@ -225,7 +226,7 @@ class Comparison:
     beyond_chance: bool
 
 
-class Change(BaseModel):
+class Change(Frozen):
     """An error on the validation frames, of the foundation with shifted references and of the tuned model.
 
     Attributes
@@ -235,8 +236,6 @@ class Change(BaseModel):
     before, after
         RMSE of the shifted foundation, and of the tuned model.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     quantity: str
     unit: str
@@ -249,7 +248,7 @@ class Change(BaseModel):
         return not self.after <= (1 + ROUNDING) * self.before
 
 
-class Scores(BaseModel):
+class Scores(Frozen):
     """The errors of a tuned model beside its baselines: what metrics.json holds.
 
     Attributes
@@ -274,8 +273,6 @@ class Scores(BaseModel):
     validation
         What became of each error on the validation frames.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     test: Figures
     untuned: Figures = Field(default_factory=dict)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
+from matgraft.core.frozen import Frozen
 from matgraft.core.training.schedule import FitSettings
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.tuning.adapt import TunedPotential
@@ -11,7 +10,7 @@ from matgraft.potentials.tuning.replay import Rehearsal
 from matgraft.potentials.tuning.step_zero import StepZero
 
 
-class FitFacts(BaseModel):
+class FitFacts(Frozen):
     """How a fit went.
 
     Attributes
@@ -33,8 +32,6 @@ class FitFacts(BaseModel):
     replay
         What was rehearsed; None where nothing was.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     best_step: int
     best_value: float

@@ -29,9 +29,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from matgraft.core.errors import OptionError
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import POTENTIAL_QUANTITIES
 from matgraft.core.run_folder import RunFile
 from matgraft.core.training.strategy import STRATEGIES, MultiHead, Replay, Strategy, make_strategy, options_of
@@ -50,10 +51,8 @@ Fate = Literal["kept", "climbed", "skipped", "failed"]
 """What became of a rung."""
 
 
-class LadderSettings(BaseModel):
+class LadderSettings(Frozen):
     """How far to climb."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rungs: tuple[str, ...] = RUNGS
     """Strategies in the order in which they are tried, cheap to dear."""
@@ -78,10 +77,8 @@ class LadderSettings(BaseModel):
         return target
 
 
-class RungBegun(BaseModel):
+class RungBegun(Frozen):
     """The rung that is being fitted: what a killed climb goes on with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     minutes: float
@@ -110,7 +107,7 @@ class Cost:
     words: str = ""
 
 
-class RungResult(BaseModel):
+class RungResult(Frozen):
     """What came of a rung.
 
     Attributes
@@ -124,8 +121,6 @@ class RungResult(BaseModel):
     why
         Reason of the verdict, where it has one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     verdict: Fate = "climbed"
@@ -141,7 +136,7 @@ class RungResult(BaseModel):
         return loss if math.isfinite(loss) else math.inf
 
 
-class Climb(BaseModel):
+class Climb(Frozen):
     """A climb as far as it has come: ladder.json.
 
     Attributes
@@ -157,8 +152,6 @@ class Climb(BaseModel):
     kept, stopped
         The rung whose model is kept, and why the climb ended; empty before its end.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_minutes: float
     target: dict[str, float] = Field(default_factory=dict)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.dataset import Dataset
@@ -30,10 +31,8 @@ DEFAULT_WEIGHTS = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
 them, and a heavy one of theirs holds up the forces (figures in `benchmarks/README.md`)."""
 
 
-class LossSettings(BaseModel):
+class LossSettings(Frozen):
     """Weights of the loss. A weight of None means: the default if the label exists, else nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     energy: float | None = Field(None, ge=0)
     forces: float | None = Field(None, ge=0)

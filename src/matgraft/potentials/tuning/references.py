@@ -28,10 +28,11 @@ from typing import Any, Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from pydantic import BaseModel, ConfigDict, computed_field, model_validator
+from pydantic import computed_field, model_validator
 from scipy.linalg import qr
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import ENERGY, Array
 from matgraft.core.run_folder import RunFile
 from matgraft.potentials.data.dataset import Dataset
@@ -60,13 +61,11 @@ def _without_what_follows(content: Any) -> Any:
     return {k: v for k, v in content.items() if k != "text"} if isinstance(content, dict) else content
 
 
-class ReferenceShift(BaseModel):
+class ReferenceShift(Frozen):
     """A shift for each element, and how well the data determine it.
 
     Units: eV an atom; residuals in meV/atom, before and after the shift, weighted root mean square over the frames.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["refit", "given", "keep"]
     shift_eV: dict[str, float]
@@ -99,10 +98,8 @@ class ReferenceShift(BaseModel):
         return self.energy(sample.content.numbers)
 
 
-class HeadShifts(BaseModel):
+class HeadShifts(Frozen):
     """A shift of the elements for each head."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     heads: dict[str, ReferenceShift]
 

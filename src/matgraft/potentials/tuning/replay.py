@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from matgraft.core.errors import OptionError, RunError
+from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import ENERGY
 from matgraft.core.training.strategy import Strategy, through_network
 from matgraft.potentials.data.dataset import Dataset, concatenate
@@ -50,10 +51,8 @@ WATCHED = 24
 """Replay frames whose loss is followed at every validation: small cells, a second of CHGNet in all."""
 
 
-class ReplaySettings(BaseModel):
+class ReplaySettings(Frozen):
     """What is rehearsed. None means: the default of strategy `replay`; nothing is rehearsed by the others."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int | None = Field(None, ge=1)
     """Frames. Default: as many as there are for training, from 64 to 256; all of a file."""
@@ -63,7 +62,7 @@ class ReplaySettings(BaseModel):
     """Frames to rehearse in place of those made; the foundation labels them, whatever labels they have."""
 
 
-class Rehearsal(BaseModel):
+class Rehearsal(Frozen):
     """What was rehearsed.
 
     Attributes
@@ -73,8 +72,6 @@ class Rehearsal(BaseModel):
     loss_at_start, loss_at_best
         Their mean loss before the first step and at the best one; the second is None before the fit.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_frames: int
     weight: float

@@ -13,9 +13,9 @@ from functools import reduce
 from operator import or_
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from matgraft.core.errors import StepZeroError
+from matgraft.core.frozen import Frozen
 from matgraft.core.model import Encoded
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
@@ -31,7 +31,7 @@ LARGEST_FORCES = 1e-3
 """eV/Å: float32 leaves some 1e-4 where three atoms stand nearly in line."""
 
 
-class StepZero(BaseModel):
+class StepZero(Frozen):
     """How far the prepared model is from its foundation before the first step, up to the shift of the references.
 
     Attributes
@@ -41,8 +41,6 @@ class StepZero(BaseModel):
     n_frames
         Frames that were compared.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_energy_difference_eV_per_atom: float = 0.0
     max_force_difference_eV_per_A: float = 0.0
