@@ -349,7 +349,9 @@ def to_a_stage(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> Callable[[
     passed = Finding(code="not-encodable", title="x", outcome="passed")
     monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet)
     monkeypatch.setattr(conduct, "refuse_full_folder", lambda out: None)
-    monkeypatch.setattr(conduct, "foundation_predictions", lambda p, frames, *_: ([s.labels for s in frames], passed))
+    monkeypatch.setattr(
+        conduct, "foundation_predictions", lambda p, frames, *_: ([s.labels for s in frames], passed, None)
+    )
 
     def until(stage: Stage) -> None:
         def adapt(recipe: Recipe, _: object, parts: Parts, __: object, out: Path, *___: object) -> None:
@@ -641,10 +643,14 @@ def test_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.
     write(tmp_path / NAME, made)
     (tmp_path / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\naudit: {{drop_test: [0, 30]}}\n")
 
-    def predictions(_: object, dataset: object, *__: object) -> tuple[list[object], Finding]:
+    def predictions(_: object, dataset: object, *__: object) -> tuple[list[object], Finding, None]:
         alone = tuple(i for i, sample in enumerate(dataset) if "alone" in sample.tags)  # type: ignore[arg-type]
         outcome = "failed" if alone else "passed"
-        return [], Finding(code="x", title="x", outcome=outcome, frames=alone, evidence="atoms without a neighbour")
+        return (
+            [],
+            Finding(code="x", title="x", outcome=outcome, frames=alone, evidence="atoms without a neighbour"),
+            None,
+        )
 
     def passed(*_: object, **__: object) -> None:
         raise PassedError("on to the scores")

@@ -47,10 +47,10 @@ class Toy:
     card = SimpleNamespace(elements=("Al", "Cu", "Ni"), name="EMT")
 
 
-def predictions(parent: Toy, frames: Dataset, quiet: bool, part: Part = "train") -> tuple[list[Labels], Finding]:
+def predictions(parent: Toy, frames: Dataset, quiet: bool, part: Part = "train") -> tuple[list[Labels], Finding, None]:
     alone = {i: "an atom has no neighbour" for i, s in enumerate(frames) if "alone" in s.tags}
     known = [{} if i in alone else emt(s.content) for i, s in enumerate(frames)]
-    return known, _refused(parent, frames, alone, part)  # type: ignore[arg-type]
+    return known, _refused(parent, frames, alone, part), None  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
+from matgraft.core.files import whole
 from matgraft.core.provenance import LevelOfTheory, Provenance
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array
 from matgraft.potentials.data.dataset import Dataset, bytes_of
@@ -103,14 +104,9 @@ def write_store(samples: Iterable[Sample], path: Path, provenance: Callable[[], 
     OSError
         If the disk is full or the folder may not be written. Then, as after any error, nothing is left behind.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w+b", buffering=0) as file:
-            n_frames = _write(samples, _Disk(file), provenance, str(path))
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, part.open("w+b", buffering=0) as file:
+        n_frames = _write(samples, _Disk(file), provenance, str(path))
+        os.fsync(file.fileno())
     return n_frames
 
 

@@ -81,6 +81,18 @@ class Graphs(Sequence[Encoded]):
         """Walk over the graphs; none is built by that."""
         return (self[i] for i in range(len(self)))
 
+    def take(self, chosen: Sequence[int]) -> Graphs:
+        """Return some of the graphs, in the order of `chosen`."""
+        return Graphs(self.backbone, self.samples.take(chosen), self.sizes[list(chosen)])
+
+
+class KeptGraphs(list[Encoded]):
+    """Graphs in memory."""
+
+    def take(self, chosen: Sequence[int]) -> KeptGraphs:
+        """Return some of the graphs, in the order of `chosen`."""
+        return KeptGraphs(self[i] for i in chosen)
+
 
 def measure(
     backbone: Potential, samples: LazySamples, *, processes: int = 1, progress: str = ""

@@ -19,7 +19,7 @@ from matgraft.core.quantities import STRESS, Array
 from matgraft.core.training.batching import Budget, plan_batches
 from matgraft.potentials.data.lazy import LazySamples, Samples
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.graphs import Graphs, measure
+from matgraft.potentials.models.graphs import Graphs, KeptGraphs, measure
 from matgraft.potentials.models.potential import Potential
 
 PREDICTION_BUDGET = Budget(edges=40_000)
@@ -48,7 +48,7 @@ def encode_all(
 
 def encode_what_can_be(
     backbone: Potential, samples: Sequence[Sample], *, processes: int = 1, progress: str = ""
-) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
+) -> tuple[Graphs | KeptGraphs, list[int], dict[int, str]]:
     """Encode the samples that the backbone can take; parameters as of `encode_all`.
 
     Returns
@@ -59,7 +59,7 @@ def encode_what_can_be(
         Position of every other sample -> why it was refused.
     """
 
-    def lazily(samples: LazySamples) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
+    def lazily(samples: LazySamples) -> tuple[Graphs | KeptGraphs, list[int], dict[int, str]]:
         sizes, reasons = measure(backbone, samples, processes=processes, progress=progress)
         taken = [i for i in range(len(samples)) if i not in reasons]
         return Graphs(backbone, samples.take(taken), sizes[taken]), taken, reasons
@@ -67,14 +67,14 @@ def encode_what_can_be(
     return Samples.of(samples).dispatch(partial(_kept, backbone), lazily)
 
 
-def _kept(backbone: Potential, samples: Samples) -> tuple[Sequence[Encoded], list[int], dict[int, str]]:
+def _kept(backbone: Potential, samples: Samples) -> tuple[Graphs | KeptGraphs, list[int], dict[int, str]]:
     encoded, reasons = {}, {}
     for i, sample in enumerate(samples):
         try:
             encoded[i] = backbone.encode(sample)
         except DataError as error:
             reasons[i] = error.found
-    return list(encoded.values()), list(encoded), reasons
+    return KeptGraphs(encoded.values()), list(encoded), reasons
 
 
 def predict(

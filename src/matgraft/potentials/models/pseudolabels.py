@@ -238,9 +238,7 @@ def kept(foundation: Potential, settings: Settings, make: Callable[[], Dataset],
 
 def _keep(frames: Dataset, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = path.with_stem(f"{path.stem}-{os.getpid()}")  # two runs may fill one cache at once
-    write_store(frames, mine, lambda: frames.provenance)
-    mine.replace(path)
+    write_store(frames, path, lambda: frames.provenance)
 
 
 def _key(foundation: Potential, settings: Settings) -> str:

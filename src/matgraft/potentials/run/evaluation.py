@@ -64,7 +64,7 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     tuned, parent = load_potential(run), load_potential(recipe.foundation)
     dataset = read_further(recipe, frames, beside=not options)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
-    untuned, refused = foundation_predictions(parent, dataset, quiet, "test")
+    untuned, refused, _ = foundation_predictions(parent, dataset, quiet, "test")
     if refused.outcome == "failed":
         raise _cannot_take(dataset, refused)
     predictions = {

@@ -93,7 +93,9 @@ def adapt_by_recipe(
     """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
     strategies = _strategies(recipe)
     settings = TuneSettings(recipe.loss, recipe.fit, recipe.replay, bool(recipe.heads_by), references)
-    precomputed = Precomputed(on_train=parts.on_train, on_validation=parts.on_validation)
+    # A model of several heads needs the head of each frame beside its graph.
+    graphs = (None, None) if recipe.heads_by else (parts.train_graphs, parts.validation_graphs)
+    precomputed = Precomputed(parts.on_train, parts.on_validation, *graphs)
     execution = Execution(out, recipe.seed, resume, quiet)
     if recipe.strategy.name != LADDER:
         (strategy,) = strategies.values()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matgraft.core.errors import AuditError, OptionError
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
-from matgraft.core.model import ModelCard
+from matgraft.core.model import Encoded, ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
 from matgraft.core.verdict import Caution, Damage
@@ -22,6 +22,7 @@ from matgraft.potentials.data.numbering import leave_out
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
 from matgraft.potentials.data.split import STRATUM_TAG, Split, leaks_between, split
+from matgraft.potentials.models.graphs import Graphs, KeptGraphs
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be, predict
 from matgraft.potentials.recipe import Recipe
@@ -45,6 +46,8 @@ class Frames:
         The foundation's predictions, empty for a frame that it cannot take.
     refused
         The finding on such frames, of each file that holds frames.
+    graphs
+        The training file's frames as the foundation takes them; None where it cannot take them all.
     """
 
     train: Dataset
@@ -52,6 +55,7 @@ class Frames:
     on_train: Predictions
     on_test: Predictions
     refused: tuple[Finding, ...]
+    graphs: Graphs | KeptGraphs | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Parts:
     on_validation: Predictions
     on_test: Predictions
     split: Split
+    train_graphs: Sequence[Encoded] | None = None
+    validation_graphs: Sequence[Encoded] | None = None
 
     @property
     def scored(self) -> tuple[str, Dataset, Predictions]:
@@ -120,17 +126,17 @@ def _shear_by_group(recipe: Recipe) -> dict[str, str]:
 
 def predict_frames(foundation: Potential, train: Dataset, test: Dataset, quiet: bool) -> Frames:
     """Predict the frames of both files with the foundation."""
-    on_train, refused = foundation_predictions(foundation, train, quiet)
+    on_train, refused, graphs = foundation_predictions(foundation, train, quiet)
     if not len(test):
-        return Frames(train, test, on_train, [], (refused,))
-    on_test, refused_test = foundation_predictions(foundation, test, quiet, "test")
-    return Frames(train, test, on_train, on_test, (refused, refused_test))
+        return Frames(train, test, on_train, [], (refused,), graphs)
+    on_test, refused_test, _ = foundation_predictions(foundation, test, quiet, "test")
+    return Frames(train, test, on_train, on_test, (refused, refused_test), graphs)
 
 
 def foundation_predictions(
     parent: Potential, frames: Dataset, quiet: bool, part: Part = "train"
-) -> tuple[Predictions, Finding]:
-    """Return the foundation's predictions, empty where it cannot take a frame, and the finding that says so."""
+) -> tuple[Predictions, Finding, Graphs | KeptGraphs | None]:
+    """Return the foundation's predictions, empty where it cannot take a frame, the finding on such, and the graphs."""
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(parent, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
@@ -140,7 +146,8 @@ def foundation_predictions(
         else []
     )
     predictions = dict(zip(taken, known, strict=True))
-    return [predictions.get(i, {}) for i in range(len(frames))], _refused(parent, frames, reasons, part)
+    finding = _refused(parent, frames, reasons, part)
+    return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
 
 
 def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part) -> Finding:
@@ -255,6 +262,8 @@ def part_frames(frames: Frames, split: Split) -> Parts:
         on_validation=[known[i] for i in split.validation],
         on_test=frames.on_test if given else [known[i] for i in split.test],
         split=split,
+        train_graphs=frames.graphs.take(split.train) if frames.graphs is not None else None,
+        validation_graphs=frames.graphs.take(split.validation) if frames.graphs is not None else None,
     )
 
 
