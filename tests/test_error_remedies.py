@@ -303,11 +303,11 @@ def to_the_fit(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> None:
     def passed(*_: object) -> None:
         raise PassedError("on to the fit")
 
-    monkeypatch.setattr(conduct, "open_folder", lambda *_: None)
-    monkeypatch.setattr(conduct, "write_provenance", lambda *_: None)
-
+    for name in ("open_run", "write_text"):
+        monkeypatch.setattr(conduct, name, lambda *_, **__: None)
+    monkeypatch.setattr(conduct, "PROVENANCE", SimpleNamespace(write=lambda *_: None))
     monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet)
-    monkeypatch.setattr(conduct, "foundation_predictions", passed)
+    monkeypatch.setattr(conduct, "predict_frames", passed)
 
 
 @pytest.mark.usefixtures("to_the_fit")
@@ -350,7 +350,8 @@ def to_a_stage(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> Callable[[
     monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet)
     monkeypatch.setattr(conduct, "refuse_full_folder", lambda out: None)
     monkeypatch.setattr(
-        conduct, "foundation_predictions", lambda p, frames, *_: ([s.labels for s in frames], passed, None)
+        "matgraft.potentials.run.frames.foundation_predictions",
+        lambda p, frames, *_: ([s.labels for s in frames], passed, None),
     )
 
     def until(stage: Stage) -> None:

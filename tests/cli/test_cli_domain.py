@@ -116,7 +116,7 @@ def test_a_run_broken_off_goes_on_to_the_same_and_predicts(run, folder, matgraft
     ("more", "code", "said"),
     [
         ([], 2, "needs a table of the target"),
-        (["--adapt-to", "target.csv", "--strategy", "feature"], 2, "would do nothing with strategy 'feature'"),
+        (["--adapt-to", "target.csv", "--strategy", "feature"], 2, "is not read with strategy 'feature'"),
         (["--adapt-to", "nowhere.csv"], 3, "no such file"),
         (["--adapt-to", "target.csv", "domain.method=corral"], 2, "domain.method"),
         (["--adapt-to", "target.csv", "domain.method=weights", "domain.strength=2"], 2, "domain.strength would do"),

@@ -203,7 +203,7 @@ def test_pretraining_runs_from_the_command_line(matgraft, tmp_path):
     assert (code, again) == (0, out), err
     code, _, err = matgraft("pretrain", tmp_path / "corpus.txt", "--resume", tmp_path / "run")
     assert code == 2
-    assert "DATA would do nothing" in err
+    assert "DATA is not read" in err
     code, _, err = matgraft("embed", tmp_path / "corpus.csv", "-o", tmp_path / "v.parquet")
     assert code == 3
     (tmp_path / "f.csv").write_text("formula\nNaF\n")

@@ -125,7 +125,7 @@ OWN: dict[str, tuple[Read, ...]] = {
 
 
 def refuse_own(verb: str, given: dict[str, object], present: object) -> None:
-    """Refuse options of a verb that would do nothing beside what is, or is not, present."""
+    """Refuse options of a verb that are not read beside what is, or is not, present."""
     refuse_unread(verb, OWN[verb], [name for name, value in given.items() if value not in (None, [])], present)
 
 
@@ -172,7 +172,7 @@ def refuse_beside_resume(
     beside = [name for name, value in {"DATA": data, "options": options, "--out": out, **given}.items() if value]
     if beside:
         raise OptionError(
-            f"--resume takes the run as it was begun; {', '.join(beside)} would do nothing",
+            f"{', '.join(beside)} {'is' if beside[1:] == [] else 'are'} not read: --resume takes the run as it began",
             remedy="start a new run to change its settings",
         )
 
@@ -204,7 +204,7 @@ def data_and_options(data: str | None, options: list[str] | None) -> tuple[str |
 
 
 def refuse_idle_keys(verb: str, settings: BaseModel, options: list[str] | None, asked: dict[str, object]) -> None:
-    """Refuse keys of a file or of the command that would do nothing with what is asked."""
+    """Refuse keys of a file or of the command that are not read with what is asked."""
     from matgraft.core.processes import forks_on_cpu
 
     kind = type(settings)

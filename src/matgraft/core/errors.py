@@ -106,7 +106,7 @@ class AuditError(MatgraftError):
 
 
 class OptionError(MatgraftError):
-    """An option names something that does not exist, or would do nothing."""
+    """An option names something that does not exist, or is not read."""
 
 
 class ExtraError(MatgraftError):

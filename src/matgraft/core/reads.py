@@ -80,16 +80,16 @@ def refuse_unread(
         if not found:
             able = [f"`matgraft {name}`" for name, theirs in (others or {}).items() if _any_reads(theirs, key)]
             raise OptionError(
-                f"{key} would do nothing: `matgraft {verb}` does not read it",
+                f"{key} is not read by `matgraft {verb}`",
                 allowed=[read.key for read in reads],
-                remedy="leave it out" + (f"; {', '.join(able)} read{'s' * (len(able) == 1)} it" if able else ""),
+                remedy="remove it" + (f"; {', '.join(able)} read{'s' * (len(able) == 1)} it" if able else ""),
             )
         for read in found:
             if not read.when(request):
                 raise OptionError(
-                    f"{key} would do nothing: `matgraft {verb}` reads it for {read.by}",
+                    f"{key} is not read: `matgraft {verb}` reads it for {read.by}",
                     allowed=read.allowed,
-                    remedy="leave it out",
+                    remedy="remove it",
                     options=read.options,
                 )
 

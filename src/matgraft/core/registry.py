@@ -203,7 +203,7 @@ def model_folder(name: Path) -> Path:
         )
     if not (model / HEADS.name).is_file():
         if head:
-            raise OptionError(f"{folder} has no heads: #{head} would do nothing", allowed=[str(folder)])
+            raise OptionError(f"{folder} has no heads, so that #{head} names none", allowed=[str(folder)])
         return model
     names = list(HEADS.read(model).heads)
     if not head:
@@ -234,7 +234,10 @@ def _options(which: str, row: BackboneRow, name: str) -> tuple[str, dict[str, st
         return which, {}
     options = {option: value for option, value in found.groupdict().items() if value and option != "which"}
     if idle := sorted(set(options) - set(row.options)):
-        raise OptionError(f"{name}: {' and '.join(idle)} would do nothing with this backbone", allowed=row.options)
+        raise OptionError(
+            f"{name}: {' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} not read with this backbone",
+            allowed=row.options,
+        )
     return found["which"], options
 
 

@@ -199,7 +199,7 @@ class Recipe(Frozen):
         if name == MultiHead.name:
             return by or THEORY
         if by and name not in through_network():
-            raise OptionError(f"heads.by would do nothing with strategy {name!r}", allowed=through_network())
+            raise OptionError(f"heads.by is not read with strategy {name!r}", allowed=through_network())
         return by or ""
 
     def to_yaml(self) -> str:
@@ -207,7 +207,7 @@ class Recipe(Frozen):
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
 
     def refuse_unread(self, verb: str, given: Sequence[str]) -> None:
-        """Raise an `OptionError` if a key that was given would do nothing with a verb."""
+        """Raise an `OptionError` if a key that was given is not read by a verb."""
         refuse_unread(verb, READS[verb], given, self.named()[0], READS)
 
     def unread(self, verb: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Strategies: what is named learns, what is not stays as it is to the last bit, and no pattern is in vain."""
+"""Strategies: what is named learns, what is not stays as it is to the last bit, and every pattern must match."""
 
 from __future__ import annotations
 
@@ -151,7 +151,9 @@ def test_an_option_is_read_or_an_error_that_names_who_reads_it(name: str, option
         assert held == (("readout",) if option == "stages" else given[option])
     else:
         allowed = ", ".join(readers)
-        with pytest.raises(OptionError, match=f"strategy.{option} would do nothing with '{name}'\nallowed: {allowed}"):
+        with pytest.raises(
+            OptionError, match=f"strategy.{option} is not read with strategy '{name}'\nallowed: {allowed}"
+        ):
             make_strategy(name, **given)
 
 

@@ -69,7 +69,7 @@ def test_source_only_asks_nothing_of_the_target(small, domains):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"method": "weights", "strength": 0.3}, "domain.strength would do nothing with 'weights'"),
+        ({"method": "weights", "strength": 0.3}, "domain.strength is not read with 'weights'"),
         ({"method": "source", "rows": 60}, "compared with nothing"),
     ],
 )

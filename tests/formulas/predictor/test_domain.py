@@ -183,8 +183,8 @@ def test_strategy_and_target_go_together(small, table):
     other = Inputs.of(formulas[:20], small)
     for settings, target, said in (
         (PredictorSettings(strategy="domain"), None, "needs a table of the target"),
-        (PredictorSettings(strategy="feature"), other, "would do nothing with strategy 'feature'"),
-        (PredictorSettings(domain=DomainSettings(clip=3)), None, "domain.clip would do nothing"),
+        (PredictorSettings(strategy="feature"), other, "is not read with strategy 'feature'"),
+        (PredictorSettings(domain=DomainSettings(clip=3)), None, "domain.clip is not read"),
     ):
         with pytest.raises(OptionError, match=said):
             fit_predictor(Examples(formulas, y), small, settings, target=target)

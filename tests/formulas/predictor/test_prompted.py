@@ -198,7 +198,7 @@ def test_a_broken_joint_fit_goes_on_with_the_folds_that_are_missing(small, table
     ],
 )
 def test_an_option_of_another_strategy_is_an_error(small, table, settings):
-    with pytest.raises(OptionError, match=r"would do nothing: .* reads it for strategy"):
+    with pytest.raises(OptionError, match=r"is not read: .* reads it for strategy"):
         fit_predictor(Examples(*table), small, settings)
 
 

@@ -227,7 +227,7 @@ def test_the_other_heads_stay_in_the_file(tmp_path: Path) -> None:
 
 
 def test_options_that_a_backbone_does_not_have_are_refused() -> None:
-    with pytest.raises(OptionError, match="head would do nothing"):
+    with pytest.raises(OptionError, match="head is not read"):
         load("chgnet:0.3.0#pbe")
 
 

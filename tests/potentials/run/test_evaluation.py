@@ -185,9 +185,7 @@ def test_neighbours_in_time_are_known_where_nothing_names_the_simulation(tuned_o
 
 def test_a_training_file_of_other_atoms_is_not_read(tuned_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tuned_on(runs(2, 5), runs(2, 5))
-    monkeypatch.setattr(
-        "matgraft.potentials.run.evaluation.read_one", lambda *_: pytest.fail("read for minutes, in vain")
-    )
+    monkeypatch.setattr("matgraft.potentials.run.evaluation.read_one", lambda *_: pytest.fail("read for minutes"))
     others = runs(6, 2).map(lambda sample: replace(sample, content=sample.content * (2, 1, 1)))
     assert not any("simulations of which" in one.text for one in evaluated(run, others).verdict.cautions)
 

@@ -57,13 +57,13 @@ def test_the_screen_says_what_was_chosen() -> None:
     [
         (
             ["strategy.name=full", "ladder.worth=0.1"],
-            r"ladder\.worth would do nothing: .* for the ladder",
+            r"ladder\.worth is not read: .* for the ladder",
         ),
-        (["strategy.name=ladder", "strategy.unfreeze=0.3"], r"strategy\.unfreeze would do nothing with the rungs"),
+        (["strategy.name=ladder", "strategy.unfreeze=0.3"], r"strategy\.unfreeze is not read with the rungs"),
         (["strategy.name=ladder", "ladder.target.force=0.1"], "'force'|force is none of"),
         (
             ["strategy.name=ladder", "ladder.target.stress=1", "loss.stress=0"],
-            r"ladder\.target\.stress would do nothing",
+            r"ladder\.target\.stress is not read",
         ),
         (["strategy.name=ladder", "strategy.stages=[readuot]"], "did you mean 'readout'"),
         (["strategy.name=laddr"], "did you mean 'ladder'"),

@@ -56,7 +56,7 @@ def predictions(parent: Toy, frames: Dataset, quiet: bool, part: Part = "train")
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conduct, "load_potential", lambda name: Toy())
-    monkeypatch.setattr(conduct, "foundation_predictions", predictions)
+    monkeypatch.setattr("matgraft.potentials.run.frames.foundation_predictions", predictions)
 
 
 def frames(seed: int = 0) -> list[Atoms]:

@@ -142,7 +142,7 @@ def test_a_head_is_a_plain_verified_model(run: Path, files: list[Path], tmp_path
     export(Path(f"{run}#{head}"), "ase", tmp_path / "out")
     assert json.loads((tmp_path / "out" / "card.json").read_text())["head"] == head
     assert load(tmp_path / "out").card.references_eV == card.references_eV
-    with pytest.raises(OptionError, match="has no heads: #PBE would do nothing"):
+    with pytest.raises(OptionError, match="has no heads, so that #PBE names none"):
         load(f"{tmp_path / 'out'}#PBE")
 
 
@@ -195,11 +195,11 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
         (
             ["strategy.name=feature", "heads.by=config_type"],
             OptionError,
-            "would do nothing with strategy 'feature'\nallowed: full, partial, gradual, lora, replay, multihead",
+            "is not read with strategy 'feature'\nallowed: full, partial, gradual, lora, replay, multihead",
         ),
-        (["strategy.name=ladder", "heads.by=theory"], OptionError, "would do nothing with strategy 'ladder'"),
+        (["strategy.name=ladder", "heads.by=theory"], OptionError, "is not read with strategy 'ladder'"),
         (["strategy.name=multihead", "heads.by=config_typ"], OptionError, "did you mean 'config_type'"),
-        (["strategy.name=multihead", "strategy.rank=3"], OptionError, "strategy.rank would do nothing"),
+        (["strategy.name=multihead", "strategy.rank=3"], OptionError, "strategy.rank is not read"),
         (["strategy.name=multihead", "references.mode=given"], OptionError, "one shift(.|\n)*allowed: refit, keep"),
         (["strategy.name=multihead", "heads.by=trajectory"], DataError, "each head needs training and validation"),
         (["strategy.name=multihead", "loss.groups={head=SCAN: 2}"], OptionError, "did you mean 'head=r2SCAN'"),

@@ -1,4 +1,4 @@
-"""Adaptation: it starts as its parent, leaves the parent alone, and takes no option in vain."""
+"""Adaptation: it starts as its parent, leaves the parent alone, and ignores no option."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def test_options_that_name_nothing(
 def test_nothing_is_cached_for_a_loss_that_cannot_act(
     chgnet: Potential, pairs: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapting, "cache_tangents", lambda *_, **__: pytest.fail("cached for minutes, in vain"))
+    monkeypatch.setattr(adapting, "cache_tangents", lambda *_, **__: pytest.fail("cached for minutes"))
     with pytest.raises(OptionError, match="huber cannot act"):
         adapt(chgnet, pairs[:1], pairs[1:2], strategy="feature", loss=LossSettings(kind="huber"))
 
@@ -323,7 +323,7 @@ def test_a_validation_part_that_judges_nothing_is_refused_before_any_work(
 ) -> None:
     """A loss of nothing would be 0, and the first epoch the best."""
     for name in ("encode_all", "replay_frames", "cache_tangents", "fit"):
-        monkeypatch.setattr(adapting, name, lambda *_, **__: pytest.fail("worked in vain"))
+        monkeypatch.setattr(adapting, name, lambda *_, **__: pytest.fail("worked"))
     train, validation = pairs[2:5], pairs[4:].map(change)  # a hot frame is among those for training
     message = f"none of the 2 validation frames has a weight above 0 and a label for energy.*they have {present}"
     with pytest.raises(DataError, match=message) as error:

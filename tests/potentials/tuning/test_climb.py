@@ -152,7 +152,7 @@ def test_a_validation_part_that_judges_nothing_is_refused(
     chgnet: Potential, labelled: Part, fits: Callable[..., Fits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits()
-    monkeypatch.setattr(climbing, "encode_all", lambda *_, **__: pytest.fail("encoded in vain"))
+    monkeypatch.setattr(climbing, "encode_all", lambda *_, **__: pytest.fail("encoded"))
     train, validation = labelled
     with pytest.raises(DataError, match="none of the 2 validation frames has a weight above 0 and a label"):
         up(chgnet, (train, validation.map(lambda s: Sample(s.content, {}))))

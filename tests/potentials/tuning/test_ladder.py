@@ -203,7 +203,7 @@ def test_an_option_goes_to_the_rungs_that_read_it() -> None:
 
 
 def test_an_option_that_no_rung_reads_names_who_does() -> None:
-    with pytest.raises(OptionError, match="unfreeze would do nothing with the rungs feature, lora") as error:
+    with pytest.raises(OptionError, match="unfreeze is not read with the rungs feature, lora") as error:
         make_rungs(("feature", "lora"), unfreeze=0.3)
     assert error.value.allowed == ("strategy.name=gradual",)
     assert {"ladder.rungs": ["feature", "gradual", "lora"]} in error.value.options
@@ -219,10 +219,10 @@ def test_settings_that_mean_nothing(values: dict[str, object]) -> None:
 
 
 def test_a_target_must_be_judged(pairs: Dataset) -> None:
-    with pytest.raises(OptionError, match=r"target\.stress would do nothing: its weight in the loss is 0"):
+    with pytest.raises(OptionError, match=r"target\.stress is not read: its weight in the loss is 0"):
         refuse_idle_target({"energy": 1.0, "stress": 1.0}, {"energy": 30.0}, pairs)
     dumb = pairs.map(lambda sample: Sample(sample.content, {"energy": sample.labels["energy"]}))
-    with pytest.raises(OptionError, match=r"target\.forces would do nothing: no validation frame has it"):
+    with pytest.raises(OptionError, match=r"target\.forces is not read: no validation frame has it"):
         refuse_idle_target({"forces": 1.0}, {"energy": 30.0, "forces": 1.0}, dumb)
 
 

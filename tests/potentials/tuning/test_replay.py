@@ -1,4 +1,4 @@
-"""Replay: starts as the foundation, weighs as a whole, holds what it is told to hold, takes no option in vain."""
+"""Replay: starts as the foundation, weighs as a whole, holds what it is told to hold, ignores no option."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def test_every_strategy_through_the_network_can_rehearse(name: str) -> None:
         (
             "full",
             {"weight": 2.0},
-            r"replay\.weight would do nothing: nothing is rehearsed\nallowed: strategy\.name=replay",
+            r"replay\.weight is not read: nothing is rehearsed\nallowed: strategy\.name=replay",
         ),
-        ("lora", {"file": "a.xyz"}, r"replay\.file would do nothing"),
+        ("lora", {"file": "a.xyz"}, r"replay\.file is not read"),
         (
             "feature",
             {"size": 9},

@@ -306,7 +306,11 @@ def make_strategy(name: str, stages: Sequence[str] = (), **options: float | None
         choose(key, dict.fromkeys(set().union(*read.values())), "option of a strategy")
         if key not in read[name]:
             readers = [other for other, keys in read.items() if key in keys]
-            raise OptionError(f"strategy.{key} would do nothing with {name!r}", allowed=readers)
+            raise OptionError(
+                f"strategy.{key} is not read with strategy {name!r}",
+                allowed=readers,
+                remedy="remove it, or take another strategy",
+            )
     return kind(**given)
 
 
@@ -336,5 +340,5 @@ def _decayed(groups: Sequence[ParamGroup], backbone: Backbone, decay: float) -> 
         raise OptionError(f"strategy.decay={decay:g}", allowed=["a factor above 0, up to 1 (one rate for all)"])
     distance = {stage.name: i for i, stage in enumerate(reversed(backbone.stages()))}
     if decay < 1 and not any(distance[group.name] for group in groups):
-        raise OptionError("strategy.decay would do nothing: only the readout learns", allowed=["stages before it"])
+        raise OptionError("strategy.decay is not read: only the readout learns", allowed=["stages before it"])
     return [replace(group, rate_factor=decay ** distance[group.name]) for group in groups]

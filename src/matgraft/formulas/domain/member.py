@@ -60,11 +60,11 @@ class DomainSettings(Frozen):
     """Rows of each domain, at most, by which methods are compared."""
 
     def refuse_idle(self) -> None:
-        """Raise an `OptionError` if an option would do nothing with the method."""
+        """Raise an `OptionError` if an option is not read with the method."""
         if self.method in (SOURCE, WEIGHTS) and self.strength is not None:
-            raise OptionError(f"domain.strength would do nothing with {self.method!r}", allowed=ALIGNMENTS)
+            raise OptionError(f"domain.strength is not read with {self.method!r}", allowed=ALIGNMENTS)
         if self.method == SOURCE and (self.folds, self.rows) != (DomainSettings().folds, DomainSettings().rows):
-            raise OptionError("domain.folds and domain.rows would do nothing: source-only is compared with nothing")
+            raise OptionError("domain.folds and domain.rows are not read: source-only is compared with nothing")
 
 
 @dataclass(frozen=True, eq=False)

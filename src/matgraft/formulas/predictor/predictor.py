@@ -389,7 +389,7 @@ def refuse_idle(
     keys = [*given, *changed_keys(settings, PredictorSettings())]
     refuse_unread(verb, READS[verb], keys, _Asked(settings, tuple(rows), tuple(n_classes)), READS)
     if with_target and not is_domain:
-        raise OptionError(f"a target would do nothing with strategy {settings.strategy!r}", allowed=["domain"])
+        raise OptionError(f"a target is not read with strategy {settings.strategy!r}", allowed=["domain"])
     if is_domain and not with_target:
         raise OptionError(
             "strategy 'domain' needs a table of the target", remedy="`matgraft tune` takes one, by --adapt-to"

@@ -294,7 +294,7 @@ def split(
     Raises
     ------
     OptionError
-        If `by` is neither a method nor a tag, or an option would do nothing.
+        If `by` is neither a method nor a tag, or an option is not read.
     DataError
         If a part would stay empty, or some frames lack the tag.
     """

@@ -58,9 +58,7 @@ def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> N
         (strategy,) = strategies.values()
         rehearses(strategy, recipe.replay)
     elif recipe.replay != ReplaySettings() and Replay.name not in strategies:
-        raise OptionError(
-            "replay would do nothing: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"]
-        )
+        raise OptionError("replay is not read: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"])
 
 
 def _strategies(recipe: Recipe) -> dict[str, Strategy]:
@@ -76,7 +74,9 @@ def references_for(recipe: Recipe, parts: Parts) -> References:
     """Return the reference shift of the recipe's mode, one for each head where there are several."""
     settings = recipe.references
     if settings.shift_eV and settings.mode != "given":
-        raise OptionError("references.shift_eV would do nothing", options=[{"references.mode": "given"}])
+        raise OptionError(
+            "references.shift_eV is read with references.mode=given alone", options=[{"references.mode": "given"}]
+        )
     if settings.mode == "given":
         return given_references(settings.shift_eV, parts.train)
 

@@ -84,7 +84,7 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
     """Return the training and the test frames, those that are to be dropped left out, each with its head."""
     if recipe.audit.drop_test and not recipe.test:
         raise OptionError(
-            f"{DROP['test']} would do nothing without a test file",
+            f"{DROP['test']} is not read without a test file",
             remedy=f"take it back; {DROP['train']} leaves out frames of the training file, which the test is a part of",
             options=[{DROP["test"]: None}],
         )

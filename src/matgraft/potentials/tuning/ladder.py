@@ -199,7 +199,7 @@ def make_rungs(names: Sequence[str] = RUNGS, **options: object) -> dict[str, Str
         if not any(key in keys for keys in read.values()):
             readers = [name for name in STRATEGIES if key in options_of(name)]
             raise OptionError(
-                f"strategy.{key} would do nothing with the rungs {', '.join(names)}",
+                f"strategy.{key} is not read with the rungs {', '.join(names)}",
                 allowed=[f"strategy.name={name}" for name in readers],
                 options=[{"ladder.rungs": [*names[:-1], name, names[-1]]} for name in readers],
             )
@@ -218,7 +218,7 @@ def refuse_idle_target(target: Mapping[str, float], weights: Mapping[str, float]
     for name in target:
         if name not in judged:
             reason = "its weight in the loss is 0" if name not in weights else "no validation frame has it"
-            raise OptionError(f"ladder.target.{name} would do nothing: {reason}", allowed=judged)
+            raise OptionError(f"ladder.target.{name} is not read: {reason}", allowed=judged)
 
 
 def allot(left: float, ahead: int, cost: Cost) -> float | None:

@@ -231,7 +231,7 @@ def given_references(shift_eV: Mapping[str, float], dataset: Dataset) -> Referen
     Raises
     ------
     OptionError
-        If an element is named that the data do not have: it would do nothing.
+        If an element is named that the data do not have.
     """
     idle = sorted(set(shift_eV) - set(dataset.elements()))
     if idle:

@@ -85,7 +85,7 @@ def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
     Raises
     ------
     OptionError
-        If an option of replay would do nothing.
+        If an option of replay is not read.
     """
     asked = strategy.replays or settings.size is not None
     if asked and strategy.cached:
@@ -93,7 +93,7 @@ def rehearses(strategy: Strategy, settings: ReplaySettings) -> bool:
         raise OptionError(reason, allowed=through_network())
     if not asked and (idle := [key for key, value in settings.model_dump().items() if value is not None]):
         raise OptionError(
-            f"replay.{idle[0]} would do nothing: nothing is rehearsed",
+            f"replay.{idle[0]} is not read: nothing is rehearsed",
             allowed=["strategy.name=replay", "replay.size=N beside another strategy"],
         )
     return asked

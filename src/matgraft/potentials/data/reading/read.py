@@ -123,7 +123,7 @@ def read(
         If a file is missing, empty, unreadable or cut off; if a wanted label is nowhere; if two keys contradict each
         other; if a value has a wrong shape; if periodic cell vectors are not independent.
     OptionError
-        If an option cannot be meant, or would do nothing.
+        If an option cannot be meant, or is not read.
     """
     sources = _locate(source)
     if any(is_store(one.path) for one in sources):
@@ -189,7 +189,7 @@ def _stated(theory: str | Path | None) -> LevelOfTheory | None:
 
 
 def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Collection[str]) -> Dataset:
-    """Open the one store that is named; whatever says how numbers are read would do nothing."""
+    """Open the one store that is named; whatever says how numbers are read is refused."""
     where = sources[0].name
     if len(sources) > 1:
         raise OptionError(
@@ -198,7 +198,7 @@ def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Co
         )
     if idle := [name for name, value in given.items() if value]:
         raise OptionError(
-            f"{', '.join(idle)} would do nothing: the labels of a store are canonical",
+            f"{', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not read: the labels of a store are canonical",
             where=where,
             remedy="say it when the frames are packed",
         )
