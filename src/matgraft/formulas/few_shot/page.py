@@ -66,7 +66,7 @@ def fewshot_document(result: FewClasses | FewValues) -> Document:
 
 def _of_classes(result: FewClasses) -> list[Section]:
     shots = ", ".join(f"{name} ({count})" for name, count in zip(result.classes, result.shots, strict=True))
-    strip = [
+    told = [
         ("examples", shots),
         *_left_out(result),
         *([("rows left out, since an earlier row has their formula", str(result.repeated))] * bool(result.repeated)),
@@ -75,7 +75,7 @@ def _of_classes(result: FewClasses) -> list[Section]:
         *([("“none of these” set by", result.threshold_from)] * (result.threshold is not None)),
     ]
     scores = result.base_classes
-    between: list[Block] = [Pairs(strip, "strip")]
+    between: list[Block] = [Pairs(told)]
     between += [Text(_base_promise(scores.nearest))] if scores and scores.nearest else []
     names = [Column(name) for name in result.classes]
     rows = [
@@ -99,7 +99,7 @@ def _of_classes(result: FewClasses) -> list[Section]:
 
 def _of_values(result: FewValues) -> list[Section]:
     found = result.expectation
-    strip = [
+    told = [
         ("examples", str(result.examples)),
         *_left_out(result),
         ("error, left out", f"{found.mae:.4g}"),
@@ -115,7 +115,7 @@ def _of_values(result: FewValues) -> list[Section]:
     label = "left-out examples with intervals against their values"
     plot = Plot("Left-out examples", [Drawing("parity", _left_out_figure(result), label)])
     return [
-        verdict_section(result.verdict, [Pairs(strip, "strip")], name="expectation", of="Expectation"),
+        verdict_section(result.verdict, [Pairs(told)], name="expectation", of="Expectation"),
         Section("predictions", "Predictions", [Plots([plot]), table], EVERYWHERE),
     ]
 
