@@ -119,7 +119,8 @@ def test_every_drawing_has_its_place_and_its_data(page: str) -> None:
 
 def test_the_page_shows_every_block(page: str) -> None:
     for part in (
-        '<section id="verdict" class="verdict caution">', "Verdict: better on the test, with reservations", "use lora.",
+        '<section id="verdict" class="verdict caution">', "Verdict: better on the test, with reservations",
+        "it forgot. What to do: use lora.",
         '<p class="lead">how to read it</p>', "<summary>folded</summary>", "<dd><code>abab</code></dd>",
         "<pre><code>matgraft tune x</code></pre>", "audit.drop=[3,17]", "2: 3, 17",
         "0.081 <small>largest eV per A</small>",

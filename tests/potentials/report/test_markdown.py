@@ -37,4 +37,4 @@ def test_what_is_absent_is_said(run_folder: Path) -> None:
 def test_strangers_text_does_not_act(run_folder: Path) -> None:
     odd = Caution(code="odd", damage=Damage.NOTE, text="a\n# b <img> [c](d) `e`")
     VERDICT.write(run_folder, VERDICT.read(run_folder).model_copy(update={"cautions": (odd,), "reasons": ()}))
-    assert "- a # b \\<img> \\[c\\](d) \\`e\\`.\n" in to_markdown(run_document(read_facts(run_folder)))
+    assert "- a # b \\<img> \\[c\\](d) \\`e\\`\n" in to_markdown(run_document(read_facts(run_folder)))

@@ -27,7 +27,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from matgraft.core.findings import Finding
-from matgraft.core.verdict import Tone, Use, Verdict
+from matgraft.core.verdict import Caution, Tone, Use, Verdict
 
 Form = Literal["page", "markdown", "screen"]
 
@@ -319,7 +319,7 @@ def verdict_section(
     lists = [
         Bullets([reason.text for reason in verdict.speaking("for")], "Speaks for it", "+", "good"),
         Bullets([reason.text for reason in verdict.speaking("against")], "Speaks against it", "−", "bad"),
-        Bullets([_sentences(c.text, c.remedy) for c in verdict.cautions], "Why it may mislead", "!", "caution"),
+        Bullets([_caution(one) for one in verdict.cautions], "Why it may mislead", "!", "caution"),
         Bullets(_uses(verdict.fit_for), "Fit for", "✓", "good"),
         Bullets(_uses(verdict.not_fit_for), "Not fit for", "×", "bad"),
     ]
@@ -350,5 +350,5 @@ def _uses(uses: Sequence[Use]) -> list[str]:
     return [f"{one.use} ({one.reason})" if one.reason else one.use for one in uses]
 
 
-def _sentences(*texts: str) -> str:
-    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts if text)
+def _caution(one: Caution) -> str:
+    return f"{one.text.rstrip('.')}. What to do: {one.remedy.rstrip('.')}." if one.remedy else one.text
