@@ -29,7 +29,7 @@ from matgraft.potentials.recipe import Recipe, StrategySettings
 from matgraft.potentials.report.data import audit_section, coverage_section, split_section
 from matgraft.potentials.report.facts import RunFacts, read_facts
 from matgraft.potentials.report.forgetting import forgetting_section
-from matgraft.potentials.report.origins import provenance_section, repeating
+from matgraft.potentials.report.origins import origins_section, repeating
 from matgraft.potentials.report.run import run_document
 from matgraft.potentials.report.scores import how_it_was_made, kinds_table, run_verdict_section, score_blocks
 from matgraft.potentials.report.training import how_the_fit_went, training_section
@@ -223,7 +223,7 @@ def test_commands_survive_a_shell_and_name_the_folder(run_folder: Path) -> None:
 
 def test_the_recipe_is_shown_as_it_can_be_run(facts: RunFacts) -> None:
     """29 of its values were null."""
-    recipe = blocks(provenance_section(facts), Verbatim)[-1].text
+    recipe = blocks(origins_section(facts), Verbatim)[-1].text
     assert "null" not in recipe and "epochs: 30" in recipe
     assert Recipe.model_validate(yaml.safe_load(recipe)) == facts.recipe
 

@@ -7,56 +7,43 @@ from collections.abc import Sequence
 
 from matgraft.core.findings import Finding
 from matgraft.core.options import offer
-from matgraft.core.report.document import (
-    Block,
-    Bullets,
-    Cell,
-    Document,
-    FindingList,
-    Heading,
-    Pairs,
-    Section,
-    SideBySide,
-    Table,
-    Text,
-    Verbatim,
-)
+from matgraft.core.report import document as doc
 from matgraft.core.report.text import cleaned
 
 
-def to_markdown(document: Document) -> str:
+def to_markdown(document: doc.Document) -> str:
     """Render the sections of a document that markdown has."""
     sections = [part for section in document.of_form("markdown") for part in _section(section)]
     return "\n\n".join([f"# {_escaped(document.title)}", *sections]) + "\n"
 
 
-def _section(section: Section) -> list[str]:
+def _section(section: doc.Section) -> list[str]:
     """Return a section's parts; one that judges stands below the document's own title."""
     parts = [part for block in section.blocks for part in _block(block)]
     title = [] if section.tone else [f"## {_escaped(section.title)}"]
     return [*title, *parts] if parts else []
 
 
-def _block(block: Block) -> list[str]:
+def _block(block: doc.Block) -> list[str]:
     match block:
-        case Text(role="lead") | Pairs(manner="strip"):
+        case doc.Text(role="lead") | doc.Pairs(manner="strip"):
             return []
-        case Text():
+        case doc.Text():
             return [f"**{_escaped(block.mark)}** {_escaped(block.text)}" if block.mark else _escaped(block.text)]
-        case Heading():
+        case doc.Heading():
             return [f"### {_escaped(block.text)}"]
-        case Bullets():
+        case doc.Bullets():
             return [*([f"## {_escaped(block.title)}"] if block.title else []), _list(block.lines)]
-        case Verbatim():
+        case doc.Verbatim():
             return ["\n".join(f"    {cleaned(line)}" for line in block.text.splitlines())]
-        case Pairs():
-            values = [(name, given.text if isinstance(given, Cell) else given) for name, given in block.rows]
+        case doc.Pairs():
+            values = [(name, given.text if isinstance(given, doc.Cell) else given) for name, given in block.rows]
             return [_list([f"{name}: {value}" for name, value in values])]
-        case Table():
+        case doc.Table():
             return [_table(block)]
-        case SideBySide():
+        case doc.SideBySide():
             return [part for column in block.columns for inner in column for part in _block(inner)]
-        case FindingList(full=True):
+        case doc.FindingList(full=True):
             return [_list([_finding(found) for found in block.findings])]
         case _:
             return []
@@ -71,7 +58,7 @@ def _finding(found: Finding) -> str:
     return " ".join(filter(None, [f"{found.severity} {found.code}:", found.evidence, found.remedy, *options]))
 
 
-def _table(table: Table) -> str:
+def _table(table: doc.Table) -> str:
     """Return a pipe table; units and small print stand behind their word in the same cell."""
     heads = [f"{column.title}, {column.unit}" if column.unit else column.title for column in table.columns]
     rows = [[f"{c.text} ({c.small})" if c.small else c.text for c in row.cells] for row in table.rows if row.short]

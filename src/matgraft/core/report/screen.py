@@ -13,20 +13,7 @@ from rich.table import Table as Grid
 
 from matgraft.core.findings import Finding, list_frames
 from matgraft.core.options import offer
-from matgraft.core.report.document import (
-    Block,
-    Bullets,
-    Cell,
-    Document,
-    FindingList,
-    Heading,
-    Pairs,
-    Section,
-    SideBySide,
-    Table,
-    Text,
-    Verbatim,
-)
+from matgraft.core.report import document as doc
 from matgraft.core.report.text import cleaned
 from matgraft.core.verdict import Tone
 
@@ -36,17 +23,17 @@ SEVERITIES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 """Severity of a finding -> its style; the gravest first."""
 
 
-def show_document(screen: Console, document: Document) -> None:
+def show_document(screen: Console, document: doc.Document) -> None:
     """Print the sections of a document that the screen has."""
     for section in document.of_form("screen"):
         show_section(screen, section)
 
 
-def show_section(screen: Console, section: Section) -> None:
+def show_section(screen: Console, section: doc.Section) -> None:
     """Print a section: the headline of one that judges in a frame, all others below their title."""
     blocks = list(section.blocks)
     if section.tone:
-        head = "\n".join(block.text for block in blocks if isinstance(block, Text) and block.role == "headline")
+        head = "\n".join(block.text for block in blocks if isinstance(block, doc.Text) and block.role == "headline")
         title = f"[bold]{_escaped(section.title)}[/]"
         screen.print(Panel(_escaped(head), title=title, border_style=COLOURS[section.tone]))
     else:
@@ -54,7 +41,7 @@ def show_section(screen: Console, section: Section) -> None:
     show_blocks(screen, blocks)
 
 
-def show_blocks(screen: Console, blocks: Sequence[Block]) -> None:
+def show_blocks(screen: Console, blocks: Sequence[doc.Block]) -> None:
     """Print blocks; leads, headlines, plots and what is folded on the page are left out."""
     for block in blocks:
         _show(block, screen)
@@ -66,19 +53,19 @@ def _show(_block: object, _screen: Console) -> None:
 
 
 @_show.register
-def _text(block: Text, screen: Console) -> None:
+def _text(block: doc.Text, screen: Console) -> None:
     if block.role not in ("lead", "headline"):
         mark = f"[{COLOURS[block.tone]}]{_escaped(block.mark)}[/] " if block.mark else ""
         _say(screen, mark + _escaped(block.text))
 
 
 @_show.register
-def _heading(block: Heading, screen: Console) -> None:
+def _heading(block: doc.Heading, screen: Console) -> None:
     _say(screen, f"[bold]{_escaped(block.text)}[/]")
 
 
 @_show.register
-def _bullets(block: Bullets, screen: Console) -> None:
+def _bullets(block: doc.Bullets, screen: Console) -> None:
     mark = f"[{COLOURS[block.tone]}]{block.sign or '-'}[/]"
     if block.title:
         _say(screen, f"\n[bold]{_escaped(block.title)}[/]")
@@ -87,36 +74,36 @@ def _bullets(block: Bullets, screen: Console) -> None:
 
 
 @_show.register
-def _verbatim(block: Verbatim, screen: Console) -> None:
+def _verbatim(block: doc.Verbatim, screen: Console) -> None:
     screen.print(cleaned(block.text), highlight=False, markup=False, soft_wrap=True)
 
 
 @_show.register
-def _pairs(block: Pairs, screen: Console) -> None:
+def _pairs(block: doc.Pairs, screen: Console) -> None:
     for name, given in block.rows if block.manner != "strip" else ():
-        text = given.text if isinstance(given, Cell) else given
+        text = given.text if isinstance(given, doc.Cell) else given
         screen.print(f"{_escaped(name)}: {_escaped(text)}", highlight=False, soft_wrap=True)
 
 
 @_show.register
-def _columns(block: SideBySide, screen: Console) -> None:
+def _columns(block: doc.SideBySide, screen: Console) -> None:
     for column in block.columns:
         show_blocks(screen, column)
 
 
 @_show.register
-def _findings(block: FindingList, screen: Console) -> None:
+def _findings(block: doc.FindingList, screen: Console) -> None:
     for found in block.findings if block.full else ():
         _finding(screen, found)
     screen.print()
 
 
 @_show.register
-def _table(block: Table, screen: Console) -> None:
+def _table(block: doc.Table, screen: Console) -> None:
     screen.print(_grid(block))
 
 
-def _grid(table: Table) -> Grid:
+def _grid(table: doc.Table) -> Grid:
     grid = Grid(box=SIMPLE_HEAD)
     for column in table.columns:
         unit = f"\n[dim]{_escaped(column.unit)}[/]" if column.unit else ""

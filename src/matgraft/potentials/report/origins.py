@@ -31,7 +31,7 @@ ELSEWHERE = frozenset({"recipe", "metrics", "references_eV", "data_sha256", "par
 """What a card says and other sections show."""
 
 
-def provenance_section(facts: RunFacts) -> Section:
+def origins_section(facts: RunFacts) -> Section:
     """Return what the run was made of, and how to repeat it."""
     card = facts.heads or facts.card
     file = MODEL_HEADS.name if MODEL_HEADS.name in facts.unreadable else MODEL_CARD.name

@@ -16,7 +16,7 @@ from matgraft.potentials.report.data import audit_section, coverage_section, spl
 from matgraft.potentials.report.facts import REPORT, RunFacts, read_facts
 from matgraft.potentials.report.forgetting import forgetting_section
 from matgraft.potentials.report.ladder import ladder_sections
-from matgraft.potentials.report.origins import provenance_section
+from matgraft.potentials.report.origins import origins_section
 from matgraft.potentials.report.scores import how_it_was_made, run_verdict_section, types_section
 from matgraft.potentials.report.training import references_section, training_section
 
@@ -37,7 +37,7 @@ def run_document(facts: RunFacts) -> Document:
             Section("made", "How it was made", [Pairs(how_it_was_made(facts))], frozenset({"markdown"})),
             split_section(facts),
             coverage_section(facts),
-            provenance_section(facts),
+            origins_section(facts),
             _files(facts),
         ],
         level=facts.verdict.level if facts.verdict else "no verdict",
