@@ -11,7 +11,7 @@ from matgraft.core.errors import RunError
 from matgraft.core.report.figures import style
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.formulas.formula import parse_formula
-from matgraft.formulas.predictor.facts import Comparison, FittedMember, WeighedMember
+from matgraft.formulas.predictor.facts import BaselineComparison, FittedMember, WeighedMember
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import PROMPTS, property_facts
@@ -27,7 +27,9 @@ TARGETS = {"gap": (), "metal": ("0", "1"), "kind": ("a", "b", HOSTILE)}
 
 
 def compared(difference, interval):
-    return Comparison(name="descriptors and trees", score=0.5, difference=difference, interval=interval, n_units=40)
+    return BaselineComparison(
+        name="descriptors and trees", score=0.5, difference=difference, interval=interval, n_units=40
+    )
 
 
 def metrics(classes=(), pretraining=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matgraft.core.verdict import EXIT_WORSE
-from matgraft.formulas.predictor.facts import Comparison, PredictorFacts, WeighedMember
+from matgraft.formulas.predictor.facts import BaselineComparison, PredictorFacts, WeighedMember
 from matgraft.formulas.predictor.stack import Gate, member_weights
 from matgraft.formulas.scoring.verdict import gate_sentence, property_verdict
 
@@ -14,7 +14,9 @@ PLAIN, ENCODER = (WeighedMember(name=name, score=0.5, weight=1.0, pretrained=whi
 
 def compared(difference, half=0.0):
     interval = (difference - half, difference + half)
-    return Comparison(name="descriptors and trees", score=0.5, difference=difference, interval=interval, n_units=90)
+    return BaselineComparison(
+        name="descriptors and trees", score=0.5, difference=difference, interval=interval, n_units=90
+    )
 
 
 def facts(members=(PLAIN,), dropped=(), gate=None, baseline=None):

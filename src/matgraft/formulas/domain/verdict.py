@@ -41,7 +41,7 @@ def overlap_finding(facts: MethodChoice) -> Finding:
         severity="warning",
         evidence=evidence,
         numbers={"auc": seen.auc, "within": seen.within, "effective": seen.effective},
-        remedy="a source nearer to the target, or labels of the target" if lacks else "",
+        remedy="Take a source nearer to the target, or labels of the target" if lacks else "",
     )
 
 
@@ -67,7 +67,7 @@ def harm_finding(facts: MethodChoice) -> Finding:
         severity="warning",
         evidence="; ".join(described(row) for row in rows),
         numbers={name: value for name, value in figures.items() if value is not None},
-        remedy="use the source alone, or let the method be chosen" if used else "",
+        remedy="Use the source alone, or let the method be chosen" if used else "",
         actions=(Action(settings={"domain.method": "source"}),) if used else (),
     )
 
@@ -148,4 +148,8 @@ def _cautions(facts: MethodChoice, source: Verdict, table: str, target: str) -> 
             f"closed forms as well, and `matgraft predict RUN {target}` takes it there"
         )
         yield Caution(code="one-network", damage=Damage.NOTE, text=text)
-    yield Caution(code="source", damage=Damage.NOTE, text=f"On the source itself: {source.headline}")
+    yield Caution(
+        code="source",
+        damage=Damage.NOTE,
+        text=f"On the source itself: {source.headline[:1].lower()}{source.headline[1:]}",
+    )

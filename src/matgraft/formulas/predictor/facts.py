@@ -38,7 +38,7 @@ class WeighedMember(FittedMember):
     weight: float
 
 
-class Comparison(Frozen):
+class BaselineComparison(Frozen):
     """A predictor against its baseline on the same rows.
 
     Attributes
@@ -91,7 +91,7 @@ class PredictorFacts(Frozen):
     dropped: tuple[FittedMember, ...]
     gate: Gate | None
     score: float
-    baseline: Comparison
+    baseline: BaselineComparison
     scale: Scale
     familiar: bool
 
@@ -125,12 +125,12 @@ class HeldLosses:
     weights: Array
     units: Units
 
-    def compared(self, rows: Rows | None = None) -> Comparison:
+    def compared(self, rows: Rows | None = None) -> BaselineComparison:
         """Compare both on some rows, by default on all."""
         rows = np.arange(len(self.ours)) if rows is None else rows
         ours, baseline, weights = self.ours[rows], self.baseline[rows], self.weights[rows]
         found = mean_difference(ours, baseline, weights, self.units[rows])
         score = float(baseline.sum() / weights.sum())
-        return Comparison(
+        return BaselineComparison(
             name=BASELINE, score=score, difference=found.value, interval=found.interval, n_units=found.n_units
         )

@@ -54,7 +54,7 @@ def domain_section(target: TargetReport, domain: DomainMetrics, i: int) -> Secti
         )
         blocks.append(Text(text, "note"))
     for finding in domain.findings:
-        remedy = f" What to do: {finding.remedy}." if finding.remedy else ""
+        remedy = f" {finding.remedy}." if finding.remedy else ""
         text = f"{finding.evidence[:1].upper()}{finding.evidence[1:]}.{remedy}"
         blocks += [Heading(f"{finding.title}: {finding.outcome}"), Text(text)]
     legend = [Key(name, colour) for name, colour in DOMAINS.items()] if target.domains else []

@@ -79,13 +79,13 @@ def property_document(facts: PropertyReport) -> Document:
             figures_section(target, facts.settings, i),
         ]
     prompts = [prompts_section(facts.prompts)] if facts.prompts else []
-    return Document(facts.run, [*sections, *prompts, provenance_section(facts)], footer=FOOTER)
+    return Document(facts.run, [*sections, *prompts, sources_section(facts)], footer=FOOTER)
 
 
 def scores_section(name: str, metrics: TargetMetrics, anchor: str) -> Section:
     """Return the verdict on a target with its scores."""
     left_out = {"without a value": metrics.without_value, "of weight 0": metrics.without_weight}
-    rows = str(metrics.n) + "".join(f" ({n} {said} left out)" for said, n in left_out.items() if n)
+    rows = str(metrics.n) + "".join(f" ({n} {which} left out)" for which, n in left_out.items() if n)
     weighted = ", weighted" if metrics.weighted else ""
     scores = [
         (SCORES[score] + weighted, percent(value) if score in SHARES else said(value))
@@ -130,7 +130,10 @@ def labels_section(target: TargetReport, i: int) -> Section:
             "pretraining."
         )
         return Section(f"labels-{i}", title, [Text(unknown, "nothing")], nav=None)
-    lead = "A formula that had a computed label in the encoder's pretraining is not new to the encoder."
+    lead = (
+        "A formula that had a computed label in the encoder's pretraining is not new to the encoder, whatever the "
+        "property."
+    )
     titles = ["Formulas", "Rows", target.criterion.capitalize()]
     rows = [[row.part, str(row.n), said(row.ours)] for row in target.by_label]
     if any(row.baseline is not None for row in target.by_label):
@@ -219,7 +222,7 @@ def _worst(target: TargetReport) -> list[Block]:
     return [Heading("The worst predictions"), Table(columns, rows, "fit"), note]
 
 
-def provenance_section(facts: PropertyReport) -> Section:
+def sources_section(facts: PropertyReport) -> Section:
     """Return where the table, the settings and the encoder come from."""
     settings = _settings(facts.settings) if facts.settings else [nothing("settings.json")]
     encoder: list[Block] = [nothing("model/card.json")]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.frozen import Frozen
 from matgraft.formulas.learners.inputs import Examples
-from matgraft.formulas.predictor.facts import Comparison, HeldLosses
+from matgraft.formulas.predictor.facts import BaselineComparison, HeldLosses
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.seen_labels import SeenLabels
@@ -48,7 +48,7 @@ class PretrainingFacts(Frozen):
     with_label: int
     by_property: dict[str, int]
     scores: dict[Part, dict[str, float]]
-    compared: dict[Part, Comparison]
+    compared: dict[Part, BaselineComparison]
 
 
 def pretraining_facts(

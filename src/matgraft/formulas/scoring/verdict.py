@@ -12,7 +12,7 @@ from matgraft.core.findings import Action
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.formulas.domain.verdict import NOT_NESTED
-from matgraft.formulas.predictor.facts import Comparison, PredictorFacts
+from matgraft.formulas.predictor.facts import BaselineComparison, PredictorFacts
 from matgraft.formulas.scoring.pretraining import PARTS, PretrainingFacts, pretraining_sentence
 
 FEW = 50
@@ -53,7 +53,7 @@ def property_verdict(
     """
     outcome = outcome_of_comparison(facts.baseline) if facts.tried else Outcome.NOT_COMPARED
     narrow = "coverage" in scores and scores["coverage"] < level - SLACK
-    here = Use(use="formulas like those of the table")
+    here, gate = Use(use="formulas like those of the table"), gate_sentence(facts)
     return Verdict(
         outcome=outcome,
         against=facts.baseline.name,
@@ -62,11 +62,11 @@ def property_verdict(
         cautions=tuple(_cautions(facts, scores, known, n=n, unlike=unlike, level=level, outcome=outcome)),
         fit_for=() if narrow or outcome == Outcome.WORSE else (here,),
         not_fit_for=(UNLIKE,),
-        chosen=gate_sentence(facts),
+        chosen=f"{gate[:1].upper()}{gate[1:]}",
     )
 
 
-def outcome_of_comparison(compared: Comparison) -> Outcome:
+def outcome_of_comparison(compared: BaselineComparison) -> Outcome:
     """Return what a comparison with the baseline says; undecided without an interval."""
     if compared.interval is None:
         return Outcome.UNDECIDED
@@ -102,7 +102,7 @@ def _headline(facts: PredictorFacts, outcome: Outcome) -> str:
     return f"{baseline.name.capitalize()} alone: {score}; {why}"
 
 
-def _between(compared: Comparison) -> str:
+def _between(compared: BaselineComparison) -> str:
     if compared.interval is None:
         return f"too few data for an interval: {compared.n_units} of {MIN_UNITS} {OF_SETS}"
     low, high = compared.interval
