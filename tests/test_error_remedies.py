@@ -563,7 +563,8 @@ def to_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PassedError("on to the encoder")
 
     monkeypatch.setattr("matgraft.formulas.predictor.predictor.Inputs.of", passed)
-    monkeypatch.setattr("matgraft.formulas.tune._open", lambda *_: None)
+    monkeypatch.setattr("matgraft.formulas.tune.open_run", lambda *_, **__: None)
+    monkeypatch.setattr("matgraft.formulas.tune.SETTINGS", SimpleNamespace(write=lambda *_: None))
     monkeypatch.setattr("matgraft.formulas.tune.save_folder", lambda *_: None)
 
 
