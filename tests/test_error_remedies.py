@@ -147,7 +147,7 @@ HERE: dict[str, str] = {
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
     "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
-    "core/training/fit.py:fit": "test_a_worker_that_dies",
+    "core/training/fit.py:_launch_workers": "test_a_worker_that_dies",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
     "cli/formulas.py:table_run": "test_a_table",

@@ -210,40 +210,41 @@ def fewshot_command(
     tell(result, show_fewshot, shown.as_json)
 
 
-def episodes_command(
-    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
-    options: Options = None,
-    out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
-    foundation: From = "composition",
-    quiet: Quiet = False,
-) -> None:
+@dataclass(frozen=True)
+class LearnOptions:
+    """Options of `episodes` and `prompts`, which learn from a table what other commands start from."""
+
+    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")]
+    options: Options = None
+    out: Annotated[Path | None, typer.Option(help="folder, new")] = None
+    foundation: From = "composition"
+    quiet: Quiet = False
+
+
+def episodes_command(asked: LearnOptions) -> None:
     """Teach few-shot classification on episodes of base classes, and score it on families of properties held out."""
     from matgraft.formulas.few_shot.episodes import EpisodeSettings, learn_metric
     from matgraft.formulas.few_shot.page import show_scores
     from matgraft.formulas.registry import load_encoder
 
-    out, settings = out or next_run(), settings_of(EpisodeSettings, options)
-    refuse_idle_keys("episodes", settings, options, {})
-    metric = learn_metric(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
+    out, settings = asked.out or next_run(), settings_of(EpisodeSettings, asked.options)
+    refuse_idle_keys("episodes", settings, asked.options, {})
+    encoder = load_encoder(asked.foundation or "composition")
+    metric = learn_metric(asked.table, encoder, settings, out, quiet=asked.quiet)
     show_scores(screen, metric.card.scores)
     print(f"{out}: a metric from {len(metric.card.base_classes)} questions; matgraft fewshot --metric {out} takes it")
 
 
-def prompts_command(
-    table: Annotated[Path, typer.Argument(help="long table: property, formula, target")],
-    options: Options = None,
-    out: Annotated[Path | None, typer.Option(help="folder, new")] = None,
-    foundation: From = "composition",
-    quiet: Quiet = False,
-) -> None:
+def prompts_command(asked: LearnOptions) -> None:
     """Learn a bank of prompts, one a property, that `tune --strategy prompt` starts from; the encoder stays frozen."""
     from matgraft.formulas.prompts.learning import BankSettings, learn_bank
     from matgraft.formulas.prompts.report import show_bank
     from matgraft.formulas.registry import load_encoder
 
-    out, settings = out or next_run(), settings_of(BankSettings, options)
-    refuse_idle_keys("prompts", settings, options, {})
-    bank = learn_bank(table, load_encoder(foundation or "composition"), settings, out, quiet=quiet)
+    out, settings = asked.out or next_run(), settings_of(BankSettings, asked.options)
+    refuse_idle_keys("prompts", settings, asked.options, {})
+    encoder = load_encoder(asked.foundation or "composition")
+    bank = learn_bank(asked.table, encoder, settings, out, quiet=asked.quiet)
     show_bank(screen, bank.card)
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
 

@@ -94,13 +94,7 @@ def check_step_zero(
         # np.maximum hands a NaN on, where max drops it.
         energy = float(np.maximum(energy, np.abs(new["energy"] - expected) / sample.n_atoms))
         forces = float(np.maximum(forces, np.abs(new["forces"] - old["forces"]).max()))
-    if not (energy <= LARGEST_ENERGY and forces <= LARGEST_FORCES):
-        raise StepZeroError(
-            f"before the first step the model differs from {foundation.card.name} by {energy:.2g} eV/atom "
-            f"and {forces:.2g} eV/Å",
-            allowed=[f"{LARGEST_ENERGY:g} eV/atom", f"{LARGEST_FORCES:g} eV/Å"],
-            remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
-        )
+    _require_rounding(f"the model differs from {foundation.card.name}", energy, forces)
     return StepZero(
         max_energy_difference_eV_per_atom=energy, max_force_difference_eV_per_A=forces, n_frames=len(chosen)
     )
@@ -117,11 +111,14 @@ def check_replay(objective: ReplayObjective) -> float:
     found = objective.replay_metrics()
     energy = found.get("replay_energy_rmse_meV_per_atom", 0.0) / 1000
     forces = found.get("replay_forces_rmse_eV_per_A", 0.0)
+    _require_rounding("the labels of the replay frames differ from the model", energy, forces)
+    return found["replay_loss"]
+
+
+def _require_rounding(what: str, energy: float, forces: float) -> None:
     if not (energy <= LARGEST_ENERGY and forces <= LARGEST_FORCES):
         raise StepZeroError(
-            f"before the first step the labels of the replay frames differ from the model by {energy:.2g} eV/atom "
-            f"and {forces:.2g} eV/Å",
+            f"before the first step {what} by {energy:.2g} eV/atom and {forces:.2g} eV/Å",
             allowed=[f"{LARGEST_ENERGY:g} eV/atom", f"{LARGEST_FORCES:g} eV/Å"],
             remedy="this is a defect of the strategy or the adapter, not of your data: please report it",
         )
-    return found["replay_loss"]
