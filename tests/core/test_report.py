@@ -144,7 +144,7 @@ def test_markdown_lines_up_and_holds_the_short_sections() -> None:
     assert "1.0 (0.9 to 1.1)" in table[2] and "Energy, meV/atom" in table[0]
     assert r"\<b>x\</b> & \[i\]\`\|" in table[2] and "\x1b" not in said
     assert "On the page alone" not in said and "how to read it" not in said and "kind" not in said
-    assert "- warning net-force: 8 frames. Leave them out. option: 'audit.drop=\\[3,17\\]'" in said
+    assert "- warning net-force: 8 frames. Leave them out. `option: 'audit.drop=[3,17]'`" in said
 
 
 def test_the_screen_holds_the_short_sections_and_no_sequence() -> None:

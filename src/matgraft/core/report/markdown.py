@@ -44,7 +44,7 @@ def _block(block: doc.Block) -> list[str]:
         case doc.SideBySide():
             return [part for column in block.columns for inner in column for part in _block(inner)]
         case doc.FindingList(full=True):
-            return [_list([_finding(found) for found in block.findings])]
+            return ["\n".join(f"- {_finding(found)}" for found in block.findings)]
         case _:
             return []
 
@@ -54,8 +54,13 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _finding(found: Finding) -> str:
-    options = (offer(action.options) for action in found.actions)
-    return " ".join(filter(None, [f"{found.severity} {found.code}:", found.evidence, found.remedy, *options]))
+    said = filter(None, [f"{found.severity} {found.code}:", found.evidence, found.remedy])
+    return " ".join([*map(_escaped, said), *(_code(offer(action.options)) for action in found.actions)])
+
+
+def _code(text: str) -> str:
+    """Return a text to be copied, as it is; one with a backtick cannot be marked, and is escaped."""
+    return _escaped(text) if "`" in text else f"`{cleaned(text)}`"
 
 
 def _table(table: doc.Table) -> str:
