@@ -111,7 +111,7 @@ def crossval_command(
     settings, given = predictor_settings("crossval", options, columns, strategy=model.strategy, seed=model.seed)
     names = ColumnNames(
         formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (), weight=columns.weight,
-        group=by, order=columns.classes,
+        group=by, order=columns.classes
     )  # fmt: skip
     read = read_table(table, target, names, formula_reader(settings.strategy))
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
@@ -200,7 +200,7 @@ def fewshot_command(
 
     run = FewShotRun(
         support=str(support), queries=str(queries), target=asked.target, formula=asked.formula,
-        foundation=asked.foundation or "composition", distance=asked.distance, metric=asked.metric,
+        foundation=asked.foundation or "composition", distance=asked.distance, metric=asked.metric
     )  # fmt: skip
     result = few_shot(run, quiet=shown.silent)
     if out is not None:
@@ -250,11 +250,7 @@ def prompts_command(asked: LearnOptions) -> None:
 
 
 def table_run(
-    data: str | None,
-    options: list[str] | None,
-    targets: list[str] | None,
-    fit: FitOptions,
-    columns: TableOptions,
+    data: str | None, options: list[str] | None, targets: list[str] | None, fit: FitOptions, columns: TableOptions
 ) -> tuple[TableRun, list[str]]:
     """Return what `tune` shall do with a table, and the keys of the settings that were named."""
     from matgraft.formulas.settings import TableRun

@@ -77,7 +77,7 @@ def test_packing_takes_options_of_reading_alone(frames: Path, tmp_path: Path) ->
         return CliRunner().invoke(app, ["pack", str(frames), "-o", str(tmp_path / "x.h5"), *words]).exception
 
     for words, said in (
-        (["fit.rate=1"], "does not read it"),
+        (["fit.rate=1"], "is not read by `matgraft pack`"),
         (["shear={'a=b': 'xz,yz,xy'}"], "shear of groups"),
     ):
         error = pack(*words)

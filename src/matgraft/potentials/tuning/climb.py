@@ -39,13 +39,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.numbering import numbers_of_frames
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
-from matgraft.potentials.tuning.adapt import (
-    TunedPotential,
-    adapt,
-    refit_references,
-    require_frames,
-    shift_references,
-)
+from matgraft.potentials.tuning.adapt import TunedPotential, adapt, refit_references, require_frames, shift_references
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.ladder import (
     CLIMB,
