@@ -273,3 +273,11 @@ def test_no_axis_calls_a_value_of_the_table_measured(run):
     body = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
     assert "measured" not in body
     assert figures_of(page)["parity-0"]["layout"]["xaxis"]["title"]["text"] == "gap, in the table"
+
+
+def test_metrics_of_an_earlier_version_are_named(run):
+    content = json.loads((run / "metrics.json").read_text())
+    content["targets"]["gap"]["verdict"] = {"level": "better", "headline": "better: 0.12", "cautions": ["few"]}
+    (run / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"metrics\.json cannot be read: targets\.gap\.verdict"):
+        write_property_report(run)
