@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,7 +115,7 @@ def _pairs(
     return zip(dataset, predictions, strict=True)
 
 
-def _describe(sample: Sample) -> dict[str, Any]:
+def _describe(sample: Sample) -> dict[str, object]:
     content, tags = sample.content, sample.tags
     is_structure = hasattr(content, "get_chemical_formula")
     return {
@@ -129,7 +128,7 @@ def _describe(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _values(sample: Sample, prediction: Mapping[str, Array], quantities: Mapping[str, Quantity]) -> dict[str, Any]:
+def _values(sample: Sample, prediction: Mapping[str, Array], quantities: Mapping[str, Quantity]) -> dict[str, object]:
     return {
         f"{name}{suffix}": _flat(values.get(name), quantity)
         for name, quantity in quantities.items()
