@@ -467,6 +467,26 @@ def test_the_starting_weights_are_a_candidate(tmp_path: Path) -> None:
     assert [row["step"] for row in result.history] == [0, 5, 10, 15, 20]
 
 
+class Trade(Scripted):
+    """The loss falls from validation to validation; an error is larger than at the start from the third one on."""
+
+    values = range(9, 0, -1)
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        loss = super().validation_metrics(sums)["validation_loss"]
+        return {"validation_loss": loss, "validation_forces": {9: 2.0, 8: 2.0005}.get(int(loss), 2.1), "other": -loss}
+
+
+@pytest.mark.parametrize(("judge_start", "best"), [(True, (5, 8.0)), (False, (20, 6.0))])
+def test_weights_that_lose_an_error_against_the_start_are_not_kept(
+    tmp_path: Path, judge_start: bool, best: tuple[int, float]
+) -> None:
+    """Whatever their loss; rounding is no loss, and without a start there is nothing to lose."""
+    module = network()
+    result = fit(Trade(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
+    assert (result.best_step, result.best_value) == best
+
+
 def test_starting_weights_that_are_beaten_change_nothing(tmp_path: Path) -> None:
     found = []
     for judge_start in (False, True):

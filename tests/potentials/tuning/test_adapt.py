@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,16 +117,19 @@ def test_a_change_of_the_forces_alone_is_seen(
 
 def test_step_zero_is_reported(chgnet: Potential, pairs: Dataset, calls: list[Call]) -> None:
     found = adapt(chgnet, pairs[:5], pairs[5:]).step_zero
-    assert found["max_energy_difference_eV_per_atom"] < 1e-5
-    assert found["max_force_difference_eV_per_A"] < 1e-5
-    assert found["n_frames"] == 5
+    assert found.max_energy_difference_eV_per_atom < 1e-5
+    assert found.max_force_difference_eV_per_A < 1e-5
+    assert found.n_frames == 5
 
 
 # --------------------------------------------------------- parent, references
 
 
 @pytest.mark.parametrize("strategy", ["full", "feature"])
-def test_the_parent_is_untouched(chgnet: Potential, pairs: Dataset, tmp_path: Path, strategy: str) -> None:
+def test_the_parent_is_untouched(
+    chgnet: Potential, pairs: Dataset, tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "ROUNDING", math.inf)  # keep what was learned, whatever it lost on so few frames
     parent = copy.deepcopy(chgnet)
     for parameter in parent.head.parameters():
         parameter.requires_grad_(False)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -38,6 +38,10 @@ from matgraft.core.training.schedule import WARMUP, FitSettings, decay_start, pa
 from matgraft.core.training.strategy import ParamGroup
 
 CRITERION = "validation_loss"
+ERROR = "validation_"
+"""With what the names of errors on validation samples begin, and that of the criterion."""
+ROUNDING = 1e-3
+"""Part by which an error may be larger than at the start: single precision moves it by less."""
 BOUNDS = {"batch": "samples", "max_atoms": "atoms", "max_edges": "edges"}
 """Field of `FitSettings` -> field of `Budget`."""
 PLAN_EVERY = 20
@@ -67,7 +71,7 @@ class Objective(Protocol):
         ...
 
     def validation_metrics(self, sums: Tensor) -> dict[str, float]:
-        """Turn the added sums into metrics by name; ``validation_loss`` is the criterion."""
+        """Turn the added sums into metrics by name: the criterion ``validation_loss``, and errors ``validation_*``."""
         ...
 
 
@@ -118,7 +122,8 @@ def fit(
     l2
         lambda of the loss's |theta|^2, summed over what learns.
     judge_start
-        Validate the starting weights too: they are the best if no later ones are better.
+        Validate the starting weights too. They are the best unless later ones have a smaller loss on the validation
+        samples, and none of their errors there is larger.
     spent
         Seconds of the settings' minutes that are gone before the fit begins.
 
@@ -409,7 +414,8 @@ class _Loop:
                 f"{CRITERION} is not a number at step {self.state.step}",
                 remedy="a look at the audit for what is wrong with the validation frames",
             )
-        self.state.keep_if_best(metrics[CRITERION])
+        if not self._loses(metrics):
+            self.state.keep_if_best(metrics[CRITERION])
         self.state.count(metrics[CRITERION], falling=self._falling())
         self._tick()
         self.state.ending = time.monotonic() - began
@@ -422,6 +428,13 @@ class _Loop:
         }
         self.state.history.append(row | metrics)
         self.state.loss_sum, self.state.loss_count = 0.0, 0
+
+    def _loses(self, metrics: Mapping[str, float]) -> bool:
+        """Say whether an error is larger than with the starting weights, where these were judged."""
+        if not (self.judge_start and self.state.history):
+            return False
+        start = self.state.history[0]
+        return any(value > (1 + ROUNDING) * start[name] for name, value in metrics.items() if name.startswith(ERROR))
 
     def _save(self) -> None:
         if self.fabric.global_rank == 0:
