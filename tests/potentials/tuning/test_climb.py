@@ -32,6 +32,7 @@ from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import given_references
 from matgraft.potentials.tuning.replay import ReplaySettings
 from matgraft.potentials.tuning.settings import Precomputed
+from matgraft.potentials.tuning.step_zero import StepZero
 
 Part = tuple[Dataset, Dataset]
 MINUTES = FitSettings(max_minutes=7)
@@ -58,7 +59,7 @@ class Fits:
         backbone = copy.deepcopy(parent)
         shift_references(backbone, given_references(dict.fromkeys(train.elements(), offset), train))
         fit = FitResult([{"step": 1.0, "epoch": 1.0}], self.best_step, 0.5, "done", 1, 1.0, 3.0, 1)
-        return TunedPotential(backbone, settings.references, fit, {}, settings.fit, settings.loss, 7, name)
+        return TunedPotential(backbone, settings.references, fit, StepZero(), settings.fit, settings.loss, 7, name)
 
     @property
     def minutes(self) -> list[tuple[str, float]]:
