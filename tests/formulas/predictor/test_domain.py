@@ -57,7 +57,7 @@ FINE = Verdict(
     outcome=Outcome.BETTER,
     headline="Fine.",
     cautions=(
-        Caution(code="few-rows", damage=Damage.DOUBT, text="few rows"),
+        Caution(code="few-rows", damage=Damage.DOUBT, text="few rows", remedy="strategy auto"),
         Caution(code="not-nested", damage=Damage.NOTE, text="`matgraft crossval` scores the whole"),
     ),
 )
@@ -203,6 +203,7 @@ def test_findings_and_verdict_say_what_was_measured():
     codes = [caution.code for caution in verdict.cautions]
     assert codes == ["domain-overlap", "domain-harm", "label-shift", "few-rows", "source"]  # crossval knows no target
     assert verdict.cautions[1].actions == harm.actions
+    assert not verdict.cautions[3].remedy  # those of a run without a target
     assert [use.use for use in verdict.not_fit_for] == ["formulas of the target"] and not verdict.fit_for
     kept = choice("source", row("coral", 0.05, 0.01))
     assert domain_verdict(kept, FINE, "s.csv", "t.csv").level == "no better than source-only"

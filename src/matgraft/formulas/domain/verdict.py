@@ -107,7 +107,11 @@ def domain_verdict(facts: MethodChoice, source: Verdict, table: str, target: str
         Reason(about=row.method, speaks="for" if row.outcome == "better" else "against", text=described(row))
         for row in facts.rivals
     ]
-    applies = [caution for caution in source.cautions if caution.code != NOT_NESTED]
+    applies = [
+        caution.model_copy(update={"remedy": "", "actions": ()})  # they are of runs without a target
+        for caution in source.cautions
+        if caution.code != NOT_NESTED
+    ]
     overlaps = not facts.overlap.lacks
     here = Use(use="formulas of the target", reason="" if overlaps else "the domains do not overlap")
     return Verdict(
