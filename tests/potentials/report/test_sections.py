@@ -14,6 +14,7 @@ import yaml
 from ase.build import bulk
 from pydantic import BaseModel
 
+from matgraft.core.quantities import FORCES
 from matgraft.core.report.document import Block, Bullets, Cell, FindingList, Pairs, Section, SideBySide, Table, Verbatim
 from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
@@ -31,10 +32,16 @@ from matgraft.potentials.report.facts import RunFacts, read_facts
 from matgraft.potentials.report.forgetting import forgetting_section
 from matgraft.potentials.report.origins import origins_section, repeating
 from matgraft.potentials.report.run import run_document
-from matgraft.potentials.report.scores import how_it_was_made, kinds_table, run_verdict_section, score_blocks
+from matgraft.potentials.report.scores import (
+    how_it_was_made,
+    kinds_table,
+    run_verdict_section,
+    score_blocks,
+    type_figure,
+)
 from matgraft.potentials.report.training import how_the_fit_went, training_section
 from matgraft.potentials.run_files import COVERAGE, METRICS, SPLIT
-from matgraft.potentials.scoring.metrics import Comparison
+from matgraft.potentials.scoring.metrics import Comparison, ModelName
 
 B = TypeVar("B", bound=Block)
 Model = TypeVar("Model", bound=BaseModel)
@@ -155,6 +162,17 @@ def test_a_diverged_model_is_seen(run_folder: Path) -> None:
     assert table.rows[2].cells[2].text == "nan" and ">nan<" in to_html(run_document(said))
 
 
+@pytest.mark.parametrize("model", ["test", "untuned"])
+def test_bars_that_are_not_finite_are_left_out(facts: RunFacts, model: ModelName) -> None:
+    """The report could not be written where the atoms with the largest forces had no finite error."""
+    assert facts.metrics is not None
+    tenths = facts.metrics.worst_force_decile
+    broken = {**tenths, model: dict.fromkeys(tenths[model], math.nan)}
+    drawn = type_figure(facts.metrics.model_copy(update={"worst_force_decile": broken}), FORCES)
+    assert drawn is not None
+    assert [bar.x[-1] is None for bar in drawn.data] == [model == one for one in ("untuned", "test")]
+
+
 def test_a_model_without_any_error_has_a_column() -> None:
     table = kinds_table("Type", {"test": {"bulk": {"energy_rmse_meV_per_atom": 0.0, "n_frames": 3}}})
     assert [column.title for column in table.columns] == ["Type", "Frames", "Energy, tuned"]
@@ -219,6 +237,15 @@ def test_commands_survive_a_shell_and_name_the_folder(run_folder: Path) -> None:
         ["matgraft", "evaluate", str(run), "test.extxyz"],
         ["matgraft", "report", str(run)],
     ]
+
+
+@pytest.mark.parametrize(("folder", "again"), [(".", "../run-again"), ("../run", "../run-again")])
+def test_a_run_in_the_present_folder_is_made_again_beside_it(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, folder: str, again: str
+) -> None:
+    """It said ``--out .-again``, a hidden folder inside the run."""
+    monkeypatch.chdir(run_folder)
+    assert shlex.split(repeating(read_facts(Path(folder)))[0])[-1] == again
 
 
 def test_the_recipe_is_shown_as_it_can_be_run(facts: RunFacts) -> None:

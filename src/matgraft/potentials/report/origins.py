@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -116,10 +117,12 @@ def _in_words(value: object) -> str:
 def repeating(facts: RunFacts) -> list[str]:
     """Return what to type to make, score and show this run again."""
     run, test = facts.folder, facts.recipe.test if facts.recipe else None
+    inside = Path(run).name in ("", "..")  # the folder that one stands in, or one above it
+    again = (Path(run, "..") if inside else Path(run).parent) / f"{facts.run}-again"
     scored = test if isinstance(test, str) else "FRAMES"
     models = [(f"{run}#{head}", "FRAMES") for head in facts.heads.heads] if facts.heads else [(run, scored)]
     words = [
-        ("tune", f"{run}/{RECIPE}", "--out", f"{run}-again"),
+        ("tune", f"{run}/{RECIPE}", "--out", str(again)),
         *(("evaluate", *model) for model in models),
         ("report", run),
     ]

@@ -219,7 +219,7 @@ def type_figure(scores: Scores, quantity: Quantity) -> go.Figure | None:
     if quantity != ENERGY:
         tables.pop("shift")  # forces and stresses of the shifted foundation are the foundation's
     values = {
-        m: {kind: row[key] for kind, row in table.items() if np.isfinite(row.get(key, np.nan))}
+        m: {kind: row[key] for kind, row in table.items() if _finite(row.get(key)) is not None}
         for m, table in tables.items()
     }
     sizes = {kind: row["n_frames"] for table in tables.values() for kind, row in table.items()}
@@ -229,7 +229,7 @@ def type_figure(scores: Scores, quantity: Quantity) -> go.Figure | None:
     bars = {m: [found.get(kind) for kind in kinds] for m, found in values.items() if found}
     if not bars:
         return None
-    worst = {m: scores.worst_force_decile.get(m, {}).get(key) for m in bars}
+    worst = {m: _finite(scores.worst_force_decile.get(m, {}).get(key)) for m in bars}
     if quantity == FORCES and any(value is not None for value in worst.values()):
         names.append("worst 10 %")
         bars = {m: [*found, worst[m]] for m, found in bars.items()}
@@ -258,6 +258,11 @@ def _bars(names: Sequence[str], bars: Mapping[ModelName, Sequence[float | None]]
     plot.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False, ticks="", automargin=True)
     plot.update_xaxes(title_text=title, range=[0, end], nticks=5)
     return plot
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a value that a bar can have, or None."""
+    return value if value is not None and np.isfinite(value) else None
 
 
 def _bar_text(value: float | None, is_cut: bool) -> str:
