@@ -13,12 +13,13 @@ from matgraft.core.errors import OptionError, RunError
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.run_folder import Begun, open_run
+from matgraft.core.verdict import Outcome, Verdict
 from matgraft.potentials import sources
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.recipe import Recipe, make_recipe
-from matgraft.potentials.run import evaluate_run
-from matgraft.potentials.run_files import PROVENANCE
+from matgraft.potentials.run import conduct, evaluate_run
+from matgraft.potentials.run_files import PROVENANCE, VERDICT
 
 FOUNDATION = ModelCard(name="toy", backbone="toy", vendor_version="1", licence="MIT", weights_sha256="ab")
 
@@ -134,3 +135,19 @@ def test_evaluate_says_that_a_run_on_formulas_is_one(tmp_path: Path, begun: str,
 def test_evaluate_says_that_a_folder_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no run: recipe\.yaml is missing"):
         evaluate_run(tmp_path, Path("frames.extxyz"))
+
+
+@pytest.mark.parametrize("gone", ["", "fit.json", "metrics.json", "checks.json", "model"])
+def test_a_run_with_a_verdict_goes_on_where_something_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """It wrote a report, and could not say what came of the run, or named a model that was not there."""
+    (tmp_path / "recipe.yaml").write_text(make_recipe(None, ["train=frames.extxyz"]).to_yaml())
+    VERDICT.write(tmp_path, Verdict(outcome=Outcome.BETTER, headline="Better."))
+    for name in {"fit.json", "metrics.json", "checks.json", "model"} - {gone}:
+        (tmp_path / name).mkdir() if name == "model" else (tmp_path / name).write_text("{}")
+    done: list[str] = []
+    monkeypatch.setattr(conduct, "tune", lambda *_, **__: done.append("tune"))
+    monkeypatch.setattr(conduct, "write_report", lambda _: done.append("report"))
+    conduct.resume_run(tmp_path)
+    assert done == ["tune" if gone else "report"]

@@ -47,6 +47,7 @@ from matgraft.potentials.run_files import (
     COVERAGE,
     FIT,
     METRICS,
+    MODEL,
     PROVENANCE,
     RECIPE,
     REFERENCES,
@@ -55,6 +56,9 @@ from matgraft.potentials.run_files import (
     VERDICT,
 )
 from matgraft.potentials.sources import sources_of
+
+TOLD = (FIT.name, METRICS.name, CHECKS.name, MODEL)
+"""What a run is told from beside its verdict; where one is missing, its stage is conducted again."""
 
 
 def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False) -> Path:
@@ -109,9 +113,9 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
 
 
 def resume_run(out: Path, *, quiet: bool = False) -> Path:
-    """Go on with a run that was broken off; a finished one only gets its report again."""
+    """Go on with a run that was broken off; a finished one, which lacks nothing, only gets its report again."""
     recipe = saved_recipe(out)
-    if VERDICT.find(out):
+    if VERDICT.find(out) and all((out / name).exists() for name in TOLD):
         return write_report(out)
     return tune(recipe, out, resume=True, quiet=quiet)
 
