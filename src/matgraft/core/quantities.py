@@ -42,6 +42,9 @@ class Quantity:
         Unit of errors in reports, and the factor from the canonical unit (per atom where `intensive` says so).
     per_atom_in_reports
         True if errors are given per atom of the frame.
+    rounding
+        Error, in the unit of reports, up to which single precision accounts for it: forces that are zero by symmetry
+        come out of a model as some 1e-6 eV/Å.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Quantity:
     report_unit: str
     report_scale: float = 1.0
     per_atom_in_reports: bool = False
+    rounding: float = 0.0
 
     @property
     def report_suffix(self) -> str:
@@ -58,10 +62,17 @@ class Quantity:
         return self.report_unit.replace("/", "_per_").replace("Å", "A")
 
 
-ENERGY = Quantity("energy", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True)
-FORCES = Quantity("forces", "atom", (3,), "eV/Å", "eV/Å")
-STRESS = Quantity("stress", "sample", (3, 3), "eV/Å³", "GPa", 1.0 / units.GPa)
+ENERGY = Quantity("energy", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True, rounding=1e-2)
+FORCES = Quantity("forces", "atom", (3,), "eV/Å", "eV/Å", rounding=1e-4)
+STRESS = Quantity("stress", "sample", (3, 3), "eV/Å³", "GPa", 1.0 / units.GPa, rounding=1e-3)
 POTENTIAL_QUANTITIES: dict[str, Quantity] = {q.name: q for q in (ENERGY, FORCES, STRESS)}
+
+
+def rounding_of(metric: str) -> float:
+    """Return the `Quantity.rounding` of a metric such as ``forces_rmse_eV_per_A``; 0 where it is of none."""
+    quantity = POTENTIAL_QUANTITIES.get(metric.partition("_")[0])
+    return quantity.rounding if quantity else 0.0
+
 
 # Factors into the canonical unit. CODATA values as ASE ships them.
 ENERGY_UNITS = {

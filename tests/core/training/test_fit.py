@@ -471,19 +471,30 @@ class Trade(Scripted):
     """The loss falls from validation to validation; an error is larger than at the start from the third one on."""
 
     values = range(9, 0, -1)
+    scale = 1.0
 
     def validation_metrics(self, sums: Tensor) -> dict[str, float]:
         loss = super().validation_metrics(sums)["validation_loss"]
-        return {"validation_loss": loss, "validation_forces": {9: 2.0, 8: 2.0005}.get(int(loss), 2.1), "other": -loss}
+        forces = self.scale * {9: 2.0, 8: 2.0005}.get(int(loss), 2.1)
+        return {"validation_loss": loss, "validation_forces_rmse_eV_per_A": forces, "other": -loss}
 
 
-@pytest.mark.parametrize(("judge_start", "best"), [(True, (5, 8.0)), (False, (20, 6.0))])
+class Crystals(Trade):
+    """The forces are zero by symmetry."""
+
+    scale = 1e-6
+
+
+@pytest.mark.parametrize(
+    ("objective", "judge_start", "best"),
+    [(Trade, True, (5, 8.0)), (Trade, False, (20, 6.0)), (Crystals, True, (20, 5.0))],
+)
 def test_weights_that_lose_an_error_against_the_start_are_not_kept(
-    tmp_path: Path, judge_start: bool, best: tuple[int, float]
+    tmp_path: Path, objective: type[Trade], judge_start: bool, best: tuple[int, float]
 ) -> None:
     """Whatever their loss; rounding is no loss, and without a start there is nothing to lose."""
     module = network()
-    result = fit(Trade(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
+    result = fit(objective(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
     assert (result.best_step, result.best_value) == best
 
 

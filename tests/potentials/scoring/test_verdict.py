@@ -340,3 +340,43 @@ def test_without_a_baseline_nothing_is_claimed():
     assert found.level == "not compared"
     assert said(found, "for") == []
     assert "there is no baseline" in said(found, "against")[0]
+
+
+def scaled(scores, keys, factor):
+    """The same scores with all figures of some quantities times a factor."""
+
+    def by(figures):
+        return {key: value * factor if key.startswith(keys) else value for key, value in figures.items()}
+
+    models = {"test": by(scores.test), "untuned": by(scores.untuned), "shift": by(scores.shift)}
+    types = {model: {kind: by(row) for kind, row in table.items()} for model, table in scores.by_config_type.items()}
+    tenths = {model: by(figures) for model, figures in scores.worst_force_decile.items()}
+    return scores.model_copy(update={**models, "by_config_type": types, "worst_force_decile": tenths})
+
+
+def test_forces_that_are_zero_by_symmetry_judge_nobody():
+    """Both models give 1e-6 eV/Å on perfect crystals, and which of them gives more is chance."""
+    clear = planted(energy=0.2, forces=3.0, labels=("energy", "forces"), config_types=("bulk", "eos"))
+    found, rounded = verdict(clear), verdict(scaled(clear, "forces", 1e-6))
+    assert "worse in forces" in found.headline and any(use.use.endswith("'eos'") for use in found.not_fit_for)
+    assert "Mixed: better in energy; no difference beyond chance in forces" in rounded.headline
+    assert [reason.about for reason in rounded.reasons] == ["energy", "forces"]
+    assert not any("config_type" in use.use or "forces became" in use.reason for use in rounded.not_fit_for)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "before", "after", "worsened"),
+    [("forces", 1e-6, 3e-6, False), ("forces", 1e-6, 3e-4, True), ("forces", 0.1, 0.10005, False),
+     ("forces", 0.1, 0.11, True), ("energy", 0.0, 1e-3, False), ("stress", 1e-4, 9e-4, False),
+     ("stress", 0.1, np.nan, True), ("stress", np.nan, 0.1, False)],
+)  # fmt: skip
+def test_an_error_on_validation_rises_beyond_rounding_or_not(quantity, before, after, worsened):
+    assert Change(quantity=quantity, unit="", before=before, after=after).worsened is worsened
+
+
+def test_a_config_type_whose_errors_are_not_finite_is_named():
+    scores = planted(energy=0.2, forces=0.3, stress=0.3, config_types=("bulk", "slab"))
+    table = scores.by_config_type
+    slab = {key: np.nan if key.startswith("forces") else value for key, value in table["test"]["slab"].items()}
+    scores = scores.model_copy(update={"by_config_type": {**table, "test": {**table["test"], "slab": slab}}})
+    assert "structures of config_type 'slab'" in [use.use for use in verdict(scores).not_fit_for]

@@ -28,6 +28,7 @@ from torch.multiprocessing.spawn import ProcessException
 from matgraft.core import devices
 from matgraft.core.errors import RunError
 from matgraft.core.processes import cores, die_with_parent, forks_on_cpu, keep_memory
+from matgraft.core.quantities import rounding_of
 from matgraft.core.run_folder import resume_above
 from matgraft.core.training import checkpoint
 from matgraft.core.training.batching import Budget, Sized, plan_batches, split_batch
@@ -41,7 +42,7 @@ CRITERION = "validation_loss"
 ERROR = "validation_"
 """With what the names of errors on validation samples begin, and that of the criterion."""
 ROUNDING = 1e-3
-"""Part by which an error may be larger than at the start: single precision moves it by less."""
+"""Part by which an error may be larger than at the start, or than its `Quantity.rounding` where this is larger."""
 BOUNDS = {"batch": "samples", "max_atoms": "atoms", "max_edges": "edges"}
 """Field of `FitSettings` -> field of `Budget`."""
 PLAN_EVERY = 20
@@ -434,7 +435,9 @@ class _Loop:
         if not (self.judge_start and self.state.history):
             return False
         start = self.state.history[0]
-        return any(value > (1 + ROUNDING) * start[name] for name, value in metrics.items() if name.startswith(ERROR))
+        errors = {name: value for name, value in metrics.items() if name.startswith(ERROR)}
+        least = {name: max(start[name], rounding_of(name.removeprefix(ERROR))) for name in errors}
+        return any(value > (1 + ROUNDING) * least[name] for name, value in errors.items())
 
     def _save(self) -> None:
         if self.fabric.global_rank == 0:

@@ -62,6 +62,11 @@ class Judged:
         return self.error / rival if rival else (math.inf if self.error else 1.0)
 
     @property
+    def is_rounding(self) -> bool:
+        """True if both errors are so small that single precision accounts for them."""
+        return bool(self.baselines) and max(self.error, *self.baselines.values()) <= self.quantity.rounding
+
+    @property
     def lacks_groups(self) -> bool:
         """True if too few groups carry the quantity."""
         return self.n_groups < MIN_UNITS
@@ -71,6 +76,8 @@ class Judged:
         """What came of the comparison, beyond chance."""
         if not math.isfinite(self.error):
             return "broken"
+        if self.is_rounding:
+            return "undecided"
         low, high = self.interval or (0.0, math.inf)
         return "better" if high < 1 - ROUNDING else "worse" if low > 1 + ROUNDING else "undecided"
 
@@ -92,6 +99,8 @@ class Judged:
         """Give the outcome in words, telling "no difference" from "nobody can say"."""
         if self.outcome != "undecided":
             return "not finite" if self.outcome == "broken" else self.outcome
+        if self.is_rounding:
+            return "no difference beyond chance"
         if self.interval is None:
             rivalled = bool(self.baselines) and math.isfinite(self.ratio)
             return TOO_FEW if self.lacks_groups or rivalled else UNRIVALLED

@@ -245,7 +245,8 @@ class Change(Frozen):
     @property
     def worsened(self) -> bool:
         """True if the error rose by more than rounding, or is not finite any more."""
-        return not self.after <= (1 + ROUNDING) * self.before
+        before = max(self.before, POTENTIAL_QUANTITIES[self.quantity].rounding)
+        return math.isfinite(self.before) and not self.after <= (1 + ROUNDING) * before
 
 
 class Scores(Frozen):

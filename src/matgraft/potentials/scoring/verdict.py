@@ -22,6 +22,7 @@ How it is reached:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -279,12 +280,14 @@ def _worst_decile(scores: Scores) -> Iterator[str]:
         if key not in tenths.get("test", {}):
             continue
         error, overall, unit = tenths["test"][key], scores.test[key], quantity.report_unit
+        if error <= quantity.rounding:
+            continue
         who = f"On the tenth of the atoms with the largest forces the RMSE is {short(error)} {unit}"
         if error > HOT_RATIO * overall:
             share = 10 * (error / overall) ** 2 if overall else 100
             yield f"{who}, against {short(overall)} on all: they hold {share:.0f} % of the squared error."
         rival = rival_error(tenths, key)
-        if error >= rival and error > 0:
+        if error >= rival:
             yield f"{who}, no better than the foundation's {short(rival)}."
 
 
@@ -309,7 +312,7 @@ class _WorseType:
 
 
 def _worse_types(scores: Scores) -> Iterator[_WorseType]:
-    """Name the config types whose RMSE rose; no interval stands behind these."""
+    """Name the config types whose RMSE rose or is not finite; no interval stands behind these."""
     tables = scores.by_config_type
     for value, found in tables.get("test", {}).items():
         rivals = {name: table.get(value, {}) for name, table in tables.items()}
@@ -317,7 +320,7 @@ def _worse_types(scores: Scores) -> Iterator[_WorseType]:
         for name, quantity in POTENTIAL_QUANTITIES.items():
             key = metric_key(quantity, "rmse")
             error, rival = found.get(key, 0.0), rival_error(rivals, key)
-            if error > NOTICED_RISE * rival:
+            if not math.isfinite(error) or error > NOTICED_RISE * max(rival, quantity.rounding):
                 instead = f"{name} {short(error)} instead of {short(rival)} {quantity.report_unit}"
                 figures[name] = instead.rstrip()
         if figures:
