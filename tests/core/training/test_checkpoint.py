@@ -99,6 +99,17 @@ def test_the_best_is_a_snapshot() -> None:
     assert (state.best["step"], state.best["weights"][0].item()) == (4, 9.0)
 
 
+def test_what_is_sound_goes_before_a_smaller_value() -> None:
+    state = State(average=[torch.zeros(1)])
+    assert state.keep_if_best(0.9)
+    assert state.keep_if_best(0.1)
+    assert state.keep_if_best(0.8, sound=True)
+    assert not state.keep_if_best(0.05)
+    assert not state.keep_if_best(0.85, sound=True)
+    assert state.keep_if_best(0.7, sound=True)
+    assert (state.best["value"], state.is_sound) == (0.7, True)
+
+
 def test_validations_count_from_where_the_rate_falls() -> None:
     """Lower ones of before are forgotten, also where a plan grows and the rate no longer falls."""
     state = State()

@@ -471,12 +471,18 @@ class Trade(Scripted):
     """The loss falls from validation to validation; an error is larger than at the start from the third one on."""
 
     values = range(9, 0, -1)
-    scale = 1.0
+    scale, second = 1.0, 2.0005
 
     def validation_metrics(self, sums: Tensor) -> dict[str, float]:
         loss = super().validation_metrics(sums)["validation_loss"]
-        forces = self.scale * {9: 2.0, 8: 2.0005}.get(int(loss), 2.1)
+        forces = self.scale * {9: 2.0, 8: self.second}.get(int(loss), 2.1)
         return {"validation_loss": loss, "validation_forces_rmse_eV_per_A": forces, "other": -loss}
+
+
+class Loss(Trade):
+    """No validation is without a loss."""
+
+    second = 2.1
 
 
 class Crystals(Trade):
@@ -487,12 +493,12 @@ class Crystals(Trade):
 
 @pytest.mark.parametrize(
     ("objective", "judge_start", "best"),
-    [(Trade, True, (5, 8.0)), (Trade, False, (20, 6.0)), (Crystals, True, (20, 5.0))],
+    [(Trade, True, (5, 8.0)), (Trade, False, (20, 6.0)), (Loss, True, (20, 5.0)), (Crystals, True, (20, 5.0))],
 )
-def test_weights_that_lose_an_error_against_the_start_are_not_kept(
+def test_weights_that_lose_no_error_against_the_start_go_before_all_others(
     tmp_path: Path, objective: type[Trade], judge_start: bool, best: tuple[int, float]
 ) -> None:
-    """Whatever their loss; rounding is no loss, and without a start there is nothing to lose."""
+    """Whatever their loss. Rounding is no loss; where all lose, and without a start, the smallest loss is the best."""
     module = network()
     result = fit(objective(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
     assert (result.best_step, result.best_value) == best

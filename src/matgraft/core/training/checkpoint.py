@@ -46,8 +46,8 @@ class State:
         Steps planned.
     average
         Moving average of the weights, in the order of the learning parameters.
-    best
-        The best average so far.
+    best, is_sound
+        The best average so far, and whether it has no larger error on the validation samples than the start.
     budget
         Fields of the batches' `Budget`. Its defaults follow cores and memory; elsewhere a fit goes on with its own.
     ending
@@ -70,6 +70,7 @@ class State:
     total: int = 0
     average: list[Tensor] = field(default_factory=list)
     best: Best | None = None
+    is_sound: bool = False
     budget: dict[str, int | None] = field(default_factory=dict)
     ending: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -83,10 +84,11 @@ class State:
         for average, parameter in zip(self.average, parameters, strict=True):
             average.lerp_(parameter.detach(), weight)
 
-    def keep_if_best(self, value: float) -> bool:
-        """Snapshot the average if `value` is the smallest so far."""
-        if self.best and not value < self.best["value"]:
+    def keep_if_best(self, value: float, *, sound: bool = False) -> bool:
+        """Snapshot the average if it is the best so far: a sound one goes before any other, then a smaller value."""
+        if self.best and not (not sound, value) < (not self.is_sound, self.best["value"]):
             return False
+        self.is_sound = sound
         self.best = {"step": self.step, "value": value, "weights": [tensor.clone() for tensor in self.average]}
         return True
 

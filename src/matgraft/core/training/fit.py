@@ -123,8 +123,8 @@ def fit(
     l2
         lambda of the loss's |theta|^2, summed over what learns.
     judge_start
-        Validate the starting weights too. They are the best unless later ones have a smaller loss on the validation
-        samples, and none of their errors there is larger.
+        Validate the starting weights too. The best are then the weights with the smallest loss on the validation
+        samples among those that have no larger error there than the start; if there are none, among all.
     spent
         Seconds of the settings' minutes that are gone before the fit begins.
 
@@ -415,8 +415,7 @@ class _Loop:
                 f"{CRITERION} is not a number at step {self.state.step}",
                 remedy="a look at the audit for what is wrong with the validation frames",
             )
-        if not self._loses(metrics):
-            self.state.keep_if_best(metrics[CRITERION])
+        self.state.keep_if_best(metrics[CRITERION], sound=self._is_sound(metrics))
         self.state.count(metrics[CRITERION], falling=self._falling())
         self._tick()
         self.state.ending = time.monotonic() - began
@@ -430,14 +429,15 @@ class _Loop:
         self.state.history.append(row | metrics)
         self.state.loss_sum, self.state.loss_count = 0.0, 0
 
-    def _loses(self, metrics: Mapping[str, float]) -> bool:
-        """Say whether an error is larger than with the starting weights, where these were judged."""
+    def _is_sound(self, metrics: Mapping[str, float]) -> bool:
+        """Say whether the loss is smaller than at the start and no error is larger; no, where no start was judged."""
         if not (self.judge_start and self.state.history):
             return False
         start = self.state.history[0]
         errors = {name: value for name, value in metrics.items() if name.startswith(ERROR)}
         least = {name: max(start[name], rounding_of(name.removeprefix(ERROR))) for name in errors}
-        return any(value > (1 + ROUNDING) * least[name] for name, value in errors.items())
+        kept = all(value <= (1 + ROUNDING) * least[name] for name, value in errors.items() if name != CRITERION)
+        return kept and metrics[CRITERION] < start[CRITERION]
 
     def _save(self) -> None:
         if self.fabric.global_rank == 0:

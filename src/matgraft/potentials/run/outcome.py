@@ -196,8 +196,7 @@ def _of_fit(adapted: TunedPotential) -> list[Caution]:
         Caution(
             code="no-step-better",
             damage=Damage.DOUBT,
-            text=f"No step of the fit lowered the validation loss and left every error on the validation frames as low "
-            f"as it was: the model is the foundation {start}.",
+            text=f"No step of the fit lowered the validation loss: the model is the foundation {start}.",
             remedy="a smaller fit.rate, more minutes or a strategy that trains more of the model may help",
         )
     ]
