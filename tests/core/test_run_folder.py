@@ -65,6 +65,16 @@ def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
         open_run(out, begun, resume=True)
 
 
+def test_a_torn_run_json_takes_no_report_away(tmp_path: Path) -> None:
+    (tmp_path / BEGUN.name).write_text('{"kind": "fra')
+    with pytest.raises(RunError, match=r"run\.json cannot be read"):
+        kind_of(tmp_path)
+    (tmp_path / "recipe.yaml").touch()
+    assert kind_of(tmp_path) == "frames"
+    with pytest.raises(RunError, match=r"run\.json cannot be read"):
+        open_run(tmp_path, Begun(kind="frames", decides={}), resume=True)
+
+
 @pytest.mark.parametrize(("file", "command"), [("recipe.yaml", "tune"), ("settings.json", "tune"), ("notes.txt", None)])
 def test_a_run_begun_before_its_kind_was_stated_is_known_by_its_files(
     tmp_path: Path, file: str, command: str | None

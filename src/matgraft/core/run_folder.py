@@ -144,10 +144,21 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> None:
 
 
 def kind_of(folder: Path) -> Kind | None:
-    """Return the kind of a run; None where the folder holds none."""
-    if (folder / BEGUN.name).is_file():
-        return BEGUN.read(folder).kind
-    return next((kind for file, kind in OLDER.items() if (folder / file).is_file()), None)
+    """Return the kind of a run; None where the folder holds none.
+
+    Raises
+    ------
+    RunError
+        If run.json cannot be read, and no other file tells the kind.
+    """
+    told = next((kind for file, kind in OLDER.items() if (folder / file).is_file()), None)
+    try:
+        begun = BEGUN.find(folder)
+    except RunError:
+        if told is None:
+            raise
+        return told
+    return begun.kind if begun else told
 
 
 def resume_commands(run: Path) -> list[list[str]]:
