@@ -274,7 +274,9 @@ B, N, U, M, W, S, C = (
         (N, [W, N], S, "head A"),
         (M, [W, W, N], S, "heads A, B"),
         (C, [W, U], S, "head A"),
-        (N, [W, W], W, ""),
+        (N, [W, W], W, "heads A, B"),
+        (B, [W, W], W, "heads A, B"),
+        (B, [M, M], M, ""),
         (W, [B, W], W, "head B"),
         (W, [N, U], W, ""),
         (B, [B, N], M, ""),
@@ -291,8 +293,9 @@ def test_a_head_that_became_worse_is_in_the_outcome_and_in_the_first_sentence(
     if first:
         opening = f"Worse than the foundation for {first}. By head: A {by_head['A'].level}; "
     else:
-        opening = "Together." if len({*heads, outcome}) == 1 else f"By head: A {by_head['A'].level}; "
+        opening = "Together." if len({*heads, whole}) == 1 else f"By head: A {by_head['A'].level}; "
     assert found.headline.startswith(opening)
+    assert found.headline.endswith("Together." if opening == "Together." else ". All frames together: Together.")
 
 
 def test_other_strategies_have_heads_where_they_are_asked_for(files: list[Path], tmp_path: Path) -> None:

@@ -57,8 +57,9 @@ def judge_heads(whole: Verdict, by_head: Mapping[str, Verdict], names: Sequence[
     -------
     Verdict
         Its outcome is that of the whole where all heads share it. It is worse where the whole or every head is, worse
-        for some heads where some head is, whatever the whole gained, and mixed where heads differ otherwise. The
-        headline then begins with the heads that became worse, and with each head's level.
+        for some heads where some head is, whatever the whole gained, and mixed where heads differ otherwise. Where a
+        head's outcome is not that of the whole, the headline begins with the heads that became worse, and with each
+        head's level.
     """
     outcome = _outcome(whole.outcome, [one.outcome for one in by_head.values()])
     silent = [Use(use=f"head {name}", reason="no frame to judge it by") for name in names if name not in by_head]
@@ -70,7 +71,7 @@ def judge_heads(whole: Verdict, by_head: Mapping[str, Verdict], names: Sequence[
     return Verdict(
         outcome=outcome,
         against=whole.against,
-        headline=_opening(by_head, outcome) + whole.headline,
+        headline=_headline(whole, by_head),
         reasons=(*whole.reasons, *reasons),
         cautions=(*whole.cautions, *grave),
         fit_for=(*whole.fit_for, *fit),
@@ -91,13 +92,14 @@ def _caution(head: str, caution: Caution) -> Caution:
     return caution.model_copy(update={"text": f"Head {head}: {caution.text}"})
 
 
-def _opening(by_head: Mapping[str, Verdict], outcome: Outcome) -> str:
-    """Say which heads became worse, then what became of each; nothing where all share the outcome."""
-    if all(one.outcome is outcome for one in by_head.values()):
-        return ""
+def _headline(whole: Verdict, by_head: Mapping[str, Verdict]) -> str:
+    """Say which heads became worse, what became of each, then of all; the last alone where all share the outcome."""
+    if all(one.outcome is whole.outcome for one in by_head.values()):
+        return whole.headline
     worse = [name for name, one in by_head.items() if one.outcome is Outcome.WORSE]
     first = f"Worse than the foundation for head{'s' * (len(worse) > 1)} {', '.join(worse)}. " if worse else ""
-    return f"{first}By head: {'; '.join(f'{name} {one.level}' for name, one in by_head.items())}. "
+    levels = "; ".join(f"{name} {one.level}" for name, one in by_head.items())
+    return f"{first}By head: {levels}. All frames together: {whole.headline}"
 
 
 def _outcome(whole: Outcome, heads: Sequence[Outcome]) -> Outcome:
