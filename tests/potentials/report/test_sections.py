@@ -25,7 +25,7 @@ from matgraft.potentials.audit.coverage import Coverage, coverage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.neighbours import Overlap
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import Sharing
+from matgraft.potentials.data.split import Sharing, split
 from matgraft.potentials.recipe import Recipe, StrategySettings
 from matgraft.potentials.report.data import audit_section, coverage_section, split_section
 from matgraft.potentials.report.facts import RunFacts, read_facts
@@ -40,6 +40,7 @@ from matgraft.potentials.report.scores import (
     type_figure,
 )
 from matgraft.potentials.report.training import how_the_fit_went, training_section
+from matgraft.potentials.run.frames import whole_split
 from matgraft.potentials.run_files import COVERAGE, METRICS, SPLIT
 from matgraft.potentials.scoring.metrics import Comparison, ModelName
 
@@ -205,6 +206,16 @@ def test_the_split_counts_frames_and_groups(facts: RunFacts) -> None:
     assert list(leaks.lines) == [
         "2 of 40 test frames have a near duplicate in train (3 pairs closer than 0.05 Å per neighbour)"
     ]
+
+
+def test_what_a_test_file_shares_is_said_once() -> None:
+    """Its warnings stand in the split and in what is shared."""
+    frames = [Sample(bulk("Si", a=5.4 + 0.01 * i), {"energy": np.array(0.0)}, {"md_id": str(i % 4)}) for i in range(24)]
+    train, test = Dataset(tuple(frames[:20])), Dataset(tuple(frames[20:]))
+    found = whole_split(split(train, fractions=(0.75, 0.25, 0.0)), train, test, by_head=False)
+    assert found.sharing is not None and found.sharing.warnings
+    lines = blocks(split_section(RunFacts(matgraft_version="", run="", folder="", split=found)), Bullets)[-1].lines
+    assert [caution.text for caution in found.warnings] == list(lines) and len(set(lines)) == len(lines)
 
 
 def test_a_test_file_of_its_own_is_said(run_folder: Path) -> None:

@@ -79,7 +79,7 @@ def _split(split: Split) -> list[Block]:
     own = split.sharing  # with a test file of its own
     overlaps = [*split.leaks, *([own.duplicates] if own else [])]
     leaks = [line for overlap in overlaps for line in _leaks(overlap)]
-    warnings = [caution.text for caution in (*split.warnings, *(own.warnings if own else ()))]
+    warnings = [caution.text for caution in split.warnings]  # those of a test file of its own are among them
     return [
         Text(f"By {split.by}: {split.reason}. Seed {split.seed}.", "lead"),
         Shares([round(percent, 1) for percent in percents.values()]),
