@@ -26,7 +26,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.neighbours import Overlap
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.split import Sharing, split
-from matgraft.potentials.recipe import Recipe, StrategySettings
+from matgraft.potentials.recipe import AuditSettings, Recipe, StrategySettings, make_recipe
 from matgraft.potentials.report.data import audit_section, coverage_section, split_section
 from matgraft.potentials.report.facts import RunFacts, read_facts
 from matgraft.potentials.report.forgetting import forgetting_section
@@ -248,6 +248,16 @@ def test_commands_survive_a_shell_and_name_the_folder(run_folder: Path) -> None:
         ["matgraft", "evaluate", str(run), "test.extxyz"],
         ["matgraft", "report", str(run)],
     ]
+
+
+def test_frames_that_were_left_out_of_the_test_are_left_out_again(facts: RunFacts) -> None:
+    """`matgraft evaluate` reads no numbers of the run's recipe."""
+    assert facts.recipe is not None
+    recipe = facts.recipe.model_copy(update={"audit": AuditSettings(drop_test=(3, 17))})
+    _, evaluate, _ = repeating(changed(facts, recipe=recipe))
+    *_, file, option = shlex.split(evaluate)
+    assert file == "test.extxyz"
+    assert make_recipe(None, [option], verb="evaluate", train="a.extxyz").audit == recipe.audit
 
 
 @pytest.mark.parametrize(("folder", "again"), [(".", "../run-again"), ("../run", "../run-again")])

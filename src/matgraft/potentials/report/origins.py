@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from matgraft.core.findings import DROP
+from matgraft.core.options import word
 from matgraft.core.provenance import LevelOfTheory, SourceFile
 from matgraft.core.report.document import (
     Block,
@@ -116,14 +118,17 @@ def _in_words(value: object) -> str:
 
 def repeating(facts: RunFacts) -> list[str]:
     """Return what to type to make, score and show this run again."""
-    run, test = facts.folder, facts.recipe.test if facts.recipe else None
+    run, recipe = facts.folder, facts.recipe
     inside = Path(run).name in ("", "..")  # the folder that one stands in, or one above it
     again = (Path(run, "..") if inside else Path(run).parent) / f"{facts.run}-again"
-    scored = test if isinstance(test, str) else "FRAMES"
-    models = [(f"{run}#{head}", "FRAMES") for head in facts.heads.heads] if facts.heads else [(run, scored)]
-    words = [
+    scored = ["FRAMES"]
+    if recipe and isinstance(recipe.test, str):  # `evaluate` takes a file for another one and leaves no frame out
+        left_out = recipe.audit.drop_test
+        scored = [recipe.test, *([word(DROP["test"], left_out)] if left_out else [])]
+    models = [(f"{run}#{head}", "FRAMES") for head in facts.heads.heads] if facts.heads else [(run, *scored)]
+    lines = [
         ("tune", f"{run}/{RECIPE}", "--out", str(again)),
         *(("evaluate", *model) for model in models),
         ("report", run),
     ]
-    return [shlex.join(("matgraft", *line)) for line in words]
+    return [shlex.join(("matgraft", *line)) for line in lines]
