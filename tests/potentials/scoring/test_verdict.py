@@ -129,7 +129,7 @@ def test_unlabelled_and_untrained_stress_is_not_to_be_trusted():
     pressures = "pressures, relaxation of the cell, elastic constants"
     assert unlabelled.not_fit_for == (Use(use=pressures, reason="no stress labels to score by"),)
     untrained = verdict(planted(energy=0.1, forces=0.3, stress=0.5), trained=["energy", "forces"])
-    assert untrained.not_fit_for == (Use(use=pressures, reason="stress was not trained"),)
+    assert untrained.not_fit_for == (Use(use=pressures, reason="no stress in the loss"),)
 
 
 @pytest.mark.parametrize("n_groups", [1, 2, 4])
@@ -219,7 +219,9 @@ def test_a_model_that_lost_something_is_better_with_reservations(bad):
     assert worsened.outcome is Outcome.RESERVED and worsened.first
     assert worsened.first.code == "validation-worsened" and worsened.first.damage is Damage.HARM
     assert f"forces {bad:g} instead of 0.25 u" in worsened.first.text and "energy" not in worsened.first.text
-    assert "molecular dynamics, relaxation, phonons" not in [use.use for use in worsened.fit_for]
+    dynamics = Use(use="molecular dynamics, relaxation, phonons", reason="its error rose on the validation frames")
+    assert dynamics.use not in [use.use for use in worsened.fit_for]
+    assert worsened.not_fit_for == (dynamics,)
     rounding = after(scores, energy=(9.0, 9.0), forces=(0.25, 0.2502))
     passed = FORGOT.model_copy(update={"outcome": "passed"})
     assert verdict(rounding, checks=[passed]).outcome is Outcome.BETTER
@@ -285,7 +287,8 @@ def test_a_diverged_model_is_worse():
     found = verdict(planted(energy=0.1, forces=np.inf, stress=0.1))
     assert found.outcome is Outcome.WORSE
     assert "not finite in forces" in found.headline
-    assert Use(use="molecular dynamics, relaxation, phonons", reason="forces is not finite") in found.not_fit_for
+    dynamics = Use(use="molecular dynamics, relaxation, phonons", reason="no finite prediction of forces")
+    assert dynamics in found.not_fit_for
     assert found.first and (found.first.code, found.first.damage) == ("not-finite", Damage.WRONG)
 
 

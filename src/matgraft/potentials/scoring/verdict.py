@@ -105,7 +105,7 @@ def verdict(
         cautions=(*losses, *cautions, *_of_figures(scores, judged), *_of_audit(audit)),
         fit_for=tuple(_fit_for(scores, judged, trained)),
         not_fit_for=(
-            *_untrusted(judged, trained),
+            *_untrusted(scores, judged, trained),
             *[Use(use="strongly distorted or hot structures", reason="see the atoms with the largest forces")]
             * bool(hot),
             *(one.use() for one in worse),
@@ -248,27 +248,32 @@ def _caution(finding: Finding, damage: Damage) -> Caution:
 
 def _fit_for(scores: Scores, judged: Sequence[Judged], trained: Collection[str] | None) -> Iterator[Use]:
     """Name the uses of quantities that are better on the test and no worse on validation."""
-    worsened = {one.quantity for one in scores.validation if one.worsened}
+    worsened = _worsened(scores)
     for one in judged:
         name = one.quantity.name
         if one.outcome == "better" and name not in worsened and not _why_not(name, one.outcome, trained):
             yield Use(use=_USES[name], reason=f"{one.figures()} on frames like those of the test")
 
 
-def _untrusted(judged: Sequence[Judged], trained: Collection[str] | None) -> Iterator[Use]:
+def _untrusted(scores: Scores, judged: Sequence[Judged], trained: Collection[str] | None) -> Iterator[Use]:
     outcomes = {one.quantity.name: one.outcome for one in judged}
     for name in POTENTIAL_QUANTITIES:
-        if reason := _why_not(name, outcomes.get(name), trained):
+        rose = "its error rose on the validation frames" if name in _worsened(scores) else ""
+        if reason := _why_not(name, outcomes.get(name), trained) or rose:
             yield Use(use=_USES[name], reason=reason)
+
+
+def _worsened(scores: Scores) -> set[str]:
+    return {one.quantity for one in scores.validation if one.worsened}
 
 
 def _why_not(name: str, outcome: Compared | None, trained: Collection[str] | None) -> str:
     reasons = {
         None: f"no {name} labels to score by",
         "worse": f"{name} became worse",
-        "broken": f"{name} is not finite",
+        "broken": f"no finite prediction of {name}",
     }
-    untrained = f"{name} was not trained" if trained is not None and name not in trained else ""
+    untrained = f"no {name} in the loss" if trained is not None and name not in trained else ""
     return "; ".join(reason for reason in (untrained, reasons.get(outcome, "")) if reason)
 
 
