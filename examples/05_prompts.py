@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from matgraft.formulas.predict import predict_formulas
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.prompts.member import PromptSettings
-from matgraft.formulas.tune import TableRun, predict_formulas, tune_table
+from matgraft.formulas.settings import TableRun
+from matgraft.formulas.tune import tune_table
 
 ENERGIES = Path(__file__).parent / "data" / "formation" / "formation_energies.csv"
 
@@ -21,7 +23,7 @@ with tempfile.TemporaryDirectory() as folder:
     settings = PredictorSettings(strategy="prompt", inner_folds=2, prompt=PromptSettings(epochs=4, fewest_steps=20))
     run = TableRun(table=f"{folder}/table.csv", targets=("formation_energy", "stable"), settings=settings)
     said = tune_table(run, Path(folder) / "run", quiet=True)
-    for start in said["prompts"]["starts"]:
+    for start in said.prompts.starts:
         print(start)
     for row in predict_formulas(Path(folder) / "run", ["[OXIDE] SrTiO3 [FORMATION_ENERGY]", "NaCl"]):
         print(row["formula"], row["target"], row["value"])

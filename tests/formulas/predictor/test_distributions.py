@@ -10,7 +10,7 @@ from matgraft.formulas.learners.closed_form import Logistic, Process
 from matgraft.formulas.learners.forest import LEVELS, Forest, Trees, _at, _at_weighted, is_zero_inflated
 from matgraft.formulas.learners.inputs import Labels
 from matgraft.formulas.learners.transform import Transform, choose_transform
-from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperature, central, pooled, temperature
+from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperature, central, fit_temperature, pooled
 from matgraft.formulas.predictor.predictor import Calibration
 
 FEW = Trees(count=100, features=1.0)
@@ -205,5 +205,5 @@ def test_the_temperature_finds_how_overconfident_probabilities_are():
     p = rng.dirichlet([1, 1, 1], 5000)
     y = np.array([rng.choice(3, p=one) for one in p])
     sharpened = apply_temperature(p, 0.5)
-    assert temperature(sharpened, y, np.ones(len(y))) == pytest.approx(2.0, rel=0.1)
-    assert temperature(p, y, np.ones(len(y))) == pytest.approx(1.0, rel=0.1)
+    assert fit_temperature(sharpened, y, np.ones(len(y))) == pytest.approx(2.0, rel=0.1)
+    assert fit_temperature(p, y, np.ones(len(y))) == pytest.approx(1.0, rel=0.1)
