@@ -21,6 +21,7 @@ from matgraft.core.findings import Action
 from matgraft.core.frozen import Frozen
 
 Tone = Literal["good", "caution", "bad", "unknown"]
+Side = Literal["for", "against", "neither"]
 
 EXIT_WORSE = 6
 """Exit code of a command whose result is worse than what it began with."""
@@ -92,20 +93,20 @@ class Caution(Frozen):
 
 
 class Reason(Frozen):
-    """One comparison that speaks for or against.
+    """One comparison.
 
     Attributes
     ----------
     about
         The quantity, the kind of frames or the head that was compared.
     speaks
-        ``"for"`` or ``"against"``.
+        ``"for"``, ``"against"``, or ``"neither"`` where chance or too few data leave it open.
     text
         One sentence with the figures.
     """
 
     about: str
-    speaks: Literal["for", "against"]
+    speaks: Side
     text: str
 
 
@@ -195,7 +196,7 @@ class Verdict(Frozen):
         """The caution to read first: the gravest, unless it is a mere note."""
         return next((caution for caution in self.cautions if caution.damage > Damage.NOTE), None)
 
-    def speaking(self, side: Literal["for", "against"]) -> list[Reason]:
+    def speaking(self, side: Side) -> list[Reason]:
         """Return the reasons of one side."""
         return [reason for reason in self.reasons if reason.speaks == side]
 

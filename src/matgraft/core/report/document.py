@@ -319,6 +319,7 @@ def verdict_section(
     lists = [
         Bullets([reason.text for reason in verdict.speaking("for")], "Speaks for it", "+", "good"),
         Bullets([reason.text for reason in verdict.speaking("against")], "Speaks against it", "−", "bad"),
+        Bullets([reason.text for reason in verdict.speaking("neither")], "Not decided", "?", "unknown"),
         Bullets([_caution(one) for one in verdict.cautions], "Why it may mislead", "!", "caution"),
         Bullets(_uses(verdict.fit_for), "Fit for", "✓", "good"),
         Bullets(_uses(verdict.not_fit_for), "Not fit for", "×", "bad"),

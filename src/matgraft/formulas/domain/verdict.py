@@ -6,16 +6,17 @@ worse than none? Both are measured without a label of the target (`matgraft.form
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matgraft.core.findings import Action, Finding
-from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
+from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.formulas.domain.adaptation import ComparedMethod, MethodChoice
 from matgraft.formulas.domain.member import SOURCE
 
 AGAINST = "source-only"
 NOT_NESTED = "not-nested"
 """Code of the caution that names `matgraft crossval`, which takes no target."""
+SIDES: Mapping[str, Side] = {"better": "for", "harm": "against", "in doubt": "neither"}
 OUTCOMES = {"better": Outcome.BETTER, "harm": Outcome.WORSE, "in doubt": Outcome.NO_BETTER}
 IN_WORDS = {"better": "better", "harm": "does harm", "in doubt": "no better beyond doubt"}
 SHIFT = (
@@ -103,10 +104,7 @@ def domain_verdict(facts: MethodChoice, source: Verdict, table: str, target: str
     """
     row = next((row for row in facts.rivals if row.method == facts.method), None)
     outcome = OUTCOMES[row.outcome] if row else Outcome.NO_BETTER
-    rivals = [
-        Reason(about=row.method, speaks="for" if row.outcome == "better" else "against", text=described(row))
-        for row in facts.rivals
-    ]
+    rivals = [Reason(about=row.method, speaks=SIDES[row.outcome], text=described(row)) for row in facts.rivals]
     applies = [
         caution.model_copy(update={"remedy": "", "actions": ()})  # they are of runs without a target
         for caution in source.cautions

@@ -25,12 +25,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from matgraft.core.findings import Finding
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS
 from matgraft.core.statistics import MIN_UNITS
-from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
+from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.potentials.scoring.judged import (
     TOO_FEW,
     UNRIVALLED,
@@ -115,8 +114,9 @@ def verdict(
     )
 
 
-def _side(judged: Judged) -> Literal["for", "against"]:
-    return "for" if judged.outcome == "better" else "against"
+def _side(judged: Judged) -> Side:
+    sides: Mapping[Compared, Side] = {"better": "for", "worse": "against", "broken": "against"}
+    return sides.get(judged.outcome, "neither")
 
 
 def _outcome(judged: Sequence[Judged]) -> Outcome:
