@@ -202,15 +202,23 @@ def report(rows: list[Row], as_markdown: bool) -> None:
              f"{row['methods'][method]['difference']:+.3f} ± {row['methods'][method]['error']:.3f}"]
             for method in METHODS if method in compared
         ]  # fmt: skip
-        header = ("method", "reverse", "weighted", "proxies say", "distance", "target, MAE", "against source-only")
-        show(row["case"], header, lines, as_markdown=as_markdown)
-    show("cases", ("case", "AUC", "within", "rows left", "overlap", "harm", "taken", "MAE", "held", "25 labels",
-                   "25 labels and source", "minutes"),
-         [[row["case"], number(row["domain"]["overlap"]["auc"], 3), number(row["domain"]["overlap"]["within"], 2),
-           number(row["domain"]["overlap"]["effective"], 0), row["overlap"], row["harm"], row["domain"]["method"],
-           number(row["mae"], 3), number(row["coverage"], 3), number(row["few"]["labels alone"], 3),
-           number(row["few"]["labels and source"], 3), number(row["minutes"], 1)] for row in rows],
-         as_markdown=as_markdown)  # fmt: skip
+        of_methods = ("method", "reverse", "weighted", "proxies say", "distance", "target, MAE", "against source-only")
+        show(f"{row['case']}, weights {row['weights_sha256']}", of_methods, lines, as_markdown=as_markdown)
+    cases = [
+        [
+            *(row["case"], row["weights_sha256"], number(seen["auc"], 3), number(seen["within"], 2)),
+            *(number(seen["effective"], 0), row["overlap"], row["harm"], row["domain"]["method"]),
+            *(number(row["mae"], 3), number(row["coverage"], 3), number(row["few"]["labels alone"], 3)),
+            *(number(row["few"]["labels and source"], 3), number(row["minutes"], 1)),
+        ]
+        for row in rows
+        if (seen := row["domain"]["overlap"])
+    ]
+    header = (
+        *("case", "weights", "AUC", "within", "rows left", "overlap", "harm", "taken"),
+        *("MAE", "held", "25 labels", "25 labels and source", "minutes"),
+    )
+    show("cases", header, cases, as_markdown=as_markdown)
 
 
 if __name__ == "__main__":
