@@ -79,6 +79,6 @@ def report_command(run: Run) -> None:
 def backbones_command(as_json: Json = False) -> None:
     """List what can be tuned, with which extra, and where the weights come from."""
     from matgraft.foundations import BACKBONES
-    from matgraft.potentials.report.screen import backbone_facts, show_backbones
+    from matgraft.potentials.report.screen import show_backbones
 
-    tell(backbone_facts(BACKBONES), show_backbones, as_json, indent=None)
+    tell(BACKBONES, show_backbones, as_json, indent=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import Field, JsonValue, computed_field, model_validator
+from pydantic import Field, JsonValue, computed_field
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.options import shell, typeable
@@ -89,12 +89,6 @@ class Finding(Frozen):
     remedy: str = ""
     actions: tuple[Action, ...] = ()
     details: dict[str, JsonValue] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_what_follows(cls, content: object) -> object:
-        """Take what `option` said out of a saved finding: it follows from the actions."""
-        return {k: v for k, v in content.items() if k != "option"} if isinstance(content, dict) else content
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -19,8 +19,9 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import computed_field
 
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
 from matgraft.core.frozen import Frozen
@@ -64,8 +65,7 @@ HEADS = RunFile("heads.json", Heads)
 """File of a model folder with several heads."""
 
 
-@dataclass(frozen=True)
-class BackboneRow:
+class BackboneRow(Frozen):
     """One backbone.
 
     Attributes
@@ -97,8 +97,9 @@ class BackboneRow:
     any_name: bool = False
     options: tuple[str, ...] = ()
     stages: tuple[str, ...] = ("embedding", "interaction-*", "readout")
-    exports: Mapping[str, str] = field(default_factory=dict)
+    exports: Mapping[str, str] = {}
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def installed(self) -> bool:
         """True if the vendor's package can be imported."""

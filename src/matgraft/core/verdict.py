@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, computed_field, field_validator, model_validator
+from pydantic import Field, computed_field, field_validator
 
 from matgraft.core.findings import Action
 from matgraft.core.frozen import Frozen
@@ -160,13 +160,6 @@ class Verdict(Frozen):
     fit_for: tuple[Use, ...] = ()
     not_fit_for: tuple[Use, ...] = ()
     chosen: str = Field("")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_what_follows(cls, content: Any) -> Any:
-        """Take what was computed out of a saved verdict: it follows from the rest."""
-        follows = ("level", "tone", "exit_code")
-        return {k: v for k, v in content.items() if k not in follows} if isinstance(content, dict) else content
 
     @field_validator("cautions")
     @classmethod

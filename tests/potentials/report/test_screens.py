@@ -18,15 +18,14 @@ from rich.console import Console
 from matgraft.core.files import to_json
 from matgraft.core.findings import Action, Finding
 from matgraft.core.provenance import Provenance
+from matgraft.core.registry import BackboneRow
 from matgraft.foundations import BACKBONES
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.report.screen import (
     AuditFacts,
-    BackboneFacts,
     TunedFacts,
     audit_facts,
-    backbone_facts,
     run_facts,
     show_backbones,
     show_evaluation,
@@ -64,7 +63,7 @@ VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object], Any]] = {
     "audit": (audit, show_findings, AuditFacts),
     "tune": (run, show_run, TunedFacts),
     "evaluate": (evaluation, show_evaluation, Evaluation),
-    "backbones": (lambda _: backbone_facts(BACKBONES), show_backbones, dict[str, BackboneFacts]),
+    "backbones": (lambda _: BACKBONES, show_backbones, dict[str, BackboneRow]),
 }
 
 

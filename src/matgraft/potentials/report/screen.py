@@ -5,10 +5,9 @@ Each ``show_*`` is given the facts that ``--json`` prints, and nothing else: wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from matgraft.core.findings import Finding, Findings, blocking
@@ -170,30 +169,7 @@ def show_run(screen: Console, facts: TunedFacts) -> None:
     show_blocks(screen, [Pairs(rows)])
 
 
-class BackboneFacts(BaseModel):
-    """What can be tuned: a `matgraft.core.registry.BackboneRow`, and whether it is installed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
-
-    adapter: str
-    package: str
-    extra: str
-    releases: tuple[str, ...]
-    weights_from: str
-    licence: str
-    any_name: bool
-    options: tuple[str, ...]
-    stages: tuple[str, ...]
-    exports: dict[str, str]
-    installed: bool
-
-
-def backbone_facts(rows: Rows) -> dict[str, BackboneFacts]:
-    """Return what `matgraft backbones` says."""
-    return {name: BackboneFacts.model_validate(row) for name, row in rows.items()}
-
-
-def show_backbones(screen: Console, rows: Mapping[str, BackboneFacts]) -> None:
+def show_backbones(screen: Console, rows: Rows) -> None:
     """Print what can be tuned."""
     heads = ("name", "releases", "installed", "extra", "weights from", "licence")
     cells = [

@@ -24,11 +24,11 @@ several heads, each has a shift of its own (`HeadShifts`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from pydantic import computed_field, model_validator
+from pydantic import computed_field
 from scipy.linalg import qr
 
 from matgraft.core.errors import DataError, OptionError
@@ -56,11 +56,6 @@ RARE = 0.01
 """An element below this part of the others is not named in a sum: what it adds to the energy is lost in the noise."""
 
 
-def _without_what_follows(content: Any) -> Any:
-    """Take the text out of a saved shift: it follows from the rest."""
-    return {k: v for k, v in content.items() if k != "text"} if isinstance(content, dict) else content
-
-
 class ReferenceShift(Frozen):
     """A shift for each element, and how well the data determine it.
 
@@ -75,11 +70,6 @@ class ReferenceShift(Frozen):
     undetermined: tuple[str, ...] = ()
     residual_before_meV: float | None = None
     residual_after_meV: float | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_text(cls, content: Any) -> Any:
-        return _without_what_follows(content)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -102,11 +92,6 @@ class HeadShifts(Frozen):
     """A shift of the elements for each head."""
 
     heads: dict[str, ReferenceShift]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_text(cls, content: Any) -> Any:
-        return _without_what_follows(content)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
