@@ -12,6 +12,14 @@ from pydantic import Field
 from matgraft.core.frozen import Frozen
 
 KPointScheme = Literal["Gamma", "Monkhorst-Pack"]
+EnergyKind = Literal["free", "sigma0", "internal"]
+"""The electrons' free energy, to which forces belong; the energy at sigma -> 0; the energy without the entropy."""
+
+ENERGY_NAMES: dict[EnergyKind, str] = {
+    "free": "free energy",
+    "sigma0": "energy at sigma -> 0",
+    "internal": "energy without entropy",
+}
 
 
 class LevelOfTheory(Frozen):
@@ -51,8 +59,8 @@ class LevelOfTheory(Frozen):
     smearing: str | None = None
     smearing_width_eV: float | None = None
     potentials: tuple[str, ...] = ()
-    energy: Literal["free", "sigma0"] | None = None
-    """Which energy the label is: the free energy (forces belong to it) or the one at sigma -> 0."""
+    energy: EnergyKind | None = None
+    """Which energy the label is."""
     licence: str | None = None
     source: str | None = None
 
@@ -64,7 +72,7 @@ class LevelOfTheory(Frozen):
         """One line for screens and reports."""
         parts = [self.hybrid or self.metagga or self.functional, "+U" if self.hubbard_u else None, self.code]
         parts += [f"{self.cutoff_eV:g} eV cutoff" if self.cutoff_eV else None]
-        parts += [{"free": "free energy", "sigma0": "energy at sigma -> 0"}[self.energy] if self.energy else None]
+        parts += [ENERGY_NAMES[self.energy] if self.energy else None]
         return ", ".join(part for part in parts if part) or "not stated"
 
 
@@ -74,6 +82,10 @@ class SourceFile(Frozen):
     name: str
     sha256: str
     n_samples: int
+    format: str = ""
+    """Name of its format."""
+    energies: tuple[EnergyKind, ...] = ()
+    """Which energies the labels are; empty where nothing says."""
     keys: dict[str, str] = Field(default_factory=dict)
     """Quantity -> name of the key it was found under."""
     units: dict[str, str] = Field(default_factory=dict)
@@ -98,7 +110,13 @@ class Provenance(Frozen):
         return cls(files=tuple(by_key[key] for key in files), notes=tuple(notes))
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal text."""
+def file_hash(path: Path, *others: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text; of several files, or a folder's, that of their hashes."""
+    files = [path for path in (path, *others) if path.is_file()]
+    digests = [_digest(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

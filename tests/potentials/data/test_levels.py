@@ -23,8 +23,8 @@ from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import assign_heads
 from matgraft.potentials.data.levels import Levels, energy_scales
+from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species, level_of_theory
 from matgraft.potentials.data.reading.read import read
-from matgraft.potentials.data.reading.vasp_theory import Mesh, Species, level_of_theory
 from matgraft.potentials.data.sample import Sample
 
 SI = bulk("Si")

@@ -319,7 +319,7 @@ def test_missing_empty_and_unknown_files(tmp_path: Path) -> None:
         read(tmp_path / "void.extxyz")
     with pytest.raises(DataError, match="format is not recognised"):
         read(tmp_path / "notes.abc")
-    with pytest.raises(DataError, match=r"no vasprun.xml and no OUTCAR"):
+    with pytest.raises(DataError, match=r"no output of a code"):
         read(tmp_path)
 
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import STRESS_UNITS, full_to_voigt
+from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species, level_of_theory, monkhorst_offset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.reading.theory_fields import offset
-from matgraft.potentials.data.reading.vasp_theory import Mesh, Species, level_of_theory, monkhorst_offset
 
 KBAR = STRESS_UNITS["kBar"]
 ALL = ("energy", "forces", "stress")
@@ -257,7 +257,7 @@ def test_pymatgen_sees_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "energy", "kind"),
-    [(None, FREE, "free"), ({"energy": "e_0_energy"}, ZERO, "sigma0"), ({"energy": "e_wo_entrp"}, WITHOUT, None)],
+    [(None, FREE, "free"), ({"energy": "e_0_energy"}, ZERO, "sigma0"), ({"energy": "e_wo_entrp"}, WITHOUT, "internal")],
 )
 def test_the_energy_that_was_taken_is_recorded(run: Path, keys: dict | None, energy: float, kind: str | None) -> None:
     data = read(run, keys=keys)

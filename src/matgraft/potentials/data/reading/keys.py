@@ -12,11 +12,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from matgraft.core.errors import OptionError, choose
+from matgraft.core.provenance import EnergyKind
 from matgraft.core.quantities import DEFAULT_UNITS, POTENTIAL_QUANTITIES, Unit, parse_shear, parse_unit
 
 _SOURCES = ("", "ref_", "dft_", "qm_", "vasp_", "pbe_", "target_", "true_")
@@ -40,12 +41,13 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 }
 """Quantity -> key names in lower case, the preferred first."""
 
-ENERGY_KINDS: dict[str, Literal["free", "sigma0"]] = {
+ENERGY_KINDS: dict[str, EnergyKind] = {
     "e_fr_energy": "free",
     "free_energy": "free",
     "e_0_energy": "sigma0",
+    "e_wo_entrp": "internal",
 }
-"""Keys that say which energy they hold. VASP's ``e_wo_entrp`` (without the entropy) is neither of the two."""
+"""Keys that say which energy they hold, in any file."""
 
 _KNOWN = frozenset(name for names in CANDIDATES.values() for name in names) | {"e_0_energy", "e_wo_entrp"}
 _PLACES = ("energy", "forces", "stress", "virial")
@@ -126,7 +128,7 @@ def is_label(key: str) -> bool:
 def unit_of(quantity: str, key: str, choices: Choices, given: Mapping[str, str]) -> tuple[Unit, bool]:
     """Return the unit that a key's numbers are in, and whether they are a virial.
 
-    The user's unit comes first, then the format's (`given`), then what the name says.
+    The user's unit comes first, then what the frame or its format says (`given`), then what the name says.
     """
     stated = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]
     if stated:

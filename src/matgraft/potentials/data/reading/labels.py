@@ -62,9 +62,9 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
 
 def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str) -> Label:
     raw = _numbers(frame.values[key], where)
-    unit, virial = unit_of(quantity, key, choices, file.units)
+    unit, virial = unit_of(quantity, key, choices, {**file.conventions.units, **frame.units})
     if quantity == "stress":
-        raw = _matrix(raw, file.orders.get(bare(key).lower()), where)
+        raw = _matrix(raw, file.conventions.orders.get(bare(key).lower()), where)
         raw = raw if choices.shear is None else reorder_shear(raw, choices.shear)
     else:
         raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)

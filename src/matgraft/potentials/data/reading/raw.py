@@ -1,8 +1,8 @@
 """What a reader hands over before anyone has decided which number is which label.
 
 Every format ends as a `RawFile`: clean structures, and beside each all the values that stood in the file, under the
-names that stood there. `matgraft.potentials.data.reading.labels` picks the labels out of them. A reader that knows its
-format's conventions (VASP counts stress in kBar and the other way round) says so in `units` and `orders`.
+names that stood there. `matgraft.potentials.data.reading.labels` picks the labels out of them. What a format says of
+its numbers (VASP counts stress in kBar and the other way round) stands in its `Conventions`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import lzma
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.provenance import EnergyKind, LevelOfTheory
 
 COMPRESSED = (".gz", ".bz2", ".xz")
 """Endings of files that are unpacked while they are read."""
@@ -40,11 +41,39 @@ class RawFrame:
         Name -> anything the file gave: scalars, arrays, lists. None counts as absent.
     tags
         What the reader knows beyond the values, such as ``converged``.
+    units
+        Key in lower case -> unit that the frame itself states for it; it comes before the format's.
     """
 
     atoms: Atoms
     values: Mapping[str, Any]
     tags: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What a format says of its numbers, so that nobody need be asked.
+
+    Attributes
+    ----------
+    format
+        Its name for screens and reports: ``VASP's vasprun.xml``.
+    units
+        Key in lower case -> unit that the format gives it; other keys are in `quantities.DEFAULT_UNITS`.
+    orders
+        Key in lower case -> what stands in the places yz, xz, xy of six stress components, where not in ASE's order.
+    energies
+        Key in lower case -> which energy it holds.
+    fixed
+        True if the format fixes unit, sign and order of every label that it holds.
+    """
+
+    format: str
+    units: Mapping[str, str] = field(default_factory=dict)
+    orders: Mapping[str, str] = field(default_factory=dict)
+    energies: Mapping[str, EnergyKind] = field(default_factory=dict)
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,24 +84,21 @@ class RawFile:
     ----------
     frames
         In the file's order; walked over once, as they may be read only then.
+    conventions
+        What the format says of the numbers.
     notes
         What reading decided or left out.
-    units
-        Key in lower case -> unit that the format gives it; other keys are in `quantities.DEFAULT_UNITS`.
-    orders
-        Key in lower case -> what stands in the places yz, xz, xy of six stress components, where not in ASE's order.
     theory
         Level of theory, where the format states it.
-    fixed
-        True if the format fixes unit, sign and order of every label that it holds.
+    others
+        Further files that were read with it; all files of a folder that is one data set. Their hash counts.
     """
 
     frames: Iterable[RawFrame]
+    conventions: Conventions
     notes: tuple[str, ...] = ()
-    units: Mapping[str, str] = field(default_factory=dict)
-    orders: Mapping[str, str] = field(default_factory=dict)
     theory: LevelOfTheory | None = None
-    fixed: bool = False
+    others: tuple[Path, ...] = ()
 
 
 def clean_atoms(atoms: Atoms) -> Atoms:

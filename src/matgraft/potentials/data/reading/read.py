@@ -18,12 +18,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from rich.progress import Progress
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
+from matgraft.core.provenance import ENERGY_NAMES, EnergyKind, LevelOfTheory, Provenance, SourceFile, file_hash
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.keys import (
@@ -246,7 +245,7 @@ def _read_one(source: Source) -> RawFile:
         raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
     if empty:
         raise DataError("the file is empty", where=source.name)
-    return source.reader(source.path, source.name)
+    return source.format.read(source.path, source.name)
 
 
 def _all_broken(errors: Sequence[DataError]) -> DataError:
@@ -258,7 +257,7 @@ def _all_broken(errors: Sequence[DataError]) -> DataError:
 
 def _theory(source: Source, file: RawFile, stated: LevelOfTheory | None, ledger: _Ledger) -> LevelOfTheory | None:
     """Return a file's level of theory: from the run, from the file the user named, or from the one beside it."""
-    if stated is None and not source.vasp and (sidecar := find_sidecar(source.path)):
+    if stated is None and not source.format.is_run and (sidecar := find_sidecar(source.path)):
         stated = read_theory(sidecar)
         ledger.note(source.name, f"level of theory from {sidecar.name}")
     theory = combine(file.theory, stated, source.name)
@@ -281,8 +280,9 @@ def _convert(
 ) -> Iterator[Sample]:
     """Turn a file's frames into samples; in the end, note which keys and units they were read from."""
     theory = _theory(source, file, stated, ledger)
-    theories: dict[str | None, LevelOfTheory | None] = {}  # by kind of energy: frames share what is equal
+    theories: dict[EnergyKind | None, LevelOfTheory | None] = {}  # by kind of energy: frames share what is equal
     used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    kinds = {**ENERGY_KINDS, **file.conventions.energies}
     n = cellless = 0
     weighted_by = ""
     for index, frame in enumerate(file.frames):
@@ -291,7 +291,7 @@ def _convert(
         labels = find_labels(frame, file, choices, where)
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
-        kind = ENERGY_KINDS.get(labels["energy"].key.lower()) if "energy" in labels else None
+        kind = kinds.get(labels["energy"].key.lower()) if "energy" in labels else None
         if kind not in theories:
             theories[kind] = _with_energy(theory, kind, source.name)
         tags = _tags(source, index, frame, choices)
@@ -301,17 +301,15 @@ def _convert(
         values = {name: label.value for name, label in labels.items()}
         yield Sample(with_clear_cell(frame.atoms, where), values, tags, weight, source.name, index, theories[kind])
     ledger.labelled.update(used)
-    ledger.files.append(_origin(source, used, n, _fixed(file, choices, used)))
+    ledger.files.append(_origin(source, file, used, n, _fixed(file, choices, used)))
     notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []
-    notes += [*file.notes, *_what_was_read(used, n, choices)]
+    notes += [*file.notes, *_what_was_read(used, n, kinds, choices)]
     notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
     for text in notes:
         ledger.note(source.name, text)
 
 
-def _with_energy(
-    theory: LevelOfTheory | None, kind: Literal["free", "sigma0"] | None, where: str
-) -> LevelOfTheory | None:
+def _with_energy(theory: LevelOfTheory | None, kind: EnergyKind | None, where: str) -> LevelOfTheory | None:
     """Record which energy a key held; raise if another one was stated."""
     if theory is None or kind is None:
         return theory
@@ -348,8 +346,8 @@ def _weight(tags: Mapping[str, str], where: str) -> float:
 
 
 def _run_tags(source: Source) -> dict[str, str]:
-    """Return the tags of a VASP run: each is one trajectory, named by its path."""
-    if not source.vasp:
+    """Return the tags of a code's run: each is one trajectory, named by its path."""
+    if not source.format.is_run:
         return {}
     return {"trajectory": source.name, "folder": source.path.parent.name}
 
@@ -358,14 +356,18 @@ def _fixed(file: RawFile, choices: Choices, used: _Used) -> tuple[str, ...]:
     """Return the quantities that the format fixes, less those on which the user said something else."""
     own = {"stress" if name == "virial" else name for name in choices.units}
     own |= {"stress"} if choices.shear else set()
-    return tuple(quantity for quantity in used if file.fixed and quantity not in own)
+    return tuple(quantity for quantity in used if file.conventions.fixed and quantity not in own)
 
 
-def _origin(source: Source, used: _Used, n: int, fixed: tuple[str, ...]) -> SourceFile:
+def _origin(source: Source, file: RawFile, used: _Used, n: int, fixed: tuple[str, ...]) -> SourceFile:
+    kinds = {**ENERGY_KINDS, **file.conventions.energies}
+    energies = [kinds[key.lower()] for key, _ in used.get("energy", ()) if key.lower() in kinds]
     return SourceFile(
         name=source.name,
-        sha256=file_hash(source.path),
+        sha256=file_hash(source.path, *file.others),
         n_samples=n,
+        format=file.conventions.format,
+        energies=tuple(dict.fromkeys(energies)),
         keys={quantity: ", ".join(dict.fromkeys(key for key, _ in counts)) for quantity, counts in used.items()},
         units={quantity: ", ".join(dict.fromkeys(unit for _, unit in counts)) for quantity, counts in used.items()},
         fixed=fixed,
@@ -375,16 +377,18 @@ def _origin(source: Source, used: _Used, n: int, fixed: tuple[str, ...]) -> Sour
 # --- saying it aloud -------------------------------------------------------------------------------------------------
 
 
-def _what_was_read(used: _Used, n: int, choices: Choices) -> list[str]:
+def _what_was_read(used: _Used, n: int, kinds: Mapping[str, EnergyKind], choices: Choices) -> list[str]:
     notes = []
     for quantity, counts in used.items():
-        parts = [f"{key!r} in {unit}" + (f" ({m} frames)" if m < n else "") for (key, unit), m in counts.items()]
+        parts = []
+        for (key, unit), m in counts.items():
+            kind = kinds.get(key.lower()) if quantity == "energy" else None
+            parts.append(f"{key!r} in {unit}" + (f", the {ENERGY_NAMES[kind]}" if kind else ""))
+            parts[-1] += f" ({m} frames)" if m < n else ""
         notes.append(f"{quantity} read from {' and '.join(parts)}")
     for quantity in dict.fromkeys([*used, *choices.want]):
         missing = n - sum(used.get(quantity, {}).values())
         notes += [f"{quantity} is absent in {missing} of {n} frames"] if missing else []
-    if any(key.lower() == "e_wo_entrp" for key, _ in used.get("energy", ())):
-        notes.append("the energy without entropy is neither the free energy nor the one at sigma -> 0")
     return notes
 
 

@@ -1,22 +1,16 @@
-"""Which files there are to read: files as named, folders searched for VASP runs, each with the reader of its format."""
+"""Which files there are to read: files as named, folders searched for runs of codes, each with its format."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matgraft.core.errors import DataError, OptionError, nearest
-from matgraft.potentials.data.reading.frames import read_ase
-from matgraft.potentials.data.reading.outcar import read_outcar
-from matgraft.potentials.data.reading.raw import COMPRESSED, RawFile
-from matgraft.potentials.data.reading.records import read_json
-from matgraft.potentials.data.reading.vasp import find_runs, is_outcar, is_vasprun, read_vasprun
-
-_JSON = tuple(f".json{ending}" for ending in ("", *COMPRESSED))
-Reader = Callable[[Path, str], RawFile]
+from matgraft.potentials.data.reading.formats.base import Format
+from matgraft.potentials.data.reading.formats.registry import FORMATS, find_runs, format_of
 
 
 @dataclass(frozen=True)
@@ -27,21 +21,16 @@ class Source:
     ----------
     name
         Path relative to what all files share; unique.
-    reader
-        The function that reads its format.
+    format
+        What reads it.
     found
         True if a search came across it, False if the user named it.
     """
 
     path: Path
     name: str
-    reader: Reader
+    format: Format
     found: bool = False
-
-    @property
-    def vasp(self) -> bool:
-        """True for the output of a VASP run, which states its own level of theory."""
-        return self.reader in (read_vasprun, read_outcar)
 
 
 def locate(given: Sequence[str | Path]) -> list[Source]:
@@ -50,7 +39,7 @@ def locate(given: Sequence[str | Path]) -> list[Source]:
     Raises
     ------
     DataError
-        If a file or folder is missing, or a folder has no VASP run.
+        If a file or folder is missing, or a folder has no run of a code.
     OptionError
         If nothing is given, or a file twice.
     """
@@ -74,22 +63,16 @@ def _existing(path: Path) -> Path:
 
 
 def _expand(path: Path, root: Path) -> list[Source]:
-    if not path.is_dir():
-        return [Source(path, path.relative_to(root).as_posix(), _reader(path))]
+    form = format_of(path)
+    if form is not None:
+        return [Source(path, path.relative_to(root).as_posix(), form)]
     runs = find_runs(path)
     if not runs:
         others = sorted(other.name for other in path.iterdir() if other.is_file())
         raise DataError(
-            "the folder has no vasprun.xml and no OUTCAR below it",
+            "the folder has no output of a code below it",
             where=str(path),
+            allowed=[form.title for form in FORMATS if form.is_run],
             remedy=f"name other files one by one: {', '.join(others[:3])}" if others else "",
         )
-    return [Source(run, run.relative_to(root).as_posix(), _reader(run), found=True) for run in runs]
-
-
-def _reader(path: Path) -> Reader:
-    if is_vasprun(path):
-        return read_vasprun
-    if is_outcar(path):
-        return read_outcar
-    return read_json if path.name.lower().endswith(_JSON) else read_ase
+    return [Source(run, run.relative_to(root).as_posix(), form, found=True) for run, form in runs]

@@ -25,7 +25,7 @@ from pymatgen.core import Element
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
-from matgraft.potentials.data.reading.vasp_theory import monkhorst_offset
+from matgraft.potentials.data.reading.formats.vasp.theory import monkhorst_offset
 
 if TYPE_CHECKING:
     from ase import Atoms

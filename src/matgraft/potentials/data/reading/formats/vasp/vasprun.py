@@ -1,4 +1,4 @@
-"""VASP runs: `vasprun.xml` files, and folders searched through for them.
+"""VASP's `vasprun.xml`.
 
 Every ionic step is a frame. Its energy is the free energy (``e_fr_energy``), to which the forces belong; the others
 stand beside it under VASP's names, for ``keys={"energy": "e_0_energy"}``. A run that broke off gives the steps it
@@ -10,7 +10,6 @@ expand without end, is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BufferedIOBase
@@ -24,77 +23,27 @@ from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile, RawFrame
-from matgraft.potentials.data.reading.vasp_theory import (
+from matgraft.potentials.data.reading.formats.base import Format
+from matgraft.potentials.data.reading.formats.vasp.runs import find_vaspruns, is_vasprun
+from matgraft.potentials.data.reading.formats.vasp.theory import (
     Mesh,
     Species,
     level_of_theory,
     monkhorst_offset,
     temperature_tag,
 )
+from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
-VASP_UNITS = {"stress": "-kBar"}
-"""VASP prints stress in kBar, positive where the cell wants to expand: against ASE's sign."""
+CONVENTIONS = Conventions(
+    "VASP's vasprun.xml",
+    units={"stress": "-kBar"},  # positive where the cell wants to expand, against ASE's sign
+    energies={"e_fr_energy": "free", "e_0_energy": "sigma0", "e_wo_entrp": "internal"},
+    fixed=True,
+)
 
-_VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
-_OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-][\w.-]+)?$", re.IGNORECASE)
-_CONVERTED = (".extxyz", ".xyz", ".traj", ".db", ".json", ".yaml", ".yml", ".h5", ".npz", ".csv", ".cif")
-"""Endings that no VASP file has, whatever stands before: OUTCAR.extxyz is no OUTCAR."""
-
-_HEAD = 4096  # bytes in which a file shows what it is
 _CHUNK = 1 << 20  # bytes read at a time
 # VASP cuts element names to two letters of its own: Zr may lose its first one, Xe its second.
 _ODD_SYMBOLS = {"r": "Zr", "X": "Xe"}
-
-
-def is_vasprun(path: Path) -> bool:
-    """Say whether a file is a vasprun.xml: by its first element, else, where it is damaged or empty, by its name."""
-    head = _head(path).lstrip()
-    return (head.startswith(b"<") and b"<modeling" in head) or _is_called(path, _VASPRUN)
-
-
-def is_outcar(path: Path) -> bool:
-    """Say whether a file is an OUTCAR: by its first words, else, where these are lost, by its name."""
-    return _head(path).startswith(b" vasp.") or _is_called(path, _OUTCAR)
-
-
-def _head(path: Path) -> bytes:
-    """Return the first bytes of a file, unpacked; none where it cannot be read."""
-    try:
-        with open_with_compression(str(path), "rb") as file:
-            return bytes(file.read(_HEAD))
-    except UNREADABLE:
-        return b""
-
-
-def _bare(path: Path) -> Path:
-    """Leave out the ending of a packed file."""
-    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-
-
-def _is_called(path: Path, pattern: re.Pattern[str]) -> bool:
-    bare = _bare(path)
-    return bool(pattern.match(bare.name)) and bare.suffix.lower() not in _CONVERTED
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """Return the runs below a folder, sorted by path: vasprun.xml files, and OUTCAR files without one of the same run.
-
-    Of a file and its packed copy the file is taken. An OUTCAR is of the same run as a vasprun.xml beside it if their
-    names are the same apart from these words, or if the other is called vasprun.xml and nothing else.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    runs = [path for path in files if re.search(r"vasprun|\.xml", path.name, re.IGNORECASE) and is_vasprun(path)]
-    taken = {(path.parent, _run_name(path)) for path in runs}
-    outcars = [path for path in files if "outcar" in path.name.lower() and path not in runs and is_outcar(path)]
-    runs += [path for path in outcars if taken.isdisjoint({(path.parent, _run_name(path)), (path.parent, "")})]
-    both = set(runs)
-    return sorted(path for path in runs if path == _bare(path) or _bare(path) not in both)
-
-
-def _run_name(path: Path) -> str:
-    """Return what a name says beside the kind of file: ``relax2`` for OUTCAR.relax2 and for vasprun.xml.relax2."""
-    return re.sub(r"vasprun|outcar|\.xml", "", _bare(path).name.lower()).strip("._-")
 
 
 def read_vasprun(path: Path, name: str) -> RawFile:
@@ -193,7 +142,7 @@ class _Run:
             reason = f"; it breaks off: {broken}" if broken else ""
             raise DataError(f"the run has no finished ionic step{reason}", where=name)
         theory = level_of_theory(self._used(), self.species, self.mesh, self.version)
-        return RawFile(tuple(self.frames), self._notes(broken), VASP_UNITS, theory=theory, fixed=True)
+        return RawFile(tuple(self.frames), CONVENTIONS, self._notes(broken), theory)
 
     def _notes(self, broken: str) -> tuple[str, ...]:
         notes = [f"the run broke off; its {len(self.frames)} finished ionic steps are kept"] if broken else []
@@ -298,3 +247,6 @@ def _varray(element: ElementTree.Element, name: str) -> Array | None:
 def fortran_number(word: str) -> float:
     """Read a number as Fortran prints it; one too long for its field (``*******``) is NaN."""
     return float("nan") if "*" in word else float(word)
+
+
+VASPRUN = Format(CONVENTIONS.format, is_vasprun, read_vasprun, find_vaspruns)

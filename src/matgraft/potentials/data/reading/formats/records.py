@@ -21,11 +21,13 @@ from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.frames import read_ase
-from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile, RawFrame
+from matgraft.potentials.data.reading.formats.ase_files import read_ase
+from matgraft.potentials.data.reading.formats.base import Format
+from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, Conventions, RawFile, RawFrame
 
-_UNITS = {"stress": "-kBar", "virial_stress": "-kBar"}
-_ORDERS = {"virial_stress": VASP_SHEAR}
+_CONVENTIONS = Conventions(
+    "JSON records", {"stress": "-kBar", "virial_stress": "-kBar"}, orders={"virial_stress": VASP_SHEAR}
+)
 _FORMS = ["a list of {structure, outputs}", "{id: {id: {structure, ...}}}", "{structure: [...], energy: [...], ...}"]
 _Record = tuple[tuple[str, ...], dict[str, object]]  # the keys that lead to a record, and the record
 
@@ -46,7 +48,7 @@ def read_json(path: Path, name: str) -> RawFile:
     )
     if not frames:
         raise DataError("no record with a structure is in it", where=name, allowed=_FORMS)
-    return RawFile(frames, units=_UNITS, orders=_ORDERS)
+    return RawFile(frames, _CONVENTIONS)
 
 
 def _load(path: Path, name: str) -> Any:
@@ -103,3 +105,6 @@ def _atoms(structure: Any, where: str) -> Atoms:
         raise DataError(f"its structure has partly occupied sites: {built.formula}", where=where)
     symbols = [site.specie.symbol for site in built]
     return Atoms(symbols, positions=built.cart_coords, cell=built.lattice.matrix, pbc=True)
+
+
+RECORDS = Format("JSON records", lambda head: head.name.lower().endswith(".json"), read_json)

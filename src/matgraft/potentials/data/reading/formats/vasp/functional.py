@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from matgraft.potentials.data.reading.vasp_parameters import Parameters, flag, stated_number, stated_word
+from matgraft.potentials.data.reading.formats.vasp.parameters import Parameters, flag, stated_number, stated_word
 
 _GGA = {
     "PE": "PBE",

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matgraft.core.provenance import KPointScheme, LevelOfTheory
-from matgraft.potentials.data.reading import vasp_functional
-from matgraft.potentials.data.reading.vasp_parameters import Parameters, flag, leading_numbers, stated_number
+from matgraft.potentials.data.reading.formats.vasp import functional as vasp_functional
+from matgraft.potentials.data.reading.formats.vasp.parameters import Parameters, flag, leading_numbers, stated_number
 
 _ISMEAR = {
     -15: "Fermi-Dirac (tetrahedron, Blöchl)",

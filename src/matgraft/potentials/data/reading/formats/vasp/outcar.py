@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,11 @@ from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
+from matgraft.potentials.data.reading.formats.base import Format
+from matgraft.potentials.data.reading.formats.vasp.runs import find_outcars, is_outcar
+from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species, level_of_theory, temperature_tag
+from matgraft.potentials.data.reading.formats.vasp.vasprun import CONVENTIONS, fortran_number
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile, RawFrame
-from matgraft.potentials.data.reading.vasp import VASP_UNITS, fortran_number
-from matgraft.potentials.data.reading.vasp_theory import Mesh, Species, level_of_theory, temperature_tag
 
 # Tags that the level of theory and the temperature need; ENMAX is left out, since there it is the pseudopotential's.
 _TAGS = (
@@ -30,6 +32,7 @@ _TAGS = (
 _TAG = re.compile(rf"(?<![A-Z_])({'|'.join(_TAGS)})\s*=\s*([^;=]*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\*+")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
+_CONVENTIONS = replace(CONVENTIONS, format="VASP's OUTCAR", orders={"stress": VASP_SHEAR})
 _SHIFT = "Shift w.r.t. Gamma in fractional coordinates"
 
 
@@ -154,7 +157,7 @@ class _Run:
         mesh = Mesh(self.divisions, self.offset)
         theory = level_of_theory(self.words, self._species(), mesh, self.version)
         notes = (f"the run broke off; its {len(self.frames)} finished ionic steps are kept",) if self.broken else ()
-        return RawFile(tuple(self.frames), notes, VASP_UNITS, {"stress": VASP_SHEAR}, theory, fixed=True)
+        return RawFile(tuple(self.frames), _CONVENTIONS, notes, theory)
 
 
 def _element(title: str) -> str:
@@ -175,3 +178,6 @@ def _table(lines: Iterator[str], n_rows: int) -> Array:
     if table.shape != (n_rows, 6):
         raise EOFError("it ends in the middle of a table")
     return table
+
+
+OUTCAR = Format(_CONVENTIONS.format, is_outcar, read_outcar, find_outcars)

@@ -23,7 +23,8 @@ from ase.io.extxyz import key_val_str_to_dict
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_with_compression
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile, RawFrame, clean_atoms
+from matgraft.potentials.data.reading.formats.base import Format, bare
+from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame, clean_atoms
 
 # ASE unpickles these: a file from a stranger could run code.
 _PICKLED = ("bundletrajectory",)
@@ -59,7 +60,7 @@ def read_ase(path: Path, name: str) -> RawFile:
     form = _format(path, name)
     if form == "extxyz":
         _count_through(path, name)
-    return RawFile(_raw_frames(path, form, name), fixed=bool(_OUTPUTS.match(form)))
+    return RawFile(_raw_frames(path, form, name), Conventions(f"ASE's {form}", fixed=bool(_OUTPUTS.match(form))))
 
 
 def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:
@@ -72,7 +73,7 @@ def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:
 
 
 def _format(path: Path, name: str) -> str:
-    plain = path.with_suffix("") if path.suffix in COMPRESSED else path
+    plain = bare(path)
     if plain.suffix.lower() in _ENDINGS:
         return _ENDINGS[plain.suffix.lower()]
     try:
@@ -168,3 +169,6 @@ def _whole_frame(lines: Iterator[tuple[int, str]], where: str) -> bool:
     if there < wanted:
         raise DataError(f"the file ends in the middle of it: {max(there - 1, 0)} of {wanted - 1} atoms", where=where)
     return True
+
+
+ASE_FILES = Format("what ASE reads", lambda head: head.path.is_file(), read_ase)

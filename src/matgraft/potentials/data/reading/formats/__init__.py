@@ -1,0 +1,1 @@
+"""One file a format: how its files are recognised and read, and what its numbers are."""

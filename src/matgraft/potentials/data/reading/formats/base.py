@@ -1,0 +1,87 @@
+"""What every format is: how a file of it is recognised, how it is read, and how its runs are found below a folder.
+
+A format is one file of this folder, with one `Format` in it, and one row of
+`matgraft.potentials.data.reading.formats.registry`. It decides nothing about labels: it hands over a
+`matgraft.potentials.data.reading.raw.RawFile` with the values as they stood, under the names that stood there, and says
+in its `Conventions` what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ase.io.formats import open_with_compression
+
+from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile
+
+_HEAD = 1 << 16  # bytes in which a file shows what it is
+
+
+def bare(path: Path) -> Path:
+    """Leave out the ending of a packed file."""
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a format looks at to recognise its files: the path, and the first bytes, read once for all formats.
+
+    Attributes
+    ----------
+    path
+        File or folder.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name without the ending of a packed file."""
+        return bare(self.path).name
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first 64 KiB, unpacked; empty for a folder and where nothing can be read."""
+        if self.path.is_dir():
+            return b""
+        try:
+            with open_with_compression(str(self.path), "rb") as file:
+                return bytes(file.read(_HEAD))
+        except UNREADABLE:
+            return b""
+
+    @cached_property
+    def text(self) -> str:
+        """The first bytes as text; what is no UTF-8 becomes a replacement character."""
+        return self.start.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes
+    ----------
+    title
+        Its name in messages: ``VASP's vasprun.xml``.
+    recognises
+        Says whether a file, or a folder that is one data set, is of this format: by its content wherever that tells.
+    read
+        Reads a path; the second argument is how messages call it.
+    find
+        For outputs of codes: which of the paths below a folder, sorted, are runs to read. A run that wrote several
+        files is named once. None: the format is read where it is named, and not searched for.
+    """
+
+    title: str
+    recognises: Callable[[Head], bool]
+    read: Callable[[Path, str], RawFile]
+    find: Callable[[Sequence[Path]], Iterable[Path]] | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """True for the output of one run of a code: its frames are one trajectory, and it states its own theory."""
+        return self.find is not None

@@ -1,0 +1,1 @@
+"""VASP: `vasprun.xml`, `OUTCAR`, and the level of theory that both state."""
