@@ -26,6 +26,7 @@ from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
 from matgraft.potentials.audit import energy, forces, labels, stress, structures, theory
 from matgraft.potentials.audit.base import Code
+from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.report.run import run_document
@@ -214,3 +215,8 @@ def test_the_keys_that_a_page_gives_a_value_are_read(page: Path) -> None:
     said = set(re.findall(r"(?<![\w.-])([a-z]+(?:\.[a-z_]+)+)=(?!=)", page.read_text(encoding="utf-8")))
     inside = {f"fit.{name}" for name in FitSettings.model_fields}  # of episodes, banks and pretraining too
     assert not {key for key in said - known - inside if not key.startswith("keys.")}
+
+
+def test_every_format_has_a_section_in_the_docs() -> None:
+    sections = {line.removeprefix("## ") for line in text_of("formats.md").splitlines() if line.startswith("## ")}
+    assert sections == {form.title for form in FORMATS}
