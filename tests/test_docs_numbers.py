@@ -215,7 +215,7 @@ CLAIMS: dict[str, list[str]] = {
         f"{np.mean(list(BANK['scores'].values())):.3f}, by the encoder's own head "
         f"{np.mean(list(BANK['head_scores'].values())):.3f}",
     ],
-    "formats.md": [f"packed\n({', '.join(f'`{ending}`' for ending in raw.COMPRESSED)}) or not"],
+    "formats.md": [f"packed ({', '.join(f'`{ending}`' for ending in raw.COMPRESSED)}) or not"],
     "reading.md": [
         f"`units.energy` | {', '.join(quantities.ENERGY_UNITS)}, each also `/atom`",
         f"`units.forces` | {', '.join(quantities.FORCE_UNITS)} |",
