@@ -31,7 +31,7 @@ PACKAGES = (
 HASHED: Mapping[str, Callable[[Sample], bytes]] = {
     "": bytes_of,
     "tags": lambda sample: _line(sorted(sample.tags.items())),
-    "weights": lambda sample: _line(sample.weight),
+    "weights": lambda sample: _line(_weights(sample)),
     "levels of theory": lambda sample: _line(sample.theory and sample.theory.model_dump()),
     "files": lambda sample: _line([sample.file, sample.index]),
 }
@@ -101,6 +101,14 @@ def frame_hashes(frames: Dataset, part: str) -> dict[str, str]:
         for name, digest in digests.items():
             digest.update(HASHED[name](sample))
     return {f"{part} {name}".strip(): digest.hexdigest() for name, digest in digests.items()}
+
+
+def _weights(sample: Sample) -> Any:
+    """Return the frame's weight, with what its labels have beside it where they have something."""
+    if not (sample.label_weights or sample.components):
+        return sample.weight
+    components = {name: known.tolist() for name, known in sample.components.items()}
+    return [sample.weight, dict(sample.label_weights), components]
 
 
 def _line(facts: Any) -> bytes:

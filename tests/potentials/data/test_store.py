@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -35,6 +36,7 @@ from matgraft.potentials.data.store import Store, open_store, read_whole, write_
 
 PROVENANCE = Provenance(files=(SourceFile(name="f.xyz", sha256="0", n_samples=9),), notes=("read",))
 N = 2 * BLOCK + 5
+IN_PLANE = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], dtype=bool)
 
 
 def frame(i: int) -> Sample:
@@ -48,7 +50,8 @@ def frame(i: int) -> Sample:
     carried = {name: np.array(value) for k, (name, value) in enumerate(labels.items()) if i % (k + 2)}
     tags = {"trajectory": f"t{i // 50}", "Größe": 'Å "/\n', "frame": str(i)}
     theory = LevelOfTheory(cutoff_eV=500.0, kpoints=(4, 4, 4)) if i % 2 else None
-    return Sample(atoms, carried, tags, weight=0.5 + i, file=f"{i % 7}.xyz", index=i, theory=theory)
+    sample = Sample(atoms, carried, tags, weight=0.5 + i, file=f"{i % 7}.xyz", index=i, theory=theory)
+    return sample if i % 5 else replace(sample, label_weights={"forces": i / 3}, components={"stress": IN_PLANE})
 
 
 def assert_is_frame(sample: Sample, i: int) -> None:
@@ -59,8 +62,10 @@ def assert_is_frame(sample: Sample, i: int) -> None:
     for name, value in expected.labels.items():
         np.testing.assert_array_equal(sample.labels[name], value)
         assert sample.labels[name].shape == value.shape
-    for name in ("tags", "weight", "file", "index", "theory"):
+    for name in ("tags", "weight", "label_weights", "file", "index", "theory"):
         assert getattr(sample, name) == getattr(expected, name)
+    assert sample.components.keys() == expected.components.keys()
+    assert all(np.array_equal(known, expected.components[name]) for name, known in sample.components.items())
 
 
 @pytest.fixture(scope="module")
@@ -245,14 +250,24 @@ def test_other_files_and_other_versions(file: Path, tmp_path: Path) -> None:
         open_store(tmp_path / "other.h5")
     (tmp_path / "later.h5").write_bytes(file.read_bytes())
     with h5py.File(tmp_path / "later.h5", "a") as later:
-        later.attrs["version"] = 2
-    with pytest.raises(DataError, match="version 2"):
+        later.attrs["version"] = 3
+    with pytest.raises(DataError, match="version 3"):
         open_store(tmp_path / "later.h5")
     (tmp_path / "short.h5").write_bytes(file.read_bytes())
     with h5py.File(tmp_path / "short.h5", "a") as short:
         short["present/energy"].resize(N - 1, axis=0)
     with pytest.raises(DataError, match="differ in length"):
         open_store(tmp_path / "short.h5")
+
+
+def test_a_store_of_version_1_has_no_weights_of_labels(memory: Dataset, tmp_path: Path) -> None:
+    write_store(memory[:6], tmp_path / "old.h5", lambda: PROVENANCE)
+    with h5py.File(tmp_path / "old.h5", "a") as old:
+        del old["weights"], old["components"]
+        old.attrs["version"] = 1
+    stored = read_whole(tmp_path / "old.h5")
+    assert [sample.weight for sample in stored] == [sample.weight for sample in memory[:6]]
+    assert not any(sample.label_weights or sample.components for sample in stored)
 
 
 def test_an_error_on_the_way_leaves_nothing(memory: Dataset, tmp_path: Path) -> None:

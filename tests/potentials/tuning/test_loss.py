@@ -99,6 +99,39 @@ def test_a_figure() -> None:
     assert float(loss) == pytest.approx(30 * 0.0025 + 0.25 / 6 + 300 * 0.0036 / 9, rel=1e-5)
 
 
+def test_the_weight_of_a_label_is_a_factor_on_its_term() -> None:
+    labels = {"energy": np.array(0.0), "forces": np.zeros((2, 3)), "stress": np.zeros((3, 3))}
+    sample = Sample(Atoms("Si2"), labels, weight=0.5, label_weights={"energy": 3.0, "stress": 0.0})
+    predicted = {"energy": torch.ones(1), "forces": torch.ones(2, 3), "stress": torch.ones(1, 3, 3)}
+    (loss,) = frame_losses(
+        predicted, Targets.of([sample], ALL), torch.tensor([2]), torch.tensor([0, 0]), WHOLE, LossSettings()
+    )
+    assert float(loss) == pytest.approx(0.5 * (2.0 * 3.0 * 0.25 + 3.0 * 1.0))
+    assert [sample.weight_of(name) for name in ALL] == [1.5, 0.5, 0.0]
+
+
+def test_components_that_are_no_label_add_nothing() -> None:
+    """The in-plane stress of a slab: four of nine components, off by 1 eV/Å³ each; a whole one beside it."""
+    known = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    labels = {"stress": np.full((3, 3), 5.0)}
+    slab, bulk = Sample(Atoms("Si"), labels, components={"stress": known}), Sample(Atoms("Si"), labels)
+    stress = torch.full((2, 3, 3), 7.0, dtype=torch.float64)
+    stress[0, :2, :2] = 6.0
+    stress.requires_grad_()
+    targets = Targets.of([slab, bulk], ["stress"])
+    found = frame_losses(
+        {"stress": stress}, targets, torch.ones(2), torch.tensor([0, 1]), {"stress": 5.0}, LossSettings()
+    )
+    assert found.tolist() == pytest.approx([5.0 * 4 / 9, 5.0 * 4.0])
+    (slope,) = torch.autograd.grad(found.sum(), stress)
+    assert (slope[0].numpy() != 0).tolist() == known.tolist()
+    assert (
+        targets.counts("stress").tolist()
+        == pytest.approx([4 / 9, 1.0])
+        == [s.weight_of("stress") for s in (slab, bulk)]
+    )
+
+
 @given(st.floats(-1, 1), st.sampled_from(ALL))
 def test_huber_agrees_with_the_square_below_its_delta(part: float, name: str) -> None:
     error = torch.tensor([part * HUBER_DELTA[name]], dtype=torch.float64)

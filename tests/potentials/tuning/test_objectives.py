@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,9 @@ def test_frames_without_a_label_do_not_lower_the_criterion(chgnet: Potential, pa
 
 def test_the_criterion_of_the_training_frames_is_their_loss(chgnet: Potential, mixed: Dataset) -> None:
     weighed = mixed.map(lambda s: s.weighing(0.5 + s.index))
+    in_plane = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    part = replace(weighed[1], label_weights={"energy": 0.0, "stress": 4.0}, components={"stress": in_plane})
+    weighed = Dataset((weighed[0], part, *weighed.samples[2:]))
     one = objective(chgnet, weighed, weighed)
     found = one.validation_metrics(one.validation_sums(range(6), CPU))["validation_loss"]
     assert found == pytest.approx(one.losses(range(6), CPU).mean().item(), rel=1e-5)

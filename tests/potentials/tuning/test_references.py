@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -180,6 +181,8 @@ def test_a_weight_is_a_number_of_copies() -> None:
         assert getattr(weighed, name) == pytest.approx(getattr(copied, name), rel=1e-9), name
     tenth = refit([alloy(formula, energy, weight / 10) for formula, energy, weight in frames])
     assert tenth.shift_eV == pytest.approx(weighed.shift_eV)
+    energies = [replace(alloy(f, energy), label_weights={"energy": n, "forces": 9.0}) for f, energy, n in frames]
+    assert refit(energies) == weighed
 
 
 def test_a_weight_of_zero_is_no_frame() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,16 @@ def without(sample: Sample, *names: str) -> Sample:
 
 @pytest.fixture(scope="module")
 def mixed(pairs: Dataset) -> Dataset:
-    """Frames of two atoms: whole, and without energy, forces, stress, cell, or any label."""
+    """Frames of two atoms: whole but for some of the stress, and without energy, forces, stress, cell, or any label."""
     bare = Atoms("Si2", positions=[[0, 0, 0], [0.1, 0.2, 2.2]])
     molecule = Sample(bare, {"energy": np.array(-8.0), "forces": np.full((2, 3), 0.2)})
     partly = [without(pairs[0], name) for name in ("energy", "forces", "stress")]
     frames = (pairs[1], *partly, molecule, without(pairs[2], *pairs[2].labels))
-    return Dataset(tuple(sample.weighing(0.5 + i) for i, sample in enumerate(frames)))
+    weighed = [sample.weighing(0.5 + i) for i, sample in enumerate(frames)]
+    in_plane = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    weighed[0] = replace(weighed[0], label_weights={"forces": 3.0}, components={"stress": in_plane})
+    weighed[1] = replace(weighed[1], label_weights={"forces": 0.2, "stress": 0.0})
+    return Dataset(tuple(weighed))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
@@ -33,6 +34,13 @@ class Sample:
     weight
         Factor on this sample's part of the loss and of the fit of the reference energies: 0 is no influence, 2 is two
         copies.
+    label_weights
+        Quantity -> factor on this label's part alone, beside `weight`; 1 where it is not named. A label of weight 0 is
+        still audited and scored.
+    components
+        Quantity -> boolean array of the shape of one value: which of its components are labels, such as the four
+        in-plane components of a slab's stress. All are, where it is not named. The others become zero, and are no
+        labels.
     file, index
         Where it was read from: file name and position in it (from 0).
     theory
@@ -46,10 +54,14 @@ class Sample:
     file: str = ""
     index: int = 0
     theory: LevelOfTheory | None = None
+    label_weights: Mapping[str, float] = field(default_factory=dict)
+    components: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze labels and tags."""
         labels = {name: np.array(value, dtype=float) for name, value in self.labels.items()}  # the giver keeps its own
+        for name in self.components.keys() & labels.keys():
+            labels[name][~self.components[name]] = 0.0
         for value in labels.values():
             value.setflags(write=False)
         object.__setattr__(self, "labels", MappingProxyType(labels))
@@ -73,6 +85,14 @@ class Sample:
     def n_atoms(self) -> int:
         """Number of atoms of a structure."""
         return len(self.content)
+
+    def weight_of(self, quantity: str) -> float:
+        """Return what a label counts in the loss: the frame's weight, times the label's, times its part of components.
+
+        The mean square of a stress is over nine components: one with four known ones counts as four ninths.
+        """
+        known = float(self.components[quantity].mean()) if quantity in self.components else 1.0
+        return self.weight * self.label_weights.get(quantity, 1.0) * known
 
     def with_labels(self, **labels: Array) -> Sample:
         """Return a copy whose given labels are replaced."""

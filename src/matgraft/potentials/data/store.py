@@ -14,6 +14,8 @@ n frames with N atoms in all. Rows of frame i of what is kept by atom: ``first_a
 | atoms/numbers, positions           | (N,), (N, 3) Å          |                                           |
 | labels/energy, forces, stress      | (n,), (N, 3), (n, 3, 3) | eV, eV/Å, eV/Å³ (ASE's sign); NaN: absent |
 | present/energy, forces, stress     | (n,)                    | which frames carry the label              |
+| weights/energy, forces, stress     | (n,)                    | of the label, beside the frame's          |
+| components/stress                  | (n, 3, 3)               | which components are labels               |
 | tags                               | bytes                   | a JSON object a frame                     |
 | provenance, files, theories        | text                    | JSON                                      |
 | sha256                             | attribute               | hash of the dataset                       |
@@ -50,7 +52,7 @@ from matgraft.potentials.data.lazy import BLOCK, LazySamples, Positions, SampleS
 from matgraft.potentials.data.sample import Sample
 
 ENDINGS = (".h5", ".hdf5")
-FORMAT, VERSION = "matgraft-frames", 1
+FORMAT, VERSION = "matgraft-frames", 2
 CHUNK_BYTES = 2**14
 """What is read from the disk at once for a frame picked at random: the positions of 680 atoms."""
 CACHE_BYTES = 2**20
@@ -71,6 +73,14 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], type]] = {
 }
 _COLUMNS |= {f"labels/{name}": (quantity.shape, np.float64) for name, quantity in POTENTIAL_QUANTITIES.items()}
 _COLUMNS |= {f"present/{name}": ((), np.bool_) for name in POTENTIAL_QUANTITIES}
+_SINCE_2: dict[str, tuple[tuple[int, ...], type]] = {
+    f"weights/{name}": ((), np.float64) for name in POTENTIAL_QUANTITIES
+}
+_SINCE_2 |= {
+    f"components/{name}": (quantity.shape, np.bool_)
+    for name, quantity in POTENTIAL_QUANTITIES.items()
+    if quantity.per == "sample" and quantity.shape
+}
 _HELD = [name for name in _COLUMNS if name.startswith(("frames/", "present/")) and name != "frames/cell"]
 
 
@@ -166,7 +176,7 @@ class _Writer:
         self.files: dict[str, int] = {}
         self.theories: dict[str, int] = {}
         self.digest = hashlib.sha256()
-        for name, (shape, kind) in _COLUMNS.items():
+        for name, (shape, kind) in (_COLUMNS | _SINCE_2).items():
             rows = max(1, CHUNK_BYTES // (np.dtype(kind).itemsize * int(np.prod(shape, initial=1))))
             options = {"maxshape": (None, *shape), "chunks": (rows, *shape), "fletcher32": True}
             self.columns[name] = file.create_dataset(name, (0, *shape), kind, **options)
@@ -197,6 +207,10 @@ class _Writer:
             values = [sample.labels.get(name, nothing) for sample, nothing in zip(block, absent, strict=True)]
             self._append(f"labels/{name}", np.concatenate([v.reshape(-1, *quantity.shape) for v in values]))
             self._append(f"present/{name}", [name in sample.labels for sample in block])
+            self._append(f"weights/{name}", [sample.label_weights.get(name, 1.0) for sample in block])
+            if (column := f"components/{name}") in self.columns:
+                every = np.ones(quantity.shape, dtype=bool)
+                self._append(column, [sample.components.get(name, every) for sample in block])
         self.n_frames += len(block)
 
     def finish(self, provenance: Provenance) -> None:
@@ -275,6 +289,7 @@ class Store(SampleSource):
             _check_format(file, str(path))
             self._held = {name: file[name][:] for name in _HELD}
             self.sha256 = str(file.attrs["sha256"])
+            self._version = int(file.attrs["version"])
             self.provenance = Provenance.model_validate_json(_text(file, "provenance"))
             self._files: list[str] = json.loads(_text(file, "files"))
             self._theories = [LevelOfTheory.model_validate(one) for one in json.loads(_text(file, "theories"))]
@@ -310,6 +325,7 @@ class Store(SampleSource):
         numbers, positions = (self._by_atom(f"atoms/{name}", start, stop) for name in ("numbers", "positions"))
         cells, pbc = self._rows("frames/cell", start, stop), self._held["frames/pbc"]
         labels, tags = self._labels(start, stop), self._tags(start, stop)
+        weights, components = (self._beside(part, start, stop) for part in ("weights", "components"))
         for k, i in enumerate(range(start, stop)):
             theory = int(self._held["frames/theory"][i])
             yield Sample(
@@ -320,7 +336,14 @@ class Store(SampleSource):
                 file=self._files[self._held["frames/file"][i]],
                 index=int(self._held["frames/index"][i]),
                 theory=None if theory < 0 else self._theories[theory],
+                label_weights={name: float(own[k]) for name, own in weights.items() if own[k] != 1.0},
+                components={name: own[k] for name, own in components.items() if not own[k].all()},
             )
+
+    def _beside(self, part: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Return what labels have beside their values, by quantity; nothing in a store of version 1."""
+        columns = [name for name in _SINCE_2 if name.startswith(part)] if self._version > 1 else []
+        return {name.partition("/")[2]: self._rows(name, start, stop) for name in columns}
 
     def _labels(self, start: int, stop: int) -> dict[str, Sequence[Array]]:
         carried = [name for name in POTENTIAL_QUANTITIES if self._held[f"present/{name}"][start:stop].any()]
@@ -386,11 +409,12 @@ if hasattr(os, "register_at_fork"):
 def _check_format(file: h5py.File, where: str) -> None:
     if file.attrs.get("format") != FORMAT:
         raise DataError("an HDF5 file, but no store of matgraft", where=where, remedy="pack the frames into a store")
-    if (version := int(file.attrs["version"])) != VERSION:
-        raise DataError(f"a store of version {version}", where=where, allowed=[f"version {VERSION}"])
-    rows = {name: len(file[name]) for name in _COLUMNS}
+    if not 1 <= (version := int(file.attrs["version"])) <= VERSION:
+        raise DataError(f"a store of version {version}", where=where, allowed=[f"versions 1 to {VERSION}"])
+    rows = {name: len(file[name]) for name in (_COLUMNS if version == 1 else _COLUMNS | _SINCE_2)}
     n, n_atoms = int(file.attrs["n_frames"]), rows["atoms/numbers"]
-    if any(rows[name] != n for name in _COLUMNS if name.startswith("present/")) or rows["frames/first_atom"] != n + 1:
+    by_frame = [name for name in rows if name.startswith(("present/", "weights/", "components/"))]
+    if any(rows[name] != n for name in by_frame) or rows["frames/first_atom"] != n + 1:
         raise DataError("its columns differ in length", where=where, remedy="pack the frames again")
     if file["frames/first_atom"][-1] != n_atoms or rows["atoms/positions"] != n_atoms:
         raise DataError("its atoms are not those of its frames", where=where, remedy="pack the frames again")

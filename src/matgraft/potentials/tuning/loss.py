@@ -3,7 +3,8 @@
     L = w_E MSE(E / N) + w_F (1 / 3N) sum |dF|^2 + w_sigma MSE(sigma) + lambda |theta|^2
 
 as a mean over the frames, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in
-eV/Å³ over the nine components. A label that is absent adds nothing. With ``kind="huber"`` the square is replaced by
+eV/Å³ over the nine components. A label that is absent adds nothing, nor does a component that is none; a label's own
+weight (`Sample.label_weights`) is a factor on its term. With ``kind="huber"`` the square is replaced by
 Huber's function beyond `huber_delta` of each quantity (Huber 1964), scaled to agree with the square below it.
 """
 
@@ -13,13 +14,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.frozen import Frozen
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS
+from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS, Quantity
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
@@ -166,7 +169,9 @@ def weigh_parts(
     _require_groups(train, loss.groups, validation)
     train, validation = (_with_group_weights(part, loss.groups) for part in (train, validation))
     require_labels("training", train, quantities, by_head=by_head)
-    taught = [name for name in quantities if any(sample.weight > 0 and name in sample.labels for sample in train)]
+    taught = [
+        name for name in quantities if any(name in sample.labels and sample.weight_of(name) > 0 for sample in train)
+    ]
     require_labels("validation", validation, taught, by_head=by_head)
     return train, validation
 
@@ -186,7 +191,7 @@ def require_labels(part: str, dataset: Dataset, quantities: Collection[str], *, 
     heads = frames_by_head(dataset) if by_head else {"": range(len(dataset))}
     for name, frames in heads.items():
         own = dataset[list(frames)] if name else dataset
-        if any(sample.weight > 0 and not sample.labels.keys().isdisjoint(quantities) for sample in own):
+        if any(name in sample.labels and sample.weight_of(name) > 0 for sample in own for name in quantities):
             continue
         present = ", ".join(own.quantities()) or "no label"
         raise DataError(
@@ -206,7 +211,7 @@ def label_shares(dataset: Dataset, quantities: Collection[str]) -> dict[str, flo
     sums = dict.fromkeys(quantities, 0.0)
     for sample in dataset:
         for name in sums.keys() & sample.labels.keys():
-            sums[name] += sample.weight
+            sums[name] += sample.weight_of(name)
     return {name: total / len(dataset) for name, total in sums.items()}
 
 
@@ -219,27 +224,44 @@ class Targets:
     values
         Quantity -> (B, ...) or (N, ...) tensor; zero where absent, which `present` masks.
     present
-        Quantity -> (B,) boolean.
+        Quantity -> which values are labels: (B, ...) of each component, (B,) of each frame where it is per atom.
     weight
         (B,) weights of the frames.
+    label_weights
+        Quantity -> (B,) weights of this label beside those of the frames.
     """
 
     values: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
     weight: Tensor
+    label_weights: Mapping[str, Tensor]
+
+    def counts(self, name: str) -> Tensor:
+        """Return (B,) what the label of each frame counts in a mean over frames, as `Sample.weight_of`."""
+        present = self.present[name].double()
+        return self.weight * self.label_weights[name] * (present.flatten(1).mean(1) if present.dim() > 1 else present)
 
     @classmethod
     def of(cls, samples: Sequence[Sample], wanted: Sequence[str], device: torch.device | str = "cpu") -> Targets:
         """Collect the wanted labels of some samples, in float64."""
         samples = tuple(samples)  # lazy ones are read by every walk
-        values, present = {}, {}
+        values, present, label_weights = {}, {}, {}
         for name in wanted:
             quantity = POTENTIAL_QUANTITIES[name]
-            present[name] = torch.tensor([name in s.labels for s in samples], device=device)
+            present[name] = torch.tensor(np.array([_present(s, quantity) for s in samples]), device=device)
             rows = [_label(s, name, quantity.shape, quantity.per == "atom") for s in samples]
             values[name] = torch.cat(rows).to(device)
-        weight = torch.tensor([s.weight for s in samples], dtype=torch.float64, device=device)
-        return cls(values, present, weight)
+            label_weights[name] = _column([s.label_weights.get(name, 1.0) for s in samples], device)
+        return cls(values, present, _column([s.weight for s in samples], device), label_weights)
+
+
+def _column(numbers: Sequence[float], device: torch.device | str) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
+
+
+def _present(sample: Sample, quantity: Quantity) -> NDArray[np.bool_]:
+    there = np.full(quantity.shape if quantity.per == "sample" else (), quantity.name in sample.labels)
+    return there & sample.components[quantity.name] if quantity.name in sample.components else there
 
 
 def _label(sample: Sample, name: str, shape: tuple[int, ...], per_atom: bool) -> Tensor:
@@ -280,16 +302,20 @@ def frame_penalties(
     quantities: Iterable[str],
     settings: LossSettings,
 ) -> dict[str, Tensor]:
-    """Return the mean penalty (B,) of each quantity before any weight, zero where a frame has no such label."""
+    """Return the mean penalty (B,) of each quantity times its label's own weight, zero where a frame has no such label.
+
+    The mean is over all components of a quantity, and one that is no label adds zero.
+    """
     terms = {}
     for name in quantities:
         error = predicted[name].double() - targets.values[name]
         if name == "energy":
             error = error / counts
-        term = penalty(error, settings, name).flatten(1).mean(1) if error.dim() > 1 else penalty(error, settings, name)
+        term, present = penalty(error, settings, name), targets.present[name]
         if POTENTIAL_QUANTITIES[name].per == "atom":
-            term = torch.zeros_like(targets.weight).index_add(0, owner, term) / counts
-        terms[name] = torch.where(targets.present[name], term, 0.0)
+            term = torch.zeros_like(targets.weight).index_add(0, owner, term.flatten(1).mean(1)) / counts
+        term = torch.where(present, term, 0.0)
+        terms[name] = (term.flatten(1).mean(1) if term.dim() > 1 else term) * targets.label_weights[name]
     return terms
 
 

@@ -76,8 +76,8 @@ def error_sums(
 ) -> Tensor:
     """Return sums (4 n_quantities,) that may be added to those of other frames.
 
-    For each quantity, over the frames that have its label: penalties times weights, weights, squared errors, and how
-    many numbers these are.
+    For each quantity, over the frames that have its label: penalties times weights, weights (`Targets.counts`), squared
+    errors, and how many numbers these are.
     """
     sums = []
     with torch.no_grad():
@@ -86,10 +86,10 @@ def error_sums(
             error = predicted[name].double() - targets.values[name]
             error = error / batch.counts if name == "energy" else error
             present = targets.present[name]
-            weight = torch.where(present, targets.weight, 0.0)
+            weighed = (penalty * targets.weight).sum()  # the label's own weight is in the penalty
             present = present[batch.owner] if POTENTIAL_QUANTITIES[name].per == "atom" else present
             error = error[present]
-            sums += [(penalty * weight).sum(), weight.sum(), error.square().sum(), error.new_tensor(error.numel())]
+            sums += [weighed, targets.counts(name).sum(), error.square().sum(), error.new_tensor(error.numel())]
     return torch.stack(sums)
 
 

@@ -6,7 +6,8 @@ physics the foundation knows is not fitted away:
 
     (E_f - prediction_f) / N_f = sum_Z (n_fZ / N_f) shift_Z      least squares over frames f, each times its weight
 
-A frame of weight 2 counts as two copies of it, and a frame of weight 0 is not there.
+A frame of weight 2 counts as two copies of it, and a frame of weight 0 is not there. The weight of a frame's energy
+(`Sample.label_weights`) is a factor on it.
 
 The compositions may not determine every element (all frames SiO2, say). Which directions they determine is decided on
 the distinct compositions, each once: how many frames a composition has plays no role. A pivoted QR decomposition
@@ -162,10 +163,10 @@ def _residuals(
     contents, residuals, weights, labelled = [], [], [], False
     for sample, prediction in zip(dataset, predictions, strict=True):
         labelled |= ENERGY.name in sample.labels
-        if ENERGY.name in sample.labels and sample.weight > 0:
+        if ENERGY.name in sample.labels and sample.weight_of(ENERGY.name) > 0:
             contents.append((sample.content.numbers[:, None] == known).mean(axis=0))
             residuals.append(float(sample.labels[ENERGY.name] - prediction[ENERGY.name]) / sample.n_atoms)
-            weights.append(sample.weight)
+            weights.append(sample.weight_of(ENERGY.name))
     if not residuals:
         found = "no frame with an energy has a weight above zero" if labelled else "no frame has an energy"
         raise DataError(f"{found} to fit references on", options=[{"references.mode": "keep"}])

@@ -6,7 +6,8 @@ Along a random direction v of the atoms the energy changes by
 
 and the label of that slope is -F.v. For v ~ N(0, 1), ``(dE/dt + F.v)^2 / 3N`` is an unbiased estimate of the mean
 squared force error (Hutchinson 1989; Sobolev training, Czarnecki et al. 2017). Along a strain direction e the label is
-V sigma:e; with N(0, 1) on the diagonal and N(0, 1/2) off it, the mean square over e is V^2 |d sigma|^2.
+V sigma:e; with N(0, 1) on the diagonal and N(0, 1/2) off it, the mean square over e is V^2 |d sigma|^2. Where only some
+components of sigma are labels, e is zero in the others.
 
 The body is passed once a frame: h, then each h' by reverse over reverse (the gradient of <grad_R <h, u>, v> by u), at
 about 1.6 forward passes a direction.
@@ -14,8 +15,8 @@ about 1.6 forward passes a direction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from matgraft.core.errors import OptionError
 from matgraft.core.limits import available_memory
 from matgraft.core.model import Encoded
 from matgraft.core.processes import map_in_processes, timed, workers
-from matgraft.core.quantities import Array
+from matgraft.core.quantities import STRESS, Array
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
@@ -36,6 +37,8 @@ from matgraft.potentials.tuning.objectives import metrics_of_sums
 MEMORY_BYTES = 4 * 2**30
 """Largest cache, or `SHARE` of the memory that can be had where that is less. Beyond it fewer directions a frame are
 taken."""
+STRESS_SIZE = int(np.prod(STRESS.shape))
+"""Components of a stress."""
 FEWEST = 2
 """Directions of the atoms below which a frame says too little of its forces."""
 
@@ -66,6 +69,10 @@ class FrameTangents:
         Å³, for the stress's scale.
     weight
         Of the frame in the loss.
+    label_weights
+        Quantity -> weight of this label beside the frame's; 1 where it is not named.
+    stress_components
+        How many of the stress's nine components are labels, where it is one.
     """
 
     features: Array
@@ -74,6 +81,8 @@ class FrameTangents:
     rest: float
     volume: float
     weight: float = 1.0
+    label_weights: Mapping[str, float] = field(default_factory=dict)
+    stress_components: int = STRESS_SIZE
 
     @property
     def n_atoms(self) -> int:
@@ -184,6 +193,8 @@ def _frame_tangents(
         slopes_by_probe = torch.autograd.grad(features, by, probe, create_graph=True)
     moves = rng.standard_normal((directions.atoms, *batch["positions"].shape))
     strains = _strain_directions(rng, directions.strain if float(batch["volume"]) > 0 else 0)
+    known = sample.components.get("stress", np.ones((3, 3), dtype=bool))
+    strains = np.where(known, strains, 0.0)
     tangents = [_along(slopes_by_probe[0], probe, move) for move in moves]
     tangents += [_along(slopes_by_probe[1], probe, strain[None]) for strain in strains]
     references = float(backbone.references.detach().double()[batch["numbers"] - 1].sum())
@@ -195,6 +206,8 @@ def _frame_tangents(
         rest=float(sample.labels["energy"]) - references if "energy" in sample.labels else np.nan,
         volume=float(batch["volume"]),
         weight=sample.weight,
+        label_weights=sample.label_weights,
+        stress_components=int(known.sum()),
     )
 
 
@@ -258,7 +271,9 @@ class TangentObjective:
         frames = [self.training[i] for i in positions]
         squares = self._squares(frames, device, train=True)
         weight = torch.tensor([frame.weight for frame in frames], dtype=torch.float64, device=device)
-        return weight * torch.stack([self.weights[name] * squares[name] for name in squares]).sum(0)
+        own = {name: [frame.label_weights.get(name, 1.0) for frame in frames] for name in squares}
+        terms = [self.weights[name] * squares[name] * squares[name].new_tensor(own[name]) for name in squares]
+        return weight * torch.stack(terms).sum(0)
 
     def validation_sums(self, positions: Sequence[int], device: torch.device) -> Tensor:
         """Return the sums of `error_sums`, forces and stresses estimated along the cached directions."""
@@ -266,9 +281,12 @@ class TangentObjective:
         for i in positions:
             frame = self.validation[i]
             for k, (name, square) in enumerate(self._squares([frame], device).items()):
-                count, found = self._label_count(frame, name), float(square.detach())
-                weight = frame.weight if count else 0.0
-                total[k] += torch.tensor([weight * found, weight, count * found, count], dtype=torch.float64)
+                count, of = self._label_count(frame, name)
+                found = float(square.detach())  # the mean over all `of` numbers: those that are no label add zero
+                weight = frame.weight * frame.label_weights.get(name, 1.0) if count else 0.0
+                total[k] += torch.tensor(
+                    [weight * found, weight * (count / of), of * found, count], dtype=torch.float64
+                )
         return total.flatten()
 
     def validation_metrics(self, sums: Tensor) -> dict[str, float]:
@@ -293,7 +311,7 @@ class TangentObjective:
         moves, strains = (torch.stack([_mean_square(error[part]) for error in errors]) for part in self._parts())
         volumes = torch.tensor([frame.volume for frame in frames], dtype=torch.float64, device=device)
         squares["forces"] = moves / (3 * counts)
-        squares["stress"] = strains / (9 * torch.where(volumes > 0, volumes, 1.0).square())
+        squares["stress"] = strains / (STRESS_SIZE * torch.where(volumes > 0, volumes, 1.0).square())
         return {name: squares[name] for name in self.weights}
 
     def _parts(self) -> tuple[slice, slice]:
@@ -305,14 +323,14 @@ class TangentObjective:
         predicted = torch.mv(tangents.flatten(1), slope.flatten()).double()
         return _error(predicted, torch.as_tensor(frame.slopes, device=device))
 
-    def _label_count(self, frame: FrameTangents, name: str) -> int:
-        """Return how many numbers the label of a frame has; none where it is absent."""
+    def _label_count(self, frame: FrameTangents, name: str) -> tuple[int, int]:
+        """Return how many numbers the label of a frame has, none where it is absent; and of how many they are."""
         moves, strains = (frame.slopes[part] for part in self._parts())
         if name == "energy":
-            return int(np.isfinite(frame.rest))
+            return int(np.isfinite(frame.rest)), 1
         if name == "forces":
-            return 3 * frame.n_atoms * int(np.isfinite(moves).any())
-        return 9 * int(np.isfinite(strains).any())
+            return 3 * frame.n_atoms * int(np.isfinite(moves).any()), 3 * frame.n_atoms
+        return frame.stress_components * int(np.isfinite(strains).any()), STRESS_SIZE
 
 
 def _error(predicted: Tensor, label: Tensor) -> Tensor:
