@@ -212,6 +212,15 @@ def test_no_cell(mo):
     assert stressed.severity == "warning" and stressed.numbers["n_with_stress"] == 2
 
 
+def test_a_slab_without_a_third_vector_repeats(mo):
+    def flatten(content):
+        content.set_cell([*content.cell[:2], [0, 0, 0]])
+        content.pbc = [True, True, False]
+
+    found = findings(mo, spoil(mo.frames, lambda s: without("stress")(atoms(flatten)(s))))["no-cell"]
+    assert found.numbers["n_repeating"] == 2 and "2 frames of them repeat" in found.evidence
+
+
 # --- duplicates ------------------------------------------------------------------------------------------------------
 
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.potentials.audit.coverage import Coverage, coverage
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.geometry import has_vacuum, vacuum
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 
@@ -131,6 +133,20 @@ def test_a_slab_is_a_surface_and_a_molecule_in_a_box_is_none():
     found = coverage(dataset(bulk("Cu"), box))
     assert (found.families["surface"], found.families["molecule"], found.families["bulk"]) == (0, 1, 1)
     assert any("no frame has a surface" in sentence for sentence in sentences(found))
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+@pytest.mark.parametrize("third", [0.0, 7.0, 40.0])
+def test_a_slab_is_a_surface_whatever_its_third_vector_is(order, third):
+    """Zero, or shorter than the vacuum that a file says is open; the normal along any axis; skewed."""
+    slab = fcc111("Cu", (2, 2, 4), vacuum=0.0)
+    slab.set_cell([*slab.cell[:2], [0.3 * third, 0, third]])
+    slab.pbc = [True, True, False]
+    slab = Atoms(slab.numbers, slab.positions[:, order], cell=slab.cell[:][order][:, order], pbc=slab.pbc[order])
+    found = coverage(dataset(bulk("Cu"), slab)).families
+    assert (found["surface"], found["molecule"], found["no cell"], found["bulk"]) == (1, 0, 0, 1)
+    np.testing.assert_array_equal(np.isinf(vacuum(slab)), ~slab.pbc)
+    assert not has_vacuum(bulk("Cu"))
 
 
 def test_a_molecule_has_no_cell():

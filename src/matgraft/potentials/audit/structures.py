@@ -114,11 +114,14 @@ def no_cell(evidence: Evidence) -> Iterator[Finding]:
         yield NO_CELL.passed(f"{count(len(samples), len(samples))} have a cell of three vectors.".capitalize())
         return
     stressed = [i for i in frames if "stress" in samples[i].labels]
-    said = f"{count(len(frames), len(samples))} have no cell of three independent vectors, so no stress"
+    repeating = [i for i in frames if samples[i].content.pbc.any()]
+    said = f"{count(len(frames), len(samples))} have no cell of three independent vectors, so no volume and no stress"
+    said += f"; {count(len(repeating))} of them repeat along the vectors that they have" if repeating else ""
     said += f"; {count(len(stressed))} of them carry a stress label all the same." if stressed else "."
-    remedy = "write three cell vectors into the file" if stressed else "nothing, if molecules or clusters are meant"
+    meant = "slabs, wires or molecules" if repeating else "molecules or clusters"
+    remedy = "write three cell vectors into the file" if stressed else f"nothing, if {meant} are meant"
     severity: Severity = "warning" if stressed else "info"
-    yield NO_CELL.failed(Fault(frames, said, remedy, numbers={"n_with_stress": len(stressed)}, severity=severity))
+    yield NO_CELL.failed(Fault(frames, said, remedy, numbers={"n_repeating": len(repeating), "n_with_stress": len(stressed)}, severity=severity))
 
 
 def duplicates(evidence: Evidence) -> Iterator[Finding]:

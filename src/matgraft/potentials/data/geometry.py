@@ -7,7 +7,9 @@ from ase import Atoms
 from ase.data import covalent_radii
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
+from matgraft.potentials.data.cells import box
 
 SLAB_A = 5.0
 """Å without any atom along a cell direction from which on a frame counts as a surface or a molecule."""
@@ -21,16 +23,19 @@ def vacuum(atoms: Atoms) -> Array:
     Returns
     -------
     (3,) array
-        Å, measured at right angles to the other two directions; infinite where the frame is not periodic or has no
-        atom.
+        Å, measured at right angles to the other two directions; infinite where the frame does not repeat or has no
+        atom. A slab without its third vector has the gaps of that slab in a full cell.
     """
-    cell = atoms.cell[:]
-    if not len(atoms) or not np.abs(np.linalg.det(cell)) > 0:
+    if not len(atoms):
         return np.full(3, np.inf)
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    positions = np.sort(np.linalg.solve(cell.T, atoms.positions.T).T % 1.0, axis=0)
+    try:
+        found = box(atoms, 0.0)
+    except DataError:  # no cell at all: whoever builds a graph names the frame
+        return np.full(3, np.inf)
+    heights = 1 / np.linalg.norm(np.linalg.inv(found.vectors), axis=0)
+    positions = np.sort(np.linalg.solve(found.vectors.T, atoms.positions.T).T % 1.0, axis=0)
     gaps = np.diff(positions, axis=0, append=positions[:1] + 1.0)
-    return np.where(atoms.pbc, gaps.max(axis=0) * heights, np.inf)
+    return np.where(found.periodic, gaps.max(axis=0) * heights, np.inf)
 
 
 def has_vacuum(atoms: Atoms) -> bool:

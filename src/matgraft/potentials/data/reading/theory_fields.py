@@ -24,6 +24,7 @@ from pymatgen.core import Element
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
+from matgraft.potentials.data.cells import box
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
 from matgraft.potentials.data.reading.formats.vasp.theory import monkhorst_offset
 
@@ -306,7 +307,7 @@ def mesh(theory: LevelOfTheory, atoms: Atoms) -> Statement:
 def _density(theory: LevelOfTheory, atoms: Atoms, filled: NDArray[np.bool_]) -> Density | None:
     if theory.kpoints is None:
         return None
-    heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell[:]), axis=0)
+    heights = 1 / np.linalg.norm(np.linalg.inv(box(atoms, 0.0).vectors), axis=0)
     lengths, heights = (tuple(row[filled].tolist()) for row in (atoms.cell.lengths(), heights))
     spacing = float((atoms.get_volume() / len(atoms)) ** (1 / 3)) if filled.all() else None
     return Density(tuple(np.array(theory.kpoints)[filled].tolist()), lengths, heights, spacing)
