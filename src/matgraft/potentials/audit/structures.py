@@ -121,7 +121,8 @@ def no_cell(evidence: Evidence) -> Iterator[Finding]:
     meant = "slabs, wires or molecules" if repeating else "molecules or clusters"
     remedy = "write three cell vectors into the file" if stressed else f"nothing, if {meant} are meant"
     severity: Severity = "warning" if stressed else "info"
-    yield NO_CELL.failed(Fault(frames, said, remedy, numbers={"n_repeating": len(repeating), "n_with_stress": len(stressed)}, severity=severity))
+    numbers = {"n_repeating": len(repeating), "n_with_stress": len(stressed)}
+    yield NO_CELL.failed(Fault(frames, said, remedy, numbers=numbers, severity=severity))
 
 
 def duplicates(evidence: Evidence) -> Iterator[Finding]:
