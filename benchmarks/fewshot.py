@@ -45,7 +45,7 @@ TABLES = {
     "formation energies": (HERE.parent / "examples/data/formation/formation_energies.csv", "formation_energy"),
 }
 OTHER = {"gaps": "steels", "steels": "gaps", "formation energies": "steels"}
-"""Where strangers come from."""
+"""Which table the formulas of none of the classes come from."""
 CELLS = [(ways, shots) for ways in (2, 3) for shots in (1, 5, 20)]
 QUERIES = 10
 LEFT_OUT = 15
@@ -149,8 +149,8 @@ def score(name: str, ways: int, shots: int, episodes: int, spaces: dict[str, Spa
         for method, fit in methods.items():
             accuracies[method].append(float((fit(support, known, ways)(queries) == truth).mean()))
         third = [formulas[j] for c in set(range(3)) - set(chosen.tolist()) for j in drawn[c][:QUERIES]]
-        strangers = [others[j] for j in rng.permutation(len(others))[:QUERIES]]
-        asked = (queries, truth, third, strangers)
+        elsewhere = [others[j] for j in rng.permutation(len(others))[:QUERIES]]
+        asked = (queries, truth, third, elsewhere)
         watched.append(watch(ours, support, known, ways, asked, left_out=i < LEFT_OUT and shots > 1))
     return {
         "episodes": episodes,
@@ -163,7 +163,7 @@ def score(name: str, ways: int, shots: int, episodes: int, spaces: dict[str, Spa
 
 def watch(space: Space, support: list[Formula], labels: np.ndarray, ways: int, asked: Any, *, left_out: bool) -> Row:
     """Return what one episode says of probabilities, of "none of these" and of the expectation."""
-    queries, truth, third, strangers = asked
+    queries, truth, third, elsewhere = asked
     few = fit_few_shot(support, labels, ways, space, leave_out=left_out)
     prediction = few.predict(queries)
     likely = prediction.probabilities
@@ -172,7 +172,7 @@ def watch(space: Space, support: list[Formula], labels: np.ndarray, ways: int, a
         "stated probability of the class": float(likely.max(1).mean()),
         "log loss": float(-np.log(np.clip(likely[np.arange(len(truth)), truth], 1e-6, 1)).mean()),
         "own flagged": float(prediction.unlike.mean()),
-        "strangers flagged": float(few.predict(strangers).unlike.mean()),
+        "other table flagged": float(few.predict(elsewhere).unlike.mean()),
     }
     if third:
         found["third class flagged"] = float(few.predict(third).unlike.mean())

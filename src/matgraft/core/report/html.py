@@ -1,6 +1,6 @@
 """A report as one HTML file that stands alone: opens without a network, prints, follows the reader's theme.
 
-File names, tags and recipes come from strangers. Three walls hold them: Jinja escapes every text; figures reach the
+File names, tags and recipes come from anybody. Three walls hold them: Jinja escapes every text; figures reach the
 page's script as JSON in which ``<`` does not occur; and the page's content policy admits no address at all and no
 script but the two whose hashes it states.
 """

@@ -1,6 +1,6 @@
 """A check holds a tuned model against something other than its own test frames, and says what came of it as a finding.
 
-    findings = run_checks([Forgetting()], CheckEvidence(tuned, parent, references, train))
+    findings = run_checks([Forgetting()], CheckEvidence(tuned, foundation, references, train))
 
 A check = one file with one class, one section of the docs, one test that fires and one that does not.
 """
@@ -24,7 +24,7 @@ class CheckEvidence:
 
     Attributes
     ----------
-    tuned, parent
+    tuned, foundation
         The model and its foundation.
     references
         The shift of the elements' energies that the tuned model started from.
@@ -37,7 +37,7 @@ class CheckEvidence:
     """
 
     tuned: Potential
-    parent: Potential
+    foundation: Potential
     references: ReferenceShift
     train: Dataset
     folder: Path | None = None

@@ -136,9 +136,9 @@ class Forgetting:
     def _held_out(self, evidence: CheckEvidence) -> Iterator[Dataset]:
         title = "" if evidence.quiet else "forgetting"
         elements, folder = evidence.train.elements(), evidence.folder
-        yield made_frames(evidence.parent, elements, self.size, seed=SEED, folder=folder, progress=title)
+        yield made_frames(evidence.foundation, elements, self.size, seed=SEED, folder=folder, progress=title)
         if self.file is not None:
-            yours = own_frames(evidence.parent, read(self.file, want=()), folder=folder, progress=title)
+            yours = own_frames(evidence.foundation, read(self.file, want=()), folder=folder, progress=title)
             yield yours.map(lambda sample: sample.with_tags(chemistry=YOURS, config_type=""))
 
     def _finding(self, outcome: Outcome, sentence: str, rows: Sequence[MovedFrames]) -> Finding:

@@ -61,10 +61,10 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     folder, head = part_head(run)
     # Frames to leave out are those of the run's test file, which is another one.
     recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
-    tuned, parent = load_potential(run), load_potential(recipe.foundation)
+    tuned, foundation = load_potential(run), load_potential(recipe.foundation)
     dataset = read_further(recipe, frames, beside=not options)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
-    untuned, refused, _ = foundation_predictions(parent, dataset, quiet, "test")
+    untuned, refused, _ = foundation_predictions(foundation, dataset, quiet, "test")
     if refused.outcome == "failed":
         raise _cannot_take(dataset, refused)
     predictions = {

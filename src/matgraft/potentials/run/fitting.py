@@ -36,17 +36,17 @@ from matgraft.potentials.tuning.replay import ReplaySettings, rehearses
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 
 
-def refuse_idle_options(recipe: Recipe, parent: Potential, train: Dataset) -> None:
+def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
     if recipe.heads_by and recipe.references.mode == "given":
         raise OptionError("references.mode=given is one shift, and each head has its own", allowed=["refit", "keep"])
     strategies = _strategies(recipe)
     for strategy in strategies.values():
-        strategy.learning(parent)
+        strategy.learning(foundation)
     _refuse_idle_replay(recipe, strategies)
     for file in (recipe.replay.file, recipe.forgetting.file):
         if file is not None:
-            encodable(parent, read(file, want=()))  # before minutes go into a fit
+            encodable(foundation, read(file, want=()))  # before minutes go into a fit
     weights = recipe.loss.weights(train)
     refuse_stress_without_volume(weights, train)
     refuse_idle_target(recipe.ladder.target, weights, train)
@@ -88,7 +88,7 @@ def references_for(recipe: Recipe, parts: Parts) -> References:
 
 
 def adapt_by_recipe(
-    recipe: Recipe, parent: Potential, parts: Parts, references: References, out: Path, resume: bool, quiet: bool
+    recipe: Recipe, foundation: Potential, parts: Parts, references: References, out: Path, resume: bool, quiet: bool
 ) -> tuple[TunedPotential, str]:
     """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
     strategies = _strategies(recipe)
@@ -101,7 +101,7 @@ def adapt_by_recipe(
         (strategy,) = strategies.values()
         execution = replace(execution, folder=out / "checkpoints")
         adapted = adapt(
-            parent,
+            foundation,
             parts.train,
             parts.validation,
             strategy=strategy,
@@ -111,7 +111,7 @@ def adapt_by_recipe(
         )
         return adapted, ""
     climbed = climb(
-        parent,
+        foundation,
         parts.train,
         parts.validation,
         ladder=recipe.ladder,

@@ -134,24 +134,24 @@ def predict_frames(foundation: Potential, train: Dataset, test: Dataset, quiet: 
 
 
 def foundation_predictions(
-    parent: Potential, frames: Dataset, quiet: bool, part: Part = "train"
+    foundation: Potential, frames: Dataset, quiet: bool, part: Part = "train"
 ) -> tuple[Predictions, Finding, Graphs | KeptGraphs | None]:
     """Return the foundation's predictions, empty where it cannot take a frame, the finding on such, and the graphs."""
     title = "" if quiet else f"graphs of {len(frames)} frames"
-    graphs, taken, reasons = encode_what_can_be(parent, frames.samples, processes=cores(), progress=title)
+    graphs, taken, reasons = encode_what_can_be(foundation, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
     known = (
-        predict(parent, samples, encoded=graphs, processes=cores(), progress="" if quiet else PREDICTING)
+        predict(foundation, samples, encoded=graphs, processes=cores(), progress="" if quiet else PREDICTING)
         if taken
         else []
     )
     predictions = dict(zip(taken, known, strict=True))
-    finding = _refused(parent, frames, reasons, part)
+    finding = _refused(foundation, frames, reasons, part)
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
 
 
-def _refused(parent: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part) -> Finding:
-    title = f"frames that {parent.card.name} cannot take"
+def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part) -> Finding:
+    title = f"frames that {foundation.card.name} cannot take"
     whose = "training" if part == "train" else "test"
     if not reasons:
         return Finding(

@@ -1,6 +1,6 @@
 """Settings that follow from the strategy, the foundation and the amount of data. What a user sets always wins.
 
-The figures that chose each default are in `benchmarks/README.md`, "What the defaults follow from".
+The figures that chose each default are in `benchmarks/notebook.md`.
 """
 
 from __future__ import annotations

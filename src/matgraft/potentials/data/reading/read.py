@@ -1,4 +1,4 @@
-"""Read one's own DFT frames, whatever they are in, and say aloud what was taken for what.
+"""Read one's own DFT frames, whatever they are in, and state what was taken for what.
 
 >>> data = read("frames.extxyz")                                 # energy, forces and stress are found by name
 >>> data = read("runs/", want=("energy", "forces", "stress"))    # every VASP run below the folder
@@ -374,7 +374,7 @@ def _origin(source: Source, file: RawFile, used: _Used, n: int, fixed: tuple[str
     )
 
 
-# --- saying it aloud -------------------------------------------------------------------------------------------------
+# --- what is told -----------------------------------------------------------------------------------------------------
 
 
 def _what_was_read(used: _Used, n: int, kinds: Mapping[str, EnergyKind], choices: Choices) -> list[str]:
