@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matgraft.core.errors import DataError, OptionError, nearest
@@ -51,7 +51,14 @@ def locate(given: Sequence[str | Path]) -> list[Source]:
     twice = [name for name, count in Counter(source.name for source in sources).items() if count > 1]
     if twice:
         raise OptionError(f"{twice[0]} is given twice", remedy="its frames would count double: name it once")
-    return sources
+    return list({source.path: source for source in (_whole_run(source, Path(root)) for source in sources)}.values())
+
+
+def _whole_run(source: Source, root: Path) -> Source:
+    """Return the file that stands for the run of a file: files of one run, named one by one, are one source."""
+    main = source.format.main(source.path)
+    name = source.name if main == source.path else Path(os.path.relpath(main, root)).as_posix()
+    return replace(source, path=main, name=name)
 
 
 def _existing(path: Path) -> Path:

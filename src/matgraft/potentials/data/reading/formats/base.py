@@ -25,6 +25,12 @@ def bare(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
 
+def unpacked(own: Sequence[Path], others: Sequence[Path] = ()) -> list[Path]:
+    """Leave out the packed copies of files; the `Format.find` of codes that write one file a run."""
+    there = {*own, *others}
+    return [path for path in own if path == bare(path) or bare(path) not in there]
+
+
 @dataclass(frozen=True)
 class Head:
     """What a format looks at to recognise its files: the path, and the first bytes, read once for all formats.
@@ -72,14 +78,18 @@ class Format:
     read
         Reads a path; the second argument is how messages call it.
     find
-        For outputs of codes: which of the paths below a folder, sorted, are runs to read. A run that wrote several
-        files is named once. None: the format is read where it is named, and not searched for.
+        For outputs of codes: which of this format's files below a folder are runs to read; the second argument are the
+        files of other runs there. Both are sorted. A run that wrote several files is named once. None: the format is
+        read where it is named, and not searched for.
+    main
+        The file that stands for the run that a file belongs to; the file itself unless a run writes several.
     """
 
     title: str
     recognises: Callable[[Head], bool]
     read: Callable[[Path, str], RawFile]
-    find: Callable[[Sequence[Path]], Iterable[Path]] | None = None
+    find: Callable[[Sequence[Path], Sequence[Path]], Iterable[Path]] | None = None
+    main: Callable[[Path], Path] = Path
 
     @property
     def is_run(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
@@ -22,12 +22,18 @@ def format_of(path: Path) -> Format | None:
 
 
 def find_runs(folder: Path) -> list[tuple[Path, Format]]:
-    """Return the runs below a folder with their formats, sorted by path."""
-    paths = sorted(folder.rglob("*"))
-    return sorted(_runs(paths), key=lambda run: run[0])
+    """Return the runs below a folder with their formats, sorted by path. Every file is asked what it is, by content."""
+    found: dict[Format, list[Path]] = {form: [] for form in FORMATS if form.is_run}
+    for path in sorted(folder.rglob("*")):
+        head = Head(path)
+        form = next((form for form in found if path.is_file() and form.recognises(head)), None)
+        if form is not None:
+            found[form].append(path)
+    return sorted(_runs(found), key=lambda run: run[0])
 
 
-def _runs(paths: list[Path]) -> Iterator[tuple[Path, Format]]:
-    for form in FORMATS:
-        for path in form.find(paths) if form.find else ():
+def _runs(found: Mapping[Format, list[Path]]) -> Iterator[tuple[Path, Format]]:
+    for form, own in found.items():
+        others = [path for other, paths in found.items() if other is not form for path in paths]
+        for path in form.find(own, others) if form.find else ():
             yield path, form

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from matgraft.potentials.data.reading.formats.base import Head, bare
+from matgraft.potentials.data.reading.formats.base import Head, bare, unpacked
 
 _VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
 _OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-][\w.-]+)?$", re.IGNORECASE)
@@ -30,26 +30,14 @@ def _is_called(head: Head, pattern: re.Pattern[str]) -> bool:
     return head.path.is_file() and bool(pattern.match(name)) and Path(name).suffix.lower() not in _CONVERTED
 
 
-def find_vaspruns(paths: Sequence[Path]) -> list[Path]:
-    """Return the vasprun.xml files among paths; of a file and its packed copy the file."""
-    named = [path for path in paths if re.search(r"vasprun|\.xml", path.name, re.IGNORECASE)]
-    return _unpacked([path for path in named if is_vasprun(Head(path))])
-
-
-def find_outcars(paths: Sequence[Path]) -> list[Path]:
-    """Return the OUTCAR files among paths without a vasprun.xml of the same run; not the packed copy of a file.
+def find_outcars(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    """Return the OUTCAR files without a vasprun.xml of the same run; not the packed copy of a file.
 
     An OUTCAR is of the same run as a vasprun.xml beside it if their names are the same apart from these words, or if
     the other is called vasprun.xml and nothing else.
     """
-    taken = {(path.parent, _run_name(path)) for path in find_vaspruns(paths)}
-    named = [path for path in paths if "outcar" in path.name.lower() and is_outcar(Head(path))]
-    return _unpacked([p for p in named if taken.isdisjoint({(p.parent, _run_name(p)), (p.parent, "")})])
-
-
-def _unpacked(paths: Sequence[Path]) -> list[Path]:
-    there = set(paths)
-    return [path for path in paths if path == bare(path) or bare(path) not in there]
+    taken = {(path.parent, _run_name(path)) for path in others if is_vasprun(Head(path))}
+    return [p for p in unpacked(own) if taken.isdisjoint({(p.parent, _run_name(p)), (p.parent, "")})]
 
 
 def _run_name(path: Path) -> str:

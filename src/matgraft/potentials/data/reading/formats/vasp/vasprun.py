@@ -23,8 +23,8 @@ from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format
-from matgraft.potentials.data.reading.formats.vasp.runs import find_vaspruns, is_vasprun
+from matgraft.potentials.data.reading.formats.base import Format, unpacked
+from matgraft.potentials.data.reading.formats.vasp.runs import is_vasprun
 from matgraft.potentials.data.reading.formats.vasp.theory import (
     Mesh,
     Species,
@@ -249,4 +249,4 @@ def fortran_number(word: str) -> float:
     return float("nan") if "*" in word else float(word)
 
 
-VASPRUN = Format(CONVENTIONS.format, is_vasprun, read_vasprun, find_vaspruns)
+VASPRUN = Format(CONVENTIONS.format, is_vasprun, read_vasprun, unpacked)
