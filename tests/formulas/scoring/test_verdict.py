@@ -53,6 +53,8 @@ def test_outcome_reasons_cautions_and_exit_code_follow_from_the_interval():
     better, worse = (judged(members=members, baseline=compared(sign * 0.1, 0.05)) for sign in (-1, 1))
     assert (better.level, better.tone, better.exit_code) == ("better than descriptors and trees", "good", 0)
     assert [reason.speaks for reason in better.reasons] == ["for"] and better.fit_for
+    assert "is 0.1 lower than that of descriptors and trees" in better.reasons[0].text
+    assert "is 0.1 higher than that of descriptors and trees" in worse.reasons[0].text
     assert (worse.level, worse.exit_code) == ("worse than descriptors and trees", EXIT_WORSE)
     assert worse.cautions[0].code == "worse-than-baseline" and not worse.fit_for
     assert [action.options for action in worse.cautions[0].actions] == [
@@ -67,6 +69,9 @@ def test_intervals_that_hold_less_than_they_state_come_first():
     assert narrow[0].code == "interval-coverage" and "held 70.0%" in narrow[0].text
     assert wide[0].code == "interval-coverage" and wide[0].damage < narrow[0].damage
     assert "interval-coverage" not in {caution.code for caution in judged({"coverage": 0.89}).cautions}
+    gained = {"members": (PLAIN, ENCODER), "baseline": compared(-0.1, 0.05)}
+    tones = [judged({"coverage": held}, **gained).tone for held in (0.7, 0.89, 0.99)]
+    assert tones == ["caution", "good", "good"]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def property_verdict(
     """
     outcome = outcome_of_comparison(facts.baseline) if facts.tried else Outcome.NOT_COMPARED
     narrow = "coverage" in scores and scores["coverage"] < level - SLACK
+    if narrow and outcome == Outcome.BETTER:
+        outcome = Outcome.RESERVED
     here, gate = Use(use="formulas like those of the table"), gate_sentence(facts)
     return Verdict(
         outcome=outcome,
@@ -115,8 +117,9 @@ def _reasons(facts: PredictorFacts, known: PretrainingFacts | None) -> Iterator[
     for about, compared in {"all rows": facts.baseline, **parts}.items():
         outcome = outcome_of_comparison(compared)
         if outcome in (Outcome.BETTER, Outcome.WORSE):
-            difference = f"{compared.difference:+.3g} to that of {compared.name}"
-            text = f"On {about} the {facts.criterion} has a difference of {difference} ({_between(compared)})"
+            change = "lower" if compared.difference < 0 else "higher"
+            difference = f"{abs(compared.difference):.3g} {change} than that of {compared.name}"
+            text = f"On {about} the {facts.criterion} is {difference} (difference: {_between(compared)})"
             yield Reason(about=about, speaks="for" if outcome == Outcome.BETTER else "against", text=text)
 
 
