@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedIOBase
 from pathlib import Path
+from typing import cast
 
 from ase.io.formats import open_with_compression
 
@@ -50,14 +52,17 @@ class Head:
 
     @cached_property
     def start(self) -> bytes:
-        """The first 64 KiB, unpacked; empty for a folder and where nothing can be read."""
+        """The first 64 KiB, unpacked, as far as they can be read; empty for a folder."""
         if self.path.is_dir():
             return b""
+        start = b""
         try:
-            with open_with_compression(str(self.path), "rb") as file:
-                return bytes(file.read(_HEAD))
+            with cast(BufferedIOBase, open_with_compression(str(self.path), "rb")) as file:
+                while len(start) < _HEAD and (part := file.read1(_HEAD - len(start))):
+                    start += part
         except UNREADABLE:
-            return b""
+            pass  # of a packed file that is cut off, what came before
+        return start
 
     @cached_property
     def text(self) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.records import RECORDS
 from matgraft.potentials.data.reading.formats.vasp.outcar import OUTCAR
 from matgraft.potentials.data.reading.formats.vasp.vasprun import VASPRUN
 
-FORMATS: tuple[Format, ...] = (VASPRUN, OUTCAR, RECORDS, ASE_FILES)
+FORMATS: tuple[Format, ...] = (VASPRUN, OUTCAR, ESPRESSO, RECORDS, ASE_FILES)
 """The last one takes every file."""
 
 

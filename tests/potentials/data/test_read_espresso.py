@@ -1,0 +1,262 @@
+"""Quantum ESPRESSO: what pw.x prints, true to its versions 5 to 7, with numbers that tell every component apart."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import units
+
+from matgraft.core.errors import DataError
+from matgraft.potentials.data.reading.read import read
+
+RY_BOHR = units.Rydberg / units.Bohr
+RY_BOHR3 = units.Rydberg / units.Bohr**3
+ALL = ("energy", "forces", "stress")
+ALAT = 10.2
+SITES = np.array([[0.0, 0.0, 0.0], [0.25, 0.25, 0.26]])  # alat
+FORCES = np.array([[0.01, -0.02, 0.03], [-0.01, 0.02, -0.03]])  # Ry/Bohr
+STRESS = np.array([[1.0e-4, 4.0e-5, 6.0e-5], [4.0e-5, 2.0e-4, 5.0e-5], [6.0e-5, 5.0e-5, 3.0e-4]])  # Ry/Bohr³
+
+HEADER = f"""
+     Program PWSCF v.7.2 starts on  1Mar2025 at 10: 0: 0
+
+     bravais-lattice index     =            0
+     lattice parameter (alat)  =      {ALAT:.4f}  a.u.
+     unit-cell volume          =     265.3020 (a.u.)^3
+     number of atoms/cell      =            2
+     number of atomic types    =            2
+     kinetic-energy cutoff     =      60.0000  Ry
+     charge density cutoff     =     480.0000  Ry
+     Exchange-correlation= PBE
+                           (   1   4   3   4   0   0   0)
+
+     celldm(1)=  {ALAT:.6f}  celldm(2)=   0.000000  celldm(3)=   0.000000
+
+     crystal axes: (cart. coord. in units of alat)
+               a(1) = (   0.000000   0.500000   0.500000 )
+               a(2) = (   0.500000   0.000000   0.500000 )
+               a(3) = (   0.500000   0.500000   0.000000 )
+
+     PseudoPot. # 1 for Fe1 read from file:
+     /home/me/pseudo/Fe.pbe-spn-kjpaw_psl.UPF
+
+     PseudoPot. # 2 for O  read from file:
+     /home/me/pseudo/o_pbe_v1.2.uspp.F.UPF
+
+     Hubbard projectors: ortho-atomic
+     Hubbard parameters of DFT+U (Dudarev formulation) in eV:
+     U(Fe1-3d) =  4.6000
+
+     Starting magnetic structure
+
+     site n.     atom                  positions (alat units)
+         1           Fe1 tau(   1) = (   0.0000000   0.0000000   0.0000000  )
+         2           O   tau(   2) = (   0.2500000   0.2500000   0.2600000  )
+
+     number of k points=    10  SMEARING
+                       cart. coord. in units 2pi/alat
+        k(    1) = (   0.0000000   0.0000000   0.0000000), wk =   0.0312500
+"""
+GAUSSIAN = "Gaussian smearing, width (Ry)=  0.0200"
+CONVERGED = "     convergence has been achieved in   8 iterations\n"
+NOT = "     convergence NOT achieved after 100 iterations: stopping\n"
+DONE = "\n=---=\n   JOB DONE.\n=---=\n"
+
+
+def rows(table: np.ndarray, form: str = "{:15.8f}") -> str:
+    return "\n".join("".join(form.format(x) for x in row) for row in table)
+
+
+def scf(shift: float = 0.0, mark: str = "!   ", converged: str = CONVERGED, entropy: float = -0.004) -> str:
+    smearing = f"     smearing contrib. (-TS)   =      {entropy:.8f} Ry\n" if entropy else ""
+    return f"""
+     Self-consistent Calculation
+
+     total energy              =     -99.00000000 Ry
+     End of self-consistent calculation
+
+{mark} total energy              =    {-300.1 + shift:.8f} Ry
+     estimated scf accuracy    <          2.8E-09 Ry
+{smearing}
+{converged}"""
+
+
+def forces(shift: float = 0.0, stress: bool = True) -> str:
+    listed = "".join(
+        f"     atom {i:4d} type  1   force = {x:14.8f}{y:14.8f}{z:14.8f}\n"
+        for i, (x, y, z) in enumerate(FORCES * (1 + shift), 1)
+    )
+    contribution = "     The non-local contrib.  to forces\n" + listed.replace("0.0", "7.0")
+    tensor = rows(np.hstack([STRESS * (1 + shift), STRESS * 147105]))
+    return (
+        f"\n     Forces acting on atoms (cartesian axes, Ry/au):\n\n{listed}{contribution}\n     Total force = 0.05\n"
+        + f"\n          total   stress  (Ry/bohr**3)                   (kbar)     P=       29.97\n{tensor}\n" * stress
+    )
+
+
+def moved(cell: str = "", unit: str = "crystal", z: float = 0.27, fixed: str = "") -> str:
+    return f"""{cell}
+ATOMIC_POSITIONS ({unit})
+Fe1              0.0000000000        0.0000000000        0.0000000000{fixed}
+O                0.2500000000        0.2500000000        {z:.10f}
+
+"""
+
+
+def output(*parts: str, smearing: str = GAUSSIAN) -> str:
+    return HEADER.replace("SMEARING", smearing) + "".join(parts)
+
+
+def put(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_single_step_gives_free_energy_forces_and_stress_with_the_sign_turned(tmp_path):
+    data = read(put(tmp_path / "any.name", output(scf(), forces(), DONE)), want=ALL)
+    sample = data[0]
+    assert sample.labels["energy"] == pytest.approx(-300.1 * units.Rydberg)
+    np.testing.assert_allclose(sample.labels["forces"], FORCES * RY_BOHR, atol=1e-7)
+    np.testing.assert_allclose(sample.labels["stress"], -STRESS * RY_BOHR3, atol=1e-9)
+    np.testing.assert_allclose(sample.content.positions, SITES * ALAT * units.Bohr, atol=1e-6)
+    np.testing.assert_allclose(sample.content.cell[0], np.array([0, 0.5, 0.5]) * ALAT * units.Bohr, atol=1e-6)
+    assert str(sample.content.symbols) == "FeO"
+    assert sample.tags["converged"] == "true"
+    assert data.provenance.files[0].fixed == ("energy", "forces", "stress")
+    assert data.provenance.files[0].energies == ("free",)
+
+
+@pytest.mark.parametrize(("key", "energy"), [("e_wo_entrp", -300.096), ("e_0_energy", -300.098)])
+def test_the_other_energies_can_be_chosen(tmp_path, key, energy):
+    data = read(put(tmp_path / "pw.out", output(scf(), forces(), DONE)), keys={"energy": key})
+    assert data[0].labels["energy"] == pytest.approx(energy * units.Rydberg)
+    assert data[0].theory.energy == {"e_wo_entrp": "internal", "e_0_energy": "sigma0"}[key]
+
+
+def test_a_smearing_without_a_midpoint_offers_no_energy_at_sigma_0(tmp_path):
+    smearing = "Marzari-Vanderbilt smearing, width (Ry)=  0.0200"
+    path = put(tmp_path / "pw.out", output(scf(), forces(), DONE, smearing=smearing))
+    with pytest.raises(Exception, match="matches no key"):
+        read(path, keys={"energy": "e_0_energy"})
+
+
+def test_the_level_of_theory_is_what_is_printed(tmp_path):
+    theory = read(put(tmp_path / "pw.out", output(scf(), forces(), DONE)))[0].theory
+    assert (theory.code, theory.version, theory.functional) == ("Quantum ESPRESSO", "7.2", "PBE")
+    assert theory.cutoff_eV == pytest.approx(60 * units.Rydberg)
+    assert theory.density_cutoff_eV == pytest.approx(480 * units.Rydberg)
+    assert (theory.smearing, theory.spin, theory.soc) == ("Gaussian", True, False)
+    assert theory.smearing_width_eV == pytest.approx(0.02 * units.Rydberg)
+    assert (theory.hubbard_u, theory.hubbard_orbital) == ({"Fe": 4.6}, {"Fe": "d"})
+    assert theory.potentials == ("Fe.pbe-spn-kjpaw_psl.UPF", "o_pbe_v1.2.uspp.F.UPF")
+
+
+def test_each_step_of_a_relaxation_has_the_structure_that_it_was_computed_for(tmp_path):
+    alat = f"CELL_PARAMETERS (alat= {ALAT:.8f})\n" + rows(np.array([[0, 0.6, 0.6], [0.6, 0, 0.6], [0.6, 0.6, 0]]))
+    text = output(
+        scf(), forces(), moved(alat), scf(0.01), forces(0.1), "Begin final coordinates\n", moved(alat),
+        "End final coordinates\n", DONE,
+    )  # fmt: skip
+    data = read(put(tmp_path / "relax.out", text), want=ALL)
+    assert len(data) == 2
+    np.testing.assert_allclose(data[0].content.positions, SITES * ALAT * units.Bohr, atol=1e-6)
+    cell = np.array([[0, 0.6, 0.6], [0.6, 0, 0.6], [0.6, 0.6, 0]]) * ALAT * units.Bohr
+    np.testing.assert_allclose(data[1].content.cell[:], cell, atol=1e-7)
+    np.testing.assert_allclose(data[1].content.positions[1], np.array([0.25, 0.25, 0.27]) @ cell, atol=1e-7)
+    assert data[1].labels["energy"] == pytest.approx(-300.09 * units.Rydberg)
+    np.testing.assert_allclose(data[1].labels["stress"], -1.1 * STRESS * RY_BOHR3, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"), [("angstrom", 1.0), ("bohr", units.Bohr), ("alat", ALAT * units.Bohr)], ids=lambda x: str(x)
+)
+def test_positions_in_every_unit_and_with_fixed_atoms(tmp_path, unit, scale):
+    text = output(scf(), forces(), moved(unit=unit, fixed="    0   0   0"), scf(), forces(), DONE)
+    data = read(put(tmp_path / "md.out", text))
+    np.testing.assert_allclose(data[1].content.positions[1], np.array([0.25, 0.25, 0.27]) * scale, atol=1e-6)
+
+
+def test_a_step_that_did_not_converge_is_tagged_and_told(tmp_path):
+    text = output(scf(), forces(), moved(), scf(mark="    ", converged=NOT), forces(), DONE)
+    data = read(put(tmp_path / "relax.out", text))
+    assert [sample.tags["converged"] for sample in data] == ["true", "false"]
+    assert data[1].labels["energy"] == pytest.approx(-300.1 * units.Rydberg)
+    assert any("1 of 2 steps did not converge" in note for note in data.provenance.notes)
+
+
+def test_a_run_that_stops_for_want_of_convergence_keeps_its_energy(tmp_path):
+    data = read(put(tmp_path / "scf.out", output(scf(mark="    ", converged=NOT), DONE)), want=("energy",))
+    assert data[0].tags["converged"] == "false"
+    assert "forces" not in data[0].labels
+
+
+@pytest.mark.parametrize("cut", ["after the energy", "within the forces", "within a number"])
+def test_a_run_that_broke_off_keeps_its_finished_steps(tmp_path, cut):
+    whole = output(scf(), forces(), moved(), scf(), forces())
+    end = {
+        "after the energy": whole.rindex("     Forces acting"),
+        "within the forces": whole.index("     atom    2 type", whole.rindex("     Forces acting")),
+        "within a number": whole.rindex("     smearing contrib") + 34,
+    }[cut]
+    data = read(put(tmp_path / "relax.out", whole[:end]))
+    assert len(data) == 1
+    assert any("broke off; its 1 finished" in note for note in data.provenance.notes)
+
+
+def test_a_cut_archive_keeps_its_finished_steps(tmp_path):
+    packed = gzip.compress(output(*[part for i in range(40) for part in (scf(i), forces(i), moved(z=i / 7))]).encode())
+    (tmp_path / "relax.out.gz").write_bytes(packed[: len(packed) * 2 // 3])
+    data = read(tmp_path / "relax.out.gz")
+    assert 1 <= len(data) < 40
+    assert any("broke off" in note for note in data.provenance.notes)
+
+
+def test_a_run_without_a_finished_step_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no finished ionic step"):
+        read(put(tmp_path / "pw.out", output("\n     Self-consistent Calculation\n")))
+
+
+def test_a_line_that_cannot_be_read_is_named(tmp_path):
+    text = output(scf(), forces().replace("force =    ", "force  ", 1), DONE)
+    with pytest.raises(DataError, match=r"line \d+ cannot be read"):
+        read(put(tmp_path / "pw.out", text))
+
+
+def test_a_hybrid_functional_gives_the_energy_of_its_outer_loop(tmp_path):
+    inner = scf(-5.0) + "     EXX: now go back to refine exchange calculation\n"
+    data = read(put(tmp_path / "pw.out", output(inner, scf(mark="!!  "), forces(), DONE)))
+    assert len(data) == 1
+    assert data[0].labels["energy"] == pytest.approx(-300.1 * units.Rydberg)
+
+
+def test_a_folder_is_searched_by_content_and_packed_copies_are_left_out(tmp_path):
+    text = output(scf(), forces(), DONE)
+    (tmp_path / "a").mkdir()
+    put(tmp_path / "a" / "slurm-123.txt", text)
+    (tmp_path / "a" / "slurm-123.txt.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "b.log.bz2").write_bytes(bz2.compress(text.encode()))
+    put(tmp_path / "pw.in", "&control\n calculation='scf'\n/\n")
+    assert read(tmp_path).tag("trajectory") == ["a/slurm-123.txt", "b.log.bz2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "energy"),
+    [("Si_md", 50, -14.44793733), ("TiO2_relax", 6, -406.00177990), ("Pt_noncollinear", 1, -261.62984154)],
+)
+def test_real_outputs(shared, name, n, energy):
+    data = read(shared / f"data/real/qe/{name}.out.gz")
+    assert len(data) == n
+    assert data[0].labels["energy"] == pytest.approx(energy * units.Rydberg)
+    assert set(data.tag("converged")) == {"true"}
+    assert data[0].theory.spin == data[0].theory.soc == (name == "Pt_noncollinear")
+
+
+def test_the_cell_of_a_real_relaxation_ends_with_its_final_scf(shared):
+    data = read(shared / "data/real/qe/TiO2_relax.out.gz", want=ALL)
+    assert data[-1].labels["energy"] == pytest.approx(-406.00260887 * units.Rydberg)
+    assert data[-1].content.get_volume() == pytest.approx(426.7252 * units.Bohr**3, rel=1e-6)
+    np.testing.assert_allclose(data[0].labels["stress"][0, 0], -21.34e-3, atol=1e-5)
