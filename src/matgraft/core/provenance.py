@@ -40,6 +40,8 @@ class LevelOfTheory(Frozen):
     metagga: str | None = None
     hybrid: str | None = None
     dispersion: str | None = None
+    basis: str | None = None
+    """Basis set of localised functions: ``"def2-SVP"``. Codes of plane waves have a cutoff instead."""
     hubbard_u: dict[str, float] = Field(default_factory=dict)
     """U in eV by element, and J as ``"Fe (J)"`` where it is not taken off U. Species of one element that differ are
     numbered, the largest U first: ``"Fe 1"``, ``"Fe 2"``, ``"Fe 1 (J)"``."""
@@ -70,7 +72,12 @@ class LevelOfTheory(Frozen):
 
     def describe(self) -> str:
         """One line for screens and reports."""
-        parts = [self.hybrid or self.metagga or self.functional, "+U" if self.hubbard_u else None, self.code]
+        parts = [
+            self.hybrid or self.metagga or self.functional,
+            "+U" if self.hubbard_u else None,
+            self.basis,
+            self.code,
+        ]
         parts += [f"{self.cutoff_eV:g} eV cutoff" if self.cutoff_eV else None]
         parts += [ENERGY_NAMES[self.energy] if self.energy else None]
         return ", ".join(part for part in parts if part) or "not stated"

@@ -207,6 +207,7 @@ def test_a_frame_without_atoms_is_left_to_other_looks() -> None:
         (level(), level(hybrid="HSE06"), "hybrid"),
         (level(), level(dispersion="D3(BJ)"), "dispersion"),
         (level(dispersion="D3(0)"), level(dispersion="D3(BJ)"), "dispersion"),
+        (level(basis="6-31G"), level(basis="6-31+G(d)"), "basis set"),
         (level(dispersion="vdW-DF (Zab=-1)"), level(dispersion="vdW-DF (Zab=1)"), "dispersion"),
         (level(code="QE"), level(), "code"),
         (level(smearing="Fermi-Dirac (tetrahedron)", smearing_width_eV=0.1),

@@ -43,12 +43,15 @@ class RawFrame:
         What the reader knows beyond the values, such as ``converged``.
     units
         Key in lower case -> unit that the frame itself states for it; it comes before the format's.
+    theory
+        Level of theory of this frame, where it is another than the file's: a run may have several parts.
     """
 
     atoms: Atoms
     values: Mapping[str, Any]
     tags: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    theory: LevelOfTheory | None = None
 
 
 @dataclass(frozen=True)

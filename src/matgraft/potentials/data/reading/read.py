@@ -280,7 +280,7 @@ def _convert(
 ) -> Iterator[Sample]:
     """Turn a file's frames into samples; in the end, note which keys and units they were read from."""
     theory = _theory(source, file, stated, ledger)
-    theories: dict[EnergyKind | None, LevelOfTheory | None] = {}  # by kind of energy: frames share what is equal
+    theories: dict[object, LevelOfTheory | None] = {}  # frames share what is equal
     used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     kinds = {**ENERGY_KINDS, **file.conventions.energies}
     n = cellless = 0
@@ -292,14 +292,16 @@ def _convert(
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
         kind = kinds.get(labels["energy"].key.lower()) if "energy" in labels else None
-        if kind not in theories:
-            theories[kind] = _with_energy(theory, kind, source.name)
+        level = (kind, frame.theory.key() if frame.theory else None)
+        if level not in theories:
+            own = combine(frame.theory, stated, source.name) if frame.theory else theory
+            theories[level] = _with_energy(own, kind, source.name)
         tags = _tags(source, index, frame, choices)
         weight = _weight(tags, where)
         n, cellless = n + 1, cellless + _lacks_cell(frame, choices)
         weighted_by = weighted_by or (_weight_key(tags) if weight != 1.0 else "")
         values = {name: label.value for name, label in labels.items()}
-        yield Sample(with_clear_cell(frame.atoms, where), values, tags, weight, source.name, index, theories[kind])
+        yield Sample(with_clear_cell(frame.atoms, where), values, tags, weight, source.name, index, theories[level])
     ledger.labelled.update(used)
     ledger.files.append(_origin(source, file, used, n, _fixed(file, choices, used)))
     notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []

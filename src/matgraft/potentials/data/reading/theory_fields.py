@@ -327,6 +327,8 @@ def _general(theory: LevelOfTheory) -> Statement:
     }
     if (theory.code or "").upper() != "VASP":  # VASP's follows the elements of the cell and hardly matters
         found["density cutoff"] = _close(theory.density_cutoff_eV)
+    if theory.basis:  # plane waves have none
+        found["basis set"] = _word(theory.basis.lower().replace("(d,p)", "**").replace("(d)", "*"))
     return found
 
 

@@ -7,7 +7,7 @@ is a run that broke off: the steps before are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,10 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?i:nan|inf(?:inity)?)\b)"
+"""A number as codes print it, for patterns; stars stand for one that is too long for its field."""
+
+_NUMBER = re.compile(NUMBER)
 _SYMBOL = re.compile(r"[A-Za-z]{1,2}")
 
 
@@ -55,15 +58,24 @@ def element(label: str) -> str:
     raise ValueError(f"{label!r} begins with no element")
 
 
+def array(rows: Iterable[Iterable[str]]) -> Array:
+    """Return rows of words as numbers, (n_rows, n)."""
+    return np.array([[numbers(word)[0] for word in row] for row in rows])
+
+
 class Output(Iterator[str]):
     """The lines of a text output."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._back: list[str] = []
         self.line = 0
 
     def __next__(self) -> str:
         """Return the next line without its end."""
+        if self._back:
+            self.line += 1
+            return self._back.pop()
         line = next(self._file)
         self.line += 1
         return line.decode("utf-8", "replace").rstrip("\r\n")
@@ -77,6 +89,24 @@ class Output(Iterator[str]):
                 raise EOFError("it ends in the middle of a table")
             found.append(numbers(line.split(sign, 1)[1] if sign else line)[columns])
         return np.array(found)
+
+    def back(self, line: str) -> None:
+        """Put a line back, to be the next one."""
+        self._back.append(line)
+        self.line -= 1
+
+    def rows(self, pattern: re.Pattern[str], skip: int = 8) -> list[tuple[str, ...]]:
+        """Return the groups of the lines that match, from the first of the next `skip` + 1 lines that does."""
+        found: list[tuple[str, ...]] = []
+        for line in self:
+            if match := pattern.search(line):
+                found.append(match.groups())
+            elif found or skip == 0:
+                self.back(line)
+                break
+            else:
+                skip -= 1
+        return found
 
 
 def walk(path: Path, name: str, take: Callable[[str, Output], None]) -> str:

@@ -8,11 +8,22 @@ from pathlib import Path
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
 from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
+from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
+from matgraft.potentials.data.reading.formats.orca import ENGRAD, ORCA
 from matgraft.potentials.data.reading.formats.records import RECORDS
 from matgraft.potentials.data.reading.formats.vasp.outcar import OUTCAR
 from matgraft.potentials.data.reading.formats.vasp.vasprun import VASPRUN
 
-FORMATS: tuple[Format, ...] = (VASPRUN, OUTCAR, ESPRESSO, RECORDS, ASE_FILES)
+FORMATS: tuple[Format, ...] = (
+    VASPRUN,
+    OUTCAR,
+    ESPRESSO,
+    ORCA,
+    ENGRAD,
+    GAUSSIAN,
+    RECORDS,
+    ASE_FILES,
+)
 """The last one takes every file."""
 
 
