@@ -51,7 +51,7 @@ from matgraft.potentials.data import (
     structures,
 )
 from matgraft.potentials.data.reading import raw
-from matgraft.potentials.data.reading.read import WEIGHT_KEYS
+from matgraft.potentials.data.reading.weights import FRAME_WEIGHTS
 from matgraft.potentials.exports import comparison
 from matgraft.potentials.models import pseudolabels
 from matgraft.potentials.recipe import ForgettingSettings
@@ -220,8 +220,9 @@ CLAIMS: dict[str, list[str]] = {
         f"`units.energy` | {', '.join(quantities.ENERGY_UNITS)}, each also `/atom`",
         f"`units.forces` | {', '.join(quantities.FORCE_UNITS)} |",
         f"`units.stress` | {', '.join(quantities.STRESS_UNITS)} |",
+        f"`units.length` | {', '.join(quantities.LENGTH_UNITS)};",
         f"one block of {lazy.BLOCK} frames",
-        " or ".join(f"`{key}`" for key in WEIGHT_KEYS),
+        " or ".join(f"`{key}`" for key in FRAME_WEIGHTS),
     ],
     "replay.md": [
         f"on {ForgettingSettings().size} small structures",

@@ -12,7 +12,9 @@ way round, as VASP does with its stress. A virial is a stress times minus the vo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -97,8 +99,50 @@ STRESS_UNITS = {
     "Ry/Bohr³": units.Rydberg / units.Bohr**3,
     "Hartree/Bohr³": units.Hartree / units.Bohr**3,
 }
-_TABLES = {"energy": ENERGY_UNITS, "forces": FORCE_UNITS, "stress": STRESS_UNITS, "virial": ENERGY_UNITS}
-DEFAULT_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "virial": "eV"}
+LENGTH_UNITS = {"Å": 1.0, "nm": 10.0, "Bohr": units.Bohr}
+_TABLES = {
+    "energy": ENERGY_UNITS,
+    "forces": FORCE_UNITS,
+    "stress": STRESS_UNITS,
+    "virial": ENERGY_UNITS,
+    "length": LENGTH_UNITS,
+}
+_DIMENSIONS = {
+    "energy": (1, 0, 0),
+    "forces": (1, -1, 0),
+    "stress": (1, -3, 0),
+    "virial": (1, 0, 0),
+    "length": (0, 1, 0),
+}
+"""Powers of energy, length and amount."""
+_ATOMIC = {
+    "energy": "Hartree",
+    "forces": "Hartree/Bohr",
+    "stress": "Hartree/Bohr³",
+    "virial": "Hartree",
+    "length": "Bohr",
+}
+# Name in lower case -> factor into eV and Å, and its powers of energy, length and amount.
+_PARTS: dict[str, tuple[float, tuple[int, int, int]]] = {
+    **dict.fromkeys(("ev", "electronvolt"), (1.0, (1, 0, 0))),
+    "mev": (1e-3, (1, 0, 0)),
+    **dict.fromkeys(("hartree", "hartrees", "ha", "eh", "e_h", "au"), (units.Hartree, (1, 0, 0))),
+    **dict.fromkeys(("mhartree", "mha", "meh"), (1e-3 * units.Hartree, (1, 0, 0))),
+    **dict.fromkeys(("ry", "ryd", "rydberg", "rydbergs"), (units.Rydberg, (1, 0, 0))),
+    "mry": (1e-3 * units.Rydberg, (1, 0, 0)),
+    **{name: (units.kJ * scale, (1, 0, 1)) for name, scale in (("kj", 1.0), ("j", 1e-3))},
+    **{name: (units.kcal * scale, (1, 0, 1)) for name, scale in (("kcal", 1.0), ("cal", 1e-3))},
+    "mol": (units.mol, (0, 0, 1)),
+    "a": (1.0, (0, 1, 0)),
+    "bohr": (units.Bohr, (0, 1, 0)),
+    **{name: (scale, (0, 1, 0)) for name, scale in (("nm", 10.0), ("pm", 0.01), ("m", 1e10))},
+    **{f"{prefix}pa": (units.Pascal * scale, (1, -3, 0)) for prefix, scale in (("", 1.0), ("m", 1e6), ("g", 1e9))},
+    **dict.fromkeys(("kbar", "kb"), (1e3 * units.bar, (1, -3, 0))),
+    "bar": (units.bar, (1, -3, 0)),
+    "mbar": (1e6 * units.bar, (1, -3, 0)),
+    "atm": (101325 * units.Pascal, (1, -3, 0)),
+}
+DEFAULT_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "virial": "eV", "length": "Å"}
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 """ASE's order of the six independent components of a stress."""
@@ -121,15 +165,17 @@ class Unit:
         return np.asarray(value, dtype=float) / self.factor / (n_atoms if self.per_atom else 1)
 
 
+@cache
 def parse_unit(text: str, of: str) -> Unit:
-    """Read a unit such as ``"eV"``, ``"eV/atom"``, ``"-kBar"``, ``"eV/A^3"``.
+    """Read a unit such as ``"eV"``, ``"eV/atom"``, ``"-kBar"``, ``"eV/A^3"``, ``"kJ mol^-1 nm^-1"``, ``"au"``.
 
     Parameters
     ----------
     text
-        The unit; ``A`` stands for Å and ``^3`` for ³; case matters only where two units differ by it.
+        One of the quantity's units, or a product of others that has its dimension. ``A`` stands for Å and ``^3`` for
+        ³; ``au`` is the atomic unit of the quantity. Case plays no role: no label is in MeV or mPa.
     of
-        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"``.
+        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"``.
 
     Raises
     ------
@@ -138,19 +184,50 @@ def parse_unit(text: str, of: str) -> Unit:
     """
     table = _TABLES[of]
     sign, body = (-1.0, text[1:]) if text.startswith("-") else (1.0, text)
-    body = body.strip().replace("^3", "³")
-    per_atom = body.endswith("/atom") and of in ("energy", "virial")
-    body = body.removesuffix("/atom") if per_atom else body
-    by_lower = {_plain(name): name for name in table}
-    name = by_lower.get(_plain(body))
-    if name is None:
-        raise OptionError(f"{text!r} is no unit of {of}", allowed=list(table), remedy=nearest(body, table))
-    return Unit(text, sign * table[name], per_atom)
+    body = _product(body)
+    per_atom = of in ("energy", "virial") and body.endswith(("/atom", "/atoms", "*atom^-1"))
+    body = re.sub(r"(/atoms?|\*atom\^-1)$", "", body) if per_atom else body
+    exact = {_product(name): factor for name, factor in table.items()}
+    factor = exact.get(_product(_ATOMIC[of]) if body == "au" else body) or _factor(body, of)
+    if factor is None:
+        raise OptionError(f"{text!r} is no unit of {of}", allowed=list(table), remedy=nearest(text.strip("- "), table))
+    return Unit(text, sign * factor, per_atom)
 
 
-def _plain(unit: str) -> str:
-    lower = unit.lower().replace("å", "a").replace("angstrom", "a").replace("ang", "a")
-    return "hartree" + lower[2:] if lower == "ha" or lower.startswith("ha/") else lower
+def _product(unit: str) -> str:
+    """Write a unit in one way, in lower case: ``eV Å⁻³`` as ``ev*a^-3``, ``kcal/(mol Å)`` as ``kcal/mol/a``."""
+    text = unit.strip().translate(str.maketrans("⁻¹²³Åå−·", "-123AA-*")).lower()
+    for pattern, plain in _SPELLINGS:
+        text = re.sub(pattern, plain, text)
+    text = re.sub(r"/\(([^()]*)\)", lambda inner: "/" + inner[1].replace("*", "/"), text)
+    return re.sub(r"(?<=[a-z])(-?\d)", r"^\1", text)
+
+
+_SPELLINGS = (
+    (r"a\.u\.?|atomic([ _-]units?)?\b", "au"),
+    (r"\*\*", "^"),
+    (r"[ _]per[ _]", "/"),
+    (r"å|angstr(o|oe|ö)ms?\b|ang\b\.?|aa\b", "a"),
+    (r"\ba_?0|(?<=/)au\b", "bohr"),
+    (r"\s*([*/^()])\s*", r"\1"),
+    (r"\s+", "*"),
+)
+
+
+def _factor(product: str, of: str) -> float | None:
+    """Return the factor of a product of units into the canonical unit; None if it has another dimension."""
+    factor, powers, times = 1.0, [0, 0, 0], 1
+    for part in re.split(r"([*/])", product):
+        if part in ("*", "/"):
+            times = 1 if part == "*" else -1
+            continue
+        found = re.fullmatch(r"([a-z_]+)(?:\^(-?\d))?", part)
+        if found is None or found[1] not in _PARTS:
+            return None
+        power = times * int(found[2] or 1)
+        factor *= _PARTS[found[1]][0] ** power
+        powers = [own + power * each for own, each in zip(powers, _PARTS[found[1]][1], strict=True)]
+    return factor if tuple(powers) == _DIMENSIONS[of] else None
 
 
 def voigt_to_full(voigt: Array) -> Array:

@@ -55,7 +55,7 @@ def test_the_named_file_wins(frames: Path, tmp_path: Path) -> None:
         ("energy: total\n", "got 'total'"),
         ("- PBE\n", "states no level of theory"),
         ("", "states no level of theory"),
-        ("a: [1\n", "not valid YAML"),
+        ("functional: [1\n", "not valid YAML"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(frames: Path, text: str, said: str) -> None:

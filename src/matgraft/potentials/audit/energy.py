@@ -12,7 +12,7 @@ they should be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -126,8 +126,10 @@ def _fit(evidence: Evidence, reading: Reading, predicted: Array, step: Step | No
     blocks = evidence.blocks[frames]
     closest = labels[next(per for per, line in lines.items() if line is best)]
     support = _support(predicted[kept], closest[kept], other[kept], blocks[kept])
-    candidates = [one for per in lines for one in _candidates(per, lines, _absolute(labels[per], predicted, blocks))]
-    scale = choose_scale(candidates, _taken(reading.unit, candidates), support, explained)
+    known = _known(reading.unit)
+    absolute = {per: _absolute(labels[per], predicted, blocks) for per in lines}
+    candidates = [one for per in lines for one in _candidates(per, lines, absolute[per], known)]
+    scale = choose_scale(candidates, _taken(reading.unit, candidates, known), support, explained)
     per = (scale.best if scale.sure and scale.best else scale.taken).unit.endswith("/atom")
     residuals = lines[per].residuals / lines[per].slope
     fit = EnergyFit(frames, scale, residuals, step=step)
@@ -192,7 +194,16 @@ def _absolute(labels: Array, predicted: Array, blocks: Frames) -> float | None:
     return centre
 
 
-def _candidates(per: bool, lines: dict[bool, Line], absolute: float | None) -> list[Candidate]:
+def _known(unit: Unit) -> dict[str, float]:
+    """Return the units to try, with the one taken where it is another."""
+    if any(np.isclose(factor, abs(unit.factor)) for factor in ENERGY_UNITS.values()):
+        return ENERGY_UNITS
+    return {**ENERGY_UNITS, unit.text.strip("- ").removesuffix("/atom"): abs(unit.factor)}
+
+
+def _candidates(
+    per: bool, lines: dict[bool, Line], absolute: float | None, known: Mapping[str, float]
+) -> list[Candidate]:
     """Return the units of one convention, with the sign that makes the slope positive."""
     least = max(min(line.misfit for line in lines.values()), 1e-12)
     sign = -1.0 if lines[per].slope < 0 else 1.0
@@ -204,7 +215,7 @@ def _candidates(per: bool, lines: dict[bool, Line], absolute: float | None) -> l
             misfit=max(lines[per].misfit / least, 1.0),
             absolute=None if absolute is None else _log(absolute * sign * factor),
         )
-        for name, factor in ENERGY_UNITS.items()
+        for name, factor in known.items()
     ]
 
 
@@ -212,9 +223,9 @@ def _log(ratio: float) -> float:
     return float(np.log(ratio)) if ratio > 0 else np.inf
 
 
-def _taken(unit: Unit, candidates: list[Candidate]) -> Candidate:
+def _taken(unit: Unit, candidates: list[Candidate], known: Mapping[str, float]) -> Candidate:
     """Return the unit taken, under the candidates' spelling; its slope is negative if they have the other sign."""
-    name = next(name for name, factor in ENERGY_UNITS.items() if np.isclose(factor, abs(unit.factor)))
+    name = next(name for name, factor in known.items() if np.isclose(factor, abs(unit.factor)))
     body = f"{name}{'/atom' if unit.per_atom else ''}"
     one = next(one for one in candidates if one.unit.removeprefix("-") == body)
     text = ("-" if unit.factor < 0 else "") + body

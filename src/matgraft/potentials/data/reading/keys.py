@@ -10,6 +10,7 @@ Names are compared without regard to case. Where several candidates stand in one
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,14 +44,21 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 
 ENERGY_KINDS: dict[str, EnergyKind] = {
     "e_fr_energy": "free",
-    "free_energy": "free",
+    **{f"{source}free_energy": "free" for source in _SOURCES},
     "e_0_energy": "sigma0",
     "e_wo_entrp": "internal",
 }
 """Keys that say which energy they hold, in any file."""
 
 _KNOWN = frozenset(name for names in CANDIDATES.values() for name in names) | {"e_0_energy", "e_wo_entrp"}
-_PLACES = ("energy", "forces", "stress", "virial")
+_PLACES = ("energy", "forces", "stress", "virial", "length")
+_LABEL_WORDS = frozenset(
+    (
+        *("energy", "energies", "force", "forces", "stress", "stresses", "virial", "virials"),
+        *("gradient", "gradients", "magmom", "magmoms", "dipole", "charges", "hessian"),
+    )
+)
+_GRADIENT = re.compile(r"grad(ient)?s?\b|d_?e_?d_?[rx]\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Choices:
     keys
         Quantity -> key to read it from.
     units
-        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"`` -> unit to take the numbers for.
+        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"`` -> unit to take the numbers for.
     shear
         What really stands in the places yz, xz, xy of the assembled stress, or None.
     want
@@ -125,21 +133,58 @@ def is_label(key: str) -> bool:
     return bare(key).lower() in _KNOWN
 
 
-def unit_of(quantity: str, key: str, choices: Choices, given: Mapping[str, str]) -> tuple[Unit, bool]:
-    """Return the unit that a key's numbers are in, and whether they are a virial.
+def is_left_out(key: str) -> bool:
+    """Say whether a key is named like a label, and yet nothing reads it."""
+    words = set(re.split(r"[-_. ]+", bare(key).lower()))
+    return not is_label(key) and bool(words & _LABEL_WORDS) and not any("weight" in w or "unit" in w for w in words)
 
-    The user's unit comes first, then what the frame or its format says (`given`), then what the name says.
+
+def is_gradient(key: str) -> bool:
+    """Say whether a key is named like the gradient of the energy: forces of the other sign."""
+    return bool(_GRADIENT.search(bare(key)))
+
+
+def unit_of(
+    quantity: str, key: str, choices: Choices, format_units: Mapping[str, str], stated: Mapping[str, str]
+) -> tuple[Unit, bool, str]:
+    """Return the unit that a key's numbers are in, whether they are a virial, and the stated unit that was overruled.
+
+    The user's unit comes first, then what the frame states, then what its format says, then what the name says.
+
+    Parameters
+    ----------
+    format_units
+        Key in lower case -> unit that the format gives it.
+    stated
+        `matgraft.potentials.data.reading.raw.RawFrame.units`.
+
+    Raises
+    ------
+    OptionError
+        If the unit that comes first is none of the quantity's.
     """
-    stated = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]
-    if stated:
-        return choices.units[stated[0]], stated[0] == "virial"
     name = bare(key).lower()
-    if name in given:
-        return parse_unit(given[name], quantity), False
     virial = quantity == "stress" and "virial" in name and "stress" not in name
     place = "virial" if virial else quantity
+    written = stated.get(name) or stated.get(place)
+    said = written or format_units.get(name)
+    own = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]
+    if own:
+        unit = choices.units[own[0]]
+        return unit, own[0] == "virial", said if said and not _means(said, place, unit) else ""
     per_atom = "/atom" if name.endswith("per_atom") and place in ("energy", "virial") else ""
-    return parse_unit(DEFAULT_UNITS[place] + per_atom, place), virial
+    if said and not written:
+        return parse_unit(said, quantity), False, ""
+    unit = parse_unit(said or DEFAULT_UNITS[place], place)
+    return (unit if unit.per_atom else parse_unit(unit.text + per_atom, place)), virial, ""
+
+
+def _means(text: str, place: str, unit: Unit) -> bool:
+    try:
+        found = parse_unit(text, place)
+    except OptionError:
+        return False
+    return (found.per_atom, round(found.factor / unit.factor, 9)) == (unit.per_atom, 1.0)
 
 
 def fitting(value: Any, n_atoms: int) -> frozenset[str]:

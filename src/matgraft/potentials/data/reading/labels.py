@@ -12,13 +12,22 @@ matrix. NaN and infinity pass: the audit reports them. A label that is absent st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from matgraft.core.errors import DataError
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array, parse_shear, reorder_shear, voigt_to_full
+from matgraft.core.errors import DataError, OptionError
+from matgraft.core.quantities import (
+    DEFAULT_UNITS,
+    POTENTIAL_QUANTITIES,
+    Array,
+    Unit,
+    parse_shear,
+    reorder_shear,
+    voigt_to_full,
+)
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.reading.keys import ENERGY_KINDS, Choices, bare, present, unit_of
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame
@@ -31,11 +40,28 @@ _ASYMMETRY = 0.01
 
 @dataclass(frozen=True)
 class Label:
-    """A label with the key and the unit that it was read from."""
+    """A label with the key and the unit that it was read from.
+
+    Attributes
+    ----------
+    value
+        In canonical units.
+    key, unit
+        As they were read.
+    virial
+        True if the numbers are a virial's.
+    overruled
+        Unit that the file states and the user does not go by; empty where there is none.
+    passed_over
+        Key of another energy, which has another value; empty where there is none.
+    """
 
     value: Array
     key: str
     unit: str
+    virial: bool = False
+    overruled: str = ""
+    passed_over: str = ""
 
 
 def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) -> dict[str, Label]:
@@ -55,6 +81,8 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
         keys = present(quantity, frame.values, choices.keys.get(quantity))
         labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
         if labels:
+            if quantity == "energy" and present("forces", frame.values, choices.keys.get("forces")):
+                labels = _free_energy_first(labels, len(frame.atoms))
             _must_agree(quantity, labels, frame, where)
             found[quantity] = labels[0]
     return found
@@ -62,7 +90,7 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
 
 def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str) -> Label:
     raw = _numbers(frame.values[key], where)
-    unit, virial = unit_of(quantity, key, choices, {**file.conventions.units, **frame.units})
+    unit, virial, overruled = _unit(quantity, key, frame, file, choices, where)
     if quantity == "stress":
         raw = _matrix(raw, file.conventions.orders.get(bare(key).lower()), where)
         raw = raw if choices.shear is None else reorder_shear(raw, choices.shear)
@@ -70,8 +98,46 @@ def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Cho
         raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)
     value = unit.to_canonical(raw, len(frame.atoms))
     if virial:
-        return Label(-value / volume(frame.atoms), key, f"{unit.text} (virial)")
-    return Label(value, key, unit.text)
+        return Label(-value / volume(frame.atoms), key, f"{unit.text} (virial)", True, overruled)
+    return Label(value, key, unit.text, False, overruled)
+
+
+def _unit(
+    quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str
+) -> tuple[Unit, bool, str]:
+    try:
+        return unit_of(quantity, key, choices, file.conventions.units, frame.units)
+    except OptionError as error:
+        raise DataError(
+            f"the file states a unit for it: {error.found}",
+            where=where,
+            allowed=error.allowed,
+            remedy=f"say the unit, which comes before the file's: units.{quantity}={DEFAULT_UNITS[quantity]} or so",
+        ) from error
+
+
+def _free_energy_first(labels: list[Label], n_atoms: int) -> list[Label]:
+    """Leave out an energy beside the free energy of the same source: forces belong to the free energy."""
+    names = [bare(label.key).lower() for label in labels]
+    kept = []
+    for name, label in zip(names, labels, strict=True):
+        if _beside_free(name, names):
+            continue
+        siblings = [
+            f"{name.removesuffix('free_energy')}{stem}" for stem in _BESIDE_FREE if name.endswith("free_energy")
+        ]
+        others = [other for other, own in zip(labels, names, strict=True) if own in siblings]
+        differing = [other.key for other in others if not _agree("energy", label, other, n_atoms)]
+        kept.append(replace(label, passed_over=differing[0]) if differing else label)
+    return kept
+
+
+_BESIDE_FREE = ("energy", "total_energy", "potential_energy")
+
+
+def _beside_free(name: str, names: Collection[str]) -> bool:
+    """Say whether an energy of a source stands beside the same source's free energy."""
+    return any(name.endswith(stem) and f"{name.removesuffix(stem)}free_energy" in names for stem in _BESIDE_FREE)
 
 
 def _numbers(value: Any, where: str) -> Array:
@@ -100,11 +166,13 @@ def _matrix(value: Array, order: str | None, where: str) -> Array:
 
 
 def _must_agree(quantity: str, labels: list[Label], frame: RawFrame, where: str) -> None:
-    scale = len(frame.atoms) if quantity == "energy" else 1
-    first = labels[0]
-    for other in labels[1:]:
-        if not np.allclose(first.value, other.value, rtol=1e-6, atol=_TOLERANCES[quantity] * scale, equal_nan=True):
-            raise _ambiguous(quantity, labels, frame, where)
+    if not all(_agree(quantity, labels[0], other, len(frame.atoms)) for other in labels[1:]):
+        raise _ambiguous(quantity, labels, frame, where)
+
+
+def _agree(quantity: str, first: Label, other: Label, n_atoms: int) -> bool:
+    tolerance = _TOLERANCES[quantity] * (n_atoms if quantity == "energy" else 1)
+    return bool(np.allclose(first.value, other.value, rtol=1e-6, atol=tolerance, equal_nan=True))
 
 
 def _ambiguous(quantity: str, labels: list[Label], frame: RawFrame, where: str) -> DataError:

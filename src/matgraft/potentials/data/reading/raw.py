@@ -42,7 +42,8 @@ class RawFrame:
     tags
         What the reader knows beyond the values, such as ``converged``.
     units
-        Key in lower case -> unit that the frame itself states for it; it comes before the format's.
+        Key in lower case, or a quantity (energy, forces, stress, virial, length) -> unit that the frame itself states;
+        it comes before the format's.
     theory
         Level of theory of this frame, where it is another than the file's: a run may have several parts.
     """

@@ -13,7 +13,6 @@ frames (`data.store`) is opened, not read: its samples are read when asked for.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from rich.progress import Progress
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import ENERGY_NAMES, EnergyKind, LevelOfTheory, Provenance, SourceFile, file_hash
+from matgraft.core.quantities import ENERGY_UNITS, parse_unit
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.keys import (
@@ -30,6 +30,7 @@ from matgraft.potentials.data.reading.keys import (
     Choices,
     bare,
     fitting,
+    is_gradient,
     is_label,
     present,
     suggest,
@@ -37,8 +38,11 @@ from matgraft.potentials.data.reading.keys import (
 )
 from matgraft.potentials.data.reading.labels import find_labels
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame, scalar_text
+from matgraft.potentials.data.reading.remarks import Remarks
 from matgraft.potentials.data.reading.sources import Source, locate
+from matgraft.potentials.data.reading.stated import in_angstrom
 from matgraft.potentials.data.reading.theory import combine, find_sidecar, read_theory
+from matgraft.potentials.data.reading.weights import find_weights
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import is_store, open_store
 
@@ -92,10 +96,11 @@ def read(
         Quantity -> name of its key, in place of the known names: ``{"energy": "my_energy"}``. For VASP,
         ``{"energy": "e_0_energy"}`` takes the energy at sigma -> 0 instead of the free energy.
     units
-        ``"energy"``, ``"forces"``, ``"stress"`` or ``"virial"`` -> unit of the file's numbers, as
-        `matgraft.core.quantities.parse_unit` reads it. Otherwise: what the format says (VASP's stress: ``"-kBar"``),
-        what the key says (``energy_per_atom``: ``"eV/atom"``), eV, eV/Å and eV/Å³. ``"virial"`` makes a virial of
-        whatever stands under the key; ``"stress"`` makes a stress of what is called a virial.
+        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"`` (of positions and cell) -> unit of the
+        file's numbers, as `matgraft.core.quantities.parse_unit` reads it. Otherwise: what the frame states
+        (``energy-unit=hartree``), what the format says (VASP's stress: ``"-kBar"``), what the key says
+        (``energy_per_atom``: ``"eV/atom"``), eV, eV/Å, eV/Å³ and Å. ``"virial"`` makes a virial of whatever stands
+        under the key; ``"stress"`` makes a stress of what is called a virial.
     shear
         What really stands in the places yz, xz, xy of the stress as read, such as ``"xz,yz,xy"``.
     want
@@ -257,17 +262,18 @@ def _all_broken(errors: Sequence[DataError]) -> DataError:
 
 def _theory(source: Source, file: RawFile, stated: LevelOfTheory | None, ledger: _Ledger) -> LevelOfTheory | None:
     """Return a file's level of theory: from the run, from the file the user named, or from the one beside it."""
-    if stated is None and not source.format.is_run and (sidecar := find_sidecar(source.path)):
-        stated = read_theory(sidecar)
-        ledger.note(source.name, f"level of theory from {sidecar.name}")
+    if stated is None and not source.format.is_run:
+        sidecar, foreign = find_sidecar(source.path)
+        if foreign:
+            ledger.note(source.name, f"{foreign.name} beside it states no level of theory, and is passed over")
+        if sidecar:
+            stated = read_theory(sidecar)
+            ledger.note(source.name, f"level of theory from {sidecar.name}")
     theory = combine(file.theory, stated, source.name)
     unknown = "not stated; a file of the same name that ends in .yaml would say it"
     ledger.note(source.name, f"level of theory: {theory.describe() if theory else unknown}")
     return theory
 
-
-WEIGHT_KEYS = ("config_weight", "weight")
-"""Keys whose number is a frame's weight in the loss: MACE's name, and the plain one."""
 
 # --- samples ---------------------------------------------------------------------------------------------------------
 
@@ -284,10 +290,11 @@ def _convert(
     used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     kinds = {**ENERGY_KINDS, **file.conventions.energies}
     n = cellless = 0
-    weighted_by = ""
-    for index, frame in enumerate(file.frames):
-        ledger.see(frame, choices)
+    remarks = Remarks(choices)
+    for index, written in enumerate(file.frames):
         where = f"{source.name} frame {index}"
+        frame = in_angstrom(written, choices.units.get("length"), where)
+        ledger.see(frame, choices)
         labels = find_labels(frame, file, choices, where)
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
@@ -297,15 +304,22 @@ def _convert(
             own = combine(frame.theory, stated, source.name) if frame.theory else theory
             theories[level] = _with_energy(own, kind, source.name)
         tags = _tags(source, index, frame, choices)
-        weight = _weight(tags, where)
+        weights = find_weights(tags, labels, where)
+        remarks.see(frame, labels, weights)
         n, cellless = n + 1, cellless + _lacks_cell(frame, choices)
-        weighted_by = weighted_by or (_weight_key(tags) if weight != 1.0 else "")
-        values = {name: label.value for name, label in labels.items()}
-        yield Sample(with_clear_cell(frame.atoms, where), values, tags, weight, source.name, index, theories[level])
+        yield Sample(
+            with_clear_cell(frame.atoms, where),
+            {name: label.value for name, label in labels.items()},
+            tags,
+            weights.frame,
+            source.name,
+            index,
+            theories[level],
+            weights.labels,
+        )
     ledger.labelled.update(used)
     ledger.files.append(_origin(source, file, used, n, _fixed(file, choices, used)))
-    notes = [f"frames are weighted in the loss by their key {weighted_by!r}"] if weighted_by else []
-    notes += [*file.notes, *_what_was_read(used, n, kinds, choices)]
+    notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *remarks.notes(used)]
     notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
     for text in notes:
         ledger.note(source.name, text)
@@ -331,22 +345,6 @@ def _tags(source: Source, index: int, frame: RawFrame, choices: Choices) -> dict
     return tags
 
 
-def _weight_key(tags: Mapping[str, str]) -> str:
-    return next((key for key in WEIGHT_KEYS if key in tags), "")
-
-
-def _weight(tags: Mapping[str, str], where: str) -> float:
-    """Return a frame's weight in the loss, one where the file gives none."""
-    text = tags.get(_weight_key(tags), "1")
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
-    if not (math.isfinite(weight) and weight >= 0):
-        raise DataError(f"{_weight_key(tags)}={text} is no weight", where=where, allowed=["a number from 0 up"])
-    return weight
-
-
 def _run_tags(source: Source) -> dict[str, str]:
     """Return the tags of a code's run: each is one trajectory, named by its path."""
     if not source.format.is_run:
@@ -356,7 +354,7 @@ def _run_tags(source: Source) -> dict[str, str]:
 
 def _fixed(file: RawFile, choices: Choices, used: _Used) -> tuple[str, ...]:
     """Return the quantities that the format fixes, less those on which the user said something else."""
-    own = {"stress" if name == "virial" else name for name in choices.units}
+    own = {"stress" if name == "virial" else name for name in choices.units}  # a length is of no label
     own |= {"stress"} if choices.shear else set()
     return tuple(quantity for quantity in used if file.conventions.fixed and quantity not in own)
 
@@ -418,7 +416,9 @@ def _judge(ledger: _Ledger, choices: Choices, where: str, beside: bool = False) 
     if beside:
         return
     idle = [
-        f"units.{name}" for name in choices.units if ("stress" if name == "virial" else name) not in ledger.labelled
+        f"units.{name}"
+        for name in choices.units
+        if name != "length" and ("stress" if name == "virial" else name) not in ledger.labelled
     ]
     idle += ["shear"] if choices.shear and "stress" not in ledger.labelled else []
     if idle:
@@ -435,12 +435,26 @@ def _without(quantity: str, want: Collection[str]) -> list[dict[str, list[str]]]
     return [{"want": others}] if others else []
 
 
+def _gradient(key: str, ledger: _Ledger) -> dict[str, str]:
+    """Return the option that reads a gradient of the energy as forces, in the unit that goes with the energy's."""
+    written = {text for file in ledger.files for text in file.units.get("energy", "eV").split(", ")}
+    factor = parse_unit(written.pop(), "energy").factor if len(written) == 1 else 1.0
+    fitting = [
+        name for name in ("Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å") if ENERGY_UNITS[name.rpartition("/")[0]] == factor
+    ]
+    return {"keys.forces": bare(key), "units.forces": f"-{next(iter(fitting), 'eV/Å')}"}
+
+
 def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) -> DataError:
-    likely = suggest(quantity, [key for key, fits in ledger.existing.items() if quantity in fits])
+    fitting = [key for key, fits in ledger.existing.items() if quantity in fits]
+    gradients = [key for key in fitting if quantity == "forces" and is_gradient(key)]
+    likely: list[dict[str, str]] = [_gradient(key, ledger) for key in gradients]
+    likely = likely or suggest(quantity, fitting)
     existing = sorted(ledger.existing)
     return DataError(
         f"no frame has {quantity} under a known name; the keys are {', '.join(existing) or 'none at all'}",
         where=where,
-        remedy=f"name the key that holds the {quantity}, or do not ask for it",
+        remedy=f"name the key that holds the {quantity}, or do not ask for it"
+        + ("; forces are minus the gradient of the energy" if gradients else ""),
         options=[*likely, *_without(quantity, want)],
     )

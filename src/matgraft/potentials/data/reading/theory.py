@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 
 import yaml
@@ -30,8 +32,11 @@ _EXACT = ("version", "density_cutoff_eV", "kpoints", "licence", "source")
 """Fields that must be equal, numbers up to rounding."""
 
 
-def find_sidecar(path: Path) -> Path | None:
-    """Return the YAML file beside a data file, or None.
+def find_sidecar(path: Path) -> tuple[Path | None, Path | None]:
+    """Return the YAML file beside a data file that states a level of theory, and one that does not; None for no file.
+
+    Settings of another program often have the name of the data. They are told from a level of theory with a fault in it
+    by their keys, half of which are none of a level of theory's.
 
     Raises
     ------
@@ -39,10 +44,24 @@ def find_sidecar(path: Path) -> Path | None:
         If both ``.yaml`` and ``.yml`` are there.
     """
     bare = path.with_suffix("") if path.suffix in COMPRESSED else path
-    found = [side for suffix in _SUFFIXES if (side := bare.with_suffix(suffix)).is_file()]
+    beside = [side for suffix in _SUFFIXES if (side := bare.with_suffix(suffix)).is_file()]
+    found = [side for side in beside if _states_theory(side)]
     if len(found) > 1:
         raise DataError(f"both {found[0].name} and {found[1].name} state its level of theory", where=path.name)
-    return found[0] if found else None
+    foreign = [side for side in beside if side not in found]
+    return found[0] if found else None, foreign[0] if foreign else None
+
+
+def _states_theory(path: Path) -> bool:
+    """Say whether half of a file's keys, or words in their place, are those of a level of theory or nearly so."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True  # reading it says why
+    keys = re.findall(r"^(\w[\w -]*?)\s*:", text, re.MULTILINE)
+    fields = list(LevelOfTheory.model_fields)
+    known = [key for key in keys if difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.8)]
+    return not keys or 2 * len(known) >= len(keys)
 
 
 def read_theory(path: Path) -> LevelOfTheory:

@@ -25,6 +25,7 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat, open_wi
 from matgraft.core.errors import DataError
 from matgraft.potentials.data.reading.formats.base import Format, bare
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame, clean_atoms
+from matgraft.potentials.data.reading.stated import stated_units
 
 # ASE unpickles these: a file from a stranger could run code.
 _PICKLED = ("bundletrajectory",)
@@ -67,7 +68,8 @@ def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:
     nothing = True
     for atoms in _images(path, form, name):
         nothing = False
-        yield RawFrame(clean_atoms(atoms), _values(atoms))
+        values = _values(atoms)
+        yield RawFrame(clean_atoms(atoms), values, units=stated_units(values))
     if nothing:
         raise DataError("the file has no frames", where=name)
 

@@ -1,0 +1,77 @@
+"""What is told of a file beside its keys and units: choices made for the user, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from matgraft.potentials.data.reading.keys import Choices, fitting, is_left_out
+from matgraft.potentials.data.reading.labels import Label
+from matgraft.potentials.data.reading.raw import RawFrame
+from matgraft.potentials.data.reading.weights import Weights
+
+
+@dataclass
+class Remarks:
+    """Gathers over the frames of a file.
+
+    Attributes
+    ----------
+    choices
+        What the user said.
+    """
+
+    choices: Choices
+    _texts: dict[str, None] = field(default_factory=dict)
+    _weighted: dict[str, str] = field(default_factory=dict)
+    _seen: dict[str, str | None] = field(default_factory=dict)
+
+    def see(self, frame: RawFrame, labels: Mapping[str, Label], weights: Weights) -> None:
+        """Enter a frame, its labels and its weights."""
+        for quantity, label in labels.items():
+            self._texts |= dict.fromkeys(_of_label(quantity, label))
+        if (text := frame.units.get("length")) or "length" in self.choices.units:
+            self._texts |= dict.fromkeys(_of_positions(text, self.choices))
+        self._weighted |= weights.keys
+        for key, value in frame.values.items():
+            if key not in self._seen and value is not None:
+                self._seen[key] = self._left_out(key, value, len(frame.atoms))
+
+    def _left_out(self, key: str, value: object, n_atoms: int) -> str | None:
+        """Return the quantity that a key would fit though nothing reads it, ``""`` for one per atom; or None."""
+        if not is_left_out(key) or key in self.choices.keys.values():
+            return None
+        fits = sorted(fitting(value, n_atoms))
+        return fits[0] if fits else ""
+
+    def notes(self, used: Mapping[str, object]) -> list[str]:
+        """Return the notes; `used` are the quantities that some frame has."""
+        notes = list(self._texts)
+        for part, key in self._weighted.items():
+            what = "frames" if part == "frame" else f"labels of {part}"
+            notes.append(f"{what} are weighted in the loss by their key {key!r}")
+        left = {key: quantity for key, quantity in self._seen.items() if quantity is not None}
+        said = [
+            f"{key!r}" + (f" (keys.{quantity}={key} reads it)" if quantity and quantity not in used else "")
+            for key, quantity in left.items()
+        ]
+        return [*notes, f"not read, though named like labels: {', '.join(said)}"] if said else notes
+
+
+def _of_label(quantity: str, label: Label) -> list[str]:
+    place = "virial" if label.virial else quantity
+    texts = []
+    if label.overruled:
+        texts.append(f"{place} is taken in {label.unit}, as units.{place} says; the file states {label.overruled}")
+    if label.passed_over:
+        texts.append(
+            f"{label.key!r} is read in place of {label.passed_over!r}, which differs: forces belong to the free "
+            f"energy; keys.energy={label.passed_over} takes the other"
+        )
+    return texts
+
+
+def _of_positions(stated: str | None, choices: Choices) -> list[str]:
+    said = choices.units.get("length")
+    text = f"positions and cell are read in {said.text if said else stated}"
+    return [text + (f", as units.length says; the file states {stated}" if said and stated else "")]
