@@ -11,8 +11,7 @@ from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
 from matgraft.potentials.data.reading.formats.orca import ENGRAD, ORCA
 from matgraft.potentials.data.reading.formats.records import RECORDS
-from matgraft.potentials.data.reading.formats.vasp.outcar import OUTCAR
-from matgraft.potentials.data.reading.formats.vasp.vasprun import VASPRUN
+from matgraft.potentials.data.reading.formats.vasp.files import OUTCAR, VASPRUN
 
 FORMATS: tuple[Format, ...] = (
     VASPRUN,

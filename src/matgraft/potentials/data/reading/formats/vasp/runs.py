@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matgraft.potentials.data.reading.formats.base import Head, bare, unpacked
+from matgraft.potentials.data.reading.raw import RawFile
 
 _VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
 _OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-][\w.-]+)?$", re.IGNORECASE)
+_HEADER = (b"executed on", b"INCAR:", b"POTCAR:", b"TITEL")  # what VASP prints on the screen has none of these
 _CONVERTED = (".extxyz", ".xyz", ".traj", ".db", ".json", ".yaml", ".yml", ".h5", ".npz", ".csv", ".cif")
 """Endings that no VASP file has, whatever stands before: OUTCAR.extxyz is no OUTCAR."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file of a run as it was read.
+
+    Attributes
+    ----------
+    whole
+        False if it broke off.
+    chained
+        Forces were left out, since they may hold those along a chain of images.
+    """
+
+    file: RawFile
+    whole: bool
+    chained: bool = False
+
+
+def step_notes(kept: int, *, broken: bool, unfinished: int = 0, learned: int = 0, chained: int = 0) -> tuple[str, ...]:
+    """Return the notes on steps that are no frames, or whose forces may be none of DFT."""
+    notes = [f"the run broke off; its {kept} finished ionic steps are kept"] if broken else []
+    notes += [f"{unfinished} unfinished ionic steps left out"] if unfinished else []
+    notes += [f"{learned} steps of a machine-learned force field left out"] if learned else []
+    if chained:
+        notes.append(
+            f"forces left out in {chained} steps of an image: they may hold those along the chain;"
+            " keys.forces=chain_forces takes them all the same"
+        )
+    return tuple(notes)
 
 
 def is_vasprun(head: Head) -> bool:
@@ -22,7 +55,8 @@ def is_vasprun(head: Head) -> bool:
 
 def is_outcar(head: Head) -> bool:
     """Say whether a file is an OUTCAR: by its first words, else, where these are lost, by its name."""
-    return head.start.startswith(b" vasp.") or _is_called(head, _OUTCAR)
+    start = head.start
+    return (start.startswith(b" vasp.") and any(word in start for word in _HEADER)) or _is_called(head, _OUTCAR)
 
 
 def _is_called(head: Head, pattern: re.Pattern[str]) -> bool:
@@ -38,6 +72,20 @@ def find_outcars(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """
     taken = {(path.parent, _run_name(path)) for path in others if is_vasprun(Head(path))}
     return [p for p in unpacked(own) if taken.isdisjoint({(p.parent, _run_name(p)), (p.parent, "")})]
+
+
+def partner(path: Path, is_other: Callable[[Head], bool]) -> Path | None:
+    """Return the OUTCAR of the run that a vasprun.xml is of, or the other way round; None where there is not just one.
+
+    Of the same run are files in one folder whose names are the same apart from these words, and those that are the only
+    ones of their kind there.
+    """
+    heads = [Head(other) for other in sorted(path.parent.iterdir()) if other.is_file() and other != path]
+    others = unpacked([head.path for head in heads if is_other(head)])
+    named = [other for other in others if _run_name(other) == _run_name(path)]
+    alone = not any(is_vasprun(head) or is_outcar(head) for head in heads if head.path not in others)
+    found = named or (others if alone else [])
+    return found[0] if len(found) == 1 else None
 
 
 def _run_name(path: Path) -> str:

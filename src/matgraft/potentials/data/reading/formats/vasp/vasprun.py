@@ -1,20 +1,23 @@
 """VASP's `vasprun.xml`.
 
 Every ionic step is a frame. Its energy is the free energy (``e_fr_energy``), to which the forces belong; the others
-stand beside it under VASP's names, for ``keys={"energy": "e_0_energy"}``. A run that broke off gives the steps it
-finished, with a note. A step that used up NELM electronic steps is tagged ``converged=false``.
+stand beside it under VASP's names, for ``keys={"energy": "e_0_energy"}``. With PSTRESS, what VASP writes at the end of
+an ionic step is an enthalpy: P V is taken off. A run that broke off gives the steps it finished, with a note. A step
+that used up NELM electronic steps is tagged ``converged=false``.
 
-The XML is read as a stream, one ionic step in memory at a time; a DOCTYPE, which VASP never writes and which could
-expand without end, is refused.
+The file is read as a stream, one ionic step in memory at a time. Of a step, blocks that hold no label (eigenvalues,
+densities of states) and all electronic steps but the last are cut out before the XML is parsed. A DOCTYPE, which VASP
+never writes and which could expand without end, is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,8 +26,8 @@ from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, unpacked
-from matgraft.potentials.data.reading.formats.vasp.runs import is_vasprun
+from matgraft.potentials.data.reading.formats.vasp.parameters import flag, stated_number
+from matgraft.potentials.data.reading.formats.vasp.runs import Reading, step_notes
 from matgraft.potentials.data.reading.formats.vasp.theory import (
     Mesh,
     Species,
@@ -42,11 +45,16 @@ CONVENTIONS = Conventions(
 )
 
 _CHUNK = 1 << 20  # bytes read at a time
+_BEGIN, _END = b"<calculation>", b"</calculation>"
+_CYCLE = b"<scstep>"
+_NO_LABELS = re.compile(rb"<(eigenvalues|dos|projected|dielectricfunction|dynmat|born_charges)\b.*?</\1>", re.DOTALL)
+_KBAR_A3 = 1 / 1602.17733  # eV, with the charge of the electron as VASP has it
+_RESPONSE = ("response functions", "linear response parameters")  # repeat NELM and others for their own purposes
 # VASP cuts element names to two letters of its own: Zr may lose its first one, Xe its second.
 _ODD_SYMBOLS = {"r": "Zr", "X": "Xe"}
 
 
-def read_vasprun(path: Path, name: str) -> RawFile:
+def read_vasprun(path: Path, name: str) -> Reading:
     """Read all finished ionic steps of a vasprun.xml.
 
     Raises
@@ -65,9 +73,8 @@ def read_vasprun(path: Path, name: str) -> RawFile:
 def _take_all(run: _Run, path: Path, name: str) -> str:
     """Take up every section that is whole; return how the file breaks off, empty if it does not."""
     try:
-        for section in _sections(path, name):
-            run.take(section)
-            section.clear()
+        for section, cycles in _sections(path, name):
+            run.take(section, cycles)
     except (ElementTree.ParseError, *UNREADABLE) as error:
         return str(error)
     return ""
@@ -86,40 +93,65 @@ class _Run:
     frames: list[RawFrame] = field(default_factory=list)
     unfinished: int = 0
     learned: int = 0
+    relieved: int = 0
 
-    def take(self, section: ElementTree.Element) -> None:
-        """Take up one child of the root."""
+    def take(self, section: ElementTree.Element, cycles: int) -> None:
+        """Take up one child of the root; of an ionic step, with the number of its electronic steps."""
         if section.tag == "generator":
             self.version = " ".join(_words(section).get("version", []))
         elif section.tag == "incar":
             self.incar = _words(section)
         elif section.tag == "parameters":
-            self.parameters = _words(section)
+            self.parameters = _words(section, without=_RESPONSE)
         elif section.tag == "kpoints":
             self.mesh = _mesh(section)
         elif section.tag == "atominfo":
             self._atominfo(section)
         elif section.tag == "calculation":
-            self._calculation(section)
+            self._calculation(section, cycles)
 
     def _atominfo(self, section: ElementTree.Element) -> None:
         rows = {array.get("name"): _rows(array) for array in section.iter("array")}
         self.symbols = [_symbol(row[0]) for row in rows["atoms"]]
         self.species = [Species(_symbol(row[1]), int(row[0]), " ".join(row[4].split())) for row in rows["atomtypes"]]
 
-    def _calculation(self, section: ElementTree.Element) -> None:
-        energies, cycles = _energies(section), section.findall("scstep")
-        forces, atoms = _varray(section, "forces"), self._atoms(section.find("structure"))
-        if not cycles and "T" in "".join(self.incar.get("ML_LMLFF", [])).upper():
+    def _calculation(self, section: ElementTree.Element, cycles: int) -> None:
+        used = self._used()
+        atoms, forces = self._atoms(section.find("structure")), _varray(section, "forces")
+        if not cycles and flag(used, "ML_LMLFF"):
             self.learned += 1
-        elif atoms is None or forces is None or "e_fr_energy" not in energies:
+            return
+        energies = {} if atoms is None else self._energies(section, atoms, stated_number(used, "PSTRESS") or 0.0)
+        if atoms is None or forces is None or "e_fr_energy" not in energies:
             self.unfinished += 1
-        else:
-            values = {**energies, "forces": forces, "stress": _varray(section, "stress")}
-            limit = int((self._used().get("NELM") or ["0"])[0])
-            tags = {"converged": "true" if len(cycles) < limit else "false"} if cycles and limit else {}
-            tags |= temperature_tag(self._used(), len(self.frames) + self.unfinished + self.learned + 1)
-            self.frames.append(RawFrame(atoms, values, tags))
+            return
+        key = "chain_forces" if self._is_image() else "forces"
+        limit = int(stated_number(used, "NELM") or 0)
+        tags = {"converged": "true" if cycles < limit else "false"} if cycles and limit else {}
+        tags |= temperature_tag(used, len(self.frames) + self.unfinished + self.learned + 1)
+        self.frames.append(RawFrame(atoms, {**energies, key: forces, "stress": _varray(section, "stress")}, tags))
+
+    def _is_image(self) -> bool:
+        """Say whether the run is an image of a chain, or a dimer: what is written as forces may not be those of DFT."""
+        return any(stated_number(self.incar, tag) for tag in ("IMAGES", "ICHAIN"))
+
+    def _energies(self, section: ElementTree.Element, atoms: Atoms, pressure: float) -> dict[str, float]:
+        """Return the energies of an ionic step, eV, without P V.
+
+        Some versions write a wrong ``e_0_energy`` here and leave dispersion out of the electronic steps, so the
+        differences to the free energy come from the last electronic step (as in ASE's reader).
+        """
+        cycle = section.find("scstep")
+        stated, last = _energy_block(section), {} if cycle is None else _energy_block(cycle)
+        if "e_fr_energy" not in stated:
+            return {}
+        free = stated["e_fr_energy"]
+        if pressure and free != last.get("e_fr_energy"):  # where they are the same, nothing was added
+            free -= pressure * float(atoms.cell.volume) * _KBAR_A3
+            self.relieved += 1
+        own = last if "e_fr_energy" in last else stated
+        others = {key: free + own[key] - own["e_fr_energy"] for key in ("e_0_energy", "e_wo_entrp") if key in own}
+        return {"e_fr_energy": free} | others
 
     def _atoms(self, structure: ElementTree.Element | None) -> Atoms | None:
         basis = None if structure is None else _varray(structure, "basis")
@@ -136,61 +168,99 @@ class _Run:
                 used[key] = words
         return used
 
-    def finish(self, name: str, broken: str) -> RawFile:
+    def finish(self, name: str, broken: str) -> Reading:
         """Return the frames with their level of theory, or raise if there are none."""
         if not self.frames:
-            reason = f"; it breaks off: {broken}" if broken else ""
+            reason = f"; its {self.learned} steps are of a machine-learned force field" if self.learned else ""
+            reason += f"; it breaks off: {broken}" if broken else ""
             raise DataError(f"the run has no finished ionic step{reason}", where=name)
         theory = level_of_theory(self._used(), self.species, self.mesh, self.version)
-        return RawFile(tuple(self.frames), CONVENTIONS, self._notes(broken), theory)
+        file = RawFile(tuple(self.frames), CONVENTIONS, self._notes(broken), theory)
+        return Reading(file, whole=not broken, chained=self._is_image())
 
     def _notes(self, broken: str) -> tuple[str, ...]:
-        notes = [f"the run broke off; its {len(self.frames)} finished ionic steps are kept"] if broken else []
-        notes += [f"{self.unfinished} unfinished ionic steps left out"] if self.unfinished else []
-        notes += [f"{self.learned} steps of a machine-learned force field left out"] if self.learned else []
-        return tuple(notes)
+        n = len(self.frames)
+        chained = n if self._is_image() else 0
+        notes = step_notes(n, broken=bool(broken), unfinished=self.unfinished, learned=self.learned, chained=chained)
+        if self.relieved:
+            pressure = stated_number(self._used(), "PSTRESS")
+            notes += (
+                f"P V is taken off in {self.relieved} steps: with PSTRESS={pressure:g} kBar these are enthalpies",
+            )
+        return notes
 
 
-class _Builder(ElementTree.TreeBuilder):
-    """Builds the tree, keeps the finished children of the root at hand, refuses a DOCTYPE."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.ready: list[ElementTree.Element] = []
-        self._name, self._depth = name, 0
-
-    def start(self, tag: str, attributes: dict[Any, Any], /) -> ElementTree.Element:
-        self._depth += 1
-        return super().start(tag, attributes)
-
-    def end(self, tag: str, /) -> ElementTree.Element:
-        self._depth -= 1
-        element = super().end(tag)
-        if self._depth == 1:
-            self.ready.append(element)
-        return element
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        raise DataError("it declares a DOCTYPE, which VASP never writes", where=self._name)
+# --- parts of the file -----------------------------------------------------------------------------------------------
 
 
-def _sections(path: Path, name: str) -> Iterator[ElementTree.Element]:
-    builder = _Builder(name)
-    parser = ElementTree.XMLParser(target=builder)
+def _sections(path: Path, name: str) -> Iterator[tuple[ElementTree.Element, int]]:
+    """Return the children of the root one by one; ionic steps with the number of their electronic steps.
+
+    Raises
+    ------
+    DataError
+        If the file declares a DOCTYPE.
+    ElementTree.ParseError
+        Where a part is not XML, or the end is missing; what was whole before has been given out.
+    """
+    rest, head = b"", True
+    fault: Exception | None = None
     with cast(BufferedIOBase, open_with_compression(str(path), "rb")) as file:
-        while chunk := file.read1(_CHUNK):  # what a cut-off archive still gives, before it raises
+        while fault is None:
             try:
-                parser.feed(chunk)
-            finally:  # what was whole before the fault is still good
-                ready, builder.ready = builder.ready, []
-                yield from ready
-    parser.close()
+                chunk = file.read1(_CHUNK)  # what a cut-off archive still gives, before it raises
+            except UNREADABLE as error:
+                chunk, fault = b"", error
+            if not chunk:
+                break
+            *steps, rest = (rest + chunk).split(_END)
+            for step in steps:
+                before, begins, inside = step.partition(_BEGIN)
+                if begins:
+                    yield from ((child, 0) for child in _children(before, head, name))
+                yield _calculation(inside, name)
+                head = False
+    if _BEGIN in rest:  # an ionic step that is not whole
+        before = rest.partition(_BEGIN)[0]
+        yield from ((child, 0) for child in _children(before, head, name))
+        raise fault or ElementTree.ParseError("an ionic step is cut off")
+    yield from ((child, 0) for child in _children(rest, head, name, last=True))
+    if fault is not None:
+        raise fault
 
 
-def _words(section: ElementTree.Element) -> dict[str, list[str]]:
-    """Return every named value below a section, as words. Names may be padded: ``"GGA    "``."""
-    named = (element for element in section.iter() if element.tag in ("i", "v") and element.get("name"))
-    return {str(element.get("name")).strip(): (element.text or "").split() for element in named}
+def _children(text: bytes, head: bool, name: str, last: bool = False) -> list[ElementTree.Element]:
+    """Return the children of the root that stand before, between or after the ionic steps."""
+    if not text.strip():
+        return []
+    _refuse_doctype(text, name)
+    whole = (b"" if head else b"<modeling>") + text + (b"" if last else b"</modeling>")
+    return list(ElementTree.fromstring(whole))
+
+
+def _calculation(inside: bytes, name: str) -> tuple[ElementTree.Element, int]:
+    """Return an ionic step with its last electronic step alone, and how many there were."""
+    if _BEGIN in inside:
+        raise ElementTree.ParseError("an ionic step begins within another")
+    _refuse_doctype(inside, name)
+    cycles, last = inside.count(_CYCLE), max(inside.rfind(_CYCLE), 0)
+    return ElementTree.fromstring(_BEGIN + _NO_LABELS.sub(b"", inside[last:]) + _END), cycles
+
+
+def _refuse_doctype(text: bytes, name: str) -> None:
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise DataError("it declares a DOCTYPE, which VASP never writes", where=name)
+
+
+def _words(section: ElementTree.Element, without: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return every named value below a section, as words, but of blocks of some names. Names may be padded."""
+    found: dict[str, list[str]] = {}
+    for element in section:
+        if element.tag == "separator" and element.get("name") not in without:
+            found |= _words(element, without)
+        elif element.tag in ("i", "v") and element.get("name"):
+            found[str(element.get("name")).strip()] = (element.text or "").split()
+    return found
 
 
 def _mesh(section: ElementTree.Element) -> Mesh:
@@ -217,22 +287,6 @@ def _symbol(text: str) -> str:
     return _ODD_SYMBOLS.get(text.strip(), text.strip())
 
 
-def _energies(section: ElementTree.Element) -> dict[str, float]:
-    """Return the energies of an ionic step, eV.
-
-    Some versions write a wrong ``e_0_energy`` here and leave dispersion out of the electronic steps, so the differences
-    to the free energy come from the last electronic step (as in ASE's reader).
-    """
-    stated = _energy_block(section)
-    cycles = section.findall("scstep")
-    last = _energy_block(cycles[-1]) if cycles else {}
-    if "e_fr_energy" in stated and "e_fr_energy" in last:
-        for key in ("e_0_energy", "e_wo_entrp"):
-            if key in last:
-                stated[key] = stated["e_fr_energy"] + last[key] - last["e_fr_energy"]
-    return {key: stated[key] for key in ("e_fr_energy", "e_0_energy", "e_wo_entrp") if key in stated}
-
-
 def _energy_block(element: ElementTree.Element) -> dict[str, float]:
     return {str(i.get("name")): fortran_number(i.text or "") for i in element.findall("energy/i")}
 
@@ -241,12 +295,13 @@ def _varray(element: ElementTree.Element, name: str) -> Array | None:
     array = next((varray for varray in element.iter("varray") if varray.get("name") == name), None)
     if array is None:
         return None
-    return np.array([[fortran_number(word) for word in (v.text or "").split()] for v in array.findall("v")])
+    rows = [(v.text or "").split() for v in array.findall("v")]
+    try:
+        return np.array([[*map(float, row)] for row in rows])
+    except ValueError:
+        return np.array([[fortran_number(word) for word in row] for row in rows])
 
 
 def fortran_number(word: str) -> float:
     """Read a number as Fortran prints it; one too long for its field (``*******``) is NaN."""
     return float("nan") if "*" in word else float(word)
-
-
-VASPRUN = Format(CONVENTIONS.format, is_vasprun, read_vasprun, unpacked)
