@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
 from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
 from matgraft.potentials.data.reading.formats.orca import ENGRAD, ORCA
@@ -17,6 +18,7 @@ FORMATS: tuple[Format, ...] = (
     VASPRUN,
     OUTCAR,
     ESPRESSO,
+    CP2K,
     ORCA,
     ENGRAD,
     GAUSSIAN,
