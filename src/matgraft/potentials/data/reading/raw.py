@@ -44,6 +44,8 @@ class RawFrame:
     units
         Key in lower case, or a quantity (energy, forces, stress, virial, length) -> unit that the frame itself states;
         it comes before the format's.
+    notes
+        What reading decided on this frame; told once a file.
     theory
         Level of theory of this frame, where it is another than the file's: a run may have several parts.
     """
@@ -52,6 +54,7 @@ class RawFrame:
     values: Mapping[str, Any]
     tags: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     theory: LevelOfTheory | None = None
 
 

@@ -28,6 +28,7 @@ class Remarks:
 
     def see(self, frame: RawFrame, labels: Mapping[str, Label], weights: Weights) -> None:
         """Enter a frame, its labels and its weights."""
+        self._texts |= dict.fromkeys(frame.notes)
         for quantity, label in labels.items():
             self._texts |= dict.fromkeys(_of_label(quantity, label))
         if (text := frame.units.get("length")) or "length" in self.choices.units:

@@ -1,0 +1,129 @@
+"""Extended XYZ, frame by frame: ASE parses each one, and what ASE stumbles over is put right or named by its line.
+
+A byte-order mark is skipped. D and T are hydrogen: a potential knows no masses. ASE would stop at a blank line without
+a word, and its message for a frame that is cut off does not say which one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from ase.io.formats import open_with_compression
+
+from matgraft.core.errors import DataError
+from matgraft.potentials.data.reading.raw import UNREADABLE
+
+HIDDEN = "as-written:"
+"""ASE takes nothing but nine numbers under the keys stress and virial of a comment line, and keeps one triangle. Six
+are common too, so the keys are hidden from ASE under this prefix and come out as written."""
+_STRESS_KEY = re.compile(r"""(?<![^\s"'])(stress|virial)(?=\s*=)""")
+_PROPERTIES = re.compile(r"""(?<![^\s"'])Properties\s*=\s*["']?([^\s"']+)""")
+_ISOTOPES = {"D": "H", "T": "H", "2H": "H", "3H": "H"}
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, tuple[str, ...]]]:
+    """Walk over the frames of a file, each with notes on it; labels are where ASE puts them.
+
+    Raises
+    ------
+    DataError
+        With the frame and the line, where a frame is cut off or no frame, or frames follow a gap.
+    """
+    for index, (number, block) in enumerate(_blocks(path, name)):
+        block, notes = _without_isotopes(block)
+        try:
+            (atoms,) = read_xyz(StringIO("".join(block)), slice(None), properties_parser=_comment)
+        except Exception as error:  # ASE's parser raises whatever went wrong in it
+            found = _fault(number, block) or f"ASE cannot read it as extxyz: {error}"
+            raise DataError(found, where=f"{name} frame {index}") from error
+        yield atoms, notes
+
+
+def _blocks(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Walk over the lines of each frame, with the number of the first."""
+    try:
+        with open_with_compression(str(path), "r") as file:
+            lines = enumerate(file, start=1)
+            number, head = next(lines, (0, ""))
+            for frame in itertools.count():
+                head = head.lstrip(_BYTE_ORDER_MARK)
+                if not head.strip():
+                    _refuse_gap(number, lines, f"{name} frame {frame}")
+                    return
+                block = [head, *_body(number, head, lines, f"{name} frame {frame}")]
+                first, (number, head) = number, next(lines, (0, ""))
+                while head.lstrip().startswith("VEC"):  # ADF's form: cell vectors follow the atoms
+                    block.append(head)
+                    number, head = next(lines, (0, ""))
+                yield first, block
+    except UNREADABLE as error:
+        raise DataError(f"the file is not readable text: {error}", where=name) from error
+
+
+def _refuse_gap(number: int, lines: Iterator[tuple[int, str]], where: str) -> None:
+    later = next((n for n, line in lines if line.strip()), None)
+    if later is not None:
+        raise DataError(f"line {number} is blank but line {later} goes on", where=where, remedy="take the gap out")
+
+
+def _body(number: int, head: str, lines: Iterator[tuple[int, str]], where: str) -> list[str]:
+    """Return the comment line and those of the atoms."""
+    if not head.strip().isdecimal():
+        raise DataError(f"line {number} should be a number of atoms, it is {head.strip()[:40]!r}", where=where)
+    wanted = int(head) + 1
+    body = [line for _, line in itertools.islice(lines, wanted)]
+    if len(body) < wanted:
+        said = f"{max(len(body) - 1, 0)} of {wanted - 1} atoms"
+        raise DataError(f"the file ends in the middle of it: {said}", where=where)
+    return body
+
+
+def _comment(line: str) -> dict[str, object]:
+    return dict(key_val_str_to_dict(_STRESS_KEY.sub(rf"{HIDDEN}\1", line)))
+
+
+def _columns(comment: str) -> tuple[int, int | None]:
+    """Return how many columns an atom's line has, and which of them is the species; None for none."""
+    found = _PROPERTIES.search(comment)
+    parts = (found[1] if found else "species:S:1:pos:R:3").split(":")
+    widths = [int(width) if width.isdecimal() else 0 for width in parts[2::3]]
+    before = parts[::3].index("species") if "species" in parts[::3] else None
+    return sum(widths), None if before is None else sum(widths[:before])
+
+
+def _without_isotopes(block: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Write hydrogen for its isotopes, and say for which."""
+    _, species = _columns(block[1])
+    if species is None:
+        return block, ()
+    rows = [line.split(None, species + 1) for line in block[2:]]
+    named = [row[species].upper() if len(row) > species else "" for row in rows]
+    found = sorted(set(named) & _ISOTOPES.keys())
+    if not found:
+        return block, ()
+    for k, name in enumerate(named):
+        if name in _ISOTOPES:
+            row = rows[k]
+            row[species] = _ISOTOPES[name]
+            block[2 + k] = " ".join(row).rstrip() + "\n"
+    return block, tuple(f"{name} is read as hydrogen: its mass plays no role in energies and forces" for name in found)
+
+
+def _fault(number: int, block: Sequence[str]) -> str:
+    """Say which line of a frame is at fault; empty where none can be told."""
+    width, species = _columns(block[1])
+    for n, line in enumerate(block[2 : 2 + int(block[0])], start=number + 2):
+        row = line.split()
+        if len(row) < width:
+            return f"line {n} has {len(row)} columns, {width} are named: {line.strip()[:40]!r}"
+        if species is not None and row[species].capitalize() not in atomic_numbers:
+            return f"line {n} names {row[species]!r}, which is no element"
+    return ""

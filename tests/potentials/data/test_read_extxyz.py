@@ -1,0 +1,70 @@
+"""Extended XYZ as it is found: byte-order marks, isotopes, columns in any order, and lines that are at fault."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from matgraft.core.errors import DataError
+from matgraft.potentials.data.reading.read import read
+
+HEAD = 'Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 pbc="T T F"'
+WATER = f"3\n{HEAD}\nO 0 0 0 0.1 0 0\nH 0.96 0 0 -0.1 0 0\nH 0 0.96 0 0 0 0\n"
+
+
+def write(folder: Path, text: str, name: str = "a.xyz") -> Path:
+    (folder / name).write_bytes(text.encode())
+    return folder / name
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_is_skipped_wherever_files_were_joined(tmp_path: Path, packed: bool) -> None:
+    marked = f"\ufeff{WATER}\ufeff{WATER}".encode()
+    path = tmp_path / ("a.xyz.gz" if packed else "a.xyz")
+    path.write_bytes(gzip.compress(marked) if packed else marked)
+    data = read(path)
+    assert [float(sample.labels["energy"]) for sample in data] == [-1.5, -1.5]
+    np.testing.assert_array_equal(data[0].content.pbc, [True, True, False])
+
+
+def test_isotopes_are_hydrogen_and_a_note_says_so(tmp_path: Path) -> None:
+    heavy = WATER.replace("H 0.96", "D 0.96").replace("H 0 0.96", "t 0 0.96")
+    data = read(write(tmp_path, heavy + WATER))
+    assert [str(sample.content.symbols) for sample in data] == ["OH2", "OH2"]
+    np.testing.assert_allclose(data[0].labels["forces"], [[0.1, 0, 0], [-0.1, 0, 0], [0, 0, 0]])
+    assert sum("is read as hydrogen" in note for note in data.provenance.notes) == 2
+    columns = "Properties=pos:R:3:forces:R:3:species:S:1"
+    turned = f"1\n{columns} energy=-1\n1 2 3 0 0 0 2H\n"
+    assert str(read(write(tmp_path, turned))[0].content.symbols) == "H"
+
+
+def test_an_element_by_number_needs_no_symbol(tmp_path: Path) -> None:
+    text = "2\nProperties=Z:I:1:pos:R:3:forces:R:3 energy=-1\n8 0 0 0 0 0 1\n1 0 0 1 0 0 -1\n"
+    data = read(write(tmp_path, text))
+    assert str(data[0].content.symbols) == "OH" and float(data[0].labels["forces"][1, 2]) == -1.0
+
+
+def test_vectors_below_the_atoms_are_the_cell(tmp_path: Path) -> None:
+    """ADF's form."""
+    text = "1\nE\nSi 0 0 0\nVEC1 2 0 0\nVEC2 0 3 0\nVEC3 0 0 4\n"
+    data = read(write(tmp_path, text + text), want=[])
+    assert [sample.content.cell.lengths().tolist() for sample in data] == [[2.0, 3.0, 4.0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "said"),
+    [
+        (WATER + WATER[:-12], "frame 1", "line 10 has 3 columns, 7 are named"),
+        (WATER + WATER.replace("H 0.96", "Hx 0.96"), "frame 1", "line 9 names 'Hx', which is no element"),
+        (WATER + WATER.replace("0.96 0 0", "0.96 0 O"), "frame 1", "could not convert"),
+        (WATER + WATER[:-30], "frame 1", "ends in the middle"),
+        ("#" + WATER, "frame 0", "line 1 should be a number of atoms"),
+    ],
+)
+def test_a_line_at_fault_is_named(tmp_path: Path, text: str, where: str, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        read(write(tmp_path, text))
+    assert caught.value.where == f"a.xyz {where}"
