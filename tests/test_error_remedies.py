@@ -64,7 +64,7 @@ def frames(n: int = 48) -> list[Atoms]:
         atoms.positions += 0.1 * rng.standard_normal((2, 3))
         atoms.info |= {"trajectory": f"t{i // 12}", "kind": "cold" if i % 12 < 6 else "hot"}
         forces = rng.standard_normal((2, 3))
-        atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=forces, stress=np.zeros((3, 3)))
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=forces, stress=0.01 * np.eye(3))
         made.append(atoms)
     return made
 
@@ -236,7 +236,7 @@ def cold_without_energy(made: list[Atoms]) -> list[Atoms]:
 
 def spoilt(made: list[Atoms]) -> list[Atoms]:
     for i in (7, 20):
-        made[i].calc.results["forces"] *= np.nan
+        made[i].calc.results["forces"][0] = np.nan
     return made
 
 

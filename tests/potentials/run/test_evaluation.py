@@ -110,7 +110,7 @@ def tuned_on(tmp_path: Path) -> Callable[[Dataset, Dataset], Path]:
         for sample in file:
             atoms = sample.content.copy()
             atoms.info |= sample.tags
-            atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+            atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.ones((len(atoms), 3)))
             frames.append(atoms)
         write(tmp_path / "frames.extxyz", frames)
         (tmp_path / "recipe.yaml").write_text(Recipe(train=str(tmp_path / "frames.extxyz")).to_yaml())

@@ -131,7 +131,7 @@ def unlabelled(atoms: Atoms) -> None:
 
 # ruff: noqa: E501
 CURED: dict[str, list[Callable[[list[Atoms]], None]]] = {
-    "non-finite": [some(lambda a: change(a, forces=lambda f: f * np.nan))],
+    "non-finite": [some(lambda a: change(a, forces=lambda f: np.where(f == f.max(), np.nan, f)))],
     "label-missing": [some(unlabelled)],
     "elements-unseen": [some(relabelled(lambda a: a.symbols.__setitem__(0, "Ag")))],
     "energy-unit": [every(lambda a: change(a, energy=lambda e: e / 27.211386)), every(lambda a: change(a, energy=lambda e: -e))],
@@ -318,7 +318,7 @@ def test_the_last_line_agrees_with_the_exit_code(matgraft: Call, tmp_path: Path)
 
 def test_nothing_is_offered_that_leaves_no_frame(matgraft: Call, tmp_path: Path) -> None:
     made = frames()
-    every(lambda a: change(a, forces=lambda f: f * np.nan))(made)
+    every(lambda a: change(a, forces=lambda f: np.where(f == f.max(), np.nan, f)))(made)
     write(tmp_path / "a.extxyz", made)
     options, _ = audited(matgraft, tmp_path / "a.extxyz")
     assert options["non-finite"] == []
@@ -329,7 +329,7 @@ def test_an_option_that_is_too_long_to_type_goes_through_a_file(
 ) -> None:
     """Twelve bytes are the bound here; numbers of thirty frames are longer than that as those of 30,000 are."""
     made = frames()
-    some(lambda a: change(a, forces=lambda f: f * np.nan), (4, 10, 17))(made)
+    some(lambda a: change(a, forces=lambda f: np.where(f == f.max(), np.nan, f)), (4, 10, 17))(made)
     write(tmp_path / "a.extxyz", made)
     monkeypatch.setattr("matgraft.core.options.LONGEST", 12)
     options, said = audited(matgraft, tmp_path / "a.extxyz")

@@ -7,7 +7,8 @@
 | stress   | 6 (ASE's Voigt order), 9 or (3, 3); stress or virial | (3, 3) eV/Å³, ASE's sign     |
 
 A virial W gives the stress -W/V. The six components are put into a matrix first, the user's `shear` corrects that
-matrix. NaN and infinity pass: the audit reports them. A label that is absent stays absent.
+matrix. NaN and infinity pass: `absent` takes out what is NaN throughout, the audit reports the rest. A label that is
+absent stays absent. Of several keys those that hold nothing but NaN or zeros give way to the others.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
         keys = present(quantity, frame.values, choices.keys.get(quantity))
         labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
         if labels:
+            labels = [label for label in labels if np.nan_to_num(label.value).any()] or labels
             if quantity == "energy" and present("forces", frame.values, choices.keys.get("forces")):
                 labels = _free_energy_first(labels, len(frame.atoms))
             _must_agree(quantity, labels, frame, where)

@@ -18,13 +18,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from rich.progress import Progress
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import ENERGY_NAMES, EnergyKind, LevelOfTheory, Provenance, SourceFile, file_hash
-from matgraft.core.quantities import ENERGY_UNITS, parse_unit
+from matgraft.core.quantities import ENERGY_UNITS, Array, parse_unit
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.keys import (
     ENERGY_KINDS,
     Choices,
@@ -55,6 +57,7 @@ class _Ledger:
     existing: dict[str, frozenset[str]] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
     labelled: set[str] = field(default_factory=set)
+    absent: dict[str, str] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def see(self, frame: RawFrame, choices: Choices) -> None:
@@ -289,13 +292,14 @@ def _convert(
     theories: dict[object, LevelOfTheory | None] = {}  # frames share what is equal
     used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     kinds = {**ENERGY_KINDS, **file.conventions.energies}
+    absences = Absences(lambda: _energies_per_atom(source, file, choices))
     n = cellless = 0
     remarks = Remarks(choices)
     for index, written in enumerate(file.frames):
         where = f"{source.name} frame {index}"
         frame = in_angstrom(written, choices.units.get("length"), where)
         ledger.see(frame, choices)
-        labels = find_labels(frame, file, choices, where)
+        labels = absences.take_out(frame.atoms, find_labels(frame, file, choices, where))
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
         kind = kinds.get(labels["energy"].key.lower()) if "energy" in labels else None
@@ -318,11 +322,23 @@ def _convert(
             weights.labels,
         )
     ledger.labelled.update(used)
+    ledger.absent.update(list(absences.counts))
     ledger.files.append(_origin(source, file, used, n, _fixed(file, choices, used)))
-    notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *remarks.notes(used)]
+    notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *absences.notes(n), *remarks.notes(used)]
     notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
     for text in notes:
         ledger.note(source.name, text)
+
+
+def _energies_per_atom(source: Source, file: RawFile, choices: Choices) -> Array:
+    """Return the energies of all frames of a file (eV/atom); one whose frames are walked over once is read again."""
+    file = file if isinstance(file.frames, tuple) else _read_one(source)
+    energies = [
+        float(labels["energy"].value) / len(frame.atoms)
+        for index, frame in enumerate(file.frames)
+        if "energy" in (labels := find_labels(frame, file, choices, f"{source.name} frame {index}"))
+    ]
+    return np.array(energies)
 
 
 def _with_energy(theory: LevelOfTheory | None, kind: EnergyKind | None, where: str) -> LevelOfTheory | None:
@@ -446,6 +462,13 @@ def _gradient(key: str, ledger: _Ledger) -> dict[str, str]:
 
 
 def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) -> DataError:
+    if quantity in ledger.absent:
+        return DataError(
+            f"no frame has {quantity} that was computed: every one is {ledger.absent[quantity]}",
+            where=where,
+            remedy=f"do not ask for {quantity}, or give a file that has it",
+            options=_without(quantity, want),
+        )
     fitting = [key for key, fits in ledger.existing.items() if quantity in fits]
     gradients = [key for key in fitting if quantity == "forces" and is_gradient(key)]
     likely: list[dict[str, str]] = [_gradient(key, ledger) for key in gradients]
