@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from matgraft.potentials.data.reading.formats.aims import AIMS
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
 from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
@@ -19,6 +20,7 @@ FORMATS: tuple[Format, ...] = (
     OUTCAR,
     ESPRESSO,
     CP2K,
+    AIMS,
     ORCA,
     ENGRAD,
     GAUSSIAN,
