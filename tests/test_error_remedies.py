@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,6 +164,7 @@ HERE: dict[str, str] = {
     "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
     "potentials/run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
+    "core/registry.py:_no_model": "test_a_file_of_mace",
 }
 """Where it takes more than frames -> the test below that types what is printed."""
 
@@ -432,13 +434,16 @@ def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.Monk
         raise PassedError("on to the build")
 
     write(tmp_path / NAME, frames())
-    (tmp_path / "my model.model").write_bytes(b"weights")
+    with zipfile.ZipFile(tmp_path / "my model.model", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02cmace.modules.models\nScaleShiftMACE\n)\x81.")
     monkeypatch.setattr(mace.torch, "load", lambda *_, **__: SimpleNamespace(heads=["pbe d3", "scan"]))
     monkeypatch.setattr(mace, "_refuse_other_models", lambda *_: None)
     monkeypatch.setattr(mace, "_with_scale_shift", lambda vendor: vendor)
     monkeypatch.setattr(mace, "_architecture", passed)
-    words = ("tune", tmp_path / NAME, f"foundation=mace:{tmp_path / 'my model.model'}", "--out", tmp_path / "run")
+    words = ("tune", tmp_path / NAME, f"foundation={tmp_path / 'my model.model'}", "--out", tmp_path / "run")
     said = matgraft(*words)[2]
+    assert "its backbone is not named" in said and len(printed(said)) == 1
+    said = matgraft(*words, *shlex.split(printed(said)[0]))[2]
     assert "is a pickle" in said and len(printed(said)) == 1
     chosen = matgraft(*words, *shlex.split(printed(said)[0]))[2]
     assert "has 2 heads" in chosen and len(printed(chosen)) == 2

@@ -26,6 +26,7 @@ from pydantic import computed_field
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
 from matgraft.core.frozen import Frozen
 from matgraft.core.model import Backbone, ModelCard
+from matgraft.core.model_files import Found, recognise
 from matgraft.core.run_folder import RunFile, resume_commands
 
 _OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
@@ -76,6 +77,8 @@ class BackboneRow(Frozen):
         What it needs, and the extra that brings it (empty: always installed).
     releases
         Named weights; the first is the default.
+    opens
+        The file or folder that `from_file` opens.
     weights_from
         Where they come from, and whether that needs a network.
     any_name
@@ -92,6 +95,7 @@ class BackboneRow(Frozen):
     package: str
     extra: str
     releases: tuple[str, ...]
+    opens: str
     weights_from: str
     licence: str
     any_name: bool = False
@@ -124,12 +128,16 @@ def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     ------
     OptionError
         If the name is unknown; the nearest one is named.
+    DataError
+        If a file or a folder is another than the backbone opens; it says what it is.
     ExtraError
         If the vendor's package is not installed.
     """
     if part_head(name)[0].is_dir():
         return load_folder_from(rows, Path(name), instead)
     backbone, _, which = str(name).partition(":")
+    if backbone not in rows and Path(name).is_file():
+        raise _no_model(Path(name), recognise(Path(name)), "its backbone is not named")
     row = choose(backbone, rows, "backbone", instead)
     if not row.installed:
         raise ExtraError(row.package, row.extra)
@@ -139,6 +147,7 @@ def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     if which in row.releases:
         return adapter.shipped(which, **options)  # type: ignore[attr-defined]
     if Path(which).exists():
+        _refuse_another(Path(which), backbone, row)
         return adapter.from_file(Path(which), **options)  # type: ignore[attr-defined]
     if row.any_name and Path(which).name == which:
         return adapter.shipped(which)  # type: ignore[attr-defined]
@@ -148,12 +157,31 @@ def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
 def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None = None) -> Backbone:
     """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
     model = model_folder(folder)
-    row = choose(CARD.read(model).backbone, rows, "backbone", instead)
+    name = CARD.read(model).backbone
+    row = choose(name, rows, "backbone", instead)
     if not row.installed:
         raise ExtraError(row.package, row.extra)
-    backbone = _own(_adapter(row), model)
+    adapter = _adapter(row)
+    _refuse_another(_own_file(adapter, model), name, row)
+    backbone = _own(adapter, model)
     backbone.card = card_of(model, backbone)
     return backbone
+
+
+def _refuse_another(path: Path, backbone: str, row: BackboneRow) -> None:
+    """Raise a DataError if a file or a folder is not of the kind that a backbone opens."""
+    if path.exists() and (found := recognise(path)).backbone != backbone:
+        raise _no_model(path, found, f"not what {backbone} opens", row.opens)
+
+
+def _no_model(path: Path, found: Found, problem: str, *wanted: str) -> DataError:
+    return DataError(
+        f"this is {found.what}; {problem}",
+        where=str(path),
+        allowed=wanted,
+        remedy=found.remedy or ("" if found.name else "`matgraft backbones` lists what can be tuned"),
+        options=[{"foundation": found.name}] if found.name else (),
+    )
 
 
 def card_of(folder: Path, backbone: Backbone) -> ModelCard:
@@ -196,6 +224,8 @@ def model_folder(name: Path) -> Path:
     model = next(iter(holds), None)
     if model is None:
         begun = resume_commands(folder)
+        if folder.exists() and not begun:
+            raise _no_model(folder, recognise(folder), "neither a finished run nor a model folder")
         raise DataError(
             "neither a finished run nor a model folder",
             where=str(folder),
@@ -244,7 +274,11 @@ def _options(which: str, row: BackboneRow, name: str) -> tuple[str, dict[str, st
 
 def _own(adapter: type[Backbone], folder: Path) -> Backbone:
     """Open the model that `Backbone.save` wrote into a folder."""
-    return adapter.from_file(folder / (adapter.weights_file or adapter.native_file))  # type: ignore[attr-defined]
+    return adapter.from_file(_own_file(adapter, folder))  # type: ignore[attr-defined]
+
+
+def _own_file(adapter: type[Backbone], folder: Path) -> Path:
+    return folder / (adapter.weights_file or adapter.native_file)
 
 
 def _adapter(row: BackboneRow) -> type[Backbone]:

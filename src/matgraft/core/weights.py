@@ -10,6 +10,7 @@ import torch
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
+from matgraft.core.model_files import recognise
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -25,11 +26,11 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch's reader stumble in any way: IndexError, KeyError, ...
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        found = recognise(path)  # torch's own words are an advice to unpickle
         raise DataError(
-            f"not readable as tensors and plain values ({reason})",
+            f"not readable as tensors and plain values: it is {found.what}",
             where=str(path),
-            remedy="matgraft does not unpickle; save the model's state_dict and arguments with the vendor's own tool",
+            remedy=found.remedy or "matgraft does not unpickle; fetch the file again, or save tensors and plain values",
         ) from error
     if not isinstance(content, dict):
         raise DataError(f"holds a {type(content).__name__}, not a dictionary", where=str(path))

@@ -21,6 +21,7 @@ ENCODERS: dict[str, BackboneRow] = {
         package="safetensors",
         extra="",
         releases=("1",),
+        opens="model.safetensors of `matgraft pretrain`, with config.json beside it",
         weights_from="inside the matgraft wheel, no network needed",
         licence="MIT",
         stages=("embedding", "layer-*", "pool", "readout"),

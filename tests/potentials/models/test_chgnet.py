@@ -17,6 +17,7 @@ from matgraft.foundations import load, load_folder
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.chgnet import CHGNetPotential
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
 from matgraft.testing import PotentialConformance, crystals
 
 
@@ -38,6 +39,41 @@ class TestCHGNetR2SCAN(PotentialConformance):
         return CHGNetPotential.shipped("r2scan")
 
 
+def test_the_first_release_is_the_vendors(tmp_path: Path) -> None:
+    """0.2.0 has no norms and biased output layers: the bias reaches every bond of a frame with an angle, no others."""
+    from chgnet.model import CHGNet, CHGNetCalculator
+
+    potential = load("chgnet:0.2.0")
+    assert isinstance(potential, CHGNetPotential)
+    potential.save(tmp_path / "chgnet.pth.tar")
+    assert CHGNetPotential.from_file(tmp_path / "chgnet.pth.tar").card.n_parameters == potential.card.n_parameters
+    vendor = CHGNet.load(model_name="0.2.0", use_device="cpu", verbose=False)
+    pair = Atoms("NaCl", positions=[[0, 0, 0], [0, 0, 2.6]], cell=[20, 20, 20], pbc=True)  # no angle
+    frames = [*crystals(), pair]
+    for calculator in (
+        CHGNetCalculator(vendor, use_device="cpu"),
+        potential.vendor_calculator(tmp_path / "chgnet.pth.tar"),
+    ):
+        for atoms, ours in zip(frames, predict(potential, [Sample(one, {}) for one in frames]), strict=True):
+            atoms.calc = calculator
+            assert float(ours["energy"]) == pytest.approx(atoms.get_potential_energy(), abs=1e-5 * len(atoms))
+            np.testing.assert_allclose(ours["forces"], atoms.get_forces(), atol=1e-4)
+            np.testing.assert_allclose(ours["stress"], atoms.get_stress(voigt=False), atol=1e-5)
+    names = {id(p) for stage in potential.stages() for p in stage.parameters().values()}
+    assert {id(p) for p in potential.head.parameters()} <= names
+
+
+def test_arguments_that_chgnet_does_not_know_are_a_deliberate_error(tmp_path: Path) -> None:
+    potential = CHGNetPotential.shipped()
+    potential.save(tmp_path / "a.pth.tar")
+    content = torch.load(tmp_path / "a.pth.tar", weights_only=True)
+    for wrong in ({"n_conv": 3}, {"non_linearity": "newer"}):
+        content["model"]["model_args"] |= wrong
+        torch.save(content, tmp_path / "a.pth.tar")
+        with pytest.raises(DataError, match="cannot build it"):
+            load(f"chgnet:{tmp_path / 'a.pth.tar'}")
+
+
 def test_an_isolated_atom_is_named_with_its_frame() -> None:
     atoms = Atoms("Si2", positions=[[0, 0, 0], [0, 0, 9.0]], cell=[20, 20, 20], pbc=True)
     with pytest.raises(DataError, match=r"frames.xyz frame 7: atom 0 has no neighbour within 6 Å"):
@@ -54,7 +90,7 @@ def test_atoms_beyond_plutonium_are_refused() -> None:
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(OptionError, match="did you mean 'chgnet'"):
         load("chgnett")
-    with pytest.raises(OptionError, match=r"allowed: chgnet:0.3.0, chgnet:r2scan"):
+    with pytest.raises(OptionError, match=r"allowed: chgnet:0.3.0, chgnet:r2scan, chgnet:0.2.0"):
         load("chgnet:0.4")
 
 
@@ -65,7 +101,7 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
 
     file = tmp_path / "model.pth.tar"
     torch.save({"model": Evil()}, file)
-    with pytest.raises(DataError, match="does not unpickle"):
+    with pytest.raises(DataError, match="not what chgnet opens"):
         load(f"chgnet:{file}")
     assert not (tmp_path / "owned").exists()
     assert pickle.dumps(1)  # the file above was a real one: torch.save pickles

@@ -46,10 +46,15 @@ SHIPPED: dict[str, tuple[str, LevelOfTheory]] = {
         "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
         LevelOfTheory(code="VASP", metagga="R2SCAN", spin=True, soc=False),
     ),
+    "0.2.0": ("0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar", _MP_PBE),
 }
 """Weights inside the chgnet wheel: version -> file, level of theory (PBE with Materials Project's U for oxides)."""
 
-_UNSEEN = {"0.3.0": ("Po", "At", "Rn", "Fr", "Ra"), "r2scan": ("Po", "At", "Rn", "Fr", "Ra", "Yb")}
+_UNSEEN = {
+    "0.3.0": ("Po", "At", "Rn", "Fr", "Ra"),
+    "0.2.0": ("Po", "At", "Rn", "Fr", "Ra"),
+    "r2scan": ("Po", "At", "Rn", "Fr", "Ra", "Yb"),
+}
 """Elements up to Pu that no training frame had: the vendor's reference energies of them are zero or meaningless."""
 
 _CALCULATOR = '''from chgnet.model import CHGNetCalculator
@@ -90,7 +95,7 @@ _VENDOR = Vendor(
 
 
 class CHGNetPotential(Potential):
-    """CHGNet 0.3.0 and everything tuned from it.
+    """CHGNet of any release inside the wheel, and everything tuned from it.
 
     Parameters
     ----------
@@ -136,13 +141,20 @@ class CHGNetPotential(Potential):
         if "model" not in content or not {"state_dict", "model_args"} <= set(content["model"]):
             raise DataError("no CHGNet model in it (keys model.state_dict, model.model_args)", where=str(path))
         arguments = dict(content["model"]["model_args"]) | ({"version": release} if release else {})
-        with contextlib.redirect_stdout(io.StringIO()):  # the vendor announces its parameters on standard output
-            module = CHGNet(**arguments)
-        module.load_state_dict(content["model"]["state_dict"])
+        state = content["model"]["state_dict"]
+        if "bond_conv_layers.0.mlp_out.layers.1.bias" in state:
+            arguments["mlp_out_bias"] = True  # files of 0.2.0 do not say so
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the vendor announces its parameters on standard output
+                module = CHGNet(**arguments)
+            module.load_state_dict(state)
+        except Exception as error:  # whatever the constructor makes of arguments that it does not know
+            reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+            raise DataError(f"chgnet {version('chgnet')} cannot build it: {reason}", where=str(path)) from error
         source = f"chgnet {version('chgnet')} wheel" if release else path.name
         return cls(
             module,
-            references=content["model"]["state_dict"][_REFERENCES],
+            references=state[_REFERENCES],
             name=name or path.name,
             theory=theory,
             weights_from=source,
@@ -199,7 +211,7 @@ class CHGNetPotential(Potential):
             layers = {"atom_conv_layers": module.atom_conv_layers, "bond_conv_layers": module.bond_conv_layers}
             layers["angle_layers"] = module.angle_layers[:-1]  # nothing reads what the last one writes
             parts: dict[str, nn.Module] = {f"{name}.{i}": layer[i] for name, layer in layers.items() if i < len(layer)}
-            if i == len(module.atom_conv_layers) - 1:
+            if i == len(module.atom_conv_layers) - 1 and module.readout_norm is not None:
                 parts["readout_norm"] = module.readout_norm
             stages.append(Stage(f"interaction-{i + 1}", parts))
         return [*stages, Stage("readout", {"mlp": module.mlp})]
@@ -288,7 +300,8 @@ class CHGNetPotential(Potential):
                 bonds = _bond_convolution(bond_layer, atoms, bonds, angles, angle_weights, batch)
             if len(angles) and angle_layer is not None:
                 angles = angles + _angle_message(angle_layer.twoBody_bond, atoms, bonds, angles, batch)
-        return module.readout_norm(_atom_convolution(module.atom_conv_layers[-1], atoms, bonds, weights, batch))
+        atoms = _atom_convolution(module.atom_conv_layers[-1], atoms, bonds, weights, batch)
+        return atoms if module.readout_norm is None else module.readout_norm(atoms)
 
     def _bases(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Expand bond lengths and angles: (bonds, 31) within 6 Å, (shorts, 31) within 3 Å, (angles, 31)."""
@@ -321,6 +334,11 @@ def _bond_convolution(
     messages = _angle_message(layer.twoBody_bond, atoms, bonds, angles, batch) * weights
     received = messages.new_zeros(len(batch["short_bond"]), messages.shape[1])
     update = layer.mlp_out(received.index_add(0, batch["angle_short_1"], messages))
+    bias = layer.mlp_out.layers[-1].bias
+    if bias is not None:  # of 0.2.0, where the vendor updates every bond of a frame that has an angle
+        has_angle = batch.owner.new_zeros(len(batch), dtype=torch.bool)
+        has_angle[batch["bond_owner"][batch["short_bond"]]] = True
+        bonds, update = bonds + bias * has_angle[batch["bond_owner"], None], update - bias
     return bonds.index_add(0, batch["short_bond"], update)
 
 
@@ -345,7 +363,9 @@ def _gate(gated: Any, joined: Tensor) -> Tensor:
     core, gate = (F.silu(joined) if hidden else joined).chunk(2, dim=1)
     if hidden:
         core, gate = gated.mlp_core.layers[-1](core), gated.mlp_gate.layers[-1](gate)
-    return gated.activation(gated.bn1(core)) * torch.sigmoid(gated.bn2(gate))
+    if gated.norm is not None:
+        core, gate = gated.bn1(core), gated.bn2(gate)
+    return gated.activation(core) * torch.sigmoid(gate)
 
 
 def _linears(mlp: Any) -> Iterator[nn.Linear]:
@@ -374,11 +394,12 @@ def _refuse_isolated(sample: Sample, centre: Tensor, cutoff: float | None) -> No
 def _refuse_other_architectures(module: CHGNet) -> None:
     arguments = module.model_args
     wanted = {"mlp_first": True, "update_bond": True, "update_angle": True, "non_linearity": "silu"}
-    wanted |= {"gMLP_norm": "layer", "conv_dropout": 0, "mlp_dropout": 0, "mlp_out_bias": False, "conv_norm": None}
-    wanted |= {"readout_norm": "layer"}
+    wanted |= {"conv_dropout": 0, "mlp_dropout": 0, "conv_norm": None}
     other = [f"{name}={arguments[name]}" for name, value in wanted.items() if arguments.get(name, value) != value]
+    norms = {name: arguments.get(name, "layer") for name in ("gMLP_norm", "readout_norm")}
+    other += [f"{name}={norm}" for name, norm in norms.items() if norm not in ("layer", None)]
     if other:
         raise OptionError(
             f"this CHGNet was built with {', '.join(other)}",
-            allowed=["the architecture of 0.3.0 and r2scan, any sizes"],
+            allowed=["the architecture of 0.3.0, r2scan or 0.2.0, any sizes"],
         )

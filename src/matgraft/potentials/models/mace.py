@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import io
 import os
+import pydoc
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -40,6 +42,7 @@ from torch import Tensor, nn
 from matgraft.core.errors import DataError, OptionError, choose
 from matgraft.core.files import whole
 from matgraft.core.model import Batch, Encoded, Stage
+from matgraft.core.model_files import recognise
 from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
@@ -200,9 +203,13 @@ class MACEPotential(Potential):
         found = file_hash(path)
         origin["weights_sha256"] = found
         source = origin["name"] if origin["name"].startswith("mace:") else f"mace:{path}"
+        _refuse_unknown_classes(path)
         _refuse_untrusted(path, sha256.lower(), found, source)
-        with _vendor_noise():
-            vendor = torch.load(path, map_location="cpu", weights_only=False)
+        try:
+            with _vendor_noise():
+                vendor = torch.load(path, map_location="cpu", weights_only=False)
+        except Exception as error:  # whatever the classes of another version make of it
+            raise _other_version(path, str(error)) from error
         _refuse_other_models(vendor, path)
         vendor = _with_scale_shift(vendor)
         heads = tuple(getattr(vendor, "heads", None) or ["Default"])
@@ -522,6 +529,30 @@ def _chosen_head(heads: Sequence[str], head: str, name: str, source: str = "") -
 # ------------------------------------------------------------ pickles, and the model as plain values
 
 
+def _refuse_unknown_classes(path: Path) -> None:
+    """Refuse a pickle of classes that are not on this machine. None is called, and mace and e3nn alone are imported."""
+    unknown = [name for name in recognise(path).classes if not _is_known(name)]
+    if unknown:
+        raise _other_version(path, f"it needs {', '.join(unknown[:3])}")
+
+
+def _is_known(name: str) -> bool:
+    package = name.partition(".")[0]
+    if package not in ("mace", "e3nn"):
+        return package in ("__builtin__", "copy_reg") or importlib.util.find_spec(package) is not None
+    with _vendor_noise():
+        return pydoc.locate(name) is not None
+
+
+def _other_version(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"mace-torch {version('mace-torch')} cannot open it: {reason}",
+        where=str(path),
+        allowed=[f"a model of the parts that mace-torch {version('mace-torch')} has"],
+        remedy="a newer mace-torch, or code of its author's, has saved it: ask there for a file of this version",
+    )
+
+
 def _refuse_untrusted(path: Path, sha256: str, found: str, source: str) -> None:
     if not sha256:
         raise OptionError(
@@ -612,9 +643,16 @@ def _difference(potential: MACEPotential, vendor: Any) -> float:
         "ptr": F.pad(batch.counts.cumsum(0), (1, 0)),
         "head": torch.full_like(batch.counts, potential.heads.index(potential.head_name)),
     }
-    theirs = vendor(graph, compute_force=False)["energy"].detach()
+    theirs = {name: value.detach() for name, value in vendor(graph, compute_force=False).items() if value is not None}
+    references = torch.zeros(len(batch), dtype=torch.float64)
+    references.index_add_(0, batch.owner, potential.references[batch["numbers"] - 1])
     with torch.no_grad():
-        return float(((potential.energy(batch) - theirs).abs() / batch.counts).max())
+        ours = potential.energy(batch)
+    # All-electron references are thousands of eV, and a sum with them is off by meV in float32: compared without them.
+    network = (ours - references - theirs["interaction_energy"]).abs() / batch.counts
+    total = (ours - theirs["energy"]).abs() / batch.counts
+    rounding = 4 * torch.finfo(theirs["energy"].dtype).eps * references.abs() / batch.counts
+    return float(torch.maximum(network, total - rounding).max())
 
 
 def _cell(elements: Sequence[str], first: int) -> Atoms:
