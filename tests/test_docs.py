@@ -210,7 +210,7 @@ def test_the_commands_that_a_page_types_have_their_options(page: Path) -> None:
 def test_the_keys_that_a_page_gives_a_value_are_read(page: Path) -> None:
     models = {model for group in DEFAULTS.values() for model in group}
     known = {key for model in models for key in keys(model)} | {
-        f"units.{name}" for name in ("energy", "forces", "stress", "virial")
+        f"units.{name}" for name in ("energy", "forces", "stress", "virial", "length")
     }
     said = set(re.findall(r"(?<![\w.-])([a-z]+(?:\.[a-z_]+)+)=(?!=)", page.read_text(encoding="utf-8")))
     inside = {f"fit.{name}" for name in FitSettings.model_fields}  # of episodes, banks and pretraining too

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from matgraft.potentials.data.reading.formats.abacus import ABACUS
 from matgraft.potentials.data.reading.formats.aims import AIMS
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
 from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
 from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
+from matgraft.potentials.data.reading.formats.n2p2 import N2P2
 from matgraft.potentials.data.reading.formats.orca import ENGRAD, ORCA
 from matgraft.potentials.data.reading.formats.records import RECORDS
+from matgraft.potentials.data.reading.formats.siesta import SIESTA
 from matgraft.potentials.data.reading.formats.vasp.files import OUTCAR, VASPRUN
 
 FORMATS: tuple[Format, ...] = (
@@ -24,6 +27,9 @@ FORMATS: tuple[Format, ...] = (
     ORCA,
     ENGRAD,
     GAUSSIAN,
+    SIESTA,
+    ABACUS,
+    N2P2,
     RECORDS,
     ASE_FILES,
 )
