@@ -106,6 +106,8 @@ class Provenance(Frozen):
 
     files: tuple[SourceFile, ...] = ()
     notes: tuple[str, ...] = ()
+    isolated_atoms: dict[str, float] = Field(default_factory=dict)
+    """Element -> energy (eV) of an isolated atom of it, where the files have one."""
 
     @classmethod
     def merge(cls, parts: Iterable[Provenance]) -> Provenance:
@@ -114,7 +116,8 @@ class Provenance(Frozen):
         files = dict.fromkeys(file.name + file.sha256 for part in parts for file in part.files)
         by_key = {file.name + file.sha256: file for part in parts for file in part.files}
         notes = dict.fromkeys(note for part in parts for note in part.notes)
-        return cls(files=tuple(by_key[key] for key in files), notes=tuple(notes))
+        atoms = {symbol: energy for part in reversed(parts) for symbol, energy in part.isolated_atoms.items()}
+        return cls(files=tuple(by_key[key] for key in files), notes=tuple(notes), isolated_atoms=atoms)
 
 
 def file_hash(path: Path, *others: Path) -> str:

@@ -108,9 +108,9 @@ class SplitSettings(Frozen):
 
 
 class ReferenceSettings(Frozen):
-    """Per-element energies: refitted on the foundation's residuals, given (eV an atom to add), or kept."""
+    """Per-element energies: refitted on residuals, those of isolated atoms, given (eV an atom to add), or kept."""
 
-    mode: Literal["refit", "given", "keep"] = "refit"
+    mode: Literal["refit", "isolated", "given", "keep"] = "refit"
     shift_eV: dict[str, float] = Field(default_factory=dict)
 
 

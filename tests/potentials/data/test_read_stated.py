@@ -112,7 +112,7 @@ def test_a_word_that_is_no_unit_is_an_error_that_names_it(tmp_path: Path, header
     path = write(tmp_path, "energy=-1", header)
     with pytest.raises(DataError, match=said) as caught:
         read(path)
-    assert "a.xyz frame 1" in caught.value.where and "units." in caught.value.remedy
+    assert "a.xyz frame 1" in caught.value.where and caught.value.options
     said_by_user = {"energy": "eV", "forces": "eV/Å", "length": "Å"} | ({"stress": "GPa"} if "stress" in header else {})
     assert len(read(path, units=said_by_user)) == 2
 

@@ -101,7 +101,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     refuse_blocking(audit.findings, recipe)
     split = SPLIT.stage(out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by)))
     parts = part_frames(frames, split)
-    references = REFERENCES.stage(out, lambda: references_for(recipe, parts))
+    references = REFERENCES.stage(out, lambda: references_for(recipe, parts, foundation))
     adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
     FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
     SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))

@@ -18,6 +18,7 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import audit, audit_heads
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
+from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.data.numbering import leave_out
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
@@ -81,7 +82,7 @@ class Parts:
 
 
 def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """Return the training and the test frames, those that are to be dropped left out, each with its head."""
+    """Return the training and the test frames without isolated atoms and what is to be dropped, each with its head."""
     if recipe.audit.drop_test and not recipe.test:
         raise OptionError(
             f"{DROP['test']} is not read without a test file",
@@ -94,6 +95,7 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
     train, test = reorder_groups(train, orders, beside=[test]), reorder_groups(test, orders, beside=[train])
     train = leave_out(train, recipe.audit.drop, DROP["train"])
     test = leave_out(test, recipe.audit.drop_test, DROP["test"])
+    train, test = without_isolated(train), without_isolated(test)
     if recipe.heads_by:
         train, test = assign_heads([train, test], recipe.heads_by)
     return train, test
@@ -117,7 +119,7 @@ def read_further(recipe: Recipe, file: Path, *, beside: bool) -> Dataset:
     """Read further frames than those that the recipe was written for: they need not have each of its groups."""
     dataset = read_one(recipe, str(file), beside=beside)
     orders = {group: order for group, order in _shear_by_group(recipe).items() if occurs(group, dataset)}
-    return leave_out(reorder_groups(dataset, orders), recipe.audit.drop_test, DROP["test"])
+    return without_isolated(leave_out(reorder_groups(dataset, orders), recipe.audit.drop_test, DROP["test"]))
 
 
 def _shear_by_group(recipe: Recipe) -> dict[str, str]:

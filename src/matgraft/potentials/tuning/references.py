@@ -63,7 +63,7 @@ class ReferenceShift(Frozen):
     Units: eV an atom; residuals in meV/atom, before and after the shift, weighted root mean square over the frames.
     """
 
-    mode: Literal["refit", "given", "keep"]
+    mode: Literal["refit", "isolated", "given", "keep"]
     shift_eV: dict[str, float]
     rank: int
     n_elements: int
@@ -224,6 +224,32 @@ def given_references(shift_eV: Mapping[str, float], dataset: Dataset) -> Referen
         raise OptionError(f"references given for {', '.join(idle)}, which no frame has", allowed=dataset.elements())
     elements = dataset.elements()
     return ReferenceShift(mode="given", shift_eV=dict(shift_eV), rank=len(shift_eV), n_elements=len(elements))
+
+
+def isolated_references(
+    energies: Mapping[str, float],
+    predicted: Mapping[str, float],
+    dataset: Dataset,
+    predictions: Sequence[Mapping[str, Array]],
+) -> ReferenceShift:
+    """Take the shift that gives isolated atoms their energies.
+
+    Parameters
+    ----------
+    energies, predicted
+        Element -> energy (eV) of an isolated atom, by the file and by the foundation.
+    predictions
+        The foundation's of the frames, aligned with `dataset`, for the residuals.
+    """
+    elements = dataset.elements()
+    shift = {symbol: energies[symbol] - predicted[symbol] for symbol in elements}
+    taken = ReferenceShift(mode="isolated", shift_eV=shift, rank=len(shift), n_elements=len(elements))
+    if not dataset.count(ENERGY.name):
+        return taken
+    found, fractions, residual, weight = _residuals(dataset, predictions)
+    after = residual - fractions @ np.array([shift[symbol] for symbol in found])
+    told = {"n_frames": len(residual), "residual_before_meV": 1000 * _rms(residual, weight)}
+    return taken.model_copy(update={**told, "residual_after_meV": 1000 * _rms(after, weight)})
 
 
 def keep_references(dataset: Dataset) -> ReferenceShift:

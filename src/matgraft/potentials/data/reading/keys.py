@@ -19,7 +19,15 @@ import numpy as np
 
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.provenance import EnergyKind
-from matgraft.core.quantities import DEFAULT_UNITS, POTENTIAL_QUANTITIES, Unit, parse_shear, parse_unit
+from matgraft.core.quantities import (
+    DEFAULT_UNITS,
+    ENERGY_UNITS,
+    FORCE_UNITS,
+    POTENTIAL_QUANTITIES,
+    Unit,
+    parse_shear,
+    parse_unit,
+)
 
 _SOURCES = ("", "ref_", "dft_", "qm_", "vasp_", "pbe_", "target_", "true_")
 _STEMS = {
@@ -177,6 +185,15 @@ def unit_of(
         return parse_unit(said, quantity), False, ""
     unit = parse_unit(said or DEFAULT_UNITS[place], place)
     return (unit if unit.per_atom else parse_unit(unit.text + per_atom, place)), virial, ""
+
+
+def forces_beside(energy_unit: str) -> str:
+    """Return the unit in which forces usually stand beside energies of a unit; empty where there is none."""
+    try:
+        found = parse_unit(energy_unit, "energy").factor
+    except OptionError:
+        return ""
+    return next((name for name in FORCE_UNITS if ENERGY_UNITS[name.rpartition("/")[0]] == found), "")
 
 
 def _means(text: str, place: str, unit: Unit) -> bool:

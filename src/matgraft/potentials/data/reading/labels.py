@@ -30,7 +30,7 @@ from matgraft.core.quantities import (
     voigt_to_full,
 )
 from matgraft.potentials.data.cells import volume
-from matgraft.potentials.data.reading.keys import ENERGY_KINDS, Choices, bare, present, unit_of
+from matgraft.potentials.data.reading.keys import ENERGY_KINDS, Choices, bare, forces_beside, present, unit_of
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame
 
 # Two candidates agree within what printing with few digits loses: eV/atom, eV/Å, eV/Å³ (0.2 MPa).
@@ -114,8 +114,15 @@ def _unit(
             f"the file states a unit for it: {error.found}",
             where=where,
             allowed=error.allowed,
-            remedy=f"say the unit, which comes before the file's: units.{quantity}={DEFAULT_UNITS[quantity]} or so",
+            remedy="say the unit, which then comes before the file's",
+            options=[{f"units.{quantity}": unit} for unit in _likely(quantity, frame)],
         ) from error
+
+
+def _likely(quantity: str, frame: RawFrame) -> list[str]:
+    """Return the units that a label may have been meant in."""
+    beside = forces_beside(frame.units.get("energy", "")) if quantity == "forces" else ""
+    return list(dict.fromkeys(filter(None, (beside, DEFAULT_UNITS[quantity]))))
 
 
 def _free_energy_first(labels: list[Label], n_atoms: int) -> list[Label]:

@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import ENERGY_NAMES, EnergyKind, LevelOfTheory, Provenance, SourceFile, file_hash
-from matgraft.core.quantities import ENERGY_UNITS, Array, parse_unit
+from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.absent import Absences
@@ -32,6 +32,7 @@ from matgraft.potentials.data.reading.keys import (
     Choices,
     bare,
     fitting,
+    forces_beside,
     is_gradient,
     is_label,
     present,
@@ -454,11 +455,8 @@ def _without(quantity: str, want: Collection[str]) -> list[dict[str, list[str]]]
 def _gradient(key: str, ledger: _Ledger) -> dict[str, str]:
     """Return the option that reads a gradient of the energy as forces, in the unit that goes with the energy's."""
     written = {text for file in ledger.files for text in file.units.get("energy", "eV").split(", ")}
-    factor = parse_unit(written.pop(), "energy").factor if len(written) == 1 else 1.0
-    fitting = [
-        name for name in ("Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å") if ENERGY_UNITS[name.rpartition("/")[0]] == factor
-    ]
-    return {"keys.forces": bare(key), "units.forces": f"-{next(iter(fitting), 'eV/Å')}"}
+    unit = forces_beside(written.pop()) if len(written) == 1 else ""
+    return {"keys.forces": bare(key), "units.forces": f"-{unit or 'eV/Å'}"}
 
 
 def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) -> DataError:

@@ -25,7 +25,7 @@ from typing import Any
 from ase import Atoms
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.quantities import Unit, parse_unit
+from matgraft.core.quantities import LENGTH_UNITS, Unit, parse_unit
 from matgraft.potentials.data.reading.raw import RawFrame
 
 _STATEMENT = re.compile(r"(?P<of>.*?)[-_. ]?units?|units?[-_. ](?:of[-_. ])?(?P<after>.+)")
@@ -134,7 +134,8 @@ def in_angstrom(frame: RawFrame, said: Unit | None, where: str) -> RawFrame:
         raise DataError(
             f"the frame states {text!r} for positions, which is no unit of length",
             where=where,
-            remedy="say the unit, which then comes before the file's: units.length=Bohr",
+            remedy="say the unit, which then comes before the file's",
+            options=[{"units.length": unit} for unit in LENGTH_UNITS],
         )
     if unit.factor == 1.0:
         return frame
