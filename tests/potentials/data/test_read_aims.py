@@ -35,6 +35,7 @@ HEAD = """------------------------------------------------------------
 
   | Number of species                 :        2
   | Number of atoms                   :        2
+  | Number of spin channels           :        2
   Occupation type: Gaussian broadening, width =   0.200000E-01 eV.
   Input geometry:
   | Unit cell:
@@ -162,6 +163,14 @@ def test_molecular_dynamics_prints_the_structure_just_computed(tmp_path):
     np.testing.assert_allclose([sample.content.positions[1, 2] for sample in data], [1.41, 1.42])
     np.testing.assert_allclose(data[1].labels["forces"], 2 * FORCES)
     np.testing.assert_allclose(data[1].content.cell[:], CELL)
+
+
+def test_a_stress_by_finite_differences_belongs_to_the_cycle_after_it(tmp_path):
+    numerical = stress().replace("Analytical stress tensor - Symmetrized", "          Numerical stress tensor     ")
+    data = read(put(tmp_path, HEAD + scf(-3999.0) + numerical + scf(-4000.0) + forces() + END), want=ALL)
+    assert len(data) == 1
+    assert data[0].labels["energy"] == -4000.0
+    np.testing.assert_allclose(data[0].labels["stress"], STRESS)
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["printed before", "not printed before"])

@@ -43,7 +43,7 @@ _DISPERSIONS = {
 
 def is_aims(head: Head) -> bool:
     """Say whether a file is an output of FHI-aims."""
-    return "Invoking FHI-aims" in head.text
+    return "Invoking FHI-aims" in head.text or "Begin self-consistency loop: Initialization." in head.text
 
 
 def read_aims(path: Path, name: str) -> RawFile:
@@ -68,6 +68,7 @@ class _Run:
     cell: Array | None = None
     atoms: Atoms | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    differences: Array | None = None
     raw: list[list[float]] = field(default_factory=list)
     converged: bool = False
     dynamics: bool = False
@@ -78,6 +79,7 @@ class _Run:
     bases: dict[str, str] = field(default_factory=dict)
     smearing: str | None = None
     width: float | None = None
+    n_spins: int | None = None
     echoes: bool = False
 
     def handlers(self) -> Handlers:
@@ -91,12 +93,13 @@ class _Run:
             "Total atomic forces": self._forces,
             "Total forces(": self._raw,
             "nalytical stress tensor - Symmetrized": self._stress,
-            "umerical stress tensor": self._stress,
+            "umerical stress tensor": self._numerical,
             "Molecular dynamics": self._move,
             "| Total energy": self._energy,
             "| Electronic free energy": self._energy,
             "structure": self._structure,
             "Have a nice day": self._end,
+            "| Number of spin channels": self._spins,
             "Occupation type:": self._occupation,
             "FHI-aims version": self._version,
             "         Version ": self._version,
@@ -138,6 +141,10 @@ class _Run:
     def _stress(self, _line: str, output: Output) -> None:
         self.values["stress"] = np.array(output.rows(_TENSOR), dtype=float)
 
+    def _numerical(self, _line: str, output: Output) -> None:
+        """Read a stress by finite differences; the SCF cycle of the structure itself follows."""
+        self.differences = np.array(output.rows(_TENSOR), dtype=float)
+
     def _move(self, line: str, _output: Output) -> None:
         self.dynamics = self.dynamics or "olecular dynamics" in line or "Running" in line
 
@@ -146,8 +153,8 @@ class _Run:
         if atoms is not None and "e_fr_energy" in self.values:
             charge = self.control.get("charge", ["0"])
             tags = {"charge": f"{float(charge[0]):g}"} if float(charge[0]) else {}
-            self.steps.add(atoms, self.values, self.converged, **tags)
-        self.values, self.converged = {}, False
+            self.steps.add(atoms, {"stress": self.differences} | self.values, self.converged, **tags)
+        self.values, self.converged, self.differences = {}, False, None
 
     def end(self) -> None:
         """Finish the last structure; in a run that broke off, one without all that the others have is unfinished."""
@@ -213,6 +220,9 @@ class _Run:
     def _version(self, line: str, _output: Output) -> None:
         self.version = self.version or line.split()[-1]
 
+    def _spins(self, line: str, _output: Output) -> None:
+        self.n_spins = int(line.split(":")[1])
+
     def _occupation(self, line: str, _output: Output) -> None:
         lower = line.lower()
         self.smearing = next((name for word, name in _SMEARINGS.items() if word in lower), None)
@@ -247,7 +257,7 @@ class _Run:
             version=self.version or None,
             **name,
             dispersion=next((said for word, said in _DISPERSIONS.items() if word in self.control), None),
-            spin=get("spin", ["none"])[0] == "collinear",
+            spin=None if self.n_spins is None else self.n_spins > 1,
             soc=False,
             kpoints=(mesh[0], mesh[1], mesh[2]) if len(mesh) == 3 else None,
             kpoint_offset=(shift[0], shift[1], shift[2]) if len(mesh) == 3 and len(shift) == 3 else None,

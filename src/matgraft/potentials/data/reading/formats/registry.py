@@ -9,6 +9,7 @@ from matgraft.potentials.data.reading.formats.abacus import ABACUS
 from matgraft.potentials.data.reading.formats.aims import AIMS
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.castep import CASTEP
 from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
 from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
@@ -24,6 +25,7 @@ FORMATS: tuple[Format, ...] = (
     ESPRESSO,
     CP2K,
     AIMS,
+    CASTEP,
     ORCA,
     ENGRAD,
     GAUSSIAN,
