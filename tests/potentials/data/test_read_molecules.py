@@ -314,6 +314,66 @@ def test_counterpoise_parts_are_no_frames(tmp_path: Path) -> None:
         read(tmp_path / "a.log", want=("energy",))
 
 
+# --- Psi4 ------------------------------------------------------------------------------------------------------------
+
+
+def psi4_geometry(shift: float = 0.0) -> str:
+    rows = zip(SYMBOLS, (POSITIONS + shift) / Bohr, (15.99, 1.0, 1.0), strict=True)
+    table = "".join(f"         {s:<4}{x:20.12f}{y:20.12f}{z:20.12f}{m:18.12f}\n" for s, (x, y, z), m in rows)
+    return (
+        "    Geometry (in Bohr), charge = 0, multiplicity = 3:\n\n"
+        "       Center              X                  Y                   Z               Mass       \n"
+        f"    ------------   -----------------  -----------------  -----------------  -----------------\n{table}\n"
+    )
+
+
+def psi4_run(*energies: float, reference: str = "UKS") -> str:
+    """Return an optimisation; the gradient prints each geometry once more."""
+    text = "          Psi4: An Open-Source Ab Initio Electronic Structure Package\n          Psi4 1.9.1 release\n\n"
+    functional = "   => Composite Functional: B3LYP-D3BJ <= \n" if "KS" in reference else ""
+    gradient = "".join(f"{i:8d}{x:20.12f}{y:20.12f}{z:20.12f}\n" for i, (x, y, z) in enumerate(GRADIENT, 1))
+    for k, energy in enumerate(energies):
+        text += f"                              {reference} Reference\n{psi4_geometry(k / 10)}"
+        text += f"  Basis Set: DEF2-SVP\n{functional}  Basis Set: (DEF2-SVP AUX)\n"
+        text += f"  Energy and wave function converged.\n\n  @DF-{reference} Final Energy: {energy:20.14f}\n"
+        text += f"{psi4_geometry(k / 10)}  -Total Gradient:\n     Atom            X                  Y\n"
+        text += f"    ------   -----------------  -----------------\n{gradient}\n"
+    return text
+
+
+PSI4_END = "*** Psi4 exiting successfully. Buy a developer a beer!\n"
+
+
+def test_an_optimisation_of_psi4(tmp_path: Path) -> None:
+    (tmp_path / "output.dat").write_text(psi4_run(-76.0, -77.0) + PSI4_END)
+    data = read(tmp_path)
+    assert len(data) == 2
+    check(data, 0, -76.0)
+    check(data, 1, -77.0, 0.1)
+    theory = data[1].theory
+    assert theory is not None
+    assert (theory.version, theory.functional, theory.dispersion, theory.basis) == (
+        "1.9.1",
+        "B3LYP",
+        "D3(BJ)",
+        "DEF2-SVP",
+    )
+    assert (data[1].tags["charge"], data[1].tags["spin"], data[1].tags["converged"]) == ("0", "3", "true")
+
+
+def test_a_psi4_run_beyond_the_scf_is_refused_and_one_that_broke_off_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.out").write_text(
+        psi4_run(-76.0, reference="RHF") + "        * CCSD(T) total energy  =  -76.3\n" + PSI4_END
+    )
+    with pytest.raises(DataError, match="beyond HF and DFT"):
+        read(tmp_path / "a.out")
+    (tmp_path / "a.out").write_text(psi4_run(-76.0, reference="RHF"))
+    data = read(tmp_path / "a.out")
+    assert data[0].theory is not None
+    assert data[0].theory.functional == "HF"
+    assert any("broke off" in note for note in data.provenance.notes)
+
+
 # --- outputs that no one here made -----------------------------------------------------------------------------------
 
 
@@ -327,5 +387,9 @@ def test_real_molecular_outputs(shared: Path) -> None:
     assert gaussian[1].content.cell.lengths().tolist() == [10.0, 10.0, 10.0]
     assert gaussian[1].labels["forces"][0, 0] == pytest.approx(0.066019420 * 51.422067, abs=1e-5)
     assert np.abs(np.cross(gaussian[1].content.positions, gaussian[1].labels["forces"]).sum(axis=0)).max() < 1e-6
+    psi4 = read(folder / "psi4/psi4.out")
+    assert psi4[0].labels["energy"] == pytest.approx(-79.8685493165660603 * 27.211386, abs=5e-5)
+    assert psi4[0].labels["forces"][2, 0] == pytest.approx(-0.00862382497882 * 51.422067, abs=1e-6)
+    assert np.abs(np.cross(psi4[0].content.positions, psi4[0].labels["forces"]).sum(axis=0)).max() < 1e-3
     with pytest.raises(DataError, match="did not converge"):
         read(folder / "gaussian/noncoveraged.gaussianlog")

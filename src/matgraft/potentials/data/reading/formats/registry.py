@@ -15,6 +15,8 @@ from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
 from matgraft.potentials.data.reading.formats.n2p2 import N2P2
 from matgraft.potentials.data.reading.formats.orca import ENGRAD, ORCA
+from matgraft.potentials.data.reading.formats.psi4 import PSI4
+from matgraft.potentials.data.reading.formats.pwmat import PWMAT
 from matgraft.potentials.data.reading.formats.records import RECORDS
 from matgraft.potentials.data.reading.formats.siesta import SIESTA
 from matgraft.potentials.data.reading.formats.vasp.files import OUTCAR, VASPRUN
@@ -29,8 +31,10 @@ FORMATS: tuple[Format, ...] = (
     ORCA,
     ENGRAD,
     GAUSSIAN,
+    PSI4,
     SIESTA,
     ABACUS,
+    PWMAT,
     N2P2,
     RECORDS,
     ASE_FILES,
