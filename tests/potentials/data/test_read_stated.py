@@ -135,7 +135,7 @@ def test_positions_have_a_unit(tmp_path: Path) -> None:
         np.testing.assert_allclose(atoms.cell[:], 50 * np.eye(3))
         np.testing.assert_allclose(data[0].labels["forces"][0], [0.1, 0.2, 0.3])
         np.testing.assert_allclose(data[0].labels["stress"], -np.eye(3) / 125e3)
-        assert "positions and cell are read in nm" in notes(data)
+        assert "positions and cell are read in nm" in notes(data) and data.provenance.files[0].units["length"] == "nm"
     overruled = read(stated, units={"length": "Bohr"})
     np.testing.assert_allclose(overruled[0].content.cell[:], 5 * units.Bohr * np.eye(3))
     assert "as units.length says; the file states nm" in notes(overruled)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.core.quantities import Array
-from matgraft.potentials.audit import energy, forces, labels, stress, structures, theory
+from matgraft.potentials.audit import energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
@@ -43,6 +43,7 @@ LOOKS: tuple[Look, ...] = (
     structures.outlier_distance,
     structures.outlier_volume,
     structures.no_cell,
+    states.mixed_states,
 )
 """In the order of the report: what blocks comes first."""
 

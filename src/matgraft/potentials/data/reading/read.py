@@ -324,7 +324,8 @@ def _convert(
         )
     ledger.labelled.update(used)
     ledger.absent.update(list(absences.counts))
-    ledger.files.append(_origin(source, file, used, n, _fixed(file, choices, used)))
+    origin = _origin(source, file, used, n, _fixed(file, choices, used))
+    ledger.files.append(origin.model_copy(update={"units": origin.units | remarks.units}))
     notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *absences.notes(n), *remarks.notes(used)]
     notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
     for text in notes:

@@ -22,6 +22,7 @@ class Remarks:
     """
 
     choices: Choices
+    _lengths: set[str] = field(default_factory=set)
     _texts: dict[str, None] = field(default_factory=dict)
     _weighted: dict[str, str] = field(default_factory=dict)
     _seen: dict[str, str | None] = field(default_factory=dict)
@@ -31,8 +32,11 @@ class Remarks:
         self._texts |= dict.fromkeys(frame.notes)
         for quantity, label in labels.items():
             self._texts |= dict.fromkeys(_of_label(quantity, label))
-        if (text := frame.units.get("length")) or "length" in self.choices.units:
-            self._texts |= dict.fromkeys(_of_positions(text, self.choices))
+        said, stated = self.choices.units.get("length"), frame.units.get("length", "")
+        if length := said.text if said else stated:
+            self._lengths.add(length)
+            over = f", as units.length says; the file states {stated}" if said and stated else ""
+            self._texts[f"positions and cell are read in {length}{over}"] = None
         self._weighted |= weights.keys
         for key, value in frame.values.items():
             if key not in self._seen and value is not None:
@@ -44,6 +48,11 @@ class Remarks:
             return None
         fits = sorted(fitting(value, n_atoms))
         return fits[0] if fits else ""
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of positions and cell, where it is one for all frames that state one."""
+        return {"length": next(iter(self._lengths))} if len(self._lengths) == 1 else {}
 
     def notes(self, used: Mapping[str, object]) -> list[str]:
         """Return the notes; `used` are the quantities that some frame has."""
@@ -70,9 +79,3 @@ def _of_label(quantity: str, label: Label) -> list[str]:
             f"energy; keys.energy={label.passed_over} takes the other"
         )
     return texts
-
-
-def _of_positions(stated: str | None, choices: Choices) -> list[str]:
-    said = choices.units.get("length")
-    text = f"positions and cell are read in {said.text if said else stated}"
-    return [text + (f", as units.length says; the file states {stated}" if said and stated else "")]
