@@ -50,6 +50,8 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 }
 """Quantity -> key names in lower case, the preferred first."""
 
+_RANKS = {quantity: {name: rank for rank, name in enumerate(names)} for quantity, names in CANDIDATES.items()}
+
 ENERGY_KINDS: dict[str, EnergyKind] = {
     "e_fr_energy": "free",
     **{f"{source}free_energy": "free" for source in _SOURCES},
@@ -125,8 +127,7 @@ def present(quantity: str, values: Mapping[str, Any], override: str | None) -> l
     """
     if override is not None and values.get(override) is not None:
         return [override]
-    wanted = CANDIDATES[quantity] if override is None else (override.lower(),)
-    ranks = {name: rank for rank, name in enumerate(wanted)}
+    ranks = _RANKS[quantity] if override is None else {override.lower(): 0}
     found = [key for key, value in values.items() if value is not None and bare(key).lower() in ranks]
     return sorted(found, key=lambda key: ranks[bare(key).lower()])
 

@@ -59,10 +59,11 @@ def read_ase(path: Path, name: str) -> RawFile:
 
 def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:
     nothing = True
-    for atoms, notes in read_frames(path, name) if form == "extxyz" else _images(path, form, name):
+    for atoms, values, notes in read_frames(path, name) if form == "extxyz" else _images(path, form, name):
         nothing = False
-        values = _values(atoms)
-        yield RawFrame(clean_atoms(atoms), values, units=stated_units(values), notes=notes)
+        if values is None:
+            values, atoms = _values(atoms), clean_atoms(atoms)
+        yield RawFrame(atoms, values, units=stated_units(values), notes=notes)
     if nothing:
         raise DataError("the file has no frames", where=name)
 
@@ -82,7 +83,7 @@ def _format(path: Path, name: str) -> str:
     return form
 
 
-def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, tuple[str, ...]]]:
+def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, None, tuple[str, ...]]]:
     every = partial(iread, str(path), ":", format=form, do_not_split_by_at_sign=True)
     images = _rows(path, form) if form in _DATABASES else every()
     for index in itertools.count():
@@ -92,7 +93,7 @@ def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, tuple[str
             raise DataError(f"ASE cannot read it as {form}: {error}", where=f"{name} frame {index}") from error
         if atoms is None:
             return
-        yield atoms, ()
+        yield atoms, None, ()
 
 
 def _rows(path: Path, form: str) -> Iterator[Atoms]:

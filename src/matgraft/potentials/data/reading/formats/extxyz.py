@@ -1,4 +1,4 @@
-"""Extended XYZ, frame by frame: ASE parses each one, and what ASE stumbles over is put right or named by its line.
+"""Extended XYZ, frame by frame: ASE parses what is not plain; what it stumbles over is put right or named by its line.
 
 A byte-order mark is skipped. D and T are hydrogen: a potential knows no masses. ASE would stop at a blank line without
 a word, and its message for a frame that is cut off does not say which one.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.data import atomic_numbers
@@ -18,6 +19,7 @@ from ase.io.extxyz import key_val_str_to_dict, read_xyz
 from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
+from matgraft.potentials.data.reading.formats.plain_extxyz import plain_frame
 from matgraft.potentials.data.reading.raw import UNREADABLE
 
 HIDDEN = "as-written:"
@@ -29,8 +31,13 @@ _ISOTOPES = {"D": "H", "T": "H", "2H": "H", "3H": "H"}
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, tuple[str, ...]]]:
-    """Walk over the frames of a file, each with notes on it; labels are where ASE puts them.
+Values = dict[str, Any]
+
+
+def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Values | None, tuple[str, ...]]]:
+    """Walk over the frames of a file, each with its values and with notes on it.
+
+    Values are None where they are in the structure, where ASE puts them.
 
     Raises
     ------
@@ -38,13 +45,16 @@ def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, tuple[str, ...]]
         With the frame and the line, where a frame is cut off or no frame, or frames follow a gap.
     """
     for index, (number, block) in enumerate(_blocks(path, name)):
+        if plain := plain_frame(block):
+            yield *plain, ()
+            continue
         block, notes = _without_isotopes(block)
         try:
             (atoms,) = read_xyz(StringIO("".join(block)), slice(None), properties_parser=_comment)
         except Exception as error:  # ASE's parser raises whatever went wrong in it
             found = _fault(number, block) or f"ASE cannot read it as extxyz: {error}"
             raise DataError(found, where=f"{name} frame {index}") from error
-        yield atoms, notes
+        yield atoms, None, notes
 
 
 def _blocks(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
