@@ -14,6 +14,7 @@ import subprocess
 import tomllib
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -312,8 +313,8 @@ def to_the_fit(monkeypatch: pytest.MonkeyPatch, chgnet: Potential) -> None:
     def passed(*_: object) -> None:
         raise PassedError("on to the fit")
 
-    for name in ("open_run", "write_text"):
-        monkeypatch.setattr(conduct, name, lambda *_, **__: None)
+    monkeypatch.setattr(conduct, "open_run", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(conduct, "write_text", lambda *_: None)
     monkeypatch.setattr(conduct, "PROVENANCE", SimpleNamespace(write=lambda *_: None))
     monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet)
     monkeypatch.setattr(conduct, "predict_frames", passed)
@@ -575,7 +576,7 @@ def to_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PassedError("on to the encoder")
 
     monkeypatch.setattr("matgraft.formulas.predictor.predictor.Inputs.of", passed)
-    monkeypatch.setattr("matgraft.formulas.tune.open_run", lambda *_, **__: None)
+    monkeypatch.setattr("matgraft.formulas.tune.open_run", lambda *_, **__: nullcontext())
     monkeypatch.setattr("matgraft.formulas.tune.SETTINGS", SimpleNamespace(write=lambda *_: None))
     monkeypatch.setattr("matgraft.formulas.tune.save_folder", lambda *_: None)
 

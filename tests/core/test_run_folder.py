@@ -4,8 +4,20 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from matgraft.core.errors import OptionError, RunError
-from matgraft.core.run_folder import BEGUN, VERSION, Begun, RunFile, kind_of, open_run, resume_commands
+from matgraft.core.errors import AuditError, OptionError, RunError
+from matgraft.core.run_folder import (
+    ASKED,
+    BEGINNING,
+    BEGUN,
+    VERSION,
+    Begun,
+    Kind,
+    RunFile,
+    kind_of,
+    new_folder,
+    open_run,
+    resume_commands,
+)
 
 
 class Row(BaseModel):
@@ -47,22 +59,85 @@ def test_a_stage_runs_once(tmp_path: Path) -> None:
     assert made == [1]
 
 
+def opened(out: Path, begun: Begun, *, resume: bool = False) -> None:
+    """Open a run, which has written down what was asked for when the block ends."""
+    with open_run(out, begun, resume=resume):
+        (out / ASKED[begun.kind]).touch()
+
+
 def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
     out, begun = tmp_path / "run", Begun(kind="frames", decides={"train": "a1", "option fit.rate": 0.1})
-    open_run(out, begun, resume=False)
-    open_run(out, begun, resume=True)
+    opened(out, begun)
+    opened(out, begun, resume=True)
     assert kind_of(out) == "frames"
     assert resume_commands(out) == [["matgraft", "tune", "--resume", str(out)]]
     with pytest.raises(OptionError, match="not empty") as error:
-        open_run(out, begun, resume=False)
+        opened(out, begun)
     assert error.value.commands == (("matgraft", "tune", "--resume", str(out)),)
     with pytest.raises(RunError, match=r"changed since the run began: option fit\.rate\n"):
-        open_run(out, Begun(kind="frames", decides={"train": "a1", "option fit.rate": 0.2}), resume=True)
+        opened(out, Begun(kind="frames", decides={"train": "a1", "option fit.rate": 0.2}), resume=True)
     with pytest.raises(RunError, match="does not record what it began with: the encoder"):
-        open_run(out, Begun(kind="frames", decides=begun.decides | {"the encoder": "b2"}), resume=True)
+        opened(out, Begun(kind="frames", decides=begun.decides | {"the encoder": "b2"}), resume=True)
     BEGUN.write(out, begun.model_copy(update={"version": VERSION + 1}))
     with pytest.raises(RunError, match=f"version {VERSION + 1} .* writes version {VERSION}"):
-        open_run(out, begun, resume=True)
+        opened(out, begun, resume=True)
+
+
+def test_a_run_killed_before_it_wrote_what_was_asked_for_is_in_nobodys_way(tmp_path: Path) -> None:
+    """No command is offered that would fail on it, and a new run takes the folder."""
+    begun = Begun(kind="frames", decides={})
+    BEGUN.write(tmp_path, begun)
+    assert resume_commands(tmp_path) == []
+    opened(tmp_path, begun)
+    assert resume_commands(tmp_path) != []
+
+
+@pytest.mark.parametrize("error", [AuditError("blocked"), KeyboardInterrupt(), RunError("no label"), ValueError("?")])
+@pytest.mark.parametrize("kind", ["frames", "formulas", "pretraining"])
+def test_a_run_that_fails_before_anything_is_fitted_leaves_nothing(
+    tmp_path: Path, kind: Kind, error: BaseException
+) -> None:
+    begun, empty = Begun(kind=kind, decides={}), tmp_path / "empty"
+    empty.mkdir()
+    for out in (tmp_path / "runs" / "deep" / "a", empty):
+        with pytest.raises(type(error)), open_run(out, begun, resume=False):
+            for name in (ASKED[kind], *BEGINNING[kind]):
+                (out / name).touch()
+            (out / "checkpoints").mkdir()
+            raise error
+    assert [one.name for one in tmp_path.iterdir()] == ["empty"] and not any(empty.iterdir())
+
+
+def test_a_run_that_fails_later_or_can_be_gone_on_with_keeps_its_folder(tmp_path: Path) -> None:
+    begun = Begun(kind="frames", decides={})
+    died = RunError("a worker died", commands=[["matgraft", "tune", "--resume", "x"]])
+    for name, error in (("checkpoints/state.pt", KeyboardInterrupt()), ("audit.json", died)):
+        out = tmp_path / name[:5]
+        with pytest.raises(type(error)), open_run(out, begun, resume=False):
+            (out / "recipe.yaml").touch()
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).touch()
+            raise error
+        assert (out / name).is_file() and resume_commands(out)
+        with pytest.raises(KeyboardInterrupt), open_run(out, begun, resume=True):
+            raise KeyboardInterrupt
+        assert (out / name).is_file()
+
+
+def test_a_folder_with_the_users_files_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("mine")
+    with pytest.raises(OptionError, match="not empty"):
+        opened(tmp_path, Begun(kind="frames", decides={}))
+    with pytest.raises(OptionError, match="not empty"), new_folder(tmp_path):
+        raise AssertionError("not reached")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("recipe.yaml", "mine")]
+
+
+def test_what_else_came_into_a_folder_above_stays(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "runs" / "a"):
+        (tmp_path / "runs" / "other").touch()
+        raise KeyboardInterrupt
+    assert [str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*")] == ["runs", "runs/other"]
 
 
 def test_a_torn_run_json_takes_no_report_away(tmp_path: Path) -> None:
@@ -72,7 +147,7 @@ def test_a_torn_run_json_takes_no_report_away(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").touch()
     assert kind_of(tmp_path) == "frames"
     with pytest.raises(RunError, match=r"run\.json cannot be read"):
-        open_run(tmp_path, Begun(kind="frames", decides={}), resume=True)
+        opened(tmp_path, Begun(kind="frames", decides={}), resume=True)
 
 
 @pytest.mark.parametrize(("file", "command"), [("recipe.yaml", "tune"), ("settings.json", "tune"), ("notes.txt", None)])
@@ -85,13 +160,14 @@ def test_a_run_begun_before_its_kind_was_stated_is_known_by_its_files(
 
 def test_a_torn_statement_names_no_command(tmp_path: Path) -> None:
     (tmp_path / BEGUN.name).write_text('{"kind": "fra')
+    (tmp_path / "split.json").touch()
     assert resume_commands(tmp_path) == []
     with pytest.raises(OptionError, match="not empty"):
-        open_run(tmp_path, Begun(kind="frames", decides={}), resume=False)
+        opened(tmp_path, Begun(kind="frames", decides={}))
 
 
 @pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
 def test_a_file_in_the_way_of_a_folder_is_an_error_of_the_option(tmp_path: Path, below: str) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OptionError, match=r"notes\.txt is a file, and a folder is wanted"):
-        open_run(tmp_path / "notes.txt" / below, Begun(kind="frames", decides={}), resume=False)
+        opened(tmp_path / "notes.txt" / below, Begun(kind="frames", decides={}))

@@ -1,15 +1,18 @@
 """Run folders: what a run began with, which files it leaves, which command goes on with it.
 
     METRICS = RunFile("metrics.json", Scores)      # a file has one type, which writes it and reads it back
-    open_run(out, Begun(kind="frames", decides=roles), resume=resume)
-    scores = METRICS.stage(out, lambda: summarise(...))   # made once; a run that goes on reads it back
+    with open_run(out, Begun(kind="frames", decides=roles), resume=resume):
+        scores = METRICS.stage(out, lambda: summarise(...))   # made once; a run that goes on reads it back
 
-A file of an earlier version, or a torn one, is a `RunError` that names it.
+A file of an earlier version, or a torn one, is a `RunError` that names it. A run that is refused before anything is
+fitted takes its folder back with it, so that the corrected command finds it as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -29,6 +32,20 @@ VERSION = 1
 
 VERBS: Mapping[Kind, str] = {"frames": "tune", "formulas": "tune", "pretraining": "pretrain"}
 """Kind of a run -> the command that begins it and goes on with it."""
+
+ASKED: Mapping[Kind, str] = {
+    "frames": "recipe.yaml",
+    "formulas": "settings.json",
+    "pretraining": "pretraining.json",
+}
+"""Kind of a run -> the file with what was asked for, which a run that goes on reads."""
+
+BEGINNING: Mapping[Kind, tuple[str, ...]] = {
+    "frames": ("provenance.json", "audit.json", "coverage.json", "split.json", "references.json"),
+    "formulas": ("model",),
+    "pretraining": (),
+}
+"""Kind of a run -> what it has, beside run.json and the file with what was asked for, before anything is fitted."""
 
 OLDER: Mapping[str, Kind] = {"recipe.yaml": "frames", "settings.json": "formulas"}
 """File -> the kind of a run that was begun before run.json stated it."""
@@ -112,8 +129,12 @@ class Begun(Frozen):
 BEGUN = RunFile("run.json", Begun)
 
 
-def open_run(out: Path, begun: Begun, *, resume: bool) -> None:
+@contextmanager
+def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
     """Make a run folder and leave in it what the run begins with, or hold this against what it began with.
+
+    A new run that fails inside the block before anything is fitted leaves nothing behind, but where the error is one
+    after which it can be gone on with.
 
     Raises
     ------
@@ -122,11 +143,55 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> None:
     RunError
         If a run would go on with something else than it began with, or does not say what it began with.
     """
-    if not resume:
-        refuse_full_folder(out)
-        out.mkdir(parents=True, exist_ok=True)
-        BEGUN.write(out, begun)
+    if resume:
+        _refuse_other_beginning(out, begun)
+        yield
         return
+    with new_folder(out, lambda error: not _goes_on(error) and _fitted_nothing(out, begun.kind)):
+        BEGUN.write(out, begun)
+        yield
+
+
+@contextmanager
+def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+    """Make a folder for something new; where the block fails or is interrupted, nothing of it is left.
+
+    Parameters
+    ----------
+    takes_back
+        Whether an error inside the block takes the content back.
+
+    Raises
+    ------
+    OptionError
+        If the folder holds something.
+    """
+    refuse_full_folder(out)
+    made = [one for one in (out, *out.parents) if not one.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        if takes_back(error):
+            for one in out.iterdir():
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+            with suppress(OSError):  # something else lies in one of them by now
+                for one in made:
+                    one.rmdir()
+        raise
+
+
+def _goes_on(error: BaseException) -> bool:
+    return isinstance(error, RunError) and bool(error.commands)
+
+
+def _fitted_nothing(out: Path, kind: Kind) -> bool:
+    """Say whether a folder has nothing but what a run begins with."""
+    names = {BEGUN.name, ASKED[kind], *BEGINNING[kind]}
+    return all(file.relative_to(out).parts[0] in names for file in out.rglob("*") if not file.is_dir())
+
+
+def _refuse_other_beginning(out: Path, begun: Begun) -> None:
     before = BEGUN.find(out)
     if before is None:
         raise RunError(
@@ -162,12 +227,12 @@ def kind_of(folder: Path) -> Kind | None:
 
 
 def resume_commands(run: Path) -> list[list[str]]:
-    """Return the command that goes on with a run; none where the folder holds no run."""
+    """Return the command that goes on with a run; none where the folder holds no run, or one that had hardly begun."""
     try:
         kind = kind_of(run)
     except RunError:
         return []
-    return [["matgraft", VERBS[kind], "--resume", str(run)]] if kind else []
+    return [["matgraft", VERBS[kind], "--resume", str(run)]] if kind and (run / ASKED[kind]).is_file() else []
 
 
 def resume_above(folder: Path | None) -> list[list[str]]:
@@ -188,7 +253,8 @@ def refuse_no_folder(path: Path) -> None:
 def refuse_full_folder(out: Path) -> None:
     """Raise an OptionError if something new would be written into a folder that holds something, or cannot be made."""
     refuse_no_folder(out)
-    if out.exists() and any(out.iterdir()):
+    # A run that was killed before it wrote down what was asked for has left run.json alone.
+    if out.exists() and any(one.name != BEGUN.name for one in out.iterdir()):
         raise OptionError(
             f"the folder {out} is not empty",
             remedy="take another folder" + ", or go on with the run in it" * bool(resume_commands(out)),

@@ -76,31 +76,33 @@ def tune_table(
     bank = BANKS.choose(run.settings.prompt.bank, backbone) if prompted else None
     folds = folds_of(tables, run.group, run.settings) if prompted else {}
     began = TableSettings.of(run, backbone, bank)
-    open_run(out, Begun(kind="formulas", decides=began.decides), resume=resume)
-    SETTINGS.write(out, began)
-    save_folder(
-        backbone, out / "model", lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256})
-    )
-    title = "" if quiet else f"prompts of {', '.join(run.targets)}"
-    joint = fit_together(tables, folds, backbone, run.settings, out / "prompts", title) if prompted else None
-    folders = {target: out / "predictors" / folder_name(target) for target in tables}
-    targets = {}
-    for target, table in tables.items():
-        tune = partial(_tune_one, run, target, table, domains[target], backbone, joint, folders[target], quiet)
-        targets[target] = TARGET.stage(folders[target], tune)
-    prompts = None
-    if joint is not None:
-        classes = {target: table.classes for target, table in tables.items()}
-        prompts = prompt_facts(joint.fits, backbone, run.settings.prompt, property_tokens(run.targets), classes)
-        PROMPTS.write(out, prompts)
-    gather_rows([folder / HELD for folder in folders.values()], out / "predictions.csv")
-    for name in DOMAIN_FILES if run.adapt_to else ():
-        gather_rows([folder / name for folder in folders.values()], out / name)
-    write_rows([row for name, table in tables.items() for row in map_rows(table, name, backbone)], out / "map.csv")
-    METRICS.write(out, TableMetrics(targets=targets))
-    VERDICTS.write(out, TableVerdicts(targets={name: part.verdict for name, part in targets.items()}))
-    report = write_property_report(out)
-    return TableResult(run=str(out), report=str(report), targets=targets, prompts=prompts)
+    with open_run(out, Begun(kind="formulas", decides=began.decides), resume=resume):
+        SETTINGS.write(out, began)
+        save_folder(
+            backbone,
+            out / "model",
+            lambda card: backbone.card.model_copy(update={"weights_sha256": card.weights_sha256}),
+        )
+        title = "" if quiet else f"prompts of {', '.join(run.targets)}"
+        joint = fit_together(tables, folds, backbone, run.settings, out / "prompts", title) if prompted else None
+        folders = {target: out / "predictors" / folder_name(target) for target in tables}
+        targets = {}
+        for target, table in tables.items():
+            tune = partial(_tune_one, run, target, table, domains[target], backbone, joint, folders[target], quiet)
+            targets[target] = TARGET.stage(folders[target], tune)
+        prompts = None
+        if joint is not None:
+            classes = {target: table.classes for target, table in tables.items()}
+            prompts = prompt_facts(joint.fits, backbone, run.settings.prompt, property_tokens(run.targets), classes)
+            PROMPTS.write(out, prompts)
+        gather_rows([folder / HELD for folder in folders.values()], out / "predictions.csv")
+        for name in DOMAIN_FILES if run.adapt_to else ():
+            gather_rows([folder / name for folder in folders.values()], out / name)
+        write_rows([row for name, table in tables.items() for row in map_rows(table, name, backbone)], out / "map.csv")
+        METRICS.write(out, TableMetrics(targets=targets))
+        VERDICTS.write(out, TableVerdicts(targets={name: part.verdict for name, part in targets.items()}))
+        report = write_property_report(out)
+        return TableResult(run=str(out), report=str(report), targets=targets, prompts=prompts)
 
 
 def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:

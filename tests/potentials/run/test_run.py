@@ -40,7 +40,8 @@ def begin(
     resume: bool = False,
 ) -> None:
     decides = sources.sources_of(recipe, card, train, test).decides
-    open_run(out, Begun(kind="frames", decides=decides), resume=resume)
+    with open_run(out, Begun(kind="frames", decides=decides), resume=resume):
+        pass
 
 
 @pytest.mark.parametrize("part", ["replay", "forgetting"])
@@ -109,8 +110,11 @@ def test_a_run_does_not_go_on_with_another_foundation_or_other_options(
 
 def test_a_run_of_a_version_without_run_json_does_not_go_on(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(make_recipe(None, ["train=frames.extxyz"]).to_yaml())
-    with pytest.raises(RunError, match=r"run.json is missing\n.*new run in another folder"):
-        open_run(tmp_path, Begun(kind="frames", decides={}), resume=True)
+    with (
+        pytest.raises(RunError, match=r"run.json is missing\n.*new run in another folder"),
+        open_run(tmp_path, Begun(kind="frames", decides={}), resume=True),
+    ):
+        raise AssertionError("not reached")
 
 
 def test_what_a_run_was_made_of_is_read_back_as_it_was_written(sige: Dataset, tmp_path: Path) -> None:

@@ -111,19 +111,19 @@ def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone
 def _conduct(run: PretrainingRun, out: Path, *, resume: bool, quiet: bool) -> CompositionBackbone:
     settings, files = run.settings, _hashes(run.corpus, run.properties)
     options = settings.model_dump(mode="json")
-    open_run(out, Begun(kind="pretraining", decides={**files, "settings": options}), resume=resume)
-    RUN.write(out, run)
-    tables = read_tables(run.corpus, run.properties, exclude=settings.exclude, validation=settings.validation)
-    results, encoders = [], []
-    for i in range(settings.encoders):
-        backbone = CompositionBackbone.scratch(
-            settings.seed + i, property_names=tables.names, **settings.encoder.model_dump()
-        )
-        results.append(_train(backbone, tables, settings, i, out, resume, quiet))
-        encoders.append(backbone.module)
-    first, *siblings = encoders
-    backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(run.properties, settings))
-    return finish(backbone, tables, settings, results, files, out)
+    with open_run(out, Begun(kind="pretraining", decides={**files, "settings": options}), resume=resume):
+        RUN.write(out, run)
+        tables = read_tables(run.corpus, run.properties, exclude=settings.exclude, validation=settings.validation)
+        results, encoders = [], []
+        for i in range(settings.encoders):
+            backbone = CompositionBackbone.scratch(
+                settings.seed + i, property_names=tables.names, **settings.encoder.model_dump()
+            )
+            results.append(_train(backbone, tables, settings, i, out, resume, quiet))
+            encoders.append(backbone.module)
+        first, *siblings = encoders
+        backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(run.properties, settings))
+        return finish(backbone, tables, settings, results, files, out)
 
 
 def _train(

@@ -27,7 +27,7 @@ from typing import Any
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.files import write_text
 from matgraft.core.registry import model_folder, save_folder
-from matgraft.core.run_folder import refuse_full_folder
+from matgraft.core.run_folder import new_folder, refuse_full_folder
 from matgraft.core.version import __version__
 from matgraft.potentials.exports import lammps, torch_sim
 from matgraft.potentials.exports.comparison import (
@@ -139,24 +139,25 @@ def export(run: Path, to: str, out: Path) -> Exported:
     OptionError
         If there is nothing of that kind for this backbone; what there is stands in the error.
     RunError
-        If what was written does not give the model's energies, forces and stresses.
+        If what was written does not give the model's energies, forces and stresses; nothing of it is left.
     """
     target = choose(to, TARGETS, "export target")
     refuse_full_folder(out)
     backbone = load_potential_folder(run)
     refuse(backbone.card.backbone, to)
     asked, card = target.asks(backbone), backbone.card
-    # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
-    save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
-    frames = model_folder(run) / FILE
-    if frames.is_file():
-        write_text(out / FILE, frames.read_text(encoding="utf-8"))
-    structures = Structures.of(backbone, out)
-    checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
-    notes = tuple(note for note in (*backbone.cautions, loss_of_references(backbone)) if note)
-    exported = Exported(out, to, checks, structures.text, structures.elements, notes)
-    write_text(out / "README.md", _readme(exported, card.name, target))
-    return exported
+    with new_folder(out):
+        # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
+        save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
+        frames = model_folder(run) / FILE
+        if frames.is_file():
+            write_text(out / FILE, frames.read_text(encoding="utf-8"))
+        structures = Structures.of(backbone, out)
+        checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
+        notes = tuple(note for note in (*backbone.cautions, loss_of_references(backbone)) if note)
+        exported = Exported(out, to, checks, structures.text, structures.elements, notes)
+        write_text(out / "README.md", _readme(exported, card.name, target))
+        return exported
 
 
 def _readme(exported: Exported, name: str, target: ExportTarget) -> str:

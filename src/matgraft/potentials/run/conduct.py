@@ -79,7 +79,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     Raises
     ------
     AuditError
-        If a finding blocks; audit.json has them all.
+        If a finding blocks; the run leaves nothing behind then.
     """
     recipe, _ = recipe.named()
     if not resume:
@@ -90,26 +90,26 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     refuse_idle_options(recipe, foundation, train)
     division = divide(recipe, train, given_test=len(test) > 0)
     sources = sources_of(recipe, foundation.card, train, test)
-    # Not before: where something is refused, no folder stands in the way of the next try, and no recipe is replaced.
-    open_run(out, Begun(kind="frames", decides=sources.decides), resume=resume)
-    write_text(out / RECIPE, recipe.to_yaml())
-    PROVENANCE.write(out, sources)
+    # Not before: where something is refused, no recipe is replaced.
+    with open_run(out, Begun(kind="frames", decides=sources.decides), resume=resume):
+        write_text(out / RECIPE, recipe.to_yaml())
+        PROVENANCE.write(out, sources)
 
-    frames = predict_frames(foundation, train, test, quiet)
-    audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames)))
-    covered = COVERAGE.stage(out, lambda: coverage(train))
-    refuse_blocking(audit.findings, recipe)
-    split = SPLIT.stage(out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by)))
-    parts = part_frames(frames, split)
-    references = REFERENCES.stage(out, lambda: references_for(recipe, parts, foundation))
-    adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
-    FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
-    SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
-    scores = METRICS.stage(out, lambda: score(adapted, parts, out))
-    save_model(recipe, foundation, adapted, parts, scores, out)
-    checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
-    VERDICT.stage(out, lambda: judge(scores, adapted, parts, audit, checks, covered.missing, chosen))
-    return write_report(out)
+        frames = predict_frames(foundation, train, test, quiet)
+        audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames)))
+        covered = COVERAGE.stage(out, lambda: coverage(train))
+        refuse_blocking(audit.findings, recipe)
+        split = SPLIT.stage(out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by)))
+        parts = part_frames(frames, split)
+        references = REFERENCES.stage(out, lambda: references_for(recipe, parts, foundation))
+        adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
+        FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
+        SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
+        scores = METRICS.stage(out, lambda: score(adapted, parts, out))
+        save_model(recipe, foundation, adapted, parts, scores, out)
+        checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
+        VERDICT.stage(out, lambda: judge(scores, adapted, parts, audit, checks, covered.missing, chosen))
+        return write_report(out)
 
 
 def resume_run(out: Path, *, quiet: bool = False) -> Path:
