@@ -162,6 +162,7 @@ HERE: dict[str, str] = {
     "cli/formulas.py:table_run": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
+    "potentials/data/reading/asked.py:_asked": "test_units_that_no_file_states",
     "potentials/data/reading/read.py:_open_store": "test_a_store",
     "formulas/table/reading.py:formula_column": "test_a_table",
     "core/errors.py:__init__": "test_an_extra",
@@ -330,6 +331,15 @@ def test_what_stops_a_run_before_its_fit(site: str, number: int, matgraft: Call,
         write(tmp_path / "other.extxyz", frames(6))
         files = [f"train=[{tmp_path / NAME}, {tmp_path / 'other.extxyz'}]"]
     must_cure(matgraft, "tune", *files, "--out", tmp_path / "run", "--quiet", *shlex.split(words))
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_units_that_no_file_states(matgraft: Call, tmp_path: Path) -> None:
+    made = frames()
+    columns = {"Z": [a.numbers for a in made], "cell": [a.cell[:] for a in made], "R": [a.positions for a in made]}
+    columns |= {"E": [a.calc.results["energy"] for a in made], "F": [a.calc.results["forces"] for a in made]}
+    np.savez(tmp_path / "a set.npz", **columns, N=np.full(len(made), 2))
+    must_cure(matgraft, "tune", tmp_path / "a set.npz", "--out", tmp_path / "run", "--quiet")
 
 
 def test_every_error_that_prints_an_option_has_a_case() -> None:

@@ -19,11 +19,12 @@ from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.recipe import READS, Recipe, make_recipe
 
-READING = {"keys", "units", "shear", "theory", "want"}
+READING = {"keys", "units", "shear", "elements", "theory", "want"}
 AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}
 EVALUATED = READING | {"foundation", "audit.drop_test"}
 VALUES = {
-    "keys": "{energy: my_energy}", "units": "{energy: meV}", "shear": "'xz,yz,xy'", "theory": "a.yaml", "test": "b.xyz",
+    "keys": "{energy: my_energy}", "units": "{energy: meV}", "shear": "'xz,yz,xy'", "elements": "Cu,S",
+    "theory": "a.yaml", "test": "b.xyz",
     "audit.allow": "[duplicates]", "audit.drop": "[3]", "audit.drop_test": "[3]", "split.gap": "2",
     "split.element": "Si", "references.shift_eV": "{Si: 1.0}", "strategy.name": "full", "strategy.stages": "[readout]",
     "strategy.rank": "4", "strategy.alpha": "2", "strategy.decay": "0.5", "strategy.unfreeze": "0.5",

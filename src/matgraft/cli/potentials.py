@@ -42,17 +42,7 @@ def pack_command(
     options = [word for word in what if "=" in word and not Path(word).exists()]
     sources = [word for word in what if word not in options]
     recipe = reading_of(options, sources)
-    shear = recipe.shear if isinstance(recipe.shear, str) else None
-    count = pack(
-        sources,
-        out,
-        keys=recipe.keys,
-        units=recipe.units,
-        shear=shear,
-        want=recipe.want,
-        theory=recipe.theory,
-        progress=not (quiet or as_json),
-    )
+    count = pack(sources, out, **recipe.reading, progress=not (quiet or as_json))
     size = out.stat().st_size
     facts = {"store": str(out), "n_frames": count, "bytes": size}
     tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)

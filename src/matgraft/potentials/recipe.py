@@ -25,6 +25,7 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import MultiHead, through_network
 from matgraft.potentials.data.heads import THEORY
 from matgraft.potentials.data.numbering import Numbers, expand
+from matgraft.potentials.data.reading.keys import Reading
 from matgraft.potentials.tuning.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.replay import ReplaySettings
@@ -44,7 +45,7 @@ RETIRED = ("evaluate",)
 """Sections that older versions wrote into the recipes of their runs, and that nothing reads any more."""
 
 
-READING = tuple(map(Read, ("keys*", "units*", "shear*", "theory", "want")))
+READING = tuple(map(Read, ("keys*", "units*", "shear*", "elements", "theory", "want")))
 """How files of frames are read."""
 
 PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda _: forks_on_cpu())
@@ -155,6 +156,8 @@ class Recipe(Frozen):
     units: dict[str, str] = Field(default_factory=dict)
     shear: str | dict[str, str] | None = None
     """Order of the shear components, of all frames or of groups: ``{"config_type=Vacancy": "xz,yz,xy"}``."""
+    elements: tuple[str, ...] | None = None
+    """Symbols of the atom types of files that have numbers for them, the lowest type first: ``Cu,S``."""
     theory: str | None = None
     want: tuple[str, ...] = ("energy", "forces")
     """Labels that must be there."""
@@ -175,6 +178,24 @@ class Recipe(Frozen):
     def _without_what_is_taken_back(cls, content: object) -> object:
         """``units.stress=null`` takes back what a file or an option before it said."""
         return {k: v for k, v in content.items() if v is not None} if isinstance(content, dict) else content
+
+    @field_validator("elements", mode="before")
+    @classmethod
+    def _one_by_one(cls, symbols: object) -> object:
+        return tuple(symbols.replace(",", " ").split()) if isinstance(symbols, str) else symbols
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read, but for the shear of groups of frames."""
+        shear = self.shear if isinstance(self.shear, str) else None
+        return {
+            "keys": self.keys,
+            "units": self.units,
+            "shear": shear,
+            "elements": self.elements,
+            "want": self.want,
+            "theory": self.theory,
+        }
 
     @property
     def title(self) -> str:

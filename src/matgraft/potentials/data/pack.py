@@ -10,8 +10,9 @@ the format.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Unpack
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +20,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError
 from matgraft.core.run_folder import refuse_no_folder, unused
+from matgraft.potentials.data.reading.keys import Reading
 from matgraft.potentials.data.reading.read import Stream
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import ENDINGS, is_store, write_store
@@ -28,21 +30,13 @@ SHOW_EVERY = 100
 
 
 def pack(
-    source: str | Path | Sequence[str | Path],
-    out: Path,
-    *,
-    keys: Mapping[str, str] | None = None,
-    units: Mapping[str, str] | None = None,
-    shear: str | None = None,
-    want: Collection[str] = ("energy", "forces"),
-    theory: str | Path | None = None,
-    progress: bool = False,
+    source: str | Path | Sequence[str | Path], out: Path, *, progress: bool = False, **how: Unpack[Reading]
 ) -> int:
     """Write the frames of files and folders into a store, one after another.
 
     Parameters
     ----------
-    source, keys, units, shear, want, theory
+    source, how
         As of `matgraft.read`.
     out
         The store, new; its name ends in ``.h5`` or ``.hdf5``.
@@ -66,7 +60,7 @@ def pack(
     if out.exists():
         raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
     refuse_no_folder(out.parent)
-    stream = Stream(source, keys=keys, units=units, shear=shear, want=want, theory=theory)
+    stream = Stream(source, **how)
     out.parent.mkdir(parents=True, exist_ok=True)
     return write_store(_counted(stream, f"packing {out.name}", progress), out, stream.provenance)
 

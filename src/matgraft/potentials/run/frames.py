@@ -103,16 +103,7 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
 
 def read_one(recipe: Recipe, file: str | Sequence[str], *, beside: bool = False) -> Dataset:
     """Read frames as the recipe says, but for the shear of groups; `beside` as of `read`."""
-    shear = recipe.shear if isinstance(recipe.shear, str) else None
-    return read(
-        file,
-        keys=recipe.keys,
-        units=recipe.units,
-        shear=shear,
-        want=recipe.want,
-        theory=recipe.theory,
-        beside=beside,
-    )
+    return read(file, **recipe.reading, beside=beside)
 
 
 def read_further(recipe: Recipe, file: Path, *, beside: bool) -> Dataset:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 
-from matgraft.core.errors import OptionError, choose
+from matgraft.core.errors import OptionError, choose, nearest
 from matgraft.core.provenance import EnergyKind
 from matgraft.core.quantities import (
     DEFAULT_UNITS,
@@ -28,8 +30,9 @@ from matgraft.core.quantities import (
     parse_shear,
     parse_unit,
 )
+from matgraft.potentials.data.reading.raw import VASP_SHEAR
 
-_SOURCES = ("", "ref_", "dft_", "qm_", "vasp_", "pbe_", "target_", "true_")
+_SOURCES = ("", "ref_", "dft_", "qm_", "vasp_", "pbe_", "target_", "true_", "y_")
 _STEMS = {
     "energy": ("energy", "free_energy", "total_energy", "potential_energy", "energy_per_atom"),
     "forces": ("forces", "force"),
@@ -60,7 +63,13 @@ ENERGY_KINDS: dict[str, EnergyKind] = {
 }
 """Keys that say which energy they hold, in any file."""
 
+KEY_UNITS = {"y_stress": "-eV/Å³"}
+KEY_ORDERS = {"y_stress": VASP_SHEAR}
+"""Keys in lower case that fix unit and order in any file: SevenNet keeps its stress as VASP prints it, in eV/Å³."""
+
 _KNOWN = frozenset(name for names in CANDIDATES.values() for name in names) | {"e_0_energy", "e_wo_entrp"}
+WANT = ("energy", "forces")
+"""Labels that must be there where nothing else is said."""
 _PLACES = ("energy", "forces", "stress", "virial", "length")
 _LABEL_WORDS = frozenset(
     (
@@ -71,9 +80,43 @@ _LABEL_WORDS = frozenset(
 _GRADIENT = re.compile(r"grad(ient)?s?\b|d_?e_?d_?[rx]\b", re.IGNORECASE)
 
 
+class Reading(TypedDict, total=False):
+    """Options of how files are read, the same for all that reads them.
+
+    Attributes
+    ----------
+    keys
+        Quantity -> name of its key, in place of the known names: ``{"energy": "my_energy"}``. For VASP,
+        ``{"energy": "e_0_energy"}`` takes the energy at sigma -> 0 instead of the free energy.
+    units
+        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"`` (of positions and cell) -> unit of the
+        file's numbers, as `matgraft.core.quantities.parse_unit` reads it. Otherwise: what the frame states
+        (``energy-unit=hartree``), what the format says (VASP's stress: ``"-kBar"``), what the key says
+        (``energy_per_atom``: ``"eV/atom"``), eV, eV/Å, eV/Å³ and Å. ``"virial"`` makes a virial of whatever stands
+        under the key; ``"stress"`` makes a stress of what is called a virial.
+    shear
+        What really stands in the places yz, xz, xy of the stress as read, such as ``"xz,yz,xy"``.
+    elements
+        Symbols of the atom types of a file that has numbers for them (DeePMD, MTP, LAMMPS), the lowest type first.
+    want
+        Labels that must be there, in at least one frame: energy and forces by default. Others are read where they are
+        found.
+    theory
+        YAML file with the level of theory. Otherwise the one beside each file is taken, if there is one. For VASP it
+        fills what the run does not say.
+    """
+
+    keys: Mapping[str, str] | None
+    units: Mapping[str, str] | None
+    shear: str | None
+    elements: Sequence[str] | None
+    want: Collection[str]
+    theory: str | Path | None
+
+
 @dataclass(frozen=True)
 class Choices:
-    """What the user said about keys, units and shear; checked for sense, not yet for use.
+    """What the user said about keys, units, shear and elements; checked for sense, not yet for use.
 
     Attributes
     ----------
@@ -83,6 +126,8 @@ class Choices:
         ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"`` -> unit to take the numbers for.
     shear
         What really stands in the places yz, xz, xy of the assembled stress, or None.
+    elements
+        Symbols of the types of atoms.
     want
         Quantities that must be there.
     """
@@ -90,20 +135,23 @@ class Choices:
     keys: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     shear: tuple[str, str, str] | None = None
+    elements: tuple[str, ...] = ()
     want: tuple[str, ...] = ()
 
     @classmethod
-    def parse(
-        cls,
-        keys: Mapping[str, str] | None,
-        units: Mapping[str, str] | None,
-        shear: str | None,
-        want: Collection[str],
-    ) -> Choices:
+    def parse(cls, how: Reading) -> Choices:
         """Check the options of `read`; raises `OptionError` for what cannot be meant."""
-        units = units or {}
+        keys, units, shear = how.get("keys") or {}, how.get("units") or {}, how.get("shear")
+        want = how.get("want", WANT)
         want = (want,) if isinstance(want, str) else want
-        for name in (*(keys or {}), *want):
+        elements = tuple(how.get("elements") or ())
+        if wrong := [symbol for symbol in elements if symbol not in atomic_numbers or symbol == "X"]:
+            raise OptionError(
+                f"elements: {wrong[0]!r} is no element",
+                remedy=nearest(wrong[0].capitalize(), chemical_symbols[1:]),
+                allowed=["symbols such as Cu,S"],
+            )
+        for name in (*keys, *want):
             choose(name, POTENTIAL_QUANTITIES, "quantity")
         for name in units:
             choose(name, dict.fromkeys(_PLACES), "quantity of a unit")
@@ -114,7 +162,7 @@ class Choices:
                 options=[{"units.virial": None}, {"units.stress": None}],
             )
         parsed = {name: parse_unit(text, name) for name, text in units.items()}
-        return cls(dict(keys or {}), parsed, parse_shear(shear) if shear else None, tuple(want))
+        return cls(dict(keys), parsed, parse_shear(shear) if shear else None, elements, tuple(want))
 
 
 def present(quantity: str, values: Mapping[str, Any], override: str | None) -> list[str]:
@@ -176,7 +224,7 @@ def unit_of(
     virial = quantity == "stress" and "virial" in name and "stress" not in name
     place = "virial" if virial else quantity
     written = stated.get(name) or stated.get(place)
-    said = written or format_units.get(name)
+    said = written or format_units.get(name) or KEY_UNITS.get(name)
     own = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]
     if own:
         unit = choices.units[own[0]]

@@ -30,7 +30,15 @@ from matgraft.core.quantities import (
     voigt_to_full,
 )
 from matgraft.potentials.data.cells import volume
-from matgraft.potentials.data.reading.keys import ENERGY_KINDS, Choices, bare, forces_beside, present, unit_of
+from matgraft.potentials.data.reading.keys import (
+    ENERGY_KINDS,
+    KEY_ORDERS,
+    Choices,
+    bare,
+    forces_beside,
+    present,
+    unit_of,
+)
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame
 
 # Two candidates agree within what printing with few digits loses: eV/atom, eV/Å, eV/Å³ (0.2 MPa).
@@ -94,7 +102,8 @@ def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Cho
     raw = _numbers(frame.values[key], where)
     unit, virial, overruled = _unit(quantity, key, frame, file, choices, where)
     if quantity == "stress":
-        raw = _matrix(raw, file.conventions.orders.get(bare(key).lower()), where)
+        name = bare(key).lower()
+        raw = _matrix(raw, file.conventions.orders.get(name) or KEY_ORDERS.get(name), where)
         raw = raw if choices.shear is None else reorder_shear(raw, choices.shear)
     else:
         raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)
@@ -163,6 +172,7 @@ def _shaped(value: Array, shape: tuple[int, ...], quantity: str, where: str) -> 
 
 
 def _matrix(value: Array, order: str | None, where: str) -> Array:
+    value = value[0] if value.shape == (1, 6) else value
     if value.shape == (6,):
         full = voigt_to_full(value)
         return reorder_shear(full, parse_shear(order)) if order else full

@@ -48,6 +48,8 @@ class RawFrame:
         What reading decided on this frame; told once a file.
     theory
         Level of theory of this frame, where it is another than the file's: a run may have several parts.
+    types
+        Type number of each atom where the file names no elements; `atoms` has the atomic number 0 throughout then.
     """
 
     atoms: Atoms
@@ -56,6 +58,7 @@ class RawFrame:
     units: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     theory: LevelOfTheory | None = None
+    types: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ class Conventions:
         Key in lower case -> which energy it holds.
     fixed
         True if the format fixes unit, sign and order of every label that it holds.
+    systems
+        Units that files of the format are seen in, each quantity -> unit, where no file states them: the user is asked
+        which it is. None: units are known.
+    lacks
+        Quantities that no file of the format holds.
+    first_type
+        Number of the first type of atom, where types have numbers.
     """
 
     format: str
@@ -81,6 +91,9 @@ class Conventions:
     orders: Mapping[str, str] = field(default_factory=dict)
     energies: Mapping[str, EnergyKind] = field(default_factory=dict)
     fixed: bool = False
+    systems: tuple[Mapping[str, str], ...] = ()
+    lacks: tuple[str, ...] = ()
+    first_type: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from rich.progress import Progress
@@ -27,9 +28,12 @@ from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.absent import Absences
+from matgraft.potentials.data.reading.asked import settled
 from matgraft.potentials.data.reading.keys import (
     ENERGY_KINDS,
+    WANT,
     Choices,
+    Reading,
     bare,
     fitting,
     forces_beside,
@@ -59,6 +63,7 @@ class _Ledger:
     matched: set[str] = field(default_factory=set)
     labelled: set[str] = field(default_factory=set)
     absent: dict[str, str] = field(default_factory=dict)
+    typed: bool = False
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def see(self, frame: RawFrame, choices: Choices) -> None:
@@ -66,6 +71,7 @@ class _Ledger:
         for key, value in frame.values.items():
             if value is not None and key not in self.existing:
                 self.existing[key] = fitting(value, len(frame.atoms))
+        self.typed = self.typed or bool(frame.types)
         self.matched.update(q for q, key in choices.keys.items() if present(q, frame.values, key))
 
     def note(self, name: str, text: str) -> None:
@@ -79,15 +85,7 @@ class _Ledger:
 
 
 def read(
-    source: str | Path | Sequence[str | Path],
-    *,
-    keys: Mapping[str, str] | None = None,
-    units: Mapping[str, str] | None = None,
-    shear: str | None = None,
-    want: Collection[str] = ("energy", "forces"),
-    theory: str | Path | None = None,
-    beside: bool = False,
-    progress: bool = False,
+    source: str | Path | Sequence[str | Path], *, beside: bool = False, progress: bool = False, **how: Unpack[Reading]
 ) -> Dataset:
     """Read frames with their labels from files and folders.
 
@@ -95,27 +93,13 @@ def read(
     ----------
     source
         A file, a folder to search for VASP runs, or several of them; or one store of frames, whose labels are canonical
-        and leave `keys`, `units`, `shear` and `theory` nothing to say.
-    keys
-        Quantity -> name of its key, in place of the known names: ``{"energy": "my_energy"}``. For VASP,
-        ``{"energy": "e_0_energy"}`` takes the energy at sigma -> 0 instead of the free energy.
-    units
-        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"`` (of positions and cell) -> unit of the
-        file's numbers, as `matgraft.core.quantities.parse_unit` reads it. Otherwise: what the frame states
-        (``energy-unit=hartree``), what the format says (VASP's stress: ``"-kBar"``), what the key says
-        (``energy_per_atom``: ``"eV/atom"``), eV, eV/Å, eV/Å³ and Å. ``"virial"`` makes a virial of whatever stands
-        under the key; ``"stress"`` makes a stress of what is called a virial.
-    shear
-        What really stands in the places yz, xz, xy of the stress as read, such as ``"xz,yz,xy"``.
-    want
-        Labels that must be there, in at least one frame. Others are read where they are found.
-    theory
-        YAML file with the level of theory. Otherwise the one beside each file is taken, if there is one. For VASP it
-        fills what the run does not say.
+        and leave the options nothing to say.
     beside
-        The file stands beside others that `keys`, `units` and `shear` were said for: they need not act on it.
+        The file stands beside others that the options were said for: they need not act on it.
     progress
         Show a progress bar over the files.
+    how
+        Options: `matgraft.potentials.data.reading.keys.Reading`.
 
     Returns
     -------
@@ -135,8 +119,8 @@ def read(
     """
     sources = _locate(source)
     if any(is_store(one.path) for one in sources):
-        return _open_store(sources, {"keys": keys, "units": units, "shear": shear, "theory": theory}, want)
-    choices, stated = Choices.parse(keys, units, shear, want), _stated(theory)
+        return _open_store(sources, how)
+    choices, stated = Choices.parse(how), _stated(how.get("theory"))
     ledger = _Ledger()
     files = _read_all(sources, ledger, progress)
     samples = tuple(sample for one, file in files for sample in _convert(one, file, choices, stated, ledger))
@@ -151,20 +135,11 @@ class Stream(Iterable[Sample]):
     Parameters and errors are those of `read`.
     """
 
-    def __init__(
-        self,
-        source: str | Path | Sequence[str | Path],
-        *,
-        keys: Mapping[str, str] | None = None,
-        units: Mapping[str, str] | None = None,
-        shear: str | None = None,
-        want: Collection[str] = ("energy", "forces"),
-        theory: str | Path | None = None,
-    ) -> None:
+    def __init__(self, source: str | Path | Sequence[str | Path], **how: Unpack[Reading]) -> None:
         self.sources = _locate(source)
         if stores := [one.name for one in self.sources if is_store(one.path)]:
             raise OptionError(f"{stores[0]} is a store already", allowed=["files in the formats of codes"])
-        self._choices, self._stated, self._ledger = Choices.parse(keys, units, shear, want), _stated(theory), _Ledger()
+        self._choices, self._stated, self._ledger = Choices.parse(how), _stated(how.get("theory")), _Ledger()
 
     def __iter__(self) -> Iterator[Sample]:
         """Walk over the samples, once."""
@@ -196,7 +171,7 @@ def _stated(theory: str | Path | None) -> LevelOfTheory | None:
     return None if theory is None else read_theory(Path(theory))
 
 
-def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Collection[str]) -> Dataset:
+def _open_store(sources: Sequence[Source], how: Reading) -> Dataset:
     """Open the one store that is named; whatever says how numbers are read is refused."""
     where = sources[0].name
     if len(sources) > 1:
@@ -204,13 +179,13 @@ def _open_store(sources: Sequence[Source], given: Mapping[str, object], want: Co
             f"{len(sources)} files, a store among them: a store stands alone",
             remedy="pack the frames of all files into one store",
         )
-    if idle := [name for name, value in given.items() if value]:
+    if idle := [name for name, value in how.items() if value and name != "want"]:
         raise OptionError(
             f"{', '.join(idle)} {'is' if len(idle) == 1 else 'are'} not read: the labels of a store are canonical",
             where=where,
             remedy="say it when the frames are packed",
         )
-    dataset = open_store(sources[0].path)
+    dataset, want = open_store(sources[0].path), how.get("want", WANT)
     for quantity in want:
         if not dataset.count(quantity):
             raise DataError(
@@ -249,7 +224,7 @@ def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> lis
 
 def _read_one(source: Source) -> RawFile:
     try:
-        empty = source.path.stat().st_size == 0
+        empty = source.path.is_file() and source.path.stat().st_size == 0
     except OSError as error:
         raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
     if empty:
@@ -300,6 +275,7 @@ def _convert(
         where = f"{source.name} frame {index}"
         frame = in_angstrom(written, choices.units.get("length"), where)
         ledger.see(frame, choices)
+        frame = settled(frame, file.conventions, choices, where)
         labels = absences.take_out(frame.atoms, find_labels(frame, file, choices, where))
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
@@ -439,6 +415,12 @@ def _judge(ledger: _Ledger, choices: Choices, where: str, beside: bool = False) 
         if name != "length" and ("stress" if name == "virial" else name) not in ledger.labelled
     ]
     idle += ["shear"] if choices.shear and "stress" not in ledger.labelled else []
+    if choices.elements and not ledger.typed:
+        raise OptionError(
+            "elements is given, but the files name the elements of their atoms",
+            where=where,
+            options=[{"elements": None}],
+        )
     if idle:
         raise OptionError(
             f"{' and '.join(idle)} is given, but no frame has that label",

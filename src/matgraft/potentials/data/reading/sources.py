@@ -46,7 +46,7 @@ def locate(given: Sequence[str | Path]) -> list[Source]:
     if not given:
         raise OptionError("no file is given to read")
     paths = [_existing(Path(item)) for item in given]
-    root = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
+    root = os.path.commonpath([path if path.is_dir() and format_of(path) is None else path.parent for path in paths])
     sources = [source for path in paths for source in _expand(path, Path(root))]
     twice = [name for name, count in Counter(source.name for source in sources).items() if count > 1]
     if twice:
@@ -77,9 +77,9 @@ def _expand(path: Path, root: Path) -> list[Source]:
     if not runs:
         others = sorted(other.name for other in path.iterdir() if other.is_file())
         raise DataError(
-            "the folder has no output of a code below it",
+            "the folder has no output of a code and no data set below it",
             where=str(path),
-            allowed=[form.title for form in FORMATS if form.is_run],
+            allowed=[form.title for form in FORMATS if form.find],
             remedy=f"name other files one by one: {', '.join(others[:3])}" if others else "",
         )
     return [Source(run, run.relative_to(root).as_posix(), form, found=True) for run, form in runs]

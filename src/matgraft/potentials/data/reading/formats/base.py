@@ -83,11 +83,14 @@ class Format:
     read
         Reads a path; the second argument is how messages call it.
     find
-        For outputs of codes: which of this format's files below a folder are runs to read; the second argument are the
-        files of other runs there. Both are sorted. A run that wrote several files is named once. None: the format is
-        read where it is named, and not searched for.
+        For outputs of codes and data sets in folders: which of this format's paths below a folder are to be read; the
+        second argument are the paths of other formats there. Both are sorted. A run that wrote several files is named
+        once. None: the format is read where it is named, and not searched for.
     main
         The file that stands for the run that a file belongs to; the file itself unless a run writes several.
+    collects
+        True if what a search finds is a collection: its frames need not be one trajectory, and a file beside it states
+        the level of theory.
     """
 
     title: str
@@ -95,8 +98,9 @@ class Format:
     read: Callable[[Path, str], RawFile]
     find: Callable[[Sequence[Path], Sequence[Path]], Iterable[Path]] | None = None
     main: Callable[[Path], Path] = Path
+    collects: bool = False
 
     @property
     def is_run(self) -> bool:
         """True for the output of one run of a code: its frames are one trajectory, and it states its own theory."""
-        return self.find is not None
+        return self.find is not None and not self.collects

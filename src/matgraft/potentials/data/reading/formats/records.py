@@ -1,34 +1,52 @@
-"""JSON records of pymatgen structures with their outputs, as published sets ship them.
+"""JSON records of structures with their outputs, as published sets ship them: one JSON text, or one a line.
 
-Three shapes are known, and told apart by where the structures stand:
+Four shapes are known, and told apart by where the structures stand:
 
     [{"structure": {...}, "outputs": {"energy": ..., "forces": ..., "virial_stress": [6]}, "tag": ...}, ...]   mlearn
     {"mp-1": {"graph-1": {"structure": {...}, "energy_per_atom": ..., "force": ..., "stress": [[3], [3], [3]]}}}   MPtrj
     {"structure": [{...}, ...], "energy_per_atom": [...], "force": [...], "stress": [...]}   CHGNet's VASP parser
+    {"numbers": [...], "positions": [[3], ...], "cell": [[3], [3], [3]], "energy": ..., "stress": [6]}   ASE's words
 
-Their stress is VASP's as printed: kBar, against ASE's sign; mlearn's six components stand as xx yy zz xy yz zx. JSON is
-parsed as plain data: no class named in it is ever loaded except a structure.
+Of the first three the stress is VASP's as printed: kBar, against ASE's sign; mlearn's six components stand as xx yy zz
+xy yz zx, MatPES's as xx yy zz yz xz xy. Of the last it is ASE's, in eV/Å³. JSON is parsed as plain data: no class named
+in it is ever loaded except a structure.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.reading.formats.ase_files import read_ase
-from matgraft.potentials.data.reading.formats.base import Format
+from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, Conventions, RawFile, RawFrame
 
 _CONVENTIONS = Conventions(
     "JSON records", {"stress": "-kBar", "virial_stress": "-kBar"}, orders={"virial_stress": VASP_SHEAR}
 )
-_FORMS = ["a list of {structure, outputs}", "{id: {id: {structure, ...}}}", "{structure: [...], energy: [...], ...}"]
+_FORMS = [
+    "a list of {structure, outputs}",
+    "{id: {id: {structure, ...}}}",
+    "{structure: [...], energy: [...], ...}",
+    "records with positions and numbers",
+    "any of them, one a line",
+]
+_SITES = {
+    "positions": ("positions", "cartesian_site_positions", "pos"),
+    "species": ("numbers", "atomic_numbers", "symbols", "species_at_sites", "species"),
+    "cell": ("cell", "lattice_vectors", "lattice"),
+}
+"""What a record without a structure has in its place -> its names."""
 _Record = tuple[tuple[str, ...], dict[str, object]]  # the keys that lead to a record, and the record
 
 
@@ -44,7 +62,8 @@ def read_json(path: Path, name: str) -> RawFile:
     if isinstance(content, dict) and {"ids", "nextid"} <= content.keys():
         return read_ase(path, name)
     frames = tuple(
-        _frame(keys, record, f"{name} frame {index}") for index, (keys, record) in enumerate(_records(content, name))
+        record_frame(keys, record, f"{name} frame {index}")
+        for index, (keys, record) in enumerate(_records(content, name))
     )
     if not frames:
         raise DataError("no record with a structure is in it", where=name, allowed=_FORMS)
@@ -54,18 +73,35 @@ def read_json(path: Path, name: str) -> RawFile:
 def _load(path: Path, name: str) -> Any:
     try:
         with open_with_compression(str(path), "r") as file:
-            return json.load(file)
+            text = file.read()
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            if error.msg != "Extra data":
+                raise
+            return list(_lines(text, name))
     except json.JSONDecodeError as error:
         raise DataError(f"it is not valid JSON: {error}", where=name, remedy="was the file cut off?") from error
     except (RecursionError, *UNREADABLE) as error:
         raise DataError(f"it cannot be read: {error}", where=name) from error
 
 
+def _lines(text: str, name: str) -> Iterator[Any]:
+    """Read a text that has one JSON value a line."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                found = f"line {number} is not valid JSON: {error}"
+                raise DataError(found, where=name, remedy="was the file cut off?") from error
+
+
 def _records(content: Any, name: str, path: tuple[str, ...] = ()) -> Iterator[_Record]:
     """Walk down to every mapping that has a structure, in the file's order."""
     if isinstance(content, dict) and isinstance(content.get("structure"), list):
         yield from _columns(content, name, path)
-    elif isinstance(content, dict) and "structure" in content:
+    elif isinstance(content, dict) and ("structure" in content or _has_sites(content)):
         yield path, content
     elif isinstance(content, (dict, list)):
         items = content.items() if isinstance(content, dict) else enumerate(content)
@@ -85,13 +121,60 @@ def _columns(content: dict[str, object], name: str, path: tuple[str, ...]) -> It
         yield path, {key: value[index] for key, value in columns.items()}
 
 
-def _frame(path: tuple[str, ...], record: Mapping[str, object], where: str) -> RawFrame:
-    outputs = record.get("outputs")
-    values = {str(key): value for key, value in record.items() if key not in ("structure", "outputs")}
+def record_frame(path: tuple[str, ...], record: Mapping[str, Any], where: str) -> RawFrame:
+    """Return the frame of a record, with all that stands in it beside its structure.
+
+    Parameters
+    ----------
+    path
+        Keys that lead to the record.
+
+    Raises
+    ------
+    DataError
+        If its structure is broken.
+    """
+    if "structure" in record:
+        atoms, taken, units = _atoms(record["structure"], where), {"structure"}, {}
+    else:
+        atoms, taken = _sites(record, where)
+        units = {"stress": "eV/Å³"}
+    outputs, source = record.get("outputs"), record.get("provenance")
+    values = {str(key): value for key, value in record.items() if key not in taken | {"outputs", "provenance"}}
     values |= outputs if isinstance(outputs, dict) else {}
+    values |= source if isinstance(source, dict) else {}
     tags = {"trajectory": path[0]} if len(path) > 1 else {}
     tags |= {"record": path[-1]} if path else {}
-    return RawFrame(_atoms(record["structure"], where), values, tags)
+    if "matpes_id" in record and values.get("original_mp_id"):
+        tags["trajectory"] = str(values["original_mp_id"])  # frames of one material come from one simulation
+    theory = None
+    if "matpes_id" in record and isinstance(functional := record.get("functional"), str):
+        theory = LevelOfTheory(code="VASP", **named(functional))
+    return RawFrame(atoms, {key: _plain(value) for key, value in values.items()}, tags, units, theory=theory)
+
+
+def _has_sites(content: Mapping[str, Any]) -> bool:
+    return all(any(name in content for name in _SITES[part]) for part in ("positions", "species"))
+
+
+def _sites(record: Mapping[str, Any], where: str) -> tuple[Atoms, set[str]]:
+    """Return the structure that a record has in plain arrays, and the keys it is made from."""
+    keys = {part: next((name for name in names if record.get(name) is not None), "") for part, names in _SITES.items()}
+    positions, species, cell = (_plain(record[key]) if key else None for key in keys.values())
+    periodic = _plain(record.get("pbc", bool(np.any(cell))))
+    try:
+        return Atoms(species, positions=positions, cell=cell, pbc=periodic), {*keys.values(), "pbc"}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"its structure cannot be read: {error!r}", where=where) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return an array that ASE wrote into JSON as nested lists or numbers; anything else as it is."""
+    if isinstance(value, dict) and isinstance(array := value.get("__ndarray__"), list) and len(array) == 3:
+        return np.reshape(array[2], array[0])
+    if isinstance(value, dict) and value.get("__ase_objtype__") == "cell":
+        return _plain(value.get("array"))
+    return value
 
 
 def _atoms(structure: Any, where: str) -> Atoms:
@@ -107,4 +190,10 @@ def _atoms(structure: Any, where: str) -> Atoms:
     return Atoms(symbols, positions=built.cart_coords, cell=built.lattice.matrix, pbc=True)
 
 
-RECORDS = Format("JSON records", lambda head: head.name.lower().endswith(".json"), read_json)
+def _recognises(head: Head) -> bool:
+    """Say whether a file is JSON: by its ending, or by how it begins."""
+    ending = head.name.lower().endswith((".json", ".jsonl", ".ndjson"))
+    return ending or re.match(r"\s*(\[\s*)?\{\s*\"", head.text) is not None
+
+
+RECORDS = Format("JSON records", _recognises, read_json)

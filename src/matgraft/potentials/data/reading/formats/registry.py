@@ -11,9 +11,14 @@ from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
 from matgraft.potentials.data.reading.formats.castep import CASTEP
 from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
+from matgraft.potentials.data.reading.formats.deepmd import DEEPMD
 from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
+from matgraft.potentials.data.reading.formats.lammps import LAMMPS
+from matgraft.potentials.data.reading.formats.lmdb_rows import LMDB
+from matgraft.potentials.data.reading.formats.mtp import MTP
 from matgraft.potentials.data.reading.formats.n2p2 import N2P2
+from matgraft.potentials.data.reading.formats.npz import NPZ
 from matgraft.potentials.data.reading.formats.orca import ENGRAD, ORCA
 from matgraft.potentials.data.reading.formats.psi4 import PSI4
 from matgraft.potentials.data.reading.formats.pwmat import PWMAT
@@ -36,6 +41,11 @@ FORMATS: tuple[Format, ...] = (
     ABACUS,
     PWMAT,
     N2P2,
+    DEEPMD,
+    MTP,
+    LAMMPS,
+    NPZ,
+    LMDB,
     RECORDS,
     ASE_FILES,
 )
@@ -50,10 +60,10 @@ def format_of(path: Path) -> Format | None:
 
 def find_runs(folder: Path) -> list[tuple[Path, Format]]:
     """Return the runs below a folder with their formats, sorted by path. Every file is asked what it is, by content."""
-    found: dict[Format, list[Path]] = {form: [] for form in FORMATS if form.is_run}
+    found: dict[Format, list[Path]] = {form: [] for form in FORMATS if form.find}
     for path in sorted(folder.rglob("*")):
         head = Head(path)
-        form = next((form for form in found if path.is_file() and form.recognises(head)), None)
+        form = next((form for form in found if form.recognises(head)), None)
         if form is not None:
             found[form].append(path)
     return sorted(_runs(found), key=lambda run: run[0])

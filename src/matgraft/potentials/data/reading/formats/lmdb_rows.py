@@ -1,0 +1,80 @@
+"""LMDB files with rows of ASE, ``.aselmdb``, in which OMat24 and its kin are shipped.
+
+Each value is compressed JSON: a row of ASE with numbers, positions, cell, pbc, energy, forces (eV, eV/Å) and stress
+(six components in ASE's order, eV/Å³). LMDB files of pickled graphs (``.lmdb`` of OC20) are refused: to open them can
+run code. Source: fairchem, the class `LMDBDatabase`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matgraft.core.errors import DataError, ExtraError
+from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.records import record_frame
+from matgraft.potentials.data.reading.raw import Conventions, RawFile
+
+_CONVENTIONS = Conventions("an .aselmdb file", units={"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"})
+_MAGIC = b"\xde\xc0\xef\xbe"  # 0xBEEFC0DE, in the first page behind its header
+_LARGEST = 2**28
+"""Bytes of a row when it is unpacked: 256 MiB are a million atoms."""
+
+
+def read_lmdb(path: Path, name: str) -> RawFile:
+    """Read the rows, in the order of their numbers.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or its values are not compressed JSON.
+    ExtraError
+        If the package lmdb is not installed.
+    """
+    frames = tuple(record_frame((), row, f"{name} frame {index}") for index, row in enumerate(_rows(path, name)))
+    if not frames:
+        raise DataError("it has no rows", where=name)
+    return RawFile(frames, _CONVENTIONS)
+
+
+def _rows(path: Path, name: str) -> Iterator[dict[str, Any]]:
+    try:
+        import lmdb
+    except ImportError as error:
+        raise ExtraError("lmdb", "mace") from error
+    try:
+        with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment, environment.begin() as view:
+            for key in sorted((key for key, _ in view.cursor() if key.isdigit()), key=int):
+                yield _row(view.get(key, b""), name, int(key))
+    except lmdb.Error as error:
+        raise DataError(f"LMDB cannot open it: {error}", where=name, remedy="was the file cut off?") from error
+
+
+def _row(value: bytes, name: str, number: int) -> dict[str, Any]:
+    """Unpack a row; its further values stand beside its own."""
+    where = f"{name} row {number}"
+    if value[:1] == b"\x80":
+        raise DataError(
+            "it holds pickled objects, which are not opened: that can run code",
+            where=where,
+            remedy="write the frames as extended XYZ or .aselmdb with the program that made the file",
+        )
+    try:
+        unpacker = zlib.decompressobj()
+        row = json.loads(unpacker.decompress(value, _LARGEST))
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise DataError(f"it is no compressed JSON: {error}", where=where) from error
+    if not isinstance(row, dict):
+        raise DataError(f"it is no row but {str(row)[:40]!r}", where=where)
+    further = [row.pop(part, None) for part in ("key_value_pairs", "data")]
+    return row | {key: value for part in further if isinstance(part, dict) for key, value in part.items()}
+
+
+def _recognises(head: Head) -> bool:
+    return head.start[16:20] == _MAGIC
+
+
+LMDB = Format("ASE's LMDB", _recognises, read_lmdb)
