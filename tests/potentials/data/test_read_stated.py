@@ -157,7 +157,14 @@ def test_a_system_of_units_reaches_the_positions() -> None:
 def test_a_key_named_like_a_label_that_is_not_read_is_named(tmp_path: Path) -> None:
     columns = FORCES + ":energies:R:1:magmoms:R:1"
     rows = [f"{row} -0.5 1.0" for row in ROWS]
-    data = read(write(tmp_path, 'energy=-1 stresses="1 0 0 0 1 0 0 0 1" energy_weight=2', columns=columns, rows=rows))
+    data = read(
+        write(
+            tmp_path,
+            'energy=-1 stresses="1 0 0 0 1 0 0 0 1" energy_weight=2 max_force=3 energy_sigma=1',
+            columns=columns,
+            rows=rows,
+        )
+    )
     assert "named like labels: 'energies', 'magmoms', 'stresses' (keys.stress=stresses reads it)" in notes(data)
     stressed = read(tmp_path / "a.xyz", keys={"stress": "stresses"})
     np.testing.assert_allclose(stressed[0].labels["stress"], np.eye(3))

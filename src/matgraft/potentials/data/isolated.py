@@ -19,7 +19,7 @@ from matgraft.potentials.data.sample import Sample
 
 FAR_A = 8.0
 """Å from an atom to its next image, from which on it is isolated: no crystal of one atom a cell is so wide."""
-_NAMES = re.compile(r"(isolated|iso|free|lone)[-_ ]?atoms?|atoms?[-_ ](isolated|iso|free)|e0s?", re.IGNORECASE)
+_NAMES = re.compile(r"isolated|(isolated|iso|free|lone)[-_ ]?atoms?|atoms?[-_ ](isolated|iso|free)|e0s?", re.IGNORECASE)
 
 _OF_READING = ("file", "frame", "trajectory", "folder")
 

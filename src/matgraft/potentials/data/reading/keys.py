@@ -77,6 +77,10 @@ _LABEL_WORDS = frozenset(
         *("gradient", "gradients", "magmom", "magmoms", "dipole", "charges", "hessian"),
     )
 )
+_OF_LABELS = frozenset(
+    ("weight", "weights", "unit", "units", "sigma", "std", "var", "error", "rmse", "mae", "max", "mean", "norm", "mask")
+)
+"""Words of keys that say something of labels."""
 _GRADIENT = re.compile(r"grad(ient)?s?\b|d_?e_?d_?[rx]\b", re.IGNORECASE)
 
 
@@ -193,7 +197,7 @@ def is_label(key: str) -> bool:
 def is_left_out(key: str) -> bool:
     """Say whether a key is named like a label, and yet nothing reads it."""
     words = set(re.split(r"[-_. ]+", bare(key).lower()))
-    return not is_label(key) and bool(words & _LABEL_WORDS) and not any("weight" in w or "unit" in w for w in words)
+    return not is_label(key) and bool(words & _LABEL_WORDS) and not words & _OF_LABELS
 
 
 def is_gradient(key: str) -> bool:
