@@ -17,9 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase import units as ase_units
 from ase.io.castep.geom_md_ts import iread_castep_md
-from ase.io.formats import open_with_compression
 
-from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array, parse_unit
 from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
@@ -27,7 +25,7 @@ from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Handlers, Structures, hand_out
 from matgraft.potentials.data.reading.formats.vasp.theory import monkhorst_offset
-from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile
+from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
 CONVENTIONS = Conventions("CASTEP's .castep, .md and .geom", fixed=True)
 _WELCOME = re.compile(r"\| *Welcome to .*CASTEP")
@@ -282,12 +280,9 @@ def _read_trajectory(
     path: Path, name: str, theory: LevelOfTheory | None = None, others: tuple[Path, ...] = ()
 ) -> RawFile:
     """Read a .md or .geom by ASE, which takes the kinetic part off the stress; a last block that is cut is left out."""
-    broken = ""
-    try:
-        with open_with_compression(str(path), "rb") as file:
-            text = "".join(f"{line}\n" for line in Output(file))
-    except UNREADABLE as error:
-        raise DataError(f"it cannot be read: {error}", where=name) from error
+    lines: list[str] = []
+    broken = walk(path, name, lambda line, _: lines.append(f"{line}\n"))
+    text = "".join(lines)
     head, _, body = text.partition("END header")
     blocks = [block for block in re.split(r"\n\s*\n", body) if "<--" in block]
     while blocks and not _is_whole(blocks[-1]):

@@ -26,6 +26,8 @@ NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?i:nan|i
 """A number as codes print it, for patterns; stars stand for one that is too long for its field."""
 
 _NUMBER = re.compile(NUMBER)
+_CUT = re.compile(rb"\d[\d.eEdD+-]*\Z")
+"""The end of a file that may have cut a number: -20.6 of -20.6421."""
 _SYMBOL = re.compile(r"[A-Za-z]{1,2}")
 
 
@@ -77,6 +79,8 @@ class Output(Iterator[str]):
             self.line += 1
             return self._back.pop()
         line = next(self._file)
+        if _CUT.search(line):
+            raise EOFError("it ends in the middle of a number")
         self.line += 1
         return line.decode("utf-8", "replace").rstrip("\r\n")
 

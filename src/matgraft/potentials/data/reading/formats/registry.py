@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from matgraft.potentials.data.reading.formats.abacus import ABACUS
+from matgraft.potentials.data.reading.formats.abinit import ABINIT
 from matgraft.potentials.data.reading.formats.aims import AIMS
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
 from matgraft.potentials.data.reading.formats.base import Format, Head
@@ -33,6 +34,7 @@ FORMATS: tuple[Format, ...] = (
     CP2K,
     AIMS,
     CASTEP,
+    ABINIT,
     ORCA,
     ENGRAD,
     GAUSSIAN,
