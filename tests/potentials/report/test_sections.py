@@ -14,6 +14,7 @@ import yaml
 from ase.build import bulk
 from pydantic import BaseModel
 
+from matgraft.core.provenance import SourceFile
 from matgraft.core.quantities import FORCES
 from matgraft.core.report.document import Block, Bullets, Cell, FindingList, Pairs, Section, SideBySide, Table, Verbatim
 from matgraft.core.report.html import to_html
@@ -30,7 +31,7 @@ from matgraft.potentials.recipe import AuditSettings, Recipe, StrategySettings, 
 from matgraft.potentials.report.data import audit_section, coverage_section, split_section
 from matgraft.potentials.report.facts import RunFacts, read_facts
 from matgraft.potentials.report.forgetting import forgetting_section
-from matgraft.potentials.report.origins import origins_section, repeating
+from matgraft.potentials.report.origins import _files, origins_section, repeating
 from matgraft.potentials.report.run import run_document
 from matgraft.potentials.report.scores import (
     how_it_was_made,
@@ -299,3 +300,12 @@ def test_forgetting_says_where_and_how_much(facts: RunFacts) -> None:
     dimers = next(row for row in table.rows if row.cells[1].text == "dimer")
     assert not dimers.short and dimers.cells[5].text == "–"
     assert "moved far" in to_html(run_document(facts)) and table.rows[-1].cells[1].text == "all"
+
+
+def test_a_file_says_its_format_and_which_energy_was_read() -> None:
+    keys, units = {"energy": "e_fr_energy", "stress": "stress"}, {"energy": "eV", "stress": "-kBar"}
+    said = {"name": "OUTCAR", "sha256": "0", "n_samples": 2, "keys": keys, "units": units}
+    file = SourceFile(format="VASP's OUTCAR", energies=("free",), **said)
+    read = "VASP's OUTCAR: energy from 'e_fr_energy' in eV, the free energy; stress from 'stress' in -kBar"
+    assert _files([file]).rows[0].cells[2].text == read
+    assert _files([SourceFile(**said)]).rows[0].cells[2].text.startswith("energy from 'e_fr_energy' in eV; stress")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from matgraft.core.findings import DROP
 from matgraft.core.options import word
-from matgraft.core.provenance import LevelOfTheory, SourceFile
+from matgraft.core.provenance import ENERGY_NAMES, LevelOfTheory, SourceFile
 from matgraft.core.report.document import (
     Block,
     Bullets,
@@ -83,8 +83,11 @@ def _files(files: Sequence[SourceFile]) -> Table:
 def _read_as(file: SourceFile) -> str:
     named = {name: f" from {key!r}" for name, key in file.keys.items()}
     taken = {name: f" in {unit}" for name, unit in file.units.items()}
+    if file.energies:
+        kinds = " or the ".join(ENERGY_NAMES[kind] for kind in file.energies)
+        taken["energy"] = f"{taken.get('energy', '')}, the {kinds}"
     read = (f"{name}{named.get(name, '')}{taken.get(name, '')}" for name in dict.fromkeys([*named, *taken]))
-    return "; ".join(read) or ABSENT
+    return (f"{file.format}: " if file.format else "") + ("; ".join(read) or ABSENT)
 
 
 def _theory(theory: LevelOfTheory) -> Block:

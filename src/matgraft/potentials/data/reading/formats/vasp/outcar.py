@@ -13,26 +13,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.vasp.chains import ChainTables, true_forces
 from matgraft.potentials.data.reading.formats.vasp.outcar_header import Header, read_header
-from matgraft.potentials.data.reading.formats.vasp.runs import Reading, step_notes
+from matgraft.potentials.data.reading.formats.vasp.runs import Reading, blocks, step_notes
 from matgraft.potentials.data.reading.formats.vasp.theory import level_of_theory, temperature_tag
 from matgraft.potentials.data.reading.formats.vasp.vasprun import CONVENTIONS, fortran_number
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile, RawFrame
 
 OUTCAR_CONVENTIONS = replace(CONVENTIONS, format="VASP's OUTCAR", orders={"stress": VASP_SHEAR})
 
-_CHUNK = 1 << 22  # bytes read at a time
 _ITERATION, _LEARNED, _END = b"- Iteration ", b"ML FREE ENERGIE", b"General timing and accounting"
 _COUNTER = re.compile(rb"\s*(\d+|\*+)\(\s*(\d+)\)")
 _NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\*+|NaN")
@@ -250,16 +247,12 @@ def _pieces(path: Path) -> Iterator[_Piece]:
     kind: Literal["start", "iteration", "learned"] = "start"
     rest = b""
     fault: Exception | None = None
-    with cast(BufferedIOBase, open_with_compression(str(path), "rb")) as file:
-        while fault is None:
-            try:
-                chunk = file.read1(_CHUNK)  # what a cut-off archive still gives, before it raises
-            except UNREADABLE as error:
-                chunk, fault = b"", error
-            if not chunk:
-                break
-            *cut, (kind, rest) = _cut(kind, rest + chunk)
+    try:
+        for block in blocks(path):
+            *cut, (kind, rest) = _cut(kind, rest + block)
             yield from cut
+    except UNREADABLE as error:
+        fault = error
     yield _Piece(kind, rest[: rest.rfind(b"\n") + 1])
     if fault is not None:
         raise fault

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
+from typing import cast
+
+from ase.io.formats import open_with_compression
 
 from matgraft.potentials.data.reading.formats.base import Head, bare, unpacked
-from matgraft.potentials.data.reading.raw import RawFile
+from matgraft.potentials.data.reading.raw import UNREADABLE, RawFile
 
 _VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
 _OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-][\w.-]+)?$", re.IGNORECASE)
@@ -32,6 +36,33 @@ class Reading:
     file: RawFile
     whole: bool
     chained: bool = False
+
+
+_BLOCK = 1 << 22  # bytes
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """Walk over the bytes of a file, packed or not, in parts of some megabytes.
+
+    Raises
+    ------
+    Exception
+        One of `matgraft.potentials.data.reading.raw.UNREADABLE`, after all that a cut-off archive still gives.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        with cast(BufferedIOBase, open_with_compression(str(path), "rb")) as file:
+            while part := file.read1(_BLOCK):  # of an archive no more than some kilobytes
+                parts.append(part)
+                size += len(part)
+                if size >= _BLOCK:
+                    yield b"".join(parts)
+                    parts, size = [], 0
+    except UNREADABLE:
+        yield b"".join(parts)
+        raise
+    yield b"".join(parts)
 
 
 def step_notes(kept: int, *, broken: bool, unfinished: int = 0, learned: int = 0, chained: int = 0) -> tuple[str, ...]:

@@ -15,19 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from io import BufferedIOBase
 from pathlib import Path
-from typing import cast
 from xml.etree import ElementTree
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.vasp.parameters import flag, stated_number
-from matgraft.potentials.data.reading.formats.vasp.runs import Reading, step_notes
+from matgraft.potentials.data.reading.formats.vasp.runs import Reading, blocks, step_notes
 from matgraft.potentials.data.reading.formats.vasp.theory import (
     Mesh,
     Species,
@@ -44,7 +41,6 @@ CONVENTIONS = Conventions(
     fixed=True,
 )
 
-_CHUNK = 1 << 20  # bytes read at a time
 _BEGIN, _END = b"<calculation>", b"</calculation>"
 _CYCLE = b"<scstep>"
 _NO_LABELS = re.compile(rb"<(eigenvalues|dos|projected|dielectricfunction|dynmat|born_charges)\b.*?</\1>", re.DOTALL)
@@ -205,21 +201,17 @@ def _sections(path: Path, name: str) -> Iterator[tuple[ElementTree.Element, int]
     """
     rest, head = b"", True
     fault: Exception | None = None
-    with cast(BufferedIOBase, open_with_compression(str(path), "rb")) as file:
-        while fault is None:
-            try:
-                chunk = file.read1(_CHUNK)  # what a cut-off archive still gives, before it raises
-            except UNREADABLE as error:
-                chunk, fault = b"", error
-            if not chunk:
-                break
-            *steps, rest = (rest + chunk).split(_END)
+    try:
+        for block in blocks(path):
+            *steps, rest = (rest + block).split(_END)
             for step in steps:
                 before, begins, inside = step.partition(_BEGIN)
                 if begins:
                     yield from ((child, 0) for child in _children(before, head, name))
                 yield _calculation(inside, name)
                 head = False
+    except UNREADABLE as error:
+        fault = error
     if _BEGIN in rest:  # an ionic step that is not whole
         before = rest.partition(_BEGIN)[0]
         yield from ((child, 0) for child in _children(before, head, name))
