@@ -371,6 +371,15 @@ def test_a_dump_without_forces_has_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no frame has energy under a known name"):
         read(path)
     assert len(read(path, want=[])) == 1
+    typed = saved(tmp_path / "b.dump", dump("id type x y z"))
+    with pytest.raises(DataError, match="the element of types 1, 2; it never holds energy and here no other label"):
+        read(typed)
+
+
+def test_other_dumps_of_lammps_are_refused(tmp_path: Path) -> None:
+    text = dump("id element x y z fx fy fz").replace("ITEM: NUMBER OF ATOMS", "ITEM: NUMBER OF ENTRIES")
+    with pytest.raises(DataError, match="does not read like a LAMMPS dump"):
+        read(saved(tmp_path / "a.dump", text), want=["forces"])
 
 
 def test_a_dump_that_broke_off_keeps_its_whole_frames(tmp_path: Path) -> None:
@@ -444,6 +453,12 @@ def test_units_that_an_archive_states_act(tmp_path: Path) -> None:
     path = archive(tmp_path / "c.npz", z=atoms.numbers, **arrays, e_unit="furlong")
     with pytest.raises(DataError, match=r"its units are .*furlong"):
         read(path)
+
+
+def test_species_are_not_taken_from_partial_charges(tmp_path: Path) -> None:
+    atoms, arrays = ethanol()
+    path = archive(tmp_path / "a.npz", charges=np.full((4, 9), 0.1), z=atoms.numbers, **arrays)
+    check_ethanol(read(path), KCAL, KCAL)
 
 
 def test_other_names_ask_for_units_and_padding_is_no_atom(tmp_path: Path) -> None:
@@ -538,6 +553,13 @@ def test_records_one_a_line_and_in_an_array(tmp_path: Path, lines: bool, name: s
     assert data.tag("md_step") == ["0", "1", "2"]
     assert data[0].theory is not None
     assert data[0].theory.metagga == "r2SCAN"
+    assert any("level of theory: r2SCAN, VASP" in note for note in data.provenance.notes)
+
+
+def test_records_of_two_functionals_have_a_level_of_theory_each(tmp_path: Path) -> None:
+    records = [matpes_of(sample, i) | {"functional": ("PBE", "r2SCAN")[i % 2]} for i, sample in enumerate(frames())]
+    levels = [sample.theory for sample in read(saved(tmp_path / "a.json", json.dumps(records)))]
+    assert [level.functional if level else "" for level in levels] == ["PBE", None, "PBE"]
 
 
 def test_records_in_words_of_ase_have_its_units(tmp_path: Path) -> None:

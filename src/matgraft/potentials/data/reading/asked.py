@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from matgraft.core.errors import DataError
+from matgraft.core.quantities import POTENTIAL_QUANTITIES
 from matgraft.potentials.data.reading.keys import Choices, bare, present
 from matgraft.potentials.data.reading.raw import Conventions, RawFrame
 
@@ -54,25 +55,29 @@ def _units_to_ask(frame: RawFrame, conventions: Conventions, choices: Choices) -
 def _asked(frame: RawFrame, conventions: Conventions, choices: Choices, where: str, units: Sequence[str]) -> DataError:
     """Return the one error that asks for everything; options are complete, so there are none where elements lack."""
     lacking = [quantity for quantity in choices.want if quantity in conventions.lacks]
-    rest = [quantity for quantity in choices.want if quantity not in lacking]
-    choice: list[dict[str, object]] = [
-        {f"units.{name}": system[name] for name in units} | ({"want": rest} if lacking and rest else {})
-        for system in conventions.systems or ({},)
-    ]
-    said = [f"the unit of {' and '.join(units)}"] if units else []
-    types = sorted(set(frame.types))
-    named = f"type {types[0]}" if len(types) == 1 else f"types {', '.join(map(str, types[:6]))}" if types else ""
-    said = ([f"the element of {named}"] if types and not choices.elements else []) + said
+    there = [q for q in POTENTIAL_QUANTITIES if present(q, frame.values, choices.keys.get(q))]
+    want: dict[str, object] = {"want": there} if lacking and there else {}
+    systems = conventions.systems if units else ({},)
+    typed: list[dict[str, object]] = [{f"units.{name}": system[name] for name in units} | want for system in systems]
+    types = [] if choices.elements else sorted(set(frame.types))
+    said = [f"the element of {_numbered(types)}"] if types else []
+    said += [f"the unit of {' and '.join(units)}"] if units else []
     found = f"{conventions.format} does not say {' nor '.join(said)}"
     found += f"; it never holds {' and '.join(lacking)}" if lacking else ""
-    if not types or choices.elements:
-        return DataError(found, where=where, remedy="say it", options=choice)
+    found += " and here no other label" if lacking and not there else ""
+    if not types:
+        return DataError(found, where=where, remedy="say it", options=typed)
     example = ",".join(("Cu", "S", "O", "H", "C", "N")[: len(types)])
     remedy = f"name the elements, the lowest type ({conventions.first_type}) first, in the form elements={example}"
-    others = [" ".join(f"{key}={_text(value)}" for key, value in one.items()) for one in choice if one]
+    others = [" ".join(f"{key}={_text(value)}" for key, value in one.items()) for one in typed if one]
     remedy += f"; with it goes {' or '.join(others)}" if others else ""
     remedy += f"; a file that has {' and '.join(lacking)}, such as extended XYZ, needs none of this" if lacking else ""
     return DataError(found, where=where, remedy=remedy)
+
+
+def _numbered(types: Sequence[int]) -> str:
+    shown = ", ".join(map(str, types[:6])) + (" and more" if len(types) > 6 else "")
+    return f"type {shown}" if len(types) == 1 else f"types {shown}"
 
 
 def _text(value: object) -> str:

@@ -76,7 +76,10 @@ def _format(path: Path, name: str) -> str:
         form = str(filetype(str(path)))
         get_ioformat(form)  # a guess by the file's ending need not be a format
     except (UnknownFileTypeError, *UNREADABLE) as error:
-        known = ["extended XYZ", "ASE .db and .traj", "vasprun.xml", "OUTCAR", "JSON records", "what else ASE reads"]
+        known = [
+            "outputs of codes and data sets of other programs, as the page of formats lists them",
+            "what ASE reads",
+        ]
         raise DataError("the format is not recognised", where=name, allowed=known) from error
     if form in _PICKLED:
         raise DataError(f"ASE's {form} format is not read: opening it can run code", where=name)

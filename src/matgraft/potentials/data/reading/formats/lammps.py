@@ -77,7 +77,9 @@ def _snapshots(file: IO[str]) -> Iterator[tuple[_Sections, bool]]:
     sections: dict[str, tuple[str, list[str]]] = {}
     line = file.readline()
     while line.startswith("ITEM:"):
-        heading = next(key for key in _LENGTHS if line.startswith(f"ITEM: {key}"))
+        heading = next((key for key in _LENGTHS if line.startswith(f"ITEM: {key}")), "")
+        if not heading:
+            raise ValueError(line.strip())
         rest = line.removeprefix(f"ITEM: {heading}").strip()
         length = _LENGTHS[heading] or int(sections["NUMBER OF ATOMS"][1][0])
         below = list(itertools.islice(file, length))

@@ -66,7 +66,8 @@ def read_npz(path: Path, name: str) -> RawFile:
         If it is damaged, larger than the memory, holds pickled objects, or has no species and positions.
     """
     arrays = _arrays(path, name)
-    roles = {role: next((key for key in arrays if key.lower() in names), "") for role, names in _NAMES.items()}
+    written = {key.lower(): key for key in reversed(arrays)}
+    roles = {role: next((written[name] for name in names if name in written), "") for role, names in _NAMES.items()}
     missing = [role for role in ("species", "positions") if not roles[role]]
     if missing:
         allowed = [f"{role}: {', '.join(_NAMES[role])}" for role in missing]

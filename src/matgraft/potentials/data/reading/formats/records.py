@@ -67,7 +67,8 @@ def read_json(path: Path, name: str) -> RawFile:
     )
     if not frames:
         raise DataError("no record with a structure is in it", where=name, allowed=_FORMS)
-    return RawFile(frames, _CONVENTIONS)
+    theories = {frame.theory.key() if frame.theory else None for frame in frames}
+    return RawFile(frames, _CONVENTIONS, theory=frames[0].theory if len(theories) == 1 else None)
 
 
 def _load(path: Path, name: str) -> Any:
