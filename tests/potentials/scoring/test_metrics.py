@@ -1,6 +1,7 @@
 """Errors by hand, masks, invariances, intervals and paired comparisons."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,14 @@ def test_every_metric_by_hand():
     assert found["stress_rmse_GPa"] == pytest.approx(np.sqrt((1 + 4 + 9 + 16 + 25 + 36) / 6))
     assert found["stress_mae_GPa"] == pytest.approx(21 / 6)
     assert (found["n_frames"], found["n_atoms"]) == (2, 3)
+
+
+def test_components_that_are_no_label_are_not_counted():
+    in_plane = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    sample = replace(frame(2, stress=SYMMETRIC), components={"stress": in_plane})
+    predicted = SYMMETRIC + np.array([[0.1, 0.2, 9], [0.2, 0.3, 9], [9, 9, 9]])
+    found = metrics(errors(Dataset((sample,)), [{"stress": predicted}]))
+    assert found["stress_mae_GPa"] == pytest.approx(0.2 / units.GPa)
 
 
 def test_absent_labels_and_predictions_are_masked_and_an_unlabelled_quantity_is_absent():

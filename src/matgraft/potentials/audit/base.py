@@ -114,11 +114,11 @@ class Evidence:
 
     @cached_property
     def _finite_labels(self) -> dict[str, NDArray[np.bool_]]:
-        """Label -> (n_frames,) whether a frame carries it and every number of it is finite."""
+        """Label -> (n_frames,) whether a frame carries it whole and every number of it is finite."""
         found = {name: np.zeros(len(self.dataset), dtype=bool) for name in self.dataset.quantities()}
         for i, sample in enumerate(self.dataset):
             for name, value in sample.labels.items():
-                found[name][i] = np.isfinite(value).all()
+                found[name][i] = np.isfinite(value).all() and name not in sample.components
         return found
 
     def grouped_by(self, tag: str) -> list[Frames]:

@@ -398,7 +398,10 @@ def _count_atoms(quantities: Mapping[str, Quantity]) -> bool:
 
 
 def _differences(sample: Sample, prediction: Mapping[str, Array], quantity: Quantity) -> Array:
-    """Prediction less label in the unit of reports: (n_atoms, 3), (6,) or (); nothing where one is absent."""
+    """Prediction less label in the unit of reports: (n_atoms, 3), (6,) or (); nothing where one is absent.
+
+    Of a stress that is a label in some components alone, the differences in these.
+    """
     if quantity.name not in sample.labels or quantity.name not in prediction:
         return np.empty((0, *quantity.shape))
     label, value = sample.labels[quantity.name], np.asarray(prediction[quantity.name], dtype=float)
@@ -411,7 +414,11 @@ def _differences(sample: Sample, prediction: Mapping[str, Array], quantity: Quan
     difference = (value - label) * quantity.report_scale
     if quantity.per_atom_in_reports:
         difference = difference / sample.n_atoms
-    return full_to_voigt(difference) if quantity.shape == (3, 3) else difference
+    if quantity.shape != (3, 3):
+        return difference
+    voigt = full_to_voigt(difference)
+    known = sample.components.get(quantity.name)
+    return voigt if known is None else voigt[full_to_voigt(known.astype(float)) > 0]
 
 
 def _sums(differences: Array) -> Array:

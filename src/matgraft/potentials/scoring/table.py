@@ -132,8 +132,18 @@ def _values(sample: Sample, prediction: Mapping[str, Array], quantities: Mapping
     return {
         f"{name}{suffix}": _flat(values.get(name), quantity)
         for name, quantity in quantities.items()
-        for suffix, values in (("_label", sample.labels), ("", prediction))
+        for suffix, values in (("_label", _labels(sample)), ("", prediction))
     }
+
+
+def _labels(sample: Sample) -> Mapping[str, Array]:
+    """Return the labels, NaN in the components that are none."""
+    partial = {
+        name: np.where(known, sample.labels[name], np.nan)
+        for name, known in sample.components.items()
+        if name in sample.labels
+    }
+    return {**sample.labels, **partial}
 
 
 def _schema(quantities: Mapping[str, Quantity]) -> pa.Schema:
