@@ -140,6 +140,17 @@ def test_jobs_of_orca_keep_their_own_level_of_theory(tmp_path: Path) -> None:
     assert any("2 levels of theory" in note for note in data.provenance.notes)
 
 
+def test_a_geometry_with_dummy_atoms_is_left_out_and_told(tmp_path: Path) -> None:
+    dummy = orca_geometry().replace("  H      0.000000   -0.760000", "  DA     0.000000   -0.760000")
+    text = ORCA_HEAD + dummy + orca_energy(-76.25) + orca_geometry() + orca_energy(-76.5) + orca_gradient() + ORCA_END
+    assert "DA" in text
+    (tmp_path / "a.out").write_text(text)
+    data = read(tmp_path / "a.out")
+    assert len(data) == 1
+    check(data, 0, -76.5)
+    assert any("1 geometries with ghost atoms, dummy atoms" in note for note in data.provenance.notes)
+
+
 def engrad() -> str:
     """Return an engrad of the fixture's frame, positions in Bohr."""
     atoms = zip((8, 1, 1), POSITIONS / Bohr, strict=True)
@@ -224,6 +235,28 @@ def test_gaussian_forces_belong_to_the_input_orientation(tmp_path: Path) -> None
     assert (theory.version, theory.functional, theory.basis) == ("16 C.01", "B3LYP", "6-31G(d,p)")
     assert (theory.dispersion, theory.energy) == ("D3(BJ)", "free")
     assert (data[0].tags["charge"], data[0].tags["spin"]) == ("1", "2")
+
+
+def test_numerical_forces_of_gaussian_do_not_go_to_a_displaced_structure(tmp_path: Path) -> None:
+    text = gaussian_head("# force ccsd(t)/6-31g** iop(3/76=1000)")
+    for shift in (0.0, 0.01):
+        text += gaussian_geometry(shift) + gaussian_scf(-75.5, "RHF") + " CCSD(T)= -0.76250000000D+02\n"
+        text += " Re-enter D1Numr: IAtom= 1 IXYZ=1 IStep= 1.\n"
+    (tmp_path / "a.log").write_text(text + gaussian_forces() + GAUSSIAN_END)
+    data = read(tmp_path / "a.log", want=("energy",))
+    assert not any("forces" in sample.labels for sample in data)
+    assert data[0].theory is not None
+    assert data[0].theory.functional == "CCSD(T)"
+    assert any("1 tables of forces by numerical derivatives are left out" in note for note in data.provenance.notes)
+
+
+def test_gaussian_03_names_b3lyp_otherwise(tmp_path: Path) -> None:
+    text = gaussian_head("#P B3LYP/6-31G(d,p) Force") + gaussian_geometry() + gaussian_scf(-76.25, "RB+HF-LYP")
+    (tmp_path / "a.log").write_text(text + gaussian_forces() + GAUSSIAN_END)
+    data = read(tmp_path / "a.log")
+    check(data, 0, -76.25)
+    assert data[0].theory is not None
+    assert data[0].theory.functional == "B3LYP"
 
 
 @pytest.mark.parametrize(
@@ -393,3 +426,16 @@ def test_real_molecular_outputs(shared: Path) -> None:
     assert np.abs(np.cross(psi4[0].content.positions, psi4[0].labels["forces"]).sum(axis=0)).max() < 1e-3
     with pytest.raises(DataError, match="did not converge"):
         read(folder / "gaussian/noncoveraged.gaussianlog")
+
+
+@pytest.mark.parametrize("lost", range(1, 140, 9))
+def test_a_table_that_is_cut_off_gives_no_label(lost: int, tmp_path: Path) -> None:
+    whole = ORCA_HEAD + orca_geometry() + orca_energy(-76.25) + orca_gradient().split("\n\nDifference")[0]
+    (tmp_path / "a.out").write_text(whole[:-lost])
+    data = read(tmp_path / "a.out", want=("energy",))
+    assert data[0].labels["energy"] == pytest.approx(-76.25 * Hartree)
+    assert "forces" not in data[0].labels
+    text = ORCA_HEAD + orca_geometry() + orca_energy(-76.123456789)
+    (tmp_path / "b.out").write_text(text[: text.index("-76.123456789") + 4 + lost // 18])
+    with pytest.raises(DataError, match="no finished ionic step"):
+        read(tmp_path / "b.out", want=("energy",))

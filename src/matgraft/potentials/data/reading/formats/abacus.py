@@ -145,7 +145,7 @@ class _Log:
     def _coordinates(self, line: str, lines: Output) -> None:
         if not line.split()[0].startswith(("DIRECT", "CARTESIAN")):
             return
-        rows = lines.rows(_ATOM, skip=3)
+        rows = lines.rows(_ATOM, skip=6)
         self.direct = "DIRECT" in line
         self.symbols = [element(row[0]) for row in rows]
         self.positions = array(row[1:] for row in rows) * (1.0 if self.direct else self.lattice_constant)
@@ -186,12 +186,14 @@ class _Log:
         self.iterating, self.running = False, None
 
     def _forces(self, _: str, lines: Output) -> None:
-        if self.results:
-            self.results[-1].forces = array(lines.rows(_FORCE, skip=6))
+        rows = lines.rows(_FORCE, skip=6)
+        if self.results and len(rows) == len(self.symbols):
+            self.results[-1].forces = array(rows)
 
     def _stress(self, _: str, lines: Output) -> None:
-        if self.results:
-            self.results[-1].stress = array(lines.rows(_TRIPLE, skip=6))
+        rows = lines.rows(_TRIPLE, skip=6)
+        if self.results and len(rows) == 3:
+            self.results[-1].stress = array(rows)
 
     def _step(self, line: str, _: Output) -> None:
         self.dynamics = True

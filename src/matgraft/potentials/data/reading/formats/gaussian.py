@@ -9,6 +9,7 @@ energy of a coupled-cluster run that broke off is no label.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +47,10 @@ _BEYOND = (
     (re.compile(rf"^\s*Energy=\s*({NUMBER})\s+NIter="), "semiempirical"),
 )
 _MARKS_BEYOND = ("EUMP", "E2(", "UMP4(", "amplitudes converged", "(T)=", "Total Energy, E(", "NIter=")
-_PARTS = ("counterpoise", "oniom")
-"""Commands whose runs print energies of parts of the structure."""
+_PARTS = ("counterpoise", "oniom", "bomd", "admp")
+"""Commands whose runs print energies of parts of a structure, or of structures that are not printed."""
+_NO_FRAMES = "structures of counterpoise, ONIOM, BOMD and ADMP runs"
+_TURNED = "tables of forces that belong to an input orientation that is not printed (NoSymm in the input prints it)"
 _PLAIN = {"PBEPBE": "PBE", "PBE1PBE": "PBE0", "WB97XD": "wB97X-D", "M062X": "M06-2X", "M06L": "M06-L"}
 _DISPERSIONS = {"gd2": "D2", "gd3": "D3(0)", "gd3bj": "D3(BJ)", "pfd": "PFD"}
 _STANDARD_BASIS = re.compile(r"Standard basis:\s*(\S+)")
@@ -79,8 +82,8 @@ class _Run:
     version: str = ""
     route: str = ""
     basis: str | None = None
-    rotated: int = 0
-    parts: int = 0  # structures with ghost atoms, or of a run that computes parts of it
+    left_out: Counter[str] = field(default_factory=Counter)
+    numerical: bool = False  # structures are displaced for a numerical derivative; the forces are of the first
     failed: bool = False
     in_input: bool = False  # whether the structure under way stands in its input orientation
     ended: bool = False
@@ -99,6 +102,8 @@ class _Run:
                 "General basis read": self._general_basis,
                 "Convergence criterion not met": self._unconverged,
                 "Convergence failure": self._failure,
+                "1Numr": self._displaced,
+                "2Numr": self._displaced,
                 "Normal termination": self._end,
                 "Error termination": self._error,
                 " ---": self._route,
@@ -122,7 +127,8 @@ class _Run:
             if line.startswith(" ---"):
                 break
             parts.append(line[1:])
-        self.route, self.basis, self.ended = "".join(parts), None, False
+        self.route, self.basis = re.sub(r"(?i)iop\([^)]*\)", "", "".join(parts)), None
+        self.ended = self.numerical = False
 
     def _state(self, line: str, _: Output) -> None:
         if found := _STATE.search(line):
@@ -146,7 +152,7 @@ class _Run:
         step.begin(None)
         self.in_input = as_input
         if 0 in kinds or any(word in self.route.lower() for word in _PARTS):
-            self.parts += 1
+            self.left_out[_NO_FRAMES] += 1
         elif (kinds > 0).any():
             cell, vectors = np.zeros((3, 3)), table[kinds == -2]
             cell[: len(vectors)] = vectors
@@ -155,7 +161,8 @@ class _Run:
 
     def _scf(self, line: str, _: Output) -> None:
         if found := _SCF.search(line):
-            self._energy(_functional(found.group(1)), numbers(found.group(2))[0])
+            kind = found.group(1)
+            self._energy(_method(self.route) if "+" in kind else _functional(kind), numbers(found.group(2))[0])
 
     def _beyond(self, line: str, _: Output) -> None:
         for pattern, method in _BEYOND:
@@ -186,16 +193,22 @@ class _Run:
         step = self.steps
         if step.atoms is None or "energy" not in step.values or len(rows) != len(step.atoms):
             return
-        if self.in_input:
+        if self.numerical:
+            self.left_out["tables of forces by numerical derivatives"] += 1
+        elif self.in_input:
             step.values["forces"] = array(row[1:] for row in rows)
         else:
-            self.rotated += 1
+            self.left_out[_TURNED] += 1
+
+    def _displaced(self, _line: str, _: Output) -> None:
+        self.numerical = True
 
     def _unconverged(self, _line: str, _: Output) -> None:
         self.steps.converged = False
 
     def _failure(self, _line: str, _: Output) -> None:
         self.failed = True
+        self.left_out["structures whose SCF did not converge"] += 1
         self.steps.drop()
 
     def _end(self, _line: str, _: Output) -> None:
@@ -215,14 +228,9 @@ class _Run:
         if not self.ended:
             self._unfinished()
         broken = fault or ("" if self.ended else "an SCF did not converge" if self.failed else "the end is missing")
-        if self.parts:
-            self.steps.notes.append(f"{self.parts} structures of counterpoise and ONIOM runs are left out")
-            broken = broken if self.steps.frames else "runs of counterpoise parts and ONIOM layers are not read"
-        if self.rotated:
-            self.steps.notes.append(
-                f"forces of {self.rotated} structures are left out: they belong to the input orientation, and only the "
-                "standard orientation is printed; NoSymm in the input prints it"
-            )
+        if self.left_out[_NO_FRAMES] and not self.steps.frames:
+            broken = "runs of counterpoise, ONIOM, BOMD and ADMP are not read"
+        self.steps.notes += [f"{n} {what} are left out" for what, n in self.left_out.items() if n]
         return self.steps.whole(name, _CONVENTIONS, broken)
 
 

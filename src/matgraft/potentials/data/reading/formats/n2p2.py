@@ -38,7 +38,8 @@ _LINES = ("lattice", "atom", "energy", "charge", "comment")
 
 def is_n2p2(head: Head) -> bool:
     """Say whether a file begins with ``begin`` and goes on with lines of an `input.data`."""
-    words = [line.split()[0] for line in head.text.splitlines()[:3] if line.strip()]
+    lines = [line.split() for line in head.text[:4000].splitlines()]
+    words = [row[0] for row in lines if row and not row[0].startswith("#")][:3]
     return words[:1] == ["begin"] and all(word in _LINES for word in words[1:])
 
 
@@ -100,6 +101,8 @@ def _frames(path: Path, name: str) -> Iterator[RawFrame]:
             for line in file:
                 number += 1
                 words = line.decode("utf-8", "replace").split()
+                if words and words[0].startswith("#"):
+                    continue
                 if words == ["begin"] and frame is None:
                     frame = _Frame()
                 elif words == ["end"] and frame is not None:

@@ -180,8 +180,8 @@ class _Run:
         rows = lines.rows(_ATOM)
         self.steps.begin(None)
         self.closed = self.failed = self.ended = False
-        if any(ghost for _, ghost, *_ in rows):
-            self._leave_out("geometries with ghost atoms")
+        if any(ghost for _, ghost, *_ in rows) or next(lines, "").strip():  # another kind of row goes on
+            self._leave_out("geometries with ghost atoms, dummy atoms or charges")
         elif rows:
             atoms = Atoms([row[0] for row in rows], positions=array(row[2:] for row in rows))
             self.steps.theory = _theory(self.inputs[min(self.job, len(self.inputs) - 1)], self.version)

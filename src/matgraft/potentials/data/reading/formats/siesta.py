@@ -108,6 +108,7 @@ class _Run:
                 "Species number:": self._kind,
                 "System Label:": self._system,
                 "Siesta Version": self._version,
+                "Version    ": self._version,
                 "siesta: k-grid:": self._mesh,
                 "redata: ": self._fact,
                 "xc_check: ": self._exchange,
@@ -184,7 +185,7 @@ class _Run:
 
     def _forces(self, _: str, lines: Output) -> None:
         rows = lines.rows(_FORCE, skip=0)
-        if rows and self.steps.values:
+        if rows and self.steps.values and len(rows) == len(self.steps.atoms or ()):
             self.steps.values["forces"] = array(rows)
         elif not rows:
             following = [next(lines, "") for _ in range(4)]
@@ -215,7 +216,9 @@ class _Run:
         self.label = line.split("Label:", 1)[1].strip()
 
     def _version(self, line: str, _: Output) -> None:
-        self.version = line.split(":", 1)[1].split()[0].lstrip("v") if ":" in line else self.version
+        self.version = (
+            line.split(":", 1)[1].split()[0].removeprefix("siesta-").lstrip("v") if ":" in line else self.version
+        )
 
     def _mesh(self, line: str, _: Output) -> None:
         if found := _GRID.match(line):
