@@ -27,8 +27,10 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import verify
+from matgraft.potentials.exports.standalone import TunedCalculator
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
+from matgraft.potentials.models.references import read_references
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift
@@ -119,9 +121,7 @@ class PotentialConformance:
 
     def test_equals_the_vendors_calculator(self, potential: Potential, tmp_path: Path) -> None:
         """Energies, forces and stresses are the vendor's own, by way of the vendor's own file."""
-        file = tmp_path / potential.native_file
-        potential.save(file)
-        calculator = potential.vendor_calculator(file)
+        calculator = _exported(potential, tmp_path)
         for atoms, ours in zip(crystals(), _predict(potential, crystals()), strict=True):
             atoms.calc = calculator
             theirs = {
@@ -290,6 +290,37 @@ class PotentialConformance:
         (before,), (after,) = (predict(one, samples, ("energy",)) for one in (potential, model))
         assert abs(float(after["energy"] - before["energy"]) / 2 - all_electron) < 1e-6
 
+    def test_the_file_of_an_all_electron_model_keeps_its_digits(self, potential: Potential, tmp_path: Path) -> None:
+        """515,000 eV an atom more: the vendor's file has the same forces, stress, slopes and energies but for these."""
+        shift = ReferenceShift(mode="given", shift_eV={"Si": -515000.123456789}, rank=1, n_elements=1)
+        model, atoms = copy.deepcopy(potential), crystals()[0]
+        shift_references(model, shift)
+        found = []
+        for i, one in enumerate((potential, model)):
+            calculator, energies = _exported(one, tmp_path / str(i)), []
+            for step in _STEPS[1:3]:
+                moved = _strained(atoms, step * np.diag([1.0, -0.4, 0.3]))
+                moved.calc = calculator
+                energies.append(moved.get_potential_energy())
+            found.append((moved.get_forces(), moved.get_stress(), np.array(energies)))
+        for one, same in zip(found[0][:2], found[1][:2], strict=True):
+            np.testing.assert_array_equal(same, one)
+        np.testing.assert_allclose(found[1][2] + 2 * 515000.123456789, found[0][2], rtol=0, atol=2e-5)
+
+    def test_the_file_takes_a_sheet_for_a_sheet_however_it_is_written(
+        self, potential: Potential, tmp_path: Path
+    ) -> None:
+        """As `test_a_sheet_is_a_sheet_however_it_is_written`, by the calculator that is exported."""
+        calculator = _exported(potential, tmp_path)
+        frames = [forms[i][0] for forms in (sheets(), wires()) for i in (0, 1, -1)]
+        for atoms, ours in zip(frames, _predict(potential, frames), strict=True):
+            atoms.calc = calculator
+            theirs = {"energy": np.array(atoms.get_potential_energy()), "forces": atoms.get_forces()}
+            theirs |= {"stress": atoms.get_stress(voigt=False)} if "stress" in ours else {}
+            assert abs(float(theirs["energy"] - ours["energy"])) / len(atoms) < self.tolerance["energy"]
+            for name in theirs.keys() - {"energy"}:
+                np.testing.assert_allclose(theirs[name], ours[name], atol=self.tolerance[name], err_msg=name)
+
     @pytest.mark.parametrize("symbol", ["Si", "O"])
     def test_a_file_that_is_wrong_for_one_element_is_not_verified(
         self, potential: Potential, tmp_path: Path, symbol: str
@@ -337,6 +368,14 @@ class PotentialConformance:
 
 _STEPS = (-2e-3, -1e-3, 1e-3, 2e-3)
 """Four points, whose error is of fourth order: an energy surface with sharp cutoffs bends within 1e-3."""
+
+
+def _exported(potential: Potential, folder: Path) -> TunedCalculator:
+    """Return the calculator that is exported, on the vendor's own file."""
+    folder.mkdir(exist_ok=True)
+    potential.save(folder / potential.native_file)
+    vendor = potential.vendor_calculator(folder / potential.native_file)
+    return TunedCalculator(vendor, read_references(folder), float(potential.card.cutoff_A or 0))
 
 
 def _predict(potential: Potential, frames: list[Atoms]) -> list[dict[str, Array]]:

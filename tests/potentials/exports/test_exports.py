@@ -102,6 +102,15 @@ def test_an_lmp_without_the_pair_style_is_quoted(model: Potential, lmp: Path, tm
     assert check.reason == f"{lmp} did not run pair_style mine: ERROR: Unrecognized pair style 'mine'"
 
 
+def test_reference_energies_that_float32_does_not_carry_stand_in_the_input(model: Potential) -> None:
+    assert "v_total" not in lammps.input_text(model, FILE)
+    heavy = copy.deepcopy(model)
+    heavy.references[31] = -57164.123456789
+    text = lammps.input_text(heavy, FILE)
+    assert 'variable        references atom "0.0*(type==1)+-57164.123456789*(type==2)"\n' in text
+    assert "variable        total equal pe+c_references\nthermo_style    custom step temp pe ke v_total press\n" in text
+
+
 def test_the_last_step_of_lammps_is_compared(model: Potential, lmp: Path, tmp_path: Path) -> None:
     write_lmp(lmp, FAKE_LMP.format(python=PYTHON))
     atoms = distorted_cell(model)
@@ -113,7 +122,9 @@ def test_the_last_step_of_lammps_is_compared(model: Potential, lmp: Path, tmp_pa
     check = lammps.run(model, tmp_path, FILE)
     assert check.difference is not None and max(check.difference.values()) < 1e-5
     lmp.with_name("energy").write_text(f"{float(ours['energy']) + 1}\n")
-    with pytest.raises(RunError, match=r"does not give the model's predictions: energy 0\.12"):
+    with pytest.raises(
+        RunError, match=r"does not give the model's predictions: energy 1\.2e\+02 meV/atom \(0\.1 allow"
+    ):
         lammps.run(model, tmp_path, FILE)
 
 
@@ -149,5 +160,5 @@ def test_verified_means_that_every_check_was_made(tmp_path: Path) -> None:
     half = Exported(tmp_path, "lammps", (*made, ExportCheck("c", reason="no such program")))
     facts = half.facts()
     assert facts["verified"] is False and facts["reason"] == "c: no such program"
-    assert facts["checks"][2] == {"what": "c", "difference": None, "reason": "no such program"}
+    assert facts["checks"][2] == {"what": "c", "difference": None, "reason": "no such program", "allowed": {}}
     assert "not verified: c: no such program" in half.text

@@ -18,6 +18,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.chgnet import CHGNetPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.references import read_references
 from matgraft.testing import PotentialConformance, crystals
 
 
@@ -129,7 +130,7 @@ def test_a_model_folder_round_trips_and_guards_its_weights(tmp_path: Path) -> No
 
 
 def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
-    """The vendor's loader takes the file and rounds; a file of float32, as older versions wrote it, opens too."""
+    """The vendor's loader sees what float32 carries, the rest lies beside it; files of older versions open too."""
     from chgnet.model import CHGNet
 
     potential = CHGNetPotential.shipped()
@@ -140,14 +141,19 @@ def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
     assert again.references.dtype == torch.float64
     assert float(again.references[13]) == -57164.123456789
     file = tmp_path / "model" / "chgnet.pth.tar"
-    vendors = CHGNet.from_file(str(file))
-    assert float(vendors.composition_model.fc.weight[0, 13]) == float(np.float32(-57164.123456789))
+    carried = CHGNet.from_file(str(file)).composition_model.fc.weight[0]
+    assert float(carried[13]) == 0 and float(carried[31]) == float(potential.references[31])
+    assert read_references(tmp_path / "model") == {"Si": -57164.123456789}
     content = torch.load(file, weights_only=True)
-    content["model"]["state_dict"] = {name: tensor.float() for name, tensor in content["model"]["state_dict"].items()}
-    torch.save(content, tmp_path / "older.pth.tar")
-    older = CHGNetPotential.from_file(tmp_path / "older.pth.tar")
-    assert older.references.dtype == torch.float64
-    assert float(older.references[13]) == float(np.float32(-57164.123456789))
+    del content["references"]  # older versions had them in the vendor's place, the oldest in float32
+    table = content["model"]["state_dict"]["composition_model.fc.weight"]
+    for dtype, expected in ((torch.float64, -57164.123456789), (torch.float32, float(np.float32(-57164.123456789)))):
+        table[0, 13] = -57164.123456789
+        content["model"]["state_dict"]["composition_model.fc.weight"] = table.to(dtype)
+        torch.save(content, tmp_path / "older.pth.tar")
+        older = CHGNetPotential.from_file(tmp_path / "older.pth.tar")
+        assert older.references.dtype == torch.float64
+        assert float(older.references[13]) == expected
 
 
 def test_every_parameter_of_a_stage_can_learn() -> None:

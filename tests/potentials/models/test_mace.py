@@ -446,7 +446,7 @@ def test_an_exported_calculator_names_the_head(tmp_path: Path) -> None:
     assert exported.verified and len(exported.checks) == 2
     assert exported.difference["energy"] < 1e-5
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert names == {"mace.model", "mace.pt", "card.json", "calculator.py", "README.md"}
+    assert names == {"mace.model", "mace.pt", "card.json", "reference_energies.json", "calculator.py", "README.md"}
     assert "head='r2scan'" in (tmp_path / "out" / "calculator.py").read_text()
 
 

@@ -32,6 +32,7 @@ from matgraft.potentials.models import matgl as adapter
 from matgraft.potentials.models.matgl import MatGLPotential, find_bonds
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.references import read_references
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning.adapt import adapt
 from matgraft.potentials.tuning.heads import MultiHeadPotential
@@ -239,20 +240,24 @@ def test_a_model_folder_round_trips(kind: str, tmp_path: Path) -> None:
 
 
 def test_references_keep_float64_in_the_file(tmp_path: Path) -> None:
-    """The vendor's loader takes the file and rounds; a file of float32, as older versions wrote it, opens too."""
+    """The vendor's loader sees what float32 carries, the rest lies beside it; files of older versions open too."""
     potential = make_potential("TensorNet")
+    own = potential.module.element_refs.property_offset.tolist()[1:]  # type: ignore[union-attr, operator]
     potential.references[13] = -57164.123456789
     potential.save(tmp_path / "matgl")
     again = MatGLPotential.from_file(tmp_path / "matgl")
     assert again.references.dtype == torch.float64
     assert float(again.references[13]) == -57164.123456789
     vendors = adapter.vendor_io.load_model(tmp_path / "matgl")
-    assert float(vendors.element_refs.property_offset[0]) == float(np.float32(-57164.123456789))
+    assert vendors.element_refs.property_offset.tolist() == [0, *own]
+    assert read_references(tmp_path)["Si"] == -57164.123456789
+    header = json.loads((tmp_path / "matgl" / "model.json").read_text())
+    (tmp_path / "matgl" / "model.json").write_text(json.dumps(header | {"metadata": None}))
     state = torch.load(tmp_path / "matgl" / "state.pt", weights_only=True)
-    state["element_refs.property_offset"] = state["element_refs.property_offset"].float()
-    torch.save(state, tmp_path / "matgl" / "state.pt")
-    older = MatGLPotential.from_file(tmp_path / "matgl")
-    assert float(older.references[13]) == float(np.float32(-57164.123456789))
+    for dtype, expected in ((torch.float64, -57164.123456789), (torch.float32, float(np.float32(-57164.123456789)))):
+        older = torch.tensor([-57164.123456789, *own], dtype=torch.float64).to(dtype)
+        torch.save(state | {"element_refs.property_offset": older}, tmp_path / "matgl" / "state.pt")
+        assert float(MatGLPotential.from_file(tmp_path / "matgl").references[13]) == expected
 
 
 def test_float64_is_kept(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,18 @@ from ase import Atoms
 from ase.io import write as write_atoms
 
 from matgraft.core.files import whole, write_text
-from matgraft.potentials.exports.comparison import ExportCheck, compare_all, compare_predictions, distorted_cell
+from matgraft.core.quantities import Array
+from matgraft.potentials.exports.comparison import (
+    ExportCheck,
+    compare_all,
+    compare_predictions,
+    distorted_cell,
+    made,
+)
 from matgraft.potentials.exports.structures import Structures, upright
 from matgraft.potentials.models.lammps import LammpsFile
-from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.potential import RESOLVED_EV, Potential
+from matgraft.potentials.models.references import energy_left_out
 
 INPUT = "in.lammps"
 STRUCTURE = "structure.data"
@@ -43,13 +52,20 @@ read_data       {structure}
 
 pair_style      {style}
 pair_coeff      * * {file} {elements}   # atom types 1 to {n_types}
-
+{references}
 thermo          1
 velocity        all create 300 1
 fix             1 all nve
 timestep        0.001
 
 run             5
+"""
+_REFERENCES = """
+# Energies of the elements that {file} leaves out: the energy of the model is v_total.
+variable        references atom "{formula}"
+compute         references all reduce sum v_references
+variable        total equal pe+c_references
+thermo_style    custom step temp pe ke v_total press
 """
 # Lengths to the last bit, so that rounding of positions does not show in the forces.
 _LAST_STEP = """\
@@ -84,8 +100,14 @@ def write_lammps(
     write_text(folder / INPUT, input_text(backbone, file))
     what = f"{file.name} by torch.jit, on the tensors of pair_style {file.style}"
     path = folder / file.name
-    found = compare_all(backbone, lambda one: file.evaluate(path, one), crystals, str(path))
-    return [ExportCheck(what, found), run(backbone, folder, file, atoms)]
+    found = compare_all(backbone, lambda one: _complete(backbone, one, file.evaluate(path, one)), crystals, str(path))
+    return [made(what, found, backbone), run(backbone, folder, file, atoms)]
+
+
+def _complete(backbone: Potential, atoms: Atoms, found: Mapping[str, Array]) -> dict[str, Array]:
+    """Add the reference energies that the file leaves out."""
+    rest = energy_left_out(backbone.references_left_out(), atoms)
+    return {**found, "energy": np.asarray(found["energy"], dtype=float) + rest}
 
 
 def input_text(backbone: Potential, file: LammpsFile) -> str:
@@ -101,7 +123,17 @@ def input_text(backbone: Potential, file: LammpsFile) -> str:
         file=file.name,
         elements=" ".join(elements),
         n_types=len(elements),
+        references=_references(backbone, file),
     )
+
+
+def _references(backbone: Potential, file: LammpsFile) -> str:
+    """Return the lines that add the reference energies which the file leaves out; none where it has them all."""
+    left, elements = backbone.references_left_out(), backbone.card.elements
+    terms = [f"{left.get(symbol, 0.0)!r}*(type=={i})" for i, symbol in enumerate(elements, start=1)]
+    if all(abs(left.get(symbol, 0.0)) <= RESOLVED_EV for symbol in elements):
+        return ""
+    return _REFERENCES.format(file=file.name, formula="+".join(terms))
 
 
 def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None = None) -> ExportCheck:
@@ -123,7 +155,8 @@ def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None
         if said:
             return ExportCheck(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
         atoms, theirs = _last_step(Path(temporary), start or distorted_cell(backbone))
-    return ExportCheck(what, compare_predictions(backbone, atoms, theirs, str(folder / INPUT)))
+    theirs = _complete(backbone, atoms, theirs)
+    return made(what, compare_predictions(backbone, atoms, theirs, str(folder / INPUT)), backbone)
 
 
 def find_lmp() -> str | None:

@@ -3,9 +3,9 @@
     keep(train, folder)                       # when a model is saved: a few frames, beside its card
     Structures.of(backbone, folder)           # when it is exported
 
-The frames are as they were, but for two things that no energy depends on. What does not repeat in all directions stands
-in a box of vacuum, since some vendors' calculators would drop the periodicity that it has. A left-handed cell is given
-by the negatives of its vectors, since chgnet's calculator turns the sign of the stress there.
+calculator.py takes the frames as they were. LAMMPS and torch-sim are given crystals, which no energy depends on: what
+does not repeat in all directions stands in a box of vacuum, and a left-handed cell is given by the negatives of its
+vectors.
 """
 
 from __future__ import annotations
@@ -39,14 +39,17 @@ class Structures:
 
     Attributes
     ----------
+    given
+        Frames that the model was trained on, as they were written; none if they are not known.
     trained
-        Frames that the model was trained on; none if they are not known.
+        The same as right-handed crystals.
     made
         Distorted crystals of all elements of the card.
     elements
         Of the card: every one of them is in `made`.
     """
 
+    given: tuple[Atoms, ...]
     trained: tuple[Atoms, ...]
     made: tuple[Atoms, ...]
     elements: tuple[str, ...]
@@ -55,16 +58,21 @@ class Structures:
     def of(cls, backbone: Potential, folder: Path | None = None) -> Structures:
         """Collect them; those of a run lie beside the card, in the folder of the model."""
         file = folder / FILE if folder else None
-        frames = read_atoms(file, index=":") if file and file.is_file() else []
+        frames = tuple(read_atoms(file, index=":")) if file and file.is_file() else ()
         cutoff = float(backbone.card.cutoff_A or 0)
         trained = tuple(_right_handed(boxed(atoms, cutoff)) for atoms in frames)
         elements = backbone.card.elements
-        return cls(trained, tuple(crystals_of(elements)), elements)
+        return cls(frames, trained, tuple(crystals_of(elements)), elements)
 
     @property
     def all(self) -> tuple[Atoms, ...]:
-        """The training frames first."""
+        """Crystals, the training frames first."""
         return (*self.trained, *self.made)
+
+    @property
+    def as_given(self) -> tuple[Atoms, ...]:
+        """As `all`, the training frames in the cells that they were written with."""
+        return (*self.given, *self.made)
 
     @property
     def text(self) -> str:

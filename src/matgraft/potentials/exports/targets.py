@@ -1,6 +1,6 @@
 """Hand a tuned model to other tools, and prove that what was written says the same.
 
-| target    | beside the vendor's file and card.json           | what opens it                                        |
+| target    | beside vendor's file, card, reference_energies   | what opens it                                        |
 | --------- | ------------------------------------------------ | ---------------------------------------------------- |
 | native    | nothing                                          | the vendor's own loader, e.g. ``CHGNet.from_file``   |
 | ase       | calculator.py (``calculator()``)                 | any ASE script, with the vendor's package alone      |
@@ -15,13 +15,16 @@ is written, and said. Which backbone has which target stands in `matgraft.potent
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import inspect
 import io
 import runpy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from matgraft.core.errors import OptionError, choose
@@ -29,33 +32,61 @@ from matgraft.core.files import write_text
 from matgraft.core.registry import model_folder, save_folder
 from matgraft.core.run_folder import new_folder, refuse_full_folder
 from matgraft.core.version import __version__
-from matgraft.potentials.exports import lammps, torch_sim
+from matgraft.potentials.data import boxes
+from matgraft.potentials.exports import lammps, standalone, torch_sim
 from matgraft.potentials.exports.comparison import (
-    ALLOWED,
+    ROUNDING,
     ExportCheck,
     Exported,
-    loss_of_references,
+    made,
+    note_on_references,
     verify,
     with_calculator,
 )
 from matgraft.potentials.exports.structures import FILE, Structures
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.references import FILE as REFERENCES
 from matgraft.potentials.models.registry import INSTEAD, POTENTIALS, load_potential_folder
 
 _CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
 
     from calculator import calculator
     atoms.calc = calculator()
+
+A slab is the same slab with or without its third vector, whatever pbc says of the vacuum. The reference energies that
+{native} leaves out stand in {references}, and are added in float64.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 {imports}
+
+CUTOFF = {cutoff!r}
+"""Å, of the neighbours."""
+
+{boxes}
+
+{wrapper}
+
+def vendor():
+    """Return the vendor's own calculator."""
+    {body}
 
 
 def calculator():
     """Return the calculator: energy in eV, forces in eV/Å, stress in eV/Å³."""
-    {body}
+    references = json.loads(Path(__file__).with_name({references!r}).read_text(encoding="utf-8"))
+    return TunedCalculator(vendor(), references, CUTOFF)
 '''
 _README = """\
 # {name}
@@ -65,7 +96,8 @@ Written by matgraft {version} for `{target}`: {opens}.
 ## What was checked
 
 On {on}.
-Largest differences from the model, in eV/atom, eV/Å, eV/Å³. Allowed: {allowed}.
+Largest differences from the model, and what {dtype}, in which the vendor's code sums, allows; for energies besides
+{rounding} units in the last place of that sum.
 
 {checks}
 {notes}"""
@@ -91,17 +123,40 @@ class ExportTarget:
 
 
 def _native(backbone: Potential, folder: Path, structures: Structures) -> list[ExportCheck]:
-    return [ExportCheck(f"{backbone.native_file} by the vendor's calculator", verify(backbone, folder, structures))]
+    what = f"{backbone.native_file} by the vendor's calculator"
+    return [made(what, verify(backbone, folder, structures), backbone)]
 
 
 def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[ExportCheck]:
-    package, imports, body = source
     script = folder / "calculator.py"
-    write_text(script, _CALCULATOR.format(package=package, imports=imports, body=body))
+    write_text(script, _script(backbone, source))
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
         warnings.simplefilter("ignore")
         calculator = runpy.run_path(str(script))["calculator"]()
-    return [ExportCheck("calculator.py run by ASE", with_calculator(backbone, calculator, str(script), structures))]
+    found = with_calculator(backbone, calculator, str(script), structures)
+    return [made("calculator.py run by ASE", found, backbone)]
+
+
+def _script(backbone: Potential, source: tuple[str, str, str]) -> str:
+    package, imports, body = source
+    return _CALCULATOR.format(
+        package=package,
+        native=backbone.native_file,
+        references=REFERENCES,
+        imports=imports,
+        cutoff=float(backbone.card.cutoff_A or 0),
+        boxes=_code_of(boxes),
+        wrapper=_code_of(standalone),
+        body=body,
+    )
+
+
+def _code_of(module: ModuleType) -> str:
+    """Return the text of a module behind its docstring and imports."""
+    text = inspect.getsource(module)
+    body = ast.parse(text).body
+    first = next(node for node in body[1:] if not isinstance(node, ast.Import | ast.ImportFrom))
+    return "\n".join(text.splitlines()[first.lineno - 1 :]) + "\n"
 
 
 TARGETS = {
@@ -154,21 +209,22 @@ def export(run: Path, to: str, out: Path) -> Exported:
             write_text(out / FILE, frames.read_text(encoding="utf-8"))
         structures = Structures.of(backbone, out)
         checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
-        notes = tuple(note for note in (*backbone.cautions, loss_of_references(backbone)) if note)
+        notes = tuple(note for note in (*backbone.cautions, note_on_references(backbone)) if note)
         exported = Exported(out, to, checks, structures.text, structures.elements, notes)
-        write_text(out / "README.md", _readme(exported, card.name, target))
+        write_text(out / "README.md", _readme(exported, backbone, target))
         return exported
 
 
-def _readme(exported: Exported, name: str, target: ExportTarget) -> str:
+def _readme(exported: Exported, backbone: Potential, target: ExportTarget) -> str:
     notes = "".join(f"* {note}.\n" for note in exported.notes)
     return _README.format(
-        name=name,
+        name=backbone.card.name,
         version=__version__,
         target=exported.target,
         opens=target.opens,
         on=exported.on,
-        allowed=ALLOWED,
+        dtype=backbone.file_dtype,
+        rounding=ROUNDING,
         checks="\n".join(f"* {check.text}" for check in exported.checks),
         notes=f"\n## Notes\n\n{notes}" if notes else "",
     )

@@ -19,9 +19,10 @@ from ase.io import write as write_atoms
 
 from matgraft.core.errors import RunError
 from matgraft.core.files import write_text
-from matgraft.potentials.exports.comparison import ExportCheck, compare_all
+from matgraft.potentials.exports.comparison import ExportCheck, compare_all, made
 from matgraft.potentials.exports.structures import Structures
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.references import FILE as REFERENCES
 
 FILE = "model.py"
 PACKAGE = "torch-sim-atomistic"
@@ -30,16 +31,36 @@ _MODEL = '''"""Model of torch-sim for a potential tuned by matgraft. Needs {pack
 
     from model import model
     torch_sim.integrate(system=atoms, model=model(), ...)
+
+{references} has the reference energies that {native} leaves out; they are added in float64.
 """
 
+import json
 from pathlib import Path
 
+from ase.data import atomic_numbers
 {imports}
+
+
+def vendor(device=None):
+    """Return torch-sim's own model of the vendor's file."""
+{body}
 
 
 def model(device=None):
     """Return the model: energy in eV, forces in eV/Å, stress in eV/Å³. Default device: a GPU where there is one."""
-{body}
+    tuned = vendor(device)
+    references = torch.zeros(119, dtype=torch.float64, device=tuned.device)
+    for symbol, energy in json.loads(Path(__file__).with_name({references!r}).read_text(encoding="utf-8")).items():
+        references[atomic_numbers[symbol]] = energy
+
+    def add_references(module, arguments, found):
+        state = arguments[0]
+        energy = found["energy"].double().index_add(0, state.system_idx, references[state.atomic_numbers])
+        return dict(found) | {{"energy": energy}}
+
+    tuned.register_forward_hook(add_references)
+    return tuned
 '''
 _RUN = """
 import sys
@@ -74,11 +95,12 @@ def write_torch_sim(
     """
     package, imports, body = source
     lines = "\n".join(f"    {line}" if line else "" for line in body.splitlines())
-    write_text(folder / FILE, _MODEL.format(package=f"{PACKAGE} and {package}", imports=imports, body=lines))
+    names = {"package": f"{PACKAGE} and {package}", "references": REFERENCES, "native": backbone.native_file}
+    write_text(folder / FILE, _MODEL.format(imports=imports, body=lines, **names))
     what = f"{FILE} run by torch-sim"
     if not installed():
         return [ExportCheck(what, reason=f"{PACKAGE} is not installed")]
-    return [ExportCheck(what, _run(backbone, folder, (structures or Structures.of(backbone)).all))]
+    return [made(what, _run(backbone, folder, (structures or Structures.of(backbone)).all), backbone)]
 
 
 def installed() -> bool:

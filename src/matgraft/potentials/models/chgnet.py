@@ -37,6 +37,7 @@ from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
+from matgraft.potentials.models.references import write_references
 
 _PRETRAINED = Path(chgnet.__file__).parent / "pretrained"
 _MP_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=520.0, energy="sigma0")
@@ -56,19 +57,6 @@ _UNSEEN = {
     "r2scan": ("Po", "At", "Rn", "Fr", "Ra", "Yb"),
 }
 """Elements up to Pu that no training frame had: the vendor's reference energies of them are zero or meaningless."""
-
-_CALCULATOR = '''from chgnet.model import CHGNetCalculator
-
-
-class Calculator(CHGNetCalculator):
-    """chgnet's calculator, whose stress has the wrong sign in a left-handed cell: its volume is negative there."""
-
-    def calculate(self, atoms=None, properties=None, system_changes=None, task="efsm"):
-        """Calculate as chgnet does, and mend the sign of the stress."""
-        super().calculate(atoms, properties, system_changes, task)
-        if "stress" in self.results:
-            self.results["stress"] = self.results["stress"] * self.atoms.cell.handedness'''
-"""Imports of the exported calculator.py."""
 
 _REFERENCES = "composition_model.fc.weight"
 """Name of the vendor's reference energies, (1, 94) eV an atom."""
@@ -154,7 +142,7 @@ class CHGNetPotential(Potential):
         source = f"chgnet {version('chgnet')} wheel" if release else path.name
         return cls(
             module,
-            references=state[_REFERENCES],
+            references=content.get("references", state[_REFERENCES]),
             name=name or path.name,
             theory=theory,
             weights_from=source,
@@ -164,11 +152,13 @@ class CHGNetPotential(Potential):
     def save(self, path: Path) -> None:
         """Write a file that ``CHGNet.from_file`` and `from_file` open.
 
-        It holds the references in float64. The vendor's loader rounds them to float32.
+        It holds the references in float64. The vendor's loader sees those that float32 carries.
         """
         state = {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
-        state[_REFERENCES] = self.references.detach().cpu().clone().view(1, -1)
-        save_tensors({"model": {"state_dict": state, "model_args": self.module.model_args}}, path)
+        state[_REFERENCES] = self.carried_references.view(1, -1)
+        model = {"state_dict": state, "model_args": self.module.model_args}
+        save_tensors({"model": model, "references": self.references.detach().cpu().clone()}, path)
+        write_references(self.references_left_out(), path.parent)
 
     def vendor_calculator(self, path: Path) -> Calculator:
         """Return chgnet's own calculator, silent."""
@@ -178,17 +168,18 @@ class CHGNetPotential(Potential):
             return CHGNetCalculator.from_file(str(path), use_device="cpu")
 
     def calculator_source(self) -> tuple[str, str, str]:
-        """Return the lines of a script that needs chgnet alone, and mends the sign of its stress."""
-        body = f"return Calculator.from_file(str(Path(__file__).with_name({self.native_file!r})))"
-        return "chgnet", _CALCULATOR, body
+        """Return the lines of a script that needs chgnet alone."""
+        body = f"return CHGNetCalculator.from_file(str(Path(__file__).with_name({self.native_file!r})))"
+        return "chgnet", "from chgnet.model import CHGNetCalculator", body
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """What chgnet's own calculator gets wrong."""
         return (
             "chgnet's own calculator gives the stress with the wrong sign where the cell is left-handed (its vectors "
-            "have a negative determinant). Give the negatives of the three vectors, which span the same lattice, or "
-            "take calculator.py of an export --to ase, which mends the sign",
+            "have a negative determinant), and fails where a slab has no third vector. Give the negatives of the three "
+            f"vectors, which span the same lattice, and more than {self.card.cutoff_A:g} Å of vacuum, or take "
+            "calculator.py of an export --to ase, which does so itself",
         )
 
     @property

@@ -51,6 +51,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
+from matgraft.potentials.models.references import write_references
 
 _FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -230,7 +231,7 @@ class MACEPotential(Potential):
     def save(self, path: Path) -> None:
         """Write the file that MACECalculator opens, and beside it the tensors that `from_file` opens.
 
-        The vendor's file has the references in the model's precision, the other one in float64.
+        The vendor's file has the references that the model's precision carries, the other one all in float64.
         """
         plain, references = self._plain(), self.references.detach().cpu().clone()
         with _vendor_noise():
@@ -238,6 +239,7 @@ class MACEPotential(Potential):
         architecture = _architecture(plain)
         content = {"architecture": architecture, "state": dict(plain.state_dict()), "references": references}
         save_tensors(content | {"head": self.head_name}, path.with_suffix(Path(self.weights_file).suffix))
+        write_references(self.references_left_out(), path.parent)
 
     def vendor_calculator(self, path: Path) -> Calculator:
         """Return mace-torch's own calculator on a file that `save` wrote, with this head and precision."""
@@ -258,7 +260,8 @@ class MACEPotential(Potential):
         return (
             "MACECalculator puts vectors of its own for those along which a structure does not repeat (pbc F): it "
             "divides the stress by another volume than that of your cell, and fails where such a vector lies in the "
-            f"plane of a sheet. Give it pbc T T T, in a cell with more than {self.card.cutoff_A:g} Å of vacuum",
+            f"plane of a sheet. Give it pbc T T T, in a cell with more than {self.card.cutoff_A:g} Å of vacuum, or "
+            "take calculator.py of an export --to ase, which does so itself",
         )
 
     def lammps_file(self) -> LammpsFile:
@@ -290,12 +293,12 @@ class MACEPotential(Potential):
         return "mace-torch", imports, "\n".join(body)
 
     def _plain(self) -> Any:
-        """Return the vendor's model, frozen, on the CPU, with the references of this head in its own table."""
+        """Return the vendor's model, frozen, on the CPU, its table with the references of this head that it carries."""
         with _vendor_noise():
             plain = copy.deepcopy(self.module).cpu()
         del plain.references
         energies = torch.atleast_2d(plain.atomic_energies_fn.atomic_energies)
-        energies[self._head] = self.references.detach().cpu()[torch.tensor(self._numbers) - 1]
+        energies[self._head] = self.carried_references[torch.tensor(self._numbers) - 1]
         return plain.requires_grad_(False)
 
     def _write_torchscript(self, path: Path) -> None:

@@ -53,12 +53,16 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.lammps import LammpsFile
 from matgraft.potentials.models.matgl_networks import NETWORKS, Bonds, pair_bonds
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
+from matgraft.potentials.models.references import write_references
 
 FILES = ("model.json", "model.pt", "state.pt")
 """What the vendor's loader wants in a folder: the class, its arguments, its weights."""
 
 _REFERENCES = "element_refs.property_offset"
 """Name of the vendor's reference energies, (n_elements,) eV an atom."""
+
+_METADATA = "references_eV"
+"""Name under which model.json holds all of them in float64: symbol -> eV an atom."""
 
 _CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet}
 _SCRIPTED = ("TensorNet", "M3GNet")
@@ -167,7 +171,7 @@ class MatGLPotential(Potential):
         known_name, known_theory = known.get(digest, (path.name, None))
         return cls(
             module,
-            references=state.get(_REFERENCES),
+            references=_written_references(module, path, state),
             name=name or known_name,
             theory=theory or known_theory,
             weights_from=(source or path.name) + note,
@@ -177,17 +181,18 @@ class MatGLPotential(Potential):
     def save(self, path: Path) -> None:
         """Write a folder that ``matgl.load_model`` and `from_file` open.
 
-        state.pt holds the references in float64. The vendor's loader rounds them to the precision of the weights.
+        model.json holds the references in float64. The vendor's loader sees those that the weights' precision carries.
         """
         plain = self._plain()
         part = path.with_name(path.name + ".part")
-        plain.save(part)
-        own = plain.references[torch.tensor(self._elements) - 1]
-        save_tensors(plain.state_dict() | {_REFERENCES: own}, part / "state.pt")
+        own = self.references.detach().cpu()[torch.tensor(self._elements) - 1].tolist()
+        plain.save(part, metadata={_METADATA: dict(zip(plain.model.element_types, own, strict=True))})
+        save_tensors(plain.state_dict(), part / "state.pt")
         path.mkdir(exist_ok=True)
         for name in FILES:
             (part / name).replace(path / name)
         part.rmdir()
+        write_references(self.references_left_out(), path.parent)
 
     def vendor_calculator(self, path: Path) -> Calculator:
         """Return MatGL's own calculator, in eV/Å³."""
@@ -200,12 +205,17 @@ class MatGLPotential(Potential):
         return "matgl", imports, f'return PESCalculator({load}, stress_unit="eV/A3", use_voigt=True)'
 
     @property
+    def file_dtype(self) -> str:
+        """float32, as which the vendor's loader opens weights of any precision."""
+        return "float32"
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """What MatGL's own calculator gets wrong."""
         return (
             "MatGL's own calculator takes a sheet or a wire (pbc T T F or T F F) for a molecule: energy, forces and "
             f"stress are others than the model's. Give it pbc T T T, in a cell with more than {self.card.cutoff_A:g} Å "
-            "of vacuum",
+            "of vacuum, or take calculator.py of an export --to ase, which does so itself",
         )
 
     def lammps_file(self) -> LammpsFile:
@@ -225,12 +235,12 @@ class MatGLPotential(Potential):
         )
 
     def _plain(self) -> Any:
-        """Return a copy of the vendor's potential on the CPU, with today's references in its own table and arguments.
+        """Return a copy of the vendor's potential on the CPU. Table and arguments have the references that it carries.
 
         The vendor's loader puts tensors where they lay: a file written from a GPU would open there in part.
         """
         plain: Any = copy.deepcopy(self.module).cpu()
-        plain.element_refs.property_offset.copy_(plain.references[torch.tensor(self._elements) - 1])
+        plain.element_refs.property_offset.copy_(self.carried_references[torch.tensor(self._elements) - 1])
         plain._init_args["element_refs"] = plain.element_refs.property_offset.detach().clone()
         return plain
 
@@ -454,6 +464,15 @@ def _load_state(module: nn.Module, state: Mapping[str, object], folder: Path) ->
     wrong += [name for name in result.unexpected_keys if not name.endswith(".onehot")]
     if wrong:
         raise DataError(f"weights do not fit the model: {', '.join(wrong[:5])}", where=str(folder))
+
+
+def _written_references(module: Any, folder: Path, state: Mapping[str, Any]) -> Tensor | None:
+    """Return the references (n_elements,) of a folder in the vendor's order; None where it has none."""
+    header = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
+    written = (header.get("metadata") or {}).get(_METADATA)
+    if not isinstance(written, dict):
+        return state.get(_REFERENCES)
+    return torch.tensor([float(written[symbol]) for symbol in module.model.element_types], dtype=torch.float64)
 
 
 def _add_references(module: Any, elements: Sequence[int], references: Tensor | None) -> None:

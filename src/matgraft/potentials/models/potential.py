@@ -16,6 +16,7 @@ from typing import NamedTuple, Required, TypedDict
 
 import torch
 from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from matgraft.core.errors import OptionError
@@ -24,6 +25,9 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.lammps import LammpsFile
+
+RESOLVED_EV = 1e-5
+"""eV: a vendor's file holds a reference energy if its precision resolves so much of it: up to 84 eV in float32."""
 
 
 class Vendor(NamedTuple):
@@ -60,6 +64,31 @@ class Potential(Backbone):
     @abstractmethod
     def references(self) -> nn.Parameter | Tensor:
         """(n_elements,) eV, float64: energy added for an atom of atomic number Z at index Z - 1; changed in place."""
+
+    @property
+    def file_dtype(self) -> str:
+        """Precision in which the vendor's own code sums energies."""
+        return self.card.dtype
+
+    @property
+    def resolution(self) -> float:
+        """Spacing of numbers near 1 in that precision."""
+        return float(torch.finfo(getattr(torch, self.file_dtype)).eps)
+
+    @property
+    def carried_references(self) -> Tensor:
+        """(n_elements,) eV, float64: what the vendor's file holds of `references`, on the CPU.
+
+        What `file_dtype` does not resolve to `RESOLVED_EV` is zero there, and added outside of the network.
+        """
+        energies = self.references.detach().cpu().double()
+        rounded = energies.to(getattr(torch, self.file_dtype)).double()
+        return torch.where(energies.abs() * self.resolution > RESOLVED_EV, 0.0, rounded)
+
+    def references_left_out(self) -> dict[str, float]:
+        """Return what has to be added to the energies of the vendor's file, symbol -> eV an atom."""
+        rest = (self.references.detach().cpu().double() - self.carried_references).tolist()
+        return {chemical_symbols[Z]: energy for Z, energy in enumerate(rest, start=1) if energy}
 
     @property
     def cautions(self) -> tuple[str, ...]:
