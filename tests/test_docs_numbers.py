@@ -39,7 +39,7 @@ from matgraft.potentials.audit import coverage, forces, labels, same, scale, ste
 from matgraft.potentials.audit import structures as shapes
 from matgraft.potentials.checks import forgetting
 from matgraft.potentials.data import (
-    cells,
+    boxes,
     chains,
     correlation,
     distance,
@@ -53,7 +53,7 @@ from matgraft.potentials.data import (
 from matgraft.potentials.data.reading import raw
 from matgraft.potentials.data.reading.weights import FRAME_WEIGHTS
 from matgraft.potentials.exports import comparison
-from matgraft.potentials.models import pseudolabels
+from matgraft.potentials.models import potential, pseudolabels
 from matgraft.potentials.recipe import ForgettingSettings
 from matgraft.potentials.report import parity
 from matgraft.potentials.scoring import metrics, verdict
@@ -154,10 +154,13 @@ CLAIMS: dict[str, list[str]] = {
         f"# mace-torch {pinned('mace-torch')}",
         f"MatGL {pinned('matgl')} warns",
         f"the first {MACE_DIGITS} digits or more",
-        f"a vector of {cells.SHORTEST_A:g} Å or more",
-        f"Allowed are {spelled(comparison.TOLERANCE['energy'])} eV/atom and {in_words(comparison.ROUNDING)} units",
-        f"{spelled(comparison.TOLERANCE['forces'])} eV/Å and {spelled(comparison.TOLERANCE['stress'])} eV/Å³",
-        f"more than {1000 * comparison.TOLD:g} meV an atom",
+        f"a vector of {boxes.SHORTEST_A:g} Å or more",
+        f"In float32, {1000 * comparison.TOLERANCE['float32']['energy']:g} meV/atom",
+        f"{spelled(comparison.TOLERANCE['float32']['forces'])} eV/Å and "
+        f"{spelled(comparison.TOLERANCE['float32']['stress'])} eV/Å³ are allowed, in float64 a ten-thousandth",
+        f"{in_words(comparison.ROUNDING)} units in the last place",
+        f"resolves {1000 * potential.RESOLVED_EV:g} meV of it (in float32, up to "
+        f"{potential.RESOLVED_EV / float(np.finfo('float32').eps):.0f} eV)",
     ],
     "domain.md": [
         f"above {overlap.TOLD_APART:g} |",
