@@ -151,6 +151,14 @@ def test_a_system_of_units_reaches_the_positions() -> None:
     assert stated_units({"unit": 4, "community": "x", "temperature_unit": "K"}) == {}
 
 
+def test_other_numbers_have_units_of_their_own() -> None:
+    assert stated_units({"units": "Angstrom", "energy": -1.0}) == {"length": "Angstrom"}
+    assert stated_units({"pressure": 3.0, "pressure_unit": "bar", "stress": 1.0}) == {"pressure": "bar"}
+    assert stated_units({"distance": 0.2, "distance_unit": "nm"}) == {"distance": "nm"}
+    assert stated_units({"unit": "primitive"}) == {} and stated_units({"unit": "bohr"}) == {"length": "bohr"}
+    assert stated_units({"units": "primitive"})["energy"] == "primitive"
+
+
 # ------------------------------------------------------------- labels and their keys
 
 

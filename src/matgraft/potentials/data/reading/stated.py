@@ -32,7 +32,7 @@ _STATEMENT = re.compile(r"(?P<of>.*?)[-_. ]?units?|units?[-_. ](?:of[-_. ])?(?P<
 _WORDS = {
     "energy": ("energy", "energies", "etot", "toten"),
     "forces": ("force", "forces"),
-    "stress": ("stress", "stresses", "pressure"),
+    "stress": ("stress", "stresses"),
     "virial": ("virial", "virials"),
     "length": (
         *("length", "lengths", "position", "positions", "pos", "distance", "distances"),
@@ -61,7 +61,7 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
             continue
         stem = found["after"] or found["of"] or ""
         if not stem:
-            general |= _general(value)
+            general |= _general(value, known_only=key.lower() == "unit")
         elif isinstance(value, str) and (place := _place(stem, keys)):
             own[place] = value
     units = general | own
@@ -72,13 +72,15 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _place(stem: str, keys: set[str]) -> str:
     """Return the quantity or the key that a unit is of; empty where it is of something else."""
-    if stem in _QUANTITIES or stem in keys:
-        return _QUANTITIES.get(stem, stem)
+    if stem in keys and _QUANTITIES.get(stem) in (None, "length"):
+        return stem  # a distance that is a number of the frame is not its positions
+    if stem in _QUANTITIES:
+        return _QUANTITIES[stem]
     return _QUANTITIES.get(re.split(r"[-_. ]", stem)[-1], "")
 
 
-def _general(value: str | dict[str, Any]) -> dict[str, str]:
-    """Return what ``units=...`` says of each quantity."""
+def _general(value: str | dict[str, Any], known_only: bool) -> dict[str, str]:
+    """Return what ``units=...`` says of each quantity; with `known_only` nothing where it is no unit at all."""
     if isinstance(value, dict):
         return {_QUANTITIES[key.lower()]: str(unit) for key, unit in value.items() if key.lower() in _QUANTITIES}
     name = _SAME_SYSTEM.get(value.strip().lower(), value.strip().lower())
@@ -91,6 +93,8 @@ def _general(value: str | dict[str, Any]) -> dict[str, str]:
         if "energy" in named and "length" in named:
             energy = re.sub(r"\s*/\s*atoms?$", "", named["energy"])
             named = {"forces": f"{energy}/{named['length']}", "stress": f"{energy}/{named['length']}^3"} | named
+    if set(named) == {"length"} or (known_only and not named):
+        return named
     # What the word leaves open is no default: the word stands there, and is an error where the label is.
     return dict.fromkeys(("energy", "forces", "stress"), value) | named
 
