@@ -374,6 +374,14 @@ def test_forces_that_may_hold_the_chain_are_no_labels(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(other)[0].labels["forces"], FORCES, atol=1e-9)
 
 
+@pytest.mark.parametrize("line", ["   ICHAIN = 2\n", " CHAIN: Read ICHAIN           2\n"])
+def test_forces_of_a_dimer_are_no_labels(tmp_path: Path, line: str) -> None:
+    path = put(tmp_path / "OUTCAR", outcar(steps=1, header=line))
+    assert "forces" not in read(path, want=["energy"])[0].labels
+    usual = put(tmp_path / "b" / "OUTCAR", outcar(steps=1, header=line.replace("2\n", "0\n")))
+    assert "forces" in read(usual)[0].labels
+
+
 @pytest.mark.parametrize("tags", [{"IMAGES": "4", "SPRING": "-5"}, {"ICHAIN": "2"}])
 def test_a_vasprun_of_an_image_gives_way_to_the_outcar_beside_it(tmp_path: Path, tags: dict[str, str]) -> None:
     steps = calculation(0.0, 2)

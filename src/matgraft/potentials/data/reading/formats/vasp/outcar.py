@@ -180,6 +180,7 @@ class _Run:
             return
         values: dict[str, object] = {**step.energies, "stress": step.stress}
         if forces is not None:
+            step.chain.moved_by_rules |= self.header.moved_by_rules
             true = true_forces(forces, step.chain)
             values |= {"forces": true} if true is not None else {"chain_forces": forces}
             self.chained += true is None

@@ -20,11 +20,12 @@ from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species
 _TAGS = (
     *("ENCUT", "ENAUG", "ISMEAR", "SIGMA", "ISPIN", "LNONCOLLINEAR", "LSORBIT", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ"),
     *("GGA", "METAGGA", "LHFCALC", "AEXX", "HFSCREEN", "IVDW", "LVDW", "LUSE_VDW", "Zab_VDW", "BPARAM", "LASPH"),
-    *("PARAM1", "PARAM2", "IBRION", "NSW", "TEBEG", "TEEND", "ICHAIN"),
+    *("PARAM1", "PARAM2", "IBRION", "NSW", "TEBEG", "TEEND"),
 )
 _TAG = re.compile(rf"(?<![A-Z_])({'|'.join(_TAGS)})\s*=\s*([^;=]*)")
 _NELM = re.compile(r"(?<![A-Z_])NELM\s*=\s*(\d+)\s*;\s*NELMIN")  # not that of the response functions
 _NIONS = re.compile(r"NIONS\s*=\s*(\d+)")
+_ICHAIN = re.compile(r"ICHAIN\s*=?\s*(\d+)")
 _LISTS = ("LDAUL", "LDAUU", "LDAUJ")
 _MORE_NUMBERS = re.compile(r"\s*(?:[-+]?\d+\.?\d*\s*)+$")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
@@ -44,6 +45,8 @@ class Header:
         Most electronic steps in an ionic one; None where it is not stated.
     species
         In the order of the atoms.
+    moved_by_rules
+        The transition state tools (VTST) state a method that changes the forces that atoms are moved by, as a dimer's.
     cell, positions
         (3, 3) and (n_atoms, 3) Å of the first structure; None where they are not printed.
     """
@@ -53,6 +56,7 @@ class Header:
     nelm: int | None = None
     species: tuple[Species, ...] = ()
     mesh: Mesh = field(default_factory=Mesh)
+    moved_by_rules: bool = False
     cell: Array | None = None
     positions: Array | None = None
 
@@ -130,6 +134,11 @@ def _take_hubbard(header: Header, lists: _Lists, lines: Sequence[str], i: int) -
     header.words["LDAU"] = ["T"]
 
 
+def _take_method(header: Header, lists: _Lists, lines: Sequence[str], i: int) -> None:
+    if found := _ICHAIN.search(lines[i]):
+        header.moved_by_rules = int(found.group(1)) > 0
+
+
 def _take_divisions(header: Header, lists: _Lists, lines: Sequence[str], i: int) -> None:
     x, y, z = (int(word) for word in lines[i].split(":", 1)[1].split()[:3])
     lists.divisions = (x, y, z)
@@ -156,6 +165,7 @@ _TAKEN = {
     "NIONS": _take_ions,
     "ions per type": _take_counts,
     "LDA+U is selected": _take_hubbard,
+    "ICHAIN": _take_method,
     "generate k-points for:": _take_divisions,
     _SHIFT: _take_shift,
     "direct lattice vectors": _take_cell,
