@@ -245,6 +245,16 @@ def many_header(counts: str, n_ions: int) -> list[str]:
     return text.splitlines()
 
 
+def test_a_long_vector_touches_the_number_before_it() -> None:
+    head = outcar_head("", "").splitlines()
+    cell = "      direct lattice vectors                 reciprocal lattice vectors\n" + "".join(
+        "   " + "".join(f"{x:13.9f}" for x in row) + "   " + f"{0.0:13.9f}" * 3 + "\n" for row in np.diag([3, 4, 108.8])
+    )
+    assert "0.000000000108.800000000" in cell
+    found = read_header([*head, *cell.splitlines()]).cell
+    np.testing.assert_allclose(found, np.diag([3, 4, 108.8]))
+
+
 def test_more_than_ten_species_go_over_several_lines() -> None:
     counts = "   ions per type =            " + "   2" * 10 + "\n" + " " * 30 + "   1   3\n"
     header = read_header(many_header(counts, 24))
@@ -252,6 +262,15 @@ def test_more_than_ten_species_go_over_several_lines() -> None:
     assert [kind.count for kind in header.species] == [2] * 10 + [1, 3]
     assert [header.words[tag][9:11] for tag in ("LDAUL", "LDAUU")] == [["2", "2"], ["5.3", "3.3"]]
     assert len(header.words["LDAUJ"]) == 12
+
+
+def test_vasp_6_writes_the_counts_beyond_ten_into_a_second_block() -> None:
+    """The numbers of the 11th species and of further ones stand in the fields of a block that begins anew."""
+    counts = "   ions per type =            " + "   2" * 10 + "\n"
+    counts += " Dimension of arrays:\n   k-points           NKPTS =      1   k-points in BZ     NKDIM =      3"
+    counts += "   number of bands    NBANDS=\n   NGX,Y,Z   is equivalent  to a cutoff of  10.34, 10.34, 10.34 a.u.\n"
+    header = read_header(many_header(counts, 24))
+    assert [kind.count for kind in header.species] == [2] * 10 + [1, 3]
 
 
 def test_counts_of_four_digits_touch_each_other() -> None:

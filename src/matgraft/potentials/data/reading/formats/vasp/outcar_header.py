@@ -1,11 +1,13 @@
 """What an OUTCAR says before its first electronic step: parameters, species, k-mesh and the first structure.
 
-Lists with one entry for each species take several lines where there are many. With NWRITE = 0 or 1 the titles of the
-pseudopotentials stand in the lines that begin with ``POTCAR:`` alone.
+Lists with one entry for each species take several lines where there are many. Of more than ten species, VASP 6 writes
+the further numbers of atoms into the fields of a second block ``Dimension of arrays``, one after the other. With
+NWRITE = 0 or 1 the titles of the pseudopotentials stand in the lines that begin with ``POTCAR:`` alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ _TAG = re.compile(rf"(?<![A-Z_])({'|'.join(_TAGS)})\s*=\s*([^;=]*)")
 _NELM = re.compile(r"(?<![A-Z_])NELM\s*=\s*(\d+)\s*;\s*NELMIN")  # not that of the response functions
 _NIONS = re.compile(r"NIONS\s*=\s*(\d+)")
 _ICHAIN = re.compile(r"ICHAIN\s*=?\s*(\d+)")
+_DECIMALS = re.compile(r"-?\d*\.\d{8,9}")
+_FIELD = re.compile(r"=\s*(\d+)")
 _LISTS = ("LDAUL", "LDAUU", "LDAUJ")
 _MORE_NUMBERS = re.compile(r"\s*(?:[-+]?\d+\.?\d*\s*)+$")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
@@ -82,7 +86,8 @@ def read_header(lines: Sequence[str]) -> Header:
     header = Header()
     for i, line in enumerate(lines):
         for tag, rest in _TAG.findall(line):
-            header.words[tag.upper()] = rest.split() + (_continued(lines, i) if tag in _LISTS else [])
+            begun = header.words.get(tag, []) if tag in _LISTS and i and f"{tag} =" in lines[i - 1] else []
+            header.words[tag.upper()] = [*begun, *rest.split(), *(_continued(lines, i) if tag in _LISTS else [])]
         for mark, take in _TAKEN.items():
             if mark in line:
                 take(header, lists, lines, i)
@@ -122,12 +127,13 @@ def _take_nelm(header: Header, lists: _Lists, lines: Sequence[str], i: int) -> N
 
 
 def _take_ions(header: Header, lists: _Lists, lines: Sequence[str], i: int) -> None:
-    if found := _NIONS.search(lines[i]):
+    if lists.n_ions is None and (found := _NIONS.search(lines[i])):
         lists.n_ions = int(found.group(1))
 
 
 def _take_counts(header: Header, lists: _Lists, lines: Sequence[str], i: int) -> None:
-    lists.counts = [lines[i].split("=", 1)[1], *_continued_lines(lines, i)]
+    if not lists.counts:
+        lists.counts = [lines[i].split("=", 1)[1], *_continued_lines(lines, i), *_in_second_block(lines, i)]
 
 
 def _take_hubbard(header: Header, lists: _Lists, lines: Sequence[str], i: int) -> None:
@@ -186,6 +192,14 @@ def _continued(lines: Sequence[str], i: int) -> list[str]:
     return " ".join(_continued_lines(lines, i)).split()
 
 
+def _in_second_block(lines: Sequence[str], i: int) -> list[str]:
+    """Return the numbers of a block ``Dimension of arrays`` that begins right after the i-th line."""
+    if "Dimension of arrays" not in " ".join(lines[i + 1 : i + 4]):
+        return []
+    block = itertools.takewhile(lambda line: "is equivalent" not in line, lines[i + 1 :])
+    return _FIELD.findall("\n".join(block))
+
+
 def _counts(rows: Sequence[str], n_ions: int | None) -> list[int]:
     """Return the numbers of atoms by type; those of four digits may touch each other."""
     counts = [int(word) for row in rows for word in row.split()]
@@ -222,9 +236,6 @@ def _element(title: str) -> str:
 
 
 def _rows(lines: Sequence[str]) -> Array | None:
-    """Return the first three numbers of each line; None where numbers touch each other or are cut off."""
-    try:
-        rows = np.array([[float(word) for word in line.split()[:3]] for line in lines])
-    except ValueError:
-        return None
-    return rows if rows.ndim == 2 and rows.shape == (len(lines), 3) and len(lines) else None
+    """Return the first three numbers of each line, which may touch each other; None where some are missing."""
+    rows = [[float(word) for word in _DECIMALS.findall(line)[:3]] for line in lines]
+    return np.array(rows) if rows and all(len(row) == 3 for row in rows) else None
