@@ -362,3 +362,82 @@ def test_an_xml_with_a_doctype_is_refused(tmp_path):
     text = schema("", -150.05, 2.6).replace("<qes:", '<!DOCTYPE a [<!ENTITY b "c">]>\n<qes:', 1)
     with pytest.raises(DataError, match="DOCTYPE"):
         read(put(tmp_path / "si.xml", text))
+
+
+# --- cp.x ------------------------------------------------------------------------------------------------------------
+
+CP_INPUT = """&control
+ calculation = 'cp', prefix='water' ! a comment
+/
+&system
+ ibrav = 8, celldm(1) = 10.D0, celldm(2) = 1.1, celldm(3) = 1.2
+ nat = 3, ntyp = 2, ecutwfc = 80.D0, ecutrho = 320, input_dft = 'PBE', tot_charge = -1
+/
+&electrons
+ emass = 300
+/
+ATOMIC_SPECIES
+O 15.9994 O.pbe.UPF
+H 1.00794 H.pbe.UPF
+ATOMIC_POSITIONS {bohr}
+O 0.0 0.0 0.0
+H 1.0 1.0 0.0
+H -1.0 1.0 0.0
+"""
+
+
+def blocks(table: np.ndarray, *steps: int) -> str:
+    return "".join(f"{n:7d}  {n / 1000:.8f}\n" + rows(table + n, "{:25.14E}") + "\n" for n in steps)
+
+
+def trajectory(folder: Path, evp: str = "", text: str = CP_INPUT) -> Path:
+    table = np.arange(9.0).reshape(3, 3)
+    put(folder / "water.in", text)
+    put(folder / "water.pos", blocks(table, 10, 20))
+    put(folder / "water.for", blocks(table / 100, 10, 20))
+    titles = "# nfi time(ps) ekinc T_cell(K) Tion(K) etot enthal econs econt Volume Pressure(GPa)\n"
+    line = " {} 0.01 1.0E-03 0.0E+00 300.0 {} -16.0 -15.0 -14.0 1.0E+03 0.1\n"
+    put(folder / "water.evp", evp or titles + line.format(10, -17.1) + line.format(20, -17.2) + line.format(30, -17.3))
+    return folder
+
+
+@pytest.mark.parametrize("named", ["", "water.pos", "water.for", "water.evp"])
+def test_a_trajectory_of_cp_is_one_source_whichever_file_is_named(tmp_path, named):
+    data = read(trajectory(tmp_path) / named)
+    assert data.tag("file") == ["water.pos", "water.pos"]
+    np.testing.assert_allclose([float(s.labels["energy"]) for s in data], np.array([-17.1, -17.2]) * units.Hartree)
+    np.testing.assert_allclose(data[1].content.positions[2], np.array([26, 27, 28]) * units.Bohr)
+    np.testing.assert_allclose(
+        data[0].labels["forces"][1], np.array([10.03, 10.04, 10.05]) * units.Hartree / units.Bohr
+    )
+    np.testing.assert_allclose(data[0].content.cell.lengths(), np.array([10, 11, 12]) * units.Bohr)
+    assert (str(data[0].content.symbols), data[0].theory.functional) == ("OH2", "PBE")
+    assert data[0].tags["charge"] == "-1"
+
+
+def test_an_evp_of_old_versions_has_its_energy_by_its_title(tmp_path):
+    titles = "#   nfi    ekinc     temphc  tempp        etot      enthal       econs\n"
+    old = titles + " 10 0.001 0.0 300.0 -17.1 -16.0 -15.0\n"
+    data = read(trajectory(tmp_path, old))
+    assert [float(s.labels["energy"]) for s in data] == [pytest.approx(-17.1 * units.Hartree)]
+
+
+def test_a_trajectory_of_cp_asks_for_what_it_lacks(tmp_path):
+    mixed = CP_INPUT.replace("O 0.0 0.0 0.0\nH 1.0 1.0 0.0\n", "H 1.0 1.0 0.0\nO 0.0 0.0 0.0\n")
+    with pytest.raises(DataError, match="one species after another"):
+        read(trajectory(tmp_path, text=mixed))
+    (tmp_path / "water.in").unlink()
+    with pytest.raises(DataError, match=r"the \.in file of the run is missing"):
+        read(tmp_path / "water.pos")
+
+
+def test_real_trajectories_of_cp(shared):
+    folder = shared / "data/real/other/qe.traj"
+    water = read(folder / "oh-md.for")
+    assert len(water) == 2
+    assert str(water[0].content.symbols) == "O64H127"
+    assert water[1].labels["energy"] == pytest.approx(-1100.03189493 * units.Hartree)
+    assert water[0].labels["forces"][0, 0] == pytest.approx(0.13954951037786e-1 * units.Hartree / units.Bohr)
+    si = read(folder / "si")
+    assert si[0].labels["energy"] == pytest.approx(-45.33322432 * units.Hartree)
+    assert si[0].content.get_volume() == pytest.approx(1204.809 * units.Bohr**3, rel=1e-5)

@@ -14,6 +14,7 @@ from matgraft.potentials.data.reading.formats.castep import CASTEP
 from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
 from matgraft.potentials.data.reading.formats.deepmd import DEEPMD
 from matgraft.potentials.data.reading.formats.espresso import ESPRESSO
+from matgraft.potentials.data.reading.formats.espresso_cp import ESPRESSO_CP
 from matgraft.potentials.data.reading.formats.espresso_xml import ESPRESSO_XML
 from matgraft.potentials.data.reading.formats.gaussian import GAUSSIAN
 from matgraft.potentials.data.reading.formats.lammps import LAMMPS
@@ -33,6 +34,7 @@ FORMATS: tuple[Format, ...] = (
     OUTCAR,
     ESPRESSO,
     ESPRESSO_XML,
+    ESPRESSO_CP,
     CP2K,
     AIMS,
     CASTEP,
