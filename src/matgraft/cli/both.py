@@ -24,7 +24,7 @@ from matgraft.cli.common import (
     tell,
 )
 from matgraft.cli.formulas import end_table_run, table_run
-from matgraft.cli.potentials import end_run, recipe_of
+from matgraft.cli.potentials import end_run, recipe_of, tell_first
 
 
 def tune_command(
@@ -54,7 +54,7 @@ def tune_command(
         refuse_beside_resume(data, options, out, {**flags_of(fit), "--target": target, **flags_of(columns)})
         if kind_of(resume) == "formulas":
             end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
-        end_run(resume, resume_run(resume, quiet=shown.silent), shown.as_json)
+        end_run(resume, resume_run(resume, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
     refuse_own("tune", {"--test": fit.test, "--max-minutes": fit.max_minutes, **flags_of(columns)}, is_table)
     run = out or next_run()
     if is_table:
@@ -64,7 +64,7 @@ def tune_command(
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
     if chosen and not shown.as_json:
         screen.print(chosen, highlight=False, soft_wrap=True)
-    end_run(run, tune(recipe, run, quiet=shown.silent), shown.as_json)
+    end_run(run, tune(recipe, run, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
 
 
 def report_command(run: Run) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
 from matgraft.cli.common import Frames, From, Json, Model, Options, Quiet, data_and_options, is_recipe, tell
 from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
+    from matgraft.core.findings import Finding
     from matgraft.potentials.recipe import Recipe
 
 
@@ -25,7 +29,8 @@ def audit_command(
     recipe, _ = asked.named()
     idle = asked.unread("audit")
     notes = [f"of the recipe `matgraft audit` does not read {', '.join(idle)}"] if idle else []
-    facts = audit_facts(*audit_file(recipe, quiet=quiet or as_json), recipe.audit.allow, notes)
+    silent = quiet or as_json
+    facts = audit_facts(*audit_file(recipe, quiet=silent, tell=tell_first(silent)), recipe.audit.allow, notes)
     tell(facts, show_findings, as_json)
     raise typer.Exit(1 if facts.blocking else 0)
 
@@ -79,6 +84,15 @@ def export_command(
 
     exported = export(run, to, out)
     tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
+
+
+def tell_first(silent: bool) -> Callable[[Sequence[Finding]], None] | None:
+    """Return what prints the findings that need no foundation while it is being asked: on standard error."""
+    if silent:
+        return None
+    from matgraft.potentials.report.screen import show_first
+
+    return partial(show_first, Console(stderr=True))
 
 
 def end_run(run: Path, report: Path, as_json: bool) -> NoReturn:

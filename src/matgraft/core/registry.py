@@ -115,7 +115,12 @@ Rows = Mapping[str, BackboneRow]
 
 
 def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = None) -> Backbone:
-    """Load a foundation by name, or a tuned model by its folder.
+    """Load a foundation by name, or a tuned model by its folder; parameters and errors as of `opener_of`."""
+    return opener_of(rows, name, instead)()
+
+
+def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = None) -> Callable[[], Backbone]:
+    """Return what loads a foundation or a tuned model; a name that nothing stands behind is refused at once.
 
     Parameters
     ----------
@@ -134,23 +139,22 @@ def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
         If the vendor's package is not installed.
     """
     if part_head(name)[0].is_dir():
-        return load_folder_from(rows, Path(name), instead)
+        return lambda: load_folder_from(rows, Path(name), instead)
     backbone, _, which = str(name).partition(":")
     if backbone not in rows and Path(name).is_file():
         raise _no_model(Path(name), recognise(Path(name)), "its backbone is not named")
     row = choose(backbone, rows, "backbone", instead)
     if not row.installed:
         raise ExtraError(row.package, row.extra)
-    adapter = _adapter(row)
     which, options = _options(which, row, str(name))
     which = which or row.releases[0]
     if which in row.releases:
-        return adapter.shipped(which, **options)  # type: ignore[attr-defined]
+        return lambda: _adapter(row).shipped(which, **options)  # type: ignore[attr-defined]
     if Path(which).exists():
         _refuse_another(Path(which), backbone, row)
-        return adapter.from_file(Path(which), **options)  # type: ignore[attr-defined]
+        return lambda: _adapter(row).from_file(Path(which), **options)  # type: ignore[attr-defined]
     if row.any_name and Path(which).name == which:
-        return adapter.shipped(which)  # type: ignore[attr-defined]
+        return lambda: _adapter(row).shipped(which)  # type: ignore[attr-defined]
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 

@@ -6,46 +6,59 @@
 
 Labels are held against the foundation model's predictions for the same frames: units, signs, conventions and orders
 show as slopes and correlations, however soft the model is. Each look says what it saw whether it fires or not, and why
-where it cannot tell. `docs/audit.md` has a section for each code. To add a look: one function in `data/looks`, one row
-in `LOOKS`, one section in the docs, one test that fires and one that does not.
+where it cannot tell. `docs/audit.md` has a section for each code. To add a look: one function in `potentials/audit/`,
+one row in `FIRST`, `KNOWN` or `COMPARED`, one section in the docs, one test that fires and one that does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.core.quantities import Array
 from matgraft.potentials.audit import energy, forces, labels, states, stress, structures, theory
-from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.audit.base import UNASKED, Evidence
+from matgraft.potentials.audit.trial import nearer_after
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
 
 Look = Callable[[Evidence], Iterable[Finding]]
 
-LOOKS: tuple[Look, ...] = (
+FIRST: tuple[Look, ...] = (
     labels.non_finite,
     labels.label_missing,
-    structures.elements_unseen,
-    energy.energy_convention,
-    forces.force_unit,
-    forces.force_order,
-    stress.stress_unit_and_sign,
-    stress.stress_shear,
     theory.theory_stated,
-    theory.theory_labels,
     structures.duplicates,
     labels.unconverged,
     labels.net_force,
-    labels.outlier_energy,
-    labels.outlier_force,
     structures.outlier_distance,
     structures.outlier_volume,
     structures.no_cell,
     states.mixed_states,
 )
-"""In the order of the report: what blocks comes first."""
+"""Looks that ask no foundation: seconds for 10,000 frames. What blocks here stops before a model is loaded."""
+
+KNOWN: tuple[Look, ...] = (structures.elements_unseen,)
+"""Looks that ask for the card of a foundation alone."""
+
+COMPARED: tuple[Look, ...] = (
+    energy.energy_convention,
+    forces.force_unit,
+    forces.force_order,
+    stress.stress_unit_and_sign,
+    stress.stress_shear,
+    theory.theory_labels,
+    labels.outlier_energy,
+    labels.outlier_force,
+)
+"""Looks that hold labels against the foundation, or know more with it."""
+
+LOOKS = FIRST + KNOWN + COMPARED
+
+TO_JUDGE: tuple[Look, ...] = (labels.non_finite, structures.outlier_distance)
+"""Looks at frames that are only judged: what they find cannot be predicted or scored."""
 
 
 def audit(
@@ -54,8 +67,10 @@ def audit(
     *,
     elements: Collection[str] = (),
     model_name: str = "",
+    looks: Sequence[Look] = LOOKS,
+    unasked: str = "",
 ) -> list[Finding]:
-    """Run every look over a dataset.
+    """Run looks over a dataset.
 
     Parameters
     ----------
@@ -68,6 +83,10 @@ def audit(
         Chemical symbols that the foundation has seen.
     model_name
         What to call it.
+    looks
+        All of them, or those of one stage: `FIRST`, `COMPARED`.
+    unasked
+        Why there are no predictions.
 
     Returns
     -------
@@ -85,25 +104,23 @@ def audit(
         raise DataError(
             f"{len(predictions)} predictions for {len(dataset)} frames", remedy="predict the frames that are audited"
         )
-    evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation")
-    found = [finding for look in LOOKS for finding in look(evidence)]
+    evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation", unasked or UNASKED)
+    found = [nearer_after(evidence, finding) for look in looks for finding in look(evidence)]
     return [_without_foreign_action(finding, found) for finding in found]
 
 
 def audit_heads(
     dataset: Dataset,
     predictions: Sequence[Mapping[str, Array]] | None,
-    *,
-    elements: Collection[str] = (),
-    model_name: str = "",
+    **options: Any,
 ) -> list[Finding]:
-    """Run every look over the frames of each head apart: across heads, energies of one structure may differ.
+    """Run looks over the frames of each head apart: across heads, energies of one structure may differ.
 
     Parameters
     ----------
     dataset
         Frames that `matgraft.potentials.data.heads.assign_heads` has tagged.
-    predictions, elements, model_name
+    predictions, options
         As of `audit`.
 
     Returns
@@ -115,7 +132,7 @@ def audit_heads(
     found: list[Finding] = []
     for name, frames in frames_by_head(dataset).items():
         known = None if predictions is None else [predictions[i] for i in frames]
-        findings = audit(dataset[frames], known, elements=elements, model_name=model_name)
+        findings = audit(dataset[frames], known, **options)
         found += [_of_head(finding, name, frames) for finding in findings]
     return [_without_foreign_action(finding, found) for finding in found]
 

@@ -24,6 +24,9 @@ Frames = NDArray[np.int64]
 _NONE: Frames = np.array([], dtype=np.int64)
 V = TypeVar("V")
 
+UNASKED = "no predictions of a foundation model were given"
+"""Why labels are not compared, where nothing else is said."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -61,12 +64,15 @@ class Evidence:
         Chemical symbols that the foundation has seen; empty if unknown.
     model
         Its name, for sentences.
+    unasked
+        Why there are no predictions, where there are none.
     """
 
     dataset: Dataset
     predictions: Sequence[Mapping[str, Array]] | None = None
     elements: tuple[str, ...] = ()
     model: str = "the foundation"
+    unasked: str = UNASKED
 
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:
@@ -185,7 +191,7 @@ class Evidence:
     def why_unpaired(self, quantity: str) -> str:
         """Say why there is nothing to hold against the foundation."""
         if self.predictions is None:
-            return "no predictions of a foundation model were given"
+            return self.unasked
         if not len(self.labelled(quantity)):
             return f"no frame carries a finite {quantity} label"
         return f"{self.model} gave no {quantity} for the frames that carry the label"

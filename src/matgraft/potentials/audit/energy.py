@@ -108,7 +108,7 @@ def energy_step(evidence: Evidence, reading: Reading) -> Step | None:
 def _fit(evidence: Evidence, reading: Reading, predicted: Array, step: Step | None = None) -> EnergyFit | str:
     """Fit labels to predictions (n,) in eV/atom, beside references; frames of a step have references of their own."""
     frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
-    other, least_explained = _references(evidence, frames)
+    other, least_explained = references(evidence, frames)
     if len(frames) < other.shape[1] + 4:
         return f"{len(frames)} energies are too few beside {other.shape[1]} reference energies"
     if spread(predicted - other @ np.linalg.lstsq(other, predicted, rcond=None)[0]) < _SMALLEST_SPREAD:
@@ -155,7 +155,7 @@ def _line(predicted: Array, labels: Array, other: Array, kept: NDArray[np.bool_]
     return replace(line, residuals=labels - line.slope * predicted - other @ references)
 
 
-def _references(evidence: Evidence, frames: Frames) -> tuple[Array, float]:
+def references(evidence: Evidence, frames: Frames) -> tuple[Array, float]:
     """Return one column per element, or a constant where frames are too few, and the part to be explained."""
     fractions = evidence.fractions[frames]
     fractions = fractions[:, fractions.any(axis=0)]

@@ -25,10 +25,10 @@ import spglib
 from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from scipy.spatial import KDTree
 
 from matgraft.core.quantities import Array
+from matgraft.potentials.data.geometry import neighbours_within, reach_of
 
 SAME_A = 0.002
 """Å by which an atom of the same structure may move against another. Positions rounded to 4 digits stay below it."""
@@ -36,6 +36,7 @@ SAME_A = 0.002
 NEIGHBOURS, REACH_A = 4, 5.0
 """Nearest neighbours by which surroundings are told, and the distance in Å that stands for one that is farther."""
 
+_EXPECTED = 10.0  # neighbours within the first reach, so that few atoms have found less than `NEIGHBOURS`
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SLACK = 4.0  # in tolerances: a neighbour's image moves with the atom and with the cell
 _SLACK_IN_ONE_CELL = 1.5  # where cells are equal, two atoms move by no more than one tolerance against each other
@@ -187,8 +188,16 @@ def nearest_apart(first: Atoms, second: Atoms) -> float:
 
 
 def nearest_distances(positions: Array, cell: Array, periodic: NDArray[np.bool_]) -> Array:
-    """Return the distances of each atom's nearest neighbours: (n, NEIGHBOURS) Å, ascending, `REACH_A` at most."""
-    centre, _, distance = pairs_within_reach(positions, cell, periodic)
+    """Return the distances of each atom's nearest neighbours: (n, NEIGHBOURS) Å, ascending, `REACH_A` at most.
+
+    The reach grows until every atom has found them, so that a dense cell costs no more than another.
+    """
+    reach = min(REACH_A, reach_of(positions, cell, periodic, _EXPECTED))
+    while True:
+        centre, _, distance = neighbours_within(reach, positions, cell, periodic)
+        if reach >= REACH_A or np.bincount(centre, minlength=len(positions)).min() >= NEIGHBOURS:
+            break
+        reach = min(REACH_A, 1.4 * reach)
     order = np.lexsort((distance, centre))
     centre, distance = centre[order], distance[order]
     rank = np.arange(len(centre)) - np.searchsorted(centre, centre)
@@ -196,18 +205,6 @@ def nearest_distances(positions: Array, cell: Array, periodic: NDArray[np.bool_]
     near = rank < NEIGHBOURS
     found[centre[near], rank[near]] = distance[near]
     return found
-
-
-def pairs_within_reach(
-    positions: Array, cell: Array, periodic: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Return each pair of an atom and a neighbour, images too, closer than `REACH_A`: the two atoms, and Å."""
-    positions, cell = np.ascontiguousarray(positions, dtype=float), np.ascontiguousarray(cell, dtype=float)
-    centre, other, image, distance = find_points_in_spheres(
-        positions, positions, REACH_A, periodic.astype(np.int64), cell, tol=1e-8
-    )
-    apart = (centre != other) | (image != 0).any(axis=1)
-    return centre[apart], other[apart], distance[apart]
 
 
 # --- frames in a form to compare -------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import numpy as np
 from ase import Atoms
 
 from matgraft.core.quantities import Array
-from matgraft.potentials.audit.same import lattice, nearest_apart, pairs_within_reach
+from matgraft.potentials.audit.same import REACH_A, lattice, nearest_apart
 from matgraft.potentials.data.cells import volume
+from matgraft.potentials.data.geometry import neighbours_within
 
 NOBLE = (2, 10, 18, 36, 54, 86)
 CORE_A = np.array([0.01, 0.34, 0.59, 0.65, 0.80, 0.85, 0.85])
@@ -62,7 +63,7 @@ def largest_changes(first: Atoms, second: Atoms) -> dict[str, float]:
     dict
         Energy in eV/atom, forces in eV/Å, stress in eV/Å³.
     """
-    centre, other, length = pairs_within_reach(first.positions, *lattice(first))
+    centre, other, length = neighbours_within(REACH_A, first.positions, *lattice(first))
     stiffness = bond_stiffness(first.numbers[centre], first.numbers[other], length)
     of_atom = np.bincount(centre, stiffness, len(first))
     moved = nearest_apart(first, second)

@@ -14,6 +14,7 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from matgraft.core.findings import Action, Finding
 from matgraft.core.quantities import STRESS_UNITS, VOIGT, Array, full_to_voigt
@@ -21,6 +22,7 @@ from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, Readin
 from matgraft.potentials.audit.robust import Line, cosine, fit_line, line_slope, rms, slope_error, through_origin
 from matgraft.potentials.audit.scale import BLOCKS, MISFIT, STIFF, Candidate, Part, Scale, Support, choose_scale
 from matgraft.potentials.audit.units import apply_to, disagreement, part_by_slope, rest_of, unit_finding
+from matgraft.potentials.data.repair import shortest_patterns
 
 STRESS_UNIT = Code("stress-unit", "unit of the stress, or a virial in its place", "error")
 STRESS_SIGN = Code("stress-sign", "sign of the stress", "error")
@@ -319,11 +321,13 @@ def _shear_finding(evidence: Evidence, order: Order | None, wrong: Frames, sign:
 
 
 def _group_action(evidence: Evidence, wrong: Frames, order: str) -> list[Action]:
-    """Return the action that puts right just these frames, where a tag tells them from the others."""
+    """Return the action that puts right just these frames, where a tag tells them from the others: the shortest."""
     chosen = {int(i) for i in wrong}
+    stressed = set(evidence.labelled("stress").tolist())
+    found: list[dict[str, JsonValue]] = []
     for tag in ("config_type", "trajectory", "file"):
         values = evidence.dataset.tag(tag)
-        groups = sorted({values[i] for i in chosen})
-        if "" not in groups and {i for i, value in enumerate(values) if value in groups} == chosen:
-            return [Action(settings={"shear": {f"{tag}={group}": order for group in groups}})]
-    return []
+        inside, outside = {values[i] for i in chosen}, {values[i] for i in stressed - chosen}
+        if "" not in inside and not inside & outside and not any("*" in value for value in inside):
+            found.append({f"{tag}={group}": order for group in shortest_patterns(inside, outside)})
+    return [Action(settings={"shear": min(found, key=len)})] if found else []

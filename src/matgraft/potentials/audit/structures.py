@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from ase.units import Bohr
 
-from matgraft.core.findings import Finding, Severity
+from matgraft.core.findings import Action, Finding, Severity
+from matgraft.core.limits import available_memory
 from matgraft.core.quantities import Array
 from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.potentials.audit.robust import spread
-from matgraft.potentials.audit.same import SAME_A, group_same
+from matgraft.potentials.audit.same import SAME_A, group_same, nearest_apart
 from matgraft.potentials.audit.stiffness import largest_changes
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair, has_vacuum
+from matgraft.potentials.data.groups import TRAJECTORY_KEYS, bare_key
+from matgraft.potentials.data.heads import parts_well
 from matgraft.potentials.data.neighbours import reduced_formula
 
 ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
@@ -26,11 +30,21 @@ DUPLICATES = Code("duplicates", "frames that occur more than once")
 CLOSEST = 0.5
 """Closest pair over the sum of its covalent radii. Mo at 6000 K comes down to 0.61; H2 has 1.19."""
 
+_BOND = 0.8, 1.4  # closest pairs of right structures, over the sum of their covalent radii
+
 VOLUME_LIMIT, VOLUME_TIMES = 0.5, 8.0
 """Logarithm of the volume over its median (a factor of 1.65), and standard deviations of the bulk."""
 
 CONFLICT = {"energy": 0.005, "forces": 0.05, "stress": 0.003}
 """Difference of exact copies' labels that contradicts: eV/atom, eV/Å, eV/Å³ (0.5 GPa)."""
+
+_AT_REST_A = 1e-5  # between distances of nearest neighbours: below it, atoms stand where they stood
+
+_PLACES = frozenset(("file", "frame", "folder", "trajectory", "head"))
+"""Tags that say where a frame is from, not what it is."""
+
+_BYTES_AN_ATOM, _BYTES_A_FRAME, _MEMORY_SHARE = 200, 4000, 0.5
+"""What frames take while they are compared, measured, and the part of the free memory that they may take."""
 
 _VOLUME_FRAMES = 5  # fewer of one composition decide nothing
 
@@ -68,8 +82,20 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
         yield OUTLIER_DISTANCE.passed(f"In {count(len(frames))} {said} (limit {CLOSEST}).", **numbers)
         return
     text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
+    if 2 * len(bad) > len(frames):
+        text += _length_units(float(np.median(pairs[:, 0])))
+        remedy = "read positions and cell in their unit; such neighbours are too many for any model"
+        yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [], numbers, "error"))
+        return
     remedy = "see whether positions are in Bohr, fractional, or of another cell, or leave these frames out"
     yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
+
+
+def _length_units(ratio: float) -> str:
+    """Say in which units of length the typical closest pair would be a bond."""
+    units = {"nm": 10.0, "Bohr": Bohr, "Å, and were divided by Bohr's radius": 1 / Bohr}
+    told = [name for name, factor in units.items() if _BOND[0] < ratio * factor < _BOND[1]]
+    return f" In most frames it would be a bond if lengths are in {' or '.join(told)}." if told else ""
 
 
 def outlier_volume(evidence: Evidence) -> Iterator[Finding]:
@@ -127,6 +153,9 @@ def no_cell(evidence: Evidence) -> Iterator[Finding]:
 
 def duplicates(evidence: Evidence) -> Iterator[Finding]:
     """Find frames that are one structure, however it is turned, shifted and written, and compare their labels."""
+    if lack := _lack_of_memory(evidence):
+        yield DUPLICATES.skipped(lack)
+        return
     groups = find_duplicates(evidence)
     if not groups:
         yield DUPLICATES.passed(f"No two of {count(len(evidence.sound))} are the same.", tolerance_A=SAME_A)
@@ -135,18 +164,54 @@ def duplicates(evidence: Evidence) -> Iterator[Finding]:
     copies = drop(sorted(int(i) for group in groups for i in group[1:]))
     numbers = {"n_groups": len(groups), "n_conflicting": len(conflicts), "tolerance_A": SAME_A}
     if conflicts:
-        frames = np.sort(np.concatenate(conflicts))
-        listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
-        said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
-        remedy = (
-            "see why the labels differ and keep the one that you trust; the option keeps the first of each structure"
-        )
-        yield DUPLICATES.failed(Fault(frames, said, remedy, [copies], numbers, "error"))
+        yield DUPLICATES.failed(_conflict(evidence, conflicts, copies, numbers))
         return
     frames = np.sort(np.concatenate(groups))
     said = f"{count(len(frames))} are {len(groups)} structures, within {SAME_A} Å; their labels agree."
     remedy = "leave the copies out, or accept that they count more; keep copies out of the test part"
     yield DUPLICATES.failed(Fault(frames, said, remedy, [copies], numbers))
+
+
+def _lack_of_memory(evidence: Evidence) -> str:
+    """Say what comparing the frames takes, if it is more than can be had."""
+    needed = int(evidence.n_atoms.sum()) * _BYTES_AN_ATOM + len(evidence.n_atoms) * _BYTES_A_FRAME
+    had = available_memory()
+    if needed <= _MEMORY_SHARE * had.bytes:
+        return ""
+    return (
+        f"To compare {count(len(evidence.n_atoms))} takes some {needed / 2**30:.1f} GiB, more than "
+        f"{_MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves: give the job more memory, or "
+        "audit parts of the frames one by one."
+    )
+
+
+def _conflict(evidence: Evidence, conflicts: list[Frames], copies: Action, numbers: Mapping[str, float]) -> Fault:
+    """Say by how much the labels of copies differ, and which tag tells these copies apart if one does."""
+    frames = np.sort(np.concatenate(conflicts))
+    listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
+    said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
+    if tag := _telling_tag(evidence, conflicts):
+        values = sorted({evidence.dataset.tag(tag)[i] for i in frames})
+        said += f" They differ in the tag {tag!r} ({', '.join(values)}), which the foundation does not know of."
+        remedy = (
+            f"give the frames of each {tag} a head of their own, or keep one; the second option keeps the first frame"
+        )
+        heads = Action(settings={"strategy.name": "multihead", "heads.by": tag})
+        return Fault(frames, said, remedy, [heads, copies], numbers, "error")
+    remedy = "see why the labels differ and keep the one that you trust; the option keeps the first of each structure"
+    return Fault(frames, said, remedy, [copies], numbers, "error")
+
+
+def _telling_tag(evidence: Evidence, conflicts: list[Frames]) -> str:
+    """Return the tag of the fewest values within each of which no labels contradict; empty without one."""
+    found: dict[str, int] = {}
+    for name in sorted({name for tags in evidence.dataset.samples.tags() for name in tags} - _PLACES):
+        values = np.array(evidence.dataset.tag(name))
+        if parts_well(Counter(values.tolist())) and not any(
+            _contradict(evidence, group[values[group] == value]) for group in conflicts for value in set(values[group])
+        ):
+            found[name] = len(set(values.tolist()))
+    return min(found, key=lambda name: found[name], default="")
 
 
 def find_duplicates(evidence: Evidence) -> list[Frames]:
@@ -162,11 +227,28 @@ def _contradict(evidence: Evidence, group: Frames) -> bool:
 def _beyond(evidence: Evidence, group: Frames, quantity: str) -> bool:
     """Say whether a label differs from that of the first copy by more than the tolerance and stiff bonds allow."""
     frames, labels = _labels(evidence, group, quantity)
-    differences = [float(np.abs(label - labels[0]).max()) for label in labels]
-    return any(
-        difference > CONFLICT[quantity] and difference > CONFLICT[quantity] + _change(evidence, frames[0], i, quantity)
-        for i, difference in zip(frames, differences, strict=True)
-    )
+    for i, label in zip(frames[1:], labels[1:], strict=True):
+        difference = float(np.abs(label - labels[0]).max())
+        if (
+            difference > CONFLICT[quantity]
+            and not _steps_of_one_run(evidence, frames[0], i)
+            and difference > CONFLICT[quantity] + _change(evidence, frames[0], i, quantity)
+        ):
+            return True
+    return False
+
+
+def _steps_of_one_run(evidence: Evidence, first: int, second: int) -> bool:
+    """Say whether two frames are steps of one simulation or relaxation: what one run says does not contradict itself.
+
+    Steps move. Frames that a file puts into one trajectory, and whose atoms stand at the very same places, are copies.
+    """
+    one, other = (evidence.dataset.samples[i] for i in (first, second))
+    if one.tags.get("trajectory") == one.file == other.file != "":  # the output of one run
+        return True
+    shared = {name for name, value in one.tags.items() if value and other.tags.get(name) == value}
+    named = any(bare_key(name) in TRAJECTORY_KEYS for name in shared)
+    return named and nearest_apart(one.content, other.content) > _AT_REST_A
 
 
 def _change(evidence: Evidence, first: int, copy: int, quantity: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from matgraft.core.errors import DataError
@@ -15,6 +16,7 @@ SLAB_A = 5.0
 """Å without any atom along a cell direction from which on a frame counts as a surface or a molecule."""
 
 _PAIR_SCOPE = 0.8  # pairs closer than this part of the sum of the two largest covalent radii are looked at
+_FIRST_NEIGHBOURS = 4.0  # expected within the first reach: atoms that collide have found each other there
 
 
 def vacuum(atoms: Atoms) -> Array:
@@ -46,21 +48,52 @@ def has_vacuum(atoms: Atoms) -> bool:
 def closest_pair(atoms: Atoms) -> tuple[float, float]:
     """Return the pair of atoms closest in terms of their covalent radii.
 
+    The reach grows until a pair is found: cells a thousand times too dense take no longer than others.
+
     Returns
     -------
     ratio, distance
         Distance over the sum of the radii, and in Å; both infinite where no pair comes near.
     """
-    radii = covalent_radii[atoms.numbers]
-    positions = np.ascontiguousarray(atoms.positions, dtype=float)
-    cell = np.ascontiguousarray(atoms.cell.complete()[:], dtype=float)
-    periodic = np.array(atoms.pbc, dtype=np.int64)
-    cutoff = 2 * _PAIR_SCOPE * float(radii.max())
-    i, j, image, distances = find_points_in_spheres(positions, positions, cutoff, periodic, cell, tol=1e-8)
-    other = (i != j) | (image != 0).any(axis=1)
-    if not other.any():
-        return np.inf, np.inf
-    i, j, distances = i[other], j[other], distances[other]
-    ratios = distances / (radii[i] + radii[j])
-    k = int(np.argmin(ratios))
-    return float(ratios[k]), float(distances[k])
+    radii, cell = covalent_radii[atoms.numbers], atoms.cell.complete()[:]
+    largest = 2 * float(radii.max())
+    scope = _PAIR_SCOPE * largest
+    reach = min(scope, reach_of(atoms.positions, cell, atoms.pbc, _FIRST_NEIGHBOURS))
+    while True:
+        i, j, distances = neighbours_within(reach, atoms.positions, cell, atoms.pbc)
+        ratios = distances / (radii[i] + radii[j])
+        k = int(np.argmin(ratios)) if len(ratios) else -1
+        if k >= 0 and ratios[k] * largest <= reach:  # a pair of smaller ratio would have been within reach
+            return float(ratios[k]), float(distances[k])
+        if reach >= scope:
+            return (float(ratios[k]), float(distances[k])) if k >= 0 else (np.inf, np.inf)
+        reach = min(scope, max(1.5 * reach, float(ratios[k]) * largest if k >= 0 else 0.0))
+
+
+def reach_of(positions: Array, cell: Array, periodic: NDArray[np.bool_], neighbours: float) -> float:
+    """Return the radius in Å of a sphere with so many atoms, were they spread evenly over cell and structure.
+
+    Parameters
+    ----------
+    positions, cell, periodic
+        (n, 3) Å; (3, 3) Å, complete; (3,).
+    """
+    volume = abs(float(np.linalg.det(cell)))
+    if not periodic.all():
+        inverse = np.linalg.inv(cell)
+        extent = np.ptp(positions @ inverse, axis=0)
+        thinnest = np.linalg.norm(inverse, axis=0)  # a sheet is 1 Å thick
+        volume *= float(np.prod(np.where(periodic, 1.0, np.maximum(extent, thinnest))))
+    return float(np.cbrt(neighbours * volume / len(positions) * 3 / (4 * np.pi)))
+
+
+def neighbours_within(
+    reach: float, positions: Array, cell: Array, periodic: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Return each pair of an atom and a neighbour, images too, closer than so many Å: the two atoms, and Å."""
+    positions, cell = np.ascontiguousarray(positions, dtype=float), np.ascontiguousarray(cell, dtype=float)
+    centre, other, image, distance = find_points_in_spheres(
+        positions, positions, reach, np.array(periodic, dtype=np.int64), cell, tol=1e-8
+    )
+    apart = (centre != other) | (image != 0).any(axis=1)
+    return centre[apart], other[apart], distance[apart]

@@ -157,7 +157,7 @@ def _values(frames: Dataset, tag: str) -> Label:
 
 def _one_head(train: Dataset, by: str) -> OptionError:
     """Say which other options would part the frames."""
-    by_theory = by != THEORY and all(s.theory for s in train) and _parts_well(Counter(energy_scales(train.samples)))
+    by_theory = by != THEORY and all(s.theory for s in train) and parts_well(Counter(energy_scales(train.samples)))
     return OptionError(
         f"all {len(train)} training frames belong to one head by {by}: strategy multihead needs two",
         remedy="train one head, or part the frames otherwise",
@@ -172,10 +172,10 @@ def _one_head(train: Dataset, by: str) -> OptionError:
 def _by_tag(frames: Dataset, by: str = "") -> list[dict[str, str]]:
     """Return an option for each tag, other than `by`, that would part the frames."""
     tags = sorted({name for tags in frames.samples.tags() for name in tags} - {by, HEAD_TAG})
-    return [{"heads.by": tag} for tag in tags if _parts_well(Counter(frames.tag(tag)))]
+    return [{"heads.by": tag} for tag in tags if parts_well(Counter(frames.tag(tag)))]
 
 
-def _parts_well(counts: Counter[Any]) -> bool:
+def parts_well(counts: Counter[Any]) -> bool:
     """Say whether every frame has a value, and the values are few with several frames each."""
     return not {"", None} & set(counts) and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
 

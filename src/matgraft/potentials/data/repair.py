@@ -1,8 +1,14 @@
-"""Put right what reading could not know: groups of frames whose shear components stand in another order."""
+"""Put right what reading could not know: groups of frames whose shear components stand in another order.
+
+A group is ``"tag=value"``, or ``"tag=AIMD*"`` for all values that begin so: ``*`` stands for any text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.core.quantities import parse_shear, reorder_shear
@@ -11,13 +17,36 @@ from matgraft.potentials.data.sample import Sample
 
 
 def in_group(sample: Sample, group: str) -> bool:
-    """Say whether a frame belongs to ``"tag=value"``."""
+    """Say whether a frame belongs to ``"tag=value"``; ``*`` in the value stands for any text."""
     tag, _, value = group.partition("=")
-    return sample.tags.get(tag) == value
+    own = sample.tags.get(tag)
+    return own is not None and (own == value or _matches(own, value))
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return "*" in pattern and re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
+
+
+def shortest_patterns(values: Collection[str], others: Collection[str]) -> list[str]:
+    """Return patterns that hold for some values and for none of the others: whole values, or how several begin.
+
+    >>> shortest_patterns({"AIMD 300 K", "AIMD 600 K", "slab"}, {"bulk"})
+    ['AIMD *', 'slab']
+    """
+    if len(values) < 2:
+        return sorted(values)
+    first, last = min(values), max(values)
+    start = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+    if start and not any(other.startswith(start) for other in others):
+        return [f"{start}*"]
+    by_next: dict[str, set[str]] = defaultdict(set)
+    for value in values:
+        by_next[value[: len(start) + 1]].add(value)
+    return [pattern for _, part in sorted(by_next.items()) for pattern in shortest_patterns(part, others)]
 
 
 def occurs(group: str, dataset: Dataset) -> bool:
-    """Say whether a frame with a stress belongs to ``"tag=value"``."""
+    """Say whether a frame with a stress belongs to a group."""
     return any("stress" in sample.labels and in_group(sample, group) for sample in dataset)
 
 

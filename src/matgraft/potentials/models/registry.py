@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from matgraft.core.registry import BackboneRow, load_folder_from, load_from
+from matgraft.core.registry import BackboneRow, load_folder_from, load_from, opener_of
 from matgraft.potentials.models.potential import Potential
 
 POTENTIALS: dict[str, BackboneRow] = {
@@ -61,6 +61,11 @@ INSTEAD = {"composition": "composition reads formulas; frames need an interatomi
 def load_potential(name: str | Path) -> Potential:
     """Load a potential by name, or a tuned one by its folder; errors as of `load_from`."""
     return cast(Potential, load_from(POTENTIALS, name, INSTEAD))
+
+
+def refuse_unknown(name: str | Path) -> None:
+    """Raise what `load_potential` raises on a name that nothing stands behind, without loading anything."""
+    opener_of(POTENTIALS, name, INSTEAD)
 
 
 def load_potential_folder(folder: Path) -> Potential:

@@ -101,6 +101,13 @@ def show_findings(screen: Console, facts: AuditFacts) -> None:
     )
 
 
+def show_first(screen: Console, found: Sequence[Finding]) -> None:
+    """Print what was found before a foundation is loaded; nothing where nothing was."""
+    failed = [one for one in found if one.outcome == "failed"]
+    if failed:
+        show_blocks(screen, [Text("Before the foundation is asked:"), FindingList(gravest_first(failed))])
+
+
 def show_evaluation(screen: Console, facts: Evaluation) -> None:
     """Print how many of the frames the fit has seen, the verdict on the others, and the errors of both."""
     if counts := facts.frames:

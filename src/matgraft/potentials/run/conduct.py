@@ -1,6 +1,7 @@
 """From a recipe to a run folder: the only conductor.
 
-    open    recipe read, foundation loaded, frames read, options held against them, folder made
+    open    recipe and frames read, looked at without a foundation, foundation loaded, options held against both,
+            folder made
     stages  predictions of the foundation -> audit -> split -> references -> fit -> scores -> model -> checks -> verdict
     close   report
 
@@ -19,25 +20,29 @@ last checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matgraft.core.files import write_text
-from matgraft.core.findings import Finding, Findings
+from matgraft.core.findings import Finding, Findings, blocking
 from matgraft.core.run_folder import Begun, open_run, refuse_full_folder
 from matgraft.potentials.audit.coverage import coverage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.seen import SeenFrames, fingerprints
-from matgraft.potentials.models.registry import load_potential
+from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.report.run import write_report
 from matgraft.potentials.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
 from matgraft.potentials.run.frames import (
     divide,
     look,
+    look_at_elements,
+    look_first,
     part_frames,
     predict_frames,
     read_parts,
     refuse_blocking,
+    unasked,
     whole_split,
 )
 from matgraft.potentials.run.outcome import check, judge, save_model, score
@@ -61,7 +66,11 @@ TOLD = (FIT.name, METRICS.name, CHECKS.name, MODEL)
 """What a run is told from beside its verdict; where one is missing, its stage is conducted again."""
 
 
-def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False) -> Path:
+Tell = Callable[[Sequence[Finding]], object]
+"""Is given what the first looks found, before a foundation is loaded."""
+
+
+def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, tell: Tell | None = None) -> Path:
     """Conduct a run.
 
     Parameters
@@ -70,6 +79,8 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         The run folder: new or empty, unless `resume`.
     quiet
         No progress bars.
+    tell
+        Shows what the first looks found.
 
     Returns
     -------
@@ -85,9 +96,15 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     if not resume:
         refuse_full_folder(out)
         recipe.refuse_unread("tune", recipe.changed())
-    foundation = load_potential(recipe.foundation)
+    refuse_unknown(recipe.foundation)
     train, test = read_parts(recipe)
+    judged = AUDIT.find(out) if resume else None
+    first = () if judged else told_first(recipe, train, test, tell)
+    refuse_blocking(first, recipe)
+    foundation = load_potential(recipe.foundation)
     refuse_idle_options(recipe, foundation, train)
+    first = first if judged else (*first, *look_at_elements(recipe, foundation.card, train))
+    refuse_blocking(first, recipe)
     division = divide(recipe, train, given_test=len(test) > 0)
     sources = sources_of(recipe, foundation.card, train, test)
     # Not before: where something is refused, no recipe is replaced.
@@ -96,7 +113,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         PROVENANCE.write(out, sources)
 
         frames = predict_frames(foundation, train, test, quiet)
-        audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames)))
+        audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames, first)))
         covered = COVERAGE.stage(out, lambda: coverage(train))
         refuse_blocking(audit.findings, recipe)
         split = SPLIT.stage(out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by)))
@@ -112,16 +129,35 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         return write_report(out)
 
 
-def resume_run(out: Path, *, quiet: bool = False) -> Path:
+def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None) -> tuple[Finding, ...]:
+    """Look at the frames without a foundation, and tell what was found at once."""
+    first = look_first(recipe, train, test)
+    if tell is not None:
+        tell(first)
+    return first
+
+
+def resume_run(out: Path, *, quiet: bool = False, tell: Tell | None = None) -> Path:
     """Go on with a run that was broken off; a finished one, which lacks nothing, only gets its report again."""
     recipe = saved_recipe(out)
     if VERDICT.find(out) and all((out / name).exists() for name in TOLD):
         return write_report(out)
-    return tune(recipe, out, resume=True, quiet=quiet)
+    return tune(recipe, out, resume=True, quiet=quiet, tell=tell)
 
 
-def audit_file(recipe: Recipe, *, quiet: bool = False) -> tuple[Dataset, list[Finding]]:
-    """Read the training file and audit it against the foundation, without a run."""
+def audit_file(recipe: Recipe, *, quiet: bool = False, tell: Tell | None = None) -> tuple[Dataset, list[Finding]]:
+    """Read the training file and audit it against the foundation, without a run.
+
+    Where something blocks that needs no foundation, none is asked: the looks that would ask it say so.
+    """
+    refuse_unknown(recipe.foundation)
+    train, test = read_parts(recipe)
+    first = told_first(recipe, train, test, tell)
+    if blocking(first, recipe.audit.allow):
+        return train, list(unasked(recipe, train, first))
     foundation = load_potential(recipe.foundation)
-    frames = predict_frames(foundation, *read_parts(recipe), quiet)
-    return frames.train, list(look(recipe, foundation.card, frames))
+    first = (*first, *look_at_elements(recipe, foundation.card, train))
+    if blocking(first, recipe.audit.allow):
+        return train, list(unasked(recipe, train, first))
+    frames = predict_frames(foundation, train, test, quiet)
+    return train, list(look(recipe, foundation.card, frames, first))

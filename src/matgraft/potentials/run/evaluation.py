@@ -20,9 +20,9 @@ from matgraft.potentials.data.numbering import numbers_of_frames
 from matgraft.potentials.data.seen import SeenFrames, is_among, kinds
 from matgraft.potentials.data.split import leaks_between
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.models.registry import load_potential
+from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
-from matgraft.potentials.run.frames import foundation_predictions, read_further, read_one
+from matgraft.potentials.run.frames import foundation_predictions, look_at_test, read_further, read_one
 from matgraft.potentials.run_files import EVALUATIONS, REFERENCES, SEEN, evaluation_file
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 from matgraft.potentials.scoring.metrics import Predictions, Scores, summarise
@@ -61,8 +61,10 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     folder, head = part_head(run)
     # Frames to leave out are those of the run's test file, which is another one.
     recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
-    tuned, foundation = load_potential(run), load_potential(recipe.foundation)
+    refuse_unknown(recipe.foundation)
     dataset = read_further(recipe, frames, beside=not options)
+    refuse_unfit(look_at_test(recipe, dataset), str(frames))
+    tuned, foundation = load_potential(run), load_potential(recipe.foundation)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
     untuned, refused, _ = foundation_predictions(foundation, dataset, quiet, "test")
     if refused.outcome == "failed":
@@ -76,6 +78,16 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
     (folder / EVALUATIONS).mkdir(exist_ok=True)
     evaluation_file("-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))).write(folder, found)
     return found
+
+
+def refuse_unfit(found: Sequence[Finding], where: str) -> None:
+    """Raise a DataError for frames that can be neither predicted nor scored, before a model is loaded."""
+    if found:
+        causes = [
+            DataError(f"{one.code}: {one.evidence}", remedy=one.remedy, options=[each.options for each in one.actions])
+            for one in found
+        ]
+        raise DataError("these frames cannot be judged on", where=where, causes=causes)
 
 
 def _cannot_take(dataset: Dataset, refused: Finding) -> DataError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matgraft.core.errors import AuditError, OptionError
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
@@ -15,7 +16,8 @@ from matgraft.core.model import Encoded, ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
 from matgraft.core.verdict import Caution, Damage
-from matgraft.potentials.audit.audit import audit, audit_heads
+from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
+from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
 from matgraft.potentials.data.isolated import without_isolated
@@ -27,10 +29,13 @@ from matgraft.potentials.models.graphs import Graphs, KeptGraphs
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be, predict
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run.remedies import as_typed
+from matgraft.potentials.run.remedies import as_typed, unwanted_warns
 from matgraft.potentials.tuning.loss import weigh_parts
 
 Predictions = Sequence[Mapping[str, Array]]
+NOT_ENCODABLE = "not-encodable"
+"""Code of the finding on frames that the foundation cannot take."""
+
 PREDICTING = "the foundation's predictions"
 """Title of the progress bar."""
 
@@ -148,7 +153,7 @@ def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str],
     whose = "training" if part == "train" else "test"
     if not reasons:
         return Finding(
-            code="not-encodable",
+            code=NOT_ENCODABLE,
             title=title,
             outcome="passed",
             part=part,
@@ -156,7 +161,7 @@ def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str],
         )
     first = next(iter(reasons))
     return Finding(
-        code="not-encodable",
+        code=NOT_ENCODABLE,
         title=title,
         outcome="failed",
         severity="error",
@@ -189,25 +194,78 @@ def _blocked(found: Sequence[Finding], recipe: Recipe) -> AuditError:
     )
 
 
-def look(recipe: Recipe, card: ModelCard, frames: Frames) -> tuple[Finding, ...]:
-    """Audit the training frames, those of several heads apart, against the foundation of a card.
+def look_first(recipe: Recipe, train: Dataset, test: Dataset) -> tuple[Finding, ...]:
+    """Run the looks that need no foundation, before one is loaded: over the training frames, and those to judge on."""
+    return (*_looked(recipe, train, looks=FIRST), *look_at_test(recipe, test))
 
-    Frames have their numbers in the files, and options can be typed.
+
+def look_at_elements(recipe: Recipe, card: ModelCard, train: Dataset) -> tuple[Finding, ...]:
+    """Run the looks that ask for a foundation's card, before it predicts."""
+    return _looked(recipe, train, looks=KNOWN, elements=card.elements, model_name=card.name)
+
+
+def _looked(
+    recipe: Recipe, train: Dataset, predictions: Predictions | None = None, **options: Any
+) -> tuple[Finding, ...]:
+    """Audit the training frames, those of several heads apart: frames have their numbers, and options can be typed."""
+    looks = audit_heads if recipe.heads_by else audit
+    found = looks(train, predictions, **options)
+    return tuple(unwanted_warns(as_typed(one, train, recipe), recipe) for one in found)
+
+
+def look_at_test(recipe: Recipe, test: Dataset) -> tuple[Finding, ...]:
+    """Look for frames of a test file that cannot be judged on; only what is found is returned."""
+    found = audit(test, None, looks=TO_JUDGE) if len(test) else []
+    return tuple(as_typed(_of_test(one), test, recipe) for one in found if one.blocks)
+
+
+def _of_test(finding: Finding) -> Finding:
+    actions = tuple(action.model_copy(update={"part": "test"}) for action in finding.actions)
+    evidence = f"of the test frames: {finding.evidence}"
+    return finding.model_copy(update={"part": "test", "actions": actions, "evidence": evidence})
+
+
+def look(recipe: Recipe, card: ModelCard, frames: Frames, first: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Hold the training frames against the predictions of a foundation.
+
+    Parameters
+    ----------
+    first
+        What `look_first` and `look_at_elements` found.
+
+    Returns
+    -------
+    tuple of Finding
+        All, the first among them.
 
     Raises
     ------
     OptionError
         If the recipe allows a code that no look has.
     """
-    looks = audit_heads if recipe.heads_by else audit
-    found = looks(frames.train, frames.on_train, elements=card.elements, model_name=card.name)
-    findings = tuple(
-        as_typed(one, frames.train if one.part == "train" else frames.test, recipe) for one in (*found, *frames.refused)
-    )
-    codes = sorted({finding.code for finding in findings})
+    told = {"elements": card.elements, "model_name": card.name}
+    compared = _looked(recipe, frames.train, frames.on_train, looks=COMPARED, **told)
+    refused = [as_typed(one, frames.train if one.part == "train" else frames.test, recipe) for one in frames.refused]
+    findings = (*first, *compared, *refused)
+    refuse_unknown_codes(recipe, findings)
+    return findings
+
+
+def unasked(recipe: Recipe, train: Dataset, first: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return what can be said of frames that no foundation is asked about, since something blocks already."""
+    codes = dict.fromkeys(one.code for one in blocking(first, recipe.audit.allow))
+    why = f"the foundation is not asked before this is put right: {', '.join(codes)}"
+    looks = COMPARED if any(one.code == ELEMENTS_UNSEEN.code for one in first) else KNOWN + COMPARED
+    findings = (*first, *_looked(recipe, train, looks=looks, unasked=why))
+    refuse_unknown_codes(recipe, findings)
+    return findings
+
+
+def refuse_unknown_codes(recipe: Recipe, findings: Sequence[Finding]) -> None:
+    """Raise an OptionError if the recipe allows a code that no look has."""
+    codes = sorted({*(finding.code for finding in findings), NOT_ENCODABLE})
     if unknown := sorted(set(recipe.audit.allow) - set(codes)):
         raise OptionError(f"audit.allow names {unknown}", allowed=codes)
-    return findings
 
 
 def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:

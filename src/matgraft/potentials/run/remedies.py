@@ -21,6 +21,33 @@ _ONE_LABEL = {"units.stress": "virial", "units.virial": "stress"}
 """Options of which one takes the place of the other, since a stress and a virial are one label."""
 
 
+_LABEL_OF = {
+    **dict.fromkeys(("energy-unit", "energy-per-atom", "theory-labels"), "energy"),
+    **dict.fromkeys(("force-unit", "net-force"), "forces"),
+    **dict.fromkeys(("stress-unit", "stress-sign", "stress-shear"), "stress"),
+}
+"""Code -> the label that it is on."""
+
+
+def unwanted_warns(finding: Finding, recipe: Recipe) -> Finding:
+    """Return a finding on a label that the recipe does not want as a warning: what is not learned spoils nothing.
+
+    A label is not wanted if it has no weight in the loss. The order of the shears is no reason to block either where
+    the recipe says what it wants and leaves the stress out: then the option to give it no weight is offered.
+    """
+    quantity = _LABEL_OF.get(finding.code, "")
+    if not (quantity and finding.blocks):
+        return finding
+    if getattr(recipe.loss, quantity) == 0:
+        remedy = f"{finding.remedy}. It does not block, since loss.{quantity} is 0"
+        return finding.model_copy(update={"severity": "warning", "remedy": remedy})
+    if finding.code == "stress-shear" and "want" in recipe.model_fields_set and quantity not in recipe.want:
+        remedy = f"{finding.remedy}, or give the {quantity} no weight. It does not block, since want leaves it out"
+        actions = (*finding.actions, Action(settings={f"loss.{quantity}": 0}))
+        return finding.model_copy(update={"severity": "warning", "remedy": remedy, "actions": actions})
+    return finding
+
+
 def as_typed(finding: Finding, frames: Dataset, recipe: Recipe) -> Finding:
     """Return a finding on a part of a run with its frames numbered by file and its actions complete.
 
