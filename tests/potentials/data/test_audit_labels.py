@@ -279,6 +279,44 @@ def test_two_atoms_exchanged_is_no_duplicate():
     assert next(f.outcome for f in found if f.code == "duplicates") == "passed"
 
 
+def stretched(count: int, tags: Callable[[int], dict[str, str]], step: float = 0.0005) -> Dataset:
+    """Steps of N2 whose forces jump by 1 eV/Å at every other step, as between two settings."""
+    from ase import Atoms
+
+    def frame(k: int) -> Sample:
+        pull = np.array([[-1.0, 0, 0], [1.0, 0, 0]]) * (k % 2)
+        molecule = Atoms("N2", [[0, 0, 0], [1.1 + step * k, 0, 0]], cell=[12, 12, 12], pbc=True)
+        return Sample(molecule, {"energy": np.array(-16.0), "forces": pull}, tags(k), file="a.extxyz", index=k)
+
+    return Dataset(tuple(frame(k) for k in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("tags", "step", "blocks"),
+    [
+        ({}, 0.0005, True),
+        ({"trajectory": "relaxation"}, 0.0005, False),
+        ({"md_run": "7"}, 0.0005, False),
+        ({"trajectory": "relaxation"}, 0.0, True),
+        ({"trajectory": "a.extxyz"}, 0.0, False),
+    ],
+    ids=["loose", "one relaxation", "one run by another name", "exact copies", "the output of one run"],
+)
+def test_steps_of_one_relaxation_do_not_contradict_each_other(tags, step, blocks):
+    found = {one.code: one for one in audit(stretched(4, lambda k: tags, step), None)}["duplicates"]
+    assert found.outcome == "failed" and found.blocks == blocks
+
+
+def test_the_tag_that_tells_contradicting_copies_apart_is_named_and_gives_heads():
+    """Charged and neutral copies are no mistake: a model of atoms alone cannot have both."""
+    frames = stretched(6, lambda k: {"charge": str(k % 2), "frame": str(k), "config_type": "N2"}, 0.0)
+    found = {one.code: one for one in audit(frames, None)}["duplicates"]
+    assert found.blocks and "differ in the tag 'charge' (0, 1)" in found.evidence
+    assert found.actions[0].settings == {"strategy.name": "multihead", "heads.by": "charge"}
+    untold = stretched(6, lambda k: {"charge": "0", "frame": str(k)}, 0.0)
+    assert len({one.code: one for one in audit(untold, None)}["duplicates"].actions) == 1
+
+
 # --- cost ------------------------------------------------------------------------------------------------------------
 
 

@@ -8,14 +8,24 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.data import covalent_radii
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from matgraft.potentials.audit.base import Evidence
-from matgraft.potentials.audit.same import SAME_A, group_same, same_structure
+from matgraft.potentials.audit.same import (
+    NEIGHBOURS,
+    REACH_A,
+    SAME_A,
+    group_same,
+    lattice,
+    nearest_distances,
+    same_structure,
+)
 from matgraft.potentials.audit.structures import duplicates
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.geometry import closest_pair, neighbours_within
 from matgraft.potentials.data.sample import Sample
 
 CELLS: dict[str, Callable[[], Atoms]] = {
@@ -172,3 +182,21 @@ def test_many_frames_take_time_in_proportion() -> None:
         groups = group_same(frames)
     assert [group.tolist() for group in groups] == [list(range(40, 60))]
     assert calls < 2 * len(frames)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_closest_pair_and_neighbours_are_those_of_a_search_through_everything(seed: int) -> None:
+    """The reach grows only as far as it must; clusters, sheets, dense and empty cells, single atoms."""
+    rng = np.random.default_rng(seed)
+    n, width = int(rng.integers(1, 25)), rng.uniform(1, 12)
+    cell = np.eye(3) * rng.uniform(2, 15) + rng.normal(size=(3, 3)) * rng.uniform(0, 1)
+    atoms = Atoms(rng.choice([1, 6, 14, 42, 82], n), rng.uniform(0, width, (n, 3)), cell=cell, pbc=rng.random(3) < 0.6)
+    vectors, periodic = lattice(atoms)
+    centre, other, distance = neighbours_within(REACH_A, atoms.positions, vectors, periodic)
+    radii = covalent_radii[atoms.numbers]
+    near = distance < 1.6 * radii.max()
+    ratios = (distance / (radii[centre] + radii[other]))[near]
+    best = (ratios.min(), distance[near][ratios.argmin()]) if near.any() else (np.inf, np.inf)
+    assert closest_pair(atoms) == pytest.approx(best)
+    nearest = [np.sort([*distance[centre == k], *[REACH_A] * NEIGHBOURS])[:NEIGHBOURS] for k in range(n)]
+    np.testing.assert_allclose(nearest_distances(atoms.positions, vectors, periodic), nearest)

@@ -30,6 +30,10 @@ DUPLICATES = Code("duplicates", "frames that occur more than once")
 CLOSEST = 0.5
 """Closest pair over the sum of its covalent radii. Mo at 6000 K comes down to 0.61; H2 has 1.19."""
 
+TYPICAL = 0.6
+"""The same of the median frame, below which lengths are in another unit: right sets have 0.75 and more, also those that
+are hot and compressed; lengths in Bohr have 0.5, in nm 0.1."""
+
 _BOND = 0.8, 1.4  # closest pairs of right structures, over the sum of their covalent radii
 
 VOLUME_LIMIT, VOLUME_TIMES = 0.5, 8.0
@@ -77,16 +81,21 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
         return
     numbers = {"closest_A": pairs[k, 1], "closest_ratio": pairs[k, 0], "limit_ratio": CLOSEST}
     said = f"the closest pair is {pairs[k, 1]:.2f} Å apart, {pairs[k, 0]:.2f} times its covalent distance"
+    typical = float(np.median(pairs[:, 0]))
+    if typical < TYPICAL:
+        bad = frames[pairs[:, 0] < TYPICAL]
+        text = f"{count(len(bad), len(frames))} have atoms closer than {TYPICAL} covalent distances; {said}."
+        text += _length_units(typical)
+        remedy = (
+            "read positions and cell in their unit: atoms that are so close in most frames are in no right structure"
+        )
+        yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [], numbers, "error"))
+        return
     bad = frames[pairs[:, 0] < CLOSEST]
     if not len(bad):
         yield OUTLIER_DISTANCE.passed(f"In {count(len(frames))} {said} (limit {CLOSEST}).", **numbers)
         return
     text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
-    if 2 * len(bad) > len(frames):
-        text += _length_units(float(np.median(pairs[:, 0])))
-        remedy = "read positions and cell in their unit; such neighbours are too many for any model"
-        yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [], numbers, "error"))
-        return
     remedy = "see whether positions are in Bohr, fractional, or of another cell, or leave these frames out"
     yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
 

@@ -28,6 +28,9 @@ _QUANTITY = {
 }
 """Option that reads a label otherwise -> the label."""
 
+_NEARER = 0.8
+"""Part of the distance that may be left: numbers a thousand times too large seem a little nearer in either sign."""
+
 
 def nearer_after(evidence: Evidence, finding: Finding) -> Finding:
     """Return a finding without the actions that would move labels away from the predictions."""
@@ -51,7 +54,7 @@ def _helps(evidence: Evidence, frames: Sequence[int], action: Action) -> bool:
             distance = _shear_distance if name == "shear" else _DISTANCES[quantity]
             before = evidence.label(quantity, judged)
             after = _reread(evidence, judged, before, name, value)
-            if not distance(evidence, judged, after) < distance(evidence, judged, before):
+            if distance(evidence, judged, after) > _NEARER * distance(evidence, judged, before):
                 return False
     return True
 

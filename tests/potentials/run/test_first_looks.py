@@ -1,0 +1,136 @@
+"""What needs no network is looked at first, told first, and stops before a model is loaded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from matgraft.core.errors import AuditError, DataError, OptionError
+from matgraft.core.findings import Finding
+from matgraft.core.limits import Memory
+from matgraft.potentials.audit import structures
+from matgraft.potentials.audit.audit import FIRST, audit
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.recipe import Recipe, make_recipe
+from matgraft.potentials.run import conduct, evaluation
+from matgraft.potentials.run.conduct import audit_file, tune
+from matgraft.potentials.run.evaluation import evaluate_run
+from matgraft.potentials.run.remedies import unwanted_warns
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("a model was asked for")
+
+
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conduct, "load_potential", never)
+    monkeypatch.setattr(evaluation, "load_potential", never)
+
+
+def crystals(count: int = 12, scale: float = 1.0) -> list[Atoms]:
+    """Rattled silicon with labels that are none of its own, lengths times `scale`."""
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        atoms = bulk("Si", cubic=True)
+        atoms.positions += 0.05 * rng.standard_normal((8, 3))
+        atoms.set_cell(scale * atoms.cell[:], scale_atoms=True)
+        forces = rng.standard_normal((8, 3))
+        atoms.calc = SinglePointCalculator(atoms, energy=-40 + rng.random(), forces=forces - forces.mean(axis=0))
+        made.append(atoms)
+    return made
+
+
+def spoilt(count: int = 12) -> list[Atoms]:
+    made = crystals(count)
+    made[3].calc.results["forces"][0, 0] = np.nan
+    return made
+
+
+def test_what_blocks_without_a_network_loads_none(tmp_path: Path, matgraft: Call) -> None:
+    file = tmp_path / "a.extxyz"
+    write(file, spoilt())
+    told: list[Finding] = []
+    _, found = audit_file(Recipe(train=str(file)), tell=told.extend)
+    assert [one.code for one in told if one.blocks] == ["non-finite"]
+    by_code = {one.code: one for one in found}
+    assert by_code["duplicates"].outcome == "passed"
+    assert by_code["force-unit"].evidence == "the foundation is not asked before this is put right: non-finite"
+    with pytest.raises(AuditError, match=r"(?s)non-finite.*option: 'audit.drop=\[3\]'"):
+        tune(Recipe(train=str(file)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    code, out, err = matgraft("audit", file)
+    assert code == 1 and "NaN or infinity" in out
+    assert "Before the foundation is asked" in err and "NaN or infinity" in err
+
+
+def test_frames_to_judge_on_are_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = tmp_path / "train.extxyz", tmp_path / "test.extxyz"
+    write(train, crystals())
+    write(test, spoilt(5))
+    recipe = Recipe(train=str(train), test=str(test))
+    _, found = audit_file(recipe)
+    (blocks,) = [one for one in found if one.blocks]
+    assert (blocks.code, blocks.part, blocks.option) == ("non-finite", "test", "'audit.drop_test=[3]'")
+    with pytest.raises(AuditError, match="of the test frames"):
+        tune(recipe, tmp_path / "run")
+    monkeypatch.setattr(evaluation, "saved_recipe", lambda *_: Recipe(train=str(train)))
+    with pytest.raises(DataError, match=r"(?s)non-finite.*audit.drop_test=\[3\]"):
+        evaluate_run(tmp_path, test)
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(0.1, "nm"), (1 / 1.8897, "Å"), (0.529, "Bohr's radius")])
+def test_lengths_in_another_unit_block_within_a_second(scale: float, unit: str) -> None:
+    """Cells a thousand times too dense took minutes in the foundation's graphs, and were killed."""
+    frames = [one.repeat(2) for one in crystals(20, scale)]
+    dataset = Dataset(tuple(Sample(one, {"energy": np.array(-40.0 * 8)}) for one in frames))
+    begun = time.process_time()
+    found = {one.code: one for one in audit(dataset, None, looks=FIRST)}
+    assert time.process_time() - begun < 2
+    assert found["outlier-distance"].blocks and unit in found["outlier-distance"].evidence
+    assert not found["outlier-distance"].actions, "most frames are not left out"
+
+
+def test_a_name_that_nothing_stands_behind_is_refused_before_frames_are_read() -> None:
+    with pytest.raises(OptionError, match=r"(?s)'chgnt' is unknown.*chgnet"):
+        audit_file(Recipe(train="/no/such/file", foundation="chgnt"))
+
+
+def test_comparing_frames_says_what_memory_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structures, "available_memory", lambda: Memory(10_000, "the job"))
+    dataset = Dataset(tuple(Sample(one, {"energy": np.array(-40.0)}) for one in crystals()))
+    (found,) = audit(dataset, None, looks=(structures.duplicates,))
+    assert found.outcome == "not applicable" and "that the job leaves: give the job more memory" in found.evidence
+
+
+# --- labels that a recipe does not want ------------------------------------------------------------------------------
+
+
+def shear(**more: object) -> Finding:
+    return Finding(code="stress-shear", title="", outcome="failed", severity="error", remedy="see", **more)
+
+
+def test_a_label_that_is_not_wanted_does_not_block() -> None:
+    wanted = make_recipe(None, ["want=[energy,forces,stress]"], train="a.xyz")
+    energies = make_recipe(None, ["want=[energy,forces]"], train="a.xyz")
+    weightless = make_recipe(None, ["loss.stress=0"], verb="audit", train="a.xyz")
+    assert unwanted_warns(shear(), Recipe(train="a.xyz")).blocks, "what is trained on without a word said"
+    assert unwanted_warns(shear(), wanted).blocks
+    assert not unwanted_warns(shear(), energies).blocks
+    assert unwanted_warns(shear(), energies).option == "loss.stress=0"
+    assert not unwanted_warns(shear(), weightless).blocks
+    unit = shear().model_copy(update={"code": "stress-unit"})
+    assert unwanted_warns(unit, energies).blocks and not unwanted_warns(unit, weightless).blocks
+    assert unwanted_warns(unit.model_copy(update={"code": "force-unit"}), weightless).blocks
