@@ -96,7 +96,7 @@ class SourceFile(Frozen):
     keys: dict[str, str] = Field(default_factory=dict)
     """Quantity -> name of the key it was found under."""
     units: dict[str, str] = Field(default_factory=dict)
-    """Quantity -> unit that its numbers were taken for."""
+    """Quantity -> unit that its numbers were taken for; ``"length"`` of positions and cell where something says it."""
     fixed: tuple[str, ...] = ()
     """Quantities whose unit, sign and order the format leaves no choice of."""
 

@@ -158,10 +158,13 @@ class Evidence:
         """Labels of some frames."""
         return list(self.dataset.samples.take(frames).label(quantity))
 
-    def prediction(self, quantity: str, frames: Iterable[int]) -> list[Array]:
-        """Predictions for some frames."""
+    def prediction(self, quantity: str, frames: Sequence[int] | Frames) -> list[Array]:
+        """Return predictions for some frames: zero, as the label is, where a component is no label."""
         assert self.predictions is not None
-        return [np.asarray(self.predictions[i][quantity], dtype=float) for i in frames]
+        values = [np.asarray(self.predictions[int(i)][quantity], dtype=float) for i in frames]
+        samples = self.dataset.samples.take(frames) if quantity == "stress" else ()
+        known = [sample.components.get(quantity, True) for sample in samples] or [True] * len(values)
+        return [np.where(part, value, 0.0) for part, value in zip(known, values, strict=True)]
 
     @cached_property
     def _made(self) -> dict[Any, Any]:

@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from ase.units import Bohr
 
 from matgraft.core.findings import Action, Finding, Severity
 from matgraft.core.limits import available_memory
-from matgraft.core.quantities import Array
+from matgraft.core.quantities import LENGTH_UNITS, Array, parse_unit
 from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.potentials.audit.robust import spread
 from matgraft.potentials.audit.same import SAME_A, group_same, nearest_apart
@@ -85,11 +84,11 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
     if typical < TYPICAL:
         bad = frames[pairs[:, 0] < TYPICAL]
         text = f"{count(len(bad), len(frames))} have atoms closer than {TYPICAL} covalent distances; {said}."
-        text += _length_units(typical)
-        remedy = (
-            "read positions and cell in their unit: atoms that are so close in most frames are in no right structure"
-        )
-        yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [], numbers, "error"))
+        told = _length_units(evidence, typical)
+        text += f" In most it would be a bond if lengths are in {' or '.join(told)}." if told else ""
+        remedy = "read positions and cell in their unit: in no right set are the atoms of most frames so close"
+        actions = [Action(settings={"units.length": name}) for name in told]
+        yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, actions, numbers, "error"))
         return
     bad = frames[pairs[:, 0] < CLOSEST]
     if not len(bad):
@@ -100,11 +99,15 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
     yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
 
 
-def _length_units(ratio: float) -> str:
-    """Say in which units of length the typical closest pair would be a bond."""
-    units = {"nm": 10.0, "Bohr": Bohr, "Å, and were divided by Bohr's radius": 1 / Bohr}
-    told = [name for name, factor in units.items() if _BOND[0] < ratio * factor < _BOND[1]]
-    return f" In most frames it would be a bond if lengths are in {' or '.join(told)}." if told else ""
+def _length_units(evidence: Evidence, ratio: float) -> list[str]:
+    """Return the units of length in which the typical closest pair would be a bond, where files leave a choice."""
+    files = evidence.dataset.provenance.files
+    taken = {file.units.get("length", "Å") for file in files} or {"Å"}
+    if len(taken) > 1 or any(file.fixed for file in files):
+        return []
+    (one,) = taken
+    was = parse_unit(one, "length").factor
+    return [name for name, factor in LENGTH_UNITS.items() if _BOND[0] < ratio * factor / was < _BOND[1]]
 
 
 def outlier_volume(evidence: Evidence) -> Iterator[Finding]:
