@@ -134,7 +134,12 @@ def test_the_audits_table_has_every_code_with_its_severity() -> None:
         for code in re.findall(r"`([\w-]+)`", cells[1])
     }
     assert rows.keys() == {code.code for code in codes} | {"not-encodable"}
-    other = {"theory-labels": "error if two", "duplicates": "error if labels", "net-force": "error in most"}
+    other = {
+        "theory-labels": "error if two",
+        "duplicates": "error if labels",
+        "net-force": "error in most",
+        "outlier-distance": "error if most",
+    }
     assert not [code.code for code in codes if not rows[code.code].startswith(other.get(code.code, code.severity))]
     assert not [code for code in rows if f"## {code}" not in text_of("audit.md").splitlines()]
 
