@@ -24,7 +24,7 @@ from matgraft.formulas.few_shot.episodes import EpisodeSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
-from matgraft.potentials.audit import energy, forces, labels, stress, structures, theory
+from matgraft.potentials.audit import energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.audit.base import Code
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe
@@ -125,7 +125,7 @@ def says(said: str, value: object) -> bool:
 
 
 def test_the_audits_table_has_every_code_with_its_severity() -> None:
-    modules = (energy, forces, labels, stress, structures, theory)
+    modules = (energy, forces, labels, states, stress, structures, theory)
     codes = {value for module in modules for value in vars(module).values() if isinstance(value, Code)}
     rows = {
         code: cells[2].strip()
@@ -139,6 +139,7 @@ def test_the_audits_table_has_every_code_with_its_severity() -> None:
         "duplicates": "error if labels",
         "net-force": "error in most",
         "outlier-distance": "error if most",
+        "mixed-states": "error if one",
     }
     assert not [code.code for code in codes if not rows[code.code].startswith(other.get(code.code, code.severity))]
     assert not [code for code in rows if f"## {code}" not in text_of("audit.md").splitlines()]
