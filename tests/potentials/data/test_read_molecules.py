@@ -337,7 +337,32 @@ def test_forces_without_their_orientation_are_left_out_and_told(tmp_path: Path) 
     (tmp_path / "a.log").write_text(text + gaussian_forces() + GAUSSIAN_END)
     data = read(tmp_path / "a.log", want=("energy",))
     assert "forces" not in data[0].labels
-    assert any("NoSymm" in note for note in data.provenance.notes)
+    assert any("PrintInputOrient" in note for note in data.provenance.notes)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_standard_orientation_is_turned_back_to_the_input_if_that_is_printed(same: bool, tmp_path: Path) -> None:
+    given = POSITIONS if same else POSITIONS * 1.1
+    rows = zip(SYMBOLS, given, strict=True)
+    table = "".join(f" {s:<2}{x:20.5f}{y:10.5f}{z:10.5f} \n" for s, (x, y, z) in rows)
+    text = gaussian_head("# opt b3lyp/6-31g**") + f" Symbolic Z-matrix:\n Charge =  0 Multiplicity = 1\n{table} \n\n"
+    turned = gaussian_geometry(3.0, TURNED) + gaussian_scf(-76.25) + gaussian_forces()
+    (tmp_path / "a.log").write_text(text + turned + turned + GAUSSIAN_END)
+    data = read(tmp_path / "a.log", want=("energy",))
+    assert "forces" not in data[1].labels
+    assert ("forces" in data[0].labels) == same
+    if same:
+        check(data, 0, -76.25)
+
+
+def test_dynamics_of_gaussian(tmp_path: Path) -> None:
+    text = gaussian_head("#N ADMP(MaxPoint=2,FullSCF)/B3LYP/6-31G") + gaussian_geometry(kind="Z-Matrix")
+    text += gaussian_scf(-76.0) + gaussian_forces() + " Summary information for step      0\n EPot   =    -76.0\n"
+    text += gaussian_geometry(0.1) + gaussian_scf(-77.0) + gaussian_forces() + GAUSSIAN_END
+    (tmp_path / "a.log").write_text(text)
+    data = read(tmp_path / "a.log")
+    check(data, 0, -76.0)
+    check(data, 1, -77.0, 0.1)
 
 
 def test_counterpoise_parts_are_no_frames(tmp_path: Path) -> None:

@@ -123,6 +123,20 @@ def test_the_last_structure_is_not_read_twice_and_has_its_energy_with_all_digits
     np.testing.assert_allclose(data[0].labels["stress"], STRESS_4_1 * 0.001)
 
 
+def test_the_stress_of_dynamics_is_the_static_one(tmp_path: Path) -> None:
+    static = "".join(f"   {x:12.6f}{y:12.6f}{z:12.6f}\n" for x, y, z in STRESS_4_1 * 0.001)
+    tables = f"siesta: Stress tensor (static) (eV/Ang**3):\n{static}\nsiesta: Pressure (static):          7.6  kBar\n"
+    tables += f"siesta: Stress tensor (total) (eV/Ang**3):\n{static.replace('0.001', '0.009')}"
+    text = HEAD + "redata: Dynamics option                  =     Annealing MD run\n"
+    old = computed(-101.0).replace("   scf:", "siesta:")
+    text += geometry() + computed(-100.0) + tables + geometry(0.1) + old + END
+    (tmp_path / "a.out").write_text(text)
+    data = read(tmp_path / "a.out", want=ALL)
+    np.testing.assert_allclose(data[0].labels["stress"], STRESS_4_1 * 0.001)
+    assert "stress" not in data[1].labels
+    assert data[1].labels["energy"] == pytest.approx(-101.02)
+
+
 def test_forces_are_taken_from_the_file_beside_if_it_agrees(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_text(HEAD + geometry() + computed(-100.0, forces=False) + END)
     table = "".join(f"{i:6d}{x:18.9f}{y:18.9f}{z:18.9f}\n" for i, (x, y, z) in enumerate(FORCES, 1))

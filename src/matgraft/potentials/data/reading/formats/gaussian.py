@@ -19,7 +19,7 @@ from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
-from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, numbers, walk
+from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Structures, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
@@ -30,7 +30,9 @@ _CONVENTIONS = Conventions(
     fixed=True,
 )
 _CENTRE = re.compile(rf"^\s*\d+\s+(-?\d+)\s+(?:-?\d+\s+)?({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
+_SAME = 1e-3  # Å: the input has fewer digits
 _FORCE = re.compile(rf"^\s*(?:\d+\s+)?(-?\d+)\s+({NUMBER})\s*({NUMBER})\s*({NUMBER})\s*$")
+_GIVEN = re.compile(rf"^ ([A-Z][a-z]?(?:\(.*\))?)\s+(?:-?\d+\s+)?({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _STATE = re.compile(r"Charge\s*=\s*(-?\d+)\s+Multiplicity\s*=\s*(\d+)")
 _SCF = re.compile(rf"SCF Done:\s+E\(([^)]+)\)\s*=\s*({NUMBER})")
 # Energies beyond the SCF: a pattern whose last group is the energy, and the method; a group of the pattern where empty.
@@ -47,10 +49,10 @@ _BEYOND = (
     (re.compile(rf"^\s*Energy=\s*({NUMBER})\s+NIter="), "semiempirical"),
 )
 _MARKS_BEYOND = ("EUMP", "E2(", "UMP4(", "amplitudes converged", "(T)=", "Total Energy, E(", "NIter=")
-_PARTS = ("counterpoise", "oniom", "bomd", "admp")
-"""Commands whose runs print energies of parts of a structure, or of structures that are not printed."""
-_NO_FRAMES = "structures of counterpoise, ONIOM, BOMD and ADMP runs"
-_TURNED = "tables of forces that belong to an input orientation that is not printed (NoSymm in the input prints it)"
+_PARTS = ("counterpoise", "oniom")
+"""Commands whose runs print energies of parts of a structure."""
+_NO_FRAMES = "structures of counterpoise and ONIOM runs"
+_TURNED = "tables of forces that belong to an input orientation that is not printed (geom=PrintInputOrient prints it)"
 _PLAIN = {"PBEPBE": "PBE", "PBE1PBE": "PBE0", "WB97XD": "wB97X-D", "M062X": "M06-2X", "M06L": "M06-L"}
 _DISPERSIONS = {"gd2": "D2", "gd3": "D3(0)", "gd3bj": "D3(BJ)", "pfd": "PFD"}
 _STANDARD_BASIS = re.compile(r"Standard basis:\s*(\S+)")
@@ -85,6 +87,7 @@ class _Run:
     left_out: Counter[str] = field(default_factory=Counter)
     numerical: bool = False  # structures are displaced for a numerical derivative; the forces are of the first
     failed: bool = False
+    given: Atoms | None = None  # the structure of the input, until the first orientation is printed
     in_input: bool = False  # whether the structure under way stands in its input orientation
     ended: bool = False
 
@@ -95,6 +98,7 @@ class _Run:
                 "Input orientation:": self._geometry,
                 "Z-Matrix orientation:": self._geometry,
                 "Standard orientation:": self._geometry,
+                "Symbolic Z-matrix:": self._input,
                 "SCF Done:": self._scf,
                 "Forces (Hartrees/Bohr)": self._forces,
                 "Multiplicity": self._state,
@@ -141,6 +145,21 @@ class _Run:
     def _general_basis(self, _line: str, _: Output) -> None:
         self.basis = "general"
 
+    def _input(self, _: str, lines: Output) -> None:
+        """Take up the structure of the input, if it stands there by Cartesian coordinates."""
+        rows = []
+        for line in lines:
+            if "Multiplicity" in line:
+                self._state(line, lines)
+            elif found := _GIVEN.match(line):
+                rows.append(found.groups())
+            elif line.strip():
+                return  # angles, or a lattice vector
+            else:
+                break
+        if rows:
+            self.given = Atoms([element(row[0]) for row in rows], positions=array(row[1:] for row in rows))
+
     def _geometry(self, line: str, lines: Output) -> None:
         as_input = "Standard" not in line
         rows = lines.rows(_CENTRE)
@@ -157,7 +176,11 @@ class _Run:
             cell, vectors = np.zeros((3, 3)), table[kinds == -2]
             cell[: len(vectors)] = vectors
             pbc = [k < len(vectors) for k in range(3)]
-            step.begin(Atoms(kinds[kinds > 0], positions=table[kinds > 0], cell=cell, pbc=pbc))
+            atoms = Atoms(kinds[kinds > 0], positions=table[kinds > 0], cell=cell, pbc=pbc)
+            if not as_input and self.given is not None and _is_turned(atoms, self.given):
+                atoms, self.in_input = self.given, True
+            step.begin(atoms)
+        self.given = None
 
     def _scf(self, line: str, _: Output) -> None:
         if found := _SCF.search(line):
@@ -229,9 +252,16 @@ class _Run:
             self._unfinished()
         broken = fault or ("" if self.ended else "an SCF did not converge" if self.failed else "the end is missing")
         if self.left_out[_NO_FRAMES] and not self.steps.frames:
-            broken = "runs of counterpoise, ONIOM, BOMD and ADMP are not read"
+            broken = "runs of counterpoise and ONIOM are not read"
         self.steps.notes += [f"{n} {what} are left out" for what, n in self.left_out.items() if n]
         return self.steps.whole(name, _CONVENTIONS, broken)
+
+
+def _is_turned(one: Atoms, other: Atoms) -> bool:
+    """Say whether two structures are one, turned and moved."""
+    if not np.array_equal(one.numbers, other.numbers):
+        return False
+    return bool(np.abs(one.get_all_distances() - other.get_all_distances()).max() < _SAME)
 
 
 def _functional(kind: str) -> str:

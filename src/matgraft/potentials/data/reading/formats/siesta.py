@@ -33,6 +33,7 @@ _CONVENTIONS = Conventions(
 _ATOM = re.compile(rf"^\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s+(\d+)\b")
 _VECTOR = re.compile(rf"^\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _FORCE = re.compile(rf"^(?:siesta:)?\s*\d+\s+({NUMBER})\s*({NUMBER})\s*({NUMBER})\s*$")
+_STRESS = re.compile(rf"^(?:siesta:)?\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _SPECIES = re.compile(r"Species number:\s*(\d+).*Atomic number:\s*(-?\d+)")
 _ITERATION = re.compile(rf"^\s*(?:scf|siesta):\s+(\d+)\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s+{NUMBER}")
 _GRID = re.compile(r"siesta: k-grid:\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)\s+(\S+)")
@@ -192,16 +193,17 @@ class _Run:
             self.largest = next((numbers(line)[0] for line in following if line.split()[:1] == ["Max"]), None)
 
     def _stress(self, line: str, _: Output) -> None:
+        """Take the stress of a step; of dynamics it has the motion of the nuclei in it, and the static one follows."""
         found = numbers(line.split("(kbar):", 1)[-1])
-        if len(found) == 6 and self.steps.values:
+        if len(found) == 6 and self.steps.values and "MD run" not in self.facts.get("dynamics option", ""):
             shear = "yz,xz,xy" if "yz,xz,xy" in line else VASP_SHEAR
             full = reorder_shear(voigt_to_full(np.array(found)), parse_shear(shear))
             self.steps.values.setdefault("stress", full)
 
     def _static_stress(self, _: str, lines: Output) -> None:
-        rows = lines.table(3, sign=":")
-        if self.steps.values:
-            self.steps.values["stress"] = rows / STRESS_UNITS["kBar"]
+        rows = lines.rows(_STRESS, skip=0)
+        if self.steps.values and len(rows) == 3:
+            self.steps.values["stress"] = array(rows) / STRESS_UNITS["kBar"]
 
     # --- inputs ---
 
