@@ -167,17 +167,26 @@ def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda e
         If the folder holds something.
     """
     refuse_full_folder(out)
-    made = [one for one in (out, *out.parents) if not one.exists()]
-    out.mkdir(parents=True, exist_ok=True)
+    with made_folder(out):
+        try:
+            yield
+        except BaseException as error:
+            for one in out.iterdir() if takes_back(error) else ():
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+            raise
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder with those above it; those that were made and are empty go again where the block fails."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except BaseException as error:
-        if takes_back(error):
-            for one in out.iterdir():
-                shutil.rmtree(one) if one.is_dir() else one.unlink()
-            with suppress(OSError):  # something else lies in one of them by now
-                for one in made:
-                    one.rmdir()
+    except BaseException:
+        with suppress(OSError):  # something lies in it
+            for one in made:
+                one.rmdir()
         raise
 
 

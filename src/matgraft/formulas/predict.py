@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from matgraft.core.errors import OptionError
+from matgraft.core.registry import model_folder
 from matgraft.core.run_folder import kind_of
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.predictor.store import TargetNames, load_predictor
@@ -38,8 +39,16 @@ def predict_formulas(
     list of dict
         A row a formula and target, or the target that it asks for: formula, target, value, lower, upper, std, distance,
         unlike, probabilities; of a run with prompts also material_class.
+
+    Raises
+    ------
+    DataError
+        If the folder is no run; it says what it is.
     """
-    if kind_of(folder) != "formulas":
+    kind = kind_of(folder)
+    if kind is None:
+        model_folder(folder)  # says what it is instead
+    if kind != "formulas":
         raise OptionError(
             "this run reads structures, not formulas", where=str(folder), remedy="`evaluate` scores it on frames"
         )

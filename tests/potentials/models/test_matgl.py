@@ -43,6 +43,7 @@ ELEMENTS = ("Si", "O", "Mo", "Ge", "Mg")  # not in the order of atomic numbers: 
 SMALL: dict[str, dict[str, Any]] = {
     "TensorNet": {"units": 12, "nblocks": 2, "rbf_type": "SphericalBessel", "use_smooth": True},
     "M3GNet": {"units": 12, "nblocks": 2, "dim_node_embedding": 10, "dim_edge_embedding": 8, "use_smooth": True},
+    "SO3Net": {"units": 8, "nblocks": 2, "dim_node_embedding": 8, "nmax": 4, "lmax": 2},
     "CHGNet": {
         "num_blocks": 3,
         "dim_atom_embedding": 12,
@@ -143,6 +144,8 @@ class TestM3GNetMatPES(PotentialConformance):
         ("M3GNet", {}),
         ("M3GNet", {"max_l": 4, "use_smooth": False}),
         ("M3GNet", {"max_l": 1, "threebody_cutoff": 3.0}),
+        ("SO3Net", {}),
+        ("SO3Net", {"lmax": 1, "rbf_learnable": True, "nblocks": 1}),
         ("CHGNet", {}),
         ("CHGNet", {"bond_update_hidden_dims": (6,), "normalization": "layer", "final_mlp_type": "gated"}),
         ("CHGNet", {"shared_bond_weights": None, "angle_update_hidden_dims": None}),
@@ -313,6 +316,18 @@ def test_no_name_in_a_file_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"), [("QET", "charges are those of the whole frame"), ("MEGNet", "a property")]
+)
+def test_a_network_that_is_no_sum_over_atoms_says_why_it_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    make_potential("TensorNet").save(tmp_path)
+    arguments = torch.load(tmp_path / "model.pt", weights_only=True)
+    arguments["model"]["@class"] = name
+    torch.save(arguments, tmp_path / "model.pt")
+    with pytest.raises(DataError, match=f"holds a Potential of {name}, not a potential that can be tuned: .*{reason}"):
+        load(f"matgl:{tmp_path}")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("model.json", None, r"model.json missing"),
@@ -346,6 +361,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     [
         ("TensorNet", {"is_intensive": True}, "is_intensive=True"),
         ("M3GNet", {"use_phi": True}, "use_phi=True"),
+        ("SO3Net", {"is_intensive": True}, "is_intensive=True"),
         ("M3GNet", {"activation_type": "softexp"}, "activation_type=softexp"),
         ("CHGNet", {"pooling_operation": "mean"}, "pooling_operation=mean"),
     ],

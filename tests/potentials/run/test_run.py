@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from matgraft.core.errors import OptionError, RunError
+from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.run_folder import Begun, open_run
 from matgraft.core.verdict import Outcome, Verdict
+from matgraft.formulas.predict import predict_formulas
 from matgraft.potentials import sources
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
@@ -137,6 +138,13 @@ def test_evaluate_says_that_a_run_on_formulas_is_one(tmp_path: Path, begun: str,
 
 
 def test_evaluate_says_that_a_folder_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"an empty folder; neither a finished run nor a model folder"):
+        evaluate_run(tmp_path, Path("frames.extxyz"))
+    (tmp_path / "my.model").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+    for verb in (lambda run: evaluate_run(run, Path("frames.extxyz")), lambda run: predict_formulas(run, ["Si"])):
+        with pytest.raises(DataError, match="this is a Git LFS pointer"):
+            verb(tmp_path / "my.model")
+    (tmp_path / "card.json").write_text("{}")
     with pytest.raises(RunError, match=r"no run: recipe\.yaml is missing"):
         evaluate_run(tmp_path, Path("frames.extxyz"))
 

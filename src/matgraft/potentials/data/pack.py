@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError
-from matgraft.core.run_folder import refuse_no_folder, unused
+from matgraft.core.run_folder import made_folder, refuse_no_folder, unused
 from matgraft.potentials.data.reading.keys import Reading
 from matgraft.potentials.data.reading.read import Stream
 from matgraft.potentials.data.sample import Sample
@@ -61,8 +61,8 @@ def pack(
         raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
     refuse_no_folder(out.parent)
     stream = Stream(source, **how)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return write_store(_counted(stream, f"packing {out.name}", progress), out, stream.provenance)
+    with made_folder(out.parent):
+        return write_store(_counted(stream, f"packing {out.name}", progress), out, stream.provenance)
 
 
 def _counted(samples: Iterable[Sample], title: str, progress: bool) -> Iterator[Sample]:

@@ -1,10 +1,10 @@
-"""MatGL behind the contract: TensorNet, M3GNet and MatGL's CHGNet, by folder or by name.
+"""MatGL behind the contract: TensorNet, M3GNet, SO3Net and MatGL's CHGNet, by folder or by name.
 
     load("matgl:models/TensorNet-MatPES-PBE-v2025.1-PES")    a folder of ``matgl`` (model.json, model.pt, state.pt)
     load("matgl:TensorNet-PES-MatPES-PBE-2025.2")            a name, through MatGL's own download and its cache
 
 The vendor's readout is a gated MLP an atom, times a scale, and reference energies: E_i = data_std * gated(h_i) +
-reference(Z_i). The scale is part of the head. Files are read as tensors and plain values, and only the three
+reference(Z_i). The scale is part of the head. Files are read as tensors and plain values, and only the four
 architectures are built: no name in a file decides what is imported. A network is evaluated by
 `matgraft.potentials.models.matgl_networks`, in its weights' own precision.
 
@@ -39,7 +39,7 @@ with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way 
     from matgl.apps.pes import Potential as VendorPotential
     from matgl.ext.ase import PESCalculator
     from matgl.layers._atom_ref import AtomRef
-    from matgl.models import CHGNet, M3GNet, TensorNet
+    from matgl.models import CHGNet, M3GNet, SO3Net, TensorNet
     from matgl.utils import io as vendor_io
 
 from matgraft.core.errors import DataError, OptionError
@@ -64,7 +64,12 @@ _REFERENCES = "element_refs.property_offset"
 _METADATA = "references_eV"
 """Name under which model.json holds all of them in float64: symbol -> eV an atom."""
 
-_CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet}
+_CLASSES: dict[str, type[nn.Module]] = {"TensorNet": TensorNet, "M3GNet": M3GNet, "CHGNet": CHGNet, "SO3Net": SO3Net}
+_NO_SUM = {
+    "QET": "its charges are those of the whole frame, so that its energy is no sum of readouts",
+    "MEGNet": "it reads a property off a whole frame",
+}
+"""Other classes of MatGL -> why they cannot be tuned."""
 _SCRIPTED = ("TensorNet", "M3GNet")
 """What MatGL's exporter for LAMMPS takes."""
 _MATPES_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=680.0)
@@ -424,7 +429,8 @@ def _vendor_potential(folder: Path) -> tuple[VendorPotential, str]:
     if not isinstance(header, dict) or header.get("@class") != "Potential" or what not in _CLASSES:
         found = header.get("@class") if isinstance(header, dict) else header
         raise DataError(
-            f"holds a {found} of {what}, not a potential that can be tuned",
+            f"holds a {found} of {what}, not a potential that can be tuned{_NO_SUM.get(str(what), '') and ': '}"
+            f"{_NO_SUM.get(str(what), '')}",
             where=str(folder),
             allowed=[f"Potential of {name}" for name in _CLASSES],
         )

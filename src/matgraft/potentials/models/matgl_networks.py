@@ -1,7 +1,7 @@
-"""TensorNet, M3GNet and MatGL's CHGNet over the vendor's weights, evaluated in a leaner order of operations.
+"""TensorNet, M3GNet, SO3Net and MatGL's CHGNet over the vendor's weights, mostly in a leaner order of operations.
 
-Each network is two functions of the vendor's module (`TensorNet`, `M3GNet`, `CHGNet` of matgl 4.1.2): its `features` on
-a batch of bonds, and its `stages`. The numbers are the vendor's to rounding; what is saved:
+Each network is two functions of the vendor's module (of matgl 4.1.2): its `features` on a batch of bonds, and its
+`stages`. The numbers are the vendor's to rounding. SO3Net runs the vendor's layers as they are; what the others save:
 
 * TensorNet: a message is a 3x3 matrix a channel that splits into 1 + 3 + 5 components of which the vendor carries three
   full matrices (27 numbers) along every bond. Here the components travel, matrices are made at atoms alone.
@@ -12,7 +12,8 @@ a batch of bonds, and its `stages`. The numbers are the vendor's to rounding; wh
 Shapes: N atoms, E bonds (directed, from centre to neighbour), S of them short enough for angles, C channels. Lengths Å.
 
 Sources: Simeon and De Fabritiis, NeurIPS 2023 (TensorNet); Chen and Ong, Nature Computational Science 2, 718 (2022)
-(M3GNet); Deng et al., Nature Machine Intelligence 5, 1031 (2023) (CHGNet); the package matgl (BSD-3-Clause).
+(M3GNet); Schütt et al., Journal of Chemical Physics 158, 144801 (2023) (SO3Net); Deng et al., Nature Machine
+Intelligence 5, 1031 (2023) (CHGNet); the package matgl (BSD-3-Clause).
 """
 
 from __future__ import annotations
@@ -399,6 +400,30 @@ def _chgnet_stages(net: Any) -> dict[str, list[str]]:
     return stages | {"readout": ["final_layer"]}
 
 
+# --------------------------------------------------------------------- SO3Net
+
+
+def _so3net(net: Any, bonds: Bonds, batch: Batch) -> Tensor:
+    """Return (N, C): the scalars of each atom after the last block."""
+    harmonics = net.sphharm(bonds.vectors / bonds.lengths[:, None])
+    radial = net.radial_basis(bonds.lengths)
+    envelope = _polynomial(bonds.lengths, net.cutoff)[:, None]
+    scalars = net.embedding(bonds.species)[:, None]
+    x = torch.cat([scalars, scalars.new_zeros(bonds.n_atoms, (net.lmax + 1) ** 2 - 1, scalars.shape[2])], dim=1)
+    blocks = zip(net.so3convs, net.mixings1, net.mixings2, net.gatings, net.mixings3, strict=True)
+    for convolution, first, second, gate, third in blocks:
+        sums = convolution(x, radial, harmonics, envelope, bonds.centre, bonds.neighbour)
+        x = x + third(gate(second(sums + net.so3product(sums, first(sums)))))
+    return x[:, 0]
+
+
+def _so3net_stages(net: Any) -> dict[str, list[str]]:
+    stages = {"embedding": ["embedding", *["radial_basis"] * any(True for _ in net.radial_basis.parameters())]}
+    parts = ("so3convs", "mixings1", "mixings2", "gatings", "mixings3")
+    stages |= {f"interaction-{i + 1}": [f"{part}.{i}" for part in parts] for i in range(net.nblocks)}
+    return stages | {"readout": ["final_layer"]}
+
+
 NETWORKS: dict[str, MatGLNetwork] = {
     "TensorNet": MatGLNetwork(_tensornet, _tensornet_stages, {"is_intensive": False, "ntargets": 1}),
     "M3GNet": MatGLNetwork(
@@ -406,6 +431,17 @@ NETWORKS: dict[str, MatGLNetwork] = {
         _m3gnet_stages,
         {"is_intensive": False, "ntargets": 1, "include_state": False, "use_phi": False, "dropout": None},
         short_cutoff="threebody_cutoff",
+    ),
+    "SO3Net": MatGLNetwork(
+        _so3net,
+        _so3net_stages,
+        {
+            "is_intensive": False,
+            "ntargets": 1,
+            "target_property": "atomwise",
+            "task_type": "regression",
+            "include_state": False,
+        },
     ),
     "CHGNet": MatGLNetwork(
         _chgnet,

@@ -140,7 +140,7 @@ def read_facts(run: Path) -> RunFacts:
     )
     if not reader.present:
         raise RunError(
-            "no file of a run is here" if run.is_dir() else "there is no such folder",
+            "no file of a run is here" if run.is_dir() else "no folder" if run.exists() else "there is no such folder",
             where=str(run),
             allowed=reader.absent,
             remedy="give the folder that `matgraft tune` wrote",

@@ -12,7 +12,8 @@ import numpy as np
 from matgraft.core.errors import DataError, MatgraftError
 from matgraft.core.findings import DROP, Finding
 from matgraft.core.processes import cores
-from matgraft.core.registry import part_head
+from matgraft.core.registry import model_folder, part_head
+from matgraft.core.run_folder import kind_of
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
@@ -57,8 +58,15 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         With `part` "unseen", or "seen" where the fit has seen every frame, or "given" where an older run does not say
         what it has seen. It is written to ``evaluations/`` in the run folder; the file's name ends with the frames'
         hash, so that files of one name in two folders do not overwrite each other.
+
+    Raises
+    ------
+    DataError
+        If the folder is no run; it says what it is.
     """
     folder, head = part_head(run)
+    if kind_of(folder) is None:
+        model_folder(run)  # says what it is instead
     # Frames to leave out are those of the run's test file, which is another one.
     recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
     refuse_unknown(recipe.foundation)
