@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -80,6 +81,11 @@ KINDS: list[tuple[bytes, str, str]] = [
     (torch_bytes({"config": {"cutoff": 5}, "model_name": "x"}), "torch file with config, model_name", ""),
     (torch_bytes(torch.ones(3)), "torch file with a Tensor alone", ""),
     (torch_bytes({"loss": Other()}), "holds a Other of", ""),
+    (
+        torch_bytes({"model": STATE, "loss": np.float64(0.1)}),
+        "also holds numpy._core.multiarray.scalar",
+        "save it anew",
+    ),
     (LIGHTNING, "checkpoint of Lightning", "model.save"),
     (TORCHSCRIPT, "TorchScript (JIT) program of mace", "made from"),
     (FOR_LAMMPS, "TorchScript (JIT) program of mace, written for LAMMPS", "made from"),

@@ -208,7 +208,11 @@ def _torch_file(path: Path, classes: tuple[str, ...]) -> Found:
         content = torch.load(path, map_location="meta", weights_only=True)
     except Exception:  # whatever damaged bytes, or a class that torch does not open by itself, lead to
         others = [name for name in classes if not name.startswith(("torch", "collections"))]
-        return Found(f"a pickle with {', '.join(others)}" if others else "a damaged pickle", "" if others else _AGAIN)
+        if others:
+            return Found(
+                f"a torch file that also holds {', '.join(others[:3])}", "save it anew with tensors and plain values"
+            )
+        return Found("a damaged torch file", _AGAIN)
     if not isinstance(content, Mapping):
         return Found(f"a torch file with a {type(content).__name__} alone")
     names = set(map(str, content))

@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import itertools
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,6 +279,23 @@ def test_changed_weights_are_noticed(tmp_path: Path) -> None:
     make_potential("M3GNet", seed=1).save(tmp_path / "matgl")
     with pytest.raises(DataError, match="not the ones that the card describes"):
         load(tmp_path)
+
+
+def test_a_folder_whose_references_numpy_1_wrote_opens(tmp_path: Path) -> None:
+    """MatGL 4 does not read it itself. What matgraft saves of it, it does."""
+    potential = make_potential("TensorNet")
+    potential.save(tmp_path)
+    arguments = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save(arguments | {"element_refs": arguments["element_refs"].double().numpy()}, tmp_path / "new.pt")
+    with zipfile.ZipFile(tmp_path / "new.pt") as new, zipfile.ZipFile(tmp_path / "model.pt", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert b"numpy.core.multiarray" in (tmp_path / "model.pt").read_bytes()
+    again = load(f"matgl:{tmp_path}")
+    assert isinstance(again, MatGLPotential)
+    torch.testing.assert_close(again.references, potential.references, rtol=0, atol=0)
+    again.save(tmp_path / "saved")
+    assert again.vendor_calculator(tmp_path / "saved").potential.element_refs.property_offset.shape == (5,)
 
 
 def test_references_appear_where_the_vendor_had_none(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
+from numpy._core.multiarray import _reconstruct  # MatGL trusts it by this name; numpy 1 wrote it as numpy.core's
 from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor, nn
@@ -423,7 +424,8 @@ def _vendor_potential(folder: Path) -> tuple[VendorPotential, str]:
         header = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"not readable as JSON ({error})", where=str(folder / FILES[0])) from error
-    arguments = load_tensors(folder / "model.pt")
+    with torch.serialization.safe_globals([(_reconstruct, "numpy.core.multiarray._reconstruct")]):
+        arguments = load_tensors(folder / "model.pt")
     inner = arguments.pop("model", None)
     what = inner.get("@class") if isinstance(inner, dict) else None
     if not isinstance(header, dict) or header.get("@class") != "Potential" or what not in _CLASSES:
