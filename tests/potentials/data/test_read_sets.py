@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import zipfile
@@ -173,6 +174,14 @@ def test_arrays_that_contradict_are_named(tmp_path: Path, name: str, array: np.n
     with pytest.raises(DataError, match=said) as caught:
         read(folder)
     assert caught.value.where.startswith("CuS/set.000")
+
+
+def test_a_system_without_types_says_what_is_missing(tmp_path: Path) -> None:
+    folder = system(tmp_path / "CuS", frames(2))
+    (folder / "type.raw").unlink()
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        read(folder)
+    assert caught.value.where == "CuS/type.raw"
 
 
 def test_a_cut_array_is_refused(tmp_path: Path) -> None:
@@ -472,6 +481,16 @@ def test_other_names_ask_for_units_and_padding_is_no_atom(tmp_path: Path) -> Non
     check_ethanol(read(path, units={"energy": "eV", "forces": "eV/Å"}), 1.0, 1.0)
 
 
+def test_a_packed_and_a_cut_archive(tmp_path: Path) -> None:
+    atoms, arrays = ethanol()
+    whole = archive(tmp_path / "a.npz", z=atoms.numbers, **arrays).read_bytes()
+    (tmp_path / "a.npz.gz").write_bytes(gzip.compress(whole))
+    check_ethanol(read(tmp_path / "a.npz.gz"), KCAL, KCAL)
+    (tmp_path / "b.npz").write_bytes(whole[:-100])
+    with pytest.raises(DataError, match="it cannot be read"):
+        read(tmp_path / "b.npz")
+
+
 def test_archives_are_never_unpickled_nor_trusted_in_size(tmp_path: Path) -> None:
     atoms, arrays = ethanol()
     path = archive(tmp_path / "a.npz", z=atoms.numbers, **arrays, notes=np.array([{"a": 1}], dtype=object))
@@ -601,6 +620,15 @@ def test_rows_of_an_aselmdb(tmp_path: Path) -> None:
 def test_other_lmdb_files_are_refused(tmp_path: Path, value: bytes, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read(lmdb_file(tmp_path / "a.lmdb", {b"0": value}))
+
+
+@pytest.mark.parametrize("part", [0.02, 0.6, 0.99])
+def test_a_cut_lmdb_is_refused_before_it_is_opened(tmp_path: Path, part: float) -> None:
+    path = lmdb_file(tmp_path / "a.aselmdb", {str(i).encode(): bytes(3000) for i in range(20)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(DataError, match="the file is cut off"):
+        read(path)
 
 
 def test_published_matpes_records_are_right(shared: Path) -> None:

@@ -148,13 +148,10 @@ def _frame(
 
 
 def _is_set(path: Path) -> bool:
-    there = path.name.startswith("set.") and (path / "coord.npy").is_file()
-    return there and (path.parent / "type.raw").is_file()
+    return path.name.startswith("set.") and (path / "coord.npy").is_file()
 
 
 def _is_system(path: Path) -> bool:
-    if not (path / "type.raw").is_file():
-        return False
     return (path / "coord.raw").is_file() or any(path.glob("set.*/coord.npy"))
 
 

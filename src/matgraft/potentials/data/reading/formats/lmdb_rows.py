@@ -8,6 +8,7 @@ run code. Source: fairchem, the class `LMDBDatabase`.
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
 _CONVENTIONS = Conventions("an .aselmdb file", units={"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"})
 _MAGIC = b"\xde\xc0\xef\xbe"  # 0xBEEFC0DE, in the first page behind its header
+_HEADS, _PAGE_SIZE, _LAST_PAGE = 2**17, 40, 136
+"""Bytes in which both heads lie; places in a head of the page size, and of the last page with its write's number."""
 _LARGEST = 2**28
 """Bytes of a row when it is unpacked: 256 MiB are a million atoms."""
 
@@ -41,6 +44,7 @@ def read_lmdb(path: Path, name: str) -> RawFile:
 
 
 def _rows(path: Path, name: str) -> Iterator[dict[str, Any]]:
+    _require_whole(path, name)
     try:
         import lmdb
     except ImportError as error:
@@ -51,6 +55,20 @@ def _rows(path: Path, name: str) -> Iterator[dict[str, Any]]:
                 yield _row(view.get(key, b""), name, int(key))
     except lmdb.Error as error:
         raise DataError(f"LMDB cannot open it: {error}", where=name, remedy="was the file cut off?") from error
+
+
+def _require_whole(path: Path, name: str) -> None:
+    """Raise if the file is shorter than its last page says: LMDB would end the program at what is not there."""
+    with path.open("rb") as file:
+        start = file.read(_HEADS)
+    pages = []
+    if len(start) >= _LAST_PAGE + 16:
+        (size,) = struct.unpack_from("<I", start, _PAGE_SIZE)
+        heads = [offset for offset in (0, size) if offset + _LAST_PAGE + 16 <= len(start)]
+        pages = [struct.unpack_from("<QQ", start, offset + _LAST_PAGE) for offset in heads]
+    last, _ = max(pages, key=lambda page: page[1], default=(0, 0))
+    if len(pages) < 2 or path.stat().st_size < (last + 1) * size:
+        raise DataError("the file is cut off", where=name, remedy="copy it again")
 
 
 def _row(value: bytes, name: str, number: int) -> dict[str, Any]:

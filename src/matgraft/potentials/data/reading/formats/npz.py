@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.io.formats import open_with_compression
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -90,7 +91,7 @@ def read_npz(path: Path, name: str) -> RawFile:
 def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of the archive, each checked before it is loaded."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_with_compression(str(path), "rb") as file, zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             needed, free = sum(info.file_size for info in members), available_memory().bytes
             if needed > free:
@@ -99,7 +100,7 @@ def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
                 )
             return {info.filename.removesuffix(".npy"): _array(archive, info) for info in members}
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError) as error:
-        raise DataError(f"it cannot be read: {error}", where=name) from error
+        raise DataError(f"it cannot be read: {error}", where=name, remedy="was the file cut off?") from error
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
