@@ -100,6 +100,12 @@ STRESS_UNITS = {
     "Hartree/Bohr³": units.Hartree / units.Bohr**3,
 }
 LENGTH_UNITS = {"Å": 1.0, "nm": 10.0, "Bohr": units.Bohr}
+STRESS_PER_AREA = {
+    "eV/Å²": 1.0,
+    "N/m": units.J / units.m**2,
+    "J/m²": units.J / units.m**2,
+}
+"""Of slabs: eV/Å² per unit. Times the area over the volume of the cell it is a stress."""
 _TABLES = {
     "energy": ENERGY_UNITS,
     "forces": FORCE_UNITS,
@@ -113,6 +119,7 @@ _DIMENSIONS = {
     "stress": (1, -3, 0),
     "virial": (1, 0, 0),
     "length": (0, 1, 0),
+    "stress per area": (1, -2, 0),
 }
 """Powers of energy, length and amount."""
 _ATOMIC = {
@@ -150,11 +157,15 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A parsed unit: multiply by `factor`, and by the number of atoms if `per_atom`."""
+    """A parsed unit: multiply by `factor`, and by the number of atoms if `per_atom`.
+
+    A stress that is `per_area` comes out in eV/Å², and is to be divided by the height of its cell.
+    """
 
     text: str
     factor: float
     per_atom: bool = False
+    per_area: bool = False
 
     def to_canonical(self, value: Array | float, n_atoms: int) -> Array:
         """Return `value` in the canonical unit of its quantity."""
@@ -189,8 +200,14 @@ def parse_unit(text: str, of: str) -> Unit:
     body = re.sub(r"(/atoms?|\*atom\^-1)$", "", body) if per_atom else body
     exact = {_product(name): factor for name, factor in table.items()}
     factor = exact.get(_product(_ATOMIC[of]) if body == "au" else body) or _factor(body, of)
+    if factor is None and of == "stress":
+        of_slabs = {_product(name): value for name, value in STRESS_PER_AREA.items()}
+        per_area = of_slabs.get(body) or _factor(body, "stress per area")
+        if per_area is not None:
+            return Unit(text, sign * per_area, per_area=True)
     if factor is None:
-        raise OptionError(f"{text!r} is no unit of {of}", allowed=list(table), remedy=nearest(text.strip("- "), table))
+        known = [*table, *(STRESS_PER_AREA if of == "stress" else ())]
+        raise OptionError(f"{text!r} is no unit of {of}", allowed=known, remedy=nearest(text.strip("- "), known))
     return Unit(text, sign * factor, per_atom)
 
 

@@ -253,7 +253,7 @@ def test_stress_without_a_cell_is_left_out(tmp_path: Path) -> None:
     data = read(write(tmp_path / "a.extxyz", water, silicon()))
     assert "stress" not in data[0].labels
     assert "stress" in data[1].labels
-    assert any("stress left out in 1 frames without a cell" in note for note in data.provenance.notes)
+    assert any("stress left out in 1 frames without a cell of three vectors" in note for note in data.provenance.notes)
 
 
 @pytest.mark.parametrize(

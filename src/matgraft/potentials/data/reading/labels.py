@@ -6,6 +6,8 @@
 | forces   | (n_atoms, 3)                                         | (n_atoms, 3) eV/Å            |
 | stress   | 6 (ASE's Voigt order), 9 or (3, 3); stress or virial | (3, 3) eV/Å³, ASE's sign     |
 
+Of a slab see `slabs`: there only some components may be labels.
+
 A virial W gives the stress -W/V. The six components are put into a matrix first, the user's `shear` corrects that
 matrix. NaN and infinity pass: `absent` takes out what is NaN throughout, the audit reports the rest. A label that is
 absent stays absent. Of several keys those that hold nothing but NaN or zeros give way to the others.
@@ -18,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.quantities import (
@@ -40,6 +43,14 @@ from matgraft.potentials.data.reading.keys import (
     unit_of,
 )
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame
+from matgraft.potentials.data.reading.slabs import (
+    VACUUM_A,
+    components_given,
+    from_plane,
+    in_plane,
+    plane_of,
+    with_third_vector,
+)
 
 # Two candidates agree within what printing with few digits loses: eV/atom, eV/Å, eV/Å³ (0.2 MPa).
 _TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
@@ -63,6 +74,8 @@ class Label:
         Unit that the file states and the user does not go by; empty where there is none.
     passed_over
         Key of another energy, which has another value; empty where there is none.
+    components
+        Which of its components are labels (`Sample.components`); None for all.
     """
 
     value: Array
@@ -71,6 +84,7 @@ class Label:
     virial: bool = False
     overruled: str = ""
     passed_over: str = ""
+    components: NDArray[np.bool_] | None = None
 
 
 def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) -> dict[str, Label]:
@@ -103,14 +117,47 @@ def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Cho
     unit, virial, overruled = _unit(quantity, key, frame, file, choices, where)
     if quantity == "stress":
         name = bare(key).lower()
-        raw = _matrix(raw, file.conventions.orders.get(name) or KEY_ORDERS.get(name), where)
+        raw = _matrix(from_plane(raw, frame.atoms), file.conventions.orders.get(name) or KEY_ORDERS.get(name), where)
         raw = raw if choices.shear is None else reorder_shear(raw, choices.shear)
     else:
         raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)
     value = unit.to_canonical(raw, len(frame.atoms))
     if virial:
         return Label(-value / volume(frame.atoms), key, f"{unit.text} (virial)", True, overruled)
-    return Label(value, key, unit.text, False, overruled)
+    if unit.per_area:
+        return _per_area(Label(value, key, unit.text, False, overruled), frame, where)
+    known = components_given(value, frame.atoms) if quantity == "stress" else None
+    return Label(value, key, unit.text, False, overruled, components=known)
+
+
+def _per_area(label: Label, frame: RawFrame, where: str) -> Label:
+    """Turn a stress in eV/Å² into one per volume of the cell, of which the components in the plane are labels."""
+    area, known = plane_of(frame.atoms)[0], in_plane(frame.atoms)
+    if known is None:
+        raise DataError(
+            f"{label.unit} is a stress per area, and the frame is no slab whose normal is x, y or z",
+            where=where,
+            allowed=["frames that repeat in two directions, with vacuum along the third axis"],
+            options=[{"units.stress": DEFAULT_UNITS["stress"]}],
+        )
+    return replace(label, value=label.value * area / volume(frame.atoms), components=known)
+
+
+def with_volume(frame: RawFrame, file: RawFile, choices: Choices, where: str) -> RawFrame:
+    """Return a slab that lacks its third vector with one, where its stress is a virial or per area."""
+    if volume(frame.atoms):
+        return frame
+    keys = present("stress", frame.values, choices.keys.get("stress"))
+    if not keys or not plane_of(frame.atoms)[0]:
+        return frame
+    units = [_unit("stress", key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
+    if not all(virial or unit.per_area for unit, virial, _ in units):
+        return frame
+    note = (
+        f"slabs without a third vector that have a virial or a stress per area are given one, with {VACUUM_A:g} Å of "
+        "vacuum: their stress is per volume of that cell"
+    )
+    return replace(frame, atoms=with_third_vector(frame.atoms), notes=(*frame.notes, note))
 
 
 def _unit(

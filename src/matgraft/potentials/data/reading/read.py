@@ -43,7 +43,7 @@ from matgraft.potentials.data.reading.keys import (
     suggest,
     unmatched,
 )
-from matgraft.potentials.data.reading.labels import find_labels
+from matgraft.potentials.data.reading.labels import find_labels, with_volume
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame, scalar_text
 from matgraft.potentials.data.reading.remarks import Remarks
 from matgraft.potentials.data.reading.sources import Source, locate
@@ -275,7 +275,7 @@ def _convert(
         where = f"{source.name} frame {index}"
         frame = in_angstrom(written, choices.units.get("length"), where)
         ledger.see(frame, choices)
-        frame = settled(frame, file.conventions, choices, where)
+        frame = with_volume(settled(frame, file.conventions, choices, where), file, choices, where)
         labels = absences.take_out(frame.atoms, find_labels(frame, file, choices, where))
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
@@ -297,13 +297,14 @@ def _convert(
             index,
             theories[level],
             weights.labels,
+            {name: label.components for name, label in labels.items() if label.components is not None},
         )
     ledger.labelled.update(used)
     ledger.absent.update(list(absences.counts))
     origin = _origin(source, file, used, n, _fixed(file, choices, used))
     ledger.files.append(origin.model_copy(update={"units": origin.units | remarks.units}))
     notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *absences.notes(n), *remarks.notes(used)]
-    notes += [f"stress left out in {cellless} frames without a cell"] if cellless else []
+    notes += [_LEFT_OUT.format(cellless)] if cellless else []
     for text in notes:
         ledger.note(source.name, text)
 
@@ -384,6 +385,12 @@ def _what_was_read(used: _Used, n: int, kinds: Mapping[str, EnergyKind], choices
         missing = n - sum(used.get(quantity, {}).values())
         notes += [f"{quantity} is absent in {missing} of {n} frames"] if missing else []
     return notes
+
+
+_LEFT_OUT = (
+    "stress left out in {} frames without a cell of three vectors, so without a volume; of a slab a "
+    "virial (units.virial=eV) or a stress per area (units.stress=N/m) is read all the same"
+)
 
 
 def _lacks_cell(frame: RawFrame, choices: Choices) -> bool:

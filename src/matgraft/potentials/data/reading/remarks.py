@@ -73,6 +73,8 @@ def _of_label(quantity: str, label: Label) -> list[str]:
     texts = []
     if label.overruled:
         texts.append(f"{place} is taken in {label.unit}, as units.{place} says; the file states {label.overruled}")
+    if label.components is not None:
+        texts.append(f"{quantity} of slabs is a label in the plane alone: what stands normal to it is not computed")
     if label.passed_over:
         texts.append(
             f"{label.key!r} is read in place of {label.passed_over!r}, which differs: forces belong to the free "
