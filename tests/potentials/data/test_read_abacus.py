@@ -74,6 +74,11 @@ def new_scf(energy: float, converged: bool = True) -> str:
     )
 
 
+def silent_scf(energy: float, converged: bool = True) -> str:
+    """Return an SCF whose energy stands in its iterations alone."""
+    return "\n".join(line for line in new_scf(energy, converged).splitlines() if "TOTAL ENERGY" not in line) + "\n"
+
+
 def labels() -> str:
     frame = RULE + "     atom              x              y              z\n"
     return (
@@ -123,7 +128,7 @@ def test_a_run_folder_is_one_run_with_the_theory_of_its_inputs(tmp_path: Path) -
     assert theory.cutoff_eV == pytest.approx(100 * Ry, rel=1e-5)
 
 
-@pytest.mark.parametrize("one", [scf, new_scf])
+@pytest.mark.parametrize("one", [scf, new_scf, silent_scf])
 def test_a_relaxation_takes_each_structure_and_tells_which_did_not_converge(
     one: Callable[[float, bool], str], tmp_path: Path
 ) -> None:
@@ -141,6 +146,33 @@ def test_a_relaxation_takes_each_structure_and_tells_which_did_not_converge(
 def test_a_lattice_constant_of_one_angstrom_is_exact(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(head(constant=1.8897261246) + structure() + scf(-1.0) + labels() + end(-1.0))
     np.testing.assert_allclose(read(tmp_path / "a.log")[0].content.cell[:], CELL, rtol=1e-12)
+
+
+def stru(shift: float, cell: np.ndarray = CELL, kind: str = "Direct") -> str:
+    table = FRACTIONS + shift
+    if kind != "Direct":
+        table = table @ cell * {"Cartesian": 1.0, "Cartesian_angstrom": CONSTANT * Bohr, "Cartesian_au": CONSTANT}[kind]
+    one, two = (" ".join(f"{x:.12f}" for x in row) + " m 1 1 1 mag 1.0" for row in table)
+    vectors = "".join(f"  {x:.10f} {y:.10f} {z:.10f} //vector\n" for x, y, z in cell)
+    return (
+        "ATOMIC_SPECIES\nFe1 55.8 Fe.upf upf201\nO 16.0 O.upf\n\nNUMERICAL_ORBITAL\nFe.orb\nO.orb\n\n"
+        f"LATTICE_CONSTANT\n{CONSTANT} # Bohr\n\nLATTICE_VECTORS\n{vectors}\nATOMIC_POSITIONS\n{kind}\n\n"
+        f"Fe1 #label\n0.0000 #magnetism\n1 #number of atoms\n{one}\n\nO\n0.0\n1\n{two}\n"
+    )
+
+
+@pytest.mark.parametrize("kind", ["Direct", "Cartesian", "Cartesian_angstrom", "Cartesian_au"])
+def test_structures_that_a_relaxation_does_not_print_come_from_the_files_beside(kind: str, tmp_path: Path) -> None:
+    text = head("v3.10.0") + structure() + scf(-200.0) + labels()
+    text += "".join(scf(-200.0 - i) + labels() for i in (1, 2, 3)) + end(-203.0)
+    (tmp_path / "running_cell-relax.log").write_text(text)
+    (tmp_path / "STRU_ION1_D").write_text(stru(0.01, kind=kind))
+    (tmp_path / "STRU_ION2_D").write_text(stru(0.02, CELL * 1.1))  # of another run
+    data = read(tmp_path, want=ALL)
+    assert len(data) == 2
+    check(data, 0, -200.0)
+    check(data, 1, -201.0, 0.01)
+    assert any("2 steps are left out" in note and "STRU_ION1_D" in note for note in data.provenance.notes)
 
 
 # --- molecular dynamics ----------------------------------------------------------------------------------------------

@@ -1,15 +1,16 @@
 """ABACUS: a run's log (`running_scf.log`, `running_relax.log`, ...), with the `MD_dump` beside it.
 
-The log has structures, energies, forces and stresses. Of molecular dynamics it has no positions beyond the first, which
-stand in `MD_dump`. Step n of the dump is the SCF number n of the log, counted from the first step that the log names;
-where both print forces, these must be the same. The stress is printed positive under compression.
+The log has structures, energies, forces and stresses. Structures that a relaxation does not print are taken from the
+files `STRU_ION1_D`, ... beside. Of molecular dynamics the log has no positions beyond the first, which stand in
+`MD_dump`. Step n of the dump is the SCF number n of the log, counted from the first step that the log names; where both
+print forces, these must be the same. The stress is printed positive under compression.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ase.units import Bohr
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
+from matgraft.potentials.data.reading.formats.abacus_stru import read_stru
 from matgraft.potentials.data.reading.formats.abacus_theory import Inputs
 from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, Steps, array, element, numbers, walk
@@ -36,6 +38,7 @@ _FORCE = re.compile(rf"^\s*[A-Za-z]+\w*\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s
 _TRIPLE = re.compile(rf"^\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _BOHR = 1 / Bohr  # a lattice constant of 1 Å, which the log prints with six digits
 _SAME_FORCES = 1e-3  # eV/Å
+_SAME_CELL = 1e-3  # Å
 
 
 def is_abacus(head: Head) -> bool:
@@ -63,9 +66,10 @@ def read_abacus(path: Path, name: str) -> RawFile:
     run = _Log(Inputs.beside(path))
     fault = walk(path, name, run.handlers())
     dump = next((file for file in _beside(path) if _is_dump(Head(file))), None) if run.dynamics else None
+    files = () if dump else run.take_structures(path.parent)
     steps = run.with_positions(_steps_of(dump, name), name) if dump else run.alone()
     broken = fault or ("" if run.ended else "the end is missing")
-    others = (*run.inputs.files, *((dump,) if dump else ()))
+    others = (*run.inputs.files, *files, *((dump,) if dump else ()))
     return steps.file(name, _CONVENTIONS, run.inputs.theory(), broken, others)
 
 
@@ -88,9 +92,10 @@ def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
 
 @dataclass
 class _Result:
-    """What one SCF gave; `atoms` is None where its structure is not in the log."""
+    """What one SCF gave; `atoms` is None where its structure is not in the log, `cell` is the last one printed."""
 
     atoms: Atoms | None
+    cell: Array | None
     converged: bool
     energy: float | None
     forces: Array | None = None
@@ -140,7 +145,7 @@ class _Log:
 
     def _constant(self, line: str, _: Output) -> None:
         stated = numbers(line)[-1]
-        self.lattice_constant = 1.0 if abs(stated - _BOHR) < 1e-5 else stated * Bohr
+        self.lattice_constant = 1.0 if abs(stated - _BOHR) < 5e-6 else stated * Bohr
 
     def _coordinates(self, line: str, lines: Output) -> None:
         if not line.split()[0].startswith(("DIRECT", "CARTESIAN")):
@@ -179,13 +184,19 @@ class _Log:
         last = self.results[-1] if self.results else None
         again = last is not None and not self.counted and energy == last.energy
         if last is None or (self.iterating if self.counted else not again):
-            last = _Result(self._structure(), True, None)
+            last = _Result(self._structure(), self.cell, True, None)
             self.results.append(last)
         last.energy = last.energy if energy is None else energy
         last.converged = last.converged if converged is None else converged
         self.iterating, self.running = False, None
 
+    def _settle(self) -> None:
+        """Take the energy of the last iteration, where no other line gives it."""
+        if self.iterating and self.running is not None:
+            self._result(self.running, None)
+
     def _forces(self, _: str, lines: Output) -> None:
+        self._settle()
         rows = lines.rows(_FORCE, skip=6)
         if self.results and len(rows) == len(self.symbols):
             self.results[-1].forces = array(rows)
@@ -202,22 +213,42 @@ class _Log:
 
     def _final(self, line: str, _: Output) -> None:
         """Take the last energy once more: it is the only one where the last SCF did not converge."""
+        self._settle()
         if self.results:
             self.results[-1].energy = numbers(line)[-1]
 
     def _end(self, _line: str, _: Output) -> None:
         self.ended = True
 
+    def take_structures(self, folder: Path) -> tuple[Path, ...]:
+        """Fill structures that the log does not print from the files that the run wrote after each step."""
+        taken = []
+        for index, result in enumerate(self.results):
+            step = f"STRU_MD_{index + (self.first_step or 0)}" if self.dynamics else f"STRU_ION{index}_D"
+            for path in (folder / step, folder / "STRU" / step) if result.atoms is None else ():
+                atoms = read_stru(path)
+                if atoms is not None and self._fits(atoms, result):
+                    result.atoms = atoms
+                    taken.append(path)
+        return tuple(taken)
+
+    def _fits(self, atoms: Atoms, result: _Result) -> bool:
+        """Say whether a structure can be the one of a result: the same species, and the cell that the log prints."""
+        cell = np.zeros((3, 3)) if result.cell is None else result.cell
+        return atoms.get_chemical_symbols() == self.symbols and bool(np.abs(atoms.cell[:] - cell).max() < _SAME_CELL)
+
     def alone(self) -> Steps:
-        """Return the structures that the log itself prints."""
+        """Return the structures of the log."""
         steps = Steps(unfinished=sum(result.energy is None for result in self.results))
         for result in self.results:
             if result.atoms is not None and result.energy is not None:
                 self._add(steps, result.atoms, result)
         hidden = sum(result.atoms is None and result.energy is not None for result in self.results)
         if hidden:
-            where = " (they stand in MD_dump, which is not beside the log)" if self.dynamics else ""
-            steps.notes.append(f"{hidden} steps are left out: the log does not print their positions{where}")
+            where = "MD_dump" if self.dynamics else "STRU_ION1_D and the like (out_stru 1)"
+            steps.notes.append(
+                f"{hidden} steps are left out: the log does not print their positions, and {where} is not beside it"
+            )
         return steps
 
     def with_positions(self, dump: Iterator[_Dumped], name: str) -> Steps:
@@ -232,7 +263,7 @@ class _Log:
             if not _agree(one.forces, result.forces):
                 found = f"step {one.step} of MD_dump has other forces than the log"
                 raise DataError(found, where=name, remedy="put the files of one run beside each other")
-            given = _Result(one.atoms, result.converged, result.energy, result.forces, result.stress)
+            given = replace(result, atoms=one.atoms)
             given.forces = result.forces if one.forces is None else one.forces
             given.stress = one.stress if result.stress is None else result.stress
             self._add(steps, one.atoms, given)
