@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from matgraft.core.errors import RunError
+from matgraft.core.errors import DataError, RunError
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import kind_of
 from matgraft.formulas import tune as property_run
@@ -24,6 +24,22 @@ from matgraft.formulas.tune import resume_table_run, tune_table
 from matgraft.foundations import load_folder
 
 FORMULAS = [f"{metal}{n}{other}" for metal in ("Li", "Na", "Mg", "Ca", "Fe") for other in ("O", "S") for n in (1, 2)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DataError("no class")])
+def test_a_run_on_a_table_that_is_refused_in_its_first_fit_leaves_nothing(tmp_path, monkeypatch, error):
+    save_folder(encoder(0), tmp_path / "encoder")
+    pd.DataFrame({"formula": FORMULAS, "gap": range(len(FORMULAS))}).to_csv(tmp_path / "table.csv", index=False)
+    before = sorted(tmp_path.rglob("*"))
+
+    def refuse(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(property_run, "fit_predictor", refuse)
+    run = TableRun(table=str(tmp_path / "table.csv"), targets=("gap",), foundation=str(tmp_path / "encoder"))
+    with pytest.raises((KeyboardInterrupt, DataError)):
+        tune_table(run, tmp_path / "runs" / "a", quiet=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 class KilledError(Exception):

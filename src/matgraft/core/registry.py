@@ -139,6 +139,7 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
         If the vendor's package is not installed.
     """
     if part_head(name)[0].is_dir():
+        model_folder(Path(name))
         return lambda: load_folder_from(rows, Path(name), instead)
     backbone, _, which = str(name).partition(":")
     if backbone not in rows and Path(name).is_file():

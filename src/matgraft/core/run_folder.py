@@ -20,7 +20,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
-from matgraft.core.errors import OptionError, RunError
+from matgraft.core.errors import MatgraftError, OptionError, RunError
 from matgraft.core.files import write_json
 from matgraft.core.frozen import Frozen
 
@@ -133,8 +133,8 @@ BEGUN = RunFile("run.json", Begun)
 def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
     """Make a run folder and leave in it what the run begins with, or hold this against what it began with.
 
-    A new run that fails inside the block before anything is fitted leaves nothing behind, but where the error is one
-    after which it can be gone on with.
+    A new run that is refused or interrupted inside the block before anything is fitted leaves nothing behind, but where
+    the error is one after which it can be gone on with.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
         _refuse_other_beginning(out, begun)
         yield
         return
-    with new_folder(out, lambda error: not _goes_on(error) and _fitted_nothing(out, begun.kind)):
+    with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):
         BEGUN.write(out, begun)
         yield
 
@@ -190,8 +190,10 @@ def made_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def _goes_on(error: BaseException) -> bool:
-    return isinstance(error, RunError) and bool(error.commands)
+def _is_refusal(error: BaseException) -> bool:
+    """Say whether a run shall not go on as it began. Where a machine fails, or a worker dies, it may."""
+    goes_on = isinstance(error, RunError) and error.commands
+    return isinstance(error, MatgraftError | KeyboardInterrupt) and not goes_on
 
 
 def _fitted_nothing(out: Path, kind: Kind) -> bool:

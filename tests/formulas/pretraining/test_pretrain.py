@@ -274,7 +274,8 @@ def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):
     with pytest.raises(OptionError, match="nothing to learn"):
         pretrain(*files, nothing, tmp_path / "b", quiet=True)
     with pytest.raises(DataError, match="no column 'other'"):
-        read_tables(*files, exclude="other", validation=0.2)
+        pretrain(*files, settings(1, exclude="other"), tmp_path / "d" / "e", quiet=True)
+    assert not any((tmp_path / name).exists() for name in "abd")
     pretrain(*files, settings(1), tmp_path / "c", quiet=True)
     with pytest.raises(OptionError, match="not empty"):
         pretrain(*files, settings(1), tmp_path / "c", quiet=True)

@@ -153,6 +153,20 @@ def test_a_target_that_a_backbone_has_not_names_what_works(chgnet: Potential, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_that_breaks_off_leaves_no_folder(
+    chgnet: Potential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_folder(copy.deepcopy(chgnet), tmp_path / "run")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matgraft.potentials.exports.targets.verify", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(tmp_path / "run", "ase", tmp_path / "deep" / "out")
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+
+
 def test_verified_means_that_every_check_was_made(tmp_path: Path) -> None:
     made = (ExportCheck("a", {"energy": 1e-6, "forces": 2e-5}), ExportCheck("b", {"forces": 3e-5}))
     assert Exported(tmp_path, "ase", made).verified
