@@ -233,6 +233,14 @@ def test_a_hybrid_functional_gives_the_energy_of_its_outer_loop(tmp_path):
     assert data[0].labels["energy"] == pytest.approx(-300.1 * units.Rydberg)
 
 
+def test_runs_one_after_another_have_their_own_theory(tmp_path):
+    other = output(scf(), forces(), DONE).replace("cutoff     =      60.0000", "cutoff     =      80.0000")
+    other = other.replace("     Starting magnetic structure\n", "")
+    data = read(put(tmp_path / "tests.log", output(scf(), forces(), moved(), scf(), forces()) + other))
+    np.testing.assert_allclose([s.theory.cutoff_eV / units.Rydberg for s in data], [60, 60, 80])
+    assert [s.theory.spin for s in data] == [True, True, False]
+
+
 def test_a_folder_is_searched_by_content_and_packed_copies_are_left_out(tmp_path):
     text = output(scf(), forces(), DONE)
     (tmp_path / "a").mkdir()

@@ -1,14 +1,14 @@
 """Read one's own DFT frames, whatever they are in, and state what was taken for what.
 
 >>> data = read("frames.extxyz")                                 # energy, forces and stress are found by name
->>> data = read("runs/", want=("energy", "forces", "stress"))    # every VASP run below the folder
+>>> data = read("runs/", want=("energy", "forces", "stress"))    # every run of a code below the folder
 >>> data = read("frames.extxyz", keys={"energy": "my_e"}, units={"energy": "eV/atom", "stress": "-kBar"})
 
-Files are told apart by name and content: VASP's `vasprun.xml` and `OUTCAR` (`data.vasp`, `data.outcar`), JSON records
-(`data.records`), and everything that ASE reads (`data.frames`). Names of keys are found in `data.keys`, numbers become
-labels in `data.labels`, the level of theory comes from VASP's raw parameters or from a YAML file beside the data
-(`data.theory`). What was decided stands in the dataset's provenance: keys and units of each file, and notes. A store of
-frames (`data.store`) is opened, not read: its samples are read when asked for.
+Files are told apart by content: outputs of codes, JSON records, and everything that ASE reads, each by a file of
+`reading.formats`. Names of keys are found in `reading.keys`, numbers become labels in `reading.labels`, the level of
+theory comes from the output or from a YAML file beside the data (`reading.theory`). What was decided stands in the
+dataset's provenance: keys and units of each file, and notes. A store of frames (`data.store`) is opened, not read: its
+samples are read when asked for.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def read(
     Parameters
     ----------
     source
-        A file, a folder to search for VASP runs, or several of them; or one store of frames, whose labels are canonical
-        and leave the options nothing to say.
+        A file, a folder to search for runs of codes, or several of them; or one store of frames, whose labels are
+        canonical and leave the options nothing to say.
     beside
         The file stands beside others that the options were said for: they need not act on it.
     progress
@@ -106,7 +106,7 @@ def read(
     Dataset
         Labels in canonical units: energy () eV, forces (n, 3) eV/Å, stress (3, 3) eV/Å³ with ASE's sign. The structures
         carry no calculator, no constraints and no further arrays. Every scalar of the file is a tag. ``file`` and
-        ``frame`` say where a frame came from, unless the file itself says so under these names; VASP runs add
+        ``frame`` say where a frame came from, unless the file itself says so under these names; runs of codes add
         ``trajectory``, ``folder`` and ``converged``.
 
     Raises

@@ -237,8 +237,8 @@ class _Run:
 
     def _line(self, line: str, _output: Output) -> None:
         """Take up a line of control.in, which is repeated at the start."""
-        words = line.split("#")[0].split()
-        if self.echoes and len(words) > 0 and words[0].isidentifier():
+        words = line.split("#")[0].split() if self.echoes else []
+        if words and words[0].isidentifier():
             self.control.setdefault(words[0], words[1:])
 
     def theory(self) -> LevelOfTheory:

@@ -8,7 +8,7 @@ energy nor stress knows of the pressure that `vc-relax` aims at (its "enthalpy" 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +54,7 @@ def read_pwx(path: Path, name: str) -> RawFile:
         If there is none, or a line in the middle cannot be read.
     """
     run = _Run()
-    fault = walk(path, name, run.take)
-    run.end(bool(fault))
-    return run.steps.file(name, CONVENTIONS, run.theory(), fault or ("" if run.done else "the end is missing"))
+    return run.file(name, walk(path, name, run.take))
 
 
 @dataclass
@@ -72,17 +70,9 @@ class _Step:
 
 
 @dataclass
-class _Run:
-    """What has been read of a run; lengths in Å."""
+class _Settings:
+    """What a run prints of its level of theory."""
 
-    alat: float = 0.0
-    n_atoms: int = 0
-    labels: list[str] = field(default_factory=list)
-    cell: Array | None = None
-    positions: Array | None = None
-    step: _Step = field(default_factory=_Step)
-    steps: Steps = field(default_factory=Steps)
-    done: bool = False
     version: str = ""
     functional: str = ""
     dispersion: str | None = None
@@ -92,15 +82,94 @@ class _Run:
     soc: bool = False
     kinds: str | None = None
     width: float | None = None
-    n_kpoints: int = 0
     gamma: bool = False
     hubbard: dict[str, tuple[float, str]] = field(default_factory=dict)
     potentials: dict[str, str] = field(default_factory=dict)
 
     def take(self, line: str, output: Output) -> None:
+        """Take up a line of the settings."""
+        if "PseudoPot. #" in line:
+            symbol = element(line.split(" for ", 1)[1])
+            title = line.split("file", 1)[1].strip(" :") or next(output, "").strip()
+            self.potentials[symbol] = titled(symbol, title)
+        elif "number of k points=" in line:
+            self._kpoints(line, output)
+        else:
+            self._method(line)
+
+    def _method(self, line: str) -> None:
+        if "kinetic-energy cutoff" in line:
+            self.cutoff = after(line) * units.Rydberg
+        elif "charge density cutoff" in line:
+            self.density_cutoff = after(line) * units.Rydberg
+        elif line.lstrip().startswith("Exchange-correlation"):
+            self.functional = re.sub(r"\(.*", "", line.split("=", 1)[1]).strip()
+        elif "Dispersion Correction" in line or "Dispersion         =" in line:
+            self.dispersion = "D3 (damping not stated)" if "DFT-D3" in line else self.dispersion or "D2"
+        elif "Starting magnetic structure" in line or "total magnetization  " in line:
+            self.spin = True
+        elif "Noncollinear calculation with" in line or "Non magnetic calculation with spin-orbit" in line:
+            self.spin, self.soc = True, "with spin-orbit" in line
+        elif found := _HUBBARD.match(line):
+            self.hubbard[element(found[1])] = (float(found[3]), found[2])
+        elif found := _OLD_HUBBARD.match(line):
+            self.hubbard[found[1]] = (float(found[3]), "spdf"[int(found[2])])
+
+    def _kpoints(self, line: str, output: Output) -> None:
+        lower = line.lower()
+        self.kinds = next((name for word, name in SMEARINGS.items() if word in lower), None)
+        self.kinds = "tetrahedron" if "tetrahedron" in lower else self.kinds or "fixed"
+        self.width = numbers(line)[-1] * units.Rydberg if "smearing" in lower else None
+        next(output, None)
+        first = next(output, "")
+        self.gamma = int(after(line)) == 1 and "= (" in first and not any(numbers(first.split("= (")[1])[:3])
+
+    def theory(self) -> LevelOfTheory:
+        """Return the level of theory as far as it is printed: of the k-mesh only Γ alone is."""
+        return LevelOfTheory(
+            code="Quantum ESPRESSO",
+            version=self.version or None,
+            **named(self.functional),
+            dispersion=self.dispersion,
+            hubbard_u={symbol: u for symbol, (u, _) in self.hubbard.items()},
+            hubbard_orbital={symbol: orbital for symbol, (_, orbital) in self.hubbard.items()},
+            spin=self.spin,
+            soc=self.soc,
+            cutoff_eV=self.cutoff,
+            density_cutoff_eV=self.density_cutoff,
+            kpoints=(1, 1, 1) if self.gamma else None,
+            kpoint_offset=(0.0, 0.0, 0.0) if self.gamma else None,
+            smearing=self.kinds,
+            smearing_width_eV=self.width,
+            potentials=tuple(self.potentials.values()),
+        )
+
+
+@dataclass
+class _Run:
+    """What has been read of a file, which may hold several runs; lengths in Å.
+
+    Attributes
+    ----------
+    begun
+        Number of frames of the runs before the one under way.
+    """
+
+    alat: float = 0.0
+    n_atoms: int = 0
+    labels: list[str] = field(default_factory=list)
+    cell: Array | None = None
+    positions: Array | None = None
+    step: _Step = field(default_factory=_Step)
+    steps: Steps = field(default_factory=Steps)
+    settings: _Settings = field(default_factory=_Settings)
+    begun: int = 0
+    done: bool = False
+
+    def take(self, line: str, output: Output) -> None:
         """Take up a line: of a step, of a structure, or of the settings."""
-        if not (self._results(line, output) or self._structure(line, output) or self._system(line, output)):
-            self._settings(line)
+        if not (self._results(line, output) or self._structure(line, output) or self._system(line)):
+            self.settings.take(line, output)
 
     def _results(self, line: str, output: Output) -> bool:
         step = self.step
@@ -156,52 +225,20 @@ class _Run:
             self.alat = after(line) * units.Bohr
         return 1.0 if "angstrom" in lower else units.Bohr if "bohr" in lower else self.alat
 
-    def _system(self, line: str, output: Output) -> bool:
+    def _system(self, line: str) -> bool:
         if "Program PWSCF" in line:
-            self.done, self.version = False, line.split("v.", 1)[-1].split(" starts")[0].strip()
+            self._finish_run()
+            self.settings = _Settings(version=line.split("v.", 1)[-1].split(" starts")[0].strip())
+            self.done = False
         elif "lattice parameter (alat)" in line:
             self.alat = after(line) * units.Bohr
         elif line.lstrip().startswith("celldm(1)=") and numbers(line)[1] > 0:
             self.alat = numbers(line)[1] * units.Bohr  # two digits more
         elif "number of atoms/cell" in line:
             self.n_atoms = int(after(line))
-        elif "PseudoPot. #" in line:
-            symbol = element(line.split(" for ", 1)[1])
-            title = line.split("file", 1)[1].strip(" :") or next(output, "").strip()
-            self.potentials[symbol] = titled(symbol, title)
-        elif "number of k points=" in line:
-            self._kpoints(line, output)
         else:
             return False
         return True
-
-    def _kpoints(self, line: str, output: Output) -> None:
-        self.n_kpoints = int(after(line))
-        lower = line.lower()
-        self.kinds = next((name for word, name in SMEARINGS.items() if word in lower), None)
-        self.kinds = "tetrahedron" if "tetrahedron" in lower else self.kinds or "fixed"
-        self.width = numbers(line)[-1] * units.Rydberg if "smearing" in lower else None
-        next(output, None)
-        first = next(output, "")
-        self.gamma = self.n_kpoints == 1 and "= (" in first and not any(numbers(first.split("= (")[1])[:3])
-
-    def _settings(self, line: str) -> None:
-        if "kinetic-energy cutoff" in line:
-            self.cutoff = after(line) * units.Rydberg
-        elif "charge density cutoff" in line:
-            self.density_cutoff = after(line) * units.Rydberg
-        elif line.lstrip().startswith("Exchange-correlation"):
-            self.functional = re.sub(r"\(.*", "", line.split("=", 1)[1]).strip()
-        elif "Dispersion Correction" in line or "Dispersion         =" in line:
-            self.dispersion = "D3 (damping not stated)" if "DFT-D3" in line else self.dispersion or "D2"
-        elif "Starting magnetic structure" in line or "total magnetization  " in line:
-            self.spin = True
-        elif "Noncollinear calculation with" in line or "Non magnetic calculation with spin-orbit" in line:
-            self.spin, self.soc = True, "with spin-orbit" in line
-        elif found := _HUBBARD.match(line):
-            self.hubbard[element(found[1])] = (float(found[3]), found[2])
-        elif found := _OLD_HUBBARD.match(line):
-            self.hubbard[found[1]] = (float(found[3]), "spdf"[int(found[2])])
 
     def _finish_step(self) -> None:
         """Make a frame of the step under way, before another structure takes the place of its own."""
@@ -210,35 +247,27 @@ class _Run:
         if energy is None or self.positions is None:
             return
         atoms = Atoms([element(label) for label in self.labels], self.positions, cell=self.cell, pbc=True)
-        values = energies(energy, step.smearing, self.kinds)
+        values = energies(energy, step.smearing, self.settings.kinds)
         self.steps.add(atoms, {**values, "forces": step.forces, "stress": step.stress}, step.converged)
 
-    def end(self, faulty: bool) -> None:
-        """Finish the last step; in a run that broke off, one without forces is unfinished."""
-        if self.step.energy is not None and self.step.forces is None and (faulty or not self.done):
+    def _finish_run(self) -> None:
+        """Finish a run: its last step, unless it broke off there and has no forces, and the theory of its frames."""
+        if self.step.energy is not None and self.step.forces is None and not self.done:
             self.steps.unfinished += 1
-        else:
-            self._finish_step()
+            self.step = _Step()
+        self._finish_step()
+        frames, theory = self.steps.frames, self.settings.theory()
+        frames[self.begun :] = [replace(frame, theory=theory) for frame in frames[self.begun :]]
+        self.begun, self.positions = len(frames), None
 
-    def theory(self) -> LevelOfTheory:
-        """Return the level of theory as far as it is printed: of the k-mesh only Γ alone is."""
-        return LevelOfTheory(
-            code="Quantum ESPRESSO",
-            version=self.version or None,
-            **named(self.functional),
-            dispersion=self.dispersion,
-            hubbard_u={symbol: u for symbol, (u, _) in self.hubbard.items()},
-            hubbard_orbital={symbol: orbital for symbol, (_, orbital) in self.hubbard.items()},
-            spin=self.spin,
-            soc=self.soc,
-            cutoff_eV=self.cutoff,
-            density_cutoff_eV=self.density_cutoff,
-            kpoints=(1, 1, 1) if self.gamma else None,
-            kpoint_offset=(0.0, 0.0, 0.0) if self.gamma else None,
-            smearing=self.kinds,
-            smearing_width_eV=self.width,
-            potentials=tuple(self.potentials.values()),
-        )
+    def file(self, name: str, fault: str) -> RawFile:
+        """Return all frames; each states a level of theory of its own where that is not the first one's."""
+        self.done = self.done and not fault
+        self._finish_run()
+        frames = self.steps.frames
+        theory = (frames[0].theory if frames else None) or self.settings.theory()
+        self.steps.frames = [replace(one, theory=None) if one.theory == theory else one for one in frames]
+        return self.steps.file(name, CONVENTIONS, theory, fault or ("" if self.done else "the end is missing"))
 
 
 def energies(free: float, smearing: float, kind: str | None) -> dict[str, float]:
