@@ -115,6 +115,16 @@ def test_an_unconverged_energy_of_orca_is_tagged_and_one_without_coordinates_lef
     assert "broke off" in notes
 
 
+def test_runs_in_layers_of_orca_are_left_out(tmp_path: Path) -> None:
+    text = ORCA_HEAD + orca_geometry() + orca_energy(0.019, "(MM)") + orca_geometry() + orca_energy(-76.25)
+    text += "FINAL SINGLE POINT ENERGY (QM/MM)      -76.200270108260\n" + orca_geometry(0.1) + orca_energy(-76.5)
+    (tmp_path / "a.out").write_text(text + orca_gradient() + ORCA_END)
+    data = read(tmp_path / "a.out")
+    assert len(data) == 1
+    check(data, 0, -76.5, 0.1)
+    assert any("2 structures of runs in layers" in note for note in data.provenance.notes)
+
+
 def test_an_orca_run_whose_scf_failed_says_so(tmp_path: Path) -> None:
     failed = "               *        SCF NOT CONVERGED AFTER 125 CYCLES         *\n"
     (tmp_path / "a.out").write_text(ORCA_HEAD + orca_geometry() + failed)

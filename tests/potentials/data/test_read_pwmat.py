@@ -15,7 +15,7 @@ FRACTIONS = np.array([[0.1, 0.2, 0.3], [0.6, 0.7, 0.8]])
 GRADIENT = np.array([[0.1, -0.2, 0.3], [-0.1, 0.2, -0.3]])
 
 
-def step(energy: float, stress: str = "") -> str:
+def step(energy: float, stress: str = "", force: str = "-force, ", time: float = 1.0, scf: int = 6) -> str:
     atoms = "".join(
         f"  {z}  {x:18.15f}  {y:18.15f}  {w:18.15f}   1  1  1\n"
         for z, (x, y, w) in zip((29, 8), FRACTIONS, strict=True)
@@ -25,10 +25,10 @@ def step(energy: float, stress: str = "") -> str:
     )
     cell = "".join(f"  {x:.10E}  {y:.10E}  {z:.10E}{stress}\n" for x, y, z in CELL)
     return (
-        f"   2 atoms,Iteration (fs) =    0.1000000000E+01, Etot,Ep,Ek (eV) =   {energy + 5:.10E}  {energy:.10E}   "
-        f"0.5000000000E+01, SCF =     6\n Lattice vector (Angstrom)\n{cell}"
+        f"   2 atoms,Iteration (fs) =    {time:.10E}, Etot,Ep,Ek (eV) =   {energy + 5:.10E}  {energy:.10E}   "
+        f"0.5000000000E+01, SCF = {scf:5d}\n Lattice vector (Angstrom)\n{cell}"
         f" Position (normalized), move_x, move_y, move_z\n{atoms} nonperiodic_Position (normalized), move_x\n{atoms}"
-        f" Force (-force, eV/Angstrom)\n{forces} Velocity (bohr/fs)\n{forces} -----------------\n"
+        f" Force ({force}eV/Angstrom)\n{forces} Velocity (bohr/fs)\n{forces} -----------------\n"
     )
 
 
@@ -42,6 +42,15 @@ def test_the_energy_is_ep_and_the_gradient_is_turned(tmp_path: Path) -> None:
     assert data[1].content.get_chemical_symbols() == ["Cu", "O"]
     assert "stress" not in data[1].labels
     assert any("column of stress is left out" in note for note in data.provenance.notes)
+
+
+def test_older_files_do_not_say_that_the_force_is_a_gradient_and_it_is_one(tmp_path: Path) -> None:
+    (tmp_path / "MOVEMENT").write_text(
+        step(-100.0, force="", time=-1.0, scf=99) + step(-101.0, scf=39) + step(-102.0, scf=40)
+    )
+    data = read(tmp_path / "MOVEMENT")
+    np.testing.assert_allclose(data[0].labels["forces"], -GRADIENT)
+    assert [sample.tags["converged"] for sample in data] == ["true", "true", "false"]
 
 
 def test_a_step_that_is_cut_off_is_left_out(tmp_path: Path) -> None:

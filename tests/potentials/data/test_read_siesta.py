@@ -113,13 +113,13 @@ def test_the_last_structure_is_not_read_twice_and_has_its_energy_with_all_digits
     final = (
         geometry().replace("outcoor: Atomic coordinates", "outcoor: Relaxed atomic coordinates")
         + "siesta: Program's energy decomposition (eV):\nsiesta: FreeEng =     -100.020049\n\n"
-        + "siesta: Final energy (eV):\n"
+        + "siesta: Final energy (eV):\nsiesta: D3 dispersion =      -0.500000\nsiesta: FreeEng =     -100.020051\n"
         + f"siesta: Stress tensor (static) (eV/Ang**3):\n{static}\nsiesta: Stress tensor (total) (eV/Ang**3):\n{static}"
     )
     (tmp_path / "a.out").write_text(HEAD + geometry() + computed(-100.0) + final + END)
     data = read(tmp_path / "a.out", want=ALL)
     assert len(data) == 1
-    assert data[0].labels["energy"] == pytest.approx(-100.020049, abs=1e-9)
+    assert data[0].labels["energy"] == pytest.approx(-100.020051, abs=1e-9)
     np.testing.assert_allclose(data[0].labels["stress"], STRESS_4_1 * 0.001)
 
 

@@ -31,7 +31,8 @@ _CONVENTIONS = Conventions(
 )
 _ATOM = re.compile(rf"^\s*([A-Z][a-z]?)(:?)\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _GRADIENT = re.compile(rf"^\s*\d+\s*(?:[A-Z][a-z]?)?\s*:\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
-_ENERGY = re.compile(rf"FINAL SINGLE POINT ENERGY\s+(?:\([^)]*\)\s*)?({NUMBER})")
+_ENERGY = re.compile(rf"FINAL SINGLE POINT ENERGY\s+(?:\(([^)]*)\)\s*)?({NUMBER})")
+_UNCONVERGED = re.compile(r"not (fully )?converged", re.IGNORECASE)
 _INPUT = re.compile(r"^\|\s*\d+>\s?(.*)")
 _METHODS = (
     *(
@@ -191,12 +192,16 @@ class _Run:
         found = _ENERGY.search(line)
         if found is None or self.steps.atoms is None:
             return
+        if re.search(r"MM|QM|ONIOM", found.group(1) or ""):
+            self._leave_out("structures of runs in layers (QM/MM, ONIOM)")
+            self.steps.drop()
+            return
         if "energy" in self.steps.values:
             self.closed = True
             self._leave_out("energies without coordinates of their own")
             return
-        self.steps.values["energy"] = numbers(found.group(1))[0]
-        self.steps.converged = not (self.failed or "not fully converged" in line.lower())
+        self.steps.values["energy"] = numbers(found.group(2))[0]
+        self.steps.converged = not (self.failed or _UNCONVERGED.search(line))
 
     def _gradient(self, _: str, lines: Output) -> None:
         rows = lines.rows(_GRADIENT)

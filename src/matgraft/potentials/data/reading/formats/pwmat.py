@@ -1,8 +1,9 @@
 """PWmat's MOVEMENT: the steps of a relaxation or of molecular dynamics.
 
 A step's head gives three energies, of which the second (``Ep``) is the one without the kinetic energy of the ions. What
-stands under ``Force (-force, eV/Angstrom)`` is the gradient: of two steps, the energy rises along it. The column of
-stress is left out, since nothing in the file says what its sign is.
+stands under ``Force (eV/Angstrom)`` or ``Force (-force, eV/Angstrom)`` is the gradient: from step to step, the energy
+rises along it. The column of stress is left out, since nothing in the file says what its sign is. Whether a step
+converged is told from its number of SCF iterations and PWmat's own limits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _CONVENTIONS = Conventions(
     fixed=True,
 )
 _STEP = re.compile(r"^\s*(\d+)\s+atoms,\s*Iteration")
+_LIMITS = (100, 40)
+"""SCF iterations of the first structure and of later ones, unless the input says otherwise."""
 
 
 def is_pwmat(head: Head) -> bool:
@@ -57,6 +60,7 @@ class _Run:
     steps: Steps = field(default_factory=Steps)
     n_atoms: int = 0
     energy: float | None = None
+    converged: bool | None = None
     cell: Array | None = None
     species: list[int] = field(default_factory=list)
     fractions: Array | None = None
@@ -69,7 +73,11 @@ class _Run:
         if found := _STEP.match(line):
             self.finish()
             self.n_atoms = int(found.group(1))
-            self.energy = numbers(line.split("Etot,Ep,Ek", 1)[1])[1]
+            head, _, energies = line.partition("Etot,Ep,Ek")
+            self.energy = numbers(energies)[1]
+            scf = re.search(r"SCF\s*=\s*(\d+)", energies)
+            limit = _LIMITS[numbers(head.partition("=")[2])[0] > 0]
+            self.converged = int(scf.group(1)) < limit if scf else None
         elif word.startswith("Lattice vector"):
             rows = [next(output, "") for _ in range(3)]
             self.stressed = self.stressed or "stress" in rows[0]
@@ -77,14 +85,14 @@ class _Run:
         elif word.startswith("Position"):
             table = output.table(self.n_atoms, slice(0, 4))
             self.species, self.fractions = table[:, 0].astype(int).tolist(), table[:, 1:]
-        elif word.startswith("Force") and "-force" in word:
+        elif word.startswith("Force"):
             self.gradient = output.table(self.n_atoms, slice(1, 4))
 
     def finish(self) -> None:
         """Finish the step under way; one that is cut off is left out."""
         if self.energy is not None and self.cell is not None and self.fractions is not None:
             atoms = Atoms(self.species, scaled_positions=self.fractions, cell=self.cell, pbc=True)
-            self.steps.add(atoms, {"energy": self.energy, "forces": self.gradient}, None)
+            self.steps.add(atoms, {"energy": self.energy, "forces": self.gradient}, self.converged)
         elif self.n_atoms:
             self.steps.unfinished += 1
         self.energy = self.cell = self.fractions = self.gradient = None

@@ -84,6 +84,7 @@ class _Run:
     iterations: int = 0
     converged: bool | None = None
     decomposed: float | None = None  # free energy of the last decomposition, eV
+    at_end: bool = False  # the energies of the last structure are printed once more
     largest: float | None = None  # largest component of a force, as printed
     fractional: bool = False  # the structure under way stands in fractions of a cell that may still come
     unprinted: int = 0
@@ -152,6 +153,7 @@ class _Run:
 
     def _iteration(self, line: str, _: Output) -> None:
         if found := _ITERATION.match(line):
+            self.at_end, self.decomposed = False, None
             self.iterations = int(found.group(1))
             self.entropy = float(found.group(4)) - float(found.group(3))
 
@@ -177,9 +179,15 @@ class _Run:
 
     def _free_energy(self, line: str, _: Output) -> None:
         self.decomposed = numbers(line)[-1]
+        if self.at_end:
+            self._take_free_energy()
 
     def _final_energy(self, _line: str, _: Output) -> None:
-        """Take the last free energy once more, with more digits."""
+        self.at_end = True
+        self._take_free_energy()
+
+    def _take_free_energy(self) -> None:
+        """Take the free energy of the last structure once more, with more digits."""
         if (old := self.steps.values.get("e_fr_energy")) is not None and self.decomposed is not None:
             without = self.steps.values["e_wo_entrp"] + self.decomposed - old
             self.steps.values.update(e_fr_energy=self.decomposed, e_wo_entrp=without)
