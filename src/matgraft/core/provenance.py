@@ -99,6 +99,8 @@ class SourceFile(Frozen):
     """Quantity -> unit that its numbers were taken for; ``"length"`` of positions and cell where something says it."""
     fixed: tuple[str, ...] = ()
     """Quantities whose unit, sign and order the format leaves no choice of."""
+    not_computed: dict[str, int] = Field(default_factory=dict)
+    """Quantity -> number of frames in which it is NaN, or zeros that stand for what was not computed."""
 
 
 class Provenance(Frozen):

@@ -11,6 +11,9 @@ from ase.build import bulk, molecule
 from ase.io import write
 
 from matgraft.core.errors import DataError
+from matgraft.core.findings import Finding
+from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.audit.labels import label_missing
 from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.labels import Label
 from matgraft.potentials.data.reading.read import Stream, read
@@ -136,6 +139,25 @@ def test_a_key_of_zeros_gives_way_to_one_with_numbers(tmp_path: Path) -> None:
     labels = read(saved(tmp_path / "a.extxyz", atoms))[0].labels
     assert labels["energy"] == pytest.approx(-43.2)
     np.testing.assert_allclose(labels["stress"], STRESS)
+
+
+def looked(path: Path) -> Finding:
+    (finding,) = label_missing(Evidence(read(path, want=())))
+    return finding
+
+
+def test_the_audit_says_what_was_not_computed(tmp_path: Path) -> None:
+    everywhere = looked(saved(tmp_path / "a.extxyz", *[rattled(i, stress=zeros(3)) for i in range(4)]))
+    assert everywhere.outcome == "failed"
+    assert not everywhere.blocks
+    assert everywhere.numbers["n_stress_not_computed"] == 4
+    assert "zeros stand for what was not computed: stress in 4 frames" in everywhere.evidence
+    assert "another key" not in everywhere.remedy
+    nan = np.full((3, 3), np.nan)
+    mixed = looked(saved(tmp_path / "b.extxyz", rattled(0), rattled(1, stress=nan), rattled(2, stress=None)))
+    assert mixed.frames == (1, 2)
+    assert "keys.stress" in mixed.remedy
+    assert looked(saved(tmp_path / "c.extxyz", rattled(0, stress=None))).outcome == "passed"
 
 
 def test_a_wanted_label_that_is_zero_everywhere_is_an_error_with_a_way_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -56,17 +57,30 @@ def label_missing(evidence: Evidence) -> Iterator[Finding]:
         remedy = "leave them out, or name the key of their labels by the options keys.energy and keys.forces"
         yield LABEL_MISSING.failed(Fault(bare, said, remedy, [drop(bare)], numbers))
         return
-    partial = [name for name, number in counts.items() if 0 < number < n]
+    blank = {name: min(n - counts[name], m) for name, m in _not_computed(evidence).items()}
+    partial = [name for name, number in counts.items() if 0 < number < n or blank.get(name)]
     if not partial:
         yield LABEL_MISSING.passed(f"Of {count(n)}: {carried}.", **numbers)
         return
     frames = [i for i, sample in enumerate(samples) if any(name not in sample.labels for name in partial)]
     said = f"Of {count(n)}: {carried}; absent labels are left out of the loss."
-    remedy = (
-        f"see whether {' and '.join(partial)} stand under another key in these frames; "
-        f"the option keys.{partial[0]} names the key"
-    )
+    told = [f"{name} in {m} frames" for name, m in blank.items() if m]
+    said += f" NaN or zeros stand for what was not computed: {', '.join(told)}." if told else ""
+    numbers |= {f"n_{name}_not_computed": float(m) for name, m in blank.items()}
+    elsewhere = [name for name in partial if n - counts[name] > blank.get(name, 0)]
+    remedy = "compute them, if the model is to learn them from these frames"
+    if elsewhere:
+        remedy = f"see whether {' and '.join(elsewhere)} stand under another key in these frames; "
+        remedy += f"the option keys.{elsewhere[0]} names the key"
     yield LABEL_MISSING.failed(Fault(frames, said, remedy, numbers=numbers))
+
+
+def _not_computed(evidence: Evidence) -> Counter[str]:
+    """Return quantity -> number of frames of the files in which it was not computed."""
+    total: Counter[str] = Counter()
+    for file in evidence.dataset.provenance.files:
+        total.update(file.not_computed)
+    return total
 
 
 def non_finite(evidence: Evidence) -> Iterator[Finding]:

@@ -56,6 +56,13 @@ class Absences:
         self.counts.update((quantity, reason) for quantity, reason in reasons.items() if reason)
         return {quantity: label for quantity, label in labels.items() if not reasons[quantity]}
 
+    def by_quantity(self) -> dict[str, int]:
+        """Return quantity -> number of frames that it was taken out of."""
+        total: Counter[str] = Counter()
+        for (quantity, _), m in self.counts.items():
+            total[quantity] += m
+        return dict(total)
+
     def notes(self, n: int) -> list[str]:
         """Say what was taken out of `n` frames."""
         return [

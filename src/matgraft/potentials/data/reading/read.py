@@ -302,7 +302,8 @@ def _convert(
     ledger.labelled.update(used)
     ledger.absent.update(list(absences.counts))
     origin = _origin(source, file, used, n, _fixed(file, choices, used))
-    ledger.files.append(origin.model_copy(update={"units": origin.units | remarks.units}))
+    told = {"units": origin.units | remarks.units, "not_computed": absences.by_quantity()}
+    ledger.files.append(origin.model_copy(update=told))
     notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *absences.notes(n), *remarks.notes(used)]
     notes += [_LEFT_OUT.format(cellless)] if cellless else []
     for text in notes:
