@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -112,7 +113,7 @@ class _Run:
         self.species = [Species(_symbol(row[1]), int(row[0]), " ".join(row[4].split())) for row in rows["atomtypes"]]
 
     def _calculation(self, section: ElementTree.Element, cycles: int) -> None:
-        used = self._used()
+        used = self._used
         atoms, forces = self._atoms(section.find("structure")), _varray(section, "forces")
         if not cycles and flag(used, "ML_LMLFF"):
             self.learned += 1
@@ -156,8 +157,12 @@ class _Run:
             return None
         return Atoms(self.symbols, positions=positions @ basis, cell=basis, pbc=True)
 
+    @cached_property
     def _used(self) -> dict[str, list[str]]:
-        """Return the parameters, and the INCAR where they are silent or shorter (LDAUU is cut in some versions)."""
+        """The parameters, and the INCAR where they are silent or shorter (LDAUU is cut in some versions).
+
+        Both stand before the first ionic step.
+        """
         used = dict(self.incar)
         for key, words in self.parameters.items():
             if words not in ([], ["--"]) and len(words) >= (len(used.get(key, [])) if key.startswith("LDAU") else 0):
@@ -170,7 +175,7 @@ class _Run:
             reason = f"; its {self.learned} steps are of a machine-learned force field" if self.learned else ""
             reason += f"; it breaks off: {broken}" if broken else ""
             raise DataError(f"the run has no finished ionic step{reason}", where=name)
-        theory = level_of_theory(self._used(), self.species, self.mesh, self.version)
+        theory = level_of_theory(self._used, self.species, self.mesh, self.version)
         file = RawFile(tuple(self.frames), CONVENTIONS, self._notes(broken), theory)
         return Reading(file, whole=not broken, chained=self._is_image())
 
@@ -179,7 +184,7 @@ class _Run:
         chained = n if self._is_image() else 0
         notes = step_notes(n, broken=bool(broken), unfinished=self.unfinished, learned=self.learned, chained=chained)
         if self.relieved:
-            pressure = stated_number(self._used(), "PSTRESS")
+            pressure = stated_number(self._used, "PSTRESS")
             notes += (
                 f"P V is taken off in {self.relieved} steps: with PSTRESS={pressure:g} kBar these are enthalpies",
             )
