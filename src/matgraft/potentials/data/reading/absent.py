@@ -52,9 +52,9 @@ class Absences:
 
     def take_out(self, atoms: Atoms, labels: Mapping[str, Label]) -> dict[str, Label]:
         """Return the labels of a frame that were computed."""
-        reasons = {quantity: self._reason(quantity, atoms, labels) for quantity in labels}
-        self.counts.update((quantity, reason) for quantity, reason in reasons.items() if reason)
-        return {quantity: label for quantity, label in labels.items() if not reasons[quantity]}
+        reasons = {q: reason for q in labels if (reason := self._reason(q, atoms, labels))}
+        self.counts.update(reasons.items())
+        return {quantity: label for quantity, label in labels.items() if quantity not in reasons}
 
     def by_quantity(self) -> dict[str, int]:
         """Return quantity -> number of frames that it was taken out of."""
@@ -72,9 +72,10 @@ class Absences:
 
     def _reason(self, quantity: str, atoms: Atoms, labels: Mapping[str, Label]) -> str:
         value = labels[quantity].value
-        if np.isnan(value).all():
+        first = value.flat[0]  # tells of nearly every label
+        if np.isnan(first) and np.isnan(value).all():
             return "NaN"
-        if value.any() or not len(atoms):
+        if first or value.any():
             return ""
         others = [
             label.value for name, label in labels.items() if name != quantity and np.nan_to_num(label.value).any()

@@ -104,7 +104,8 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
         keys = present(quantity, frame.values, choices.keys.get(quantity))
         labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
         if labels:
-            labels = [label for label in labels if np.nan_to_num(label.value).any()] or labels
+            if len(labels) > 1:
+                labels = [label for label in labels if np.nan_to_num(label.value).any()] or labels
             if quantity == "energy" and present("forces", frame.values, choices.keys.get("forces")):
                 labels = _free_energy_first(labels, len(frame.atoms))
             _must_agree(quantity, labels, frame, where)

@@ -152,7 +152,7 @@ def _is_set(path: Path) -> bool:
 
 
 def _is_system(path: Path) -> bool:
-    return (path / "coord.raw").is_file() or any(path.glob("set.*/coord.npy"))
+    return path.is_dir() and ((path / "coord.raw").is_file() or any(path.glob("set.*/coord.npy")))
 
 
 def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
