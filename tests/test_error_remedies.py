@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ from matgraft.core.findings import Finding
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
+from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import Recipe
@@ -174,6 +176,7 @@ HERE: dict[str, str] = {
     "potentials/run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
     "core/registry.py:_no_model": "test_a_file_of_mace",
+    "formulas/predict.py:_finished": "test_a_run_on_a_table_that_is_not_finished",
 }
 """Where it takes more than frames -> the test below that types what is printed."""
 
@@ -488,7 +491,7 @@ def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch:
     (run / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
     resumed: list[Path] = []
     monkeypatch.setattr(
-        "matgraft.potentials.run.resume_run", lambda out, quiet: resumed.append(out) or run / "report.html"
+        "matgraft.potentials.run.resume_run", lambda out, **_: resumed.append(out) or run / "report.html"
     )
     finished = SimpleNamespace(verdict=SimpleNamespace(exit_code=0))
     monkeypatch.setattr("matgraft.potentials.report.screen.run_facts", lambda *_: finished)
@@ -496,6 +499,18 @@ def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch:
     code, _, said = matgraft("evaluate", run, tmp_path / NAME)
     (command,) = printed(said, "command")
     assert (code, matgraft(*shlex.split(command)[1:])[0], resumed) == (3, 0, [run])
+
+
+def test_a_run_on_a_table_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, resumed = tmp_path / "a run", []
+    run.mkdir()
+    asked = TableRun(table=str(table(tmp_path / "my table.csv", OXIDES, gap=lambda i: i)), targets=("gap",))
+    SETTINGS.write(run, TableSettings(run=asked, table_sha256=""))
+    code, _, said = matgraft("predict", run, "NaCl")
+    (command,) = printed(said, "command")
+    monkeypatch.setattr("matgraft.formulas.tune.resume_table_run", lambda out, quiet: resumed.append(out))
+    monkeypatch.setattr("matgraft.cli.both.end_table_run", lambda *_: sys.exit(0))
+    assert (code, matgraft(*shlex.split(command)[1:])[0], resumed) == (5, 0, [run])
 
 
 def test_a_store(matgraft: Call, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import kind_of
 from matgraft.formulas import tune as property_run
 from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.predict import predict_formulas
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.prompts.bank import BANKS, Bank, BankCard
 from matgraft.formulas.prompts.member import PromptSettings
@@ -84,6 +85,19 @@ def broken_off(tmp_path, monkeypatch):
         return run
 
     return begin
+
+
+def test_a_run_that_broke_off_predicts_nothing_and_says_how_it_goes_on(broken_off, tmp_path):
+    """It gave the targets that were finished, or a missing folder's name."""
+    broken_off()
+    run = tmp_path / "run"
+    for _ in range(2):
+        with pytest.raises(RunError, match="not finished: 0 of 1 targets have a predictor") as error:
+            predict_formulas(run, ["NaCl"])
+        assert error.value.commands == (("matgraft", "tune", "--resume", str(run)),)
+        (run / "predictors" / "gap-123456").mkdir(parents=True, exist_ok=True)
+    with pytest.raises(DataError, match="no formula to predict"):
+        predict_formulas(run, [])
 
 
 def changed(role):

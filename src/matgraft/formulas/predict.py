@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from matgraft.core.errors import OptionError
+from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.registry import model_folder
-from matgraft.core.run_folder import kind_of
+from matgraft.core.run_folder import kind_of, resume_commands
 from matgraft.formulas.learners.inputs import Array
-from matgraft.formulas.predictor.store import TargetNames, load_predictor
+from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor
 from matgraft.formulas.prompts.material_class import material_class
 from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, property_tokens
 from matgraft.formulas.registry import load_encoder_folder
@@ -43,7 +43,9 @@ def predict_formulas(
     Raises
     ------
     DataError
-        If the folder is no run; it says what it is.
+        If the folder is no run; it says what it is. If there is no formula.
+    RunError
+        If the run is not finished.
     """
     kind = kind_of(folder)
     if kind is None:
@@ -52,12 +54,15 @@ def predict_formulas(
         raise OptionError(
             "this run reads structures, not formulas", where=str(folder), remedy="`evaluate` scores it on frames"
         )
+    if not formulas:
+        raise DataError("there is no formula to predict", where=str(where or folder))
     run = SETTINGS.read(folder).run
+    parts = _finished(folder, run.targets)
     tokens = property_tokens(run.targets) if run.settings.strategy == "prompt" else {}
     prompts = _prompts(formulas, tokens, None if cells is None else where or folder)
     backbone = load_encoder_folder(folder)
     rows: list[TableRow] = []
-    for part in sorted((folder / "predictors").iterdir()):
+    for part in parts:
         predictor, names = load_predictor(part, backbone)
         chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, names.target)]
         if not chosen:
@@ -70,6 +75,18 @@ def predict_formulas(
             own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
         rows += own
     return rows
+
+
+def _finished(folder: Path, targets: Sequence[str]) -> list[Path]:
+    """Return the folders of the predictors, one a target."""
+    parts = sorted(file.parent for file in (folder / "predictors").glob(f"*/{PREDICTOR.name}"))
+    if len(parts) < len(set(targets)):
+        raise RunError(
+            f"the run is not finished: {len(parts)} of {len(set(targets))} targets have a predictor",
+            where=str(folder),
+            commands=resume_commands(folder),
+        )
+    return parts
 
 
 def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]]:
