@@ -240,6 +240,14 @@ def test_nothing_left_to_train_on(names: tuple[str, ...]) -> None:
         settings.weights(labelled(*names))
 
 
+def test_a_label_that_weighs_nothing_in_any_frame_is_not_trained() -> None:
+    labels = {"energy": np.array(0.0), "stress": np.zeros((3, 3))}
+    data = Dataset([Sample(Atoms("Si"), labels, label_weights={"stress": 0.0})] * 2)
+    assert LossSettings().weights(data) == {"energy": DEFAULT_WEIGHTS["energy"]}
+    with pytest.raises(OptionError, match="no frame has stress with a weight above zero"):
+        LossSettings(stress=1.0).weights(data)
+
+
 def test_weights_are_not_negative() -> None:
     for wrong in ({"energy": -1.0}, {"l2": -1.0}, {"groups": {"kind=hot": -1.0}}):
         with pytest.raises(ValidationError):

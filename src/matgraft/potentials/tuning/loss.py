@@ -69,10 +69,11 @@ class LossSettings(Frozen):
         """
         weights = {}
         for name, default in DEFAULT_WEIGHTS.items():
-            asked, labelled = getattr(self, name), dataset.count(name)
+            asked, labelled = getattr(self, name), _weighs(dataset, name)
             if asked and not labelled:
                 raise OptionError(
-                    f"loss.{name}={asked:g} would weigh nothing: no {part and part + ' '}frame has {name}",
+                    f"loss.{name}={asked:g} would weigh nothing: no {part and part + ' '}frame has {name}"
+                    + (" with a weight above zero" if dataset.count(name) else ""),
                     allowed=dataset.quantities(),
                     remedy=f"name the key that holds the {name}, or do not weigh it",
                     options=[{f"loss.{name}": 0}],
@@ -83,6 +84,13 @@ class LossSettings(Frozen):
         if not weights:
             raise OptionError("every weight of the loss is zero", allowed=["loss.energy", "loss.forces", "loss.stress"])
         return weights
+
+
+def _weighs(dataset: Dataset, name: str) -> bool:
+    """Say whether a frame has a label that its file gives a weight above zero."""
+    return dataset.count(name) > 0 and any(
+        name in sample.labels and sample.label_weights.get(name, 1.0) > 0 for sample in dataset
+    )
 
 
 def refuse_stress_without_volume(weights: Mapping[str, float], *parts: Dataset) -> None:
