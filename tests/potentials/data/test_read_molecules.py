@@ -133,7 +133,7 @@ def test_an_orca_run_whose_scf_failed_says_so(tmp_path: Path) -> None:
 
 
 def test_jobs_of_orca_keep_their_own_level_of_theory(tmp_path: Path) -> None:
-    jobs = " $new_job\n|  5> ! RI-MP2 cc-pVTZ EnGrad\n|  6>"
+    jobs = " $new_job\n|  5> ! RHF RI-MP2 cc-pVTZ/C cc-pVTZ EnGrad\n|  6>"
     mp2 = "The final MP2 gradient\n" + "".join(
         f"{i:3d}:{x:14.8f}{y:14.8f}{z:14.8f}\n" for i, (x, y, z) in enumerate(GRADIENT)
     )

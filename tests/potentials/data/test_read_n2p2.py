@@ -51,6 +51,21 @@ def test_the_options_that_the_note_names_set_the_units(tmp_path: Path) -> None:
     np.testing.assert_allclose(data[0].content.cell[:], CELL)
 
 
+def test_a_folder_gives_its_frames_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a/input.data").write_text(FRAME + MOLECULE)
+    (tmp_path / "a/train.data").write_text(FRAME)  # n2p2 writes these from the first
+    (tmp_path / "a/test.data").write_text(MOLECULE)
+    (tmp_path / "b/Cu2S.data").write_text("# made by hand\n" + FRAME)
+    (tmp_path / "b/Cu2S.yaml").write_text("functional: PBE\n")
+    data = read(tmp_path)
+    assert [file.name for file in data.provenance.files] == ["a/input.data", "b/Cu2S.data"]
+    assert data[2].theory is not None
+    assert data[2].theory.functional == "PBE"
+    assert "trajectory" not in data[0].tags
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

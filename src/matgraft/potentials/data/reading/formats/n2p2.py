@@ -14,7 +14,7 @@ and `units.forces` say others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
 from matgraft.potentials.data.reading.formats.output import element
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
@@ -120,4 +120,11 @@ def _frames(path: Path, name: str) -> Iterator[RawFrame]:
         raise DataError("the file ends in the middle of it: no 'end'", where=f"{name} frame {index}")
 
 
-N2P2 = Format(_CONVENTIONS.format, is_n2p2, read_n2p2)
+def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    """Leave out files beside an `input.data`: n2p2 writes its frames once more, as `train.data` and `test.data`."""
+    found = unpacked(own, others)
+    whole = {path.parent for path in found if bare(path).name == "input.data"}
+    return [path for path in found if path.parent not in whole or bare(path).name == "input.data"]
+
+
+N2P2 = Format(_CONVENTIONS.format, is_n2p2, read_n2p2, _find, collects=True)

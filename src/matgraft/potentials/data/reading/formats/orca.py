@@ -243,7 +243,7 @@ def _theory(words: list[str], version: str) -> LevelOfTheory:
         version=version or None,
         functional=_PLAIN.get(method, method) if method else None,
         dispersion=next((_DISPERSIONS[word] for word in upper if word in _DISPERSIONS), None),
-        basis=next((word for word in words if _BASIS.match(word)), None),
+        basis=next((word for word in words if _BASIS.match(word) and "/" not in word), None),  # /C: auxiliary
     )
 
 
