@@ -470,6 +470,26 @@ def test_species_are_not_taken_from_partial_charges(tmp_path: Path) -> None:
     check_ethanol(read(path), KCAL, KCAL)
 
 
+def test_species_as_symbols_and_as_types(tmp_path: Path) -> None:
+    atoms, arrays = ethanol()
+    symbols = np.array(atoms.get_chemical_symbols())
+    units_of_eV = {"energy": "eV", "forces": "eV/Å"}
+    path = archive(tmp_path / "a.npz", species=symbols, **arrays)
+    check_ethanol(read(path, units=units_of_eV), 1.0, 1.0)
+    types = np.array([["C", "H", "O"].index(symbol) for symbol in symbols])
+    for species in (types, np.tile(types, (4, 1))):
+        path = archive(tmp_path / "b.npz", species=species, **arrays)
+        with pytest.raises(DataError, match="the element of types 0, 1, 2 nor the unit of energy and forces"):
+            read(path)
+        check_ethanol(read(path, units=units_of_eV, elements=["C", "H", "O"]), 1.0, 1.0)
+
+
+@pytest.mark.parametrize("species", [np.full(9, 0.5), np.full(9, 200), np.array(["C"] * 8 + ["Q"])])
+def test_species_that_are_none_are_refused(tmp_path: Path, species: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"no (element|atomic numbers)"):
+        read(archive(tmp_path / "a.npz", species=species, **ethanol()[1]))
+
+
 def test_other_names_ask_for_units_and_padding_is_no_atom(tmp_path: Path) -> None:
     atoms, arrays = ethanol()
     padded = {"R": np.pad(arrays["R"], ((0, 0), (0, 2), (0, 0))), "F": np.pad(arrays["F"], ((0, 0), (0, 2), (0, 0)))}

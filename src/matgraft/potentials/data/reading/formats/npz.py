@@ -7,7 +7,8 @@
 | any other names | see `_NAMES`      |           |            |          | asked for                       |
 
 sGDML writes its units into ``e_unit`` and ``r_unit``. Positions are (frames, atoms, 3) Å; species (atoms,), or (frames,
-atoms) with zeros for no atom. Nothing is unpickled, and the size of every array is checked before memory is taken.
+atoms) with zeros at the end for no atom; atomic numbers, symbols, or numbers of types from 0, whose elements are asked
+for. Nothing is unpickled, and the size of every array is checked before memory is taken.
 Source: quantum-machine.org, the readme of rMD17, the documentation of sGDML.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from ase.io.formats import open_with_compression
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -75,6 +77,7 @@ def read_npz(path: Path, name: str) -> RawFile:
         raise DataError(
             f"no array holds {' or '.join(missing)}; there are {', '.join(arrays)}", where=name, allowed=allowed
         )
+    arrays[roles["species"]] = _as_numbers(arrays[roles["species"]], name)
     positions, species = arrays[roles["positions"]], arrays[roles["species"]]
     n_frames = len(positions) if positions.ndim == 3 else 0
     if positions.shape[2:] != (3,) or species.shape not in (positions.shape[1:2], positions.shape[:2]):
@@ -133,21 +136,42 @@ def _units(arrays: Mapping[str, NDArray[Any]], name: str) -> _Units:
     return _Units(stated, Conventions(_FORMAT, systems=_SYSTEMS))
 
 
+def _as_numbers(species: NDArray[Any], name: str) -> NDArray[np.int_]:
+    """Return species as whole numbers; symbols become atomic numbers, and "" no atom."""
+    if species.dtype.kind in "US":
+        symbols, places = np.unique(species.astype(str), return_inverse=True)
+        if wrong := [symbol for symbol in symbols.tolist() if symbol and symbol not in atomic_numbers]:
+            raise DataError(f"{wrong[0]!r} is no element", where=name)
+        return np.array([atomic_numbers.get(symbol, 0) for symbol in symbols.tolist()])[places].reshape(species.shape)
+    if species.dtype.kind not in "iuf" or (species != np.round(species)).any() or (species > 118).any():
+        raise DataError(f"species are no atomic numbers: {species.ravel()[:4].tolist()}", where=name)
+    return species.astype(int)
+
+
+def _are_types(species: NDArray[np.int_]) -> bool:
+    """Say whether species are numbers of types from zero; in rows that are filled up, zeros stand at the end."""
+    if species.ndim == 1:
+        return bool((species <= 0).any())
+    return bool(((species[:, :-1] <= 0) & (species[:, 1:] > 0)).any())
+
+
 def _frames(
     arrays: Mapping[str, NDArray[Any]], roles: Mapping[str, str], stated: Mapping[str, str], n_frames: int
 ) -> Iterator[RawFrame]:
     species, positions, cells = arrays[roles["species"]], arrays[roles["positions"]], arrays.get(roles["cell"])
+    typed = _are_types(species)
     known = {key: role for role, key in roles.items() if role in ("energy", "forces")}
     others = [key for key in arrays if key not in (roles["species"], roles["positions"], roles["cell"])]
     constant = {key: str(arrays[key].item()) for key in ("name", "theory") if key in arrays and arrays[key].size == 1}
     for index in range(n_frames):
         numbers = species if species.ndim == 1 else species[index]
-        real = numbers > 0
+        real = numbers >= 0 if typed else numbers > 0
         cell = None if cells is None else np.reshape(cells[index] if cells.size == 9 * n_frames else cells, (3, 3))
-        atoms = Atoms(numbers[real].astype(int), positions[index][real], cell=cell, pbc=cell is not None)
+        kinds = numbers[real]
+        atoms = Atoms(kinds * (not typed), positions[index][real], cell=cell, pbc=cell is not None)
         rows = {known.get(key, key): arrays[key][index] for key in others if arrays[key].shape[:1] == (n_frames,)}
         values = {key: row[real] if row.shape[:1] == real.shape else row for key, row in rows.items()}
-        yield RawFrame(atoms, values, constant, stated)
+        yield RawFrame(atoms, values, constant, stated, types=tuple(map(int, kinds)) if typed else ())
 
 
 def _recognises(head: Head) -> bool:
