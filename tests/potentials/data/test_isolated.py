@@ -50,6 +50,13 @@ def test_what_is_an_isolated_atom(sample: Sample, expected: bool) -> None:
     assert is_isolated(sample) is expected
 
 
+def test_an_atom_under_stress_has_neighbours() -> None:
+    crystal = Atoms("Cu", cell=[[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]], pbc=False)
+    assert not is_isolated(Sample(crystal, {"stress": -0.02 * np.eye(3)}))
+    assert is_isolated(Sample(crystal, {"stress": 1e-8 * np.eye(3)}))
+    assert is_isolated(Sample(crystal, {"stress": np.full((3, 3), np.nan)}))
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_frames_are_left_and_energies_told(tmp_path: Path, stored: bool) -> None:
     crystal = Sample(bulk("Si"), {"energy": np.array(-10.0)}, index=1)

@@ -21,16 +21,22 @@ FAR_A = 8.0
 """Å from an atom to its next image, from which on it is isolated: no crystal of one atom a cell is so wide."""
 _NAMES = re.compile(r"isolated|(isolated|iso|free|lone)[-_ ]?atoms?|atoms?[-_ ](isolated|iso|free)|e0s?", re.IGNORECASE)
 
+_PULLED = 1e-3  # eV/Å³ of stress: an atom that has neighbours, though the frame does not say that it repeats
 _OF_READING = ("file", "frame", "trajectory", "folder")
 
 
 def is_isolated(sample: Sample) -> bool:
     """Say whether a frame is an isolated atom."""
-    return len(sample.content) == 1 and (_named(sample) or _far(sample.content))
+    return len(sample.content) == 1 and (_named(sample) or (_far(sample.content) and not _strained(sample)))
 
 
 def _named(sample: Sample) -> bool:
     return any(_NAMES.fullmatch(value.strip()) for name, value in sample.tags.items() if name not in _OF_READING)
+
+
+def _strained(sample: Sample) -> bool:
+    stress = sample.labels.get("stress")
+    return stress is not None and bool(np.nanmax(np.abs(stress), initial=0.0) > _PULLED)
 
 
 def _far(atoms: Atoms) -> bool:
