@@ -153,9 +153,11 @@ def test_folders(tmp_path: Path) -> None:
     assert "an empty folder" in found(f"chgnet:{folder}").found
     for name in ("model.json", "model.pt", "state.pt"):
         (folder / name).write_bytes(POINTER)
-    for typed in (f"chgnet:{folder}", str(folder), f"chgnet:{folder / 'state.pt'}"):
-        if not typed.endswith(".pt"):
-            assert found(typed).options == ({"foundation": f"matgl:{folder}"},)
+    for typed in (f"chgnet:{folder}", str(folder)):
+        assert found(typed).options == ({"foundation": f"matgl:{folder}"},)
+    (folder / "state.pt").write_bytes(WHOLE)
+    for backbone in ("chgnet", "matgl"):
+        assert found(f"{backbone}:{folder / 'state.pt'}").options == ({"foundation": f"matgl:{folder}"},)
     (folder / "model.json").unlink()
     assert "a folder of MatGL without model.json" in found(f"chgnet:{folder}").found
     run = tmp_path / "run"

@@ -90,11 +90,6 @@ class Found:
     name: str = ""
     classes: tuple[str, ...] = ()
 
-    @property
-    def backbone(self) -> str:
-        """The backbone that opens it; empty where none does, or where it is a run."""
-        return self.name.partition(":")[0] if ":" in self.name else ""
-
 
 def recognise(path: Path) -> Found:
     """Say what a file or a folder is. Damaged bytes are no error: they are what it is."""

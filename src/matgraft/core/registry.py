@@ -175,7 +175,7 @@ def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None
 
 def _refuse_another(path: Path, backbone: str, row: BackboneRow) -> None:
     """Raise a DataError if a file or a folder is not of the kind that a backbone opens."""
-    if path.exists() and (found := recognise(path)).backbone != backbone:
+    if path.exists() and (found := recognise(path)).name != f"{backbone}:{path}":
         raise _no_model(path, found, f"not what {backbone} opens", row.opens)
 
 
