@@ -32,7 +32,7 @@ HASHED: Mapping[str, Callable[[Sample], bytes]] = {
     "": bytes_of,
     "tags": lambda sample: _line(sorted(sample.tags.items())),
     "weights": lambda sample: _line(_weights(sample)),
-    "levels of theory": lambda sample: _line(sample.theory and sample.theory.model_dump()),
+    "levels of theory": lambda sample: _line(_stated(sample.theory)),
     "files": lambda sample: _line([sample.file, sample.index]),
 }
 """What of frames decides a run: tags, files and levels of theory how they are parted, weights how they count."""
@@ -102,6 +102,11 @@ def frame_hashes(frames: Dataset, part: str) -> dict[str, str]:
         for name, digest in digests.items():
             digest.update(HASHED[name](sample))
     return {f"{part} {name}".strip(): digest.hexdigest() for name, digest in digests.items()}
+
+
+def _stated(theory: LevelOfTheory | None) -> Any:
+    """Return what a level of theory states; without a basis set as earlier versions did, which had no field for it."""
+    return theory and theory.model_dump(exclude=set() if theory.basis else {"basis"})
 
 
 def _weights(sample: Sample) -> Any:
