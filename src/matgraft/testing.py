@@ -80,6 +80,31 @@ def wires() -> list[tuple[Atoms, Array]]:
     return [(form, np.eye(3)) for form in (*forms, *_rewritten(atoms))] + _turned(atoms)
 
 
+def molecules() -> list[Atoms]:
+    """Return one molecule without a cell, in boxes, in a cell smaller than it, and far away, whatever pbc says."""
+    bare = Atoms("SiO2", positions=[[0, 0, 0], [1.5, 0.3, 0], [-1.2, 0.9, 0.4]])
+    forms = [bare]
+    for cell, pbc in ((0.0, True), (30.0, False), (30.0, True), (1.5, False)):
+        other = bare.copy()
+        other.set_cell(cell * np.eye(3))
+        other.pbc = pbc
+        forms.append(other)
+    forms[-1].positions += 800.0
+    return forms
+
+
+def lattices() -> list[Atoms]:
+    """Return one crystal by other vectors of its lattice, in another order of them, an atom in another cell."""
+    crystal = crystals()[2]
+    forms = [crystal]
+    for change in ([[1, 0, 0], [2, 1, 0], [-1, 1, 1]], [[0, 1, 0], [0, 0, 1], [1, 0, 0]]):
+        other = crystal.copy()
+        other.set_cell(np.array(change) @ crystal.cell[:])
+        forms.append(other)
+    forms[1].positions[0] += [2, -1, 3] @ crystal.cell[:]
+    return forms
+
+
 def _rewritten(atoms: Atoms) -> list[Atoms]:
     """Return the same with pbc where there is no vector, far away, and with the vectors in another order."""
     everywhere, away, order = atoms.copy(), atoms.copy(), atoms.copy()
@@ -224,6 +249,13 @@ class PotentialConformance:
         """The same of a structure that is periodic in one direction."""
         self._one_structure(potential, wires())
         self._repeats(potential, wires()[0][0])
+
+    def test_a_molecule_or_a_crystal_is_the_same_however_it_is_written(self, potential: Potential) -> None:
+        """A box, its size and its pbc mean nothing to a molecule; any vectors of a lattice are that lattice."""
+        for forms in (molecules(), lattices()):
+            self._one_structure(potential, [(form, np.eye(3)) for form in forms])
+        for other in (found := _predict(potential, lattices()))[1:]:
+            np.testing.assert_allclose(other["stress"], found[0]["stress"], atol=self.tolerance["stress"])
 
     def test_a_slab_in_a_full_cell_has_the_stress_of_that_cell(self, potential: Potential) -> None:
         """Whatever pbc says of the vacuum: (1/V) dE/dstrain, V of the cell; without the third vector there is none."""

@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import os
+import runpy
 import sys
 import types
 from collections.abc import Callable
@@ -475,6 +476,34 @@ def test_without_torch_sim_its_model_is_written_and_not_verified(
     source = (tmp_path / "model.py").read_text()
     compile(source, "model.py", "exec")
     assert 'graph["head"] = torch.full((len(graph["ptr"]) - 1,), 1,' in source
+
+
+class StandIn(torch.nn.Module):
+    """What torch-sim's MaceModel is to model.py: a module that returns float32 energies of several structures."""
+
+    def __init__(self, module: Any, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.device, self.dtype = device, dtype
+
+    def forward(self, state: Any) -> dict[str, torch.Tensor]:
+        return {"energy": torch.tensor([-3.0, -4.5]), "forces": torch.zeros(len(state.atomic_numbers), 3)}
+
+
+def test_torch_sims_model_adds_references_in_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each structure of a batch, on a stand-in for torch-sim."""
+    monkeypatch.setattr("matgraft.potentials.exports.torch_sim.installed", lambda: False)
+    model = potential()
+    model.references.data[13] = -515000.123456789
+    model.save(tmp_path / model.native_file)
+    torch_sim.write_torch_sim(model, tmp_path, model.torch_sim_source())
+    for name in ("torch_sim", "torch_sim.models", "torch_sim.models.mace"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules["torch_sim.models.mace"], "MaceModel", StandIn, raising=False)
+    tuned = runpy.run_path(str(tmp_path / "model.py"))["model"](torch.device("cpu"))
+    state = types.SimpleNamespace(atomic_numbers=torch.tensor([14, 14, 14]), system_idx=torch.tensor([0, 1, 1]))
+    energy = tuned(state)["energy"]
+    assert energy.dtype == torch.float64
+    assert energy.tolist() == [-3.0 - 515000.123456789, -4.5 - 2 * 515000.123456789]
 
 
 def test_torch_sim_runs_the_chosen_head(tmp_path: Path) -> None:

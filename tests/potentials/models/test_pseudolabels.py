@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from matgraft.core.errors import DataError
+from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models import pseudolabels
@@ -28,6 +29,7 @@ from matgraft.potentials.models.pseudolabels import (
     own_frames,
     structure_features,
 )
+from matgraft.testing import sheets
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,17 @@ def test_labels_are_the_foundations_predictions(chgnet: Potential, pairs: Datase
         for name, value in prediction.items():
             np.testing.assert_allclose(sample.labels[name], value, atol=1e-6)
     assert labelled.tag("kind") == pairs[:2].tag("kind")
+
+
+def test_a_slab_is_labelled_the_same_however_it_is_written(chgnet: Potential) -> None:
+    """For rehearsal and for the measure of forgetting; a stress is there where the cell has a volume."""
+    forms = [atoms for atoms, turn in sheets() if np.array_equal(turn, np.eye(3))]
+    labelled = own_frames(chgnet, Dataset(tuple(Sample(atoms, {}) for atoms in forms)))
+    assert len(labelled) == len(forms)
+    for sample in labelled:
+        np.testing.assert_allclose(sample.labels["energy"], labelled[0].labels["energy"], atol=2e-5)
+        np.testing.assert_allclose(sample.labels["forces"], labelled[0].labels["forces"], atol=1e-4)
+        assert ("stress" in sample.labels) == (volume(sample.content) > 0)
 
 
 def test_absurd_labels_are_left_out(chgnet: Potential, pairs: Dataset) -> None:
