@@ -445,6 +445,16 @@ def test_md17_is_taken_for_kcal_and_told(tmp_path: Path) -> None:
     check_ethanol(read(path, units={"energy": "eV", "forces": "eV/Å"}), 1.0, 1.0)
 
 
+def test_one_frame_without_the_axis_of_frames(tmp_path: Path) -> None:
+    atoms, arrays = ethanol()
+    one = {name: array[0] for name, array in arrays.items()}
+    data = read(archive(tmp_path / "a.npz", z=atoms.numbers, **one, name="ethanol"))
+    assert len(data) == 1
+    np.testing.assert_allclose(data[0].labels["energy"], arrays["E"][0] * KCAL)
+    np.testing.assert_allclose(data[0].labels["forces"], arrays["F"][0] * KCAL)
+    assert data.tag("name") == ["ethanol"]
+
+
 def test_rmd17(tmp_path: Path) -> None:
     atoms, arrays = ethanol()
     own = {"coords": arrays["R"], "energies": arrays["E"], "forces": arrays["F"], "nuclear_charges": atoms.numbers}

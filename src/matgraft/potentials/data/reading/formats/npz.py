@@ -78,6 +78,8 @@ def read_npz(path: Path, name: str) -> RawFile:
             f"no array holds {' or '.join(missing)}; there are {', '.join(arrays)}", where=name, allowed=allowed
         )
     arrays[roles["species"]] = _as_numbers(arrays[roles["species"]], name)
+    if arrays[roles["positions"]].ndim == 2:  # one frame, without the axis of frames
+        arrays = {key: array if key == roles["species"] else array[None] for key, array in arrays.items()}
     positions, species = arrays[roles["positions"]], arrays[roles["species"]]
     n_frames = len(positions) if positions.ndim == 3 else 0
     if positions.shape[2:] != (3,) or species.shape not in (positions.shape[1:2], positions.shape[:2]):
