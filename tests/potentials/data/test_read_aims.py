@@ -28,6 +28,8 @@ HEAD = """------------------------------------------------------------
     k_grid             4 4 6
     k_offset           0.5 0.5 0.0
     vdw_correction_hirshfeld
+    species        Ga
+      plus_u         3 d 2.5
   #  Suggested "tight" defaults for Ga atom (to be pasted into control.in file)
   #  Suggested "light" defaults for As atom (to be pasted into control.in file)
   -----------------------------------------------------------------------
@@ -142,6 +144,7 @@ def test_the_level_of_theory_is_that_of_control_in(tmp_path):
     assert (theory.code, theory.version, theory.functional, theory.dispersion) == ("FHI-aims", "151211", "PBE", "TS")
     assert (theory.kpoints, theory.kpoint_offset) == ((4, 4, 6), (0.5, 0.5, 0.0))
     assert (theory.smearing, theory.smearing_width_eV, theory.spin) == ("Gaussian", 0.02, True)
+    assert (theory.hubbard_u, theory.hubbard_orbital) == ({"Ga": 2.5}, {"Ga": "d"})
     assert theory.potentials == ("Ga tight atomic_zora_scalar", "As light atomic_zora_scalar")
 
 

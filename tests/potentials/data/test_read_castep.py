@@ -202,6 +202,14 @@ def test_each_step_of_a_relaxation_has_its_structure_and_no_enthalpy(tmp_path):
     assert any("external pressure" in note for note in data.provenance.notes)
 
 
+def test_forces_that_stand_at_the_end_alone_go_to_the_last_step(tmp_path):
+    text = header() + scf(-100.0) + stress() + unit_cell(4.1) + positions() + scf(-101.0) + stress(2)
+    text += " BFGS: Final Configuration:\n" + unit_cell(4.1) + positions() + forces(2) + stress(2) + END
+    data = read(put(tmp_path, text))
+    assert ["forces" in sample.labels for sample in data] == [False, True]
+    np.testing.assert_allclose(data[1].labels["forces"], 2 * FORCES)
+
+
 def test_the_finite_basis_correction_is_one_step(tmp_path):
     data = read(put(tmp_path, header() + scf(-99.0) + scf(-100.0) + forces() + END))
     assert [float(sample.labels["energy"]) for sample in data] == [-100]

@@ -257,7 +257,8 @@ def test_frames_find_their_evaluations_whatever_was_printed(tmp_path):
 
 def test_an_optimisation_of_the_cell_gives_energies_not_enthalpies(tmp_path):
     goals = [energy + 0.003 for energy in ENERGIES]
-    steps = "".join(
+    steps = step(-17.0) + "  Total Energy               =   -16.5\n"  # a line search that took another evaluation
+    steps += "".join(
         step(energy) + f" --------  Informations at step = ------------\n  Total Energy               =   {goal:.10f}\n"
         for energy, goal in zip(ENERGIES, goals, strict=True)
     )
@@ -296,6 +297,20 @@ def test_the_log_of_another_run_is_left_out(tmp_path):
     data = read(tmp_path / "water-pos-1.xyz")
     np.testing.assert_allclose(energies(data), np.array(ENERGIES) * units.Hartree, rtol=1e-9)
     assert any("log of another run" in note for note in data.provenance.notes)
+
+
+def test_each_of_two_logs_of_one_project_belongs_to_its_own_run(tmp_path):
+    own = head() + coordinates() + "".join(step(energy) for energy in ENERGIES) + END
+    other = head() + coordinates() + step(-99.0) + END
+    put(tmp_path, pos=xyz(ENERGIES), log=own, **{"older.out": other})
+    assert read(tmp_path).tag("file") == ["older.out", *["water-pos-1.xyz"] * 3]
+    assert energies(read(tmp_path / "older.out")) == [pytest.approx(-99 * units.Hartree)]
+
+
+def test_a_line_search_that_comes_back_gives_the_evaluation_with_forces(tmp_path):
+    first = step(ENERGIES[0], tables=False) + step(ENERGIES[0] + 1e-11)
+    put(tmp_path, log=head("GEO_OPT") + coordinates() + first + END, pos=xyz(ENERGIES[:1], md=False))
+    assert "forces" in read(tmp_path)[0].labels
 
 
 def test_runs_that_broke_off_keep_their_finished_steps(tmp_path):

@@ -93,8 +93,10 @@ def forces(shift: float = 0.0, stress: bool = True) -> str:
     contribution = "     The non-local contrib.  to forces\n" + listed.replace("0.0", "7.0")
     tensor = rows(np.hstack([STRESS * (1 + shift), STRESS * 147105]))
     return (
-        f"\n     Forces acting on atoms (cartesian axes, Ry/au):\n\n{listed}{contribution}\n     Total force = 0.05\n"
-        + f"\n          total   stress  (Ry/bohr**3)                   (kbar)     P=       29.97\n{tensor}\n" * stress
+        "\n     Forces acting on atoms (cartesian axes, Ry/au):\n\n"
+        f"\n     negative rho (up, down):  2.052E-03 1.758E-03\n{listed}{contribution}\n     Total force = 0.05\n"
+        + f"\n          total   stress  (Ry/bohr**3)                   (kbar)     P=       29.97\n{tensor}\n"
+        * stress
     )
 
 
@@ -221,7 +223,7 @@ def test_a_run_without_a_finished_step_is_an_error(tmp_path):
 
 
 def test_a_line_that_cannot_be_read_is_named(tmp_path):
-    text = output(scf(), forces().replace("force =    ", "force  ", 1), DONE)
+    text = output(scf().replace("total energy              =", "total energy  "), forces(), DONE)
     with pytest.raises(DataError, match=r"line \d+ cannot be read"):
         read(put(tmp_path / "pw.out", text))
 

@@ -80,6 +80,8 @@ class _Run:
     smearing: str | None = None
     width: float | None = None
     n_spins: int | None = None
+    kind: str = ""
+    hubbard: dict[str, tuple[float, str]] = field(default_factory=dict)
     echoes: bool = False
 
     def handlers(self) -> Handlers:
@@ -238,7 +240,11 @@ class _Run:
     def _line(self, line: str, _output: Output) -> None:
         """Take up a line of control.in, which is repeated at the start."""
         words = line.split("#")[0].split() if self.echoes else []
-        if words and words[0].isidentifier():
+        if words[:1] == ["species"]:
+            self.kind = words[1]
+        elif words[:1] == ["plus_u"] and len(words) > 3:
+            self.hubbard[element(self.kind)] = (float(words[3]), words[2])
+        elif words and words[0].isidentifier():
             self.control.setdefault(words[0], words[1:])
 
     def theory(self) -> LevelOfTheory:
@@ -257,6 +263,8 @@ class _Run:
             version=self.version or None,
             **name,
             dispersion=next((said for word, said in _DISPERSIONS.items() if word in self.control), None),
+            hubbard_u={symbol: u for symbol, (u, _) in self.hubbard.items()},
+            hubbard_orbital={symbol: orbital for symbol, (_, orbital) in self.hubbard.items()},
             spin=None if self.n_spins is None else self.n_spins > 1,
             soc=False,
             kpoints=(mesh[0], mesh[1], mesh[2]) if len(mesh) == 3 else None,

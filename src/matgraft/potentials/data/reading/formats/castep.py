@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from ase import units as ase_units
 from ase.io.castep.geom_md_ts import iread_castep_md
@@ -142,13 +141,22 @@ class _Run(Structures):
         if not self.fresh and "dynamics" in self.said.get("type of calculation", ""):
             self.stale += 1
             return self.drop()
-        self.values.setdefault("e_fr_energy", self.values.get("e_wo_entrp", np.nan))
-        if not any(key in self.values for key in ("e_wo_entrp", "e_0_energy")):
-            return self.drop()  # the optimiser's repetition of the last forces
-        self.atoms = Atoms([element(one) for one in self.labels], cell=self.cell, scaled_positions=self.sites, pbc=True)
+        atoms = Atoms([element(one) for one in self.labels], cell=self.cell, scaled_positions=self.sites, pbc=True)
+        self.values.setdefault("e_fr_energy", self.values.get("e_wo_entrp"))
+        if self.values["e_fr_energy"] is None:
+            return self._complete(atoms)
+        self.atoms = atoms
         self.begin(None)
         self.fresh = False
         return None
+
+    def _complete(self, atoms: Atoms) -> None:
+        """Give the last frame what the optimiser printed of it in the end: forces that it had no need of before."""
+        last = self.frames[-1] if self.frames else None
+        if last is not None and last.atoms == atoms:
+            missing = {key: value for key, value in self.values.items() if last.values.get(key) is None}
+            self.frames[-1] = replace(last, values={**last.values, **missing})
+        self.drop()
 
     def _energy(self, line: str, _output: Output) -> None:
         if found := _ENERGY.match(line):

@@ -186,8 +186,7 @@ class _Run:
         elif "EXX: now go back" in line:  # the energy before was one of the inner loop
             self.step = _Step()
         elif "Forces acting on atoms" in line:
-            next(output, None)
-            step.forces = output.table(self.n_atoms, slice(0, 3), "=")
+            step.forces = _forces(output, self.n_atoms)
         elif "total   stress" in line and "Ry/bohr" in line:
             step.stress = output.table(3, slice(0, 3))
         elif "JOB DONE" in line:
@@ -268,6 +267,19 @@ class _Run:
         theory = (frames[0].theory if frames else None) or self.settings.theory()
         self.steps.frames = [replace(one, theory=None) if one.theory == theory else one for one in frames]
         return self.steps.file(name, CONVENTIONS, theory, fault or ("" if self.done else "the end is missing"))
+
+
+def _forces(output: Output, n_atoms: int) -> Array:
+    """Return (n_atoms, 3) forces; messages may stand between the heading and the rows."""
+    rows: list[list[float]] = []
+    for line in output:
+        if "force =" in line:
+            rows.append(numbers(line.split("=", 1)[1])[:3])
+        elif rows:
+            break
+        if len(rows) == n_atoms:
+            return np.array(rows)
+    raise EOFError("it ends in the middle of a table")
 
 
 def energies(free: float, smearing: float, kind: str | None) -> dict[str, float]:

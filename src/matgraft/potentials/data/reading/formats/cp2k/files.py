@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ase.io.formats import open_with_compression
+
 from matgraft.potentials.data.reading.formats.base import Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.output import Output, numbers
+from matgraft.potentials.data.reading.raw import UNREADABLE
 
 _LOG = re.compile(r"^ CP2K\| version string:", re.MULTILINE)
 _COMMENT = re.compile(r"\s*\d+\s*\n\s*i\s*=\s*\d+,.*\bE\s*=\s*[-+\d.*NaN]+")
@@ -116,15 +120,34 @@ def _beside(folder: Path, _changed: int) -> tuple[Member, ...]:
 
 def _positions_of(log: Member, beside: Sequence[Member]) -> Member | None:
     positions = [one for one in beside if one.holds == "positions"]
-    named = [one for one in positions if _is_of(log, one)]
-    logs = sum(one.holds == "log" for one in beside)
-    return min(named or (positions if len(positions) == logs == 1 else []), key=lambda one: len(one.name), default=None)
+    named = [one for one in positions if log in _logs_of(one, beside)]
+    return min(named, key=lambda one: len(one.name), default=None)
 
 
 def _logs_of(run: Member, beside: Sequence[Member]) -> list[Member]:
+    """Return the logs of a run: those of its project, else the only one; of several those that share an energy."""
     logs = [one for one in beside if one.holds == "log"]
     others = sum(one.holds == "positions" for one in beside) > 1
-    return [log for log in logs if _is_of(log, run)] or ([] if others or len(logs) > 1 else logs)
+    found = [log for log in logs if _is_of(log, run)] or ([] if others or len(logs) > 1 else logs)
+    return found if len(found) < 2 else [log for log in found if _energies(log.path) & _energies(run.path)]
+
+
+def _energies(path: Path) -> frozenset[float]:
+    return _read_energies(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _read_energies(path: Path, _changed: int) -> frozenset[float]:
+    """Return the energies in the comment lines of a file, or in a log, to a tenth of a microhartree."""
+    found: set[float] = set()
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            for line in Output(file):
+                if "ENERGY| Total FORCE_EVAL" in line or (" E =" in line and " i =" in line):
+                    found.update(round(energy, 7) for energy in numbers(line)[-1:])
+    except UNREADABLE:
+        pass  # what came before is enough
+    return frozenset(found)
 
 
 def _is_of(log: Member, run: Member) -> bool:

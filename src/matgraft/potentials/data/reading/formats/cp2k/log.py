@@ -25,6 +25,7 @@ _VECTOR = re.compile(r"^ CELL\| Vector ([abc]) \[angstrom\]:?")
 _COORDINATES = re.compile(r"ATOMIC COORDINATES IN (\w+)", re.IGNORECASE)
 _STRESS = re.compile(r"^ (?:STRESS\| .*|.*\b)stress(?: tensor)? \[([\w.]+)\]\s*$", re.IGNORECASE)
 _FORCES = re.compile(r"^ (?:ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces \[hartree/bohr\])")
+_GOAL = re.compile(r"^  Total Energy  +=|^ OPT\| Total energy \[hartree\]")
 _FUNCTIONAL = re.compile(r"^ FUNCTIONAL\| (\S.*?)\s*:\s*$")
 _IN_GPA = {
     "gpa": 1.0,
@@ -35,6 +36,8 @@ _IN_GPA = {
     "a.u.": units.Hartree / units.Bohr**3 / units.GPa,
 }
 
+_SAME_GOAL = 1e-6  # Hartree: cells are printed with three decimals
+
 
 @dataclass
 class Evaluation:
@@ -43,13 +46,15 @@ class Evaluation:
     Attributes
     ----------
     goal
-        What an optimisation called the energy of this step; with P V in an optimisation of the cell.
+        What an optimisation of the cell called the energy of the step that ends here: with P V.
     atoms
         Structure, where it was printed for this evaluation.
     cell
         Cell, Å, where it was printed for this evaluation.
     entropy
         -TS; None where nothing says.
+    volume
+        Volume of the cell, Å³.
     """
 
     energy: float
@@ -60,6 +65,7 @@ class Evaluation:
     stress: Array | None = None
     atoms: Atoms | None = None
     cell: Array | None = None
+    volume: float = 0.0
 
 
 @dataclass
@@ -102,6 +108,7 @@ class Log:
     def _results(self, line: str, output: Output) -> bool:
         if "ENERGY| Total FORCE_EVAL" in line:
             self._next.energy = numbers(line)[-1]
+            self._next.volume = 0.0 if self.cell is None else float(abs(np.linalg.det(self.cell)))
             self.evaluations.append(self._next)
             self._next = Evaluation(float("nan"))
         elif "Electronic entropic energy:" in line:
@@ -114,7 +121,7 @@ class Log:
             self.evaluations[-1].forces = _forces(output)
         elif self.evaluations and (found := _STRESS.match(line)) and found[1].lower() in _IN_GPA:
             self.evaluations[-1].stress = _tensor(output) * _IN_GPA[found[1].lower()]
-        elif self.evaluations and re.match(r"^  Total Energy  +=|^ OPT\| Total energy \[hartree\]", line):
+        elif self.evaluations and _GOAL.match(line) and self.run_type.upper() == "CELL_OPT":
             self.evaluations[-1].goal = numbers(line)[-1]
         elif "PROGRAM ENDED AT" in line:
             self.done = True
@@ -137,7 +144,7 @@ class Log:
     def _setup(self, line: str) -> bool:
         words = line.split()
         if "CP2K| version string:" in line:
-            self.version, self.done = words[-1], False
+            self.version, self.done = line.rsplit("version", 1)[1].split()[0], False
         elif "GLOBAL| Run type" in line:
             self.run_type = words[-1]
         elif "MD| Ensemble" in line:
@@ -214,8 +221,21 @@ def read_log(path: Path, name: str) -> Log:
     log.fault = walk(path, name, log.take)
     if log.fault and log.evaluations and log.evaluations[-1].forces is None and _expects_forces(log):
         log.evaluations.pop()
+    _drop_strange_goals(log)
     log.fault = log.fault or ("" if log.done else "the end is missing")
     return log
+
+
+def _drop_strange_goals(log: Log) -> None:
+    """Forget goals that are no energy of their evaluation plus one pressure times the volume.
+
+    A line search may end with another evaluation than the one that it takes.
+    """
+    told = [one for one in log.evaluations if one.goal is not None and one.volume]
+    pressure = np.median([((one.goal or 0.0) - one.energy) / one.volume for one in told]) if told else 0.0
+    for one in told:
+        if abs((one.goal or 0.0) - one.energy - pressure * one.volume) > _SAME_GOAL:
+            one.goal = None
 
 
 def _expects_forces(log: Log) -> bool:

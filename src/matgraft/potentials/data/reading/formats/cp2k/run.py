@@ -152,18 +152,19 @@ class _Run:
         )
 
     def _evaluation(self, frame: _Frame) -> Evaluation | None:
-        """Return the next evaluation with the energy of a frame; from the start again, for runs that were repeated."""
+        """Return the next evaluation with the energy of a frame, one with forces before one without.
+
+        Line searches come back to a structure; runs that were repeated begin again.
+        """
         order = (*range(self.place, len(self.evaluations)), *range(self.place))
-        for i in order:
-            one = self.evaluations[i]
-            if _match(one, frame):
-                self.place = i + 1
-                if abs(one.energy - frame.energy) > _SAME:
-                    self.steps.notes.append(
-                        "the comment lines of the positions hold enthalpies; energies are the log's"
-                    )
-                return one
-        return None
+        places = [i for i in order if _match(self.evaluations[i], frame)]
+        place = next((i for i in places if self.evaluations[i].forces is not None), places[0] if places else None)
+        if place is None:
+            return None
+        self.place, one = place + 1, self.evaluations[place]
+        if abs(one.energy - frame.energy) > _SAME:
+            self.steps.notes.append("the comment lines of the positions hold enthalpies; energies are the log's")
+        return one
 
     def _varies(self) -> bool:
         table = list(self.cells.values())
