@@ -185,6 +185,11 @@ def test_the_level_of_theory_is_that_of_the_input_variables(tmp_path):
     assert theory.potentials == ("Fe.GGA_PBE-JTH.xml", "O.GGA_PBE-JTH.xml")
 
 
+def test_a_charge_is_a_tag(tmp_path):
+    text = head(echo="           charge      1.00000000E+00") + dataset() + scf(-20.5) + end_of_dataset() + END
+    assert read(put(tmp_path, text))[0].tags["charge"] == "1"
+
+
 def test_each_step_of_a_relaxation_has_its_structure_and_the_end_repeats_the_last(tmp_path):
     text = head() + dataset() + step(-20.5) + step(-20.6, 0.1, 2.0) + end_of_dataset() + END
     data = read(put(tmp_path, text), want=ALL)

@@ -175,6 +175,11 @@ def test_the_other_energies_can_be_chosen(tmp_path, key, energy):
     assert read(path, keys={"energy": key})[0].labels["energy"] == pytest.approx(energy)
 
 
+def test_a_charge_is_a_tag(tmp_path):
+    charged = header().replace(" treating system", " net charge of system : 1.000\n treating system", 1)
+    assert read(put(tmp_path, charged + scf(-100.0) + forces() + END))[0].tags["charge"] == "1"
+
+
 def test_an_insulator_has_one_energy_and_dispersion_is_in_it(tmp_path):
     assert read(put(tmp_path, header() + scf(-100.0, metal=False) + forces() + END))[0].labels["energy"] == -100.0
     data = read(put(tmp_path, header() + scf(-100.0, dispersion=-0.5) + forces() + END))

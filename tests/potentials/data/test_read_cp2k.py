@@ -191,6 +191,12 @@ def test_the_level_of_theory_is_what_is_printed(tmp_path):
     assert theory.potentials == ("O DZVP-MOLOPT-SR-GTH GTH-PBE-q6", "H DZVP-MOLOPT-SR-GTH GTH-PBE-q1")
 
 
+def test_a_charge_is_a_tag(tmp_path):
+    more = " DFT| Charge                                                                  -1"
+    folder = put(tmp_path, log=head(more=more) + coordinates() + step(ENERGIES[0]) + END)
+    assert read(folder)[0].tags["charge"] == "-1"
+
+
 def test_the_entropy_is_in_the_energy_that_is_read(tmp_path):
     scf = "  *** SCF run converged in    10 steps ***\n  Electronic entropic energy:          -0.00500000000000\n"
     folder = put(tmp_path, log=head() + coordinates() + step(ENERGIES[0], scf) + END)

@@ -212,6 +212,8 @@ class _Run(Structures):
         types, charges = self._get("typat"), self._get("znucl")
         symbols = [chemical_symbols[round(charges[int(kind) - 1])] for kind in types]
         self.theory = self._theory()
+        charge = (self._get("charge") or self._get("cellcharge", [0.0]))[0]
+        self.tags = {"charge": f"{charge:g}"} if charge else {}
         self.atoms = Atoms(symbols, self.positions, cell=self.cell, pbc=True)
         self.begin(None)
 

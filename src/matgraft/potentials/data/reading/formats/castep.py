@@ -136,6 +136,8 @@ class _Run(Structures):
     def _flush(self) -> None:
         """Make a frame of the step under way; one of molecular dynamics needs positions of its own."""
         self.theory = self.theory_now()
+        charge = (numbers(self.said.get("net charge of system", "0")) or [0.0])[0]
+        self.tags = {"charge": f"{charge:g}"} if charge else {}
         if self.sites is None or self.cell is None or not self.values:
             return self.drop()
         if not self.fresh and "dynamics" in self.said.get("type of calculation", ""):

@@ -55,6 +55,8 @@ class Evaluation:
         -TS; None where nothing says.
     volume
         Volume of the cell, Å³.
+    charge
+        Of the whole system, in elementary charges.
     """
 
     energy: float
@@ -66,6 +68,7 @@ class Evaluation:
     atoms: Atoms | None = None
     cell: Array | None = None
     volume: float = 0.0
+    charge: float = 0.0
 
 
 @dataclass
@@ -85,6 +88,7 @@ class Log:
     exchange: float | None = None
     dispersion: str | None = None
     spin: bool | None = None
+    charge: float = 0.0
     cutoff: float | None = None
     mesh: tuple[int, int, int] = (1, 1, 1)
     scheme: str = ""
@@ -108,6 +112,7 @@ class Log:
     def _results(self, line: str, output: Output) -> bool:
         if "ENERGY| Total FORCE_EVAL" in line:
             self._next.energy = numbers(line)[-1]
+            self._next.charge = self.charge
             self._next.volume = 0.0 if self.cell is None else float(abs(np.linalg.det(self.cell)))
             self.evaluations.append(self._next)
             self._next = Evaluation(float("nan"))
@@ -167,6 +172,8 @@ class Log:
     def _method(self, line: str) -> None:
         if line.startswith(" DFT| Spin"):
             self.spin = "unrestricted" in line
+        elif line.startswith(" DFT| Charge "):
+            self.charge = numbers(line)[-1]
         elif (found := _FUNCTIONAL.match(line)) and "ROUTINE" not in line:
             self.functionals += [] if found[1] in self.functionals else [found[1]]
         elif "HFX_INFO| FRACTION" in line or "HFX_INFO| Fraction" in line:

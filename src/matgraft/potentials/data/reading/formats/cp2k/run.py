@@ -93,7 +93,8 @@ def _add(steps: Steps, atoms: Atoms, one: Evaluation, forces: Array | None = Non
         "forces": forces if forces is not None else one.forces,
         "stress": stress if stress is not None else one.stress,
     }
-    steps.add(atoms, values, one.converged)
+    tags = {"charge": f"{one.charge:g}"} if one.charge else {}
+    steps.add(atoms, values, one.converged, **tags)
 
 
 class _Run:
