@@ -108,6 +108,15 @@ def test_a_sheet_is_read_with_its_two_periods(tmp_path: Path, third: float) -> N
     assert frame_distance(sheet, right) < 1e-9 and same_structure(sheet, right)
 
 
+@pytest.mark.parametrize(
+    ("pbc", "told"), [([0, 0, 0], True), ([1, 0, 0], True), ([1, 1, 0], False), ([1, 1, 1], False)]
+)
+def test_vectors_along_which_nothing_repeats_are_told(tmp_path: Path, pbc: str, told: bool) -> None:
+    write(tmp_path / "a.extxyz", atoms([[5, 0, 0], [0, 6, 0], [0, 0, 0]], [int(one) for one in pbc]))
+    notes = read(tmp_path / "a.extxyz", want=()).provenance.notes
+    assert any('where they do, write pbc="T T F"' in note for note in notes) == told
+
+
 @pytest.mark.parametrize("rows", [[[5, 0, 0], [0, 6, 0], [5, 6, 0]], [[5, 0, 0], [0, 0, 1], [10, 0, 0]]])
 def test_vectors_in_a_plane_are_refused_where_they_are_read(tmp_path: Path, rows: list[list[float]]) -> None:
     write(tmp_path / "flat.extxyz", [atoms(np.diag([5, 6, 7]), True), atoms(rows, True)])

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
 from torch import Tensor, nn
 
@@ -51,7 +51,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
-from matgraft.potentials.models.references import write_references
+from matgraft.potentials.models.references import read_references, write_references
 
 _FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -226,6 +226,8 @@ class MACEPotential(Potential):
             ) from error
         if not difference < 1e-4:
             raise DataError(f"built anew, its energies differ by {difference:.2g} eV/atom", where=str(path))
+        for symbol, energy in (read_references(path.parent) if path.name == cls.native_file else {}).items():
+            potential.references[atomic_numbers[symbol] - 1] += energy  # that `save` left out of this file
         return potential
 
     def save(self, path: Path) -> None:

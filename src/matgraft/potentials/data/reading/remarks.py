@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ase import Atoms
+
+from matgraft.potentials.data.boxes import long_enough
+from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.reading.keys import Choices, fitting, is_left_out
 from matgraft.potentials.data.reading.labels import Label
 from matgraft.potentials.data.reading.raw import RawFrame
@@ -29,7 +33,7 @@ class Remarks:
 
     def see(self, frame: RawFrame, labels: Mapping[str, Label], weights: Weights) -> None:
         """Enter a frame, its labels and its weights."""
-        self._texts |= dict.fromkeys(frame.notes)
+        self._texts |= dict.fromkeys([*frame.notes, *_of_cell(frame.atoms)])
         for quantity, label in labels.items():
             self._texts |= dict.fromkeys(_of_label(quantity, label))
         said, stated = self.choices.units.get("length"), frame.units.get("length", "")
@@ -66,6 +70,17 @@ class Remarks:
             for key, quantity in left.items()
         ]
         return [*notes, f"not read, though named like labels: {', '.join(said)}"] if said else notes
+
+
+def _of_cell(atoms: Atoms) -> list[str]:
+    """Say where a cell lacks vectors, and pbc denies one that is there."""
+    if atoms.pbc.all() or volume(atoms):
+        return []
+    there = long_enough(atoms.cell[:])
+    if not (there & ~atoms.pbc).any():
+        return []
+    directions = " ".join("T" if one else "F" for one in there)
+    return [f'frames do not repeat along cell vectors whose pbc is F; where they do, write pbc="{directions}"']
 
 
 def _of_label(quantity: str, label: Label) -> list[str]:
