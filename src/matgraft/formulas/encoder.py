@@ -208,8 +208,8 @@ class CompositionBackbone(Backbone):
     Parameters
     ----------
     siblings
-        Encoders pretrained alike from other seeds. What they say of the properties is averaged: on measured gaps trees
-        that read it give 0.259 eV, those that read one of the two 0.266 and 0.261. Features are those of the first.
+        Encoders pretrained alike from other seeds. What they say of the properties is averaged; features are those of
+        the first.
     labels
         Which formulas had labels in the pretraining; None where that is not known.
     """
