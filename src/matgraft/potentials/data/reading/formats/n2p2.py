@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ _ASSUMED = (
     "the file states no units: Bohr, Hartree and Hartree/Bohr are assumed where nothing else is said; "
     "units.length=Å units.energy=eV units.forces=eV/Å says others"
 )
+_element = cache(element)
 _LINES = ("lattice", "atom", "energy", "charge", "comment")
 
 
@@ -64,12 +66,10 @@ class _Frame:
     values: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def take(self, line: str) -> None:
-        """Take up a line; raises `ValueError` for what is none of a frame's."""
-        word, _, rest = line.strip().partition(" ")
-        words = rest.split()
+    def take(self, word: str, words: list[str]) -> None:
+        """Take up a line, its first word and the others; raises `ValueError` for what is none of a frame's."""
         if word == "atom":
-            self.symbols.append(element(words[3]))
+            self.symbols.append(_element(words[3]))
             self.rows.append([float(x) for x in (*words[:3], *words[4:9])])
         elif word == "lattice":
             self.lattice.append([float(x) for x in words[:3]])
@@ -79,7 +79,7 @@ class _Frame:
             self.tags["charge"] = f"{float(words[0]):g}"
         elif word == "comment":
             self.tags["comment"] = " ".join(words)
-        elif word:
+        else:
             raise ValueError(f"{word!r} is no word of input.data")
 
     def finish(self) -> RawFrame:
@@ -108,8 +108,8 @@ def _frames(path: Path, name: str) -> Iterator[RawFrame]:
                 elif words == ["end"] and frame is not None:
                     yield frame.finish()
                     frame, index = None, index + 1
-                elif frame is not None:
-                    frame.take(" ".join(words))
+                elif words and frame is not None:
+                    frame.take(words[0], words[1:])
                 elif words:
                     raise ValueError(f"{words[0]!r} stands outside a frame")
     except UNREADABLE as error:

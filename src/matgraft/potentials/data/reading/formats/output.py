@@ -79,7 +79,7 @@ class Output(Iterator[str]):
             self.line += 1
             return self._back.pop()
         line = next(self._file)
-        if _CUT.search(line):
+        if not line.endswith(b"\n") and _CUT.search(line):
             raise EOFError("it ends in the middle of a number")
         self.line += 1
         return line.decode("utf-8", "replace").rstrip("\r\n")
