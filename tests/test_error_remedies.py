@@ -119,6 +119,10 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (every(lambda a: renamed(a, forces="their_gradient")), "keys.forces=their_gradiens"),
     ],
     "potentials/data/reading/labels.py:_ambiguous": [(every(twice), "")],
+    "potentials/data/reading/labels.py:_per_area": [
+        (plain, "units.stress=eV/A^2"),
+        (every(lambda a: a.info.update(stress_unit="N/m")), ""),
+    ],
     "potentials/data/reading/read.py:_judge": [(every(lambda a: without(a, "stress")), "units.stress=GPa shear=xz,yz,xy")],
     "potentials/data/reading/read.py:_nowhere": [
         (every(lambda a: renamed(a, energy="my total energy")), ""),
