@@ -112,7 +112,7 @@ def test_a_model_there_is_exported_from_there(model: Potential, gpu: torch.devic
     save_folder(model, tmp_path)
     atoms = bulk("Si", "diamond", a=5.5)
     atoms.positions[1] += [0.1, 0.05, -0.02]
-    on = Structures((atoms,), (), ("Si",))
+    on = Structures((atoms,), (atoms,), (), ("Si",))
     assert max(verify(model, tmp_path, on).values()) < 1e-4
     for name in sorted(_exports(model)):
         target = TARGETS[name]
