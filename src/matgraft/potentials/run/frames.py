@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matgraft.core.errors import AuditError, OptionError
+import numpy as np
+
+from matgraft.core.errors import AuditError, DataError, OptionError
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
+from matgraft.core.limits import available_memory
 from matgraft.core.model import Encoded, ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
@@ -19,9 +22,10 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.geometry import expected_pairs
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
 from matgraft.potentials.data.isolated import without_isolated
-from matgraft.potentials.data.numbering import leave_out
+from matgraft.potentials.data.numbering import leave_out, numbers_of_frames
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
 from matgraft.potentials.data.split import STRATUM_TAG, Split, leaks_between, split
@@ -31,10 +35,18 @@ from matgraft.potentials.models.predict import encode_what_can_be, predict
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.remedies import as_typed, unwanted_warns
 from matgraft.potentials.tuning.loss import weigh_parts
+from matgraft.potentials.tuning.memory import free_memory
 
 Predictions = Sequence[Mapping[str, Array]]
 NOT_ENCODABLE = "not-encodable"
 """Code of the finding on frames that the foundation cannot take."""
+
+KEPT_BYTES, PREDICTED_BYTES = 40, 16_000
+"""What a pair of neighbours takes in a graph that is kept, and while forces are predicted: measured on CHGNet, 512 and
+1728 atoms of silicon."""
+
+MEMORY_SHARE = 0.8
+"""Part of the memory that can be had that they may take."""
 
 PREDICTING = "the foundation's predictions"
 """Title of the progress bar."""
@@ -135,6 +147,7 @@ def foundation_predictions(
     foundation: Potential, frames: Dataset, quiet: bool, part: Part = "train"
 ) -> tuple[Predictions, Finding, Graphs | KeptGraphs | None]:
     """Return the foundation's predictions, empty where it cannot take a frame, the finding on such, and the graphs."""
+    refuse_too_large(foundation.card, frames, part)
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(foundation, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
@@ -146,6 +159,36 @@ def foundation_predictions(
     predictions = dict(zip(taken, known, strict=True))
     finding = _refused(foundation, frames, reasons, part)
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
+
+
+def refuse_too_large(card: ModelCard, frames: Dataset, part: Part) -> None:
+    """Raise a DataError, before a graph is built, if the graphs or one prediction take more memory than there is."""
+    if card.cutoff_A is None:
+        return
+    edges = np.array([expected_pairs(sample.content, card.cutoff_A) for sample in frames])
+    kept = float(edges.sum()) * KEPT_BYTES
+    had = available_memory()
+    if frames.samples.held() and kept > MEMORY_SHARE * had.bytes:
+        files = [file.name for file in frames.provenance.files]
+        raise DataError(
+            f"the graphs of {len(frames)} frames take some {kept / 2**30:.1f} GiB, more than {MEMORY_SHARE:.0%} of the "
+            f"{had.bytes / 2**30:.1f} GiB that {had.by} leaves",
+            where=", ".join(files[:3]),
+            remedy="pack the frames into a store, whose graphs are built when they are needed",
+            commands=[("matgraft", "pack", *files[:3], "-o", "frames.h5")],
+        )
+    had = free_memory()
+    large = np.flatnonzero(edges * PREDICTED_BYTES > MEMORY_SHARE * had.bytes)
+    if len(large):
+        first = frames[int(large[np.argmax(edges[large])])]
+        raise DataError(
+            f"a prediction of this frame ({first.n_atoms} atoms, some {edges.max():.2g} pairs within "
+            f"{card.cutoff_A:g} Å) takes some {edges.max() * PREDICTED_BYTES / 2**30:.0f} GiB, more than "
+            f"{MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
+            where=first.where,
+            remedy="see whether the cell is in its unit, leave such frames out, or give the job more memory",
+            options=[{DROP[part]: numbers_of_frames(frames, large)}] if len(large) < len(frames) else [],
+        )
 
 
 def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part) -> Finding:
