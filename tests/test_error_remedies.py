@@ -33,6 +33,7 @@ from torch.multiprocessing import ProcessExitedException
 import matgraft.core.training.fit as fit_module
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
+from matgraft.core.limits import Memory
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
@@ -178,6 +179,8 @@ HERE: dict[str, str] = {
     "formulas/pretraining/run.py:_refuse": "test_pretraining",
     "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
     "potentials/run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
+    "potentials/run/evaluation.py:refuse_unfit": "test_broken_frames_to_evaluate",
+    "potentials/run/frames.py:refuse_too_large": "test_frames_too_large_for_the_memory",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
     "core/registry.py:_no_model": "test_a_file_of_mace",
     "formulas/predict.py:_finished": "test_a_run_on_a_table_that_is_not_finished",
@@ -466,6 +469,7 @@ def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(mace, "_with_scale_shift", lambda vendor: vendor)
     monkeypatch.setattr(mace, "_architecture", passed)
     words = ("tune", tmp_path / NAME, f"foundation={tmp_path / 'my model.model'}", "--out", tmp_path / "run")
+    words += ("--quiet",)
     said = matgraft(*words)[2]
     assert "its backbone is not named" in said and len(printed(said)) == 1
     said = matgraft(*words, *shlex.split(printed(said)[0]))[2]
@@ -679,6 +683,36 @@ def test_pretraining(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(read_property_table(tmp_path / "long.csv", None)) == 1
 
 
+def test_broken_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused before a model is loaded."""
+    made = frames(9)
+    made[4].calc.results["forces"][0, 0] = np.nan
+    write(tmp_path / NAME, made)
+    (tmp_path / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\n")
+
+    def passed(*_: object, **__: object) -> None:
+        raise PassedError("on to the models")
+
+    monkeypatch.setattr(evaluation, "refuse_unknown", lambda name: None)
+    monkeypatch.setattr(evaluation, "load_potential", passed)
+    must_cure(matgraft, "evaluate", tmp_path, tmp_path / NAME)
+
+
+def test_frames_too_large_for_the_memory(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def passed(*_: object, **__: object) -> None:
+        raise PassedError("on to the graphs")
+
+    write(tmp_path / NAME, with_a_large_one(frames()))
+    card = SimpleNamespace(elements=("Si", "Ge"), name="x", cutoff_A=6.0)
+    monkeypatch.setattr(conduct, "load_potential", lambda name: SimpleNamespace(card=card))
+    monkeypatch.setattr("matgraft.potentials.run.frames.encode_what_can_be", passed)
+    monkeypatch.setattr("matgraft.potentials.run.frames.free_memory", lambda: Memory(12 * 10**6, "the job"))
+    must_cure(matgraft, "audit", tmp_path / NAME, "--quiet")
+    monkeypatch.setattr("matgraft.potentials.run.frames.available_memory", lambda: Memory(1000, "the job"))
+    (command,) = printed(matgraft("audit", tmp_path / NAME, "--quiet")[2], "command")
+    assert shlex.split(command)[:2] == ["matgraft", "pack"]
+
+
 def test_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that the foundation cannot take are left out by the option, whatever the run left out of its own test."""
     made = frames(9)
@@ -700,6 +734,7 @@ def test_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.
         raise PassedError("on to the scores")
 
     monkeypatch.setattr(evaluation, "load_potential", lambda name: SimpleNamespace())
+    monkeypatch.setattr(evaluation, "refuse_unknown", lambda name: None)
     monkeypatch.setattr(evaluation, "foundation_predictions", predictions)
     monkeypatch.setattr(evaluation, "predict", passed)
     must_cure(matgraft, "evaluate", tmp_path, tmp_path / NAME)

@@ -21,6 +21,7 @@ from matgraft.potentials.recipe import READS, Recipe, make_recipe
 
 READING = {"keys", "units", "shear", "elements", "theory", "want"}
 AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}
+AUDITED |= {"loss.energy", "loss.forces", "loss.stress"}
 EVALUATED = READING | {"foundation", "audit.drop_test"}
 VALUES = {
     "keys": "{energy: my_energy}", "units": "{energy: meV}", "shear": "'xz,yz,xy'", "elements": "Cu,S",
@@ -142,13 +143,13 @@ def test_processes_are_read_only_where_a_fit_forks(
 def test_an_audit_names_what_it_does_not_read_of_a_file(
     tmp_path: Path, matgraft: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ["fit.rate=1e-2", "loss.energy=3", "audit.allow=[duplicates]", "seed=0"]
+    asked = ["fit.rate=1e-2", "loss.kind=huber", "audit.allow=[duplicates]", "seed=0"]
     recipe = make_recipe(None, asked, train="a.xyz")
-    assert recipe.unread("audit") == ["loss.energy", "fit.rate"]
+    assert recipe.unread("audit") == ["loss.kind", "fit.rate"]
     assert recipe.unread("tune") == []
     (tmp_path / "r.yaml").write_text(recipe.to_yaml())
-    monkeypatch.setattr("matgraft.potentials.run.audit_file", lambda recipe, quiet: (Dataset(()), []))
-    note = "of the recipe `matgraft audit` does not read loss.energy, fit.rate"
+    monkeypatch.setattr("matgraft.potentials.run.audit_file", lambda recipe, quiet, tell: (Dataset(()), []))
+    note = "of the recipe `matgraft audit` does not read loss.kind, fit.rate"
     assert note in matgraft("audit", tmp_path / "r.yaml")[1]
     assert note in json.loads(matgraft("audit", tmp_path / "r.yaml", "--json")[1])["notes"]
     (tmp_path / "all.yaml").write_text(make_recipe(None, ["audit.allow=[duplicates]"], train="a.xyz").to_yaml())

@@ -122,6 +122,8 @@ def load_from(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
 def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = None) -> Callable[[], Backbone]:
     """Return what loads a foundation or a tuned model; a name that nothing stands behind is refused at once.
 
+    Nothing is loaded for that.
+
     Parameters
     ----------
     rows
@@ -137,6 +139,8 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
         If a file or a folder is another than the backbone opens; it says what it is.
     ExtraError
         If the vendor's package is not installed.
+    DataError
+        If a folder holds no model, or a file is not what the backbone opens.
     """
     if part_head(name)[0].is_dir():
         model_folder(Path(name))

@@ -151,6 +151,7 @@ CURED: dict[str, list[Callable[[list[Atoms]], None]]] = {
     "outlier-force": [some(lambda a: change(a, forces=lambda f: f + 90.0 * np.eye(len(f), 3) - 90.0 * np.eye(len(f), 3)[::-1]))],
     "outlier-distance": [some(relabelled(collide))],
     "outlier-volume": [some(relabelled(lambda a: a.set_cell(a.cell[:] * 1.3, scale_atoms=True)))],
+    "mixed-states": [lambda made: [a.info.update(charge=i // 15) for i, a in enumerate(made)] and None],
     "not-encodable": [some(lambda a: a.info.update(alone=True))],
 }  # fmt: skip
 """Code -> ways to plant its fault in thirty right frames."""

@@ -202,7 +202,12 @@ def test_a_run_broken_off_before_its_models_are_whole_resumes(run: Path, tmp_pat
         (["strategy.name=multihead", "heads.by=config_typ"], OptionError, "did you mean 'config_type'"),
         (["strategy.name=multihead", "strategy.rank=3"], OptionError, "strategy.rank is not read"),
         (["strategy.name=multihead", "references.mode=given"], OptionError, "one shift(.|\n)*allowed: refit, keep"),
-        (["strategy.name=multihead", "heads.by=trajectory"], DataError, "each head needs training and validation"),
+        (["strategy.name=multihead", "heads.by=trajectory"], AuditError, "theory-stated(.|\n)*2 levels of theory"),
+        (
+            ["strategy.name=multihead", "heads.by=trajectory", "audit.allow=[theory-stated,duplicates]"],
+            DataError,
+            "each head needs training and validation",
+        ),
         (["strategy.name=multihead", "loss.groups={head=SCAN: 2}"], OptionError, "did you mean 'head=r2SCAN'"),
     ],
 )

@@ -69,7 +69,8 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         model_folder(run)  # says what it is instead
     # Frames to leave out are those of the run's test file, which is another one.
     recipe = saved_recipe(folder, [f"{DROP['test']}=null", *options], "evaluate")
-    refuse_unknown(recipe.foundation)
+    for name in (run, recipe.foundation):
+        refuse_unknown(name)
     dataset = read_further(recipe, frames, beside=not options)
     refuse_unfit(look_at_test(recipe, dataset), str(frames))
     tuned, foundation = load_potential(run), load_potential(recipe.foundation)
