@@ -93,7 +93,7 @@ def test_frames_to_judge_on_are_looked_at_too(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(AuditError, match="of the test frames"):
         tune(recipe, tmp_path / "run")
     monkeypatch.setattr(evaluation, "refuse_unknown", lambda name: None)
-    monkeypatch.setattr(evaluation, "saved_recipe", lambda *_: Recipe(train=str(train)))
+    (tmp_path / "recipe.yaml").write_text(f"train: {train}\n")
     with pytest.raises(DataError, match=r"(?s)non-finite.*audit.drop_test=\[3\]"):
         evaluate_run(tmp_path, test)
 
