@@ -114,7 +114,6 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
     "potentials/data/heads.py:_levels": [(plain, "strategy.name=multihead")],
     "potentials/data/heads.py:_one_head": [(every(lambda a: a.info.update(same="x")), "strategy.name=multihead heads.by=same")],
     "potentials/data/heads.py:_values": [(untagged, "strategy.name=multihead heads.by=kind")],
-    "potentials/data/reading/labels.py:_per_area": [(plain, "units.stress=eV/Å²")],
     "potentials/data/reading/keys.py:parse": [(plain, "units.stress=GPa units.virial=eV")],
     "potentials/data/reading/keys.py:unmatched": [
         (every(lambda a: renamed(a, energy="my energy")), "'keys.energy=my energi'"),
