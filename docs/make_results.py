@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARKS = REPOSITORY / "benchmarks"
 PAGE, README = Path(__file__).with_name("results.md"), REPOSITORY / "README.md"
 SCRIPTS = (
-    *("strategies", "time_to_accuracy", "step_time", "store", "audit_rules"),
+    *("strategies", "time_to_accuracy", "step_time", "store", "reading_speed", "audit_rules"),
     *("formula_folds", "learning_curves", "measured", "fewshot", "prompts", "domain", "formula_speed"),
     *("objective_weights", "objectives", "intervals"),
 )
