@@ -19,7 +19,7 @@ from pymatgen.core import Lattice, Structure
 from matgraft.core.errors import DataError, MatgraftError, OptionError
 from matgraft.core.quantities import STRESS_UNITS, full_to_voigt
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.data.reading.read import Stream, read
 from matgraft.potentials.data.sample import Sample
 
 ALL = ("energy", "forces", "stress")
@@ -133,6 +133,24 @@ def test_without_a_type_map_elements_are_asked_for(tmp_path: Path) -> None:
     check(read(folder, elements=["Cu", "S"], want=ALL), frames())
     with pytest.raises(DataError, match=r"type 1 has no element: elements=Cu names 1, of the types from 0"):
         read(folder, elements=["Cu"])
+
+
+def test_a_folder_is_read_although_one_system_lacks_its_elements(tmp_path: Path) -> None:
+    system(tmp_path / "a", frames())
+    (system(tmp_path / "b", frames()) / "type_map.raw").unlink()
+    data = read(tmp_path)
+    check(data, frames())
+    assert [sample.content for sample in Stream(tmp_path)] == [sample.content for sample in data]
+    (note,) = [note for note in data.provenance.notes if "left out" in note]
+    assert note.startswith("b: left out: a DeePMD folder does not say the element of types 0, 1; ")
+    assert "elements=Cu,S" in note
+    assert len(read(tmp_path, elements=["Cu", "S"])) == 6
+    with pytest.raises(DataError, match=r"^b frame 0: .* does not say the element"):
+        read([tmp_path / "a", tmp_path / "b"])
+    (tmp_path / "a" / "type_map.raw").unlink()
+    for walk in (read, lambda path: list(Stream(path))):
+        with pytest.raises(DataError, match=r"^a frame 0: .* does not say the element"):
+            walk(tmp_path)
 
 
 def test_names_of_types_begin_with_their_element(tmp_path: Path) -> None:

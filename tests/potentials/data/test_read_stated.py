@@ -77,6 +77,11 @@ def test_a_product_of_another_dimension_is_refused(text: str, of: str) -> None:
         ("energy_per_atom=-0.5 energy_unit=Ha", -1.0 * units.Hartree, 0.1),
         ('energy=-0.5 units="kcal/mol, angstrom"', -0.5 * units.kcal / units.mol, 0.1 * units.kcal / units.mol),
         ('energy=-0.5 units="energy:Ry forces:Ry/Bohr"', -0.5 * units.Rydberg, 0.1 * units.Rydberg / units.Bohr),
+        (
+            'energy=-0.5 units={"energy": "Ry", "forces": "Ry/Bohr"}',
+            -0.5 * units.Rydberg,
+            0.1 * units.Rydberg / units.Bohr,
+        ),
         ("energy=-0.5 units=real", -0.5 * units.kcal / units.mol, 0.1 * units.kcal / units.mol),
         ("energy=-0.5 units=eV n_formula_units=2 time_unit=fs", -0.5, 0.1),
     ],
@@ -93,6 +98,8 @@ def test_stresses_and_virials_have_stated_units(tmp_path: Path) -> None:
     (kbar,) = read(write(tmp_path, f"energy=-1 {stress} stress-unit=kbar"))
     np.testing.assert_allclose(kbar.labels["stress"], units.GPa * np.eye(3))
     virial = 'virial="1 0 0 0 1 0 0 0 1"'
+    (pressure,) = read(write(tmp_path, f"energy=-1 {stress} pressure_unit=kbar"))
+    np.testing.assert_array_equal(pressure.labels["stress"], kbar.labels["stress"])
     (by_energy,) = read(write(tmp_path, f"energy=-1 {virial} energy-unit=hartree"))
     np.testing.assert_allclose(by_energy.labels["stress"], -units.Hartree / 125 * np.eye(3))
     (own,) = read(write(tmp_path, f"energy=-1 {virial} energy-unit=hartree virial-unit=eV"))
@@ -115,6 +122,44 @@ def test_a_word_that_is_no_unit_is_an_error_that_names_it(tmp_path: Path, header
     assert "a.xyz frame 1" in caught.value.where and caught.value.options
     said_by_user = {"energy": "eV", "forces": "eV/Å", "length": "Å"} | ({"stress": "GPa"} if "stress" in header else {})
     assert len(read(path, units=said_by_user)) == 2
+
+
+@pytest.mark.parametrize("header", ["unit_cell=conventional", "unit=cell", "formula_units=4", "repeat_unit=monomer"])
+def test_keys_that_speak_of_no_unit_are_passed_over(tmp_path: Path, header: str) -> None:
+    (sample,) = read(write(tmp_path, f"energy=-1 {header}"))
+    assert sample.labels["energy"] == -1
+    assert sample.content.cell[0, 0] == 5
+
+
+def test_the_option_for_a_word_of_several_labels_is_complete(tmp_path: Path) -> None:
+    path = write(tmp_path, "energy=-1 units=SI")
+    with pytest.raises(DataError, match="'SI' is no unit of energy") as caught:
+        read(path)
+    (option,) = caught.value.options
+    assert option == {"units.energy": "eV", "units.forces": "eV/Å"}
+    assert read(path, units={"energy": "eV", "forces": "eV/Å"})[0].labels["energy"] == -1
+
+
+@pytest.mark.parametrize(
+    ("key", "energy"),
+    [
+        ("energy_hartree", -units.Hartree),
+        ("E_kcal_per_mol", -units.kcal / units.mol),
+        ("energy_eV_per_atom", -2),
+        ("energy_old", -1),
+    ],
+)
+def test_a_key_that_ends_with_a_unit_is_read_in_it(tmp_path: Path, key: str, energy: float) -> None:
+    (sample,) = read(write(tmp_path, f"{key}=-1"), keys={"energy": key})
+    assert sample.labels["energy"] == pytest.approx(energy, rel=1e-12)
+
+
+def test_keys_of_forces_and_virials_may_end_with_a_unit(tmp_path: Path) -> None:
+    columns = FORCES.replace("forces", "forces_Ha_bohr")
+    path = write(tmp_path, 'energy=-1 virial_Ry="1 0 0 0 1 0 0 0 1"', columns=columns)
+    (sample,) = read(path, keys={"forces": "forces_Ha_bohr", "stress": "virial_Ry"})
+    assert sample.labels["forces"][0, 0] == pytest.approx(0.1 * units.Hartree / units.Bohr, rel=1e-12)
+    np.testing.assert_allclose(sample.labels["stress"], -units.Rydberg / 125 * np.eye(3), rtol=1e-12)
 
 
 def test_the_user_comes_before_the_file_and_a_note_says_so(tmp_path: Path) -> None:

@@ -14,6 +14,11 @@ from matgraft.core.quantities import POTENTIAL_QUANTITIES
 from matgraft.potentials.data.reading.keys import Choices, bare, present
 from matgraft.potentials.data.reading.raw import Conventions, RawFrame
 
+
+class UnsaidError(DataError):
+    """Something is missing that only the user knows."""
+
+
 _LABEL = re.compile(r"([A-Z][a-z]?)(?=[^a-zA-Z]|$)")
 
 
@@ -28,8 +33,10 @@ def settled(frame: RawFrame, conventions: Conventions, choices: Choices, where: 
 
     Raises
     ------
-    DataError
+    UnsaidError
         If something is missing that only the user knows: elements, units, or labels that the format never holds.
+    DataError
+        If `elements` names no element for a type.
     """
     units = _units_to_ask(frame, conventions, choices)
     elements = bool(frame.types) and not choices.elements
@@ -52,7 +59,9 @@ def _units_to_ask(frame: RawFrame, conventions: Conventions, choices: Choices) -
     ]
 
 
-def _asked(frame: RawFrame, conventions: Conventions, choices: Choices, where: str, units: Sequence[str]) -> DataError:
+def _asked(
+    frame: RawFrame, conventions: Conventions, choices: Choices, where: str, units: Sequence[str]
+) -> UnsaidError:
     """Return the one error that asks for everything; options are complete, so there are none where elements lack."""
     lacking = [quantity for quantity in choices.want if quantity in conventions.lacks]
     there = [q for q in POTENTIAL_QUANTITIES if present(q, frame.values, choices.keys.get(q))]
@@ -66,13 +75,13 @@ def _asked(frame: RawFrame, conventions: Conventions, choices: Choices, where: s
     found += f"; it never holds {' and '.join(lacking)}" if lacking else ""
     found += " and here no other label" if lacking and not there else ""
     if not types:
-        return DataError(found, where=where, remedy="say it", options=typed)
+        return UnsaidError(found, where=where, remedy="say it", options=typed)
     example = ",".join(("Cu", "S", "O", "H", "C", "N")[: len(types)])
     remedy = f"name the elements, the lowest type ({conventions.first_type}) first, in the form elements={example}"
     others = [" ".join(f"{key}={_text(value)}" for key, value in one.items()) for one in typed if one]
     remedy += f"; with it goes {' or '.join(others)}" if others else ""
     remedy += f"; a file that has {' and '.join(lacking)}, such as extended XYZ, needs none of this" if lacking else ""
-    return DataError(found, where=where, remedy=remedy)
+    return UnsaidError(found, where=where, remedy=remedy)
 
 
 def _numbered(types: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -210,7 +211,8 @@ def unit_of(
 ) -> tuple[Unit, bool, str]:
     """Return the unit that a key's numbers are in, whether they are a virial, and the stated unit that was overruled.
 
-    The user's unit comes first, then what the frame states, then what its format says, then what the name says.
+    The user's unit comes first, then what the frame states, then a unit in the name (``energy_hartree``), then what the
+    format says, then what else the name says.
 
     Parameters
     ----------
@@ -227,7 +229,7 @@ def unit_of(
     name = bare(key).lower()
     virial = quantity == "stress" and "virial" in name and "stress" not in name
     place = "virial" if virial else quantity
-    written = stated.get(name) or stated.get(place)
+    written = stated.get(name) or stated.get(place) or _unit_in(name, place)
     said = written or format_units.get(name) or KEY_UNITS.get(name)
     own = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]
     if own:
@@ -238,6 +240,18 @@ def unit_of(
         return parse_unit(said, quantity), False, ""
     unit = parse_unit(said or DEFAULT_UNITS[place], place)
     return (unit if unit.per_atom else parse_unit(unit.text + per_atom, place)), virial, ""
+
+
+@cache
+def _unit_in(name: str, place: str) -> str:
+    """Return the unit that a key ends with (``energy_hartree``, ``forces_ev_per_ang``); empty where it has none."""
+    words = re.findall(r"[^\W_]+", name)
+    last = max((at for at, word in enumerate(words) if word in _LABEL_WORDS), default=0)
+    unit = "/".join(word for word in words[last + 1 :] if word != "per")
+    try:
+        return parse_unit(unit, place).text
+    except OptionError:
+        return ""
 
 
 def forces_beside(energy_unit: str) -> str:

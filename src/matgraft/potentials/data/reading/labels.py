@@ -172,8 +172,18 @@ def _unit(
             where=where,
             allowed=error.allowed,
             remedy="say the unit, which then comes before the file's",
-            options=[{f"units.{quantity}": unit} for unit in _likely(quantity, frame)],
+            options=[
+                {f"units.{quantity}": unit} | _as_well(quantity, frame, choices) for unit in _likely(quantity, frame)
+            ],
         ) from error
+
+
+def _as_well(quantity: str, frame: RawFrame, choices: Choices) -> dict[str, str]:
+    """Return the units to be said for the other labels of which the frame states the same word."""
+    word = frame.units.get(quantity)
+    others = [other for other in POTENTIAL_QUANTITIES if word and frame.units.get(other) == word and other != quantity]
+    there = [other for other in others if present(other, frame.values, choices.keys.get(other))]
+    return {f"units.{other}": DEFAULT_UNITS[other] for other in there if other not in choices.units}
 
 
 def _likely(quantity: str, frame: RawFrame) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
@@ -28,7 +29,7 @@ from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.absent import Absences
-from matgraft.potentials.data.reading.asked import settled
+from matgraft.potentials.data.reading.asked import UnsaidError, settled
 from matgraft.potentials.data.reading.keys import (
     ENERGY_KINDS,
     WANT,
@@ -123,9 +124,15 @@ def read(
     choices, stated = Choices.parse(how), _stated(how.get("theory"))
     ledger = _Ledger()
     files = _read_all(sources, ledger, progress)
-    samples = tuple(sample for one, file in files for sample in _convert(one, file, choices, stated, ledger))
+    samples: list[Sample] = []
+    unsaid: list[DataError] = []
+    for one, file in files:
+        with _left_out(one, ledger, unsaid):
+            samples.extend(tuple(_convert(one, file, choices, stated, ledger)))
+    if len(unsaid) == len(files):
+        raise _all_broken(unsaid)
     _judge(ledger, choices, _few([one.name for one in sources]), beside)
-    return Dataset(samples, ledger.provenance())
+    return Dataset(tuple(samples), ledger.provenance())
 
 
 class Stream(Iterable[Sample]):
@@ -153,7 +160,8 @@ class Stream(Iterable[Sample]):
                 broken.append(error)
                 self._ledger.note(source.name, f"left out: {error.found}")
             else:
-                yield from _convert(source, file, self._choices, self._stated, self._ledger)
+                with _left_out(source, self._ledger, broken):
+                    yield from _convert(source, file, self._choices, self._stated, self._ledger)
         if len(broken) == len(self.sources):
             raise _all_broken(broken)
         _judge(self._ledger, self._choices, _few([one.name for one in self.sources]))
@@ -222,6 +230,18 @@ def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> lis
     return whole
 
 
+@contextmanager
+def _left_out(source: Source, ledger: _Ledger, unsaid: list[DataError]) -> Iterator[None]:
+    """Leave out, with a note, what a search came across and what only the user could complete."""
+    try:
+        yield
+    except UnsaidError as error:
+        if not source.found:
+            raise
+        unsaid.append(error)
+        ledger.note(source.name, f"left out: {error.found}; {error.remedy}")
+
+
 def _read_one(source: Source) -> RawFile:
     try:
         empty = source.path.is_file() and source.path.stat().st_size == 0
@@ -233,7 +253,7 @@ def _read_one(source: Source) -> RawFile:
 
 
 def _all_broken(errors: Sequence[DataError]) -> DataError:
-    if len(errors) == 1:
+    if len(errors) == 1 or all(isinstance(error, UnsaidError) for error in errors):
         return errors[0]
     listed = "".join(f"\n  {error.where}: {error.found}" for error in errors)
     return DataError(f"{len(errors)} files cannot be read:{listed}", remedy="repair them or take them out")

@@ -32,7 +32,7 @@ _STATEMENT = re.compile(r"(?P<of>.*?)[-_. ]?units?|units?[-_. ](?:of[-_. ])?(?P<
 _WORDS = {
     "energy": ("energy", "energies", "etot", "toten"),
     "forces": ("force", "forces"),
-    "stress": ("stress", "stresses"),
+    "stress": ("stress", "stresses", "pressure"),
     "virial": ("virial", "virials"),
     "length": (
         *("length", "lengths", "position", "positions", "pos", "distance", "distances"),
@@ -62,7 +62,7 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
         stem = found["after"] or found["of"] or ""
         if not stem:
             general |= _general(value, known_only=key.lower() == "unit")
-        elif isinstance(value, str) and (place := _place(stem, keys)):
+        elif isinstance(value, str) and (place := _place(stem, keys)) and not _is_cell(found["after"], value):
             own[place] = value
     units = general | own
     if "energy" in units:
@@ -70,10 +70,15 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
     return units
 
 
+def _is_cell(after: str | None, value: str) -> bool:
+    """Say whether a key speaks of the unit cell, as ASE's ``unit_cell=conventional`` does, and of no unit."""
+    return after == "cell" and _parsed(value, "length") is None
+
+
 def _place(stem: str, keys: set[str]) -> str:
     """Return the quantity or the key that a unit is of; empty where it is of something else."""
-    if stem in keys and _QUANTITIES.get(stem) in (None, "length"):
-        return stem  # a distance that is a number of the frame is not its positions
+    if stem in keys and (stem == "pressure" or _QUANTITIES.get(stem) in (None, "length")):
+        return stem  # a distance that is a number of the frame is not its positions, nor a pressure its stress
     if stem in _QUANTITIES:
         return _QUANTITIES[stem]
     return _QUANTITIES.get(re.split(r"[-_. ]", stem)[-1], "")
@@ -86,7 +91,7 @@ def _general(value: str | dict[str, Any], known_only: bool) -> dict[str, str]:
     name = _SAME_SYSTEM.get(value.strip().lower(), value.strip().lower())
     if name in _SYSTEMS:
         named = dict(_SYSTEMS[name])
-    elif pairs := re.findall(r"([A-Za-z_]+)\s*[:=]\s*([^\s,;]+)", value):
+    elif pairs := re.findall(r"""(\w+)["']?\s*[:=]\s*["']?([^\s,;"'}]+)""", value):
         return {_QUANTITIES[word.lower()]: unit for word, unit in pairs if word.lower() in _QUANTITIES}
     else:
         named = dict(_measured(value))
