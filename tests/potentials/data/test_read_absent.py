@@ -185,3 +185,15 @@ def test_positions_in_a_wrong_unit_are_no_burden(cell: float) -> None:
 )
 def test_cases(shared: Path, name: str, expected: dict[str, int]) -> None:
     assert counts(shared / f"data/cases/frames/{name}.extxyz") == expected
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "N/A"])
+def test_one_word_for_a_label_that_is_absent(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "a.xyz"
+    head = 'Lattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3:forces:R:3'
+    rows = "Si 0 0 0 0.1 0.2 0.3\nSi 1.3 1.4 1.2 -0.1 -0.2 -0.3\n"
+    full = 'energy=-1 stress="1 0 0 0 1 0 0 0 1"'
+    path.write_text(f"2\n{head} energy={word} stress={word}\n{rows}2\n{head} {full}\n{rows}", encoding="utf-8")
+    data = read(path, want=["energy", "forces", "stress"])
+    assert [set(sample.labels) for sample in data] == [{"forces"}, {"energy", "forces", "stress"}]
+    assert any("stress is NaN in 1 of 2 frames: taken for not computed" in note for note in data.provenance.notes)

@@ -68,3 +68,23 @@ def test_a_line_at_fault_is_named(tmp_path: Path, text: str, where: str, said: s
     with pytest.raises(DataError, match=said) as caught:
         read(write(tmp_path, text))
     assert caught.value.where == f"a.xyz {where}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"), ("<!DOCTYPE html>\n<html>", "a web page")],
+)
+@pytest.mark.parametrize("name", ["a.xyz", "OUTCAR", "a.json", "a.dat"])
+def test_what_stands_in_the_place_of_a_file_is_named(tmp_path: Path, text: str, said: str, name: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=said) as caught:
+        read(tmp_path / name)
+    assert "download the file itself" in caught.value.remedy
+
+
+def test_a_weight_of_a_label_is_not_offered_as_the_label(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text("1\nProperties=species:S:1:pos:R:3:forces:R:3 energy_weight=1\nHe 0 0 0 0 0 0\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no frame has energy") as caught:
+        read(path)
+    assert caught.value.options == ({"want": ["forces"]},)

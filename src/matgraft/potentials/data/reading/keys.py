@@ -290,7 +290,8 @@ def suggest(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
     def likeness(key: str) -> float:
         return max(difflib.SequenceMatcher(None, key.lower(), name).ratio() for name in CANDIDATES[quantity])
 
-    best = max(existing, key=likeness, default="")
+    labels = [key for key in existing if not set(re.split(r"[-_. ]+", key.lower())) & _OF_LABELS]
+    best = max(labels, key=likeness, default="")
     return [{f"keys.{quantity}": bare(best)}] if best and likeness(best) > 0.4 else []
 
 

@@ -115,6 +115,8 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
 
 def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str) -> Label:
     raw = _numbers(frame.values[key], where)
+    if raw.ndim == 0 and np.isnan(raw):  # one word for all components
+        raw = np.full({"energy": (), "forces": (len(frame.atoms), 3), "stress": (3, 3)}[quantity], np.nan)
     unit, virial, overruled = _unit(quantity, key, frame, file, choices, where)
     if quantity == "stress":
         name = bare(key).lower()
@@ -216,7 +218,13 @@ def _beside_free(name: str, names: Collection[str]) -> bool:
     return any(name.endswith(stem) and f"{name.removesuffix(stem)}free_energy" in names for stem in _BESIDE_FREE)
 
 
+_NOTHING = ("", "none", "null", "na", "n/a")
+"""What stands in place of a number that there is none, in lower case."""
+
+
 def _numbers(value: Any, where: str) -> Array:
+    if np.size(value) == 0 or (isinstance(value, str) and value.strip().lower() in _NOTHING):
+        return np.array(np.nan)
     try:
         return np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:

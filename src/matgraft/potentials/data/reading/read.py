@@ -30,6 +30,7 @@ from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.asked import UnsaidError, settled
+from matgraft.potentials.data.reading.formats.base import Head
 from matgraft.potentials.data.reading.keys import (
     ENERGY_KINDS,
     WANT,
@@ -230,6 +231,19 @@ def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> lis
     return whole
 
 
+_PAGE = "it is a web page (HTML) in place of the file", "download the file itself"
+_IN_PLACE = (
+    (
+        b"version https://git-lfs",
+        "it is a Git LFS pointer, which stands in a repository for the file itself",
+        "run `git lfs pull` in the repository, or download the file itself",
+    ),
+    (b"<!doctype html", *_PAGE),
+    (b"<html", *_PAGE),
+)
+"""How files begin that stand in the place of another -> what they are, and what to do."""
+
+
 @contextmanager
 def _left_out(source: Source, ledger: _Ledger, unsaid: list[DataError]) -> Iterator[None]:
     """Leave out, with a note, what a search came across and what only the user could complete."""
@@ -249,6 +263,10 @@ def _read_one(source: Source) -> RawFile:
         raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
     if empty:
         raise DataError("the file is empty", where=source.name)
+    start = Head(source.path).start.lstrip().lower()
+    for begins, found, remedy in _IN_PLACE:
+        if start.startswith(begins):
+            raise DataError(found, where=source.name, remedy=remedy)
     return source.format.read(source.path, source.name)
 
 
