@@ -7,7 +7,9 @@ import pytest
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.crossval import _folds, crossval
+from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
+from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.table.reading import FormulaTable
 
 TEXTS = [f"{metal}{anion}" for metal in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Zn") for anion in "OSFCI"]
@@ -48,3 +50,16 @@ def test_a_class_that_one_fold_holds_alone_is_an_error_before_any_fit(monkeypatc
     own = replace(table, folds=tuple("x" if kind else "y" for kind in kinds))
     with pytest.raises(DataError, match=r"fold x: .*no row of class 'b'"):
         crossval(own, None, quiet=True)
+
+
+def test_folds_of_the_table_that_share_formulas_are_counted(monkeypatch):
+    """Every formula was measured twice, and each fold has one of the two."""
+    monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 5)
+    for room in ("learners.inputs", "predictor.inner", "predictor.predictor"):
+        monkeypatch.setattr(f"matgraft.formulas.{room}.cores", lambda: 1)
+    twice = table_of(TEXTS[:12] * 2, np.arange(24.0) % 12 + 0.1)
+    own = replace(twice, folds=("x",) * 12 + ("y",) * 12)
+    small = CompositionBackbone.scratch(1, width=16, layers=1, heads=2, features=16, property_names=("a",))
+    settings = PredictorSettings(strategy="descriptors", inner_folds=2)
+    scored, rows = crossval(own, small, settings=settings, quiet=True)
+    assert scored.n_in_training == 24 and all(row["in_training"] for row in rows)

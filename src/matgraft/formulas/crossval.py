@@ -70,6 +70,7 @@ def crossval(
         classes=table.classes,
         n=len(tested),
         n_unlike=sum(int(one.unlike.sum()) for one in held),
+        n_in_training=sum(int(one.in_training.sum()) for one in held if one.in_training is not None),
         without_value=table.without_value,
         without_weight=table.without_weight,
         pretraining=known,

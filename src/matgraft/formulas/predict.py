@@ -38,7 +38,7 @@ def predict_formulas(
     -------
     list of dict
         A row a formula and target, or the target that it asks for: formula, target, value, lower, upper, std, distance,
-        unlike, probabilities; of a run with prompts also material_class.
+        unlike, in_training, probabilities; of a run with prompts also material_class.
 
     Raises
     ------

@@ -51,6 +51,30 @@ def test_how_a_formula_is_written_does_not_matter(predictor):
     assert first.lower == second.lower
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_second_measurement_of_a_training_formula_lies_in_its_interval(small, table, monkeypatch, rows):
+    """Trees return the value that they saw, and their interval of it has no width."""
+    monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 20)
+    formulas, noise = table[0], np.random.default_rng(1).normal(0, 0.3, (rows + 1, len(table[1])))
+    measured = make(small, (formulas * rows, (table[1] + noise[1:]).ravel()))
+    given, held = measured.predict(formulas), measured.out_of_fold.take(np.arange(len(formulas)))
+    assert given.in_training.all()
+    assert np.mean((table[1] + noise[0] >= given.lower) & (table[1] + noise[0] <= given.upper)) > 0.85
+    assert (given.lower <= held.lower).all() and (given.upper >= held.upper).all() and (given.std >= held.std).all()
+    assert np.abs(given.value - table[1]).mean() < 0.3  # it is still the measured one
+    new = measured.predict([parse_formula("BaF"), formulas[0]])
+    assert new.in_training.tolist() == [False, True]
+    assert new.upper[1] == given.upper[0]
+
+
+def test_a_training_formula_with_other_covariates_keeps_the_interval_of_the_fits(small, table, monkeypatch):
+    monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 5)
+    hot = np.where(np.arange(len(table[0])) % 2 == 0, 300.0, 900.0)[:, None]
+    warm = make(small, table, covariates=hot)
+    same, other = (warm.predict(table[0], covariates) for covariates in (hot, hot + 1))
+    assert other.in_training.all() and (other.upper - other.lower).mean() < 0.5 * (same.upper - same.lower).mean()
+
+
 def test_features_do_not_depend_on_how_formulas_are_cut(small, table, monkeypatch):
     whole = Inputs.of(table[0], small)
     monkeypatch.setattr("matgraft.formulas.learners.inputs.CHUNK", 7)

@@ -30,7 +30,7 @@ def folds(name="0"):
     fold = FoldScores(fold=name, n_train=20, n_test=10, scores={"mae": 0.5}, members=(member,))
     return CrossValidation(
         folds=(fold,), mean={"mae": 0.5}, std={"mae": None}, n_folds={"mae": 1}, weighted=True, classes=(), n=10,
-        n_unlike=3, without_value=2, without_weight=4, pretraining=None,
+        n_unlike=3, n_in_training=5, without_value=2, without_weight=4, pretraining=None,
     )  # fmt: skip
 
 
@@ -70,6 +70,7 @@ def test_the_screen_of_a_run_needs_nothing_but_the_json():
         ("2 rows without a value", {"without_value": 2}),
         ("4 rows of weight 0", {"without_weight": 4}),
         ("3 of 10 rows have a formula unlike", {"n": 10, "n_unlike": 3}),
+        ("5 of 10 rows have a formula that is in their training set", {"n": 10, "n_in_training": 5}),
     ],
 )
 def test_what_the_screen_of_folds_names_has_a_key(on_screen, keys):

@@ -28,7 +28,14 @@ from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.learners.transform import choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule, pooled
 from matgraft.formulas.predictor.members import STRATEGIES, Tools
-from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, Prediction, Predictor, PredictorSettings
+from matgraft.formulas.predictor.predictor import (
+    ONE_SIGMA,
+    Calibration,
+    HeldIntervals,
+    Prediction,
+    Predictor,
+    PredictorSettings,
+)
 
 FEWEST, MOST = 5, 50
 MEMBERS = STRATEGIES["feature"]
@@ -104,8 +111,9 @@ def fit_few_values(
     rule, deviation = (IntervalRule.of(spread, labels.y, part, counted, units) for part in (level, ONE_SIGMA))
     calibration = Calibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform, deviation=deviation)
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)
-    predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {})
     held = calibration.read(calibration.mix(quantiles), spread, distance)
+    known = HeldIntervals(held.lower, held.upper, held.std)
+    predictor = Predictor(tools, inputs, labels, MEMBERS, settings, calibration, {}, known)
     return FewShotValues(predictor, _expectation(values, held, folds, units), held)
 
 

@@ -89,6 +89,8 @@ class Prediction:
         (n, n_classes), or None.
     distance
         (n,) to the training set; above 1 a formula is farther from it than 95 % of its own are from their neighbours.
+    in_training
+        (n,) True for formulas that the training set has; None of out-of-fold predictions.
     """
 
     value: Array
@@ -97,6 +99,7 @@ class Prediction:
     std: Array
     distance: Array
     probabilities: Array | None = None
+    in_training: NDArray[np.bool_] | None = None
 
     @property
     def unlike(self) -> NDArray[np.bool_]:
@@ -105,12 +108,12 @@ class Prediction:
 
     def take(self, rows: Rows) -> Prediction:
         """Return some rows."""
-        return self._each(lambda whole: whole[rows])
+        return self._each(lambda whole: np.asarray(whole[rows]))
 
     def among(self, rows: Rows, n: int) -> Prediction:
         """Return n rows, these at their places and NaN at the others."""
 
-        def spread(whole: Array) -> Array:
+        def spread(whole: NDArray[Any]) -> NDArray[Any]:
             out = np.full((n, *whole.shape[1:]), np.nan)
             out[rows] = whole
             return out
@@ -121,6 +124,7 @@ class Prediction:
     def joined(cls, parts: Sequence[Prediction]) -> Prediction:
         """Return predictions of one target, one after the other."""
         likely = [part.probabilities for part in parts if part.probabilities is not None]
+        known = [part.in_training for part in parts if part.in_training is not None]
         return cls(
             np.concatenate([part.value for part in parts]),
             np.concatenate([part.lower for part in parts]),
@@ -128,12 +132,14 @@ class Prediction:
             np.concatenate([part.std for part in parts]),
             np.concatenate([part.distance for part in parts]),
             np.concatenate(likely) if likely else None,
+            np.concatenate(known) if known else None,
         )
 
-    def _each(self, change: Callable[[Array], Array]) -> Prediction:
+    def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Prediction:
         value, lower, upper, std = map(change, (self.value, self.lower, self.upper, self.std))
         likely = None if self.probabilities is None else change(self.probabilities)
-        return Prediction(value, lower, upper, std, change(self.distance), likely)
+        known = None if self.in_training is None else change(self.in_training)
+        return Prediction(value, lower, upper, std, change(self.distance), likely, known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +200,44 @@ class Calibration:
         return Prediction(value, low, high, np.maximum(right - left, 0) / 2, distance)
 
 
+@dataclass(frozen=True, eq=False)
+class HeldIntervals:
+    """Intervals of the training rows by fits that did not see them.
+
+    Fits that saw a row know its value: trees return it, with an interval of width 0. A second measurement would differ
+    from it, and what is stated of intervals was found out of fold. So a formula of the training set has the interval
+    that it had there, widened to its value.
+
+    Attributes
+    ----------
+    lower, upper, std
+        (n,) as of `Prediction`.
+    """
+
+    lower: Array
+    upper: Array
+    std: Array
+
+    def widen(self, prediction: Prediction, asked: Inputs, training: Inputs) -> Prediction:
+        """Return a prediction of values whose intervals are no narrower, where a training row is the same input."""
+        rows: dict[tuple[str, bytes], list[int]] = {}
+        for k, known in enumerate(_identities(training)):
+            rows.setdefault(known, []).append(k)
+        lower, upper, std = (whole.copy() for whole in (prediction.lower, prediction.upper, prediction.std))
+        for i, one in enumerate(_identities(asked)):
+            if same := rows.get(one):
+                lower[i] = min(lower[i], self.lower[same].min())
+                upper[i] = max(upper[i], self.upper[same].max())
+                std[i] = max(std[i], self.std[same].max())
+        return replace(prediction, lower=lower, upper=upper, std=std)
+
+
+def _identities(inputs: Inputs) -> list[tuple[str, bytes]]:
+    """Return (n,) what two rows share of which members see the same."""
+    beside = (inputs.blocks["covariates"] + 0.0).astype(float)  # -0.0 is 0.0
+    return [(formula.key, row.tobytes()) for formula, row in zip(inputs.formulas, beside, strict=True)]
+
+
 @dataclass(eq=False)
 class Predictor:
     """Members with their weights on their training data.
@@ -202,6 +246,8 @@ class Predictor:
     ----------
     networks
         By member's name, the fits of the inner folds.
+    held_intervals
+        Of the training rows, out of fold; None for classes, and of a folder of an earlier version.
     out_of_fold
         Predictions of the training rows by fits that did not see them; NaN for rows of weight 0.
     facts
@@ -221,6 +267,7 @@ class Predictor:
     settings: PredictorSettings
     calibration: Calibration
     networks: dict[str, list[Tuned]]
+    held_intervals: HeldIntervals | None = None
     out_of_fold: Prediction | None = None
     facts: PredictorFacts | None = None
     held_losses: HeldLosses | None = None
@@ -247,7 +294,10 @@ class Predictor:
             shares = [(one, w / len(models)) for models, w in zip(answers, self.calibration.weights, strict=True)
                       for one in models]  # fmt: skip
             spread = pooled(*map(list, zip(*shares, strict=True)))
-        return self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks))
+        prediction = self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks))
+        known = {formula.key for formula in self.inputs.formulas}
+        prediction = replace(prediction, in_training=np.array([formula.key in known for formula in formulas]))
+        return self.held_intervals.widen(prediction, test, self.inputs) if self.held_intervals else prediction
 
     @property
     def models(self) -> list[list[Model]]:
@@ -344,6 +394,7 @@ def fit_predictor(
     spread = mixed if labels.n_classes else pooled(inner.predictions, list(calibration.weights))
     held = calibration.read(mixed, spread, _held_distance(inputs, folds.rows))
     predictor.out_of_fold = held if len(counted) == n else held.among(counted, n)
+    predictor.held_intervals = None if labels.n_classes else HeldIntervals(held.lower, held.upper, held.std)
     predictor.held_losses, predictor.adapted = _held_losses(inner, mixed, labels, calibration, units), adapted
     predictor.facts = _facts(inner, labels, calibration, gate, predictor.held_losses, familiar)
     return predictor

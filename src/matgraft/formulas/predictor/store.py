@@ -28,7 +28,7 @@ from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
-from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, Predictor, PredictorSettings
+from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, HeldIntervals, Predictor, PredictorSettings
 
 DATA, NETWORKS = "train.npz", "networks"
 
@@ -113,7 +113,7 @@ def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None
     for member, weight in zip(predictor.members, predictor.calibration.weights, strict=True):
         for k, network in enumerate(predictor.networks.get(member.name, []) if weight and not shared else []):
             save_network(network.arrays(), network_file(folder / NETWORKS, member, k))
-    formulas = predictor.inputs.formulas
+    formulas, held = predictor.inputs.formulas, predictor.held_intervals
     with whole(folder / DATA) as part:
         np.savez(
             part,
@@ -123,6 +123,7 @@ def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None
             lengths=np.array([len(formula.numbers) for formula in formulas]),
             numbers=np.concatenate([formula.numbers for formula in formulas]),
             fractions=np.concatenate([formula.fractions for formula in formulas]),
+            **({f"held_{name}": whole for name, whole in vars(held).items()} if held else {}),
         )
     calibration = predictor.calibration
     stored = StoredPredictor(
@@ -159,13 +160,15 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
         formulas = [Formula(tuple(map(int, z)), tuple(map(float, x))) for z, x in parts]
         inputs = Inputs.of(formulas, backbone, data["covariates"])
         labels = Labels(data["y"], data["weights"], stored.n_classes)
+        found = [data[name] for name in ("held_lower", "held_upper", "held_std") if name in data]
     if unknown := [name for name in stored.members if name not in BY_NAME]:
         raise DataError(f"a predictor of another release: no member {unknown[0]!r}", where=str(folder), allowed=BY_NAME)
     members, settings, kept = tuple(BY_NAME[name] for name in stored.members), stored.settings, stored.networks
     networks = _networks(members, folder / kept.folder, backbone, labels.n_classes, kept.asked)
     calibration = _calibration(stored.calibration, settings, labels)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
-    return Predictor(tools, inputs, labels, members, settings, calibration, networks), stored
+    held = HeldIntervals(*found) if found else None
+    return Predictor(tools, inputs, labels, members, settings, calibration, networks, held), stored
 
 
 def _calibration(stored: StoredCalibration, settings: PredictorSettings, labels: Labels) -> Calibration:

@@ -1,6 +1,7 @@
 """Tables that the formula commands write: predictions, maps of formulas, vectors.
 
 predictions.csv         line, formula, target, fold, truth, value, lower, upper, std, distance, unlike, p_<class>
+                        of `predict` and `crossval` also in_training: the training set has the formula
 map.csv                 target, line, formula, x, y, truth
 target_predictions.csv  as predictions.csv, with the truth where the target's table has one
 domains.csv             target, domain, formula, weight, x_before, y_before, x_after, y_after
@@ -44,7 +45,7 @@ def prediction_rows(
     truths: NDArray[np.float64] | None = None,
     lines: Sequence[int] = (),
 ) -> list[TableRow]:
-    """Return a row a formula: line, formula, truth, value, lower, upper, std, distance, unlike, p_<class>.
+    """Return a row a formula: line, formula, truth, value, lower, upper, std, distance, unlike, in_training, p_<class>.
 
     Parameters
     ----------
@@ -67,6 +68,7 @@ def prediction_rows(
             row |= {"lower": float(prediction.lower[i]), "upper": float(prediction.upper[i])}
         row |= {"std": float(prediction.std[i]), "distance": float(prediction.distance[i])}
         row["unlike"] = bool(prediction.unlike[i])
+        row |= {} if prediction.in_training is None else {"in_training": bool(prediction.in_training[i])}
         if prediction.probabilities is not None:
             row |= {f"p_{name}": float(p) for name, p in zip(classes, prediction.probabilities[i], strict=True)}
         rows.append(row)

@@ -42,6 +42,12 @@ def show_folds(screen: Console, scored: CrossValidation) -> None:
         if count:
             screen.print(f"{count} rows {which} were left out")
     screen.print(f"{scored.n_unlike} of {scored.n} rows have a formula unlike their training set")
+    if scored.n_in_training:
+        screen.print(
+            f"{scored.n_in_training} of {scored.n} rows have a formula that is in their training set, too: the scores "
+            "are not those of new formulas",
+            soft_wrap=True,
+        )
     screen.print(escape(pretraining_sentence(scored.pretraining)), soft_wrap=True)
 
 
@@ -68,8 +74,8 @@ def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
     for row in rows:
         likely = row.get(f"p_{row['value']}")
         sure = f"{said(row['lower'])} to {said(row['upper'])}" if likely is None else f"{likely:.1%}"
-        unlike = "unlike the training set" if row["unlike"] else ""
-        shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, unlike)
+        place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
+        shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
     screen.print(shown)
 
 

@@ -57,6 +57,8 @@ class CrossValidation(Frozen):
         Their names in order; empty for numbers.
     n, n_unlike
         Rows scored, and those unlike their training set.
+    n_in_training
+        Rows whose formula is in their training set as well: of folds that the table brings.
     without_value, without_weight
         Rows left out.
     pretraining
@@ -71,6 +73,7 @@ class CrossValidation(Frozen):
     classes: tuple[str, ...]
     n: int
     n_unlike: int
+    n_in_training: int
     without_value: int
     without_weight: int
     pretraining: PretrainingFacts | None
