@@ -6,7 +6,7 @@
     found.name      how `--from` names it where a backbone opens it: "mace:my.model"
 
 Nothing is unpickled: the names of classes are read off the opcodes of a pickle, and what has none is opened as tensors
-and plain values, without their bytes. No name in a file is imported.
+and plain values. No name in a file is imported.
 """
 
 from __future__ import annotations
@@ -200,7 +200,8 @@ def _pickle(path: Path, classes: tuple[str, ...]) -> Found:
 def _torch_file(path: Path, classes: tuple[str, ...]) -> Found:
     """Tell tensors and plain values by their names."""
     try:
-        content = torch.load(path, map_location="meta", weights_only=True)
+        # Mapped into memory, tensors are not read; a file of torch before 1.6 cannot be mapped.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception:  # whatever damaged bytes, or a class that torch does not open by itself, lead to
         others = [name for name in classes if not name.startswith(("torch", "collections"))]
         if others:
