@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from pymatgen.core import Lattice, Structure
 
 from matgraft.core.errors import DataError
-from matgraft.core.quantities import STRESS_UNITS, full_to_voigt, voigt_to_full
+from matgraft.core.quantities import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS, full_to_voigt, voigt_to_full
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 
@@ -167,3 +167,12 @@ def test_null_labels_are_absent(tmp_path: Path) -> None:
     records = [record(-10.0, np.ones((2, 3)), np.eye(3), iron_oxide()) for _ in range(2)]
     records[1]["outputs"]["energy"] = None
     assert read(dump(tmp_path / "a.json", records)).count("energy") == 1
+
+
+def test_units_that_a_record_states_act_and_its_stress_keeps_the_sign_of_vasp(tmp_path: Path) -> None:
+    units = {"energy_unit": "hartree", "forces_unit": "Hartree/Bohr", "stress_unit": "kBar"}
+    labels = {"energy": -0.5, "forces": [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]], "stress": (10 * np.eye(3)).tolist()}
+    (sample,) = read(dump(tmp_path / "a.json", [{"structure": iron_oxide().as_dict()} | labels | units]))
+    assert sample.labels["energy"] == pytest.approx(-0.5 * ENERGY_UNITS["Hartree"])
+    assert sample.labels["forces"][0, 0] == pytest.approx(0.1 * FORCE_UNITS["Hartree/Bohr"])
+    np.testing.assert_allclose(sample.labels["stress"], -10 * KBAR * np.eye(3))

@@ -153,6 +153,20 @@ def test_a_folder_is_read_although_one_system_lacks_its_elements(tmp_path: Path)
             walk(tmp_path)
 
 
+def test_files_of_frames_that_a_search_leaves_alone_are_told(tmp_path: Path) -> None:
+    system(tmp_path / "a", frames())
+    for name in ("b.xyz", "notes.txt"):
+        (tmp_path / name).write_text("1\nenergy=-1\nHe 0 0 0\n", encoding="utf-8")
+    stream = Stream(tmp_path)
+    assert len(list(stream)) == len(read(tmp_path)) == 3
+    for origin in (stream.provenance(), read(tmp_path).provenance):
+        (note,) = [note for note in origin.notes if "not read" in note]
+        assert note.startswith("b.xyz: not read: a folder is searched")
+    both = read([tmp_path, tmp_path / "b.xyz"])
+    assert len(both) == 4
+    assert not any("not read" in note for note in both.provenance.notes)
+
+
 def test_names_of_types_begin_with_their_element(tmp_path: Path) -> None:
     folder = system(tmp_path / "CuS", frames())
     (folder / "type_map.raw").write_text("Cu1 S_bulk\n")

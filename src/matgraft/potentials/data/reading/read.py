@@ -124,6 +124,7 @@ def read(
         return _open_store(sources, how)
     choices, stated = Choices.parse(how), _stated(how.get("theory"))
     ledger = _Ledger()
+    _tell_unread(sources, ledger)
     files = _read_all(sources, ledger, progress)
     samples: list[Sample] = []
     unsaid: list[DataError] = []
@@ -152,6 +153,7 @@ class Stream(Iterable[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         """Walk over the samples, once."""
         broken: list[DataError] = []
+        _tell_unread(self.sources, self._ledger)
         for source in self.sources:
             try:
                 file = _read_one(source)
@@ -174,6 +176,15 @@ class Stream(Iterable[Sample]):
 
 def _locate(source: str | Path | Sequence[str | Path]) -> list[Source]:
     return locate([source] if isinstance(source, (str, Path)) else list(source))
+
+
+def _tell_unread(sources: Sequence[Source], ledger: _Ledger) -> None:
+    """Enter a note on the files of frames that searches left alone and nobody named."""
+    read = {source.name for source in sources}
+    if names := [name for source in sources for name in source.unread if name not in read]:
+        ledger.note(
+            _few(names), "not read: a folder is searched for runs alone; a file of frames is read where it is named"
+        )
 
 
 def _stated(theory: str | Path | None) -> LevelOfTheory | None:

@@ -25,12 +25,15 @@ class Source:
         What reads it.
     found
         True if a search came across it, False if the user named it.
+    unread
+        Files of frames that the same search came across and left alone; of one source of a search.
     """
 
     path: Path
     name: str
     format: Format
     found: bool = False
+    unread: tuple[str, ...] = ()
 
 
 def locate(given: Sequence[str | Path]) -> list[Source]:
@@ -73,7 +76,7 @@ def _expand(path: Path, root: Path) -> list[Source]:
     form = format_of(path)
     if form is not None:
         return [Source(path, path.relative_to(root).as_posix(), form)]
-    runs = find_runs(path)
+    runs, frames = find_runs(path)
     if not runs:
         others = sorted(other.name for other in path.iterdir() if other.is_file())
         raise DataError(
@@ -82,4 +85,8 @@ def _expand(path: Path, root: Path) -> list[Source]:
             allowed=[form.title for form in FORMATS if form.find],
             remedy=f"name other files one by one: {', '.join(others[:3])}" if others else "",
         )
-    return [Source(run, run.relative_to(root).as_posix(), form, found=True) for run, form in runs]
+    left = tuple(other.relative_to(root).as_posix() for other in frames)
+    return [
+        Source(run, run.relative_to(root).as_posix(), form, found=True, unread=() if n else left)
+        for n, (run, form) in enumerate(runs)
+    ]

@@ -30,6 +30,7 @@ from matgraft.potentials.data.reading.formats.ase_files import read_ase
 from matgraft.potentials.data.reading.formats.base import Format, Head
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, Conventions, RawFile, RawFrame
+from matgraft.potentials.data.reading.stated import stated_units
 
 _CONVENTIONS = Conventions(
     "JSON records", {"stress": "-kBar", "virial_stress": "-kBar"}, orders={"virial_stress": VASP_SHEAR}
@@ -151,7 +152,10 @@ def record_frame(path: tuple[str, ...], record: Mapping[str, Any], where: str) -
     theory = None
     if "matpes_id" in record and isinstance(functional := record.get("functional"), str):
         theory = LevelOfTheory(code="VASP", **named(functional))
-    return RawFrame(atoms, {key: _plain(value) for key, value in values.items()}, tags, units, theory=theory)
+    stated = stated_units(values)
+    if "structure" in record:
+        stated.pop("stress", None)  # a record that names kBar still has VASP's sign
+    return RawFrame(atoms, {key: _plain(value) for key, value in values.items()}, tags, units | stated, theory=theory)
 
 
 def _has_sites(content: Mapping[str, Any]) -> bool:

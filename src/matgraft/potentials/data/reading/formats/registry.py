@@ -64,15 +64,25 @@ def format_of(path: Path) -> Format | None:
     return next((form for form in FORMATS if form.recognises(head)), None)
 
 
-def find_runs(folder: Path) -> list[tuple[Path, Format]]:
-    """Return the runs below a folder with their formats, sorted by path. Every file is asked what it is, by content."""
+_FRAMES = (".extxyz", ".xyz", ".traj", ".db", ".aselmdb", ".cfg")
+"""Endings of files that usually hold frames and are read where they are named."""
+
+
+def find_runs(folder: Path) -> tuple[list[tuple[Path, Format]], list[Path]]:
+    """Return the runs below a folder with their formats, and files that seem to hold frames and are read if named.
+
+    Both are sorted by path. Every file is asked what it is, by content.
+    """
     found: dict[Format, list[Path]] = {form: [] for form in FORMATS if form.find}
+    others: list[Path] = []
     for path in sorted(folder.rglob("*")):
         head = Head(path)
         form = next((form for form in found if form.recognises(head)), None)
         if form is not None:
             found[form].append(path)
-    return sorted(_runs(found), key=lambda run: run[0])
+        elif Path(head.name).suffix.lower() in _FRAMES and path.is_file():
+            others.append(path)
+    return sorted(_runs(found), key=lambda run: run[0]), others
 
 
 def _runs(found: Mapping[Format, list[Path]]) -> Iterator[tuple[Path, Format]]:
