@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.units import Bohr
 
 from matgraft.core.findings import Finding, blocking
 from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.audit.structures import outlier_distance
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.sample import Sample
 
@@ -191,6 +195,22 @@ def test_colliding_atoms(name, request):
     found = findings(data, spoil(data.frames, atoms(collide)))
     assert found["outlier-distance"].frames == SPOILED
     assert found["outlier-distance"].numbers["closest_A"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("symbol", "lattice", "blocks"), [("Si", 5.43, True), ("Ar", 5.3, False), ("Si", 2.9, False)])
+def test_lengths_in_bohr_taken_for_angstrom(symbol, lattice, blocks):
+    """They leave every atom alone. Atoms of noble gases are alone."""
+    crystal = bulk(symbol, "diamond" if symbol == "Si" else "fcc", a=lattice / Bohr, cubic=True)
+    data = Dataset(tuple(Sample(crystal, {"energy": np.array(-1.0)}, index=i) for i in range(3)))
+    (found,) = outlier_distance(Evidence(data))
+    assert found.blocks == blocks
+    assert [action.settings for action in found.actions] == [{"units.length": "Bohr"}] * blocks
+
+
+def test_stresses_of_slabs_are_named_where_they_are_not_compared():
+    plane = np.logical_and.outer(np.arange(3) < 2, np.arange(3) < 2)
+    slab = Sample(bulk("Si"), {"stress": 0.01 * np.eye(3)}, components={"stress": plane})
+    assert "in some components alone" in Evidence(Dataset((slab,)), [slab.labels]).why_unpaired("stress")
 
 
 def test_outlying_volume(mo):

@@ -58,6 +58,14 @@ def test_one_state_passes_and_none_is_not_applicable() -> None:
     assert some.blocks and "not stated in 2 frames" in some.evidence and not some.actions
 
 
+def test_frames_that_state_no_charge_are_neutral_and_two_names_are_one() -> None:
+    assert found(frames(("H2", {"charge": "0"}), ("H2", {}), ("H2", {"charge": "None"}))).outcome == "passed"
+    assert found(frames(("H2", {"charge": "1"}), ("H2", {"total_charge": "1.0"}))).outcome == "passed"
+    assert found(frames(("H2", {"charge": "0"}), ("H2", {"Charge": "-1e-9"}))).outcome == "passed"
+    two = found(frames(*(("H2", {name: q}) for name, q in [("charge", "0"), ("total_charge", "1")] * 2)))
+    assert two.blocks and "is 0 in 2 frames, 1 in 2 frames" in two.evidence and not two.actions
+
+
 def test_the_audit_asks() -> None:
     codes = {finding.code for finding in audit(frames(("H2", {"charge": "0"}), ("H2", {"charge": "1"})), None)}
     assert "mixed-states" in codes

@@ -42,6 +42,8 @@ def frame(symbols: str, energy: float | None = None, tags: dict[str, str] | None
         (frame("Si", cell=[5] * 3, pbc=True, tags={"config_type": "IsolatedAtom"}), True),
         (frame("Si", cell=[5] * 3, pbc=True, tags={"data_type": "iso_atoms"}), True),
         (frame("Si", cell=[5] * 3, pbc=True, tags={"kind": "isolated-atom"}), True),
+        (frame("Si", cell=[5] * 3, pbc=True, tags={"config_type": "isolated_atom_Si"}), True),
+        (frame("Si", cell=[5] * 3, pbc=True, tags={"energy_kind": "E0"}), False),
         (frame("Si", cell=[5] * 3, pbc=True, tags={"folder": "isolated_atoms"}), False),
         (frame("Si2", tags={"config_type": "IsolatedAtom"}), False),
     ],

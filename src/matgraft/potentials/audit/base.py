@@ -159,12 +159,9 @@ class Evidence:
         return list(self.dataset.samples.take(frames).label(quantity))
 
     def prediction(self, quantity: str, frames: Sequence[int] | Frames) -> list[Array]:
-        """Return predictions for some frames: zero, as the label is, where a component is no label."""
+        """Return predictions for some frames."""
         assert self.predictions is not None
-        values = [np.asarray(self.predictions[int(i)][quantity], dtype=float) for i in frames]
-        samples = self.dataset.samples.take(frames) if quantity == "stress" else ()
-        known = [sample.components.get(quantity, True) for sample in samples] or [True] * len(values)
-        return [np.where(part, value, 0.0) for part, value in zip(known, values, strict=True)]
+        return [np.asarray(self.predictions[int(i)][quantity], dtype=float) for i in frames]
 
     @cached_property
     def _made(self) -> dict[Any, Any]:
@@ -196,6 +193,8 @@ class Evidence:
         if self.predictions is None:
             return self.unasked
         if not len(self.labelled(quantity)):
+            if any(quantity in sample.components for sample in self.dataset):
+                return f"the {quantity} is a label in some components alone, as that of slabs is: it is not compared"
             return f"no frame carries a finite {quantity} label"
         return f"{self.model} gave no {quantity} for the frames that carry the label"
 

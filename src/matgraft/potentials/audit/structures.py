@@ -13,7 +13,7 @@ from matgraft.core.quantities import LENGTH_UNITS, Array, parse_unit
 from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.potentials.audit.robust import spread
 from matgraft.potentials.audit.same import SAME_A, group_same, nearest_apart
-from matgraft.potentials.audit.stiffness import largest_changes
+from matgraft.potentials.audit.stiffness import NOBLE, largest_changes
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair, has_vacuum
 from matgraft.potentials.data.groups import TRAJECTORY_KEYS, bare_key
@@ -21,7 +21,7 @@ from matgraft.potentials.data.heads import parts_well
 from matgraft.potentials.data.neighbours import reduced_formula
 
 ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
-OUTLIER_DISTANCE = Code("outlier-distance", "atoms closer than chemistry allows")
+OUTLIER_DISTANCE = Code("outlier-distance", "atoms closer or farther apart than chemistry allows")
 OUTLIER_VOLUME = Code("outlier-volume", "volumes far off the others of the composition")
 NO_CELL = Code("no-cell", "frames without a cell", "info")
 DUPLICATES = Code("duplicates", "frames that occur more than once")
@@ -31,7 +31,12 @@ CLOSEST = 0.5
 
 TYPICAL = 0.6
 """The same of the median frame, below which lengths are in another unit: right sets have 0.75 and more, also those that
-are hot and compressed; lengths in Bohr have 0.5, in nm 0.1."""
+are hot and compressed; lengths in Å taken for Bohr have 0.5, those in nm taken for Å 0.1."""
+
+WIDE = 1.5
+"""The same of the median frame, above which lengths are in another unit if one makes bonds of it, as those in Bohr."""
+
+_WIDE_FRAMES = 50  # that are measured for it
 
 _BOND = 0.8, 1.4  # closest pairs of right structures, over the sum of their covalent radii
 
@@ -73,6 +78,9 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
     if not len(frames):
         yield OUTLIER_DISTANCE.skipped("no frame has finite positions")
         return
+    if wide := _too_wide(evidence):
+        yield OUTLIER_DISTANCE.failed(wide)
+        return
     pairs = np.array([closest_pair(evidence.dataset.samples[i].content) for i in frames])
     k = int(np.argmin(pairs[:, 0]))
     if not np.isfinite(pairs[k, 0]):
@@ -95,8 +103,28 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
         yield OUTLIER_DISTANCE.passed(f"In {count(len(frames))} {said} (limit {CLOSEST}).", **numbers)
         return
     text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
-    remedy = "see whether positions are in Bohr, fractional, or of another cell, or leave these frames out"
+    remedy = "see whether positions are in nm, fractional, or of another cell, or leave these frames out"
     yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
+
+
+def _too_wide(evidence: Evidence) -> Fault | None:
+    """Look for frames of three or more atoms in which no pair is a bond, and would be in another unit of length."""
+    several = [i for i in evidence.sound if evidence.n_atoms[i] > 2]
+    contents = [evidence.dataset.samples[i].content for i in several[:: -(-len(several) // _WIDE_FRAMES) or 1]]
+    contents = [atoms for atoms in contents if not np.isin(atoms.numbers, NOBLE).any()]
+    if 2 * len(several) < len(evidence.sound) or not contents:
+        return None
+    pairs = np.array([closest_pair(atoms, _BOND[1] / LENGTH_UNITS["Bohr"]) for atoms in contents])
+    typical, distance = np.median(pairs, axis=0)
+    told = _length_units(evidence, float(typical)) if typical > WIDE else []
+    if not told:
+        return None
+    said = f"In most frames the closest pair is {distance:.2f} Å apart, {typical:.2f} times its covalent distance."
+    said += f" It would be a bond if lengths are in {' or '.join(told)}."
+    actions = [Action(settings={"units.length": name}) for name in told]
+    numbers = {"closest_A": distance, "closest_ratio": typical, "limit_ratio": WIDE}
+    remedy = "read positions and cell in their unit: the atoms of most frames have no neighbour"
+    return Fault(several, said, remedy, actions, numbers, "error")
 
 
 def _length_units(evidence: Evidence, ratio: float) -> list[str]:

@@ -15,7 +15,7 @@ from matgraft.potentials.data.cells import box
 SLAB_A = 5.0
 """Å without any atom along a cell direction from which on a frame counts as a surface or a molecule."""
 
-_PAIR_SCOPE = 0.8  # pairs closer than this part of the sum of the two largest covalent radii are looked at
+_PAIR_SCOPE = 0.8  # bonds of right structures are longer
 _FIRST_NEIGHBOURS = 4.0  # expected within the first reach: atoms that collide have found each other there
 
 
@@ -45,10 +45,15 @@ def has_vacuum(atoms: Atoms) -> bool:
     return bool((vacuum(atoms) > SLAB_A).any())
 
 
-def closest_pair(atoms: Atoms) -> tuple[float, float]:
+def closest_pair(atoms: Atoms, scope: float = _PAIR_SCOPE) -> tuple[float, float]:
     """Return the pair of atoms closest in terms of their covalent radii.
 
     The reach grows until a pair is found: cells a thousand times too dense take no longer than others.
+
+    Parameters
+    ----------
+    scope
+        Pairs closer than this part of the sum of the two largest covalent radii are looked at.
 
     Returns
     -------
@@ -57,17 +62,17 @@ def closest_pair(atoms: Atoms) -> tuple[float, float]:
     """
     radii, cell = covalent_radii[atoms.numbers], atoms.cell.complete()[:]
     largest = 2 * float(radii.max())
-    scope = _PAIR_SCOPE * largest
-    reach = min(scope, reach_of(atoms.positions, cell, atoms.pbc, _FIRST_NEIGHBOURS))
+    farthest = scope * largest
+    reach = min(farthest, reach_of(atoms.positions, cell, atoms.pbc, _FIRST_NEIGHBOURS))
     while True:
         i, j, distances = neighbours_within(reach, atoms.positions, cell, atoms.pbc)
         ratios = distances / (radii[i] + radii[j])
         k = int(np.argmin(ratios)) if len(ratios) else -1
         if k >= 0 and ratios[k] * largest <= reach:  # a pair of smaller ratio would have been within reach
             return float(ratios[k]), float(distances[k])
-        if reach >= scope:
+        if reach >= farthest:
             return (float(ratios[k]), float(distances[k])) if k >= 0 else (np.inf, np.inf)
-        reach = min(scope, max(1.5 * reach, float(ratios[k]) * largest if k >= 0 else 0.0))
+        reach = min(farthest, max(1.5 * reach, float(ratios[k]) * largest if k >= 0 else 0.0))
 
 
 def reach_of(positions: Array, cell: Array, periodic: NDArray[np.bool_], neighbours: float) -> float:

@@ -19,7 +19,9 @@ from matgraft.potentials.data.sample import Sample
 
 FAR_A = 8.0
 """Å from an atom to its next image, from which on it is isolated: no crystal of one atom a cell is so wide."""
-_NAMES = re.compile(r"isolated|(isolated|iso|free|lone)[-_ ]?atoms?|atoms?[-_ ](isolated|iso|free)|e0s?", re.IGNORECASE)
+_NAMES = re.compile(
+    r"isolated|(isolated|iso|free|lone)[-_ ]?atoms?([-_ ][a-z]{1,2})?|atoms?[-_ ](isolated|iso|free)", re.IGNORECASE
+)
 
 _PULLED = 1e-3  # eV/Å³ of stress: an atom that has neighbours, though the frame does not say that it repeats
 _OF_READING = ("file", "frame", "trajectory", "folder")
