@@ -166,7 +166,7 @@ def test_the_user_comes_before_the_file_and_a_note_says_so(tmp_path: Path) -> No
     path = write(tmp_path, "energy=-0.5 energy-unit=hartree force_unit=ev/A")
     data = read(path, units={"energy": "eV", "forces": "eV/Å"})
     assert float(data[0].labels["energy"]) == -0.5
-    assert "energy is taken in eV, as units.energy says; the file states hartree" in notes(data)
+    assert "energy is taken in eV, as units.energy says, in place of hartree" in notes(data)
     assert "units.forces says" not in notes(data)  # the same unit in other words
 
 
@@ -183,7 +183,7 @@ def test_positions_have_a_unit(tmp_path: Path) -> None:
         assert "positions and cell are read in nm" in notes(data) and data.provenance.files[0].units["length"] == "nm"
     overruled = read(stated, units={"length": "Bohr"})
     np.testing.assert_allclose(overruled[0].content.cell[:], 5 * units.Bohr * np.eye(3))
-    assert "as units.length says; the file states nm" in notes(overruled)
+    assert "as units.length says, in place of nm" in notes(overruled)
 
 
 def test_a_system_of_units_reaches_the_positions() -> None:
@@ -277,9 +277,19 @@ def test_each_label_has_the_weight_of_its_key(tmp_path: Path) -> None:
 # ------------------------------------------------------- files beside the frames
 
 
-def test_settings_of_another_program_beside_the_frames_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: my_model\nfoundation_model: small\nseed: 3\nenergy_key: energy\n",
+        "- a\n- b\n",
+        "",
+        "!include b\n",
+        "{{ x }}: [\n",
+    ],
+)
+def test_settings_of_another_program_beside_the_frames_are_passed_over(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, "energy=-1")
-    path.with_suffix(".yaml").write_text("name: my_model\nfoundation_model: small\nseed: 3\nenergy_key: energy\n")
+    path.with_suffix(".yaml").write_text(text)
     data = read(path)
     assert data[0].theory is None
     assert "a.yaml beside it states no level of theory, and is passed over" in notes(data)

@@ -71,7 +71,7 @@ class Label:
     virial
         True if the numbers are a virial's.
     overruled
-        Unit that the file states and the user does not go by; empty where there is none.
+        Unit that the file or its format gives and the user does not go by; empty where there is none.
     passed_over
         Key of another energy, which has another value; empty where there is none.
     components

@@ -39,7 +39,7 @@ class Remarks:
         said, stated = self.choices.units.get("length"), frame.units.get("length", "")
         if length := said.text if said else stated:
             self._lengths.add(length)
-            over = f", as units.length says; the file states {stated}" if said and stated else ""
+            over = f", as units.length says, in place of {stated}" if said and stated else ""
             self._texts[f"positions and cell are read in {length}{over}"] = None
         self._weighted |= weights.keys
         for key, value in frame.values.items():
@@ -87,7 +87,7 @@ def _of_label(quantity: str, label: Label) -> list[str]:
     place = "virial" if label.virial else quantity
     texts = []
     if label.overruled:
-        texts.append(f"{place} is taken in {label.unit}, as units.{place} says; the file states {label.overruled}")
+        texts.append(f"{place} is taken in {label.unit}, as units.{place} says, in place of {label.overruled}")
     if label.components is not None:
         texts.append(f"{quantity} of slabs is a label in the plane alone: what stands normal to it is not computed")
     if label.passed_over:

@@ -61,7 +61,7 @@ def _states_theory(path: Path) -> bool:
     keys = re.findall(r"^(\w[\w -]*?)\s*:", text, re.MULTILINE)
     fields = list(LevelOfTheory.model_fields)
     known = [key for key in keys if difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.8)]
-    return not keys or 2 * len(known) >= len(keys)
+    return bool(keys) and 2 * len(known) >= len(keys)
 
 
 def read_theory(path: Path) -> LevelOfTheory:
