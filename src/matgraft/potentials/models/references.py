@@ -14,7 +14,7 @@ from pathlib import Path
 from ase import Atoms
 
 from matgraft.core.errors import DataError
-from matgraft.core.files import write_text
+from matgraft.core.files import write_json
 
 FILE = "reference_energies.json"
 """Symbol -> eV an atom, to be added to what the vendor's file gives."""
@@ -22,7 +22,7 @@ FILE = "reference_energies.json"
 
 def write_references(references: Mapping[str, float], folder: Path) -> None:
     """Write what the vendor's file leaves out, symbol -> eV an atom, beside it."""
-    write_text(folder / FILE, json.dumps(references, indent=1) + "\n")
+    write_json(folder / FILE, references)
 
 
 def read_references(folder: Path) -> dict[str, float]:
