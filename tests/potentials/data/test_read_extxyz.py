@@ -88,3 +88,14 @@ def test_a_weight_of_a_label_is_not_offered_as_the_label(tmp_path: Path) -> None
     with pytest.raises(DataError, match="no frame has energy") as caught:
         read(path)
     assert caught.value.options == ({"want": ["forces"]},)
+
+
+def test_a_file_that_ends_within_its_last_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    rows = "".join(f"He {3 * n}.0 0.0 0.0 0.10000{n} 0.200000 0.30000{n}\n" for n in range(4))
+    text = f"4\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-1\n{rows}"
+    path.write_text(text[:-1], encoding="utf-8")  # no end of line, but a whole number
+    assert read(path)[0].labels["forces"][3, 2] == 0.300003
+    path.write_text(text[:-4], encoding="utf-8")
+    with pytest.raises(DataError, match=r"ends in the middle of a number: .*0\.300'"):
+        read(path)

@@ -93,7 +93,16 @@ def _body(number: int, head: str, lines: Iterator[tuple[int, str]], where: str) 
     if len(body) < wanted:
         said = f"{max(len(body) - 1, 0)} of {wanted - 1} atoms"
         raise DataError(f"the file ends in the middle of it: {said}", where=where)
+    if not body[-1].endswith("\n") and _number_is_cut(body[1:]):
+        raise DataError(f"the file ends in the middle of a number: {body[-1][-20:]!r}", where=where)
     return body
+
+
+def _number_is_cut(rows: Sequence[str]) -> bool:
+    """Say whether the last number has fewer decimals than all above it, which have the same."""
+    decimals = [len(row.split()[-1].partition(".")[2]) if row.strip() else 0 for row in rows]
+    above = set(decimals[:-1])
+    return len(decimals) >= 4 and len(above) == 1 and decimals[-1] < min(above) and min(above) >= 5
 
 
 def _comment(line: str) -> dict[str, object]:
