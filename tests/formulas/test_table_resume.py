@@ -100,6 +100,25 @@ def test_a_run_that_broke_off_predicts_nothing_and_says_how_it_goes_on(broken_of
         predict_formulas(run, [])
 
 
+@pytest.mark.parametrize("lost", ["predictor.json", "out_of_fold.csv"])
+def test_a_finished_target_that_lacks_a_file_is_made_again(tmp_path, monkeypatch, lost):
+    """`predict` says that such a run is not finished, and names --resume."""
+    monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 2)
+    for room in ("learners.inputs", "predictor.inner", "predictor.predictor"):
+        monkeypatch.setattr(f"matgraft.formulas.{room}.cores", lambda: 1)
+    save_folder(encoder(0), tmp_path / "encoder")
+    pd.DataFrame({"formula": FORMULAS, "gap": range(len(FORMULAS))}).to_csv(tmp_path / "table.csv", index=False)
+    settings = PredictorSettings(strategy="descriptors", inner_folds=2)
+    run = TableRun(
+        table=str(tmp_path / "table.csv"), targets=("gap",), foundation=str(tmp_path / "encoder"), settings=settings
+    )
+    tune_table(run, tmp_path / "run", quiet=True)
+    before = predict_formulas(tmp_path / "run", ["NaCl"])
+    next((tmp_path / "run").glob(f"predictors/*/{lost}")).unlink()
+    resume_table_run(tmp_path / "run", quiet=True)
+    assert predict_formulas(tmp_path / "run", ["NaCl"]) == before
+
+
 def changed(role):
     return pytest.raises(RunError, match=re.escape(f"changed since the run began: {role}\n"))
 

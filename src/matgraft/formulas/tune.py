@@ -5,7 +5,8 @@
     with strategy prompt: prompts/ (what all targets share), prompts.json (what they have become)
     with --adapt-to: target_predictions.csv  domains.csv
 
-A target is a stage: a run that was killed goes on with the first target whose metrics.json is missing.
+A target is a stage: a run that was killed goes on with the first target whose metrics.json, or a file beside it, is
+missing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from matgraft.formulas.domain.verdict import domain_verdict
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.inputs import Inputs
 from matgraft.formulas.predictor.predictor import fit_predictor
-from matgraft.formulas.predictor.store import TargetNames, folder_name, save_predictor
+from matgraft.formulas.predictor.store import DATA, PREDICTOR, TargetNames, folder_name, save_predictor
 from matgraft.formulas.predictor.together import Together, fit_together, folds_of
 from matgraft.formulas.prompts.bank import BANKS
 from matgraft.formulas.prompts.facts import prompt_facts
@@ -45,6 +46,8 @@ from matgraft.formulas.table.reading import FormulaTable
 from matgraft.formulas.table.target import TargetTable
 
 HELD = "out_of_fold.csv"
+LEFT = (PREDICTOR.name, DATA, HELD)
+"""What each target leaves beside its metrics."""
 DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 
 
@@ -89,6 +92,8 @@ def tune_table(
         targets = {}
         for target, table in tables.items():
             tune = partial(_tune_one, run, target, table, domains[target], backbone, joint, folders[target], quiet)
+            if not all((folders[target] / name).is_file() for name in (*LEFT, *(DOMAIN_FILES if run.adapt_to else ()))):
+                (folders[target] / TARGET.name).unlink(missing_ok=True)  # the stage is not what it left
             targets[target] = TARGET.stage(folders[target], tune)
         prompts = None
         if joint is not None:

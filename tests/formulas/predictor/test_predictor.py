@@ -20,8 +20,10 @@ from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.learners.transform import Transform, choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule
+from matgraft.formulas.predictor.inner import InnerFolds, predict_inner_folds
+from matgraft.formulas.predictor.members import DESCRIPTORS as DESCRIPTORS_MEMBER
 from matgraft.formulas.predictor.members import FULL as FULL_NETWORK
-from matgraft.formulas.predictor.members import Member
+from matgraft.formulas.predictor.members import Member, Tools
 from matgraft.formulas.predictor.predictor import Calibration, PredictorSettings, fit_predictor
 from matgraft.formulas.predictor.stack import is_familiar, is_worth_fitting, member_weights
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor, save_predictor
@@ -385,6 +387,32 @@ def test_networks_that_buy_nothing_stop_after_the_first_fold(small, table, monke
     np.testing.assert_allclose(again.value, predictor.predict(formulas).value)
     monkeypatch.setattr("matgraft.formulas.predictor.stack.WORTH", -1.0)
     assert len(make(small, table, quick).networks[FULL_NETWORK.name]) == 3
+
+
+@pytest.mark.parametrize("heavy", [1.0, 9.0])
+def test_the_loss_of_a_dropped_network_does_not_hang_on_the_weight_of_its_fold(small, table, monkeypatch, heavy):
+    monkeypatch.setattr("matgraft.formulas.predictor.inner.is_worth_fitting", lambda *_: False)
+    monkeypatch.setattr("matgraft.formulas.learners.forest.COUNT", 2)
+    rows = [np.arange(k, 80, 2) for k in (0, 1)]
+    weights = np.where(np.arange(80) % 2 == 0, heavy, 1.0)
+    labels = Labels(table[1], weights / weights.mean())
+
+    def losses(predicted, some):
+        return labels.weights[some] * np.full(len(predicted), 0.5)
+
+    part, tools = (Inputs.of(table[0], small), labels), Tools(small, QUICK)
+    found = predict_inner_folds([DESCRIPTORS_MEMBER, FULL_NETWORK], part, InnerFolds(rows), losses, tools, 0, "")
+    assert [(member.name, round(score, 6)) for member, score in found.dropped] == [(FULL_NETWORK.name, 0.5)]
+
+
+@pytest.mark.parametrize("lost", ["networks/*-1.safetensors", "train.npz"])
+def test_a_folder_that_lacks_a_file_predicts_nothing(small, table, tmp_path, lost):
+    """The rest of a mixture would answer in silence, with weights that do not sum to 1."""
+    save_predictor(make(small, table, FULL), tmp_path)
+    for file in tmp_path.glob(lost):
+        file.unlink()
+    with pytest.raises(DataError, match=r"train.npz is missing|1 of 2 networks of 'encoder, every stage tuned'"):
+        load_predictor(tmp_path, small)
 
 
 def test_classes_many_ordered_and_rare(small, table):

@@ -108,7 +108,8 @@ def predict_inner_folds(
         fitted |= run(weighed, [0], f"{progress}, first of {n} folds")
         slow, others = ([fitted[one, 0].predicted for one in weighed if one.refits is which] for which in (False, True))
         if not is_worth_fitting(slow, others, lambda predicted: losses(predicted, first)):
-            dropped = [(one, float(losses(fitted[one, 0].predicted, first).mean())) for one in networks]
+            counted = labels.weights[first].sum()
+            dropped = [(one, float(losses(fitted[one, 0].predicted, first).sum() / counted)) for one in networks]
             weighed = [one for one in weighed if one.refits]
     left = [k for k in range(n) if (weighed[0], k) not in fitted]
     fitted |= run(weighed, left, progress) | run(baseline, range(n), progress)

@@ -31,6 +31,7 @@ from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
 from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, HeldIntervals, Predictor, PredictorSettings
 
 DATA, NETWORKS = "train.npz", "networks"
+WHOLE = "copy the whole folder, its .npz and .safetensors files as well"
 
 
 class TargetNames(Frozen):
@@ -71,10 +72,13 @@ class StoredNetworks(Frozen):
         Seen from the folder of the predictor.
     asked
         Name of the target among those that the networks answer; empty where they answer one.
+    fits
+        Of each member that counts; folders of earlier versions do not say how many.
     """
 
     folder: str = NETWORKS
     asked: str = ""
+    fits: int = 1
 
 
 class StoredPredictor(TargetNames):
@@ -138,7 +142,11 @@ def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None
             priors=tuple(calibration.priors.tolist()),
             transform=calibration.transform,
         ),
-        networks=StoredNetworks(folder=shared, asked=names.target) if shared else StoredNetworks(),
+        networks=StoredNetworks(
+            folder=shared or NETWORKS,
+            asked=names.target if shared else "",
+            fits=max(map(len, predictor.networks.values()), default=1),
+        ),
         **dict(names),
     )
     PREDICTOR.write(folder, stored)  # last: a folder with this file is whole
@@ -150,10 +158,12 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
     Raises
     ------
     DataError
-        If the folder holds none.
+        If the folder holds none, or lacks a file of it.
     """
     if (stored := PREDICTOR.find(folder)) is None:
         raise DataError("this folder holds no predictor", where=str(folder), remedy="name the folder of a predictor")
+    if not (folder / DATA).is_file():
+        raise DataError(f"{DATA} is missing", where=str(folder), remedy=WHOLE)
     with np.load(folder / DATA, allow_pickle=False) as data:
         ends = np.cumsum(data["lengths"])[:-1]
         parts = zip(np.split(data["numbers"], ends), np.split(data["fractions"], ends), strict=True)
@@ -166,6 +176,10 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
     members, settings, kept = tuple(BY_NAME[name] for name in stored.members), stored.settings, stored.networks
     networks = _networks(members, folder / kept.folder, backbone, labels.n_classes, kept.asked)
     calibration = _calibration(stored.calibration, settings, labels)
+    for member, weight in zip(members, calibration.weights, strict=True):
+        if weight and not member.refits and (n := len(networks[member.name])) < kept.fits:
+            lack = f"{n} of {kept.fits} networks of {member.name!r} are there"
+            raise DataError(lack, where=str(folder / kept.folder), remedy=WHOLE)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
     held = HeldIntervals(*found) if found else None
     return Predictor(tools, inputs, labels, members, settings, calibration, networks, held), stored
