@@ -99,3 +99,11 @@ def test_a_file_that_ends_within_its_last_number_is_refused(tmp_path: Path) -> N
     path.write_text(text[:-4], encoding="utf-8")
     with pytest.raises(DataError, match=r"ends in the middle of a number: .*0\.300'"):
         read(path)
+
+
+def test_no_label_is_asked_for_that_is_not_there_either(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text("1\nProperties=species:S:1:pos:R:3\nHe 0 0 0\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no frame has energy") as caught:
+        read(path)
+    assert caught.value.options == ()

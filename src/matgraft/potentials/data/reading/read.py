@@ -213,7 +213,7 @@ def _open_store(sources: Sequence[Source], how: Reading) -> Dataset:
                 where=where,
                 allowed=dataset.quantities(),
                 remedy=f"pack the frames again and name the key of the {quantity}, or do not ask for it",
-                options=_without(quantity, want),
+                options=_without(quantity, want, dataset.quantities()),
             )
     return dataset
 
@@ -486,9 +486,9 @@ def _judge(ledger: _Ledger, choices: Choices, where: str, beside: bool = False) 
         )
 
 
-def _without(quantity: str, want: Collection[str]) -> list[dict[str, list[str]]]:
-    """Return the option that asks for the other labels alone; none where there are no others."""
-    others = [name for name in want if name != quantity]
+def _without(quantity: str, want: Collection[str], there: Collection[str]) -> list[dict[str, list[str]]]:
+    """Return the option that asks for the other labels that are there; none where there are no others."""
+    others = [name for name in want if name != quantity and name in there]
     return [{"want": others}] if others else []
 
 
@@ -505,7 +505,7 @@ def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) 
             f"no frame has {quantity} that was computed: every one is {ledger.absent[quantity]}",
             where=where,
             remedy=f"do not ask for {quantity}, or give a file that has it",
-            options=_without(quantity, want),
+            options=_without(quantity, want, ledger.labelled),
         )
     fitting = [key for key, fits in ledger.existing.items() if quantity in fits]
     gradients = [key for key in fitting if quantity == "forces" and is_gradient(key)]
@@ -517,5 +517,5 @@ def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) 
         where=where,
         remedy=f"name the key that holds the {quantity}, or do not ask for it"
         + ("; forces are minus the gradient of the energy" if gradients else ""),
-        options=[*likely, *_without(quantity, want)],
+        options=[*likely, *_without(quantity, want, ledger.labelled)],
     )
