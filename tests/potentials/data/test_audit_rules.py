@@ -295,12 +295,24 @@ def test_net_forces_in_most_frames_block(frames, fixed, blocks):
     assert bool(found.actions) != blocks, "most frames are not left out"
 
 
-def test_two_references_in_few_trajectories_are_a_warning():
+def test_two_references_by_turns_block_in_few_trajectories_too():
     rng = np.random.default_rng(5)
     drawn = rules.draw(rng, 60, 3, rules.FOUNDATIONS["good"])
     wrong = rules.plant(rng, drawn, rules.FAULTS["energy 5.0 eV/atom higher"], 0.4)
     (found,) = [one for one in rules.judged(wrong) if one.code == "theory-labels"]
-    assert found.outcome == "failed" and not found.blocks
+    assert found.blocks
+
+
+@pytest.mark.parametrize(("n_stretches", "n_blocks"), [(2, 1), (24, 12)])
+def test_a_trajectory_that_returns_to_a_line_bears_witness_anew(n_stretches, n_blocks):
+    """An untagged file of one material is one trajectory, and may have frames of two references by turns."""
+    rng = np.random.default_rng(8)
+    upper = np.arange(60) * n_stretches // 60 % 2
+    predicted = rng.normal(0, 0.1, 60)
+    labels = predicted + rng.normal(0, 0.01, 60) + upper
+    step = find_step(predicted, labels, np.ones((60, 1)), np.zeros(60, dtype=np.int64))
+    assert step is not None and step.n_blocks == n_blocks
+    assert step.severity == ("error" if n_blocks >= 5 else "warning")
 
 
 @settings(max_examples=40)

@@ -40,8 +40,8 @@ class Step:
     size
         eV/atom, the median distance between the lines.
     n_blocks
-        Trajectories on each line, the fewer of the two, where both lines have frames of one composition and of like
-        predicted energies.
+        Trajectories, or stretches of one between which it changes lines, on each line, the fewer of the two, where both
+        lines have frames of one composition and of like predicted energies.
     """
 
     inside: NDArray[np.bool_]
@@ -64,7 +64,7 @@ def find_step(predicted: Array, labels: Array, fractions: Array, blocks: NDArray
     fractions
         (n, n_elements) part of the atoms that each element makes up.
     blocks
-        (n,) trajectory of each frame.
+        (n,) trajectory of each frame, in their order.
     """
     if len(labels) < 2 * (_FRAMES + fractions.shape[1]):
         return None
@@ -80,7 +80,7 @@ def find_step(predicted: Array, labels: Array, fractions: Array, blocks: NDArray
         near = np.abs(rest) <= NEAR * np.abs(gaps)
         if min(near[inside].mean(), near[~inside].mean()) >= NEARLY_ALL:
             inside = inside if inside.sum() <= len(inside) / 2 else ~inside
-            n_blocks = _alike(predicted, kinds, inside, blocks)
+            n_blocks = _alike(predicted, kinds, inside, _stretches(inside, blocks))
             if n_blocks:  # else reference energies that are not additive would do as well
                 return Step(inside, size, n_blocks)
     return None
@@ -113,8 +113,17 @@ def _two_lines(
     return nearer, gaps, rest - nearer * gaps
 
 
+def _stretches(inside: NDArray[np.bool_], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give each stretch of a trajectory on one line a number: each return to a line bears witness anew."""
+    found = np.zeros(len(blocks), dtype=np.int64)
+    for block in np.unique(blocks):
+        members = np.flatnonzero(blocks == block)
+        found[members[1:]] = np.cumsum(np.diff(inside[members]))
+    return np.unique(np.column_stack([blocks, found]), axis=0, return_inverse=True)[1].ravel()
+
+
 def _alike(predicted: Array, kinds: NDArray[np.int64], inside: NDArray[np.bool_], blocks: NDArray[np.int64]) -> int:
-    """Count trajectories on each line among frames of one composition and of energies that the larger line has too."""
+    """Count blocks on each line among frames of one composition and of energies that the larger line has too."""
     compared = np.zeros(len(kinds), dtype=bool)
     for kind in np.unique(kinds[inside]):
         others = (kinds == kind) & ~inside

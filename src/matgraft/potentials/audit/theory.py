@@ -149,7 +149,8 @@ def theory_labels(evidence: Evidence) -> Iterator[Finding]:
 def _step_finding(frames: Frames, step: Step) -> Finding:
     said = (
         f"{count(int(step.inside.sum()), len(frames))} stand {step.size:.3f} eV/atom off the others, by a constant per "
-        f"atom, with next to none between; {step.n_blocks} trajectories on each side have structures alike."
+        f"atom, with next to none between; {step.n_blocks} trajectories, or stretches of one, on each side have "
+        "structures alike."
     )
     numbers = {"largest_offset_eV_per_atom": step.size, "n_blocks": step.n_blocks}
     inside = frames[step.inside]
