@@ -214,6 +214,22 @@ def test_findings_and_verdict_say_what_was_measured():
     assert [use.use for use in verdict.fit_for] == ["formulas of the target"]
 
 
+def test_what_was_not_compared_or_cannot_be_believed_is_no_verdict():
+    def judged(facts):
+        verdict = domain_verdict(facts, FINE, "s.csv", "t.csv")
+        return verdict.level, verdict.tone, verdict.headline.split(":")[0].split(" by ")[0]
+
+    alone = choice("source", asked="source").model_copy(update={"compared": ()})
+    assert judged(alone) == ("not compared", "unknown", "Source-only, as asked")
+    believed_by_no_one = choice("coral", row("coral", -0.05, -0.01), asked="coral", overlap=FAR)
+    assert judged(believed_by_no_one) == ("undecided", "caution", "Undecided against source-only")
+    few = compared("coral", UNSURE, UNSURE)
+    assert judged(choice("coral", few, asked="coral")) == ("undecided", "caution", "Undecided against source-only")
+    assert judged(choice("source", few)) == ("undecided", "caution", "Undecided against source-only, which is kept,")
+    doubt = choice("coral", row("coral", 0.0, 0.0), asked="coral")
+    assert judged(doubt) == ("no better than source-only", "caution", "No better than source-only")
+
+
 def test_intervals_hold_where_the_weighted_rows_are():
     rng = np.random.default_rng(0)
     spread = np.repeat([0.1, 2.0], 500)  # errors are large where the target lies

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from matgraft.core.findings import Action, Finding
-from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
+from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.formulas.domain.adaptation import ComparedMethod, MethodChoice
 from matgraft.formulas.domain.member import SOURCE
 
@@ -102,8 +102,7 @@ def domain_verdict(facts: MethodChoice, source: Verdict, table: str, target: str
     table, target
         Files, for what to do next.
     """
-    row = next((row for row in facts.rivals if row.method == facts.method), None)
-    outcome = OUTCOMES[row.outcome] if row else Outcome.NO_BETTER
+    outcome = _outcome(facts)
     rivals = [Reason(about=row.method, speaks=SIDES[row.outcome], text=described(row)) for row in facts.rivals]
     applies = [
         caution.model_copy(update={"remedy": "", "actions": ()})  # they are of runs without a target
@@ -123,14 +122,26 @@ def domain_verdict(facts: MethodChoice, source: Verdict, table: str, target: str
     )
 
 
+def _outcome(facts: MethodChoice) -> Outcome:
+    """Return what the proxies say of the method; where no proxy can say anything, it is not called better."""
+    rows = [row for row in facts.rivals if row.method == facts.method] or facts.rivals
+    if not rows:
+        return Outcome.NOT_COMPARED
+    outcome = Outcome.NO_BETTER if facts.method == SOURCE else OUTCOMES[rows[0].outcome]
+    unsure = all(proxy.interval is None for row in rows for proxy in (row.reverse, row.weighted))
+    disbelieved = outcome == Outcome.BETTER and bool(facts.overlap.lacks)
+    return Outcome.UNDECIDED if unsure or disbelieved else outcome
+
+
 def _headline(facts: MethodChoice, outcome: Outcome) -> str:
     said = f"proxies that need no label of the target ({in_short(facts.rivals)})"
     if facts.asked == SOURCE:
         return "Source-only, as asked: nothing was compared"
+    than = f"{outcome.capitalize()} {'than' if outcome in THAN else 'against'} {AGAINST}"
     if facts.method == SOURCE:
-        return f"No better than source-only, which is kept, by {said}"
+        return f"{than}, which is kept, by {said}"
     chosen = "as asked" if facts.asked == facts.method else f"chosen among {len(facts.compared)}"
-    return f"{outcome.capitalize()} than {AGAINST}: {facts.method}, {chosen}, by {said}"
+    return f"{than}: {facts.method}, {chosen}, by {said}"
 
 
 def _cautions(facts: MethodChoice, source: Verdict, table: str, target: str) -> Iterator[Caution]:
