@@ -303,6 +303,16 @@ def test_two_references_by_turns_block_in_few_trajectories_too():
     assert found.blocks
 
 
+def test_frames_of_another_unit_here_and_there_in_one_trajectory_block():
+    """An untagged file of one material is one trajectory: it was a warning."""
+    rng = np.random.default_rng(1)
+    drawn = rules.draw(rng, 80, 1, rules.FOUNDATIONS["good"])
+    wrong = rules.plant(rng, drawn, lambda s: {"energy": s.labels["energy"] * 23.06}, 0.1)
+    moved = {i for i, (a, b) in enumerate(zip(drawn.frames, wrong.frames, strict=True)) if a is not b}
+    (found,) = [one for one in rules.judged(wrong) if one.code == "energy-unit"]
+    assert found.blocks and set(found.frames) == moved and "kcal/mol" in found.evidence
+
+
 @pytest.mark.parametrize(("n_stretches", "n_blocks"), [(2, 1), (24, 12)])
 def test_a_trajectory_that_returns_to_a_line_bears_witness_anew(n_stretches, n_blocks):
     """An untagged file of one material is one trajectory, and may have frames of two references by turns."""

@@ -23,7 +23,16 @@ from matgraft.core.findings import Finding
 from matgraft.core.quantities import ENERGY_UNITS, Array, Unit, parse_unit
 from matgraft.potentials.audit.base import Code, Evidence, Frames, Reading
 from matgraft.potentials.audit.robust import Line, fit_line, least_absolute, line_slope, slope_error, spread, typical
-from matgraft.potentials.audit.scale import MISFIT, Candidate, Part, Scale, Support, choose_scale, find_part
+from matgraft.potentials.audit.scale import (
+    MISFIT,
+    Candidate,
+    Part,
+    Scale,
+    Support,
+    choose_scale,
+    find_part,
+    stretches,
+)
 from matgraft.potentials.audit.steps import Step, find_step
 from matgraft.potentials.audit.units import unit_finding
 
@@ -251,7 +260,7 @@ def _part(
         for sign in ("", "-")
         for rest in [np.abs(float(f"{sign}1") * factor * labels[per] - expected)]
     }
-    return find_part(fit.frames, back, blocks)
+    return find_part(fit.frames, back, stretches(far, blocks))
 
 
 def _finding(code: Code, fit: EnergyFit, reading: Reading) -> Finding:

@@ -288,7 +288,7 @@ class Part:
     key, unit
         The unit that they are in, as of `Candidate`.
     n_blocks
-        Trajectories among them: it is beyond doubt from `BLOCKS` on.
+        Trajectories among them, or stretches of one: it is beyond doubt from `BLOCKS` on.
     """
 
     frames: NDArray[np.int64]
@@ -300,6 +300,23 @@ class Part:
     def severity(self) -> Severity:
         """How bad it is."""
         return "error" if self.n_blocks >= BLOCKS else "warning"
+
+
+def stretches(inside: NDArray[np.bool_], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give each stretch of a trajectory inside or outside a number, (n,): each return bears witness anew.
+
+    Parameters
+    ----------
+    inside
+        (n,) whether a frame is one of those that are told apart.
+    blocks
+        (n,) trajectory of each frame, in their order.
+    """
+    found = np.zeros(len(blocks), dtype=np.int64)
+    for block in np.unique(blocks):
+        members = np.flatnonzero(blocks == block)
+        found[members[1:]] = np.cumsum(np.diff(inside[members]))
+    return np.unique(np.column_stack([blocks, found]), axis=0, return_inverse=True)[1].ravel()
 
 
 def find_part(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from matgraft.core.findings import Severity
 from matgraft.core.quantities import Array
 from matgraft.potentials.audit.robust import least_absolute
-from matgraft.potentials.audit.scale import BLOCKS, SOFT
+from matgraft.potentials.audit.scale import BLOCKS, SOFT, stretches
 
 LEAST, SURE = 0.25, 0.4
 """eV/atom between the lines: below the first foundations differ as much; from the second on it can be beyond doubt."""
@@ -80,7 +80,7 @@ def find_step(predicted: Array, labels: Array, fractions: Array, blocks: NDArray
         near = np.abs(rest) <= NEAR * np.abs(gaps)
         if min(near[inside].mean(), near[~inside].mean()) >= NEARLY_ALL:
             inside = inside if inside.sum() <= len(inside) / 2 else ~inside
-            n_blocks = _alike(predicted, kinds, inside, _stretches(inside, blocks))
+            n_blocks = _alike(predicted, kinds, inside, stretches(inside, blocks))
             if n_blocks:  # else reference energies that are not additive would do as well
                 return Step(inside, size, n_blocks)
     return None
@@ -111,15 +111,6 @@ def _two_lines(
             break
         upper = nearer
     return nearer, gaps, rest - nearer * gaps
-
-
-def _stretches(inside: NDArray[np.bool_], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give each stretch of a trajectory on one line a number: each return to a line bears witness anew."""
-    found = np.zeros(len(blocks), dtype=np.int64)
-    for block in np.unique(blocks):
-        members = np.flatnonzero(blocks == block)
-        found[members[1:]] = np.cumsum(np.diff(inside[members]))
-    return np.unique(np.column_stack([blocks, found]), axis=0, return_inverse=True)[1].ravel()
 
 
 def _alike(predicted: Array, kinds: NDArray[np.int64], inside: NDArray[np.bool_], blocks: NDArray[np.int64]) -> int:
