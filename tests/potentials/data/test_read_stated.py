@@ -124,7 +124,9 @@ def test_a_word_that_is_no_unit_is_an_error_that_names_it(tmp_path: Path, header
     assert len(read(path, units=said_by_user)) == 2
 
 
-@pytest.mark.parametrize("header", ["unit_cell=conventional", "unit=cell", "formula_units=4", "repeat_unit=monomer"])
+@pytest.mark.parametrize(
+    "header", ["unit_cell=conventional", "unit=cell", "formula_units=4", "repeat_unit=monomer", "energy_unit=None"]
+)
 def test_keys_that_speak_of_no_unit_are_passed_over(tmp_path: Path, header: str) -> None:
     (sample,) = read(write(tmp_path, f"energy=-1 {header}"))
     assert sample.labels["energy"] == -1
@@ -138,6 +140,17 @@ def test_the_option_for_a_word_of_several_labels_is_complete(tmp_path: Path) -> 
     (option,) = caught.value.options
     assert option == {"units.energy": "eV", "units.forces": "eV/Å"}
     assert read(path, units={"energy": "eV", "forces": "eV/Å"})[0].labels["energy"] == -1
+
+
+def test_an_option_leaves_the_unit_that_the_word_is_of(tmp_path: Path) -> None:
+    path = write(tmp_path, "energy=-1 unit=eV/atom")
+    with pytest.raises(DataError, match="'eV/atom' is no unit of forces") as caught:
+        read(path)
+    assert caught.value.options == ({"units.forces": "eV/Å"},)
+    assert read(path, units={"forces": "eV/Å"})[0].labels["energy"] == -2
+    with pytest.raises(DataError, match="'kbar' is no unit of virial") as caught:
+        read(write(tmp_path, 'energy=-1 virial_unit=kbar virial="1 0 0 0 1 0 0 0 1"'))
+    assert caught.value.options == ({"units.virial": "eV"},)
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,15 @@ def forces_beside(energy_unit: str) -> str:
     return next((name for name in FORCE_UNITS if ENERGY_UNITS[name.rpartition("/")[0]] == found), "")
 
 
+def is_unit(text: str, of: str) -> bool:
+    """Say whether a text is a unit of a quantity."""
+    try:
+        parse_unit(text, of)
+    except OptionError:
+        return False
+    return True
+
+
 def _means(text: str, place: str, unit: Unit) -> bool:
     try:
         found = parse_unit(text, place)

@@ -39,6 +39,7 @@ from matgraft.potentials.data.reading.keys import (
     Choices,
     bare,
     forces_beside,
+    is_unit,
     present,
     unit_of,
 )
@@ -169,21 +170,22 @@ def _unit(
     try:
         return unit_of(quantity, key, choices, file.conventions.units, frame.units)
     except OptionError as error:
+        name = bare(key).lower()
+        place = "virial" if quantity == "stress" and "virial" in name and "stress" not in name else quantity
         raise DataError(
             f"the file states a unit for it: {error.found}",
             where=where,
             allowed=error.allowed,
             remedy="say the unit, which then comes before the file's",
-            options=[
-                {f"units.{quantity}": unit} | _as_well(quantity, frame, choices) for unit in _likely(quantity, frame)
-            ],
+            options=[{f"units.{place}": unit} | _as_well(quantity, frame, choices) for unit in _likely(place, frame)],
         ) from error
 
 
 def _as_well(quantity: str, frame: RawFrame, choices: Choices) -> dict[str, str]:
-    """Return the units to be said for the other labels of which the frame states the same word."""
+    """Return the units to be said for the other labels of which the frame states the same word, and it is no unit."""
     word = frame.units.get(quantity)
-    others = [other for other in POTENTIAL_QUANTITIES if word and frame.units.get(other) == word and other != quantity]
+    same = [other for other in POTENTIAL_QUANTITIES if word and frame.units.get(other) == word and other != quantity]
+    others = [other for other in same if not is_unit(str(word), other)]
     there = [other for other in others if present(other, frame.values, choices.keys.get(other))]
     return {f"units.{other}": DEFAULT_UNITS[other] for other in there if other not in choices.units}
 

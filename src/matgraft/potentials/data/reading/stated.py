@@ -57,7 +57,7 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
     own: dict[str, str] = {}
     for key, value in values.items():
         found = _STATEMENT.fullmatch(key.lower()) if isinstance(value, (str, dict)) else None
-        if found is None:
+        if found is None or (isinstance(value, str) and value.strip().lower() in ("", "none", "null")):
             continue
         stem = found["after"] or found["of"] or ""
         if not stem:

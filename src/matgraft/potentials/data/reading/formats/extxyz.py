@@ -100,9 +100,11 @@ def _body(number: int, head: str, lines: Iterator[tuple[int, str]], where: str) 
 
 def _number_is_cut(rows: Sequence[str]) -> bool:
     """Say whether the last number has fewer decimals than all above it, which have the same."""
+    if len(rows) < 4 or len({len(row.split()) for row in rows}) > 1:
+        return False
     decimals = [len(row.split()[-1].partition(".")[2]) if row.strip() else 0 for row in rows]
     above = set(decimals[:-1])
-    return len(decimals) >= 4 and len(above) == 1 and decimals[-1] < min(above) and min(above) >= 5
+    return len(above) == 1 and decimals[-1] < min(above) and min(above) >= 5
 
 
 def _comment(line: str) -> dict[str, object]:
