@@ -99,3 +99,10 @@ def test_an_encoder_that_the_mixture_does_not_use_and_too_few_units_are_said():
     assert "no weight" in judged(members=idle, gate=none).headline
     few = facts(gate=Gate(gain=0.1, error=None, needed=3.0, passed=False))
     assert "too few data for a standard error" in gate_sentence(few)
+
+
+@pytest.mark.parametrize(("scores", "rough"), [({"coverage": 0.9}, "widths of the intervals"), ({}, "probabilities")])
+def test_few_rows_of_classes_have_no_intervals_that_are_rough(scores, rough):
+    few = compared(0.0).model_copy(update={"n_units": 20})
+    (text,) = [one.text for one in judged(scores, baseline=few).cautions if one.code == "few-rows"]
+    assert text.endswith(f"and so are the {rough}")

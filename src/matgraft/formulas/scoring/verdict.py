@@ -143,7 +143,8 @@ def _cautions(
         )
     if (n_units := facts.baseline.n_units) < FEW:
         found = f"{n_units} {OF_SETS}, in {n} rows" if n_units < n else f"{n} rows"
-        text = f"{found}: the scores themselves are rough, and so are the widths of the intervals"
+        also = "the widths of the intervals" if "coverage" in scores else "the probabilities"
+        text = f"{found}: the scores themselves are rough, and so are {also}"
         yield Caution(code="few-rows", damage=Damage.DOUBT, text=text)
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
         text = f"Intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
