@@ -28,6 +28,8 @@ _HEAD = 4096
 """Bytes that tell most kinds apart."""
 _LONGEST_PICKLE = 200 * 2**20
 """Bytes of a pickle that are looked through; tensors lie beside it."""
+_ANSWER = 100
+"""Bytes of the longest answer of a server in one line, such as ``404: Not Found``."""
 _LEGACY_PICKLES = 4
 """Of torch before 1.6: a magic number, a version, the system, the content."""
 
@@ -265,7 +267,11 @@ def _text(path: Path, head: bytes) -> Found | None:
         return Found("an XML file, such as the answer of a server that has no such file", _WEB_PAGE[1])
     if begins.startswith("{"):
         return Found("a JSON file") if path.suffix == ".json" else Found("a text file with JSON", _AGAIN)
+    if begins.startswith(_SIGNATURES[0][0].decode()):
+        return Found(*_SIGNATURES[0][1:])
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if len(head) <= _ANSWER and first == text.strip():
+        return Found(f"a line of text, such as the answer of a server that has no such file: {first!r}", _WEB_PAGE[1])
     return Found(f"a text file that begins with {first[:60]!r}")
 
 
