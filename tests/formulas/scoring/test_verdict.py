@@ -106,3 +106,11 @@ def test_few_rows_of_classes_have_no_intervals_that_are_rough(scores, rough):
     few = compared(0.0).model_copy(update={"n_units": 20})
     (text,) = [one.text for one in judged(scores, baseline=few).cautions if one.code == "few-rows"]
     assert text.endswith(f"and so are the {rough}")
+
+
+def test_intervals_that_hold_few_rows_but_most_sets_of_rows_are_told_apart():
+    """The rule of the intervals counts sets of rows; one formula with half of all rows may be held seldom."""
+    alone = compared(0.0).model_copy(update={"n_units": 400})
+    texts = [judged({"coverage": 0.5}, baseline=one).cautions[0].text for one in (compared(0.0), alone)]
+    assert texts[0].startswith("Intervals stated to hold 90% held 50.0% of the rows. They were set so that each of 90")
+    assert texts[1] == "Intervals stated to hold 90% held 50.0%"

@@ -148,6 +148,11 @@ def _cautions(
         yield Caution(code="few-rows", damage=Damage.DOUBT, text=text)
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
         text = f"Intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
+        if scores["coverage"] < level and n_units < n:
+            text += (
+                f" of the rows. They were set so that each of {n_units} {OF_SETS} counts as one: sets of many rows are "
+                "held less often than others"
+            )
         damage = Damage.WRONG if scores["coverage"] < level else Damage.NOTE
         yield Caution(code="interval-coverage", damage=damage, text=text)
     if unlike > FAR:
