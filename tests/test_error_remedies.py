@@ -69,6 +69,7 @@ def frames(n: int = 48) -> list[Atoms]:
         atoms.positions += 0.1 * rng.standard_normal((2, 3))
         atoms.info |= {"trajectory": f"t{i // 12}", "kind": "cold" if i % 12 < 6 else "hot"}
         forces = rng.standard_normal((2, 3))
+        forces -= forces.mean(axis=0)  # none is left over
         atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=forces, stress=0.01 * np.eye(3))
         made.append(atoms)
     return made
