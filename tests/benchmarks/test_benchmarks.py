@@ -117,7 +117,7 @@ def test_published_parts_hold_out_validation_from_train_alone(tmp_path: Path) ->
         atoms = [sample.content.copy() for sample in silicon(count)]
         for i, one in enumerate(atoms):
             one.info |= {"energy": -10.0, "trajectory": f"{part}{i % 2}", "number": i}
-            one.arrays["forces"] = np.zeros((2, 3))
+            one.arrays["forces"] = np.array([[0.1, 0, 0], [-0.1, 0, 0]])
         write(tmp_path / f"Si_{part}.extxyz", atoms)
     with pytest.raises(DataError, match="the published frames are missing"):
         common.published_parts("Mo", tmp_path)

@@ -266,7 +266,7 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
         (["tune", "few.extxyz", "--strategy", "full", "strategy.rank=4"], 2, "allowed: lora"),
         (["tune", "few.extxyz", "--strategy", "feature", "replay.size=9"], 2, "allowed: full, partial"),
         (["tune", "few.extxyz", "audit.allow=[nonsense]"], 2, "nonsense"),
-        (["evaluate", ".", "few.extxyz"], 5, "recipe.yaml"),
+        (["evaluate", ".", "few.extxyz"], 3, "neither a finished run nor a model folder"),
         (["export", ".", "--to", "lamps", "-o", "x"], 2, "did you mean 'lammps'"),
     ],
 )

@@ -29,7 +29,7 @@ UNASKED = "no predictions of a foundation model were given"
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class LabelReading:
     """Frames whose label was taken for one unit.
 
     Attributes
@@ -167,19 +167,19 @@ class Evidence:
     def _made(self) -> dict[Any, Any]:
         return {}
 
-    def once(self, judge: Callable[[Evidence, Reading], V], reading: Reading) -> V:
+    def once(self, judge: Callable[[Evidence, LabelReading], V], reading: LabelReading) -> V:
         """Return ``judge(self, reading)``: several looks ask for one verdict, which is made once."""
         if (judge, reading) not in self._made:
             self._made[judge, reading] = judge(self, reading)
         return cast(V, self._made[judge, reading])
 
-    def readings(self, quantity: str) -> list[Reading]:
+    def readings(self, quantity: str) -> list[LabelReading]:
         """Frames that can be judged, by the unit that their labels were taken for, the most frames first."""
         if quantity not in self._made:
             self._made[quantity] = self._readings(quantity)
-        return cast(list[Reading], self._made[quantity])
+        return cast(list[LabelReading], self._made[quantity])
 
-    def _readings(self, quantity: str) -> list[Reading]:
+    def _readings(self, quantity: str) -> list[LabelReading]:
         files = self.dataset.provenance.files
         texts = {file.name: (file.units.get(quantity, ""), quantity in file.fixed) for file in files}
         found: dict[tuple[str, bool], list[int]] = defaultdict(list)
@@ -289,13 +289,13 @@ def count(number: int, of: int | None = None) -> str:
     return f"{number}{among} frame{'' if (of or number) == 1 else 's'}"
 
 
-def _reading(quantity: str, text: str, frames: list[int], fixed: bool) -> Reading:
+def _reading(quantity: str, text: str, frames: list[int], fixed: bool) -> LabelReading:
     # A file whose frames were read in several units names them all: what was made of them is canonical.
     text = "" if ", " in text else text
     virial = text.endswith(" (virial)")
     place = "virial" if virial else quantity
     unit = parse_unit(text.removesuffix(" (virial)") or DEFAULT_UNITS[place], place)
-    return Reading(unit, virial, np.array(frames, dtype=np.int64), fixed)
+    return LabelReading(unit, virial, np.array(frames, dtype=np.int64), fixed)
 
 
 def _members(labels: Sequence[str]) -> list[Frames]:

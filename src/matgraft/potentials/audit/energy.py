@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.findings import Finding
 from matgraft.core.quantities import ENERGY_UNITS, Array, Unit, parse_unit
-from matgraft.potentials.audit.base import Code, Evidence, Frames, Reading
+from matgraft.potentials.audit.base import Code, Evidence, Frames, LabelReading
 from matgraft.potentials.audit.robust import Line, fit_line, least_absolute, line_slope, slope_error, spread, typical
 from matgraft.potentials.audit.scale import (
     MISFIT,
@@ -89,7 +89,7 @@ def energy_convention(evidence: Evidence) -> Iterator[Finding]:
             yield code.skipped(fit) if isinstance(fit, str) else _finding(code, fit, reading)
 
 
-def fit_energy(evidence: Evidence, reading: Reading) -> EnergyFit | str:
+def fit_energy(evidence: Evidence, reading: LabelReading) -> EnergyFit | str:
     """Fit labels to predictions, on two parallel lines where it takes two; a sentence why not, where that cannot be."""
     frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
     predicted = np.array(evidence.prediction("energy", frames)) / n_atoms
@@ -105,7 +105,7 @@ def fit_energy(evidence: Evidence, reading: Reading) -> EnergyFit | str:
     return two if isinstance(one, str) or 2 * typical(two.residuals) < typical(one.residuals) else one
 
 
-def energy_step(evidence: Evidence, reading: Reading) -> Step | None:
+def energy_step(evidence: Evidence, reading: LabelReading) -> Step | None:
     """Look for frames whose energies stand a constant per atom off the others."""
     frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
     predicted = np.array(evidence.prediction("energy", frames)) / n_atoms
@@ -114,7 +114,7 @@ def energy_step(evidence: Evidence, reading: Reading) -> Step | None:
     return find_step(predicted, labels, fractions[:, fractions.any(axis=0)], evidence.blocks[frames])
 
 
-def _fit(evidence: Evidence, reading: Reading, predicted: Array, step: Step | None = None) -> EnergyFit | str:
+def _fit(evidence: Evidence, reading: LabelReading, predicted: Array, step: Step | None = None) -> EnergyFit | str:
     """Fit labels to predictions (n,) in eV/atom, beside references; frames of a step have references of their own."""
     frames, n_atoms = reading.frames, evidence.n_atoms[reading.frames]
     other, least_explained = references(evidence, frames)
@@ -173,7 +173,7 @@ def references(evidence: Evidence, frames: Frames) -> tuple[Array, float]:
     return np.ones((len(frames), 1)), _EXPLAINED_ALL
 
 
-def _raw(evidence: Evidence, reading: Reading) -> Array:
+def _raw(evidence: Evidence, reading: LabelReading) -> Array:
     """Return the numbers as they stood in the file."""
     labels = np.array(evidence.label("energy", reading.frames))
     return reading.unit.from_canonical(labels, 1) / np.where(reading.unit.per_atom, evidence.n_atoms[reading.frames], 1)
@@ -244,7 +244,7 @@ def _taken(unit: Unit, candidates: list[Candidate], known: Mapping[str, float]) 
 
 
 def _part(
-    fit: EnergyFit, reading: Reading, labels: dict[bool, Array], lines: dict[bool, Line], blocks: Frames
+    fit: EnergyFit, reading: LabelReading, labels: dict[bool, Array], lines: dict[bool, Line], blocks: Frames
 ) -> Part | None:
     """Look among frames far off the line for those that another unit brings back onto it."""
     unit = reading.unit
@@ -263,7 +263,7 @@ def _part(
     return find_part(fit.frames, back, stretches(far, blocks))
 
 
-def _finding(code: Code, fit: EnergyFit, reading: Reading) -> Finding:
+def _finding(code: Code, fit: EnergyFit, reading: LabelReading) -> Finding:
     scale = fit.scale
     numbers = {"slope": scale.taken.slope, "explained": scale.explained, "n_frames": len(fit.frames)}
     return unit_finding(code, scale, fit.part, reading, "the energies", numbers, partial(_concerns, code, reading.unit))

@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 
 from matgraft.core.findings import Finding
 from matgraft.core.quantities import FORCE_UNITS, Array, Unit
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, Reading, count
+from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, LabelReading, count
 from matgraft.potentials.audit.robust import cosine, rms, slope_error, through_origin
 from matgraft.potentials.audit.scale import BLOCKS, Candidate, Part, Scale, Support, choose_scale
 from matgraft.potentials.audit.units import part_by_slope, rest_of, unit_finding
@@ -62,7 +62,7 @@ def force_unit(evidence: Evidence) -> Iterator[Finding]:
         yield _finding(evidence.once(judge_forces, reading), reading)
 
 
-def judge_forces(evidence: Evidence, reading: Reading) -> ForceFit | None:
+def judge_forces(evidence: Evidence, reading: LabelReading) -> ForceFit | None:
     """Return the verdict, None where forces are too small or too unlike the predictions."""
     frames, unit = reading.frames, reading.unit
     labels, predicted = evidence.label("forces", frames), evidence.prediction("forces", frames)
@@ -120,7 +120,7 @@ def _part(
     return part_by_slope(frames, np.where(told, slopes, np.nan), blocks, unit, "units.forces", FORCE_UNITS)
 
 
-def _finding(fit: ForceFit | None, reading: Reading) -> Finding:
+def _finding(fit: ForceFit | None, reading: LabelReading) -> Finding:
     n = len(reading.frames)
     if fit is None:
         return FORCE_UNIT.skipped(f"The forces of {count(n)} are too small or too unlike the predictions to tell.")

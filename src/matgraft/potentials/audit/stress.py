@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from matgraft.core.findings import Action, Finding
 from matgraft.core.quantities import STRESS_UNITS, VOIGT, Array, full_to_voigt
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, Reading, count, split_by_group
+from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, LabelReading, count, split_by_group
 from matgraft.potentials.audit.robust import Line, cosine, fit_line, line_slope, rms, slope_error, through_origin
 from matgraft.potentials.audit.scale import BLOCKS, MISFIT, STIFF, Candidate, Part, Scale, Support, choose_scale
 from matgraft.potentials.audit.units import apply_to, disagreement, part_by_slope, rest_of, unit_finding
@@ -69,7 +69,7 @@ def stress_unit_and_sign(evidence: Evidence) -> Iterator[Finding]:
             yield _finding(code, fit, reading)
 
 
-def judge_stress(evidence: Evidence, reading: Reading) -> StressFit | None:
+def judge_stress(evidence: Evidence, reading: LabelReading) -> StressFit | None:
     """Return the verdict, None where frames have too little stress in common with the predictions."""
     part, others = rest_of(_part(evidence, reading), reading.frames)
     frames = reading.frames[others]
@@ -122,7 +122,7 @@ def _misfit(lines: dict[str, Line], place: str) -> float:
     return max(lines[place].misfit / least, 1.0)
 
 
-def _taken(reading: Reading, lines: dict[str, Line]) -> Candidate:
+def _taken(reading: LabelReading, lines: dict[str, Line]) -> Candidate:
     """Return the unit taken, under the candidates' spelling where they have it."""
     place = "virial" if reading.virial else "stress"
     known = STRESS_UNITS if place == "stress" else {"eV": 1.0}
@@ -132,7 +132,7 @@ def _taken(reading: Reading, lines: dict[str, Line]) -> Candidate:
     return Candidate(f"units.{place}", f"{sign}{name}", lines[place].slope * factor, STIFF, _misfit(lines, place))
 
 
-def _part(evidence: Evidence, reading: Reading) -> Part | None:
+def _part(evidence: Evidence, reading: LabelReading) -> Part | None:
     """Look for frames that follow the predictions in another unit only, the offset of the pressure taken out."""
     if reading.virial:
         return None
@@ -153,7 +153,7 @@ def _part(evidence: Evidence, reading: Reading) -> Part | None:
     return part_by_slope(frames, slopes, blocks, reading.unit, "units.stress", STRESS_UNITS, STIFF)
 
 
-def _finding(code: Code, fit: StressFit | None, reading: Reading) -> Finding:
+def _finding(code: Code, fit: StressFit | None, reading: LabelReading) -> Finding:
     n = len(reading.frames)
     if fit is None:
         return code.skipped(f"The stresses of {count(n)} are too small or too unlike the predictions to tell.")
@@ -295,7 +295,9 @@ def _shears(evidence: Evidence, sign: float, frames: Frames) -> tuple[Array, Arr
     return labels * weights[:, None], predicted * weights[:, None]
 
 
-def _shear_finding(evidence: Evidence, order: Order | None, wrong: Frames, sign: float, reading: Reading) -> Finding:
+def _shear_finding(
+    evidence: Evidence, order: Order | None, wrong: Frames, sign: float, reading: LabelReading
+) -> Finding:
     n = len(reading.frames)
     if order is None:
         return STRESS_SHEAR.skipped(f"The shear stresses of {count(n)} do not tell one order from another.")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Finding
 from matgraft.core.quantities import Array, Unit
-from matgraft.potentials.audit.base import Code, Fault, Frames, Reading, count
+from matgraft.potentials.audit.base import Code, Fault, Frames, LabelReading, count
 from matgraft.potentials.audit.scale import EXACT, REFUSED, SOFT, Part, Scale, Support, find_part
 
 Concerns = Callable[[str, str], bool]
@@ -91,7 +91,7 @@ def unit_finding(
     code: Code,
     scale: Scale,
     part: Part | None,
-    reading: Reading,
+    reading: LabelReading,
     what: str,
     numbers: dict[str, float],
     concerns: Concerns = lambda key, unit: True,

@@ -30,7 +30,7 @@ from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.asked import UnsaidError, settled
-from matgraft.potentials.data.reading.formats.base import Head
+from matgraft.potentials.data.reading.formats.base import FileHead
 from matgraft.potentials.data.reading.keys import (
     ENERGY_KINDS,
     WANT,
@@ -274,7 +274,7 @@ def _read_one(source: Source) -> RawFile:
         raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
     if empty:
         raise DataError("the file is empty", where=source.name)
-    start = Head(source.path).start.lstrip().lower()
+    start = FileHead(source.path).start.lstrip().lower()
     for begins, found, remedy in _IN_PLACE:
         if start.startswith(begins):
             raise DataError(found, where=source.name, remedy=remedy)

@@ -20,8 +20,8 @@ from ase.units import Bohr
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.abacus_stru import read_stru
-from matgraft.potentials.data.reading.formats.abacus_theory import Inputs
-from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.abacus_theory import AbacusInput
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, Steps, array, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -41,12 +41,12 @@ _SAME_FORCES = 1e-3  # eV/Å
 _SAME_CELL = 1e-3  # Å
 
 
-def is_abacus(head: Head) -> bool:
+def is_abacus(head: FileHead) -> bool:
     """Say whether a file is a log of ABACUS or its `MD_dump`; what goes to the screen is neither."""
     return (_BANNER in head.text and "global_out_dir" in head.text) or _is_dump(head)
 
 
-def _is_dump(head: Head) -> bool:
+def _is_dump(head: FileHead) -> bool:
     return head.text.lstrip().startswith("MDSTEP") and "LATTICE_CONSTANT" in head.text
 
 
@@ -58,14 +58,14 @@ def read_abacus(path: Path, name: str) -> RawFile:
     DataError
         If there is none, if only the `MD_dump` is there, or if it is of another run than the log.
     """
-    if _is_dump(Head(path)):
+    if _is_dump(FileHead(path)):
         log = log_of(path)
         if log == path:
             raise DataError("it has no energies, and no running_md.log lies beside it", where=name)
         return read_abacus(log, name)
-    run = _Log(Inputs.beside(path))
+    run = _Log(AbacusInput.beside(path))
     fault = walk(path, name, run.handlers())
-    dump = next((file for file in _beside(path) if _is_dump(Head(file))), None) if run.dynamics else None
+    dump = next((file for file in _beside(path) if _is_dump(FileHead(file))), None) if run.dynamics else None
     files = () if dump else run.take_structures(path.parent)
     steps = run.with_positions(_steps_of(dump, name), name) if dump else run.alone()
     broken = fault or ("" if run.ended else "the end is missing")
@@ -75,14 +75,14 @@ def read_abacus(path: Path, name: str) -> RawFile:
 
 def log_of(path: Path) -> Path:
     """Return the log that a `MD_dump` belongs to; the file itself for a log, and where there is none."""
-    if not bare(path).name.startswith("MD_dump"):
+    if not plain_path(path).name.startswith("MD_dump"):
         return path
-    return next((file for file in _beside(path) if bare(file).name.startswith("running_md")), path)
+    return next((file for file in _beside(path) if plain_path(file).name.startswith("running_md")), path)
 
 
 def _beside(path: Path) -> list[Path]:
     names = ("MD_dump", "running_md")
-    return sorted(file for file in path.parent.iterdir() if bare(file).name.startswith(names) and file != path)
+    return sorted(file for file in path.parent.iterdir() if plain_path(file).name.startswith(names) and file != path)
 
 
 def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
@@ -106,7 +106,7 @@ class _Result:
 class _Log:
     """What has been read of a log; `symbols` and `positions` wait for their SCF, in Å or in fractions of the cell."""
 
-    inputs: Inputs
+    inputs: AbacusInput
     lattice_constant: float = float("nan")
     cell: Array | None = None
     symbols: list[str] = field(default_factory=list)

@@ -34,7 +34,7 @@ class _Kpoints(TypedDict, total=False):
 
 
 @dataclass
-class Inputs:
+class AbacusInput:
     """What a run was asked for.
 
     Attributes
@@ -59,7 +59,7 @@ class Inputs:
     species: list[str] = field(default_factory=list)
 
     @classmethod
-    def beside(cls, log: Path) -> Inputs:
+    def beside(cls, log: Path) -> AbacusInput:
         """Read INPUT and KPT of a log's folder, or of the one above."""
         found: dict[str, Path] = {}
         for folder in (log.parent, log.parent.parent):

@@ -18,10 +18,10 @@ from ase.data import chemical_symbols
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.functionals import Named, named
 from matgraft.potentials.data.reading.formats.output import Output, after, numbers, walk
-from matgraft.potentials.data.reading.formats.steps import Handlers, Structures, hand_out
+from matgraft.potentials.data.reading.formats.steps import Handlers, StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
 CONVENTIONS = Conventions(
@@ -40,7 +40,7 @@ _OCCUPATIONS = {3: "Fermi-Dirac", 4: "cold (4)", 5: "cold (5)", 6: "Methfessel-P
 _DISPERSIONS = {5: "D2", 6: "D3", 7: "D3(BJ)", 10: "vdW-DF", 11: "vdW-DF"}
 
 
-def is_abinit(head: Head) -> bool:
+def is_abinit(head: FileHead) -> bool:
     """Say whether a file is an output of ABINIT."""
     return bool(_VERSION.search(head.text))
 
@@ -60,7 +60,7 @@ def read_abinit(path: Path, name: str) -> RawFile:
 
 
 @dataclass
-class _Run(Structures):
+class _Run(StructureSteps):
     """What has been read of a run; lengths in Å, the rest in atomic units.
 
     Attributes
@@ -280,15 +280,15 @@ class _Run(Structures):
         return {kind: u * units.Hartree for kind, u, _ in with_u}, {kind: orbital for kind, _, orbital in with_u}
 
 
-def find_runs(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Return the main outputs: not their packed copies, nor the logs that repeat them."""
     there = set(own)
     runs = []
     for path in unpacked(own, others):
-        found = _MAIN_OUTPUT.search(Head(path).text)
+        found = _MAIN_OUTPUT.search(FileHead(path).text)
         main = path.parent / Path(found[1]).name if found else path
         runs += [path] if main == path or main not in there else []
     return runs
 
 
-ABINIT = Format(CONVENTIONS.format, is_abinit, read_abinit, find_runs)
+ABINIT = Format(CONVENTIONS.format, is_abinit, read_abinit, _find)

@@ -17,7 +17,7 @@ from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Handlers, hand_out
@@ -41,7 +41,7 @@ _DISPERSIONS = {
 }
 
 
-def is_aims(head: Head) -> bool:
+def is_aims(head: FileHead) -> bool:
     """Say whether a file is an output of FHI-aims."""
     return "Invoking FHI-aims" in head.text or "Begin self-consistency loop: Initialization." in head.text
 

@@ -21,7 +21,7 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.formats.base import Format, bare
+from matgraft.potentials.data.reading.formats.base import Format, plain_path
 from matgraft.potentials.data.reading.formats.extxyz import HIDDEN, read_frames
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame, clean_atoms
 from matgraft.potentials.data.reading.stated import stated_units
@@ -69,7 +69,7 @@ def _raw_frames(path: Path, form: str, name: str) -> Iterator[RawFrame]:
 
 
 def _format(path: Path, name: str) -> str:
-    plain = bare(path)
+    plain = plain_path(path)
     if plain.suffix.lower() in _ENDINGS:
         return _ENDINGS[plain.suffix.lower()]
     try:

@@ -22,7 +22,7 @@ from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile
 _HEAD = 1 << 16  # bytes in which a file shows what it is
 
 
-def bare(path: Path) -> Path:
+def plain_path(path: Path) -> Path:
     """Leave out the ending of a packed file."""
     return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
@@ -30,11 +30,11 @@ def bare(path: Path) -> Path:
 def unpacked(own: Sequence[Path], others: Sequence[Path] = ()) -> list[Path]:
     """Leave out the packed copies of files; the `Format.find` of codes that write one file a run."""
     there = {*own, *others}
-    return [path for path in own if path == bare(path) or bare(path) not in there]
+    return [path for path in own if path == plain_path(path) or plain_path(path) not in there]
 
 
 @dataclass(frozen=True)
-class Head:
+class FileHead:
     """What a format looks at to recognise its files: the path, and the first bytes, read once for all formats.
 
     Attributes
@@ -48,7 +48,7 @@ class Head:
     @property
     def name(self) -> str:
         """Name without the ending of a packed file."""
-        return bare(self.path).name
+        return plain_path(self.path).name
 
     @cached_property
     def start(self) -> bytes:
@@ -94,7 +94,7 @@ class Format:
     """
 
     title: str
-    recognises: Callable[[Head], bool]
+    recognises: Callable[[FileHead], bool]
     read: Callable[[Path, str], RawFile]
     find: Callable[[Sequence[Path], Sequence[Path]], Iterable[Path]] | None = None
     main: Callable[[Path], Path] = Path

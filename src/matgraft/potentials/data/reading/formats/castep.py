@@ -19,10 +19,10 @@ from ase.io.castep.geom_md_ts import iread_castep_md
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array, parse_unit
-from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, array, element, numbers, walk
-from matgraft.potentials.data.reading.formats.steps import Handlers, Structures, hand_out
+from matgraft.potentials.data.reading.formats.steps import Handlers, StructureSteps, hand_out
 from matgraft.potentials.data.reading.formats.vasp.theory import monkhorst_offset
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
@@ -49,12 +49,12 @@ _UNITS = {
 }
 
 
-def is_castep(head: Head) -> bool:
+def is_castep(head: FileHead) -> bool:
     """Say whether a file is an output or a trajectory of CASTEP."""
     return bool(_WELCOME.search(head.text)) or _is_trajectory(head)
 
 
-def _is_trajectory(head: Head) -> bool:
+def _is_trajectory(head: FileHead) -> bool:
     return head.text.lstrip().startswith("BEGIN header") and "<-- h" in head.text
 
 
@@ -66,19 +66,19 @@ def read_castep(path: Path, name: str) -> RawFile:
     DataError
         If there is none, or a line in the middle cannot be read.
     """
-    if _is_trajectory(Head(path)):
+    if _is_trajectory(FileHead(path)):
         return _read_trajectory(path, name)
     run = _Run()
     fault = walk(path, name, hand_out(run.handlers()))
     run.end(bool(fault))
-    beside = next((one for one in _of_run(path) if bare(one).suffix == ".md"), None)
+    beside = next((one for one in _of_run(path) if plain_path(one).suffix == ".md"), None)
     if run.stale and beside is not None:
         return _read_trajectory(beside, name, run.theory_now(), (path,))
     return run.whole(name, CONVENTIONS, fault or ("" if run.done else "the end is missing"))
 
 
 @dataclass
-class _Run(Structures):
+class _Run(StructureSteps):
     """What has been read of a run; `fresh` says whether the structure under way was printed for this step."""
 
     sites: Array | None = None
@@ -314,20 +314,22 @@ def _is_whole(block: str) -> bool:
 
 def _of_run(path: Path) -> list[Path]:
     """Return the files beside a file that have its name but for the ending."""
-    stem = bare(path).with_suffix("").name
-    return unpacked(sorted(one for one in path.parent.glob(f"{stem}.*") if bare(one).with_suffix("").name == stem))
+    stem = plain_path(path).with_suffix("").name
+    return unpacked(
+        sorted(one for one in path.parent.glob(f"{stem}.*") if plain_path(one).with_suffix("").name == stem)
+    )
 
 
 def main(path: Path) -> Path:
     """Return the .castep beside a trajectory, which states more; else the file itself."""
-    if bare(path).suffix.lower() not in (".md", ".geom"):
+    if plain_path(path).suffix.lower() not in (".md", ".geom"):
         return path
-    return next((one for one in _of_run(path) if bare(one).suffix.lower() == ".castep"), path)
+    return next((one for one in _of_run(path) if plain_path(one).suffix.lower() == ".castep"), path)
 
 
-def find_runs(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
+def _find(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
     """Return one file for each run: the .castep, else the trajectory."""
     return list(dict.fromkeys(main(path) for path in unpacked(own)))
 
 
-CASTEP = Format(CONVENTIONS.format, is_castep, read_castep, find_runs, main)
+CASTEP = Format(CONVENTIONS.format, is_castep, read_castep, _find, main)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.potentials.data.reading.asked import element_of
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
 
 _CONVENTIONS = Conventions("a DeePMD folder", units={"energy": "eV", "force": "eV/Å"})
@@ -161,7 +161,7 @@ def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     return [path for path in own if path.parent not in systems]
 
 
-def _recognises(head: Head) -> bool:
+def _recognises(head: FileHead) -> bool:
     return _is_set(head.path) or _is_system(head.path)
 
 

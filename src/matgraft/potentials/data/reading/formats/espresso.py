@@ -16,7 +16,7 @@ from ase import Atoms, units
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, after, element, numbers, walk
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -40,7 +40,7 @@ _HUBBARD = re.compile(r"^\s*U\((\w+?)\d*-\d([spdf])\)\s*=\s*([\d.]+)")
 _OLD_HUBBARD = re.compile(r"^\s*([A-Z][a-z]?)\w*\s+([0-3])\s+(\d+\.\d+)\s+\d+\.\d+\s")
 
 
-def is_pwx(head: Head) -> bool:
+def is_pwx(head: FileHead) -> bool:
     """Say whether a file is the output of pw.x."""
     return "Program PWSCF" in head.text
 

@@ -20,7 +20,7 @@ from ase.io.formats import open_with_compression
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.espresso import titled
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers
@@ -34,7 +34,7 @@ _BLOCKS = re.compile(rf"\s*\d+{_F}[ \t]*\n{3 * _F}[ \t]*\n")
 _ENDINGS = (".pos", ".for", ".vel", ".cel", ".str")
 
 
-def is_cp(head: Head) -> bool:
+def is_cp(head: FileHead) -> bool:
     """Say whether a file is one of a trajectory's, by its ending and its first lines."""
     ending = Path(head.name).suffix.lower()
     if ending == ".evp":
@@ -169,9 +169,11 @@ def _energies(path: Path) -> dict[int, float]:
 
 
 def _files(path: Path) -> dict[str, Path]:
-    stem = bare(path).with_suffix("").name
-    beside = unpacked(sorted(one for one in path.parent.glob(f"{stem}.*") if bare(one).with_suffix("").name == stem))
-    return {bare(one).suffix.lower(): one for one in beside}
+    stem = plain_path(path).with_suffix("").name
+    beside = unpacked(
+        sorted(one for one in path.parent.glob(f"{stem}.*") if plain_path(one).with_suffix("").name == stem)
+    )
+    return {plain_path(one).suffix.lower(): one for one in beside}
 
 
 def main(path: Path) -> Path:
@@ -179,9 +181,9 @@ def main(path: Path) -> Path:
     return _files(path).get(".pos", path)
 
 
-def find_runs(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
+def _find(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
     """Return one file for each trajectory."""
     return list(dict.fromkeys(main(path) for path in unpacked(own)))
 
 
-ESPRESSO_CP = Format(CONVENTIONS.format, is_cp, read_cp, find_runs, main)
+ESPRESSO_CP = Format(CONVENTIONS.format, is_cp, read_cp, _find, main)

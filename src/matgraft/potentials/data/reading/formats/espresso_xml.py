@@ -20,7 +20,7 @@ from ase.io.formats import open_with_compression
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.espresso import ENERGIES, energies, is_pwx, titled
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.output import Steps, element
@@ -42,7 +42,7 @@ _DISPERSIONS = {"grimme-d2": "D2", "dft-d": "D2", "ts-vdw": "TS", "xdm": "XDM", 
 _SAME = 1e-9  # Hartree
 
 
-def is_schema(head: Head) -> bool:
+def is_schema(head: FileHead) -> bool:
     """Say whether a file is a data-file-schema.xml, under any name."""
     start = head.start.lstrip()
     return start.startswith(b"<") and b"<qes:espresso" in start
@@ -56,7 +56,7 @@ def read_schema(path: Path, name: str) -> RawFile:
     DataError
         If there is none, or the file declares a DOCTYPE.
     """
-    if "<!DOCTYPE" in Head(path).text:
+    if "<!DOCTYPE" in FileHead(path).text:
         raise DataError("it declares a DOCTYPE, which Quantum ESPRESSO never writes", where=name)
     run, fault = _Run(), ""
     try:
@@ -200,7 +200,7 @@ def _atoms(structure: _Element) -> Atoms:
 
 def find_schemas(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Return one file for each run whose text output lies neither beside it nor in a folder above it."""
-    told = {path.parent for path in others if is_pwx(Head(path))}
+    told = {path.parent for path in others if is_pwx(FileHead(path))}
     runs = {_run_name(path): path for path in reversed(unpacked(own)) if told.isdisjoint(path.parents)}
     return sorted(runs.values())
 
@@ -208,7 +208,7 @@ def find_schemas(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
 def _run_name(path: Path) -> Path:
     """Return ``out/si`` for out/si.xml and for its copy out/si.save/data-file-schema.xml."""
     folder = path.parent
-    return folder.with_suffix("") if folder.suffix == ".save" else bare(path).with_suffix("")
+    return folder.with_suffix("") if folder.suffix == ".save" else plain_path(path).with_suffix("")
 
 
 ESPRESSO_XML = Format(CONVENTIONS.format, is_schema, read_schema, find_schemas)

@@ -18,9 +18,9 @@ import numpy as np
 from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, element, numbers, walk
-from matgraft.potentials.data.reading.formats.steps import Structures, hand_out
+from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
 _CONVENTIONS = Conventions(
@@ -58,7 +58,7 @@ _DISPERSIONS = {"gd2": "D2", "gd3": "D3(0)", "gd3bj": "D3(BJ)", "pfd": "PFD"}
 _STANDARD_BASIS = re.compile(r"Standard basis:\s*(\S+)")
 
 
-def is_gaussian(head: Head) -> bool:
+def is_gaussian(head: FileHead) -> bool:
     """Say whether a file is a Gaussian log, by its first words or its citation."""
     text = head.text
     return "Entering Gaussian System" in text or ("Gaussian, Inc." in text and "Gaussian(R)" in text)
@@ -80,7 +80,7 @@ def read_gaussian(path: Path, name: str) -> RawFile:
 class _Run:
     """What has been read so far."""
 
-    steps: Structures = field(default_factory=Structures)
+    steps: StructureSteps = field(default_factory=StructureSteps)
     version: str = ""
     route: str = ""
     basis: str | None = None

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.asked import element_of
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
 _STYLES = {
@@ -174,7 +174,7 @@ def _elements(table: Mapping[str, Sequence[str]]) -> tuple[NDArray[np.int_], str
     return np.zeros(n_atoms, dtype=int), ""
 
 
-def _recognises(head: Head) -> bool:
+def _recognises(head: FileHead) -> bool:
     return head.text.startswith(("ITEM: TIMESTEP", "ITEM: UNITS", "ITEM: TIME"))
 
 

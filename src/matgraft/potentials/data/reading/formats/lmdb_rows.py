@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.core.errors import DataError, ExtraError
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.formats.records import record_frame
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
@@ -91,7 +91,7 @@ def _row(value: bytes, name: str, number: int) -> dict[str, Any]:
     return row | {key: value for part in further if isinstance(part, dict) for key, value in part.items()}
 
 
-def _recognises(head: Head) -> bool:
+def _recognises(head: FileHead) -> bool:
     return head.start[16:20] == _MAGIC
 
 

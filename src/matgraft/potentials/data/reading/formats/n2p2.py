@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import element
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
@@ -38,7 +38,7 @@ _element = cache(element)
 _LINES = ("lattice", "atom", "energy", "charge", "comment")
 
 
-def is_n2p2(head: Head) -> bool:
+def is_n2p2(head: FileHead) -> bool:
     """Say whether a file begins with ``begin`` and goes on with lines of an `input.data`."""
     lines = [line.split() for line in head.text[:4000].splitlines()]
     words = [row[0] for row in lines if row and not row[0].startswith("#")][:3]
@@ -123,8 +123,8 @@ def _frames(path: Path, name: str) -> Iterator[RawFrame]:
 def _find(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Leave out files beside an `input.data`: n2p2 writes its frames once more, as `train.data` and `test.data`."""
     found = unpacked(own, others)
-    whole = {path.parent for path in found if bare(path).name == "input.data"}
-    return [path for path in found if path.parent not in whole or bare(path).name == "input.data"]
+    whole = {path.parent for path in found if plain_path(path).name == "input.data"}
+    return [path for path in found if path.parent not in whole or plain_path(path).name == "input.data"]
 
 
 N2P2 = Format(_CONVENTIONS.format, is_n2p2, read_n2p2, _find, collects=True)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.limits import available_memory
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
 
 _NAMES = {
@@ -176,7 +176,7 @@ def _frames(
         yield RawFrame(atoms, values, constant, stated, types=tuple(map(int, kinds)) if typed else ())
 
 
-def _recognises(head: Head) -> bool:
+def _recognises(head: FileHead) -> bool:
     return head.start[:4] == b"PK\x03\x04" and b".npy" in head.start[:256]
 
 

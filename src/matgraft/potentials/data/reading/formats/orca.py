@@ -18,9 +18,9 @@ from ase.units import Bohr
 
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.reading.formats.base import Format, Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, numbers, walk
-from matgraft.potentials.data.reading.formats.steps import Structures, hand_out
+from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
 
 _CONVENTIONS = Conventions(
@@ -111,7 +111,7 @@ _DISPERSIONS = {
 }
 
 
-def is_orca(head: Head) -> bool:
+def is_orca(head: FileHead) -> bool:
     """Say whether a file is ORCA's output, by its banner."""
     return "* O   R   C   A *" in head.text
 
@@ -132,7 +132,7 @@ def read_orca(path: Path, name: str) -> RawFile:
 class _Run:
     """What has been read so far; `inputs` are the words behind the exclamation marks, of each job."""
 
-    steps: Structures = field(default_factory=Structures)
+    steps: StructureSteps = field(default_factory=StructureSteps)
     version: str = ""
     inputs: list[list[str]] = field(default_factory=lambda: [[]])
     job: int = 0
@@ -255,7 +255,7 @@ ORCA = Format(_CONVENTIONS.format, is_orca, read_orca, unpacked)
 _ENGRAD = replace(_CONVENTIONS, format="ORCA's engrad")
 
 
-def is_engrad(head: Head) -> bool:
+def is_engrad(head: FileHead) -> bool:
     """Say whether a file is an `.engrad`, by its comments."""
     return head.start.startswith(b"#") and "# The current gradient in Eh/bohr" in head.text
 
@@ -281,8 +281,8 @@ def read_engrad(path: Path, name: str) -> RawFile:
 
 def _find_engrad(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Leave out the files of runs whose output is there, too."""
-    runs = {(path.parent, bare(path).stem) for path in others}
-    return [path for path in unpacked(own) if (path.parent, bare(path).stem) not in runs]
+    runs = {(path.parent, plain_path(path).stem) for path in others}
+    return [path for path in unpacked(own) if (path.parent, plain_path(path).stem) not in runs]
 
 
 ENGRAD = Format(_ENGRAD.format, is_engrad, read_engrad, _find_engrad)

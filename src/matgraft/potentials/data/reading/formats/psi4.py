@@ -16,9 +16,9 @@ from ase import Atoms
 from ase.units import Bohr
 
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, element, numbers, walk
-from matgraft.potentials.data.reading.formats.steps import Structures, hand_out
+from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
 _CONVENTIONS = Conventions(
@@ -40,7 +40,7 @@ _BEYOND = (
 _SAME = 1e-4  # Å
 
 
-def is_psi4(head: Head) -> bool:
+def is_psi4(head: FileHead) -> bool:
     """Say whether a file is Psi4's output, by its banner."""
     return "Psi4: An Open-Source" in head.text or "PSI4: An Open-Source" in head.text
 
@@ -67,7 +67,7 @@ def read_psi4(path: Path, name: str) -> RawFile:
 class _Run:
     """What has been read so far."""
 
-    steps: Structures = field(default_factory=Structures)
+    steps: StructureSteps = field(default_factory=StructureSteps)
     version: str = ""
     functional: str = "HF"
     basis: str | None = None

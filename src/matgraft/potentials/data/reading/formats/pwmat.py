@@ -17,7 +17,7 @@ from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.output import Output, Steps, numbers, walk
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
@@ -32,7 +32,7 @@ _LIMITS = (100, 40)
 """SCF iterations of the first structure and of later ones, unless the input says otherwise."""
 
 
-def is_pwmat(head: Head) -> bool:
+def is_pwmat(head: FileHead) -> bool:
     """Say whether a file is a MOVEMENT, by its first line."""
     return bool(_STEP.match(head.text.lstrip("\n"))) and "Etot,Ep,Ek" in head.text.partition("\n")[0]
 

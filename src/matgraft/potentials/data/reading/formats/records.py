@@ -27,7 +27,7 @@ from ase.io.formats import open_with_compression
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.reading.formats.ase_files import read_ase
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, Conventions, RawFile, RawFrame
 from matgraft.potentials.data.reading.stated import stated_units
@@ -195,7 +195,7 @@ def _atoms(structure: Any, where: str) -> Atoms:
     return Atoms(symbols, positions=built.cart_coords, cell=built.lattice.matrix, pbc=True)
 
 
-def _recognises(head: Head) -> bool:
+def _recognises(head: FileHead) -> bool:
     """Say whether a file is JSON: by its ending, or by how it begins."""
     ending = head.name.lower().endswith((".json", ".jsonl", ".ndjson"))
     return ending or re.match(r"\s*(\[\s*)?\{\s*\"", head.text) is not None

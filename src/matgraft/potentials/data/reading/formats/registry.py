@@ -9,7 +9,7 @@ from matgraft.potentials.data.reading.formats.abacus import ABACUS
 from matgraft.potentials.data.reading.formats.abinit import ABINIT
 from matgraft.potentials.data.reading.formats.aims import AIMS
 from matgraft.potentials.data.reading.formats.ase_files import ASE_FILES
-from matgraft.potentials.data.reading.formats.base import Format, Head
+from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.formats.castep import CASTEP
 from matgraft.potentials.data.reading.formats.cp2k.run import CP2K
 from matgraft.potentials.data.reading.formats.deepmd import DEEPMD
@@ -60,7 +60,7 @@ FORMATS: tuple[Format, ...] = (
 
 def format_of(path: Path) -> Format | None:
     """Return the format of a file, or of a folder that is one data set; None for a folder to search."""
-    head = Head(path)
+    head = FileHead(path)
     return next((form for form in FORMATS if form.recognises(head)), None)
 
 
@@ -76,7 +76,7 @@ def find_runs(folder: Path) -> tuple[list[tuple[Path, Format]], list[Path]]:
     found: dict[Format, list[Path]] = {form: [] for form in FORMATS if form.find}
     others: list[Path] = []
     for path in sorted(folder.rglob("*")):
-        head = Head(path)
+        head = FileHead(path)
         form = next((form for form in found if form.recognises(head)), None)
         if form is not None:
             found[form].append(path)

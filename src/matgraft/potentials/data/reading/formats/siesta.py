@@ -20,9 +20,9 @@ from ase.units import Bohr, Rydberg, kB
 
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import STRESS_UNITS, Array, parse_shear, reorder_shear, voigt_to_full
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.output import NUMBER, Output, array, numbers, walk
-from matgraft.potentials.data.reading.formats.steps import Structures, hand_out
+from matgraft.potentials.data.reading.formats.steps import StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import VASP_SHEAR, Conventions, RawFile
 
 _CONVENTIONS = Conventions(
@@ -46,7 +46,7 @@ _FUNCTIONALS = (
 _ENDS = ("Job completed", ">> End of run")
 
 
-def is_siesta(head: Head) -> bool:
+def is_siesta(head: FileHead) -> bool:
     """Say whether a file is SIESTA's output, by its greeting."""
     return "WELCOME TO SIESTA" in head.text
 
@@ -68,7 +68,7 @@ class _Run:
     """What has been read so far; `facts` are inputs by their names in lower case, without ``.``, ``_`` and ``-``."""
 
     path: Path
-    steps: Structures = field(default_factory=Structures)
+    steps: StructureSteps = field(default_factory=StructureSteps)
     version: str = ""
     label: str = ""
     species: dict[int, int] = field(default_factory=dict)

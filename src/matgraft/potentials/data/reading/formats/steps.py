@@ -30,7 +30,7 @@ def hand_out(handlers: Handlers) -> Callable[[str, Output], None]:
 
 
 @dataclass
-class Structures(Steps):
+class StructureSteps(Steps):
     """A structure under way with its values, and those that are whole.
 
     Attributes

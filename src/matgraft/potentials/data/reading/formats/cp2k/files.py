@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ase.io.formats import open_with_compression
 
-from matgraft.potentials.data.reading.formats.base import Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import Output, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE
 
@@ -36,7 +36,7 @@ _ENDINGS = re.compile(r"\.(xyz|cell|stress|ener|txt|dat)$")
 
 
 @dataclass(frozen=True)
-class Member:
+class RunPart:
     """A file of a run.
 
     Attributes
@@ -52,12 +52,12 @@ class Member:
     name: tuple[str, ...]
 
 
-def is_cp2k(head: Head) -> bool:
+def is_cp2k(head: FileHead) -> bool:
     """Say whether a file is one of those that a run of CP2K writes."""
     return bool(_kind(head))
 
 
-def _kind(head: Head) -> str:
+def _kind(head: FileHead) -> str:
     """Return what a file holds; positions, forces and velocities look the same and are told apart by name."""
     text = head.text
     if _COMMENT.match(text):
@@ -72,18 +72,18 @@ def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[-_. ]+", _ENDINGS.sub("", name.lower())) if word]
 
 
-def _member(path: Path) -> Member | None:
-    head = Head(path)
+def _member(path: Path) -> RunPart | None:
+    head = FileHead(path)
     kind = _kind(head)
     if not kind:
         return None
     project = _PROJECT.search(head.text) if kind == "log" else None
     words = _words(project[1] if project else head.name)
     aside = set().union(*_WORDS.values()) if kind != "log" else set()
-    return Member(path, kind, tuple(word for word in words if word not in aside))
+    return RunPart(path, kind, tuple(word for word in words if word not in aside))
 
 
-def members(path: Path) -> tuple[Member, ...]:
+def members(path: Path) -> tuple[RunPart, ...]:
     """Return the files of the run that a file belongs to, the one that stands for it first.
 
     That is the positions, else the log, else the file itself.
@@ -106,25 +106,25 @@ def main(path: Path) -> Path:
     return next((one.path for one in members(path)), path)
 
 
-def find_runs(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
+def find_cp2k(own: Sequence[Path], _others: Sequence[Path]) -> list[Path]:
     """Return one file for each run."""
     return list(dict.fromkeys(main(path) for path in unpacked(own)))
 
 
 @lru_cache(maxsize=32)
-def _beside(folder: Path, _changed: int) -> tuple[Member, ...]:
+def _beside(folder: Path, _changed: int) -> tuple[RunPart, ...]:
     """Return CP2K's files of a folder; kept until the folder changes."""
     paths = unpacked(sorted(path for path in folder.iterdir() if path.is_file()))
     return tuple(member for path in paths if (member := _member(path)))
 
 
-def _positions_of(log: Member, beside: Sequence[Member]) -> Member | None:
+def _positions_of(log: RunPart, beside: Sequence[RunPart]) -> RunPart | None:
     positions = [one for one in beside if one.holds == "positions"]
     named = [one for one in positions if log in _logs_of(one, beside)]
     return min(named, key=lambda one: len(one.name), default=None)
 
 
-def _logs_of(run: Member, beside: Sequence[Member]) -> list[Member]:
+def _logs_of(run: RunPart, beside: Sequence[RunPart]) -> list[RunPart]:
     """Return the logs of a run: those of its project, else the only one; of several those that share an energy."""
     logs = [one for one in beside if one.holds == "log"]
     others = sum(one.holds == "positions" for one in beside) > 1
@@ -150,7 +150,7 @@ def _read_energies(path: Path, _changed: int) -> frozenset[float]:
     return frozenset(found)
 
 
-def _is_of(log: Member, run: Member) -> bool:
+def _is_of(log: RunPart, run: RunPart) -> bool:
     """Say whether a run's name is that of the log's project, but for the number at its end."""
     rest = run.name[len(log.name) :]
     return run.name[: len(log.name)] == log.name and all(word.isdecimal() for word in rest)
@@ -158,4 +158,4 @@ def _is_of(log: Member, run: Member) -> bool:
 
 def stem(path: Path) -> str:
     """Return the name of a run's files, for messages: ``water`` for water-pos-1.xyz."""
-    return re.split(r"[-_.](pos|frc|vel)\b", bare(path).name, maxsplit=1)[0]
+    return re.split(r"[-_.](pos|frc|vel)\b", plain_path(path).name, maxsplit=1)[0]

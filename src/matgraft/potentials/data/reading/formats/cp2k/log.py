@@ -40,7 +40,7 @@ _SAME_GOAL = 1e-6  # Hartree: cells are printed with three decimals
 
 
 @dataclass
-class Evaluation:
+class ForceEvaluation:
     """What the log says of one evaluation, in its units: Hartree, Hartree/Bohr, GPa (positive under compression).
 
     Attributes
@@ -76,7 +76,7 @@ class Log:
     """What has been read of a log."""
 
     path: Path
-    evaluations: list[Evaluation] = field(default_factory=list)
+    evaluations: list[ForceEvaluation] = field(default_factory=list)
     cell: Array | None = None
     pbc: tuple[bool, bool, bool] = (True, True, True)
     done: bool = False
@@ -95,7 +95,7 @@ class Log:
     smearing: str | None = None
     temperature: float | None = None
     kinds: dict[str, list[str]] = field(default_factory=dict)
-    _next: Evaluation = field(default_factory=lambda: Evaluation(float("nan")))
+    _next: ForceEvaluation = field(default_factory=lambda: ForceEvaluation(float("nan")))
 
     @property
     def changes_cell(self) -> bool:
@@ -115,7 +115,7 @@ class Log:
             self._next.charge = self.charge
             self._next.volume = 0.0 if self.cell is None else float(abs(np.linalg.det(self.cell)))
             self.evaluations.append(self._next)
-            self._next = Evaluation(float("nan"))
+            self._next = ForceEvaluation(float("nan"))
         elif "Electronic entropic energy:" in line:
             self._next.entropy = numbers(line)[-1]
         elif "SCF run converged in" in line or "outer SCF loop converged" in line:

@@ -20,8 +20,8 @@ from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.base import Format
-from matgraft.potentials.data.reading.formats.cp2k.files import find_runs, is_cp2k, main, members, stem
-from matgraft.potentials.data.reading.formats.cp2k.log import Evaluation, Log, read_log
+from matgraft.potentials.data.reading.formats.cp2k.files import find_cp2k, is_cp2k, main, members, stem
+from matgraft.potentials.data.reading.formats.cp2k.log import ForceEvaluation, Log, read_log
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile
 
@@ -85,7 +85,9 @@ def _from_log(log: Log, name: str, others: tuple[Path, ...]) -> RawFile:
     return steps.file(name, CONVENTIONS, log.theory(), log.fault, others)
 
 
-def _add(steps: Steps, atoms: Atoms, one: Evaluation, forces: Array | None = None, stress: Array | None = None) -> None:
+def _add(
+    steps: Steps, atoms: Atoms, one: ForceEvaluation, forces: Array | None = None, stress: Array | None = None
+) -> None:
     values = {
         "e_fr_energy": one.energy,
         "e_wo_entrp": None if one.entropy is None else one.energy - one.entropy,
@@ -138,7 +140,7 @@ class _Run:
         atoms = Atoms([element(label) for label in frame.labels], frame.rows, cell=cell, pbc=pbc)
         forces = self.forces.get((frame.step, frame.energy))
         stress = None if frame.dynamics or frame.step not in self.stresses else self.stresses[frame.step] * _BAR
-        one = found or Evaluation(frame.energy, entropy=None)
+        one = found or ForceEvaluation(frame.energy, entropy=None)
         values = None if forces is None or forces.rows.shape != frame.rows.shape else forces.rows
         if found is None and not frame.dynamics and len(self.cells) > 1 and self._varies():
             self._add_enthalpy(atoms, values)
@@ -152,7 +154,7 @@ class _Run:
             "energies left out: an optimisation of the cell writes enthalpies beside positions; the log has energies"
         )
 
-    def _evaluation(self, frame: _Frame) -> Evaluation | None:
+    def _evaluation(self, frame: _Frame) -> ForceEvaluation | None:
         """Return the next evaluation with the energy of a frame, one with forces before one without.
 
         Line searches come back to a structure; runs that were repeated begin again.
@@ -171,7 +173,7 @@ class _Run:
         table = list(self.cells.values())
         return any(not np.allclose(table[0], cell, atol=1e-8) for cell in table)
 
-    def _cell(self, frame: _Frame, found: Evaluation | None) -> Array | None:
+    def _cell(self, frame: _Frame, found: ForceEvaluation | None) -> Array | None:
         if frame.step in self.cells:
             return self.cells[frame.step]
         if self.cells:
@@ -184,7 +186,7 @@ class _Run:
         return log.evaluations[0].cell if found is log.evaluations[0] else None
 
 
-def _match(one: Evaluation, frame: _Frame) -> bool:
+def _match(one: ForceEvaluation, frame: _Frame) -> bool:
     """Say whether an evaluation has the energy of a frame, or gave it with P V."""
     given = (one.energy,) if one.goal is None else (one.energy, one.goal)
     return any(abs(energy - frame.energy) <= _SAME for energy in given)
@@ -235,4 +237,4 @@ def _table(paths: Sequence[Path], n: int) -> dict[int, Array]:
     return found
 
 
-CP2K = Format(CONVENTIONS.format, is_cp2k, read_run, find_runs, main)
+CP2K = Format(CONVENTIONS.format, is_cp2k, read_run, find_cp2k, main)

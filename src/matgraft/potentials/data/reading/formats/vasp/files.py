@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.data.reading.formats.base import Format, Head, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
 from matgraft.potentials.data.reading.formats.vasp.outcar import OUTCAR_CONVENTIONS, read_outcar
 from matgraft.potentials.data.reading.formats.vasp.runs import (
-    Reading,
+    VaspRun,
     find_outcars,
     is_outcar,
     is_vasprun,
@@ -26,8 +26,8 @@ from matgraft.potentials.data.reading.formats.vasp.runs import (
 from matgraft.potentials.data.reading.formats.vasp.vasprun import CONVENTIONS, read_vasprun
 from matgraft.potentials.data.reading.raw import RawFile
 
-_Reader = Callable[[Path, str], Reading]
-_Other = tuple[_Reader, Callable[[Head], bool]]
+_Reader = Callable[[Path, str], VaspRun]
+_Other = tuple[_Reader, Callable[[FileHead], bool]]
 
 
 def _read_sounder(own_reader: _Reader, other_kind: _Other, path: Path, name: str) -> RawFile:
@@ -50,14 +50,14 @@ def _read_sounder(own_reader: _Reader, other_kind: _Other, path: Path, name: str
     return replace(other.file, notes=(told, *other.file.notes), others=(beside,))
 
 
-def _try(reader: _Reader, path: Path, name: str) -> tuple[Reading | None, DataError | None]:
+def _try(reader: _Reader, path: Path, name: str) -> tuple[VaspRun | None, DataError | None]:
     try:
         return reader(path, name), None
     except DataError as error:
         return None, error
 
 
-def _is_sounder(other: Reading, own: Reading | None) -> bool:
+def _is_sounder(other: VaspRun, own: VaspRun | None) -> bool:
     """Say whether the other file of a run gives more: frames of the same structure, with the forces of DFT."""
     if own is None:
         return True

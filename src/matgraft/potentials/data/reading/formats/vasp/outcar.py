@@ -23,7 +23,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.vasp.chains import ChainTables, true_forces
 from matgraft.potentials.data.reading.formats.vasp.outcar_header import Header, read_header
-from matgraft.potentials.data.reading.formats.vasp.runs import Reading, blocks, step_notes
+from matgraft.potentials.data.reading.formats.vasp.runs import VaspRun, blocks, step_notes
 from matgraft.potentials.data.reading.formats.vasp.theory import level_of_theory, temperature_tag
 from matgraft.potentials.data.reading.formats.vasp.vasprun import CONVENTIONS, fortran_number
 from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile, RawFrame
@@ -44,7 +44,7 @@ _ENERGIES = {
 }
 
 
-def read_outcar(path: Path, name: str) -> Reading:
+def read_outcar(path: Path, name: str) -> VaspRun:
     """Read all finished ionic steps of an OUTCAR.
 
     Raises
@@ -194,7 +194,7 @@ class _Run:
         number = step.number or len(self.frames) + self.unplaced + 1
         return {"converged": "true" if converged else "false"} | temperature_tag(self.header.words, number)
 
-    def finish(self, name: str) -> Reading:
+    def finish(self, name: str) -> VaspRun:
         """Return the frames with their level of theory, or raise if there are none."""
         if self.header is None or not self.frames:
             raise DataError(f"the run has no finished ionic step{_why_none(self.learned, self.unplaced)}", where=name)
@@ -204,7 +204,7 @@ class _Run:
         if self.unplaced:
             notes += (f"{self.unplaced} steps left out: their positions are not printed (NWRITE)",)
         file = RawFile(tuple(self.frames), OUTCAR_CONVENTIONS, notes, theory)
-        return Reading(file, whole=not self.broken, chained=self.chained > 0)
+        return VaspRun(file, whole=not self.broken, chained=self.chained > 0)
 
 
 _TAKEN: dict[bytes, Callable[[_Run, bytes, int], None]] = {

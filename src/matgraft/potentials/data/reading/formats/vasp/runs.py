@@ -11,7 +11,7 @@ from typing import cast
 
 from ase.io.formats import open_with_compression
 
-from matgraft.potentials.data.reading.formats.base import Head, bare, unpacked
+from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
 from matgraft.potentials.data.reading.raw import UNREADABLE, RawFile
 
 _VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
@@ -22,7 +22,7 @@ _CONVERTED = (".extxyz", ".xyz", ".traj", ".db", ".json", ".yaml", ".yml", ".h5"
 
 
 @dataclass(frozen=True)
-class Reading:
+class VaspRun:
     """A file of a run as it was read.
 
     Attributes
@@ -78,19 +78,19 @@ def step_notes(kept: int, *, broken: bool, unfinished: int = 0, learned: int = 0
     return tuple(notes)
 
 
-def is_vasprun(head: Head) -> bool:
+def is_vasprun(head: FileHead) -> bool:
     """Say whether a file is a vasprun.xml: by its first element, else, where it is damaged or empty, by its name."""
     start = head.start.lstrip()
     return (start.startswith(b"<") and b"<modeling" in start) or _is_called(head, _VASPRUN)
 
 
-def is_outcar(head: Head) -> bool:
+def is_outcar(head: FileHead) -> bool:
     """Say whether a file is an OUTCAR: by its first words, else, where these are lost, by its name."""
     start = head.start
     return (start.startswith(b" vasp.") and any(word in start for word in _HEADER)) or _is_called(head, _OUTCAR)
 
 
-def _is_called(head: Head, pattern: re.Pattern[str]) -> bool:
+def _is_called(head: FileHead, pattern: re.Pattern[str]) -> bool:
     name = head.name
     return head.path.is_file() and bool(pattern.match(name)) and Path(name).suffix.lower() not in _CONVERTED
 
@@ -101,17 +101,17 @@ def find_outcars(own: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     An OUTCAR is of the same run as a vasprun.xml beside it if their names are the same apart from these words, or if
     the other is called vasprun.xml and nothing else.
     """
-    taken = {(path.parent, _run_name(path)) for path in others if is_vasprun(Head(path))}
+    taken = {(path.parent, _run_name(path)) for path in others if is_vasprun(FileHead(path))}
     return [p for p in unpacked(own) if taken.isdisjoint({(p.parent, _run_name(p)), (p.parent, "")})]
 
 
-def partner(path: Path, is_other: Callable[[Head], bool]) -> Path | None:
+def partner(path: Path, is_other: Callable[[FileHead], bool]) -> Path | None:
     """Return the OUTCAR of the run that a vasprun.xml is of, or the other way round; None where there is not just one.
 
     Of the same run are files in one folder whose names are the same apart from these words, and those that are the only
     ones of their kind there.
     """
-    heads = [Head(other) for other in sorted(path.parent.iterdir()) if other.is_file() and other != path]
+    heads = [FileHead(other) for other in sorted(path.parent.iterdir()) if other.is_file() and other != path]
     others = unpacked([head.path for head in heads if is_other(head)])
     named = [other for other in others if _run_name(other) == _run_name(path)]
     alone = not any(is_vasprun(head) or is_outcar(head) for head in heads if head.path not in others)
@@ -121,4 +121,4 @@ def partner(path: Path, is_other: Callable[[Head], bool]) -> Path | None:
 
 def _run_name(path: Path) -> str:
     """Return what a name says beside the kind of file: ``relax2`` for OUTCAR.relax2 and for vasprun.xml.relax2."""
-    return re.sub(r"vasprun|outcar|\.xml", "", bare(path).name.lower()).strip("._-")
+    return re.sub(r"vasprun|outcar|\.xml", "", plain_path(path).name.lower()).strip("._-")

@@ -25,7 +25,7 @@ from ase import Atoms
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.vasp.parameters import flag, stated_number
-from matgraft.potentials.data.reading.formats.vasp.runs import Reading, blocks, step_notes
+from matgraft.potentials.data.reading.formats.vasp.runs import VaspRun, blocks, step_notes
 from matgraft.potentials.data.reading.formats.vasp.theory import (
     Mesh,
     Species,
@@ -51,7 +51,7 @@ _RESPONSE = ("response functions", "linear response parameters")  # repeat NELM 
 _ODD_SYMBOLS = {"r": "Zr", "X": "Xe"}
 
 
-def read_vasprun(path: Path, name: str) -> Reading:
+def read_vasprun(path: Path, name: str) -> VaspRun:
     """Read all finished ionic steps of a vasprun.xml.
 
     Raises
@@ -169,7 +169,7 @@ class _Run:
                 used[key] = words
         return used
 
-    def finish(self, name: str, broken: str) -> Reading:
+    def finish(self, name: str, broken: str) -> VaspRun:
         """Return the frames with their level of theory, or raise if there are none."""
         if not self.frames:
             reason = f"; its {self.learned} steps are of a machine-learned force field" if self.learned else ""
@@ -177,7 +177,7 @@ class _Run:
             raise DataError(f"the run has no finished ionic step{reason}", where=name)
         theory = level_of_theory(self._used, self.species, self.mesh, self.version)
         file = RawFile(tuple(self.frames), CONVENTIONS, self._notes(broken), theory)
-        return Reading(file, whole=not broken, chained=self._is_image())
+        return VaspRun(file, whole=not broken, chained=self._is_image())
 
     def _notes(self, broken: str) -> tuple[str, ...]:
         n = len(self.frames)
