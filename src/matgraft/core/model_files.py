@@ -24,6 +24,8 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from matgraft.core.stand_ins import BY_HAND, stand_in
+
 _HEAD = 4096
 """Bytes that tell most kinds apart."""
 _LONGEST_PICKLE = 200 * 2**20
@@ -39,11 +41,6 @@ _BY_VENDOR = (
 )
 _UNTRAINABLE = "it only predicts: take the file that it was made from"
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (
-        b"version https://git-lfs",
-        "a Git LFS pointer: it stands in a repository for the file itself",
-        "run `git lfs pull` in the repository, or download the file itself",
-    ),
     (b"\x1f\x8b", "a file compressed by gzip", "decompress it"),
     (b"BZh", "a file compressed by bzip2", "decompress it"),
     (b"\xfd7zXZ\x00", "a file compressed by xz", "decompress it"),
@@ -52,10 +49,6 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"Rar!", "a rar archive", "unpack it"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", ""),
     (b"\x93NUMPY", "an array of numpy", ""),
-)
-_WEB_PAGE = (
-    "a web page (HTML) in place of the file",
-    "download the file itself: the raw file on GitHub, `resolve` for `blob` in an address of Hugging Face",
 )
 _MATGL = ("model.json", "model.pt", "state.pt")
 _MACE = {"architecture", "state", "references", "head"}
@@ -100,6 +93,8 @@ def recognise(path: Path) -> Found:
     with path.open("rb") as file:
         head = file.read(_HEAD)
         file.seek(0)
+        if instead := stand_in(head):
+            return Found(*instead)
         for begins, what, remedy in _SIGNATURES:
             if head.startswith(begins):
                 return Found(what, remedy)
@@ -261,17 +256,13 @@ def _text(path: Path, head: bytes) -> Found | None:
     if len(text) < 0.7 * len(head):
         return None
     begins = text.lstrip().lower()
-    if begins.startswith(("<!doctype html", "<html", "<head", "<!--")):
-        return Found(*_WEB_PAGE)
     if begins.startswith("<"):
-        return Found("an XML file, such as the answer of a server that has no such file", _WEB_PAGE[1])
+        return Found("an XML file, such as the answer of a server that has no such file", BY_HAND)
     if begins.startswith("{"):
         return Found("a JSON file") if path.suffix == ".json" else Found("a text file with JSON", _AGAIN)
-    if begins.startswith(_SIGNATURES[0][0].decode()):
-        return Found(*_SIGNATURES[0][1:])
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if len(head) <= _ANSWER and first == text.strip():
-        return Found(f"a line of text, such as the answer of a server that has no such file: {first!r}", _WEB_PAGE[1])
+        return Found(f"a line of text, such as the answer of a server that has no such file: {first!r}", BY_HAND)
     return Found(f"a text file that begins with {first[:60]!r}")
 
 

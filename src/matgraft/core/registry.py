@@ -136,11 +136,9 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     OptionError
         If the name is unknown; the nearest one is named.
     DataError
-        If a file or a folder is another than the backbone opens; it says what it is.
+        If a folder holds no model, or a file is another than the backbone opens; it says what it is.
     ExtraError
         If the vendor's package is not installed.
-    DataError
-        If a folder holds no model, or a file is not what the backbone opens.
     """
     if part_head(name)[0].is_dir():
         model_folder(Path(name))

@@ -206,6 +206,12 @@ def is_gradient(key: str) -> bool:
     return bool(_GRADIENT.search(bare(key)))
 
 
+def place_of(quantity: str, key: str) -> str:
+    """Return under which word the unit of a key stands: ``"virial"`` where it is named so, else the quantity."""
+    name = bare(key).lower()
+    return "virial" if quantity == "stress" and "virial" in name and "stress" not in name else quantity
+
+
 def unit_of(
     quantity: str, key: str, choices: Choices, format_units: Mapping[str, str], stated: Mapping[str, str]
 ) -> tuple[Unit, bool, str]:
@@ -226,9 +232,8 @@ def unit_of(
     OptionError
         If the unit that comes first is none of the quantity's.
     """
-    name = bare(key).lower()
-    virial = quantity == "stress" and "virial" in name and "stress" not in name
-    place = "virial" if virial else quantity
+    name, place = bare(key).lower(), place_of(quantity, key)
+    virial = place == "virial"
     written = stated.get(name) or stated.get(place) or _unit_in(name, place)
     said = written or format_units.get(name) or KEY_UNITS.get(name)
     own = [name for name in (quantity, "virial") if name in choices.units and quantity in ("stress", name)]

@@ -40,6 +40,7 @@ from matgraft.potentials.data.reading.keys import (
     bare,
     forces_beside,
     is_unit,
+    place_of,
     present,
     unit_of,
 )
@@ -170,8 +171,7 @@ def _unit(
     try:
         return unit_of(quantity, key, choices, file.conventions.units, frame.units)
     except OptionError as error:
-        name = bare(key).lower()
-        place = "virial" if quantity == "stress" and "virial" in name and "stress" not in name else quantity
+        place = place_of(quantity, key)
         raise DataError(
             f"the file states a unit for it: {error.found}",
             where=where,

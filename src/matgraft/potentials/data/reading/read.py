@@ -26,6 +26,7 @@ from rich.progress import Progress
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import ENERGY_NAMES, EnergyKind, LevelOfTheory, Provenance, SourceFile, file_hash
 from matgraft.core.quantities import Array
+from matgraft.core.stand_ins import stand_in
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.absent import Absences
@@ -242,19 +243,6 @@ def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> lis
     return whole
 
 
-_PAGE = "it is a web page (HTML) in place of the file", "download the file itself"
-_IN_PLACE = (
-    (
-        b"version https://git-lfs",
-        "it is a Git LFS pointer, which stands in a repository for the file itself",
-        "run `git lfs pull` in the repository, or download the file itself",
-    ),
-    (b"<!doctype html", *_PAGE),
-    (b"<html", *_PAGE),
-)
-"""How files begin that stand in the place of another -> what they are, and what to do."""
-
-
 @contextmanager
 def _left_out(source: Source, ledger: _Ledger, unsaid: list[DataError]) -> Iterator[None]:
     """Leave out, with a note, what a search came across and what only the user could complete."""
@@ -274,10 +262,9 @@ def _read_one(source: Source) -> RawFile:
         raise DataError(f"it cannot be opened: {error.strerror}", where=source.name) from error
     if empty:
         raise DataError("the file is empty", where=source.name)
-    start = FileHead(source.path).start.lstrip().lower()
-    for begins, found, remedy in _IN_PLACE:
-        if start.startswith(begins):
-            raise DataError(found, where=source.name, remedy=remedy)
+    if instead := stand_in(FileHead(source.path).start):
+        what, remedy = instead
+        raise DataError(f"it is {what}", where=source.name, remedy=remedy)
     return source.format.read(source.path, source.name)
 
 
