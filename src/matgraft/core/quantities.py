@@ -211,6 +211,14 @@ def parse_unit(text: str, of: str) -> Unit:
     return Unit(text, sign * factor, per_atom)
 
 
+def find_unit(text: str, of: str) -> Unit | None:
+    """Return the unit that `parse_unit` reads; None where the text is no such unit."""
+    try:
+        return parse_unit(text, of)
+    except OptionError:
+        return None
+
+
 def _product(unit: str) -> str:
     """Write a unit in one way, in lower case: ``eV Å⁻³`` as ``ev*a^-3``, ``kcal/(mol Å)`` as ``kcal/mol/a``."""
     text = unit.strip().translate(str.maketrans("⁻¹²³Åå−·", "-123AA-*")).lower()

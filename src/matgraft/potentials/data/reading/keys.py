@@ -28,6 +28,7 @@ from matgraft.core.quantities import (
     FORCE_UNITS,
     POTENTIAL_QUANTITIES,
     Unit,
+    find_unit,
     parse_shear,
     parse_unit,
 )
@@ -253,36 +254,20 @@ def _unit_in(name: str, place: str) -> str:
     words = re.findall(r"[^\W_]+", name)
     last = max((at for at, word in enumerate(words) if word in _LABEL_WORDS), default=0)
     unit = "/".join(word for word in words[last + 1 :] if word != "per")
-    try:
-        return parse_unit(unit, place).text
-    except OptionError:
-        return ""
+    found = find_unit(unit, place)
+    return found.text if found else ""
 
 
 def forces_beside(energy_unit: str) -> str:
     """Return the unit in which forces usually stand beside energies of a unit; empty where there is none."""
-    try:
-        found = parse_unit(energy_unit, "energy").factor
-    except OptionError:
-        return ""
-    return next((name for name in FORCE_UNITS if ENERGY_UNITS[name.rpartition("/")[0]] == found), "")
-
-
-def is_unit(text: str, of: str) -> bool:
-    """Say whether a text is a unit of a quantity."""
-    try:
-        parse_unit(text, of)
-    except OptionError:
-        return False
-    return True
+    found = find_unit(energy_unit, "energy")
+    beside = (name for name in FORCE_UNITS if found and ENERGY_UNITS[name.rpartition("/")[0]] == found.factor)
+    return next(beside, "")
 
 
 def _means(text: str, place: str, unit: Unit) -> bool:
-    try:
-        found = parse_unit(text, place)
-    except OptionError:
-        return False
-    return (found.per_atom, round(found.factor / unit.factor, 9)) == (unit.per_atom, 1.0)
+    found = find_unit(text, place)
+    return found is not None and (found.per_atom, round(found.factor / unit.factor, 9)) == (unit.per_atom, 1.0)
 
 
 def fitting(value: Any, n_atoms: int) -> frozenset[str]:

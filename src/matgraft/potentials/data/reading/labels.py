@@ -28,6 +28,7 @@ from matgraft.core.quantities import (
     POTENTIAL_QUANTITIES,
     Array,
     Unit,
+    find_unit,
     parse_shear,
     reorder_shear,
     voigt_to_full,
@@ -39,7 +40,6 @@ from matgraft.potentials.data.reading.keys import (
     Choices,
     bare,
     forces_beside,
-    is_unit,
     place_of,
     present,
     unit_of,
@@ -185,7 +185,7 @@ def _as_well(quantity: str, frame: RawFrame, choices: Choices) -> dict[str, str]
     """Return the units to be said for the other labels of which the frame states the same word, and it is no unit."""
     word = frame.units.get(quantity)
     same = [other for other in POTENTIAL_QUANTITIES if word and frame.units.get(other) == word and other != quantity]
-    others = [other for other in same if not is_unit(str(word), other)]
+    others = [other for other in same if find_unit(str(word), other) is None]
     there = [other for other in others if present(other, frame.values, choices.keys.get(other))]
     return {f"units.{other}": DEFAULT_UNITS[other] for other in there if other not in choices.units}
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from ase import Atoms
 
-from matgraft.core.errors import DataError, OptionError
-from matgraft.core.quantities import LENGTH_UNITS, Unit, parse_unit
+from matgraft.core.errors import DataError
+from matgraft.core.quantities import LENGTH_UNITS, Unit, find_unit
 from matgraft.potentials.data.reading.raw import RawFrame
 
 _STATEMENT = re.compile(r"(?P<of>.*?)[-_. ]?units?|units?[-_. ](?:of[-_. ])?(?P<after>.+)")
@@ -72,7 +72,7 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _is_cell(after: str | None, value: str) -> bool:
     """Say whether a key speaks of the unit cell, as ASE's ``unit_cell=conventional`` does, and of no unit."""
-    return after == "cell" and _parsed(value, "length") is None
+    return after == "cell" and find_unit(value, "length") is None
 
 
 def _place(stem: str, keys: set[str]) -> str:
@@ -112,14 +112,7 @@ def _measured(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _measures(unit: str) -> list[str]:
-    return [quantity for quantity in ("energy", "forces", "stress", "length") if _parsed(unit, quantity)]
-
-
-def _parsed(text: str, quantity: str) -> Unit | None:
-    try:
-        return parse_unit(text, quantity)
-    except OptionError:
-        return None
+    return [quantity for quantity in ("energy", "forces", "stress", "length") if find_unit(unit, quantity)]
 
 
 def in_angstrom(frame: RawFrame, said: Unit | None, where: str) -> RawFrame:
@@ -138,7 +131,7 @@ def in_angstrom(frame: RawFrame, said: Unit | None, where: str) -> RawFrame:
     text = frame.units.get("length")
     if said is None and text is None:
         return frame
-    unit = said or _parsed(text or "", "length")
+    unit = said or find_unit(text or "", "length")
     if unit is None:
         raise DataError(
             f"the frame states {text!r} for positions, which is no unit of length",
