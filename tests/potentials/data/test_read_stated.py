@@ -73,6 +73,7 @@ def test_a_product_of_another_dimension_is_refused(text: str, of: str) -> None:
         ),
         ("energy=-0.5 energy_units=Ry forces_unit=eV/Angstrom", -0.5 * units.Rydberg, 0.1),
         ("energy=-0.5 unit_energy=meV units.forces=meV/A", -0.5e-3, 0.1e-3),
+        ("energy=-0.5 energy-unit=hartree energy_units=Ha", -0.5 * units.Hartree, 0.1),
         ("REF_energy=-0.5 REF_energy_unit=Ha", -0.5 * units.Hartree, 0.1),
         ("energy_per_atom=-0.5 energy_unit=Ha", -1.0 * units.Hartree, 0.1),
         ('energy=-0.5 units="kcal/mol, angstrom"', -0.5 * units.kcal / units.mol, 0.1 * units.kcal / units.mol),
@@ -112,6 +113,8 @@ def test_stresses_and_virials_have_stated_units(tmp_path: Path) -> None:
         ("energy=-1 energy-unit=nonsense", "'nonsense' is no unit of energy"),
         ("energy=-1 units=hartree", "'hartree' is no unit of forces"),
         ('energy=-1 units=metal stress="1 0 0 0 1 0 0 0 1"', "'metal' is no unit of stress"),
+        ("energy=-1 energy-unit=hartree unit_energy=eV", "'hartree and eV' is no unit of energy"),
+        ("energy=-1 cell_unit=bohr length_unit=angstrom", "'bohr and angstrom' for positions"),
         ("energy=-1 length_unit=parsec", "'parsec' for positions, which is no unit of length"),
     ],
 )

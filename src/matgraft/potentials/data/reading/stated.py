@@ -9,7 +9,8 @@
 | ``units="hartree, bohr"``, ``units="energy:eV"``, JSON   | the quantity's by name, or by what the unit measures     |
 
 A virial without a unit of its own has that of the energy. A word that is no unit is kept as it stands: reading the
-label then raises an error that names it, unless the user says the unit.
+label then raises an error that names it, unless the user says the unit. Two statements that contradict each other are
+kept as such words.
 
 >>> stated_units({"energy": -0.5, "energy-unit": "hartree"})
 {'energy': 'hartree', 'virial': 'hartree'}
@@ -63,11 +64,18 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
         if not stem:
             general |= _general(value, known_only=key.lower() == "unit")
         elif isinstance(value, str) and (place := _place(stem, keys)) and not _is_cell(found["after"], value):
-            own[place] = value
+            own[place] = _both(own.get(place, value), value, place)
     units = general | own
     if "energy" in units:
         units.setdefault("virial", re.sub(r"\s*/\s*atoms?$", "", units["energy"]))
     return units
+
+
+def _both(first: str, second: str, place: str) -> str:
+    """Return what two statements of a unit say: the first where they agree, otherwise words that are no unit."""
+    units = [find_unit(text, place) for text in (first, second)] if place in _WORDS else [None, None]
+    agree = first == second or (units[0] and units[1] and units[0] == replace(units[1], text=first))
+    return first if agree else f"{first} and {second}"
 
 
 def _is_cell(after: str | None, value: str) -> bool:
