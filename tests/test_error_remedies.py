@@ -104,6 +104,14 @@ def untagged(made: list[Atoms]) -> list[Atoms]:
     return made
 
 
+def with_lone_atoms(made: list[Atoms]) -> list[Atoms]:
+    for symbol, energy in (("Si", -0.8), ("Ge", -0.7)):
+        lone = Atoms(symbol, info={"config_type": "IsolatedAtom"})
+        lone.calc = SinglePointCalculator(lone, energy=energy, forces=np.zeros((1, 3)))
+        made.append(lone)
+    return made
+
+
 def one_trajectory(made: list[Atoms]) -> list[Atoms]:
     for atoms in made:
         atoms.info["trajectory"] = "t0"
@@ -115,6 +123,21 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
     "potentials/data/heads.py:_levels": [(plain, "strategy.name=multihead")],
     "potentials/data/heads.py:_one_head": [(every(lambda a: a.info.update(same="x")), "strategy.name=multihead heads.by=same")],
     "potentials/data/heads.py:_values": [(untagged, "strategy.name=multihead heads.by=kind")],
+    "potentials/recipe.py:_refuse_e0s": [(plain, "'E0s={14:-0.8, 32: -1}'"), (plain, "references.e0s=average")],
+    "potentials/run/references.py:refuse_idle_references": [
+        (plain, "'references.shift_eV={Si: 1, Ge: 1}'"),
+        (plain, "'references.isolated_eV={Si: 1, Ge: 1}' references.mode=keep"),
+    ],
+    "potentials/run/references.py:isolated_energies": [
+        (plain, "references.mode=isolated"),
+        (plain, "'references.isolated_eV={Si: 1}'"),
+        (plain, "'references.isolated_eV={Si: 1, Ge: 1, O: 2}'"),
+    ],
+    "potentials/run/references.py:_refuse_contradiction": [(with_lone_atoms, "'references.isolated_eV={Si: 1}'")],
+    "potentials/run/references.py:_of_isolated": [
+        (plain, "'references.isolated_eV={Si: 1, Ge: 1}'"),
+        (with_lone_atoms, "references.mode=isolated"),
+    ],
     "potentials/data/reading/keys.py:parse": [(plain, "units.stress=GPa units.virial=eV")],
     "potentials/data/reading/keys.py:unmatched": [
         (every(lambda a: renamed(a, energy="my energy")), "'keys.energy=my energi'"),
@@ -137,7 +160,6 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (every(lambda a: a.info.update(units="Hartree")), "units.stress=GPa"),
     ],
     "potentials/data/reading/stated.py:in_angstrom": [(every(lambda a: a.info.update(length_unit="parsec")), "")],
-    "potentials/run/fitting.py:_refuse_lacking_atoms": [(plain, "references.mode=isolated")],
     "potentials/data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
     "potentials/data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
     "potentials/data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
@@ -271,7 +293,6 @@ def with_a_large_one(made: list[Atoms]) -> list[Atoms]:
 Stage = Callable[[Recipe, Parts, Path], None]
 IN_THE_RUN: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], str, Stage]] = {
     "potentials/run/frames.py:_blocked": (spoilt, "", nothing),
-    "potentials/run/fitting.py:references_for": (plain, "'references.shift_eV={Si: 1, Ge: 1}'", nothing),
     "potentials/tuning/climb.py:_require_finite": (lost, "loss.stress=0", validate),
     "core/training/fit.py:_backward": (plain, "fit.rate=10", minimise),
     "potentials/tuning/memory.py:bound_by_memory": (with_a_large_one, "", step),

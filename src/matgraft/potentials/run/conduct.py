@@ -32,7 +32,7 @@ from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.report.run import write_report
-from matgraft.potentials.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
+from matgraft.potentials.run.fitting import adapt_by_recipe, refuse_idle_options, write_fit
 from matgraft.potentials.run.frames import (
     divide,
     look,
@@ -46,6 +46,7 @@ from matgraft.potentials.run.frames import (
     whole_split,
 )
 from matgraft.potentials.run.outcome import check, judge, save_model, score
+from matgraft.potentials.run.references import referenced, references_for
 from matgraft.potentials.run_files import (
     AUDIT,
     CHECKS,
@@ -102,7 +103,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     first = () if judged else told_first(recipe, train, test, tell)
     refuse_blocking(first, recipe)
     foundation = load_potential(recipe.foundation)
-    refuse_idle_options(recipe, foundation, train)
+    refuse_idle_options(recipe, foundation, train, test)
     first = first if judged else (*first, *look_at_elements(recipe, foundation.card, train))
     refuse_blocking(first, recipe)
     division = divide(recipe, train, given_test=len(test) > 0)
@@ -116,7 +117,10 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames, first)))
         covered = COVERAGE.stage(out, lambda: coverage(train))
         refuse_blocking(audit.findings, recipe)
-        split = SPLIT.stage(out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by)))
+        known = referenced(recipe, train, test)
+        split = SPLIT.stage(
+            out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by), referenced=known)
+        )
         parts = part_frames(frames, split)
         references = REFERENCES.stage(out, lambda: references_for(recipe, parts, foundation))
         adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)

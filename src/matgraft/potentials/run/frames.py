@@ -5,7 +5,7 @@ read_parts -> predict_frames -> look -> divide, whole_split -> part_frames -> Pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -336,12 +336,24 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     return division
 
 
-def whole_split(parts: Split, train: Dataset, test: Dataset, *, by_head: bool) -> Split:
-    """Complete a split of the training file: by what a test file shares with it, and by elements not trained on."""
+def whole_split(
+    parts: Split, train: Dataset, test: Dataset, *, by_head: bool, referenced: Collection[str] = ()
+) -> Split:
+    """Complete a split of the training file: by what a test file shares with it, and by elements not trained on.
+
+    Parameters
+    ----------
+    referenced
+        Elements whose reference energies are given, whatever is trained on.
+    """
     sharing = leaks_between(train, test) if len(test) else None
     judged = [train[parts.validation], test if len(test) else train[parts.test]]
     lacking = _untrained_by_head if by_head else _untrained_elements
-    warnings = (*lacking(train[parts.train], judged), *(sharing.warnings if sharing else ()), *parts.warnings)
+    warnings = (
+        *lacking(train[parts.train], judged, referenced),
+        *(sharing.warnings if sharing else ()),
+        *parts.warnings,
+    )
     return parts.model_copy(update={"sharing": sharing, "warnings": warnings})
 
 
@@ -361,8 +373,11 @@ def part_frames(frames: Frames, split: Split) -> Parts:
     )
 
 
-def _untrained_elements(train: Dataset, others: Sequence[Dataset], head: str = "") -> list[Caution]:
-    missing = sorted({symbol for other in others for symbol in other.elements()} - set(train.elements()))
+def _untrained_elements(
+    train: Dataset, others: Sequence[Dataset], referenced: Collection[str], head: str = ""
+) -> list[Caution]:
+    known = {*train.elements(), *referenced}
+    missing = sorted({symbol for other in others for symbol in other.elements()} - known)
     if not missing:
         return []
     text = (
@@ -372,11 +387,11 @@ def _untrained_elements(train: Dataset, others: Sequence[Dataset], head: str = "
     return [Caution(code="untrained-elements", damage=Damage.WRONG, text=text)]
 
 
-def _untrained_by_head(train: Dataset, others: Sequence[Dataset]) -> list[Caution]:
+def _untrained_by_head(train: Dataset, others: Sequence[Dataset], referenced: Collection[str]) -> list[Caution]:
     return [
         caution
         for head, frames in frames_by_head(train).items()
         for caution in _untrained_elements(
-            train[frames], [other[frames_by_head(other).get(head, [])] for other in others], head
+            train[frames], [other[frames_by_head(other).get(head, [])] for other in others], referenced, head
         )
     ]
