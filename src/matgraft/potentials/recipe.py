@@ -55,7 +55,7 @@ READS: dict[str, tuple[Read, ...]] = {
     "audit": (
         *READING,
         *map(Read, ("train", "test", "foundation", "audit.*", "heads.*")),
-        *map(Read, ("loss.energy", "loss.forces", "loss.stress")),
+        *map(Read, ("loss.energy", "loss.forces", "loss.stress", "loss.magmom")),
         Read("strategy.name", "frames of several heads", lambda recipe: bool(recipe.heads_by), (MultiHead.name,)),
     ),
     "pack": READING,

@@ -11,7 +11,7 @@ import pandas as pd
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.files import write_text
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy
+from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy, through_network
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.potential import Potential
@@ -24,7 +24,7 @@ from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.climb import climb
 from matgraft.potentials.tuning.facts import FitFacts, fit_facts
 from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
-from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups
+from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups, weigh_moments
 from matgraft.potentials.tuning.references import References
 from matgraft.potentials.tuning.replay import ReplaySettings, rehearses
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
@@ -40,7 +40,13 @@ def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset, t
     for file in (recipe.replay.file, recipe.forgetting.file):
         if file is not None:
             encodable(foundation, read(file, want=()))  # before minutes go into a fit
-    weights = recipe.loss.weights(train)
+    weights = weigh_moments(recipe.loss, train, tuple(foundation.quantities)).weights(train)
+    if recipe.loss.magmom and all(strategy.cached for strategy in strategies.values()):
+        raise OptionError(
+            f"loss.magmom is not read with strategy {recipe.strategy.name!r}: the readout of moments does not learn",
+            allowed=through_network(),
+            options=[{"loss.magmom": None}, {"strategy.name": "full"}],
+        )
     refuse_stress_without_volume(weights, train)
     refuse_idle_target(recipe.ladder.target, weights, train)
     weigh_groups(train, recipe.loss.groups)

@@ -18,6 +18,7 @@ What is averaged:
 | energy         | a frame's energy divided by its atoms                                    | meV/atom |
 | forces         | one Cartesian component on one atom; large frames count by their atoms     | eV/Å    |
 | stress         | one of the six independent components, shear counted once as xx is         | GPa     |
+| magmom         | the size of the moment of one atom                                       | µB      |
 | any other      | one component of the value, as its `Quantity` says                       | its report unit |
 
 An absent label or prediction is masked; a quantity without any is absent from the metrics. A prediction that is not
@@ -411,7 +412,7 @@ def _differences(sample: Sample, prediction: Mapping[str, Array], quantity: Quan
         raise DataError(
             f"the {quantity.name} label is not finite", where=sample.where, remedy="leave the label or the frame out"
         )
-    difference = (value - label) * quantity.report_scale
+    difference = (value - quantity.compared(label)) * quantity.report_scale
     if quantity.per_atom_in_reports:
         difference = difference / sample.n_atoms
     if quantity.shape != (3, 3):

@@ -14,6 +14,7 @@ One row a part, model and frame. Columns, in canonical units:
 | formula, n_atoms                  |                                                                        |
 | energy_label, energy              | eV, total                                                              |
 | forces_label, forces              | eV/Å, 3 N numbers: x, y, z of the first atom, of the second, ...        |
+| magmom_label, magmom              | µB, N numbers: the size of the moment of each atom                     |
 | stress_label, stress              | eV/Å³, six numbers in ASE's order: xx, yy, zz, yz, xz, xy              |
 
 What is absent is null.
@@ -129,10 +130,12 @@ def _describe(sample: Sample) -> dict[str, object]:
 
 
 def _values(sample: Sample, prediction: Mapping[str, Array], quantities: Mapping[str, Quantity]) -> dict[str, object]:
+    labels = _labels(sample)
+    compared = {name: quantities[name].compared(label) for name, label in labels.items() if name in quantities}
     return {
         f"{name}{suffix}": _flat(values.get(name), quantity)
         for name, quantity in quantities.items()
-        for suffix, values in (("_label", _labels(sample)), ("", prediction))
+        for suffix, values in (("_label", compared), ("", prediction))
     }
 
 
