@@ -6,6 +6,7 @@ Cured means: the command comes to a later step, or fails of something else that 
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 import shlex
@@ -99,6 +100,10 @@ def twice(atoms: Atoms) -> None:
     atoms.info["REF_energy"] = -11.0
 
 
+def with_moments(atoms: Atoms) -> None:
+    atoms.calc.results["magmoms"] = np.array([1.0, -1.0])
+
+
 def untagged(made: list[Atoms]) -> list[Atoms]:
     del made[3].info["kind"]
     return made
@@ -160,6 +165,7 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (every(lambda a: a.info.update(units="Hartree")), "units.stress=GPa"),
     ],
     "potentials/data/reading/stated.py:in_angstrom": [(every(lambda a: a.info.update(length_unit="parsec")), "")],
+    "potentials/run/fitting.py:_refuse_idle_moments": [(every(with_moments), "strategy.name=feature loss.magmom=1")],
     "potentials/data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
     "potentials/data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
     "potentials/data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
@@ -187,6 +193,7 @@ HERE: dict[str, str] = {
     "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
     "core/training/fit.py:_launch_workers": "test_a_worker_that_dies",
+    "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
     "cli/formulas.py:table_run": "test_a_table",
@@ -363,6 +370,18 @@ def test_what_stops_a_run_before_its_fit(site: str, number: int, matgraft: Call,
         write(tmp_path / "other.extxyz", frames(6))
         files = [f"train=[{tmp_path / NAME}, {tmp_path / 'other.extxyz'}]"]
     must_cure(matgraft, "tune", *files, "--out", tmp_path / "run", "--quiet", *shlex.split(words))
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_a_foundation_without_moments(
+    matgraft: Call, tmp_path: Path, chgnet: Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = copy.copy(chgnet)
+    other.quantities = {name: one for name, one in chgnet.quantities.items() if name != "magmom"}
+    monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet if name == "chgnet" else other)
+    write(tmp_path / NAME, every(with_moments)(frames()))
+    words = ["tune", tmp_path / NAME, "--from", "chgnet:r2scan", "--out", tmp_path / "run", "--quiet"]
+    must_cure(matgraft, *words, "loss.magmom=1", "strategy.name=full")
 
 
 @pytest.mark.usefixtures("to_the_fit")

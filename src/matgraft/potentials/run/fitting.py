@@ -41,15 +41,19 @@ def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset, t
         if file is not None:
             encodable(foundation, read(file, want=()))  # before minutes go into a fit
     weights = weigh_moments(recipe.loss, train, tuple(foundation.quantities)).weights(train)
+    _refuse_idle_moments(recipe, strategies)
+    refuse_stress_without_volume(weights, train)
+    refuse_idle_target(recipe.ladder.target, weights, train)
+    weigh_groups(train, recipe.loss.groups)
+
+
+def _refuse_idle_moments(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:
     if recipe.loss.magmom and all(strategy.cached for strategy in strategies.values()):
         raise OptionError(
             f"loss.magmom is not read with strategy {recipe.strategy.name!r}: the readout of moments does not learn",
             allowed=through_network(),
             options=[{"loss.magmom": None}, {"strategy.name": "full"}],
         )
-    refuse_stress_without_volume(weights, train)
-    refuse_idle_target(recipe.ladder.target, weights, train)
-    weigh_groups(train, recipe.loss.groups)
 
 
 def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:

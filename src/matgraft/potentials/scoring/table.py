@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from matgraft.core.errors import DataError, RunError
 from matgraft.core.files import whole
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.scoring.metrics import Predictions
@@ -101,11 +101,13 @@ def read_predictions(path: Path) -> pd.DataFrame:
         If there is no such file, or it is no parquet file.
     """
     try:
-        return pq.read_table(path).to_pandas()
+        table = pq.read_table(path).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise RunError(
             f"the predictions cannot be read: {error}", where=str(path), remedy="score the run again"
         ) from error
+    later = [f"{MAGMOM.name}_label", MAGMOM.name]  # what tables of earlier versions lack
+    return table.assign(**dict.fromkeys([name for name in later if name not in table]))
 
 
 def _pairs(

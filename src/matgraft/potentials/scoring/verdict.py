@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matgraft.core.findings import Finding
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, STRESS
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.potentials.scoring.judged import (
@@ -57,6 +57,7 @@ _USES = {
     "energy": "energy differences: formation, defect and surface energies, barriers",
     "forces": "molecular dynamics, relaxation, phonons",
     "stress": "pressures, relaxation of the cell, elastic constants",
+    "magmom": "magnetic moments",
 }
 
 
@@ -128,7 +129,7 @@ def _outcome(judged: Sequence[Judged]) -> Outcome:
     if "better" not in outcomes:
         lacking = all(one.lacks_groups for one in judged)
         return Outcome.WORSE if "worse" in outcomes else Outcome.UNDECIDED if lacking else Outcome.NO_BETTER
-    decisive = {one.outcome for one in judged if one.quantity.name != STRESS.name} or outcomes
+    decisive = {one.outcome for one in judged if one.quantity not in (STRESS, MAGMOM)} or outcomes
     return Outcome.BETTER if decisive == {"better"} and "worse" not in outcomes else Outcome.MIXED
 
 
@@ -258,6 +259,8 @@ def _fit_for(scores: Scores, judged: Sequence[Judged], trained: Collection[str] 
 def _untrusted(scores: Scores, judged: Sequence[Judged], trained: Collection[str] | None) -> Iterator[Use]:
     outcomes = {one.quantity.name: one.outcome for one in judged}
     for name in POTENTIAL_QUANTITIES:
+        if name == MAGMOM.name and name not in outcomes:
+            continue  # most frames have no moments, and no user of them expects any
         rose = "its error rose on the validation frames" if name in _worsened(scores) else ""
         if reason := _why_not(name, outcomes.get(name), trained) or rose:
             yield Use(use=_USES[name], reason=reason)

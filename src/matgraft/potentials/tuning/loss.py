@@ -29,7 +29,7 @@ from matgraft.potentials.data.heads import frames_by_head
 from matgraft.potentials.data.sample import Sample
 
 HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01, "magmom": 0.1}
-DEFAULT_WEIGHTS = {"energy": 10.0, "forces": 1.0, "stress": 100.0, "magmom": 0.0}
+DEFAULT_WEIGHTS = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
 """Makes 32 meV/atom, 0.1 eV/Å and 1.6 GPa weigh alike. Energies come out far better than that: every weight tells on
 them, and a heavy one of theirs holds up the forces (figures in `benchmarks/README.md`). Magnetic moments count where
 the foundation predicts them (`weigh_moments`)."""
@@ -75,7 +75,8 @@ class LossSettings(Frozen):
             If a weight was asked for and no frame has the label, or if nothing is left to train on.
         """
         weights = {}
-        for name, default in DEFAULT_WEIGHTS.items():
+        for name in POTENTIAL_QUANTITIES:
+            default = DEFAULT_WEIGHTS.get(name, 0.0)
             asked, labelled = getattr(self, name), _weighs(dataset, name)
             if asked and not labelled:
                 raise OptionError(
@@ -89,7 +90,7 @@ class LossSettings(Frozen):
             if weight:
                 weights[name] = weight
         if not weights:
-            raise OptionError("every weight of the loss is zero", allowed=[f"loss.{name}" for name in DEFAULT_WEIGHTS])
+            raise OptionError("every weight of the loss is zero", allowed=[f"loss.{name}" for name in POTENTIAL_QUANTITIES])
         return weights
 
 
