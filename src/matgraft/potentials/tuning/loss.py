@@ -90,7 +90,9 @@ class LossSettings(Frozen):
             if weight:
                 weights[name] = weight
         if not weights:
-            raise OptionError("every weight of the loss is zero", allowed=[f"loss.{name}" for name in POTENTIAL_QUANTITIES])
+            raise OptionError(
+                "every weight of the loss is zero", allowed=[f"loss.{name}" for name in POTENTIAL_QUANTITIES]
+            )
         return weights
 
 
