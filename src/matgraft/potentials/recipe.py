@@ -63,6 +63,7 @@ READS: dict[str, tuple[Read, ...]] = {
         Read("*"),
         Read("split.test", "a split of the training file without --test", lambda recipe: not recipe.test),
         Read("split.test", "splits that draw the test", lambda recipe: recipe.split.by != "element"),
+        Read("split.hold", "a split of the training file without --test", lambda recipe: not recipe.test),
         Read(
             "loss.huber_delta*",
             "the loss huber",
@@ -73,7 +74,7 @@ READS: dict[str, tuple[Read, ...]] = {
         Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
         PROCESSES,
     ),
-    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*")),
+    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by")),
 }
 """The keys of a recipe that each verb reads. Those that depend on the frames or on the strategy's own options are
 refused where these are known."""
@@ -107,6 +108,10 @@ class SplitSettings(Frozen):
     gap: int | None = Field(None, ge=0)
     """Frames left out at each cut between blocks of one trajectory."""
     element: str | None = None
+    hold: str = ""
+    """A condition that the test frames meet and no other, ``temperature>=1500``: `matgraft.potentials.data.conditions`.
+
+    `test` is then the part of the other frames that is held out beside it."""
     seed: int = 0
 
 
@@ -162,6 +167,18 @@ class ForgettingSettings(Frozen):
     """Further frames, which the foundation labels."""
 
 
+class ScoreSettings(Frozen):
+    """What the errors are told apart by, beside the quantities and the config types."""
+
+    by: tuple[str, ...] = ()
+    """Tags or conditions, ``temperature,element``: see `matgraft.potentials.data.conditions`."""
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _one_by_one(cls, names: object) -> object:
+        return tuple(filter(None, (name.strip() for name in names.split(",")))) if isinstance(names, str) else names
+
+
 class Recipe(Frozen):
     """Everything a run does."""
 
@@ -187,6 +204,7 @@ class Recipe(Frozen):
     replay: ReplaySettings = ReplaySettings()
     fit: FitSettings = FitSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
+    scores: ScoreSettings = ScoreSettings()
     seed: int = 0
 
     @field_validator("keys", "units", mode="before")

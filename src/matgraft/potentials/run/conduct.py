@@ -42,6 +42,7 @@ from matgraft.potentials.run.frames import (
     predict_frames,
     read_parts,
     refuse_blocking,
+    refuse_unknown_tables,
     unasked,
     whole_split,
 )
@@ -102,6 +103,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     judged = AUDIT.find(out) if resume else None
     first = () if judged else told_first(recipe, train, test, tell)
     refuse_blocking(first, recipe)
+    refuse_unknown_tables(recipe, train, test)
     foundation = load_potential(recipe.foundation)
     refuse_idle_options(recipe, foundation, train, test)
     first = first if judged else (*first, *look_at_elements(recipe, foundation.card, train))
@@ -126,7 +128,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
         FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
-        scores = METRICS.stage(out, lambda: score(adapted, parts, out))
+        scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores.by, out))
         save_model(recipe, foundation, adapted, parts, scores, out)
         checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
         VERDICT.stage(out, lambda: judge(scores, adapted, parts, audit, checks, covered.missing, chosen))

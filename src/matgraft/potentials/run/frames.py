@@ -21,7 +21,8 @@ from matgraft.core.quantities import Array
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
-from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.conditions import refuse_unsaid
+from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.geometry import expected_pairs
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
 from matgraft.potentials.data.isolated import without_isolated
@@ -78,7 +79,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Parts:
-    """The frames of a run by what they are for, and the foundation's predictions on each part."""
+    """The frames of a run by what they are for, and the foundation's predictions on each part.
+
+    `inside` holds frames beside a test that a condition made (`Split.inside`), and none otherwise.
+    """
 
     train: Dataset
     validation: Dataset
@@ -86,6 +90,8 @@ class Parts:
     on_train: Predictions
     on_validation: Predictions
     on_test: Predictions
+    inside: Dataset
+    on_inside: Predictions
     split: Split
     train_graphs: Sequence[Encoded] | None = None
     validation_graphs: Sequence[Encoded] | None = None
@@ -328,12 +334,19 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
         seed=settings.seed,
         gap=settings.gap,
         element=settings.element,
+        hold=settings.hold,
         stratum=HEAD_TAG if recipe.heads_by else STRATUM_TAG,
     )
     if recipe.heads_by:
         require_heads(train[division.train], train[division.validation])
     weigh_parts(train[division.train], train[division.validation], recipe.loss, by_head=bool(recipe.heads_by))
     return division
+
+
+def refuse_unknown_tables(recipe: Recipe, train: Dataset, test: Dataset) -> None:
+    """Raise an OptionError if ``scores.by`` names what no frame of a run says."""
+    for name in recipe.scores.by:
+        refuse_unsaid(concatenate([train, test]), name, "scores.by")
 
 
 def whole_split(
@@ -347,7 +360,7 @@ def whole_split(
         Elements whose reference energies are given, whatever is trained on.
     """
     sharing = leaks_between(train, test) if len(test) else None
-    judged = [train[parts.validation], test if len(test) else train[parts.test]]
+    judged = [train[parts.validation], test if len(test) else train[parts.test], train[parts.inside]]
     lacking = _untrained_by_head if by_head else _untrained_elements
     warnings = (
         *lacking(train[parts.train], judged, referenced),
@@ -367,6 +380,8 @@ def part_frames(frames: Frames, split: Split) -> Parts:
         on_train=[known[i] for i in split.train],
         on_validation=[known[i] for i in split.validation],
         on_test=frames.on_test if given else [known[i] for i in split.test],
+        inside=train[split.inside],
+        on_inside=[known[i] for i in split.inside],
         split=split,
         train_graphs=frames.graphs.take(split.train) if frames.graphs is not None else None,
         validation_graphs=frames.graphs.take(split.validation) if frames.graphs is not None else None,
