@@ -31,7 +31,6 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 
-import matgraft.core.training.fit as fit_module
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
 from matgraft.core.limits import Memory
@@ -471,7 +470,7 @@ def test_a_worker_that_dies(
         if died:
             minimise(recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"processes": 2})}), parts, out)
 
-    monkeypatch.setattr(fit_module, "Fabric", Mortal)
+    monkeypatch.setattr("lightning_fabric.Fabric", Mortal)
     write(tmp_path / NAME, frames())
     to_a_stage(fit_and_die)
     code, _, said = matgraft("tune", tmp_path / NAME, "--out", tmp_path / "my run", "--quiet")
