@@ -151,17 +151,19 @@ def _errors(rng: np.random.Generator, n: int, size: int, scale: float) -> Array:
 Fault = Callable[[Sample], dict[str, Array]]
 
 
-def _written(quantity: str, unit: str) -> Fault:
+def written(quantity: str, unit: str) -> Fault:
+    """Return a fault: a label that stands in another unit than the one it is taken for."""
     return lambda s: {quantity: parse_unit(unit, quantity).from_canonical(s.labels[quantity], s.n_atoms)}
 
 
-def _shear(sample: Sample) -> dict[str, Array]:
+def another_order(sample: Sample) -> dict[str, Array]:
     """VASP's order xy, yz, zx taken for ASE's yz, xz, xy."""
     voigt = np.array([sample.labels["stress"][i, j] for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))])
     return {"stress": voigt_to_full(voigt)}
 
 
-def _offset(size: float) -> Fault:
+def offset(size: float) -> Fault:
+    """Return a fault: energies so many eV/atom higher, as by another level of theory."""
     return lambda s: {"energy": s.labels["energy"] + size * s.n_atoms}
 
 
@@ -170,13 +172,13 @@ def _other_atoms(sample: Sample) -> dict[str, Array]:
 
 
 FAULTS: dict[str, Fault] = {
-    **{f"energy in {unit}": _written("energy", unit) for unit in ("kcal/mol", "kJ/mol", "Hartree", "Ry", "meV")},
-    **{f"energy in {unit}": _written("energy", unit) for unit in ("eV/atom", "-eV")},
-    **{f"energy {size} eV/atom higher": _offset(size) for size in (0.05, 0.5, 5.0)},
-    **{f"forces in {unit}": _written("forces", unit) for unit in ("Hartree/Bohr", "Ry/Bohr", "-eV/Å")},
+    **{f"energy in {unit}": written("energy", unit) for unit in ("kcal/mol", "kJ/mol", "Hartree", "Ry", "meV")},
+    **{f"energy in {unit}": written("energy", unit) for unit in ("eV/atom", "-eV")},
+    **{f"energy {size} eV/atom higher": offset(size) for size in (0.05, 0.5, 5.0)},
+    **{f"forces in {unit}": written("forces", unit) for unit in ("Hartree/Bohr", "Ry/Bohr", "-eV/Å")},
     "forces of other atoms": _other_atoms,
-    **{f"stress in {unit}": _written("stress", unit) for unit in ("kBar", "GPa", "-eV/Å³")},
-    "stress with shears in another order": _shear,
+    **{f"stress in {unit}": written("stress", unit) for unit in ("kBar", "GPa", "-eV/Å³")},
+    "stress with shears in another order": another_order,
 }
 """Fault -> the label that it changes, as it is read. The first letter says which label."""
 

@@ -194,7 +194,7 @@ CASES = (
 def judged(case: Case) -> Row:
     """Return what is read and said of a file, and in what that departs from what is true."""
     begun = perf_counter()
-    with _unpacked(SHARED / case.file) as source:
+    with unpacked(SHARED / case.file) as source:
         said = _audited(str(source), case.options)
         typed, last = _answered(str(source), case.options, said)
     row = said.row | {"typed": [shell(options) for options in typed], "open": last.blocks or bool(last.refused)}
@@ -289,7 +289,7 @@ def _allowed(case: Case) -> tuple[str, ...]:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
+def unpacked(path: Path) -> Iterator[Path]:
     """Yield the file itself; of an archive, a folder with what is in it."""
     if ".tar" not in path.name:
         yield path

@@ -148,7 +148,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
 
 @pytest.mark.parametrize(
     ("potential", "strategy", "optimizer"),
-    [("toy", strategy, optimizer) for strategy in STRATEGIES for optimizer in OPTIMIZERS] + [("mace", "full", "adam")],
+    [("toy", strategy, optimizer) for strategy in STRATEGIES for optimizer in OPTIMIZERS]
+    + params(list(MODELS)[1:], "full", "soap"),
     indirect=["potential"],
 )
 def test_a_resumed_fit_is_the_unbroken_one(

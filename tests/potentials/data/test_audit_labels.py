@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ase.build import bulk
-from ase.units import Bohr
+from ase.units import Bohr, GPa
 
 from matgraft.core.findings import Finding, blocking
+from matgraft.core.quantities import parse_shear, reorder_shear
 from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.structures import outlier_distance
@@ -207,10 +208,44 @@ def test_lengths_in_bohr_taken_for_angstrom(symbol, lattice, blocks):
     assert [action.settings for action in found.actions] == [{"units.length": "Bohr"}] * blocks
 
 
-def test_stresses_of_slabs_are_named_where_they_are_not_compared():
-    plane = np.logical_and.outer(np.arange(3) < 2, np.arange(3) < 2)
-    slab = Sample(bulk("Si"), {"stress": 0.01 * np.eye(3)}, components={"stress": plane})
-    assert "in some components alone" in Evidence(Dataset((slab,)), [slab.labels]).why_unpaired("stress")
+PLANE = np.logical_and.outer(np.arange(3) < 2, np.arange(3) < 2)
+
+
+def slabs(factor: float, n_whole: int = 0) -> tuple[Dataset, list[dict[str, np.ndarray]]]:
+    """Twelve slabs with a stress in their plane, of six trajectories, some crystals, and predictions."""
+    rng = np.random.default_rng(0)
+    samples, predictions = [], []
+    for k in range(12 + n_whole):
+        stress = 0.02 * rng.standard_normal((3, 3))
+        right = stress + stress.T
+        known = {"stress": PLANE} if k < 12 else {}
+        labels = {"stress": factor * (right + 0.002 * rng.standard_normal((3, 3)))}
+        samples.append(Sample(bulk("Si"), labels, {"trajectory": f"run {k // 2}"}, components=known))
+        predictions.append({"stress": right})
+    return Dataset(tuple(samples)), predictions
+
+
+@pytest.mark.parametrize("n_whole", [0, 8])
+@pytest.mark.parametrize(
+    ("factor", "code", "unit"),
+    [(1.0, "", ""), (-1.0, "stress-sign", "-eV/Å³"), (1 / (0.1 * GPa), "stress-unit", "kBar")],
+)
+def test_stresses_in_the_plane_of_slabs_tell_unit_and_sign(factor, code, unit, n_whole):
+    """The components that are labels tell; the others, which are zero, say nothing."""
+    found = {one.code: one for one in audit(*slabs(factor, n_whole)) if one.code.startswith("stress")}
+    assert {one for one in found if found[one].blocks} == ({code} if code else set())
+    assert found["stress-unit"].numbers["slope"] == pytest.approx(factor, rel=0.1)
+    assert not code or [action.settings for action in found[code].actions] == [{"units.stress": unit}]
+    if not n_whole:
+        assert found["stress-shear"].outcome == "not applicable" and "alone" in found["stress-shear"].evidence
+
+
+def test_orders_of_the_shears_are_tried_on_crystals_beside_slabs():
+    data, predictions = slabs(1.0, n_whole=12)
+    order = parse_shear("xz,yz,xy")
+    data = data.map(lambda s: s if s.components else s.with_labels(stress=reorder_shear(s.labels["stress"], order)))
+    (found,) = [one for one in audit(data, predictions) if one.code == "stress-shear"]
+    assert found.frames == tuple(range(12, 24))
 
 
 def test_outlying_volume(mo):

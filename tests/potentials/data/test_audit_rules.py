@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
@@ -322,7 +323,45 @@ def test_a_trajectory_that_returns_to_a_line_bears_witness_anew(n_stretches, n_b
     labels = predicted + rng.normal(0, 0.01, 60) + upper
     step = find_step(predicted, labels, np.ones((60, 1)), np.zeros(60, dtype=np.int64))
     assert step is not None and step.n_blocks == n_blocks
-    assert step.severity == ("error" if n_blocks >= 5 else "warning")
+    assert step.severity == "error" and step.torn
+
+
+@pytest.mark.parametrize(
+    ("size", "trajectories", "noise", "blocks"),
+    [(1.0, 1, 0.01, True), (0.6, 1, 0.01, False), (1.0, 1, 0.1, False), (1.0, 2, 0.01, False), (2.5, 2, 0.01, True)],
+)
+def test_two_halves_of_one_trajectory_block_where_the_step_is_sharp(size, trajectories, noise, blocks):
+    """Structures hardly change inside a trajectory: a foundation cannot be so wrong of one half alone."""
+    rng = np.random.default_rng(8)
+    upper = np.arange(60) >= 30
+    predicted = rng.normal(0, 0.1, 60)
+    step = find_step(
+        predicted, predicted + rng.normal(0, noise, 60) + size * upper, np.ones((60, 1)), upper * (trajectories - 1)
+    )
+    assert step is not None and step.torn == (trajectories == 1)
+    assert (step.severity == "error") == blocks
+
+
+def test_halves_of_unlike_energies_are_no_step():
+    """A run that melts half way: the foundation may be wrong of one phase."""
+    rng = np.random.default_rng(8)
+    upper = np.arange(60) >= 30
+    predicted = rng.normal(0, 0.05, 60) + upper
+    step = find_step(predicted, predicted + 1.5 * upper, np.ones((60, 1)), np.zeros(60, dtype=np.int64))
+    assert step is None or step.severity == "warning"
+
+
+def test_an_untagged_trajectory_of_two_theories_blocks_with_the_half_to_drop():
+    rng = np.random.default_rng(2)
+    energies = 8 * (rng.normal(0, 0.05, 40) - 5.0)
+    crystal = bulk("Si", cubic=True)
+    samples, predictions = [], [{"energy": np.asarray(energy)} for energy in energies]
+    for k, energy in enumerate(energies):
+        crystal.rattle(0.05, seed=k)
+        samples.append(Sample(crystal.copy(), {"energy": 1.1 * energy + rng.normal(0, 0.02) + 8 * (k >= 23)}))
+    (found,) = [one for one in audit(Dataset(tuple(samples)), predictions) if one.code == "theory-labels"]
+    assert found.blocks and "one trajectory is on both" in found.evidence
+    assert found.frames == tuple(range(23, 40)) == found.actions[0].drop
 
 
 @settings(max_examples=40)

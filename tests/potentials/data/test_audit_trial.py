@@ -140,7 +140,7 @@ def test_many_trajectories_are_named_by_how_they_begin() -> None:
     def renamed(sample: Sample) -> Sample:
         k = int(sample.tags["trajectory"].split()[1])
         sample = replace(sample, tags={"trajectory": f"AIMD {k}" if k < 22 else f"slab {k}"})
-        return sample.with_labels(**rules._shear(sample)) if k < 22 else sample
+        return sample.with_labels(**rules.another_order(sample)) if k < 22 else sample
 
     wrong = rules.Draw(drawn.frames.map(renamed), drawn.predictions)
     (found,) = stress_shear(Evidence(wrong.frames, wrong.predictions))

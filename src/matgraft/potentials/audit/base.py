@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Finding, Severity
-from matgraft.core.quantities import DEFAULT_UNITS, Array, Unit, parse_unit
+from matgraft.core.quantities import DEFAULT_UNITS, Array, Unit, full_to_voigt, parse_unit
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 
@@ -120,11 +120,11 @@ class Evidence:
 
     @cached_property
     def _finite_labels(self) -> dict[str, NDArray[np.bool_]]:
-        """Label -> (n_frames,) whether a frame carries it whole and every number of it is finite."""
+        """Label -> (n_frames,) whether a frame carries it and every number of it is finite."""
         found = {name: np.zeros(len(self.dataset), dtype=bool) for name in self.dataset.quantities()}
         for i, sample in enumerate(self.dataset):
             for name, value in sample.labels.items():
-                found[name][i] = np.isfinite(value).all() and name not in sample.components
+                found[name][i] = np.isfinite(value).all()
         return found
 
     def grouped_by(self, tag: str) -> list[Frames]:
@@ -157,6 +157,16 @@ class Evidence:
     def label(self, quantity: str, frames: Sequence[int] | Frames) -> list[Array]:
         """Labels of some frames."""
         return list(self.dataset.samples.take(frames).label(quantity))
+
+    def stress_components(self, frames: Sequence[int] | Frames) -> NDArray[np.bool_]:
+        """(n, 6) which components of the stresses of some frames are labels, as xx, yy, zz, yz, xz, xy.
+
+        All are, but of some slabs those in the plane alone.
+        """
+        whole = np.ones((3, 3))
+        samples = self.dataset.samples.take(frames)
+        given = np.array([sample.components.get("stress", whole) for sample in samples], dtype=float)
+        return np.asarray(full_to_voigt(given.reshape(-1, 3, 3)) > 0.5)
 
     def prediction(self, quantity: str, frames: Sequence[int] | Frames) -> list[Array]:
         """Return predictions for some frames."""
@@ -193,8 +203,6 @@ class Evidence:
         if self.predictions is None:
             return self.unasked
         if not len(self.labelled(quantity)):
-            if any(quantity in sample.components for sample in self.dataset):
-                return f"the {quantity} is a label in some components alone, as that of slabs is: it is not compared"
             return f"no frame carries a finite {quantity} label"
         return f"{self.model} gave no {quantity} for the frames that carry the label"
 

@@ -8,6 +8,7 @@ full wherever it is cut.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -22,8 +23,15 @@ from matgraft.potentials.audit.scale import BLOCKS, SOFT, stretches
 LEAST, SURE = 0.25, 0.4
 """eV/atom between the lines: below the first foundations differ as much; from the second on it can be beyond doubt."""
 
+WITHIN, ALONE = 0.8, 2.0
+"""eV/atom from which on a step is beyond doubt that is inside one trajectory, whose structures hardly change, and one
+between any two: foundations leave up to 0.5 between the trajectories of a set."""
+
 NEAR, NEARLY_ALL = 0.25, 0.9
 """So many frames of each line must lie so near to it, as a part of the distance between the lines."""
+
+SHARP = 0.1
+"""The same where few trajectories bear witness."""
 
 _FRAMES = 5  # of the smaller line; fewer are outliers
 _ROUNDS = 10
@@ -42,16 +50,24 @@ class Step:
     n_blocks
         Trajectories, or stretches of one between which it changes lines, on each line, the fewer of the two, where both
         lines have frames of one composition and of like predicted energies.
+    sharp
+        True if the lines are narrow: nearly all frames lie within `SHARP` of the distance between them.
+    torn
+        True if one trajectory has frames of like predicted energies on both lines.
     """
 
     inside: NDArray[np.bool_]
     size: float
     n_blocks: int
+    sharp: bool = False
+    torn: bool = False
 
     @property
     def severity(self) -> Severity:
         """How bad it is."""
-        return "error" if self.n_blocks >= BLOCKS and self.size >= SURE else "warning"
+        many = self.n_blocks >= BLOCKS and self.size >= SURE
+        few = self.sharp and self.size >= (WITHIN if self.torn else ALONE)
+        return "error" if many or few else "warning"
 
 
 def find_step(predicted: Array, labels: Array, fractions: Array, blocks: NDArray[np.int64]) -> Step | None:
@@ -77,13 +93,34 @@ def find_step(predicted: Array, labels: Array, fractions: Array, blocks: NDArray
         size = float(np.median(np.abs(gaps)))
         if size < LEAST or min(inside.sum(), (~inside).sum()) < _FRAMES:
             continue
-        near = np.abs(rest) <= NEAR * np.abs(gaps)
-        if min(near[inside].mean(), near[~inside].mean()) >= NEARLY_ALL:
+        off = np.abs(rest / gaps)
+        if _nearly_all(off <= NEAR, inside):
             inside = inside if inside.sum() <= len(inside) / 2 else ~inside
             n_blocks = _alike(predicted, kinds, inside, stretches(inside, blocks))
             if n_blocks:  # else reference energies that are not additive would do as well
-                return Step(inside, size, n_blocks)
+                torn = any(_overlaps(predicted[own], inside[own]) for own in _one_by_one(blocks, kinds))
+                return Step(inside, size, n_blocks, _nearly_all(off <= SHARP, inside), torn)
     return None
+
+
+def _nearly_all(near: NDArray[np.bool_], inside: NDArray[np.bool_]) -> bool:
+    return bool(min(near[inside].mean(), near[~inside].mean()) >= NEARLY_ALL)
+
+
+def _one_by_one(blocks: NDArray[np.int64], kinds: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+    """Yield which frames are of a trajectory and a composition, (n,)."""
+    for block, kind in np.unique(np.column_stack([blocks, kinds]), axis=0):
+        yield (blocks == block) & (kinds == kind)
+
+
+def _overlaps(predicted: Array, inside: NDArray[np.bool_]) -> bool:
+    """Say whether frames of each line, not just a few, have energies between those of the other line."""
+    sides = predicted[inside], predicted[~inside]
+    if not min(map(len, sides)):
+        return False
+    return all(
+        np.count_nonzero((own >= other.min()) & (own <= other.max())) >= _FRAMES for own, other in (sides, sides[::-1])
+    )
 
 
 def _upper(values: Array, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:

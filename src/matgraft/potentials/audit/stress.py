@@ -2,13 +2,14 @@
 
 Unit and sign come from xx, yy, zz and the sum of the three shears, which no order changes, with one offset for the
 pressure: foundations have one, and so do labels with too small a basis (Pulay). The order comes from the correlation of
-the three shears with the predictions under all six orders, trajectory by trajectory: sets are seen that mix two.
+the three shears with the predictions under all six orders, trajectory by trajectory: sets are seen that mix two. Of
+slabs that have a stress in their plane alone the components that are labels tell unit and sign, and nothing the order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 
@@ -75,9 +76,10 @@ def judge_stress(evidence: Evidence, reading: LabelReading) -> StressFit | None:
     frames = reading.frames[others]
     if len(frames) < _FRAMES:
         return None
-    predicted, pressure = _rows(np.array(evidence.prediction("stress", frames)))
-    canonical, _ = _rows(np.array(evidence.label("stress", frames)))
-    volumes = np.repeat(evidence.volumes[frames], 4)
+    known = evidence.stress_components(frames)
+    predicted, pressure, rows = _rows(np.array(evidence.prediction("stress", frames)), known)
+    canonical, *_ = _rows(np.array(evidence.label("stress", frames)), known)
+    volumes = evidence.volumes[frames][rows]
     raw = canonical / reading.unit.factor * (-volumes if reading.virial else 1)
     if rms(predicted) < _SIGNAL:
         return None
@@ -94,16 +96,29 @@ def judge_stress(evidence: Evidence, reading: LabelReading) -> StressFit | None:
         return line_slope(predicted[inside], labels[closest][inside], pressure[inside, None])
 
     blocks = evidence.blocks[frames]
-    support = Support(len(np.unique(blocks)), slope_error(slope, np.repeat(blocks, 4)))
+    support = Support(len(np.unique(blocks)), slope_error(slope, blocks[rows]))
     scale = choose_scale(_candidates(lines), _taken(reading, lines), support, explained)
     return StressFit(scale, part if scale.right else None)
 
 
-def _rows(stress: Array) -> tuple[Array, Array]:
-    """(n, 3, 3) -> (4n,) xx, yy, zz and the normalised sum of the shears; (4n,) 1 where the row is of the diagonal."""
-    voigt = full_to_voigt(stress)
-    rows = np.column_stack([voigt[:, :3], voigt[:, 3:].sum(axis=1) / np.sqrt(3)])
-    return rows.ravel(), np.tile([1.0, 1.0, 1.0, 0.0], len(rows))
+def _rows(stress: Array, known: NDArray[np.bool_]) -> tuple[Array, Array, Frames]:
+    """Return xx, yy, zz and the normalised sum of the shears of each frame, as far as they are labels.
+
+    Parameters
+    ----------
+    stress, known
+        (n, 3, 3); (n, 6) which components are labels.
+
+    Returns
+    -------
+    numbers, diagonal, frames
+        (m,) each: the numbers, 1 where one is of the diagonal and 0 of a shear, and the place of its frame.
+    """
+    voigt, n_shears = full_to_voigt(stress), known[:, 3:].sum(axis=1)
+    shears = np.sum(voigt[:, 3:], axis=1, where=known[:, 3:]) / np.sqrt(np.maximum(n_shears, 1))
+    there = np.column_stack([known[:, :3], n_shears > 0])
+    numbers = np.column_stack([voigt[:, :3], shears])
+    return numbers[there], np.broadcast_to([1.0, 1.0, 1.0, 0.0], there.shape)[there], np.nonzero(there)[0]
 
 
 def _candidates(lines: dict[str, Line]) -> list[Candidate]:
@@ -132,11 +147,20 @@ def _taken(reading: LabelReading, lines: dict[str, Line]) -> Candidate:
     return Candidate(f"units.{place}", f"{sign}{name}", lines[place].slope * factor, STIFF, _misfit(lines, place))
 
 
+def _whole(evidence: Evidence, frames: Frames) -> Frames:
+    """Return the frames all of whose components of the stress are labels."""
+    return frames[evidence.stress_components(frames).all(axis=1)]
+
+
 def _part(evidence: Evidence, reading: LabelReading) -> Part | None:
-    """Look for frames that follow the predictions in another unit only, the offset of the pressure taken out."""
-    if reading.virial:
+    """Look for frames that follow the predictions in another unit only, the offset of the pressure taken out.
+
+    Of a stress in a plane three numbers are known, too few to tell by one frame.
+    """
+    frames = _whole(evidence, reading.frames)
+    if reading.virial or not len(frames):
         return None
-    frames, blocks = reading.frames, evidence.blocks[reading.frames]
+    blocks = evidence.blocks[frames]
     labels, predicted = (
         full_to_voigt(np.array(values))
         for values in (evidence.label("stress", frames), evidence.prediction("stress", frames))
@@ -200,11 +224,15 @@ def stress_shear(evidence: Evidence) -> Iterator[Finding]:
     for reading in readings:
         fit = evidence.once(judge_stress, reading)
         sign = -1.0 if fit is not None and fit.scale.taken.slope < 0 else 1.0
+        frames = _whole(evidence, reading.frames)
+        if not len(frames):
+            yield STRESS_SHEAR.skipped("the stress is a label in some components alone, as that of slabs is")
+            continue
         judge = partial(judge_shear, evidence, sign)
-        order, wrong = split_by_group(evidence, reading.frames, judge, lambda order: order.wrong)
+        order, wrong = split_by_group(evidence, frames, judge, lambda order: order.wrong)
         wrong = np.array([i for i in wrong if not _contradicts(evidence, sign, order, i)], dtype=np.int64)
-        scattered = _scattered(evidence, sign, reading.frames) if order is not None and not len(wrong) else None
-        yield _shear_finding(evidence, *(scattered or (order, wrong)), sign, reading)
+        scattered = _scattered(evidence, sign, frames) if order is not None and not len(wrong) else None
+        yield _shear_finding(evidence, *(scattered or (order, wrong)), sign, replace(reading, frames=frames))
 
 
 def judge_shear(evidence: Evidence, sign: float, frames: Frames) -> Order | None:

@@ -150,7 +150,7 @@ def _step_finding(frames: Frames, step: Step) -> Finding:
     said = (
         f"{count(int(step.inside.sum()), len(frames))} stand {step.size:.3f} eV/atom off the others, by a constant per "
         f"atom, with next to none between; {step.n_blocks} trajectories, or stretches of one, on each side have "
-        "structures alike."
+        f"structures alike{', and one trajectory is on both' * step.torn}."
     )
     numbers = {"largest_offset_eV_per_atom": step.size, "n_blocks": step.n_blocks}
     inside = frames[step.inside]

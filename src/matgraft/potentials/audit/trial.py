@@ -108,11 +108,13 @@ def _force_distance(evidence: Evidence, frames: Frames, labels: Sequence[Array])
 
 
 def _stress_distance(evidence: Evidence, frames: Frames, labels: Sequence[Array]) -> float:
-    """Compare six components, the typical pressure taken out of both: foundations and small basis sets have one."""
+    """Compare the components, the typical pressure taken out of both: foundations and small basis sets have one."""
+    known = evidence.stress_components(frames)
     both = [full_to_voigt(np.array(values)) for values in (evidence.prediction("stress", frames), labels)]
     for voigt in both:
-        voigt[:, :3] -= np.median(voigt[:, :3].mean(axis=1))
-    return _apart(*(voigt.ravel() for voigt in both))
+        diagonal = np.sum(voigt[:, :3], axis=1, where=known[:, :3]) / np.maximum(known[:, :3].sum(axis=1), 1)
+        voigt[:, :3] -= np.median(diagonal)
+    return _apart(*(voigt[known] for voigt in both))
 
 
 def _shear_distance(evidence: Evidence, frames: Frames, labels: Sequence[Array]) -> float:

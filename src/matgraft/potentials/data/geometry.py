@@ -34,8 +34,9 @@ def vacuum(atoms: Atoms) -> Array:
         found = box(atoms, 0.0)
     except DataError:  # no cell at all: whoever builds a graph names the frame
         return np.full(3, np.inf)
-    heights = 1 / np.linalg.norm(np.linalg.inv(found.vectors), axis=0)
-    positions = np.sort(np.linalg.solve(found.vectors.T, atoms.positions.T).T % 1.0, axis=0)
+    inverse = np.linalg.inv(found.vectors)
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    positions = np.sort(atoms.positions @ inverse % 1.0, axis=0)
     gaps = np.diff(positions, axis=0, append=positions[:1] + 1.0)
     return np.where(found.periodic, gaps.max(axis=0) * heights, np.inf)
 

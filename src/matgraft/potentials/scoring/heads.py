@@ -19,12 +19,7 @@ BETTER = {Outcome.BETTER, Outcome.RESERVED}
 
 
 def summarise_heads(
-    dataset: Dataset,
-    predictions: Mapping[str, Predictions],
-    groups: Sequence[str],
-    *,
-    part: str,
-    by: Sequence[str] = (),
+    dataset: Dataset, predictions: Mapping[str, Predictions], groups: Sequence[str], *, part: str
 ) -> dict[str, Scores]:
     """Return head -> what `summarise` says of its frames; each frame is predicted under its own head."""
     return {
@@ -33,7 +28,6 @@ def summarise_heads(
             {model: [each[i] for i in frames] for model, each in predictions.items()},
             [groups[i] for i in frames],
             part=part,
-            by=by,
         )
         for name, frames in frames_by_head(dataset).items()
     }
