@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.options import parse_value
+from matgraft.core.vocabulary import meant
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -57,11 +58,18 @@ def validated(kind: type[Settings], content: Mapping[str, object], where: str = 
             *section, last = path
             known = _fields(kind, section)
             deeper = [f"{name}.{inner}" for name in known for inner in _fields(kind, [*section, name])]
-            remedy = nearest(last, known) or nearest(last, deeper)
+            named = meant(last, keys_of(kind)) or meant(key, keys_of(kind))
+            remedy = f"did you mean {named!r}?" if named else nearest(last, known) or nearest(last, deeper)
             raise OptionError(f"unknown key {key!r}", where=where, allowed=known, remedy=remedy) from None
         if first["type"] == "missing":
             raise OptionError(f"{key!r} is missing", where=where, remedy=f"{key}=...") from None
         raise OptionError(f"{key}={first['input']!r}: {first['msg']}", where=where) from None
+
+
+def keys_of(kind: type[BaseModel]) -> list[str]:
+    """Return all keys of settings, those of sections with dots."""
+    first = list(kind.model_fields)
+    return [key for name in first for key in (name, *(f"{name}.{inner}" for inner in _fields(kind, [name])))]
 
 
 def typed_keys(kind: type[BaseModel], options: Sequence[str]) -> list[str]:

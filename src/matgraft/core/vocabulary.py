@@ -1,0 +1,78 @@
+"""Settings by the names that other programs and textbooks give them.
+
+>>> meant("forces_weight", ["loss.forces", "loss.energy"])
+'loss.forces'
+
+Case, hyphens and leading dashes play no role. `docs/coming-from.md` has the same words with examples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+CALLED: dict[str, str] = {
+    "fit.rate": "lr learning_rate max_lr initial_lr",
+    "network.rate": "lr learning_rate max_lr initial_lr",
+    "fit.epochs": "max_num_epochs num_epochs n_epochs max_epochs",
+    "network.epochs": "epochs max_num_epochs num_epochs n_epochs max_epochs",
+    "fit.batch": "batch_size",
+    "network.batch": "batch_size",
+    "fit.ema": "swa start_swa ema_decay stage_two",
+    "fit.clip": "clip_grad grad_clip gradient_clip_val max_grad_norm",
+    "fit.patience": "early_stopping early_stopping_patience max_no_improve",
+    "fit.warmup": "warmup_steps warmup_epochs warmup_ratio",
+    "fit.optimizer": "optim scheduler lr_scheduler",
+    "fit.processes": "num_workers n_workers n_jobs",
+    "loss.energy": "energy_weight energy_loss_ratio energy_coefficient",
+    "loss.forces": "forces_weight force_weight force_loss_ratio force_coefficient",
+    "loss.stress": "stress_weight virials_weight stress_loss_ratio",
+    "loss.magmom": "magmom_weight magmoms_weight mag_loss_ratio",
+    "loss.kind": "criterion loss_fn loss_function",
+    "loss.l2": "weight_decay l2_reg",
+    "loss.groups": "config_type_weights",
+    "keys.energy": "energy_key",
+    "keys.forces": "forces_key",
+    "keys.stress": "stress_key virials_key",
+    "keys.magmom": "magmom_key magmoms_key",
+    "train": "train_file train_data train_loader",
+    "test": "test_file test_data test_loader",
+    "split.validation": "valid_fraction validation_fraction val_ratio val_split",
+    "split.test": "test_ratio test_fraction test_size",
+    "foundation": "foundation_model pretrained pretrained_model base_model",
+    "replay.size": "num_samples_pt",
+    "replay.weight": "weight_pt_head weight_pt replay_ratio",
+    "replay.file": "pt_train_file",
+    "heads.by": "multiheads_finetuning",
+    "strategy.stages": "freeze freeze_layers frozen_layers unfreeze_layers trainable_layers",
+    "network.stages": "freeze freeze_layers frozen_layers unfreeze_layers trainable_layers",
+    "strategy.rank": "lora_rank lora_r",
+    "strategy.alpha": "lora_alpha",
+    "strategy.decay": "layer_decay llrd",
+    "seed": "random_state random_seed manual_seed",
+    "domain.strength": "alpha lambda lambd grl_lambda domain_weight mmd_weight",
+    "domain.clip": "max_weight weight_clip",
+    "network.dropout": "dropout dropout_rate",
+    "encoder.dropout": "dropout dropout_rate",
+    "level": "confidence confidence_level coverage",
+    "inner_folds": "n_splits cv k_folds",
+}
+"""Key -> what MACE, CHGNet, MatGL and textbooks call it, in lower case."""
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """Return the key among the known ones that a word from elsewhere means; empty where it means none of them.
+
+    Parameters
+    ----------
+    known
+        Keys with dots. A known mapping of free keys, such as ``keys``, has ``keys.energy``.
+    """
+    name = re.sub(r"[-\s]+", "_", word.lower().lstrip("-"))
+    return next((key for key, words in CALLED.items() if name in words.split() and _has(known, key)), "")
+
+
+def _has(known: Collection[str], key: str) -> bool:
+    section = key.rpartition(".")[0]
+    is_mapping = section in known and not any(one.startswith(f"{section}.") for one in known)
+    return key in known or is_mapping

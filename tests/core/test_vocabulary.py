@@ -1,0 +1,61 @@
+"""Words of MACE, CHGNet, MatGL and textbooks: each leads to a setting that exists, and errors name it."""
+
+from __future__ import annotations
+
+import pytest
+
+from matgraft.core.errors import OptionError
+from matgraft.core.quantities import POTENTIAL_QUANTITIES
+from matgraft.core.settings import keys_of, make_settings
+from matgraft.core.vocabulary import CALLED, meant
+from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.pretraining.settings import PretrainSettings
+from matgraft.potentials.recipe import Recipe, make_recipe
+
+KINDS = (Recipe, PredictorSettings, PretrainSettings)
+
+
+def test_every_key_exists() -> None:
+    known = {key for kind in KINDS for key in keys_of(kind)}
+    assert set(CALLED) - {f"keys.{name}" for name in POTENTIAL_QUANTITIES} <= known
+
+
+def test_no_word_is_a_key_of_ours() -> None:
+    for kind in KINDS:
+        assert not [key for key in keys_of(kind) if meant(key, keys_of(kind)) not in ("", key)]
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("lr=0.01", "fit.rate"),
+        ("fit.lr=0.01", "fit.rate"),
+        ("forces_weight=100", "loss.forces"),
+        ("mag_loss_ratio=0.1", "loss.magmom"),
+        ("max_num_epochs=3", "fit.epochs"),
+        ("freeze=[embedding]", "strategy.stages"),
+        ("replay_ratio=2", "replay.weight"),
+        ("energy_key=REF_energy", "keys.energy"),
+        ("Valid-Fraction=0.1", "split.validation"),
+    ],
+)
+def test_a_recipe_names_its_own_word(word: str, key: str) -> None:
+    with pytest.raises(OptionError, match="unknown key") as caught:
+        make_recipe(None, [word], verb="tune", train="a.xyz")
+    assert caught.value.remedy == f"did you mean {key!r}?"
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [("alpha=0.1", "domain.strength"), ("domain.alpha=0.1", "domain.strength"), ("lr=1e-3", "network.rate")],
+)
+def test_settings_of_tables_name_theirs(word: str, key: str) -> None:
+    with pytest.raises(OptionError, match="unknown key") as caught:
+        make_settings(PredictorSettings, [], [word])
+    assert caught.value.remedy == f"did you mean {key!r}?"
+
+
+def test_a_word_that_nobody_uses_gets_the_nearest_key() -> None:
+    with pytest.raises(OptionError) as caught:
+        make_recipe(None, ["fit.ratee=0.1"], verb="tune", train="a.xyz")
+    assert caught.value.remedy == "did you mean 'rate'?"
