@@ -6,6 +6,7 @@ Cured means: the command comes to a later step, or fails of something else that 
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 import shlex
@@ -30,7 +31,6 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 
-import matgraft.core.training.fit as fit_module
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
 from matgraft.core.limits import Memory
@@ -99,8 +99,20 @@ def twice(atoms: Atoms) -> None:
     atoms.info["REF_energy"] = -11.0
 
 
+def with_moments(atoms: Atoms) -> None:
+    atoms.calc.results["magmoms"] = np.array([1.0, -1.0])
+
+
 def untagged(made: list[Atoms]) -> list[Atoms]:
     del made[3].info["kind"]
+    return made
+
+
+def with_lone_atoms(made: list[Atoms]) -> list[Atoms]:
+    for symbol, energy in (("Si", -0.8), ("Ge", -0.7)):
+        lone = Atoms(symbol, info={"config_type": "IsolatedAtom"})
+        lone.calc = SinglePointCalculator(lone, energy=energy, forces=np.zeros((1, 3)))
+        made.append(lone)
     return made
 
 
@@ -115,6 +127,21 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
     "potentials/data/heads.py:_levels": [(plain, "strategy.name=multihead")],
     "potentials/data/heads.py:_one_head": [(every(lambda a: a.info.update(same="x")), "strategy.name=multihead heads.by=same")],
     "potentials/data/heads.py:_values": [(untagged, "strategy.name=multihead heads.by=kind")],
+    "potentials/recipe.py:_refuse_e0s": [(plain, "'E0s={14:-0.8, 32: -1}'"), (plain, "references.e0s=average")],
+    "potentials/run/references.py:refuse_idle_references": [
+        (plain, "'references.shift_eV={Si: 1, Ge: 1}'"),
+        (plain, "'references.isolated_eV={Si: 1, Ge: 1}' references.mode=keep"),
+    ],
+    "potentials/run/references.py:isolated_energies": [
+        (plain, "references.mode=isolated"),
+        (plain, "'references.isolated_eV={Si: 1}'"),
+        (plain, "'references.isolated_eV={Si: 1, Ge: 1, O: 2}'"),
+    ],
+    "potentials/run/references.py:_refuse_contradiction": [(with_lone_atoms, "'references.isolated_eV={Si: 1}'")],
+    "potentials/run/references.py:_of_isolated": [
+        (plain, "'references.isolated_eV={Si: 1, Ge: 1}'"),
+        (with_lone_atoms, "references.mode=isolated"),
+    ],
     "potentials/data/reading/keys.py:parse": [(plain, "units.stress=GPa units.virial=eV")],
     "potentials/data/reading/keys.py:unmatched": [
         (every(lambda a: renamed(a, energy="my energy")), "'keys.energy=my energi'"),
@@ -137,7 +164,7 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (every(lambda a: a.info.update(units="Hartree")), "units.stress=GPa"),
     ],
     "potentials/data/reading/stated.py:in_angstrom": [(every(lambda a: a.info.update(length_unit="parsec")), "")],
-    "potentials/run/fitting.py:_refuse_lacking_atoms": [(plain, "references.mode=isolated")],
+    "potentials/run/fitting.py:_refuse_idle_moments": [(every(with_moments), "strategy.name=feature loss.magmom=1")],
     "potentials/data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
     "potentials/data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
     "potentials/data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
@@ -165,6 +192,7 @@ HERE: dict[str, str] = {
     "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
     "core/training/fit.py:_launch_workers": "test_a_worker_that_dies",
+    "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
     "cli/formulas.py:table_run": "test_a_table",
@@ -271,7 +299,6 @@ def with_a_large_one(made: list[Atoms]) -> list[Atoms]:
 Stage = Callable[[Recipe, Parts, Path], None]
 IN_THE_RUN: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], str, Stage]] = {
     "potentials/run/frames.py:_blocked": (spoilt, "", nothing),
-    "potentials/run/fitting.py:references_for": (plain, "'references.shift_eV={Si: 1, Ge: 1}'", nothing),
     "potentials/tuning/climb.py:_require_finite": (lost, "loss.stress=0", validate),
     "core/training/fit.py:_backward": (plain, "fit.rate=10", minimise),
     "potentials/tuning/memory.py:bound_by_memory": (with_a_large_one, "", step),
@@ -342,6 +369,18 @@ def test_what_stops_a_run_before_its_fit(site: str, number: int, matgraft: Call,
         write(tmp_path / "other.extxyz", frames(6))
         files = [f"train=[{tmp_path / NAME}, {tmp_path / 'other.extxyz'}]"]
     must_cure(matgraft, "tune", *files, "--out", tmp_path / "run", "--quiet", *shlex.split(words))
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_a_foundation_without_moments(
+    matgraft: Call, tmp_path: Path, chgnet: Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = copy.copy(chgnet)
+    other.quantities = {name: one for name, one in chgnet.quantities.items() if name != "magmom"}
+    monkeypatch.setattr(conduct, "load_potential", lambda name: chgnet if name == "chgnet" else other)
+    write(tmp_path / NAME, every(with_moments)(frames()))
+    words = ["tune", tmp_path / NAME, "--from", "chgnet:r2scan", "--out", tmp_path / "run", "--quiet"]
+    must_cure(matgraft, *words, "loss.magmom=1", "strategy.name=full")
 
 
 @pytest.mark.usefixtures("to_the_fit")
@@ -431,7 +470,7 @@ def test_a_worker_that_dies(
         if died:
             minimise(recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"processes": 2})}), parts, out)
 
-    monkeypatch.setattr(fit_module, "Fabric", Mortal)
+    monkeypatch.setattr("lightning_fabric.Fabric", Mortal)
     write(tmp_path / NAME, frames())
     to_a_stage(fit_and_die)
     code, _, said = matgraft("tune", tmp_path / NAME, "--out", tmp_path / "my run", "--quiet")

@@ -21,7 +21,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.quantities import Array
+from matgraft.core.quantities import MAGMOM, Array
 from matgraft.core.training.strategy import STRATEGIES, make_strategy, through_network
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import HEAD_TAG
@@ -155,6 +155,17 @@ class PotentialConformance:
                 "stress": atoms.get_stress(voigt=False),
             }
             self._agree(ours, theirs, len(atoms))
+
+    def test_magnetic_moments_are_the_vendors(self, potential: Potential, tmp_path: Path) -> None:
+        """Their sizes, where the model predicts them; where it does not, asking gives nothing."""
+        atoms = crystals()[2]
+        (found,) = predict(potential, [Sample(atoms, {})], ("energy", MAGMOM.name))
+        assert (MAGMOM.name in found) == (MAGMOM.name in potential.quantities) == bool(potential.other_readouts)
+        if MAGMOM.name in found:
+            atoms.calc = _exported(potential, tmp_path)
+            theirs = atoms.get_magnetic_moments()
+            assert found[MAGMOM.name].shape == (len(atoms),)
+            np.testing.assert_allclose(found[MAGMOM.name], np.abs(theirs), atol=1e-4)
 
     def test_batched_equals_single(self, potential: Potential) -> None:
         """What stands beside a frame in a batch does not matter."""

@@ -12,7 +12,6 @@ import torch
 from ase.build import bulk
 
 from matgraft.core import devices, processes
-from matgraft.core.training import fit as fitting
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
@@ -29,7 +28,7 @@ class OneDevice:
     device, world_size, global_rank = DEVICE, 1, 0
 
     def __init__(self, **options: object) -> None:
-        assert options == {"accelerator": DEVICE.type, "devices": 1}
+        assert options == {"accelerator": DEVICE.type, "devices": 1, "strategy": "auto"}
 
     def launch(self) -> None:
         """Nothing is to be started."""
@@ -44,7 +43,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """Let fits train on the pretended device, and let nothing fork: a process with a GPU may not."""
     monkeypatch.setattr(devices, "training_device", lambda: DEVICE)
     monkeypatch.setattr(processes, "can_fork", lambda: False)
-    monkeypatch.setattr(fitting, "Fabric", OneDevice)
+    monkeypatch.setattr("lightning_fabric.Fabric", OneDevice)
     with PretendedDevice():
         yield DEVICE
 

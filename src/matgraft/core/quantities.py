@@ -5,6 +5,7 @@
 | energy   | ()           | eV, total      |                                        | meV/atom   |
 | forces   | (n_atoms, 3) | eV/Å           | minus the gradient of the energy       | eV/Å       |
 | stress   | (3, 3)       | eV/Å³          | ASE's: 1/V dE/dstrain, tension positive | GPa        |
+| magmom   | (n_atoms,)   | µB             | up positive; models predict the size   | µB         |
 
 A unit is written as text, such as ``"eV/atom"`` or ``"-kBar"``. A leading minus says that the source counts the other
 way round, as VASP does with its stress. A virial is a stress times minus the volume: ``"eV"`` (with ``of="virial"``).
@@ -44,6 +45,8 @@ class Quantity:
         Unit of errors in reports, and the factor from the canonical unit (per atom where `intensive` says so).
     per_atom_in_reports
         True if errors are given per atom of the frame.
+    unsigned
+        True if models predict the size alone: it is compared with the size of the label.
     rounding
         Error, in the unit of reports, up to which single precision accounts for it: forces that are zero by symmetry
         come out of a model as some 1e-6 eV/Å.
@@ -56,18 +59,24 @@ class Quantity:
     report_unit: str
     report_scale: float = 1.0
     per_atom_in_reports: bool = False
+    unsigned: bool = False
     rounding: float = 0.0
 
     @property
     def report_suffix(self) -> str:
         """Suffix of a metric's key: ``forces_rmse_eV_per_A``."""
-        return self.report_unit.replace("/", "_per_").replace("Å", "A")
+        return self.report_unit.replace("/", "_per_").replace("Å", "A").replace("µ", "mu")
+
+    def compared(self, label: Array) -> Array:
+        """Return what a prediction is held against: the label, or its size."""
+        return np.abs(label) if self.unsigned else label
 
 
 ENERGY = Quantity("energy", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True, rounding=1e-2)
 FORCES = Quantity("forces", "atom", (3,), "eV/Å", "eV/Å", rounding=1e-4)
 STRESS = Quantity("stress", "sample", (3, 3), "eV/Å³", "GPa", 1.0 / units.GPa, rounding=1e-3)
-POTENTIAL_QUANTITIES: dict[str, Quantity] = {q.name: q for q in (ENERGY, FORCES, STRESS)}
+MAGMOM = Quantity("magmom", "atom", (), "µB", "µB", unsigned=True, rounding=1e-3)
+POTENTIAL_QUANTITIES: dict[str, Quantity] = {q.name: q for q in (ENERGY, FORCES, STRESS, MAGMOM)}
 
 
 def rounding_of(metric: str) -> float:
@@ -99,6 +108,7 @@ STRESS_UNITS = {
     "Ry/Bohr³": units.Rydberg / units.Bohr**3,
     "Hartree/Bohr³": units.Hartree / units.Bohr**3,
 }
+MAGMOM_UNITS = {"µB": 1.0}
 LENGTH_UNITS = {"Å": 1.0, "nm": 10.0, "Bohr": units.Bohr}
 STRESS_PER_AREA = {
     "eV/Å²": 1.0,
@@ -112,6 +122,7 @@ _TABLES = {
     "stress": STRESS_UNITS,
     "virial": ENERGY_UNITS,
     "length": LENGTH_UNITS,
+    "magmom": MAGMOM_UNITS,
 }
 _DIMENSIONS = {
     "energy": (1, 0, 0),
@@ -149,7 +160,7 @@ _PARTS: dict[str, tuple[float, tuple[int, int, int]]] = {
     "mbar": (1e6 * units.bar, (1, -3, 0)),
     "atm": (101325 * units.Pascal, (1, -3, 0)),
 }
-DEFAULT_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "virial": "eV", "length": "Å"}
+DEFAULT_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³", "virial": "eV", "length": "Å", "magmom": "µB"}
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 """ASE's order of the six independent components of a stress."""
@@ -186,7 +197,7 @@ def parse_unit(text: str, of: str) -> Unit:
         One of the quantity's units, or a product of others that has its dimension. ``A`` stands for Å and ``^3`` for
         ³; ``au`` is the atomic unit of the quantity. Case plays no role: no label is in MeV or mPa.
     of
-        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"`` or ``"length"``.
+        ``"energy"``, ``"forces"``, ``"stress"``, ``"virial"``, ``"length"`` or ``"magmom"``.
 
     Raises
     ------
@@ -199,7 +210,7 @@ def parse_unit(text: str, of: str) -> Unit:
     per_atom = of in ("energy", "virial") and body.endswith(("/atom", "/atoms", "*atom^-1"))
     body = re.sub(r"(/atoms?|\*atom\^-1)$", "", body) if per_atom else body
     exact = {_product(name): factor for name, factor in table.items()}
-    factor = exact.get(_product(_ATOMIC[of]) if body == "au" else body) or _factor(body, of)
+    factor = exact.get(_product(_ATOMIC.get(of, "")) if body == "au" else body) or _factor(body, of)
     if factor is None and of == "stress":
         of_slabs = {_product(name): value for name, value in STRESS_PER_AREA.items()}
         per_area = of_slabs.get(body) or _factor(body, "stress per area")
@@ -221,7 +232,7 @@ def find_unit(text: str, of: str) -> Unit | None:
 
 def _product(unit: str) -> str:
     """Write a unit in one way, in lower case: ``eV Å⁻³`` as ``ev*a^-3``, ``kcal/(mol Å)`` as ``kcal/mol/a``."""
-    text = unit.strip().translate(str.maketrans("⁻¹²³Åå−·", "-123AA-*")).lower()
+    text = unit.strip().translate(str.maketrans("⁻¹²³Åå−·μ", "-123AA-*µ")).lower()
     for pattern, plain in _SPELLINGS:
         text = re.sub(pattern, plain, text)
     text = re.sub(r"/\(([^()]*)\)", lambda inner: "/" + inner[1].replace("*", "/"), text)
@@ -229,6 +240,7 @@ def _product(unit: str) -> str:
 
 
 _SPELLINGS = (
+    (r"\bmu_?b\b|bohr[ _]magnetons?|[µu]_?b(ohr)?\b", "µb"),
     (r"a\.u\.?|atomic([ _-]units?)?\b", "au"),
     (r"\*\*", "^"),
     (r"[ _]per[ _]", "/"),
@@ -252,7 +264,7 @@ def _factor(product: str, of: str) -> float | None:
         power = times * int(found[2] or 1)
         factor *= _PARTS[found[1]][0] ** power
         powers = [own + power * each for own, each in zip(powers, _PARTS[found[1]][1], strict=True)]
-    return factor if tuple(powers) == _DIMENSIONS[of] else None
+    return factor if tuple(powers) == _DIMENSIONS.get(of) else None
 
 
 def voigt_to_full(voigt: Array) -> Array:

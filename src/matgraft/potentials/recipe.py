@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.frozen import Frozen
@@ -26,6 +26,7 @@ from matgraft.core.training.strategy import MultiHead, through_network
 from matgraft.potentials.data.heads import THEORY
 from matgraft.potentials.data.numbering import Numbers, expand
 from matgraft.potentials.data.reading.keys import Reading
+from matgraft.potentials.tuning.e0s import E0S, by_symbol, meant_by_e0s
 from matgraft.potentials.tuning.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.replay import ReplaySettings
@@ -54,7 +55,7 @@ READS: dict[str, tuple[Read, ...]] = {
     "audit": (
         *READING,
         *map(Read, ("train", "test", "foundation", "audit.*", "heads.*")),
-        *map(Read, ("loss.energy", "loss.forces", "loss.stress")),
+        *map(Read, ("loss.energy", "loss.forces", "loss.stress", "loss.magmom")),
         Read("strategy.name", "frames of several heads", lambda recipe: bool(recipe.heads_by), (MultiHead.name,)),
     ),
     "pack": READING,
@@ -62,6 +63,7 @@ READS: dict[str, tuple[Read, ...]] = {
         Read("*"),
         Read("split.test", "a split of the training file without --test", lambda recipe: not recipe.test),
         Read("split.test", "splits that draw the test", lambda recipe: recipe.split.by != "element"),
+        Read("split.hold", "a split of the training file without --test", lambda recipe: not recipe.test),
         Read(
             "loss.huber_delta*",
             "the loss huber",
@@ -72,7 +74,7 @@ READS: dict[str, tuple[Read, ...]] = {
         Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
         PROCESSES,
     ),
-    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*")),
+    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by")),
 }
 """The keys of a recipe that each verb reads. Those that depend on the frames or on the strategy's own options are
 refused where these are known."""
@@ -106,6 +108,10 @@ class SplitSettings(Frozen):
     gap: int | None = Field(None, ge=0)
     """Frames left out at each cut between blocks of one trajectory."""
     element: str | None = None
+    hold: str = ""
+    """A condition that the test frames meet and no other, ``temperature>=1500``: `matgraft.potentials.data.conditions`.
+
+    `test` is then the part of the other frames that is held out beside it."""
     seed: int = 0
 
 
@@ -113,7 +119,21 @@ class ReferenceSettings(Frozen):
     """Per-element energies: refitted on residuals, those of isolated atoms, given (eV an atom to add), or kept."""
 
     mode: Literal["refit", "isolated", "given", "keep"] = "refit"
+    """``isolated`` where `isolated_eV` is given and no mode is."""
     shift_eV: dict[str, float] = Field(default_factory=dict)
+    isolated_eV: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Energies of isolated atoms, by symbol or atomic number, as isolated atoms among the frames have them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _isolated_where_given(cls, content: object) -> object:
+        given = isinstance(content, dict) and content.get("isolated_eV") and "mode" not in content
+        return {**content, "mode": "isolated"} if given and isinstance(content, dict) else content
+
+    @field_validator("shift_eV", "isolated_eV", mode="before")
+    @classmethod
+    def _of_elements(cls, content: object) -> object:
+        return by_symbol(content) if isinstance(content, dict) else content
 
 
 class StrategySettings(Frozen):
@@ -147,6 +167,18 @@ class ForgettingSettings(Frozen):
     """Further frames, which the foundation labels."""
 
 
+class ScoreSettings(Frozen):
+    """What the errors are told apart by, beside the quantities and the config types."""
+
+    by: tuple[str, ...] = ()
+    """Tags or conditions, ``temperature,element``: see `matgraft.potentials.data.conditions`."""
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _one_by_one(cls, names: object) -> object:
+        return tuple(filter(None, (name.strip() for name in names.split(",")))) if isinstance(names, str) else names
+
+
 class Recipe(Frozen):
     """Everything a run does."""
 
@@ -172,6 +204,7 @@ class Recipe(Frozen):
     replay: ReplaySettings = ReplaySettings()
     fit: FitSettings = FitSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
+    scores: ScoreSettings = ScoreSettings()
     seed: int = 0
 
     @field_validator("keys", "units", mode="before")
@@ -285,10 +318,27 @@ def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **
             _set(content, key.replace("__", "."), value)
     for option in options:
         _set(content, *parted(option, ["keys.energy=REF_energy", "units.energy=eV"]))
+    _refuse_e0s(content, verb)
     recipe = validated(Recipe, content, str(file) if file else "options")
     if verb:
         recipe.refuse_unread(verb, typed_keys(Recipe, options))
     return recipe
+
+
+def _refuse_e0s(content: dict[str, object], verb: str) -> None:
+    """Raise an OptionError for MACE's ``E0s``, with the option that means the same; null takes the key back."""
+    inner = content.get("references")
+    for prefix, section in (("", content), ("references.", inner if isinstance(inner, dict) else {})):
+        for key in [key for key in section if str(key).lower() in E0S]:
+            if (value := section.pop(key)) is None:
+                continue
+            reads = not verb or any(read.matches("references.mode") for read in READS[verb])
+            raise OptionError(
+                f"unknown key {prefix + key!r}",
+                remedy="did you mean 'references'? MACE's E0s are the energies of isolated atoms"
+                + ("" if reads else ", and `matgraft tune` reads them: leave the key out"),
+                options=[{f"{prefix}{key}": None} | meant_by_e0s(value)] if reads else [],
+            )
 
 
 def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Recipe:

@@ -24,7 +24,7 @@ from matgraft.potentials.tuning.replay import CANDIDATES
 from matgraft.potentials.tuning.replay import SEED as REPLAY_SEED
 
 SIZE = 14
-RMSES = ("energy_rmse_meV_per_atom", "forces_rmse_eV_per_A", "stress_rmse_GPa")
+RMSES = ("energy_rmse_meV_per_atom", "forces_rmse_eV_per_A", "stress_rmse_GPa", "magmom_rmse_muB")
 
 
 def find(
@@ -91,6 +91,18 @@ def test_a_large_change_outside_is_a_warning(of_bent: Finding) -> None:
     assert (of_bent.outcome, of_bent.severity) == ("failed", "warning")
     assert "too much in energies (allowed: 67 meV/atom)" in of_bent.evidence and "forces (" not in of_bent.evidence
     assert "strategies replay and lora" in of_bent.remedy
+
+
+def test_moments_that_drift_are_told_unless_frames_have_them(chgnet: Potential, pairs: Dataset) -> None:
+    tuned = copy.deepcopy(chgnet)
+    with torch.no_grad():
+        tuned.module.site_wise.bias.add_(0.3)
+    finding = find(tuned, chgnet, pairs)
+    said = finding.evidence.split("too much in ")[1]
+    assert said.startswith("magnetic moments (allowed: 0.1 µB) and magnetic moments of the target's own elements")
+    assert row(finding, "inside").errors["magmom_rmse_muB"] == pytest.approx(0.3, abs=0.15)
+    labelled = pairs.map(lambda sample: sample.with_labels(magmom=np.ones(2)))
+    assert "own elements" not in find(tuned, chgnet, labelled).evidence
 
 
 def test_numbers_that_are_none_are_a_large_change(chgnet: Potential, pairs: Dataset) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from matgraft.core.errors import DataError, OptionError
+from matgraft.core.errors import DataError
 from matgraft.core.provenance import Provenance
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.isolated import is_isolated, without_isolated
@@ -17,8 +17,6 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import open_store, write_store
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run import fitting
-from matgraft.potentials.run.fitting import refuse_idle_options
 from matgraft.potentials.run.frames import read_further, read_parts
 from matgraft.potentials.tuning.references import isolated_references
 
@@ -90,14 +88,10 @@ def test_a_run_neither_learns_from_them_nor_is_judged_on_them(tmp_path: Path) ->
     assert len(read(tmp_path / "a.xyz")) == 4  # prediction is asked for every frame
 
 
-def test_the_shift_gives_isolated_atoms_their_energies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shift_gives_isolated_atoms_their_energies() -> None:
     """Foundation: Si -4, Ge -3. File: Si -5.5, Ge -2. Frames of Si2 and SiGe, 0.1 eV off in all."""
     data = Dataset((frame("Si2", -11.0 - 2.0 + 0.2), frame("SiGe", -7.5 - 2.0 + 0.2)))
     known = [{"energy": np.array(-8.0 - 2.0)}, {"energy": np.array(-7.0 - 2.0)}]
     shift = isolated_references({"Si": -5.5, "Ge": -2.0}, {"Si": -4.0, "Ge": -3.0}, data, known)
     assert shift.shift_eV == {"Si": -1.5, "Ge": 1.0} and shift.mode == "isolated"
     assert shift.residual_after_meV == pytest.approx(100.0)
-    asked = Recipe(train="x", references={"mode": "isolated"})  # type: ignore[arg-type]
-    monkeypatch.setattr(fitting, "_strategies", lambda recipe: {})
-    with pytest.raises(OptionError, match="no frame is an isolated atom of Si, Ge"):
-        refuse_idle_options(asked, None, data)  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
 
-TOLERANCE = {"energy": 2e-5, "forces": 3e-4, "stress": 1e-5}
-"""eV, eV/Å, eV/Å³: float32 sums in another order leave 7e-5 eV/Å on a hot frame, 6e-14 in float64."""
+TOLERANCE = {"energy": 2e-5, "forces": 3e-4, "stress": 1e-5, "magmom": 1e-4}
+"""eV, eV/Å, eV/Å³, µB: float32 sums in another order leave 7e-5 eV/Å on a hot frame, 6e-14 in float64."""
 MOLECULE = Sample(Atoms("SiO2", positions=[[0, 0, 0], [0.1, 0, 1.5], [0, 0.2, -1.5]]), {})
 
 
@@ -55,14 +55,14 @@ def test_any_budget_and_any_number_of_processes(
 
 def test_shapes_and_precision(frames: list[Sample], one_by_one: list[dict[str, Array]]) -> None:
     for sample, prediction in zip(frames, one_by_one, strict=True):
-        shapes = {"energy": (), "forces": (len(sample.content), 3), "stress": (3, 3)}
+        shapes = {"energy": (), "forces": (len(sample.content), 3), "stress": (3, 3), "magmom": (len(sample.content),)}
         for name, value in prediction.items():
             assert (value.shape, value.dtype) == (shapes[name], np.float64)
             assert np.isfinite(value).all()
 
 
 def test_a_molecule_has_no_stress_and_takes_none_away(one_by_one: list[dict[str, Array]]) -> None:
-    assert [set(one) for one in one_by_one].count({"energy", "forces"}) == 1
+    assert [set(one) for one in one_by_one].count({"energy", "forces", "magmom"}) == 1
     assert "stress" not in one_by_one[1]
 
 
@@ -116,4 +116,4 @@ def test_a_stress_that_is_no_number_is_seen(chgnet: Potential, pairs: Dataset) -
         next(diverged.head.parameters()).fill_(torch.nan)
     crystal, without_volume = predict(diverged, [pairs[0], MOLECULE])
     assert np.isnan(crystal["stress"]).all()
-    assert set(without_volume) == {"energy", "forces"}
+    assert set(without_volume) == {"energy", "forces", "magmom"}

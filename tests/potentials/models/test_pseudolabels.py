@@ -45,7 +45,7 @@ CRUSHED = bulk("Si", "diamond", a=3.9)
 def test_labels_are_the_foundations_predictions(chgnet: Potential, pairs: Dataset) -> None:
     labelled = label(chgnet, pairs[:2])
     for sample, prediction in zip(labelled, predict(chgnet, pairs[:2].samples), strict=True):
-        assert set(sample.labels) == {"energy", "forces", "stress"}
+        assert set(sample.labels) == {"energy", "forces", "stress", "magmom"}
         for name, value in prediction.items():
             np.testing.assert_allclose(sample.labels[name], value, atol=1e-6)
     assert labelled.tag("kind") == pairs[:2].tag("kind")

@@ -12,8 +12,9 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.split import Split
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run.fitting import adapt_by_recipe, references_for
+from matgraft.potentials.run.fitting import adapt_by_recipe
 from matgraft.potentials.run.frames import part_frames, predict_frames
+from matgraft.potentials.run.references import references_for
 
 FIT = {"fit": {"epochs": 1, "processes": 1, "max_minutes": 1.0}, "loss": {"forces": 0.0, "stress": 0.0}}
 SPLIT = Split(by="random", reason="", train=(4, 1, 0), validation=(3, 2), test=(5,), groups=("",) * 6, seed=0)

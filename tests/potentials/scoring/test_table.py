@@ -44,7 +44,7 @@ def test_one_row_a_part_model_and_frame(parts):
     ]
     assert list(table.columns) == [
         *("part", "model", "frame", "file", "index", "trajectory", "config_type", "formula", "n_atoms"),
-        *("energy_label", "energy", "forces_label", "forces", "stress_label", "stress"),
+        *("energy_label", "energy", "forces_label", "forces", "stress_label", "stress", "magmom_label", "magmom"),
     ]
 
 

@@ -15,11 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -37,6 +35,9 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.optimizer import Soap
 from matgraft.core.training.schedule import WARMUP, FitSettings, decay_start, patience_in, plan_steps, rate_factor
 from matgraft.core.training.strategy import ParamGroup
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CRITERION = "validation_loss"
 ERROR = "validation_"
@@ -173,7 +174,7 @@ class _Loop:
         device = devices.training_device()
         processes = (self.settings.processes or cores()) if forks_on_cpu() else 1
         if processes == 1:
-            fabric = Fabric(accelerator=device.type, devices=1)
+            fabric = _fabric(device.type, 1)
             fabric.launch()
             self.run(fabric)
         else:
@@ -197,7 +198,7 @@ class _Loop:
     def _launch_workers(self, processes: int) -> None:
         """Train in forked workers: they share the encoded frames, and the loop itself sums their gradients."""
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
-        fabric = Fabric(accelerator="cpu", devices=processes, strategy=DDPStrategy(start_method="fork"))
+        fabric = _fabric("cpu", processes)
         try:
             failure = fabric.launch(self.run_quietly)
         except ProcessException as error:
@@ -457,6 +458,16 @@ class _Loop:
         if self.state.best:
             note += f", best validation {self.state.best['value']:.4g}"
         bar.update(task, total=self.state.total, completed=self.state.step, note=note)
+
+
+def _fabric(device: str, processes: int) -> Fabric:
+    """Return what starts processes and sums their gradients."""
+    # Half of the time that a command needs to start, and most commands fit nothing.
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
+    strategy = DDPStrategy(start_method="fork") if processes > 1 else "auto"
+    return Fabric(accelerator=device, devices=processes, strategy=strategy)
 
 
 def _mix(seed: int, epoch: int) -> int:

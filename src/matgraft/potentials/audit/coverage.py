@@ -30,6 +30,7 @@ from matgraft.core.verdict import Use
 from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.audit.robust import rms
 from matgraft.potentials.audit.strain import match, metric, shear_strain, symmetry
+from matgraft.potentials.data.conditions import TELLING_TAGS, kelvins
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, vacuum
 
@@ -51,12 +52,6 @@ _SAME_CELL = 0.15  # strain within which a frame belongs to the series of anothe
 _VACANCY_CELL = 0.1  # the same for a cell with and without a vacancy
 _VACANCIES = 3  # atoms that may lack before it is another structure
 _CLOSE = 0.8  # covalent distances; solids at their volume stay above, collisions go below
-_TAGS = ("config_type", "trajectory", "description")
-_TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ _]?(?:K|[Kk]elvin)(?![A-Za-z0-9])")
-# A lower-case t is as often a time.
-_CALLED_TEMPERATURE = re.compile(
-    r"((?i:((md|target|set|ionic)[ _-]?)?(temperature|temp)|tebeg)|T)(?i:[ _-]?[\[(]?K(elvin)?[\])]?)?"
-)
 
 
 class Span(Frozen):
@@ -134,7 +129,7 @@ def coverage(dataset: Dataset) -> Coverage:
         volume_ratio=_span(list(survey.ratios.values())),
         shear_strain=max(survey.shear.values(), default=None),
         force_eV_per_A=_span(np.concatenate(forces)) if forces else None,
-        temperature_K=_span(_temperatures(dataset)),
+        temperature_K=_span([kelvin for tags in dataset.samples.tags() for kelvin in kelvins(tags)]),
         closest_ratio=survey.closest,
     )
     return found.model_copy(update={"missing": tuple(_missing(found, dataset))})
@@ -188,24 +183,7 @@ def _tagged(dataset: Dataset, pattern: str) -> set[int]:
     """Frames one of whose telling tags matches."""
     said = re.compile(pattern, re.IGNORECASE)
     each = dataset.samples.tags()
-    return {i for i, tags in enumerate(each) if any(said.search(tags.get(tag, "")) for tag in _TAGS)}
-
-
-def _temperatures(dataset: Dataset) -> list[float]:
-    """Return what tags that are called a temperature hold, and what others say in words such as ``md_300K_1``."""
-    return [kelvin for tags in dataset.samples.tags() for name, text in tags.items() for kelvin in _kelvins(name, text)]
-
-
-def _kelvins(name: str, text: str) -> list[float]:
-    called = _CALLED_TEMPERATURE.fullmatch(name) is not None
-    said = [float(number) for number in _TEMPERATURE.findall(text)] if called or name in _TAGS else []
-    if said or not called:
-        return said
-    try:
-        value = float(text)
-    except ValueError:
-        return []
-    return [value] if 0 <= value < np.inf else []
+    return {i for i, tags in enumerate(each) if any(said.search(tags.get(tag, "")) for tag in TELLING_TAGS)}
 
 
 def _volumes(evidence: Evidence, bulk: Sequence[int]) -> tuple[dict[str, Span], dict[int, float]]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Finding, Severity
 from matgraft.core.limits import available_memory
@@ -18,6 +19,7 @@ from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair, has_vacuum
 from matgraft.potentials.data.groups import TRAJECTORY_KEYS, bare_key
 from matgraft.potentials.data.heads import parts_well
+from matgraft.potentials.data.magnetism import ORDER_TAG
 from matgraft.potentials.data.neighbours import reduced_formula
 
 ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
@@ -230,6 +232,14 @@ def _conflict(evidence: Evidence, conflicts: list[Frames], copies: Action, numbe
     frames = np.sort(np.concatenate(conflicts))
     listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
     said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
+    orders = evidence.dataset.tag(ORDER_TAG)
+    if _tells(evidence, conflicts, np.array(orders)):
+        found = ", ".join(sorted({orders[i] for i in frames}))
+        said = f"{count(len(frames))} are {len(conflicts)} structures in several magnetic orders ({found}): {listed}."
+        said += f" {evidence.model} is not told the order, and learns something between them."
+        remedy = "give the frames of each order a head of their own, or leave those of all orders but one out"
+        heads = Action(settings={"strategy.name": "multihead", "heads.by": ORDER_TAG})
+        return Fault(frames, said, remedy, [heads], numbers, "warning")
     if tag := _telling_tag(evidence, conflicts):
         values = sorted({evidence.dataset.tag(tag)[i] for i in frames})
         said += f" They differ in the tag {tag!r} ({', '.join(values)}), which the foundation does not know of."
@@ -247,11 +257,16 @@ def _telling_tag(evidence: Evidence, conflicts: list[Frames]) -> str:
     found: dict[str, int] = {}
     for name in sorted({name for tags in evidence.dataset.samples.tags() for name in tags} - _PLACES):
         values = np.array(evidence.dataset.tag(name))
-        if parts_well(Counter(values.tolist())) and not any(
-            _contradict(evidence, group[values[group] == value]) for group in conflicts for value in set(values[group])
-        ):
+        if _tells(evidence, conflicts, values):
             found[name] = len(set(values.tolist()))
     return min(found, key=lambda name: found[name], default="")
+
+
+def _tells(evidence: Evidence, conflicts: list[Frames], values: NDArray[np.str_]) -> bool:
+    """Say whether the values of a tag are heads to be, within each of which no labels contradict."""
+    return parts_well(Counter(values.tolist())) and not any(
+        _contradict(evidence, group[values[group] == value]) for group in conflicts for value in set(values[group])
+    )
 
 
 def find_duplicates(evidence: Evidence) -> list[Frames]:

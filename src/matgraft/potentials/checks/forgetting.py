@@ -6,13 +6,14 @@
 Structures are made offline by another seed than those that replay rehearses, and share none with them
 (`matgraft.potentials.data.structures`); the foundation labels them, once for all runs. What is compared is
 
-    tuned - (foundation + reference shift)        RMSE in meV/atom, eV/Å, GPa
+    tuned - (foundation + reference shift)        RMSE in meV/atom, eV/Å, GPa, µB
 
 inside the target's chemistry, where tuning is meant to change the model, and outside, where nothing asks for a change.
 An element that the data do not hold has no reference shift. Dimers stand in rows of their own: their forces would drown
 those of crystals and slabs.
 
-The check fails where the change outside is larger than what a foundation is itself commonly wrong by (`LARGEST`).
+The check fails where the change outside is larger than what a foundation is itself commonly wrong by (`LARGEST`). It
+also fails where magnetic moments change inside, and no frame has a label for them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from matgraft.core.findings import Finding, Outcome
 from matgraft.core.frozen import Frozen
 from matgraft.core.processes import cores
-from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS, Quantity
+from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, POTENTIAL_QUANTITIES, STRESS, Quantity
 from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
@@ -44,6 +45,9 @@ e1600225 (2016)): an error as large no longer tells what is stable."""
 LARGEST_PART = 0.2
 """RMSE of forces or stresses by the root mean square of the foundation's own: by about so much foundations are softer
 than DFT off equilibrium (Deng et al. 2024, arXiv:2405.07105), so a larger change is more than what they lack."""
+
+LARGEST_MOMENT = 0.1
+"""µB: three times the mean error of CHGNet's moments on frames of its kind (Deng et al. 2023)."""
 
 KINDS = ("strained", "rattled", "vacancy", "surface", "dimer")
 CRYSTALS = "all but dimers"
@@ -131,6 +135,9 @@ class Forgetting:
         if judged is None:
             return self._finding("not applicable", "the foundation knows no element beside the target's", rows)
         large = list(_too_large(judged))
+        inside = next((row for row in rows if (row.chemistry, row.kind) == ("inside", CRYSTALS)), None)
+        if inside is not None and not evidence.train.count(MAGMOM.name) and _moved_moments(inside):
+            large += [f"magnetic moments of the target's own elements, {inside.error(MAGMOM):.2g} µB, without labels"]
         return self._finding("failed" if large else "passed", _sentence(judged, large), rows)
 
     def _held_out(self, evidence: CheckEvidence) -> Iterator[Dataset]:
@@ -199,6 +206,13 @@ def _too_large(row: MovedFrames) -> Iterator[str]:
         changed = row.share(quantity)
         if changed is not None and not changed <= LARGEST_PART:
             yield f"{quantity.name} ({100 * changed:.0f} % of the foundation's own, allowed: {100 * LARGEST_PART:.0f})"
+    if _moved_moments(row):
+        yield f"magnetic moments (allowed: {LARGEST_MOMENT:g} µB)"
+
+
+def _moved_moments(row: MovedFrames) -> bool:
+    changed = row.error(MAGMOM)
+    return changed is not None and not changed <= LARGEST_MOMENT
 
 
 def _sentence(row: MovedFrames, large: Sequence[str]) -> str:

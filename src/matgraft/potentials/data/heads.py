@@ -218,10 +218,11 @@ def _functionals(frames: Dataset, label: Label) -> dict[Hashable, str]:
         first.setdefault(label(sample), sample.theory)
         if any(sample.theory.hubbard_u.values()):
             corrected.add(label(sample))
-    return {each: _functional(theory, each in corrected) for each, theory in first.items()}
+    return {each: functional_of(theory, corrected=each in corrected) for each, theory in first.items()}
 
 
-def _functional(theory: LevelOfTheory, corrected: bool) -> str:
+def functional_of(theory: LevelOfTheory, *, corrected: bool) -> str:
+    """Return the short name of a level of theory: ``PBE``, ``PBE+U`` where it is corrected, ``PBE-D3-BJ``."""
     name = theory.hybrid or theory.metagga or theory.functional or theory.code or "theory"
     dispersion = f"-{theory.dispersion}" if theory.dispersion else ""
     return f"{_SPELLED.get(name, name)}{'+U' if corrected else ''}{dispersion}"

@@ -14,6 +14,10 @@ the parts are counted all the same, whatever the groups, and reported.
 | random                        | nothing: only when asked, with a warning                                         |
 | the name of a tag             | frames with one value of it                                                      |
 
+With ``hold="temperature=1500"`` the test is what meets a condition (`matgraft.potentials.data.conditions`). The other
+frames are split as by `by`, and their share for a test is the part `inside`: errors there are interpolation, and
+errors on the test are extrapolation.
+
 >>> parts = split(dataset, by="auto", fractions=(0.8, 0.1, 0.1), seed=0)
 >>> train, validation, test = dataset[parts.train], dataset[parts.validation], dataset[parts.test]
 >>> parts.warnings  # to be read
@@ -33,6 +37,7 @@ from matgraft.core.findings import DROP
 from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.data.chains import TOLD_APART
+from matgraft.potentials.data.conditions import Condition
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import BY_STRUCTURE, Groups, find_groups
 from matgraft.potentials.data.kin import overlaps
@@ -42,6 +47,8 @@ from matgraft.potentials.data.order import in_time
 from matgraft.potentials.data.sample import Sample
 
 PARTS = ("train", "validation", "test")
+INSIDE = "inside"
+"""The part beside a test that a condition made: held out from the frames that do not meet it."""
 DROPPED = -1
 STRATUM_TAG = "config_type"
 GAP_FRACTION = 0.02
@@ -91,6 +98,10 @@ class Split(Frozen):
         Positions in the dataset, sorted.
     dropped
         Positions that no part gets: the gaps between blocks.
+    hold
+        The condition that the test frames meet, and that no other part's frames do; empty where none was asked for.
+    inside
+        Positions of test frames that do not meet it.
     groups
         Group of each frame of the dataset, to resample by; after a random split, the trajectories that it cut.
     leaks
@@ -116,6 +127,8 @@ class Split(Frozen):
     validation: tuple[int, ...]
     test: tuple[int, ...]
     dropped: tuple[int, ...] = ()
+    hold: str = ""
+    inside: tuple[int, ...] = ()
     groups: tuple[str, ...]
     leaks: tuple[Overlap, ...] = ()
     order: str = ""
@@ -127,8 +140,8 @@ class Split(Frozen):
 
     @property
     def parts(self) -> dict[str, tuple[int, ...]]:
-        """Name -> positions, in the order of `PARTS`."""
-        return {name: getattr(self, name) for name in PARTS}
+        """Name -> positions, in the order of `PARTS`; last `INSIDE`, where there is a condition."""
+        return {name: getattr(self, name) for name in (*PARTS, *[INSIDE] * bool(self.hold))}
 
     def describe(self) -> str:
         """Return a few lines for screens and reports."""
@@ -174,11 +187,18 @@ class _Request:
     gap: int | None
     element: str | None
     stratum: str
+    hold: str = ""
 
     @property
     def wanted(self) -> list[int]:
         """Numbers of the parts that must not stay empty."""
         return [part for part, fraction in enumerate(self.fractions) if fraction > 0]
+
+    @property
+    def parts(self) -> list[tuple[str, float]]:
+        """Name and share of each part whose share the fractions say."""
+        names = (*PARTS[:2], INSIDE if self.hold else PARTS[2])
+        return list(zip(names, self.fractions, strict=True))
 
 
 @dataclass(frozen=True)
@@ -267,6 +287,7 @@ def split(
     gap: int | None = None,
     element: str | None = None,
     stratum: str = STRATUM_TAG,
+    hold: str = "",
 ) -> Split:
     """Divide frames into training, validation and test.
 
@@ -290,26 +311,30 @@ def split(
         Chemical symbol to leave out of training, with ``by="element"``.
     stratum
         Tag whose values all parts shall hold.
+    hold
+        A condition, such as ``"temperature>=1500"``: the test is every frame that meets it. The share of the fractions
+        for a test is that of the part `inside` among the others.
 
     Raises
     ------
     OptionError
-        If `by` is neither a method nor a tag, or an option is not read.
+        If `by` is neither a method nor a tag, if no frame meets the condition, or if an option is not read.
     DataError
         If a part would stay empty, or some frames lack the tag.
     """
-    request = _Request(dataset, by, tuple(fractions), seed, gap, element, stratum)
+    request = _Request(dataset, by, tuple(fractions), seed, gap, element, stratum, hold)
     _check_options(request)
-    plan = METHODS[by](request) if by in METHODS else _by_tag(request)
-    parts = {name: tuple(np.flatnonzero(plan.part == k).tolist()) for k, name in enumerate(PARTS)}
+    plan = _held(request) if hold else _by(request)
+    parts = {name: tuple(np.flatnonzero(plan.part == k).tolist()) for k, name in enumerate((*PARTS, INSIDE))}
     _check_filled(request, parts)
-    leaks = overlaps(dataset.samples, {name: positions for name, positions in parts.items() if positions})
+    leaks = _leaks(dataset, parts)
     guess = plan.guess
     return Split(
         by=plan.by,
         reason=plan.reason,
         **parts,
         dropped=tuple(np.flatnonzero(plan.part == DROPPED).tolist()),
+        hold=hold,
         groups=tuple(plan.groups),
         leaks=leaks,
         order=plan.order,
@@ -323,6 +348,13 @@ def split(
         ),
         seed=seed,
     )
+
+
+def _leaks(dataset: Dataset, parts: dict[str, tuple[int, ...]]) -> tuple[Overlap, ...]:
+    """Count what each part shares with those before it; the two tests beside a condition may share what they like."""
+    order = (*PARTS[:2], INSIDE, PARTS[2])
+    found = overlaps(dataset.samples, {name: parts[name] for name in order if parts[name]})
+    return tuple(one for one in found if one.against != INSIDE)
 
 
 def leaks_between(train: Dataset, test: Dataset) -> Sharing:
@@ -450,6 +482,11 @@ def _check_options(request: _Request) -> None:
         )
     if request.gap is not None and request.gap < 0:
         raise OptionError(f"gap={request.gap} is negative", allowed=["0, which leaves no frame out, and more"])
+    if request.hold and request.by == "element":
+        raise OptionError(
+            "hold and by='element' both make the test",
+            options=[{"split.hold": f"element={request.element or 'Ge'}", "split.by": "auto", "split.element": None}],
+        )
     if (request.element is not None) != (request.by == "element"):
         raise OptionError(
             f"element={request.element!r} does not go with by={request.by!r}",
@@ -470,12 +507,16 @@ def _elements_to_leave_out(request: _Request) -> list[dict[str, str | None]]:
 
 
 def _check_filled(request: _Request, parts: dict[str, tuple[int, ...]]) -> None:
-    empty = [PARTS[part] for part in request.wanted if not parts[PARTS[part]]]
+    empty = [name for name, fraction in request.parts if fraction > 0 and not parts[name]]
     if empty:
         raise DataError(
             f"no frame is left for {' and '.join(empty)}: {len(request.dataset)} frames, split by {request.by}",
             remedy="a smaller split.gap, a larger split.validation or split.test, or more frames",
         )
+
+
+def _by(request: _Request) -> _Plan:
+    return METHODS[request.by](request) if request.by in METHODS else _by_tag(request)
 
 
 def _auto(request: _Request, groups: Groups | None = None) -> _Plan:
@@ -484,7 +525,9 @@ def _auto(request: _Request, groups: Groups | None = None) -> _Plan:
     if n_groups >= len(request.wanted):
         return _trajectory(request, groups)
     if (test := _group_for_the_test(request, groups)) is not None:
-        plan = _beside_the_test(request, groups, test, np.flatnonzero(~test).tolist())
+        first, second, _ = request.fractions
+        shares = (first / (first + second), second / (first + second), 0.0)
+        plan = _split_rest(replace(request, fractions=shares), groups, test, np.flatnonzero(~test).tolist())
         return plan.warned(
             "few-trajectories",
             Damage.DOUBT,
@@ -581,29 +624,92 @@ def _element(request: _Request) -> _Plan:
     if request.fractions[2] == 0:
         raise OptionError("by='element' makes the test itself, but its fraction is 0")
     has = np.array([element in sample.content.symbols for sample in dataset])
-    groups = find_groups(dataset)
-    of_test = {label for label, there in zip(groups.labels, has, strict=True) if there}
-    rest = [i for i, label in enumerate(groups.labels) if label not in of_test]
-    if len(rest) == 0:
-        raise DataError(f"every trajectory has frames with {element}: nothing is left to learn from")
-    inner = _beside_the_test(request, groups, has, rest)
-    siblings = len(dataset) - len(rest) - int(has.sum())
-    reason = f"element {element} only in the test; the rest by {inner.by} ({inner.reason})"
-    plan = replace(inner, by="element", reason=reason)
-    if not siblings:
-        return plan
-    text = f"{siblings} frames without {element} dropped: they share a trajectory with frames that have it"
-    return plan.warned("frames-left-out", Damage.NOTE, text)
-
-
-def _beside_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], rest: Sequence[int]) -> _Plan:
-    """Split the `rest` by auto into training and validation; frames neither in it nor in the test are dropped."""
     first, second, _ = request.fractions
     shares = (first / (first + second), second / (first + second), 0.0)
+    inner = replace(request, by="auto", fractions=shares, element=None)
+    plan = _beside_the_test(inner, find_groups(dataset), has, _Named(element, f"with {element}", f"without {element}"))
+    return replace(plan, by="element", reason=f"element {plan.reason}")
+
+
+def _held(request: _Request) -> _Plan:
+    """Test: the frames that meet the condition. The rest is split as asked, its test being the part inside."""
+    dataset, hold = request.dataset, request.hold
+    met = Condition.of(hold).met_by(dataset)
+    test = np.isin(np.arange(len(dataset)), met.frames)
+    groups = _told_apart(find_groups(dataset), test, hold)
+    plan = _beside_the_test(request, groups, test, _Named(hold, f"with {hold}", f"without {hold}"))
+    plan = replace(plan, part=np.where((plan.part == PARTS.index("test")) & ~test, len(PARTS), plan.part))
+    if not met.silent:
+        return plan
+    text = (
+        f"{len(met.silent)} of {len(dataset)} frames do not say whether they have {hold}: they count as frames that do "
+        "not. If some do, the test is no pure extrapolation"
+    )
+    return plan.warned("silent-frames", Damage.DOUBT, text)
+
+
+def _told_apart(groups: Groups, test: NDArray[np.bool_], hold: str) -> Groups:
+    """Part groups that nothing but structure gave, by whether their frames meet the condition: that says more."""
+    labels = list(groups.labels)
+    for i in groups.guessed:
+        labels[i] += f" ({hold})" * bool(test[i])
+    return groups._replace(labels=tuple(labels))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """How a test is called: ``"Ge"``, and frames that belong to it and that do not."""
+
+    what: str
+    having: str
+    lacking: str
+
+
+def _beside_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], named: _Named) -> _Plan:
+    """Split what shares no group with the test frames; the siblings of these are dropped."""
+    of_test = {label for label, there in zip(groups.labels, test, strict=True) if there}
+    siblings = [i for i, label in enumerate(groups.labels) if label in of_test and not test[i]]
+    rest = np.flatnonzero([label not in of_test for label in groups.labels]).tolist()
+    if rest:
+        plan = _split_rest(request, groups, test, rest)
+        text = f"{len(siblings)} frames {named.lacking} dropped: they share a trajectory with frames that have it"
+        plan = plan.warned("frames-left-out", Damage.NOTE, text) if siblings else plan
+    else:
+        plan = _cut_at_the_test(request, groups, test, named)
+    return replace(plan, reason=f"{named.what} only in the test; the rest by {plan.by} ({plan.reason})")
+
+
+def _cut_at_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], named: _Named) -> _Plan:
+    """Split what is far in time from the test frames, where every trajectory has some of them."""
+    labels, near = np.array(groups.labels), test.copy()
+    orders: list[str] = []
+    for label in np.unique(labels):
+        order, known_by = in_time(request.dataset.samples, np.flatnonzero(labels == label))
+        gap = _gap(len(order), request)
+        for k in np.flatnonzero(test[order]):
+            near[order[max(0, k - gap) : k + gap + 1]] = True
+        orders.append(known_by)
+    rest = np.flatnonzero(~near).tolist()
+    if not rest:
+        raise DataError(f"every trajectory has frames {named.having}: nothing is left to learn from")
+    labels = np.where(test, [f"{label} ({named.what})" for label in labels], labels)
+    plan = _split_rest(request, groups._replace(labels=tuple(labels.tolist())), test, rest)
+    cut = Caution(
+        code="cut-trajectories",
+        damage=Damage.DOUBT,
+        text=f"every trajectory has frames {named.having}: each was cut there, and {int((near & ~test).sum())} frames "
+        "next to them dropped. The parts share simulations, and errors on another one will be larger",
+    )
+    return replace(plan, warnings=(cut, *_order_warnings(orders), *plan.warnings))
+
+
+def _split_rest(request: _Request, groups: Groups, test: NDArray[np.bool_], rest: Sequence[int]) -> _Plan:
+    """Split the `rest` as asked; frames neither in it nor in the test are dropped."""
     place = {i: k for k, i in enumerate(rest)}
     guessed = tuple(place[i] for i in groups.guessed if i in place)
     own = Groups(tuple(groups.labels[i] for i in rest), groups.reason, guessed, groups.uncompared, groups.untold)
-    inner = _auto(replace(request, dataset=request.dataset[list(rest)], fractions=shares), own)
+    asked = replace(request, dataset=request.dataset[list(rest)])
+    inner = WITH_GROUPS[request.by](asked, own) if request.by in WITH_GROUPS else _by(asked)
     part = np.where(test, PARTS.index("test"), DROPPED)
     part[list(rest)] = inner.part
     labels = list(groups.labels)
@@ -659,7 +765,7 @@ def _order_warnings(orders: Sequence[str]) -> list[Caution]:
 
 def _cut(n_frames: int, request: _Request, rng: np.random.Generator) -> NDArray[np.int64]:
     """Contiguous blocks in random order, `DROPPED` between them."""
-    gap = max(1, round(GAP_FRACTION * n_frames)) if request.gap is None else request.gap
+    gap = _gap(n_frames, request)
     order = rng.permutation(request.wanted)
     usable = n_frames - gap * (len(order) - 1)
     if usable < len(order):
@@ -672,6 +778,10 @@ def _cut(n_frames: int, request: _Request, rng: np.random.Generator) -> NDArray[
     blocks = [np.full(size, part) for size, part in zip(sizes, order, strict=True)]
     between = np.full(gap, DROPPED)
     return np.concatenate([piece for block in blocks for piece in (between, block)][1:])
+
+
+def _gap(n_frames: int, request: _Request) -> int:
+    return max(1, round(GAP_FRACTION * n_frames)) if request.gap is None else request.gap
 
 
 def _whole_numbers(shares: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -688,18 +798,22 @@ def _block_name(part: int) -> str:
 def _share_warnings(request: _Request, plan: _Plan) -> list[Caution]:
     if plan.by == "element":  # the element decides, not the fractions
         return []
-    got = np.array([(plan.part == part).mean() for part in range(len(PARTS))]) / (plan.part != DROPPED).mean()
+    own = plan.part[plan.part != PARTS.index("test")] if request.hold else plan.part
+    numbers = (0, 1, len(PARTS) if request.hold else 2)
+    got = np.array([(own == part).mean() for part in numbers]) / (own != DROPPED).mean()
     if np.abs(got - request.fractions).max() <= TOLERATED:
         return []
     asked, came = (" / ".join(f"{100 * share:.0f}" for share in shares) for shares in (request.fractions, got))
-    text = f"asked for {asked} % of the frames in {' / '.join(PARTS)}, got {came}: what belongs together is kept whole"
+    names = " / ".join(name for name, _ in request.parts)
+    whose = f"frames without {request.hold}" if request.hold else "frames"
+    text = f"asked for {asked} % of the {whose} in {names}, got {came}: what belongs together is kept whole"
     return [Caution(code="split-shares", damage=Damage.NOTE, text=text)]
 
 
 def _leak_warnings(leaks: Sequence[Overlap]) -> list[Caution]:
     of_train = [overlap for overlap in leaks if overlap.against == "train"]
     return [
-        Caution(code=code, damage=Damage.WRONG if overlap.part == "test" else Damage.DOUBT, text=text)
+        Caution(code=code, damage=Damage.DOUBT if overlap.part == "validation" else Damage.WRONG, text=text)
         for overlap in of_train
         for code, found, text in (
             ("near-duplicates", overlap.frames, overlap.describe()),
@@ -719,3 +833,9 @@ METHODS: dict[str, Callable[[_Request], _Plan]] = {
     "blocks": _blocks,
     "random": _random,
 }
+WITH_GROUPS: dict[str, Callable[[_Request, Groups], _Plan]] = {
+    "auto": _auto,
+    "trajectory": _trajectory,
+    "blocks": _blocks,
+}
+"""Methods that part trajectories, and take those that were found already."""

@@ -13,8 +13,9 @@ n frames with N atoms in all. Rows of frame i of what is kept by atom: ``first_a
 | frames/first_atom, first_tag       | (n + 1,)                | where atoms and tags of a frame begin     |
 | atoms/numbers, positions           | (N,), (N, 3) Å          |                                           |
 | labels/energy, forces, stress      | (n,), (N, 3), (n, 3, 3) | eV, eV/Å, eV/Å³ (ASE's sign); NaN: absent |
-| present/energy, forces, stress     | (n,)                    | which frames carry the label              |
-| weights/energy, forces, stress     | (n,)                    | of the label, beside the frame's          |
+| labels/magmom                      | (N,)                    | µB                                        |
+| present/energy ... magmom          | (n,)                    | which frames carry the label              |
+| weights/energy ... magmom          | (n,)                    | of the label, beside the frame's          |
 | components/stress                  | (n, 3, 3)               | which components are labels               |
 | tags                               | bytes                   | a JSON object a frame                     |
 | provenance, files, theories        | text                    | JSON                                      |
@@ -36,7 +37,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import FileIO
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -46,42 +47,60 @@ from numpy.typing import NDArray
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
 from matgraft.core.provenance import LevelOfTheory, Provenance
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, Array, Quantity
 from matgraft.potentials.data.dataset import Dataset, bytes_of
 from matgraft.potentials.data.lazy import BLOCK, LazySamples, Positions, SampleSource
 from matgraft.potentials.data.sample import Sample
 
 ENDINGS = (".h5", ".hdf5")
-FORMAT, VERSION = "matgraft-frames", 2
+FORMAT, VERSION = "matgraft-frames", 3
 CHUNK_BYTES = 2**14
 """What is read from the disk at once for a frame picked at random: the positions of 680 atoms."""
 CACHE_BYTES = 2**20
 """Chunks kept in memory, for each of a dozen columns."""
 
-_COLUMNS: dict[str, tuple[tuple[int, ...], type]] = {
-    "frames/cell": ((3, 3), np.float64),
-    "frames/pbc": ((3,), np.bool_),
-    "frames/weight": ((), np.float64),
-    "frames/file": ((), np.int32),
-    "frames/index": ((), np.int64),
-    "frames/theory": ((), np.int32),
-    "frames/first_atom": ((), np.int64),
-    "frames/first_tag": ((), np.int64),
-    "atoms/numbers": ((), np.uint8),
-    "atoms/positions": ((3,), np.float64),
-    "tags": ((), np.uint8),
+
+class _Column(NamedTuple):
+    """Shape and type of a row, and the version of stores that first had it."""
+
+    shape: tuple[int, ...]
+    kind: type
+    since: int = 1
+
+
+_COLUMNS: dict[str, _Column] = {
+    "frames/cell": _Column((3, 3), np.float64),
+    "frames/pbc": _Column((3,), np.bool_),
+    "frames/weight": _Column((), np.float64),
+    "frames/file": _Column((), np.int32),
+    "frames/index": _Column((), np.int64),
+    "frames/theory": _Column((), np.int32),
+    "frames/first_atom": _Column((), np.int64),
+    "frames/first_tag": _Column((), np.int64),
+    "atoms/numbers": _Column((), np.uint8),
+    "atoms/positions": _Column((3,), np.float64),
+    "tags": _Column((), np.uint8),
 }
-_COLUMNS |= {f"labels/{name}": (quantity.shape, np.float64) for name, quantity in POTENTIAL_QUANTITIES.items()}
-_COLUMNS |= {f"present/{name}": ((), np.bool_) for name in POTENTIAL_QUANTITIES}
-_SINCE_2: dict[str, tuple[tuple[int, ...], type]] = {
-    f"weights/{name}": ((), np.float64) for name in POTENTIAL_QUANTITIES
-}
-_SINCE_2 |= {
-    f"components/{name}": (quantity.shape, np.bool_)
-    for name, quantity in POTENTIAL_QUANTITIES.items()
-    if quantity.per == "sample" and quantity.shape
-}
+
+
+def _of_label(quantity: Quantity, since: int) -> dict[str, _Column]:
+    """Return the columns of a label; what it has beside its values is kept since version 2."""
+    name = quantity.name
+    columns = {f"labels/{name}": _Column(quantity.shape, np.float64, since)}
+    columns[f"present/{name}"] = _Column((), np.bool_, since)
+    columns[f"weights/{name}"] = _Column((), np.float64, max(since, 2))
+    if quantity.per == "sample" and quantity.shape:
+        columns[f"components/{name}"] = _Column(quantity.shape, np.bool_, max(since, 2))
+    return columns
+
+
+for _quantity in POTENTIAL_QUANTITIES.values():
+    _COLUMNS |= _of_label(_quantity, since=3 if _quantity == MAGMOM else 1)
 _HELD = [name for name in _COLUMNS if name.startswith(("frames/", "present/")) and name != "frames/cell"]
+
+
+def _columns_of(version: int) -> dict[str, _Column]:
+    return {name: column for name, column in _COLUMNS.items() if column.since <= version}
 
 
 def is_store(path: Path) -> bool:
@@ -176,7 +195,7 @@ class _Writer:
         self.files: dict[str, int] = {}
         self.theories: dict[str, int] = {}
         self.digest = hashlib.sha256()
-        for name, (shape, kind) in (_COLUMNS | _SINCE_2).items():
+        for name, (shape, kind, _) in _COLUMNS.items():
             rows = max(1, CHUNK_BYTES // (np.dtype(kind).itemsize * int(np.prod(shape, initial=1))))
             options = {"maxshape": (None, *shape), "chunks": (rows, *shape), "fletcher32": True}
             self.columns[name] = file.create_dataset(name, (0, *shape), kind, **options)
@@ -287,9 +306,10 @@ class Store(SampleSource):
         self._columns: dict[str, h5py.Dataset] = {}
         with self._reading("it cannot be read") as file:
             _check_format(file, str(path))
-            self._held = {name: file[name][:] for name in _HELD}
+            self._known = _columns_of(int(file.attrs["version"]))
+            self._held = {name: file[name][:] for name in _HELD if name in self._known}
+            self._quantities = [name for name in POTENTIAL_QUANTITIES if f"present/{name}" in self._known]
             self.sha256 = str(file.attrs["sha256"])
-            self._version = int(file.attrs["version"])
             self.provenance = Provenance.model_validate_json(_text(file, "provenance"))
             self._files: list[str] = json.loads(_text(file, "files"))
             self._theories = [LevelOfTheory.model_validate(one) for one in json.loads(_text(file, "theories"))]
@@ -312,13 +332,13 @@ class Store(SampleSource):
 
     def label(self, name: str, positions: Positions) -> Iterator[Array]:
         """Return one label of the samples at some positions, all of which carry it."""
-        if name not in POTENTIAL_QUANTITIES or not self._held[f"present/{name}"][positions].all():
+        if name not in self._quantities or not self._held[f"present/{name}"][positions].all():
             raise KeyError(name)
         return (value for start, stop in _runs(positions) for value in self._label(name, start, stop))
 
     def carried(self, positions: Positions) -> dict[str, NDArray[np.bool_]]:
         """Return for each label that occurs which samples carry it."""
-        found = {name: self._held[f"present/{name}"][positions] for name in POTENTIAL_QUANTITIES}
+        found = {name: self._held[f"present/{name}"][positions] for name in self._quantities}
         return {name: there for name, there in found.items() if there.any()}
 
     def _samples(self, start: int, stop: int) -> Iterator[Sample]:
@@ -342,11 +362,11 @@ class Store(SampleSource):
 
     def _beside(self, part: str, start: int, stop: int) -> dict[str, NDArray[Any]]:
         """Return what labels have beside their values, by quantity; nothing in a store of version 1."""
-        columns = [name for name in _SINCE_2 if name.startswith(part)] if self._version > 1 else []
+        columns = [name for name in self._known if name.startswith(f"{part}/")]
         return {name.partition("/")[2]: self._rows(name, start, stop) for name in columns}
 
     def _labels(self, start: int, stop: int) -> dict[str, Sequence[Array]]:
-        carried = [name for name in POTENTIAL_QUANTITIES if self._held[f"present/{name}"][start:stop].any()]
+        carried = [name for name in self._quantities if self._held[f"present/{name}"][start:stop].any()]
         return {name: self._label(name, start, stop) for name in carried}
 
     def _label(self, name: str, start: int, stop: int) -> Sequence[Array]:
@@ -411,7 +431,7 @@ def _check_format(file: h5py.File, where: str) -> None:
         raise DataError("an HDF5 file, but no store of matgraft", where=where, remedy="pack the frames into a store")
     if not 1 <= (version := int(file.attrs["version"])) <= VERSION:
         raise DataError(f"a store of version {version}", where=where, allowed=[f"versions 1 to {VERSION}"])
-    rows = {name: len(file[name]) for name in (_COLUMNS if version == 1 else _COLUMNS | _SINCE_2)}
+    rows = {name: len(file[name]) for name in _columns_of(version)}
     n, n_atoms = int(file.attrs["n_frames"]), rows["atoms/numbers"]
     by_frame = [name for name in rows if name.startswith(("present/", "weights/", "components/"))]
     if any(rows[name] != n for name in by_frame) or rows["frames/first_atom"] != n + 1:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Unpack
 
 import chgnet
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.model import Batch, Encoded, Stage
 from matgraft.core.provenance import LevelOfTheory, file_hash
+from matgraft.core.quantities import MAGMOM
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.sample import Sample
@@ -96,6 +98,7 @@ class CHGNetPotential(Potential):
         Where the weights come from, see `Origin`.
     """
 
+    quantities = MappingProxyType({**Potential.quantities, MAGMOM.name: MAGMOM})
     native_file = "chgnet.pth.tar"
     rate = 3e-3
 
@@ -207,6 +210,11 @@ class CHGNetPotential(Potential):
             stages.append(Stage(f"interaction-{i + 1}", parts))
         return [*stages, Stage("readout", {"mlp": module.mlp})]
 
+    @property
+    def other_readouts(self) -> Mapping[str, Stage]:
+        """The layer that reads magnetic moments before the last interaction."""
+        return {MAGMOM.name: Stage("magmom-readout", {"site_wise": self.module.site_wise})}
+
     # ---------------------------------------------------------------- graphs
 
     def encode(self, sample: Sample) -> Encoded:
@@ -275,6 +283,13 @@ class CHGNetPotential(Potential):
 
     def features(self, batch: Batch) -> Tensor:
         """Return (N, 64): normalised atom features after the last interaction."""
+        return self.read(batch, ())[0]
+
+    def read(self, batch: Batch, wanted: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the features, and where it is wanted the size of the magnetic moments (N,) µB.
+
+        Moments are read from the atom features before the last interaction.
+        """
         module: Any = self.module
         radial, short_radial, angular = self._bases(batch)
         atoms = module.atom_embedding(batch["numbers"] - 1)
@@ -291,8 +306,9 @@ class CHGNetPotential(Potential):
                 bonds = _bond_convolution(bond_layer, atoms, bonds, angles, angle_weights, batch)
             if len(angles) and angle_layer is not None:
                 angles = angles + _angle_message(angle_layer.twoBody_bond, atoms, bonds, angles, batch)
-        atoms = _atom_convolution(module.atom_conv_layers[-1], atoms, bonds, weights, batch)
-        return atoms if module.readout_norm is None else module.readout_norm(atoms)
+        last = _atom_convolution(module.atom_conv_layers[-1], atoms, bonds, weights, batch)
+        moments = {MAGMOM.name: module.site_wise(atoms).abs().squeeze(-1)} if MAGMOM.name in wanted else {}
+        return last if module.readout_norm is None else module.readout_norm(last), moments
 
     def _bases(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Expand bond lengths and angles: (bonds, 31) within 6 Å, (shorts, 31) within 3 Å, (angles, 31)."""

@@ -2,13 +2,14 @@
 
     E = sum_i head(h_i) + sum_i reference(Z_i),   F = -dE/dR,   sigma = (1/V) dE/dstrain
 
-Shapes: B frames, N atoms in a batch. energy (B,) eV; forces (N, 3) eV/Å; stress (B, 3, 3) eV/Å³.
+Shapes: B frames, N atoms in a batch. energy (B,) eV; forces (N, 3) eV/Å; stress (B, 3, 3) eV/Å³; of models that have a
+readout for it, the size of the magnetic moment magmom (N,) µB.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from matgraft.core.errors import OptionError
-from matgraft.core.model import Backbone, Batch, Encoded, ModelCard
+from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
 from matgraft.potentials.data.sample import Sample
@@ -55,6 +56,11 @@ class Potential(Backbone):
     quantities = MappingProxyType({quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)})
     rate: float = 1e-3
     """Largest learning rate of Adam when its own weights are trained on, unless the user says otherwise."""
+
+    @property
+    def other_readouts(self) -> Mapping[str, Stage]:
+        """Readouts beside the energy's, by what they predict; they learn where there are labels for them."""
+        return {}
 
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:
@@ -141,12 +147,13 @@ class Potential(Backbone):
         return ModelCard.model_validate(card)
 
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
-        """Return energy (B,) eV, forces (N, 3) eV/Å and stress (B, 3, 3) eV/Å³, those that are wanted."""
+        """Return energy (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³ and magmom (N,) µB, those wanted."""
         derived = [name for name in (FORCES.name, STRESS.name) if name in wanted]
         batch = self.differentiable(batch, derived)
         with torch.set_grad_enabled(bool(derived) or torch.is_grad_enabled()):
-            energy = self.energy(batch)
-        out = {ENERGY.name: energy} if ENERGY.name in wanted else {}
+            features, out = self.read(batch, wanted)
+            energy = self.sum_sites(features, batch)
+        out |= {ENERGY.name: energy} if ENERGY.name in wanted else {}
         if derived:
             by = [batch["positions" if name == FORCES.name else "strain"] for name in derived]
             slopes = torch.autograd.grad(energy, by, torch.ones_like(energy), create_graph=create_graph)
@@ -154,13 +161,17 @@ class Potential(Backbone):
                 out[name] = -slope if name == FORCES.name else _stress(slope, batch["volume"])
         return {name: value.detach() for name, value in out.items()} if derived and not create_graph else out
 
-    def energy(self, batch: Batch) -> Tensor:
-        """Return the total energies (B,) eV, in float64.
+    def read(self, batch: Batch, wanted: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the features that enter the head, and of what is wanted all that `other_readouts` predict."""
+        return self.features(batch), {}
+
+    def sum_sites(self, features: Tensor, batch: Batch) -> Tensor:
+        """Return the total energies (B,) eV of frames whose atoms have these features (N, width), in float64.
 
         References of other codes reach tens of thousands of eV an atom, where float32 resolves 4 meV: they are kept
         in float64 and summed apart.
         """
-        sites = self.head(self.features(batch)).squeeze(-1).double() + self.references[batch["numbers"] - 1]
+        sites = self.head(features).squeeze(-1).double() + self.references[batch["numbers"] - 1]
         return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
 
     @staticmethod

@@ -80,7 +80,7 @@ def _kept(backbone: Potential, samples: Samples) -> tuple[Graphs | KeptGraphs, l
 def predict(
     backbone: Potential,
     samples: Sequence[Sample],
-    wanted: Collection[str] = ("energy", "forces", "stress"),
+    wanted: Collection[str] = (),
     *,
     encoded: Sequence[Encoded] | None = None,
     budget: Budget = PREDICTION_BUDGET,
@@ -91,6 +91,8 @@ def predict(
 
     Parameters
     ----------
+    wanted
+        Quantities; empty for all that the backbone predicts.
     encoded
         The samples as `Potential.encode` gave them, if at hand.
     processes
@@ -101,9 +103,10 @@ def predict(
     Returns
     -------
     list of dict
-        For each sample, quantity -> float64 array in canonical units: energy (), forces (n, 3), stress (3, 3). A stress
-        of a frame without three independent cell vectors is absent.
+        For each sample, quantity -> float64 array in canonical units: energy (), forces (n, 3), stress (3, 3),
+        magmom (n,). A stress of a frame without three independent cell vectors is absent.
     """
+    wanted = wanted or tuple(backbone.quantities)
     if encoded is None:
         title = f"graphs for {progress}" if progress else ""
         encoded = encode_all(backbone, samples, processes=processes, progress=title)

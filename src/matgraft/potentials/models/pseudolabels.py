@@ -245,7 +245,7 @@ def _key(foundation: Potential, settings: Settings) -> str:
     """Hash all that the set follows from; the foundation counts by its numbers, whatever file they came from."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     card = foundation.card  # the name says which head of several
-    digest.update(json.dumps([card.backbone, card.name, card.dtype, card.elements]).encode())
+    digest.update(json.dumps([card.backbone, card.name, card.dtype, card.elements, card.quantities]).encode())
     state = {**foundation.module.state_dict(), "references": foundation.references.detach()}
     for name in sorted(state):
         if isinstance(state[name], torch.Tensor):

@@ -30,7 +30,7 @@ from matgraft.core.report.figures import COLOURS, empty_figure, verbatim
 from matgraft.core.report.text import decimals, interval, written
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.run_files import METRICS, VERDICT
-from matgraft.potentials.scoring.judged import Judged
+from matgraft.potentials.scoring.judged import Judged, trajectories
 from matgraft.potentials.scoring.metrics import Figures, ModelName, Scores, metric_key
 
 TITLES: Mapping[ModelName, str] = {
@@ -116,7 +116,52 @@ def score_blocks(scores: Scores) -> list[Block]:
         ],
         "scores",
     )
-    return [table, Text(_score_note(scores), "note"), *_head_blocks(scores)]
+    note = Text(_score_note(scores), "note")
+    return [table, note, *_held_blocks(scores), *_tag_blocks(scores), *_head_blocks(scores)]
+
+
+def _held_blocks(scores: Scores) -> list[Block]:
+    """Return the errors where the condition that was held out is met, beside those where it is not."""
+    if (inside := scores.inside) is None:
+        return []
+    both = {f"outside ({scores.held})": scores, "inside (other frames)": inside}
+    shown = [q for q in POTENTIAL_QUANTITIES.values() if any(rmse(one, "test", q) is not None for one in both.values())]
+    models = [model for model in TITLES if scores.of(model)]
+    rows = [
+        Row(f"{TITLES[model]}, {which}", written(one.of(model)["n_frames"], 0),
+            *(_score_cell(one, model, quantity, models) for quantity in shown),
+            manner="strong" if model == "test" else "")
+        for model in models for which, one in both.items()
+    ]  # fmt: skip
+    columns = [Column("Root mean square error", number=False), Column("Frames")]
+    return [
+        Heading("Outside and inside of what was trained on"),
+        Table([*columns, *(Column(q.name.capitalize(), q.report_unit) for q in shown)], rows, "scores"),
+        Text(
+            f"Outside is extrapolation: no training frame has {scores.held}. Inside is interpolation: other "
+            f"frames, held out from those that were trained on ({trajectories(inside.n_groups)}).",
+            "note",
+        ),
+    ]
+
+
+def _tag_blocks(scores: Scores) -> list[Block]:
+    """Return a table for each tag or condition that was asked for; frames beside what was held out have own rows."""
+    blocks: list[Block] = []
+    for name, tables in scores.by_tag.items():
+        beside = scores.inside.by_tag.get(name, {}) if scores.inside else {}
+        known = {model for model in TITLES if tables.get(model) or beside.get(model)}
+        joined: dict[ModelName, dict[str, Figures]] = {
+            model: {
+                **{f"{value}, inside": row for value, row in beside.get(model, {}).items()},
+                **tables.get(model, {}),
+            }
+            for model in TITLES
+            if model in known
+        }
+        blocks += [Heading(f"Root mean square error by {name}")]
+        blocks += [kinds_table(name, joined)] if joined else [Text(f"No scored frame says its {name}.", "nothing")]
+    return blocks
 
 
 def rmse(scores: Scores, model: ModelName, quantity: Quantity) -> float | None:
@@ -164,7 +209,7 @@ def _head_blocks(scores: Scores) -> list[Block]:
 
 def kinds_table(title: str, tables: Mapping[ModelName, Mapping[str, Figures]]) -> Table:
     """Lay out model -> kind of frames -> errors as columns of quantity and model, a row each kind."""
-    kinds = sorted({kind for table in tables.values() for kind in table})
+    kinds = list(dict.fromkeys(kind for table in tables.values() for kind in table))
     errors = {
         (q, model): {kind: tables[model].get(kind, {}).get(metric_key(q, "rmse")) for kind in kinds}
         for q in POTENTIAL_QUANTITIES.values()

@@ -32,7 +32,7 @@ from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.report.run import write_report
-from matgraft.potentials.run.fitting import adapt_by_recipe, references_for, refuse_idle_options, write_fit
+from matgraft.potentials.run.fitting import adapt_by_recipe, refuse_idle_options, write_fit
 from matgraft.potentials.run.frames import (
     divide,
     look,
@@ -42,10 +42,12 @@ from matgraft.potentials.run.frames import (
     predict_frames,
     read_parts,
     refuse_blocking,
+    refuse_unknown_tables,
     unasked,
     whole_split,
 )
 from matgraft.potentials.run.outcome import check, judge, save_model, score
+from matgraft.potentials.run.references import referenced, references_for
 from matgraft.potentials.run_files import (
     AUDIT,
     CHECKS,
@@ -101,8 +103,9 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     judged = AUDIT.find(out) if resume else None
     first = () if judged else told_first(recipe, train, test, tell)
     refuse_blocking(first, recipe)
+    refuse_unknown_tables(recipe, train, test)
     foundation = load_potential(recipe.foundation)
-    refuse_idle_options(recipe, foundation, train)
+    refuse_idle_options(recipe, foundation, train, test)
     first = first if judged else (*first, *look_at_elements(recipe, foundation.card, train))
     refuse_blocking(first, recipe)
     division = divide(recipe, train, given_test=len(test) > 0)
@@ -116,13 +119,16 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames, first)))
         covered = COVERAGE.stage(out, lambda: coverage(train))
         refuse_blocking(audit.findings, recipe)
-        split = SPLIT.stage(out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by)))
+        known = referenced(recipe, train, test)
+        split = SPLIT.stage(
+            out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by), referenced=known)
+        )
         parts = part_frames(frames, split)
         references = REFERENCES.stage(out, lambda: references_for(recipe, parts, foundation))
         adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
         FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
-        scores = METRICS.stage(out, lambda: score(adapted, parts, out))
+        scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores.by, out))
         save_model(recipe, foundation, adapted, parts, scores, out)
         checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
         VERDICT.stage(out, lambda: judge(scores, adapted, parts, audit, checks, covered.missing, chosen))

@@ -14,6 +14,7 @@ from matgraft.core.findings import DROP, Finding
 from matgraft.core.processes import cores
 from matgraft.core.registry import model_folder, part_head
 from matgraft.core.run_folder import kind_of
+from matgraft.core.settings import typed_keys
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
@@ -23,7 +24,13 @@ from matgraft.potentials.data.split import leaks_between
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
-from matgraft.potentials.run.frames import foundation_predictions, look_at_test, read_further, read_one
+from matgraft.potentials.run.frames import (
+    foundation_predictions,
+    look_at_test,
+    read_further,
+    read_one,
+    refuse_unknown_tables,
+)
 from matgraft.potentials.run_files import EVALUATIONS, REFERENCES, SEEN, evaluation_file
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 from matgraft.potentials.scoring.metrics import Predictions, Scores, summarise
@@ -73,6 +80,8 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         refuse_unknown(name)
     dataset = read_further(recipe, frames, beside=not options)
     refuse_unfit(look_at_test(recipe, dataset), str(frames))
+    if "scores.by" in typed_keys(Recipe, options):  # the run's own tags may be none of these frames'
+        refuse_unknown_tables(recipe, dataset, dataset[:0])
     tuned, foundation = load_potential(run), load_potential(recipe.foundation)
     progress = "" if quiet else f"predictions of {len(dataset)} frames"
     untuned, refused, _ = foundation_predictions(foundation, dataset, quiet, "test")
@@ -83,7 +92,7 @@ def evaluate_run(run: Path, frames: Path, options: Sequence[str] = (), *, quiet:
         "untuned": untuned,
         "shift": shifted(dataset, untuned, _saved_references(folder, head)),
     }
-    found = judge_frames(str(frames), dataset, predictions, _Seen.of(folder, dataset))
+    found = judge_frames(str(frames), dataset, predictions, _Seen.of(folder, dataset), recipe.scores.by)
     (folder / EVALUATIONS).mkdir(exist_ok=True)
     evaluation_file("-".join(filter(None, (frames.stem, head, dataset.hash()[:8])))).write(folder, found)
     return found
@@ -141,17 +150,25 @@ class _Seen:
         return SeenCounts(**{what: self.of_frame.count(what) for what in ("trained_on", "validated_on", "unseen")})
 
 
-def judge_frames(file: str, dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Seen | None) -> Evaluation:
-    """Score the frames that the fit has not seen, and judge by them; all of them where it has seen each or none."""
+def judge_frames(
+    file: str, dataset: Dataset, predictions: Mapping[str, Predictions], seen: _Seen | None, by: Sequence[str] = ()
+) -> Evaluation:
+    """Score the frames that the fit has not seen, and judge by them; all of them where it has seen each or none.
+
+    Parameters
+    ----------
+    by
+        As of `summarise`.
+    """
     groups = find_groups(dataset).labels
     if seen is None or not seen.unseen:
-        whole = summarise(dataset, predictions, groups, part="seen" if seen else "given")
+        whole = summarise(dataset, predictions, groups, part="seen" if seen else "given", by=by)
         judged = _all_seen(seen.counts) if seen else verdict(whole, cautions=[UNKNOWN])
         return _evaluation(whole, file=file, frames=seen and seen.counts, verdict=judged)
     unseen = seen.unseen
     own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
-    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen")
-    with_seen = summarise(dataset, predictions, groups, part="given") if len(unseen) < len(dataset) else None
+    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen", by=by)
+    with_seen = summarise(dataset, predictions, groups, part="given", by=by) if len(unseen) < len(dataset) else None
     judged = verdict(found, cautions=list(_sharing(dataset, seen)))
     return _evaluation(found, file=file, frames=seen.counts, verdict=judged, with_seen=with_seen)
 

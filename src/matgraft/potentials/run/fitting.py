@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from ase import Atoms
 
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.files import write_text
-from matgraft.core.quantities import ENERGY
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy
+from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy, through_network
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
-from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.pseudolabels import encodable
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import Parts
+from matgraft.potentials.run.references import refuse_idle_references
 from matgraft.potentials.run_files import HISTORY
 from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.climb import climb
 from matgraft.potentials.tuning.facts import FitFacts, fit_facts
 from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
-from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups
-from matgraft.potentials.tuning.references import (
-    References,
-    ReferenceShift,
-    given_references,
-    isolated_references,
-    keep_references,
-    refit_or_keep,
-    shift_heads,
-)
+from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups, weigh_moments
+from matgraft.potentials.tuning.references import References
 from matgraft.potentials.tuning.replay import ReplaySettings, rehearses
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 
 
-def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset) -> None:
+def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset, test: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
-    if recipe.heads_by and (mode := recipe.references.mode) in ("given", "isolated"):
-        raise OptionError(f"references.mode={mode} is one shift, and each head has its own", allowed=["refit", "keep"])
-    if recipe.references.mode == "isolated":
-        _refuse_lacking_atoms(train)
+    refuse_idle_references(recipe, foundation, train, test)
     strategies = _strategies(recipe)
     for strategy in strategies.values():
         strategy.learning(foundation)
@@ -54,19 +40,19 @@ def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset) -
     for file in (recipe.replay.file, recipe.forgetting.file):
         if file is not None:
             encodable(foundation, read(file, want=()))  # before minutes go into a fit
-    weights = recipe.loss.weights(train)
+    weights = weigh_moments(recipe.loss, train, tuple(foundation.quantities)).weights(train)
+    _refuse_idle_moments(recipe, strategies)
     refuse_stress_without_volume(weights, train)
     refuse_idle_target(recipe.ladder.target, weights, train)
     weigh_groups(train, recipe.loss.groups)
 
 
-def _refuse_lacking_atoms(train: Dataset) -> None:
-    lacking = [symbol for symbol in train.elements() if symbol not in train.provenance.isolated_atoms]
-    if lacking:
+def _refuse_idle_moments(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:
+    if recipe.loss.magmom and all(strategy.cached for strategy in strategies.values()):
         raise OptionError(
-            f"references.mode=isolated: no frame is an isolated atom of {', '.join(lacking)} with an energy",
-            remedy="give one frame with one atom of each element, or fit the references on the frames",
-            options=[{"references.mode": "refit"}],
+            f"loss.magmom is not read with strategy {recipe.strategy.name!r}: the readout of moments does not learn",
+            allowed=through_network(),
+            options=[{"loss.magmom": None}, {"strategy.name": "full"}],
         )
 
 
@@ -85,34 +71,6 @@ def _strategies(recipe: Recipe) -> dict[str, Strategy]:
     if name == LADDER:
         return make_rungs(recipe.ladder.rungs, **options)
     return {name: make_strategy(name, **options)}
-
-
-def references_for(recipe: Recipe, parts: Parts, parent: Potential) -> References:
-    """Return the reference shift of the recipe's mode, one for each head where there are several."""
-    settings = recipe.references
-    if settings.shift_eV and settings.mode != "given":
-        raise OptionError(
-            "references.shift_eV is read with references.mode=given alone", options=[{"references.mode": "given"}]
-        )
-    if settings.mode == "given":
-        return given_references(settings.shift_eV, parts.train)
-    if settings.mode == "isolated":
-        train = weigh_groups(parts.train, recipe.loss.groups)
-        energies, predicted = parts.train.provenance.isolated_atoms, _of_isolated(parent, train.elements())
-        return isolated_references(energies, predicted, train, parts.on_train)
-
-    def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
-        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in frames])
-
-    known, train = parts.on_train, weigh_groups(parts.train, recipe.loss.groups)
-    return shift_heads(train, shift) if recipe.heads_by else shift(train, range(len(known)))
-
-
-def _of_isolated(parent: Potential, elements: Sequence[str]) -> dict[str, float]:
-    """Return the foundation's energy (eV) of an isolated atom of each element."""
-    atoms = [Sample(Atoms(symbol), {}, file=f"an isolated atom of {symbol},") for symbol in elements]
-    found = predict(parent, atoms, (ENERGY.name,))
-    return {symbol: float(one[ENERGY.name]) for symbol, one in zip(elements, found, strict=True)}
 
 
 def adapt_by_recipe(

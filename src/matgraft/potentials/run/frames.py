@@ -5,7 +5,7 @@ read_parts -> predict_frames -> look -> divide, whole_split -> part_frames -> Pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from matgraft.core.quantities import Array
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
-from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.conditions import refuse_unsaid
+from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.geometry import expected_pairs
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
 from matgraft.potentials.data.isolated import without_isolated
@@ -78,7 +79,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Parts:
-    """The frames of a run by what they are for, and the foundation's predictions on each part."""
+    """The frames of a run by what they are for, and the foundation's predictions on each part.
+
+    `inside` holds frames beside a test that a condition made (`Split.inside`), and none otherwise.
+    """
 
     train: Dataset
     validation: Dataset
@@ -86,6 +90,8 @@ class Parts:
     on_train: Predictions
     on_validation: Predictions
     on_test: Predictions
+    inside: Dataset
+    on_inside: Predictions
     split: Split
     train_graphs: Sequence[Encoded] | None = None
     validation_graphs: Sequence[Encoded] | None = None
@@ -328,6 +334,7 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
         seed=settings.seed,
         gap=settings.gap,
         element=settings.element,
+        hold=settings.hold,
         stratum=HEAD_TAG if recipe.heads_by else STRATUM_TAG,
     )
     if recipe.heads_by:
@@ -336,12 +343,30 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     return division
 
 
-def whole_split(parts: Split, train: Dataset, test: Dataset, *, by_head: bool) -> Split:
-    """Complete a split of the training file: by what a test file shares with it, and by elements not trained on."""
+def refuse_unknown_tables(recipe: Recipe, train: Dataset, test: Dataset) -> None:
+    """Raise an OptionError if ``scores.by`` names what no frame of a run says."""
+    for name in recipe.scores.by:
+        refuse_unsaid(concatenate([train, test]), name, "scores.by")
+
+
+def whole_split(
+    parts: Split, train: Dataset, test: Dataset, *, by_head: bool, referenced: Collection[str] = ()
+) -> Split:
+    """Complete a split of the training file: by what a test file shares with it, and by elements not trained on.
+
+    Parameters
+    ----------
+    referenced
+        Elements whose reference energies are given, whatever is trained on.
+    """
     sharing = leaks_between(train, test) if len(test) else None
-    judged = [train[parts.validation], test if len(test) else train[parts.test]]
+    judged = [train[parts.validation], test if len(test) else train[parts.test], train[parts.inside]]
     lacking = _untrained_by_head if by_head else _untrained_elements
-    warnings = (*lacking(train[parts.train], judged), *(sharing.warnings if sharing else ()), *parts.warnings)
+    warnings = (
+        *lacking(train[parts.train], judged, referenced),
+        *(sharing.warnings if sharing else ()),
+        *parts.warnings,
+    )
     return parts.model_copy(update={"sharing": sharing, "warnings": warnings})
 
 
@@ -355,14 +380,19 @@ def part_frames(frames: Frames, split: Split) -> Parts:
         on_train=[known[i] for i in split.train],
         on_validation=[known[i] for i in split.validation],
         on_test=frames.on_test if given else [known[i] for i in split.test],
+        inside=train[split.inside],
+        on_inside=[known[i] for i in split.inside],
         split=split,
         train_graphs=frames.graphs.take(split.train) if frames.graphs is not None else None,
         validation_graphs=frames.graphs.take(split.validation) if frames.graphs is not None else None,
     )
 
 
-def _untrained_elements(train: Dataset, others: Sequence[Dataset], head: str = "") -> list[Caution]:
-    missing = sorted({symbol for other in others for symbol in other.elements()} - set(train.elements()))
+def _untrained_elements(
+    train: Dataset, others: Sequence[Dataset], referenced: Collection[str], head: str = ""
+) -> list[Caution]:
+    known = {*train.elements(), *referenced}
+    missing = sorted({symbol for other in others for symbol in other.elements()} - known)
     if not missing:
         return []
     text = (
@@ -372,11 +402,11 @@ def _untrained_elements(train: Dataset, others: Sequence[Dataset], head: str = "
     return [Caution(code="untrained-elements", damage=Damage.WRONG, text=text)]
 
 
-def _untrained_by_head(train: Dataset, others: Sequence[Dataset]) -> list[Caution]:
+def _untrained_by_head(train: Dataset, others: Sequence[Dataset], referenced: Collection[str]) -> list[Caution]:
     return [
         caution
         for head, frames in frames_by_head(train).items()
         for caution in _untrained_elements(
-            train[frames], [other[frames_by_head(other).get(head, [])] for other in others], head
+            train[frames], [other[frames_by_head(other).get(head, [])] for other in others], referenced, head
         )
     ]

@@ -23,6 +23,7 @@ from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.heads import frames_by_head
+from matgraft.potentials.data.split import INSIDE
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
@@ -73,21 +74,36 @@ def heads_of(adapted: TunedPotential, parts: Parts) -> Iterator[TunedHead]:
         yield TunedHead("", tuned, references, parts.train, scored)
 
 
-def score(adapted: TunedPotential, parts: Parts, out: Path) -> Scores:
-    """Score the tuned model beside its foundation, shifted or not, and write the predictions."""
+def score(adapted: TunedPotential, parts: Parts, by: Sequence[str], out: Path) -> Scores:
+    """Score the tuned model beside its foundation, shifted or not, and write the predictions.
+
+    Parameters
+    ----------
+    by
+        Tags and conditions that get a table of errors.
+    """
     part, dataset, untuned = parts.scored
     models = _beside_baselines(adapted, dataset, untuned)
-    write_predictions(predictions_table({part: (dataset, models)}), out / PREDICTIONS)
+    inside = {INSIDE: (parts.inside, _beside_baselines(adapted, parts.inside, parts.on_inside))} if parts.inside else {}
+    write_predictions(predictions_table({part: (dataset, models), **inside}), out / PREDICTIONS)
     groups = _groups(parts, part, dataset)
     held = models if part == "validation" else _beside_baselines(adapted, parts.validation, parts.on_validation)
     before_after = (held["shift"], held["tuned"])
     heads = {}
     if isinstance(adapted.references, HeadShifts):
         changed = change_heads(parts.validation, *before_after)
-        found = summarise_heads(dataset, models, groups, part=part)
+        found = summarise_heads(dataset, models, groups, part=part, by=by)
         heads = {name: one.model_copy(update={"validation": changed[name]}) for name, one in found.items()}
-    scores = summarise(dataset, models, groups, part=part)
-    return scores.model_copy(update={"heads": heads, "validation": changes(parts.validation, *before_after)})
+    scores = summarise(dataset, models, groups, part=part, by=by)
+    more = {name: summarise(*each, _groups(parts, name, each[0]), part=name, by=by) for name, each in inside.items()}
+    return scores.model_copy(
+        update={
+            "heads": heads,
+            "validation": changes(parts.validation, *before_after),
+            "held": parts.split.hold,
+            "inside": more.get(INSIDE),
+        }
+    )
 
 
 def _beside_baselines(adapted: TunedPotential, dataset: Dataset, untuned: Predictions) -> Mapping[str, Predictions]:

@@ -19,7 +19,12 @@ BETTER = {Outcome.BETTER, Outcome.RESERVED}
 
 
 def summarise_heads(
-    dataset: Dataset, predictions: Mapping[str, Predictions], groups: Sequence[str], *, part: str
+    dataset: Dataset,
+    predictions: Mapping[str, Predictions],
+    groups: Sequence[str],
+    *,
+    part: str,
+    by: Sequence[str] = (),
 ) -> dict[str, Scores]:
     """Return head -> what `summarise` says of its frames; each frame is predicted under its own head."""
     return {
@@ -28,6 +33,7 @@ def summarise_heads(
             {model: [each[i] for i in frames] for model, each in predictions.items()},
             [groups[i] for i in frames],
             part=part,
+            by=by,
         )
         for name, frames in frames_by_head(dataset).items()
     }

@@ -18,6 +18,7 @@ What is averaged:
 | energy         | a frame's energy divided by its atoms                                    | meV/atom |
 | forces         | one Cartesian component on one atom; large frames count by their atoms     | eV/Å    |
 | stress         | one of the six independent components, shear counted once as xx is         | GPa     |
+| magmom         | the size of the moment of one atom                                       | µB      |
 | any other      | one component of the value, as its `Quantity` says                       | its report unit |
 
 An absent label or prediction is masked; a quantity without any is absent from the metrics. A prediction that is not
@@ -40,6 +41,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import FORCES, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
 from matgraft.core.statistics import estimate, numbered, unit_totals
+from matgraft.potentials.data.conditions import by_value
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 
@@ -154,6 +156,20 @@ def by_tag(found: FrameErrors, values: Sequence[str]) -> dict[str, Figures]:
     return {str(tag): metrics(found.select(tags == tag)) for tag in np.unique(tags)}
 
 
+def by_condition(found: FrameErrors, dataset: Dataset, name: str) -> dict[str, Figures]:
+    """Return the metrics of the frames of each value of a tag or condition; a frame may be in several rows.
+
+    Frames that do not say it are gathered as ``"not stated"``. A tag that none of them has makes no table.
+    """
+    try:
+        rows = by_value(dataset, name)
+    except OptionError:  # other frames of the run have the tag: `refuse_unsaid`
+        return {}
+    silent = sorted(set(range(len(dataset))) - {i for frames in rows.values() for i in frames})
+    rows |= {UNSTATED: silent} if silent and rows else {}
+    return {value: metrics(found.select(frames)) for value, frames in rows.items()}
+
+
 def worst_decile(dataset: Dataset, predictions: Predictions, quantity: Quantity = FORCES) -> Figures:
     """Return the force errors on the tenth of all atoms with the largest reference force.
 
@@ -265,6 +281,12 @@ class Scores(Frozen):
         Of each model, as `intervals` gives them.
     by_config_type
         Of each model, config type -> errors.
+    by_tag
+        The same for each tag or condition that ``scores.by`` names.
+    held
+        The condition that the scored frames meet, and no trained one does; empty where there is none.
+    inside
+        The same of frames that do not meet it, and were held out from the others.
     worst_force_decile
         Of each model, errors on the tenth of the atoms with the largest forces.
     gain
@@ -283,6 +305,9 @@ class Scores(Frozen):
     n_groups_with: dict[str, int]
     intervals: dict[ModelName, dict[str, tuple[float, float]]]
     by_config_type: dict[ModelName, dict[str, Figures]]
+    by_tag: dict[str, dict[ModelName, dict[str, Figures]]] = Field(default_factory=dict)
+    held: str = ""
+    inside: Scores | None = None
     worst_force_decile: dict[ModelName, Figures]
     gain: dict[ModelName, dict[str, Comparison]]
     heads: dict[str, Scores] = Field(default_factory=dict)
@@ -291,6 +316,12 @@ class Scores(Frozen):
     def of(self, model: ModelName) -> Figures:
         """Return the errors of a model."""
         return {"test": self.test, "untuned": self.untuned, "shift": self.shift}[model]
+
+    @property
+    def tables(self) -> dict[str, dict[ModelName, dict[str, Figures]]]:
+        """Tag -> errors of each model by its values: config types first, where frames state any."""
+        types = {"config_type": self.by_config_type} if any(self.by_config_type.values()) else {}
+        return types | {name: table for name, table in self.by_tag.items() if name not in types}
 
 
 def compare(model: FrameErrors, baseline: FrameErrors, groups: Sequence[str]) -> dict[str, Comparison]:
@@ -334,6 +365,7 @@ def summarise(
     groups: Sequence[str],
     *,
     part: str = "test",
+    by: Sequence[str] = (),
     quantities: Mapping[str, Quantity] = POTENTIAL_QUANTITIES,
 ) -> Scores:
     """Score a tuned model and its baselines on the same frames.
@@ -347,6 +379,8 @@ def summarise(
         As of `intervals`.
     part
         Which frames `dataset` holds: "test", "validation", or what `matgraft evaluate` calls them.
+    by
+        Tags and conditions that get a table, as `matgraft.potentials.data.conditions` names them.
 
     Raises
     ------
@@ -370,6 +404,7 @@ def summarise(
         n_groups_with=count_units(found["test"], groups),
         intervals={model: intervals(each, groups) for model, each in found.items()},
         by_config_type={model: by_tag(each, tags) for model, each in found.items()},
+        by_tag={name: {model: by_condition(each, dataset, name) for model, each in found.items()} for name in by},
         worst_force_decile={_KEY_OF[model]: worst_decile(dataset, each) for model, each in predictions.items()},
         gain={model: compare(found["test"], each, groups) for model, each in found.items() if model != "test"},
     )
@@ -411,7 +446,7 @@ def _differences(sample: Sample, prediction: Mapping[str, Array], quantity: Quan
         raise DataError(
             f"the {quantity.name} label is not finite", where=sample.where, remedy="leave the label or the frame out"
         )
-    difference = (value - label) * quantity.report_scale
+    difference = (value - quantity.compared(label)) * quantity.report_scale
     if quantity.per_atom_in_reports:
         difference = difference / sample.n_atoms
     if quantity.shape != (3, 3):

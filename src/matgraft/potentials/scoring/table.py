@@ -14,6 +14,7 @@ One row a part, model and frame. Columns, in canonical units:
 | formula, n_atoms                  |                                                                        |
 | energy_label, energy              | eV, total                                                              |
 | forces_label, forces              | eV/Å, 3 N numbers: x, y, z of the first atom, of the second, ...        |
+| magmom_label, magmom              | µB, N numbers: the size of the moment of each atom                     |
 | stress_label, stress              | eV/Å³, six numbers in ASE's order: xx, yy, zz, yz, xz, xy              |
 
 What is absent is null.
@@ -31,7 +32,7 @@ import pyarrow.parquet as pq
 
 from matgraft.core.errors import DataError, RunError
 from matgraft.core.files import whole
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.scoring.metrics import Predictions
@@ -100,11 +101,13 @@ def read_predictions(path: Path) -> pd.DataFrame:
         If there is no such file, or it is no parquet file.
     """
     try:
-        return pq.read_table(path).to_pandas()
+        table = pq.read_table(path).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise RunError(
             f"the predictions cannot be read: {error}", where=str(path), remedy="score the run again"
         ) from error
+    later = [f"{MAGMOM.name}_label", MAGMOM.name]  # what tables of earlier versions lack
+    return table.assign(**dict.fromkeys([name for name in later if name not in table]))
 
 
 def _pairs(
@@ -129,10 +132,12 @@ def _describe(sample: Sample) -> dict[str, object]:
 
 
 def _values(sample: Sample, prediction: Mapping[str, Array], quantities: Mapping[str, Quantity]) -> dict[str, object]:
+    labels = _labels(sample)
+    compared = {name: quantities[name].compared(label) for name, label in labels.items() if name in quantities}
     return {
         f"{name}{suffix}": _flat(values.get(name), quantity)
         for name, quantity in quantities.items()
-        for suffix, values in (("_label", _labels(sample)), ("", prediction))
+        for suffix, values in (("_label", compared), ("", prediction))
     }
 
 

@@ -26,8 +26,8 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from matgraft.core.findings import Finding
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS
+from matgraft.core.findings import Action, Finding
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, STRESS
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.potentials.scoring.judged import (
@@ -40,7 +40,7 @@ from matgraft.potentials.scoring.judged import (
     short,
     trajectories,
 )
-from matgraft.potentials.scoring.metrics import UNSTATED, Scores, metric_key
+from matgraft.potentials.scoring.metrics import UNSTATED, Figures, ModelName, Scores, metric_key
 
 FOUNDATION = "the foundation"
 
@@ -53,10 +53,13 @@ SMALL_GAIN = 0.9
 NOTICED_RISE = 1.05
 """A config type whose RMSE grew by more is named; one frame's error moves by a few per cent on any refit."""
 
+LOST: tuple[Compared, ...] = ("worse", "broken")
+
 _USES = {
     "energy": "energy differences: formation, defect and surface energies, barriers",
     "forces": "molecular dynamics, relaxation, phonons",
     "stress": "pressures, relaxation of the cell, elastic constants",
+    "magmom": "magnetic moments",
 }
 
 
@@ -98,6 +101,7 @@ def verdict(
         headline=_headline(scores, judged, outcome),
         reasons=(
             *(Reason(about=one.quantity.name, speaks=_side(one), text=one.sentence()) for one in judged),
+            *_extrapolation(scores),
             *(Reason(about="largest forces", speaks="against", text=text) for text in hot),
             *(Reason(about=one.name, speaks="against", text=one.sentence()) for one in worse),
         ),
@@ -128,7 +132,7 @@ def _outcome(judged: Sequence[Judged]) -> Outcome:
     if "better" not in outcomes:
         lacking = all(one.lacks_groups for one in judged)
         return Outcome.WORSE if "worse" in outcomes else Outcome.UNDECIDED if lacking else Outcome.NO_BETTER
-    decisive = {one.outcome for one in judged if one.quantity.name != STRESS.name} or outcomes
+    decisive = {one.outcome for one in judged if one.quantity not in (STRESS, MAGMOM)} or outcomes
     return Outcome.BETTER if decisive == {"better"} and "worse" not in outcomes else Outcome.MIXED
 
 
@@ -147,7 +151,8 @@ def _headline(scores: Scores, judged: Sequence[Judged], outcome: Outcome) -> str
     }[outcome]
     figures = ", ".join(one.figures() for one in judged) or "nothing, for want of labels"
     frames = int(scores.test["n_frames"])
-    extent = f"{frames} {scores.part} frame{'s' if frames != 1 else ''} of {trajectories(scores.n_groups)}"
+    held = f" with {scores.held}, which no training frame has," if scores.held else ""
+    extent = f"{frames} {scores.part} frame{'s' if frames != 1 else ''}{held} of {trajectories(scores.n_groups)}"
     return f"{opening}. RMSE on {extent}: {figures}."
 
 
@@ -182,6 +187,15 @@ def _losses(scores: Scores, failed: Sequence[Finding]) -> Iterator[Caution]:
             remedy="take a strategy that trains more of the model, or a larger weight of this quantity in the loss",
         )
 
+    lost = [one for one in judge_quantities(scores.inside) if one.outcome in LOST] if scores.inside else []
+    if lost:
+        yield Caution(
+            code="worse-inside",
+            damage=Damage.HARM,
+            text=f"Worse on held-out frames without {scores.held}, which are like the training frames: "
+            f"{', '.join(one.figures() for one in lost)}.",
+        )
+
 
 def _nothing_trusted(
     scores: Scores, judged: Sequence[Judged], worse: Sequence[_WorseType], trained: Collection[str] | None
@@ -189,12 +203,31 @@ def _nothing_trusted(
     """Say so where the verdict distrusts all that was tested: every quantity, or every config type."""
     types = scores.by_config_type.get("test", {})
     every_quantity = bool(judged) and all(_why_not(one.quantity.name, one.outcome, trained) for one in judged)
-    what = ["quantity"] * every_quantity + ["config type"] * (bool(types) and len(worse) == len(types))
+    what = ["quantity"] * every_quantity + ["config type"] * (
+        bool(types) and sum(one.tag == "config_type" for one in worse) == len(types)
+    )
     if what:
         yield Caution(
             code="nothing-trusted",
             damage=Damage.HARM,
             text=f"Every {' and every '.join(what)} that was tested is among what the model is not fit for.",
+        )
+
+
+def _extrapolation(scores: Scores) -> Iterator[Reason]:
+    """Set each error on what was held out by a condition beside the error on held-out frames like the trained ones."""
+    inside = {one.quantity.name: one for one in judge_quantities(scores.inside)} if scores.inside else {}
+    for one in judge_quantities(scores):
+        if (beside := inside.get(one.quantity.name)) is None:
+            continue
+        ratio = one.error / beside.error if beside.error else math.inf
+        text = (
+            f"{one.quantity.name.capitalize()}: {short(ratio)} times the error where {scores.held}, which no training "
+            f"frame has: {one.figures()}, and {beside.figures()} on held-out frames of the other conditions."
+        )
+        worse = not ratio <= HOT_RATIO and one.error > one.quantity.rounding
+        yield Reason(
+            about=f"{one.quantity.name} where {scores.held}", speaks="against" if worse else "neither", text=text
         )
 
 
@@ -209,6 +242,13 @@ def _of_figures(scores: Scores, judged: Sequence[Judged]) -> Iterator[Caution]:
             damage=Damage.DOUBT,
             text="There is no test part. These frames chose the best checkpoint, so the errors are optimistic; "
             "keep some trajectories aside for a test.",
+        )
+    if scores.held and scores.inside is None:
+        yield Caution(
+            code="nothing-inside",
+            damage=Damage.NOTE,
+            text=f"No frames without {scores.held} were held out: the errors where it is met stand alone.",
+            actions=(Action(settings={"split.test": 0.1}),),
         )
     if lacking := [one for one in judged if one.lacks_groups]:
         counts = ", ".join(f"{one.quantity.name} in {trajectories(one.n_groups)}" for one in lacking)
@@ -258,6 +298,8 @@ def _fit_for(scores: Scores, judged: Sequence[Judged], trained: Collection[str] 
 def _untrusted(scores: Scores, judged: Sequence[Judged], trained: Collection[str] | None) -> Iterator[Use]:
     outcomes = {one.quantity.name: one.outcome for one in judged}
     for name in POTENTIAL_QUANTITIES:
+        if name == MAGMOM.name and name not in outcomes:
+            continue  # most frames have no moments, and no user of them expects any
         rose = "its error rose on the validation frames" if name in _worsened(scores) else ""
         if reason := _why_not(name, outcomes.get(name), trained) or rose:
             yield Use(use=_USES[name], reason=reason)
@@ -298,15 +340,16 @@ def _worst_decile(scores: Scores) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _WorseType:
-    """A config type that lost, with the figures of each quantity that did."""
+    """A kind of frames that lost, such as a config type, with the figures of each quantity that did."""
 
+    tag: str
     value: str
     n_frames: int
     figures: Mapping[str, str]
 
     @property
     def name(self) -> str:
-        return f"config_type {self.value if self.value == UNSTATED else repr(self.value)}"
+        return f"{self.tag} {self.value if self.value == UNSTATED else repr(self.value)}"
 
     def sentence(self) -> str:
         frames = f"{self.n_frames} frame{'s' if self.n_frames != 1 else ''}"
@@ -317,8 +360,12 @@ class _WorseType:
 
 
 def _worse_types(scores: Scores) -> Iterator[_WorseType]:
-    """Name the config types whose RMSE rose or is not finite; no interval stands behind these."""
-    tables = scores.by_config_type
+    """Name the kinds of frames whose RMSE rose or is not finite; no interval stands behind these."""
+    for tag, tables in scores.tables.items():
+        yield from _worse_rows(tag, tables)
+
+
+def _worse_rows(tag: str, tables: Mapping[ModelName, Mapping[str, Figures]]) -> Iterator[_WorseType]:
     for value, found in tables.get("test", {}).items():
         rivals = {name: table.get(value, {}) for name, table in tables.items()}
         figures = {}
@@ -329,4 +376,4 @@ def _worse_types(scores: Scores) -> Iterator[_WorseType]:
                 instead = f"{name} {short(error)} instead of {short(rival)} {quantity.report_unit}"
                 figures[name] = instead.rstrip()
         if figures:
-            yield _WorseType(value, int(found["n_frames"]), figures)
+            yield _WorseType(tag, value, int(found["n_frames"]), figures)

@@ -31,7 +31,7 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.tuning.defaults import fit_defaults, loss_defaults
 from matgraft.potentials.tuning.heads import MultiHeadPotential
-from matgraft.potentials.tuning.loss import LossSettings, weigh_parts
+from matgraft.potentials.tuning.loss import LossSettings, weigh_moments, weigh_parts
 from matgraft.potentials.tuning.memory import bound_by_memory
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import HeadShifts, References, ReferenceShift, refit_or_keep, shift_heads
@@ -130,7 +130,7 @@ def adapt(
     chosen = make_strategy(strategy) if isinstance(strategy, str) else strategy
     settings, known = (settings or TuneSettings()).updated(**options), precomputed or Precomputed()
     execution = replace(execution or Execution(), title=chosen.name)
-    loss = loss_defaults(chosen, settings.loss, train)
+    loss = loss_defaults(chosen, weigh_moments(settings.loss, train, tuple(foundation.quantities)), train)
     heads = settings.heads or chosen.branches
     train, validation = weigh_parts(train, validation, loss, by_head=heads)
     # 2. The model, and the frames as it takes them.
@@ -146,7 +146,7 @@ def adapt(
     references = settings.references or _refit(backbone, foundation, train, encoded, known.on_train)
     rehearsal = None
     shift_references(backbone, references)
-    groups = chosen.prepare(backbone, seed=execution.seed)
+    groups = [*chosen.prepare(backbone, seed=execution.seed), *_other_readouts(backbone, loss.weights(train))]
     step_zero = check_heads(foundation, backbone, references, train, encoded)
     # 4. The fit.
     with execution.in_folder() as placed:
@@ -213,6 +213,15 @@ def shift_references(backbone: Potential, references: References) -> None:
 def _add(shift: ReferenceShift, energies: Tensor) -> None:
     for symbol, value in shift.shift_eV.items():
         energies.data[atomic_numbers[symbol] - 1] += value
+
+
+def _other_readouts(backbone: Potential, weights: Mapping[str, float]) -> list[ParamGroup]:
+    """Return the readouts of what is weighed beside the energy and its derivatives, and let them learn."""
+    stages = [stage for quantity, stage in backbone.other_readouts.items() if quantity in weights]
+    for stage in stages:
+        for parameter in stage.parameters().values():
+            parameter.requires_grad_(True)
+    return [ParamGroup(stage.name, stage.parameters()) for stage in stages]
 
 
 def _with_heads(base: Potential, strategy: Strategy, train: Dataset, validation: Dataset) -> MultiHeadPotential:

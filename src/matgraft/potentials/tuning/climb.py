@@ -59,7 +59,7 @@ from matgraft.potentials.tuning.ladder import (
     refuse_idle_target,
     target_met,
 )
-from matgraft.potentials.tuning.loss import LossSettings, Targets, label_shares, weigh_parts
+from matgraft.potentials.tuning.loss import LossSettings, Targets, label_shares, weigh_moments, weigh_parts
 from matgraft.potentials.tuning.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.potentials.tuning.references import ReferenceShift, keep_references, shifted
 from matgraft.potentials.tuning.replay import Rehearsal, ReplaySettings, forecast
@@ -139,6 +139,7 @@ def climb(
     """
     require_frames(train, validation)
     ladder, settings = ladder or LadderSettings(), (settings or TuneSettings()).updated(**options)
+    settings = replace(settings, loss=weigh_moments(settings.loss, train, tuple(foundation.quantities)))
     known = precomputed or Precomputed()
     refuse_idle_target(ladder.target, settings.loss.weights(train), validation)
     weighed, judging = weigh_parts(train, validation, settings.loss)

@@ -84,11 +84,12 @@ def loss_defaults(strategy: Strategy, loss: LossSettings, dataset: Dataset) -> L
     """Return the loss with the weights that suit the strategy, where they are not set and there is something to weigh.
 
     A head on fixed features cannot follow forces far: their error soon stands still, while that of energies falls on.
+    Magnetic moments are read before these features, and stay what they are.
     """
     if not strategy.cached:
         return loss
     unset = {name for name in HEAD_WEIGHTS if getattr(loss, name) is None and dataset.count(name)}
-    return loss.model_copy(update={name: HEAD_WEIGHTS[name] for name in unset})
+    return loss.model_copy(update={name: HEAD_WEIGHTS[name] for name in unset} | {"magmom": 0.0})
 
 
 def default_batch(strategy: Strategy, n_frames: int) -> int:

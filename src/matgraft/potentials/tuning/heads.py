@@ -15,7 +15,7 @@ Each sample says its head in the tag ``head`` (`matgraft.potentials.data.heads`)
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,6 +55,7 @@ class MultiHeadPotential(Potential):
             raise OptionError(f"heads {', '.join(names) or 'none'}", allowed=["two or more different names"])
         self.base, self.names = base, tuple(names)
         self.card, self.native_file, self.rate = base.card, base.native_file, base.rate
+        self.quantities = base.quantities
         readouts = nn.ModuleList([copy.deepcopy(base.head) for _ in names])
         self.module: Any = nn.ModuleDict({"body": base.module, "readouts": readouts})
         self.module.register_buffer("references", base.references.detach().repeat(len(names), 1))
@@ -91,9 +92,13 @@ class MultiHeadPotential(Potential):
     def stages(self) -> list[Stage]:
         """Return the base's stages, with the readouts of all heads as the last one."""
         *body, last = self.base.stages()
-        inside = [replace(s, modules={f"body.{path}": module for path, module in s.modules.items()}) for s in body]
         readouts = {f"readouts.{i}": readout for i, readout in enumerate(self.module["readouts"])}
-        return [*inside, Stage(last.name, readouts)]
+        return [*map(_inside, body), Stage(last.name, readouts)]
+
+    @property
+    def other_readouts(self) -> Mapping[str, Stage]:
+        """Return the base's."""
+        return {name: _inside(stage) for name, stage in self.base.other_readouts.items()}
 
     def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
         """Ask the base."""
@@ -115,13 +120,17 @@ class MultiHeadPotential(Potential):
 
     def features(self, batch: Batch) -> Tensor:
         """Return (N, width + 1): the base's features, and the number of the head as the last one."""
-        features = self.base.features(batch)
-        return torch.cat([features, self._head_of_atoms(batch)[:, None].to(features.dtype)], dim=1)
+        return self.read(batch, ())[0]
 
-    def energy(self, batch: Batch) -> Tensor:
+    def read(self, batch: Batch, wanted: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the features, and what the base reads beside them: all heads share it."""
+        features, others = self.base.read(batch, wanted)
+        return torch.cat([features, self._head_of_atoms(batch)[:, None].to(features.dtype)], dim=1), others
+
+    def sum_sites(self, features: Tensor, batch: Batch) -> Tensor:
         """Return the total energies (B,) eV, each sample's by its own head, in float64."""
         references = self.references[self._head_of_atoms(batch), batch["numbers"] - 1]
-        sites = self.head(self.features(batch)).squeeze(-1).double() + references
+        sites = self.head(features).squeeze(-1).double() + references
         return sites.new_zeros(len(batch)).index_add(0, batch.owner, sites)
 
     @staticmethod
@@ -151,6 +160,11 @@ class MultiHeadPotential(Potential):
             allowed=self.names,
             remedy=f"at({self.names[0]!r}) and the like are plain models",
         )
+
+
+def _inside(stage: Stage) -> Stage:
+    """Return a stage of the base with its paths in the module of several heads."""
+    return replace(stage, modules={f"body.{path}": module for path, module in stage.modules.items()})
 
 
 class _Readouts(nn.Module):

@@ -1,6 +1,6 @@
 """The loss: weighted, masked, per atom.
 
-    L = w_E MSE(E / N) + w_F (1 / 3N) sum |dF|^2 + w_sigma MSE(sigma) + lambda |theta|^2
+    L = w_E MSE(E / N) + w_F (1 / 3N) sum |dF|^2 + w_sigma MSE(sigma) + w_m (1 / N) sum d|m|^2 + lambda |theta|^2
 
 as a mean over the frames, each times its weight. Energies count in eV/atom, forces in eV/Å, stresses in
 eV/Å³ over the nine components. A label that is absent adds nothing, nor does a component that is none; a label's own
@@ -22,28 +22,35 @@ from torch import Tensor
 
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.frozen import Frozen
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, STRESS, Quantity
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, STRESS, Quantity
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
 from matgraft.potentials.data.sample import Sample
 
-HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01}
+HUBER_DELTA = {"energy": 0.02, "forces": 0.2, "stress": 0.01, "magmom": 0.1}
 DEFAULT_WEIGHTS = {"energy": 10.0, "forces": 1.0, "stress": 100.0}
 """Makes 32 meV/atom, 0.1 eV/Å and 1.6 GPa weigh alike. Energies come out far better than that: every weight tells on
-them, and a heavy one of theirs holds up the forces (figures in `benchmarks/README.md`)."""
+them, and a heavy one of theirs holds up the forces (figures in `benchmarks/README.md`). Magnetic moments count where
+the foundation predicts them (`weigh_moments`)."""
+MAGMOM_WEIGHT = 0.1
+"""By that of forces, as CHGNet was trained (Deng et al. 2023)."""
 
 
 class LossSettings(Frozen):
-    """Weights of the loss. A weight of None means: the default if the label exists, else nothing."""
+    """Weights of the loss. A weight of None means: the default if the label exists, else nothing.
+
+    That of the magnetic moments also asks that the foundation predicts them and the fit passes through the network.
+    """
 
     energy: float | None = Field(None, ge=0)
     forces: float | None = Field(None, ge=0)
     stress: float | None = Field(None, ge=0)
+    magmom: float | None = Field(None, ge=0)
     l2: float = Field(0.0, ge=0)
     kind: Literal["mse", "huber"] = "mse"
     huber_delta: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict, validate_default=True)
-    """eV/atom, eV/Å, eV/Å³; what is not named keeps its default."""
+    """eV/atom, eV/Å, eV/Å³, µB; what is not named keeps its default."""
     groups: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Weights of groups of frames: ``{"config_type=Surface": 3.0}``."""
 
@@ -68,7 +75,8 @@ class LossSettings(Frozen):
             If a weight was asked for and no frame has the label, or if nothing is left to train on.
         """
         weights = {}
-        for name, default in DEFAULT_WEIGHTS.items():
+        for name in POTENTIAL_QUANTITIES:
+            default = DEFAULT_WEIGHTS.get(name, 0.0)
             asked, labelled = getattr(self, name), _weighs(dataset, name)
             if asked and not labelled:
                 raise OptionError(
@@ -82,7 +90,9 @@ class LossSettings(Frozen):
             if weight:
                 weights[name] = weight
         if not weights:
-            raise OptionError("every weight of the loss is zero", allowed=["loss.energy", "loss.forces", "loss.stress"])
+            raise OptionError(
+                "every weight of the loss is zero", allowed=[f"loss.{name}" for name in POTENTIAL_QUANTITIES]
+            )
         return weights
 
 
@@ -91,6 +101,32 @@ def _weighs(dataset: Dataset, name: str) -> bool:
     return dataset.count(name) > 0 and any(
         name in sample.labels and sample.label_weights.get(name, 1.0) > 0 for sample in dataset
     )
+
+
+def weigh_moments(loss: LossSettings, train: Dataset, predicted: Collection[str]) -> LossSettings:
+    """Return the loss with a weight of the magnetic moments, where frames have them and it is not set.
+
+    Parameters
+    ----------
+    predicted
+        Quantities that the foundation predicts.
+
+    Raises
+    ------
+    OptionError
+        If a weight was asked for and the foundation predicts no moments.
+    """
+    if MAGMOM.name in predicted:
+        known = loss.magmom is None and train.count(MAGMOM.name)
+        return loss.model_copy(update={MAGMOM.name: MAGMOM_WEIGHT}) if known else loss
+    if loss.magmom:
+        raise OptionError(
+            f"loss.magmom={loss.magmom:g}: the foundation predicts no magnetic moments",
+            allowed=predicted,
+            remedy="do not weigh them, or take a foundation that predicts them, such as chgnet",
+            options=[{"loss.magmom": None}, {"foundation": "chgnet"}],
+        )
+    return loss
 
 
 def refuse_stress_without_volume(weights: Mapping[str, float], *parts: Dataset) -> None:
@@ -259,6 +295,7 @@ class Targets:
             present[name] = torch.tensor(np.array([_present(s, quantity) for s in samples]), device=device)
             rows = [_label(s, name, quantity.shape, quantity.per == "atom") for s in samples]
             values[name] = torch.cat(rows).to(device)
+            values[name] = values[name].abs() if quantity.unsigned else values[name]
             label_weights[name] = _column([s.label_weights.get(name, 1.0) for s in samples], device)
         return cls(values, present, _column([s.weight for s in samples], device), label_weights)
 
@@ -321,7 +358,7 @@ def frame_penalties(
             error = error / counts
         term, present = penalty(error, settings, name), targets.present[name]
         if POTENTIAL_QUANTITIES[name].per == "atom":
-            term = torch.zeros_like(targets.weight).index_add(0, owner, term.flatten(1).mean(1)) / counts
+            term = torch.zeros_like(targets.weight).index_add(0, owner, term.reshape(len(term), -1).mean(1)) / counts
         term = torch.where(present, term, 0.0)
         terms[name] = (term.flatten(1).mean(1) if term.dim() > 1 else term) * targets.label_weights[name]
     return terms

@@ -237,13 +237,12 @@ def isolated_references(
     Parameters
     ----------
     energies, predicted
-        Element -> energy (eV) of an isolated atom, by the file and by the foundation.
+        Element -> energy (eV) of an isolated atom, by the user and by the foundation; both of the same elements.
     predictions
         The foundation's of the frames, aligned with `dataset`, for the residuals.
     """
-    elements = dataset.elements()
-    shift = {symbol: energies[symbol] - predicted[symbol] for symbol in elements}
-    taken = ReferenceShift(mode="isolated", shift_eV=shift, rank=len(shift), n_elements=len(elements))
+    shift = {symbol: energies[symbol] - predicted[symbol] for symbol in predicted}
+    taken = ReferenceShift(mode="isolated", shift_eV=shift, rank=len(shift), n_elements=len(shift))
     if not dataset.count(ENERGY.name):
         return taken
     found, fractions, residual, weight = _residuals(dataset, predictions)

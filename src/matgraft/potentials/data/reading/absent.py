@@ -4,6 +4,7 @@
 | ------ | ----------------------------------------------------------------------------------------------- |
 | forces | the neighbours of some atom pull unevenly; a single atom or a perfect crystal has none by symmetry |
 | stress | atoms have neighbours; isolated atoms and far dimers have none                                   |
+| magmom | never: most materials have none                                                                 |
 | energy | atoms have neighbours, and energies of the file's other frames are far from zero                 |
 
 What is absent is counted and told, and is no label. NaN in some components is a fault: the audit reports it.
@@ -75,7 +76,7 @@ class Absences:
         first = value.flat[0]  # tells of nearly every label
         if np.isnan(first) and np.isnan(value).all():
             return "NaN"
-        if first or value.any():
+        if first or value.any() or quantity == "magmom":
             return ""
         others = [
             label.value for name, label in labels.items() if name != quantity and np.nan_to_num(label.value).any()

@@ -39,6 +39,7 @@ _STEMS = {
     "energy": ("energy", "free_energy", "total_energy", "potential_energy", "energy_per_atom"),
     "forces": ("forces", "force"),
     "stress": ("stress", "virial", "virials", "virial_stress"),
+    "magmom": ("magmoms", "magmom", "magnetic_moments", "magnetic_moment", "magnetization"),
 }
 # Names that follow no pattern: VASP's, CHGNet's and MPtrj's, and what scripts are seen to write.
 _OTHERS = {
@@ -48,6 +49,7 @@ _OTHERS = {
     ),
     "forces": ("forces_dft", "forces_ref"),
     "stress": ("stress_dft", "stress_ref", "virial_dft", "virial_ref"),
+    "magmom": ("magmoms_dft", "magmoms_ref", "final_magmom", "converged_magmoms"),
 }
 CANDIDATES: dict[str, tuple[str, ...]] = {
     quantity: tuple(prefix + stem for stem in stems for prefix in _SOURCES) + _OTHERS[quantity]
@@ -72,7 +74,7 @@ KEY_ORDERS = {"y_stress": VASP_SHEAR}
 _KNOWN = frozenset(name for names in CANDIDATES.values() for name in names) | {"e_0_energy", "e_wo_entrp"}
 WANT = ("energy", "forces")
 """Labels that must be there where nothing else is said."""
-_PLACES = ("energy", "forces", "stress", "virial", "length")
+_PLACES = ("energy", "forces", "stress", "virial", "length", "magmom")
 _LABEL_WORDS = frozenset(
     (
         *("energy", "energies", "force", "forces", "stress", "stresses", "virial", "virials"),
@@ -196,6 +198,11 @@ def is_label(key: str) -> bool:
     return bare(key).lower() in _KNOWN
 
 
+def is_moment_of_cell(key: str, value: Any, n_atoms: int) -> bool:
+    """Say whether a value is the magnetic moment of the whole cell: it is no label of atoms."""
+    return bare(key).lower() in CANDIDATES["magmom"] and np.size(value) == 1 and n_atoms > 1
+
+
 def is_left_out(key: str) -> bool:
     """Say whether a key is named like a label, and yet nothing reads it."""
     words = set(re.split(r"[-_. ]+", bare(key).lower()))
@@ -276,7 +283,12 @@ def fitting(value: Any, n_atoms: int) -> frozenset[str]:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         return frozenset()
-    shapes = {"energy": array.size == 1, "forces": array.shape == (n_atoms, 3), "stress": array.shape in _STRESS_SHAPES}
+    shapes = {
+        "energy": array.size == 1,
+        "forces": array.shape == (n_atoms, 3),
+        "stress": array.shape in _STRESS_SHAPES,
+        "magmom": array.shape in ((n_atoms,), (n_atoms, 3)),
+    }
     return frozenset(name for name, fits in shapes.items() if fits)
 
 

@@ -5,6 +5,7 @@
 | energy   | one number, of the cell or per atom                  | () eV, of the cell           |
 | forces   | (n_atoms, 3)                                         | (n_atoms, 3) eV/Å            |
 | stress   | 6 (ASE's Voigt order), 9 or (3, 3); stress or virial | (3, 3) eV/Å³, ASE's sign     |
+| magmom   | (n_atoms,), or vectors (n_atoms, 3)                  | (n_atoms,) µB, lengths of vectors |
 
 Of a slab see `slabs`: there only some components may be labels.
 
@@ -40,6 +41,7 @@ from matgraft.potentials.data.reading.keys import (
     Choices,
     bare,
     forces_beside,
+    is_moment_of_cell,
     place_of,
     present,
     unit_of,
@@ -54,8 +56,8 @@ from matgraft.potentials.data.reading.slabs import (
     with_third_vector,
 )
 
-# Two candidates agree within what printing with few digits loses: eV/atom, eV/Å, eV/Å³ (0.2 MPa).
-_TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6}
+# Two candidates agree within what printing with few digits loses: eV/atom, eV/Å, eV/Å³ (0.2 MPa), µB.
+_TOLERANCES = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-6, "magmom": 1e-3}
 # A stress whose triangles differ by more than this part of its largest component was not put together rightly.
 _ASYMMETRY = 0.01
 
@@ -104,6 +106,8 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
         if quantity == "stress" and not volume(frame.atoms):
             continue  # without a volume there is no stress, whatever the file says
         keys = present(quantity, frame.values, choices.keys.get(quantity))
+        if quantity not in choices.keys:
+            keys = [key for key in keys if not is_moment_of_cell(key, frame.values[key], len(frame.atoms))]
         labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
         if labels:
             if len(labels) > 1:
@@ -118,14 +122,16 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
 def _label(quantity: str, key: str, frame: RawFrame, file: RawFile, choices: Choices, where: str) -> Label:
     raw = _numbers(frame.values[key], where)
     if raw.ndim == 0 and np.isnan(raw):  # one word for all components
-        raw = np.full({"energy": (), "forces": (len(frame.atoms), 3), "stress": (3, 3)}[quantity], np.nan)
+        raw = np.full(_shape(quantity, len(frame.atoms)), np.nan)
     unit, virial, overruled = _unit(quantity, key, frame, file, choices, where)
     if quantity == "stress":
         name = bare(key).lower()
         raw = _matrix(from_plane(raw, frame.atoms), file.conventions.orders.get(name) or KEY_ORDERS.get(name), where)
         raw = raw if choices.shear is None else reorder_shear(raw, choices.shear)
     else:
-        raw = _shaped(raw, () if quantity == "energy" else (len(frame.atoms), 3), quantity, where)
+        if quantity == "magmom" and raw.shape == (len(frame.atoms), 3):
+            raw = np.linalg.norm(raw, axis=1)
+        raw = _shaped(raw, _shape(quantity, len(frame.atoms)), quantity, where)
     value = unit.to_canonical(raw, len(frame.atoms))
     if virial:
         return Label(-value / volume(frame.atoms), key, f"{unit.text} (virial)", True, overruled)
@@ -233,8 +239,13 @@ def _numbers(value: Any, where: str) -> Array:
         raise DataError(f"{_short(value)} is not a number or a regular array of numbers", where=where) from error
 
 
+def _shape(quantity: str, n_atoms: int) -> tuple[int, ...]:
+    known = POTENTIAL_QUANTITIES[quantity]
+    return (n_atoms, *known.shape) if known.per == "atom" else known.shape
+
+
 def _shaped(value: Array, shape: tuple[int, ...], quantity: str, where: str) -> Array:
-    if value.shape == shape or (shape == () and value.size == 1):
+    if value.shape == shape or (value.size == 1 == np.prod(shape, dtype=int)):
         return value.reshape(shape)
     raise DataError(f"{quantity} has the shape {value.shape}", where=where, allowed=[f"{shape} for this frame"])
 

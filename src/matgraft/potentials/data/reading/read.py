@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from rich.progress import Progress
@@ -29,6 +29,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.stand_ins import stand_in
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG, ORDER_TAG, magnetic_order
 from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.asked import UnsaidError, settled
 from matgraft.potentials.data.reading.formats.base import FileHead
@@ -42,11 +43,12 @@ from matgraft.potentials.data.reading.keys import (
     forces_beside,
     is_gradient,
     is_label,
+    is_moment_of_cell,
     present,
     suggest,
     unmatched,
 )
-from matgraft.potentials.data.reading.labels import find_labels, with_volume
+from matgraft.potentials.data.reading.labels import Label, find_labels, with_volume
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame, scalar_text
 from matgraft.potentials.data.reading.remarks import Remarks
 from matgraft.potentials.data.reading.sources import Source, locate
@@ -320,7 +322,7 @@ def _convert(
         if level not in theories:
             own = combine(frame.theory, stated, source.name) if frame.theory else theory
             theories[level] = _with_energy(own, kind, source.name)
-        tags = _tags(source, index, frame, choices)
+        tags = _with_orders(_tags(source, index, frame, choices), frame, labels)
         weights = find_weights(tags, labels, where)
         remarks.see(frame, labels, weights)
         n, cellless = n + 1, cellless + _lacks_cell(frame, choices)
@@ -371,10 +373,19 @@ def _tags(source: Source, index: int, frame: RawFrame, choices: Choices) -> dict
     tags = {"file": source.name, "frame": str(index)} | _run_tags(source) | dict(frame.tags)
     chosen = {key.lower() for key in choices.keys.values()}
     for key, value in frame.values.items():
-        text = None if is_label(key) or key.lower() in chosen else scalar_text(value)
+        labelled = is_label(key) and not is_moment_of_cell(key, value, len(frame.atoms))
+        text = None if labelled or key.lower() in chosen else scalar_text(value)
         if text is not None:
             tags[bare(key)] = text
     return tags
+
+
+def _with_orders(tags: dict[str, str], frame: RawFrame, labels: Mapping[str, Label]) -> dict[str, str]:
+    """Return the tags with the magnetic order, where moments along one axis tell it and the file does not."""
+    final = frame.values[labels["magmom"].key] if "magmom" in labels else ()
+    moments: dict[str, Any] = {ORDER_TAG: final, INITIAL_ORDER_TAG: frame.values.get("initial_magmoms", ())}
+    shape = (len(frame.atoms),)
+    return {tag: magnetic_order(own) for tag, own in moments.items() if np.shape(own) == shape} | tags
 
 
 def _run_tags(source: Source) -> dict[str, str]:

@@ -8,8 +8,8 @@ Four shapes are known, and told apart by where the structures stand:
     {"numbers": [...], "positions": [[3], ...], "cell": [[3], [3], [3]], "energy": ..., "stress": [6]}   ASE's words
 
 Of the first three the stress is VASP's as printed: kBar, against ASE's sign; mlearn's six components stand as xx yy zz
-xy yz zx, MatPES's as xx yy zz yz xz xy. Of the last it is ASE's, in eV/Å³. JSON is parsed as plain data: no class named
-in it is ever loaded except a structure.
+xy yz zx, MatPES's as xx yy zz yz xz xy. Of the last it is ASE's, in eV/Å³. Magnetic moments stand under ``magmom``, or
+with the sites of the structure. JSON is parsed as plain data: no class named in it is ever loaded except a structure.
 """
 
 from __future__ import annotations
@@ -145,6 +145,8 @@ def record_frame(path: tuple[str, ...], record: Mapping[str, Any], where: str) -
     values = {str(key): value for key, value in record.items() if key not in taken | {"outputs", "provenance"}}
     values |= outputs if isinstance(outputs, dict) else {}
     values |= source if isinstance(source, dict) else {}
+    if not {"magmom", "magmoms"} & values.keys() and (moments := _moments(record.get("structure"))):
+        values["magmoms"] = moments
     tags = {"trajectory": path[0]} if len(path) > 1 else {}
     tags |= {"record": path[-1]} if path else {}
     if "matpes_id" in record and values.get("original_mp_id"):
@@ -193,6 +195,15 @@ def _atoms(structure: Any, where: str) -> Atoms:
         raise DataError(f"its structure has partly occupied sites: {built.formula}", where=where)
     symbols = [site.specie.symbol for site in built]
     return Atoms(symbols, positions=built.cart_coords, cell=built.lattice.matrix, pbc=True)
+
+
+def _moments(structure: Any) -> list[float]:
+    """Return the magnetic moments that pymatgen keeps with the sites; empty where not every site has one."""
+    sites = structure.get("sites", ()) if isinstance(structure, dict) else ()
+    kept = [site.get("properties") for site in sites if isinstance(site, dict)]
+    moments = [own.get("magmom") if isinstance(own, dict) else None for own in kept]
+    known = [float(moment) for moment in moments if isinstance(moment, (int, float))]
+    return known if len(known) == len(sites) else []
 
 
 def _recognises(head: FileHead) -> bool:

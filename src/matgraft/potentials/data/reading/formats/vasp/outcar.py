@@ -1,7 +1,8 @@
 """VASP's OUTCAR, for runs whose vasprun.xml is gone.
 
 The header gives species and parameters as far as it states them; each ionic step gives cell, positions, forces, stress
-and the three energies under the names they have in `vasprun.xml`. With PSTRESS these are energies: the enthalpy stands
+and the three energies under the names they have in `vasprun.xml`; with LORBIT the magnetic moments, of non-collinear
+runs as vectors. With PSTRESS these are energies: the enthalpy stands
 in a line of its own, which is not read. A step counts once its final energies are printed.
 
 The file is taken in pieces, cut at the headings of the electronic steps, and only looked into where an ionic step ends.
@@ -71,6 +72,7 @@ class _Step:
     table: Array | None = None
     stress: list[float] | None = None
     energies: dict[str, float] = field(default_factory=dict)
+    moments: list[Array] = field(default_factory=list)
     chain: ChainTables = field(default_factory=ChainTables)
 
 
@@ -145,6 +147,15 @@ class _Run:
             self.step.table = _table(piece, at, self._n_atoms(), _ROW, skip=1)
             self.step.cell = self.cell
 
+    def _moments(self, piece: bytes, at: int) -> None:
+        """Take the last column of a table: the moment of each ion, along one direction."""
+        rows = _lines(piece, at, 3 + self._n_atoms())[3:]
+        try:
+            moments = np.array([float(row.split()[-1]) for row in rows])
+        except (ValueError, IndexError):  # stars, or a table that is cut off: the step has no moments
+            return
+        self.step.moments += [moments] if len(moments) == self._n_atoms() else []
+
     def _energies(self, piece: bytes, at: int) -> None:
         text = b"\n".join(_lines(piece, at, 4)) + b"\n"
         found = {key: pattern.search(text) for key, pattern in _ENERGIES.items()}
@@ -179,6 +190,8 @@ class _Run:
             self.unplaced += 1
             return
         values: dict[str, object] = {**step.energies, "stress": step.stress}
+        if step.moments:
+            values["magmoms"] = step.moments[0] if len(step.moments) == 1 else np.stack(step.moments, axis=1)
         if forces is not None:
             step.chain.moved_by_rules |= self.header.moved_by_rules
             true = true_forces(forces, step.chain)
@@ -214,6 +227,7 @@ _TAKEN: dict[bytes, Callable[[_Run, bytes, int], None]] = {
     b"direct lattice vectors": _Run._cell,
     b"TOTAL-FORCE (eV/Angst)": _Run._forces,
     b"FREE ENERGIE": _Run._energies,
+    **dict.fromkeys((b"magnetization (x)", b"magnetization (y)", b"magnetization (z)"), _Run._moments),
     b"CHAIN-FORCE": _Run._chain,
     b"CHAIN + TOTAL": _Run._chain_sum,
     b"NEB: ": _Run._tools,
