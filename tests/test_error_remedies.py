@@ -207,7 +207,6 @@ HERE: dict[str, str] = {
     "core/run_folder.py:read": "test_a_run_that_is_not_finished",
     "formulas/pretraining/run.py:_refuse": "test_pretraining",
     "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
-    "potentials/run/evaluation.py:_cannot_take": "test_frames_to_evaluate",
     "potentials/run/evaluation.py:refuse_unfit": "test_broken_frames_to_evaluate",
     "potentials/run/frames.py:refuse_too_large": "test_frames_too_large_for_the_memory",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
@@ -751,34 +750,6 @@ def test_frames_too_large_for_the_memory(matgraft: Call, tmp_path: Path, monkeyp
     monkeypatch.setattr("matgraft.potentials.run.frames.available_memory", lambda: Memory(1000, "the job"))
     (command,) = printed(matgraft("audit", tmp_path / NAME, "--quiet")[2], "command")
     assert shlex.split(command)[:2] == ["matgraft", "pack"]
-
-
-def test_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames that the foundation cannot take are left out by the option, whatever the run left out of its own test."""
-    made = frames(9)
-    for i in (2, 5, 6, 7):
-        made[i].info["alone"] = True
-    write(tmp_path / NAME, made)
-    (tmp_path / "recipe.yaml").write_text(f"train: {tmp_path / NAME}\naudit: {{drop_test: [0, 30]}}\n")
-
-    def predictions(_: object, dataset: object, *__: object) -> tuple[list[object], Finding, None]:
-        alone = tuple(i for i, sample in enumerate(dataset) if "alone" in sample.tags)  # type: ignore[arg-type]
-        outcome = "failed" if alone else "passed"
-        return (
-            [],
-            Finding(code="x", title="x", outcome=outcome, frames=alone, evidence="atoms without a neighbour"),
-            None,
-        )
-
-    def passed(*_: object, **__: object) -> None:
-        raise PassedError("on to the scores")
-
-    monkeypatch.setattr(evaluation, "load_potential", lambda name: SimpleNamespace())
-    monkeypatch.setattr(evaluation, "refuse_unknown", lambda name: None)
-    monkeypatch.setattr(evaluation, "foundation_predictions", predictions)
-    monkeypatch.setattr(evaluation, "predict", passed)
-    must_cure(matgraft, "evaluate", tmp_path, tmp_path / NAME)
-    assert printed(matgraft("evaluate", tmp_path, tmp_path / NAME)[2]) == ["'audit.drop_test=[2,5-7]'"]
 
 
 @pytest.mark.usefixtures("to_the_fit")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matgraft.potentials.models.predict import predict
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.run import write_report
-    from matgraft.potentials.run import evaluate_run, resume_run, tune
+    from matgraft.potentials.run import evaluate_models, evaluate_run, predict_structures, resume_run, tune
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
     from matgraft.potentials.tuning.climb import climb
@@ -48,12 +48,14 @@ _HOMES = {
     "climb": "potentials.tuning.climb",
     "coverage": "potentials.audit.coverage",
     "evaluate": "potentials.scoring.evaluate",
+    "evaluate_models": "potentials.run",
     "evaluate_run": "potentials.run",
     "export": "potentials.exports",
     "load": "foundations",
     "make_recipe": "potentials.recipe",
     "pack": "potentials.data.pack",
     "predict": "potentials.models.predict",
+    "predict_structures": "potentials.run",
     "read": "potentials.data.reading.read",
     "resume_run": "potentials.run",
     "split": "potentials.data.split",
@@ -69,12 +71,14 @@ __all__ = [
     "climb",
     "coverage",
     "evaluate",
+    "evaluate_models",
     "evaluate_run",
     "export",
     "load",
     "make_recipe",
     "pack",
     "predict",
+    "predict_structures",
     "read",
     "resume_run",
     "split",

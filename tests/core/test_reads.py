@@ -22,7 +22,9 @@ from matgraft.potentials.recipe import READS, Recipe, make_recipe
 READING = {"keys", "units", "shear", "elements", "theory", "want"}
 AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}
 AUDITED |= {"loss.energy", "loss.forces", "loss.stress"}
-EVALUATED = READING | {"foundation", "audit.drop_test"}
+EVALUATED = READING | {"references.mode", "references.shift_eV", "references.isolated_eV", "audit.drop_test"}
+OF_A_RUN = READING | {"foundation", "audit.drop_test"}
+PREDICTED = READING - {"want"} | {"audit.drop_test"}
 VALUES = {
     "keys": "{energy: my_energy}", "units": "{energy: meV}", "shear": "'xz,yz,xy'", "elements": "Cu,S",
     "theory": "a.yaml", "test": "b.xyz",
@@ -51,7 +53,13 @@ def leaves(model: BaseModel, before: str = "") -> Iterator[tuple[str, str]]:
 KEYS = dict(leaves(Recipe(train="a.xyz")))
 
 
-@pytest.mark.parametrize(("verb", "read"), [("audit", AUDITED), ("pack", READING), ("evaluate", EVALUATED)])
+@pytest.mark.parametrize(
+    ("verb", "read"),
+    [
+        *[("audit", AUDITED), ("pack", READING), ("evaluate", EVALUATED), ("evaluate RUN", OF_A_RUN)],
+        ("predict", PREDICTED),
+    ],
+)
 def test_every_key_of_a_recipe_with_every_verb_on_frames(verb: str, read: set[str]) -> None:
     for key, value in KEYS.items():
         found = ""

@@ -13,18 +13,17 @@ import warnings
 import typer
 from rich.console import Console
 
-from matgraft.cli.both import backbones_command, report_command, tune_command
+from matgraft.cli.both import backbones_command, evaluate_command, predict_command, report_command, tune_command
 from matgraft.cli.common import one_by_one
 from matgraft.cli.formulas import (
     crossval_command,
     embed_command,
     episodes_command,
     fewshot_command,
-    predict_command,
     pretrain_command,
     prompts_command,
 )
-from matgraft.cli.potentials import audit_command, evaluate_command, export_command, pack_command
+from matgraft.cli.potentials import audit_command, export_command, pack_command
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.files import to_json
 

@@ -1,4 +1,4 @@
-"""The verbs of both wings: tune, report, backbones."""
+"""The verbs of both wings: tune, evaluate, predict, report, backbones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from matgraft.cli.common import (
     FitOptions,
+    FormulaColumn,
     Json,
     Options,
     Run,
@@ -17,14 +18,22 @@ from matgraft.cli.common import (
     Targets,
     flags_of,
     is_table_file,
+    new_file,
     next_run,
     refuse_beside_resume,
     refuse_own,
     screen,
     tell,
 )
-from matgraft.cli.formulas import end_table_run, table_run
-from matgraft.cli.potentials import end_run, recipe_of, tell_first
+from matgraft.cli.formulas import end_table_run, table_run, tell_formulas
+from matgraft.cli.potentials import (
+    end_run,
+    evaluate_frames,
+    predict_frames,
+    predicts_structures,
+    recipe_of,
+    tell_first,
+)
 
 
 def tune_command(
@@ -65,6 +74,59 @@ def tune_command(
     if chosen and not shown.as_json:
         screen.print(chosen, highlight=False, soft_wrap=True)
     end_run(run, tune(recipe, run, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
+
+
+def evaluate_command(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="models, then frames with labels, then key=value: chgnet mace:my.model runs/x frames.extxyz"
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="page, .html or .md", callback=new_file)] = None,
+    *,
+    shown: Shown,
+) -> None:
+    """Score models on labelled frames: foundations, files of vendors, runs; one, or several side by side.
+
+    A run alone is judged beside its foundation; frames that its fit has seen are counted and left out of the figures,
+    and keys and units are those of the run. Say others as key=value, such as keys.energy=REF_energy.
+    """
+    evaluate_frames(what, out, shown.as_json, shown.silent)
+
+
+def predict_command(
+    model: Annotated[
+        str,
+        typer.Argument(help="a run; for structures also a foundation or a vendor's file: chgnet, mace:my.model"),
+    ],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"; for structures further models, '
+            "files of structures, and key=value of how they are read"
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="CSV file; of structures .extxyz or .parquet", callback=new_file),
+    ] = None,
+    formula: FormulaColumn = None,
+    *,
+    shown: Shown,
+) -> None:
+    """Predict properties of formulas with a tuned predictor, or structures with one potential or several.
+
+    Of formulas it tells value, interval, and whether to believe it; of structures energy, forces and stress, and how
+    far several models are apart.
+    """
+    of_structures = predicts_structures(model)
+    what_kind = "structures" if of_structures else "table" if len(what) == 1 and is_table_file(what[0]) else "formulas"
+    refuse_own("predict", {"--formula": formula, "--quiet": shown.quiet or None}, what_kind)
+    if of_structures:
+        predict_frames([model, *what], out, shown.as_json, shown.silent)
+    else:
+        tell_formulas(Path(model), what, out, formula, shown.as_json)
 
 
 def report_command(run: Run) -> None:

@@ -109,7 +109,10 @@ OWN: dict[str, tuple[Read, ...]] = {
         Read("--test", "frames; a table is scored out of fold", lambda is_table: not is_table),
         Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
     ),
-    "predict": (Read("--formula", "a table of formulas", lambda is_table: is_table),),
+    "predict": (
+        Read("--formula", "a table of formulas", lambda kind: kind == "table"),
+        Read("--quiet", "structures; formulas show no progress", lambda kind: kind == "structures"),
+    ),
     "crossval": (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),),
     "embed": (Read("--count", "--nearest", lambda nearest: nearest is not None),),
     "pretrain": (

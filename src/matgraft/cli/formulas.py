@@ -1,4 +1,4 @@
-"""The verbs of formulas: predict, crossval, embed, pretrain, fewshot, episodes, prompts."""
+"""The verbs of formulas: crossval, embed, pretrain, fewshot, episodes, prompts; and what those of both wings do."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from matgraft.cli.common import (
     FitOptions,
     FormulaColumn,
     From,
-    Json,
     Options,
     Quiet,
-    Run,
     Shown,
     TableOptions,
     data_and_options,
@@ -42,23 +40,13 @@ if TYPE_CHECKING:
     from matgraft.formulas.settings import TableRun
 
 
-def predict_command(
-    run: Run,
-    what: Annotated[
-        list[str], typer.Argument(help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"')
-    ],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file", callback=new_file)] = None,
-    formula: FormulaColumn = None,
-    as_json: Json = False,
-) -> None:
-    """Predict properties of formulas with a tuned predictor: value, interval, and whether to believe it."""
+def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | None, as_json: bool) -> None:
+    """Predict properties of formulas, or of a table of them, and tell them."""
     from matgraft.formulas.predict import formulas_in, predict_formulas
     from matgraft.formulas.report.rows import write_rows
     from matgraft.formulas.report.text import show_predictions, show_written
 
-    is_table = len(what) == 1 and is_table_file(what[0])
-    refuse_own("predict", {"--formula": formula}, is_table)
-    if is_table:
+    if len(what) == 1 and is_table_file(what[0]):
         cells, formulas = formulas_in(Path(what[0]), formula)
         rows = predict_formulas(run, formulas, cells, Path(what[0]))
     else:

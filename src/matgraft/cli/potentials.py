@@ -1,4 +1,4 @@
-"""The verbs of frames: audit, pack, evaluate, export."""
+"""The verbs of frames: audit, pack, export; and what those of both wings do with frames."""
 
 from __future__ import annotations
 
@@ -53,23 +53,6 @@ def pack_command(
     tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)
 
 
-def evaluate_command(
-    run: Model,
-    frames: Annotated[Path, typer.Argument(help="frames to score on")],
-    options: Options = None,
-    as_json: Json = False,
-) -> None:
-    """Score a tuned model on further frames, beside its foundation.
-
-    Frames that the fit was trained or validated on are counted and left out of the figures.
-    Keys and units are those of the run; say others as key=value, such as keys.energy=REF_energy.
-    """
-    from matgraft.potentials.report.screen import show_evaluation
-    from matgraft.potentials.run import evaluate_run
-
-    tell(evaluate_run(run, frames, options or (), quiet=as_json), show_evaluation, as_json)
-
-
 def export_command(
     run: Model,
     to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
@@ -84,6 +67,72 @@ def export_command(
 
     exported = export(run, to, out)
     tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
+
+
+def evaluate_frames(words: Sequence[str], page: Path | None, as_json: bool, silent: bool) -> None:
+    """Score models on frames, as the words of a command name them, and tell it."""
+    from matgraft.core.registry import part_head
+    from matgraft.core.run_folder import kind_of
+    from matgraft.potentials.report import evaluations as said
+    from matgraft.potentials.run import evaluate_models, evaluate_run
+
+    models, files, options = models_and_files("evaluate", words)
+    if page is not None:
+        said.refuse_other_page(page)
+    if len(models) == 1 and kind_of(part_head(models[0])[0]):
+        judged = evaluate_run(Path(models[0]), files, options, quiet=silent)
+        if page is not None:
+            said.write_page(said.evaluation_document(judged), page)
+        tell(judged, said.show_evaluation, as_json)
+        return
+    scored = evaluate_models(models, files, options, quiet=silent)
+    if page is not None:
+        said.write_page(said.side_by_side_document(scored), page)
+    tell(scored, said.show_side_by_side, as_json)
+
+
+def predict_frames(words: Sequence[str], out: Path | None, as_json: bool, silent: bool) -> None:
+    """Predict structures with models, as the words of a command name them, and tell it."""
+    from matgraft.potentials.report.predictions import show_structures
+    from matgraft.potentials.run import predict_structures
+
+    models, files, options = models_and_files("predict", words)
+    tell(predict_structures(models, files, out, options, quiet=silent), show_structures, as_json)
+
+
+def predicts_structures(word: str) -> bool:
+    """Say whether a word names a potential, or what is nearly the name of one; else it is a predictor of formulas."""
+    from matgraft.core.errors import nearest
+    from matgraft.potentials.models.registry import POTENTIALS, is_potential
+
+    return is_potential(word) or bool(not Path(word).exists() and "/" not in word and nearest(word, POTENTIALS))
+
+
+def models_and_files(verb: str, words: Sequence[str]) -> tuple[list[str], list[Path], list[str]]:
+    """Part the words of a command into models, files of frames and ``key=value`` items.
+
+    The first word is a model, and each further one that names a model; the last one is not.
+
+    Raises
+    ------
+    OptionError
+        If no frames are named, or a word that is no file looks like a model and is none.
+    """
+    from matgraft.potentials.models.registry import names_model, refuse_unknown
+
+    options = [one for one in words if "=" in one and not Path(one).exists() and not names_model(one)]
+    names = [one for one in words if one not in options]
+    models = [one for i, one in enumerate(names) if i == 0 or names_model(one)]
+    files = [Path(one) for one in names[1:] if one not in models]
+    if not files:
+        raise OptionError(
+            f"{' '.join(names) or 'nothing'}: no file of frames is named",
+            allowed=[f"matgraft {verb} MODEL [MODEL ...] FRAMES [FRAMES ...] [key=value ...]"],
+        )
+    for file in files[:-1]:
+        if not file.exists() and (":" in str(file) or not file.suffix):
+            refuse_unknown(str(file))
+    return models, files, options
 
 
 def tell_first(silent: bool) -> Callable[[Sequence[Finding]], None] | None:

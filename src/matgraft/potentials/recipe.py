@@ -74,10 +74,12 @@ READS: dict[str, tuple[Read, ...]] = {
         Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
         PROCESSES,
     ),
-    "evaluate": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by")),
+    "evaluate": (*READING, Read("references.*"), Read("audit.drop_test*"), Read("scores.by")),
+    "evaluate RUN": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by")),
+    "predict": (*(read for read in READING if read.key != "want"), Read("audit.drop_test*")),
 }
-"""The keys of a recipe that each verb reads. Those that depend on the frames or on the strategy's own options are
-refused where these are known."""
+"""The keys of a recipe that each verb reads; a run is evaluated with its own reference energies. Those that depend on
+the frames or on the strategy's own options are refused where these are known."""
 
 
 class AuditSettings(Frozen):

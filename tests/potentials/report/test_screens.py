@@ -22,13 +22,13 @@ from matgraft.core.registry import BackboneRow
 from matgraft.foundations import BACKBONES
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.report.evaluations import show_evaluation
 from matgraft.potentials.report.screen import (
     AuditFacts,
     TunedFacts,
     audit_facts,
     run_facts,
     show_backbones,
-    show_evaluation,
     show_findings,
     show_run,
 )

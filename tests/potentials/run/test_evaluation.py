@@ -22,8 +22,9 @@ from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.seen import SeenFrames, fingerprints, is_among
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run.evaluation import _Seen, judge_frames
+from matgraft.potentials.run.evaluation import judge_frames
 from matgraft.potentials.run.outcome import _groups
+from matgraft.potentials.run.seen_by_fit import Seen
 from matgraft.potentials.run_files import SEEN
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 
@@ -76,7 +77,7 @@ def predicted(dataset: Dataset, factor: float) -> list[dict[str, Any]]:
 
 def scored(dataset: Dataset, seen: dict[int, str] | None) -> Evaluation:
     models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
-    what = None if seen is None else _Seen(tuple(seen.get(i, "unseen") for i in range(len(dataset))))
+    what = None if seen is None else Seen(tuple(seen.get(i, "unseen") for i in range(len(dataset))))
     return judge_frames("further.extxyz", dataset, models, what)
 
 
@@ -122,7 +123,7 @@ def tuned_on(tmp_path: Path) -> Callable[[Dataset, Dataset], Path]:
 
 def evaluated(run: Path, dataset: Dataset) -> Evaluation:
     models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
-    return judge_frames("further.extxyz", dataset, models, _Seen.of(run, dataset))
+    return judge_frames("further.extxyz", dataset, models, Seen.of(run, dataset))
 
 
 def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(tuned_on: Any) -> None:
@@ -185,7 +186,7 @@ def test_neighbours_in_time_are_known_where_nothing_names_the_simulation(tuned_o
 
 def test_a_training_file_of_other_atoms_is_not_read(tuned_on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tuned_on(runs(2, 5), runs(2, 5))
-    monkeypatch.setattr("matgraft.potentials.run.evaluation.read_one", lambda *_: pytest.fail("read for minutes"))
+    monkeypatch.setattr("matgraft.potentials.run.seen_by_fit.read_one", lambda *_: pytest.fail("read for minutes"))
     others = runs(6, 2).map(lambda sample: replace(sample, content=sample.content * (2, 1, 1)))
     assert not any("simulations of which" in one.text for one in evaluated(run, others).verdict.cautions)
 

@@ -34,6 +34,6 @@ def test_a_graph_is_built_once(
     ladder = {"strategy": {"name": "ladder"}, "ladder": {"rungs": ["feature"]}}
     recipe = Recipe.model_validate({"train": "x", **ladder, **FIT})
     parts = part_frames(predict_frames(chgnet, pairs, pairs[:0], quiet=True), SPLIT)
-    references = references_for(recipe, parts, chgnet)
+    references = references_for(recipe, parts.train, parts.on_train, chgnet)
     adapt_by_recipe(recipe, chgnet, parts, references, tmp_path, False, True)
     assert sorted(built.values()) == [1] * len(pairs)

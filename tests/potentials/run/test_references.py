@@ -20,7 +20,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.split import Split
 from matgraft.potentials.recipe import Recipe, make_recipe
 from matgraft.potentials.run import references
-from matgraft.potentials.run.frames import Parts, whole_split
+from matgraft.potentials.run.frames import whole_split
 from matgraft.potentials.run.references import referenced, references_for, refuse_idle_references
 
 LONE = {"O": -1.5, "Si": -4.0, "Ge": -3.0}
@@ -52,7 +52,7 @@ def shift_of(asked: Recipe, train: Dataset, test: Dataset | None = None) -> dict
     refuse_idle_references(asked, FOUNDATION, train, test)
     known = [{"energy": np.array(-2.0)}] * len(train)
     split = Split(by="random", reason="", train=(), validation=(), test=(), groups=(), seed=0)
-    found = references_for(asked, Parts(train, train, test, known, known, [], split), FOUNDATION)
+    found = references_for(asked, train, known, FOUNDATION, train, test)
     assert found.mode == "isolated"
     return dict(found.shift_eV)
 

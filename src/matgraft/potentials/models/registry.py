@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from matgraft.core.registry import BackboneRow, load_folder_from, load_from, opener_of
+from matgraft.core.model_files import recognise
+from matgraft.core.registry import CARD, BackboneRow, load_folder_from, load_from, opener_of, part_head
+from matgraft.core.run_folder import kind_of
 from matgraft.potentials.models.potential import Potential
 
 POTENTIALS: dict[str, BackboneRow] = {
@@ -66,6 +68,30 @@ def load_potential(name: str | Path) -> Potential:
 def refuse_unknown(name: str | Path) -> None:
     """Raise what `load_potential` raises on a name that nothing stands behind, without loading anything."""
     opener_of(POTENTIALS, name, INSTEAD)
+
+
+def names_model(word: str) -> bool:
+    """Say whether a word of a command names a model: a backbone, a run or a model folder, a file of weights.
+
+    What else there is on disk is taken for frames.
+    """
+    folder, head = part_head(word)
+    if folder.is_dir():
+        return bool(head or kind_of(folder) or recognise(folder).name)
+    if word.partition(":")[0] in POTENTIALS.keys() | INSTEAD.keys():
+        return True
+    return Path(word).is_file() and bool(recognise(Path(word)).name)
+
+
+def is_potential(word: str) -> bool:
+    """Say whether a word names a model that reads structures: a run on formulas, or an encoder, does not."""
+    folder, _ = part_head(word)
+    if kind := kind_of(folder):
+        return kind == "frames"
+    if folder.is_dir() and names_model(word):
+        card = next((one for one in (folder / "model", folder) if (one / CARD.name).is_file()), None)
+        return card is None or CARD.read(card).backbone in POTENTIALS
+    return names_model(word) and word not in INSTEAD
 
 
 def load_potential_folder(folder: Path) -> Potential:

@@ -1,4 +1,4 @@
-"""What the terminal shows of audits, runs and evaluations.
+"""What the terminal shows of audits and runs; of evaluations `matgraft.potentials.report.evaluations` says it.
 
 Each ``show_*`` is given the facts that ``--json`` prints, and nothing else: what the screen says, the JSON says too.
 """
@@ -35,7 +35,6 @@ from matgraft.potentials.report.forgetting import forgetting_blocks
 from matgraft.potentials.report.ladder import climb_section
 from matgraft.potentials.report.scores import score_blocks
 from matgraft.potentials.report.training import fit_section
-from matgraft.potentials.scoring.evaluate import Evaluation
 from matgraft.potentials.scoring.metrics import Scores
 from matgraft.potentials.tuning.facts import FitFacts
 from matgraft.potentials.tuning.ladder import Climb
@@ -106,20 +105,6 @@ def show_first(screen: Console, found: Sequence[Finding]) -> None:
     failed = [one for one in found if one.outcome == "failed"]
     if failed:
         show_blocks(screen, [Text("Before the foundation is asked:"), FindingList(gravest_first(failed))])
-
-
-def show_evaluation(screen: Console, facts: Evaluation) -> None:
-    """Print how many of the frames the fit has seen, the verdict on the others, and the errors of both."""
-    if counts := facts.frames:
-        said = (
-            f"{facts.file}: {counts.trained_on} of {counts.total} frames were trained on, {counts.validated_on} were "
-            f"validated on, {counts.unseen} are unseen"
-        )
-        show_blocks(screen, [Text(said)])
-    show_section(screen, verdict_section(facts.verdict, score_blocks(facts)))
-    if facts.with_seen:
-        title = "The same with the frames that the fit has seen; such errors look better than they are"
-        show_section(screen, Section("seen", title, score_blocks(facts.with_seen), EVERYWHERE))
 
 
 class TunedFacts(Scores):

@@ -124,7 +124,10 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
             out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by), referenced=known)
         )
         parts = part_frames(frames, split)
-        references = REFERENCES.stage(out, lambda: references_for(recipe, parts, foundation))
+        held = (parts.validation, parts.test)
+        references = REFERENCES.stage(
+            out, lambda: references_for(recipe, parts.train, parts.on_train, foundation, *held)
+        )
         adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
         FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))

@@ -49,9 +49,6 @@ KEPT_BYTES, PREDICTED_BYTES = 40, 16_000
 MEMORY_SHARE = 0.8
 """Part of the memory that can be had that they may take."""
 
-PREDICTING = "the foundation's predictions"
-"""Title of the progress bar."""
-
 
 @dataclass(frozen=True)
 class Frames:
@@ -129,11 +126,14 @@ def read_one(recipe: Recipe, file: str | Sequence[str], *, beside: bool = False)
     return read(file, **recipe.reading, beside=beside)
 
 
-def read_further(recipe: Recipe, file: Path, *, beside: bool) -> Dataset:
-    """Read further frames than those that the recipe was written for: they need not have each of its groups."""
-    dataset = read_one(recipe, str(file), beside=beside)
+def read_further(recipe: Recipe, files: Sequence[Path], *, beside: bool) -> Dataset:
+    """Read further frames than those that the recipe was written for: they need not have each of its groups.
+
+    Isolated atoms are among them.
+    """
+    dataset = read_one(recipe, [str(file) for file in files], beside=beside)
     orders = {group: order for group, order in _shear_by_group(recipe).items() if occurs(group, dataset)}
-    return without_isolated(leave_out(reorder_groups(dataset, orders), recipe.audit.drop_test, DROP["test"]))
+    return leave_out(reorder_groups(dataset, orders), recipe.audit.drop_test, DROP["test"])
 
 
 def _shear_by_group(recipe: Recipe) -> dict[str, str]:
@@ -150,20 +150,20 @@ def predict_frames(foundation: Potential, train: Dataset, test: Dataset, quiet: 
 
 
 def foundation_predictions(
-    foundation: Potential, frames: Dataset, quiet: bool, part: Part = "train"
+    foundation: Potential, frames: Dataset, quiet: bool, part: Part = "train", whose: str = ""
 ) -> tuple[Predictions, Finding, Graphs | KeptGraphs | None]:
-    """Return the foundation's predictions, empty where it cannot take a frame, the finding on such, and the graphs."""
+    """Return the foundation's predictions, empty where it cannot take a frame, the finding on such, and the graphs.
+
+    `whose` names the frames in the finding; by default they are training or test frames.
+    """
     refuse_too_large(foundation.card, frames, part)
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(foundation, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
-    known = (
-        predict(foundation, samples, encoded=graphs, processes=cores(), progress="" if quiet else PREDICTING)
-        if taken
-        else []
-    )
+    title = "" if quiet else f"predictions of {foundation.card.name}"
+    known = predict(foundation, samples, encoded=graphs, processes=cores(), progress=title) if taken else []
     predictions = dict(zip(taken, known, strict=True))
-    finding = _refused(foundation, frames, reasons, part)
+    finding = _refused(foundation, frames, reasons, part, whose or ("training" if part == "train" else "test"))
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
 
 
@@ -197,9 +197,8 @@ def refuse_too_large(card: ModelCard, frames: Dataset, part: Part) -> None:
         )
 
 
-def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part) -> Finding:
+def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part, whose: str) -> Finding:
     title = f"frames that {foundation.card.name} cannot take"
-    whose = "training" if part == "train" else "test"
     if not reasons:
         return Finding(
             code=NOT_ENCODABLE,
@@ -269,9 +268,19 @@ def look_at_test(recipe: Recipe, test: Dataset) -> tuple[Finding, ...]:
 
 
 def _of_test(finding: Finding) -> Finding:
+    return _for_test(finding).model_copy(update={"evidence": f"of the test frames: {finding.evidence}"})
+
+
+def _for_test(finding: Finding) -> Finding:
+    """Let the options of a finding leave out frames of the test, not of the training."""
     actions = tuple(action.model_copy(update={"part": "test"}) for action in finding.actions)
-    evidence = f"of the test frames: {finding.evidence}"
-    return finding.model_copy(update={"part": "test", "actions": actions, "evidence": evidence})
+    return finding.model_copy(update={"part": "test", "actions": actions})
+
+
+def look_at_labels(recipe: Recipe, given: Dataset, predictions: Predictions, card: ModelCard) -> tuple[Finding, ...]:
+    """Hold labels that are only judged on against a model; what would block a training is returned."""
+    found = audit(given, predictions, looks=COMPARED, elements=card.elements, model_name=card.name)
+    return tuple(as_typed(_for_test(one), given, recipe) for one in found if one.blocks)
 
 
 def look(recipe: Recipe, card: ModelCard, frames: Frames, first: Sequence[Finding]) -> tuple[Finding, ...]:

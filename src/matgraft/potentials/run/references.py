@@ -13,7 +13,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.run.frames import Parts
+from matgraft.potentials.run.frames import Predictions
 from matgraft.potentials.tuning.loss import weigh_groups
 from matgraft.potentials.tuning.references import (
     References,
@@ -105,18 +105,28 @@ def _refit(given: Mapping[str, float]) -> dict[str, object]:
     return {"references.mode": "refit"} | ({"references.isolated_eV": {}} if given else {})
 
 
-def references_for(recipe: Recipe, parts: Parts, parent: Potential) -> References:
-    """Return the reference shift of the recipe's mode, one for each head where there are several."""
+def references_for(
+    recipe: Recipe, frames: Dataset, known: Predictions, parent: Potential, *others: Dataset
+) -> References:
+    """Return the reference shift of the recipe's mode, one for each head where there are several.
+
+    Parameters
+    ----------
+    frames, known
+        Those that it is found on, and the parent's predictions of them.
+    others
+        Further frames that it is added to.
+    """
     settings = recipe.references
-    known, train = parts.on_train, weigh_groups(parts.train, recipe.loss.groups)
+    train = weigh_groups(frames, recipe.loss.groups)
     if settings.mode == "given":
-        return given_references(settings.shift_eV, concatenate([parts.train, parts.validation, parts.test]))
+        return given_references(settings.shift_eV, concatenate([frames, *others]))
     if settings.mode == "isolated":
-        energies = isolated_energies(settings.isolated_eV, parts.train, parts.validation, parts.test)
+        energies = isolated_energies(settings.isolated_eV, frames, *others)
         return isolated_references(energies, _of_isolated(parent, energies, settings.isolated_eV), train, known)
 
-    def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
-        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in frames])
+    def shift(part: Dataset, places: Sequence[int]) -> ReferenceShift:
+        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in places])
 
     return shift_heads(train, shift) if recipe.heads_by else shift(train, range(len(known)))
 

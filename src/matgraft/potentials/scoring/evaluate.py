@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from matgraft.core.findings import Finding
 from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.data.dataset import Dataset
@@ -42,12 +43,15 @@ class Evaluation(Scores):
         On the frames that the fit has not seen.
     with_seen
         The errors on all frames, where the fit has seen some of them and others not.
+    left_out
+        What the model cannot take, frame by frame; it is in no figure.
     """
 
     file: str
     frames: SeenCounts | None
     verdict: Verdict
     with_seen: Scores | None = None
+    left_out: tuple[Finding, ...] = ()
 
 
 def evaluate(backbone: Potential, dataset: Dataset, *, processes: int = 1) -> Figures:

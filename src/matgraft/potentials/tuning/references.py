@@ -29,6 +29,7 @@ from typing import Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
 from pydantic import computed_field
 from scipy.linalg import qr
 
@@ -281,6 +282,21 @@ def undetermined_directions(fractions: Array, elements: Sequence[str]) -> tuple[
     """
     directions, levers = _levers(np.unique(np.round(fractions, 9), axis=0))
     return _in_words(directions[:, levers > LEVER], elements)
+
+
+def determined_by(known: Array, fractions: Array) -> NDArray[np.bool_]:
+    """Say of which compositions the shift is determined by known ones, whatever the energies.
+
+    Parameters
+    ----------
+    known, fractions
+        (n, n_elements) atomic fractions of the known compositions, and of those that are asked about. An element that
+        no known composition has is not determined, however little of it there is.
+    """
+    directions, levers = _levers(np.unique(np.round(known, 9), axis=0))
+    basis = directions[:, levers > LEVER]
+    within = np.linalg.norm(fractions - fractions @ basis @ basis.T, axis=1) <= LEVER
+    return np.asarray(within & ~fractions[:, ~known.any(axis=0)].any(axis=1))
 
 
 def _in_words(basis: Array, elements: Sequence[str]) -> tuple[str, ...]:

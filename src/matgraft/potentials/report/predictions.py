@@ -1,0 +1,275 @@
+"""What `matgraft predict` says of structures: the facts, the screen, and the files that they are written to.
+
+| file     | one model                                   | several models                                          |
+| -------- | ------------------------------------------- | ------------------------------------------------------- |
+| .extxyz  | ``energy``, ``forces``, ``stress``          | ``<model>_energy``, ...; each atom's ``forces_disagreement`` |
+| .parquet | a row a structure, as in predictions.parquet | a row a structure and model                             |
+
+Units: eV (total), eV/Å, eV/Å³ with ASE's sign. What a model does not give, such as the stress of a molecule, is absent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write as write_atoms
+from ase.units import GPa
+from pydantic import Field
+from rich.console import Console
+
+from matgraft.core.errors import OptionError
+from matgraft.core.files import whole
+from matgraft.core.findings import Finding
+from matgraft.core.frozen import Frozen
+from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS, Array, full_to_voigt
+from matgraft.core.report.document import Block, Bullets, Column, FindingList, Row, Table, Text
+from matgraft.core.report.screen import show_blocks
+from matgraft.core.report.text import written
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.keys import is_label
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.scoring.metrics import Predictions
+from matgraft.potentials.scoring.table import predictions_table, write_predictions
+
+MOST_SHOWN = 20
+"""Structures on the screen; a file has all."""
+WRITTEN = (".extxyz", ".xyz", ".parquet")
+"""Endings of the files that predictions are written to."""
+
+Value = float | list[float] | list[list[float]]
+
+
+class Disagreement(Frozen):
+    """How far the models are apart on one structure: the largest difference between two of them.
+
+    Attributes
+    ----------
+    energy_meV_per_atom
+        After the reference energies of each model are shifted to those of the first, by a shift that is fitted on the
+        other structures; None where these do not determine it.
+    forces_eV_per_A
+        The largest of all atoms.
+    stress_GPa
+        The largest of the six components; None without a stress.
+    """
+
+    energy_meV_per_atom: float | None
+    forces_eV_per_A: float
+    stress_GPa: float | None
+
+
+class PredictedStructure(Frozen):
+    """What the models predict of one structure.
+
+    Attributes
+    ----------
+    file, index
+        Where it was read from.
+    formula, n_atoms
+        What it is.
+    values
+        Model -> quantity with its unit (``energy_eV``, ``forces_eV_per_A``, ``stress_eV_per_A3``: xx, yy, zz, yz, xz,
+        xy) -> value.
+    disagreement
+        Between the models; None of one.
+    """
+
+    file: str
+    index: int
+    formula: str
+    n_atoms: int
+    values: dict[str, dict[str, Value]]
+    disagreement: Disagreement | None = None
+
+
+class StructurePredictions(Frozen):
+    """What `matgraft predict` says of structures.
+
+    Attributes
+    ----------
+    files, notes
+        What was read, and how.
+    models
+        Model -> its level of theory in words.
+    structures
+        Those that all models can take, in order.
+    left_out
+        Those that a model cannot take.
+    written
+        The file that the predictions were written to; empty where there is none.
+    prefixes
+        Model -> how its keys begin there; empty of one model.
+    """
+
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+    models: dict[str, str]
+    structures: tuple[PredictedStructure, ...]
+    left_out: tuple[Finding, ...] = ()
+    written: str = ""
+    prefixes: dict[str, str] = Field(default_factory=dict)
+
+
+def prefixes_of(models: Sequence[str]) -> dict[str, str]:
+    """Return how the keys of each model begin: its name in letters, digits and underscores, each another one."""
+    found: dict[str, str] = {}
+    for name in models:
+        stem = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "model"
+        taken = [one for one in found.values() if one == stem or re.fullmatch(rf"{re.escape(stem)}_\d+", one)]
+        found[name] = f"{stem}_{len(taken) + 1}" if taken else stem
+    return found
+
+
+def values_of(prediction: Mapping[str, Array]) -> dict[str, Value]:
+    """Return a prediction as JSON can hold it, each quantity with its unit in the name."""
+    found = {}
+    for name, value in prediction.items():
+        quantity = POTENTIAL_QUANTITIES[name]
+        unit = quantity.unit.replace("/", "_per_").replace("Å", "A").replace("³", "3")
+        flat = full_to_voigt(value) if quantity.shape == (3, 3) else value
+        found[f"{name}_{unit}"] = np.asarray(flat, dtype=float).tolist()
+    return found
+
+
+def disagreement_of(
+    predictions: Sequence[Mapping[str, Array]], energies: Sequence[float | None], n_atoms: int
+) -> Disagreement:
+    """Return the largest differences between two models on one structure.
+
+    Parameters
+    ----------
+    predictions
+        Of each model.
+    energies
+        Of each model (eV), after the shift to the references of the first; None where it is not determined.
+    """
+    known = [energy for energy in energies if energy is not None]
+    stresses = [full_to_voigt(one[STRESS.name]) for one in predictions if STRESS.name in one]
+    return Disagreement(
+        energy_meV_per_atom=1000 * (max(known) - min(known)) / n_atoms if len(known) == len(predictions) else None,
+        forces_eV_per_A=float(force_differences(predictions).max()),
+        stress_GPa=float(np.ptp(stresses, axis=0).max() / GPa) if len(stresses) == len(predictions) else None,
+    )
+
+
+def force_differences(predictions: Sequence[Mapping[str, Array]]) -> Array:
+    """Return (n_atoms,) the largest difference (eV/Å) between the forces of two models on each atom."""
+    forces = np.array([one[FORCES.name] for one in predictions])
+    return np.asarray(np.linalg.norm(forces[:, None] - forces[None], axis=-1).max(axis=(0, 1)))
+
+
+def refuse_other_file(path: Path) -> None:
+    """Raise an OptionError if predictions are not written to files of such an ending."""
+    if path.suffix.lower() not in WRITTEN:
+        raise OptionError(f"{path}: predictions are not written as {path.suffix or 'a file without an ending'}",
+                          allowed=[f"*{end}" for end in WRITTEN])  # fmt: skip
+
+
+def write_structures(dataset: Dataset, predictions: Mapping[str, Predictions], path: Path) -> None:
+    """Write structures with what each model predicts; labels that they came with are not written.
+
+    Errors as of `refuse_other_file`.
+    """
+    refuse_other_file(path)
+    if path.suffix.lower() == ".parquet":
+        write_predictions(predictions_table({"predicted": (dataset, predictions)}), path)
+        return
+    prefixes = prefixes_of(list(predictions))
+    frames = [
+        _predicted(sample, {prefixes[name]: each[i] for name, each in predictions.items()})
+        for i, sample in enumerate(dataset)
+    ]
+    with whole(path) as part:
+        write_atoms(part, frames, format="extxyz")
+
+
+def _predicted(sample: Sample, predictions: Mapping[str, Mapping[str, Array]]) -> Atoms:
+    """Return a structure with its tags and the predictions: of one model under ASE's names, of several under theirs."""
+    content = sample.content
+    atoms = Atoms(content.numbers, content.positions, cell=content.cell, pbc=content.pbc)
+    atoms.info |= {name: value for name, value in sample.tags.items() if not is_label(name)}
+    if len(predictions) == 1:
+        (values,) = predictions.values()
+        own = {name: full_to_voigt(value) if name == STRESS.name else value for name, value in values.items()}
+        known = {name: own[name] for name in (ENERGY.name, FORCES.name, STRESS.name) if name in own}
+        atoms.calc = SinglePointCalculator(atoms, **{**known, ENERGY.name: float(own[ENERGY.name])})
+        _add(atoms, {name: value for name, value in values.items() if name not in known})
+        return atoms
+    for prefix, values in predictions.items():
+        _add(atoms, values, f"{prefix}_")
+    atoms.arrays["forces_disagreement"] = force_differences(list(predictions.values()))
+    return atoms
+
+
+def _add(atoms: Atoms, values: Mapping[str, Array], prefix: str = "") -> None:
+    for name, value in values.items():
+        if POTENTIAL_QUANTITIES[name].per == "atom":
+            atoms.arrays[prefix + name] = value
+        else:
+            atoms.info[prefix + name] = float(value) if value.ndim == 0 else value
+
+
+def show_structures(screen: Console, facts: StructurePredictions) -> None:
+    """Print what each model predicts of the first structures, how far models are apart, and what was written."""
+    one = len(facts.models) == 1
+    shown = facts.structures[:MOST_SHOWN]
+    first = [Column("Structure", number=False), Column("Formula", number=False), Column("Atoms")]
+    table = Table([*first, *(_ONE if one else _several_heads(facts))],
+                  [Row(*_place(s), *(_one_model(s) if one else _several_models(s, facts))) for s in shown])  # fmt: skip
+    theories = [f"{name}: {theory}" for name, theory in facts.models.items()]
+    blocks: list[Block] = [Bullets([*facts.notes, *theories]), table]
+    if more := len(facts.structures) - len(shown):
+        blocks.append(Text(f"… and {more} more" + ("" if facts.written else "; -o predictions.extxyz writes all")))
+    if facts.left_out:
+        blocks.append(FindingList(facts.left_out))
+    if facts.written:
+        blocks.append(Text(_written_sentence(facts)))
+    show_blocks(screen, blocks)
+
+
+_ONE = (Column("Energy", "eV"), Column("Energy", "eV/atom"), Column("Largest force", "eV/Å"), Column("Pressure", "GPa"))
+
+
+def _several_heads(facts: StructurePredictions) -> list[Column]:
+    apart = (("energy", "meV/atom"), ("forces", "eV/Å"), ("stress", "GPa"))
+    return [
+        *(Column(f"Energy, {name}", "eV/atom") for name in facts.models),
+        *(Column(f"Largest difference: {name}", unit) for name, unit in apart),
+    ]
+
+
+def _place(structure: PredictedStructure) -> tuple[str, str, str]:
+    return f"{structure.file} {structure.index}", structure.formula, str(structure.n_atoms)
+
+
+def _one_model(structure: PredictedStructure) -> list[str]:
+    (values,) = structure.values.values()
+    energy, stress = values["energy_eV"], values.get("stress_eV_per_A3")
+    assert isinstance(energy, float)
+    largest = float(np.linalg.norm(values["forces_eV_per_A"], axis=-1).max())
+    pressure = None if stress is None else -float(np.mean(np.asarray(stress)[:3])) / GPa
+    return [written(energy, 4), written(energy / structure.n_atoms, 4), written(largest, 3), written(pressure, 2)]
+
+
+def _several_models(structure: PredictedStructure, facts: StructurePredictions) -> list[str]:
+    apart = structure.disagreement
+    assert apart is not None
+    energies = [np.asarray(structure.values[name]["energy_eV"]) / structure.n_atoms for name in facts.models]
+    return [
+        *(written(float(energy), 4) for energy in energies),
+        written(apart.energy_meV_per_atom, 1),
+        written(apart.forces_eV_per_A, 3),
+        written(apart.stress_GPa, 2),
+    ]
+
+
+def _written_sentence(facts: StructurePredictions) -> str:
+    units = "energy in eV, forces in eV/Å, stress in eV/Å³ (tension positive)"
+    keys = ", ".join(f"{prefix}_energy" for prefix in facts.prefixes.values())
+    under = f" under {keys} and so on, forces_disagreement of each atom in eV/Å" if facts.prefixes else ""
+    return f"{facts.written}: {len(facts.structures)} structures, {units}{under}"
