@@ -208,6 +208,7 @@ HERE: dict[str, str] = {
     "formulas/pretraining/run.py:_refuse": "test_pretraining",
     "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
     "potentials/run/evaluation.py:refuse_unfit": "test_broken_frames_to_evaluate",
+    "potentials/run/side_by_side.py:_refuse_unlabelled": "test_frames_without_labels_to_evaluate",
     "potentials/run/frames.py:refuse_too_large": "test_frames_too_large_for_the_memory",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
     "core/registry.py:_no_model": "test_a_file_of_mace",
@@ -735,6 +736,20 @@ def test_broken_frames_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(evaluation, "refuse_unknown", lambda name: None)
     monkeypatch.setattr(evaluation, "load_potential", passed)
     must_cure(matgraft, "evaluate", tmp_path, tmp_path / NAME)
+
+
+def test_frames_without_labels_to_evaluate(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that is printed predicts them instead."""
+
+    def passed(*_: object, **__: object) -> None:
+        raise PassedError("on to the model")
+
+    bare = [bulk("Si")]
+    write(tmp_path / NAME, bare)
+    code, _, said = matgraft("evaluate", "chgnet", tmp_path / NAME)
+    (command,) = printed(said, "command")
+    monkeypatch.setattr("matgraft.potentials.run.structures.load_potential", passed)
+    assert (code, matgraft(*shlex.split(command)[1:])[0]) == (3, PassedError.exit_code)
 
 
 def test_frames_too_large_for_the_memory(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,7 @@ def test_the_command_names_the_option_and_itself(folder: Path, matgraft: Any, wo
     code, _, err = matgraft(*words)
     assert code == 2, err
     assert f"{key} is not read" in err
-    assert f"`matgraft {words[0]}`" in err
+    assert f"`matgraft {'evaluate RUN' if words[0] == 'evaluate' else words[0]}`" in err
     assert sorted(path.name for path in folder.iterdir()) == ["run", "t.csv"]
 
 

@@ -51,7 +51,6 @@ def shift_of(asked: Recipe, train: Dataset, test: Dataset | None = None) -> dict
     test = train[:0] if test is None else test
     refuse_idle_references(asked, FOUNDATION, train, test)
     known = [{"energy": np.array(-2.0)}] * len(train)
-    split = Split(by="random", reason="", train=(), validation=(), test=(), groups=(), seed=0)
     found = references_for(asked, train, known, FOUNDATION, train, test)
     assert found.mode == "isolated"
     return dict(found.shift_eV)

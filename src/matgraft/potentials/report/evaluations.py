@@ -180,13 +180,14 @@ def side_by_side_document(facts: SideBySide) -> Document:
     count = f"{n_frames:,.0f} frames, {n_atoms:,.0f} atoms of {', '.join(facts.elements)}"
     found = f"{trajectories(scored.n_groups)}, found by {facts.grouped_by}"
     title = f"{', '.join(facts.files)}: {count} in {found}"
+    command = Cell(shlex.join(facts.next_command), code=True)
     sections = [
         Section("frames", title, [Bullets([*facts.notes, *_seen_by_runs(facts)])], EVERYWHERE, nav="Frames"),
         Section("errors", "Root mean square error", list(_errors(facts)), EVERYWHERE, nav="Errors"),
         Section("types", "Root mean square error by type", types, EVERYWHERE, nav="By type"),
         Section("left-out", "In no figure", [FindingList([*facts.left_out, *facts.unshifted])], EVERYWHERE),
         Section("doubts", "Labels in doubt: see to these first", [FindingList(facts.doubts)], EVERYWHERE),
-        Section("next", "Next", [Pairs([("next", Cell(shlex.join(facts.next_command), code=True))])], EVERYWHERE),
+        Section("next", "What to type next", [Pairs([("command", command)])], EVERYWHERE),
     ]
     there = {"left-out": facts.left_out or facts.unshifted, "doubts": facts.doubts, "types": types}
     kept = [section for section in sections if there.get(section.name, True)]

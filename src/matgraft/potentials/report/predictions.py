@@ -2,10 +2,11 @@
 
 | file     | one model                                   | several models                                          |
 | -------- | ------------------------------------------- | ------------------------------------------------------- |
-| .extxyz  | ``energy``, ``forces``, ``stress``          | ``<model>_energy``, ...; each atom's ``forces_disagreement`` |
+| .extxyz  | ``energy``, ``forces``, ``stress``          | ``<model>_energy``, ...; and ``forces_disagreement`` |
 | .parquet | a row a structure, as in predictions.parquet | a row a structure and model                             |
 
-Units: eV (total), eV/Å, eV/Å³ with ASE's sign. What a model does not give, such as the stress of a molecule, is absent.
+Units: eV (total), eV/Å, eV/Å³ with ASE's sign (xx, yy, zz, yz, xz, xy); the disagreement is each atom's, in eV/Å. What
+a model does not give, such as the stress of a molecule, is absent.
 """
 
 from __future__ import annotations
@@ -211,7 +212,7 @@ def _add(atoms: Atoms, values: Mapping[str, Array], prefix: str = "") -> None:
         if POTENTIAL_QUANTITIES[name].per == "atom":
             atoms.arrays[prefix + name] = value
         else:
-            atoms.info[prefix + name] = float(value) if value.ndim == 0 else value
+            atoms.info[prefix + name] = full_to_voigt(value) if value.ndim else float(value)
 
 
 def show_structures(screen: Console, facts: StructurePredictions) -> None:

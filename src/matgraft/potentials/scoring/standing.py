@@ -102,9 +102,9 @@ class Standing(Frozen):
         if equal and self.n_groups < MIN_UNITS:
             found = f"{trajectories(self.n_groups)} with labels"
             return f"{opening}, but nobody can say whether by chance: {found}, {MIN_UNITS} are needed."
-        parts = [f"beyond chance better than {_listed(beaten)}"] * bool(beaten)
-        parts += [f"by no more than chance better than {_listed(equal)}"] * bool(equal)
-        return f"{opening}, {'; '.join(parts)}."
+        parts = [f"beyond chance against {_listed(beaten)}"] * bool(beaten)
+        parts += [f"not beyond chance against {_listed(equal)}"] * bool(equal)
+        return f"{opening}: {'; '.join(parts)}."
 
 
 def stand(found: Mapping[str, FrameErrors], groups: Sequence[str], *, shifted: bool = False) -> list[Standing]:
