@@ -21,7 +21,7 @@ from matgraft.potentials.recipe import READS, Recipe, make_recipe
 
 READING = {"keys", "units", "shear", "elements", "theory", "want"}
 AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}
-AUDITED |= {"loss.energy", "loss.forces", "loss.stress"}
+AUDITED |= {"loss.energy", "loss.forces", "loss.stress", "loss.magmom"}
 EVALUATED = READING | {"references.mode", "references.shift_eV", "references.isolated_eV", "audit.drop_test"}
 OF_A_RUN = READING | {"foundation", "audit.drop_test"}
 PREDICTED = READING - {"want"} | {"audit.drop_test"}
@@ -31,7 +31,8 @@ VALUES = {
     "audit.allow": "[duplicates]", "audit.drop": "[3]", "audit.drop_test": "[3]", "split.gap": "2",
     "split.element": "Si", "references.shift_eV": "{Si: 1.0}", "strategy.name": "full", "strategy.stages": "[readout]",
     "strategy.rank": "4", "strategy.alpha": "2", "strategy.decay": "0.5", "strategy.unfreeze": "0.5",
-    "heads.by": "theory", "loss.energy": "1", "loss.forces": "1", "loss.stress": "1", "loss.groups": "{kind=hot: 2}",
+    "heads.by": "theory", "loss.energy": "1", "loss.forces": "1", "loss.stress": "1", "loss.magmom": "1",
+    "loss.groups": "{kind=hot: 2}",
     "ladder.target": "{energy: 5}", "replay.size": "64", "replay.weight": "2", "replay.file": "c.xyz",
     "fit.optimizer": "adam", "fit.rate": "1e-3", "fit.epochs": "3", "fit.max_minutes": "3", "fit.batch": "2",
     "fit.max_atoms": "9", "fit.max_edges": "9", "fit.warmup": "0.1", "fit.hold": "0.1", "fit.ema": "0.9",
