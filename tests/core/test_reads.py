@@ -22,13 +22,15 @@ from matgraft.potentials.recipe import READS, Recipe, make_recipe
 READING = {"keys", "units", "shear", "elements", "theory", "want"}
 AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}
 AUDITED |= {"loss.energy", "loss.forces", "loss.stress", "loss.magmom"}
-EVALUATED = READING | {"references.mode", "references.shift_eV", "references.isolated_eV", "audit.drop_test"}
-OF_A_RUN = READING | {"foundation", "audit.drop_test"}
+EVALUATED = READING | {"references.mode", "references.shift_eV", "references.isolated_eV"}
+EVALUATED |= {"audit.drop_test", "scores.by"}
+OF_A_RUN = READING | {"foundation", "audit.drop_test", "scores.by"}
 PREDICTED = READING - {"want"} | {"audit.drop_test"}
 VALUES = {
     "keys": "{energy: my_energy}", "units": "{energy: meV}", "shear": "'xz,yz,xy'", "elements": "Cu,S",
     "theory": "a.yaml", "test": "b.xyz",
     "audit.allow": "[duplicates]", "audit.drop": "[3]", "audit.drop_test": "[3]", "split.gap": "2",
+    "split.hold": "config_type=Surface", "scores.by": "config_type",
     "split.element": "Si", "references.shift_eV": "{Si: 1.0}", "strategy.name": "full", "strategy.stages": "[readout]",
     "strategy.rank": "4", "strategy.alpha": "2", "strategy.decay": "0.5", "strategy.unfreeze": "0.5",
     "heads.by": "theory", "loss.energy": "1", "loss.forces": "1", "loss.stress": "1", "loss.magmom": "1",

@@ -180,6 +180,7 @@ def side_by_side_document(facts: SideBySide) -> Document:
     count = f"{n_frames:,.0f} frames, {n_atoms:,.0f} atoms of {', '.join(facts.elements)}"
     found = f"{trajectories(scored.n_groups)}, found by {facts.grouped_by}"
     title = f"{', '.join(facts.files)}: {count} in {found}"
+    types = list(_types(facts))
     command = Cell(shlex.join(facts.next_command), code=True)
     sections = [
         Section("frames", title, [Bullets([*facts.notes, *_seen_by_runs(facts)])], EVERYWHERE, nav="Frames"),
@@ -332,8 +333,8 @@ def _types_table(tag: str, sizes: Mapping[str, float], asked: Sequence[tuple[str
     errors = []
     for _, column, model in asked:
         found = column.of(model)
-        rows = found.tables[tag]["test"] if found else {}
-        errors.append([_figure(rows.get(value, {}), column.quantity, "rmse") for value in sizes])
+        table = found.tables[tag]["test"] if found else {}
+        errors.append([_figure(table.get(value, {}), column.quantity, "rmse") for value in sizes])
     places = [decimals(own) for own in errors]
     heads = [Column(title, column.quantity.report_unit) for title, column, _ in asked]
     rows = [
