@@ -308,3 +308,17 @@ def test_the_audit_blocks_with_exit_code_one(few_frames: Path, tmp_path: Path, m
 def test_backbones_are_listed(matgraft: InProcess) -> None:
     _, out, _ = matgraft("backbones", "--json")
     assert json.loads(out)["chgnet"]["installed"] is True
+
+
+@pytest.mark.parametrize(
+    ("flag", "key"),
+    [("--lr", "fit.rate=... or network.rate=..."), ("--batch-size", "fit.batch="), ("--epochs", "fit.epochs=")],
+)
+def test_an_option_of_another_program_is_told_as_a_setting(
+    flag: str, key: str, matgraft: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, err = matgraft("tune", "frames.extxyz", flag, "3")
+    assert code == 2
+    assert f"has no option {flag.lstrip('-')!r}" in err and f"settings are typed as key=value, here {key}" in err
+    code, _, err = matgraft("tune", "frames.extxyz", "--nonsense-of-mine", "3")
+    assert code == 2 and "No such option" in err

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from matgraft.cli.both import backbones_command, evaluate_command, predict_command, report_command, tune_command
-from matgraft.cli.common import one_by_one
+from matgraft.cli.common import Verb, one_by_one
 from matgraft.cli.formulas import (
     crossval_command,
     embed_command,
@@ -40,7 +40,7 @@ VERBS = (
     backbones_command,
 )
 for verb in VERBS:
-    app.command(verb.__name__.removesuffix("_command"))(one_by_one(verb))
+    app.command(verb.__name__.removesuffix("_command"), cls=Verb)(one_by_one(verb))
 
 
 def main() -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from matgraft.core.errors import OptionError
 from matgraft.core.files import to_json
 from matgraft.core.reads import Read, changed_keys, refuse_unread
+from matgraft.core.vocabulary import keys_called
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -213,6 +215,23 @@ def refuse_idle_keys(verb: str, settings: BaseModel, options: list[str] | None, 
     kind = type(settings)
     keys = [*typed(kind, options), *changed_keys(settings, kind())]
     refuse_unread(verb, OWN[verb], keys, {**asked, "forks": forks_on_cpu()})
+
+
+class Verb(TyperCommand):
+    """A command that says which setting was meant by an option that it does not have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words; raises an OptionError where an unknown option is the name of a setting."""
+        known = [name for one in self.get_params(ctx) for name in (*one.opts, *one.secondary_opts)]
+        for word in args:
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in known and (keys := keys_called(name)):
+                raise OptionError(
+                    f"`matgraft {ctx.info_name}` has no option {name.lstrip('-')!r}",
+                    allowed=[option for option in known if option.startswith("--") and option != "--help"],
+                    remedy=f"settings are typed as key=value, here {' or '.join(f'{key}=...' for key in keys)}",
+                )
+        return super().parse_args(ctx, args)
 
 
 def one_by_one(command: Callable[..., None]) -> Callable[..., None]:

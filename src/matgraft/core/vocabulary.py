@@ -60,6 +60,12 @@ CALLED: dict[str, str] = {
 """Key -> what MACE, CHGNet, MatGL and textbooks call it, in lower case."""
 
 
+def keys_called(word: str) -> list[str]:
+    """Return the keys that a word from elsewhere means, or that end with it."""
+    name = _plain(word)
+    return [key for key, words in CALLED.items() if name in (*words.split(), key, key.rpartition(".")[2])]
+
+
 def meant(word: str, known: Collection[str]) -> str:
     """Return the key among the known ones that a word from elsewhere means; empty where it means none of them.
 
@@ -68,8 +74,12 @@ def meant(word: str, known: Collection[str]) -> str:
     known
         Keys with dots. A known mapping of free keys, such as ``keys``, has ``keys.energy``.
     """
-    name = re.sub(r"[-\s]+", "_", word.lower().lstrip("-"))
+    name = _plain(word)
     return next((key for key, words in CALLED.items() if name in words.split() and _has(known, key)), "")
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[-\s]+", "_", word.lower().lstrip("-"))
 
 
 def _has(known: Collection[str], key: str) -> bool:
