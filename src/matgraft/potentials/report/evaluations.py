@@ -215,7 +215,7 @@ def _errors(facts: SideBySide) -> Iterator[Block]:
     shown = _columns(facts.models)
     hottest = [FORCES] * any(column.quantity == FORCES for column in shown)
     heads = [Column(column.title, column.quantity.report_unit) for column in shown]
-    heads += [Column("Forces, largest 10 %", quantity.report_unit) for quantity in hottest]
+    heads += [Column("Largest forces", quantity.report_unit) for quantity in hottest]
     cells = [_error_cells(facts, column) for column in shown]
     rows = []
     for i, model in enumerate(facts.models):
@@ -231,6 +231,8 @@ def _errors(facts: SideBySide) -> Iterator[Block]:
         ]
     yield Table([Column("Model", number=False), *heads], rows, "scores")
     yield Text(_intervals_note(facts), "note")
+    if hottest:
+        yield Text("Largest forces are those on the tenth of the atoms with the largest reference forces.", "note")
     yield from (Text(sentence, "note") for sentence in _shift_sentences(facts))
     if shifts := [f"{model.name}: {model.shift.text}" for model in facts.models if model.shift]:
         yield Bullets(shifts, "Shift of the reference energies on all frames")

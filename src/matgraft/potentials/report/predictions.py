@@ -226,6 +226,8 @@ def show_structures(screen: Console, facts: StructurePredictions) -> None:
     blocks: list[Block] = [Bullets([*facts.notes, *theories]), table]
     if more := len(facts.structures) - len(shown):
         blocks.append(Text(f"… and {more} more" + ("" if facts.written else "; -o predictions.extxyz writes all")))
+    if not one:
+        blocks.append(Text(_APART))
     if facts.left_out:
         blocks.append(FindingList(facts.left_out))
     if facts.written:
@@ -236,11 +238,17 @@ def show_structures(screen: Console, facts: StructurePredictions) -> None:
 _ONE = (Column("Energy", "eV"), Column("Energy", "eV/atom"), Column("Largest force", "eV/Å"), Column("Pressure", "GPa"))
 
 
+_APART = (
+    "Apart: the largest difference between two models. Energies are compared after the references of each model are "
+    "shifted to those of the first; a dash says that the other structures do not determine this shift."
+)
+
+
 def _several_heads(facts: StructurePredictions) -> list[Column]:
-    apart = (("energy", "meV/atom"), ("forces", "eV/Å"), ("stress", "GPa"))
+    apart = (("Energies", "meV/atom"), ("Forces", "eV/Å"), ("Stresses", "GPa"))
     return [
         *(Column(f"Energy, {name}", "eV/atom") for name in facts.models),
-        *(Column(f"Largest difference: {name}", unit) for name, unit in apart),
+        *(Column(f"{name} apart", unit) for name, unit in apart),
     ]
 
 
