@@ -351,6 +351,20 @@ def test_halves_of_unlike_energies_are_no_step():
     assert step is None or step.severity == "warning"
 
 
+def test_the_lines_may_touch_at_one_composition():
+    """Of two elements the references differ; of a third, which has no frame on the other line, they do not."""
+    rng = np.random.default_rng(8)
+    kinds = np.where(np.arange(62) < 60, np.arange(62) % 2, 2)
+    fractions = np.eye(3)[kinds]
+    predicted = rng.normal(0, 0.1, 62)
+    upper = (np.arange(62) % 4 > 1) & (kinds < 2)
+    step = find_step(
+        predicted, predicted + upper * fractions @ [1.0, 3.0, 0.0], fractions, np.zeros(62, dtype=np.int64)
+    )
+    assert step is not None and step.severity == "error"
+    assert (step.inside == upper).all() or (step.inside == ~upper).all()
+
+
 def test_an_untagged_trajectory_of_two_theories_blocks_with_the_half_to_drop():
     rng = np.random.default_rng(2)
     energies = 8 * (rng.normal(0, 0.05, 40) - 5.0)

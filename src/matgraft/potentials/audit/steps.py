@@ -93,13 +93,13 @@ def find_step(predicted: Array, labels: Array, fractions: Array, blocks: NDArray
         size = float(np.median(np.abs(gaps)))
         if size < LEAST or min(inside.sum(), (~inside).sum()) < _FRAMES:
             continue
-        off = np.abs(rest / gaps)
-        if _nearly_all(off <= NEAR, inside):
+        if _nearly_all(np.abs(rest) <= NEAR * np.abs(gaps), inside):
             inside = inside if inside.sum() <= len(inside) / 2 else ~inside
             n_blocks = _alike(predicted, kinds, inside, stretches(inside, blocks))
             if n_blocks:  # else reference energies that are not additive would do as well
                 torn = any(_overlaps(predicted[own], inside[own]) for own in _one_by_one(blocks, kinds))
-                return Step(inside, size, n_blocks, _nearly_all(off <= SHARP, inside), torn)
+                sharp = _nearly_all(np.abs(rest) <= SHARP * np.abs(gaps), inside)
+                return Step(inside, size, n_blocks, sharp, torn)
     return None
 
 
