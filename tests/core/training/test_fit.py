@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import os
@@ -942,3 +943,8 @@ def test_without_resume_an_old_checkpoint_does_not_matter(tmp_path: Path) -> Non
     second, _, problem = run(tmp_path)
     assert problem.calls == 20
     np.testing.assert_array_equal(flat(first), flat(second))
+
+
+def test_workers_are_not_announced_on_the_screen() -> None:
+    fitting._fabric("cpu", 1)
+    assert not logging.getLogger("lightning_fabric.utilities.distributed").isEnabledFor(logging.INFO)

@@ -197,7 +197,6 @@ class _Loop:
 
     def _launch_workers(self, processes: int) -> None:
         """Train in forked workers: they share the encoded frames, and the loop itself sums their gradients."""
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
         fabric = _fabric("cpu", processes)
         try:
             failure = fabric.launch(self.run_quietly)
@@ -466,6 +465,7 @@ def _fabric(device: str, processes: int) -> Fabric:
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
     strategy = DDPStrategy(start_method="fork") if processes > 1 else "auto"
     return Fabric(accelerator=device, devices=processes, strategy=strategy)
 
