@@ -20,8 +20,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.recipe import READS, Recipe, make_recipe
 
 READING = {"keys", "units", "shear", "elements", "theory", "want"}
-AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test", "heads.by"}
-AUDITED |= {"loss.energy", "loss.forces", "loss.stress", "loss.magmom"}
+AUDITED = READING | {"train", "test", "foundation", "audit.allow", "audit.drop", "audit.drop_test"}
+AUDITED |= {"heads.by", "heads.foundation", "loss.energy", "loss.forces", "loss.stress", "loss.magmom"}
 EVALUATED = READING | {"references.mode", "references.shift_eV", "references.isolated_eV"}
 EVALUATED |= {"audit.drop_test", "scores.by"}
 OF_A_RUN = READING | {"foundation", "audit.drop_test", "scores.by"}
@@ -33,7 +33,8 @@ VALUES = {
     "split.hold": "config_type=Surface", "scores.by": "config_type",
     "split.element": "Si", "references.shift_eV": "{Si: 1.0}", "strategy.name": "full", "strategy.stages": "[readout]",
     "strategy.rank": "4", "strategy.alpha": "2", "strategy.decay": "0.5", "strategy.unfreeze": "0.5",
-    "heads.by": "theory", "loss.energy": "1", "loss.forces": "1", "loss.stress": "1", "loss.magmom": "1",
+    "heads.by": "theory", "heads.foundation": "true", "replay.labels": "file",
+    "loss.energy": "1", "loss.forces": "1", "loss.stress": "1", "loss.magmom": "1",
     "loss.groups": "{kind=hot: 2}",
     "ladder.target": "{energy: 5}", "replay.size": "64", "replay.weight": "2", "replay.file": "c.xyz",
     "fit.optimizer": "adam", "fit.rate": "1e-3", "fit.epochs": "3", "fit.max_minutes": "3", "fit.batch": "2",

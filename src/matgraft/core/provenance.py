@@ -15,6 +15,9 @@ KPointScheme = Literal["Gamma", "Monkhorst-Pack"]
 EnergyKind = Literal["free", "sigma0", "internal"]
 """The electrons' free energy, to which forces belong; the energy at sigma -> 0; the energy without the entropy."""
 
+UNCORRECTED, CORRECTED = "none", "corrected"
+"""Energies as DFT gave them; energies that were corrected by a scheme that nothing names."""
+
 ENERGY_NAMES: dict[EnergyKind, str] = {
     "free": "free energy",
     "sigma0": "energy at sigma -> 0",
@@ -63,12 +66,20 @@ class LevelOfTheory(Frozen):
     potentials: tuple[str, ...] = ()
     energy: EnergyKind | None = None
     """Which energy the label is."""
+    correction: str | None = None
+    """Scheme by which energies were corrected after DFT, ``"MP2020"``; `UNCORRECTED`; `CORRECTED` by an unnamed one."""
     licence: str | None = None
     source: str | None = None
 
     def key(self) -> tuple[object, ...]:
         """Return everything that is stated, as something to look up by."""
         return tuple(tuple(sorted(value.items())) if isinstance(value, dict) else value for _, value in self)
+
+    @property
+    def correction_words(self) -> str:
+        """``"corrected by MP2020"``, ``"as DFT gave them"``; empty where nothing is stated."""
+        words = {None: "", UNCORRECTED: "as DFT gave them", CORRECTED: CORRECTED}
+        return words.get(self.correction, f"corrected by {self.correction}")
 
     def describe(self) -> str:
         """One line for screens and reports."""
@@ -80,6 +91,7 @@ class LevelOfTheory(Frozen):
         ]
         parts += [f"{self.cutoff_eV:g} eV cutoff" if self.cutoff_eV else None]
         parts += [ENERGY_NAMES[self.energy] if self.energy else None]
+        parts += [self.correction_words if self.correction not in (None, UNCORRECTED) else None]
         return ", ".join(part for part in parts if part) or "not stated"
 
 

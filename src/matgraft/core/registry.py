@@ -38,7 +38,7 @@ class Head(Frozen):
     Attributes
     ----------
     n_train
-        Frames that it was trained on.
+        Frames that it was trained on; of the foundation's own head those that were rehearsed.
     theory
         Their level of theory in words.
     """

@@ -158,6 +158,8 @@ class HeadSettings(Frozen):
 
     by: str | None = None
     """``theory`` (the default of strategy multihead), or a tag of the frames."""
+    foundation: bool | None = None
+    """Whether the foundation has its own head too, kept by replay. None: where the frames have one head."""
 
 
 class ForgettingSettings(Frozen):
@@ -250,13 +252,19 @@ class Recipe(Frozen):
         Raises
         ------
         OptionError
-            If ``heads.by`` is given to a strategy that has one head.
+            If an option of heads is given to a strategy that has one head.
         """
         name, by = self.strategy.name, self.heads.by
-        if name == MultiHead.name:
-            return by or THEORY
+        if name == MultiHead.name or self.heads.foundation:
+            by = by or THEORY
         if by and name not in through_network():
-            raise OptionError(f"heads.by is not read with strategy {name!r}", allowed=through_network())
+            key = "by" if self.heads.by else "foundation"
+            raise OptionError(f"heads.{key} is not read with strategy {name!r}", allowed=through_network())
+        if not by and self.heads.foundation is not None:
+            raise OptionError(
+                f"heads.foundation=false is not read with strategy {name!r}: it has one head",
+                options=[{"heads.foundation": None}],
+            )
         return by or ""
 
     def to_yaml(self) -> str:
@@ -285,7 +293,7 @@ class Recipe(Frozen):
         climbs = self.ladder != LadderSettings() or minutes is None or minutes >= LADDER_MINUTES
         # Cached tangents know squares alone: no user shall meet that error by a default.
         one_fit = LADDER if climbs else "feature" if self.loss.kind == "mse" else "full"
-        chosen = name or (MultiHead.name if self.heads.by else one_fit)
+        chosen = name or (MultiHead.name if self.heads.by or self.heads.foundation else one_fit)
         if chosen == LADDER:
             minutes = minutes or DEFAULT_MINUTES
         strategy = self.strategy.model_copy(update={"name": chosen})

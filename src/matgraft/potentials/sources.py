@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from matgraft.core.model import ModelCard
-from matgraft.core.provenance import LevelOfTheory, Provenance, SourceFile, file_hash
+from matgraft.core.provenance import UNCORRECTED, LevelOfTheory, Provenance, SourceFile, file_hash
 from matgraft.core.run_folder import by_option
 from matgraft.potentials.data.dataset import Dataset, bytes_of
 from matgraft.potentials.data.sample import Sample
@@ -105,8 +105,11 @@ def frame_hashes(frames: Dataset, part: str) -> dict[str, str]:
 
 
 def _stated(theory: LevelOfTheory | None) -> Any:
-    """Return what a level of theory states; without a basis set as earlier versions did, which had no field for it."""
-    return theory and theory.model_dump(exclude=set() if theory.basis else {"basis"})
+    """Return what a level of theory states, without what earlier versions did not know where it says nothing."""
+    if theory is None:
+        return None
+    silent = {"basis": not theory.basis, "correction": theory.correction in (None, UNCORRECTED)}
+    return theory.model_dump(exclude={name for name, idle in silent.items() if idle})
 
 
 def _weights(sample: Sample) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -14,7 +15,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.audit.audit import audit, audit_heads
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.heads import assign_heads, frames_by_head, require_heads
+from matgraft.potentials.data.heads import assign_heads, frames_by_head, head_names, require_heads
 from matgraft.potentials.data.lazy import LazySamples
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import open_store, write_store
@@ -141,11 +142,62 @@ def test_one_head_is_an_error_that_names_what_parts_the_frames() -> None:
     frames = tagged("a", "a", "b", "b", same="x")
     with pytest.raises(OptionError, match="all 4 training frames belong to one head by same") as error:
         assign_heads([frames], "same")
-    assert error.value.options == ({"strategy.name": "full", "heads.by": None}, {"heads.by": "kind"})
+    whole, own = {"strategy.name": "full", "heads.by": None}, {"heads.foundation": True}
+    assert error.value.options == (whole, {"heads.by": "kind"}, own)
     mixed = Dataset(tuple(frame(theory, same="x") for theory in (PBE, PBE, SCAN, SCAN)))
     with pytest.raises(OptionError) as error:
         assign_heads([mixed], "same")
-    assert error.value.options == ({"strategy.name": "full", "heads.by": None}, {"heads.by": "theory"})
+    assert error.value.options == (whole, {"heads.by": "theory"}, own)
+
+
+# ------------------------------------------------------- the foundation's own head
+
+
+@pytest.mark.parametrize(
+    ("theories", "foundation", "expected"),
+    [
+        ((PBE, PBE), None, ["PBE", "foundation"]),
+        ((None, None), None, ["target", "foundation"]),
+        ((PBE, SCAN), None, ["PBE", "r2SCAN"]),
+        ((PBE, SCAN), True, ["PBE", "r2SCAN", "foundation"]),
+        ((PBE, SCAN), False, ["PBE", "r2SCAN"]),
+    ],
+)
+def test_the_foundation_has_its_own_head_beside_one_or_where_it_is_asked_for(
+    theories: tuple[LevelOfTheory | None, ...], foundation: bool | None, expected: list[str]
+) -> None:
+    (train,) = assign_heads([of(*theories)], foundation=foundation)
+    assert head_names(train, foundation) == expected
+    (note,) = train.provenance.notes
+    assert note.endswith("; foundation (kept by frames to rehearse)") == ("foundation" in expected)
+
+
+def test_one_head_without_the_foundations_own_is_an_error() -> None:
+    with pytest.raises(OptionError, match="one head by theory") as error:
+        assign_heads([of(PBE, PBE)], foundation=False)
+    assert error.value.options == (
+        {"strategy.name": "full", "heads.by": None, "heads.foundation": None},
+        {"heads.foundation": True},
+    )
+
+
+def test_frames_of_several_files_that_state_nothing_are_one_level_where_it_is_said() -> None:
+    frames = Dataset(tuple(replace(frame(index=i), file=f"{i % 2}.xyz") for i in range(4)))
+    with pytest.raises(DataError, match=r"4 of 4 frames state no level(.|\n)*take all for one") as error:
+        assign_heads([frames])
+    assert {"heads.foundation": True} in error.value.options
+    (train,) = assign_heads([frames], foundation=True)
+    assert head_names(train, True) == ["target", "foundation"]
+
+
+@pytest.mark.parametrize("value", ["foundation", "Foundation"])
+def test_frames_that_are_called_foundation_leave_the_name_to_its_own_head(value: str) -> None:
+    (train,) = assign_heads([tagged("x", value)], "kind", foundation=True)
+    assert head_names(train, True) == ["x", f"{value}-2", "foundation"]
+    (plain,) = assign_heads([tagged("x", value)], "kind")
+    assert head_names(plain) == ["x", value]
+    with pytest.raises(OptionError, match="frames have a head named foundation"):
+        head_names(tagged("a").map(lambda sample: sample.with_tags(head="foundation")), True)
 
 
 def test_every_head_needs_both_parts() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.audit.audit import audit
+from matgraft.potentials.audit.theory import theory_foundation, theory_stated
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import assign_heads
-from matgraft.potentials.data.levels import Levels, energy_scales
+from matgraft.potentials.data.levels import Levels, contradicting, energy_scales
 from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species, level_of_theory
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
@@ -406,3 +408,70 @@ def test_runs_of_one_real_set_are_one_level(shared, tmp_path, name: str) -> None
     data = read(tmp_path, want=())
     assert len(data) > 5
     assert looked(*data).outcome == "passed"
+
+
+# ------------------------------------------------------------------ the foundation's level
+
+
+@pytest.mark.parametrize(
+    ("known", "own", "named"),
+    [
+        ({"functional": "PBE"}, {"functional": "pbe", "code": "CP2K", "cutoff_eV": 9000.0}, ""),
+        ({"functional": "PBE"}, {"metagga": "R2SCAN"}, "R2SCAN"),
+        ({"metagga": "r2SCAN"}, {"metagga": "R2SCAN"}, ""),
+        ({"functional": "PBE"}, {"functional": "PS"}, "PS"),
+        ({"functional": "PBE"}, {"functional": "PBE", "dispersion": "D3(BJ)"}, "PBE-D3(BJ)"),
+        ({"functional": "PBE"}, {"functional": "PBE", "hybrid": "HSE06"}, "HSE06"),
+        ({"functional": "PBE"}, {"code": "VASP"}, ""),
+        ({}, {"metagga": "R2SCAN"}, ""),
+        ({"functional": "PBE", "correction": "MP2020"}, {"functional": "PBE", "correction": "none"}, ""),
+    ],
+)
+def test_frames_of_another_functional_than_a_foundation(known: dict[str, Any], own: dict[str, Any], named: str) -> None:
+    samples = [frame(None), frame(LevelOfTheory(**own)), frame(LevelOfTheory(**own))]
+    assert contradicting(LevelOfTheory(**known), samples) == ({1: named, 2: named} if named else {})
+
+
+def told(foundation: LevelOfTheory | None, *theories: LevelOfTheory | None, **options: Any) -> Finding:
+    frames = Dataset(tuple(map(frame, theories)))
+    (found,) = audit(frames, None, model_name="base", level=foundation, looks=[theory_foundation], **options)
+    return found
+
+
+PBE, SCAN = LevelOfTheory(functional="PBE"), LevelOfTheory(metagga="R2SCAN")
+RAW, MP = (PBE.model_copy(update={"correction": scheme}) for scheme in ("none", "MP2020"))
+
+
+def test_the_foundations_level_is_compared_with_that_of_the_frames() -> None:
+    other = told(PBE, PBE, SCAN, None)
+    assert (other.outcome, other.severity, other.frames) == ("failed", "warning", (1,))
+    assert other.evidence.startswith("1 of 3 frames by R2SCAN; base knows PBE.")
+    assert other.option == "strategy.name=multihead"
+    assert told(PBE, SCAN, own_heads=True).outcome == "passed"
+    assert told(PBE, PBE, None).outcome == "passed"
+    for known, theory in ((None, PBE), (LevelOfTheory(), PBE), (PBE, None)):
+        assert told(known, theory).outcome == "not applicable"
+
+
+def test_corrected_energies_on_a_foundation_of_uncorrected_ones_are_told() -> None:
+    found = told(RAW, RAW, MP, PBE, PBE.model_copy(update={"correction": "corrected"}))
+    assert (found.outcome, found.frames) == ("failed", (1, 3))
+    assert "corrected by MP2020; those of base are as DFT gave them" in found.evidence
+    assert "keys.energy=uncorrected_total_energy" in found.remedy and not found.actions
+    # The references take up what is constant, and a scheme is itself by any of its names.
+    for known, theory in ((MP, RAW), (MP, MP), (MP, PBE), (RAW, PBE)):
+        assert told(known, theory).outcome == "passed"
+
+
+def test_corrected_and_uncorrected_energies_are_two_levels() -> None:
+    by_name = PBE.model_copy(update={"correction": "MaterialsProject2020Compatibility"})
+    unnamed = PBE.model_copy(update={"correction": "corrected"})
+    legacy = PBE.model_copy(update={"correction": "MP legacy"})
+    assert energy_scales([frame(RAW), frame(MP), frame(by_name)]) == [0, 1, 1]
+    assert energy_scales([frame(RAW), frame(unnamed)]) == [0, 1]
+    assert energy_scales([frame(MP), frame(unnamed)]) == [0, 0]
+    assert energy_scales([frame(MP), frame(legacy)]) == [0, 1]
+    assert energy_scales([frame(RAW), frame(MP), frame(PBE)]) == [0, 1, None]
+    (mixed,) = audit(Dataset((frame(RAW), frame(MP))), None, looks=[theory_stated])
+    assert mixed.blocks and "they differ in energy corrections (none, mp2020)" in mixed.evidence
+    assert "uncorrected_total_energy" in mixed.remedy

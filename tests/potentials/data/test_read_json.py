@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pymatgen.core import Lattice, Structure
+from pymatgen.entries.computed_entries import ComputedStructureEntry, ConstantEnergyAdjustment
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS, full_to_voigt, voigt_to_full
@@ -176,3 +177,62 @@ def test_units_that_a_record_states_act_and_its_stress_keeps_the_sign_of_vasp(tm
     assert sample.labels["energy"] == pytest.approx(-0.5 * ENERGY_UNITS["Hartree"])
     assert sample.labels["forces"][0, 0] == pytest.approx(0.1 * FORCE_UNITS["Hartree/Bohr"])
     np.testing.assert_allclose(sample.labels["stress"], -10 * KBAR * np.eye(3))
+
+
+# ------------------------------------------------------------------ energy corrections
+
+
+BOTH = {"uncorrected_total_energy": -10.0, "corrected_total_energy": -11.4}
+
+
+@pytest.mark.parametrize(
+    ("beside", "key", "said"),
+    [
+        (BOTH, "uncorrected_total_energy", "none"),
+        (BOTH, "corrected_total_energy", "corrected"),
+        (BOTH, "energy_per_atom", "corrected"),
+        ({"uncorrected_total_energy": -11.4}, "energy_per_atom", "none"),
+        ({"uncorrected_energy_per_atom": -5.0}, "energy_per_atom", "corrected"),
+        ({"uncorrected_total_energy": -11.4, "corrected_total_energy": -11.4}, "energy_per_atom", None),
+        ({"uncorrected_total_energy": None}, "energy_per_atom", None),
+        ({"uncorrected_total_energy": "n/a"}, "energy_per_atom", None),
+        ({}, "energy_per_atom", None),
+    ],
+)
+def test_what_stands_beside_an_energy_says_whether_it_was_corrected(
+    tmp_path: Path, beside: dict[str, Any], key: str, said: str | None
+) -> None:
+    (sample,) = read(dump(tmp_path / "a.json", [chgnet_record(-5.7, **beside)]), keys={"energy": key})
+    assert (sample.theory and sample.theory.correction) == said
+
+
+def test_an_entry_of_pymatgen_has_the_energy_of_dft(tmp_path: Path) -> None:
+    fix = ConstantEnergyAdjustment(-1.4, name="MP2020 anion correction (oxide)")
+    entry = ComputedStructureEntry(iron_oxide(), -10.0, energy_adjustments=[fix])
+    assert entry.energy == pytest.approx(-11.4)
+    data = read(dump(tmp_path / "a.json", [entry.as_dict()]), want=("energy",))
+    assert float(data[0].labels["energy"]) == -10.0
+    assert data[0].theory is not None and data[0].theory.correction == "none"
+    named = entry.as_dict() | {"@class": "mine", "corrected_total_energy": -10.0}
+    (sample,) = read(dump(tmp_path / "b.json", [named]), want=("energy",), keys={"energy": "energy"})
+    assert sample.theory is not None and sample.theory.correction == "MP2020"
+
+
+def test_a_correction_that_may_be_in_the_energy_or_not_is_told(tmp_path: Path) -> None:
+    records = [chgnet_record(-5.0, correction=value) for value in (-1.4, 0.0, -0.7)]
+    path = dump(tmp_path / "a.json", records)
+    data = read(path)
+    assert [sample.theory for sample in data] == [None] * 3
+    (note,) = [one for one in data.provenance.notes if "correction" in one]
+    assert note.startswith("a.json: 2 of 3 frames have a correction beside their energy")
+    (tmp_path / "a.yaml").write_text("code: VASP\ncorrection: MP2020\n")
+    assert {sample.theory.correction for sample in read(path) if sample.theory} == {"MP2020"}
+
+
+def test_a_statement_on_corrections_that_the_key_contradicts_is_an_error(tmp_path: Path) -> None:
+    path = dump(tmp_path / "a.json", [chgnet_record(-5.0, **BOTH)])
+    (tmp_path / "a.yaml").write_text("code: VASP\ncorrection: MP2020\n")
+    with pytest.raises(DataError, match="as DFT gave them by their key, corrected by MP2020 as stated"):
+        read(path, keys={"energy": "uncorrected_total_energy"})
+    (sample,) = read(path, keys={"energy": "corrected_total_energy"})
+    assert sample.theory is not None and sample.theory.correction == "MP2020"  # the name that was stated

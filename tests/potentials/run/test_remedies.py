@@ -22,6 +22,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from matgraft.core.findings import Finding, Part
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.data.dataset import Dataset
@@ -44,7 +45,7 @@ def emt(atoms: Atoms) -> Labels:
 class Toy:
     """EMT in the place of a network; an atom without a neighbour is refused, as by CHGNet."""
 
-    card = SimpleNamespace(elements=("Al", "Cu", "Ni"), name="EMT")
+    card = SimpleNamespace(elements=("Al", "Cu", "Ni"), name="EMT", theory=LevelOfTheory(functional="PBE"))
 
 
 def predictions(parent: Toy, frames: Dataset, quiet: bool, part: Part = "train") -> tuple[list[Labels], Finding, None]:
@@ -156,7 +157,7 @@ CURED: dict[str, list[Callable[[list[Atoms]], None]]] = {
 }  # fmt: skip
 """Code -> ways to plant its fault in thirty right frames."""
 
-BY_FILE = ("theory-stated",)
+BY_FILE = ("theory-stated", "theory-foundation")
 """Codes whose fault lies in files beside each other."""
 
 IN_WORDS: dict[str, Callable[[list[Atoms]], None]] = {
@@ -256,6 +257,15 @@ def test_levels_of_theory(matgraft: Call, tmp_path: Path) -> None:
     files = f"train=[{tmp_path / 'a.extxyz'}, {tmp_path / 'b.extxyz'}]"
     must_cure(matgraft, "theory-stated", files)
     assert len(audited(matgraft, files)[0]["theory-stated"]) == 2, "a head each, or one level kept"
+
+
+def test_frames_of_another_functional_than_the_foundation(matgraft: Call, tmp_path: Path) -> None:
+    write(tmp_path / "scan.extxyz", frames())
+    (tmp_path / "scan.yaml").write_text("code: VASP\nmetagga: R2SCAN\n")
+    must_cure(matgraft, "theory-foundation", tmp_path / "scan.extxyz")
+    found, said = audited(matgraft, tmp_path / "scan.extxyz")
+    assert found == {"theory-foundation": ["strategy.name=multihead"]}
+    assert "All 30 frames by R2SCAN; EMT knows PBE" in " ".join(said.split())
 
 
 def test_a_test_file_is_put_right_by_an_option_of_its_own(matgraft: Call, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,14 @@ from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.report.facts import read_facts
 from matgraft.potentials.report.screen import run_facts, show_run
 from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune
+from matgraft.potentials.run.fitting import refuse_idle_options
+from matgraft.potentials.run.frames import Parts, read_parts
+from matgraft.potentials.run.references import references_for
 from matgraft.potentials.run_files import VERDICT
 from matgraft.potentials.scoring.heads import judge_heads
 from matgraft.potentials.scoring.table import read_predictions
 from matgraft.potentials.sources import repeat_command
+from matgraft.potentials.tuning.references import HeadShifts
 
 TRAJECTORIES = ("Si NVT 300 K", "Ge NVT 900 K", "Si4Ge4 NVT 300 K", "Si6Ge2 NVT 1500 K")
 QUICK = ("fit.epochs=1", "fit.processes=1", "split.validation=0.25", "split.test=0.25")
@@ -220,11 +225,131 @@ def test_what_cannot_be_is_refused_before_any_prediction(
     assert not (tmp_path / "run").exists()  # so that the next try needs no other name
 
 
-def test_one_level_of_theory_needs_no_heads(files: list[Path], tmp_path: Path) -> None:
+def test_one_level_of_theory_needs_the_foundations_own_head(files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(
         OptionError, match=r"one head by theory(.|\n)*option: strategy.name=full (.|\n)*heads.by=trajectory"
     ):
-        tune(recipe(files[:1], "strategy.name=multihead"), tmp_path / "run", quiet=True)
+        tune(recipe(files[:1], "strategy.name=multihead", "heads.foundation=false"), tmp_path / "run", quiet=True)
+
+
+# --------------------------------------------------- the foundation's own head
+
+
+@pytest.fixture(scope="module")
+def original(chosen: Dataset, chgnet: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames with labels that the foundation might have learned from: near its own, but not these."""
+    frames = []
+    for sample, known in zip(chosen, predict(chgnet, chosen.samples), strict=True):
+        atoms = sample.content.copy()
+        atoms.info["REF_energy"] = float(known["energy"]) + 0.03 * len(atoms)
+        atoms.arrays["REF_forces"] = 1.2 * known["forces"]
+        frames.append(atoms)
+    path = tmp_path_factory.mktemp("original") / "mptrj.extxyz"
+    write(path, frames)
+    return path
+
+
+@pytest.fixture(scope="module")
+def own(files: list[Path], original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of r2SCAN alone on a foundation of PBE, by the option that the audit names."""
+    _, findings = audit_file(recipe(files[1:]), quiet=True)
+    (told,) = [finding for finding in findings if finding.code == "theory-foundation"]
+    assert told.severity == "warning" and told.option == "strategy.name=multihead"
+    assert "by R2SCAN; chgnet:0.3.0 knows PBE" in told.evidence
+    out = tmp_path_factory.mktemp("runs") / "own"
+    options = [told.option, f"replay.file={original}", "replay.labels=file", "forgetting.size=8"]
+    tune(recipe(files[1:], *options), out, quiet=True)
+    return out
+
+
+def test_the_foundation_has_a_plain_model_of_its_own(own: Path, files: list[Path], chgnet: Potential) -> None:
+    heads = json.loads((own / "model" / "heads.json").read_text())["heads"]
+    assert list(heads) == ["r2SCAN", "foundation"] and heads["foundation"]["n_train"] == 8
+    kept, tuned = (load(f"{own}#{head}") for head in ("foundation", "r2SCAN"))
+    assert isinstance(kept, Potential) and isinstance(tuned, Potential)
+    assert (kept.card.head, kept.card.elements) == ("foundation", chgnet.card.elements)
+    assert kept.card.theory == chgnet.card.theory and tuned.card.theory.metagga == "R2SCAN"
+    assert torch.equal(kept.references, chgnet.references)
+    frame = read(files[0])[0]
+    ours, theirs, scan = (
+        float(predict(model, [frame])[0]["energy"]) / frame.n_atoms for model in (kept, chgnet, tuned)
+    )
+    assert abs(ours - theirs) < 0.5 < abs(scan - theirs)  # r2SCAN's labels lie elsewhere by 30 eV/atom and more
+
+
+def test_the_run_says_what_was_rehearsed_under_which_head(own: Path) -> None:
+    said = {name: json.loads((own / f"{name}.json").read_text()) for name in ("fit", "references", "metrics", "audit")}
+    rehearsed = said["fit"]["replay"]
+    assert (rehearsed["labels"], rehearsed["heads"], rehearsed["n_frames"]) == ("file", ["foundation"], 8)
+    assert rehearsed["loss_at_start"] > 10 * 0.03**2 * 0.99  # the weight of energies, times the square of their offset
+    assert said["references"]["heads"]["foundation"]["mode"] == "keep"
+    assert list(said["metrics"]["heads"]) == ["r2SCAN"]
+    (level,) = [one for one in said["audit"]["findings"] if one["code"] == "theory-foundation"]
+    assert level["outcome"] == "passed" and level["evidence"].startswith("r2SCAN: All 8 frames by R2SCAN")
+    notes = json.loads((own / "provenance.json").read_text())["notes"]
+    assert "heads by theory: r2SCAN (8 frames; R2SCAN, VASP); foundation (kept by frames to rehearse)" in notes
+    checks = json.loads((own / "checks.json").read_text())["findings"]
+    assert [one["title"].split(":")[0] for one in checks] == ["Head r2SCAN", "Head foundation"]
+    assert not [use for use in VERDICT.read(own).not_fit_for if "foundation" in use.use]
+    page = (own / "report.html").read_text()
+    assert "8 frames with labels of their own at weight 1 under foundation" in page
+    assert f"matgraft evaluate '{own}#foundation' FRAMES" in page.replace("&#39;", "'")
+
+
+def test_frames_are_evaluated_under_the_foundations_own_head(own: Path, files: list[Path]) -> None:
+    found = evaluate_run(Path(f"{own}#foundation"), files[0], quiet=True)
+    untuned, shift = found.untuned, found.shift
+    assert untuned and shift and untuned == shift  # its references are the foundation's
+
+
+def test_a_run_with_the_foundations_own_head_resumes(own: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(own, tmp_path / "broken"))
+    for name in ("model/heads.json", "verdict.json", "report.html"):
+        (broken / name).unlink()
+    resume_run(broken, quiet=True)
+    weights = [(path / "model" / "foundation" / "chgnet.pth.tar").read_bytes() for path in (own, broken)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("options", [["strategy.name=replay"], ["strategy.name=lora", "replay.size=8"]])
+def test_one_head_of_another_functional_rehearses_nothing_and_the_option_that_is_named_works(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chgnet: Potential, options: list[str]
+) -> None:
+    monkeypatch.setattr("matgraft.potentials.run.frames.predict", lambda *_, **__: pytest.fail("predicted"))
+    with pytest.raises(OptionError, match=r"R2SCAN, chgnet:0\.3\.0 is of PBE(.|\n)*option: heads.foundation=true"):
+        tune(recipe(files[1:], *options), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+    asked = recipe(files[1:], *options, "heads.foundation=true")
+    refuse_idle_options(asked, chgnet, *read_parts(asked))  # raises nothing
+
+
+def test_a_shift_that_is_given_is_that_of_the_one_head_of_the_frames(files: list[Path], chgnet: Potential) -> None:
+    asked = recipe(files[:1], "strategy.name=multihead", "references.mode=given", "references.shift_eV={Si: 1.5}")
+    train, test = read_parts(asked)
+    refuse_idle_options(asked, chgnet, train, test)
+    nothing = [{"energy": np.array(0.0)}] * len(train)
+    parts = Parts(train, train[:0], train[:0], nothing, [], [], SimpleNamespace())  # type: ignore[arg-type]
+    found = references_for(asked, parts, chgnet)
+    assert isinstance(found, HeadShifts)
+    assert {name: shift.shift_eV for name, shift in found.heads.items()} == {"PBE": {"Si": 1.5}, "foundation": {}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["strategy.name=full", "heads.foundation=false"], "heads.foundation=false is not read with strategy 'full'"),
+        (["strategy.name=feature", "heads.foundation=true"], "heads.foundation is not read with strategy 'feature'"),
+        (["strategy.name=ladder", "heads.foundation=true"], "heads.foundation is not read with strategy 'ladder'"),
+    ],
+)
+def test_the_foundations_head_where_there_is_none(options: list[str], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_recipe(None, ["train=a.xyz", *options]).heads_by  # noqa: B018
+
+
+def test_the_foundations_head_alone_chooses_the_strategy() -> None:
+    chosen, said = make_recipe(None, ["train=a.xyz", "heads.foundation=true"]).named()
+    assert (chosen.strategy.name, chosen.heads_by) == ("multihead", "theory") and "multihead" in said
 
 
 def test_a_test_frame_of_an_unknown_head_is_refused_before_training(

@@ -31,7 +31,8 @@ from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import HeadShifts, keep_references
-from matgraft.potentials.tuning.replay import ReplaySettings, share_out, shifted_labels
+from matgraft.potentials.tuning.replay import ReplayObjective, ReplaySettings, share_out, shifted_labels
+from matgraft.potentials.tuning.step_zero import check_replay
 
 SHIFTS = {"soft": {"Si": -130.0, "Ge": 2.5}, "stiff": {"Si": 0.5, "Ge": -40.0}}
 SLOPES = {"soft": 0.8, "stiff": 1.3}
@@ -281,9 +282,79 @@ def test_every_head_needs_training_and_validation(chgnet: Potential, contradicto
             with pytest.raises(DataError, match=r"stiff \(6 training, 0 validation\)(.|\n)*cut trajectories"):
                 adapt(chgnet, train, validation, strategy="multihead")
     with pytest.raises(OptionError, match="two or more different names"):
-        adapt(chgnet, contradictory[:6], contradictory[:6], strategy="multihead")
+        adapt(chgnet, contradictory[:6], contradictory[:6], strategy="multihead", foundation_head=False)
     with pytest.raises(DataError, match="belongs to no head"):
         adapt(chgnet, pairs, pairs, strategy="multihead")
+
+
+# --------------------------------------------------- the foundation's own head
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize(
+    ("heads", "options", "names"),
+    [
+        (["soft"], {"strategy": "multihead"}, ("soft", "foundation")),
+        (["soft"], {"strategy": "lora", "heads": True}, ("soft", "foundation")),
+        (["soft", "stiff"], {"strategy": "full", "foundation_head": True}, ("soft", "stiff", "foundation")),
+    ],
+)
+def test_the_foundations_own_head_starts_as_the_foundation_and_rehearses_alone(
+    chgnet: Potential,
+    contradictory: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    heads: list[str],
+    options: dict[str, Any],
+    names: tuple[str, ...],
+) -> None:
+    objectives: list[ReplayObjective] = []
+    monkeypatch.setattr(adapting, "check_replay", lambda one: objectives.append(one) or check_replay(one))
+    frames = concatenate([of_head(contradictory, head) for head in heads])
+    result = adapt(chgnet, frames, frames, replay=ReplaySettings(size=4), **options)
+    model, references = result.backbone, result.references
+    assert isinstance(model, MultiHeadPotential) and isinstance(references, HeadShifts)
+    assert model.names == names and result.replay is not None
+    assert (result.replay.heads, result.replay.labels) == (("foundation",), "foundation")
+    assert result.replay.loss_at_start < 1e-6
+    assert set(objectives[0].train[len(frames) :].tag("head")) == {"foundation"}
+    assert references.heads["foundation"].mode == "keep"
+    assert result.step_zero.n_frames == len(frames) + min(8, len(frames))
+    plain = model.at("foundation")
+    assert torch.equal(plain.references, chgnet.references)
+    for ours, theirs in zip(predict(plain, frames.samples), predict(chgnet, frames.samples), strict=True):
+        assert float(ours["energy"]) == pytest.approx(float(theirs["energy"]), abs=1e-5)
+
+
+def test_a_head_of_the_foundation_that_does_not_start_as_it_stops_the_run(
+    chgnet: Potential, contradictory: Dataset
+) -> None:
+    class Broken(MultiHead):
+        def prepare(self, backbone: Any, *, seed: int = 0) -> Any:
+            list(backbone.module["readouts"][1].parameters())[-1].data += 1e-3
+            return super().prepare(backbone, seed=seed)
+
+    frames = of_head(contradictory, "soft")
+    with pytest.raises(StepZeroError):
+        adapt(chgnet, frames, frames, strategy=Broken(), replay=ReplaySettings(size=4))
+
+
+def test_the_foundations_own_head_forgets_less_than_the_other(
+    chgnet: Potential, contradictory: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights after a few steps toward other labels, on structures that are not rehearsed."""
+    fit = adapting.fit
+    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "judge_start": False}))
+    frames, held_out = of_head(contradictory, "stiff"), made_frames(chgnet, ["Si", "Ge"], 12, seed=5)
+    options: dict[str, Any] = {"loss": LossSettings(forces=0, stress=0), "processes": 1, "batch": 12, "ema": 0}
+    options |= {"epochs": 8, "validate_every": 8, "rate": 1e-3, "replay": ReplaySettings(size=6, weight=10.0)}
+    result = adapt(chgnet, frames[:5], frames[5:], strategy="multihead", **options)
+    model, references = result.backbone, result.references
+    assert isinstance(model, MultiHeadPotential) and isinstance(references, HeadShifts)
+    lost = {
+        name: energy_change(shifted_labels(held_out, shift), predict(model.at(name), held_out.samples))
+        for name, shift in references.heads.items()
+    }
+    assert 0 < lost["foundation"] < 0.5 * lost["stiff"], lost
 
 
 # -------------------------------------------------------------- plain models

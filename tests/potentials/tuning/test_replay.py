@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,27 +14,32 @@ import pytest
 import torch
 from ase.io import write
 
-from matgraft.core.errors import OptionError, RunError, StepZeroError
+from matgraft.core.errors import DataError, OptionError, RunError, StepZeroError
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.training import checkpoint
 from matgraft.core.training import fit as fitting
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import STRATEGIES, ParamGroup, Partial, make_strategy
-from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.models.pseudolabels import made_frames
 from matgraft.potentials.tuning import adapt as adapting
 from matgraft.potentials.tuning.adapt import adapt
+from matgraft.potentials.tuning.climb import climb
+from matgraft.potentials.tuning.ladder import LadderSettings
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import given_references
 from matgraft.potentials.tuning.replay import (
     ReplayObjective,
     ReplaySettings,
+    read_labelled,
     rehearses,
+    rehearsing_heads,
     replay_frames,
     shifted_labels,
     weighed,
@@ -284,3 +290,111 @@ def test_a_run_that_broke_off_ends_at_the_same_weights(
     assert resumed.fit.steps == unbroken.fit.steps
     for name, tensor in unbroken.backbone.module.state_dict().items():
         assert torch.equal(resumed.backbone.module.state_dict()[name], tensor), name
+
+
+# ------------------------------------------------------- labels of a file, and of whom
+
+
+def labelled(known: Dataset, path: Path, *, offset: float = 0.0, **theory: str) -> str:
+    """Write the frames with labels of their own near the foundation's: larger forces, energies off by an offset."""
+    frames = []
+    for sample in known:
+        atoms = sample.content.copy()
+        atoms.info["REF_energy"] = float(sample.labels["energy"]) + offset * len(atoms)
+        atoms.arrays["REF_forces"] = 1.1 * sample.labels["forces"]
+        frames.append(atoms)
+    write(path, frames)
+    if theory:
+        path.with_suffix(".yaml").write_text("".join(f"{key}: {value}\n" for key, value in theory.items()))
+    return str(path)
+
+
+def test_a_files_own_labels_are_the_targets_where_it_is_said(
+    chgnet: Potential, known: Dataset, pairs: Dataset, tmp_path: Path
+) -> None:
+    file = labelled(known, tmp_path / "known.extxyz", offset=0.01, functional="PBE")
+    found = replay_frames(chgnet, pairs, ReplaySettings(file=file, labels="file"))
+    for mine, sample in zip(found, known, strict=True):
+        assert float(mine.labels["energy"]) == pytest.approx(float(sample.labels["energy"]) + 0.01 * sample.n_atoms)
+        np.testing.assert_allclose(mine.labels["forces"], 1.1 * sample.labels["forces"], atol=1e-6)
+    three = replay_frames(chgnet, pairs, ReplaySettings(file=file, labels="file", size=3))
+    assert {s.index for s in three} <= {s.index for s in found} and len(three) == 3
+    for own in (ReplaySettings(file=file), ReplaySettings(file=file, labels="foundation")):
+        other = replay_frames(chgnet, pairs, own)
+        np.testing.assert_allclose(other[0].labels["forces"], known[0].labels["forces"], atol=1e-4)
+
+
+def test_a_fit_learns_a_files_own_labels(chgnet: Potential, known: Dataset, pairs: Dataset, tmp_path: Path) -> None:
+    """Before the first step they have a loss, that of the foundation on them."""
+    file = labelled(known, tmp_path / "known.extxyz", offset=0.05)
+    settings = ReplaySettings(file=file, labels="file")
+    result = adapt(chgnet, pairs[:2], pairs[2:3], strategy="replay", replay=settings, loss=ENERGIES, epochs=1)
+    assert result.replay is not None and result.replay.labels == "file"
+    assert result.replay.loss_at_start == pytest.approx(10.0 * 0.05**2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offset": 1.0}, r"not in the convention of the foundation(.|\n)*1\.00 eV/atom"),
+        ({"metagga": "R2SCAN"}, r"8 of 8 frames to rehearse are of R2SCAN, and chgnet:0.3.0 is of PBE"),
+    ],
+)
+def test_labels_of_another_convention_are_refused(
+    chgnet: Potential, known: Dataset, pairs: Dataset, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    file = labelled(known, tmp_path / "known.extxyz", **change)
+    with pytest.raises(DataError, match=message) as error:
+        replay_frames(chgnet, pairs, ReplaySettings(file=file, labels="file"))
+    assert error.value.options == ({"replay.labels": "foundation"},)
+
+
+def test_frames_without_labels_cannot_be_their_own_targets(chgnet: Potential, known: Dataset, tmp_path: Path) -> None:
+    frames = [sample.content.copy() for sample in known]
+    frames[0].info["energy"] = -1.0
+    write(tmp_path / "bare.extxyz", frames)
+    with pytest.raises(DataError, match=r"bare.extxyz frame 1: 7 of 8 frames to rehearse have neither"):
+        read_labelled(str(tmp_path / "bare.extxyz"), chgnet.card)
+
+
+def test_labels_without_a_file_are_not_read() -> None:
+    with pytest.raises(OptionError, match=r"replay\.labels=file is not read without replay\.file"):
+        rehearses(make_strategy("replay"), ReplaySettings(labels="file"))
+
+
+# --------------------------------------------------------- whose heads rehearse
+
+
+def under_theory(frames: Dataset, theory: LevelOfTheory | None, head: str = "") -> Dataset:
+    return frames.map(lambda s: replace(s, theory=theory, tags={**s.tags, "head": head}))
+
+
+PBE, SCAN = LevelOfTheory(functional="PBE"), LevelOfTheory(metagga="R2SCAN")
+
+
+def test_a_head_of_another_functional_never_rehearses(chgnet: Potential, pairs: Dataset) -> None:
+    card = chgnet.card
+    both = concatenate([under_theory(pairs[:2], PBE, "PBE"), under_theory(pairs[2:], SCAN, "r2SCAN")])
+    assert rehearsing_heads(card, both, ["PBE", "r2SCAN"]) == ["PBE"]
+    assert rehearsing_heads(card, both, ["PBE", "r2SCAN", "foundation"]) == ["foundation"]
+    assert rehearsing_heads(card, under_theory(pairs, PBE), ()) == [""]
+    assert rehearsing_heads(card, under_theory(pairs, None), ()) == [""]
+    for heads in ((), ("r2SCAN", "other")):
+        parts = [under_theory(pairs[i::2], SCAN, name) for i, name in enumerate(("r2SCAN", "other"))]
+        with pytest.raises(OptionError, match=r"the frames are of R2SCAN, chgnet:0\.3\.0 is of PBE") as error:
+            rehearsing_heads(card, concatenate(parts), heads)
+        assert error.value.options == ({"heads.foundation": True},)
+
+
+def test_strategy_replay_refuses_frames_of_another_functional(chgnet: Potential, pairs: Dataset) -> None:
+    scan = under_theory(pairs, SCAN)
+    for options in ({"strategy": "replay"}, {"strategy": "lora", "replay": ReplaySettings(size=4)}):
+        with pytest.raises(OptionError, match="never rehearsed by a head of another functional"):
+            adapt(chgnet, scan[:2], scan[2:3], **options)
+
+
+def test_the_ladder_passes_over_a_rung_that_would_mix_functionals(chgnet: Potential, pairs: Dataset) -> None:
+    scan = under_theory(pairs, SCAN)
+    climbed = climb(chgnet, scan[:2], scan[2:3], ladder=LadderSettings(rungs=("replay",)), loss=ENERGIES)
+    (rung,) = [one for one in climbed.record.rungs if one.name == "replay"]
+    assert rung.verdict == "skipped" and rung.why.startswith("the frames are of R2SCAN")

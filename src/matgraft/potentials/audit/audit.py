@@ -17,6 +17,7 @@ from typing import Any
 
 from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.audit import energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.audit.base import UNASKED, Evidence
@@ -40,7 +41,7 @@ FIRST: tuple[Look, ...] = (
 )
 """Looks that ask no foundation: seconds for 10,000 frames. What blocks here stops before a model is loaded."""
 
-KNOWN: tuple[Look, ...] = (structures.elements_unseen,)
+KNOWN: tuple[Look, ...] = (structures.elements_unseen, theory.theory_foundation)
 """Looks that ask for the card of a foundation alone."""
 
 COMPARED: tuple[Look, ...] = (
@@ -67,6 +68,8 @@ def audit(
     *,
     elements: Collection[str] = (),
     model_name: str = "",
+    level: LevelOfTheory | None = None,
+    own_heads: bool = False,
     looks: Sequence[Look] = LOOKS,
     unasked: str = "",
 ) -> list[Finding]:
@@ -83,6 +86,10 @@ def audit(
         Chemical symbols that the foundation has seen.
     model_name
         What to call it.
+    level
+        Its level of theory.
+    own_heads
+        True where the frames have a head of their own.
     looks
         All of them, or those of one stage: `FIRST`, `COMPARED`.
     unasked
@@ -104,7 +111,8 @@ def audit(
         raise DataError(
             f"{len(predictions)} predictions for {len(dataset)} frames", remedy="predict the frames that are audited"
         )
-    evidence = Evidence(dataset, predictions, tuple(elements), model_name or "the foundation", unasked or UNASKED)
+    name = model_name or "the foundation"
+    evidence = Evidence(dataset, predictions, tuple(elements), name, unasked or UNASKED, level, own_heads)
     found = [nearer_after(evidence, finding) for look in looks for finding in look(evidence)]
     return [_without_foreign_action(finding, found) for finding in found]
 
@@ -132,7 +140,7 @@ def audit_heads(
     found: list[Finding] = []
     for name, frames in frames_by_head(dataset).items():
         known = None if predictions is None else [predictions[i] for i in frames]
-        findings = audit(dataset[frames], known, **options)
+        findings = audit(dataset[frames], known, own_heads=True, **options)
         found += [_of_head(finding, name, frames) for finding in findings]
     return [_without_foreign_action(finding, found) for finding in found]
 

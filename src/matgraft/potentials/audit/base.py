@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Finding, Severity
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import DEFAULT_UNITS, Array, Unit, full_to_voigt, parse_unit
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
@@ -66,6 +67,10 @@ class Evidence:
         Its name, for sentences.
     unasked
         Why there are no predictions, where there are none.
+    theory
+        The foundation's level of theory; None where none was asked.
+    own_heads
+        True where the frames have a head of their own.
     """
 
     dataset: Dataset
@@ -73,6 +78,8 @@ class Evidence:
     elements: tuple[str, ...] = ()
     model: str = "the foundation"
     unasked: str = UNASKED
+    theory: LevelOfTheory | None = None
+    own_heads: bool = False
 
     @cached_property
     def n_atoms(self) -> NDArray[np.int64]:

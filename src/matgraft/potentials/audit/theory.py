@@ -9,6 +9,9 @@ hot ones and extrapolate badly. What is left are the trajectories' offsets, whic
 reference energy per element; an offset counts if it shows with both lines. In the Si and Mo sets of Zuo et al. (2020)
 CHGNet leaves at most 0.15 eV/atom between cold crystals, melts, vacancies and surfaces; another pseudopotential shifts
 by more. Before that `matgraft.potentials.audit.steps` looks for two constants in one set, frame by frame.
+
+The foundation has a level of theory too. Another functional than its own is no fault of the frames, but one readout
+that learns it is of two levels: the frames' where they are, the foundation's elsewhere.
 """
 
 from __future__ import annotations
@@ -20,19 +23,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from matgraft.core.findings import Action, Finding
+from matgraft.core.provenance import UNCORRECTED, LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
 from matgraft.potentials.audit.energy import EnergyFit, energy_step, fit_energy
 from matgraft.potentials.audit.robust import fit_line, least_absolute, spread
 from matgraft.potentials.audit.steps import Step
-from matgraft.potentials.data.levels import Levels
+from matgraft.potentials.data.levels import Levels, contradicting
+from matgraft.potentials.data.reading.theory_fields import correction_of, functional
 from matgraft.potentials.data.sample import Sample
 
 THEORY_STATED = Code("theory-stated", "one level of theory, as stated", "error")
+THEORY_FOUNDATION = Code("theory-foundation", "the foundation's level of theory", "warning")
 THEORY_LABELS = Code("theory-labels", "one level of theory, by the energies themselves", "warning")
 
 HEADS_BY_THEORY = Action(settings={"strategy.name": "multihead", "heads.by": "theory"})
 """What trains on all levels at once, each with a readout and reference energies of its own."""
+
+_CORRECTIONS = "energy corrections"
 
 LIMIT = 0.25
 """eV/atom between a group's offset and the others' from which on they are taken for two levels of theory."""
@@ -77,6 +85,8 @@ def theory_stated(evidence: Evidence) -> Iterator[Finding]:
         yield THEORY_STATED.failed(Fault(others, said, remedy, [drop(others)], numbers))
         return
     remedy = "give each a head of its own, or keep one level"
+    if _CORRECTIONS in levels.contested:
+        remedy += "; or take the energies of all frames as DFT gave them (keys.energy=uncorrected_total_energy)"
     yield THEORY_STATED.failed(Fault(others, said, remedy, [HEADS_BY_THEORY, drop(others)], numbers))
 
 
@@ -116,6 +126,66 @@ def _beside(
         kept = kept[:1] if largest is None else []
     others = {i for level, frames in by_level.items() if level != largest for i in frames}
     return sorted(others | (set(undetermined) - set(kept)))
+
+
+# --- against the foundation ------------------------------------------------------------------------------------------
+
+
+def theory_foundation(evidence: Evidence) -> Iterator[Finding]:
+    """Compare what frames state of functional and energy corrections with what the foundation was trained on."""
+    known = evidence.theory
+    stated = [i for i, sample in enumerate(evidence.dataset) if sample.theory is not None]
+    if known is None or known == LevelOfTheory():
+        why = evidence.unasked if known is None else f"{evidence.model} does not say its level of theory"
+        yield THEORY_FOUNDATION.skipped(f"{why[0].upper()}{why[1:]}.")
+    elif not stated:
+        yield THEORY_FOUNDATION.skipped("No file states its level of theory; a YAML file beside the data would.")
+    elif others := contradicting(known, evidence.dataset):
+        yield _other_functional(evidence, known, others)
+    elif corrected := _corrected(known, evidence):
+        yield _other_correction(evidence, known, corrected)
+    else:
+        unsaid = len(evidence.dataset) - len(stated)
+        silent = f"; {count(unsaid)} without a statement" * bool(unsaid)
+        yield THEORY_FOUNDATION.passed(f"Nothing that is stated contradicts {known.describe()}{silent}.")
+
+
+def _other_functional(evidence: Evidence, known: LevelOfTheory, others: Mapping[int, str]) -> Finding:
+    names = list(dict.fromkeys(others.values()))
+    said = f"{count(len(others), len(evidence.dataset))} by {_few(names)}; {evidence.model} knows {functional(known)}"
+    said = f"{said[0].upper()}{said[1:]}"
+    if evidence.own_heads:
+        return THEORY_FOUNDATION.passed(f"{said}. They have a head of their own.")
+    said += (
+        ". A model of one head is of the first level where it was tuned and of the second elsewhere, "
+        "and energies across the two mean nothing."
+    )
+    remedy = "give them a head beside the foundation's own, which replay keeps"
+    head = Action(settings={"strategy.name": "multihead"})
+    return THEORY_FOUNDATION.failed(Fault(others, said, remedy, [head], {"n_frames": len(others)}))
+
+
+def _corrected(known: LevelOfTheory, evidence: Evidence) -> list[int]:
+    """Return the frames whose energies were corrected, where those of the foundation were not."""
+    own = correction_of(known)
+    if own is None or own.scheme != UNCORRECTED:
+        return []
+    found = ((i, sample.theory) for i, sample in enumerate(evidence.dataset) if sample.theory is not None)
+    return [i for i, theory in found if (one := correction_of(theory)) is not None and not one.agrees(own)]
+
+
+def _other_correction(evidence: Evidence, known: LevelOfTheory, frames: Sequence[int]) -> Finding:
+    theory = evidence.dataset[frames[0]].theory
+    assert theory is not None
+    said = (
+        f"{count(len(frames), len(evidence.dataset))} with energies {theory.correction_words}; those of "
+        f"{evidence.model} are {known.correction_words}. Corrections are steps between kinds of compounds, "
+        "which no force knows of: one reference energy an element takes up only a part of them."
+    )
+    remedy = "take the energies as DFT gave them (keys.energy=uncorrected_total_energy where the file has them)"
+    return THEORY_FOUNDATION.failed(
+        Fault(frames, f"{said[0].upper()}{said[1:]}", remedy, numbers={"n_frames": len(frames)})
+    )
 
 
 def _describe(sample: Sample) -> str:

@@ -2,10 +2,14 @@
 
     train, test = assign_heads([train, test], by="theory")      # frames carry the tag "head": PBE, PBE+U, r2SCAN
     frames_by_head(train)                                       # {"PBE": [0, 1, 2, ...], "r2SCAN": [...]}
+    head_names(train)                                           # ["PBE", "r2SCAN"]; or ["PBE", "foundation"]
 
 Levels of theory are told apart as the audit tells them apart (`matgraft.potentials.data.levels`): what blocks
 there as mixed gets a head each here. Names are short and safe as names of folders; two levels of one name are numbered.
 Frames of a store stay on disk: a frame's head follows from the frame itself.
+
+Frames of one head are joined by the foundation's own, which no frame of theirs belongs to: what is rehearsed keeps it
+(`matgraft.potentials.tuning.replay`).
 """
 
 from __future__ import annotations
@@ -28,6 +32,12 @@ HEAD_TAG = "head"
 THEORY = "theory"
 """Heads by level of theory, not by a tag."""
 
+FOUNDATION = "foundation"
+"""Name of the foundation's own head."""
+
+_UNSTATED = "target"
+"""Name of the head of frames that state no level of theory."""
+
 Label = Callable[[Sample], Hashable]
 """What tells frames of different heads apart: the number of its level of theory, or a tag's value."""
 
@@ -39,7 +49,7 @@ _SENSIBLE = 20
 """Tags of more values than this are not proposed as heads."""
 
 
-def assign_heads(parts: Sequence[Dataset], by: str = THEORY) -> list[Dataset]:
+def assign_heads(parts: Sequence[Dataset], by: str = THEORY, *, foundation: bool | None = None) -> list[Dataset]:
     """Tag every frame with the name of its head.
 
     Parameters
@@ -47,7 +57,11 @@ def assign_heads(parts: Sequence[Dataset], by: str = THEORY) -> list[Dataset]:
     parts
         The training frames, then any others, such as the test: all are told apart together, so that names agree.
     by
-        ``"theory"``, or a tag.
+        ``"theory"``, or a tag. Frames of one file of which none states its level of theory are taken for one level,
+        those of several files where `foundation` is true.
+    foundation
+        Whether the model has the foundation's own head too, as of `head_names`; beside one head by a tag where it is
+        asked for alone, since a tag was to part the frames.
 
     Returns
     -------
@@ -57,22 +71,53 @@ def assign_heads(parts: Sequence[Dataset], by: str = THEORY) -> list[Dataset]:
     Raises
     ------
     OptionError
-        If `by` is no tag, or all training frames belong to one head.
+        If `by` is no tag, or all training frames belong to one head and the foundation has none.
     DataError
         If a frame does not say its level of theory or its tag, or a frame of another part belongs to a head without
         training frames.
     """
     train, everything = parts[0], concatenate(parts)
-    label = _levels(everything) if by == THEORY else _values(everything, by)
-    if len({label(sample) for sample in train}) < 2:
-        raise _one_head(train, by)
-    names = _names(everything, label, by)
+    label = _levels(everything, foundation) if by == THEORY else _values(everything, by)
+    n_heads = len({label(sample) for sample in train})
+    keeps = keeps_foundation(n_heads, foundation if by == THEORY else bool(foundation))
+    if n_heads < 2 and not keeps:
+        raise _one_head(train, by, foundation)
+    names = _names(everything, label, by, [FOUNDATION] if keeps else [])
     marked = [part.map(lambda sample: sample.with_tags(head=names[label(sample)])) for part in parts]
     for part in marked[1:]:
         _refuse_unknown(marked[0], part)
-    note = f"heads by {by}: {'; '.join(_lines(marked[0], by))}"
+    own = [f"{FOUNDATION} (kept by frames to rehearse)"] if keeps else []
+    note = f"heads by {by}: {'; '.join([*_lines(marked[0], by), *own])}"
     provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, note)})
     return [replace(marked[0], provenance=provenance), *marked[1:]]
+
+
+def keeps_foundation(n_heads: int, asked: bool | None) -> bool:
+    """Say whether a model with so many heads of the frames has the foundation's own too: where asked, or beside one."""
+    return n_heads == 1 if asked is None else asked
+
+
+def head_names(train: Dataset, foundation: bool | None = None) -> list[str]:
+    """Return the names of a model's heads: those of its training frames, and the foundation's own.
+
+    Parameters
+    ----------
+    foundation
+        Whether there is the foundation's own. None: where the frames have one head, since one alone shares nothing.
+
+    Raises
+    ------
+    DataError
+        If a frame has no head.
+    OptionError
+        If frames have a head of the foundation's name.
+    """
+    names = list(frames_by_head(train))
+    if not keeps_foundation(len(names), foundation):
+        return names
+    if FOUNDATION in names:
+        raise OptionError(f"frames have a head named {FOUNDATION}", allowed=["any other name"])
+    return [*names, FOUNDATION]
 
 
 def frames_by_head(dataset: Dataset) -> dict[str, list[int]]:
@@ -113,15 +158,19 @@ def require_heads(train: Dataset, validation: Dataset) -> None:
 # ------------------------------------------------------------------ what parts them
 
 
-def _levels(frames: Dataset) -> Label:
+def _levels(frames: Dataset, foundation: bool | None) -> Label:
     """Return what tells the level of theory of a frame, by number: numbers follow the order of these frames."""
-    silent = [sample.where for sample in frames if sample.theory is None]
+    silent = [sample for sample in frames if sample.theory is None]
+    one_file = len({sample.file for sample in silent}) == 1
+    if silent and len(silent) == len(frames) and (one_file if foundation is None else foundation):
+        return lambda sample: None
     if silent:
         raise DataError(
             f"{len(silent)} of {len(frames)} frames state no level of theory, so that no head is theirs",
-            where=silent[0],
-            remedy="state it in a YAML file beside the data, or part the frames by one of their tags",
-            options=_by_tag(frames),
+            where=silent[0].where,
+            remedy="state it in a YAML file beside the data, or part the frames by one of their tags"
+            + ("; or take all for one level" if len(silent) == len(frames) else ""),
+            options=[*_by_tag(frames), *([{"heads.foundation": True}] if len(silent) == len(frames) else [])],
         )
     levels = Levels(frames)
     undetermined = [sample for sample in frames if levels(sample) is None]
@@ -155,16 +204,17 @@ def _values(frames: Dataset, tag: str) -> Label:
     return lambda sample: sample.tags[tag].strip()
 
 
-def _one_head(train: Dataset, by: str) -> OptionError:
+def _one_head(train: Dataset, by: str, foundation: bool | None) -> OptionError:
     """Say which other options would part the frames."""
     by_theory = by != THEORY and all(s.theory for s in train) and parts_well(Counter(energy_scales(train.samples)))
     return OptionError(
         f"all {len(train)} training frames belong to one head by {by}: strategy multihead needs two",
-        remedy="train one head, or part the frames otherwise",
+        remedy="train one head, keep the foundation's own beside it, or part the frames otherwise",
         options=[
-            {"strategy.name": "full", "heads.by": None},
+            {"strategy.name": "full", "heads.by": None, **({} if foundation is None else {"heads.foundation": None})},
             *([{"heads.by": THEORY}] if by_theory else []),
             *_by_tag(train, by),
+            {"heads.foundation": True},
         ],
     )
 
@@ -197,32 +247,33 @@ def _refuse_unknown(train: Dataset, others: Dataset) -> None:
 # --------------------------------------------------------------------------- names
 
 
-def _names(frames: Dataset, label: Label, by: str) -> dict[Hashable, str]:
-    """Name each label; a name that another has already, in whatever case, gets a number."""
+def _names(frames: Dataset, label: Label, by: str, reserved: Sequence[str]) -> dict[Hashable, str]:
+    """Name each label; a name that another has already, or that is reserved, in whatever case, gets a number."""
     stems = _functionals(frames, label) if by == THEORY else {each: str(each) for each in map(label, frames)}
     names: dict[Hashable, str] = {}
     for each, text in stems.items():
         stem = _safe(text)
-        taken = {name.lower() for name in names.values()}  # some file systems do not tell PBE from pbe
-        tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(stems) + 1))
+        taken = {name.lower() for name in [*names.values(), *reserved]}  # some file systems do not tell PBE from pbe
+        tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(stems) + len(reserved) + 1))
         names[each] = next(name for name in tries if name.lower() not in taken)
     return names
 
 
 def _functionals(frames: Dataset, label: Label) -> dict[Hashable, str]:
     """Return ``PBE``, ``PBE+U``, ``r2SCAN``, ``PBE-D3-BJ`` for each level of theory, by its first frame; +U by any."""
-    first: dict[Hashable, LevelOfTheory] = {}
+    first: dict[Hashable, LevelOfTheory | None] = {}
     corrected: set[Hashable] = set()
     for sample in frames:
-        assert sample.theory is not None
         first.setdefault(label(sample), sample.theory)
-        if any(sample.theory.hubbard_u.values()):
+        if sample.theory and any(sample.theory.hubbard_u.values()):
             corrected.add(label(sample))
     return {each: functional_of(theory, corrected=each in corrected) for each, theory in first.items()}
 
 
-def functional_of(theory: LevelOfTheory, *, corrected: bool) -> str:
+def functional_of(theory: LevelOfTheory | None, *, corrected: bool) -> str:
     """Return the short name of a level of theory: ``PBE``, ``PBE+U`` where it is corrected, ``PBE-D3-BJ``."""
+    if theory is None:
+        return _UNSTATED
     name = theory.hybrid or theory.metagga or theory.functional or theory.code or "theory"
     dispersion = f"-{theory.dispersion}" if theory.dispersion else ""
     return f"{_SPELLED.get(name, name)}{'+U' if corrected else ''}{dispersion}"

@@ -17,7 +17,16 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from matgraft.potentials.data.reading.theory_fields import Statement, Value, classes, mesh, stated_fields
+from matgraft.core.provenance import LevelOfTheory
+from matgraft.potentials.data.reading.theory_fields import (
+    Statement,
+    Value,
+    classes,
+    functional,
+    mesh,
+    one_functional,
+    stated_fields,
+)
 from matgraft.potentials.data.sample import Sample
 
 _Distinct = tuple[tuple[str, Value | None], ...]
@@ -73,6 +82,24 @@ class Levels:
     def _contested_part(self, distinct: _Distinct) -> _Stated:
         contested = ((name, value) for name, value in distinct if name in self._classes)
         return tuple((name, None if value is None else self._classes[name][value]) for name, value in contested)
+
+
+def contradicting(known: LevelOfTheory, samples: Iterable[Sample]) -> dict[int, str]:
+    """Return the frames whose functional, hybrid or dispersion is not that of a level of theory, with what they have.
+
+    Such frames are of another potential energy surface, whatever the references. Frames that state nothing of it, and a
+    level that does not, contradict nothing.
+    """
+    judged: dict[int, tuple[LevelOfTheory, bool]] = {}  # frames share what is equal; what is held keeps its id
+    found = {}
+    for i, sample in enumerate(samples):
+        if (theory := sample.theory) is None:
+            continue
+        if id(theory) not in judged:
+            judged[id(theory)] = theory, one_functional(known, theory)
+        if not judged[id(theory)][1]:
+            found[i] = functional(theory)
+    return found
 
 
 def energy_scales(samples: Sequence[Sample]) -> list[int | None]:

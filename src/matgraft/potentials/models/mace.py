@@ -43,7 +43,7 @@ from matgraft.core.errors import DataError, OptionError, choose
 from matgraft.core.files import whole
 from matgraft.core.model import Batch, Encoded, Stage
 from matgraft.core.model_files import recognise
-from matgraft.core.provenance import LevelOfTheory, file_hash
+from matgraft.core.provenance import UNCORRECTED, LevelOfTheory, file_hash
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
@@ -81,8 +81,8 @@ _DENSE = blocks.nn._fc._Layer
 HASH_DIGITS = 16
 """Least digits of a SHA-256 that say which file is trusted: 64 bits."""
 
-_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False)
-_R2SCAN = LevelOfTheory(code="VASP", metagga="R2SCAN", spin=True, soc=False)
+_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, correction=UNCORRECTED)
+_R2SCAN = LevelOfTheory(code="VASP", metagga="R2SCAN", spin=True, soc=False, correction=UNCORRECTED)
 _OFF = LevelOfTheory(code="Psi4", hybrid="wB97M", dispersion="D3(BJ)", soc=False)
 _ASL = "ASL (academic use only)"
 FOUNDATIONS: dict[str, tuple[str, LevelOfTheory]] = {

@@ -46,7 +46,7 @@ with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
 from matgraft.core.model import Batch, Encoded, Stage
-from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.provenance import UNCORRECTED, LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
@@ -73,7 +73,9 @@ _NO_SUM = {
 """Other classes of MatGL -> why they cannot be tuned."""
 _SCRIPTED = ("TensorNet", "M3GNet")
 """What MatGL's exporter for LAMMPS takes."""
-_MATPES_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=680.0)
+_MATPES_PBE = LevelOfTheory(
+    code="VASP", functional="PBE", spin=True, soc=False, cutoff_eV=680.0, correction=UNCORRECTED
+)
 KNOWN: dict[str, tuple[str, LevelOfTheory]] = {
     "TensorNet-MatPES-PBE-v2025.1-PES": (
         "72b61b3b26c4f32fefbbb38e2477373f712cf68d8fbef40aaf3fbccbbbeb7fe1",

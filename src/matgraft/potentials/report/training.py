@@ -88,7 +88,9 @@ def how_the_fit_went(fit: FitFacts) -> list[tuple[str, str]]:
 def _rehearsed(replay: Rehearsal) -> str:
     best = "" if replay.loss_at_best is None else f", {replay.loss_at_best:.2g} at the best"
     losses = f"mean loss {replay.loss_at_start:.2g} at the start{best}"
-    return f"{replay.n_frames:,} frames at weight {replay.weight:g}; {losses}"
+    own = " with labels of their own" if replay.labels == "file" else ""
+    heads = f" under {', '.join(replay.heads)}" if replay.heads else ""
+    return f"{replay.n_frames:,} frames{own} at weight {replay.weight:g}{heads}; {losses}"
 
 
 def _tiny(value: float) -> str:

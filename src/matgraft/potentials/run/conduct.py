@@ -36,7 +36,7 @@ from matgraft.potentials.run.fitting import adapt_by_recipe, refuse_idle_options
 from matgraft.potentials.run.frames import (
     divide,
     look,
-    look_at_elements,
+    look_at_card,
     look_first,
     part_frames,
     predict_frames,
@@ -106,7 +106,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     refuse_unknown_tables(recipe, train, test)
     foundation = load_potential(recipe.foundation)
     refuse_idle_options(recipe, foundation, train, test)
-    first = first if judged else (*first, *look_at_elements(recipe, foundation.card, train))
+    first = first if judged else (*first, *look_at_card(recipe, foundation.card, train))
     refuse_blocking(first, recipe)
     division = divide(recipe, train, given_test=len(test) > 0)
     sources = sources_of(recipe, foundation.card, train, test)
@@ -165,7 +165,7 @@ def audit_file(recipe: Recipe, *, quiet: bool = False, tell: Tell | None = None)
     if blocking(first, recipe.audit.allow):
         return train, list(unasked(recipe, train, first))
     foundation = load_potential(recipe.foundation)
-    first = (*first, *look_at_elements(recipe, foundation.card, train))
+    first = (*first, *look_at_card(recipe, foundation.card, train))
     if blocking(first, recipe.audit.allow):
         return train, list(unasked(recipe, train, first))
     frames = predict_frames(foundation, train, test, quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from matgraft.core.files import write_text
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import OF_FORMULAS, STRATEGIES, Replay, Strategy, make_strategy, through_network
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.heads import head_names
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.pseudolabels import encodable
@@ -26,17 +27,21 @@ from matgraft.potentials.tuning.facts import FitFacts, fit_facts
 from matgraft.potentials.tuning.ladder import LADDER, make_rungs, refuse_idle_target
 from matgraft.potentials.tuning.loss import refuse_stress_without_volume, weigh_groups, weigh_moments
 from matgraft.potentials.tuning.references import References
-from matgraft.potentials.tuning.replay import ReplaySettings, rehearses
+from matgraft.potentials.tuning.replay import ReplaySettings, read_labelled, rehearses, rehearsing_heads
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 
 
 def refuse_idle_options(recipe: Recipe, foundation: Potential, train: Dataset, test: Dataset) -> None:
     """Raise for what the fit would refuse, before the expensive work."""
     refuse_idle_references(recipe, foundation, train, test)
+    heads = head_names(train, recipe.heads.foundation) if recipe.heads_by else []
     strategies = _strategies(recipe)
     for strategy in strategies.values():
         strategy.learning(foundation)
-    _refuse_idle_replay(recipe, strategies)
+    if _rehearses(recipe, strategies, heads):
+        rehearsing_heads(foundation.card, train, heads)
+    if recipe.replay.file is not None and recipe.replay.labels == "file":
+        read_labelled(recipe.replay.file, foundation.card)
     for file in (recipe.replay.file, recipe.forgetting.file):
         if file is not None:
             encodable(foundation, read(file, want=()))  # before minutes go into a fit
@@ -56,12 +61,23 @@ def _refuse_idle_moments(recipe: Recipe, strategies: Mapping[str, Strategy]) -> 
         )
 
 
-def _refuse_idle_replay(recipe: Recipe, strategies: Mapping[str, Strategy]) -> None:
+def _rehearses(recipe: Recipe, strategies: Mapping[str, Strategy], heads: Sequence[str]) -> bool:
+    """Say whether a fit rehearses that is no rung: of a ladder, which goes on without it, a rung says so itself.
+
+    Raises
+    ------
+    OptionError
+        If an option of replay is not read.
+    """
     if recipe.strategy.name != LADDER:
         (strategy,) = strategies.values()
-        rehearses(strategy, recipe.replay)
-    elif recipe.replay != ReplaySettings() and Replay.name not in strategies:
+        return rehearses(strategy, recipe.replay, heads)
+    if recipe.replay != ReplaySettings() and Replay.name not in strategies:
         raise OptionError("replay is not read: no rung of the ladder rehearses", allowed=["ladder.rungs=[..., replay]"])
+    for strategy in strategies.values():
+        if strategy.replays:
+            rehearses(strategy, recipe.replay)
+    return False
 
 
 def _strategies(recipe: Recipe) -> dict[str, Strategy]:
@@ -78,7 +94,8 @@ def adapt_by_recipe(
 ) -> tuple[TunedPotential, str]:
     """Adapt by the recipe's strategy, or climb its ladder; return also what a verdict should say of the choice."""
     strategies = _strategies(recipe)
-    settings = TuneSettings(recipe.loss, recipe.fit, recipe.replay, bool(recipe.heads_by), references)
+    own = recipe.heads.foundation
+    settings = TuneSettings(recipe.loss, recipe.fit, recipe.replay, bool(recipe.heads_by), own, references)
     # A model of several heads needs the head of each frame beside its graph.
     graphs = (None, None) if recipe.heads_by else (parts.train_graphs, parts.validation_graphs)
     precomputed = Precomputed(parts.on_train, parts.on_validation, *graphs)

@@ -117,7 +117,7 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
     test = leave_out(test, recipe.audit.drop_test, DROP["test"])
     train, test = without_isolated(train), without_isolated(test)
     if recipe.heads_by:
-        train, test = assign_heads([train, test], recipe.heads_by)
+        train, test = assign_heads([train, test], recipe.heads_by, foundation=recipe.heads.foundation)
     return train, test
 
 
@@ -247,9 +247,9 @@ def look_first(recipe: Recipe, train: Dataset, test: Dataset) -> tuple[Finding, 
     return (*_looked(recipe, train, looks=FIRST), *look_at_test(recipe, test))
 
 
-def look_at_elements(recipe: Recipe, card: ModelCard, train: Dataset) -> tuple[Finding, ...]:
-    """Run the looks that ask for a foundation's card, before it predicts."""
-    return _looked(recipe, train, looks=KNOWN, elements=card.elements, model_name=card.name)
+def look_at_card(recipe: Recipe, card: ModelCard, train: Dataset) -> tuple[Finding, ...]:
+    """Run the looks that ask for a foundation's card alone, before it predicts."""
+    return _looked(recipe, train, looks=KNOWN, elements=card.elements, model_name=card.name, level=card.theory)
 
 
 def _looked(
@@ -289,7 +289,7 @@ def look(recipe: Recipe, card: ModelCard, frames: Frames, first: Sequence[Findin
     Parameters
     ----------
     first
-        What `look_first` and `look_at_elements` found.
+        What `look_first` and `look_at_card` found.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from matgraft.potentials.checks.base import CheckEvidence, run_checks
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
-from matgraft.potentials.data.heads import frames_by_head
+from matgraft.potentials.data.heads import HEAD_TAG, frames_by_head
 from matgraft.potentials.data.split import INSIDE
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
@@ -52,7 +52,8 @@ class TunedHead:
     references
         The shift that it starts from.
     train, scored
-        Its frames of the training part, and of the part that is scored.
+        Its frames of the training part, and of the part that is scored. The foundation's own head has all frames that
+        its body was trained on, and none that is scored.
     """
 
     name: str
@@ -68,8 +69,8 @@ def heads_of(adapted: TunedPotential, parts: Parts) -> Iterator[TunedHead]:
     if isinstance(tuned, MultiHeadPotential) and isinstance(references, HeadShifts):
         of_train, of_scored = frames_by_head(parts.train), frames_by_head(scored)
         for name in tuned.names:
-            own, judged = parts.train[of_train[name]], scored[of_scored.get(name, [])]
-            yield TunedHead(name, tuned.at(name), references.heads[name], own, judged)
+            own = parts.train[of_train[name]] if name in of_train else parts.train
+            yield TunedHead(name, tuned.at(name), references.heads[name], own, scored[of_scored.get(name, [])])
     elif isinstance(references, ReferenceShift):
         yield TunedHead("", tuned, references, parts.train, scored)
 
@@ -128,15 +129,17 @@ def save_model(
     """Write the tuned potential, or one for each head, with cards."""
     heads: dict[str, Head] = {}
     for head in heads_of(adapted, parts):
-        theory = next((sample.theory for sample in head.train if sample.theory is not None), LevelOfTheory())
+        kept = _keeps_foundation(head)
+        elements = foundation.card.elements if kept else head.train.elements()
+        theory = foundation.card.theory if kept else theory_of(head.train)
         own = scores.heads.get(head.name) if head.name else scores
         tuned = {
             "name": f"{foundation.card.name} tuned on {recipe.title}{head.name and f', head {head.name}'}",
-            "elements": head.train.elements(),
+            "elements": elements,
             "theory": theory,
             "weights_from": f"matgraft {version('matgraft')}, strategy {adapted.strategy}, from {foundation.card.name}",
             "citation": foundation.card.citation,
-            "references_eV": references_of(head.model, head.train.elements()),
+            "references_eV": references_of(head.model, elements),
             "head": head.name,
             "parent": foundation.card,
             "recipe": recipe.model_dump(mode="json"),
@@ -144,10 +147,21 @@ def save_model(
             "metrics": own.model_dump(mode="json", include={"test", "untuned", "shift", "part"}) if own else {},
         }
         _save_plain(head, tuned, out / MODEL / head.name)
-        heads[head.name] = Head(n_train=len(head.train), theory=theory.describe())
+        n_train = adapted.replay.n_frames if kept and adapted.replay else len(head.train)
+        heads[head.name] = Head(n_train=n_train, theory=theory.describe())
     if "" not in heads:
         card = foundation.card
         HEADS.write(out / MODEL, Heads(heads=heads, licence=card.licence, parent=card))
+
+
+def _keeps_foundation(head: TunedHead) -> bool:
+    """Say whether a head is the foundation's own: one of several whose frames are those of other heads."""
+    return bool(head.name) and set(head.train.tag(HEAD_TAG)) != {head.name}
+
+
+def theory_of(frames: Dataset) -> LevelOfTheory:
+    """Return the first level of theory that frames state; an empty one where none does."""
+    return next((sample.theory for sample in frames if sample.theory is not None), LevelOfTheory())
 
 
 def _save_plain(head: TunedHead, tuned: Mapping[str, object], folder: Path) -> None:
@@ -199,7 +213,8 @@ def judge(
         trained=trained,
         chosen=chosen,
     )
-    names = adapted.backbone.names if isinstance(adapted.backbone, MultiHeadPotential) else ()
+    # What became of the foundation's own head the check of forgetting says: no frame is scored under it.
+    names = list(frames_by_head(parts.train)) if isinstance(adapted.backbone, MultiHeadPotential) else ()
     return judge_heads(whole, {name: verdict(one, trained=trained) for name, one in scores.heads.items()}, names)
 
 

@@ -9,6 +9,7 @@ from ase import Atoms
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.quantities import ENERGY
 from matgraft.potentials.data.dataset import Dataset, concatenate
+from matgraft.potentials.data.heads import FOUNDATION, head_names
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
@@ -37,7 +38,8 @@ def refuse_idle_references(recipe: Recipe, foundation: Potential, train: Dataset
             raise OptionError(
                 f"references.{key} is read with references.mode={mode} alone", options=[{"references.mode": mode}]
             )
-    if recipe.heads_by and settings.mode in ("given", "isolated"):
+    heads = head_names(train, recipe.heads.foundation) if recipe.heads_by else []
+    if len(set(heads) - {FOUNDATION}) > 1 and settings.mode in ("given", "isolated"):
         raise OptionError(
             f"references.mode={settings.mode} is one shift, and each head has its own", allowed=["refit", "keep"]
         )
@@ -119,16 +121,19 @@ def references_for(
     """
     settings = recipe.references
     train = weigh_groups(frames, recipe.loss.groups)
-    if settings.mode == "given":
-        return given_references(settings.shift_eV, concatenate([frames, *others]))
-    if settings.mode == "isolated":
-        energies = isolated_energies(settings.isolated_eV, frames, *others)
-        return isolated_references(energies, _of_isolated(parent, energies, settings.isolated_eV), train, known)
 
     def shift(part: Dataset, places: Sequence[int]) -> ReferenceShift:
-        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, [known[i] for i in places])
+        on_part = [known[i] for i in places]
+        if settings.mode == "given":
+            return given_references(settings.shift_eV, concatenate([frames, *others]))
+        if settings.mode == "isolated":
+            energies = isolated_energies(settings.isolated_eV, frames, *others)
+            return isolated_references(energies, _of_isolated(parent, energies, settings.isolated_eV), part, on_part)
+        return keep_references(part) if settings.mode == "keep" else refit_or_keep(part, on_part)
 
-    return shift_heads(train, shift) if recipe.heads_by else shift(train, range(len(known)))
+    if not recipe.heads_by:
+        return shift(train, range(len(known)))
+    return shift_heads(train, shift, head_names(frames, recipe.heads.foundation))
 
 
 def _of_isolated(parent: Potential, elements: Collection[str], given: Mapping[str, float]) -> dict[str, float]:

@@ -26,7 +26,7 @@ from matgraft.core.training.fit import FitResult, Objective, fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup, Strategy, make_strategy, through_network
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.heads import frames_by_head, require_heads
+from matgraft.potentials.data.heads import frames_by_head, head_names, require_heads
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.tuning.defaults import fit_defaults, loss_defaults
@@ -41,6 +41,7 @@ from matgraft.potentials.tuning.replay import (
     ReplayObjective,
     ReplaySettings,
     rehearses,
+    rehearsing_heads,
     replay_frames,
     share_out,
     shifted_labels,
@@ -131,12 +132,12 @@ def adapt(
     settings, known = (settings or TuneSettings()).updated(**options), precomputed or Precomputed()
     execution = replace(execution or Execution(), title=chosen.name)
     loss = loss_defaults(chosen, weigh_moments(settings.loss, train, tuple(foundation.quantities)), train)
-    heads = settings.heads or chosen.branches
+    heads = settings.heads or chosen.branches or bool(settings.foundation_head)
     train, validation = weigh_parts(train, validation, loss, by_head=heads)
     # 2. The model, and the frames as it takes them.
     backbone = copy.deepcopy(foundation)
     if heads:
-        backbone = _with_heads(backbone, chosen, train, validation)
+        backbone = _with_heads(backbone, chosen, train, validation, settings.foundation_head)
     rehearsed = _rehearsed(chosen, settings.replay, (foundation, backbone), train, execution)
     fitting = fit_defaults(chosen, len(train), settings.fit, rate=foundation.rate, rehearsed=len(rehearsed))
     title = "" if execution.quiet else f"graphs of {len(train)} frames"
@@ -224,10 +225,12 @@ def _other_readouts(backbone: Potential, weights: Mapping[str, float]) -> list[P
     return [ParamGroup(stage.name, stage.parameters()) for stage in stages]
 
 
-def _with_heads(base: Potential, strategy: Strategy, train: Dataset, validation: Dataset) -> MultiHeadPotential:
+def _with_heads(
+    base: Potential, strategy: Strategy, train: Dataset, validation: Dataset, foundation: bool | None
+) -> MultiHeadPotential:
     if strategy.cached:
         raise OptionError(f"{strategy.name!r} caches the features of one head", allowed=through_network())
-    many = MultiHeadPotential(base, list(frames_by_head(train)))
+    many = MultiHeadPotential(base, head_names(train, foundation))
     require_heads(train, validation)
     return many
 
@@ -246,11 +249,13 @@ def _rehearsed(
     models
         The foundation, which labels the frames, and the model that rehearses them.
     """
-    if not rehearses(strategy, replay):
-        return train[:0]
     foundation, backbone = models
+    names = backbone.names if isinstance(backbone, MultiHeadPotential) else ()
+    if not rehearses(strategy, replay, names):
+        return train[:0]
+    heads = rehearsing_heads(foundation.card, train, names)
     frames = replay_frames(foundation, train, replay, folder=execution.folder, quiet=execution.quiet)
-    return share_out(frames, backbone.names) if isinstance(backbone, MultiHeadPotential) else frames
+    return share_out(frames, heads) if names else frames
 
 
 def _with_replay(
@@ -258,8 +263,10 @@ def _with_replay(
 ) -> tuple[ReplayObjective, Rehearsal]:
     """Add the frames to rehearse to an objective, and say how many there are, their weight and their loss."""
     weight = replay.weight or REPLAY_WEIGHT
-    both = ReplayObjective(through, rehearsed, weight)
-    return both, Rehearsal(n_frames=len(rehearsed), weight=weight, loss_at_start=check_replay(both))
+    both, labels = ReplayObjective(through, rehearsed, weight), replay.labels or "foundation"
+    loss = check_replay(both) if labels == "foundation" else both.replay_metrics()["replay_loss"]
+    heads = tuple(frames_by_head(rehearsed)) if isinstance(both.backbone, MultiHeadPotential) else ()
+    return both, Rehearsal(n_frames=len(rehearsed), weight=weight, loss_at_start=loss, labels=labels, heads=heads)
 
 
 def _refit(
@@ -272,7 +279,11 @@ def _refit(
     if not isinstance(backbone, MultiHeadPotential):
         return refit_references(foundation, train, encoded, predictions)
     known = predictions or _energies(foundation, train, encoded)
-    return shift_heads(train, lambda part, frames: refit_or_keep(part, [known[i] for i in frames if known]))
+
+    def shift(part: Dataset, frames: Sequence[int]) -> ReferenceShift:
+        return refit_or_keep(part, [known[i] for i in frames if known])
+
+    return shift_heads(train, shift, backbone.names)
 
 
 def _energies(foundation: Potential, train: Dataset, encoded: Sequence[Encoded]) -> Sequence[Mapping[str, Array]]:

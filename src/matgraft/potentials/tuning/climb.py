@@ -62,7 +62,7 @@ from matgraft.potentials.tuning.ladder import (
 from matgraft.potentials.tuning.loss import LossSettings, Targets, label_shares, weigh_moments, weigh_parts
 from matgraft.potentials.tuning.objectives import FrameObjective, error_sums, metrics_of_sums
 from matgraft.potentials.tuning.references import ReferenceShift, keep_references, shifted
-from matgraft.potentials.tuning.replay import Rehearsal, ReplaySettings, forecast
+from matgraft.potentials.tuning.replay import Rehearsal, ReplaySettings, forecast, rehearsing_heads
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
 from matgraft.potentials.tuning.step_zero import StepZero
 from matgraft.potentials.tuning.tangents import (
@@ -347,11 +347,13 @@ class _Ascent:
         Raises
         ------
         OptionError
-            If the loss cannot act on cached tangents.
+            If the loss cannot act on cached tangents, or the frames are of another functional than what is rehearsed.
         DataError
             If none of the frames to rehearse can be taken.
         """
         graphs, train = self.frames.train_graphs, self.frames.train
+        if strategy.replays:
+            rehearsing_heads(self.foundation.card, train, ())
         typical, frames = usual_size(graphs)
         rehearsed, edges = forecast(self.foundation, train, self.settings.replay) if strategy.replays else (0, 0.0)
         frames += edges / max(1, graphs[typical].n_edges)

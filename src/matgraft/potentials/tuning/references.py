@@ -38,7 +38,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import ENERGY, Array
 from matgraft.core.run_folder import RunFile
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.heads import HEAD_TAG, frames_by_head
+from matgraft.potentials.data.heads import FOUNDATION, HEAD_TAG, frames_by_head
 from matgraft.potentials.data.sample import Sample
 
 LEVER = 2e-3
@@ -115,16 +115,21 @@ def refit_or_keep(dataset: Dataset, predictions: Sequence[Mapping[str, Array]]) 
     return fit_references(dataset, predictions) if dataset.count(ENERGY.name) else keep_references(dataset)
 
 
-def shift_heads(dataset: Dataset, shift: Callable[[Dataset, Sequence[int]], ReferenceShift]) -> HeadShifts:
-    """Find the shift of each head from its own frames.
+def shift_heads(
+    dataset: Dataset, shift: Callable[[Dataset, Sequence[int]], ReferenceShift], names: Sequence[str]
+) -> HeadShifts:
+    """Find the shift of each head from its own frames; the foundation's own head keeps its references.
 
     Parameters
     ----------
     shift
         What to do with a head's frames, and their positions in `dataset`.
+    names
+        Of the heads (`matgraft.potentials.data.heads.head_names`).
     """
-    found = frames_by_head(dataset)
-    return HeadShifts(heads={name: shift(dataset[frames], frames) for name, frames in found.items()})
+    found = {name: shift(dataset[frames], frames) for name, frames in frames_by_head(dataset).items()}
+    own = {name: keep_references(dataset) for name in names if name == FOUNDATION and name not in found}
+    return HeadShifts(heads=found | own)
 
 
 def fit_references(dataset: Dataset, predictions: Sequence[Mapping[str, Array]]) -> ReferenceShift:

@@ -25,6 +25,9 @@ class TuneSettings:
         See `LossSettings`, `FitSettings` and `ReplaySettings`.
     heads
         A readout and reference energies for each value of the frames' tag ``head``, as strategy `multihead` always has.
+    foundation_head
+        Whether the foundation has a head of its own beside them, kept by what is rehearsed. None: where the frames have
+        one head.
     references
         Shift of the elements' energies, or of each head's. None: refitted on the foundation's residuals over the
         training frames, and kept where no frame has an energy.
@@ -34,6 +37,7 @@ class TuneSettings:
     fit: FitSettings = field(default_factory=FitSettings)
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     heads: bool = False
+    foundation_head: bool | None = None
     references: References | None = None
 
     def updated(self, **options: Any) -> TuneSettings:

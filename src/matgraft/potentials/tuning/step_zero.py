@@ -20,9 +20,9 @@ from matgraft.core.model import Encoded
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.tuning.references import References, ReferenceShift
-from matgraft.potentials.tuning.replay import ReplayObjective
+from matgraft.potentials.tuning.replay import ReplayObjective, under
 
 FRAMES = 8
 LARGEST_ENERGY = 1e-4
@@ -60,14 +60,27 @@ class StepZero(Frozen):
 def check_heads(
     foundation: Potential, prepared: Potential, references: References, dataset: Dataset, encoded: Sequence[Encoded]
 ) -> StepZero:
-    """Hold the prepared model against its foundation, under each head on frames of its own; the largest differences."""
+    """Hold the prepared model against its foundation, under each head on frames of its own; the largest differences.
+
+    The foundation's own head has none, and is held against it on those of the others.
+    """
     if isinstance(references, ReferenceShift):
         return check_step_zero(foundation, prepared, references, dataset, encoded)
+    members = frames_by_head(dataset)
     found = [
         check_step_zero(foundation, prepared, references.heads[name], dataset[frames], [encoded[i] for i in frames])
-        for name, frames in frames_by_head(dataset).items()
+        for name, frames in members.items()
     ]
+    for name in references.heads.keys() - members.keys():
+        lent = under(name, dataset[spread_over(dataset)])
+        graphs = encode_all(prepared, lent.samples)
+        found.append(check_step_zero(foundation, prepared, references.heads[name], lent, graphs))
     return reduce(or_, found)
+
+
+def spread_over(dataset: Dataset) -> list[int]:
+    """Return the positions of the few frames that are looked at."""
+    return np.unique(np.linspace(0, len(dataset) - 1, FRAMES).astype(int)).tolist()
 
 
 def check_step_zero(
@@ -84,7 +97,7 @@ def check_step_zero(
     StepZeroError
         If either is larger than rounding.
     """
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, FRAMES).astype(int))
+    chosen = spread_over(dataset)
     samples, graphs = dataset[chosen].samples, [encoded[i] for i in chosen]
     wanted = ("energy", "forces")
     before, after = (predict(model, samples, wanted, encoded=graphs) for model in (foundation, prepared))

@@ -32,6 +32,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG, ORDER_TAG, magnetic_order
 from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.asked import UnsaidError, settled
+from matgraft.potentials.data.reading.corrections import Corrections, with_correction
 from matgraft.potentials.data.reading.formats.base import FileHead
 from matgraft.potentials.data.reading.keys import (
     ENERGY_KINDS,
@@ -307,6 +308,7 @@ def _convert(
     used: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     kinds = {**ENERGY_KINDS, **file.conventions.energies}
     absences = Absences(lambda: _energies_per_atom(source, file, choices))
+    corrections = Corrections()
     n = cellless = 0
     remarks = Remarks(choices)
     for index, written in enumerate(file.frames):
@@ -318,10 +320,12 @@ def _convert(
         for quantity, label in labels.items():
             used[quantity][label.key, label.unit] += 1
         kind = kinds.get(labels["energy"].key.lower()) if "energy" in labels else None
-        level = (kind, frame.theory.key() if frame.theory else None)
+        correction = corrections.of(frame, labels.get("energy"))
+        level = (kind, correction, frame.theory.key() if frame.theory else None)
         if level not in theories:
             own = combine(frame.theory, stated, source.name) if frame.theory else theory
-            theories[level] = _with_energy(own, kind, source.name)
+            own = _with_energy(own, kind, source.name)
+            theories[level] = with_correction(own, correction, source.name, is_run=source.format.is_run)
         tags = _with_orders(_tags(source, index, frame, choices), frame, labels)
         weights = find_weights(tags, labels, where)
         remarks.see(frame, labels, weights)
@@ -342,7 +346,8 @@ def _convert(
     origin = _origin(source, file, used, n, _fixed(file, choices, used))
     told = {"units": origin.units | remarks.units, "not_computed": absences.by_quantity()}
     ledger.files.append(origin.model_copy(update=told))
-    notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *absences.notes(n), *remarks.notes(used)]
+    notes = [*file.notes, *_what_was_read(used, n, kinds, choices), *absences.notes(n), *corrections.notes(n)]
+    notes += remarks.notes(used)
     notes += [_LEFT_OUT.format(cellless)] if cellless else []
     for text in notes:
         ledger.note(source.name, text)

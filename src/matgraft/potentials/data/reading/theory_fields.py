@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.provenance import CORRECTED, UNCORRECTED, LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import box
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
@@ -68,6 +68,14 @@ _DISPERSIONS = {
     for prefix in ("", "dft")
 }
 """The same for dispersion corrections. D3 without a damping is the older one, damped to zero (D3(0))."""
+
+
+_CORRECTIONS = {
+    **dict.fromkeys(("none", "no", "raw", "uncorrected"), UNCORRECTED),
+    **dict.fromkeys(("mp2020", "mp2020compatibility", "materialsproject2020compatibility"), "mp2020"),
+    **dict.fromkeys(("mp", "mplegacy", "mpcompatibility", "materialsprojectcompatibility"), "mp legacy"),
+}
+"""The same for schemes of energy corrections."""
 
 
 class Value(Protocol):
@@ -123,6 +131,21 @@ class Title:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How energies were corrected after DFT: by a scheme, by one that nothing names, or not."""
+
+    scheme: str
+
+    def agrees(self, other: Correction) -> bool:
+        """Say whether both can be one scheme; what is corrected is never uncorrected."""
+        both = {self.scheme, other.scheme}
+        return len(both) == 1 or (CORRECTED in both and UNCORRECTED not in both)
+
+    def __str__(self) -> str:
+        return self.scheme
 
 
 @dataclass(frozen=True)
@@ -291,6 +314,28 @@ def agree(one: LevelOfTheory, other: LevelOfTheory) -> bool:
     return all(a is None or b is None or a.agrees(b) for a, b in pairs)
 
 
+def one_functional(one: LevelOfTheory, other: LevelOfTheory) -> bool:
+    """Say whether functional, hybrid and dispersion of two levels of theory can be one, whatever the code.
+
+    What one of them does not state contradicts nothing.
+    """
+    own, others = _functional(one), _functional(other)
+    pairs = ((value, others.get(name)) for name, value in own.items())
+    return all(a is None or b is None or a.agrees(b) for a, b in pairs)
+
+
+def functional(theory: LevelOfTheory) -> str:
+    """Return functional and dispersion in words: ``"PBE"``, ``"R2SCAN"``, ``"HSE06-D3(BJ)"``."""
+    name = theory.hybrid or theory.metagga or theory.functional
+    return "-".join(filter(None, (name, theory.dispersion))) or "no functional that it states"
+
+
+def correction_of(theory: LevelOfTheory) -> Correction | None:
+    """Return how the energies of a level of theory were corrected; None where that is not stated."""
+    word = _word(theory.correction, _CORRECTIONS)
+    return Correction(str(word)) if word else None
+
+
 def mesh(theory: LevelOfTheory, atoms: Atoms) -> Statement:
     """Return offset and density of the k-mesh in the cell of a frame, along its directions without vacuum.
 
@@ -324,6 +369,7 @@ def _general(theory: LevelOfTheory) -> Statement:
         "cutoff": _close(theory.cutoff_eV),
         "smearing": _smearing(theory),
         "energy taken": _word(theory.energy),
+        "energy corrections": correction_of(theory),
     }
     if (theory.code or "").upper() != "VASP":  # VASP's follows the elements of the cell and hardly matters
         found["density cutoff"] = _close(theory.density_cutoff_eV)
