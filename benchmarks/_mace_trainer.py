@@ -52,7 +52,7 @@ def run_mace(foundation: str, race: Race) -> Row:
     start = folder / "start.model"
     parent.save(start)
     for name in ("train", "validation"):
-        _write(getattr(race.parts, name), folder / f"{name}.extxyz")
+        write_frames(getattr(race.parts, name), folder / f"{name}.extxyz")
     began = _run(_command(race, start), folder, race)
     files = sorted((folder / "checkpoints").glob("*_epoch-*.pt"), key=lambda file: file.stat().st_mtime)
     return {
@@ -89,7 +89,8 @@ def _run(command: list[str], folder: Path, race: Race) -> float:
     return began
 
 
-def _write(dataset: Dataset, file: Path) -> None:
+def write_frames(dataset: Dataset, file: Path) -> None:
+    """Write frames as extended XYZ, labels under `KEYS`."""
     frames = []
     for sample in dataset:
         atoms = sample.content.copy()
