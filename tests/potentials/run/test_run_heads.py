@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from matgraft.potentials.report.facts import read_facts
 from matgraft.potentials.report.screen import run_facts, show_run
 from matgraft.potentials.run import audit_file, evaluate_run, resume_run, tune
 from matgraft.potentials.run.fitting import refuse_idle_options
-from matgraft.potentials.run.frames import Parts, read_parts
+from matgraft.potentials.run.frames import read_parts
 from matgraft.potentials.run.references import references_for
 from matgraft.potentials.run_files import VERDICT
 from matgraft.potentials.scoring.heads import judge_heads
@@ -328,8 +327,7 @@ def test_a_shift_that_is_given_is_that_of_the_one_head_of_the_frames(files: list
     train, test = read_parts(asked)
     refuse_idle_options(asked, chgnet, train, test)
     nothing = [{"energy": np.array(0.0)}] * len(train)
-    parts = Parts(train, train[:0], train[:0], nothing, [], [], SimpleNamespace())  # type: ignore[arg-type]
-    found = references_for(asked, parts, chgnet)
+    found = references_for(asked, train, nothing, chgnet)
     assert isinstance(found, HeadShifts)
     assert {name: shift.shift_eV for name, shift in found.heads.items()} == {"PBE": {"Si": 1.5}, "foundation": {}}
 
