@@ -163,7 +163,7 @@ def foundation_predictions(
     title = "" if quiet else f"predictions of {foundation.card.name}"
     known = predict(foundation, samples, encoded=graphs, processes=cores(), progress=title) if taken else []
     predictions = dict(zip(taken, known, strict=True))
-    finding = _refused(foundation, frames, reasons, part, whose or ("training" if part == "train" else "test"))
+    finding = _refused(foundation, frames, reasons, part, whose)
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
 
 
@@ -197,8 +197,11 @@ def refuse_too_large(card: ModelCard, frames: Dataset, part: Part) -> None:
         )
 
 
-def _refused(foundation: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part, whose: str) -> Finding:
+def _refused(
+    foundation: Potential, frames: Dataset, reasons: Mapping[int, str], part: Part, whose: str = ""
+) -> Finding:
     title = f"frames that {foundation.card.name} cannot take"
+    whose = whose or ("training" if part == "train" else "test")
     if not reasons:
         return Finding(
             code=NOT_ENCODABLE,
