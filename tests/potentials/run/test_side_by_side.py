@@ -28,7 +28,8 @@ from matgraft.potentials.report.evaluations import SideBySide, show_side_by_side
 from matgraft.potentials.report.predictions import prefixes_of, show_structures
 from matgraft.potentials.run.side_by_side import evaluate_models
 from matgraft.potentials.run.structures import predict_structures
-from matgraft.potentials.run_files import SEEN
+from matgraft.potentials.run_files import REFERENCES, SEEN
+from matgraft.potentials.tuning.references import ReferenceShift
 
 Call = Callable[..., tuple[int, str, str]]
 OFF = {"Si": 100.0, "Ge": 200.0}
@@ -396,3 +397,33 @@ def test_what_the_screen_shows_of_many_structures(models: dict[str, Any]) -> Non
 def test_a_model_named_twice_is_refused_from_python(models: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="named twice"):
         predict_structures(["chgnet", "chgnet"], [Path("x.cif")])
+
+
+def test_a_run_alone_is_judged_beside_its_foundation_and_names_what_it_cannot_take(
+    models: dict[str, Any], matgraft: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files; the frames with germanium, which neither model takes, are in no figure and in the verdict."""
+    frames = labelled()
+    run = run_on(frames[:3])
+    models["made"] |= {run: wrong(0.005), "chgnet": wrong(0.05)}
+    models["unable"] |= {run: "Ge", "chgnet": "Ge"}
+    REFERENCES.write(Path(run), ReferenceShift(mode="refit", shift_eV=OFF, rank=2, n_elements=2))
+    for name in ("load_potential", "refuse_unknown"):
+        monkeypatch.setattr(
+            f"matgraft.potentials.run.evaluation.{name}",
+            lambda word: SimpleNamespace(card=SimpleNamespace(name=str(word), cutoff_A=None)),
+        )
+    files = [written(frames[:9], "a.extxyz"), written(frames[9:], "b.extxyz")]
+    code, out, err = matgraft("evaluate", run, *files, "--json", "-o", "run.md")
+    assert code == 0, err
+    said = json.loads(out)
+    assert said["frames"] == {"trained_on": 3, "validated_on": 0, "unseen": 6} and said["part"] == "unseen"
+    assert said["test"]["forces_rmse_eV_per_A"] == pytest.approx(0.005)
+    assert said["untuned"]["forces_rmse_eV_per_A"] == pytest.approx(0.05)
+    assert said["left_out"][0]["frames"] == [3, 4, 5, 0, 1, 2, 6, 7, 8]
+    cautions = [one["text"] for one in said["verdict"]["cautions"]]
+    assert any("Left out: frames a.extxyz 3, 4, 5; b.extxyz 0, 1, 2, 6, 7, 8" in text for text in cautions)
+    assert json.loads(next((Path(run) / "evaluations").glob("a-*.json")).read_text()) == said
+    assert "6 are unseen" in Path("run.md").read_text()
+    code, _, err = matgraft("evaluate", run, files[0], "references.mode=keep")
+    assert code == 2 and "references.mode is not read by `matgraft evaluate RUN`" in err
