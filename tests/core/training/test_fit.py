@@ -27,7 +27,7 @@ from matgraft.core.processes import can_fork
 from matgraft.core.training import fit as fitting
 from matgraft.core.training.checkpoint import FILE
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult, fit
+from matgraft.core.training.fit import FitResult, Keep, fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup, make_strategy
 from matgraft.core.weights import load_tensors
@@ -459,7 +459,7 @@ def test_the_starting_weights_are_a_candidate(tmp_path: Path) -> None:
     """Where no step helps they come back, and step 0 is the best."""
     module = network()
     before = flat(module)
-    result = fit(Worse(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=True)
+    result = fit(Worse(module), module, groups(module), SETTINGS, Execution(tmp_path), keep="sound")
     np.testing.assert_array_equal(flat(module), before)
     assert (result.best_step, result.best_value) == (0, 1.0)
     first = result.history[0]
@@ -493,26 +493,45 @@ class Crystals(Trade):
 
 
 @pytest.mark.parametrize(
-    ("objective", "judge_start", "best"),
-    [(Trade, True, (5, 8.0)), (Trade, False, (20, 6.0)), (Loss, True, (20, 5.0)), (Crystals, True, (20, 5.0))],
+    ("objective", "keep", "best"),
+    [
+        (Trade, "sound", (5, 8.0)),
+        (Trade, "best", (20, 6.0)),
+        (Loss, "sound", (20, 5.0)),
+        (Crystals, "sound", (20, 5.0)),
+    ],
 )
 def test_weights_that_lose_no_error_against_the_start_go_before_all_others(
-    tmp_path: Path, objective: type[Trade], judge_start: bool, best: tuple[int, float]
+    tmp_path: Path, objective: type[Trade], keep: Keep, best: tuple[int, float]
 ) -> None:
     """Whatever their loss. Rounding is no loss; where all lose, and without a start, the smallest loss is the best."""
     module = network()
-    result = fit(objective(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
+    result = fit(objective(module), module, groups(module), SETTINGS, Execution(tmp_path), keep=keep)
     assert (result.best_step, result.best_value) == best
 
 
 def test_starting_weights_that_are_beaten_change_nothing(tmp_path: Path) -> None:
     found = []
-    for judge_start in (False, True):
+    keeps: tuple[Keep, ...] = ("best", "sound")
+    for keep in keeps:
         module = network()
-        result = fit(Regression(module), module, groups(module), SETTINGS, Execution(tmp_path), judge_start=judge_start)
+        result = fit(Regression(module), module, groups(module), SETTINGS, Execution(tmp_path), keep=keep)
         found.append((flat(module), [{**row, "seconds": 0} for row in result.history]))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1][1:]
+
+
+def test_the_last_weights_are_kept_however_often_they_are_validated(tmp_path: Path) -> None:
+    """Validations for a curve choose nothing: the weights are those of a fit that is validated at its end alone."""
+    found = []
+    for often, every in enumerate((1, SETTINGS.epochs)):
+        module = network()
+        settings = SETTINGS.model_copy(update={"validate_every": every})
+        result = fit(Worse(module), module, groups(module), settings, Execution(tmp_path / str(often)), keep="last")
+        found.append((flat(module), result))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert len(found[0][1].history) > len(found[1][1].history) == 1
+    assert found[0][1].best_step == found[0][1].steps
 
 
 @needs_fork
@@ -522,7 +541,7 @@ def test_the_starting_weights_are_judged_once(tmp_path: Path) -> None:
         problem = Regression(module, on_losses)
         settings = SETTINGS.model_copy(update={"checkpoint_minutes": 1e-6})
         execution = Execution(folder, seed=5, resume=resume)
-        return fit(problem, module, groups(module), settings, execution, judge_start=True)
+        return fit(problem, module, groups(module), settings, execution, keep="sound")
 
     whole = start(tmp_path / "unbroken")
     options = {"on_losses": kill_at(2, tmp_path)}
@@ -715,7 +734,7 @@ def test_slow_validations_are_part_of_the_minutes(
 
     module = network()
     settings = SETTINGS.model_copy(update={"epochs": None, "max_minutes": budget / 60})
-    result = fit(Timed(module), module, groups(module), settings, Execution(tmp_path), judge_start=True)
+    result = fit(Timed(module), module, groups(module), settings, Execution(tmp_path), keep="sound")
     assert result.seconds == clock.now <= budget + step
     assert clock.now > 0.97 * budget - validation - 5 * step
 

@@ -31,7 +31,7 @@ def names_of(chgnet: Potential, *stages: str) -> set[str]:
 def leave_out_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the trained weights, also where the start is better on so few frames."""
     fit = adapting.fit
-    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "judge_start": False}))
+    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "keep": "best"}))
 
 
 def learning(strategy: Strategy, chgnet: Potential) -> list[tuple[str, set[str]]]:

@@ -455,7 +455,7 @@ def test_adaptation(kind: str, strategy: str, pairs: Dataset, tmp_path: Path, mo
     """It lowers the error on its own frames, leaves the parent alone, and gives a file that the vendor opens."""
     # The trained weights, also where the start is better: the estimates along few directions are rough.
     fit = adapting.fit
-    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "judge_start": False}))
+    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "keep": "best"}))
     parent = make_potential(kind)
     before = copy.deepcopy(parent.module.state_dict())
     result = adapt(parent, pairs[:4], pairs[:4], strategy=strategy, epochs=12, rate=2e-3, processes=1)

@@ -232,7 +232,7 @@ def test_every_option_reaches_the_fit(chgnet: Potential, pairs: Dataset, calls: 
     assert (call.settings.rate, call.settings.batch, call.settings.max_minutes) == (0.1, 3, 5)
     assert (result.settings, result.loss) == (call.settings, loss)
     assert call.execution == replace(execution, title="full")
-    assert call.options == {"l2": 0.25, "judge_start": True, "spent": 0.0}
+    assert call.options == {"l2": 0.25, "keep": "sound", "spent": 0.0}
     assert isinstance(call.objective, FrameObjective)
     assert call.objective.weights == {"energy": 7.0, "forces": 1.0}
     assert [sample.weight for sample in call.objective.train] == [1.0, 3.0, 3.0]

@@ -210,7 +210,7 @@ def test_every_head_keeps_more_of_the_foundation_where_it_rehearses(
     """On structures that are not rehearsed. Before the first step the labels are each head's, or the run stops."""
     # The trained weights, also where the start is better: it has forgotten nothing.
     fit = adapting.fit
-    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "judge_start": False}))
+    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "keep": "best"}))
     held_out = made_frames(chgnet, ["Si", "Ge"], 12, seed=5)
     train, validation = contradictory[[0, 1, 2, 3, 6, 7, 8, 9]], contradictory[[4, 5, 10, 11]]
     changes = []

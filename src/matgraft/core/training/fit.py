@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from rich.console import Console
@@ -39,6 +39,8 @@ from matgraft.core.training.strategy import ParamGroup
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+Keep = Literal["best", "sound", "last"]
+"""Which weights a fit leaves: see `fit`."""
 CRITERION = "validation_loss"
 ERROR = "validation_"
 """With what the names of errors on validation samples begin, and that of the criterion."""
@@ -112,7 +114,7 @@ def fit(
     execution: Execution | None = None,
     *,
     l2: float = 0.0,
-    judge_start: bool = False,
+    keep: Keep = "best",
     spent: float = 0.0,
 ) -> FitResult:
     """Minimise an objective.
@@ -123,9 +125,10 @@ def fit(
         With every None resolved (`matgraft.potentials.tuning.defaults`).
     l2
         lambda of the loss's |theta|^2, summed over what learns.
-    judge_start
-        Validate the starting weights too. The best are then the weights with the smallest loss on the validation
-        samples among those that have no larger error there than the start; if there are none, among all.
+    keep
+        ``"best"``: the weights with the smallest loss on the validation samples. ``"sound"``: validate the starting
+        weights too, and take the smallest loss among the weights that have no larger error there than the start; if
+        there are none, among all. ``"last"``: those of the last step; validations are for the curves alone.
     spent
         Seconds of the settings' minutes that are gone before the fit begins.
 
@@ -135,7 +138,7 @@ def fit(
         If a worker died, or the loss is not a number.
     """
     with (execution or Execution()).in_folder() as placed:
-        return _Loop(objective, module, list(groups), settings, placed, l2, judge_start, spent).launch()
+        return _Loop(objective, module, list(groups), settings, placed, l2, keep, spent).launch()
 
 
 def make_optimizer(groups: Sequence[ParamGroup], settings: FitSettings) -> torch.optim.Optimizer:
@@ -147,13 +150,15 @@ def make_optimizer(groups: Sequence[ParamGroup], settings: FitSettings) -> torch
             "lr": settings.rate * group.rate_factor,
             "base": settings.rate * group.rate_factor,
             "matrices": [list(group.matrices.get(name, ())) for name in group.parameters],
+            "weight_decay": group.weight_decay,
         }
         for group in groups
     ]
     if settings.optimizer == "soap":
         return Soap(given)
     # The fused and for-each variants differ in rounding between devices; one of them everywhere.
-    return torch.optim.Adam(given, foreach=False)
+    kind = torch.optim.AdamW if any(group.weight_decay for group in groups) else torch.optim.Adam
+    return kind(given, foreach=False)
 
 
 @dataclass
@@ -166,7 +171,7 @@ class _Loop:
     settings: FitSettings
     execution: Execution
     l2: float
-    judge_start: bool
+    keep: Keep
     spent: float
 
     def launch(self) -> FitResult:
@@ -230,7 +235,7 @@ class _Loop:
         self.state = self._start()
         self._saved = self._began = time.monotonic()
         self._seconds_before = self.state.seconds
-        if self.judge_start and not self.state.step:
+        if self.keep == "sound" and not self.state.step:
             self._validate()
         if not self.state.total:  # resumed: the plan is part of the state
             self._plan(self._first_pace() if self.settings.max_minutes else 0.0)
@@ -415,6 +420,8 @@ class _Loop:
                 f"{CRITERION} is not a number at step {self.state.step}",
                 remedy="a look at the audit for what is wrong with the validation frames",
             )
+        if self.keep == "last":
+            self.state.best = None  # whatever was better before
         self.state.keep_if_best(metrics[CRITERION], sound=self._is_sound(metrics))
         self.state.count(metrics[CRITERION], falling=self._falling())
         self._tick()
@@ -431,7 +438,7 @@ class _Loop:
 
     def _is_sound(self, metrics: Mapping[str, float]) -> bool:
         """Say whether the loss is smaller than at the start and no error is larger; no, where no start was judged."""
-        if not (self.judge_start and self.state.history):
+        if not (self.keep == "sound" and self.state.history):
             return False
         start = self.state.history[0]
         errors = {name: value for name, value in metrics.items() if name.startswith(ERROR)}

@@ -51,6 +51,8 @@ class ParamGroup:
         Part of the planned steps that pass before it learns.
     matrices
         Name of a parameter that holds flattened matrices -> their shapes (`Backbone.matrices`).
+    weight_decay
+        Part of the learning rate by which each step shrinks the weights, by Adam (Loshchilov and Hutter, ICLR 2019).
     """
 
     name: str
@@ -58,6 +60,7 @@ class ParamGroup:
     rate_factor: float = 1.0
     start: float = 0.0
     matrices: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    weight_decay: float = 0.0
 
 
 class Strategy(ABC):

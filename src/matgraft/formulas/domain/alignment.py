@@ -36,9 +36,12 @@ HIDDEN = 128
 STEEPNESS = 10.0
 
 
-def ramp(progress: float) -> float:
-    """Return the part of the strength that acts at `progress` (0 to 1) of a fit (Ganin et al. 2016, section 5.2)."""
-    return 2 / (1 + math.exp(-STEEPNESS * progress)) - 1
+def ramp(progress: float, steepness: float = STEEPNESS) -> float:
+    """Return the part of the strength that acts at `progress` (0 to 1) of a fit (Ganin et al. 2016, section 5.2).
+
+    A steepness of 0 is no ramp: all of it acts from the first step on.
+    """
+    return 2 / (1 + math.exp(-steepness * progress)) - 1 if steepness else 1.0
 
 
 class _Reverse(torch.autograd.Function):
@@ -66,13 +69,16 @@ class Alignment(nn.Module, ABC):
         Of the features.
     strength
         At the end of the ramp; by default the method's own.
+    steepness
+        Of the ramp (`ramp`).
     """
 
     usual: ClassVar[float]
 
-    def __init__(self, width: int, strength: float | None = None) -> None:
+    def __init__(self, width: int, strength: float | None = None, steepness: float = STEEPNESS) -> None:
         super().__init__()
         self.width, self.strength = width, self.usual if strength is None else strength
+        self.steepness = steepness
 
     def start(self, source: Tensor, target: Tensor) -> None:
         """Look at the features (n, width) and (m, width) before the fit."""
@@ -87,13 +93,13 @@ class Reversal(Alignment):
 
     usual = 1.0
 
-    def __init__(self, width: int, strength: float | None = None) -> None:
-        super().__init__(width, strength)
+    def __init__(self, width: int, strength: float | None = None, steepness: float = STEEPNESS) -> None:
+        super().__init__(width, strength, steepness)
         self.classifier = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
 
     def forward(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
         """Return the classifier's log loss; the classifier learns at full strength all along."""
-        reversed_ones = reverse_gradient(torch.cat([source, target]), self.strength * ramp(progress))
+        reversed_ones = reverse_gradient(torch.cat([source, target]), self.strength * ramp(progress, self.steepness))
         logits = self.classifier(reversed_ones).squeeze(1)
         truth = torch.cat([torch.zeros(len(source)), torch.ones(len(target))]).to(logits)
         return functional.binary_cross_entropy_with_logits(logits, truth)
@@ -105,8 +111,8 @@ class Distance(Alignment):
     usual = 0.1
     unit: Tensor
 
-    def __init__(self, width: int, strength: float | None = None) -> None:
-        super().__init__(width, strength)
+    def __init__(self, width: int, strength: float | None = None, steepness: float = STEEPNESS) -> None:
+        super().__init__(width, strength, steepness)
         self.register_buffer("unit", torch.ones(()))
 
     @staticmethod
@@ -122,7 +128,7 @@ class Distance(Alignment):
 
     def forward(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
         """Return the part of the distance that is left, times the strength."""
-        return self.strength * ramp(progress) * self.distance(source, target) / self.unit
+        return self.strength * ramp(progress, self.steepness) * self.distance(source, target) / self.unit
 
 
 class Coral(Distance):
@@ -162,7 +168,7 @@ class MaximumMeanDiscrepancy(Distance):
 ALIGNMENTS: dict[str, type[Alignment]] = {"reversal": Reversal, "coral": Coral, "mmd": MaximumMeanDiscrepancy}
 
 
-def make_alignment(name: str, width: int, strength: float | None = None) -> Alignment:
+def make_alignment(name: str, width: int, strength: float | None = None, steepness: float = STEEPNESS) -> Alignment:
     """Return an alignment by its name.
 
     Raises
@@ -170,7 +176,7 @@ def make_alignment(name: str, width: int, strength: float | None = None) -> Alig
     OptionError
         If there is no such method.
     """
-    return choose(name, ALIGNMENTS, "alignment")(width, strength)
+    return choose(name, ALIGNMENTS, "alignment")(width, strength, steepness)
 
 
 def _halves(rows: Tensor) -> tuple[Tensor, Tensor]:

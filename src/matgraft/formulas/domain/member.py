@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from matgraft.core.errors import OptionError
 from matgraft.core.frozen import Frozen
 from matgraft.core.training.strategy import ParamGroup
-from matgraft.formulas.domain.alignment import ALIGNMENTS, make_alignment
+from matgraft.formulas.domain.alignment import ALIGNMENTS, STEEPNESS, make_alignment
 from matgraft.formulas.domain.density import DomainClassifier, fit_domain_classifier
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.learners.inputs import Inputs, Labels, Part, Rows
@@ -58,11 +58,15 @@ class DomainSettings(Frozen):
     """Parts of the source, by chemical system, on which methods are compared."""
     rows: int = Field(1000, ge=50)
     """Rows of each domain, at most, by which methods are compared."""
+    ramp: float = Field(STEEPNESS, ge=0)
+    """How steeply the strength rises over the fit; 0: all of it acts from the first step on."""
 
     def refuse_idle(self) -> None:
         """Raise an `OptionError` if an option is not read with the method."""
-        if self.method in (SOURCE, WEIGHTS) and self.strength is not None:
-            raise OptionError(f"domain.strength is not read with {self.method!r}", allowed=ALIGNMENTS)
+        idle = {"strength": self.strength is not None, "ramp": self.ramp != STEEPNESS}
+        if self.method in (SOURCE, WEIGHTS) and any(idle.values()):
+            named = " and ".join(f"domain.{name}" for name, given in idle.items() if given)
+            raise OptionError(f"{named} is not read with {self.method!r}", allowed=ALIGNMENTS)
         if self.method == SOURCE and (self.folds, self.rows) != (DomainSettings().folds, DomainSettings().rows):
             raise OptionError("domain.folds and domain.rows are not read: source-only is compared with nothing")
 
@@ -84,11 +88,11 @@ class TargetDomain:
         weights = labels.weights * self.classifier(source, seed).weights(self.settings.clip)
         return Labels(labels.y, weights / weights.mean(), labels.n_classes)
 
-    def objective(self, method: str, network: NetworkSettings, seed: int) -> Callable[..., NetworkObjective]:
+    def objective(self, method: str, seed: int) -> Callable[..., NetworkObjective]:
         """Return what `fit_network` shall minimise."""
         if method not in ALIGNMENTS:
             return NetworkObjective
-        return partial(AlignedObjective, method=method, target=self, network=network, seed=seed)
+        return partial(AlignedObjective, method=method, target=self, seed=seed)
 
 
 def fit_toward(
@@ -103,7 +107,7 @@ def fit_toward(
     """Tune every stage on the source's labels, carried over to the target by one of `METHODS`; see `fit_network`."""
     inputs, labels = train
     labels = target.weighted(inputs, labels, seed) if method == WEIGHTS else labels
-    objective = target.objective(method, settings, seed)
+    objective = target.objective(method, seed)
     return fit_network(backbone, (inputs, labels), held, "full", settings, seed, objective)
 
 
@@ -112,8 +116,8 @@ class AlignedObjective(NetworkObjective):
 
     Parameters
     ----------
-    network
-        Says how many steps the fit will make.
+    settings
+        They say how many steps the fit will make.
     seed
         Of the target's batches.
     """
@@ -124,18 +128,20 @@ class AlignedObjective(NetworkObjective):
         train: Part,
         held: Part,
         scaling: Scaling,
+        settings: NetworkSettings,
         *,
         method: str,
         target: TargetDomain,
-        network: NetworkSettings,
         seed: int,
     ) -> None:
-        super().__init__(module, train, held, scaling)
-        n, loop = len(train[0]), network.loop(len(train[0]))
+        super().__init__(module, train, held, scaling, settings)
+        n, loop = len(train[0]), settings.loop(len(train[0]))
         assert loop.epochs is not None
-        self.seed, self.step, self.steps = seed, 0, loop.epochs * -(-n // network.batch)
+        self.seed, self.step, self.steps = seed, 0, loop.epochs * -(-n // settings.batch)
+        self.penalties: list[float] = []
         self.numbers, self.fractions = tensors_of(target.inputs.formulas)
-        self.alignment = make_alignment(method, module.encoder.width_of_features, target.settings.strength)
+        width, strength = module.encoder.width_of_features, target.settings.strength
+        self.alignment = make_alignment(method, width, strength, target.settings.ramp)
         rng = np.random.default_rng(seed)
         with torch.no_grad():
             self.alignment.start(
@@ -163,7 +169,15 @@ class AlignedObjective(NetworkObjective):
         progress, self.step = self.step / self.steps, self.step + 1
         if min(len(rows), len(drawn)) < FEWEST:
             return losses
-        return losses + self.alignment(features, self._target_features(drawn, device), progress)
+        penalty = self.alignment(features, self._target_features(drawn, device), progress)
+        self.penalties.append(float(penalty.detach()))
+        return losses + penalty
+
+    def validation_metrics(self, sums: Tensor) -> dict[str, float]:
+        """Return validation_loss, and as domain_loss the mean penalty of the batches since the last time."""
+        penalty = float(np.mean(self.penalties)) if self.penalties else np.nan
+        self.penalties.clear()
+        return super().validation_metrics(sums) | {"domain_loss": penalty}
 
     def _source(self) -> tuple[Tensor, Tensor]:
         return self.parts[0].numbers, self.parts[0].fractions

@@ -1,7 +1,9 @@
 """The encoder itself, fine-tuned: every stage or the last ones, with a new head that fits the target.
 
 Values: the head gives quantiles, learned by the pinball loss (`matgraft.formulas.learners.quantiles`), so that it has a
-spread, and its median is exact where half of the values are zero. Classes: log loss. The fit is the one training loop.
+spread, and its median is exact where half of the values are zero. By ``mse`` or ``huber`` it gives one number, the mean
+or nearly so, and its intervals are of one width (what calibration adds). Classes: log loss. The fit is the one training
+loop.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,15 +20,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup, make_strategy
 from matgraft.formulas.encoder import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
 from matgraft.formulas.learners.forest import LEVELS, is_zero_inflated
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels
 from matgraft.formulas.learners.quantiles import LEVELS as LEARNED
 from matgraft.formulas.learners.quantiles import pinball
-from matgraft.formulas.learners.watched import LoopSettings, WatchedLoss
+from matgraft.formulas.learners.watched import Curves, LoopSettings, WatchedLoss, curve_arrays, curves_of, fit_watched
 
 BESIDE = ("valence", "covariates")
 """Blocks that the head reads beside the encoder's features."""
@@ -34,6 +34,11 @@ FAR = 5.0
 """Widths at which a number beside the encoder is cut off."""
 HIDDEN = 128
 CHUNK = 1024
+LAST_BIAS = "head.4.bias"
+"""Of the head: as many numbers as it gives."""
+BEND = 1.0
+"""Error from which on the Huber loss rises in a straight line, in standard deviations of the labels."""
+LossKind = Literal["quantile", "mse", "huber"]
 
 
 class NetworkSettings(LoopSettings):
@@ -42,6 +47,12 @@ class NetworkSettings(LoopSettings):
     dropout: float = Field(0.1, ge=0, lt=1)
     stages: tuple[str, ...] = ()
     """What `partial` trains; by default the pooling and the readout."""
+    loss: LossKind = "quantile"
+    """Of values: quantiles, which have a spread, or one number by its squared error or by the Huber loss."""
+
+    def outputs(self, n_classes: int) -> int:
+        """Return how many numbers the head gives."""
+        return n_classes or (len(LEARNED) if self.loss == "quantile" else 1)
 
 
 class TunedNetwork(nn.Module):
@@ -122,12 +133,17 @@ class Scaling:
 
 
 class NetworkObjective(WatchedLoss["NetworkPart"]):
-    """Pinball or log loss for the one training loop."""
+    """Pinball, squared, Huber or log loss for the one training loop."""
 
     def __init__(
-        self, module: TunedNetwork, train: tuple[Inputs, Labels], held: tuple[Inputs, Labels], scaling: Scaling
+        self,
+        module: TunedNetwork,
+        train: tuple[Inputs, Labels],
+        held: tuple[Inputs, Labels],
+        scaling: Scaling,
+        settings: NetworkSettings,
     ) -> None:
-        self.module, self.n_classes = module, train[1].n_classes
+        self.module, self.n_classes, self.loss = module, train[1].n_classes, settings.loss
         parts = NetworkPart.of(*train, scaling), NetworkPart.of(*held, scaling)
         super().__init__(*parts, sizes=(parts[0].sizes, parts[1].sizes))
 
@@ -151,7 +167,12 @@ class NetworkObjective(WatchedLoss["NetworkPart"]):
         y, weights = part.y[rows].to(out.device), part.weights[rows].to(out.device)
         if self.n_classes:
             return weights * functional.cross_entropy(out, y.long(), reduction="none")
-        return weights * pinball(out, y)
+        if self.loss == "quantile":
+            return weights * pinball(out, y)
+        single = out.squeeze(1)
+        if self.loss == "huber":
+            return weights * functional.huber_loss(single, y, reduction="none", delta=BEND)
+        return weights * functional.mse_loss(single, y, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -182,10 +203,17 @@ class NetworkPart:
 
 
 class FittedNetwork:
-    """A fine-tuned network with its scaling: predicts, and becomes arrays and comes back."""
+    """A fine-tuned network with its scaling: predicts, and becomes arrays and comes back.
 
-    def __init__(self, module: TunedNetwork, scaling: Scaling, n_classes: int) -> None:
+    Attributes
+    ----------
+    curves
+        How the losses of its fit went; empty for one that an earlier version made.
+    """
+
+    def __init__(self, module: TunedNetwork, scaling: Scaling, n_classes: int, curves: Curves | None = None) -> None:
         self.module, self.scaling, self.n_classes = module.eval(), scaling, n_classes
+        self.curves: Curves = curves or {}
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs) -> Array:
@@ -199,7 +227,8 @@ class FittedNetwork:
         if self.n_classes:
             return out.softmax(1).numpy()
         learned = np.sort(out.numpy(), axis=1) * self.scaling.width + self.scaling.centre
-        return between(np.where(learned < self.scaling.zero, 0.0, learned))
+        learned = np.where(learned < self.scaling.zero, 0.0, learned)
+        return between(learned) if learned.shape[1] > 1 else np.repeat(learned, len(LEVELS), axis=1)
 
     @torch.no_grad()
     def features(self, inputs: Inputs) -> Array:
@@ -208,11 +237,11 @@ class FittedNetwork:
         return torch.cat([self.module.features(*tensors_of(part)) for part in parts]).double().numpy()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return weights and scaling by name."""
+        """Return weights, scaling and curves by name."""
         scaling = vars(self.scaling)
-        return {f"weights.{name}": tensor.numpy() for name, tensor in self.module.state_dict().items()} | {
-            f"scaling.{name}": np.asarray(value, dtype=np.float64) for name, value in scaling.items()
-        }
+        weights = {f"weights.{name}": tensor.numpy() for name, tensor in self.module.state_dict().items()}
+        scales = {f"scaling.{name}": np.asarray(value, dtype=np.float64) for name, value in scaling.items()}
+        return weights | scales | curve_arrays(self.curves)
 
     @classmethod
     def from_arrays(
@@ -221,11 +250,11 @@ class FittedNetwork:
         """Return the network that `arrays` described."""
         part = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("scaling.")}
         scaling = Scaling.from_arrays(part)
-        module = _module(backbone, len(scaling.covariate_centres), n_classes, dropout=0.0)
         state = {name.partition(".")[2]: torch.from_numpy(np.array(value)) for name, value in arrays.items()
                  if name.startswith("weights.")}  # fmt: skip
+        module = _module(backbone, len(scaling.covariate_centres), len(state[LAST_BIAS]), dropout=0.0)
         module.load_state_dict(state)
-        return cls(module, scaling, n_classes)
+        return cls(module, scaling, n_classes, curves_of(arrays))
 
 
 def fit_network(
@@ -237,7 +266,7 @@ def fit_network(
     seed: int,
     objective: Callable[..., NetworkObjective] = NetworkObjective,
 ) -> FittedNetwork:
-    """Fine-tune on one part; the held part is only watched, once, at the end.
+    """Fine-tune on one part; the held part is only watched.
 
     Parameters
     ----------
@@ -253,39 +282,43 @@ def fit_network(
     scaling = Scaling.of(inputs, labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = _module(backbone, len(scaling.covariate_centres), labels.n_classes, settings.dropout)
-        _start_at_the_labels(module, labels, scaling)
+        n_outputs = settings.outputs(labels.n_classes)
+        module = _module(backbone, len(scaling.covariate_centres), n_outputs, settings.dropout)
+        _start_at_the_labels(module, labels, scaling, settings.loss)
         tuned = CompositionBackbone(module.encoder, backbone.card)
         groups = make_strategy(strategy, settings.stages if strategy == "partial" else ()).prepare(tuned)
         module.head.requires_grad_(True)
-        minimised = objective(module, train, held, scaling)
+        minimised = objective(module, train, held, scaling, settings)
         groups = [*groups, _head_group(module), *minimised.further_groups()]
         minimised.trained.train()
-        fit(minimised, minimised.trained, groups, settings.loop(len(inputs)), Execution(seed=seed))
-    return FittedNetwork(module, scaling, labels.n_classes)
+        curves = fit_watched(minimised, minimised.trained, groups, settings, seed)
+    return FittedNetwork(module, scaling, labels.n_classes, curves)
 
 
-def _module(backbone: CompositionBackbone, n_covariates: int, n_classes: int, dropout: float) -> TunedNetwork:
+def _module(backbone: CompositionBackbone, n_covariates: int, outputs: int, dropout: float) -> TunedNetwork:
     encoder = copy.deepcopy(backbone.module)
     for part in encoder.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0  # a few epochs on a small table do not need it
-    return TunedNetwork(encoder, n_covariates, n_classes or len(LEARNED), dropout)
+    return TunedNetwork(encoder, n_covariates, outputs, dropout)
 
 
 def _head_group(module: TunedNetwork) -> ParamGroup:
     return ParamGroup("new head", {f"head.{name}": p for name, p in module.head.named_parameters()}, rate_factor=2.0)
 
 
-def _start_at_the_labels(module: TunedNetwork, labels: Labels, scaling: Scaling) -> None:
-    """Begin with the same prediction for every formula: the labels' own quantiles, or their frequencies."""
+def _start_at_the_labels(module: TunedNetwork, labels: Labels, scaling: Scaling, loss: LossKind) -> None:
+    """Begin with the same prediction for every formula: the labels' own quantiles, mean, median or frequencies."""
     last = module.head[-1]
     assert isinstance(last, nn.Linear)
     if labels.n_classes:
         counts = np.bincount(labels.y.astype(int), labels.weights, minlength=labels.n_classes)
         start = np.log((counts + 1) / (counts + 1).sum())
-    else:
+    elif loss == "quantile":
         start = np.quantile(scaling.standardised(labels.y), LEARNED)
+    else:
+        values = scaling.standardised(labels.y)
+        start = np.array([np.average(values, weights=labels.weights) if loss == "mse" else np.median(values)])
     with torch.no_grad():
         last.weight.mul_(0.1)
         last.bias.copy_(torch.from_numpy(start))

@@ -488,6 +488,7 @@ def _reads(without: str = "") -> tuple[Read, ...]:
             lambda asked: asked.tunes,
         ),
         by("network.stages", "partial"),
+        Read("network.loss", "targets of values", lambda asked: asked.has(classes=False)),
         by("prompt.*", "prompt"),
         by("domain.*", "domain"),
         Read("level", "targets of values", lambda asked: asked.has(classes=False)),

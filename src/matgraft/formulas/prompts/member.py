@@ -23,14 +23,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, Sizes, tensors_of
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Part
 from matgraft.formulas.learners.network import Scaling, between
 from matgraft.formulas.learners.quantiles import MIDDLE, pinball
-from matgraft.formulas.learners.watched import LoopSettings, WatchedLoss
+from matgraft.formulas.learners.watched import Curves, LoopSettings, WatchedLoss, curve_arrays, curves_of, fit_watched
 from matgraft.formulas.prompts.bank import BANKS, Bank, Start, bank_answers, nearest_prompt
 from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices
 
@@ -81,10 +79,17 @@ def questions_of(n_classes: int) -> int:
 
 
 class PromptFit:
-    """Prompts tuned for some targets, on a frozen encoder."""
+    """Prompts tuned for some targets, on a frozen encoder.
 
-    def __init__(self, module: PromptedEncoder, asked: Mapping[str, Asked]) -> None:
+    Attributes
+    ----------
+    curves
+        How the losses of the fit went; empty for one that an earlier version made.
+    """
+
+    def __init__(self, module: PromptedEncoder, asked: Mapping[str, Asked], curves: Curves | None = None) -> None:
         self.module, self.asked = module.eval(), dict(asked)
+        self.curves: Curves = curves or {}
 
     def of(self, target: str) -> PromptedNetwork:
         """Return what answers one target."""
@@ -93,6 +98,7 @@ class PromptFit:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything but the encoder by name."""
         found = {f"weights.{name}": one.detach().numpy() for name, one in self.module.learned().items()}
+        found |= curve_arrays(self.curves)
         for target, asked in self.asked.items():
             numbers = {"first": asked.first, "n_classes": asked.n_classes} | vars(asked.scaling)
             for name in ("nearest", "similarity", "offset", "slope"):
@@ -113,14 +119,14 @@ class PromptFit:
         module = PromptedEncoder(backbone.module, names, arrays["weights.covariates"].shape[1])
         state = {name: torch.from_numpy(np.array(arrays[f"weights.{name}"])) for name in module.learned()}
         module.load_state_dict(state, strict=False)
-        return cls(module, asked)
+        return cls(module, asked, curves_of(arrays))
 
 
 class PromptedNetwork:
     """One target's answers, by a fit that others may share."""
 
     def __init__(self, fit: PromptFit, target: str) -> None:
-        self.fit, self.target, self.asked = fit, target, fit.asked[target]
+        self.fit, self.target, self.asked, self.curves = fit, target, fit.asked[target], fit.curves
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs) -> Array:
@@ -225,7 +231,7 @@ class _Rows:
 def fit_prompts(
     backbone: CompositionBackbone, train: Parts, held: Parts, settings: PromptSettings, seed: int
 ) -> PromptFit:
-    """Tune prompts for all targets together; the held parts are only watched, once, at the end."""
+    """Tune prompts for all targets together; the held parts are only watched."""
     bank = BANKS.choose(settings.bank, backbone)
     module, asked = prepared(backbone, bank, train, seed)
     learned = module.learned()
@@ -233,9 +239,8 @@ def fit_prompts(
         learned.pop("classes").requires_grad_(False)
     objective = PromptObjective(module, asked, train, held)
     module.train()
-    loop = settings.loop(len(objective.training))
-    fit(objective, module, [ParamGroup("prompts and readout", learned)], loop, Execution(seed=seed))
-    return PromptFit(module, asked)
+    curves = fit_watched(objective, module, [ParamGroup("prompts and readout", learned)], settings, seed)
+    return PromptFit(module, asked, curves)
 
 
 def prepared(

@@ -163,7 +163,7 @@ def adapt(
         if isinstance(objective, FrameObjective):
             fitting = bound_by_memory(objective, groups, fitting)
         spent = time.monotonic() - began if chosen.cached else 0.0
-        result = fit(objective, backbone.module, groups, fitting, placed, l2=loss.l2, judge_start=True, spent=spent)
+        result = fit(objective, backbone.module, groups, fitting, placed, l2=loss.l2, keep="sound", spent=spent)
     fitting = fitting.model_copy(update=result.batches)
     finished = chosen.finish(backbone)
     assert isinstance(finished, Potential)
