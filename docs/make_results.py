@@ -23,7 +23,16 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 PAGE, README = Path(__file__).with_name("results.md"), REPOSITORY / "README.md"
 SCRIPTS = (
     *("strategies", "time_to_accuracy", "step_time", "store", "reading_speed", "audit_rules"),
-    *("formula_folds", "learning_curves", "measured", "fewshot", "prompts", "domain", "formula_speed"),
+    *(
+        "formula_folds",
+        "learning_curves",
+        "formula_strategies",
+        "measured",
+        "fewshot",
+        "prompts",
+        "domain",
+        "formula_speed",
+    ),
     *("objective_weights", "objectives", "intervals"),
 )
 CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"
@@ -42,7 +51,9 @@ def results_page() -> str:
         "[benchmarks](../benchmarks/README.md).\n"
     )
     return head + "".join(
-        f"\n## {title(name)}\n\n`benchmarks/{name}.py`, {dates(name)}.\n\n{printed(name)}" for name in SCRIPTS
+        f"\n## {title(name)}\n\n`benchmarks/{name}.py`, {dates(name)}.\n\n{printed(name)}"
+        for name in SCRIPTS
+        if (BENCHMARKS / "results" / f"{name}.json").is_file()
     )
 
 

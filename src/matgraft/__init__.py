@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from matgraft.core.version import __version__
 
 if TYPE_CHECKING:
+    from matgraft.formulas.embedding import embed
     from matgraft.foundations import load
     from matgraft.potentials.audit.audit import audit
     from matgraft.potentials.audit.coverage import coverage
@@ -47,6 +48,7 @@ _HOMES = {
     "audit": "potentials.audit.audit",
     "climb": "potentials.tuning.climb",
     "coverage": "potentials.audit.coverage",
+    "embed": "formulas.embedding",
     "evaluate": "potentials.scoring.evaluate",
     "evaluate_models": "potentials.run",
     "evaluate_run": "potentials.run",
@@ -70,6 +72,7 @@ __all__ = [
     "audit",
     "climb",
     "coverage",
+    "embed",
     "evaluate",
     "evaluate_models",
     "evaluate_run",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matgraft.core.model import Backbone
 from matgraft.core.registry import load_folder_from, load_from
+from matgraft.core.run_folder import kind_of
 from matgraft.formulas.registry import ENCODERS
 from matgraft.potentials.models.registry import POTENTIALS
 
 BACKBONES = POTENTIALS | ENCODERS
 
 
-def load(name: str | Path) -> Backbone:
-    """Load a foundation by name, or a tuned model by its folder.
+if TYPE_CHECKING:
+    from matgraft.formulas.predict import PropertyModel
+
+
+def load(name: str | Path) -> Backbone | PropertyModel:
+    """Load a foundation by name, or a tuned model by its folder; of a run on a table what predicts its targets.
 
     Raises
     ------
@@ -22,6 +28,10 @@ def load(name: str | Path) -> Backbone:
     ExtraError
         If the vendor's package is not installed.
     """
+    if Path(name).is_dir() and kind_of(Path(name)) == "formulas":
+        from matgraft.formulas.predict import PropertyModel  # with all that predictors need
+
+        return PropertyModel.open(name)
     return load_from(BACKBONES, name)
 
 

@@ -133,7 +133,8 @@ def test_groups_and_covariates_reach_the_folds(table, matgraft, tmp_path):
     [
         (["--target", "gap"], 2, "no column 'gap'"),
         (["--target", "formation_energy", "--strategy", "best"], 2, "strategy"),
-        (["--target", "formation_energy", "--test", "x.csv"], 2, "--test"),
+        (["--target", "formation_energy", "--test", "x.csv"], 3, "there is no such file"),
+        (["--target", "formation_energy", "--test", str(TABLE.with_name("none.txt"))], 3, "there is no such file"),
         (["--target", "formation_energy", "networks.epochs=3"], 2, "network"),
         (["--target", "prototype", "--order", "a,b"], 3, "none of the classes"),
         (["--target", "formation_energy", "--from", "chgnet"], 2, "structures"),

@@ -1,7 +1,6 @@
 """The scikit-learn estimators in the tools that people use them with."""
 
 import pickle
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from matgraft.core.errors import DataError, MatgraftError
-from matgraft.formulas.predictor.predictor import PredictorSettings
-from matgraft.formulas.prompts.member import PromptSettings
+from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.sklearn import CompositionClassifier, CompositionRegressor
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn"], {"O": 2.0, "S": 1.0, "F": 4.0, "Cl": 3.0}
@@ -120,13 +118,50 @@ def test_errors_are_said_before_work():
         CompositionRegressor().fit(["Fe2Ox"] * 20, np.arange(20))
 
 
-def test_prompts_read_a_stated_class_and_others_refuse_it(monkeypatch):
-    quick = PromptSettings(epochs=1, fewest_steps=1)
-    monkeypatch.setattr("matgraft.formulas.sklearn.PredictorSettings", partial(PredictorSettings, prompt=quick))
+def test_prompts_read_a_stated_class_and_others_refuse_it():
     formulas = [f"{metal}{n}{anion}" for metal in ("Li", "Na", "K", "Ca") for anion in "OS" for n in (1, 2)]
-    model = CompositionRegressor(strategy="prompt", inner_folds=2).fit(formulas, np.arange(16.0))
+    model = CompositionRegressor(strategy="prompt", inner_folds=2, prompt={"epochs": 1, "fewest_steps": 1})
+    model.fit(formulas, np.arange(16.0))
     found, stated, other = model.predict(["Fe2O3", "[OXIDE] Fe2O3", "[HALIDE] Fe2O3"])
     assert found == pytest.approx(stated, rel=1e-5)
     assert abs(found - other) > 1e-3
     with pytest.raises(DataError, match="--strategy prompt"):
         CompositionRegressor(strategy="feature").fit(["[OXIDE] Fe2O3"], [1.0])
+
+
+def test_a_grid_search_runs_over_settings_of_networks(monkeypatch):
+    """Each candidate is fitted with its own rate, epochs and stages, the others as they were set."""
+    fitted = []
+
+    def remember(examples, backbone, settings):
+        fitted.append(settings.network)
+        return fit_predictor(examples, backbone, PredictorSettings(strategy="descriptors", inner_folds=2))
+
+    monkeypatch.setattr("matgraft.formulas.sklearn.fit_predictor", remember)
+    model = CompositionRegressor(strategy="partial", inner_folds=2, network={"batch": 32})
+    grid = {"network__rate": [1e-3, 3e-4], "network__stages": [("readout",)]}
+    search = GridSearchCV(model, grid, cv=2, refit=False).fit(FORMULAS[:24], VALUES[:24])
+    assert [(one.rate, one.stages, one.batch) for one in fitted] == [
+        (rate, ("readout",), 32) for rate in (1e-3, 3e-4) for _ in range(2)
+    ]
+    assert len(search.cv_results_["params"]) == 2
+    changed = clone(model).set_params(network__epochs=3, network__rate=0.01)
+    assert changed.network == {"batch": 32, "epochs": 3, "rate": 0.01}
+    assert model.network == {"batch": 32}
+    assert changed.get_params()["network__epochs"] == 3 and changed.get_params()["network__dropout"] == 0.1
+    assert clone(changed).network == changed.network
+
+
+def test_settings_of_networks_that_cannot_be_meant_are_errors():
+    with pytest.raises(ValueError, match="network__rate"):
+        CompositionRegressor().set_params(network__rat=1)
+    with pytest.raises(ValueError, match=r"network\.rate"):
+        CompositionRegressor(strategy="full", network={"rate": -1}).fit(FORMULAS, VALUES)
+    with pytest.raises(ValueError, match="did you mean 'rate'"):
+        CompositionRegressor(strategy="full", network={"rte": 1}).fit(FORMULAS, VALUES)
+    with pytest.raises(ValueError, match=r"network\.rate is not read"):
+        CompositionClassifier(strategy="feature", network={"rate": 0.1}).fit(FORMULAS, HALOGEN)
+    with pytest.raises(ValueError, match=r"of 500 rows"):  # auto fine-tunes on larger tables alone
+        CompositionRegressor(network={"rate": 0.1}).fit(FORMULAS, VALUES)
+    with pytest.raises(ValueError, match=r"network\.loss is not read"):
+        CompositionClassifier(strategy="full", network={"loss": "mse"}).fit(FORMULAS, HALOGEN)

@@ -16,6 +16,7 @@ from rich.console import Console
 from matgraft.cli.both import backbones_command, evaluate_command, predict_command, report_command, tune_command
 from matgraft.cli.common import Verb, one_by_one
 from matgraft.cli.formulas import (
+    compare_command,
     crossval_command,
     embed_command,
     episodes_command,
@@ -35,9 +36,9 @@ app = typer.Typer(
     add_completion=False,
 )
 VERBS = (
-    *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, embed_command),
-    *(pretrain_command, fewshot_command, episodes_command, prompts_command, report_command, export_command),
-    backbones_command,
+    *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, compare_command),
+    *(embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command, report_command),
+    *(export_command, backbones_command),
 )
 for verb in VERBS:
     app.command(verb.__name__.removesuffix("_command"), cls=Verb)(one_by_one(verb))

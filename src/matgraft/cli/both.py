@@ -64,7 +64,7 @@ def tune_command(
         if kind_of(resume) == "formulas":
             end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
         end_run(resume, resume_run(resume, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
-    refuse_own("tune", {"--test": fit.test, "--max-minutes": fit.max_minutes, **flags_of(columns)}, is_table)
+    refuse_own("tune", {"--max-minutes": fit.max_minutes, **flags_of(columns)}, is_table)
     run = out or next_run()
     if is_table:
         asked, named = table_run(data, options, target, fit, columns)
@@ -133,9 +133,11 @@ def report_command(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
     from matgraft.core.run_folder import kind_of
     from matgraft.formulas.report.page import write_property_report
+    from matgraft.formulas.report.pretraining import write_pretraining_report
     from matgraft.potentials.report.run import write_report
 
-    print(write_property_report(run) if kind_of(run) == "formulas" else write_report(run))
+    of_formulas = {"formulas": write_property_report, "pretraining": write_pretraining_report}
+    print(of_formulas.get(str(kind_of(run)), write_report)(run))
 
 
 def backbones_command(as_json: Json = False) -> None:

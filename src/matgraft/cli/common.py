@@ -78,7 +78,10 @@ class FitOptions:
             "for formulas auto (the default), full, partial, feature, prompt or descriptors, and domain with --adapt-to"
         ),
     ] = None
-    test: Annotated[str | None, typer.Option(help="frames to score on; else a part of the first file")] = None
+    test: Annotated[
+        str | None,
+        typer.Option(help="frames, or a table with labels, to score on; else a part of the first file, or out of fold"),
+    ] = None
     max_minutes: Annotated[float | None, typer.Option(help="time for the fit, or for all fits of the ladder")] = None
 
 
@@ -108,7 +111,6 @@ OWN: dict[str, tuple[Read, ...]] = {
             Read(name, "a table of formulas, with --target", lambda is_table: is_table)
             for name in flags_of(TableOptions())
         ),
-        Read("--test", "frames; a table is scored out of fold", lambda is_table: not is_table),
         Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
     ),
     "predict": (
@@ -116,10 +118,15 @@ OWN: dict[str, tuple[Read, ...]] = {
         Read("--quiet", "structures; formulas show no progress", lambda kind: kind == "structures"),
     ),
     "crossval": (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),),
-    "embed": (Read("--count", "--nearest", lambda nearest: nearest is not None),),
+    "embed": (
+        Read("--count", "--nearest", lambda asked: asked["nearest"] is not None),
+        Read("--nearest", "vectors of formulas", lambda asked: asked["per"] == "formula"),
+        Read("--target", "runs on a table", lambda asked: asked["is_run"]),
+    ),
     "pretrain": (
         Read("*"),
         Read("exclude", "a table of --properties", lambda asked: asked["--properties"] is not None),
+        Read("mask_fraction", "the objective masked", lambda asked: asked["masked"]),
         Read("views", "the objectives masked and contrast", lambda asked: asked["masked"] or asked["contrast"]),
         PROCESSES,
     ),

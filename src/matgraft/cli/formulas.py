@@ -1,7 +1,8 @@
-"""The verbs of formulas: crossval, embed, pretrain, fewshot, episodes, prompts; and what those of both wings do."""
+"""The verbs of formulas: crossval, compare, embed, pretrain, fewshot, ...; and what those of both wings do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,9 +36,13 @@ from matgraft.core.options import word
 from matgraft.core.reads import Read, refuse_unread
 from matgraft.core.verdict import worst_exit_code
 
+PER = ("formula", "element")
+
 if TYPE_CHECKING:
+    from matgraft.formulas.formula import Formula
     from matgraft.formulas.report.facts import TableResult
     from matgraft.formulas.settings import TableRun
+    from matgraft.formulas.table.reading import FormulaTable
 
 
 def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | None, as_json: bool) -> None:
@@ -92,16 +97,11 @@ def crossval_command(
     from matgraft.formulas.registry import load_encoder
     from matgraft.formulas.report.rows import write_rows
     from matgraft.formulas.report.text import show_folds
-    from matgraft.formulas.table.reading import ColumnNames, read_table
 
     refuse_own("crossval", {"--folds": folding.folds}, folding.fold_column)
     by = columns.group or "formula"
     settings, given = predictor_settings("crossval", options, columns, strategy=model.strategy, seed=model.seed)
-    names = ColumnNames(
-        formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (), weight=columns.weight,
-        group=by, order=columns.classes
-    )  # fmt: skip
-    read = read_table(table, target, names, formula_reader(settings.strategy))
+    read = read_held(table, target, folding, columns, formula_reader(settings.strategy))
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
     scored, rows = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
     if out is not None:
@@ -109,29 +109,117 @@ def crossval_command(
     tell(scored, show_folds, shown.as_json)
 
 
+@dataclass(frozen=True)
+class CompareOptions:
+    """Options of `compare`: what is lined up."""
+
+    foundation: From = "composition"
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="may be repeated: auto, full, partial, feature, prompt, descriptors, or untrained (full, from an "
+            "encoder that was never pretrained); by default full, partial, feature, descriptors and untrained"
+        ),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="of folds and members")] = None
+
+
+def compare_command(
+    table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
+    target: Annotated[str, typer.Option(help="column of the values")],
+    options: Options = None,
+    *,
+    folding: Folding,
+    columns: Columns,
+    asked: CompareOptions,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions", callback=new_file)
+    ] = None,
+    shown: Shown,
+) -> None:
+    """Line up strategies on the same held-out folds of a table: error, interval, minutes; which one to take."""
+    from matgraft.formulas.compare import USUAL, compare_strategies
+    from matgraft.formulas.predictor.members import formula_reader
+    from matgraft.formulas.registry import load_encoder
+    from matgraft.formulas.report.rows import write_rows
+    from matgraft.formulas.report.text import show_comparison
+
+    refuse_own("crossval", {"--folds": folding.folds}, folding.fold_column)
+    by, names = columns.group or "formula", asked.strategy or USUAL
+    settings, given = predictor_settings("compare", options, columns, seed=asked.seed)
+    if "strategy" in given:
+        raise OptionError("strategy is not read by `matgraft compare`", remedy="--strategy, once a strategy")
+    read = read_held(table, target, folding, columns, formula_reader("prompt" if names == ["prompt"] else "auto"))
+    found, rows = compare_strategies(
+        read, load_encoder(asked.foundation or "composition"), names, by=by, n_folds=folding.folds or 5,
+        settings=settings, given=given, quiet=shown.silent,
+    )  # fmt: skip
+    if out is not None:
+        write_rows(rows, out)
+    tell(found, show_comparison, shown.as_json)
+
+
+def read_held(
+    table: Path, target: str, folding: Folding, columns: Columns, parse: Callable[[str], Formula]
+) -> FormulaTable:
+    """Read a table whose rows are held out fold by fold."""
+    from matgraft.formulas.table.reading import ColumnNames, read_table
+
+    names = ColumnNames(
+        formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (), weight=columns.weight,
+        group=columns.group or "formula", order=columns.classes
+    )  # fmt: skip
+    return read_table(table, target, names, parse)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Options of `embed`: by which encoder, of what."""
+
+    foundation: From = "composition"
+    target: Annotated[
+        str | None, typer.Option(help="of a run on several targets, the one whose tuned encoder is meant")
+    ] = None
+    per: Annotated[str, typer.Option(help="formula, or element: a row an element of each formula")] = "formula"
+
+
 def embed_command(
     table: Annotated[Path, typer.Argument(help="a table with a column of formulas")],
     out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...", callback=new_file)],
-    foundation: From = "composition",
+    *,
+    asked: EmbedOptions,
     formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
     nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
     count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
 ) -> None:
-    """Write the encoder's features of formulas."""
-    from matgraft.formulas.registry import load_encoder
-    from matgraft.formulas.report.rows import write_vectors
+    """Write the features of formulas: by a pretrained encoder, or by the one that a run on a table tuned."""
+    from matgraft.formulas.embedding import embed, formulas_asked, is_table_run
+    from matgraft.formulas.report.rows import write_element_vectors, write_vectors
     from matgraft.formulas.report.text import nearest_formulas
-    from matgraft.formulas.table.reading import formula_column, formulas_of, read_cells
+    from matgraft.formulas.table.reading import formula_column, read_cells
 
-    refuse_own("embed", {"--count": count}, nearest)
+    of, per = asked.foundation or "composition", choose(asked.per, {one: one for one in PER}, "--per")
+    is_run = is_table_run(of)
+    given: dict[str, object] = {"--count": count, "--target": asked.target, "--nearest": nearest}
+    refuse_own("embed", given, {"nearest": nearest, "is_run": is_run, "per": per})
     cells = read_cells(table)
-    formulas = formulas_of(cells[formula_column(cells, formula, table)], table)
-    encoder = load_encoder(foundation or "composition")
-    vectors = encoder.embed(formulas, progress="embedding")
-    write_vectors(formulas, vectors, out)
-    print(f"{out}: {len(formulas)} formulas, {vectors.shape[1]} numbers each")
+    column = formula_column(cells, formula, table)
+    if column != "formula":
+        cells = cells.drop(columns="formula", errors="ignore").rename(columns={column: "formula"})
+    texts = list(cells["formula"])
+    read = formulas_asked(texts, of, table)
+    if per == "element":
+        rows = embed(cells, of, per="element", target=asked.target)
+        write_element_vectors(read, rows, out)
+        print(f"{out}: {sum(map(len, rows))} elements of {len(texts)} formulas, {rows[0].shape[1]} numbers each")
+        return
+    vectors = embed(cells, of, target=asked.target, progress="embedding")
+    write_vectors(texts, vectors, out)
+    by = f" by the encoder that was tuned in {of}" if is_run else ""
+    print(f"{out}: {len(texts)} formulas, {vectors.shape[1]} numbers each{by}")
     if nearest is not None:
-        for name, distance in nearest_formulas(nearest, formulas, vectors, encoder, count or 10):
+        (sought,) = embed([nearest], of, target=asked.target)
+        for name, distance in nearest_formulas(sought, texts, vectors, count or 10):
             print(f"  {distance:8.3f}  {name}")
 
 
@@ -146,6 +234,7 @@ def pretrain_command(
     """Pretrain a composition encoder on formulas and, where given, their properties."""
     from matgraft.formulas.pretraining.run import PretrainingFigures, pretrain, resume_pretraining
     from matgraft.formulas.pretraining.settings import PretrainSettings
+    from matgraft.formulas.report.pretraining import write_pretraining_report
 
     corpus, options = data_and_options(corpus, options)
     if resume is not None:
@@ -158,6 +247,7 @@ def pretrain_command(
         encoder = pretrain(Path(corpus) if corpus else None, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{loss:.4f}" for loss in PretrainingFigures.of(encoder.card).losses)
     print(f"{out / 'model'}: {encoder.card.n_parameters} parameters, validation loss {losses}")
+    print(f"report: {write_pretraining_report(out)}")
 
 
 @dataclass(frozen=True)
@@ -237,6 +327,16 @@ def prompts_command(asked: LearnOptions) -> None:
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
 
 
+def evaluate_rows(run: Path, table: Path, options: Sequence[str], formula: str | None, as_json: bool) -> None:
+    """Score a run on a table on a further table with labels, and tell it."""
+    from matgraft.formulas.evaluate import evaluate_table
+    from matgraft.formulas.report.text import show_evaluation
+
+    if options:
+        raise OptionError(f"{options[0]} is not read: a run on a table takes its settings along", remedy="remove it")
+    tell(evaluate_table(run, table, formula), show_evaluation, as_json)
+
+
 def table_run(
     data: str | None, options: list[str] | None, targets: list[str] | None, fit: FitOptions, columns: TableOptions
 ) -> tuple[TableRun, list[str]]:
@@ -265,6 +365,7 @@ def table_run(
         group=columns.group or "formula",
         order=columns.classes,
         adapt_to=columns.adapt_to,
+        test=fit.test,
         settings=settings,
     )
     return run, keys

@@ -34,6 +34,7 @@ def crossval(
     settings: PredictorSettings | None = None,
     given: Sequence[str] = (),
     quiet: bool = False,
+    title: str = "cross-validation",
 ) -> tuple[CrossValidation, list[TableRow]]:
     """Score a predictor on held-out folds; return the scores, and the predictions, a row each by line.
 
@@ -44,14 +45,16 @@ def crossval(
         ``chemical-system``, or the groups of the table.
     given
         Keys of the settings that the user named: those that nothing reads are an error.
+    title
+        Of the progress bar.
     """
     settings, examples = settings or PredictorSettings(), table.examples(by)
-    parts = list(_folds(table, by, n_folds, settings.seed))
+    parts = list(held_out_folds(table, by, n_folds, settings.seed))
     sizes = [len(train) for _, train, _ in parts]
     refuse_idle(settings, given=given, rows=sizes, n_classes=[examples.n_classes], verb="crossval")
     _refuse_lost_classes(table, by, parts)
     folds, held = [], []
-    bar = track(parts, "cross-validation", console=Console(stderr=True), disable=quiet, transient=True)
+    bar = track(parts, title, console=Console(stderr=True), disable=quiet, transient=True)
     for name, train, test in bar:
         fold, prediction = _fold(table, backbone, settings, by, (name, train, test))
         folds.append(fold)
@@ -111,7 +114,8 @@ def _refuse_lost_classes(table: FormulaTable, by: str, parts: Sequence[tuple[str
         refuse_lone_classes(groups[train].tolist(), table.values[train], where=f"fold {name}")
 
 
-def _folds(table: FormulaTable, by: str, n_folds: int, seed: int) -> Iterator[tuple[str, Rows, Rows]]:
+def held_out_folds(table: FormulaTable, by: str, n_folds: int, seed: int) -> Iterator[tuple[str, Rows, Rows]]:
+    """Yield name, training rows and test rows of each fold: those of the table, or drawn by the seed."""
     everyone = np.arange(len(table.formulas))
     if table.folds:
         names = np.array(table.folds)

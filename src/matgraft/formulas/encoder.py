@@ -37,7 +37,7 @@ from matgraft.core.quantities import Quantity
 from matgraft.core.registry import card_of
 from matgraft.core.training.batching import Sized
 from matgraft.formulas.elements import N_ELEMENTS, element_table
-from matgraft.formulas.formula import Formula, padded
+from matgraft.formulas.formula import Formula, padded, parse_formula
 from matgraft.formulas.seen_labels import LABELS, SeenLabels
 
 GATHER, MASK = N_ELEMENTS + 1, N_ELEMENTS + 2
@@ -46,6 +46,7 @@ PROPERTIES = Quantity("properties", "sample", (), "standardised", "standardised"
 SHIPPED = Path(__file__).parent / "composition_weights"
 TABLE_WIDTH = 16
 FREQUENCIES = 8
+CHUNK = 1024
 SHORT = (3, 5)
 """Bounds of the lengths computed together."""
 
@@ -239,6 +240,18 @@ class CompositionBackbone(Backbone):
         card = _card(module, name="composition, untrained", weights_from=f"seed {seed}")
         return cls(module, card, labels=SeenLabels.made_of({}))
 
+    def untrained(self, seed: int = 0) -> CompositionBackbone:
+        """Return an encoder of the same sizes that nothing has taught: what pretraining is held against."""
+        module = self.module
+        return type(self).scratch(
+            seed,
+            width=module.elements.learned.embedding_dim,
+            layers=len(module.layers),
+            heads=module.layers[0].heads,
+            features=module.width_of_features,
+            property_names=module.property_names,
+        )
+
     @classmethod
     def shipped(cls, release: str) -> Self:
         """Return the encoder that lies inside the package."""
@@ -320,9 +333,16 @@ class CompositionBackbone(Backbone):
         for i, sibling in enumerate(self.siblings, start=1):
             _save(sibling, _sibling(path.parent, i))
 
-    def embed(self, formulas: Sequence[Formula], progress: str = "") -> NDArray[np.float32]:
+    def embed(self, formulas: Sequence[Formula | str], progress: str = "") -> NDArray[np.float32]:
         """Return the frozen features (n, features)."""
-        return self._map(formulas, self.module.features, progress)
+        return self._map(parsed(formulas), self.module.features, progress)
+
+    def embed_elements(self, formulas: Sequence[Formula | str]) -> list[NDArray[np.float32]]:
+        """Return of each formula a vector an element (n_elements, width): what the layers made of it in this formula.
+
+        The elements stand by atomic number, as in `Formula.numbers`.
+        """
+        return element_vectors(self.module.tokens, parsed(formulas))
 
     def properties(self, formulas: Sequence[Formula], progress: str = "") -> NDArray[np.float32]:
         """Return the pretraining properties (n, n_properties), standardised as in pretraining."""
@@ -361,6 +381,32 @@ class CompositionBackbone(Backbone):
         back = np.empty_like(out)
         back[order] = out
         return back
+
+
+@torch.no_grad()
+def element_vectors(
+    tokens: Callable[[Tensor, Tensor], Tensor], formulas: Sequence[Formula]
+) -> list[NDArray[np.float32]]:
+    """Return the elements' tokens (n_elements, width) of each formula, without padding and the gathering token."""
+    found: list[NDArray[np.float32]] = []
+    for start in range(0, len(formulas), CHUNK):
+        some = formulas[start : start + CHUNK]
+        rows = by_length(tokens, *tensors_of(some)).numpy()
+        found += [row[1 : len(formula) + 1] for row, formula in zip(rows, some, strict=True)]
+    return found
+
+
+def parsed(formulas: Sequence[Formula | str]) -> list[Formula]:
+    """Return formulas that may be texts.
+
+    Raises
+    ------
+    DataError
+        If there is one text instead of a list, or a text is no formula.
+    """
+    if isinstance(formulas, str):
+        raise DataError(f"one text, {formulas!r}, where formulas are wanted", remedy=f"a list: [{formulas!r}]")
+    return [one if isinstance(one, Formula) else parse_formula(one) for one in formulas]
 
 
 def by_length(function: Callable[[Tensor, Tensor], Tensor], numbers: Tensor, fractions: Tensor) -> Tensor:

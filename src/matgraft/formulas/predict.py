@@ -1,23 +1,259 @@
-"""Predictions by the predictors of a run folder."""
+"""The predictors of a run folder, opened once: what they say of formulas.
+
+model = PropertyModel.open(Path("runs/gaps"))    # or matgraft.load("runs/gaps")
+model.predict(["Fe2O3", "Li0.5CoO2"])            # a table: formula, target, value, lower, upper, std, unlike, ...
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from matgraft.core.errors import DataError, OptionError, RunError
+from matgraft.core.errors import DataError, OptionError, RunError, choose
+from matgraft.core.model import ModelCard
 from matgraft.core.registry import model_folder
 from matgraft.core.run_folder import kind_of, resume_commands
-from matgraft.formulas.learners.inputs import Array
+from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.learners.inputs import Array, Inputs
+from matgraft.formulas.predictor.members import Tuned
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor
 from matgraft.formulas.prompts.material_class import material_class
 from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, property_tokens
 from matgraft.formulas.registry import load_encoder_folder
 from matgraft.formulas.report.rows import TableRow, prediction_rows
-from matgraft.formulas.settings import SETTINGS
+from matgraft.formulas.settings import SETTINGS, TableRun
 from matgraft.formulas.table.reading import encode_covariates, formula_column, parsed_column, read_cells
+
+INSTEAD = {
+    "frames": ("this run reads structures, not formulas", "`matgraft evaluate` scores it on frames"),
+    "pretraining": (
+        "this run pretrained an encoder and predicts nothing",
+        "`matgraft tune TABLE --target ... --from` this folder",
+    ),
+}
+"""Kind of a run that is none on a table -> what it is, and what to do with it."""
+IN_MEMORY = Path("the table given")
+"""In errors, the place of a table that is no file."""
+
+
+@dataclass(frozen=True, eq=False)
+class PropertyModel:
+    """The predictors of a finished run on a table, one a target; each is loaded when it is first asked.
+
+    Attributes
+    ----------
+    folder
+        Of the run.
+    run
+        What it was asked for.
+    """
+
+    folder: Path
+    run: TableRun
+    _loaded: dict[str, Predictor] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open a run folder.
+
+        Raises
+        ------
+        DataError
+            If the folder is no run; it says what it is.
+        OptionError
+            If the run is not on a table of formulas.
+        RunError
+            If it is not finished.
+        """
+        folder = Path(folder)
+        kind = kind_of(folder)
+        if kind is None:
+            model_folder(folder)  # says what it is instead
+        if kind != "formulas":
+            what, remedy = INSTEAD.get(str(kind), INSTEAD["frames"])
+            raise OptionError(what, where=str(folder), remedy=remedy)
+        opened = cls(folder, SETTINGS.read(folder).run)
+        if len(opened.names) < len(opened.targets):
+            raise RunError(
+                f"the run is not finished: {len(opened.names)} of {len(opened.targets)} targets have a predictor",
+                where=str(folder),
+                commands=resume_commands(folder),
+            )
+        return opened
+
+    def __repr__(self) -> str:
+        """Say what it predicts."""
+        return f"PropertyModel({str(self.folder)!r}, strategy {self.run.settings.strategy}: {', '.join(self.targets)})"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What it predicts, in the order of the run."""
+        return tuple(dict.fromkeys(self.run.targets))
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the encoder that the run began with."""
+        return self.backbone.card
+
+    @cached_property
+    def backbone(self) -> CompositionBackbone:
+        """The encoder that the run began with."""
+        return load_encoder_folder(self.folder)
+
+    @cached_property
+    def names(self) -> dict[str, TargetNames]:
+        """By target, what its numbers are called."""
+        return {target: PREDICTOR.read(folder) for target, folder in self._folders.items()}
+
+    @cached_property
+    def _folders(self) -> dict[str, Path]:
+        files = sorted((self.folder / "predictors").glob(f"*/{PREDICTOR.name}"))
+        return {PREDICTOR.read(file.parent).target: file.parent for file in files}
+
+    def predictor(self, target: str) -> Predictor:
+        """Return the predictor of a target."""
+        if target not in self._loaded:
+            self._loaded[target], _ = load_predictor(self._folders[target], self.backbone)
+        return self._loaded[target]
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """Of a run with prompts, what may be asked: token -> target; empty for others."""
+        return property_tokens(self.run.targets) if self.run.settings.strategy == "prompt" else {}
+
+    def predict(self, formulas: Sequence[str] | pd.DataFrame) -> pd.DataFrame:
+        """Predict every target, or the one that a prompt asks for.
+
+        Parameters
+        ----------
+        formulas
+            As written; of a run with prompts, with or without the class before and the property behind. Or a table with
+            a column of formulas, and the covariates beside it.
+
+        Returns
+        -------
+        DataFrame
+            A row a formula and target: formula, target, value, lower, upper, std, distance, unlike, in_training,
+            p_<class>.
+        """
+        if isinstance(formulas, pd.DataFrame):
+            cells = as_cells(formulas)
+            return pd.DataFrame(self.rows(list(cells[formula_column(cells, None, IN_MEMORY)]), cells, IN_MEMORY))
+        return pd.DataFrame(self.rows(listed(formulas)))
+
+    def rows(
+        self, formulas: Sequence[str], cells: pd.DataFrame | None = None, where: Path | None = None
+    ) -> list[TableRow]:
+        """Return predictions as rows; parameters as of `predict_formulas`."""
+        if not formulas:
+            raise DataError("there is no formula to predict", where=str(where or self.folder))
+        prompts = self.asked(formulas, None if cells is None else where or self.folder)
+        rows: list[TableRow] = []
+        for target, names in self.names.items():
+            chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, target)]
+            if not chosen:
+                continue
+            covariates = covariates_of(names, cells, len(formulas), where or self.folder)
+            wanted = [prompts[i].formula for i in chosen]
+            given = covariates if covariates is None else covariates[chosen]
+            prediction = self.predictor(target).predict(wanted, given)
+            own = prediction_rows(wanted, prediction, names.classes, {"target": target})
+            if self.tokens:
+                own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
+            rows += own
+        return rows
+
+    def embed(
+        self, formulas: Sequence[str] | pd.DataFrame, target: str | None = None, *, fold: int = 0
+    ) -> NDArray[np.float64]:
+        """Return the features (n, width) of formulas by the encoder that was tuned on a target.
+
+        Parameters
+        ----------
+        formulas
+            As in `predict`: of a run with prompts a prompt asks for its target.
+        target
+            Where the run has several.
+        fold
+            An encoder was tuned on the rest of each inner fold; this one is asked.
+
+        Raises
+        ------
+        OptionError
+            If no encoder was tuned, or it is open which target is meant.
+        """
+        blocks = [
+            (rows, network.features(inputs)) for rows, network, inputs in self._by_network(formulas, target, fold)
+        ]
+        found = np.zeros((sum(len(rows) for rows, _ in blocks), blocks[0][1].shape[1]))
+        for rows, block in blocks:
+            found[rows] = block
+        return found
+
+    def embed_elements(
+        self, formulas: Sequence[str] | pd.DataFrame, target: str | None = None, *, fold: int = 0
+    ) -> list[NDArray[np.float64]]:
+        """Return of each formula a vector an element (n_elements, width), by atomic number; else as `embed`."""
+        found: dict[int, NDArray[np.float64]] = {}
+        for rows, network, inputs in self._by_network(formulas, target, fold):
+            found |= dict(zip(rows, network.element_vectors(inputs), strict=True))
+        return [found[i] for i in sorted(found)]
+
+    def _by_network(
+        self, formulas: Sequence[str] | pd.DataFrame, target: str | None, fold: int
+    ) -> Iterator[tuple[list[int], Tuned, Inputs]]:
+        """Yield rows with the network that is asked of them, target by target, and what it reads."""
+        cells = as_cells(formulas) if isinstance(formulas, pd.DataFrame) else None
+        texts = listed(formulas) if cells is None else list(cells[formula_column(cells, None, IN_MEMORY)])
+        if not texts:
+            raise DataError("there is no formula to embed", where=str(self.folder))
+        if target is not None:
+            choose(target, dict.fromkeys(self.targets), "target of the run")
+        prompts = self.asked(texts, None if cells is None else IN_MEMORY)
+        named = [prompt.property or target or self._only_target() for prompt in prompts]
+        for one in dict.fromkeys(named):
+            rows = [i for i, name in enumerate(named) if name == one]
+            networks = self.predictor(one).tuned
+            if not networks:
+                raise OptionError(
+                    f"strategy {self.run.settings.strategy} tuned no encoder on {one!r}",
+                    where=str(self.folder),
+                    remedy=f"the features are those of {self.card.name}: name it, or tune with strategy full",
+                )
+            if not 0 <= fold < len(networks):
+                raise OptionError(f"fold {fold} of {len(networks)}", allowed=[f"0 to {len(networks) - 1}"])
+            beside = covariates_of(self.names[one], cells, len(texts), self.folder) if self.tokens else None
+            given = beside if beside is None else beside[rows]
+            yield rows, networks[fold], Inputs.of([prompts[i].formula for i in rows], self.backbone, given)
+
+    def _only_target(self) -> str:
+        if len(self.targets) > 1:
+            what = "a prompt that asks for one, or target=" if self.tokens else "target="
+            raise OptionError(
+                f"the run has {len(self.targets)} targets, and an encoder for each",
+                allowed=self.targets,
+                remedy=f"say which by {what}",
+            )
+        return self.targets[0]
+
+    def asked(self, formulas: Sequence[str], table: Path | None = None) -> Sequence[Prompt]:
+        """Read what is asked; an error names the line of a table."""
+        tokens = self.tokens
+
+        def parse(text: str) -> Prompt:
+            return parse_prompt(text, tokens) if tokens else Prompt(parse_plain(text))
+
+        if table is None:
+            return [parse(text) for text in formulas]
+        return parsed_column(pd.Series(list(formulas), name="formula"), table, parse)
 
 
 def predict_formulas(
@@ -47,46 +283,19 @@ def predict_formulas(
     RunError
         If the run is not finished.
     """
-    kind = kind_of(folder)
-    if kind is None:
-        model_folder(folder)  # says what it is instead
-    if kind != "formulas":
-        raise OptionError(
-            "this run reads structures, not formulas", where=str(folder), remedy="`evaluate` scores it on frames"
-        )
-    if not formulas:
-        raise DataError("there is no formula to predict", where=str(where or folder))
-    run = SETTINGS.read(folder).run
-    parts = _finished(folder, run.targets)
-    tokens = property_tokens(run.targets) if run.settings.strategy == "prompt" else {}
-    prompts = _prompts(formulas, tokens, None if cells is None else where or folder)
-    backbone = load_encoder_folder(folder)
-    rows: list[TableRow] = []
-    for part in parts:
-        predictor, names = load_predictor(part, backbone)
-        chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, names.target)]
-        if not chosen:
-            continue
-        covariates = _covariates(names, cells, len(formulas), where or folder)
-        wanted = [prompts[i].formula for i in chosen]
-        prediction = predictor.predict(wanted, covariates if covariates is None else covariates[chosen])
-        own = prediction_rows(wanted, prediction, names.classes, {"target": names.target})
-        if tokens:
-            own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
-        rows += own
-    return rows
+    return PropertyModel.open(folder).rows(formulas, cells, where)
 
 
-def _finished(folder: Path, targets: Sequence[str]) -> list[Path]:
-    """Return the folders of the predictors, one a target."""
-    parts = sorted(file.parent for file in (folder / "predictors").glob(f"*/{PREDICTOR.name}"))
-    if len(parts) < len(set(targets)):
-        raise RunError(
-            f"the run is not finished: {len(parts)} of {len(set(targets))} targets have a predictor",
-            where=str(folder),
-            commands=resume_commands(folder),
-        )
-    return parts
+def listed(formulas: Sequence[str]) -> list[str]:
+    """Return formulas as a list; one text alone is an error."""
+    if isinstance(formulas, str):
+        raise DataError(f"one text, {formulas!r}, where formulas are wanted", remedy=f"a list: [{formulas!r}]")
+    return [str(one) for one in formulas]
+
+
+def as_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in memory as one that was read: every cell is text."""
+    return table.reset_index(drop=True).astype(object).where(table.notna().to_numpy(), "").astype(str)
 
 
 def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]]:
@@ -95,18 +304,8 @@ def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]
     return cells, list(cells[formula_column(cells, column, path)])
 
 
-def _prompts(formulas: Sequence[str], tokens: Mapping[str, str], table: Path | None) -> Sequence[Prompt]:
-    """Read what is asked; an error names the line of a table."""
-
-    def parse(text: str) -> Prompt:
-        return parse_prompt(text, tokens) if tokens else Prompt(parse_plain(text))
-
-    if table is None:
-        return [parse(text) for text in formulas]
-    return parsed_column(pd.Series(list(formulas), name="formula"), table, parse)
-
-
-def _covariates(names: TargetNames, cells: pd.DataFrame | None, n: int, where: Path) -> Array | None:
+def covariates_of(names: TargetNames, cells: pd.DataFrame | None, n: int, where: Path) -> Array | None:
+    """Return the covariates (n, k) that a predictor needs, of a table's cells; None where it needs none."""
     if not names.code:
         return None
     if cells is None or len(cells) != n:

@@ -15,7 +15,7 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
 from matgraft.formulas.prompts.bank import Bank
-from matgraft.formulas.table.reading import ColumnNames, FormulaTable, read_table
+from matgraft.formulas.table.reading import Coding, ColumnNames, FormulaTable, read_labelled, read_table
 from matgraft.formulas.table.target import TargetTable, read_target
 
 
@@ -30,6 +30,8 @@ class TableRun(Frozen):
         Classes from the lowest to the highest, where they have an order.
     adapt_to
         A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
+    test
+        A table with labels that the predictor is scored on; no fit reads it.
     """
 
     table: str
@@ -41,14 +43,29 @@ class TableRun(Frozen):
     group: str = "formula"
     order: tuple[str, ...] = ()
     adapt_to: str | None = None
+    test: str | None = None
     settings: PredictorSettings = PredictorSettings()
+
+    @property
+    def columns(self) -> ColumnNames:
+        """The columns that are read beside those of the values."""
+        return ColumnNames(
+            formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order
+        )
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Every table that the run reads, by its role."""
+        named = {"table": self.table, "table of --adapt-to": self.adapt_to, "table of --test": self.test}
+        return {role: name for role, name in named.items() if name}
 
     def read(self, target: str) -> FormulaTable:
         """Read the table of one target."""
-        columns = ColumnNames(
-            formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order
-        )
-        return read_table(Path(self.table), target, columns, formula_reader(self.settings.strategy))
+        return read_table(Path(self.table), target, self.columns, formula_reader(self.settings.strategy))
+
+    def read_further(self, path: Path, target: str, like: Coding) -> tuple[FormulaTable, tuple[str, ...]]:
+        """Read a further table with labels of a target, and say which columns of the training table it lacks."""
+        return read_labelled(path, target, self.columns, like, formula_reader(self.settings.strategy))
 
     def read_domain(self, table: FormulaTable, target: str) -> TargetTable | None:
         """Read the table of the domain without labels, where there is one."""
@@ -74,6 +91,7 @@ class TableSettings(Frozen):
     run: TableRun
     table_sha256: str
     adapt_to_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
+    test_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
     encoder_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
     prompt_bank_sha256: str | None = Field(None, exclude_if=lambda value: value is None)
 
@@ -84,6 +102,7 @@ class TableSettings(Frozen):
             run=run,
             table_sha256=file_hash(Path(run.table)),
             adapt_to_sha256=file_hash(Path(run.adapt_to)) if run.adapt_to else None,
+            test_sha256=file_hash(Path(run.test)) if run.test else None,
             encoder_sha256=backbone.card.weights_sha256,
             prompt_bank_sha256=bank.sha256 if bank else None,
         )
@@ -94,6 +113,7 @@ class TableSettings(Frozen):
         hashes: dict[str, JsonValue] = {
             "table": self.table_sha256,
             "table of --adapt-to": self.adapt_to_sha256,
+            "table of --test": self.test_sha256,
             "encoder": self.encoder_sha256,
             "prompt bank": self.prompt_bank_sha256,
         }

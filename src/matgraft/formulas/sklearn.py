@@ -16,7 +16,7 @@ probabilities of one formula alone and among others may differ by up to 1e-5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from numbers import Integral
 from typing import Any, Self, TypeVar
@@ -24,6 +24,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
@@ -31,12 +32,22 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
 from matgraft.core.errors import DataError, MatgraftError, OptionError
+from matgraft.core.settings import validated
 from matgraft.formulas.few_shot.classifier import Expectation, FewShot, fit_few_shot
 from matgraft.formulas.few_shot.metric import Space, choose_metric
 from matgraft.formulas.formula import Formula, FormulaError
 from matgraft.formulas.learners.inputs import Examples
+from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.members import formula_reader
-from matgraft.formulas.predictor.predictor import SMALLEST, Prediction, Predictor, PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.predictor import (
+    SMALLEST,
+    Prediction,
+    Predictor,
+    PredictorSettings,
+    fit_predictor,
+    refuse_idle,
+)
+from matgraft.formulas.prompts.member import PromptSettings
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.registry import load_encoder
 
@@ -44,6 +55,10 @@ Array = NDArray[np.float64]
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+NESTED: dict[str, type[BaseModel]] = {"network": NetworkSettings, "prompt": PromptSettings}
+"""Parameters that hold settings of their own."""
+Nested = Mapping[str, Any] | BaseModel | None
+"""Some of these settings by name; None leaves all at their defaults."""
 
 
 class EstimatorDataError(DataError, ValueError):
@@ -117,7 +132,29 @@ class _Composition(_OfFormulas):
     foundation: str
     inner_folds: int
     random_state: Any
+    network: Any
+    prompt: Any
     predictor_: Predictor
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; deep ones are the settings in `network` and `prompt`, such as ``network__rate``."""
+        params: dict[str, Any] = super().get_params(deep=False)
+        for name, kind in NESTED.items() if deep else ():
+            settings = kind().model_dump() | _given(params[name])
+            params |= {f"{name}__{key}": value for key, value in settings.items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``network__rate=1e-3`` sets one of the settings in `network`, and leaves the others."""
+        nested = {key: value for key, value in params.items() if key.partition("__")[0] in NESTED and "__" in key}
+        super().set_params(**{key: value for key, value in params.items() if key not in nested})
+        for key, value in nested.items():
+            name, _, setting = key.partition("__")
+            if setting not in NESTED[name].model_fields:
+                allowed = ", ".join(f"{name}__{field}" for field in NESTED[name].model_fields)
+                raise ValueError(f"Invalid parameter {key!r}. Valid parameters are: {allowed}")
+            setattr(self, name, {**_given(getattr(self, name)), setting: value})
+        return self
 
     @as_value_errors
     def unlike(self, X: Any) -> NDArray[np.bool_]:
@@ -133,9 +170,11 @@ class _Composition(_OfFormulas):
             raise DataError(f"{len(y)} sample(s)", remedy=f"at least {SMALLEST} are needed")
         if classes is not None and len(classes) < 2:
             raise DataError(f"y holds one class only: {classes[0]!r}", remedy="rows of another class")
-        settings = PredictorSettings(
-            strategy=self.strategy, inner_folds=self.inner_folds, seed=seed_of(self.random_state), **options
-        )
+        own = {name: getattr(self, name) for name in ("strategy", "inner_folds")}
+        nested = {name: given for name in NESTED if (given := getattr(self, name)) is not None}
+        asked = own | nested | {"seed": seed_of(self.random_state)} | options
+        settings = validated(PredictorSettings, asked)
+        refuse_idle(settings, rows=[len(y)], n_classes=[0 if classes is None else len(classes)])
         examples = Examples(
             formulas,
             y,
@@ -191,6 +230,9 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
         On which members are weighed and intervals calibrated.
     random_state
         Seed of folds and members, or a generator of one; None draws another seed at each fit.
+    network, prompt
+        Settings of fine-tuned networks and of prompts: ``{"rate": 3e-4, "epochs": 40}``. A grid search names them
+        ``network__rate``.
 
     Attributes
     ----------
@@ -208,6 +250,8 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
         scale: str = "auto",
         inner_folds: int = 5,
         random_state: int | np.random.RandomState | None = 0,
+        network: Nested = None,
+        prompt: Nested = None,
     ) -> None:
         self.strategy = strategy
         self.foundation = foundation
@@ -215,6 +259,8 @@ class CompositionRegressor(RegressorMixin, _Composition):  # type: ignore[misc]
         self.scale = scale
         self.inner_folds = inner_folds
         self.random_state = random_state
+        self.network = network
+        self.prompt = prompt
 
     @as_value_errors
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
@@ -257,11 +303,15 @@ class CompositionClassifier(_NamesClasses, _Composition):
         foundation: str = "composition",
         inner_folds: int = 5,
         random_state: int | np.random.RandomState | None = 0,
+        network: Nested = None,
+        prompt: Nested = None,
     ) -> None:
         self.strategy = strategy
         self.foundation = foundation
         self.inner_folds = inner_folds
         self.random_state = random_state
+        self.network = network
+        self.prompt = prompt
 
     @as_value_errors
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
@@ -378,6 +428,13 @@ def seed_of(random_state: Any) -> int:
     """Return a seed: the number itself, or one drawn from a generator; None draws anew each time."""
     generator = check_random_state(random_state)
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))
+
+
+def _given(settings: Any) -> dict[str, Any]:
+    """Return the settings that a parameter holds by name; none where it holds nothing, or what cannot be read."""
+    if isinstance(settings, BaseModel):
+        return settings.model_dump()
+    return dict(settings) if isinstance(settings, Mapping) else {}
 
 
 def _named(groups: Any) -> list[str]:

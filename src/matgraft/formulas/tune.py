@@ -4,6 +4,8 @@
     verdict.json  report.html
     with strategy prompt: prompts/ (what all targets share), prompts.json (what they have become)
     with --adapt-to: target_predictions.csv  domains.csv
+    with --test: test_predictions.csv
+    where networks were fitted: history.csv (their losses)
 
 A target is a stage: a run that was killed goes on with the first target whose metrics.json, or a file beside it, is
 missing.
@@ -11,7 +13,8 @@ missing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,8 +33,18 @@ from matgraft.formulas.prompts.text import property_tokens
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.report.facts import PROMPTS, TableResult
 from matgraft.formulas.report.page import write_property_report
-from matgraft.formulas.report.rows import domain_rows, gather_rows, map_rows, prediction_rows, target_rows, write_rows
+from matgraft.formulas.report.rows import (
+    domain_rows,
+    further_rows,
+    gather_rows,
+    history_rows,
+    map_rows,
+    prediction_rows,
+    target_rows,
+    write_rows,
+)
 from matgraft.formulas.scoring.domain import domain_metrics
+from matgraft.formulas.scoring.further import score_further
 from matgraft.formulas.scoring.target import (
     METRICS,
     TARGET,
@@ -42,10 +55,10 @@ from matgraft.formulas.scoring.target import (
     target_metrics,
 )
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.reading import FormulaTable, targets_in
 from matgraft.formulas.table.target import TargetTable
 
-HELD = "out_of_fold.csv"
+HELD, TESTED, HISTORY = "out_of_fold.csv", "test_predictions.csv", "history.csv"
 LEFT = (PREDICTOR.name, DATA, HELD)
 """What each target leaves beside its metrics."""
 DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
@@ -74,6 +87,7 @@ def tune_table(
     if not resume:
         run.refuse_idle(given, tables.values())
     domains = {target: run.read_domain(table, target) for target, table in tables.items()}
+    tests = read_tests(run, tables)
     backbone = load_encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
     bank = BANKS.choose(run.settings.prompt.bank, backbone) if prompted else None
@@ -91,8 +105,10 @@ def tune_table(
         folders = {target: out / "predictors" / folder_name(target) for target in tables}
         targets = {}
         for target, table in tables.items():
-            tune = partial(_tune_one, run, target, table, domains[target], backbone, joint, folders[target], quiet)
-            if not all((folders[target] / name).is_file() for name in (*LEFT, *(DOMAIN_FILES if run.adapt_to else ()))):
+            read = TargetTables(table, domains[target], tests.get(target))
+            tune = partial(_tune_one, run, target, read, backbone, joint, folders[target], quiet)
+            left = (*LEFT, *(DOMAIN_FILES if run.adapt_to else ()), *([TESTED] if read.test else []))
+            if not all((folders[target] / name).is_file() for name in left):
                 (folders[target] / TARGET.name).unlink(missing_ok=True)  # the stage is not what it left
             targets[target] = TARGET.stage(folders[target], tune)
         prompts = None
@@ -101,8 +117,9 @@ def tune_table(
             prompts = prompt_facts(joint.fits, backbone, run.settings.prompt, property_tokens(run.targets), classes)
             PROMPTS.write(out, prompts)
         gather_rows([folder / HELD for folder in folders.values()], out / "predictions.csv")
-        for name in DOMAIN_FILES if run.adapt_to else ():
-            gather_rows([folder / name for folder in folders.values()], out / name)
+        for name in (*DOMAIN_FILES, TESTED, HISTORY):
+            if there := [folder / name for folder in folders.values() if (folder / name).is_file()]:
+                gather_rows(there, out / name)
         write_rows([row for name, table in tables.items() for row in map_rows(table, name, backbone)], out / "map.csv")
         METRICS.write(out, TableMetrics(targets=targets))
         VERDICTS.write(out, TableVerdicts(targets={name: part.verdict for name, part in targets.items()}))
@@ -119,23 +136,46 @@ def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:
         If a table is gone, or something that decides the result is not what the run began with; it is named.
     """
     run = SETTINGS.read(out).run
-    for table in filter(None, (run.table, run.adapt_to)):
+    for table in run.tables.values():
         if not Path(table).is_file():
             raise RunError("a table of the run is gone", where=table)
     return tune_table(run, out, resume=True, quiet=quiet)
 
 
+@dataclass(frozen=True, eq=False)
+class TargetTables:
+    """What is read for one target: its table, the domain without labels, and the test with what it lacks."""
+
+    table: FormulaTable
+    domain: TargetTable | None = None
+    test: tuple[FormulaTable, tuple[str, ...]] | None = None
+
+
+def read_tests(run: TableRun, tables: Mapping[str, FormulaTable]) -> dict[str, tuple[FormulaTable, tuple[str, ...]]]:
+    """Read the table of ``--test`` for each target that it has.
+
+    Raises
+    ------
+    OptionError
+        If it has none of them.
+    """
+    if run.test is None:
+        return {}
+    path = Path(run.test)
+    return {target: run.read_further(path, target, tables[target]) for target in targets_in(path, run.targets)}
+
+
 def _tune_one(
     run: TableRun,
     target: str,
-    table: FormulaTable,
-    domain: TargetTable | None,
+    read: TargetTables,
     backbone: CompositionBackbone,
     joint: Together | None,
     folder: Path,
     quiet: bool,
 ) -> TargetMetrics:
     """Fit the predictor of one target, and write it with its predictions."""
+    table, domain = read.table, read.domain
     predictor = fit_predictor(
         table.examples(run.group),
         backbone,
@@ -146,12 +186,20 @@ def _tune_one(
     )
     held = predictor.out_of_fold
     assert held is not None
-    names = TargetNames(target=target, classes=table.classes, code=dict(table.code))
+    groups = tuple(sorted(set(table.groups)))
+    names = TargetNames(target=target, classes=table.classes, code=dict(table.code), groups=groups)
     save_predictor(predictor, folder, names, shared="../../prompts" if joint else "")
     extra = {"target": target, "fold": "out of fold"}
     rows = prediction_rows(table.formulas, held, table.classes, extra, truths=table.values, lines=table.lines)
     write_rows(rows, folder / HELD)
+    if curves := history_rows(predictor.networks, target):
+        write_rows(curves, folder / HISTORY)
     metrics = target_metrics(predictor, table, backbone.labels)
+    if read.test is not None:
+        test, lacks = read.test
+        scored, held_out = score_further(predictor, names, test, run.group, file=str(run.test), lacks=lacks)
+        write_rows(further_rows(held_out, target), folder / TESTED)
+        metrics = metrics.model_copy(update={"test": scored})
     if domain is None or predictor.adapted is None:
         return metrics
     prediction = predictor.predict(domain.formulas, domain.covariates)

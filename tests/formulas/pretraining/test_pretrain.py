@@ -1,6 +1,7 @@
 """Pretraining: tables, objectives, and a run that is broken off and resumed."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
-from matgraft.formulas.encoder import CompositionBackbone, tensors_of
+from matgraft.formulas.encoder import MASK, CompositionBackbone, tensors_of
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.labels import add_labels
@@ -31,6 +32,7 @@ from matgraft.formulas.pretraining.objectives import (
 from matgraft.formulas.pretraining.run import pretrain, resume_pretraining
 from matgraft.formulas.pretraining.settings import EncoderSettings, ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import Tables, is_held_out, read_tables, standardised
+from matgraft.formulas.report.pretraining import write_pretraining_report
 from matgraft.formulas.seen_labels import LABELS
 from matgraft.formulas.settings import TableRun
 from matgraft.formulas.tune import tune_table
@@ -215,12 +217,61 @@ def test_each_objective_alone_is_learned(files, alone):
     assert losses[-1] < 0.75 * losses[0]
 
 
+def check_the_report(run, history):
+    """The page shows this run: its losses by objective, its errors, its formulas coloured by their class."""
+    page = write_pretraining_report(run).read_text()
+    facts = json.loads((run / "report.json").read_text())
+    for name in ("loss", "loss-properties", "loss-masked", "loss-contrast", "map"):
+        assert f'id="plot-{name}"' in page
+    best = [rows.loc[rows.validation_loss.idxmin()] for _, rows in history.groupby("encoder")]
+    assert facts["errors"]["size"] == pytest.approx([row.validation_mae_size for row in best])
+    places = facts["map"]
+    assert len(places["formula"]) == 120
+    kinds = dict(zip(places["formula"], places["material_class"], strict=True))
+    assert (kinds["NaCl"], kinds["ZnO"], kinds["ZnS"]) == ("HALIDE", "OXIDE", "CHALCOGENIDE")
+    held = dict(zip(places["formula"], places["held_out"], strict=True))
+    assert all(out == is_held_out(parse_formula(text).chemical_system, 0.2) for text, out in held.items())
+    centred = np.array([places["x"], places["y"]])
+    np.testing.assert_allclose(centred.mean(1), 0, atol=1e-4)
+    vectors = load_folder(run).embed(places["formula"])
+    spread = np.linalg.eigvalsh(np.cov((vectors - vectors.mean(0)).T))[::-1][:2]
+    np.testing.assert_allclose(centred.var(1, ddof=1), spread, rtol=1e-3)
+    assert "potential" not in page.split("</head>")[1].split("<script")[0].lower()
+
+
+def test_the_part_that_is_masked_is_a_setting():
+    tables = sized_tables()
+    module = PretrainModule(CompositionBackbone.scratch(0, **SMALL.model_dump()).module)
+    weights = ObjectiveWeights(properties=0, masked=1, contrast=0)
+    hidden = {}
+    for fraction in (0.15, 0.5):
+        seen = []
+        objective = PretrainObjective(module, tables, weights, 1.0, fraction)
+        module.encoder.elements.register_forward_hook(lambda _m, given, _out, seen=seen: seen.append(given[0]))
+        objective.losses(range(1000), torch.device("cpu"))
+        hidden[fraction] = sum(int((numbers == MASK).sum()) for numbers in seen)
+        module.encoder.elements._forward_hooks.clear()
+    lengths = (tables.numbers[objective.train[:1000]] > 0).sum(1)
+    # Of the hidden elements two thirds lose their kind; one of each formula is hidden at least.
+    for fraction, found in hidden.items():
+        expected = (np.maximum(0, lengths * fraction) + (1 - fraction) ** lengths).sum() * 2 / 3
+        assert found == pytest.approx(expected, rel=0.1)
+
+
+def test_an_unfinished_pretraining_has_no_report(files, tmp_path):
+    pretrain(*files, settings(1, encoders=1), tmp_path / "run", quiet=True)
+    (tmp_path / "run" / "history.csv").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        write_pretraining_report(tmp_path / "run")
+
+
 def test_a_run_learns_and_one_broken_off_ends_at_the_same_weights(files, tmp_path):
     whole = pretrain(*files, settings(6), tmp_path / "whole", quiet=True)
     history = pd.read_csv(tmp_path / "whole" / "history.csv")
     assert set(history["encoder"]) == {0, 1}
     assert history["validation_loss"].iloc[5] < history["validation_loss"].iloc[0]
     assert whole.card.data_sha256.keys() == {"corpus", "properties"}
+    check_the_report(tmp_path / "whole", history)
 
     class KilledError(Exception):
         pass

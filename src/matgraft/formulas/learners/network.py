@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.core.training.strategy import ParamGroup, make_strategy
-from matgraft.formulas.encoder import CompositionBackbone, CompositionEncoder, Sizes, by_length, tensors_of
+from matgraft.formulas.encoder import (
+    CompositionBackbone,
+    CompositionEncoder,
+    Sizes,
+    by_length,
+    element_vectors,
+    tensors_of,
+)
 from matgraft.formulas.learners.forest import LEVELS, is_zero_inflated
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels
 from matgraft.formulas.learners.quantiles import LEVELS as LEARNED
@@ -235,6 +242,10 @@ class FittedNetwork:
         """Return the tuned encoder's features (n, width)."""
         parts = (inputs.formulas[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
         return torch.cat([self.module.features(*tensors_of(part)) for part in parts]).double().numpy()
+
+    def element_vectors(self, inputs: Inputs) -> list[Array]:
+        """Return of each formula a vector an element (n_elements, width) by the tuned encoder."""
+        return [rows.astype(float) for rows in element_vectors(self.module.encoder.tokens, inputs.formulas)]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights, scaling and curves by name."""

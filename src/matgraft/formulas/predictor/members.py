@@ -146,6 +146,7 @@ OF_POTENTIALS = {
     "gradual": "partial trains the last stages alone; gradual is for potentials",
     "replay": "feature leaves the encoder as it is; replay is for potentials",
     "multihead": "`matgraft tune` learns several --target from one table; multihead is for potentials",
+    "compare": "`matgraft compare` lines up strategies on the same folds",
     "ladder": "auto compares strategies of formulas; ladder does those of potentials",
 }
 """The nearest that works, by strategies that only potentials have."""

@@ -21,7 +21,7 @@ from pydantic import Field
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.frozen import Frozen
 from matgraft.core.processes import cores
-from matgraft.core.reads import Read, changed_keys, refuse_unread
+from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
 from matgraft.core.statistics import Units, numbered, sharing
 from matgraft.formulas.domain.adaptation import ChosenMethod, choose_method
 from matgraft.formulas.domain.member import DomainSettings, TargetDomain
@@ -37,6 +37,7 @@ from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperat
 from matgraft.formulas.predictor.facts import FittedMember, HeldLosses, PredictorFacts, WeighedMember
 from matgraft.formulas.predictor.inner import InnerFolds, InnerPredictions, predict_inner_folds
 from matgraft.formulas.predictor.members import (
+    DESCRIPTORS,
     FEWEST_FOR_NETWORK,
     TOWARD_TARGET,
     Member,
@@ -281,7 +282,10 @@ class Predictor:
 
         Trees and closed forms are fitted on the stored training data at the first call, seconds for thousands of rows.
         """
-        test = Inputs.of(formulas, self.tools.backbone, covariates)
+        return self.predict_inputs(Inputs.of(formulas, self.tools.backbone, covariates))
+
+    def predict_inputs(self, test: Inputs) -> Prediction:
+        """Predict formulas whose features are there already; see `predict`."""
         given, known = (part.blocks["covariates"].shape[1] for part in (test, self.inputs))
         if given != known:
             raise DataError(f"{given} covariates, but the training data had {known}")
@@ -296,8 +300,21 @@ class Predictor:
             spread = pooled(*map(list, zip(*shares, strict=True)))
         prediction = self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks))
         known = {formula.key for formula in self.inputs.formulas}
-        prediction = replace(prediction, in_training=np.array([formula.key in known for formula in formulas]))
+        prediction = replace(prediction, in_training=np.array([formula.key in known for formula in test.formulas]))
         return self.held_intervals.widen(prediction, test, self.inputs) if self.held_intervals else prediction
+
+    def baseline(self, test: Inputs) -> Array:
+        """Return what trees on descriptors, fitted on the same rows, say: (n,) values, or (n, n_classes)."""
+        everything, tools = (self.inputs, self.labels), replace(self.tools, threads=cores())
+        said = DESCRIPTORS.fit(everything, everything, tools, self.settings.seed)(test)
+        return np.asarray(said if self.labels.n_classes else self.calibration.transform.back(said[:, MEDIAN]))
+
+    @property
+    def tuned(self) -> list[Tuned]:
+        """The networks of the member that counts most, one an inner fold; none where no encoder was tuned."""
+        pairs = zip(self.members, self.calibration.weights, strict=True)
+        able = [(float(weight), member.name) for member, weight in pairs if self.networks.get(member.name)]
+        return self.networks[max(able)[1]] if able else []
 
     @property
     def models(self) -> list[list[Model]]:
@@ -446,6 +463,29 @@ def refuse_idle(
             "strategy 'domain' needs a table of the target", remedy="`matgraft tune` takes one, by --adapt-to"
         )
     settings.domain.refuse_idle()
+
+
+def what_is_read(
+    settings: PredictorSettings, given: Sequence[str], rows: Sequence[int], n_classes: int
+) -> tuple[PredictorSettings, set[str]]:
+    """Return settings without those that nothing reads in their strategy, and which of the given keys these are.
+
+    Parameters
+    ----------
+    given
+        Keys that the user named, beside those that are not at their default.
+    rows, n_classes
+        Of the tables.
+    """
+    asked, default = _Asked(settings, tuple(rows), (n_classes,)), PredictorSettings()
+    changed = list(changed_keys(settings, default))
+    idle = set(unread(READS["crossval"], [*given, *changed], asked))
+    content = settings.model_dump()
+    for key in idle.intersection(changed):
+        section, _, name = key.rpartition(".")
+        place, usual = (content[section], getattr(default, section)) if section else (content, default)
+        place[name] = getattr(usual, name)
+    return PredictorSettings.model_validate(content), idle.intersection(given)
 
 
 @dataclass(frozen=True)

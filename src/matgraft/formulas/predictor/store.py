@@ -45,11 +45,14 @@ class TargetNames(Frozen):
         Names of the classes in order; empty for numbers.
     code
         How columns became covariates: name -> its words, or () for numbers.
+    groups
+        What the column of groups held, where one was named; folders of earlier versions do not say (None).
     """
 
     target: str = ""
     classes: tuple[str, ...] = ()
     code: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    groups: tuple[str, ...] | None = None
 
 
 class StoredCalibration(Frozen):

@@ -2,8 +2,8 @@
 
 properties  Smooth L1 for standardised values, cross-entropy for probabilities, over the labels that exist. A property
             with few labels counts more a label, by the square root, so that 341,000 gaps do not drown 1,200 phonons.
-masked      In a view of the formula one token in four loses its element, its amount, or both; the encoder tells the
-            element (cross-entropy) and the fraction (smooth L1). Devlin et al. 2019.
+masked      In a view of the formula one token in four (`mask_fraction`) loses its element, its amount, or both; the
+            encoder tells the element (cross-entropy) and the fraction (smooth L1). Devlin et al. 2019.
 contrast    Two formulas are called similar if one comes from the other by amounts changed by some 5 % and by elements
             exchanged for the next one of their group (Ca for Sr, S for Se). Of all formulas in the batch, a view must
             be nearest to its own origin (InfoNCE, van den Oord et al. 2018).
@@ -24,10 +24,9 @@ from torch.nn import functional
 
 from matgraft.formulas.elements import N_ELEMENTS
 from matgraft.formulas.encoder import MASK, CompositionEncoder, Sizes, by_length
-from matgraft.formulas.pretraining.settings import ObjectiveWeights
+from matgraft.formulas.pretraining.settings import MASK_FRACTION, ObjectiveWeights
 from matgraft.formulas.pretraining.tables import Tables
 
-MASKED_PART = 0.25
 EXCHANGED_PART = 0.3
 AMOUNT_NOISE = 0.05
 TEMPERATURE = 0.2
@@ -63,10 +62,20 @@ class PretrainObjective:
     ----------
     views
         Part of a batch that is also seen masked or perturbed.
+    mask_fraction
+        Part of a view's elements that are hidden.
     """
 
-    def __init__(self, module: PretrainModule, tables: Tables, weights: ObjectiveWeights, views: float) -> None:
+    def __init__(
+        self,
+        module: PretrainModule,
+        tables: Tables,
+        weights: ObjectiveWeights,
+        views: float,
+        mask_fraction: float = MASK_FRACTION,
+    ) -> None:
         self.module, self.tables, self.weights, self.views = module, tables, weights, views
+        self.mask_fraction = mask_fraction
         self.train, self.held_out = np.flatnonzero(~tables.held_out), np.flatnonzero(tables.held_out)
         lengths = (tables.numbers > 0).sum(1)
         self.training, self.validation = Sizes(lengths[self.train]), Sizes(lengths[self.held_out])
@@ -177,7 +186,7 @@ class PretrainObjective:
         drawn = torch.from_numpy(generator.random(numbers.shape)).to(numbers.device)
         present = numbers > 0
         drawn = torch.where(present, drawn, 2.0)
-        hidden = (drawn < MASKED_PART) | (drawn == drawn.min(1, keepdim=True).values)  # at least one a formula
+        hidden = (drawn < self.mask_fraction) | (drawn == drawn.min(1, keepdim=True).values)  # at least one a formula
         kind = torch.from_numpy(generator.integers(0, 3, numbers.shape)).to(numbers.device)
         no_element, no_amount = hidden & (kind != 1), hidden & (kind != 0)
         shown = torch.where(no_element, MASK, numbers), torch.where(no_amount, 0.0, fractions)

@@ -1,6 +1,6 @@
 """A pretraining run: tables in, encoders out, resumable.
 
-run.json  pretraining.json (files, settings)  checkpoints/0 1 ...  history.csv
+run.json  pretraining.json (files, settings)  checkpoints/0 1 ...  history.csv  map.csv (formulas in two dimensions)
 model/ (safetensors, config.json, card.json, labels.npz)
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from matgraft.core.errors import OptionError, RunError
@@ -73,6 +74,9 @@ class PretrainingFigures(Frozen):
 
 
 RUN = RunFile("pretraining.json", PretrainingRun)
+HISTORY, MAP = "history.csv", "map.csv"
+MOST_ON_MAP = 3000
+"""Formulas that are drawn for the map."""
 
 
 def pretrain(
@@ -137,9 +141,9 @@ def _train(
 ) -> FitResult:
     module = PretrainModule.seeded(backbone.module, settings.seed + i)
     return fit(
-        PretrainObjective(module, tables, settings.weights, settings.views),
+        PretrainObjective(module, tables, settings.weights, settings.views, settings.mask_fraction),
         module,
-        [ParamGroup("all", dict(named_parameters(module)))],
+        [ParamGroup("all", dict(named_parameters(module)), weight_decay=settings.weight_decay)],
         settings.fit,
         Execution(
             folder=out / "checkpoints" / str(i),
@@ -163,7 +167,8 @@ def finish(
     for encoder in backbone.encoders:
         encoder.eval()
     history = [{"encoder": i} | row for i, result in enumerate(results) for row in result.history]
-    write_text(out / "history.csv", pd.DataFrame(history).to_csv(index=False))
+    write_text(out / HISTORY, pd.DataFrame(history).to_csv(index=False))
+    write_text(out / MAP, embedding_map(backbone, tables).to_csv(index=False))
     figures = PretrainingFigures(
         formulas=len(tables.numbers),
         labels=int((tables.targets == tables.targets).sum()),
@@ -183,6 +188,18 @@ def finish(
     }
     save_folder(backbone, out / "model", lambda card: card.model_copy(update=said))
     return backbone
+
+
+def embedding_map(backbone: CompositionBackbone, tables: Tables) -> pd.DataFrame:
+    """Return formulas at the first two principal components of their features: formula, held_out, x, y."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(tables.numbers))[:MOST_ON_MAP])
+    formulas = [tables.formula(int(row)) for row in rows]
+    vectors = backbone.embed(formulas)
+    centred = vectors - vectors.mean(0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    places = centred @ axes[:2].T
+    texts = [formula.reduced for formula in formulas]
+    return pd.DataFrame({"formula": texts, "held_out": tables.held_out[rows], "x": places[:, 0], "y": places[:, 1]})
 
 
 def _refuse(settings: PretrainSettings, properties: Path | None, out: Path) -> None:

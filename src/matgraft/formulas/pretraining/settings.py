@@ -7,6 +7,9 @@ from pydantic import Field
 from matgraft.core.frozen import Frozen
 from matgraft.core.training.schedule import FitSettings
 
+MASK_FRACTION = 0.25
+"""Part of a view's elements that are hidden."""
+
 
 class ObjectiveWeights(Frozen):
     """Weights of the three objectives; 0 leaves one out."""
@@ -39,8 +42,12 @@ class PretrainSettings(Frozen):
     """Column of the property table whose rows with 1 are left out; ``exclude=`` takes all rows."""
     validation: float = Field(0.03, gt=0, lt=1)
     """Part of the chemical systems that is held out."""
+    mask_fraction: float = Field(MASK_FRACTION, gt=0, lt=1)
+    """Part of the elements of a view that are hidden, one at least; of each its kind, its amount or both."""
     views: float = Field(0.125, gt=0, le=1)
     """Part of each batch that is also seen masked and perturbed; such a pass costs as much as the plain one."""
     encoders: int = Field(2, ge=1)
     """How many are trained, one after the other, from seeds that follow each other: their properties are averaged."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Part of the learning rate by which each step shrinks the weights."""
     seed: int = 0

@@ -53,6 +53,11 @@ class Tables:
     names: tuple[str, ...]
     held_out: NDArray[np.bool_]
 
+    def formula(self, row: int) -> Formula:
+        """Return the formula of a row."""
+        present = self.numbers[row] > 0
+        return Formula(tuple(map(int, self.numbers[row][present])), tuple(map(float, self.fractions[row][present])))
+
 
 def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | None, validation: float) -> Tables:
     """Read a list of formulas and a long table with the columns property, formula, target.

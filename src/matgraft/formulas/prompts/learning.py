@@ -28,7 +28,6 @@ from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, Sizes
-from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.quantiles import MIDDLE, pinball
 from matgraft.formulas.pretraining.tables import Tables, held_out_part, read_tables
 from matgraft.formulas.prompts.bank import Bank, BankCard
@@ -63,7 +62,7 @@ class BankObjective:
         ]
         self.classes = torch.zeros(len(tables.numbers), dtype=torch.long)
         used = np.unique(np.concatenate([rows for rows, _ in self.parts]))
-        self.classes[torch.from_numpy(used)] = class_indices([_formula(tables, int(row)) for row in used])
+        self.classes[torch.from_numpy(used)] = class_indices([tables.formula(int(row)) for row in used])
         self.training, self.validation = (Sizes(self.lengths[rows]) for rows, _ in self.parts)
 
     def losses(self, positions: Sequence[int], device: torch.device) -> Tensor:
@@ -173,8 +172,3 @@ def _drawn(tables: Tables, of: NDArray[np.bool_], most: int, seed: int) -> tuple
 
 def _log_loss(answers: Tensor, y: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(answers[:, MIDDLE], y.clamp(0, 1), reduction="none")
-
-
-def _formula(tables: Tables, row: int) -> Formula:
-    present = tables.numbers[row] > 0
-    return Formula(tuple(map(int, tables.numbers[row][present])), tuple(map(float, tables.fractions[row][present])))

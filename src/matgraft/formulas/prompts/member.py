@@ -12,7 +12,7 @@ the bank's as they are; without a bank they learn as well, and all begins at ran
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,22 +131,44 @@ class PromptedNetwork:
     @torch.no_grad()
     def __call__(self, inputs: Inputs) -> Array:
         """Return (n, 99) quantiles, or (n, n_classes) probabilities."""
-        asked = self.asked
-        covariates = _padded(asked.scaling.covariates(inputs, BESIDE), self.fit.module)
-        parts = []
-        for start in range(0, len(inputs), CHUNK):
-            rows = slice(start, start + CHUNK)
-            formulas = inputs.formulas[rows]
-            numbers, fractions = tensors_of(formulas)
-            shared = numbers, fractions, class_indices(formulas)
-            questions = [torch.full((len(formulas),), asked.first + k) for k in range(asked.n_questions)]
-            answers = [self.fit.module(*shared, question, covariates[rows]) for question in questions]
+        asked, parts = self.asked, []
+        for each in self._questions(inputs):
+            answers = [self.fit.module(*one) for one in each]
             parts.append(_logits(torch.stack(answers, 1)) if asked.n_classes else answers[0])
         out = torch.cat(parts).double()
         if asked.n_classes:
             return out.softmax(1).numpy()
         learned = np.sort(out.numpy(), axis=1) * asked.scaling.width + asked.scaling.centre
         return between(np.where(learned < asked.scaling.zero, 0.0, learned))
+
+    @torch.no_grad()
+    def features(self, inputs: Inputs) -> Array:
+        """Return the pooled features (n, width) of formulas that are asked; of several questions their mean."""
+        frozen, parts = self.fit.module.frozen, []
+        for each in self._questions(inputs):
+            pooled = [frozen.pooled(self.fit.module.tokens(*one), one[0], one[1]) for one in each]
+            parts.append(torch.stack(pooled).mean(0))
+        return torch.cat(parts).double().numpy()
+
+    @torch.no_grad()
+    def element_vectors(self, inputs: Inputs) -> list[Array]:
+        """Return of each formula that is asked a vector an element (n_elements, width)."""
+        rows: list[Array] = []
+        for each in self._questions(inputs):
+            rows += list(torch.stack([self.fit.module.tokens(*one) for one in each]).mean(0).double().numpy())
+        return [row[1 : len(formula) + 1] for row, formula in zip(rows, inputs.formulas, strict=True)]
+
+    def _questions(self, inputs: Inputs) -> Iterator[list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]]:
+        """Yield of some formulas what the module reads, once a question."""
+        asked = self.asked
+        covariates = _padded(asked.scaling.covariates(inputs, BESIDE), self.fit.module)
+        for start in range(0, len(inputs), CHUNK):
+            rows = slice(start, start + CHUNK)
+            formulas = inputs.formulas[rows]
+            numbers, fractions = tensors_of(formulas)
+            classes = class_indices(formulas)
+            each = [torch.full((len(formulas),), asked.first + k) for k in range(asked.n_questions)]
+            yield [(numbers, fractions, classes, question, covariates[rows]) for question in each]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the whole fit."""

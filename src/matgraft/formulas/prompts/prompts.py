@@ -86,6 +86,19 @@ class PromptedEncoder(nn.Module):
         question = torch.stack([first + shift[:, None], *later], 1)
         return torch.cat([self.classes[classes], question], 2)
 
+    def tokens(
+        self,
+        numbers: Tensor,
+        fractions: Tensor,
+        classes: Tensor,
+        questions: Tensor,
+        covariates: Tensor | None = None,
+    ) -> Tensor:
+        """Return (B, L + 2 + TOKENS, width): the gathering token, the elements, the class, the question."""
+        if covariates is None:
+            covariates = fractions.new_zeros(len(numbers), self.covariates.shape[1])
+        return self.frozen.tokens(numbers, fractions, self.prompts(classes, questions, covariates))
+
     def forward(
         self,
         numbers: Tensor,
@@ -95,9 +108,7 @@ class PromptedEncoder(nn.Module):
         covariates: Tensor | None = None,
     ) -> Tensor:
         """Return answers (B, 21), ascending where training has made them so."""
-        if covariates is None:
-            covariates = fractions.new_zeros(len(numbers), self.covariates.shape[1])
-        tokens = self.frozen.tokens(numbers, fractions, self.prompts(classes, questions, covariates))
+        tokens = self.tokens(numbers, fractions, classes, questions, covariates)
         features = self.frozen.pooled(tokens, numbers, fractions)
         asked = tokens[:, -TOKENS:].mean(1)
         read = self.readout(torch.cat([features, self.frozen.head(features), asked], 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from matgraft.formulas.pretraining.run import PretrainingFigures
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.facts import PromptFacts
 from matgraft.formulas.report.rows import CellValue, Spots, TableRow, read_rows
+from matgraft.formulas.scoring.further import FurtherScores
 from matgraft.formulas.scoring.target import METRICS, TargetMetrics
 from matgraft.formulas.settings import SETTINGS, TableSettings
 
 CARD = RunFile("model/card.json", ModelCard)
 PROMPTS = RunFile("prompts.json", PromptFacts)
 
+TABLES = ("predictions", "map", "domains", "history", "test_predictions")
 LISTED = 10
 """Worst predictions in the table."""
 THIRDS = ("smallest", "middle", "largest")
@@ -65,6 +68,10 @@ class TargetReport(TargetMetrics):
         Formulas at the principal components of their features, and both domains before and after the fit.
     by_label
         Errors with and without a label in the pretraining; empty where that is not known.
+    history
+        How the losses of its networks went, as in history.csv; empty where there is none.
+    further
+        Predictions of the table of ``--test``; empty where there is none.
     error
         (n,) absolute errors, or what the probability of the true class lacks.
     worst
@@ -77,6 +84,8 @@ class TargetReport(TargetMetrics):
     held: Spots
     map: Spots
     domains: Spots
+    history: Spots
+    further: Spots
     by_label: tuple[LabelRow, ...]
     error: list[float]
     worst: list[TableRow]
@@ -123,6 +132,29 @@ class TableResult(Frozen):
     prompts: PromptFacts | None = Field(None, exclude_if=lambda value: value is None)
 
 
+class TableEvaluation(Frozen):
+    """What a further table says of the predictors of a run.
+
+    Attributes
+    ----------
+    run, file
+        The run folder and the table.
+    predictions, report
+        Files with the predictions, and the page.
+    targets
+        By name, of those that the table has.
+    without
+        Targets of the run that the table does not have.
+    """
+
+    run: str
+    file: str
+    predictions: str
+    report: str
+    targets: dict[str, FurtherScores]
+    without: tuple[str, ...]
+
+
 REPORT = RunFile("report.json", PropertyReport, indent=None)
 
 
@@ -134,27 +166,25 @@ def property_facts(run: Path) -> PropertyReport:
     RunError
         If the folder holds no metrics, or a file of it is of another version.
     """
-    held, places, domains = (_table(run / f"{name}.csv") for name in ("predictions", "map", "domains"))
+    tables = {name: _table(run / f"{name}.csv") for name in TABLES}
     card = CARD.find(run)
     told = ("name", "weights_from", "weights_sha256", "n_parameters")
     return PropertyReport(
         run=run.resolve().name,
         settings=SETTINGS.find(run),
         card={name: getattr(card, name) for name in told} if card else {},
-        pretraining=_pretraining(card) if card else [],
+        pretraining=described_pretraining(card) if card else [],
         targets=tuple(
-            _target(name, metrics, *(_of_target(table, name) for table in (held, places, domains)))
+            _target(name, metrics, {file: _of_target(table, name) for file, table in tables.items()})
             for name, metrics in METRICS.read(run).targets.items()
         ),
         prompts=PROMPTS.find(run),
     )
 
 
-def _target(
-    name: str, metrics: TargetMetrics, rows: pd.DataFrame, places: pd.DataFrame, domains: pd.DataFrame
-) -> TargetReport:
-    if not metrics.classes and len(rows):
-        rows = rows.astype({"truth": float, "value": float})
+def _target(name: str, metrics: TargetMetrics, tables: Mapping[str, pd.DataFrame]) -> TargetReport:
+    rows, further = (_typed(tables[file], metrics.classes) for file in ("predictions", "test_predictions"))
+    places = tables["map"]
     places = places.astype({"truth": float}) if len(places) else places
     error = _errors(rows, metrics.classes)
     worst = rows.iloc[np.argsort(-error, kind="stable")[:LISTED]]
@@ -163,12 +193,19 @@ def _target(
         name=name,
         held=_spots(rows.drop(columns="fold", errors="ignore")),
         map=_spots(places),
-        domains=_spots(domains),
+        domains=_spots(tables["domains"]),
+        history=_spots(tables["history"]),
+        further=_spots(further),
         by_label=tuple(_by_label(metrics)),
         error=error.tolist(),
         worst=[{str(key): _value(value) for key, value in row.items()} for row in worst.to_dict("records")],
         held_by=() if metrics.classes or not len(rows) else tuple(_coverage(rows)),
     )
+
+
+def _typed(rows: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Return predictions with truths and values as numbers where they are none of classes."""
+    return rows if classes or not len(rows) else rows.astype({"truth": float, "value": float})
 
 
 def _by_label(metrics: TargetMetrics) -> list[LabelRow]:
@@ -217,7 +254,7 @@ def _coverage(rows: pd.DataFrame) -> list[HeldPart]:
     return found
 
 
-def _pretraining(card: ModelCard) -> list[tuple[str, str]]:
+def described_pretraining(card: ModelCard) -> list[tuple[str, str]]:
     """Return how an encoder was pretrained; nothing of one that was not."""
     if not card.metrics:
         return []

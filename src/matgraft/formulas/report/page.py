@@ -32,6 +32,7 @@ from matgraft.core.report.html import to_html
 from matgraft.core.report.text import percent
 from matgraft.formulas.report.domain import domain_section
 from matgraft.formulas.report.facts import REPORT, PropertyReport, TargetReport, property_facts
+from matgraft.formulas.report.further import further_sections
 from matgraft.formulas.report.plots import (
     WORST,
     distance_figure,
@@ -43,6 +44,7 @@ from matgraft.formulas.report.plots import (
     truth_figure,
 )
 from matgraft.formulas.report.prompts import prompts_section
+from matgraft.formulas.report.training import training_section
 from matgraft.formulas.scoring.metrics import SCORES, SHARES
 from matgraft.formulas.scoring.target import TargetMetrics
 from matgraft.formulas.settings import TableSettings
@@ -73,10 +75,12 @@ def property_document(facts: PropertyReport) -> Document:
     for i, target in enumerate(facts.targets):
         sections += [
             scores_section(target.name, target, f"target-{i}"),
+            *(further_sections(target.test, target.further, i) if target.test and target.further else []),
             *([domain_section(target, target.domain, i)] if target.domain else []),
             members_section(target.name, target, f"members-{i}"),
             labels_section(target, i),
             figures_section(target, facts.settings, i),
+            *([training_section(target.name, target.history, i)] if target.history else []),
         ]
     prompts = [prompts_section(facts.prompts)] if facts.prompts else []
     return Document(facts.run, [*sections, *prompts, sources_section(facts)], footer=FOOTER)
@@ -234,8 +238,11 @@ def sources_section(facts: PropertyReport) -> Section:
 def _settings(settings: TableSettings) -> list[Block]:
     run = settings.run
     rows: list[tuple[str, str | Cell]] = [("table", run.table), ("sha256", Cell(settings.table_sha256, code=True))]
-    if run.adapt_to and settings.adapt_to_sha256:
-        rows += [("target", run.adapt_to), ("sha256", Cell(settings.adapt_to_sha256, code=True))]
+    for role, file, digest in (
+        ("target", run.adapt_to, settings.adapt_to_sha256),
+        ("test", run.test, settings.test_sha256),
+    ):
+        rows += [(role, file), ("sha256", Cell(digest, code=True))] if file and digest else []
     columns = {"formula": run.formula, "covariates": ", ".join(run.covariates), "weight": run.weight,
                "group": run.group, "order": ", ".join(run.order)}  # fmt: skip
     rows += [(name, value) for name, value in columns.items() if value]

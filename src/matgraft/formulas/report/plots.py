@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
@@ -22,8 +23,8 @@ WORST = MOST // 10
 OURS, OTHER = COLOURS["tuned"], COLOURS["shift"]
 
 
-def truth_figure(name: str, held: Spots, error: Sequence[float]) -> go.Figure:
-    """Draw out-of-fold predictions with their intervals against the truths.
+def truth_figure(name: str, held: Spots, error: Sequence[float], how: str = "predicted out of fold") -> go.Figure:
+    """Draw predictions with their intervals against the truths.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ def truth_figure(name: str, held: Spots, error: Sequence[float]) -> go.Figure:
         Columns formula, line, truth, value, lower and upper.
     error
         (n,) of the rows; the largest are always drawn.
+    how
+        The rows were predicted, for the axis.
     """
     rows = drawn_rows(error)
     truth, value, low, high = (_of(held[column], rows) for column in ("truth", "value", "lower", "upper"))
@@ -47,7 +50,7 @@ def truth_figure(name: str, held: Spots, error: Sequence[float]) -> go.Figure:
         hovertemplate="%{text}<br>in the table %{x:.4g}, predicted %{y:.4g}<extra></extra>",
     )  # fmt: skip
     plot.update_xaxes(title_text=f"{verbatim(name)}, in the table", nticks=6)
-    plot.update_yaxes(title_text=f"{verbatim(name)}, predicted out of fold", nticks=6)
+    plot.update_yaxes(title_text=f"{verbatim(name)}, {how}", nticks=6)
     return plot
 
 
@@ -138,6 +141,35 @@ def embedding_figure(spots: Spots, classes: Sequence[str], far: Collection[CellV
         )  # fmt: skip
     plot.update_xaxes(title_text="first principal component", nticks=5)
     plot.update_yaxes(title_text="second principal component", nticks=5)
+    return plot
+
+
+def loss_figure(history: Spots, columns: Mapping[str, str], title: str) -> go.Figure:
+    """Draw losses against the epoch: of each fit a thin line, and their mean.
+
+    Parameters
+    ----------
+    history
+        Columns of history.csv of one target and member.
+    columns
+        What is drawn -> its colour.
+    """
+    plot, table = empty_figure(), pd.DataFrame(history)
+    for column, colour in columns.items():
+        kept = table.dropna(subset=[column])
+        for _, fit in kept.groupby("fold"):
+            thin = {"color": colour, "width": 0.6}
+            plot.add_scatter(
+                x=fit["epoch"], y=fit[column], mode="lines", line=thin, opacity=0.4, hoverinfo="skip", showlegend=False
+            )
+        means = kept.groupby("step")[["epoch", column]].mean()
+        plot.add_scatter(
+            x=means["epoch"], y=means[column], mode="lines", line={"color": colour, "width": 2},
+            name=column.replace("_", " "), hovertemplate="epoch %{x:.1f}: %{y:.4g}<extra></extra>",
+        )  # fmt: skip
+    plot.update_xaxes(title_text="epoch", nticks=6, rangemode="tozero")
+    plot.update_yaxes(title_text=title, nticks=5)
+    add_legend(plot)
     return plot
 
 

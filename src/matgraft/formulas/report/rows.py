@@ -4,6 +4,8 @@ predictions.csv         line, formula, target, fold, truth, value, lower, upper,
                         of `predict` and `crossval` also in_training: the training set has the formula
 map.csv                 target, line, formula, x, y, truth
 target_predictions.csv  as predictions.csv, with the truth where the target's table has one
+test_predictions.csv    as predictions.csv, with what the fit knew of the row: seen (new, known group, known formula)
+history.csv             target, member, fold, then a row a validation: step, epoch, train_loss, validation_loss, ...
 domains.csv             target, domain, formula, weight, x_before, y_before, x_after, y_after
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +25,9 @@ from matgraft.formulas.domain.adaptation import ChosenMethod
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.network import FittedNetwork
+from matgraft.formulas.predictor.members import Tuned
 from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.scoring.further import FurtherRows
 from matgraft.formulas.table.reading import FormulaTable
 from matgraft.formulas.table.target import TargetTable
 
@@ -84,6 +89,26 @@ def target_rows(table: TargetTable, prediction: Prediction, classes: Sequence[st
     return rows
 
 
+def further_rows(found: FurtherRows, target: str) -> list[TableRow]:
+    """Return a row a formula of a further table with labels, with what the fit knew of it."""
+    table = found.table
+    rows = prediction_rows(
+        table.formulas, found.prediction, table.classes, {"target": target}, table.values, table.lines
+    )
+    return [row | {"seen": seen} for row, seen in zip(rows, found.seen, strict=True)]
+
+
+def history_rows(networks: Mapping[str, Sequence[Tuned]], target: str) -> list[TableRow]:
+    """Return how the losses of networks went: a row a validation of each member's fit on the rest of each fold."""
+    rows: list[TableRow] = []
+    for name, fits in networks.items():
+        for k, fit in enumerate(fits):
+            for values in zip(*fit.curves.values(), strict=True):
+                losses: TableRow = {key: float(value) for key, value in zip(fit.curves, values, strict=True)}
+                rows.append({"target": target, "member": name, "fold": k, **losses})
+    return rows
+
+
 def map_rows(table: FormulaTable, target: str, backbone: CompositionBackbone) -> list[TableRow]:
     """Return rows of formulas at the first two principal components of their features."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(table.formulas))[:MOST_ON_MAP])
@@ -142,9 +167,24 @@ def read_rows(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=words, keep_default_na=False, na_values=[""])
 
 
-def write_vectors(formulas: Sequence[Formula], vectors: NDArray[np.float32], path: Path) -> None:
+def write_vectors(formulas: Sequence[str], vectors: NDArray[Any], path: Path) -> None:
     """Write formulas and their features as parquet, whole or not at all."""
+    _write_parquet({"formula": list(formulas)}, vectors, path)
+
+
+def write_element_vectors(formulas: Sequence[Formula], vectors: Sequence[NDArray[Any]], path: Path) -> None:
+    """Write a row an element of each formula as parquet, whole or not at all: formula, element, fraction, vector."""
+    columns: dict[str, list[CellValue]] = {
+        "formula": [str(one) for one in formulas for _ in one.numbers],
+        "element": [symbol for one in formulas for symbol in one.symbols],
+        "fraction": [fraction for one in formulas for fraction in one.fractions],
+    }
+    _write_parquet(columns, np.concatenate(vectors), path)
+
+
+def _write_parquet(columns: Mapping[str, Sequence[Any]], vectors: NDArray[Any], path: Path) -> None:
     frame = pd.DataFrame(vectors, columns=[f"e{i}" for i in range(vectors.shape[1])])
-    frame.insert(0, "formula", [str(formula) for formula in formulas])
+    for place, (name, values) in enumerate(columns.items()):
+        frame.insert(place, name, values)
     with whole(path) as part:
         frame.to_parquet(part, index=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from matgraft.core.report.screen import show_section
-from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.formula import Formula
-from matgraft.formulas.prompts.text import parse_plain
-from matgraft.formulas.report.facts import TableResult
+from matgraft.formulas.report.facts import TableEvaluation, TableResult
+from matgraft.formulas.report.further import further_section
 from matgraft.formulas.report.page import members_section, scores_section
 from matgraft.formulas.report.plots import said
 from matgraft.formulas.report.prompts import prompts_section
 from matgraft.formulas.report.rows import TableRow
 from matgraft.formulas.scoring.folds import CrossValidation
 from matgraft.formulas.scoring.pretraining import pretraining_sentence
+from matgraft.formulas.scoring.strategies import StrategyComparison
 
 
 def show_folds(screen: Console, scored: CrossValidation) -> None:
@@ -51,6 +51,29 @@ def show_folds(screen: Console, scored: CrossValidation) -> None:
     screen.print(escape(pretraining_sentence(scored.pretraining)), soft_wrap=True)
 
 
+def show_comparison(screen: Console, found: StrategyComparison) -> None:
+    """Print strategies side by side, the one of least error first."""
+    shown = Table("strategy", found.criterion, "95 % interval", "more than the best", "95 % interval", "minutes")
+    for row in found.rows:
+        more = "" if row.strategy == found.best else f"{row.difference:+.3g}"
+        ends = (_between(row.interval), more, _between(row.difference_interval))
+        style = "bold" if row.strategy in found.as_good else None
+        shown.add_row(row.strategy, f"{row.error:.4g}", *ends, f"{row.minutes:.2f}", style=style)
+    screen.print(shown)
+    others = [name for name in found.as_good if name != found.best]
+    said = f"{', '.join(others)} cannot be told from it" if others else "every other one is worse beyond doubt"
+    screen.print(f"{found.best} has the least error; {said}. Of these {found.fastest} is the fastest.", soft_wrap=True)
+    screen.print(
+        f"{found.n} rows, {found.n_units} sets that share no formula and no group, {found.n_folds} folds, the same for "
+        "all",
+        soft_wrap=True,
+    )
+
+
+def _between(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:.3g} to {ends[1]:.3g}"
+
+
 def _over_folds(scored: CrossValidation, name: str) -> str:
     """Write the mean of a score, its spread where there are two folds, and how many folds have it, where not all do."""
     mean, spread, n = scored.mean[name], scored.std[name], scored.n_folds[name]
@@ -63,9 +86,20 @@ def show_targets(screen: Console, result: TableResult) -> None:
     for name, metrics in result.targets.items():
         show_section(screen, members_section(name, metrics, "members"))
         show_section(screen, scores_section(name, metrics, "target"))
+        if metrics.test:
+            show_section(screen, further_section(metrics.test, 0))
     if result.prompts:
         show_section(screen, prompts_section(result.prompts))
     screen.print(f"report: {escape(result.report)}", soft_wrap=True)
+
+
+def show_evaluation(screen: Console, found: TableEvaluation) -> None:
+    """Print what a further table says of each target."""
+    for scores in found.targets.values():
+        show_section(screen, further_section(scores, 0))
+    if found.without:
+        screen.print(f"the table has no column {escape(', '.join(found.without))}: not scored", soft_wrap=True)
+    screen.print(f"predictions: {escape(found.predictions)}\nreport: {escape(found.report)}", soft_wrap=True)
 
 
 def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
@@ -88,8 +122,8 @@ def show_written(screen: Console, rows: Sequence[TableRow], path: Path) -> None:
 
 
 def nearest_formulas(
-    text: str, formulas: Sequence[Formula], vectors: NDArray[np.float32], encoder: CompositionBackbone, count: int
+    sought: NDArray[Any], formulas: Sequence[str], vectors: NDArray[Any], count: int
 ) -> list[tuple[str, float]]:
-    """Return the formulas nearest to one in the encoder's features, with their distances."""
-    distances = np.linalg.norm(vectors - encoder.embed([parse_plain(text)]), axis=1)
-    return [(str(formulas[i]), float(distances[i])) for i in np.argsort(distances, kind="stable")[:count]]
+    """Return the formulas nearest to a vector (width,) among vectors (n, width), with their distances."""
+    distances = np.linalg.norm(vectors - sought, axis=1)
+    return [(formulas[i], float(distances[i])) for i in np.argsort(distances, kind="stable")[:count]]

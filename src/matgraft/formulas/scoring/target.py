@@ -10,6 +10,7 @@ from matgraft.core.verdict import Verdict
 from matgraft.formulas.predictor.facts import PredictorFacts
 from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.scoring.domain import DomainMetrics
+from matgraft.formulas.scoring.further import FurtherScores
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.pretraining import PretrainingFacts, pretraining_facts
 from matgraft.formulas.scoring.verdict import property_verdict
@@ -40,6 +41,8 @@ class TargetMetrics(PredictorFacts):
         On the predictor; where it was carried over to a domain, on that.
     domain
         How it was carried over, where it was.
+    test
+        What the table of ``--test`` says, where there is one that has the target.
     """
 
     n: int
@@ -52,6 +55,7 @@ class TargetMetrics(PredictorFacts):
     pretraining: PretrainingFacts | None
     verdict: Verdict
     domain: DomainMetrics | None = Field(None, exclude_if=lambda value: value is None)
+    test: FurtherScores | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class TableMetrics(Frozen):

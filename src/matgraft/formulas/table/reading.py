@@ -9,9 +9,9 @@ is no number, a covariate that is missing. A row without a value is kept out of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,15 @@ class ColumnNames:
     weight: str | None = None
     group: str = "formula"
     order: Sequence[str] = ()
+
+
+class Coding(Protocol):
+    """What the words of a table became, which other tables are read by: its classes, its words of covariates."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def code(self) -> Mapping[str, tuple[str, ...]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +151,11 @@ def joined_groups(keys: Sequence[str], groups: Sequence[str]) -> list[str]:
 
 
 def read_table(
-    path: Path, target: str, columns: ColumnNames | None = None, parse: Callable[[str], Formula] = parse_plain
+    path: Path,
+    target: str,
+    columns: ColumnNames | None = None,
+    parse: Callable[[str], Formula] = parse_plain,
+    like: Coding | None = None,
 ) -> FormulaTable:
     """Read a table.
 
@@ -152,6 +165,8 @@ def read_table(
         Column of the values. Words, true/false, and zeros and ones alone are classes; other numbers are numbers.
     parse
         How a formula is read; `matgraft.formulas.prompts.text.parse_stated` takes the class of the material before it.
+    like
+        The table that was trained on, by whose classes and words this one is read.
 
     Raises
     ------
@@ -181,8 +196,11 @@ def read_table(
         raise DataError(f"no row has a weight above 0 in column {weight!r}", where=str(path))
     for name in filter(None, (fold, group)):
         _refuse_missing(kept[name], path, "give every row a name")
-    values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
-    code = covariate_code(kept, covariates, path)
+    if like:
+        values, classes = values_like(kept[target], like.classes, path), like.classes
+    else:
+        values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
+    code = dict(like.code) if like else covariate_code(kept, covariates, path)
     return FormulaTable(
         formulas=parsed_column(kept[column], path, parse),
         values=values,
@@ -196,6 +214,29 @@ def read_table(
         without_value=int((~present).sum()),
         without_weight=int(present.sum()) - len(kept),
     )
+
+
+def read_labelled(
+    path: Path, target: str, columns: ColumnNames, like: Coding, parse: Callable[[str], Formula] = parse_plain
+) -> tuple[FormulaTable, tuple[str, ...]]:
+    """Read a further table with labels of a predictor, and say which columns of the training table it lacks.
+
+    Without the column of weights its rows count alike, without that of groups they are told apart by formula alone.
+    The column of formulas may have another name. Errors as of `read_table`.
+    """
+    cells = read_cells(path)
+    own = None if columns.group in GROUPINGS else columns.group
+    lacks = tuple(name for name in (columns.weight, own) if name and name not in cells.columns)
+    here = replace(
+        columns,
+        formula=columns.formula if columns.formula in cells.columns else None,
+        covariates=tuple(like.code),
+        weight=None if columns.weight in lacks else columns.weight,
+        group="formula" if own in lacks else columns.group,
+        fold=None,
+        order=(),
+    )
+    return read_table(path, target, here, parse, like), lacks
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -237,6 +278,25 @@ def value_columns(path: Path, formula: str | None) -> list[str]:
     cells = read_cells(path)
     named = formula_column(cells, formula, path)
     return [str(name) for name in cells.columns if name != named]
+
+
+def targets_in(path: Path, targets: Sequence[str]) -> list[str]:
+    """Return those of some targets that a table has a column of.
+
+    Raises
+    ------
+    OptionError
+        If it has none.
+    """
+    columns = [str(name) for name in read_cells(path).columns]
+    if found := [target for target in targets if target in columns]:
+        return found
+    raise OptionError(
+        f"no column of what was trained on: {', '.join(targets)}",
+        where=str(path),
+        allowed=targets,
+        remedy="name the column of the values as in the training table",
+    )
 
 
 def _is_formula(text: str) -> bool:
@@ -346,6 +406,26 @@ def read_numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
             where = f"{path} line {int(row) + 2}, column {column.name!r}"
             raise DataError(f"{column[row]!r} is not a finite number", where=where)
     return values
+
+
+def values_like(column: pd.Series, classes: Sequence[str], path: Path) -> NDArray[np.float64]:
+    """Return the values (n,) of a column of another table: numbers, or indices of the classes that were trained on.
+
+    Raises
+    ------
+    DataError
+        If a cell is no number, or none of the classes.
+    """
+    if not classes:
+        return read_numbers(column, path)
+    found = []
+    for row, word in column.str.strip().items():
+        name = word if word in classes else word.removesuffix(".0")
+        if name not in classes:
+            where = f"{path} line {int(row) + 2}, column {column.name!r}"
+            raise DataError(f"{word!r} is no class of the training table", where=where, allowed=classes)
+        found.append(float(classes.index(name)))
+    return np.array(found)
 
 
 def _ordered(column: pd.Series, order: Sequence[str], path: Path) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -24,7 +24,7 @@ from matgraft.formulas.table.reading import (
     formula_column,
     formulas_of,
     read_cells,
-    read_numbers,
+    values_like,
 )
 
 
@@ -86,16 +86,7 @@ def read_target(path: Path, source: FormulaTable, label: str, formula: str | Non
 
 
 def _truths(column: pd.Series, classes: Sequence[str], path: Path) -> NDArray[np.float64]:
-    words = column.str.strip()
-    present = ~words.str.lower().isin(EMPTY)
-    truths = np.full(len(words), np.nan)
-    if not classes:
-        truths[present] = read_numbers(column[present], path)
-        return truths
-    for row, word in words[present].items():
-        name = word if word in classes else word.removesuffix(".0")
-        if name not in classes:
-            where = f"{path} line {int(row) + 2}, column {column.name!r}"
-            raise DataError(f"{word!r} is no class of the source", where=where, allowed=classes)
-        truths[int(row)] = classes.index(name)
+    present = ~column.str.strip().str.lower().isin(EMPTY)
+    truths = np.full(len(column), np.nan)
+    truths[present] = values_like(column[present], classes, path)
     return truths

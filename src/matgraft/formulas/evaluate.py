@@ -1,0 +1,74 @@
+"""A finished run on a table, scored on a further table with labels: `matgraft evaluate RUN labelled.csv`.
+
+evaluations/<table>-<hash>.json  .csv (the predictions)  .html (the page)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from matgraft.core.files import write_text
+from matgraft.core.provenance import file_hash
+from matgraft.core.report.document import Document
+from matgraft.core.report.html import to_html
+from matgraft.core.run_folder import RunFile
+from matgraft.formulas.predict import PropertyModel
+from matgraft.formulas.predictor.members import formula_reader
+from matgraft.formulas.report.facts import TableEvaluation
+from matgraft.formulas.report.further import further_sections, further_spots
+from matgraft.formulas.report.page import FOOTER
+from matgraft.formulas.report.rows import TableRow, further_rows, write_rows
+from matgraft.formulas.scoring.further import FurtherScores, score_further
+from matgraft.formulas.table.reading import read_labelled, targets_in
+
+FOLDER = "evaluations"
+
+
+def evaluate_table(run: Path, table: Path, formula: str | None = None) -> TableEvaluation:
+    """Score the predictors of a run on a further table, and write what came of it into the run folder.
+
+    Rows whose formula or group was trained on are scored apart; the verdict is on the others.
+
+    Parameters
+    ----------
+    formula
+        Column of the formulas, where its name does not say so.
+
+    Raises
+    ------
+    DataError, OptionError
+        If the folder is no finished run on a table, a cell cannot be used, or the table has none of its targets.
+    """
+    model = PropertyModel.open(run)
+    asked = targets_in(table, model.targets)
+    columns = replace(model.run.columns, formula=formula or model.run.formula)
+    parse = formula_reader(model.run.settings.strategy)
+    read = {target: read_labelled(table, target, columns, model.names[target], parse) for target in asked}
+    scores: dict[str, FurtherScores] = {}
+    rows: dict[str, list[TableRow]] = {}
+    for target, (further, lacks) in read.items():
+        scores[target], found = score_further(
+            model.predictor(target), model.names[target], further, model.run.group, file=str(table), lacks=lacks
+        )
+        rows[target] = further_rows(found, target)
+    stem = f"{table.name.partition('.')[0]}-{file_hash(table)[:8]}"
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    evaluation = TableEvaluation(
+        run=str(run),
+        file=str(table),
+        predictions=str(folder / f"{stem}.csv"),
+        report=str(folder / f"{stem}.html"),
+        targets=scores,
+        without=tuple(name for name in model.targets if name not in asked),
+    )
+    write_rows([row for own in rows.values() for row in own], folder / f"{stem}.csv")
+    spots = {target: further_spots(own) for target, own in rows.items()}
+    sections = [
+        one for i, (name, score) in enumerate(scores.items()) for one in further_sections(score, spots[name], i)
+    ]
+    document = Document(f"{run.resolve().name} on {table.name}", sections, footer=FOOTER)
+    write_text(folder / f"{stem}.html", to_html(document))
+    RunFile(f"{FOLDER}/{stem}.json", TableEvaluation).write(run, evaluation)
+    return evaluation
