@@ -32,6 +32,9 @@ Covariates = Annotated[list[str] | None, typer.Option(help="column to use beside
 Weight = Annotated[str | None, typer.Option(help="column of how much each row counts")]
 Group = Annotated[str | None, typer.Option(help="never torn apart: formula (default), chemical-system, or a column")]
 Order = Annotated[str | None, typer.Option(help="classes from the lowest to the highest: low,medium,high")]
+PromptClass = Annotated[
+    str | None, typer.Option(help="column with a class of one's own for each row, of --strategy prompt")
+]
 Frames = Annotated[str | None, typer.Argument(help="frames with DFT labels: extxyz, ASE, VASP, JSON, folders, a store")]
 Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=value, such as fit.rate=5e-4")]
 From = Annotated[str | None, typer.Option("--from", help="foundation, such as chgnet; see `matgraft backbones`")]
@@ -50,6 +53,7 @@ class Columns:
     weight: Weight = None
     group: Group = None
     order: Order = None
+    prompt_class: PromptClass = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def read_held(
 
     names = ColumnNames(
         formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (), weight=columns.weight,
-        group=columns.group or "formula", order=columns.classes
+        group=columns.group or "formula", order=columns.classes, prompt_class=columns.prompt_class
     )  # fmt: skip
     return read_table(table, target, names, parse)
 
@@ -366,6 +366,7 @@ def table_run(
         order=columns.classes,
         adapt_to=columns.adapt_to,
         test=fit.test,
+        prompt_class=columns.prompt_class,
         settings=settings,
     )
     return run, keys
@@ -383,6 +384,7 @@ def predictor_settings(verb: str, options: list[str] | None, columns: Columns, *
     """Return the settings, and the keys that were named; `own` are options of the command, weaker than key=value."""
     from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
     from matgraft.formulas.predictor.predictor import PredictorSettings
+    from matgraft.formulas.settings import refuse_prompt_class
 
     words = [word(name, value) for name, value in own.items() if value is not None] + list(options or ())
     settings = settings_of(PredictorSettings, words)
@@ -390,6 +392,7 @@ def predictor_settings(verb: str, options: list[str] | None, columns: Columns, *
     not_typed = Read("ordinal", "nothing: --order says that classes have an order, and which", lambda _: False)
     refuse_unread(verb, (Read("*"), not_typed), given)
     with_target = "`matgraft tune --strategy domain` takes a table of the target, by --adapt-to; crossval takes none"
+    refuse_prompt_class(columns.prompt_class, settings.strategy)
     known = {name: members for name, members in STRATEGIES.items() if verb == "tune" or name != "domain"}
     choose(settings.strategy, known, "strategy", {**OF_POTENTIALS, "domain": with_target})
     return settings.model_copy(update={"ordinal": bool(columns.order)}), given

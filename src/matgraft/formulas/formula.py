@@ -70,12 +70,15 @@ class Formula:
         As it was written.
     stated_class
         What a prompt called it (`matgraft.formulas.prompts.text`); empty where none did.
+    own_class
+        The user's own class that it belongs to, such as a laboratory, by its token; empty where it has none.
     """
 
     numbers: tuple[int, ...]
     fractions: tuple[float, ...]
     text: str = field(default="", compare=False)
     stated_class: str = field(default="", compare=False)
+    own_class: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         """Return the number of elements."""

@@ -7,7 +7,7 @@ model.predict(["Fe2O3", "Li0.5CoO2"])            # a table: formula, target, val
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -30,7 +30,13 @@ from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, pr
 from matgraft.formulas.registry import load_encoder_folder
 from matgraft.formulas.report.rows import TableRow, prediction_rows
 from matgraft.formulas.settings import SETTINGS, TableRun
-from matgraft.formulas.table.reading import encode_covariates, formula_column, parsed_column, read_cells
+from matgraft.formulas.table.reading import (
+    encode_covariates,
+    formula_column,
+    parsed_column,
+    read_cells,
+    with_own_classes,
+)
 
 INSTEAD = {
     "frames": ("this run reads structures, not formulas", "`matgraft evaluate` scores it on frames"),
@@ -129,6 +135,11 @@ class PropertyModel:
         """Of a run with prompts, what may be asked: token -> target; empty for others."""
         return property_tokens(self.run.targets) if self.run.settings.strategy == "prompt" else {}
 
+    @property
+    def own_classes(self) -> dict[str, str]:
+        """Of a run with prompts, the user's own classes of all its targets: token -> word."""
+        return {token: word for names in self.names.values() for token, word in names.prompt_classes.items()}
+
     def predict(self, formulas: Sequence[str] | pd.DataFrame) -> pd.DataFrame:
         """Predict every target, or the one that a prompt asks for.
 
@@ -155,7 +166,7 @@ class PropertyModel:
         """Return predictions as rows; parameters as of `predict_formulas`."""
         if not formulas:
             raise DataError("there is no formula to predict", where=str(where or self.folder))
-        prompts = self.asked(formulas, None if cells is None else where or self.folder)
+        prompts = self.stated(self.asked(formulas, None if cells is None else where or self.folder), cells, where)
         rows: list[TableRow] = []
         for target, names in self.names.items():
             chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, target)]
@@ -168,6 +179,8 @@ class PropertyModel:
             own = prediction_rows(wanted, prediction, names.classes, {"target": target})
             if self.tokens:
                 own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
+            if self.own_classes:
+                own = [row | {"prompt_class": one.own_class or None} for row, one in zip(own, wanted, strict=True)]
             rows += own
         return rows
 
@@ -217,7 +230,7 @@ class PropertyModel:
             raise DataError("there is no formula to embed", where=str(self.folder))
         if target is not None:
             choose(target, dict.fromkeys(self.targets), "target of the run")
-        prompts = self.asked(texts, None if cells is None else IN_MEMORY)
+        prompts = self.stated(self.asked(texts, None if cells is None else IN_MEMORY), cells, IN_MEMORY)
         named = [prompt.property or target or self._only_target() for prompt in prompts]
         for one in dict.fromkeys(named):
             rows = [i for i, name in enumerate(named) if name == one]
@@ -244,12 +257,23 @@ class PropertyModel:
             )
         return self.targets[0]
 
+    def stated(
+        self, prompts: Sequence[Prompt], cells: pd.DataFrame | None, where: Path | None = None
+    ) -> Sequence[Prompt]:
+        """Return prompts with the user's own classes that a column of the table says."""
+        column = self.run.prompt_class
+        if cells is None or column is None or column not in cells.columns:
+            return prompts
+        formulas = [prompt.formula for prompt in prompts]
+        classed = with_own_classes(formulas, cells[column], self.own_classes, where or self.folder)
+        return [replace(prompt, formula=one) for prompt, one in zip(prompts, classed, strict=True)]
+
     def asked(self, formulas: Sequence[str], table: Path | None = None) -> Sequence[Prompt]:
         """Read what is asked; an error names the line of a table."""
-        tokens = self.tokens
+        tokens, own = self.tokens, self.own_classes
 
         def parse(text: str) -> Prompt:
-            return parse_prompt(text, tokens) if tokens else Prompt(parse_plain(text))
+            return parse_prompt(text, tokens, own) if tokens else Prompt(parse_plain(text))
 
         if table is None:
             return [parse(text) for text in formulas]

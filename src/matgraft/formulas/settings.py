@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from matgraft.core.errors import OptionError
 from matgraft.core.frozen import Frozen
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import RunFile, by_option
@@ -32,6 +33,8 @@ class TableRun(Frozen):
         A table of formulas without labels that the predictor shall serve, with strategy ``domain``.
     test
         A table with labels that the predictor is scored on; no fit reads it.
+    prompt_class
+        A column with the user's own class of each row, of strategy ``prompt``.
     """
 
     table: str
@@ -44,14 +47,16 @@ class TableRun(Frozen):
     order: tuple[str, ...] = ()
     adapt_to: str | None = None
     test: str | None = None
+    prompt_class: str | None = None
     settings: PredictorSettings = PredictorSettings()
 
     @property
     def columns(self) -> ColumnNames:
         """The columns that are read beside those of the values."""
         return ColumnNames(
-            formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order
-        )
+            formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order,
+            prompt_class=self.prompt_class,
+        )  # fmt: skip
 
     @property
     def tables(self) -> dict[str, str]:
@@ -73,9 +78,20 @@ class TableRun(Frozen):
 
     def refuse_idle(self, given: Iterable[str], tables: Iterable[FormulaTable] = ()) -> None:
         """Raise an `OptionError` for settings that nothing reads, with tables of these sizes where they are known."""
+        refuse_prompt_class(self.prompt_class, self.settings.strategy)
         sizes = [(len(table.values), len(table.classes)) for table in tables]
         rows, n_classes = [n for n, _ in sizes], [n for _, n in sizes]
         refuse_idle(self.settings, self.adapt_to is not None, given=tuple(given), rows=rows, n_classes=n_classes)
+
+
+def refuse_prompt_class(column: str | None, strategy: str) -> None:
+    """Raise an `OptionError` for a column of the user's own classes where the strategy has no prompts."""
+    if column and strategy != "prompt":
+        raise OptionError(
+            f"--prompt-class {column} is not read with strategy {strategy!r}",
+            allowed=["--strategy prompt"],
+            options=[{"--strategy": "prompt"}, {"--covariate": column}],
+        )
 
 
 class TableSettings(Frozen):

@@ -13,6 +13,7 @@ missing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -114,7 +115,10 @@ def tune_table(
         prompts = None
         if joint is not None:
             classes = {target: table.classes for target, table in tables.items()}
-            prompts = prompt_facts(joint.fits, backbone, run.settings.prompt, property_tokens(run.targets), classes)
+            stated = Counter(one.own_class for table in tables.values() for one in table.formulas if one.own_class)
+            prompts = prompt_facts(
+                joint.fits, backbone, run.settings.prompt, property_tokens(run.targets), classes, stated
+            )
             PROMPTS.write(out, prompts)
         gather_rows([folder / HELD for folder in folders.values()], out / "predictions.csv")
         for name in (*DOMAIN_FILES, TESTED, HISTORY):
@@ -186,8 +190,8 @@ def _tune_one(
     )
     held = predictor.out_of_fold
     assert held is not None
-    groups = tuple(sorted(set(table.groups)))
-    names = TargetNames(target=target, classes=table.classes, code=dict(table.code), groups=groups)
+    groups, own = tuple(sorted(set(table.groups))), dict(table.prompt_classes)
+    names = TargetNames(target=target, classes=table.classes, code=dict(table.code), groups=groups, prompt_classes=own)
     save_predictor(predictor, folder, names, shared="../../prompts" if joint else "")
     extra = {"target": target, "fold": "out of fold"}
     rows = prediction_rows(table.formulas, held, table.classes, extra, truths=table.values, lines=table.lines)

@@ -47,12 +47,15 @@ class TargetNames(Frozen):
         How columns became covariates: name -> its words, or () for numbers.
     groups
         What the column of groups held, where one was named; folders of earlier versions do not say (None).
+    prompt_classes
+        The user's own classes, token -> word.
     """
 
     target: str = ""
     classes: tuple[str, ...] = ()
     code: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     groups: tuple[str, ...] | None = None
+    prompt_classes: dict[str, str] = Field(default_factory=dict)
 
 
 class StoredCalibration(Frozen):

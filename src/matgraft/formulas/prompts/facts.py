@@ -68,6 +68,8 @@ class PromptFacts(Frozen):
         Numbers that learned in one fit.
     stored_MB
         Of all fits.
+    own_classes
+        Rows of each of the user's own classes, by token, over all targets.
     """
 
     tokens: dict[str, str]
@@ -76,6 +78,7 @@ class PromptFacts(Frozen):
     alike: Alike
     trained: int
     stored_MB: float  # noqa: N815 - as it stands in files
+    own_classes: dict[str, int] = Field(default_factory=dict)
 
 
 def prompt_facts(
@@ -84,6 +87,7 @@ def prompt_facts(
     settings: PromptSettings,
     tokens: Mapping[str, str],
     classes: Mapping[str, Sequence[str]],
+    own_classes: Mapping[str, int] | None = None,
 ) -> PromptFacts:
     """Describe fits of the same targets.
 
@@ -93,6 +97,8 @@ def prompt_facts(
         Of the targets, token -> name.
     classes
         By target, the names of its classes; empty for values.
+    own_classes
+        Rows of each of the user's own classes.
     """
     bank = BANKS.choose(settings.bank, backbone)
     names = list(bank.card.questions) if bank else []
@@ -111,6 +117,7 @@ def prompt_facts(
         alike=Alike(names=(*titles, *used), matrix=alike.round(4).tolist()),
         trained=sum(tensor.numel() for tensor in learned),
         stored_MB=round(sum(array.nbytes for array in arrays) / 1e6, 3),
+        own_classes=dict(own_classes or {}),
     )
 
 

@@ -7,7 +7,8 @@ Targets learn together: a row is a formula and one of its labels, and what it la
 question, of two classes one ("is it the second?"), of more classes one a class. Each question starts from the nearest
 of the bank (`matgraft.formulas.prompts.bank`), and learns its prompt, an offset and a slope; all share the readout.
 Bonding descriptors and covariates shift the prompt, each along a vector that begins at zero. The prompts of classes are
-the bank's as they are; without a bank they learn as well, and all begins at random.
+the bank's as they are; without a bank they learn as well, and all begins at random. The user's own classes
+begin at zero beside them, and all targets share them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ BESIDE = ("valence", "covariates")
 """Blocks that shift a question. Bonding descriptors took gaps from 0.50 to 0.46 eV and steels from 160 to 107 MPa."""
 STARTING_ROWS = 100
 """Rows that the nearest prompt is chosen by: each costs as many passes as the bank has questions."""
+OWN = "own_class."
+"""With what the names of the user's own classes begin among the arrays of a fit."""
 LOGIT = 4.0
 """Logits by which a probability near one half changes by 1."""
 CHUNK = 1024
@@ -99,6 +102,7 @@ class PromptFit:
         """Return everything but the encoder by name."""
         found = {f"weights.{name}": one.detach().numpy() for name, one in self.module.learned().items()}
         found |= curve_arrays(self.curves)
+        found |= {f"{OWN}{name}": np.array([i]) for i, name in enumerate(self.module.own_names)}
         for target, asked in self.asked.items():
             numbers = {"first": asked.first, "n_classes": asked.n_classes} | vars(asked.scaling)
             for name in ("nearest", "similarity", "offset", "slope"):
@@ -116,7 +120,9 @@ class PromptFit:
         asked = {target: _asked(numbers) for target, numbers in by_target.items()}
         asked = dict(sorted(asked.items(), key=lambda item: item[1].first))
         names = [name for target, one in asked.items() for name in [target] * one.n_questions]
-        module = PromptedEncoder(backbone.module, names, arrays["weights.covariates"].shape[1])
+        own = {int(place[0]): key.removeprefix(OWN) for key, place in arrays.items() if key.startswith(OWN)}
+        width = arrays["weights.covariates"].shape[1]
+        module = PromptedEncoder(backbone.module, names, width, own=[own[i] for i in sorted(own)])
         state = {name: torch.from_numpy(np.array(arrays[f"weights.{name}"])) for name in module.learned()}
         module.load_state_dict(state, strict=False)
         return cls(module, asked, curves_of(arrays))
@@ -166,7 +172,7 @@ class PromptedNetwork:
             rows = slice(start, start + CHUNK)
             formulas = inputs.formulas[rows]
             numbers, fractions = tensors_of(formulas)
-            classes = class_indices(formulas)
+            classes = class_indices(formulas, self.fit.module.own_names)
             each = [torch.full((len(formulas),), asked.first + k) for k in range(asked.n_questions)]
             yield [(numbers, fractions, classes, question, covariates[rows]) for question in each]
 
@@ -236,7 +242,7 @@ class _Rows:
         return cls(
             numbers=numbers,
             fractions=fractions,
-            classes=class_indices(formulas),
+            classes=class_indices(formulas, module.own_names),
             covariates=torch.cat(
                 [_padded(s.covariates(parts[name][0], BESIDE), module) for name, s in scalings.items()]
             ),
@@ -275,7 +281,8 @@ def prepared(
         asked[name] = Asked(len(names), labels.n_classes, Scaling.of(inputs, labels, BESIDE))
         names += [name] * asked[name].n_questions
     widest = max(inputs.matrix(BESIDE).shape[1] for inputs, _ in train.values())
-    module = PromptedEncoder(backbone.module, names, widest, seed)
+    own = sorted({one.own_class for inputs, _ in train.values() for one in inputs.formulas if one.own_class})
+    module = PromptedEncoder(backbone.module, names, widest, seed, own)
     if bank is None:
         return module, asked
     known = bank.prompted(backbone)

@@ -51,11 +51,21 @@ class PromptedEncoder(nn.Module):
         How many further numbers a question may depend on.
     seed
         Of the vectors that nothing has taught yet.
+    own
+        Tokens of the user's own classes. Each has a vector that begins at zero and is added to the token of the
+        material's class: a few rows move it as far as they speak for it.
     """
 
-    def __init__(self, encoder: CompositionEncoder, questions: Sequence[str], covariates: int = 0, seed: int = 0):
+    def __init__(
+        self,
+        encoder: CompositionEncoder,
+        questions: Sequence[str],
+        covariates: int = 0,
+        seed: int = 0,
+        own: Sequence[str] = (),
+    ) -> None:
         super().__init__()
-        self.names = tuple(questions)
+        self.names, self.own_names = tuple(questions), tuple(own)
         self.frozen = copy.deepcopy(encoder).requires_grad_(False).eval()
         layers, width, n = len(encoder.layers), encoder.elements.learned.embedding_dim, len(self.names)
         with torch.random.fork_rng(devices=[]):
@@ -63,6 +73,8 @@ class PromptedEncoder(nn.Module):
             self.classes = nn.Parameter(_first_layer(len(MATERIAL_CLASSES), layers, 1, width))
             self.questions = nn.Parameter(_first_layer(n, layers, TOKENS, width))
             self.readout = _readout(encoder.width_of_features + max(1, len(encoder.property_names)) + width)
+        if own:
+            self.own = nn.Parameter(torch.zeros(len(own), layers, 1, width))
         self.covariates = nn.Parameter(torch.zeros(n, covariates, width))
         self.offset, self.slope = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.ones(n))
 
@@ -84,7 +96,11 @@ class PromptedEncoder(nn.Module):
         shift = torch.einsum("bc,bcw->bw", covariates, self.covariates[questions])
         first, *later = self.questions[questions].unbind(1)
         question = torch.stack([first + shift[:, None], *later], 1)
-        return torch.cat([self.classes[classes], question], 2)
+        kind = self.classes[classes % len(MATERIAL_CLASSES)]
+        if self.own_names:
+            none = self.own.new_zeros(1, *self.own.shape[1:])
+            kind = kind + torch.cat([none, self.own])[classes // len(MATERIAL_CLASSES)]
+        return torch.cat([kind, question], 2)
 
     def tokens(
         self,
@@ -117,9 +133,18 @@ class PromptedEncoder(nn.Module):
         return self.offset[questions].unsqueeze(1) + slope * upright
 
 
-def class_indices(formulas: Sequence[Formula]) -> Tensor:
-    """Return the index (n,) of each formula's material class, stated or found."""
-    return torch.tensor([MATERIAL_CLASSES.index(material_class(formula)) for formula in formulas], dtype=torch.long)
+def class_indices(formulas: Sequence[Formula], own: Sequence[str] = ()) -> Tensor:
+    """Return a number (n,) for the classes of each formula: of its material, stated or found, and of the user.
+
+    The number is that of the material class, plus 12 times that of its own class counted from 1; a class that is not
+    among `own` counts as none.
+    """
+    numbers = {name: i for i, name in enumerate(own, start=1)}
+    each = [
+        MATERIAL_CLASSES.index(material_class(one)) + len(MATERIAL_CLASSES) * numbers.get(one.own_class, 0)
+        for one in formulas
+    ]
+    return torch.tensor(each, dtype=torch.long)
 
 
 def _first_layer(count: int, layers: int, tokens: int, width: int) -> Tensor:

@@ -1,17 +1,18 @@
 """Prompts as text: a formula between the class of its material and the property asked for.
 
     parse_prompt("[OXIDE] Fe2O3 [BANDGAP]", {"BANDGAP": "bandgap"})       # Prompt(Fe2O3, "bandgap")
+    parse_prompt("[OXIDE] [LAB_A] Fe2O3", {}, ["LAB_A"])                  # with a class of the user's own
 
-Both tokens may be absent. A token is a word of capitals, digits and underscores in square brackets, set apart by
-spaces: before the formula one of `MATERIAL_CLASSES`, behind it one of the properties. Anything else of that form is an
-error, also where it can be read as elements: ``Fe2O3 [HV]`` is a mistyped prompt, not Fe2O3HV. Square brackets of a
-formula touch the rest of it: ``[Co(NH3)6]Cl3``, ``Fe2O3[HV]``.
+All tokens may be absent. A token is a word of capitals, digits and underscores in square brackets, set apart by spaces:
+before the formula one of `MATERIAL_CLASSES` and one of the user's own classes, behind it one of the properties.
+Anything else of that form is an error, also where it can be read as elements: ``Fe2O3 [HV]`` is a mistyped prompt, not
+Fe2O3HV. Square brackets of a formula touch the rest of it: ``[Co(NH3)6]Cl3``, ``Fe2O3[HV]``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from matgraft.core.errors import OptionError, nearest
@@ -28,6 +29,7 @@ NO_PROMPTS = (
 )
 CLASSES = "class of materials, which stand before a formula"
 PROPERTIES = "property of this run, which stand behind a formula"
+ONE_EACH = "a formula has one class before it and one property behind it"
 TOUCH = "brackets of a formula stand without spaces around them"
 
 
@@ -47,13 +49,15 @@ class Prompt:
     property: str | None = None
 
 
-def parse_prompt(text: str, properties: Mapping[str, str]) -> Prompt:
+def parse_prompt(text: str, properties: Mapping[str, str], own: Collection[str] = ()) -> Prompt:
     """Read a formula with or without its tokens.
 
     Parameters
     ----------
     properties
         What may be asked, token -> name (`property_tokens`).
+    own
+        Tokens of the user's own classes, which may stand before a formula as well.
 
     Raises
     ------
@@ -61,23 +65,46 @@ def parse_prompt(text: str, properties: Mapping[str, str]) -> Prompt:
         If the formula cannot be read, or a token names no class or no property; with the character at fault.
     """
     tokens = list(_APART.finditer(text))
-    before = tokens.pop(0) if tokens and not text[: tokens[0].start()].strip() else None
+    before = _before(text, tokens)
     behind = tokens.pop() if tokens and not text[tokens[-1].end() :].strip() else None
     if tokens:
-        raise _misplaced(text, tokens[0], "a formula has one class before it and one property behind it")
-    for match, known, what in ((before, MATERIAL_CLASSES, CLASSES), (behind, properties, PROPERTIES)):
-        if match and match[1] not in known:
-            raise _unknown(text, match, known, what)
-    start, end = before.end() if before else 0, behind.start() if behind else len(text)
+        raise _misplaced(text, tokens[0], ONE_EACH)
+    stated = _stated(text, before, own)
+    if behind and behind[1] not in properties:
+        raise _unknown(text, behind, properties, PROPERTIES)
+    start, end = before[-1].end() if before else 0, behind.start() if behind else len(text)
     for match in _TOUCHING.finditer(text, start, end):
-        if match[1] in properties or match[1] in MATERIAL_CLASSES:
+        if match[1] in {*properties, *MATERIAL_CLASSES, *own}:
             raise _misplaced(text, match, "a token is set apart by spaces, the class before and the property behind")
     try:
         formula = parse_formula(text[start:end])
     except FormulaError as error:
         raise FormulaError(text, start + error.position, error.found, error.remedy) from None
-    stated = replace(formula, stated_class=before[1]) if before else formula
-    return Prompt(stated, properties[behind[1]] if behind else None)
+    if stated:
+        of_material, of_own = stated.get("material", ""), stated.get("own", "")
+        formula = replace(formula, stated_class=of_material, own_class=of_own)
+    return Prompt(formula, properties[behind[1]] if behind else None)
+
+
+def _before(text: str, tokens: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Take the tokens, two at most, that stand before everything else."""
+    before: list[re.Match[str]] = []
+    while tokens and len(before) < 2 and not text[before[-1].end() if before else 0 : tokens[0].start()].strip():
+        before.append(tokens.pop(0))
+    return before
+
+
+def _stated(text: str, before: Sequence[re.Match[str]], own: Collection[str]) -> dict[str, str]:
+    """Return the classes that tokens before a formula state: ``material``, ``own``."""
+    classes: dict[str, str] = {}
+    for match in before:
+        if match[1] not in own and match[1] not in MATERIAL_CLASSES:
+            raise _unknown(text, match, (*MATERIAL_CLASSES, *own), CLASSES)
+        kind = "own" if match[1] in own else "material"
+        if kind in classes:
+            raise _misplaced(text, match, ONE_EACH)
+        classes[kind] = match[1]
+    return classes
 
 
 def parse_stated(text: str) -> Formula:
@@ -106,12 +133,25 @@ def property_tokens(names: Iterable[str]) -> dict[str, str]:
     OptionError
         If two names give one token, or a name none.
     """
+    return _tokens(names, "column", "rename the column")
+
+
+def class_tokens(words: Iterable[str], column: str) -> dict[str, str]:
+    """Return token -> word of the user's own classes, as of `property_tokens`; errors too, and for a known class."""
+    tokens = _tokens(words, f"class of column {column!r}", "write it in another way")
+    if known := sorted(set(tokens) & set(MATERIAL_CLASSES)):
+        found = f"column {column!r}: {tokens[known[0]]!r} gives the prompt [{known[0]}], which is a class of materials"
+        raise OptionError(found, remedy="write it in another way")
+    return tokens
+
+
+def _tokens(names: Iterable[str], what: str, remedy: str) -> dict[str, str]:
     tokens: dict[str, str] = {}
     for name in names:
         token = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
         if not token or token in tokens:
             said = f"as does {tokens[token]!r}" if token else "which is none"
-            raise OptionError(f"column {name!r} gives the prompt [{token}], {said}", remedy="rename the column")
+            raise OptionError(f"{what} {name!r} gives the prompt [{token}], {said}", remedy=remedy)
         tokens[token] = name
     return tokens
 

@@ -43,6 +43,9 @@ def prompts_section(facts: PromptFacts) -> Section:
         started = [Table(columns, [_start(one) for one in facts.starts], "fit"), Text(note, "note")]
     small = "cosine similarity, mean over fits; tuned ones in brackets, then those of the bank"
     drawing = Drawing("prompts", alike_figure(facts.alike), "cosine similarities of the prompts")
+    if facts.own_classes:
+        counts = ", ".join(f"[{name}] {n} rows" for name, n in facts.own_classes.items())
+        started = [Text(f"Classes of one's own, which may stand before a formula: {counts}."), *started]
     blocks = [Text(lead, "lead"), *started, Plots([Plot("How alike the prompts are", [drawing], small)])]
     return Section("prompts", "Prompts", blocks, EVERYWHERE)
 

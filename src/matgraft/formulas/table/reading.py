@@ -9,7 +9,7 @@ is no number, a covariate that is missing. A row without a value is kept out of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -21,7 +21,7 @@ from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.statistics import joined_units
 from matgraft.formulas.formula import Formula, FormulaError
 from matgraft.formulas.learners.inputs import Examples
-from matgraft.formulas.prompts.text import parse_plain
+from matgraft.formulas.prompts.text import class_tokens, parse_plain
 
 Parsed = TypeVar("Parsed")
 FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
@@ -29,6 +29,8 @@ TYPES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 GROUPINGS = ("formula", "chemical-system")
 """What groups a table has by itself."""
 MOST_WORDS = 50
+FEWEST_OF_CLASS = 2
+"""Formulas that a class of one's own must have rows of: one is held out, the other teaches it."""
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 """What stands for a value that is missing. Among words "none" may be an answer, such as that of a coating."""
 
@@ -51,6 +53,8 @@ class ColumnNames:
         What belongs together, such as a paper or a furnace; or one of `GROUPINGS`, which takes no column.
     order
         The classes from the lowest to the highest, where they have an order.
+    prompt_class
+        The user's own class of each row, such as a laboratory; an empty cell is none. Of strategy prompt.
     """
 
     formula: str | None = None
@@ -59,6 +63,7 @@ class ColumnNames:
     weight: str | None = None
     group: str = "formula"
     order: Sequence[str] = ()
+    prompt_class: str | None = None
 
 
 class Coding(Protocol):
@@ -68,6 +73,8 @@ class Coding(Protocol):
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def code(self) -> Mapping[str, tuple[str, ...]]: ...  # noqa: D102
+    @property
+    def prompt_classes(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,8 @@ class FormulaTable:
         How many rows had none.
     without_weight
         How many others had a weight of 0; they are left out.
+    prompt_classes
+        The user's own classes, token -> word.
     """
 
     formulas: tuple[Formula, ...]
@@ -111,6 +120,7 @@ class FormulaTable:
     lines: tuple[int, ...]
     without_value: int
     without_weight: int = 0
+    prompt_classes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weighted(self) -> bool:
@@ -180,7 +190,7 @@ def read_table(
     group = None if columns.group in GROUPINGS else columns.group
     cells = read_cells(path)
     column = formula_column(cells, columns.formula, path)
-    for name in (target, *covariates, *(name for name in (fold, weight, group) if name)):
+    for name in (target, *covariates, *(name for name in (fold, weight, group, columns.prompt_class) if name)):
         require(cells, name, path)
     uses = {column: "formula", weight: "weight"} | dict.fromkeys(covariates, "covariate")
     if use := uses.get(target):
@@ -201,8 +211,12 @@ def read_table(
     else:
         values, classes = _ordered(kept[target], order, path) if order else _values(kept[target], path)
     code = dict(like.code) if like else covariate_code(kept, covariates, path)
+    formulas, own = parsed_column(kept[column], path, parse), dict(like.prompt_classes) if like else {}
+    if columns.prompt_class:
+        own = own if like else own_classes(formulas, kept[columns.prompt_class], path)
+        formulas = with_own_classes(formulas, kept[columns.prompt_class], own, path)
     return FormulaTable(
-        formulas=parsed_column(kept[column], path, parse),
+        formulas=formulas,
         values=values,
         classes=classes,
         covariates=encode_covariates(kept, code, path),
@@ -213,7 +227,48 @@ def read_table(
         lines=tuple(int(i) + 2 for i in kept.index),
         without_value=int((~present).sum()),
         without_weight=int(present.sum()) - len(kept),
+        prompt_classes=own,
     )
+
+
+def own_classes(formulas: Sequence[Formula], column: pd.Series, path: Path) -> dict[str, str]:
+    """Return the user's own classes in a column, token -> word.
+
+    Raises
+    ------
+    DataError
+        If a class has rows of one formula alone, or there are more than `MOST_WORDS`.
+    """
+    of_word: dict[str, set[str]] = {}
+    for formula, word, missing in zip(formulas, column.str.strip(), _missing(column), strict=True):
+        if not missing:
+            of_word.setdefault(word, set()).add(formula.key)
+    where = f"{path}, column {column.name!r}"
+    if not of_word:
+        raise DataError("no row has a class", where=where)
+    if len(of_word) > MOST_WORDS:
+        raise DataError(f"{len(of_word)} different classes", where=where, allowed=[f"{MOST_WORDS}"])
+    if few := sorted(word for word, keys in of_word.items() if len(keys) < FEWEST_OF_CLASS):
+        raise DataError(
+            f"class {few[0]!r} has rows of {len(of_word[few[0]])} formula: held out, nothing teaches it",
+            where=where,
+            remedy=f"rows of {FEWEST_OF_CLASS} formulas or more, or leave the cell empty: the row is then of no class",
+        )
+    return class_tokens(sorted(of_word), str(column.name))
+
+
+def with_own_classes(
+    formulas: Sequence[Formula], column: pd.Series, own: Mapping[str, str], path: Path
+) -> tuple[Formula, ...]:
+    """Return formulas with the user's own classes, token -> word; an empty cell leaves what a prompt stated."""
+    tokens = {word: token for token, word in own.items()}
+    found = []
+    for formula, (row, word), missing in zip(formulas, column.str.strip().items(), _missing(column), strict=True):
+        if not missing and word not in tokens:
+            where = f"{path} line {int(row) + 2}, column {column.name!r}"
+            raise DataError(f"{word!r} is no class that was trained on", where=where, allowed=list(tokens))
+        found.append(formula if missing else replace(formula, own_class=tokens[word]))
+    return tuple(found)
 
 
 def read_labelled(
@@ -221,18 +276,21 @@ def read_labelled(
 ) -> tuple[FormulaTable, tuple[str, ...]]:
     """Read a further table with labels of a predictor, and say which columns of the training table it lacks.
 
-    Without the column of weights its rows count alike, without that of groups they are told apart by formula alone.
+    Without the column of weights its rows count alike, without that of groups they are told apart by formula alone,
+    without that of the user's own classes they are of none.
     The column of formulas may have another name. Errors as of `read_table`.
     """
     cells = read_cells(path)
     own = None if columns.group in GROUPINGS else columns.group
-    lacks = tuple(name for name in (columns.weight, own) if name and name not in cells.columns)
+    used = (columns.weight, own, columns.prompt_class)
+    lacks = tuple(name for name in used if name and name not in cells.columns)
     here = replace(
         columns,
         formula=columns.formula if columns.formula in cells.columns else None,
         covariates=tuple(like.code),
         weight=None if columns.weight in lacks else columns.weight,
         group="formula" if own in lacks else columns.group,
+        prompt_class=None if columns.prompt_class in lacks else columns.prompt_class,
         fold=None,
         order=(),
     )
