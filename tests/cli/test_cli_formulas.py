@@ -167,6 +167,12 @@ def test_predict_asks_for_what_is_missing(table, matgraft, tmp_path):
     code, out, err = matgraft("predict", tmp_path / "run", tmp_path / "more.csv", "--json")
     assert code == 0, err
     assert len(json.loads(out)) == 1
+    table_said = json.loads(out)[0]
+    code, out, err = matgraft("predict", tmp_path / "run", "NaCl", "prototype=rock salt", "--json")
+    assert code == 0, err
+    assert json.loads(out)[0]["value"] == pytest.approx(table_said["value"], rel=1e-5)
+    code, _, err = matgraft("predict", tmp_path / "run", "NaCl", "prototyp=rock salt")
+    assert code == 2 and "did you mean 'prototype'" in err
     (tmp_path / "odd.csv").write_text("formula,prototype\nNaCl,wurtzite\n")
     code, _, err = matgraft("predict", tmp_path / "run", tmp_path / "odd.csv")
     assert code == 3

@@ -99,7 +99,7 @@ def test_an_encoder_is_fine_tuned(encoder, part, strategy: str, n_classes: int) 
 def test_an_encoder_is_aligned(encoder, part, method: str) -> None:
     settings = NetworkSettings(epochs=1, fewest_steps=2, batch=12)
     target = TargetDomain(part[0], DomainSettings())
-    network = fit_network(encoder, part, part, "full", settings, 0, target.objective(method, settings, 0))
+    network = fit_network(encoder, part, part, "full", settings, 0, target.objective(method, 0))
     assert np.isfinite(network(part[0])).all()
 
 

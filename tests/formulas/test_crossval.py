@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from matgraft.core.errors import DataError
-from matgraft.formulas.crossval import _folds, crossval
+from matgraft.formulas.crossval import crossval, held_out_folds
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.predictor import PredictorSettings
@@ -27,24 +27,24 @@ def test_no_formula_and_no_paper_stands_on_both_sides_of_an_outer_fold():
     """Every second paper repeats a formula of the one before it, written otherwise."""
     papers = [str(i // 5) for i in range(40)]
     table = table_of([*TEXTS, "OLi", "OK", "OCa", "OFe"], np.arange(44.0), [*papers, "1", "3", "5", "7"])
-    parts = list(_folds(table, "paper", 4, 0))
+    parts = list(held_out_folds(table, "paper", 4, 0))
     assert sorted(i for _, _, test in parts for i in test) == list(range(44))
     for _, train, test in parts:
         assert sorted([*train, *test]) == list(range(44))
         assert not {table.groups[i] for i in test} & {table.groups[i] for i in train}
         assert not {table.keys[i] for i in test} & {table.keys[i] for i in train}
     with pytest.raises(DataError, match="4 sets of rows that share neither a formula nor a paper cannot fill 5 folds"):
-        list(_folds(table, "paper", 5, 0))
+        list(held_out_folds(table, "paper", 5, 0))
     with pytest.raises(
         DataError, match=r"40 sets of rows that share no formula cannot fill 41 folds\nremedy: fewer --folds$"
     ):
-        list(_folds(replace(table, groups=()), "formula", 41, 0))
+        list(held_out_folds(replace(table, groups=()), "formula", 41, 0))
 
 
 def test_a_class_that_one_fold_holds_alone_is_an_error_before_any_fit(monkeypatch):
     kinds = [0.0] * 36 + [1.0] * 4
     table = table_of(TEXTS, kinds, classes=("a", "b"))
-    for _, train, _ in _folds(table, "formula", 2, 0):
+    for _, train, _ in held_out_folds(table, "formula", 2, 0):
         assert set(table.values[train]) == {0, 1}
     monkeypatch.setattr("matgraft.formulas.crossval._fold", lambda *_: 1 / 0)
     own = replace(table, folds=tuple("x" if kind else "y" for kind in kinds))

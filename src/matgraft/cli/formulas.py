@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | None, as_json: bool) -> None:
     """Predict properties of formulas, or of a table of them, and tell them."""
-    from matgraft.formulas.predict import formulas_in, predict_formulas
+    from matgraft.formulas.predict import PropertyModel, formulas_in, predict_formulas
     from matgraft.formulas.report.rows import write_rows
     from matgraft.formulas.report.text import show_predictions, show_written
 
@@ -55,7 +55,10 @@ def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | N
         cells, formulas = formulas_in(Path(what[0]), formula)
         rows = predict_formulas(run, formulas, cells, Path(what[0]))
     else:
-        rows = predict_formulas(run, what)
+        formulas = [one for one in what if "=" not in one]
+        beside = dict(one.split("=", 1) for one in what if "=" in one)
+        model = PropertyModel.open(run)
+        rows = model.rows(formulas, model.shared(beside, len(formulas)))
     if out is not None:
         write_rows(rows, out)
     tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)

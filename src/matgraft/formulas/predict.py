@@ -6,7 +6,7 @@ model.predict(["Fe2O3", "Li0.5CoO2"])            # a table: formula, target, val
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from matgraft.core.errors import DataError, OptionError, RunError, choose
+from matgraft.core.errors import DataError, OptionError, RunError, choose, nearest
 from matgraft.core.model import ModelCard
 from matgraft.core.registry import model_folder
 from matgraft.core.run_folder import kind_of, resume_commands
@@ -140,7 +140,7 @@ class PropertyModel:
         """Of a run with prompts, the user's own classes of all its targets: token -> word."""
         return {token: word for names in self.names.values() for token, word in names.prompt_classes.items()}
 
-    def predict(self, formulas: Sequence[str] | pd.DataFrame) -> pd.DataFrame:
+    def predict(self, formulas: Sequence[str] | pd.DataFrame, **covariates: float | str) -> pd.DataFrame:
         """Predict every target, or the one that a prompt asks for.
 
         Parameters
@@ -148,6 +148,8 @@ class PropertyModel:
         formulas
             As written; of a run with prompts, with or without the class before and the property behind. Or a table with
             a column of formulas, and the covariates beside it.
+        covariates
+            Values that all formulas share, such as ``temperature=300``.
 
         Returns
         -------
@@ -155,10 +157,28 @@ class PropertyModel:
             A row a formula and target: formula, target, value, lower, upper, std, distance, unlike, in_training,
             p_<class>.
         """
-        if isinstance(formulas, pd.DataFrame):
-            cells = as_cells(formulas)
-            return pd.DataFrame(self.rows(list(cells[formula_column(cells, None, IN_MEMORY)]), cells, IN_MEMORY))
-        return pd.DataFrame(self.rows(listed(formulas)))
+        if not isinstance(formulas, pd.DataFrame):
+            texts = listed(formulas)
+            return pd.DataFrame(self.rows(texts, self.shared(covariates, len(texts))))
+        cells = as_cells(formulas.assign(**covariates))
+        return pd.DataFrame(self.rows(list(cells[formula_column(cells, None, IN_MEMORY)]), cells, IN_MEMORY))
+
+    def shared(self, covariates: Mapping[str, float | str], n: int) -> pd.DataFrame | None:
+        """Return a table of n rows with covariates that all share; None where there are none.
+
+        Raises
+        ------
+        OptionError
+            If the run does not read one.
+        """
+        if not covariates:
+            return None
+        known = list(dict.fromkeys(name for names in self.names.values() for name in names.code))
+        for name in covariates:
+            if name not in known:
+                found = f"{name} is no covariate of this run"
+                raise OptionError(found, where=str(self.folder), allowed=known, remedy=nearest(name, known))
+        return pd.DataFrame({name: [str(value)] * n for name, value in covariates.items()})
 
     def rows(
         self, formulas: Sequence[str], cells: pd.DataFrame | None = None, where: Path | None = None

@@ -28,7 +28,7 @@ from matgraft.core.training import fit as fitting
 from matgraft.core.training.checkpoint import FILE
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, Keep, fit
-from matgraft.core.training.schedule import FitSettings
+from matgraft.core.training.schedule import WARMUP, FitSettings, rate_factor
 from matgraft.core.training.strategy import ParamGroup, make_strategy
 from matgraft.core.weights import load_tensors
 from matgraft.potentials.tuning.defaults import fit_defaults
@@ -519,6 +519,22 @@ def test_starting_weights_that_are_beaten_change_nothing(tmp_path: Path) -> None
         found.append((flat(module), [{**row, "seconds": 0} for row in result.history]))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1][1:]
+
+
+def test_decay_shrinks_weights_by_their_part_of_the_rate(tmp_path: Path) -> None:
+    """A weight without a gradient shrinks by (1 - rate decay) a step, and one of a group without decay stays."""
+    module = network()
+    module.beside, module.kept = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    settings = SETTINGS.model_copy(update={"ema": 0.0})
+    own = [
+        ParamGroup("all", dict(module[0].named_parameters())),
+        ParamGroup("decaying", {"beside": module.beside}, weight_decay=2.0, rate_factor=3.0),
+        ParamGroup("kept", {"kept": module.kept}),
+    ]
+    result = fit(Regression(module), module, own, settings, Execution(tmp_path), keep="last")
+    rates = [3 * 0.02 * rate_factor(step, result.steps, WARMUP) for step in range(result.steps)]
+    assert float(module.beside[0]) == pytest.approx(math.prod(1 - 2.0 * rate for rate in rates), rel=1e-5)
+    assert (module.kept == 1).all()
 
 
 def test_the_last_weights_are_kept_however_often_they_are_validated(tmp_path: Path) -> None:

@@ -97,3 +97,13 @@ def test_features_of_two_domains_draw_nearer(name: str) -> None:
 def test_an_unknown_alignment_is_refused() -> None:
     with pytest.raises(OptionError, match="did you mean 'coral'"):
         make_alignment("corral", width=6)
+
+
+def test_the_ramp_is_a_setting() -> None:
+    assert [ramp(progress, 0.0) for progress in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
+    assert ramp(0.5, 2.0) == pytest.approx(2 / (1 + math.exp(-1)) - 1) and ramp(0.5, 2.0) < ramp(0.5)
+    source, target = drawn(200), drawn(200, shift=0.5, seed=1)
+    for steepness, expected in ((0.0, 0.5), (2.0, 0.0)):
+        alignment = make_alignment("mmd", 6, 0.5, steepness)
+        alignment.start(source, target)
+        assert float(alignment(source, target, progress=0.0)) == pytest.approx(expected, rel=1e-5)

@@ -70,9 +70,22 @@ def test_source_only_asks_nothing_of_the_target(small, domains):
     ("options", "said"),
     [
         ({"method": "weights", "strength": 0.3}, "domain.strength is not read with 'weights'"),
+        ({"method": "weights", "ramp": 5.0}, "domain.ramp is not read with 'weights'"),
+        ({"method": "source", "ramp": 5.0, "strength": 0.3}, "domain.strength and domain.ramp are not read"),
         ({"method": "source", "rows": 60}, "compared with nothing"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(options, said):
     with pytest.raises(OptionError, match=said):
         DomainSettings(**options).refuse_idle()
+
+
+def test_the_curves_hold_the_loss_between_the_domains(small, domains):
+    """A classifier begins with the log loss of one that cannot tell, CORAL with its strength; source-only has none."""
+    quick = NetworkSettings(epochs=1, fewest_steps=6, batch=20)
+    reversal = tune(small, domains, "reversal", quick).curves
+    assert len(reversal["domain_loss"]) == len(reversal["validation_loss"]) == 3
+    assert reversal["domain_loss"][0] == pytest.approx(np.log(2), abs=0.1)
+    coral = tune(small, domains, "coral", quick, ramp=0.0, strength=2.0).curves
+    assert coral["domain_loss"][0] == pytest.approx(2.0, rel=0.5)
+    assert "domain_loss" not in tune(small, domains, "source", quick).curves

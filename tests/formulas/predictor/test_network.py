@@ -87,3 +87,34 @@ def test_weights_reach_the_loss(small, part):
     loud = Labels(wrong, np.ones(len(wrong)))
     assert np.median(tune(small, (inputs, silent), settings=settings)(inputs)[:, 49]) < 10
     assert np.median(tune(small, (inputs, loud), settings=settings)(inputs)[:, 74]) > 25
+
+
+@pytest.mark.parametrize(("loss", "start"), [("mse", np.mean), ("huber", np.median)])
+def test_one_number_is_learned_by_its_squared_error_or_the_huber_loss(small, part, loss, start):
+    inputs, labels = part
+    still = tune(small, part, settings=QUICK.model_copy(update={"loss": loss, "rate": 1e-9}))
+    assert np.abs(still(inputs)[:, 49] - start(labels.y)).max() < 0.2
+    network = tune(small, part, settings=NetworkSettings(epochs=40, rate=5e-3, batch=16, loss=loss))
+    said = network(inputs)
+    assert said.shape == (80, 99) and (said == said[:, :1]).all()
+    assert np.abs(said[:, 49] - labels.y).mean() < 0.5 * np.abs(labels.y - np.median(labels.y)).mean()
+    again = FittedNetwork.from_arrays(network.arrays(), small, 0)
+    np.testing.assert_allclose(again(inputs), said, atol=1e-6)
+    assert again.curves.keys() == network.curves.keys() >= {"epoch", "train_loss", "validation_loss"}
+
+
+def test_the_losses_of_one_number_are_those_of_the_books(small, part):
+    """Of the held rows, in standard deviations of the labels: e^2, and e^2 / 2 up to 1, |e| - 1/2 beyond."""
+    labels, held = part[1], (part[0].take(np.arange(10)), part[1].take(np.arange(10)))
+    for loss in ("mse", "huber"):
+        network = tune(small, part, settings=QUICK.model_copy(update={"loss": loss}))
+        e = (network(held[0])[:, 49] - held[1].y) / labels.y.std()
+        expected = e**2 if loss == "mse" else np.where(np.abs(e) <= 1, e**2 / 2, np.abs(e) - 0.5)
+        assert network.curves["validation_loss"][-1] == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_weight_decay_reaches_the_fit(small, part):
+    asked = [QUICK.model_copy(update={"weight_decay": decay, "rate": 1e-2}) for decay in (0.0, 20.0)]
+    plain, decayed = (tune(small, part, settings=settings) for settings in asked)
+    sizes = [float(sum((w**2).sum() for w in one.module.parameters())) for one in (plain, decayed)]
+    assert sizes[1] < 0.9 * sizes[0]

@@ -66,7 +66,8 @@ class DomainSettings(Frozen):
         idle = {"strength": self.strength is not None, "ramp": self.ramp != STEEPNESS}
         if self.method in (SOURCE, WEIGHTS) and any(idle.values()):
             named = " and ".join(f"domain.{name}" for name, given in idle.items() if given)
-            raise OptionError(f"{named} is not read with {self.method!r}", allowed=ALIGNMENTS)
+            verb = "are" if all(idle.values()) else "is"
+            raise OptionError(f"{named} {verb} not read with {self.method!r}", allowed=ALIGNMENTS)
         if self.method == SOURCE and (self.folds, self.rows) != (DomainSettings().folds, DomainSettings().rows):
             raise OptionError("domain.folds and domain.rows are not read: source-only is compared with nothing")
 
