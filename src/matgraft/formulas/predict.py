@@ -200,7 +200,7 @@ class PropertyModel:
             if self.tokens:
                 own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
             if self.own_classes:
-                own = [row | {"prompt_class": one.own_class or None} for row, one in zip(own, wanted, strict=True)]
+                own = [row | {"prompt_class": one.own_class} for row, one in zip(own, wanted, strict=True)]
             rows += own
         return rows
 

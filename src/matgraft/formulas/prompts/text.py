@@ -65,7 +65,7 @@ def parse_prompt(text: str, properties: Mapping[str, str], own: Collection[str] 
         If the formula cannot be read, or a token names no class or no property; with the character at fault.
     """
     tokens = list(_APART.finditer(text))
-    before = _before(text, tokens)
+    before = _before(text, tokens, 1 + bool(own))
     behind = tokens.pop() if tokens and not text[tokens[-1].end() :].strip() else None
     if tokens:
         raise _misplaced(text, tokens[0], ONE_EACH)
@@ -86,10 +86,10 @@ def parse_prompt(text: str, properties: Mapping[str, str], own: Collection[str] 
     return Prompt(formula, properties[behind[1]] if behind else None)
 
 
-def _before(text: str, tokens: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Take the tokens, two at most, that stand before everything else."""
+def _before(text: str, tokens: list[re.Match[str]], most: int) -> list[re.Match[str]]:
+    """Take the tokens, so many at most, that stand before everything else."""
     before: list[re.Match[str]] = []
-    while tokens and len(before) < 2 and not text[before[-1].end() if before else 0 : tokens[0].start()].strip():
+    while tokens and len(before) < most and not text[before[-1].end() if before else 0 : tokens[0].start()].strip():
         before.append(tokens.pop(0))
     return before
 
