@@ -25,7 +25,7 @@ from matgraft.cli.common import (
     screen,
     tell,
 )
-from matgraft.cli.formulas import end_table_run, table_run, tell_formulas
+from matgraft.cli.formulas import end_table_run, evaluate_rows, table_run, tell_formulas
 from matgraft.cli.potentials import (
     end_run,
     evaluate_frames,
@@ -80,7 +80,8 @@ def evaluate_command(
     what: Annotated[
         list[str],
         typer.Argument(
-            help="models, then frames with labels, then key=value: chgnet mace:my.model runs/x frames.extxyz"
+            help="models, then frames with labels, then key=value: chgnet mace:my.model runs/x frames.extxyz; or a run "
+            "on a table of formulas, then a table with labels"
         ),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="page, .html or .md", callback=new_file)] = None,
@@ -91,8 +92,14 @@ def evaluate_command(
 
     A run alone is judged beside its foundation; frames that its fit has seen are counted and left out of the figures,
     and keys and units are those of the run. Say others as key=value, such as keys.energy=REF_energy.
+    A run on a table is scored on a further table; rows of formulas and groups that it was trained on are told apart.
     """
-    evaluate_frames(what, out, shown.as_json, shown.silent)
+    from matgraft.core.run_folder import kind_of
+
+    if kind_of(Path(what[0])) == "formulas":
+        evaluate_rows(what, out, shown.as_json)
+    else:
+        evaluate_frames(what, out, shown.as_json, shown.silent)
 
 
 def predict_command(

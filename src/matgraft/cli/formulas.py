@@ -330,14 +330,18 @@ def prompts_command(asked: LearnOptions) -> None:
     print(f"{out}: prompts of {len(bank.card.questions)} properties; matgraft tune --strategy prompt prompt.bank={out}")
 
 
-def evaluate_rows(run: Path, table: Path, options: Sequence[str], formula: str | None, as_json: bool) -> None:
-    """Score a run on a table on a further table with labels, and tell it."""
+def evaluate_rows(words: Sequence[str], page: Path | None, as_json: bool) -> None:
+    """Score a run on a table on a further table with labels, as the words of a command name them, and tell it."""
     from matgraft.formulas.evaluate import evaluate_table
-    from matgraft.formulas.report.text import show_evaluation
+    from matgraft.formulas.report.text import show_table_evaluation
 
+    run, *rest = words
+    tables, options = [one for one in rest if "=" not in one], [one for one in rest if "=" in one]
     if options:
-        raise OptionError(f"{options[0]} is not read: a run on a table takes its settings along", remedy="remove it")
-    tell(evaluate_table(run, table, formula), show_evaluation, as_json)
+        raise OptionError(f"{options[0]} is not read: a run on a table keeps its settings", remedy="remove it")
+    if len(tables) != 1:
+        raise OptionError(f"{len(tables)} tables are named", allowed=[f"matgraft evaluate {run} TABLE"])
+    tell(evaluate_table(Path(run), Path(tables[0]), page), show_table_evaluation, as_json)
 
 
 def table_run(

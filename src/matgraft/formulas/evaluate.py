@@ -5,46 +5,48 @@ evaluations/<table>-<hash>.json  .csv (the predictions)  .html (the page)
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
+from matgraft.core.errors import OptionError
 from matgraft.core.files import write_text
 from matgraft.core.provenance import file_hash
 from matgraft.core.report.document import Document
 from matgraft.core.report.html import to_html
+from matgraft.core.report.markdown import to_markdown
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.predict import PropertyModel
-from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.report.facts import TableEvaluation
 from matgraft.formulas.report.further import further_sections, further_spots
 from matgraft.formulas.report.page import FOOTER
 from matgraft.formulas.report.rows import TableRow, further_rows, write_rows
 from matgraft.formulas.scoring.further import FurtherScores, score_further
-from matgraft.formulas.table.reading import read_labelled, targets_in
+from matgraft.formulas.table.reading import targets_in
 
 FOLDER = "evaluations"
+FORMS = {".html": to_html, ".md": to_markdown}
+"""Suffix of a page -> what writes it."""
 
 
-def evaluate_table(run: Path, table: Path, formula: str | None = None) -> TableEvaluation:
+def evaluate_table(run: Path, table: Path, page: Path | None = None) -> TableEvaluation:
     """Score the predictors of a run on a further table, and write what came of it into the run folder.
 
     Rows whose formula or group was trained on are scored apart; the verdict is on the others.
 
     Parameters
     ----------
-    formula
-        Column of the formulas, where its name does not say so.
+    page
+        Where the page goes, .html or .md; by default into the run folder.
 
     Raises
     ------
     DataError, OptionError
         If the folder is no finished run on a table, a cell cannot be used, or the table has none of its targets.
     """
+    if page is not None and page.suffix not in FORMS:
+        raise OptionError(f"{page}: the page is of no known form", allowed=FORMS)
     model = PropertyModel.open(run)
     asked = targets_in(table, model.targets)
-    columns = replace(model.run.columns, formula=formula or model.run.formula)
-    parse = formula_reader(model.run.settings.strategy)
-    read = {target: read_labelled(table, target, columns, model.names[target], parse) for target in asked}
+    read = {target: model.run.read_further(table, target, model.names[target]) for target in asked}
     scores: dict[str, FurtherScores] = {}
     rows: dict[str, list[TableRow]] = {}
     for target, (further, lacks) in read.items():
@@ -59,7 +61,7 @@ def evaluate_table(run: Path, table: Path, formula: str | None = None) -> TableE
         run=str(run),
         file=str(table),
         predictions=str(folder / f"{stem}.csv"),
-        report=str(folder / f"{stem}.html"),
+        report=str(page or folder / f"{stem}.html"),
         targets=scores,
         without=tuple(name for name in model.targets if name not in asked),
     )
@@ -69,6 +71,6 @@ def evaluate_table(run: Path, table: Path, formula: str | None = None) -> TableE
         one for i, (name, score) in enumerate(scores.items()) for one in further_sections(score, spots[name], i)
     ]
     document = Document(f"{run.resolve().name} on {table.name}", sections, footer=FOOTER)
-    write_text(folder / f"{stem}.html", to_html(document))
+    write_text(Path(evaluation.report), FORMS[Path(evaluation.report).suffix](document))
     RunFile(f"{FOLDER}/{stem}.json", TableEvaluation).write(run, evaluation)
     return evaluation

@@ -44,7 +44,7 @@ from matgraft.formulas.report.plots import (
     truth_figure,
 )
 from matgraft.formulas.report.prompts import prompts_section
-from matgraft.formulas.report.training import training_section
+from matgraft.formulas.report.training import curves_section
 from matgraft.formulas.scoring.metrics import SCORES, SHARES
 from matgraft.formulas.scoring.target import TargetMetrics
 from matgraft.formulas.settings import TableSettings
@@ -80,7 +80,7 @@ def property_document(facts: PropertyReport) -> Document:
             members_section(target.name, target, f"members-{i}"),
             labels_section(target, i),
             figures_section(target, facts.settings, i),
-            *([training_section(target.name, target.history, i)] if target.history else []),
+            *([curves_section(target.name, target.history, i)] if target.history else []),
         ]
     prompts = [prompts_section(facts.prompts)] if facts.prompts else []
     return Document(facts.run, [*sections, *prompts, sources_section(facts)], footer=FOOTER)

@@ -93,7 +93,7 @@ def show_targets(screen: Console, result: TableResult) -> None:
     screen.print(f"report: {escape(result.report)}", soft_wrap=True)
 
 
-def show_evaluation(screen: Console, found: TableEvaluation) -> None:
+def show_table_evaluation(screen: Console, found: TableEvaluation) -> None:
     """Print what a further table says of each target."""
     for scores in found.targets.values():
         show_section(screen, further_section(scores, 0))

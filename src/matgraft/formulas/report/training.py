@@ -18,7 +18,7 @@ LEAD = (
 WITH_PENALTY = "The training loss holds the domain loss, the penalty between the domains; the validation loss does not."
 
 
-def training_section(name: str, history: Spots, i: int) -> Section:
+def curves_section(name: str, history: Spots, i: int) -> Section:
     """Return the curves of a target's networks, a plot a member, and one of the domain loss where there is one."""
     table, plots, notes = pd.DataFrame(history), list[Plot](), [Text(LEAD, "lead")]
     for k, (member, rows) in enumerate(table.groupby("member", sort=False)):
