@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
 from matgraft.cli.common import (
     Columns,
@@ -64,6 +65,15 @@ def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | N
     tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)
 
 
+def tell_start(foundation: str | None) -> None:
+    """Say on standard error that of a run on a table the encoder is taken that it began with, not what it tuned."""
+    from matgraft.formulas.embedding import is_table_run
+
+    if foundation and is_table_run(foundation):
+        said = f"note: {foundation} is a run on a table: the encoder that it began with is taken, not what it tuned"
+        Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class Folding:
     """Options of `crossval`: which rows are held out together."""
@@ -105,6 +115,7 @@ def crossval_command(
     by = columns.group or "formula"
     settings, given = predictor_settings("crossval", options, columns, strategy=model.strategy, seed=model.seed)
     read = read_held(table, target, folding, columns, formula_reader(settings.strategy))
+    tell_start(model.foundation)
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
     scored, rows = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
     if out is not None:
@@ -153,6 +164,7 @@ def compare_command(
     if "strategy" in given:
         raise OptionError("strategy is not read by `matgraft compare`", remedy="--strategy, once a strategy")
     read = read_held(table, target, folding, columns, formula_reader("prompt" if names == ["prompt"] else "auto"))
+    tell_start(asked.foundation)
     found, rows = compare_strategies(
         read, load_encoder(asked.foundation or "composition"), names, by=by, n_folds=folding.folds or 5,
         settings=settings, given=given, quiet=shown.silent,
@@ -279,6 +291,7 @@ def fewshot_command(
     from matgraft.formulas.few_shot.run import few_shot
     from matgraft.formulas.report.rows import write_rows
 
+    tell_start(asked.foundation)
     run = FewShotRun(
         support=str(support), queries=str(queries), target=asked.target, formula=asked.formula,
         foundation=asked.foundation or "composition", distance=asked.distance, metric=asked.metric
@@ -310,6 +323,7 @@ def episodes_command(asked: LearnOptions) -> None:
 
     out, settings = asked.out or next_run(), settings_of(EpisodeSettings, asked.options)
     refuse_idle_keys("episodes", settings, asked.options, {})
+    tell_start(asked.foundation)
     encoder = load_encoder(asked.foundation or "composition")
     metric = learn_metric(asked.table, encoder, settings, out, quiet=asked.quiet)
     show_scores(screen, metric.card.scores)
@@ -324,6 +338,7 @@ def prompts_command(asked: LearnOptions) -> None:
 
     out, settings = asked.out or next_run(), settings_of(BankSettings, asked.options)
     refuse_idle_keys("prompts", settings, asked.options, {})
+    tell_start(asked.foundation)
     encoder = load_encoder(asked.foundation or "composition")
     bank = learn_bank(asked.table, encoder, settings, out, quiet=asked.quiet)
     show_bank(screen, bank.card)
@@ -362,6 +377,7 @@ def table_run(
             options=[{"--target": name} for name in value_columns(Path(data), columns.formula)],
         )
     settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy)
+    tell_start(fit.foundation)
     run = TableRun(
         table=data,
         targets=tuple(targets),
