@@ -61,8 +61,10 @@ def show_comparison(screen: Console, found: StrategyComparison) -> None:
         shown.add_row(row.strategy, f"{row.error:.4g}", *ends, f"{row.minutes:.2f}", style=style)
     screen.print(shown)
     others = [name for name in found.as_good if name != found.best]
-    said = f"{', '.join(others)} cannot be told from it" if others else "every other one is worse beyond doubt"
-    screen.print(f"{found.best} has the least error; {said}. Of these {found.fastest} is the fastest.", soft_wrap=True)
+    said = "every other one is worse beyond doubt"
+    if others:
+        said = f"{', '.join(others)} cannot be told from it; the fastest of these is {found.fastest}"
+    screen.print(f"{found.best} has the least error: {said}", soft_wrap=True)
     screen.print(
         f"{found.n} rows, {found.n_units} sets that share no formula and no group, {found.n_folds} folds, the same for "
         "all",
