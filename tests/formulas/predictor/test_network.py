@@ -116,5 +116,5 @@ def test_the_losses_of_one_number_are_those_of_the_books(small, part):
 def test_weight_decay_reaches_the_fit(small, part):
     asked = [QUICK.model_copy(update={"weight_decay": decay, "rate": 1e-2}) for decay in (0.0, 20.0)]
     plain, decayed = (tune(small, part, settings=settings) for settings in asked)
-    sizes = [float(sum((w**2).sum() for w in one.module.parameters())) for one in (plain, decayed)]
+    sizes = [float(sum((w.detach() ** 2).sum() for w in one.module.parameters())) for one in (plain, decayed)]
     assert sizes[1] < 0.9 * sizes[0]
