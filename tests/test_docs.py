@@ -24,7 +24,7 @@ from matgraft.formulas.few_shot.episodes import EpisodeSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
-from matgraft.potentials.audit import energy, forces, labels, states, stress, structures, theory
+from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.audit.base import Code
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe
@@ -125,7 +125,7 @@ def says(said: str, value: object) -> bool:
 
 
 def test_the_audits_table_has_every_code_with_its_severity() -> None:
-    modules = (energy, forces, labels, states, stress, structures, theory)
+    modules = (cheap, energy, forces, labels, states, stress, structures, theory)
     codes = {value for module in modules for value in vars(module).values() if isinstance(value, Code)}
     rows = {
         code: cells[2].strip()
@@ -140,6 +140,7 @@ def test_the_audits_table_has_every_code_with_its_severity() -> None:
         "net-force": "error in most",
         "outlier-distance": "error if most",
         "mixed-states": "error if one",
+        "cheap-label": "error if another",
     }
     assert not [code.code for code in codes if not rows[code.code].startswith(other.get(code.code, code.severity))]
     assert not [code for code in rows if f"## {code}" not in text_of("audit.md").splitlines()]
@@ -216,7 +217,9 @@ def test_the_commands_that_a_page_types_have_their_options(page: Path) -> None:
 def test_the_keys_that_a_page_gives_a_value_are_read(page: Path) -> None:
     models = {model for group in DEFAULTS.values() for model in group}
     known = {key for model in models for key in keys(model)} | {
-        f"units.{name}" for name in ("energy", "forces", "stress", "virial", "length")
+        f"{section}.{name}"
+        for section in ("units", "delta.units")
+        for name in ("energy", "forces", "stress", "virial", "length")
     }
     said = set(re.findall(r"(?<![\w.-])([a-z]+(?:\.[a-z_]+)+)=(?!=)", page.read_text(encoding="utf-8")))
     inside = {f"fit.{name}" for name in FitSettings.model_fields}  # of episodes, banks and pretraining too

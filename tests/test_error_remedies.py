@@ -108,6 +108,10 @@ def untagged(made: list[Atoms]) -> list[Atoms]:
     return made
 
 
+def with_cheap_energy(atoms: Atoms) -> None:
+    atoms.info["their energy"] = -9.0
+
+
 def with_lone_atoms(made: list[Atoms]) -> list[Atoms]:
     for symbol, energy in (("Si", -0.8), ("Ge", -0.7)):
         lone = Atoms(symbol, info={"config_type": "IsolatedAtom"})
@@ -132,6 +136,7 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (plain, "'references.shift_eV={Si: 1, Ge: 1}'"),
         (plain, "'references.isolated_eV={Si: 1, Ge: 1}' references.mode=keep"),
     ],
+    "potentials/run/correction.py:refuse_idle_delta": [(every(with_cheap_energy), "references.mode=delta")],
     "potentials/run/references.py:isolated_energies": [
         (plain, "references.mode=isolated"),
         (plain, "'references.isolated_eV={Si: 1}'"),
@@ -146,6 +151,7 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
     "potentials/data/reading/keys.py:unmatched": [
         (every(lambda a: renamed(a, energy="my energy")), "'keys.energy=my energi'"),
         (every(lambda a: renamed(a, forces="their_gradient")), "keys.forces=their_gradiens"),
+        (every(with_cheap_energy), "'delta.energy=their energi'"),
     ],
     "potentials/data/reading/labels.py:_ambiguous": [(every(twice), "")],
     "potentials/data/reading/labels.py:_per_area": [

@@ -144,6 +144,20 @@ class PotentialConformance:
         """Load the potential once a class."""
         return cls.make()
 
+    def test_a_silent_readout_says_nothing(self, potential: Potential, tmp_path: Path) -> None:
+        """A correction to another method begins at zero, and is trained from there: the last layers have a gradient."""
+        silent = copy.deepcopy(potential)
+        silent.silence()
+        for layer in silent.last_layers():
+            layer.requires_grad_(True)
+        for found in _predict(silent, crystals()):
+            assert all(np.abs(found[name]).max() < 1e-6 for name in WANTED)
+        batch = silent.collate(encode_all(silent, [Sample(atoms, {}) for atoms in crystals()]))
+        silent.forward(batch, ("energy",))["energy"].sum().backward()
+        assert any(
+            p.grad is not None and p.grad.abs().max() > 0 for one in silent.last_layers() for p in one.parameters()
+        )
+
     def test_equals_the_vendors_calculator(self, potential: Potential, tmp_path: Path) -> None:
         """Energies, forces and stresses are the vendor's own, by way of the vendor's own file."""
         calculator = _exported(potential, tmp_path)

@@ -55,6 +55,8 @@ class ModelCard(BaseModel):
     references_eV: dict[str, float] = Field(default_factory=dict)
     head: str = ""
     """Which of the heads that were tuned together it is; empty where there was one."""
+    corrects: dict[str, str] = Field(default_factory=dict)
+    """Quantity -> key of the cheap label that the model's is added to; empty for a model of whole energies."""
     parent: ModelCard | None = None
     """Card of the foundation that a tuned model comes from."""
     recipe: dict[str, JsonValue] | None = None

@@ -122,6 +122,8 @@ class Provenance(Frozen):
     notes: tuple[str, ...] = ()
     isolated_atoms: dict[str, float] = Field(default_factory=dict)
     """Element -> energy (eV) of an isolated atom of it, where the files have one."""
+    corrects: dict[str, str] = Field(default_factory=dict)
+    """Quantity -> key of the cheap label that was subtracted from it; empty where labels are as they were read."""
 
     @classmethod
     def merge(cls, parts: Iterable[Provenance]) -> Provenance:
@@ -131,7 +133,9 @@ class Provenance(Frozen):
         by_key = {file.name + file.sha256: file for part in parts for file in part.files}
         notes = dict.fromkeys(note for part in parts for note in part.notes)
         atoms = {symbol: energy for part in reversed(parts) for symbol, energy in part.isolated_atoms.items()}
-        return cls(files=tuple(by_key[key] for key in files), notes=tuple(notes), isolated_atoms=atoms)
+        corrects = {name: key for part in reversed(parts) for name, key in part.corrects.items()}
+        known = tuple(by_key[key] for key in files)
+        return cls(files=known, notes=tuple(notes), isolated_atoms=atoms, corrects=corrects)
 
 
 def file_hash(path: Path, *others: Path) -> str:

@@ -22,7 +22,7 @@ from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
 from matgraft.core.run_folder import kind_of
 from matgraft.core.settings import parted, read_yaml, section_of, typed_keys, validated
 from matgraft.core.training.schedule import FitSettings
-from matgraft.core.training.strategy import MultiHead, through_network
+from matgraft.core.training.strategy import MultiHead, Replay, through_network
 from matgraft.potentials.data.heads import THEORY
 from matgraft.potentials.data.numbering import Numbers, expand
 from matgraft.potentials.data.reading.keys import Reading
@@ -51,9 +51,21 @@ READING = tuple(map(Read, ("keys*", "units*", "shear*", "elements", "theory", "w
 
 PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda _: forks_on_cpu())
 
+DELTA = "delta"
+"""Mode of references of a model that is added to a cheap method."""
+
+_CHEAP = Read(
+    "delta.*",
+    "a difference to cheap labels",
+    lambda recipe: recipe.references.mode == DELTA,
+    (),
+    ({"references.mode": DELTA},),
+)
+
 READS: dict[str, tuple[Read, ...]] = {
     "audit": (
         *READING,
+        *(Read("references.mode"), _CHEAP),
         *map(Read, ("train", "test", "foundation", "audit.*", "heads.*")),
         *map(Read, ("loss.energy", "loss.forces", "loss.stress", "loss.magmom")),
         Read("strategy.name", "frames of several heads", lambda recipe: bool(recipe.heads_by), (MultiHead.name,)),
@@ -72,10 +84,11 @@ READS: dict[str, tuple[Read, ...]] = {
             ({"loss.kind": "huber"},),
         ),
         Read("ladder.*", "the ladder", lambda recipe: recipe.strategy.name == LADDER, (), ({"strategy.name": LADDER},)),
+        _CHEAP,
         PROCESSES,
     ),
     "evaluate": (*READING, Read("references.*"), Read("audit.drop_test*"), Read("scores.by")),
-    "evaluate RUN": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by")),
+    "evaluate RUN": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by"), _CHEAP),
     "predict": (*(read for read in READING if read.key != "want"), Read("audit.drop_test*")),
 }
 """The keys of a recipe that each verb reads; a run is evaluated with its own reference energies. Those that depend on
@@ -120,8 +133,8 @@ class SplitSettings(Frozen):
 class ReferenceSettings(Frozen):
     """Per-element energies: refitted on residuals, those of isolated atoms, given (eV an atom to add), or kept."""
 
-    mode: Literal["refit", "isolated", "given", "keep"] = "refit"
-    """``isolated`` where `isolated_eV` is given and no mode is."""
+    mode: Literal["refit", "isolated", "given", "keep", "delta"] = "refit"
+    """``isolated`` where `isolated_eV` is given and no mode is, ``delta`` where a key of `DeltaSettings` is."""
     shift_eV: dict[str, float] = Field(default_factory=dict)
     isolated_eV: dict[str, FiniteFloat] = Field(default_factory=dict)
     """Energies of isolated atoms, by symbol or atomic number, as isolated atoms among the frames have them."""
@@ -136,6 +149,22 @@ class ReferenceSettings(Frozen):
     @classmethod
     def _of_elements(cls, content: object) -> object:
         return by_symbol(content) if isinstance(content, dict) else content
+
+
+class DeltaSettings(Frozen):
+    """Keys of the same labels by a cheap method: what is learned is the difference. Of ``references.mode=delta``."""
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    units: dict[str, str] = Field(default_factory=dict)
+    """Units of these, where they are others than those of the labels."""
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Quantity -> key, those that are given."""
+        found = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        return {quantity: key for quantity, key in found.items() if key}
 
 
 class StrategySettings(Frozen):
@@ -201,6 +230,7 @@ class Recipe(Frozen):
     audit: AuditSettings = AuditSettings()
     split: SplitSettings = SplitSettings()
     references: ReferenceSettings = ReferenceSettings()
+    delta: DeltaSettings = DeltaSettings()
     strategy: StrategySettings = StrategySettings()
     heads: HeadSettings = HeadSettings()
     ladder: LadderSettings = LadderSettings()
@@ -210,6 +240,16 @@ class Recipe(Frozen):
     forgetting: ForgettingSettings = ForgettingSettings()
     scores: ScoreSettings = ScoreSettings()
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _difference_where_keys_are_given(cls, content: object) -> object:
+        if not isinstance(content, dict) or not isinstance(given := content.get("delta"), dict):
+            return content
+        references = content.get("references") or {}
+        if not any(given.values()) or not isinstance(references, dict) or "mode" in references:
+            return content
+        return {**content, "references": {"mode": "delta", **references}}
 
     @field_validator("keys", "units", mode="before")
     @classmethod
@@ -232,8 +272,15 @@ class Recipe(Frozen):
             "shear": shear,
             "elements": self.elements,
             "want": self.want,
+            "delta": self.corrects,
+            "delta_units": self.delta.units,
             "theory": self.theory,
         }
+
+    @property
+    def corrects(self) -> dict[str, str]:
+        """Quantity -> key of the cheap label that is subtracted from it; empty where whole energies are learned."""
+        return self.delta.keys if self.references.mode == DELTA else {}
 
     @property
     def title(self) -> str:
@@ -296,11 +343,15 @@ class Recipe(Frozen):
         chosen = name or (MultiHead.name if self.heads.by or self.heads.foundation else one_fit)
         if chosen == LADDER:
             minutes = minutes or DEFAULT_MINUTES
+        ladder = self.ladder
+        if chosen == LADDER and self.references.mode == DELTA and "rungs" not in ladder.model_fields_set:
+            # The foundation's whole energies are no labels of a difference.
+            ladder = ladder.model_copy(update={"rungs": tuple(rung for rung in ladder.rungs if rung != Replay.name)})
         strategy = self.strategy.model_copy(update={"name": chosen})
         fit = self.fit.model_copy(update={"max_minutes": minutes})
         bound = f", at most {minutes:g} minutes" if minutes else ""
         line = "" if name else f"no --strategy given: {chosen}{bound}; --strategy full for one fit of everything"
-        return self.model_copy(update={"strategy": strategy, "fit": fit}), line
+        return self.model_copy(update={"strategy": strategy, "fit": fit, "ladder": ladder}), line
 
 
 def make_recipe(file: Path | None, options: Sequence[str], *, verb: str = "", **given: Any) -> Recipe:
@@ -342,7 +393,7 @@ def _refuse_e0s(content: dict[str, object], verb: str) -> None:
         for key in [key for key in section if str(key).lower() in E0S]:
             if (value := section.pop(key)) is None:
                 continue
-            reads = not verb or any(read.matches("references.mode") for read in READS[verb])
+            reads = not verb or any(read.matches("references.isolated_eV") for read in READS[verb])
             raise OptionError(
                 f"unknown key {prefix + key!r}",
                 remedy="did you mean 'references'? MACE's E0s are the energies of isolated atoms"

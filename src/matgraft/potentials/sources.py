@@ -85,6 +85,7 @@ def sources_of(recipe: Recipe, foundation: ModelCard, train: Dataset, test: Data
         files=train.provenance.files,
         notes=train.provenance.notes,
         isolated_atoms=train.provenance.isolated_atoms,
+        corrects=train.provenance.corrects,
         test_files=test.provenance.files,
         theory=tuple({theory.model_dump_json(): theory for theory in stated.values()}.values()),
         data_sha256=hashes,

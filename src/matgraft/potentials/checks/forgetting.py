@@ -130,6 +130,9 @@ class Forgetting:
 
     def run(self, evidence: CheckEvidence) -> Finding:
         """Return the finding; its details are a `ForgettingTable`."""
+        if evidence.train.provenance.corrects:
+            why = "the model is a correction to a cheap method, and has no energies of a foundation to keep"
+            return self._finding("not applicable", why, [])
         rows = [row for frames in self._held_out(evidence) for row in _rows(frames, evidence)]
         judged = next((row for row in rows if (row.chemistry, row.kind) == ("outside", CRYSTALS)), None)
         if judged is None:

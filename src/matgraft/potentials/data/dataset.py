@@ -126,6 +126,9 @@ def _arrays(sample: Sample) -> Iterator[np.ndarray]:
     for name in sorted(sample.labels):
         yield np.frombuffer(name.encode(), dtype=np.uint8)
         yield _rounded(sample.labels[name])
+    for name in sorted(sample.cheap):
+        yield np.frombuffer(f"cheap {name}".encode(), dtype=np.uint8)
+        yield _rounded(sample.cheap[name])
 
 
 def _rounded(values: Array) -> Array:

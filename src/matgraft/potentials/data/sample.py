@@ -41,6 +41,8 @@ class Sample:
         Quantity -> boolean array of the shape of one value: which of its components are labels, such as the four
         in-plane components of a slab's stress. All are, where it is not named. The others become zero, and are no
         labels.
+    cheap
+        Quantity -> the same label by a cheap method, in canonical units; of the frames of a correction alone.
     file, index
         Where it was read from: file name and position in it (from 0).
     theory
@@ -56,6 +58,7 @@ class Sample:
     theory: LevelOfTheory | None = None
     label_weights: Mapping[str, float] = field(default_factory=dict)
     components: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    cheap: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze labels and tags."""

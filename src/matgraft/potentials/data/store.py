@@ -259,6 +259,8 @@ def _check_sample(sample: Sample) -> None:
         raise DataError("a store holds structures", where=sample.where)
     if unknown := sorted(set(sample.labels) - set(POTENTIAL_QUANTITIES)):
         raise DataError(f"a store has no place for {unknown}", where=sample.where, allowed=POTENTIAL_QUANTITIES)
+    if sample.cheap:
+        raise DataError("a store has no place for the labels of a cheap method", where=sample.where)
     for name, value in sample.labels.items():
         quantity = POTENTIAL_QUANTITIES[name]
         shape = (sample.n_atoms, *quantity.shape) if quantity.per == "atom" else quantity.shape

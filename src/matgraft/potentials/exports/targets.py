@@ -20,6 +20,7 @@ import contextlib
 import inspect
 import io
 import runpy
+import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,11 +52,11 @@ from matgraft.potentials.models.registry import INSTEAD, POTENTIALS, load_potent
 _CALCULATOR = '''"""ASE calculator of a potential tuned by matgraft. Needs {package}, not matgraft.
 
     from calculator import calculator
-    atoms.calc = calculator()
+    atoms.calc = {use}
 
 A slab is the same slab with or without its third vector, whatever pbc says of the vacuum. The reference energies that
 {native} leaves out stand in {references}, and are added in float64.
-"""
+{correction}"""
 
 from __future__ import annotations
 
@@ -147,6 +148,8 @@ def _script(backbone: Potential, source: tuple[str, str, str]) -> str:
         cutoff=float(backbone.card.cutoff_A or 0),
         boxes=_code_of(boxes),
         wrapper=_code_of(standalone),
+        correction=f"\n{textwrap.fill(_correction(backbone), 118)}.\n" if backbone.card.corrects else "",
+        use="SumCalculator([cheap, calculator()])" if backbone.card.corrects else "calculator()",
         body=body,
     )
 
@@ -158,6 +161,9 @@ def _code_of(module: ModuleType) -> str:
     first = next(node for node in body[1:] if not isinstance(node, ast.Import | ast.ImportFrom))
     return "\n".join(text.splitlines()[first.lineno - 1 :]) + "\n"
 
+
+_SUMMED = ("native", "ase")
+"""Targets whose result can be added to that of a cheap method."""
 
 TARGETS = {
     "native": ExportTarget(
@@ -200,6 +206,13 @@ def export(run: Path, to: str, out: Path) -> Exported:
     refuse_full_folder(out)
     backbone = load_potential_folder(run)
     refuse(backbone.card.backbone, to)
+    if backbone.card.corrects and to not in _SUMMED:
+        raise OptionError(
+            f"{backbone.card.name} is a correction to {_cheap(backbone)}: what is written for {to} would run on the "
+            "correction alone",
+            allowed=[f"--to {name}" for name in _SUMMED],
+            remedy="take the calculator of ASE, which is added to the cheap method's",
+        )
     asked, card = target.asks(backbone), backbone.card
     with new_folder(out):
         # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
@@ -209,10 +222,25 @@ def export(run: Path, to: str, out: Path) -> Exported:
             write_text(out / FILE, frames.read_text(encoding="utf-8"))
         structures = Structures.of(backbone, out)
         checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
-        notes = tuple(note for note in (*backbone.cautions, note_on_references(backbone)) if note)
+        cautions = (_correction(backbone), *backbone.cautions, note_on_references(backbone))
+        notes = tuple(note for note in cautions if note)
         exported = Exported(out, to, checks, structures.text, structures.elements, notes)
         write_text(out / "README.md", _readme(exported, backbone, target))
         return exported
+
+
+def _cheap(backbone: Potential) -> str:
+    return ", ".join(f"{key} ({quantity})" for quantity, key in backbone.card.corrects.items())
+
+
+def _correction(backbone: Potential) -> str:
+    """Return the sentence that a user of a correction has to know; empty for a model of whole energies."""
+    if not backbone.card.corrects:
+        return ""
+    return (
+        f"The model is a correction to {_cheap(backbone)}. Its energies, forces and stresses mean nothing alone: add "
+        "them to those of the cheap method, with ASE by ase.calculators.mixing.SumCalculator([cheap, calculator()])"
+    )
 
 
 def _readme(exported: Exported, backbone: Potential, target: ExportTarget) -> str:

@@ -346,6 +346,17 @@ class MACEPotential(Potential):
         """All readouts, scale and shift: (N, width) -> (N, 1) eV."""
         return _Readouts(self.module, self._head, self._widths)
 
+    def last_layers(self) -> list[nn.Module]:
+        """Return the last layer of each readout: e3nn's."""
+        return [getattr(one, "linear", None) or one.linear_2 for one in self.module.readouts]
+
+    def silence(self) -> None:
+        """Add the constant an atom and the repulsion of nuclei, which no layer of the readout holds."""
+        super().silence()
+        self.module.scale_shift.shift.zero_()
+        if hasattr(self.module, "pair_repulsion_fn"):
+            self.module.pair_repulsion_fn.c.zero_()
+
     @property
     def references(self) -> Tensor:
         """(118,) eV an atom of the chosen head, float64; zero for elements that the model does not know."""

@@ -96,6 +96,18 @@ class Potential(Backbone):
         rest = (self.references.detach().cpu().double() - self.carried_references).tolist()
         return {chemical_symbols[Z]: energy for Z, energy in enumerate(rest, start=1) if energy}
 
+    def last_layers(self) -> list[nn.Module]:
+        """Return the layers that every energy but the references passes last, and whose zero is an energy of zero."""
+        return [layer for layer in self.head.modules() if isinstance(layer, nn.Linear) and layer.out_features == 1]
+
+    def silence(self) -> None:
+        """Make every energy zero, in place, and keep all that leads to the last layer: where a correction begins."""
+        with torch.no_grad():
+            for layer in self.last_layers():
+                for parameter in layer.parameters():
+                    parameter.zero_()
+            self.references.zero_()
+
     @property
     def cautions(self) -> tuple[str, ...]:
         """Sentences that a user of the exported file has to know, without the full stop."""

@@ -39,6 +39,12 @@ TITLES: Mapping[ModelName, str] = {
     "test": "Tuned",
 }
 """Model -> what a reader calls it."""
+OF_CORRECTION: Mapping[ModelName, str] = {
+    "untuned": "Cheap method alone",
+    "shift": "Cheap method, references shifted",
+    "test": "With the correction",
+}
+"""The same of a model that is added to a cheap method."""
 SHORT_TITLES: Mapping[ModelName, str] = {"untuned": "foundation", "shift": "shifted", "test": "tuned"}
 MODEL_COLOURS: Mapping[ModelName, str] = {
     "untuned": COLOURS["untuned"],
@@ -104,7 +110,8 @@ def score_blocks(scores: Scores) -> list[Block]:
     shown = [q for q in POTENTIAL_QUANTITIES.values() if any(rmse(scores, model, q) is not None for model in TITLES)]
     models = [model for model in TITLES if scores.of(model)]
     cells = {model: [_score_cell(scores, model, quantity, models) for quantity in shown] for model in models}
-    rows = [Row(TITLES[model], *cells[model], manner="strong" if model == "test" else "") for model in models]
+    titles = {**TITLES, **OF_CORRECTION} if scores.corrects else TITLES
+    rows = [Row(titles[model], *cells[model], manner="strong" if model == "test" else "") for model in models]
     absolute = [written(scores.test.get(metric_key(q, "mae")), _places(scores, models, q)) for q in shown]
     ratios = [_gain_cell(scores, quantity) for quantity in shown]
     table = Table(
@@ -117,7 +124,8 @@ def score_blocks(scores: Scores) -> list[Block]:
         "scores",
     )
     note = Text(_score_note(scores), "note")
-    return [table, note, *_held_blocks(scores), *_tag_blocks(scores), *_head_blocks(scores)]
+    said = [Text(_corrects(scores.corrects), "note")] if scores.corrects else []
+    return [*said, table, note, *_held_blocks(scores), *_tag_blocks(scores), *_head_blocks(scores)]
 
 
 def _held_blocks(scores: Scores) -> list[Block]:
@@ -162,6 +170,15 @@ def _tag_blocks(scores: Scores) -> list[Block]:
         blocks += [Heading(f"Root mean square error by {name}")]
         blocks += [kinds_table(name, joined)] if joined else [Text(f"No scored frame says its {name}.", "nothing")]
     return blocks
+
+
+def _corrects(corrects: Mapping[str, str]) -> str:
+    keys = ", ".join(f"{quantity} from {key}" for quantity, key in corrects.items())
+    return (
+        f"The model is a correction: what it predicts is added to the cheap method ({keys}). Errors are those of the "
+        "sum. Where plots say foundation they mean the cheap method alone, which a correction of zero leaves, and "
+        "labels are differences."
+    )
 
 
 def rmse(scores: Scores, model: ModelName, quantity: Quantity) -> float | None:

@@ -21,6 +21,7 @@ last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matgraft.core.files import write_text
@@ -32,6 +33,7 @@ from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.report.run import write_report
+from matgraft.potentials.run.correction import begin_at_zero, learned_from, refuse_idle_delta
 from matgraft.potentials.run.fitting import adapt_by_recipe, refuse_idle_options, write_fit
 from matgraft.potentials.run.frames import (
     divide,
@@ -105,11 +107,13 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     refuse_blocking(first, recipe)
     refuse_unknown_tables(recipe, train, test)
     foundation = load_potential(recipe.foundation)
-    refuse_idle_options(recipe, foundation, train, test)
+    refuse_idle_delta(recipe, foundation.card, train)
+    learned, to_score = learned_from(recipe, train), learned_from(recipe, test)
+    refuse_idle_options(recipe, foundation, learned, to_score)
     first = first if judged else (*first, *look_at_card(recipe, foundation.card, train))
     refuse_blocking(first, recipe)
-    division = divide(recipe, train, given_test=len(test) > 0)
-    sources = sources_of(recipe, foundation.card, train, test)
+    division = divide(recipe, learned, given_test=len(test) > 0)
+    sources = sources_of(recipe, foundation.card, replace(train, provenance=learned.provenance), test)
     # Not before: where something is refused, no recipe is replaced.
     with open_run(out, Begun(kind="frames", decides=sources.decides), resume=resume):
         write_text(out / RECIPE, recipe.to_yaml())
@@ -119,12 +123,14 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames, first)))
         covered = COVERAGE.stage(out, lambda: coverage(train))
         refuse_blocking(audit.findings, recipe)
+        if recipe.corrects:
+            foundation, frames = begin_at_zero(foundation, frames, learned, to_score)
         known = referenced(recipe, train, test)
         split = SPLIT.stage(
             out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by), referenced=known)
         )
         parts = part_frames(frames, split)
-        held = (parts.validation, parts.test)
+        held = (parts.validation, parts.test, parts.inside)
         references = REFERENCES.stage(
             out, lambda: references_for(recipe, parts.train, parts.on_train, foundation, *held)
         )

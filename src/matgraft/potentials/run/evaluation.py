@@ -17,6 +17,7 @@ from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
+from matgraft.potentials.run.correction import learned_from, zeros
 from matgraft.potentials.run.frames import look_at_test, read_further, refuse_unknown_tables
 from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
 from matgraft.potentials.run.several import ask
@@ -70,14 +71,16 @@ def evaluate_run(
     refuse_unfit(look_at_test(recipe, dataset), named)
     if "scores.by" in typed_keys(Recipe, options):  # the run's own tags may be none of these frames'
         refuse_unknown_tables(recipe, dataset, dataset[:0])
+    dataset = learned_from(recipe, dataset)
     models = {"tuned": load_potential(run), "untuned": load_potential(recipe.foundation)}
     answers = ask(models, dataset, recipe, quiet=quiet)
     dataset, untuned = answers.frames, answers.predictions["untuned"]
+    if recipe.corrects:
+        untuned = zeros(dataset, untuned)
     shift = shifted(dataset, untuned, _saved_references(folder, head))
     left_out = answers.left_out[:1]  # both have one architecture: what one cannot take, neither can
-    found = judge_frames(
-        named, dataset, {**answers.predictions, "shift": shift}, Seen.of(folder, dataset), recipe.scores.by, left_out
-    )
+    predictions = {"tuned": answers.predictions["tuned"], "untuned": untuned, "shift": shift}
+    found = judge_frames(named, dataset, predictions, Seen.of(folder, dataset), recipe.scores.by, left_out)
     (folder / EVALUATIONS).mkdir(exist_ok=True)
     evaluation_file("-".join(filter(None, (files[0].stem, head, dataset.hash()[:8])))).write(folder, found)
     return found

@@ -141,6 +141,7 @@ def save_model(
             "citation": foundation.card.citation,
             "references_eV": references_of(head.model, elements),
             "head": head.name,
+            "corrects": head.train.provenance.corrects,
             "parent": foundation.card,
             "recipe": recipe.model_dump(mode="json"),
             "data_sha256": {"train": head.train.hash(), "scored": head.scored.hash()},

@@ -28,6 +28,7 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, make_recipe, saved_recipe
 from matgraft.potentials.report.evaluations import ModelScores, SideBySide
+from matgraft.potentials.run.correction import refuse_corrections
 from matgraft.potentials.run.evaluation import refuse_unfit
 from matgraft.potentials.run.frames import look_at_labels, look_at_test, read_further, refuse_unknown_tables
 from matgraft.potentials.run.references import references_for, refuse_idle_references
@@ -71,6 +72,7 @@ def evaluate_models(
     refuse_unfit(look_at_test(recipe, dataset), ", ".join(map(str, files)))
     refuse_unknown_tables(recipe, dataset, dataset[:0])
     loaded = {name: load_potential(name) for name in models}
+    refuse_corrections(loaded, recipe)
     for model in loaded.values():
         refuse_idle_references(recipe, model, dataset, dataset[:0])
     answers = ask(loaded, dataset, recipe, quiet=quiet)

@@ -21,6 +21,7 @@ from matgraft.potentials.report.predictions import (
     values_of,
     write_structures,
 )
+from matgraft.potentials.run.correction import correction_note, refuse_corrections
 from matgraft.potentials.run.evaluation import refuse_unfit
 from matgraft.potentials.run.frames import look_at_test, read_further
 from matgraft.potentials.run.several import ask
@@ -62,13 +63,15 @@ def predict_structures(
     dataset = read_further(recipe, files, beside=False)
     refuse_unfit(look_at_test(recipe, dataset), ", ".join(map(str, files)))
     loaded = {name: load_potential(name) for name in models}
+    if len(loaded) > 1:
+        refuse_corrections(loaded, recipe)
     answers = ask(loaded, dataset, recipe, quiet=quiet)
     if out is not None:
         write_structures(answers.frames, answers.predictions, out)
     several = len(answers.predictions) > 1
     return StructurePredictions(
         files=tuple(map(str, files)),
-        notes=dataset.provenance.notes,
+        notes=(*dataset.provenance.notes, *filter(None, (correction_note(one.card) for one in loaded.values()))),
         models={name: loaded[name].card.theory.describe() for name in answers.predictions},
         structures=tuple(_structures(answers.frames, answers.predictions)),
         left_out=answers.left_out,

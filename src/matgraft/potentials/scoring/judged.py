@@ -19,11 +19,6 @@ WIDE = 1.5
 TOO_FEW = "too few trajectories to judge"
 UNRIVALLED = "no finite figure to hold it against"
 
-NAMES: Mapping[ModelName, str] = {
-    "untuned": "the foundation",
-    "shift": "the foundation with shifted reference energies",
-}
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -35,6 +30,8 @@ class Judged:
         RMSE of the tuned model, and of each baseline, in the unit of reports.
     n_groups
         How many groups carry the quantity.
+    names
+        What each baseline is called.
     interval
         Paired 95 % interval of the ratio to the stronger baseline; None where there is none, or groups are too few.
     """
@@ -43,6 +40,7 @@ class Judged:
     error: float
     baselines: Mapping[ModelName, float]
     n_groups: int
+    names: Mapping[ModelName, str]
     interval: tuple[float, float] | None = None
 
     @classmethod
@@ -53,7 +51,8 @@ class Judged:
         n_groups = scores.n_groups_with[quantity.name]
         rival = _stronger(baselines)
         interval = scores.gain[rival][key].interval if rival and n_groups >= MIN_UNITS else None
-        return cls(quantity, scores.test[key], baselines, n_groups, interval)
+        names = {name: scores.named(name) for name in BASELINES}
+        return cls(quantity, scores.test[key], baselines, n_groups, names, interval)
 
     @property
     def ratio(self) -> float:
@@ -110,8 +109,8 @@ class Judged:
     def _rivals(self) -> str:
         figures = {name: short(value) for name, value in self.baselines.items()}
         if len(set(figures.values())) == 1:
-            return f"the foundation has {next(iter(figures.values()))}"
-        return "; ".join(f"{NAMES[name]} has {value}" for name, value in figures.items())
+            return f"{self.names['untuned']} has {next(iter(figures.values()))}"
+        return "; ".join(f"{self.names[name]} has {value}" for name, value in figures.items())
 
     def _odds(self) -> str:
         if self.interval is None:

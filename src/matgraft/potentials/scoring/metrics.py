@@ -295,6 +295,9 @@ class Scores(Frozen):
         The same of each head's own frames, where the model has several.
     validation
         What became of each error on the validation frames.
+    corrects
+        Quantity -> key of the cheap label that the model is added to; then `untuned` is the cheap label alone. The
+        errors are those of the sum.
     """
 
     test: Figures
@@ -312,6 +315,12 @@ class Scores(Frozen):
     gain: dict[ModelName, dict[str, Comparison]]
     heads: dict[str, Scores] = Field(default_factory=dict)
     validation: tuple[Change, ...] = ()
+    corrects: dict[str, str] = Field(default_factory=dict)
+
+    def named(self, model: ModelName) -> str:
+        """Return what a baseline is called in a sentence."""
+        what = "the cheap method" if self.corrects else "the foundation"
+        return f"{what} with shifted reference energies" if model == "shift" else what
 
     def of(self, model: ModelName) -> Figures:
         """Return the errors of a model."""
@@ -400,6 +409,7 @@ def summarise(
         untuned=metrics(found["untuned"]) if "untuned" in found else {},
         shift=metrics(found["shift"]) if "shift" in found else {},
         part=part,
+        corrects=dataset.provenance.corrects,
         n_groups=len(set(groups)),
         n_groups_with=count_units(found["test"], groups),
         intervals={model: intervals(each, groups) for model, each in found.items()},

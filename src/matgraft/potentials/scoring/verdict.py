@@ -97,7 +97,7 @@ def verdict(
     hot = list(_worst_decile(scores))
     return Verdict(
         outcome=outcome,
-        against=FOUNDATION,
+        against=scores.named("untuned"),
         headline=_headline(scores, judged, outcome),
         reasons=(
             *(Reason(about=one.quantity.name, speaks=_side(one), text=one.sentence()) for one in judged),
@@ -140,14 +140,15 @@ def _outcome(judged: Sequence[Judged]) -> Outcome:
 
 
 def _headline(scores: Scores, judged: Sequence[Judged], outcome: Outcome) -> str:
+    rival = scores.named("untuned")
     opening = {
-        Outcome.BETTER: "Better than the foundation",
+        Outcome.BETTER: f"Better than {rival}",
         Outcome.RESERVED: "Better on the test, with reservations",
         Outcome.MIXED: f"Mixed: {_by_outcome(judged)}",
-        Outcome.NO_BETTER: f"No better than the foundation: {_by_outcome(judged)}",
+        Outcome.NO_BETTER: f"No better than {rival}: {_by_outcome(judged)}",
         Outcome.UNDECIDED: f"Undecided: {_by_outcome(judged)}",
-        Outcome.WORSE: f"Worse than the foundation: {_by_outcome(judged)}",
-        Outcome.NOT_COMPARED: "Not compared with the foundation",
+        Outcome.WORSE: f"Worse than {rival}: {_by_outcome(judged)}",
+        Outcome.NOT_COMPARED: f"Not compared with {rival}",
     }[outcome]
     figures = ", ".join(one.figures() for one in judged) or "nothing, for want of labels"
     frames = int(scores.test["n_frames"])
@@ -182,8 +183,7 @@ def _losses(scores: Scores, failed: Sequence[Finding]) -> Iterator[Caution]:
         yield Caution(
             code="validation-worsened",
             damage=Damage.HARM,
-            text=f"On the validation frames the RMSE rose above that of the foundation with shifted references: "
-            f"{figures}.",
+            text=f"On the validation frames the RMSE rose above that of {scores.named('shift')}: {figures}.",
             remedy="take a strategy that trains more of the model, or a larger weight of this quantity in the loss",
         )
 
@@ -335,7 +335,7 @@ def _worst_decile(scores: Scores) -> Iterator[str]:
             yield f"{who}, against {short(overall)} on all: they hold {share:.0f} % of the squared error."
         rival = rival_error(tenths, key)
         if error >= rival:
-            yield f"{who}, no better than the foundation's {short(rival)}."
+            yield f"{who}, no better than {scores.named('untuned')}'s {short(rival)}."
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,10 @@ class Reading(TypedDict, total=False):
     want
         Labels that must be there, in at least one frame: energy and forces by default. Others are read where they are
         found.
+    delta
+        Quantity -> key of the same label by a cheap method, which goes to `Sample.cheap`.
+    delta_units
+        Unit of each of these, where it is another than that of the label.
     theory
         YAML file with the level of theory. Otherwise the one beside each file is taken, if there is one. For VASP it
         fills what the run does not say.
@@ -119,6 +123,8 @@ class Reading(TypedDict, total=False):
     shear: str | None
     elements: Sequence[str] | None
     want: Collection[str]
+    delta: Mapping[str, str] | None
+    delta_units: Mapping[str, str] | None
     theory: str | Path | None
 
 
@@ -138,6 +144,8 @@ class Choices:
         Symbols of the types of atoms.
     want
         Quantities that must be there.
+    cheap, cheap_units
+        Quantity -> key of the label by a cheap method, and unit of it.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -145,6 +153,8 @@ class Choices:
     shear: tuple[str, str, str] | None = None
     elements: tuple[str, ...] = ()
     want: tuple[str, ...] = ()
+    cheap: Mapping[str, str] = field(default_factory=dict)
+    cheap_units: Mapping[str, Unit] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, how: Reading) -> Choices:
@@ -159,9 +169,15 @@ class Choices:
                 remedy=nearest(wrong[0].capitalize(), chemical_symbols[1:]),
                 allowed=["symbols such as Cu,S"],
             )
-        for name in (*keys, *want):
+        cheap, cheap_units = how.get("delta") or {}, how.get("delta_units") or {}
+        for name in (*keys, *want, *cheap):
             choose(name, POTENTIAL_QUANTITIES, "quantity")
-        for name in units:
+        if same := [name for name in cheap if cheap[name] == keys.get(name)]:
+            raise OptionError(
+                f"keys.{same[0]} and delta.{same[0]} are one key, {cheap[same[0]]!r}: the difference would be zero",
+                allowed=["the key of the expensive label, and that of the cheap one"],
+            )
+        for name in (*units, *cheap_units):
             choose(name, dict.fromkeys(_PLACES), "quantity of a unit")
         if {"stress", "virial"} <= set(units):
             raise OptionError(
@@ -169,8 +185,11 @@ class Choices:
                 remedy="leave one out: they are one label",
                 options=[{"units.virial": None}, {"units.stress": None}],
             )
-        parsed = {name: parse_unit(text, name) for name, text in units.items()}
-        return cls(dict(keys), parsed, parse_shear(shear) if shear else None, elements, tuple(want))
+        parsed, of_cheap = (
+            {name: parse_unit(text, name) for name, text in said.items()} for said in (units, cheap_units)
+        )
+        order = parse_shear(shear) if shear else None
+        return cls(dict(keys), parsed, order, elements, tuple(want), dict(cheap), of_cheap)
 
 
 def present(quantity: str, values: Mapping[str, Any], override: str | None) -> list[str]:
@@ -306,9 +325,11 @@ def suggest(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
     return [{f"keys.{quantity}": bare(best)}] if best and likeness(best) > 0.4 else []
 
 
-def unmatched(quantity: str, key: str, existing: Mapping[str, Collection[str]]) -> OptionError:
+def unmatched(quantity: str, key: str, existing: Mapping[str, Collection[str]], section: str = "keys") -> OptionError:
     """Return the error for a user's key that no frame has; `existing` are keys with the quantities that they fit."""
     fitting = [name for name, fits in existing.items() if quantity in fits]
     near = difflib.get_close_matches(key, fitting, n=1, cutoff=0.4)
-    options = [{f"keys.{quantity}": bare(near[0])}] if near else suggest(quantity, fitting)
-    return OptionError(f"keys.{quantity}={key} matches no key of the data", allowed=sorted(existing), options=options)
+    options = [{f"{section}.{quantity}": bare(near[0])}] if near else []
+    options = options or (suggest(quantity, fitting) if section == "keys" else [])
+    found = f"{section}.{quantity}={key} matches no key of the data"
+    return OptionError(found, allowed=sorted(existing), options=options)

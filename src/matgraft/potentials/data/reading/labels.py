@@ -105,9 +105,11 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
     for quantity in POTENTIAL_QUANTITIES:
         if quantity == "stress" and not volume(frame.atoms):
             continue  # without a volume there is no stress, whatever the file says
+        cheap = choices.cheap.get(quantity, "").lower()
         keys = present(quantity, frame.values, choices.keys.get(quantity))
         if quantity not in choices.keys:
             keys = [key for key in keys if not is_moment_of_cell(key, frame.values[key], len(frame.atoms))]
+        keys = [key for key in keys if bare(key).lower() != cheap]
         labels = [_label(quantity, key, frame, file, choices, f"{where}, key {key!r}") for key in keys]
         if labels:
             if len(labels) > 1:
@@ -116,6 +118,19 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
                 labels = _free_energy_first(labels, len(frame.atoms))
             _must_agree(quantity, labels, frame, where)
             found[quantity] = labels[0]
+    return found
+
+
+def find_cheap(frame: RawFrame, file: RawFile, choices: Choices, where: str) -> dict[str, Array]:
+    """Return the labels of a cheap method that a frame has, by quantity, in canonical units; finite ones alone."""
+    own = replace(choices, units={**choices.units, **choices.cheap_units})
+    found: dict[str, Array] = {}
+    for quantity, key in choices.cheap.items():
+        if quantity == "stress" and not volume(frame.atoms):
+            continue
+        for name in present(quantity, frame.values, key)[:1]:
+            value = np.asarray(_label(quantity, name, frame, file, own, f"{where}, key {name!r}").value)
+            found |= {quantity: value} if np.isfinite(value).all() else {}
     return found
 
 

@@ -49,7 +49,7 @@ from matgraft.potentials.data.reading.keys import (
     suggest,
     unmatched,
 )
-from matgraft.potentials.data.reading.labels import Label, find_labels, with_volume
+from matgraft.potentials.data.reading.labels import Label, find_cheap, find_labels, with_volume
 from matgraft.potentials.data.reading.raw import RawFile, RawFrame, scalar_text
 from matgraft.potentials.data.reading.remarks import Remarks
 from matgraft.potentials.data.reading.sources import Source, locate
@@ -67,6 +67,7 @@ class _Ledger:
     files: list[SourceFile] = field(default_factory=list)
     existing: dict[str, frozenset[str]] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
+    cheap: set[str] = field(default_factory=set)
     labelled: set[str] = field(default_factory=set)
     absent: dict[str, str] = field(default_factory=dict)
     typed: bool = False
@@ -79,6 +80,7 @@ class _Ledger:
                 self.existing[key] = fitting(value, len(frame.atoms))
         self.typed = self.typed or bool(frame.types)
         self.matched.update(q for q, key in choices.keys.items() if present(q, frame.values, key))
+        self.cheap.update(q for q, key in choices.cheap.items() if present(q, frame.values, key))
 
     def note(self, name: str, text: str) -> None:
         """Enter a note on a file."""
@@ -202,6 +204,12 @@ def _open_store(sources: Sequence[Source], how: Reading) -> Dataset:
         raise OptionError(
             f"{len(sources)} files, a store among them: a store stands alone",
             remedy="pack the frames of all files into one store",
+        )
+    if how.get("delta"):
+        raise OptionError(
+            "delta is not read: a store holds no labels of a cheap method",
+            where=where,
+            remedy="give the files that the store was packed from",
         )
     if idle := [name for name, value in how.items() if value and name != "want"]:
         raise OptionError(
@@ -340,6 +348,7 @@ def _convert(
             theories[level],
             weights.labels,
             {name: label.components for name, label in labels.items() if label.components is not None},
+            find_cheap(frame, file, choices, where),
         )
     ledger.labelled.update(used)
     ledger.absent.update(list(absences.counts))
@@ -376,7 +385,7 @@ def _with_energy(theory: LevelOfTheory | None, kind: EnergyKind | None, where: s
 def _tags(source: Source, index: int, frame: RawFrame, choices: Choices) -> dict[str, str]:
     """Return where a frame comes from, and every scalar of it that is no label."""
     tags = {"file": source.name, "frame": str(index)} | _run_tags(source) | dict(frame.tags)
-    chosen = {key.lower() for key in choices.keys.values()}
+    chosen = {key.lower() for key in (*choices.keys.values(), *choices.cheap.values())}
     for key, value in frame.values.items():
         labelled = is_label(key) and not is_moment_of_cell(key, value, len(frame.atoms))
         text = None if labelled or key.lower() in chosen else scalar_text(value)
@@ -464,6 +473,9 @@ def _judge(ledger: _Ledger, choices: Choices, where: str, beside: bool = False) 
     for quantity, key in choices.keys.items():
         if quantity not in ledger.matched and not (beside and quantity not in choices.want):
             raise unmatched(quantity, key, ledger.existing)
+    for quantity, key in choices.cheap.items():
+        if quantity not in ledger.cheap:
+            raise unmatched(quantity, key, ledger.existing, "delta")
     for quantity in choices.want:
         if quantity not in ledger.labelled:
             raise _nowhere(quantity, ledger, choices.want, where)

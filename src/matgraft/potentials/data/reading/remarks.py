@@ -48,7 +48,7 @@ class Remarks:
 
     def _left_out(self, key: str, value: object, n_atoms: int) -> str | None:
         """Return the quantity that a key would fit though nothing reads it, ``""`` for one per atom; or None."""
-        if not is_left_out(key) or key in self.choices.keys.values():
+        if not is_left_out(key) or key in (*self.choices.keys.values(), *self.choices.cheap.values()):
             return None
         fits = sorted(fitting(value, n_atoms))
         return fits[0] if fits else ""
