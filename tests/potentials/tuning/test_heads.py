@@ -343,7 +343,7 @@ def test_replay_keeps_the_foundations_own_head(
 ) -> None:
     """The weights after a few steps toward other labels, on structures that are not rehearsed."""
     fit = adapting.fit
-    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "judge_start": False}))
+    monkeypatch.setattr(adapting, "fit", lambda *given, **options: fit(*given, **{**options, "keep": "best"}))
     frames, held_out = of_head(contradictory, "stiff"), made_frames(chgnet, ["Si", "Ge"], 12, seed=5)
     options: dict[str, Any] = {"loss": LossSettings(forces=0, stress=0), "processes": 1, "batch": 12, "ema": 0}
     options |= {"epochs": 8, "validate_every": 8, "rate": 1e-3}
