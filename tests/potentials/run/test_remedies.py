@@ -51,7 +51,8 @@ class Toy:
 def predictions(parent: Toy, frames: Dataset, quiet: bool, part: Part = "train") -> tuple[list[Labels], Finding, None]:
     alone = {i: "an atom has no neighbour" for i, s in enumerate(frames) if "alone" in s.tags}
     known = [{} if i in alone else emt(s.content) for i, s in enumerate(frames)]
-    return known, _refused(parent, frames, alone, part, "training"), None  # type: ignore[arg-type]
+    whose = "training" if part == "train" else "test"
+    return known, _refused(parent, frames, alone, part, whose), None  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
