@@ -31,6 +31,7 @@ from matgraft.cli.potentials import (
     evaluate_frames,
     predict_frames,
     predicts_structures,
+    purpose_lines,
     recipe_of,
     tell_first,
 )
@@ -64,15 +65,16 @@ def tune_command(
         if kind_of(resume) == "formulas":
             end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
         end_run(resume, resume_run(resume, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
-    refuse_own("tune", {"--max-minutes": fit.max_minutes, **flags_of(columns)}, is_table)
+    refuse_own("tune", {"--max-minutes": fit.max_minutes, "--for": fit.purpose, **flags_of(columns)}, is_table)
     run = out or next_run()
     if is_table:
         asked, named = table_run(data, options, target, fit, columns)
         end_table_run(tune_table(asked, run, given=named, quiet=shown.silent), shown.as_json)
-    given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes}
+    given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
-    if chosen and not shown.as_json:
-        screen.print(chosen, highlight=False, soft_wrap=True)
+    if not shown.as_json:
+        for line in filter(None, (chosen, *purpose_lines(recipe))):
+            screen.print(line, highlight=False, soft_wrap=True)
     end_run(run, tune(recipe, run, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
 
 

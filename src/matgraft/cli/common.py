@@ -87,6 +87,12 @@ class FitOptions:
         typer.Option(help="frames, or a table with labels, to score on; else a part of the first file, or out of fold"),
     ] = None
     max_minutes: Annotated[float | None, typer.Option(help="time for the fit, or for all fits of the ladder")] = None
+    purpose: Annotated[
+        str | None,
+        typer.Option(
+            "--for", help="md, phases, elastic or surfaces: sets weights of the loss, says what the frames lack"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,13 @@ class Shown:
         return self.quiet or self.as_json
 
 
+FLAGS = {"foundation": "from", "purpose": "for"}
+"""Options whose name on the command line is a word of Python's."""
+
+
 def flags_of(group: DataclassInstance) -> dict[str, object]:
     """Return a group of options by their names on the command line: ``{"--adapt-to": None}``."""
-    names = {one.name: "from" if one.name == "foundation" else one.name.replace("_", "-") for one in fields(group)}
+    names = {one.name: FLAGS.get(one.name, one.name.replace("_", "-")) for one in fields(group)}
     return {f"--{flag}": getattr(group, name) for name, flag in names.items()}
 
 
@@ -115,6 +125,7 @@ OWN: dict[str, tuple[Read, ...]] = {
             Read(name, "a table of formulas, with --target", lambda is_table: is_table)
             for name in flags_of(TableOptions())
         ),
+        Read("--for", "frames, which potentials are tuned on", lambda is_table: not is_table),
         Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
     ),
     "predict": (

@@ -165,6 +165,18 @@ def recipe_of(verb: str, frames: str | None, options: list[str] | None, **given:
     return make_recipe(Path(files[0]) if files else None, rest, verb=verb, train=frames, **given)
 
 
+def purpose_lines(recipe: Recipe) -> list[str]:
+    """Say which keys the recipe's purpose sets; none where it has no purpose."""
+    from matgraft.potentials.tuning.purposes import PURPOSES
+
+    if recipe.purpose is None:
+        return []
+    purpose = PURPOSES[recipe.purpose]
+    keys = [f"loss.{name}={weight:g}" for name, weight in purpose.weights.items() if getattr(recipe.loss, name) is None]
+    sets = f"sets {', '.join(keys)} where frames have the label" if keys else "sets no key: each was given"
+    return [f"--for {purpose.name} ({purpose.use}) {sets}; give one to keep your own"]
+
+
 def reading_of(options: list[str], sources: list[str]) -> Recipe:
     """Return a recipe of how files are read."""
     from matgraft.potentials.recipe import make_recipe

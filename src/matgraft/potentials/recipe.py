@@ -29,6 +29,7 @@ from matgraft.potentials.data.reading.keys import Reading
 from matgraft.potentials.tuning.e0s import E0S, by_symbol, meant_by_e0s
 from matgraft.potentials.tuning.ladder import DEFAULT_MINUTES, LADDER, LadderSettings
 from matgraft.potentials.tuning.loss import LossSettings
+from matgraft.potentials.tuning.purposes import PurposeName
 from matgraft.potentials.tuning.replay import ReplaySettings
 
 SAVED = "recipe.yaml"
@@ -87,8 +88,8 @@ READS: dict[str, tuple[Read, ...]] = {
         _CHEAP,
         PROCESSES,
     ),
-    "evaluate": (*READING, Read("references.*"), Read("audit.drop_test*"), Read("scores.by")),
-    "evaluate RUN": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.by"), _CHEAP),
+    "evaluate": (*READING, Read("references.*"), Read("audit.drop_test*"), Read("scores.*")),
+    "evaluate RUN": (*READING, Read("foundation"), Read("audit.drop_test*"), Read("scores.*"), _CHEAP),
     "predict": (*(read for read in READING if read.key != "want"), Read("audit.drop_test*")),
 }
 """The keys of a recipe that each verb reads; a run is evaluated with its own reference energies. Those that depend on
@@ -205,6 +206,8 @@ class ScoreSettings(Frozen):
 
     by: tuple[str, ...] = ()
     """Tags or conditions, ``temperature,element``: see `matgraft.potentials.data.conditions`."""
+    phases: str = ""
+    """Tag that tells phases apart for relative energies; empty: see `matgraft.potentials.data.phases`."""
 
     @field_validator("by", mode="before")
     @classmethod
@@ -239,6 +242,8 @@ class Recipe(Frozen):
     fit: FitSettings = FitSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
     scores: ScoreSettings = ScoreSettings()
+    purpose: PurposeName | None = None
+    """What the model is for (``--for``): sets weights of the loss, see `matgraft.potentials.tuning.purposes`."""
     seed: int = 0
 
     @model_validator(mode="before")

@@ -33,6 +33,7 @@ from matgraft.potentials.audit.strain import match, metric, shear_strain, symmet
 from matgraft.potentials.data.conditions import TELLING_TAGS, kelvins
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, vacuum
+from matgraft.potentials.data.phases import phases_by_formula, phases_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -85,6 +86,8 @@ class Coverage(Frozen):
         Temperatures that tags name.
     closest_ratio
         Closest pair of atoms over the sum of the covalent radii.
+    phases, phases_by
+        Formula -> phase -> frames, and what tells phases apart.
     missing
         What the model must not be trusted for, since the frames do not show it.
     """
@@ -100,16 +103,20 @@ class Coverage(Frozen):
     force_eV_per_A: Span | None = None
     temperature_K: Span | None = None
     closest_ratio: float | None = None
+    phases: dict[str, dict[str, int]] = Field(default_factory=dict)
+    phases_by: str = ""
     missing: tuple[Use, ...] = ()
 
 
-def coverage(dataset: Dataset) -> Coverage:
+def coverage(dataset: Dataset, phases: str = "") -> Coverage:
     """Say which structures a dataset holds and which it lacks.
 
     Parameters
     ----------
     dataset
         Frames; those whose positions or cell are not finite are left out. Forces in eV/Å are used where there are any.
+    phases
+        Tag that tells phases apart; empty: as `phases_of` finds them.
 
     Returns
     -------
@@ -119,6 +126,7 @@ def coverage(dataset: Dataset) -> Coverage:
     survey = _survey(dataset)
     families = {name: len(frames) for name, frames in survey.families.items()}
     forces = list(survey.forces.values())
+    told = phases_of(dataset, phases)
     found = Coverage(
         n_frames=len(dataset),
         n_atoms=_span([sample.n_atoms for sample in dataset]) or Span(low=0, median=0, high=0),
@@ -131,6 +139,8 @@ def coverage(dataset: Dataset) -> Coverage:
         force_eV_per_A=_span(np.concatenate(forces)) if forces else None,
         temperature_K=_span([kelvin for tags in dataset.samples.tags() for kelvin in kelvins(tags)]),
         closest_ratio=survey.closest,
+        phases=phases_by_formula(dataset, told),
+        phases_by=told.by,
     )
     return found.model_copy(update={"missing": tuple(_missing(found, dataset))})
 
@@ -360,6 +370,9 @@ def _missing(found: Coverage, dataset: Dataset) -> Iterator[Use]:
         yield Use(use="dynamics and relaxation", reason="no frame carries forces")
     if not dataset.count("stress"):
         yield Use(use="pressure and runs at constant pressure", reason="no frame carries a stress")
+    if not any(len(own) > 1 for own in found.phases.values()):
+        reason = f"no composition has frames of two phases (by {found.phases_by})"
+        yield Use(use="relative stability of phases, phase transitions", reason=reason)
     if len(found.formulas) == 1:
         yield Use(use="other compositions", reason=f"every frame is {next(iter(found.formulas))}")
     if found.n_atoms.low == found.n_atoms.high:

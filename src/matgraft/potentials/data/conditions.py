@@ -9,6 +9,7 @@
 | ------------------- | ------------------------------------------------------------------------------ |
 | a tag of the frames | its value                                                                      |
 | temperature         | K: a tag that is called so, or words such as ``md_300K`` in `TELLING_TAGS`     |
+| phase               | what `matgraft.potentials.data.phases` tells                                   |
 | pressure            | GPa: a tag ``pressure``, else minus a third of the trace of the stress label   |
 | x(Ge)               | the share of germanium among the atoms                                         |
 | element             | each element that it has                                                       |
@@ -36,6 +37,7 @@ from matgraft.core.errors import OptionError, nearest
 from matgraft.core.quantities import STRESS
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import functional_of
+from matgraft.potentials.data.phases import phases_of
 from matgraft.potentials.data.sample import Sample
 
 Value = str | float
@@ -101,6 +103,8 @@ def values(dataset: Dataset, name: str) -> list[Value | None]:
     if (share := _SHARE.fullmatch(name)) and share["element"] in chemical_symbols:
         Z = chemical_symbols.index(share["element"])
         return [float(np.mean(numbers == Z)) for numbers in dataset.samples.numbers()]
+    if name == "phase":
+        return list(phases_of(dataset).labels)
     if name in _COMPUTED:
         return [_COMPUTED[name](sample) for sample in dataset]
     names = known_names(dataset)
@@ -195,7 +199,7 @@ _COMPUTED: Mapping[str, Callable[[Sample], Value | None]] = {
     "chemical-system": _chemical_system,
     "theory": _theory,
 }
-_BUILT_IN = ("temperature", "element", "x(ELEMENT)", *_COMPUTED)
+_BUILT_IN = ("temperature", "phase", "element", "x(ELEMENT)", *_COMPUTED)
 
 
 def _one(found: list[float]) -> float | None:

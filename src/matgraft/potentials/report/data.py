@@ -120,6 +120,8 @@ def _coverage(found: Coverage) -> list[Block]:
     closest = "Closest pair of atoms, by the sum of covalent radii"
     pairs += [(closest, written(found.closest_ratio))] * (found.closest_ratio is not None)
     pairs += [("Formulas", _counted(found.formulas))] * bool(found.formulas)
+    phases = [f"{formula}: {_counted(own)}" for formula, own in list(found.phases.items())[:MOST_NAMES]]
+    pairs += [(f"Phases, by {found.phases_by}", "; ".join(phases))] * bool(phases)
     pairs += [("Config types", _counted(found.config_types))] * bool(found.config_types)
     return [
         Text("Which structures the data hold, and which they lack: outside of them the model is on its own.", "lead"),

@@ -11,6 +11,7 @@ from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, Quant
 from matgraft.core.report.document import (
     EVERYWHERE,
     Block,
+    Bullets,
     Cell,
     Column,
     Drawing,
@@ -32,6 +33,7 @@ from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.run_files import METRICS, VERDICT
 from matgraft.potentials.scoring.judged import Judged, trajectories
 from matgraft.potentials.scoring.metrics import Figures, ModelName, Scores, metric_key
+from matgraft.potentials.scoring.relative import InOrder, Relative, RelativeError
 
 TITLES: Mapping[ModelName, str] = {
     "untuned": "Foundation",
@@ -125,7 +127,8 @@ def score_blocks(scores: Scores) -> list[Block]:
     )
     note = Text(_score_note(scores), "note")
     said = [Text(_corrects(scores.corrects), "note")] if scores.corrects else []
-    return [*said, table, note, *_held_blocks(scores), *_tag_blocks(scores), *_head_blocks(scores)]
+    more = [*_held_blocks(scores), *_tag_blocks(scores), *relative_blocks(scores), *_head_blocks(scores)]
+    return [*said, table, note, *more]
 
 
 def _held_blocks(scores: Scores) -> list[Block]:
@@ -244,6 +247,57 @@ def kinds_table(title: str, tables: Mapping[ModelName, Mapping[str, Figures]]) -
         [Row(kind, written(sizes.get(kind), 0),
              *(written(found[kind], places[q]) for (q, _), found in used.items()))
          for kind in kinds],
+    )  # fmt: skip
+
+
+def relative_blocks(scores: Scores) -> list[Block]:
+    """Return the errors of relative energies by model, the phases above the lowest one, and what cannot be had."""
+    if (found := scores.relative) is None or scores.corrects:  # differences of two methods have no order of phases
+        return []
+    shown = {name: column for name, column in _RELATIVE.items() if getattr(found, name)}
+    rows = [
+        Row(TITLES[model], *(_relative_cell(getattr(found, name).get(model)) for name in shown),
+            manner="strong" if model == "test" else "")
+        for model in TITLES if any(model in getattr(found, name) for name in shown)
+    ]  # fmt: skip
+    table = [Table([Column("Root mean square error", number=False), *shown.values()], rows, "scores")] if rows else []
+    by = [Text(f"Phases are told by {found.phases_by}. {_PAIRS}", "note")] if found.between_phases else []
+    phases = [Folded("Phases above the lowest of their formula", [_phase_table(found)])] if found.phases else []
+    lacking = [Bullets([f"{one[0].upper()}{one[1:]}." for one in found.lacking])] if found.lacking else []
+    return [Heading("Relative energies"), *table, *by, *phases, *lacking]
+
+
+_RELATIVE = {
+    "same_composition": Column("Differences at one composition", "meV/atom"),
+    "between_phases": Column("Between phases", "meV/atom"),
+    "in_order": Column("Pairs in the right order", "%"),
+    "formation": Column("Formation energies", "meV/atom"),
+}
+_PAIRS = "An offset that all frames of a composition share is in none of these figures."
+MOST_PHASES = 60
+
+
+def _relative_cell(one: RelativeError | InOrder | None) -> Cell:
+    if one is None:
+        return Cell(written(None))
+    value, ends = one.rmse if isinstance(one, RelativeError) else 100 * one.share, one.interval
+    if isinstance(one, InOrder) and ends:
+        ends = (100 * ends[0], 100 * ends[1])
+    places = decimals([value])
+    return Cell(written(value, places), " · ".join(filter(None, (interval(ends, places), f"over {one.count:,}"))))
+
+
+def _phase_table(found: Relative) -> Table:
+    models = [model for model in TITLES if any(model in one.models for one in found.phases)]
+    energies = [value for one in found.phases for value in (one.label, *one.models.values())]
+    places = decimals(energies)
+    heads = [Column(name, number=False) for name in ("Formula", "Phase")]
+    return Table(
+        [*heads, Column("Frames"), Column("Label", "meV/atom"),
+         *(Column(SHORT_TITLES[model].capitalize(), "meV/atom") for model in models)],
+        [Row(one.formula, one.phase, written(one.n_frames, 0), written(one.label, places),
+             *(written(one.models.get(model), places) for model in models))
+         for one in found.phases[:MOST_PHASES]],
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from matgraft.core.files import write_text
 from matgraft.core.findings import Finding, Findings, blocking
 from matgraft.core.run_folder import Begun, open_run, refuse_full_folder
-from matgraft.potentials.audit.coverage import coverage
+from matgraft.potentials.audit.coverage import Coverage, coverage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
@@ -48,7 +48,7 @@ from matgraft.potentials.run.frames import (
     unasked,
     whole_split,
 )
-from matgraft.potentials.run.outcome import check, judge, save_model, score
+from matgraft.potentials.run.outcome import Needs, check, judge, save_model, score
 from matgraft.potentials.run.references import referenced, references_for
 from matgraft.potentials.run_files import (
     AUDIT,
@@ -65,6 +65,7 @@ from matgraft.potentials.run_files import (
     VERDICT,
 )
 from matgraft.potentials.sources import sources_of
+from matgraft.potentials.tuning.purposes import PURPOSES
 
 TOLD = (FIT.name, METRICS.name, CHECKS.name, MODEL)
 """What a run is told from beside its verdict; where one is missing, its stage is conducted again."""
@@ -106,6 +107,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     first = () if judged else told_first(recipe, train, test, tell)
     refuse_blocking(first, recipe)
     refuse_unknown_tables(recipe, train, test)
+    recipe, train = fit_to_purpose(recipe, train)
     foundation = load_potential(recipe.foundation)
     refuse_idle_delta(recipe, foundation.card, train)
     learned, to_score = learned_from(recipe, train), learned_from(recipe, test)
@@ -121,7 +123,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
 
         frames = predict_frames(foundation, train, test, quiet)
         audit = AUDIT.stage(out, lambda: Findings(findings=look(recipe, foundation.card, frames, first)))
-        covered = COVERAGE.stage(out, lambda: coverage(train))
+        covered = COVERAGE.stage(out, lambda: coverage(train, recipe.scores.phases))
         refuse_blocking(audit.findings, recipe)
         if recipe.corrects:
             foundation, frames = begin_at_zero(foundation, frames, learned, to_score)
@@ -137,11 +139,31 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
         FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
-        scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores.by, out))
+        scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores, out))
         save_model(recipe, foundation, adapted, parts, scores, out)
         checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
-        VERDICT.stage(out, lambda: judge(scores, adapted, parts, audit, checks, covered.missing, chosen))
+        VERDICT.stage(
+            out, lambda: judge(scores, adapted, parts, audit, checks, needs_of(recipe, covered, train), chosen)
+        )
         return write_report(out)
+
+
+def fit_to_purpose(recipe: Recipe, train: Dataset) -> tuple[Recipe, Dataset]:
+    """Set the weights of the loss that a purpose sets; a note of the frames says which."""
+    if recipe.purpose is None:
+        return recipe, train
+    loss, line = PURPOSES[recipe.purpose].weigh(recipe.loss, train)
+    provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, line)})
+    return recipe.model_copy(update={"loss": loss}), replace(train, provenance=provenance)
+
+
+def needs_of(recipe: Recipe, covered: Coverage, train: Dataset) -> Needs:
+    """Return the uses that the frames do not speak for, and what a purpose demands of them in vain."""
+    unmet = PURPOSES[recipe.purpose].unmet(covered, train) if recipe.purpose else []
+    if not recipe.purpose or not unmet:
+        return Needs(covered.missing)
+    purpose = PURPOSES[recipe.purpose]
+    return Needs((purpose.not_fit(unmet), *covered.missing), (purpose.caution(unmet),))
 
 
 def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None) -> tuple[Finding, ...]:

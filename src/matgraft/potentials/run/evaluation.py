@@ -16,7 +16,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
-from matgraft.potentials.recipe import Recipe, saved_recipe
+from matgraft.potentials.recipe import Recipe, ScoreSettings, saved_recipe
 from matgraft.potentials.run.correction import learned_from, zeros
 from matgraft.potentials.run.frames import look_at_test, read_further, refuse_unknown_tables
 from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
@@ -26,6 +26,8 @@ from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 from matgraft.potentials.scoring.metrics import Predictions, summarise
 from matgraft.potentials.scoring.verdict import FOUNDATION, verdict
 from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift, shifted
+
+AS_THEY_ARE = ScoreSettings()
 
 
 def evaluate_run(
@@ -69,7 +71,7 @@ def evaluate_run(
     dataset = without_isolated(read_further(recipe, files, beside=not options))
     named = ", ".join(map(str, files))
     refuse_unfit(look_at_test(recipe, dataset), named)
-    if "scores.by" in typed_keys(Recipe, options):  # the run's own tags may be none of these frames'
+    if {"scores.by", "scores.phases"} & {*typed_keys(Recipe, options)}:  # the run's tags may be none of these frames'
         refuse_unknown_tables(recipe, dataset, dataset[:0])
     dataset = learned_from(recipe, dataset)
     models = {"tuned": load_potential(run), "untuned": load_potential(recipe.foundation)}
@@ -80,7 +82,7 @@ def evaluate_run(
     shift = shifted(dataset, untuned, _saved_references(folder, head))
     left_out = answers.left_out[:1]  # both have one architecture: what one cannot take, neither can
     predictions = {"tuned": answers.predictions["tuned"], "untuned": untuned, "shift": shift}
-    found = judge_frames(named, dataset, predictions, Seen.of(folder, dataset), recipe.scores.by, left_out)
+    found = judge_frames(named, dataset, predictions, Seen.of(folder, dataset), recipe.scores, left_out)
     (folder / EVALUATIONS).mkdir(exist_ok=True)
     evaluation_file("-".join(filter(None, (files[0].stem, head, dataset.hash()[:8])))).write(folder, found)
     return found
@@ -101,28 +103,29 @@ def judge_frames(
     dataset: Dataset,
     predictions: Mapping[str, Predictions],
     seen: Seen | None,
-    by: Sequence[str] = (),
+    settings: ScoreSettings = AS_THEY_ARE,
     left_out: Sequence[Finding] = (),
 ) -> Evaluation:
     """Score the frames that the fit has not seen, and judge by them; all of them where it has seen each or none.
 
     Parameters
     ----------
-    by
-        As of `summarise`.
+    settings
+        Tags that errors and phases are told apart by.
     left_out
         Findings on frames that the model cannot take.
     """
     groups, named = find_groups(dataset).labels, tuple(map(_naming, left_out))
+    asked: dict[str, Any] = {"by": settings.by, "phases": settings.phases}
     told: dict[str, Any] = {"file": file, "frames": seen and seen.counts, "left_out": tuple(left_out)}
     if seen is None or not seen.unseen:
-        whole = summarise(dataset, predictions, groups, part="seen" if seen else "given", by=by)
+        whole = summarise(dataset, predictions, groups, part="seen" if seen else "given", **asked)
         judged = _all_seen(seen.counts, named) if seen else verdict(whole, cautions=[UNKNOWN, *named])
         return Evaluation(**dict(whole), **told, verdict=judged)
     unseen = seen.unseen
     own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
-    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen", by=by)
-    with_seen = summarise(dataset, predictions, groups, part="given", by=by) if len(unseen) < len(dataset) else None
+    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen", **asked)
+    with_seen = summarise(dataset, predictions, groups, part="given", **asked) if len(unseen) < len(dataset) else None
     judged = verdict(found, cautions=[*sharing(dataset, seen), *named])
     return Evaluation(**dict(found), **told, verdict=judged, with_seen=with_seen)
 

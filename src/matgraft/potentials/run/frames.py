@@ -27,6 +27,7 @@ from matgraft.potentials.data.geometry import expected_pairs
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.data.numbering import leave_out, numbers_of_frames
+from matgraft.potentials.data.phases import require_phase_tag
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
 from matgraft.potentials.data.split import STRATUM_TAG, Split, leaks_between, split
@@ -356,9 +357,12 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
 
 
 def refuse_unknown_tables(recipe: Recipe, train: Dataset, test: Dataset) -> None:
-    """Raise an OptionError if ``scores.by`` names what no frame of a run says."""
+    """Raise an OptionError if ``scores.by`` or ``scores.phases`` names what no frame of a run says."""
+    everything = concatenate([train, test])
     for name in recipe.scores.by:
-        refuse_unsaid(concatenate([train, test]), name, "scores.by")
+        refuse_unsaid(everything, name, "scores.by")
+    if recipe.scores.phases:
+        require_phase_tag(everything, recipe.scores.phases)
 
 
 def whole_split(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from ase.data import atomic_numbers
 
@@ -20,18 +21,19 @@ from matgraft.core.registry import HEADS, Head, Heads, save_folder
 from matgraft.core.verdict import Caution, Damage, Use, Verdict
 from matgraft.potentials.checks.base import CheckEvidence, run_checks
 from matgraft.potentials.checks.forgetting import Forgetting
-from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.heads import HEAD_TAG, frames_by_head
 from matgraft.potentials.data.split import INSIDE
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.recipe import ForgettingSettings, Recipe
+from matgraft.potentials.recipe import ForgettingSettings, Recipe, ScoreSettings
 from matgraft.potentials.run.frames import Parts
 from matgraft.potentials.run_files import CHECKPOINTS, MODEL, PREDICTIONS
 from matgraft.potentials.scoring.heads import change_heads, judge_heads, summarise_heads
 from matgraft.potentials.scoring.metrics import Predictions, Scores, changes, summarise
+from matgraft.potentials.scoring.relative import Elements, lowest_elements
 from matgraft.potentials.scoring.table import predictions_table, write_predictions
 from matgraft.potentials.scoring.verdict import verdict
 from matgraft.potentials.tuning.adapt import TunedPotential
@@ -75,14 +77,8 @@ def heads_of(adapted: TunedPotential, parts: Parts) -> Iterator[TunedHead]:
         yield TunedHead("", tuned, references, parts.train, scored)
 
 
-def score(adapted: TunedPotential, parts: Parts, by: Sequence[str], out: Path) -> Scores:
-    """Score the tuned model beside its foundation, shifted or not, and write the predictions.
-
-    Parameters
-    ----------
-    by
-        Tags and conditions that get a table of errors.
-    """
+def score(adapted: TunedPotential, parts: Parts, settings: ScoreSettings, out: Path) -> Scores:
+    """Score the tuned model beside its foundation, shifted or not, and write the predictions."""
     part, dataset, untuned = parts.scored
     models = _beside_baselines(adapted, dataset, untuned)
     inside = {INSIDE: (parts.inside, _beside_baselines(adapted, parts.inside, parts.on_inside))} if parts.inside else {}
@@ -93,10 +89,17 @@ def score(adapted: TunedPotential, parts: Parts, by: Sequence[str], out: Path) -
     heads = {}
     if isinstance(adapted.references, HeadShifts):
         changed = change_heads(parts.validation, *before_after)
-        found = summarise_heads(dataset, models, groups, part=part, by=by)
+        found = summarise_heads(dataset, models, groups, part=part, by=settings.by, phases=settings.phases)
         heads = {name: one.model_copy(update={"validation": changed[name]}) for name, one in found.items()}
-    scores = summarise(dataset, models, groups, part=part, by=by)
-    more = {name: summarise(*each, _groups(parts, name, each[0]), part=name, by=by) for name, each in inside.items()}
+    elements = None if heads else _elements(adapted, parts)
+
+    def scored(name: str, frames: Dataset, own: Mapping[str, Predictions], units: Sequence[str]) -> Scores:
+        found = summarise(frames, own, units, part=name, by=settings.by, phases=settings.phases, elements=elements)
+        # Energies of several levels of theory have no differences.
+        return found.model_copy(update={"relative": None}) if heads else found
+
+    scores = scored(part, dataset, models, groups)
+    more = {name: scored(name, *each, _groups(parts, name, each[0])) for name, each in inside.items()}
     return scores.model_copy(
         update={
             "heads": heads,
@@ -105,6 +108,25 @@ def score(adapted: TunedPotential, parts: Parts, by: Sequence[str], out: Path) -
             "inside": more.get(INSIDE),
         }
     )
+
+
+def _elements(adapted: TunedPotential, parts: Parts) -> Elements:
+    """Return the lowest frame of each pure element among all frames of the run, with each model's predictions."""
+    known = (
+        (parts.train, parts.on_train),
+        (parts.validation, parts.on_validation),
+        (parts.test, parts.on_test),
+        (parts.inside, parts.on_inside),
+    )
+    every = concatenate([dataset for dataset, _ in known])
+    untuned = [one for _, predictions in known for one in predictions]
+    lowest = sorted(lowest_elements(every).values())
+    frames = every[lowest]
+    return Elements(frames, _beside_baselines(adapted, frames, [untuned[i] for i in lowest]) if lowest else NOTHING)
+
+
+NOTHING: Mapping[str, Predictions] = {"tuned": [], "untuned": [], "shift": []}
+"""Of each model, on no frame."""
 
 
 def _beside_baselines(adapted: TunedPotential, dataset: Dataset, untuned: Predictions) -> Mapping[str, Predictions]:
@@ -194,13 +216,20 @@ def check(
     return Findings(findings=tuple(found))
 
 
+class Needs(NamedTuple):
+    """Uses that the training frames do not speak for, and cautions on what the model was tuned for."""
+
+    missing: tuple[Use, ...]
+    cautions: tuple[Caution, ...] = ()
+
+
 def judge(
     scores: Scores,
     adapted: TunedPotential,
     parts: Parts,
     audit: Findings,
     checks: Findings,
-    missing: Sequence[Use],
+    needs: Needs,
     chosen: str,
 ) -> Verdict:
     """Return the verdict over scores, findings and warnings; it hears every head."""
@@ -209,8 +238,8 @@ def judge(
         scores,
         audit=audit.findings,
         checks=checks.findings,
-        cautions=[*_of_fit(adapted), *parts.split.warnings],
-        missing=missing,
+        cautions=[*_of_fit(adapted), *parts.split.warnings, *needs.cautions],
+        missing=needs.missing,
         trained=trained,
         chosen=chosen,
     )

@@ -193,12 +193,14 @@ def _score(name: str, model: Potential, scored: _Scored, recipe: Recipe) -> tupl
     """Score a model as it comes and after the shift; return also its energies after the shift, or as they come."""
     own, frames, groups = scored.predictions[name], scored.frames, scored.groups
     after, shift, held_out = _shift(model, own, scored, recipe)
-    by = recipe.scores.by
+    by, phases = recipe.scores.by, recipe.scores.phases
     found = ModelScores(
         name=name,
         theory=model.card.theory.describe(),
-        scores=summarise(frames, {"tuned": own}, groups, part=scored.part, by=by),
-        shifted=summarise(frames, {"tuned": after}, groups, part=scored.part, by=by, quantities={ENERGY.name: ENERGY})
+        scores=summarise(frames, {"tuned": own}, groups, part=scored.part, by=by, phases=phases),
+        shifted=summarise(
+            frames, {"tuned": after}, groups, part=scored.part, by=by, phases=phases, quantities={ENERGY.name: ENERGY}
+        )
         if after
         else None,
         shift=shift,

@@ -25,6 +25,7 @@ def summarise_heads(
     *,
     part: str,
     by: Sequence[str] = (),
+    phases: str = "",
 ) -> dict[str, Scores]:
     """Return head -> what `summarise` says of its frames; each frame is predicted under its own head."""
     return {
@@ -34,6 +35,7 @@ def summarise_heads(
             [groups[i] for i in frames],
             part=part,
             by=by,
+            phases=phases,
         )
         for name, frames in frames_by_head(dataset).items()
     }

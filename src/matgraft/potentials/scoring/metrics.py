@@ -44,6 +44,7 @@ from matgraft.core.statistics import estimate, numbered, unit_totals
 from matgraft.potentials.data.conditions import by_value
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.scoring.relative import Elements, Relative, relative_energies
 
 Statistic = Literal["rmse", "mae"]
 ModelName = Literal["test", "untuned", "shift"]
@@ -287,6 +288,8 @@ class Scores(Frozen):
         The condition that the scored frames meet, and no trained one does; empty where there is none.
     inside
         The same of frames that do not meet it, and were held out from the others.
+    relative
+        Errors of energies relative to each other; None of a model with several heads, and of runs of older versions.
     worst_force_decile
         Of each model, errors on the tenth of the atoms with the largest forces.
     gain
@@ -311,6 +314,7 @@ class Scores(Frozen):
     by_tag: dict[str, dict[ModelName, dict[str, Figures]]] = Field(default_factory=dict)
     held: str = ""
     inside: Scores | None = None
+    relative: Relative | None = None
     worst_force_decile: dict[ModelName, Figures]
     gain: dict[ModelName, dict[str, Comparison]]
     heads: dict[str, Scores] = Field(default_factory=dict)
@@ -375,6 +379,8 @@ def summarise(
     *,
     part: str = "test",
     by: Sequence[str] = (),
+    phases: str = "",
+    elements: Elements | None = None,
     quantities: Mapping[str, Quantity] = POTENTIAL_QUANTITIES,
 ) -> Scores:
     """Score a tuned model and its baselines on the same frames.
@@ -390,6 +396,8 @@ def summarise(
         Which frames `dataset` holds: "test", "validation", or what `matgraft evaluate` calls them.
     by
         Tags and conditions that get a table, as `matgraft.potentials.data.conditions` names them.
+    phases, elements
+        As of `relative_energies`; the models of `elements` have the names of `predictions`.
 
     Raises
     ------
@@ -415,9 +423,24 @@ def summarise(
         intervals={model: intervals(each, groups) for model, each in found.items()},
         by_config_type={model: by_tag(each, tags) for model, each in found.items()},
         by_tag={name: {model: by_condition(each, dataset, name) for model, each in found.items()} for name in by},
+        relative=_relative(dataset, predictions, groups, phases, elements),
         worst_force_decile={_KEY_OF[model]: worst_decile(dataset, each) for model, each in predictions.items()},
         gain={model: compare(found["test"], each, groups) for model, each in found.items() if model != "test"},
     )
+
+
+def _relative(
+    dataset: Dataset,
+    predictions: Mapping[str, Predictions],
+    groups: Sequence[str],
+    phases: str,
+    elements: Elements | None,
+) -> Relative:
+    def keyed(named: Mapping[str, Predictions]) -> dict[str, Predictions]:
+        return {_KEY_OF[model]: own for model, own in named.items()}
+
+    pure = Elements(elements.dataset, keyed(elements.predictions)) if elements else None
+    return relative_energies(dataset, keyed(predictions), groups, phases=phases, elements=pure)
 
 
 def changes(dataset: Dataset, before: Predictions, after: Predictions) -> tuple[Change, ...]:

@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matgraft.core.findings import Action, Finding
-from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, STRESS
+from matgraft.core.quantities import ENERGY, MAGMOM, POTENTIAL_QUANTITIES, STRESS
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.potentials.scoring.judged import (
@@ -102,6 +102,7 @@ def verdict(
         reasons=(
             *(Reason(about=one.quantity.name, speaks=_side(one), text=one.sentence()) for one in judged),
             *_extrapolation(scores),
+            *_relative_reasons(scores),
             *(Reason(about="largest forces", speaks="against", text=text) for text in hot),
             *(Reason(about=one.name, speaks="against", text=one.sentence()) for one in worse),
         ),
@@ -229,6 +230,32 @@ def _extrapolation(scores: Scores) -> Iterator[Reason]:
         yield Reason(
             about=f"{one.quantity.name} where {scores.held}", speaks="against" if worse else "neither", text=text
         )
+
+
+def _relative_reasons(scores: Scores) -> Iterator[Reason]:
+    """Say how the model tells phases apart, where the frames have two of one composition."""
+    found = scores.relative
+    if found is None or scores.corrects or "test" not in found.between_phases:
+        return
+    ours, order = found.between_phases["test"], found.in_order
+    rivals = [one for model, one in found.between_phases.items() if model != "test"]
+    if not rivals:
+        return
+    rival = min(rivals, key=lambda one: one.rmse)
+    shares = [one.share for model, one in order.items() if model != "test"]
+    ranked = (
+        f"; {100 * order['test'].share:.0f} % of the pairs in the right order instead of {100 * max(shares):.0f} %"
+        if "test" in order and shares
+        else ""
+    )
+    worse = not ours.rmse <= NOTICED_RISE * rival.rmse and ours.rmse > ENERGY.rounding
+    apart = ours.interval is not None and rival.interval is not None and ours.interval[1] < rival.interval[0]
+    yield Reason(
+        about="energies between phases",
+        speaks="against" if worse else "for" if apart else "neither",
+        text=f"Energies between phases (by {found.phases_by}): RMSE {short(ours.rmse)} instead of {short(rival.rmse)} "
+        f"meV/atom over {ours.count} pairs of frames{ranked}.",
+    )
 
 
 def _of_figures(scores: Scores, judged: Sequence[Judged]) -> Iterator[Caution]:

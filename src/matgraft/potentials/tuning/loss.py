@@ -77,7 +77,7 @@ class LossSettings(Frozen):
         weights = {}
         for name in POTENTIAL_QUANTITIES:
             default = DEFAULT_WEIGHTS.get(name, 0.0)
-            asked, labelled = getattr(self, name), _weighs(dataset, name)
+            asked, labelled = getattr(self, name), has_weight(dataset, name)
             if asked and not labelled:
                 raise OptionError(
                     f"loss.{name}={asked:g} would weigh nothing: no {part and part + ' '}frame has {name}"
@@ -96,7 +96,7 @@ class LossSettings(Frozen):
         return weights
 
 
-def _weighs(dataset: Dataset, name: str) -> bool:
+def has_weight(dataset: Dataset, name: str) -> bool:
     """Say whether a frame has a label that its file gives a weight above zero."""
     return dataset.count(name) > 0 and any(
         name in sample.labels and sample.label_weights.get(name, 1.0) > 0 for sample in dataset
