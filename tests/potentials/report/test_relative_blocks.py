@@ -11,7 +11,7 @@ from rich.console import Console
 from matgraft.core.report.screen import show_blocks
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.report.scores import score_blocks
+from matgraft.potentials.report.scores import relative_table, score_blocks
 from matgraft.potentials.scoring.metrics import Scores, summarise
 from matgraft.potentials.scoring.verdict import verdict
 
@@ -73,3 +73,14 @@ def test_one_phase_is_no_reason() -> None:
 def test_a_run_of_an_older_version_shows_nothing_of_it() -> None:
     old = Scores.model_validate(scored(1.0, 1.1).model_dump(exclude={"relative", "by_tag", "held", "inside"}))
     assert old.relative is None and "Relative energies" not in said(old)
+
+
+def test_models_side_by_side_have_a_row_each() -> None:
+    """As `matgraft evaluate` sets foundations side by side: each has its figures under ``test``."""
+    rows = {name: (scored(factor, 1.0).relative, "test") for name, factor in (("chgnet", 1.1), ("mace:my.model", -1.0))}
+    console = Console(width=170, record=True, file=io.StringIO())
+    show_blocks(console, relative_table({name: (one, key) for name, (one, key) in rows.items() if one}))
+    lines = console.export_text().splitlines()
+    (right,) = [line for line in lines if line.strip().startswith("chgnet")]
+    (wrong,) = [line for line in lines if line.strip().startswith("mace:my.model")]
+    assert "100" in right.split() and "0" in wrong.split()

@@ -108,6 +108,7 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
     unlike = {
         "n_frames": 7654, "formulas": {"Zr9": 1}, "config_types": {"odd": 1}, "families": {"queer": 1},
         "shear_strain": 0.432, "closest_ratio": 0.567, "missing": (Use(use="everything", reason="nothing is there"),),
+        "phases": {"Zr9": {"omega": 3}}, "phases_by": "tag 'crystal'",
     }  # fmt: skip
     spans = {name: span.model_copy(update={"median": 5432.1 + i}) for i, (name, span) in enumerate(facts.coverage)
              if name in ("n_atoms", "volume_ratio", "force_eV_per_A", "temperature_K")}  # fmt: skip
@@ -115,7 +116,7 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
     covered = Coverage(**dict(facts.coverage) | unlike | spans | volume)
     assert set(unlike) | set(spans) | set(volume) == set(Coverage.model_fields)
     page = to_html(run_document(changed(facts, coverage=covered)))
-    for said in ("7,654", "Zr9 (1)", "odd (1)", "queer", "0.432", "0.567", "everything", "77.5",
+    for said in ("7,654", "Zr9 (1)", "odd (1)", "queer", "0.432", "0.567", "everything", "77.5", "omega (3)", "crystal",
                  *(written(span.median, 0) for span in spans.values())):  # fmt: skip
         assert said in page, said
 
@@ -123,7 +124,7 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
 def test_scores_compare_with_the_stronger_baseline(facts: RunFacts) -> None:
     scores = facts.metrics
     assert scores is not None
-    (table,) = blocks(score_blocks(scores), Table)
+    table = blocks(score_blocks(scores), Table)[0]
     assert [row[0] for row in texts(table)] == [
         "Foundation", "Foundation, references shifted", "Tuned", "Tuned, mean absolute error",
         "Tuned ÷ stronger baseline",
@@ -152,7 +153,7 @@ def test_a_gain_within_its_interval_is_called_so(facts: RunFacts, interval: Any,
     one = Comparison(0.7, interval, -0.1, None, beyond_chance=False)
     gain = {model: {"forces_rmse_eV_per_A": one} | dict(found) | {"forces_rmse_eV_per_A": one}
             for model, found in facts.metrics.gain.items()}  # fmt: skip
-    (table,) = blocks(score_blocks(facts.metrics.model_copy(update={"gain": gain})), Table)
+    table = blocks(score_blocks(facts.metrics.model_copy(update={"gain": gain})), Table)[0]
     assert table.rows[-1].cells[2].small.endswith(outcome)
 
 
@@ -160,7 +161,7 @@ def test_a_diverged_model_is_seen(run_folder: Path) -> None:
     test = METRICS.read(run_folder).test | {"forces_rmse_eV_per_A": math.nan}
     said = edited(run_folder, METRICS, test=test)
     assert said.metrics is not None
-    (table,) = blocks(score_blocks(said.metrics), Table)
+    table = blocks(score_blocks(said.metrics), Table)[0]
     assert table.rows[2].cells[2].text == "nan" and ">nan<" in to_html(run_document(said))
 
 

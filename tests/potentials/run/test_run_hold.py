@@ -89,13 +89,13 @@ def test_further_frames_are_scored_by_tags_of_theirs(run: Path, frames: Path, ma
     assert found["with_seen"]["by_tag"]["trajectory"]["test"]["run 4"]["n_frames"] == 3
     own = evaluate_run(run, frames, quiet=True)  # by those of the run
     assert set(own.by_tag) == {"temperature", "element"} and "not stated" in own.by_tag["temperature"]["test"]
-    with pytest.raises(OptionError, match="'phase' is neither a tag"):
-        evaluate_run(run, frames, ["scores.by=phase"], quiet=True)
+    with pytest.raises(OptionError, match="'batch' is neither a tag"):
+        evaluate_run(run, frames, ["scores.by=batch"], quiet=True)
 
 
 def test_what_no_frame_says_is_refused_before_a_model_is_loaded(frames: Path, tmp_path: Path) -> None:
     for options, message in (
-        (["scores.by=phase"], "'phase' is neither a tag"),
+        (["scores.by=batch"], "'batch' is neither a tag"),
         (["split.hold=temperature=2000"], "no frame has temperature=2000"),
     ):
         with pytest.raises(OptionError, match=message):

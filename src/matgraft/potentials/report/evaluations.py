@@ -40,7 +40,7 @@ from matgraft.core.report.screen import show_document
 from matgraft.core.report.text import decimals, interval, written
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import Caution
-from matgraft.potentials.report.scores import score_blocks
+from matgraft.potentials.report.scores import relative_table, score_blocks
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 from matgraft.potentials.scoring.judged import trajectories
 from matgraft.potentials.scoring.metrics import Figures, Scores, Statistic, metric_key
@@ -181,16 +181,24 @@ def side_by_side_document(facts: SideBySide) -> Document:
     found = f"{trajectories(scored.n_groups)}, found by {facts.grouped_by}"
     title = f"{', '.join(facts.files)}: {count} in {found}"
     types = list(_types(facts))
+    known = {model.name: (model.scores.relative, "test") for model in facts.models if model.scores.relative}
+    relative = relative_table(known) if known else []
     command = Cell(shlex.join(facts.next_command), code=True)
     sections = [
         Section("frames", title, [Bullets([*facts.notes, *_seen_by_runs(facts)])], EVERYWHERE, nav="Frames"),
         Section("errors", "Root mean square error", list(_errors(facts)), EVERYWHERE, nav="Errors"),
         Section("types", "Root mean square error by type", types, EVERYWHERE, nav="By type"),
+        Section("relative", "Relative energies", relative, EVERYWHERE),
         Section("left-out", "In no figure", [FindingList([*facts.left_out, *facts.unshifted])], EVERYWHERE),
         Section("doubts", "Labels in doubt: see to these first", [FindingList(facts.doubts)], EVERYWHERE),
         Section("next", "What to type next", [Pairs([("command", command)])], EVERYWHERE),
     ]
-    there = {"left-out": facts.left_out or facts.unshifted, "doubts": facts.doubts, "types": types}
+    there = {
+        "left-out": facts.left_out or facts.unshifted,
+        "doubts": facts.doubts,
+        "types": types,
+        "relative": relative,
+    }
     kept = [section for section in sections if there.get(section.name, True)]
     return Document(", ".join(facts.files), kept, ", ".join(model.name for model in facts.models))
 

@@ -254,17 +254,28 @@ def relative_blocks(scores: Scores) -> list[Block]:
     """Return the errors of relative energies by model, the phases above the lowest one, and what cannot be had."""
     if (found := scores.relative) is None or scores.corrects:  # differences of two methods have no order of phases
         return []
-    shown = {name: column for name, column in _RELATIVE.items() if getattr(found, name)}
-    rows = [
-        Row(TITLES[model], *(_relative_cell(getattr(found, name).get(model)) for name in shown),
-            manner="strong" if model == "test" else "")
-        for model in TITLES if any(model in getattr(found, name) for name in shown)
-    ]  # fmt: skip
-    table = [Table([Column("Root mean square error", number=False), *shown.values()], rows, "scores")] if rows else []
-    by = [Text(f"Phases are told by {found.phases_by}. {_PAIRS}", "note")] if found.between_phases else []
     phases = [Folded("Phases above the lowest of their formula", [_phase_table(found)])] if found.phases else []
-    lacking = [Bullets([f"{one[0].upper()}{one[1:]}." for one in found.lacking])] if found.lacking else []
-    return [Heading("Relative energies"), *table, *by, *phases, *lacking]
+    table = relative_table({TITLES[model]: (found, model) for model in TITLES})
+    return [Heading("Relative energies"), *table, *phases]
+
+
+def relative_table(rows: Mapping[str, tuple[Relative, str]]) -> list[Block]:
+    """Return a table of title -> figures and the name of the model in them, and what cannot be had."""
+    first = next(found for found, _ in rows.values())
+    shown = {
+        name: column
+        for name, column in _RELATIVE.items()
+        if any(model in getattr(found, name) for found, model in rows.values())
+    }
+    lines = [
+        Row(title, *(_relative_cell(getattr(found, name).get(model)) for name in shown),
+            manner="strong" if title == TITLES["test"] else "")
+        for title, (found, model) in rows.items() if any(model in getattr(found, name) for name in shown)
+    ]  # fmt: skip
+    table = [Table([Column("Root mean square error", number=False), *shown.values()], lines, "scores")] if lines else []
+    by = [Text(f"Phases are told by {first.phases_by}. {_PAIRS}", "note")] if first.between_phases else []
+    lacking = [Bullets([f"{one[0].upper()}{one[1:]}." for one in first.lacking])] if first.lacking else []
+    return [*table, *by, *lacking]
 
 
 _RELATIVE = {
