@@ -106,7 +106,8 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
     """A field that is added to the coverage has to be shown."""
     assert facts.coverage is not None
     unlike = {
-        "n_frames": 7654, "formulas": {"Zr9": 1}, "config_types": {"odd": 1}, "families": {"queer": 1},
+        "n_frames": 7654, "n_examined": 2345, "formulas": {"Zr9": 1}, "config_types": {"odd": 1},
+        "families": {"queer": 1},
         "shear_strain": 0.432, "closest_ratio": 0.567, "missing": (Use(use="everything", reason="nothing is there"),),
         "phases": {"Zr9": {"omega": 3}}, "phases_by": "tag 'crystal'",
     }  # fmt: skip
@@ -116,8 +117,19 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
     covered = Coverage(**dict(facts.coverage) | unlike | spans | volume)
     assert set(unlike) | set(spans) | set(volume) == set(Coverage.model_fields)
     page = to_html(run_document(changed(facts, coverage=covered)))
-    for said in ("7,654", "Zr9 (1)", "odd (1)", "queer", "0.432", "0.567", "everything", "77.5", "omega (3)", "crystal",
-                 *(written(span.median, 0) for span in spans.values())):  # fmt: skip
+    shown = [
+        "7,654",
+        "2,345 frames",
+        "Zr9 (1)",
+        "odd (1)",
+        "queer",
+        "0.432",
+        "0.567",
+        "everything",
+        "77.5",
+        "omega (3)",
+    ]
+    for said in (*shown, "crystal", *(written(span.median, 0) for span in spans.values())):
         assert said in page, said
 
 

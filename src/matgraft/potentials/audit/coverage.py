@@ -28,6 +28,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.core.verdict import Use
 from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.audit.kinds import MOST_FRAMES, NAMED, ORDERED, has_adsorbate, named, order
 from matgraft.potentials.audit.robust import rms
 from matgraft.potentials.audit.strain import match, metric, shear_strain, symmetry
 from matgraft.potentials.data.conditions import TELLING_TAGS, kelvins
@@ -88,6 +89,8 @@ class Coverage(Frozen):
         Closest pair of atoms over the sum of the covalent radii.
     phases, phases_by
         Formula -> phase -> frames, and what tells phases apart.
+    n_examined
+        Frames in which liquids and adsorbates were looked for by structure; in the others by tags alone.
     missing
         What the model must not be trusted for, since the frames do not show it.
     """
@@ -105,6 +108,7 @@ class Coverage(Frozen):
     closest_ratio: float | None = None
     phases: dict[str, dict[str, int]] = Field(default_factory=dict)
     phases_by: str = ""
+    n_examined: int | None = None
     missing: tuple[Use, ...] = ()
 
 
@@ -141,6 +145,7 @@ def coverage(dataset: Dataset, phases: str = "") -> Coverage:
         closest_ratio=survey.closest,
         phases=phases_by_formula(dataset, told),
         phases_by=told.by,
+        n_examined=survey.examined,
     )
     return found.model_copy(update={"missing": tuple(_missing(found, dataset))})
 
@@ -155,6 +160,7 @@ class _Survey:
     shear: dict[int, float]
     forces: dict[int, Array]
     closest: float | None
+    examined: int
 
 
 def _survey(dataset: Dataset) -> _Survey:
@@ -185,8 +191,31 @@ def _survey(dataset: Dataset) -> _Survey:
         "relaxed": {i for i, size in sizes.items() if size < RELAXED},
     }
     families["defect"] |= families["vacancy"]
+    families |= {kind: _named(dataset, kind) for kind in NAMED}
+    families["defect"] |= families["grain boundary"]
+    examined = _spread(sound)
+    looked = {kind: set(examined) & families[kind] for kind in ("surface", "bulk", "hot")}
+    families["adsorbate"] |= {i for i in looked["surface"] if has_adsorbate(dataset.samples[i].content)}
+    families["liquid"] |= {i for i in looked["bulk"] & looked["hot"] if _melted(dataset.samples[i].content)}
     closest = min((closest_pair(dataset.samples[i].content)[0] for i in sound), default=np.inf)
-    return _Survey(families, volumes, ratios, shear, forces, closest if np.isfinite(closest) else None)
+    finite = closest if np.isfinite(closest) else None
+    return _Survey(families, volumes, ratios, shear, forces, finite, len(examined))
+
+
+def _spread(frames: Sequence[int]) -> list[int]:
+    """Return the frames that are looked at by structure."""
+    if len(frames) <= MOST_FRAMES:
+        return list(frames)
+    return [frames[int(k)] for k in np.linspace(0, len(frames) - 1, MOST_FRAMES)]
+
+
+def _named(dataset: Dataset, kind: str) -> set[int]:
+    return {i for i, tags in enumerate(dataset.samples.tags()) if named(kind, tags, TELLING_TAGS)}
+
+
+def _melted(atoms: Atoms) -> bool:
+    found = order(atoms)
+    return found is not None and found < ORDERED
 
 
 def _tagged(dataset: Dataset, pattern: str) -> set[int]:
@@ -316,6 +345,7 @@ def _same_cell(one: _Series, other: _Series) -> bool:
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
+_BY_TAGS = "no tag names {}, and it is not told by structure"
 _FAMILIES = {
     "compressed": Use(
         use="the equation of state under pressure", reason=f"no frame is compressed by more than {VOLUME_STRAIN:.0%}"
@@ -326,8 +356,13 @@ _FAMILIES = {
     "sheared": Use(
         use="elastic constants and plasticity", reason=f"no cell is sheared by more than {SHEAR_STRAIN:.0%}"
     ),
-    "surface": Use(use="surface energies, adsorption and fracture", reason="no frame has a surface"),
+    "surface": Use(use="surface energies and fracture", reason="no frame has a surface"),
     "defect": Use(use="defect energies and diffusion", reason="no frame has a vacancy or another defect"),
+    "liquid": Use(use="melting and liquids", reason="no frame is named liquid, and no hot one lacks all order"),
+    "adsorbate": Use(use="adsorption and catalysis", reason="no frame has an adsorbate"),
+    "grain boundary": Use(use="grain boundaries", reason=_BY_TAGS.format("a grain boundary")),
+    "interface": Use(use="interfaces of two phases", reason=_BY_TAGS.format("an interface")),
+    "transition state": Use(use="barriers and reaction paths", reason=_BY_TAGS.format("a band of images or a saddle")),
 }
 _BY_FORCES = {
     "hot": Use(
