@@ -60,6 +60,9 @@ MOST = 64
 LARGEST = 3000
 """Atoms of a set other than the published ones, above which its frames are thinned evenly."""
 
+LONG = 14
+"""Frames of a trajectory whose halves are told apart: of fewer nothing is."""
+
 SMALL = 0.01
 """eV/Å of a force that might as well be zero."""
 
@@ -306,7 +309,9 @@ def layouts(fault: str, frames: Dataset) -> list[Layout]:
         found: tuple[Layout, ...] = (ALL, TENTH)
     else:
         found = TWO if fault in THEORIES else (ALL, TENTH, TENTH_WHOLE)
-    several = len(set(frames.tag("trajectory"))) > 3
+    counts = Counter(frames.tag("trajectory"))
+    several, long = len(counts) > 3, max(counts.values()) >= LONG
+    found = tuple(one for one in found if long or not one.one)
     return [one for one in found if several or not (one.whole or one.one or (one in TWO and one.tagged))]
 
 

@@ -210,6 +210,22 @@ def test_cells_of_one_size_are_not_taken_for_a_unit_per_atom(n_atoms, slope):
     assert rules.outcome(found, "energy") == "pass"
 
 
+@pytest.mark.parametrize("unit", ["kJ/mol", "kcal/mol"])
+def test_of_two_units_that_fit_the_one_of_a_single_mistake_is_offered_first(unit):
+    """In cells of 8 atoms meV/atom lies near kJ/mol: with a soft foundation it came first, and was typed."""
+    rng = np.random.default_rng(8)
+    predicted = 8 * (rng.normal(0, 0.2, 40) - 5.0)
+    names = [f"run {k // 4}" for k in range(40)]
+    labels = (1.55 * predicted - 900 + rng.normal(0, 0.05, 40)) / ENERGY_UNITS[unit]
+    frames = [
+        Sample(bulk("Si", cubic=True), {"energy": np.asarray(one)}, {"trajectory": name})
+        for one, name in zip(labels, names, strict=True)
+    ]
+    found = audit(Dataset(tuple(frames)), [{"energy": np.asarray(one)} for one in predicted])
+    (energy,) = [one for one in found if one.code == "energy-unit"]
+    assert energy.blocks and energy.actions[0].settings == {"units.energy": unit}
+
+
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 TOLD = {
@@ -358,9 +374,8 @@ def test_the_lines_may_touch_at_one_composition():
     fractions = np.eye(3)[kinds]
     predicted = rng.normal(0, 0.1, 62)
     upper = (np.arange(62) % 4 > 1) & (kinds < 2)
-    step = find_step(
-        predicted, predicted + upper * fractions @ [1.0, 3.0, 0.0], fractions, np.zeros(62, dtype=np.int64)
-    )
+    labels = predicted + upper * (fractions @ [1.0, 3.0, 0.0])
+    step = find_step(predicted, labels, fractions, np.zeros(62, dtype=np.int64))
     assert step is not None and step.severity == "error"
     assert (step.inside == upper).all() or (step.inside == ~upper).all()
 

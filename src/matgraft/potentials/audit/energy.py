@@ -137,7 +137,7 @@ def _fit(evidence: Evidence, reading: LabelReading, predicted: Array, step: Step
     support = _support(predicted[kept], closest[kept], other[kept], blocks[kept])
     known = _known(reading.unit)
     absolute = {per: _absolute(labels[per], predicted, blocks) for per in lines}
-    candidates = [one for per in lines for one in _candidates(per, lines, absolute[per], known)]
+    candidates = [_from(one, reading.unit) for per in lines for one in _candidates(per, lines, absolute[per], known)]
     scale = choose_scale(candidates, _taken(reading.unit, candidates, known), support, explained)
     per = (scale.best if scale.sure and scale.best else scale.taken).unit.endswith("/atom")
     residuals = lines[per].residuals / lines[per].slope
@@ -226,6 +226,13 @@ def _candidates(
         )
         for name, factor in known.items()
     ]
+
+
+def _from(candidate: Candidate, taken: Unit) -> Candidate:
+    """Say whether a candidate departs from the unit taken in its size and its convention at once."""
+    unit = parse_unit(candidate.unit, "energy")
+    resized = not np.isclose(abs(unit.factor), abs(taken.factor))
+    return replace(candidate, twice=bool(resized and unit.per_atom != taken.per_atom))
 
 
 def _log(ratio: float) -> float:

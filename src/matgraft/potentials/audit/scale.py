@@ -80,6 +80,8 @@ class Candidate:
     absolute
         Logarithm of absolute labels over absolute predictions if it were that unit: infinite for another sign, None
         where they do not tell.
+    twice
+        True if it departs from the unit taken in two ways, such as meV/atom from eV: less likely than one.
     """
 
     key: str
@@ -88,6 +90,7 @@ class Candidate:
     expected: float = SOFT
     misfit: float = 1.0
     absolute: float | None = None
+    twice: bool = False
 
     @property
     def action(self) -> Action:
@@ -258,8 +261,8 @@ def _stands(taken: Candidate, limit: float) -> bool:
 
 
 def _rank(candidate: Candidate) -> float:
-    """Return the distance, shortened where absolute values bear witness."""
-    return candidate.distance - (2 * RIVAL if candidate.agrees else 0.0)
+    """Return the distance, shortened where absolute values bear witness, and longer where two things were wrong."""
+    return candidate.distance + RIVAL * (candidate.twice - 2 * candidate.agrees)
 
 
 def _same(one: Candidate, other: Candidate) -> bool:
