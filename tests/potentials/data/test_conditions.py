@@ -29,6 +29,12 @@ def test_a_number_is_found_in_any_spelling(condition: str) -> None:
     assert found.frames == (1, 2) and found.silent == (4,)
 
 
+def test_names_that_begin_with_a_number_are_names() -> None:
+    data = frames(*({"phase": name} for name in ("1T", "1H", "2H", "3R", "1T")))
+    assert Condition.of("phase=1T").met_by(data).frames == (0, 4)
+    assert Condition.of("phase!=1T").met_by(data).frames == (1, 2, 3)
+
+
 def test_the_temperature_is_read_from_tags_and_words() -> None:
     data = frames(
         {"temperature": "300"}, {"TEBEG": "600"}, {"trajectory": "Si NVT 1500 K"}, {"config_type": "md_900K"},

@@ -72,6 +72,13 @@ def test_zero_moments_are_computed_and_nan_is_none(tmp_path: Path) -> None:
     assert "magmom" not in absent.labels
 
 
+def test_frames_with_moments_have_weights_too(tmp_path: Path) -> None:
+    path = extxyz(tmp_path / "a.xyz", magmoms=MOMENTS)
+    path.write_text(path.read_text().replace("energy=", "config_weight=2 magmom_weight=0.5 energy=", 1))
+    (sample,) = read(path)
+    assert (sample.weight, sample.label_weights) == (2.0, {"magmom": 0.5})
+
+
 def test_a_wrong_shape_is_an_error_where_the_key_is_named(tmp_path: Path) -> None:
     path = extxyz(tmp_path / "a.xyz", magmom=0.2)
     with pytest.raises(DataError, match=r"magmom has the shape \(\)"):

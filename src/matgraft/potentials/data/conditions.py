@@ -219,6 +219,12 @@ def _number(value: Value) -> float | None:
     return float(found[1]) if found else None
 
 
+def _units_agree(one: Value, other: Value) -> bool:
+    """Say whether two numbers have one unit, or one of them has none: 1T and 1H are two phases, 300 is 300 K."""
+    units = [found[2] for text in (one, other) if (found := _QUANTITY.fullmatch(str(text)))]
+    return "" in units or len(set(units)) == 1
+
+
 def _text(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else value
 
@@ -322,7 +328,7 @@ class Condition:
     def _names(self, value: Value, number: float | None) -> bool:
         """Say whether this is the value: 1500 is 1500.0 and 1500 K, and Ge2Si2 is SiGe."""
         asked = _number(self.value)
-        if asked is not None and number is not None:
+        if asked is not None and number is not None and _units_agree(self.value, value):
             return bool(np.isclose(asked, number, rtol=1e-6, atol=1e-9))
         return self._canonical() == value
 

@@ -6,6 +6,7 @@
 | ``config_energy_weight``, ``energy_weight``               | its energy                                  |
 | ``config_forces_weight``, ``forces_weight``               | its forces                                  |
 | ``config_stress_weight``, ``config_virials_weight``, ...  | its stress: of both, the one for what is read |
+| ``config_magmoms_weight``, ``magmom_weight``, ...         | its magnetic moments                        |
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _STEMS = {
     "forces": ("forces", "force"),
     "stress": ("stress", "virials", "virial"),
     "virial": ("virials", "virial", "stress"),
+    "magmom": ("magmoms", "magmom"),
 }
 
 
