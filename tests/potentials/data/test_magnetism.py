@@ -17,7 +17,7 @@ from matgraft.core.findings import Finding
 from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.audit.structures import duplicates
 from matgraft.potentials.data.heads import assign_heads
-from matgraft.potentials.data.magnetism import magnetic_order
+from matgraft.potentials.data.magnetism import along_one_axis, magnetic_order
 from matgraft.potentials.data.reading.read import read
 
 
@@ -70,6 +70,47 @@ def test_one_structure_in_two_orders_is_a_caution_with_heads(tmp_path: Path) -> 
     assert found.actions[0].options == {"strategy.name": "multihead", "heads.by": "magnetic_order"}
     data, _ = assign_heads([read(path, want=["energy"]), read(path, want=["energy"])], "magnetic_order")
     assert data.tag("head") == ["FM", "AFM", "FM", "AFM"]
+
+
+FLAT = [0.0, 0.0]
+ALONG_X, ALONG_Z = [4.0, 0.1, 4.0, 0.1, -4.0, 0.1, -4.0, 0.1], [4.0, 0.1, -4.0, 0.1, -4.0, 0.1, 4.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("energies", "moments", "orders", "left_out"),
+    [
+        ([-60, -60.8, -60.2], [UP, DOWN, FLAT], "AFM, FM, NM", (0, 2)),
+        ([-60, -60.8, -60], [ALONG_X, ALONG_Z, [-m for m in ALONG_X]], "AFM 1, AFM 2", (0, 2)),
+        ([-60.8, -60, -60.8], [UP, [1.5, 0.1], UP], "FM 1, FM 2", (1,)),
+    ],
+)
+def test_every_kind_of_state_is_a_caution_that_keeps_the_lowest(
+    tmp_path: Path, energies: list[float], moments: list[list[float]], orders: str, left_out: tuple[int, ...]
+) -> None:
+    found = judged(frames(tmp_path / "a.xyz", energies, moments))
+    assert (found.severity, found.blocks) == ("warning", False)
+    assert f"several magnetic orders ({orders})" in found.evidence and "contradict" not in found.evidence
+    assert found.actions[0].drop == left_out
+
+
+def test_moments_at_the_start_tell_where_there_are_no_others(tmp_path: Path) -> None:
+    written = []
+    for energy, moments in ((-60.0, UP), (-60.8, DOWN)):
+        atoms = bulk("FeO", "rocksalt", a=4.3, cubic=True)
+        atoms.set_initial_magnetic_moments(np.resize(moments, 8))
+        atoms.calc = SinglePointCalculator(atoms, energy=energy)
+        written.append(atoms)
+    write(tmp_path / "a.xyz", written, format="extxyz")
+    found = judged(tmp_path / "a.xyz")
+    assert found.severity == "warning" and "several magnetic orders at the start (AFM, FM)" in found.evidence
+
+
+def test_vectors_along_one_axis_have_an_order() -> None:
+    axis = np.array([0.6, 0.0, 0.8])
+    moments = along_one_axis(np.outer([4.0, -4.0, 0.1], axis))
+    assert moments is not None and magnetic_order(moments) == "AFM"
+    assert along_one_axis([[0.0, 0.0, 2.0]]) is not None
+    assert along_one_axis([[2.0, 0, 0], [0, 2.0, 0]]) is None
 
 
 def test_two_energies_of_one_order_contradict_as_before(tmp_path: Path) -> None:

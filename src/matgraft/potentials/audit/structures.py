@@ -12,6 +12,7 @@ from matgraft.core.findings import Action, Finding, Severity
 from matgraft.core.limits import available_memory
 from matgraft.core.quantities import LENGTH_UNITS, Array, parse_unit
 from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
+from matgraft.potentials.audit.magnetic import magnetic_states, order_tag
 from matgraft.potentials.audit.robust import spread
 from matgraft.potentials.audit.same import SAME_A, group_same, nearest_apart
 from matgraft.potentials.audit.stiffness import NOBLE, largest_changes
@@ -19,7 +20,7 @@ from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair, has_vacuum
 from matgraft.potentials.data.groups import TRAJECTORY_KEYS, bare_key
 from matgraft.potentials.data.heads import parts_well
-from matgraft.potentials.data.magnetism import ORDER_TAG
+from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG
 from matgraft.potentials.data.neighbours import reduced_formula
 
 ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
@@ -232,14 +233,8 @@ def _conflict(evidence: Evidence, conflicts: list[Frames], copies: Action, numbe
     frames = np.sort(np.concatenate(conflicts))
     listed = "; ".join(_differences(evidence, group) for group in conflicts[:3])
     said = f"{count(len(frames))} are {len(conflicts)} structures with labels that contradict: {listed}."
-    orders = evidence.dataset.tag(ORDER_TAG)
-    if _tells(evidence, conflicts, np.array(orders)):
-        found = ", ".join(sorted({orders[i] for i in frames}))
-        said = f"{count(len(frames))} are {len(conflicts)} structures in several magnetic orders ({found}): {listed}."
-        said += f" {evidence.model} is not told the order, and learns something between them."
-        remedy = "give the frames of each order a head of their own, or leave those of all orders but one out"
-        heads = Action(settings={"strategy.name": "multihead", "heads.by": ORDER_TAG})
-        return Fault(frames, said, remedy, [heads], numbers, "warning")
+    if told := _of_magnetism(evidence, conflicts, listed, numbers):
+        return told
     if tag := _telling_tag(evidence, conflicts):
         values = sorted({evidence.dataset.tag(tag)[i] for i in frames})
         said += f" They differ in the tag {tag!r} ({', '.join(values)}), which the foundation does not know of."
@@ -250,6 +245,37 @@ def _conflict(evidence: Evidence, conflicts: list[Frames], copies: Action, numbe
         return Fault(frames, said, remedy, [heads, copies], numbers, "error")
     remedy = "see why the labels differ and keep the one that you trust; the option keeps the first of each structure"
     return Fault(frames, said, remedy, [copies], numbers, "error")
+
+
+def _of_magnetism(
+    evidence: Evidence, conflicts: list[Frames], listed: str, numbers: Mapping[str, float]
+) -> Fault | None:
+    """Say that the copies are in several magnetic states, where no labels contradict within one."""
+    frames = np.sort(np.concatenate(conflicts))
+    if not (tag := order_tag(evidence, frames)):
+        return None
+    states = [np.array(magnetic_states(evidence, group, tag)) for group in conflicts]
+    within = [group[own == state] for group, own in zip(conflicts, states, strict=True) for state in set(own.tolist())]
+    if any(_contradict(evidence, same) for same in within):
+        return None
+    found = ", ".join(sorted(set(np.concatenate(states).tolist())))
+    at_start = " at the start" * (tag == INITIAL_ORDER_TAG)
+    said = f"{count(len(frames))} are {len(conflicts)} structures in several magnetic orders{at_start} ({found})"
+    said += f": {listed}. {evidence.model} is not told the order, and learns something between them."
+    if _tells(evidence, conflicts, np.array(evidence.dataset.tag(tag))):
+        remedy = "give the frames of each order a head of their own, or leave those of all orders but one out"
+        action = Action(settings={"strategy.name": "multihead", "heads.by": tag})
+    else:
+        remedy = "leave those of all orders but one out; the option keeps the order of the lowest energy"
+        higher = [group[own != _lowest(evidence, group, own)] for group, own in zip(conflicts, states, strict=True)]
+        action = drop(sorted(int(i) for i in np.concatenate(higher)))
+    return Fault(frames, said, remedy, [action], numbers, "warning")
+
+
+def _lowest(evidence: Evidence, group: Frames, states: NDArray[np.str_]) -> str:
+    """Return the state of the copy of the lowest energy, of the first where none has an energy."""
+    frames, energies = _labels(evidence, group, "energy")
+    return str(states[group == frames[int(np.argmin(energies))]][0] if frames else states[0])
 
 
 def _telling_tag(evidence: Evidence, conflicts: list[Frames]) -> str:

@@ -29,7 +29,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.stand_ins import stand_in
 from matgraft.potentials.data.cells import volume, with_clear_cell
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG, ORDER_TAG, magnetic_order
+from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG, ORDER_TAG, along_one_axis, magnetic_order
 from matgraft.potentials.data.reading.absent import Absences
 from matgraft.potentials.data.reading.asked import UnsaidError, settled
 from matgraft.potentials.data.reading.corrections import Corrections, with_correction
@@ -398,8 +398,9 @@ def _with_orders(tags: dict[str, str], frame: RawFrame, labels: Mapping[str, Lab
     """Return the tags with the magnetic order, where moments along one axis tell it and the file does not."""
     final = frame.values[labels["magmom"].key] if "magmom" in labels else ()
     moments: dict[str, Any] = {ORDER_TAG: final, INITIAL_ORDER_TAG: frame.values.get("initial_magmoms", ())}
-    shape = (len(frame.atoms),)
-    return {tag: magnetic_order(own) for tag, own in moments.items() if np.shape(own) == shape} | tags
+    n = len(frame.atoms)
+    known = {tag: along_one_axis(own) for tag, own in moments.items() if np.shape(own) in ((n,), (n, 3))}
+    return {tag: magnetic_order(own) for tag, own in known.items() if own is not None} | tags
 
 
 def _run_tags(source: Source) -> dict[str, str]:
