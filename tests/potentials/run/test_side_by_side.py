@@ -128,6 +128,7 @@ def test_one_foundation_is_scored_before_and_after_the_shift_and_by_type(models:
     assert model.shift is not None and model.shift.shift_eV == pytest.approx(OFF, abs=0.5)
     assert (found.part, found.standings, found.elements) == ("given", (), ("Si", "Ge"))
     assert found.next_command == ("matgraft", "tune", "frames.extxyz", "--from", "matgl")
+    assert model.scores.relative is not None and model.shifted.relative is None  # the shift cancels in differences
     assert set(model.shifted.test) == {"energy_rmse_meV_per_atom", "energy_mae_meV_per_atom", "n_frames", "n_atoms"}
 
 

@@ -84,6 +84,15 @@ def test_a_perfect_and_a_reversed_order() -> None:
     found = relative_energies(dataset, {"test": off(dataset, [0.0] * 12), "untuned": off(dataset, reverse)}, groups)
     assert (found.in_order["test"].share, found.in_order["untuned"].share) == (1.0, 0.0)
     assert found.same_composition["test"].rmse == 0.0
+    # Twelve independent observations that are all right leave a share of 0.74 open: 0.735 ** 12 is 0.025.
+    low, high = found.in_order["test"].interval or (0, 0)
+    assert (0.735 < low < 0.736 and high == 1.0) and found.in_order["untuned"].interval == (0.0, 1 - low)
+
+
+def test_an_energy_that_is_not_finite_is_in_no_order() -> None:
+    dataset = Dataset((frame("Si2", -5.0, phase="a"), frame("Si2", -4.9, phase="b"), frame("Si2", -4.8, phase="a")))
+    found = relative_energies(dataset, {"test": off(dataset, [0, np.nan, 0])}, list("abc"))
+    assert (found.in_order["test"].share, found.in_order["test"].count) == (0.0, 2)
 
 
 def test_phases_stand_above_the_lowest_of_their_formula() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,11 @@ def test_a_foundation_without_moments_takes_no_weight_of_them(magnetic: Dataset)
 
 def test_frames_without_moments_are_trained_as_before(pairs: Dataset) -> None:
     assert weigh_moments(LossSettings(), pairs, tuple(POTENTIAL_QUANTITIES)).magmom is None
+
+
+def test_moments_that_their_file_gives_no_weight_are_not_weighed(magnetic: Dataset) -> None:
+    silent = magnetic.map(lambda sample: replace(sample, label_weights={"magmom": 0.0}))
+    assert weigh_moments(LossSettings(), silent, tuple(POTENTIAL_QUANTITIES)).magmom is None
 
 
 def test_a_cached_head_does_not_weigh_them(chgnet: Potential, magnetic: Dataset) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from ase.build import fcc111
 
 from matgraft.core.errors import OptionError
 from matgraft.potentials.audit.coverage import coverage
@@ -17,12 +19,14 @@ from matgraft.potentials.tuning.purposes import PURPOSES
 
 
 def test_a_purpose_sets_the_weights_that_are_not_set(pairs: Dataset) -> None:
-    recipe, train = fit_to_purpose(make_recipe(None, ["train=x", "purpose=elastic", "loss.forces=7"]), pairs)
+    recipe, train = fit_to_purpose(
+        make_recipe(None, ["train=x", "purpose=elastic", "loss.forces=7"]), pairs, range(len(pairs))
+    )
     assert (recipe.loss.energy, recipe.loss.forces, recipe.loss.stress) == (10, 7, 1000)
     assert train.provenance.notes[-1] == (
         "for elastic constants (--for elastic): loss.energy=10, loss.forces=7, loss.stress=1000"
     )
-    again, told = fit_to_purpose(recipe, pairs)  # a run that goes on says the same
+    again, told = fit_to_purpose(recipe, pairs, range(len(pairs)))  # a run that goes on says the same
     assert again == recipe and told.provenance.notes == train.provenance.notes
 
 
@@ -35,8 +39,21 @@ def test_a_label_that_no_frame_has_gets_no_weight(pairs: Dataset) -> None:
 
 def test_without_a_purpose_nothing_is_set(pairs: Dataset) -> None:
     recipe = make_recipe(None, ["train=x"])
-    assert fit_to_purpose(recipe, pairs) == (recipe, pairs)
+    assert fit_to_purpose(recipe, pairs, range(len(pairs))) == (recipe, pairs)
     assert needs_of(recipe, coverage(pairs), pairs).cautions == ()
+
+
+def test_the_frames_to_train_on_decide_and_not_those_held_out(pairs: Dataset) -> None:
+    """Only frames that the split holds out have a stress, or are surfaces."""
+    n = len(pairs) // 2
+    bare = [Sample(one.content, {"energy": one.labels["energy"]}, one.tags) for one in pairs[range(n)]]
+    slabs = [Sample(fcc111("Al", (1, 1, 3), vacuum=9.0, periodic=True), pairs[n].labels)] * n
+    data = Dataset((*bare, *(Sample(one.content, {"energy": np.array(0.0), "stress": np.eye(3)}) for one in slabs)))
+    recipe, told = fit_to_purpose(make_recipe(None, ["train=x", "purpose=surfaces"]), data, range(n))
+    assert recipe.loss.weights(data[range(n)]) == {"energy": 30}
+    assert "stress has no label" in told.provenance.notes[-1]
+    assert "surface structures" in needs_of(recipe, coverage(data), data[range(n)]).cautions[0].text
+    assert "surface structures" not in needs_of(recipe, coverage(data), data).cautions[0].text
 
 
 @pytest.mark.parametrize("name", PURPOSES)

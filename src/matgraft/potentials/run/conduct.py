@@ -107,7 +107,6 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     first = () if judged else told_first(recipe, train, test, tell)
     refuse_blocking(first, recipe)
     refuse_unknown_tables(recipe, train, test)
-    recipe, train = fit_to_purpose(recipe, train)
     foundation = load_potential(recipe.foundation)
     refuse_idle_delta(recipe, foundation.card, train)
     learned, to_score = learned_from(recipe, train), learned_from(recipe, test)
@@ -115,6 +114,7 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
     first = first if judged else (*first, *look_at_card(recipe, foundation.card, train))
     refuse_blocking(first, recipe)
     division = divide(recipe, learned, given_test=len(test) > 0)
+    recipe, learned = fit_to_purpose(recipe, learned, division.train)
     sources = sources_of(recipe, foundation.card, replace(train, provenance=learned.provenance), test)
     # Not before: where something is refused, no recipe is replaced.
     with open_run(out, Begun(kind="frames", decides=sources.decides), resume=resume):
@@ -143,26 +143,33 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         save_model(recipe, foundation, adapted, parts, scores, out)
         checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
         VERDICT.stage(
-            out, lambda: judge(scores, adapted, parts, audit, checks, needs_of(recipe, covered, train), chosen)
+            out, lambda: judge(scores, adapted, parts, audit, checks, needs_of(recipe, covered, parts.train), chosen)
         )
         return write_report(out)
 
 
-def fit_to_purpose(recipe: Recipe, train: Dataset) -> tuple[Recipe, Dataset]:
-    """Set the weights of the loss that a purpose sets; a note of the frames says which."""
+def fit_to_purpose(recipe: Recipe, frames: Dataset, train: Sequence[int]) -> tuple[Recipe, Dataset]:
+    """Set the weights of the loss that a purpose sets; a note of the frames says which.
+
+    Parameters
+    ----------
+    train
+        Positions of the frames to train on.
+    """
     if recipe.purpose is None:
-        return recipe, train
-    loss, line = PURPOSES[recipe.purpose].weigh(recipe.loss, train)
-    provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, line)})
-    return recipe.model_copy(update={"loss": loss}), replace(train, provenance=provenance)
+        return recipe, frames
+    loss, line = PURPOSES[recipe.purpose].weigh(recipe.loss, frames[train])
+    provenance = frames.provenance.model_copy(update={"notes": (*frames.provenance.notes, line)})
+    return recipe.model_copy(update={"loss": loss}), replace(frames, provenance=provenance)
 
 
 def needs_of(recipe: Recipe, covered: Coverage, train: Dataset) -> Needs:
-    """Return the uses that the frames do not speak for, and what a purpose demands of them in vain."""
-    unmet = PURPOSES[recipe.purpose].unmet(covered, train) if recipe.purpose else []
-    if not recipe.purpose or not unmet:
+    """Return the uses that the frames do not speak for, and what a purpose demands in vain of those to train on."""
+    if not recipe.purpose:
         return Needs(covered.missing)
     purpose = PURPOSES[recipe.purpose]
+    if not (unmet := purpose.unmet(coverage(train, recipe.scores.phases), train)):
+        return Needs(covered.missing)
     return Needs((purpose.not_fit(unmet), *covered.missing), (purpose.caution(unmet),))
 
 

@@ -194,15 +194,19 @@ def _score(name: str, model: Potential, scored: _Scored, recipe: Recipe) -> tupl
     own, frames, groups = scored.predictions[name], scored.frames, scored.groups
     after, shift, held_out = _shift(model, own, scored, recipe)
     by, phases = recipe.scores.by, recipe.scores.phases
+    shifted = (
+        summarise(
+            frames, {"tuned": after}, groups, part=scored.part, by=by, phases=phases, quantities={ENERGY.name: ENERGY}
+        )
+        if after
+        else None
+    )
+    # The shift cancels in differences, but for that of two frames whose shifts were fitted on different others.
     found = ModelScores(
         name=name,
         theory=model.card.theory.describe(),
         scores=summarise(frames, {"tuned": own}, groups, part=scored.part, by=by, phases=phases),
-        shifted=summarise(
-            frames, {"tuned": after}, groups, part=scored.part, by=by, phases=phases, quantities={ENERGY.name: ENERGY}
-        )
-        if after
-        else None,
+        shifted=shifted and shifted.model_copy(update={"relative": None}),
         shift=shift,
         held_out=held_out,
         frames=scored.seen[name].counts if name in scored.seen else None,

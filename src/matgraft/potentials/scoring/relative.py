@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import ENERGY, Array
-from matgraft.core.statistics import MIN_UNITS, Estimate, estimate, numbered
+from matgraft.core.statistics import LEVEL, MIN_UNITS, Estimate, estimate, numbered
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.phases import Phases, phases_of
 
@@ -318,7 +318,8 @@ def _orders(energies: _Energies) -> dict[str, InOrder]:
         np.add.at(pairs, at, 1.0)
         step = energies.label[one] - energies.label[other]
         for model, own in energies.errors.items():
-            np.add.at(right[model], at, (step * (step + own[one] - own[other]) > 0).astype(float))
+            predicted = step + own[one] - own[other]  # infinite where a model diverged, which is no order
+            np.add.at(right[model], at, (np.isfinite(predicted) & (step * predicted > 0)).astype(float))
     return {model: _share(own, pairs) for model, own in right.items() if pairs.any()}
 
 
@@ -331,7 +332,11 @@ def _pairs_of_phases(label: Array, phase: NDArray[np.str_]) -> tuple[NDArray[np.
 
 
 def _share(right: Array, pairs: Array) -> InOrder:
-    """Return the share, with the interval of the jackknife over units: a unit takes all its pairs with it."""
+    """Return the share, with the interval of the jackknife over units: a unit takes all its pairs with it.
+
+    Where all pairs are right, or all are wrong, the units do not differ. Then the end is what so many independent
+    observations leave open (Clopper and Pearson, Biometrika 26, 404 (1934)).
+    """
 
     def without(counts: Array) -> Array:
         return np.asarray(counts.sum() - counts.sum(0) - counts.sum(1) + counts.diagonal())
@@ -344,6 +349,9 @@ def _share(right: Array, pairs: Array) -> InOrder:
     left = without(right)[carrying] / left_pairs
     error = float(np.sqrt((n_units - 1) / n_units * ((left - value) ** 2).sum()))
     low, high = Estimate(value, error, n_units, n_units).interval or (0.0, 1.0)
+    if value in (0.0, 1.0):
+        open_end = ((1 - LEVEL) / 2) ** (1 / n_units)
+        low, high = (open_end, 1.0) if value else (0.0, 1 - open_end)
     return InOrder(share=value, interval=(max(low, 0.0), min(high, 1.0)), count=int(pairs.sum()))
 
 

@@ -117,7 +117,7 @@ def weigh_moments(loss: LossSettings, train: Dataset, predicted: Collection[str]
         If a weight was asked for and the foundation predicts no moments.
     """
     if MAGMOM.name in predicted:
-        known = loss.magmom is None and train.count(MAGMOM.name)
+        known = loss.magmom is None and has_weight(train, MAGMOM.name)
         return loss.model_copy(update={MAGMOM.name: MAGMOM_WEIGHT}) if known else loss
     if loss.magmom:
         raise OptionError(
