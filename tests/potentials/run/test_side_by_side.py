@@ -85,7 +85,8 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     made, unable = dict(MODELS), {"none": ""}
 
     def load(name: str) -> Any:
-        card = SimpleNamespace(elements=("Si", "Ge"), name=name, cutoff_A=None, theory=LevelOfTheory(functional="PBE"))
+        theory = LevelOfTheory(functional="PBE")
+        card = SimpleNamespace(elements=("Si", "Ge"), name=name, cutoff_A=None, theory=theory, corrects={})
         return SimpleNamespace(card=card)
 
     def predictions(model: Any, frames: Dataset, *_: object) -> Any:
