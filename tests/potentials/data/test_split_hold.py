@@ -8,9 +8,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.split import Split, split
+from matgraft.potentials.recipe import make_recipe
+from matgraft.potentials.run.frames import divide
 
 
 def simulation(n: int, seed: int, scale: float = 0.05, **tags: str) -> list[Sample]:
@@ -130,3 +133,13 @@ def test_what_cannot_be_held_out_is_refused() -> None:
         split(data, hold="temperature=1500")
     with pytest.raises(OptionError, match=r"both make the test(.*\n)*.*split.hold=element=Si"):
         split(data, hold="temperature=300", by="element", element="Si")
+
+
+def test_a_head_that_is_held_out_whole_is_refused_before_the_fit() -> None:
+    levels = [LevelOfTheory(functional=name) for name in ("PBE", "LDA") for _ in range(12)]
+    tags = [{"trajectory": f"{i // 3}", "head": str(level.functional)} for i, level in enumerate(levels)]
+    atoms = Atoms("Si", cell=[9] * 3, pbc=True)
+    known = [Sample(atoms, {"energy": np.array(0.0)}, own, theory=t) for own, t in zip(tags, levels, strict=True)]
+    recipe = make_recipe(None, ["train=x", "strategy.name=multihead", "split.hold=theory=LDA"])
+    with pytest.raises(DataError, match="12 frames to score on belong to heads that no training frame has"):
+        divide(recipe, Dataset(tuple(known)), given_test=False)

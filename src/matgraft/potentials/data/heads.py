@@ -85,7 +85,7 @@ def assign_heads(parts: Sequence[Dataset], by: str = THEORY, *, foundation: bool
     names = _names(everything, label, by, [FOUNDATION] if keeps else [])
     marked = [part.map(lambda sample: sample.with_tags(head=names[label(sample)])) for part in parts]
     for part in marked[1:]:
-        _refuse_unknown(marked[0], part)
+        refuse_strange_heads(marked[0], part)
     own = [f"{FOUNDATION} (kept by frames to rehearse)"] if keeps else []
     note = f"heads by {by}: {'; '.join([*_lines(marked[0], by), *own])}"
     provenance = train.provenance.model_copy(update={"notes": (*train.provenance.notes, note)})
@@ -230,7 +230,8 @@ def parts_well(counts: Counter[Any]) -> bool:
     return not {"", None} & set(counts) and 2 <= len(counts) <= _SENSIBLE and min(counts.values()) > 1
 
 
-def _refuse_unknown(train: Dataset, others: Dataset) -> None:
+def refuse_strange_heads(train: Dataset, others: Dataset) -> None:
+    """Raise a DataError for frames to score on whose head no training frame has."""
     known = dict.fromkeys(train.tag(HEAD_TAG))
     strange = [i for i, name in enumerate(others.tag(HEAD_TAG)) if name not in known]
     if strange:

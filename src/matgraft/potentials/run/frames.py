@@ -24,7 +24,7 @@ from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.conditions import refuse_unsaid
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.geometry import expected_pairs
-from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, require_heads
+from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, refuse_strange_heads, require_heads
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.data.numbering import leave_out, numbers_of_frames
 from matgraft.potentials.data.phases import require_phase_tag
@@ -352,6 +352,7 @@ def divide(recipe: Recipe, train: Dataset, *, given_test: bool) -> Split:
     )
     if recipe.heads_by:
         require_heads(train[division.train], train[division.validation])
+        refuse_strange_heads(train[division.train], train[(*division.test, *division.inside)])
     weigh_parts(train[division.train], train[division.validation], recipe.loss, by_head=bool(recipe.heads_by))
     return division
 
