@@ -7,8 +7,6 @@ apart; where it has those at the start alone, the order is all that is known.
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from ase import Atoms
 
@@ -35,19 +33,17 @@ def magnetic_states(evidence: Evidence, group: Frames, tag: str) -> list[str]:
     tag
         That tells the order of them all.
     """
-    samples = [evidence.dataset.samples[i] for i in group.tolist()]
     found: list[tuple[str, int]] = []
-    kinds: list[tuple[str, Atoms, Array]] = []
-    for sample in samples:
+    kinds: dict[str, list[tuple[Atoms, Array]]] = {}
+    for sample in (evidence.dataset.samples[i] for i in group.tolist()):
         order, moments = sample.tags[tag], sample.labels.get(MAGMOM.name)
         if tag != ORDER_TAG or moments is None:
             moments = np.zeros(sample.n_atoms)
-        known = [other for other in kinds if other[0] == order]
-        k = next((k for k, (_, *other) in enumerate(known) if _alike(*other, sample.content, moments)), len(known))
-        kinds += [(order, sample.content, moments)] * (k == len(known))
+        known = kinds.setdefault(order, [])
+        k = next((k for k, (one, own) in enumerate(known) if _alike(one, own, sample.content, moments)), len(known))
+        known += [(sample.content, moments)] * (k == len(known))
         found.append((order, k))
-    several = Counter(order for order, *_ in kinds)
-    return [f"{order} {k + 1}" if several[order] > 1 else order for order, k in found]
+    return [f"{order} {k + 1}" if len(kinds[order]) > 1 else order for order, k in found]
 
 
 def _alike(first: Atoms, one: Array, second: Atoms, other: Array) -> bool:
