@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.evaluate import evaluate_table
+from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predict import PropertyModel, predict_formulas
-from matgraft.formulas.predictor.store import PREDICTOR
+from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings
+from matgraft.formulas.predictor.store import PREDICTOR, TargetNames
+from matgraft.formulas.scoring.further import score_further
 from matgraft.formulas.scoring.target import METRICS
+from matgraft.formulas.table.reading import FormulaTable
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +170,33 @@ def test_a_run_goes_on_only_with_the_test_it_began_with(tuned, tmp_path):
     (copy / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(RunError, match="table of --test"):
         resume_table_run(copy, quiet=True)
+
+
+@pytest.mark.parametrize(("n_formulas", "warned"), [(6, False), (120, True)])
+def test_rows_of_one_formula_miss_together_and_count_once(n_formulas: int, warned: bool) -> None:
+    """A sixth of 120 rows lies outside its interval: one formula of six measured twenty times, or twenty of 120."""
+    pairs = [
+        f"{a}{b}{n}"
+        for a in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn", "Al")
+        for b in ("O", "S", "F", "Cl")
+        for n in (1, 2, 3)
+    ]
+    formulas = tuple(parse_formula(pairs[i % n_formulas]) for i in range(120))
+    missed = np.array([i % n_formulas < n_formulas / 6 for i in range(120)])
+    table = FormulaTable(
+        formulas, np.where(missed, 3.0, 0.0), (), np.zeros((120, 0)), {}, np.ones(120), (), (), tuple(range(120)), 0
+    )
+    zero, one = np.zeros(120), np.ones(120)
+    said = Prediction(zero, -one, one, one / 2, zero, in_training=np.zeros(120, dtype=bool))
+    predictor: Any = SimpleNamespace(
+        tools=SimpleNamespace(backbone=CompositionBackbone.scratch(1, width=16, layers=1, heads=2, features=16)),
+        predict_inputs=lambda inputs: said,
+        baseline=lambda inputs: zero,
+        members=(),
+        calibration=SimpleNamespace(weights=()),
+        settings=PredictorSettings(),
+    )
+    names = TargetNames(target="gap", classes=(), code={})
+    scored, _ = score_further(predictor, names, table, "formula", file="test.csv")
+    assert scored.parts["new"].scores["coverage"] == pytest.approx(100 / 120)
+    assert ("interval-coverage" in [caution.code for caution in scored.verdict.cautions]) is warned

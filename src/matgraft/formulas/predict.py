@@ -160,6 +160,7 @@ class PropertyModel:
         if not isinstance(formulas, pd.DataFrame):
             texts = listed(formulas)
             return pd.DataFrame(self.rows(texts, self.shared(covariates, len(texts))))
+        self.shared(covariates, len(formulas))  # an error for one that is not read
         cells = as_cells(formulas.assign(**covariates))
         return pd.DataFrame(self.rows(list(cells[formula_column(cells, None, IN_MEMORY)]), cells, IN_MEMORY))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.mixing import SumCalculator
@@ -232,6 +232,28 @@ def test_a_label_without_its_like_is_none_of_the_difference(tmp_path: Path) -> N
     write(tmp_path / "a.extxyz", frames)
     with pytest.raises(DataError, match="no frame has energy both as a label and under 'lj_energy'"):
         learned(tmp_path / "a.extxyz", *CHEAP)
+
+
+@pytest.mark.parametrize("normal", [np.nan, 0.0])
+def test_a_component_that_the_cheap_method_lacks_is_none_of_the_difference(tmp_path: Path, normal: float) -> None:
+    """Of a slab in a box with vacuum: the label has a whole stress, the cheap method one in the plane."""
+    slab = fcc111("Cu", (1, 1, 3), vacuum=6.0, periodic=True)
+    slab.info |= {"energy": 1.0, "stress": np.diag([0.1, 0.2, 0.3]), "lj_energy": 0.5}
+    slab.info["lj_stress"] = np.full((3, 3), normal)
+    slab.info["lj_stress"][:2, :2] = np.diag([0.04, 0.05])
+    write(tmp_path / "a.extxyz", slab)
+    (found,) = learned(tmp_path / "a.extxyz", "want=[energy]", "delta.energy=lj_energy", "delta.stress=lj_stress")
+    assert found.labels["stress"] == pytest.approx(np.diag([0.06, 0.15, 0.0]))
+    assert (found.components["stress"] == np.logical_and.outer([1, 1, 0], [1, 1, 0])).all()
+
+
+def test_energies_no_more_than_reference_energies_say_nothing_of_a_unit() -> None:
+    """Three compositions of three elements: references fit the labels exactly, and rounding would decide."""
+    frames = [
+        Sample(Atoms(formula), {"energy": np.array(energy)}, cheap={"energy": np.array(30 * energy)})
+        for formula, energy in (("SiOMg", -17.3), ("SiO2Mg", -21.9), ("Si2OMg", -25.1))
+    ]
+    assert [one.outcome for one in audit(Dataset(frames), None, looks=[cheap_label])] == ["not applicable"]
 
 
 def test_what_cannot_be_meant(file: Path, tmp_path: Path) -> None:

@@ -279,7 +279,8 @@ def _cautions(ours: PartScores, judged: Seen, level: float, unlike: float, group
         text = "The run is of an earlier version and does not say which groups it was trained on: some may be here"
         yield Caution(code="unknown-groups", damage=Damage.DOUBT, text=text)
     if (held := ours.scores.get("coverage")) is not None:
-        inside = binomtest(round(held * ours.n), ours.n, level, alternative="less")
+        # Rows that share a formula or a group miss together: a set of them counts once.
+        inside = binomtest(round(held * ours.n_units), ours.n_units, level, alternative="less")
         if inside.pvalue < SURE:
             text = f"Intervals stated to hold {level:.0%} held {held:.1%} of {ours.n} rows"
             yield Caution(code="interval-coverage", damage=Damage.WRONG, text=text)

@@ -18,6 +18,8 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
     FORCES.name: FORCE_UNITS,
     STRESS.name: STRESS_UNITS,
 }
+_BESIDE_REFERENCES = 4
+"""Energies that there must be beside one for each element, as for the unit of the labels."""
 _NEARER = 0.5
 """Part of the difference that another unit must leave at most, to be named."""
 
@@ -28,7 +30,7 @@ def cheap_label(evidence: Evidence) -> Iterator[Finding]:
     faults, said = [], []
     for quantity in sorted(cheap):
         frames = [i for i, sample in enumerate(evidence.dataset) if _has_both(sample, quantity)]
-        if len(frames) < 3:
+        if len(frames) < _fewest(evidence, quantity, frames):
             continue
         label, other = _pairs(evidence, quantity, frames)
         whole, left = _size(label), _size(label - other)
@@ -41,7 +43,7 @@ def cheap_label(evidence: Evidence) -> Iterator[Finding]:
         elif left > whole:
             faults.append(_of_no_use(quantity, frames, left, whole))
     if not said:
-        yield CHEAP_LABEL.skipped("no frame has a label of a cheap method beside its own")
+        yield CHEAP_LABEL.skipped("too few frames have a label of a cheap method beside their own")
     elif not faults:
         yield CHEAP_LABEL.passed("; ".join(said).capitalize() + ", by root mean squares")
     for fault in faults:
@@ -52,13 +54,23 @@ def _pairs(evidence: Evidence, quantity: str, frames: list[int]) -> tuple[Array,
     """Return labels and cheap labels of some frames, (n,): energies an atom, without a reference of each element."""
     samples = [evidence.dataset[i] for i in frames]
     if quantity != ENERGY.name:
-        label = np.concatenate([np.ravel(sample.labels[quantity]) for sample in samples])
-        return label, np.concatenate([np.ravel(sample.cheap[quantity]) for sample in samples])
+        known = [~np.isnan(one.cheap[quantity]) & one.components.get(quantity, True) for one in samples]
+        label, other = (
+            np.concatenate([values[own] for values, own in zip(each, known, strict=True)])
+            for each in ([one.labels[quantity] for one in samples], [one.cheap[quantity] for one in samples])
+        )
+        return label, other
     fractions = evidence.fractions[frames]
     both = np.array([[sample.labels[quantity], sample.cheap[quantity]] for sample in samples], dtype=float)
     both /= evidence.n_atoms[frames][:, None]
     both -= fractions @ np.linalg.lstsq(fractions, both, rcond=None)[0]
     return both[:, 0], both[:, 1]
+
+
+def _fewest(evidence: Evidence, quantity: str, frames: list[int]) -> int:
+    """Return how many frames tell: of energies more than there are reference energies, which fit so many exactly."""
+    n_elements = np.count_nonzero(evidence.fractions[frames].any(axis=0)) if frames else 0
+    return n_elements + _BESIDE_REFERENCES if quantity == ENERGY.name else 3
 
 
 def _has_both(sample: Sample, quantity: str) -> bool:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from matgraft.core.errors import DataError
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
@@ -49,5 +51,11 @@ def differences(dataset: Dataset, corrects: Mapping[str, str]) -> Dataset:
 
 
 def _difference(sample: Sample) -> Sample:
-    both = sample.labels.keys() & sample.cheap.keys()
-    return replace(sample, labels={name: sample.labels[name] - sample.cheap[name] for name in both}, cheap={})
+    """Return a frame with the differences; a component that either label lacks is none of the difference."""
+    labels, components = {}, dict(sample.components)
+    for name in sample.labels.keys() & sample.cheap.keys():
+        known = ~np.isnan(sample.cheap[name])
+        labels[name] = np.where(known, sample.labels[name] - sample.cheap[name], 0.0)
+        if not known.all():
+            components[name] = known & components.get(name, known)
+    return replace(sample, labels=labels, components=components, cheap={})

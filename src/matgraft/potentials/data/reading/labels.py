@@ -122,15 +122,20 @@ def find_labels(frame: RawFrame, file: RawFile, choices: Choices, where: str) ->
 
 
 def find_cheap(frame: RawFrame, file: RawFile, choices: Choices, where: str) -> dict[str, Array]:
-    """Return the labels of a cheap method that a frame has, by quantity, in canonical units; finite ones alone."""
+    """Return the labels of a cheap method that a frame has, by quantity, in canonical units; finite ones alone.
+
+    Components of a slab's stress that were not computed are NaN.
+    """
     own = replace(choices, units={**choices.units, **choices.cheap_units})
     found: dict[str, Array] = {}
     for quantity, key in choices.cheap.items():
         if quantity == "stress" and not volume(frame.atoms):
             continue
         for name in present(quantity, frame.values, key)[:1]:
-            value = np.asarray(_label(quantity, name, frame, file, own, f"{where}, key {name!r}").value)
-            found |= {quantity: value} if np.isfinite(value).all() else {}
+            label = _label(quantity, name, frame, file, own, f"{where}, key {name!r}")
+            known = np.ones(np.shape(label.value), dtype=bool) if label.components is None else label.components
+            if np.isfinite(label.value)[known].all():
+                found[quantity] = np.where(known, label.value, np.nan)
     return found
 
 
