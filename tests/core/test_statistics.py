@@ -14,6 +14,7 @@ from matgraft.core.statistics import (
     estimate,
     joined_units,
     mean_difference,
+    mean_loss,
     numbered,
     sharing,
     unit_totals,
@@ -90,6 +91,12 @@ def test_rows_of_weight_zero_do_not_count():
     assert whole == without
     few = mean_difference(ours, theirs, np.array([1.0, 2.0, 1.0, 1.0, 0.0, 0.0]), np.arange(6))
     assert few.interval is None and few.n_units == 4
+
+
+def test_the_interval_of_an_error_does_not_go_below_zero():
+    found = mean_loss(np.array([0.0, 0.0, 0.0, 0.0, 1.0, 5.0]), np.ones(6), np.arange(6))
+    assert found.value == 1 and found.interval[0] < 0
+    assert found.above_zero == (0.0, found.interval[1])
 
 
 @pytest.mark.parametrize("n_units", range(MIN_UNITS))

@@ -20,7 +20,7 @@ from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames
 from matgraft.formulas.scoring.further import score_further
 from matgraft.formulas.scoring.target import METRICS
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.reading import FormulaTable, targets_in
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +103,7 @@ def test_a_table_may_lack_what_no_score_needs(tuned, tmp_path):
     found = evaluate_table(tuned.folder, tmp_path / "plain.csv").targets["gap"]
     assert (found.lacks, found.without_value) == (("lab",), 1)
     assert {part: one.n for part, one in found.parts.items()} == {"new": 19, "known formula": 4}
+    assert "has no column 'lab'" in " ".join(one.text for one in found.verdict.cautions)
     old = tmp_path / "old"
     shutil.copytree(tuned.folder, old)
     (folder,) = (old / "predictors").iterdir()
@@ -170,6 +171,18 @@ def test_a_run_goes_on_only_with_the_test_it_began_with(tuned, tmp_path):
     (copy / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(RunError, match="table of --test"):
         resume_table_run(copy, quiet=True)
+
+
+def test_a_covariate_beside_a_table_that_the_run_does_not_know_is_an_error(tuned):
+    with pytest.raises(OptionError, match="temprature is no covariate of this run"):
+        PropertyModel.open(tuned.folder).predict(tuned.test, temprature=300)
+
+
+def test_a_target_without_a_value_is_not_asked_for(tmp_path):
+    table = tmp_path / "test.csv"
+    table.write_text("formula,gap,energy\nNaCl,8.5,\nKCl,8.4,nan\n")
+    assert targets_in(table, ["energy", "gap"]) == ["gap"]
+    assert targets_in(table, ["energy"]) == ["energy"]  # read_table then says that it has no value
 
 
 @pytest.mark.parametrize(("n_formulas", "warned"), [(6, False), (120, True)])

@@ -72,6 +72,11 @@ class Estimate:
         margin = float(stats.t.ppf((1 + LEVEL) / 2, max(self.effective - 1, 1.0))) * self.error
         return self.value - margin, self.value + margin
 
+    @property
+    def above_zero(self) -> tuple[float, float] | None:
+        """The interval of what cannot be negative, such as an error."""
+        return self.interval and (max(self.interval[0], 0.0), self.interval[1])
+
 
 def numbered(names: Sequence[Hashable]) -> Units:
     """Return (n,) numbers of units from their names, one a row, counted from 0 by first appearance."""
@@ -143,6 +148,11 @@ def mean_difference(ours: Array, theirs: Array, weights: Array, units: Units) ->
     """
     totals = unit_totals(np.stack([weights, ours, theirs], 1), units)
     return estimate(lambda sums: np.array([1, -1]) * sums[..., 1:] / sums[..., :1], totals, totals[:, 1:])
+
+
+def mean_loss(losses: Array, weights: Array, units: Units) -> Estimate:
+    """Estimate the mean ``sum(losses) / sum(weights)`` of losses that were multiplied by their weights."""
+    return mean_difference(losses, np.zeros_like(losses), weights, units)
 
 
 def sharing(weights: Array, units: Units) -> Array:

@@ -11,8 +11,10 @@ from ase.build import bulk, fcc111
 
 from matgraft.core.errors import OptionError
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.delta import differences
 from matgraft.potentials.data.phases import phases_of, require_phase_tag
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.scoring.metrics import summarise
 from matgraft.potentials.scoring.relative import Elements, relative_energies
 
 
@@ -168,3 +170,17 @@ def test_the_tag_of_phases_may_be_named_and_must_exist() -> None:
     with pytest.raises(OptionError, match="did you mean 'allotrope'"):
         require_phase_tag(dataset, "alotrope")
     assert phases_of(dataset[:0], "allotrope").labels == ()
+
+
+def test_differences_of_two_methods_have_no_order_of_phases() -> None:
+    """Labels of phase a are lower by both methods; their difference is lower of phase b."""
+    dear, cheap = {"a": -5.0, "b": -4.9}, {"a": -4.0, "b": -3.7}
+    frames = [
+        Sample(Atoms("Si"), {"energy": np.array(dear[p])}, {"phase": p}, cheap={"energy": np.array(cheap[p])})
+        for p in ("a", "a", "b", "b")
+    ]
+    nothing = [{"energy": np.array(0.0)}] * 4
+    whole = summarise(Dataset(tuple(frames)), {"tuned": nothing}, "aabb")
+    assert whole.relative is not None and whole.relative.phases[0].phase == "a"
+    learned = differences(Dataset(tuple(frames)), {"energy": "xtb_energy"})
+    assert summarise(learned, {"tuned": nothing}, "aabb").relative is None

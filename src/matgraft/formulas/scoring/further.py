@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from matgraft.core.frozen import Frozen
-from matgraft.core.statistics import MIN_UNITS, Units, joined_units, mean_difference
+from matgraft.core.statistics import MIN_UNITS, Units, joined_units, mean_difference, mean_loss
 from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Use, Verdict
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predictor.facts import BaselineComparison
@@ -23,13 +23,14 @@ from matgraft.formulas.predictor.predictor import Prediction, Predictor
 from matgraft.formulas.predictor.store import TargetNames
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.verdict import FAR, UNLIKE, outcome_of_comparison
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.reading import GROUPINGS, FormulaTable
 
 Seen = Literal["new", "known group", "known formula"]
 SEEN: tuple[Seen, ...] = ("new", "known group", "known formula")
 """What the fit knew of a row, from nothing to its formula."""
 Place = Literal["like", "unlike"]
 BASELINE = "trees on descriptors"
+OLDER = "The run is of an earlier version and does not say which groups it was trained on: some may be here"
 SURE = 0.05
 """Chance at which so few held intervals are no accident any more."""
 LEAST = 1e-3
@@ -130,13 +131,13 @@ class _Losses:
 
     def of(self, rows: NDArray[np.int_], rows_of: FurtherRows) -> PartScores:
         ours, weights = self.ours[rows], self.weights[rows]
-        found = mean_difference(ours, np.zeros_like(ours), weights, self.units[rows])
+        found = mean_loss(ours, weights, self.units[rows])
         return PartScores(
             n=len(rows),
             n_units=found.n_units,
             scores=scores_of(rows_of.table.values[rows], rows_of.prediction.take(rows), weights),
             error=found.value,
-            interval=found.interval,
+            interval=found.above_zero,
         )
 
     def compared(self, rows: NDArray[np.int_]) -> BaselineComparison:
@@ -162,7 +163,7 @@ def score_further(
     """
     inputs = Inputs.of(table.formulas, predictor.tools.backbone, table.covariates)
     prediction = predictor.predict_inputs(inputs)
-    groups_known = by in ("formula", "chemical-system") or names.groups is not None
+    groups_known = by in GROUPINGS or names.groups is not None
     rows_of = FurtherRows(table, prediction, _seen(predictor, names, table, prediction, by))
     units = joined_units(table.keys, table.named(by))
     losses = _Losses(
@@ -181,7 +182,10 @@ def score_further(
     against = losses.compared(rows)
     weighted = "weighted " if table.weighted else ""
     criterion = weighted + ("log loss" if table.classes else "mean absolute error")
-    verdict = _verdict(predictor, scored, judged, against, criterion, float(far.mean()), groups_known)
+    untold = "" if groups_known else OLDER
+    if by in lacks:
+        untold = f"This table has no column {by!r}: rows of groups that were trained on cannot be told from others"
+    verdict = _verdict(predictor, scored, judged, against, criterion, float(far.mean()), untold)
     found = FurtherScores(
         target=names.target,
         file=file,
@@ -235,13 +239,13 @@ def _verdict(
     against: BaselineComparison,
     criterion: str,
     unlike: float,
-    groups_known: bool,
+    untold: str,
 ) -> Verdict:
     pairs = zip(predictor.members, predictor.calibration.weights, strict=True)
     pretrained = any(member.pretrained and weight for member, weight in pairs)
     outcome = outcome_of_comparison(against) if pretrained else Outcome.NOT_COMPARED
     ours = parts[judged]
-    cautions = tuple(_cautions(ours, judged, predictor.settings.level, unlike, groups_known))
+    cautions = tuple(_cautions(ours, judged, predictor.settings.level, unlike, untold))
     wrong = any(caution.damage >= Damage.WRONG for caution in cautions)
     if wrong and outcome == Outcome.BETTER:
         outcome = Outcome.RESERVED
@@ -270,14 +274,13 @@ def _span(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f", 95 % between {interval[0]:.3g} and {interval[1]:.3g}"
 
 
-def _cautions(ours: PartScores, judged: Seen, level: float, unlike: float, groups_known: bool) -> Iterator[Caution]:
+def _cautions(ours: PartScores, judged: Seen, level: float, unlike: float, untold: str) -> Iterator[Caution]:
     if judged != "new":
         what = "formula" if judged == "known formula" else "group"
         text = f"The fit was trained on the {what} of every row: these figures say nothing of a new {what}"
         yield Caution(code="all-seen", damage=Damage.WRONG, text=text, remedy=f"Score it on rows of another {what}")
-    if not groups_known:
-        text = "The run is of an earlier version and does not say which groups it was trained on: some may be here"
-        yield Caution(code="unknown-groups", damage=Damage.DOUBT, text=text)
+    if untold:
+        yield Caution(code="unknown-groups", damage=Damage.DOUBT, text=untold)
     if (held := ours.scores.get("coverage")) is not None:
         # Rows that share a formula or a group miss together: a set of them counts once.
         inside = binomtest(round(held * ours.n_units), ours.n_units, level, alternative="less")

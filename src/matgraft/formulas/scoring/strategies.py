@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from matgraft.core.frozen import Frozen
-from matgraft.core.statistics import Units, mean_difference
+from matgraft.core.statistics import Units, mean_difference, mean_loss
 from matgraft.formulas.learners.inputs import Array
 
 
@@ -89,7 +87,7 @@ def compare_losses(
     losses
         By strategy, not yet times the weights (n,).
     """
-    found = {name: mean_difference(weights * one, np.zeros_like(one), weights, units) for name, one in losses.items()}
+    found = {name: mean_loss(weights * one, weights, units) for name, one in losses.items()}
     order = sorted(found, key=lambda name: found[name].value)
     best = order[0]
     against = {name: mean_difference(weights * losses[name], weights * losses[best], weights, units) for name in order}
@@ -97,7 +95,7 @@ def compare_losses(
         ComparedStrategy(
             strategy=name,
             error=found[name].value,
-            interval=found[name].interval,
+            interval=found[name].above_zero,
             difference=against[name].value,
             difference_interval=None if name == best else against[name].interval,
             **dict(tried[name]),

@@ -339,16 +339,16 @@ def value_columns(path: Path, formula: str | None) -> list[str]:
 
 
 def targets_in(path: Path, targets: Sequence[str]) -> list[str]:
-    """Return those of some targets that a table has a column of.
+    """Return those of some targets that a table has values of; of those whose columns are all empty, each.
 
     Raises
     ------
     OptionError
-        If it has none.
+        If it has no column of any.
     """
-    columns = [str(name) for name in read_cells(path).columns]
-    if found := [target for target in targets if target in columns]:
-        return found
+    cells = read_cells(path)
+    if found := [target for target in targets if target in cells.columns]:
+        return [target for target in found if not _missing(cells[target]).all()] or found
     raise OptionError(
         f"no column of what was trained on: {', '.join(targets)}",
         where=str(path),

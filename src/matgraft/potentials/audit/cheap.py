@@ -54,7 +54,7 @@ def _pairs(evidence: Evidence, quantity: str, frames: list[int]) -> tuple[Array,
     """Return labels and cheap labels of some frames, (n,): energies an atom, without a reference of each element."""
     samples = [evidence.dataset[i] for i in frames]
     if quantity != ENERGY.name:
-        known = [~np.isnan(one.cheap[quantity]) & one.components.get(quantity, True) for one in samples]
+        known = [np.logical_and(~np.isnan(one.cheap[quantity]), one.components.get(quantity, True)) for one in samples]
         label, other = (
             np.concatenate([values[own] for values, own in zip(each, known, strict=True)])
             for each in ([one.labels[quantity] for one in samples], [one.cheap[quantity] for one in samples])

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from matgraft.core.errors import DataError
+from matgraft.core.quantities import Array
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 
@@ -52,7 +53,8 @@ def differences(dataset: Dataset, corrects: Mapping[str, str]) -> Dataset:
 
 def _difference(sample: Sample) -> Sample:
     """Return a frame with the differences; a component that either label lacks is none of the difference."""
-    labels, components = {}, dict(sample.components)
+    labels: dict[str, Array] = {}
+    components = dict(sample.components)
     for name in sample.labels.keys() & sample.cheap.keys():
         known = ~np.isnan(sample.cheap[name])
         labels[name] = np.where(known, sample.labels[name] - sample.cheap[name], 0.0)

@@ -252,7 +252,7 @@ def kinds_table(title: str, tables: Mapping[ModelName, Mapping[str, Figures]]) -
 
 def relative_blocks(scores: Scores) -> list[Block]:
     """Return the errors of relative energies by model, the phases above the lowest one, and what cannot be had."""
-    if (found := scores.relative) is None or scores.corrects:  # differences of two methods have no order of phases
+    if (found := scores.relative) is None:
         return []
     phases = [Folded("Phases above the lowest of their formula", [_phase_table(found)])] if found.phases else []
     table = relative_table({TITLES[model]: (found, model) for model in TITLES})

@@ -289,7 +289,8 @@ class Scores(Frozen):
     inside
         The same of frames that do not meet it, and were held out from the others.
     relative
-        Errors of energies relative to each other; None of a model with several heads, and of runs of older versions.
+        Errors of energies relative to each other; None of a model with several heads, of a correction, whose labels
+        are differences of two methods and have no order of phases, and of runs of older versions.
     worst_force_decile
         Of each model, errors on the tenth of the atoms with the largest forces.
     gain
@@ -423,7 +424,7 @@ def summarise(
         intervals={model: intervals(each, groups) for model, each in found.items()},
         by_config_type={model: by_tag(each, tags) for model, each in found.items()},
         by_tag={name: {model: by_condition(each, dataset, name) for model, each in found.items()} for name in by},
-        relative=_relative(dataset, predictions, groups, phases, elements),
+        relative=None if dataset.provenance.corrects else _relative(dataset, predictions, groups, phases, elements),
         worst_force_decile={_KEY_OF[model]: worst_decile(dataset, each) for model, each in predictions.items()},
         gain={model: compare(found["test"], each, groups) for model, each in found.items() if model != "test"},
     )

@@ -235,7 +235,7 @@ def _extrapolation(scores: Scores) -> Iterator[Reason]:
 def _relative_reasons(scores: Scores) -> Iterator[Reason]:
     """Say how the model tells phases apart, where the frames have two of one composition."""
     found = scores.relative
-    if found is None or scores.corrects or "test" not in found.between_phases:
+    if found is None or "test" not in found.between_phases:
         return
     ours, order = found.between_phases["test"], found.in_order
     rivals = [one for model, one in found.between_phases.items() if model != "test"]
@@ -356,7 +356,8 @@ def _worst_decile(scores: Scores) -> Iterator[str]:
         error, overall, unit = tenths["test"][key], scores.test[key], quantity.report_unit
         if error <= quantity.rounding:
             continue
-        who = f"On the tenth of the atoms with the largest forces the RMSE is {short(error)} {unit}"
+        largest = "differences of forces" if scores.corrects else "forces"
+        who = f"On the tenth of the atoms with the largest {largest} the RMSE is {short(error)} {unit}"
         if error > HOT_RATIO * overall:
             share = 10 * (error / overall) ** 2 if overall else 100
             yield f"{who}, against {short(overall)} on all: they hold {share:.0f} % of the squared error."
