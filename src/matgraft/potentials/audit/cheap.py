@@ -69,7 +69,7 @@ def _pairs(evidence: Evidence, quantity: str, frames: list[int]) -> tuple[Array,
 
 def _fewest(evidence: Evidence, quantity: str, frames: list[int]) -> int:
     """Return how many frames tell: of energies more than there are reference energies, which fit so many exactly."""
-    n_elements = np.count_nonzero(evidence.fractions[frames].any(axis=0)) if frames else 0
+    n_elements = int(np.count_nonzero(evidence.fractions[frames].any(axis=0))) if frames else 0
     return n_elements + _BESIDE_REFERENCES if quantity == ENERGY.name else 3
 
 
