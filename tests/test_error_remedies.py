@@ -46,6 +46,7 @@ from matgraft.potentials.run.frames import Parts, read_parts
 from matgraft.potentials.tuning import memory
 from matgraft.potentials.tuning.climb import validation_errors
 from matgraft.potentials.tuning.memory import bound_by_memory
+from matgraft.potentials.tuning.replay import ReplaySettings, replay_frames
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src/matgraft"
@@ -188,6 +189,8 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
     "potentials/run/frames.py:read_parts": [(plain, "audit.drop_test=[3]")],
     "potentials/tuning/ladder.py:make_rungs": [(plain, "strategy.name=ladder strategy.rank=2 ladder.rungs=[feature,full]")],
     "potentials/tuning/loss.py:weights": [(every(lambda a: without(a, "stress")), "loss.stress=1")],
+    "potentials/tuning/replay.py:rehearses": [(plain, "strategy.name=replay replay.labels=file")],
+    "potentials/recipe.py:heads_by": [(plain, "strategy.name=full heads.foundation=false")],
 }  # fmt: skip
 """Where an error with options is raised on the way to a fit -> frames and words that raise it."""
 
@@ -218,7 +221,12 @@ HERE: dict[str, str] = {
     "potentials/run/frames.py:refuse_too_large": "test_frames_too_large_for_the_memory",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
     "core/registry.py:_no_model": "test_a_file_of_mace",
-    "formulas/predict.py:_finished": "test_a_run_on_a_table_that_is_not_finished",
+    "formulas/settings.py:refuse_prompt_class": "test_a_table",
+    "formulas/report/pretraining.py:pretraining_report": "test_a_pretraining_that_is_not_finished",
+    "potentials/tuning/replay.py:read_labelled": "test_frames_to_rehearse_without_labels",
+    "potentials/tuning/replay.py:rehearsing_heads": "test_frames_of_another_functional_that_rehearse",
+    "potentials/tuning/replay.py:_with_labels_of_file": "test_frames_to_rehearse_in_another_convention",
+    "formulas/predict.py:open": "test_a_run_on_a_table_that_is_not_finished",
 }
 """Where it takes more than frames -> the test below that types what is printed."""
 
@@ -585,8 +593,62 @@ def test_a_table(matgraft: Call, tmp_path: Path) -> None:
         (option,) = printed(said)
         expected = ["--target", "band gap"] if words else ["--formula", "what it is"]
         assert (code, shlex.split(option)) == (2, expected)
-    code, _, said = matgraft("tune", tmp_path / "t.csv", *words, *expected, "--out", tmp_path / "run", "--quiet")
+    known = ["tune", tmp_path / "t.csv", *words, *expected, "--out", tmp_path / "run", "--quiet"]
+    code, _, said = matgraft(*known, "--prompt-class", "what it is")
+    assert (code, printed(said)) == (2, ["--strategy prompt"])
+    assert "--prompt-class" not in matgraft(*known, "--prompt-class", "what it is", *shlex.split(printed(said)[0]))[2]
+    code, _, said = matgraft(*known)
     assert (code, "3 rows with a value" in said) == (3, True), "three rows are too few, but both columns are found"
+
+
+def test_a_pretraining_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, resumed = tmp_path / "a run", []
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "formulas.txt").write_text("Si\nGe\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("matgraft.formulas.pretraining.run._conduct", killed)
+        words = ["weights.masked=1", "weights.properties=0", "weights.contrast=0"]
+        assert matgraft("pretrain", tmp_path / "formulas.txt", *words, "--out", run, "--quiet")[0]
+    code, _, said = matgraft("report", run)
+    (command,) = printed(said, "command")
+
+    def resume(out: Path, **_: object) -> None:
+        resumed.append(out)
+        raise PassedError("on to the fit")
+
+    monkeypatch.setattr("matgraft.formulas.pretraining.run.resume_pretraining", resume)
+    assert (code, matgraft(*shlex.split(command)[1:])[0], resumed) == (5, PassedError.exit_code, [run])
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_frames_of_another_functional_that_rehearse(matgraft: Call, tmp_path: Path) -> None:
+    write(tmp_path / NAME, frames())
+    (tmp_path / NAME).with_suffix(".yaml").write_text("code: VASP\nfunctional: LDA\n")
+    must_cure(matgraft, "tune", tmp_path / NAME, "--out", tmp_path / "run", "--quiet", "strategy.name=replay")
+
+
+@pytest.mark.usefixtures("to_the_fit")
+def test_frames_to_rehearse_without_labels(matgraft: Call, tmp_path: Path) -> None:
+    write(tmp_path / NAME, frames())
+    write(tmp_path / "b.extxyz", every(lambda a: without(a, "energy", "forces"))(frames(6)))
+    words = ["strategy.name=replay", f"replay.file={tmp_path / 'b.extxyz'}", "replay.labels=file"]
+    must_cure(matgraft, "tune", tmp_path / NAME, "--out", tmp_path / "run", "--quiet", *words)
+
+
+def test_frames_to_rehearse_in_another_convention(tmp_path: Path, chgnet: Potential, pairs: Dataset) -> None:
+    write(tmp_path / NAME, every(lambda a: a.calc.results.update(energy=-40.0))(frames(6)))
+    settings = ReplaySettings(file=str(tmp_path / NAME), labels="file")
+    with pytest.raises(MatgraftError) as refused:
+        replay_frames(chgnet, pairs, settings)
+    (option,) = printed(str(refused.value))
+    key, _, value = option.partition("=")
+    assert (key, len(replay_frames(chgnet, pairs, settings.model_copy(update={"labels": value})))) == (
+        "replay.labels",
+        6,
+    )
 
 
 def test_few_shots(matgraft: Call, tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def refuse_prompt_class(column: str | None, strategy: str) -> None:
         raise OptionError(
             f"--prompt-class {column} is not read with strategy {strategy!r}",
             allowed=["--strategy prompt"],
-            options=[{"--strategy": "prompt"}, {"--covariate": column}],
+            remedy="let prompts answer, or give the column as a covariate in its place",
+            options=[{"--strategy": "prompt"}],
         )
 
 

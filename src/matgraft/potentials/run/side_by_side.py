@@ -125,7 +125,7 @@ def _refuse_unlabelled(dataset: Dataset, models: Sequence[str], files: Sequence[
         raise DataError(
             "no frame has a label to score by",
             where=", ".join(map(str, files)),
-            remedy="name the key of the labels, such as keys.energy=REF_energy, or predict the frames instead",
+            remedy="name the keys of the labels by keys.energy and keys.forces, or predict the frames instead",
             commands=[("matgraft", "predict", *models, *files, "-o", "predictions.extxyz")],
         )
 
