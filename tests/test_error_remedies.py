@@ -602,16 +602,12 @@ def test_a_table(matgraft: Call, tmp_path: Path) -> None:
 
 
 def test_a_pretraining_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matgraft.formulas.pretraining.run import RUN, PretrainingRun
+    from matgraft.formulas.pretraining.settings import PretrainSettings
+
     run, resumed = tmp_path / "a run", []
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    (tmp_path / "formulas.txt").write_text("Si\nGe\n")
-    with monkeypatch.context() as patch:
-        patch.setattr("matgraft.formulas.pretraining.run._conduct", killed)
-        words = ["weights.masked=1", "weights.properties=0", "weights.contrast=0"]
-        assert matgraft("pretrain", tmp_path / "formulas.txt", *words, "--out", run, "--quiet")[0]
+    run.mkdir()
+    RUN.write(run, PretrainingRun(corpus=tmp_path / "formulas.txt", properties=None, settings=PretrainSettings()))
     code, _, said = matgraft("report", run)
     (command,) = printed(said, "command")
 
