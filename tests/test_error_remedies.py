@@ -34,6 +34,7 @@ from torch.multiprocessing import ProcessExitedException
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
 from matgraft.core.limits import Memory
+from matgraft.core.run_folder import BEGUN, Begun
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
@@ -607,6 +608,7 @@ def test_a_pretraining_that_is_not_finished(matgraft: Call, tmp_path: Path, monk
 
     run, resumed = tmp_path / "a run", []
     run.mkdir()
+    BEGUN.write(run, Begun(kind="pretraining", decides={}))
     RUN.write(run, PretrainingRun(corpus=tmp_path / "formulas.txt", properties=None, settings=PretrainSettings()))
     code, _, said = matgraft("report", run)
     (command,) = printed(said, "command")
