@@ -40,7 +40,7 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be, predict
 from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.recipe import Recipe, make_recipe
-from matgraft.potentials.run.frames import Frames, look, look_at_elements, look_first, read_parts, unasked
+from matgraft.potentials.run.frames import Frames, look, look_at_card, look_first, read_parts, unasked
 
 MODELS = SHARED.parent / "models"
 BACKBONES = {
@@ -199,7 +199,7 @@ def judged(recipe: Recipe, backbone: str, frames: Dataset, predictions: Predicti
     if not backbone:
         return list(first)
     card = foundation_of(backbone).card
-    first = (*first, *look_at_elements(recipe, card, frames))
+    first = (*first, *look_at_card(recipe, card, frames))
     if blocking(first, ()):
         return list(unasked(recipe, frames, first))
     return list(look(recipe, card, Frames(frames, frames[:0], predictions, [], (), None), first))

@@ -34,6 +34,7 @@ from torch.multiprocessing import ProcessExitedException
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
 from matgraft.core.limits import Memory
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.run_folder import BEGUN, Begun
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
@@ -380,8 +381,8 @@ def test_what_stops_a_run_before_its_fit(site: str, number: int, matgraft: Call,
     made, words = TUNE[site][number]
     write(tmp_path / NAME, made(frames()))
     files = [str(tmp_path / NAME)]
-    if site == "potentials/data/numbering.py:_by_file":
-        write(tmp_path / "other.extxyz", frames(6))
+    if site in ("potentials/data/numbering.py:_by_file", "potentials/data/heads.py:_levels"):
+        write(tmp_path / "other.extxyz", frames())
         files = [f"train=[{tmp_path / NAME}, {tmp_path / 'other.extxyz'}]"]
     must_cure(matgraft, "tune", *files, "--out", tmp_path / "run", "--quiet", *shlex.split(words))
 
@@ -823,7 +824,7 @@ def test_frames_too_large_for_the_memory(matgraft: Call, tmp_path: Path, monkeyp
         raise PassedError("on to the graphs")
 
     write(tmp_path / NAME, with_a_large_one(frames()))
-    card = SimpleNamespace(elements=("Si", "Ge"), name="x", cutoff_A=6.0)
+    card = SimpleNamespace(elements=("Si", "Ge"), name="x", cutoff_A=6.0, theory=LevelOfTheory())
     monkeypatch.setattr(conduct, "load_potential", lambda name: SimpleNamespace(card=card))
     monkeypatch.setattr("matgraft.potentials.run.frames.encode_what_can_be", passed)
     monkeypatch.setattr("matgraft.potentials.run.frames.free_memory", lambda: Memory(12 * 10**6, "the job"))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.recipe import make_recipe
@@ -33,7 +34,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Opened, list[d
         right["stress"] = stress + stress.T
         samples.append(Sample(atoms, right, {"trajectory": f"run {k // 4}"}, index=k))
         predictions.append({name: value * 0.9 + 0.01 * rng.normal() for name, value in right.items()})
-    card = SimpleNamespace(elements=("Si",), name="a foundation")
+    card = SimpleNamespace(elements=("Si",), name="a foundation", theory=LevelOfTheory())
     monkeypatch.setattr(real_alarms, "foundation_of", lambda backbone: SimpleNamespace(card=card))
     known = Known("made", tmp_path / "made.extxyz", planted=True)
     return Opened(known, make_recipe(None, [], train="made.extxyz"), Dataset(tuple(samples))), predictions

@@ -224,7 +224,7 @@ def test_other_numbers_have_units_of_their_own() -> None:
 
 
 def test_a_key_named_like_a_label_that_is_not_read_is_named(tmp_path: Path) -> None:
-    columns = FORCES + ":energies:R:1:magmoms:R:1"
+    columns = FORCES + ":energies:R:1:initial_magmoms:R:1"
     rows = [f"{row} -0.5 1.0" for row in ROWS]
     data = read(
         write(
@@ -234,7 +234,10 @@ def test_a_key_named_like_a_label_that_is_not_read_is_named(tmp_path: Path) -> N
             rows=rows,
         )
     )
-    assert "named like labels: 'energies', 'magmoms', 'stresses' (keys.stress=stresses reads it)" in notes(data)
+    assert (
+        "named like labels: 'energies', 'initial_magmoms' (keys.magmom=initial_magmoms reads it), 'stresses' (keys.stress=stresses reads it)"
+        in notes(data)
+    )
     stressed = read(tmp_path / "a.xyz", keys={"stress": "stresses"})
     np.testing.assert_allclose(stressed[0].labels["stress"], np.eye(3))
     assert "'stresses' (" not in notes(stressed)

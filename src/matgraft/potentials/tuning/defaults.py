@@ -89,7 +89,8 @@ def loss_defaults(strategy: Strategy, loss: LossSettings, dataset: Dataset) -> L
     if not strategy.cached:
         return loss
     unset = {name for name in HEAD_WEIGHTS if getattr(loss, name) is None and dataset.count(name)}
-    return loss.model_copy(update={name: HEAD_WEIGHTS[name] for name in unset} | {"magmom": 0.0})
+    moments = {"magmom": 0.0} if dataset.count("magmom") else {}
+    return loss.model_copy(update={name: HEAD_WEIGHTS[name] for name in unset} | moments)
 
 
 def default_batch(strategy: Strategy, n_frames: int) -> int:

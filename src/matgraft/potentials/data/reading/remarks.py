@@ -50,7 +50,7 @@ class Remarks:
         """Return the quantity that a key would fit though nothing reads it, ``""`` for one per atom; or None."""
         if not is_left_out(key) or key in (*self.choices.keys.values(), *self.choices.cheap.values()):
             return None
-        fits = sorted(fitting(value, n_atoms))
+        fits = sorted(fitting(value, n_atoms) - ({"magmom"} if "mag" not in key.lower() else set()))
         return fits[0] if fits else ""
 
     @property
