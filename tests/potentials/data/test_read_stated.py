@@ -234,10 +234,8 @@ def test_a_key_named_like_a_label_that_is_not_read_is_named(tmp_path: Path) -> N
             rows=rows,
         )
     )
-    assert (
-        "named like labels: 'energies', 'initial_magmoms' (keys.magmom=initial_magmoms reads it), 'stresses' (keys.stress=stresses reads it)"
-        in notes(data)
-    )
+    moments = "'initial_magmoms' (keys.magmom=initial_magmoms reads it)"
+    assert f"named like labels: 'energies', {moments}, 'stresses' (keys.stress=stresses reads it)" in notes(data)
     stressed = read(tmp_path / "a.xyz", keys={"stress": "stresses"})
     np.testing.assert_allclose(stressed[0].labels["stress"], np.eye(3))
     assert "'stresses' (" not in notes(stressed)
