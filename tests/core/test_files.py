@@ -58,7 +58,8 @@ def test_no_file_of_the_product_is_made_past_the_strict_writer():
     """`json.dumps` elsewhere makes hashes, options and the text inside a store: nothing that a model predicts."""
     allowed = {
         "core/files.py", "core/options.py", "potentials/sources.py",
-        "potentials/models/pseudolabels.py", "potentials/data/reading/corrections.py", "potentials/data/store.py", "formulas/prompts/bank.py",
+        "potentials/models/pseudolabels.py", "potentials/data/reading/corrections.py",
+        "potentials/data/store.py", "formulas/prompts/bank.py",
     }  # fmt: skip
     found = {
         str(path.relative_to(SOURCE))
