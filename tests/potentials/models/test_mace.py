@@ -559,13 +559,9 @@ def test_an_export_says_what_the_vendors_calculator_does_with_a_slab(tmp_path: P
     ("strategy", "dtype"),
     [
         ("full", "float32"),
-        ("partial", "float32"),
-        ("feature", "float32"),
         ("lora", "float32"),
-        ("gradual", "float32"),
         ("full", "float64"),
         ("feature", "float64"),
-        ("lora", "float64"),
     ],
 )
 def test_a_short_fit_learns_and_comes_back(pairs: Dataset, tmp_path: Path, strategy: str, dtype: str) -> None:
