@@ -238,7 +238,7 @@ def test_a_label_without_its_like_is_none_of_the_difference(tmp_path: Path) -> N
 def test_a_component_that_the_cheap_method_lacks_is_none_of_the_difference(tmp_path: Path, normal: float) -> None:
     """Of a slab in a box with vacuum: the label has a whole stress, the cheap method one in the plane."""
     slab = fcc111("Cu", (1, 1, 3), vacuum=6.0, periodic=True)
-    slab.info |= {"energy": 1.0, "stress": np.diag([0.1, 0.2, 0.3]), "lj_energy": 0.5}
+    slab.info = {"energy": 1.0, "stress": np.diag([0.1, 0.2, 0.3]), "lj_energy": 0.5}
     slab.info["lj_stress"] = np.full((3, 3), normal)
     slab.info["lj_stress"][:2, :2] = np.diag([0.04, 0.05])
     write(tmp_path / "a.extxyz", slab)
