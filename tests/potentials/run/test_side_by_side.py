@@ -269,7 +269,7 @@ def test_the_screen_says_what_the_json_says_and_a_page_is_kept(models: dict[str,
         and "mace errs least" in out
         and "matgraft tune frames.extxyz --from mace" in out
     )
-    assert "alloy" in out and "found by info key 'trajectory'" in out
+    assert "alloy" in out and "found by info key 'trajectory'" in " ".join(out.split())
     page = Path("models.html").read_text()
     assert "mace errs least" in page and "alloy" in page
     code, told, _ = matgraft("evaluate", "chgnet", "mace", "frames.extxyz", "--json")
