@@ -222,7 +222,7 @@ def _sentence(row: MovedFrames, large: Sequence[str]) -> str:
     figures = [
         f"{quantity.name} {error:.3g} {quantity.report_unit}"
         for quantity in POTENTIAL_QUANTITIES.values()
-        if (error := row.error(quantity)) is not None
+        if (error := row.error(quantity)) is not None and (quantity != MAGMOM or not error <= quantity.rounding)
     ]
     found = f"on {row.n_frames} crystals and slabs with other elements the tuned model differs by {', '.join(figures)}"
     return f"{found}; too much in {' and '.join(large)}" if large else found
