@@ -340,6 +340,14 @@ def test_what_cannot_be_done_is_said_before_reading(files, tmp_path):
         resume_pretraining(tmp_path / "c", quiet=True)
 
 
+def test_a_corpus_that_leaves_nothing_to_validate_on_is_refused_and_leaves_no_folder(tmp_path):
+    (tmp_path / "two.txt").write_text("Si\nGe\n")
+    masked = PretrainSettings(weights=ObjectiveWeights(properties=0, masked=1, contrast=0))
+    with pytest.raises(DataError, match="0 of 2 formulas are held out"):
+        pretrain(tmp_path / "two.txt", None, masked, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("role", ["corpus", "properties"])
 def test_two_files_of_one_name_are_told_apart(files, tmp_path, role):
     copies = {}

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from matgraft.core.errors import OptionError, RunError
+from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
 from matgraft.core.model import ModelCard
@@ -118,6 +118,7 @@ def _conduct(run: PretrainingRun, out: Path, *, resume: bool, quiet: bool) -> Co
     with open_run(out, Begun(kind="pretraining", decides={**files, "settings": options}), resume=resume):
         RUN.write(out, run)
         tables = read_tables(run.corpus, run.properties, exclude=settings.exclude, validation=settings.validation)
+        _refuse_one_part(tables, run)
         results, encoders = [], []
         for i in range(settings.encoders):
             backbone = CompositionBackbone.scratch(
@@ -128,6 +129,17 @@ def _conduct(run: PretrainingRun, out: Path, *, resume: bool, quiet: bool) -> Co
         first, *siblings = encoders
         backbone = CompositionBackbone(first, backbone.card, siblings, labels_seen(run.properties, settings))
         return finish(backbone, tables, settings, results, files, out)
+
+
+def _refuse_one_part(tables: Tables, run: PretrainingRun) -> None:
+    """Raise a DataError unless there are formulas to train on and others to validate on."""
+    held_out, n = int(tables.held_out.sum()), len(tables.held_out)
+    if not 0 < held_out < n:
+        raise DataError(
+            f"{held_out} of {n} formulas are held out: both training and validation need some",
+            where=str(run.corpus or run.properties),
+            remedy="give formulas of more chemical systems, or hold another part of them out by the option validation",
+        )
 
 
 def _train(
