@@ -240,6 +240,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["crossval", "t.csv", "--target", "kind", "scale=log", "--folds", "2"], "scale"),
         (["crossval", "t.csv", "--target", "gap", "network.epochs=20", "--folds", "2"], "network.epochs"),
         (["crossval", "t.csv", "--target", "gap", "--fold-column", "kind", "--folds", "3"], "--folds"),
+        (["compare", "t.csv", "--target", "gap", "--fold-column", "kind", "--folds", "3"], "--folds"),
         (["predict", "run", "Fe2O3", "NaCl", "--formula", "nonsense"], "--formula"),
         (["embed", "t.csv", "-o", "v.parquet", "--count", "3"], "--count"),
         (["fewshot", "t.csv", "t.csv", "--target", "gap", "--metric", "none"], "--metric"),

@@ -119,6 +119,7 @@ def flags_of(group: DataclassInstance) -> dict[str, object]:
 
 
 PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
+FOLDED = (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),)
 OWN: dict[str, tuple[Read, ...]] = {
     "tune": (
         *(
@@ -132,7 +133,8 @@ OWN: dict[str, tuple[Read, ...]] = {
         Read("--formula", "a table of formulas", lambda kind: kind == "table"),
         Read("--quiet", "structures; formulas show no progress", lambda kind: kind == "structures"),
     ),
-    "crossval": (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),),
+    "crossval": FOLDED,
+    "compare": FOLDED,
     "embed": (
         Read("--count", "--nearest", lambda asked: asked["nearest"] is not None),
         Read("--nearest", "vectors of formulas", lambda asked: asked["per"] == "formula"),

@@ -74,9 +74,16 @@ def tell_start(foundation: str | None) -> None:
         Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
 
 
+LabelledTable = Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")]
+OneTarget = Annotated[str, typer.Option(help="column of the values")]
+HeldOut = Annotated[
+    Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions", callback=new_file)
+]
+
+
 @dataclass(frozen=True)
 class Folding:
-    """Options of `crossval`: which rows are held out together."""
+    """Options of `crossval` and `compare`: which rows are held out together."""
 
     fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None
     folds: Annotated[int | None, typer.Option(help="number of folds, where the table brings none", min=2)] = None
@@ -92,16 +99,14 @@ class PredictorOptions:
 
 
 def crossval_command(
-    table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
-    target: Annotated[str, typer.Option(help="column of the values")],
+    table: LabelledTable,
+    target: OneTarget,
     options: Options = None,
     *,
     folding: Folding,
     columns: Columns,
     model: PredictorOptions,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions", callback=new_file)
-    ] = None,
+    out: HeldOut = None,
     shown: Shown,
 ) -> None:
     """Score a property predictor on held-out folds of a table of formulas."""
@@ -139,16 +144,14 @@ class CompareOptions:
 
 
 def compare_command(
-    table: Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")],
-    target: Annotated[str, typer.Option(help="column of the values")],
+    table: LabelledTable,
+    target: OneTarget,
     options: Options = None,
     *,
     folding: Folding,
     columns: Columns,
     asked: CompareOptions,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions", callback=new_file)
-    ] = None,
+    out: HeldOut = None,
     shown: Shown,
 ) -> None:
     """Line up strategies on the same held-out folds of a table: error, interval, minutes; which one to take."""
@@ -158,7 +161,7 @@ def compare_command(
     from matgraft.formulas.report.rows import write_rows
     from matgraft.formulas.report.text import show_comparison
 
-    refuse_own("crossval", {"--folds": folding.folds}, folding.fold_column)
+    refuse_own("compare", {"--folds": folding.folds}, folding.fold_column)
     by, names = columns.group or "formula", asked.strategy or USUAL
     settings, given = predictor_settings("compare", options, columns, seed=asked.seed)
     if "strategy" in given:
