@@ -815,7 +815,7 @@ def test_frames_without_labels_to_evaluate(matgraft: Call, tmp_path: Path, monke
     write(tmp_path / NAME, bare)
     code, _, said = matgraft("evaluate", "chgnet", tmp_path / NAME)
     (command,) = printed(said, "command")
-    monkeypatch.setattr("matgraft.potentials.run.structures.load_potential", passed)
+    monkeypatch.setattr("matgraft.potentials.run.several.load_potential", passed)
     assert (code, matgraft(*shlex.split(command)[1:])[0]) == (3, PassedError.exit_code)
 
 

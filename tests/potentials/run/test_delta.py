@@ -35,7 +35,7 @@ from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.report.facts import read_facts
 from matgraft.potentials.report.run import run_document
-from matgraft.potentials.run import conduct, evaluate_run, evaluation, side_by_side, structures
+from matgraft.potentials.run import conduct, evaluate_run, evaluation, several, side_by_side, structures
 from matgraft.potentials.run.correction import refuse_idle_delta
 from matgraft.potentials.run_files import CHECKS, METRICS, MODEL, PROVENANCE, REFERENCES, SPLIT, VERDICT
 
@@ -155,8 +155,7 @@ def test_what_a_correction_cannot_do_is_refused(
 def test_a_correction_is_told_where_it_predicts_and_refused_beside_whole_energies(
     run: Path, file: Path, chgnet: Potential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (structures, side_by_side):
-        monkeypatch.setattr(module, "load_potential", lambda name: chgnet if name == "chgnet" else load_potential(name))
+    monkeypatch.setattr(several, "load_potential", lambda name: chgnet if name == "chgnet" else load_potential(name))
     found = structures.predict_structures([str(run)], [file], quiet=True)
     assert any("the model is a correction: add what it predicts" in note for note in found.notes)
     with pytest.raises(OptionError, match="is a correction to lj_energy"):

@@ -97,8 +97,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         evidence = f"{len(refused)} of {len(frames)} given frames"
         return said, Finding(code="x", title="x", outcome=outcome, frames=tuple(refused), evidence=evidence), None
 
-    for module in ("side_by_side", "structures"):
-        monkeypatch.setattr(f"matgraft.potentials.run.{module}.load_potential", load)
+    monkeypatch.setattr("matgraft.potentials.run.several.load_potential", load)
     monkeypatch.setattr("matgraft.potentials.run.side_by_side.refuse_unknown", lambda name: None)
     monkeypatch.setattr("matgraft.potentials.run.several.foundation_predictions", predictions)
     monkeypatch.chdir(tmp_path)
@@ -429,3 +428,18 @@ def test_a_run_alone_is_judged_beside_its_foundation_and_names_what_it_cannot_ta
     assert "6 are unseen" in Path("run.md").read_text()
     code, _, err = matgraft("evaluate", run, files[0], "references.mode=keep")
     assert code == 2 and "references.mode is not read by `matgraft evaluate RUN`" in err
+
+
+def test_a_name_that_is_meant_is_a_word_here_and_no_option(
+    models: dict[str, Any], matgraft: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`foundation=` is read by neither verb."""
+
+    def refuse(name: str) -> None:
+        raise OptionError("a pickle", where=name, remedy="add its hash", options=[{"foundation": f"{name}@1f3b"}])
+
+    monkeypatch.setattr("matgraft.potentials.run.several.load_potential", refuse)
+    frames = written(labelled(1))
+    for verb in ("evaluate", "predict"):
+        code, _, err = matgraft(verb, "mace:my.model", frames)
+        assert code == 2 and "allowed: mace:my.model@1f3b" in err and "option:" not in err

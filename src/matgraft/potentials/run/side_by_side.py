@@ -25,7 +25,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.registry import load_potential, refuse_unknown
+from matgraft.potentials.models.registry import refuse_unknown
 from matgraft.potentials.recipe import Recipe, make_recipe, saved_recipe
 from matgraft.potentials.report.evaluations import ModelScores, SideBySide
 from matgraft.potentials.run.correction import refuse_corrections
@@ -34,7 +34,7 @@ from matgraft.potentials.run.frames import look_at_labels, look_at_test, read_fu
 from matgraft.potentials.run.references import references_for, refuse_idle_references
 from matgraft.potentials.run.remedies import as_typed
 from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
-from matgraft.potentials.run.several import Answers, ask
+from matgraft.potentials.run.several import Answers, ask, load_models, names_are_words
 from matgraft.potentials.scoring.metrics import Predictions, errors, summarise
 from matgraft.potentials.scoring.standing import Standing, stand
 from matgraft.potentials.tuning.held_out import HeldOut, shift_held_out
@@ -71,7 +71,7 @@ def evaluate_models(
     _refuse_unlabelled(dataset, models, files)
     refuse_unfit(look_at_test(recipe, dataset), ", ".join(map(str, files)))
     refuse_unknown_tables(recipe, dataset, dataset[:0])
-    loaded = {name: load_potential(name) for name in models}
+    loaded = load_models(models)
     refuse_corrections(loaded, recipe)
     for model in loaded.values():
         refuse_idle_references(recipe, model, dataset, dataset[:0])
@@ -98,8 +98,9 @@ def evaluate_models(
 
 def refuse_names(models: Sequence[str]) -> None:
     """Raise an OptionError for a model that is unknown or named twice, before any frame is read."""
-    for name in models:
-        refuse_unknown(name)
+    with names_are_words():
+        for name in models:
+            refuse_unknown(name)
     if twice := [name for i, name in enumerate(models) if name in models[:i]]:
         raise OptionError(f"{twice[0]} is named twice", remedy="name each model once")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from matgraft.core.quantities import ENERGY
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.models.registry import load_potential
 from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.report.predictions import (
     PredictedStructure,
@@ -24,7 +23,7 @@ from matgraft.potentials.report.predictions import (
 from matgraft.potentials.run.correction import correction_note, refuse_corrections
 from matgraft.potentials.run.evaluation import refuse_unfit
 from matgraft.potentials.run.frames import look_at_test, read_further
-from matgraft.potentials.run.several import ask
+from matgraft.potentials.run.several import ask, load_models
 from matgraft.potentials.run.side_by_side import refuse_names
 from matgraft.potentials.scoring.metrics import Predictions
 from matgraft.potentials.tuning.held_out import shift_held_out
@@ -62,7 +61,7 @@ def predict_structures(
     recipe = make_recipe(None, options, verb="predict", train=[str(file) for file in files], want=())
     dataset = read_further(recipe, files, beside=False)
     refuse_unfit(look_at_test(recipe, dataset), ", ".join(map(str, files)))
-    loaded = {name: load_potential(name) for name in models}
+    loaded = load_models(models)
     if len(loaded) > 1:
         refuse_corrections(loaded, recipe)
     answers = ask(loaded, dataset, recipe, quiet=quiet)
