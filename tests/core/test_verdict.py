@@ -45,10 +45,15 @@ def test_the_level_names_the_baseline_where_it_reads_on(outcome: Outcome, level:
     assert Verdict(outcome=outcome, against="the foundation", headline="").level == level
 
 
-def test_every_outcome_has_a_tone_and_only_the_worse_ones_an_exit_code() -> None:
+def test_every_outcome_has_a_tone_and_only_the_bad_and_the_unjudged_an_exit_code() -> None:
     assert set(TONES) == set(Outcome)
     codes = {outcome: Verdict(outcome=outcome, headline="").exit_code for outcome in Outcome}
-    assert {outcome for outcome, code in codes.items() if code} == {Outcome.WORSE, Outcome.WORSE_FOR_SOME}
+    assert {outcome: code for outcome, code in codes.items() if code} == {
+        Outcome.WORSE: 6,
+        Outcome.WORSE_FOR_SOME: 6,
+        Outcome.NOT_FIT: 1,
+        Outcome.UNJUDGED: 6,
+    }
     assert worst_exit_code(Verdict(outcome=outcome, headline="") for outcome in Outcome) == EXIT_WORSE
     assert worst_exit_code([]) == 0
 

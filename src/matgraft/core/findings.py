@@ -6,6 +6,7 @@ looked for was found or not: a reader sees what was looked at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field, JsonValue, computed_field
 from matgraft.core.frozen import Frozen
 from matgraft.core.options import shell, typeable
 
-Outcome = Literal["passed", "failed", "not applicable"]
+Outcome = Literal["passed", "failed", "not applicable", "errored"]
 Severity = Literal["error", "warning", "info"]
 Part = Literal["train", "test"]
 
@@ -33,16 +34,54 @@ class Action(Frozen):
         Frames to leave out, counted as those of the finding.
     part
         Which frames are meant: those to train on, or those of the test file.
+    structures
+        File of structures to label and to add to the training frames; relative to the folder of the findings.
     """
 
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     drop: tuple[int, ...] = ()
     part: Part = "train"
+    structures: str = ""
 
     @property
     def options(self) -> dict[str, object]:
         """All options by their name, that of the frames to leave out among them."""
         return {**self.settings, **({DROP[self.part]: self.drop} if self.drop else {})}
+
+
+class Measure(Frozen):
+    """One measured number of a check, and what it is held against.
+
+    Attributes
+    ----------
+    name, unit
+        Such as ``"C11"`` and ``"GPa"``.
+    value
+        None where it could not be measured.
+    allowed
+        Smallest and largest value that passes, None for no bound on a side; None where nothing is allowed or forbidden.
+    reference, reference_from
+        What it is compared with, and where that comes from, such as ``"your frames"`` or ``"the foundation"``.
+    gate
+        Where the allowed range comes from, in one sentence.
+    """
+
+    name: str
+    unit: str
+    value: float | None
+    allowed: tuple[float | None, float | None] | None = None
+    reference: float | None = None
+    reference_from: str = ""
+    gate: str = ""
+
+    @property
+    def passes(self) -> bool:
+        """True if the value lies in the allowed range; a value that is missing or not finite lies in none."""
+        if self.allowed is None:
+            return True
+        low, high = self.allowed
+        at_least, at_most = -math.inf if low is None else low, math.inf if high is None else high
+        return self.value is not None and math.isfinite(self.value) and at_least <= self.value <= at_most
 
 
 class Finding(Frozen):
@@ -54,8 +93,11 @@ class Finding(Frozen):
         Stable identifier, such as ``"stress-shear"``; the docs have a section for each.
     title
         What was looked at, in a few words.
+    about
+        What was looked at, where it is one of several: the name of a structure.
     outcome
-        ``"failed"`` says that the trouble is there; ``"not applicable"`` has its reason in `evidence`.
+        ``"failed"`` says that the trouble is there; ``"not applicable"`` has its reason in `evidence`, and so has
+        ``"errored"``: the look itself broke off.
     severity
         How bad a failure is: ``"error"`` blocks training, ``"warning"`` goes into the verdict.
     frames
@@ -69,6 +111,8 @@ class Finding(Frozen):
         One or two sentences with the figures.
     numbers
         The figures by name, units in the name.
+    measures
+        The figures of a physical check, with what they are held against.
     remedy
         What to do, in words.
     actions
@@ -79,6 +123,7 @@ class Finding(Frozen):
 
     code: str
     title: str
+    about: str = ""
     outcome: Outcome
     severity: Severity = "info"
     frames: tuple[int, ...] = ()
@@ -86,6 +131,7 @@ class Finding(Frozen):
     part: Part = "train"
     evidence: str = ""
     numbers: dict[str, float] = Field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
     remedy: str = ""
     actions: tuple[Action, ...] = ()
     details: dict[str, JsonValue] = Field(default_factory=dict)

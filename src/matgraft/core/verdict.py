@@ -3,7 +3,7 @@
     judged = Verdict(outcome=Outcome.BETTER, against="the foundation", headline="Energy 7.6 instead of 40.1 meV/atom.")
     judged.level          # "better than the foundation"
     judged.tone           # "good": the colour on a page and on the screen
-    judged.exit_code      # 0; 6 where the outcome is worse
+    judged.exit_code      # 0; 6 where the outcome is worse, 1 where a model is not fit for what was asked
 
 A verdict is data to the end. A wing decides the outcome and collects reasons, cautions and uses; pages and screens lay
 them out. No code reads a sentence of it.
@@ -24,7 +24,7 @@ Tone = Literal["good", "caution", "bad", "unknown"]
 Side = Literal["for", "against", "neither"]
 
 EXIT_WORSE = 6
-"""Exit code of a command whose result is worse than what it began with."""
+"""Exit code of a command whose result is worse than what it began with, or could not be judged."""
 
 
 class Outcome(StrEnum):
@@ -38,6 +38,9 @@ class Outcome(StrEnum):
     WORSE_FOR_SOME = "worse for some heads"
     WORSE = "worse"
     NOT_COMPARED = "not compared"
+    FIT = "fit for what was asked"
+    NOT_FIT = "not fit for what was asked"
+    UNJUDGED = "could not be judged"
 
 
 THAN = (Outcome.BETTER, Outcome.NO_BETTER, Outcome.WORSE)
@@ -52,7 +55,18 @@ TONES: dict[Outcome, Tone] = {
     Outcome.WORSE_FOR_SOME: "bad",
     Outcome.WORSE: "bad",
     Outcome.NOT_COMPARED: "unknown",
+    Outcome.FIT: "good",
+    Outcome.NOT_FIT: "bad",
+    Outcome.UNJUDGED: "unknown",
 }
+
+EXIT_CODES: dict[Outcome, int] = {
+    Outcome.WORSE_FOR_SOME: EXIT_WORSE,
+    Outcome.WORSE: EXIT_WORSE,
+    Outcome.NOT_FIT: 1,
+    Outcome.UNJUDGED: EXIT_WORSE,
+}
+"""Of a command that ends with this outcome; 0 for all others."""
 
 
 class Damage(IntEnum):
@@ -149,7 +163,7 @@ class Verdict(Frozen):
     tone
         ``"good"``, ``"caution"``, ``"bad"`` or ``"unknown"``. It follows from the outcome.
     exit_code
-        Of a command that ends with this verdict: 0, or `EXIT_WORSE`. It follows from the outcome.
+        Of a command that ends with this verdict, see `EXIT_CODES`. It follows from the outcome.
     """
 
     outcome: Outcome
@@ -181,8 +195,8 @@ class Verdict(Frozen):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def exit_code(self) -> int:
-        """0, or `EXIT_WORSE` where the model is worse than its baseline."""
-        return EXIT_WORSE if self.tone == "bad" else 0
+        """0, 1 where the model is not fit, 6 where it is worse than its baseline or could not be judged."""
+        return EXIT_CODES.get(self.outcome, 0)
 
     @property
     def first(self) -> Caution | None:

@@ -30,6 +30,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import read_whole, write_store
 from matgraft.potentials.data.structures import VERSION, make_structures
+from matgraft.potentials.models.fingerprint import fingerprint
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import PREDICTION_BUDGET, encode_what_can_be, predict
 
@@ -242,12 +243,6 @@ def _keep(frames: Dataset, path: Path) -> None:
 
 
 def _key(foundation: Potential, settings: Settings) -> str:
-    """Hash all that the set follows from; the foundation counts by its numbers, whatever file they came from."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    card = foundation.card  # the name says which head of several
-    digest.update(json.dumps([card.backbone, card.name, card.dtype, card.elements, card.quantities]).encode())
-    state = {**foundation.module.state_dict(), "references": foundation.references.detach()}
-    for name in sorted(state):
-        if isinstance(state[name], torch.Tensor):
-            digest.update(name.encode() + state[name].cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:20]
+    """Hash all that the set follows from."""
+    whole = json.dumps(settings, sort_keys=True) + fingerprint(foundation)
+    return hashlib.sha256(whole.encode()).hexdigest()[:20]

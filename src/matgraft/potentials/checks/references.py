@@ -1,0 +1,66 @@
+"""What a model's properties are compared with: values of the user's DFT, by structure and property.
+
+    # reference.yaml
+    source: PBE, 520 eV
+    structures:
+      si.cif: {a_A: 5.469, C11_GPa: 156, C12_GPa: 65, C44_GPa: 76, B0_GPa: 95}
+
+A name of a structure is the one that the report shows; a formula, such as ``Si``, stands for all structures of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matgraft.core.frozen import Frozen
+from matgraft.core.settings import read_yaml, validated
+
+
+class Reference(Frozen):
+    """One value, and where it comes from in a few words: ``"your reference.yaml (PBE)"``, ``"your frames"``."""
+
+    value: float
+    source: str
+
+
+class ReferenceFile(Frozen):
+    """What a file of references holds.
+
+    Attributes
+    ----------
+    source
+        Method of the values, in words.
+    structures
+        Structure or formula -> property, its unit in the name -> value.
+    """
+
+    source: str = ""
+    structures: dict[str, dict[str, float]]
+
+
+References = Mapping[str, Mapping[str, Reference]]
+"""Structure or formula -> property -> value."""
+
+
+def read_references(file: Path) -> References:
+    """Read references.
+
+    Raises
+    ------
+    DataError
+        If the file is not there or not readable.
+    OptionError
+        If a key is unknown, or a value is no number.
+    """
+    found = validated(ReferenceFile, read_yaml(file), str(file))
+    source = f"{file.name}{f' ({found.source})' if found.source else ''}"
+    return {
+        name: {key: Reference(value=value, source=source) for key, value in values.items()}
+        for name, values in found.structures.items()
+    }
+
+
+def merged(first: References, second: References) -> References:
+    """Return all references; where both have a value, the first one counts."""
+    return {name: {**second.get(name, {}), **first.get(name, {})} for name in {**second, **first}}

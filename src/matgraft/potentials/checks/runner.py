@@ -1,0 +1,151 @@
+"""Run physical checks on all cores, keep what was observed, and turn a crash into a finding.
+
+    findings = run_physical(chosen_checks(settings), subject, foundation, case, folder)
+
+Each (check, structure, model) is one task of one process. An observation is written as soon as it is there: a run that
+is killed begins again where it was. A check that raises is ``errored``, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ase.io import write as write_frames
+from pydantic import ValidationError
+
+from matgraft.core.errors import MatgraftError, RunError
+from matgraft.core.files import whole
+from matgraft.core.findings import Action, Finding
+from matgraft.core.frozen import Frozen
+from matgraft.core.processes import cores, map_in_processes
+from matgraft.core.report.document import Block
+from matgraft.core.run_folder import RunFile
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen
+from matgraft.potentials.simulation.subject import Subject
+
+OBSERVATIONS = "observations"
+TO_LABEL = "to-label"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finding, and what the page shows of it."""
+
+    finding: Finding
+    figures: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Task:
+    check: PhysicalCheck[Any]
+    case: Case
+    subject: Subject
+
+    @property
+    def file(self) -> RunFile[Any]:
+        key = self.check.key(self.subject, self.case)
+        return RunFile(f"{OBSERVATIONS}/{self.check.code}-{key}.json", self.check.observation, indent=None)
+
+    def kept(self, folder: Path) -> Frozen | None:
+        """Return the observation that is there; one that cannot be read is made anew."""
+        try:
+            return self.file.find(folder)
+        except RunError:
+            return None
+
+
+def run_physical(
+    checks: Sequence[PhysicalCheck[Any]],
+    subject: Subject,
+    foundation: Subject | None,
+    case: Case,
+    folder: Path,
+    *,
+    progress: str = "",
+    processes: int | None = None,
+) -> list[Judged]:
+    """Run checks.
+
+    Parameters
+    ----------
+    foundation
+        Observed as well, for comparison.
+    case
+        All structures, none in turn.
+    folder
+        Where observations are kept, and structures to label are written.
+    progress
+        Title of a progress bar; none if empty.
+    processes
+        Default: one a core.
+    """
+    pairs = [(check, one) for check in checks for one in _cases(check, case)]
+    reasons = {i: check.why_not(subject, one) for i, (check, one) in enumerate(pairs)}
+    able = [pair for i, pair in enumerate(pairs) if not reasons[i]]
+    models = [subject, *([foundation] if foundation is not None else [])]
+    tasks = [_Task(check, one, model) for check, one in able for model in models if not check.why_not(model, one)]
+    missing = sorted((one for one in tasks if one.kept(folder) is None), key=lambda one: -one.check.cost)
+
+    (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
+
+    def observe(task: _Task) -> str:
+        try:
+            task.file.write(folder, task.check.observe(task.subject, task.case))
+        except (KeyboardInterrupt, SystemExit, OSError):  # a full disk is no fault of the model's
+            raise
+        except Exception as error:  # whatever a calculator raises: the other checks go on
+            return f"{task.subject.name}: {_said(error)}"
+        return ""
+
+    said = map_in_processes(observe, missing, cores() if processes is None else processes, progress)
+    broken = {(id(t.check), t.case.structure, t.subject.key): why for t, why in zip(missing, said, strict=True) if why}
+    judged = []
+    for i, (check, one) in enumerate(pairs):
+        if reasons[i]:
+            judged.append(Judged(check.unable(one, "not applicable", reasons[i])))
+        elif why := broken.get((id(check), one.structure, subject.key)):
+            judged.append(Judged(check.unable(one, "errored", why)))
+        else:
+            judged.append(_judge(check, one, models, folder))
+    return judged
+
+
+def _cases(check: PhysicalCheck[Any], case: Case) -> Iterable[Case]:
+    if check.scope == "all":
+        return [replace(case, structure=None)]
+    return [replace(case, structure=one) for one in case.structures]
+
+
+def _judge(check: PhysicalCheck[Any], case: Case, models: Sequence[Subject], folder: Path) -> Judged:
+    own, *others = (_Task(check, case, model).kept(folder) for model in models)
+    if own is None:
+        return Judged(check.unable(case, "errored", "its observation cannot be read back"))
+    seen: Seen[Any] = Seen(own, others[0] if others else None)
+    try:
+        finding = check.judge(seen, case)
+        if finding.outcome == "failed":
+            finding = _with_structures(check, seen, case, finding, folder)
+        return Judged(finding, tuple(check.figures(seen, case)))
+    except (ValueError, ArithmeticError, LookupError, ValidationError) as error:
+        return Judged(check.unable(case, "errored", _said(error)))
+
+
+def _with_structures(check: PhysicalCheck[Any], seen: Seen[Any], case: Case, finding: Finding, folder: Path) -> Finding:
+    """Write the structures whose labels would help, and name their file in the finding."""
+    structures = list(check.to_label(seen, case))
+    if not structures:
+        return finding
+    about = "".join(letter if letter.isalnum() else "-" for letter in finding.about)
+    name = f"{TO_LABEL}/{check.code}{f'-{about}' if about else ''}.extxyz"
+    (folder / TO_LABEL).mkdir(parents=True, exist_ok=True)
+    with whole(folder / name) as path:
+        write_frames(path, structures, format="extxyz")
+    return finding.model_copy(update={"actions": (*finding.actions, Action(structures=name))})
+
+
+def _said(error: Exception) -> str:
+    text = error.found if isinstance(error, MatgraftError) else str(error)
+    return text if isinstance(error, MatgraftError) else f"{type(error).__name__}: {text}"[:500]

@@ -1,0 +1,154 @@
+"""The structures that checks look at: what each is, and which of a user's frames to take.
+
+    whole = structures_of(["si.cif"])             # as files have them
+    own = structures_in(frames)                   # the lowest crystal of each composition among labelled frames
+
+What a structure is follows from its cell and its vacuum: bulk, slab or molecule. It decides which checks apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from pymatgen.core import Structure as Crystal
+from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from matgraft.core.errors import DataError
+from matgraft.core.quantities import ENERGY
+from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.geometry import SLAB_A, vacuum
+from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.data.sample import Sample
+
+Kind = Literal["bulk", "slab", "wire", "molecule"]
+
+TOLERANCES_A = (0.01, 0.05, 0.1, 0.2)
+"""Å within which a frame's atoms are moved onto the sites of a symmetric crystal; the first that finds one with fewer
+atoms in its primitive cell counts. Thermal displacements at 300 K are some 0.1 Å."""
+
+MOST_STRUCTURES = 6
+"""Structures that are taken from a user's frames: the most frequent compositions first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One structure to simulate.
+
+    Attributes
+    ----------
+    name
+        Short and unique among those of a command: ``"si.cif"``, ``"Si8"``.
+    atoms
+        Without calculator, labels and constraints.
+    kind
+        ``"bulk"``, ``"slab"``, ``"wire"`` or ``"molecule"``.
+    source
+        Where it comes from, in words.
+    """
+
+    name: str
+    atoms: Atoms
+    kind: Kind
+    source: str
+
+    @property
+    def formula(self) -> str:
+        """Composition in lowest terms."""
+        return str(self.atoms.get_chemical_formula(empirical=True))
+
+
+def kind_of_structure(atoms: Atoms) -> Kind:
+    """Tell bulk, slab, wire and molecule by the number of directions with vacuum, or without repetition."""
+    kinds: tuple[Kind, ...] = ("bulk", "slab", "wire", "molecule")
+    return kinds[int((vacuum(atoms) > SLAB_A).sum())]
+
+
+def structures_of(files: Sequence[str | Path]) -> tuple[Structure, ...]:
+    """Read structures; a file with several gives each its number: ``pool.extxyz#3``.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, or holds none.
+    """
+    found: list[Structure] = []
+    for file in files:
+        frames = read(file, want=())
+        if not len(frames):
+            raise DataError("there is no structure", where=str(file))
+        found += [
+            _structure(sample, Path(file).name + (f"#{i}" if len(frames) > 1 else ""), f"frame {i} of {file}")
+            for i, sample in enumerate(frames)
+        ]
+    return tuple(_numbered(found))
+
+
+def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[Structure, ...]:
+    """Take structures from labelled frames: of each composition and kind the one of the lowest energy per atom.
+
+    A bulk frame becomes the conventional cell of the crystal that its atoms are near to, where they are near to one.
+    """
+    chosen: dict[tuple[str, Kind], list[Sample]] = {}
+    for sample in frames:
+        if len(sample.content) and np.isfinite(sample.content.positions).all():
+            key = (str(sample.content.get_chemical_formula(empirical=True)), kind_of_structure(sample.content))
+            chosen.setdefault(key, []).append(sample)
+    ranked = sorted(chosen.values(), key=lambda group: -len(group))
+    return tuple(_numbered([_from_frames(group) for group in ranked[:most]]))
+
+
+def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:
+    """Return the conventional cell of the crystal that atoms are near to, with its space group; else the atoms."""
+    crystal = AseAtomsAdaptor.get_structure(_bare(atoms))
+    for tolerance in TOLERANCES_A:
+        try:
+            found = SpacegroupAnalyzer(crystal, symprec=tolerance)
+            symbol, refined = found.get_space_group_symbol(), found.get_refined_structure()
+        except Exception:  # spglib finds none at this tolerance, and says so in many ways
+            continue
+        primitive = refined.get_primitive_structure()
+        if len(primitive) < len(crystal) or symbol != "P1":
+            cell = AseAtomsAdaptor.get_atoms(_smaller(refined, crystal), msonable=False)
+            return _bare(cell), f"space group {symbol} within {tolerance:g} Å"
+    return _bare(atoms), "no symmetry found"
+
+
+def _smaller(refined: Crystal, crystal: Crystal) -> Crystal:
+    """Return the conventional cell; the primitive one where it is the larger structure."""
+    return refined if len(refined) <= max(len(crystal), 16) else refined.get_primitive_structure()
+
+
+def _from_frames(group: Sequence[Sample]) -> Structure:
+    energies = [float(one.labels[ENERGY.name]) / one.n_atoms if ENERGY.name in one.labels else np.inf for one in group]
+    lowest = group[int(np.argmin(energies))]
+    kind = kind_of_structure(lowest.content)
+    atoms, said = crystal_of(lowest.content) if kind == "bulk" else (_bare(lowest.content), "as it is")
+    chosen = f"{lowest.where}, the lowest of {len(group)} in energy" if np.isfinite(min(energies)) else lowest.where
+    name = str(atoms.get_chemical_formula()) + ("" if kind == "bulk" else f" {kind}")
+    return Structure(name, atoms, kind, f"{chosen}; {said}")
+
+
+def _structure(sample: Sample, name: str, source: str) -> Structure:
+    if not len(sample.content):
+        raise DataError("the structure has no atoms", where=sample.where)
+    return Structure(name, _bare(sample.content), kind_of_structure(sample.content), source)
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """Return numbers, positions, cell and periodicity alone."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
+
+
+def _numbered(structures: Sequence[Structure]) -> Iterator[Structure]:
+    """Give each structure a name that no other has."""
+    seen: dict[str, int] = {}
+    for one in structures:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        number = seen[one.name]
+        yield one if number == 1 else Structure(f"{one.name} ({number})", one.atoms, one.kind, one.source)

@@ -1,0 +1,35 @@
+"""All physical checks, and which of them a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matgraft.core.errors import OptionError, nearest
+from matgraft.potentials.checks.physical import PhysicalCheck
+from matgraft.potentials.checks.settings import SUITES, CheckSettings
+
+SUITE: tuple[type[PhysicalCheck[Any]], ...] = ()
+"""In the order of a report."""
+
+
+def chosen_checks(
+    settings: CheckSettings, suite: Sequence[type[PhysicalCheck[Any]]] = SUITE
+) -> list[PhysicalCheck[Any]]:
+    """Return the checks that are asked for: by code, by use, or by suite.
+
+    Raises
+    ------
+    OptionError
+        If there is no check of a code.
+    """
+    codes = [check.code for check in suite]
+    for code in settings.only:
+        if code not in codes:
+            raise OptionError(f"--only {code!r} is no check", allowed=codes, remedy=nearest(code, codes))
+    if settings.only:
+        return [check() for check in suite if check.code in settings.only]
+    if settings.uses:
+        return [check() for check in suite if check.gates_uses & set(settings.uses)]
+    most = SUITES.index(settings.suite)
+    return [check() for check in suite if SUITES.index(check.suite) <= most]

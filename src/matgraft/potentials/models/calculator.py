@@ -1,0 +1,60 @@
+"""An ASE calculator on a potential: for relaxations, dynamics and phonons as with any other.
+
+    atoms.calc = PotentialCalculator(load("runs/silicon"))
+    atoms.get_potential_energy()    # eV
+
+It runs matgraft's own network, as training and scoring do; `matgraft export --to ase` writes a calculator that needs
+the vendor's package alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, full_to_voigt
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
+
+
+class PotentialCalculator(Calculator):
+    """Energies (eV), forces (eV/Å), stress (eV/Å³, ASE's order of six) and, where the model has them, moments (µB).
+
+    Parameters
+    ----------
+    potential
+        The model; it is put in evaluation mode by each prediction.
+
+    Raises
+    ------
+    DataError
+        On a structure that the model cannot take: an unknown element, no neighbours.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]  # noqa: RUF012 - as ASE declares it
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Predict one structure; all quantities of the model at once, since forces cost no more than energies do."""
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        found = predict(self.potential, [Sample(self.atoms, {}, file="atoms")])[0]
+        energy = float(found[ENERGY.name])
+        results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found[FORCES.name]}
+        if STRESS.name in found:
+            results["stress"] = full_to_voigt(found[STRESS.name])
+        if MAGMOM.name in found:
+            results["magmoms"] = found[MAGMOM.name]
+        self.results = results

@@ -1,0 +1,1 @@
+"""What is simulated, and how: shared by checks and active learning."""

@@ -1,0 +1,146 @@
+"""The contract of physical checks: a dummy check runs, is kept, is judged, breaks off, and hands structures over."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from ase.build import bulk, fcc111, molecule
+from ase.calculators.emt import EMT
+from ase.io import read as read_frames
+
+from matgraft.core.findings import Finding, Measure
+from matgraft.core.frozen import Frozen
+from matgraft.potentials.checks.physical import FOUNDATION, Case, Comparison, PhysicalCheck, Seen, compared
+from matgraft.potentials.checks.references import Reference
+from matgraft.potentials.checks.runner import run_physical
+from matgraft.potentials.checks.settings import CheckSettings, uses_of
+from matgraft.potentials.checks.structures import Structure, kind_of_structure
+from matgraft.potentials.checks.suite import chosen_checks
+from matgraft.potentials.simulation.subject import Subject
+
+
+class Height(Frozen):
+    """What the dummy sees."""
+
+    energy_eV: float
+
+
+class Dummy(PhysicalCheck[Height]):
+    """Energy of an atom below a gate."""
+
+    code, title, observation = "dummy", "A dummy", Height
+    gates_uses = frozenset({"relax"})
+    seen: ClassVar[list[str]] = []
+
+    def observe(self, subject, case):
+        self.seen.append(subject.name)
+        energy = float(subject.evaluate([case.own.atoms])[0]["energy"])
+        if not np.isfinite(energy):
+            raise FloatingPointError("the energy is not finite")
+        return Height(energy_eV=energy)
+
+    def judge(self, seen, case):
+        measure = Measure(name="energy", unit="eV", value=seen.own.energy_eV, allowed=(None, 0.1), gate="a test's own")
+        return self.finding(case, [measure], f"energy {seen.own.energy_eV:.3f} eV", remedy="another model")
+
+    def to_label(self, seen, case):
+        return [case.own.atoms]
+
+
+class Broken(EMT):
+    """A calculator that finds no number."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results["energy"] = np.nan
+
+
+def emt(name="emt", make=EMT):
+    return Subject(name, name, make, frozenset({"energy", "forces", "stress"}))
+
+
+def case_of(*atoms) -> Case:
+    structures = tuple(Structure(f"s{i}", one, kind_of_structure(one), "a test") for i, one in enumerate(atoms))
+    return Case(structures, None, CheckSettings())
+
+
+def run(subject, case, folder, foundation=None):
+    return [one.finding for one in run_physical([Dummy()], subject, foundation, case, folder, processes=1)]
+
+
+def test_a_check_passes_fails_with_structures_does_not_apply_and_breaks_off(tmp_path: Path) -> None:
+    far = bulk("Cu", a=3.0)
+    passed, failed, slab = run(emt(), case_of(bulk("Cu"), far, fcc111("Cu", (1, 1, 3), vacuum=8)), tmp_path)
+    assert (passed.outcome, passed.about, passed.remedy) == ("passed", "s0", "")
+    assert (failed.outcome, failed.severity, failed.remedy) == ("failed", "error", "another model")
+    assert read_frames(tmp_path / failed.actions[0].structures).get_volume() == pytest.approx(far.get_volume())
+    assert slab.outcome == "not applicable" and "slab" in slab.evidence
+    (broken,) = run(emt("broken", Broken), case_of(bulk("Cu")), tmp_path)
+    assert broken.outcome == "errored" and "FloatingPointError: the energy is not finite" in broken.evidence
+
+
+def test_what_was_observed_is_free_the_second_time_and_the_foundation_is_observed_once(tmp_path: Path) -> None:
+    Dummy.seen.clear()
+    case = case_of(bulk("Cu"))
+    first = run(emt("tuned"), case, tmp_path, emt("foundation"))
+    assert sorted(Dummy.seen) == ["foundation", "tuned"]
+    assert run(emt("tuned"), case, tmp_path, emt("foundation")) == first
+    run(emt("other"), case, tmp_path, emt("foundation"))
+    assert sorted(Dummy.seen) == ["foundation", "other", "tuned"]
+    torn = next((tmp_path / "observations").glob("*.json"))
+    torn.write_text("{")
+    assert run(emt("tuned"), case, tmp_path, emt("foundation")) == first
+
+
+def test_a_value_is_held_against_dft_first_and_wider_against_the_foundation() -> None:
+    case = Case((), None, CheckSettings.model_validate({"gates": {"foundation": 2.0}}))
+    dft = Reference(value=100.0, source="reference.yaml")
+    one = compared("x", "GPa", 150.0, Comparison(dft, 40.0), "foundation", case)
+    assert one.reference_from == "reference.yaml" and one.allowed == (-100.0, 300.0)  # the gate is 2.0 of the reference
+    two = compared("x", "GPa", 150.0, Comparison(None, 40.0), "foundation", case, relative=False)
+    assert two.reference_from == FOUNDATION and two.allowed == (36.0, 44.0)
+    assert compared("x", "GPa", 150.0, Comparison(None, None), "foundation", case).allowed is None
+
+
+@pytest.mark.parametrize(("value", "passes"), [(1.0, True), (2.5, False), (float("nan"), False), (None, False)])
+def test_a_number_that_is_none_lies_in_no_range(value: float | None, passes: bool) -> None:
+    assert Measure(name="x", unit="", value=value, allowed=(0.0, 2.0)).passes is passes
+
+
+def test_a_failure_against_the_foundation_alone_is_a_warning() -> None:
+    measures = [Measure(name="x", unit="", value=3.0, allowed=(0, 2), reference=1.0, reference_from=FOUNDATION)]
+    found: Finding = Dummy().finding(case_of(bulk("Cu")), measures, "far")
+    assert (found.outcome, found.severity) == ("failed", "warning")
+    assert Dummy().finding(case_of(), [Measure(name="x", unit="", value=3.0)], "alone").outcome == "not applicable"
+
+
+def test_checks_are_chosen_by_code_use_or_suite() -> None:
+    class Deep(Dummy):
+        code, suite, gates_uses = "deep", "full", frozenset({"phonons"})
+
+    both = (Dummy, Deep)
+    assert [one.code for one in chosen_checks(CheckSettings(), both)] == ["dummy"]
+    assert [one.code for one in chosen_checks(CheckSettings(suite="full"), both)] == ["dummy", "deep"]
+    assert [one.code for one in chosen_checks(CheckSettings(uses=("phonons",)), both)] == ["deep"]
+    with pytest.raises(Exception, match="did you mean 'dummy'"):
+        chosen_checks(CheckSettings(only=("dumy",)), both)
+
+
+def test_uses_are_typed_with_temperatures_of_dynamics() -> None:
+    asked = CheckSettings.model_validate(uses_of(["relax,md:300-1200K", "phonons"]))
+    assert (asked.uses, asked.temperature_K) == (("relax", "md", "phonons"), (300.0, 1200.0))
+    assert CheckSettings.model_validate(uses_of(["md:600"])).temperature_K == (600.0, 600.0)
+    for wrong in ("mdd", "relax:300K", "md:hot", "md:900-300K"):
+        with pytest.raises(Exception, match="--for"):
+            uses_of([wrong])
+
+
+def test_kinds_follow_from_the_vacuum() -> None:
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8)
+    found = [kind_of_structure(one) for one in (bulk("Cu"), slab, molecule("H2O"))]
+    assert found == ["bulk", "slab", "molecule"]
+
+
+def test_seen_holds_both() -> None:
+    assert Seen(Height(energy_eV=1.0)).foundation is None
