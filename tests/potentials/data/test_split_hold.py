@@ -9,6 +9,7 @@ from ase.build import bulk
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.verdict import Damage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.split import Split, split
@@ -86,6 +87,33 @@ def test_simulations_that_nothing_names_are_told_apart_by_the_condition() -> Non
     cold, hot = simulation(30, 0, temperature="300"), simulation(10, 1, 0.2, temperature="1500")
     parts = split(Dataset((*cold, *hot)), hold="temperature=1500")
     assert parts.test == tuple(range(30, 40)) and parts.train and parts.validation and parts.inside
+
+
+def correlated(n: int, period: int, **tags: str) -> Dataset:
+    """One simulation that nothing names, in its order; T is 900 in the last third of each period, else 300."""
+    crystal, rng = bulk("Si", cubic=True), np.random.default_rng(0)
+    moved, samples = rng.normal(scale=0.1, size=(8, 3)), []
+    for k in range(n):
+        moved = 0.95 * moved + rng.normal(scale=0.03, size=(8, 3))
+        T = "900" if 3 * (k % period) >= 2 * period else "300"
+        samples.append(Sample(Atoms(crystal, positions=crystal.positions + moved), {}, tags | {"T": T}))
+    return Dataset(tuple(samples))
+
+
+@pytest.mark.parametrize("gap", [None, 3])
+def test_frames_next_in_time_to_the_test_are_dropped_though_nothing_names_the_trajectory(gap: int | None) -> None:
+    data = correlated(60, 30)
+    parts = split(data, hold="T=900", gap=gap)
+    assert parts.test == (*range(20, 30), *range(50, 60)) and is_partition(parts, 60)
+    width, others = gap or 1, {*parts.train, *parts.validation, *parts.inside}
+    assert len(others) > 20 and not others & {i + d for i in parts.test for d in range(-width, width + 1)}
+    text = f"{3 * width} frames without T=900 dropped: they are next in time to frames that have it"
+    assert any(one.text.startswith(text) and one.damage is Damage.DOUBT for one in parts.warnings)
+
+
+def test_a_simulation_that_is_near_the_test_all_along_is_refused_though_nothing_names_it() -> None:
+    with pytest.raises(DataError, match="every trajectory has frames with T=900: nothing is left"):
+        split(correlated(60, 3)[1:], hold="T=900")
 
 
 def test_a_single_heating_ramp_is_cut_with_a_gap() -> None:

@@ -636,8 +636,9 @@ def _held(request: _Request) -> _Plan:
     dataset, hold = request.dataset, request.hold
     met = Condition.of(hold).met_by(dataset)
     test = np.isin(np.arange(len(dataset)), met.frames)
-    groups = _told_apart(find_groups(dataset), test, hold)
-    plan = _beside_the_test(request, groups, test, _Named(hold, f"with {hold}", f"without {hold}"))
+    found = find_groups(dataset)
+    groups, near = _told_apart(found, test, hold), _torn(request, found, test)
+    plan = _beside_the_test(request, groups, test, _Named(hold, f"with {hold}", f"without {hold}"), near)
     plan = replace(plan, part=np.where((plan.part == PARTS.index("test")) & ~test, len(PARTS), plan.part))
     if not met.silent:
         return plan
@@ -656,6 +657,25 @@ def _told_apart(groups: Groups, test: NDArray[np.bool_], hold: str) -> Groups:
     return groups._replace(labels=tuple(labels))
 
 
+def _torn(request: _Request, groups: Groups, test: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the frames next in time to test frames of their guessed group: it may be one simulation after all."""
+    labels, near = np.array(groups.labels), np.zeros_like(test)
+    for label in np.unique(labels[list(groups.guessed)]):
+        own = np.flatnonzero(labels == label)
+        order, known_by = in_time(request.dataset.samples, own) if len({*test[own]}) > 1 else (own, "")
+        if known_by:
+            near[order] = _within(test[order], _gap(len(order), request))
+    return near & ~test
+
+
+def _within(test: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
+    """Mark the test frames of a trajectory and those within a gap of them."""
+    near = test.copy()
+    for k in np.flatnonzero(test):
+        near[max(0, k - gap) : k + gap + 1] = True
+    return near
+
+
 @dataclass(frozen=True)
 class _Named:
     """How a test is called: ``"Ge"``, and frames that belong to it and that do not."""
@@ -665,29 +685,37 @@ class _Named:
     lacking: str
 
 
-def _beside_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], named: _Named) -> _Plan:
-    """Split what shares no group with the test frames; the siblings of these are dropped."""
+def _beside_the_test(
+    request: _Request, groups: Groups, test: NDArray[np.bool_], named: _Named, near: NDArray[np.bool_] | None = None
+) -> _Plan:
+    """Split what shares no group with the test frames; the siblings of these are dropped, and what is `near` them."""
     of_test = {label for label, there in zip(groups.labels, test, strict=True) if there}
     siblings = [i for i, label in enumerate(groups.labels) if label in of_test and not test[i]]
-    rest = np.flatnonzero([label not in of_test for label in groups.labels]).tolist()
+    near = np.zeros_like(test) if near is None else near
+    rest = np.flatnonzero([label not in of_test for label in groups.labels] & ~near).tolist()
     if rest:
         plan = _split_rest(request, groups, test, rest)
+        beside = (
+            f"{int(near.sum())} frames {named.lacking} dropped: they are next in time to frames that have it, and "
+            "nothing names their trajectories. The parts may share simulations"
+        )
+        plan = plan.warned("cut-trajectories", Damage.DOUBT, beside) if near.any() else plan
         text = f"{len(siblings)} frames {named.lacking} dropped: they share a trajectory with frames that have it"
         plan = plan.warned("frames-left-out", Damage.NOTE, text) if siblings else plan
     else:
-        plan = _cut_at_the_test(request, groups, test, named)
+        plan = _cut_at_the_test(request, groups, test, named, near)
     return replace(plan, reason=f"{named.what} only in the test; the rest by {plan.by} ({plan.reason})")
 
 
-def _cut_at_the_test(request: _Request, groups: Groups, test: NDArray[np.bool_], named: _Named) -> _Plan:
+def _cut_at_the_test(
+    request: _Request, groups: Groups, test: NDArray[np.bool_], named: _Named, near: NDArray[np.bool_]
+) -> _Plan:
     """Split what is far in time from the test frames, where every trajectory has some of them."""
-    labels, near = np.array(groups.labels), test.copy()
+    labels, near = np.array(groups.labels), test | near
     orders: list[str] = []
     for label in np.unique(labels):
         order, known_by = in_time(request.dataset.samples, np.flatnonzero(labels == label))
-        gap = _gap(len(order), request)
-        for k in np.flatnonzero(test[order]):
-            near[order[max(0, k - gap) : k + gap + 1]] = True
+        near[order] |= _within(test[order], _gap(len(order), request))
         orders.append(known_by)
     rest = np.flatnonzero(~near).tolist()
     if not rest:
