@@ -38,6 +38,8 @@ from matgraft.potentials.simulation.subject import Subject
 
 Seeing = TypeVar("Seeing", bound=Frozen)
 FOUNDATION = "the foundation"
+SEEN_TAG = "seen_by_fit"
+"""Tag of the frames of a case: ``trained_on``, ``validated_on`` or ``unseen``; absent where there was no fit."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Case:
     settings
         What is asked.
     frames
-        Labelled frames of the user's; none for a model without a run.
+        Labelled frames of the user's, with the tag `SEEN_TAG`; none for a model without a run.
     references
         Values of the user's DFT.
     """
@@ -126,9 +128,13 @@ class PhysicalCheck(ABC, Generic[Seeing]):
         """Return why the check does not apply; empty where it does. A check with more conditions adds its own."""
         if missing := sorted(self.needs - subject.quantities):
             return f"the model predicts no {', '.join(missing)}"
-        if case.structure is not None and case.structure.kind not in self.kinds:
+        if case.structure is None:
+            return ""
+        if case.structure.kind not in self.kinds:
             return f"the structure is a {case.structure.kind}; the check is for {' and '.join(sorted(self.kinds))}"
-        return ""
+        known = subject.elements
+        unknown = [] if known is None else sorted(set(case.structure.atoms.symbols) - known)
+        return f"the model does not know {', '.join(unknown)}" if unknown else ""
 
     def protocol(self, case: Case) -> Mapping[str, JsonValue]:
         """Return what of the settings, frames and structures decides the observation, beside the structure in turn."""
@@ -147,7 +153,10 @@ class PhysicalCheck(ABC, Generic[Seeing]):
         return ()
 
     def figures(self, seen: Seen[Seeing], case: Case) -> Sequence[Block]:
-        """Return tables and plots for the page: model, foundation and references in one."""
+        """Return tables and plots for the page: model, foundation and references in one.
+
+        The page is made from what was kept: the case has no labelled frames here.
+        """
         return ()
 
     # ------------------------------------------------------------------------------------- what all checks share

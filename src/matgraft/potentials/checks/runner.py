@@ -1,6 +1,6 @@
 """Run physical checks on all cores, keep what was observed, and turn a crash into a finding.
 
-    findings = run_physical(chosen_checks(settings), subject, foundation, case, folder)
+    results = run_physical(chosen_checks(settings), subject, foundation, case, folder)
 
 Each (check, structure, model) is one task of one process. An observation is written as soon as it is there: a run that
 is killed begins again where it was. A check that raises is ``errored``, and the others go on.
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ase.io import write as write_frames
-from pydantic import ValidationError
 
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.files import whole
@@ -30,12 +29,12 @@ OBSERVATIONS = "observations"
 TO_LABEL = "to-label"
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A finding, and what the page shows of it."""
+class Result(Frozen):
+    """A finding, and the files of what was observed of the model and of its foundation; empty where there is none."""
 
     finding: Finding
-    figures: tuple[Block, ...] = ()
+    own: str = ""
+    foundation: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def run_physical(
     *,
     progress: str = "",
     processes: int | None = None,
-) -> list[Judged]:
+) -> list[Result]:
     """Run checks.
 
     Parameters
@@ -102,15 +101,28 @@ def run_physical(
 
     said = map_in_processes(observe, missing, cores() if processes is None else processes, progress)
     broken = {(id(t.check), t.case.structure, t.subject.key): why for t, why in zip(missing, said, strict=True) if why}
-    judged = []
+    results = []
     for i, (check, one) in enumerate(pairs):
         if reasons[i]:
-            judged.append(Judged(check.unable(one, "not applicable", reasons[i])))
+            results.append(Result(finding=check.unable(one, "not applicable", reasons[i])))
         elif why := broken.get((id(check), one.structure, subject.key)):
-            judged.append(Judged(check.unable(one, "errored", why)))
+            results.append(Result(finding=check.unable(one, "errored", why)))
         else:
-            judged.append(_judge(check, one, models, folder))
-    return judged
+            results.append(_judge([_Task(check, one, model) for model in models], folder))
+    return results
+
+
+def figures_of(check: PhysicalCheck[Any], result: Result, case: Case, folder: Path) -> Sequence[Block]:
+    """Return what the page shows of a result, from what was kept; nothing where that cannot be read."""
+    if not result.own:
+        return ()
+    try:
+        own, foundation = (
+            RunFile(name, check.observation).read(folder) if name else None for name in (result.own, result.foundation)
+        )
+    except RunError:
+        return ()
+    return tuple(check.figures(Seen(own, foundation), case))
 
 
 def _cases(check: PhysicalCheck[Any], case: Case) -> Iterable[Case]:
@@ -119,18 +131,21 @@ def _cases(check: PhysicalCheck[Any], case: Case) -> Iterable[Case]:
     return [replace(case, structure=one) for one in case.structures]
 
 
-def _judge(check: PhysicalCheck[Any], case: Case, models: Sequence[Subject], folder: Path) -> Judged:
-    own, *others = (_Task(check, case, model).kept(folder) for model in models)
+def _judge(tasks: Sequence[_Task], folder: Path) -> Result:
+    """Judge what was observed of the model, the first of the tasks, beside its foundation."""
+    check, case = tasks[0].check, tasks[0].case
+    own, *others = (task.kept(folder) for task in tasks)
     if own is None:
-        return Judged(check.unable(case, "errored", "its observation cannot be read back"))
-    seen: Seen[Any] = Seen(own, others[0] if others else None)
+        return Result(finding=check.unable(case, "errored", "its observation cannot be read back"))
+    beside = others[0] if others else None
+    seen: Seen[Any] = Seen(own, beside)
     try:
         finding = check.judge(seen, case)
         if finding.outcome == "failed":
             finding = _with_structures(check, seen, case, finding, folder)
-        return Judged(finding, tuple(check.figures(seen, case)))
-    except (ValueError, ArithmeticError, LookupError, ValidationError) as error:
-        return Judged(check.unable(case, "errored", _said(error)))
+    except (ValueError, ArithmeticError, LookupError) as error:
+        return Result(finding=check.unable(case, "errored", _said(error)))
+    return Result(finding=finding, own=tasks[0].file.name, foundation=tasks[1].file.name if beside is not None else "")
 
 
 def _with_structures(check: PhysicalCheck[Any], seen: Seen[Any], case: Case, finding: Finding, folder: Path) -> Finding:

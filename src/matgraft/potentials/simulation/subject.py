@@ -7,13 +7,14 @@ subject.evaluate(structures)      # energies, forces and stresses of many struct
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 
 from matgraft.core.quantities import ENERGY, FORCES, STRESS, Array, voigt_to_full
 from matgraft.potentials.data.cells import volume
@@ -48,7 +49,7 @@ class Subject:
 
     name: str
     key: str
-    make: Callable[[], Calculator]
+    make: Callable[[], BaseCalculator]
     quantities: frozenset[str]
     elements: frozenset[str] | None = None
     cutoff_A: float | None = None
@@ -68,7 +69,26 @@ class Subject:
             potential=potential,
         )
 
-    def calculator(self) -> Calculator:
+    @classmethod
+    def of_calculator(cls, name: str, make: Callable[[], BaseCalculator], probes: Sequence[Atoms]) -> Subject:
+        """Return an ASE calculator as a subject.
+
+        Parameters
+        ----------
+        make
+            Returns a new calculator.
+        probes
+            Structures that it predicts: what it says of them, to 1e-6, is its identity.
+        """
+        quantities = {ENERGY.name, FORCES.name, STRESS.name} & set(make().implemented_properties)
+        whole = cls(name=name, key="", make=make, quantities=frozenset(quantities))
+        digest = hashlib.sha256(name.encode())
+        for found in whole.evaluate(probes):
+            for quantity in sorted(found):
+                digest.update(quantity.encode() + (np.round(found[quantity], 6) + 0.0).tobytes())
+        return replace(whole, key=digest.hexdigest())
+
+    def calculator(self) -> BaseCalculator:
         """Return a new ASE calculator."""
         return self.make()
 
@@ -87,7 +107,7 @@ class Subject:
         return [one_prediction(atoms, calculator) for atoms in structures]
 
 
-def one_prediction(atoms: Atoms, calculator: Calculator) -> dict[str, Array]:
+def one_prediction(atoms: Atoms, calculator: BaseCalculator) -> dict[str, Array]:
     """Return what a calculator predicts of a structure, in canonical units; a quantity that it lacks is absent."""
     held = atoms.copy()
     held.set_constraint()

@@ -1,0 +1,239 @@
+"""Physical checks of a model: a run, a foundation, a vendor's file, or any ASE calculator.
+
+    checked = check("runs/silicon", suite="crystal")
+    checked.verdict.level, checked.verdict.exit_code
+
+A run brings its own structures, labelled frames and foundation. What was observed is kept under ``physics/`` in the run
+folder, or in the folder that is named, and is not computed again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ase.calculators.calculator import BaseCalculator
+from ase.io import write as write_frames
+
+from matgraft.core.errors import MatgraftError, OptionError
+from matgraft.core.files import whole
+from matgraft.core.registry import part_head
+from matgraft.core.run_folder import kind_of
+from matgraft.core.verdict import Verdict
+from matgraft.potentials.checks.checked import CHECKED, STRUCTURES, Checked, CheckedStructure
+from matgraft.potentials.checks.from_frames import references_in
+from matgraft.potentials.checks.physical import SEEN_TAG, Case
+from matgraft.potentials.checks.references import References, merged, read_references
+from matgraft.potentials.checks.runner import run_physical
+from matgraft.potentials.checks.settings import CheckSettings
+from matgraft.potentials.checks.structures import MOST_STRUCTURES, Structure, structures_in, structures_of
+from matgraft.potentials.checks.suite import chosen_checks
+from matgraft.potentials.checks.uses import judge_uses
+from matgraft.potentials.data.dataset import Dataset, concatenate
+from matgraft.potentials.data.heads import HEAD_TAG
+from matgraft.potentials.data.isolated import without_isolated
+from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.registry import POTENTIALS, load_potential, names_model, refuse_unknown
+from matgraft.potentials.recipe import saved_recipe
+from matgraft.potentials.run.frames import read_parts
+from matgraft.potentials.run.seen_by_fit import Seen
+from matgraft.potentials.run.several import names_are_words
+from matgraft.potentials.run_files import VERDICT
+from matgraft.potentials.simulation.calculators import calculator_maker, is_import_path
+from matgraft.potentials.simulation.subject import Subject
+
+PHYSICS = "physics"
+"""Folder of a run with its physical checks."""
+
+Model = str | Path | Potential | BaseCalculator
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked beside the settings.
+
+    Attributes
+    ----------
+    structures
+        Files of structures; of a run those of its own frames are taken where there are none.
+    against
+        The foundation; of a run its own.
+    frames
+        Files of labelled frames, beside those of a run.
+    references
+        A file of values of one's own DFT.
+    out
+        Where everything is kept.
+    """
+
+    structures: Sequence[str | Path] = ()
+    against: str | None = None
+    frames: Sequence[str | Path] = ()
+    references: str | Path | None = None
+    out: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What a run, or nothing, brings along."""
+
+    frames: Dataset = field(default_factory=lambda: Dataset(()))
+    foundation: str | None = None
+    verdict: Verdict | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check(
+    model: Model, question: Question | None = None, settings: CheckSettings | None = None, *, quiet: bool = False
+) -> Checked:
+    """Run the physical checks that are asked for.
+
+    Parameters
+    ----------
+    model
+        A run folder (of several heads ``runs/si#PBE``), a foundation, a vendor's file, ``module:function`` that makes
+        an ASE calculator, or such a model or calculator itself.
+
+    Raises
+    ------
+    OptionError
+        If the model is unknown, or there is no structure to look at.
+    DataError
+        If a file of structures, frames or references cannot be read.
+    """
+    question, settings = question or Question(), settings or CheckSettings()
+    checks = chosen_checks(settings)
+    refuse_name(model)
+    context = _context(model)
+    references: References = read_references(Path(question.references)) if question.references else {}
+    frames = _joined([context.frames, *([read(list(map(str, question.frames)))] if question.frames else [])])
+    structures, notes = _structures(question, frames, model)
+    folder = _folder(model, question.out)
+    began = time.monotonic()
+    subject = load_subject(model, structures)
+    against = question.against or context.foundation
+    foundation = None if against is None else load_subject(against, structures)
+    if foundation is not None and foundation.key == subject.key:
+        foundation, notes = None, (*notes, f"{against} is the model itself: it is compared with nothing")
+    found, said = references_in(frames, structures)
+    known = merged(references, found)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_structures(structures, folder)
+    case = Case(structures, None, settings, frames, known)
+    results = run_physical(checks, subject, foundation, case, folder, progress="" if quiet else "checks")
+    findings = [one.finding for one in results]
+    checked = Checked(
+        subject=subject.name,
+        foundation="" if foundation is None else foundation.name,
+        settings=settings,
+        structures=tuple(map(CheckedStructure.of, structures)),
+        references={name: dict(values) for name, values in known.items()},
+        notes=(*context.notes, *notes, *said),
+        results=tuple(results),
+        verdict=judge_uses(settings, findings, context.verdict),
+        seconds=time.monotonic() - began,
+        folder=str(folder),
+    )
+    CHECKED.write(folder, checked)
+    return checked
+
+
+def refuse_name(model: Model) -> None:
+    """Raise an OptionError if nothing stands behind the name of a model, before anything is loaded."""
+    if isinstance(model, str | Path) and not _is_calculator(str(model)):
+        with names_are_words():
+            refuse_unknown(model)
+
+
+def load_subject(model: Model, structures: Sequence[Structure]) -> Subject:
+    """Load what is checked, by whatever it is named.
+
+    Raises
+    ------
+    OptionError
+        If it is a correction to a cheap method, which has no energies of its own, or its function makes no calculator.
+    """
+    if isinstance(model, BaseCalculator):
+        return Subject.of_calculator(type(model).__name__, lambda: model, [one.atoms for one in structures])
+    if isinstance(model, Potential):
+        return Subject.of_potential(model.card.name, model)
+    name = str(model)
+    if _is_calculator(name):
+        return Subject.of_calculator(name, calculator_maker(name), [one.atoms for one in structures])
+    with names_are_words():
+        potential = load_potential(model)
+    if potential.card.corrects:
+        raise OptionError(
+            f"{name} is a correction to {', '.join(potential.card.corrects.values())}: it has no whole energies to check",
+            remedy="check the sum of both as an ASE calculator: module:function",
+        )
+    return Subject.of_potential(name, potential)
+
+
+def _is_calculator(name: str) -> bool:
+    """Say whether a name is an import path, and no model that matgraft knows."""
+    return is_import_path(name) and name.partition(":")[0] not in POTENTIALS and not names_model(name)
+
+
+def _context(model: Model) -> _Context:
+    """Return what a run brings along: labelled frames, its foundation, the verdict on its fit."""
+    if not isinstance(model, str | Path) or _is_calculator(str(model)):
+        return _Context()
+    folder, head = part_head(model)
+    if kind_of(folder) != "frames":
+        return _Context()
+    recipe = saved_recipe(folder)
+    try:
+        frames = _joined(list(read_parts(recipe)))
+    except MatgraftError as error:
+        lost = f"the labelled frames of {folder} cannot be read ({error.found}): nothing is compared with them"
+        return _Context(foundation=recipe.foundation, verdict=VERDICT.find(folder), notes=(lost,))
+    if head:
+        frames = frames[[i for i, name in enumerate(frames.tag(HEAD_TAG)) if name == head]]
+    seen = Seen.of(folder, frames)
+    if seen is not None:
+        tags = iter(seen.of_frame)
+        frames = Dataset(tuple(sample.with_tags(**{SEEN_TAG: next(tags)}) for sample in frames), frames.provenance)
+    return _Context(frames, recipe.foundation, VERDICT.find(folder))
+
+
+def _joined(parts: Sequence[Dataset]) -> Dataset:
+    return without_isolated(concatenate([part for part in parts if len(part)])) if any(map(len, parts)) else Dataset(())
+
+
+def _structures(question: Question, frames: Dataset, model: Model) -> tuple[tuple[Structure, ...], tuple[str, ...]]:
+    """Return what to look at: the files that are named, else what the frames hold."""
+    if question.structures:
+        return structures_of(question.structures), ()
+    if len(frames):
+        found = structures_in(frames)
+        more = len({(str(one.content.get_chemical_formula(empirical=True))) for one in frames}) - len(found)
+        left = (f"{more} further compositions are left out: at most {MOST_STRUCTURES} are taken",) if more > 0 else ()
+        return found, (*(f"{one.name}: {one.source}" for one in found), *left)
+    raise OptionError(
+        f"there is no structure to check {model} on",
+        allowed=[
+            "--structure FILE: a crystal, slab or molecule (CIF, POSCAR, extxyz)",
+            "--frames FILE: labelled frames",
+        ],
+    )
+
+
+def _folder(model: Model, out: str | Path | None) -> Path:
+    """Return where everything is kept: in the run, in the folder that is named, or under checks/."""
+    if out is not None:
+        return Path(out)
+    if isinstance(model, str | Path):
+        folder, head = part_head(model)
+        if kind_of(folder) == "frames":
+            return folder / PHYSICS / head if head else folder / PHYSICS
+    name = str(model) if isinstance(model, str | Path) else type(model).__name__
+    return Path("checks") / "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def _write_structures(structures: Sequence[Structure], folder: Path) -> None:
+    with whole(folder / STRUCTURES) as path:
+        write_frames(path, [one.atoms for one in structures], format="extxyz")
