@@ -167,7 +167,7 @@ def load_subject(model: Model, structures: Sequence[Structure]) -> Subject:
         potential = load_potential(model)
     if potential.card.corrects:
         raise OptionError(
-            f"{name} is a correction to {', '.join(potential.card.corrects.values())}: it has no whole energies to check",
+            f"{name} is a correction to {', '.join(potential.card.corrects.values())}: it has no whole energies",
             remedy="check the sum of both as an ASE calculator: module:function",
         )
     return Subject.of_potential(name, potential)
