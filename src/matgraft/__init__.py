@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matgraft.potentials.models.predict import predict
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.run import write_report
-    from matgraft.potentials.run import evaluate_models, evaluate_run, predict_structures, resume_run, tune
+    from matgraft.potentials.run import check, evaluate_models, evaluate_run, predict_structures, resume_run, tune
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
     from matgraft.potentials.tuning.climb import climb
@@ -46,6 +46,7 @@ _HOMES = {
     "Sample": "potentials.data.sample",
     "adapt": "potentials.tuning.adapt",
     "audit": "potentials.audit.audit",
+    "check": "potentials.run",
     "climb": "potentials.tuning.climb",
     "coverage": "potentials.audit.coverage",
     "embed": "formulas.embedding",
@@ -70,6 +71,7 @@ __all__ = [
     "__version__",
     "adapt",
     "audit",
+    "check",
     "climb",
     "coverage",
     "embed",

@@ -1,7 +1,7 @@
 """The command line: one verb a command, each a function `<verb>_command` that calls the library.
 
-Exit codes: 0 done; 1 the audit blocks; 2 an option is wrong; 3 the data cannot be used; 4 step 0 is not the foundation;
-5 a run broke off or is incomplete; 6 the result is written, and worse than its baseline.
+Exit codes: 0 done; 1 the audit blocks, or a model is not fit; 2 an option is wrong; 3 the data cannot be used; 4 step 0
+is not the foundation; 5 a run broke off or is incomplete; 6 the result is written, and worse than its baseline, or nothing could be judged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matgraft.cli.formulas import (
     pretrain_command,
     prompts_command,
 )
-from matgraft.cli.potentials import audit_command, export_command, pack_command
+from matgraft.cli.potentials import audit_command, check_command, export_command, pack_command
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.files import to_json
 
@@ -38,7 +38,7 @@ app = typer.Typer(
 VERBS = (
     *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, compare_command),
     *(embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command, report_command),
-    *(export_command, backbones_command),
+    *(check_command, export_command, backbones_command),
 )
 for verb in VERBS:
     app.command(verb.__name__.removesuffix("_command"), cls=Verb)(one_by_one(verb))

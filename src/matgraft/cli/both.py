@@ -65,12 +65,17 @@ def tune_command(
         if kind_of(resume) == "formulas":
             end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
         end_run(resume, resume_run(resume, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
-    refuse_own("tune", {"--max-minutes": fit.max_minutes, "--for": fit.purpose, **flags_of(columns)}, is_table)
+    refuse_own(
+        "tune",
+        {"--max-minutes": fit.max_minutes, "--for": fit.purpose, "--check": fit.check, **flags_of(columns)},
+        is_table,
+    )
     run = out or next_run()
     if is_table:
         asked, named = table_run(data, options, target, fit, columns)
         end_table_run(tune_table(asked, run, given=named, quiet=shown.silent), shown.as_json)
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
+    given |= {"check": fit.check} if fit.check else {}
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
     if not shown.as_json:
         for line in filter(None, (chosen, *purpose_lines(recipe))):

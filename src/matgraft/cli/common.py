@@ -93,6 +93,33 @@ class FitOptions:
             "--for", help="md, phases, elastic or surfaces: sets weights of the loss, says what the frames lack"
         ),
     ] = None
+    check: Annotated[
+        str | None, typer.Option(help="physical checks of the tuned model at the end: quick, crystal or full")
+    ] = None
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Options of `check`: what is looked at, and what it is held against."""
+
+    structure: Annotated[
+        list[str] | None, typer.Option(help="crystal, slab or molecule to look at (CIF, POSCAR, ...); may be repeated")
+    ] = None
+    frames: Annotated[
+        list[str] | None, typer.Option(help="labelled frames to compare with; a run brings its own; may be repeated")
+    ] = None
+    against: Annotated[str | None, typer.Option(help="foundation to compare with; a run brings its own")] = None
+    reference: Annotated[str | None, typer.Option(help="YAML of values by your own DFT")] = None
+    uses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for", help="relax, phonons, elastic, md:300-1200K, defects, surfaces, phases, molecules; may be repeated"
+        ),
+    ] = None
+    suite: Annotated[str | None, typer.Option(help="quick (the default), crystal or full, where no use is named")] = (
+        None
+    )
+    only: Annotated[list[str] | None, typer.Option(help="code of one check; may be repeated")] = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +135,7 @@ class Shown:
         return self.quiet or self.as_json
 
 
-FLAGS = {"foundation": "from", "purpose": "for"}
+FLAGS = {"foundation": "from", "purpose": "for", "uses": "for"}
 """Options whose name on the command line is a word of Python's."""
 
 
@@ -127,6 +154,7 @@ OWN: dict[str, tuple[Read, ...]] = {
             for name in flags_of(TableOptions())
         ),
         Read("--for", "frames, which potentials are tuned on", lambda is_table: not is_table),
+        Read("--check", "frames, which potentials are tuned on", lambda is_table: not is_table),
         Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
     ),
     "predict": (

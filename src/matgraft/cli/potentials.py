@@ -1,4 +1,4 @@
-"""The verbs of frames: audit, pack, export; and what those of both wings do with frames."""
+"""The verbs of frames: audit, check, pack, export; and what those of both wings do with frames."""
 
 from __future__ import annotations
 
@@ -10,11 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from matgraft.cli.common import Frames, From, Json, Model, Options, Quiet, data_and_options, is_recipe, tell
+from matgraft.cli.common import (
+    CheckOptions,
+    Frames,
+    From,
+    Json,
+    Model,
+    Options,
+    Quiet,
+    Shown,
+    data_and_options,
+    is_recipe,
+    settings_of,
+    tell,
+)
 from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
     from matgraft.core.findings import Finding
+    from matgraft.potentials.checks.settings import CheckSettings
     from matgraft.potentials.recipe import Recipe
 
 
@@ -33,6 +47,42 @@ def audit_command(
     facts = audit_facts(*audit_file(recipe, quiet=silent, tell=tell_first(silent)), recipe.audit.allow, notes)
     tell(facts, show_findings, as_json)
     raise typer.Exit(1 if facts.blocking else 0)
+
+
+def check_command(
+    model: Annotated[
+        str,
+        typer.Argument(help="a run, a foundation, a vendor's file, or module:function that makes an ASE calculator"),
+    ],
+    options: Annotated[list[str] | None, typer.Argument(help="key=value, such as gates.lattice=0.01, seeds=4")] = None,
+    *,
+    asked: CheckOptions,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run")] = None,
+    shown: Shown,
+) -> None:
+    """Hold a model against physics: relaxation, elasticity, phonons, dynamics, defects, surfaces.
+
+    Exit with 1 where it is not fit for what was asked, with 6 where that could not be judged.
+    """
+    from matgraft.potentials.report.physics import show_physics, write_physics
+    from matgraft.potentials.run import Question, check
+
+    question = Question(asked.structure or (), asked.against, asked.frames or (), asked.reference, out)
+    checked = check(model, question, check_settings(asked, options), quiet=shown.silent)
+    write_physics(checked)
+    tell(checked, show_physics, shown.as_json)
+    raise typer.Exit(checked.verdict.exit_code)
+
+
+def check_settings(asked: CheckOptions, options: list[str] | None) -> CheckSettings:
+    """Return the settings that the options of a command make; those typed as flags count."""
+    from matgraft.core.settings import validated
+    from matgraft.potentials.checks.settings import CheckSettings, uses_of
+
+    flags = {"suite": asked.suite, "only": asked.only}
+    given = {name: value for name, value in flags.items() if value} | uses_of(asked.uses or ())
+    typed = settings_of(CheckSettings, options).model_dump()
+    return validated(CheckSettings, {**typed, **({name: value for name, value in given.items() if value})})
 
 
 def pack_command(
@@ -150,7 +200,7 @@ def end_run(run: Path, report: Path, as_json: bool) -> NoReturn:
 
     facts = run_facts(run, report)
     tell(facts, show_run, as_json)
-    raise typer.Exit(facts.verdict.exit_code)
+    raise typer.Exit(facts.exit_code)
 
 
 def recipe_of(verb: str, frames: str | None, options: list[str] | None, **given: Any) -> Any:

@@ -23,6 +23,7 @@ from matgraft.core.run_folder import kind_of
 from matgraft.core.settings import parted, read_yaml, section_of, typed_keys, validated
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import MultiHead, Replay, through_network
+from matgraft.potentials.checks.settings import Suite
 from matgraft.potentials.data.heads import THEORY
 from matgraft.potentials.data.numbering import Numbers, expand
 from matgraft.potentials.data.reading.keys import Reading
@@ -244,6 +245,8 @@ class Recipe(Frozen):
     scores: ScoreSettings = ScoreSettings()
     purpose: PurposeName | None = None
     """What the model is for (``--for``): sets weights of the loss, see `matgraft.potentials.tuning.purposes`."""
+    check: Suite | None = None
+    """Physical checks of the tuned model at the end (``--check``): ``quick``, ``crystal`` or ``full``."""
     seed: int = 0
 
     @model_validator(mode="before")

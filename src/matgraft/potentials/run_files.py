@@ -3,7 +3,7 @@
     METRICS.read(run).test["forces_rmse_eV_per_A"]
 
 The type of a file stands with the code that makes its content. Beside these there are recipe.yaml, history.csv,
-predictions.parquet, and the folders checkpoints, model and evaluations.
+predictions.parquet, and the folders checkpoints, model, evaluations and physics.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ PREDICTIONS = "predictions.parquet"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 EVALUATIONS = "evaluations"
+PHYSICS = "physics"
+"""Folder of the physical checks, with a folder for each head of several."""
 
 __all__ = [
     "AUDIT",
@@ -50,6 +52,7 @@ __all__ = [
     "HISTORY",
     "METRICS",
     "MODEL",
+    "PHYSICS",
     "PREDICTIONS",
     "PROVENANCE",
     "RECIPE",

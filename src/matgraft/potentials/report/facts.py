@@ -30,6 +30,7 @@ from matgraft.core.verdict import Verdict
 from matgraft.core.version import __version__
 from matgraft.potentials import run_files as files
 from matgraft.potentials.audit.coverage import Coverage
+from matgraft.potentials.checks.checked import CHECKED, Checked
 from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable
 from matgraft.potentials.data.split import Split
 from matgraft.potentials.recipe import Recipe, make_recipe
@@ -64,6 +65,8 @@ class RunFacts(Frozen):
         Of the model, or of the heads of a model that has several.
     ladder
         Of a run that climbed it.
+    physics
+        Physical checks of the model, or of each head; none where none were made.
     parity
         Labels against predictions, ready to draw.
     absent, unreadable
@@ -87,6 +90,7 @@ class RunFacts(Frozen):
     card: ModelCard | None = None
     heads: Heads | None = None
     ladder: Climb | None = None
+    physics: tuple[Checked, ...] = ()
     parity: Parity | None = None
     absent: tuple[str, ...] = ()
     unreadable: dict[str, str] = Field(default_factory=dict)
@@ -135,6 +139,7 @@ def read_facts(run: Path) -> RunFacts:
         card=None if has_heads else reader.take(MODEL_CARD),
         heads=reader.take(MODEL_HEADS) if has_heads else None,
         ladder=reader.take(files.CLIMB) if (run / files.CLIMB.name).is_file() else None,  # of runs that climbed it
+        physics=reader.physics(),
         absent=tuple(reader.absent),
         unreadable=reader.unreadable,
     )
@@ -160,6 +165,12 @@ class _Reader:
     def take(self, file: RunFile[T]) -> T | None:
         return self.read(file.name, lambda _: file.read(self.run))
 
+    def physics(self) -> tuple[Checked, ...]:
+        """Read the physical checks of the model, or of each head."""
+        folders = [file.parent for file in sorted((self.run / files.PHYSICS).glob(f"**/{CHECKED.name}"))]
+        found = [self.read(str((one / CHECKED.name).relative_to(self.run)), _checked) for one in folders]
+        return tuple(one for one in found if one is not None)
+
     def read(self, name: str, read: Callable[[Path], T]) -> T | None:
         path = self.run / name
         (self.present if path.is_file() else self.absent).append(name)
@@ -170,6 +181,11 @@ class _Reader:
         except (MatgraftError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self.unreadable[name] = _reason(error)
         return None
+
+
+def _checked(path: Path) -> Checked:
+    """Read physical checks where they lie now: the folder may have been moved."""
+    return CHECKED.read(path.parent).model_copy(update={"folder": str(path.parent)})
 
 
 def _reason(error: Exception) -> str:

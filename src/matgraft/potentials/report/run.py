@@ -17,6 +17,7 @@ from matgraft.potentials.report.facts import REPORT, RunFacts, read_facts
 from matgraft.potentials.report.forgetting import forgetting_section
 from matgraft.potentials.report.ladder import ladder_sections
 from matgraft.potentials.report.origins import origins_section
+from matgraft.potentials.report.physics import physics_sections
 from matgraft.potentials.report.scores import how_it_was_made, run_verdict_section, types_section
 from matgraft.potentials.report.training import references_section, training_section
 
@@ -30,6 +31,7 @@ def run_document(facts: RunFacts) -> Document:
             *ladder_sections(facts),
             parity_section(facts),
             types_section(facts),
+            *physics_sections(facts.physics),
             forgetting_section(facts),
             training_section(facts),
             references_section(facts),

@@ -26,13 +26,15 @@ from matgraft.core.report.document import (
     verdict_section,
 )
 from matgraft.core.report.screen import show_blocks, show_section
-from matgraft.core.verdict import Verdict
+from matgraft.core.verdict import Outcome, Verdict
 from matgraft.potentials import run_files as files
+from matgraft.potentials.checks.checked import CHECKED, Checked
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.recipe import saved_recipe
 from matgraft.potentials.report.data import gravest_first
 from matgraft.potentials.report.forgetting import forgetting_blocks
 from matgraft.potentials.report.ladder import climb_section
+from matgraft.potentials.report.physics import physics_sections
 from matgraft.potentials.report.scores import score_blocks
 from matgraft.potentials.report.training import fit_section
 from matgraft.potentials.scoring.metrics import Scores
@@ -118,6 +120,8 @@ class TunedFacts(Scores):
         As chosen.
     verdict, fit, checks, ladder
         The content of their files; ladder is None without a climb.
+    physics
+        Physical checks, where they were asked for.
     """
 
     run: str
@@ -129,6 +133,13 @@ class TunedFacts(Scores):
     fit: FitFacts
     checks: Findings
     ladder: Climb | None
+    physics: tuple[Checked, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """That of the verdict on the fit, or 1 where a physical check says that the model is not fit."""
+        unfit = [one.verdict.exit_code for one in self.physics if one.verdict.outcome == Outcome.NOT_FIT]
+        return self.verdict.exit_code or max(unfit, default=0)
 
 
 def run_facts(run: Path, report: Path) -> TunedFacts:
@@ -144,6 +155,7 @@ def run_facts(run: Path, report: Path) -> TunedFacts:
         fit=files.FIT.read(run),
         checks=files.CHECKS.read(run),
         ladder=files.CLIMB.find(run),
+        physics=tuple(CHECKED.read(file.parent) for file in sorted((run / files.PHYSICS).glob(f"**/{CHECKED.name}"))),
         **dict(files.METRICS.read(run)),
     )
 
@@ -154,6 +166,9 @@ def show_run(screen: Console, facts: TunedFacts) -> None:
     if facts.ladder:
         show_section(screen, climb_section(facts.ladder))
     show_section(screen, Section("forgetting", "Forgetting", forgetting_blocks(facts.checks), EVERYWHERE))
+    for section in physics_sections(facts.physics):
+        if "screen" in section.forms:
+            show_section(screen, section)
     show_section(screen, fit_section(facts.fit))
     bound = f", at most {facts.max_minutes:g} minutes" if facts.max_minutes else ""
     models = [f"{facts.run}#{head}" for head in facts.heads] or [facts.model]

@@ -1,8 +1,18 @@
 """From a recipe to a run folder: `conduct` leads, through `frames`, `fitting` and `outcome`; and models on frames."""
 
+from matgraft.potentials.run.check import Question, check
 from matgraft.potentials.run.conduct import audit_file, resume_run, tune
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.side_by_side import evaluate_models
 from matgraft.potentials.run.structures import predict_structures
 
-__all__ = ["audit_file", "evaluate_models", "evaluate_run", "predict_structures", "resume_run", "tune"]
+__all__ = [
+    "Question",
+    "audit_file",
+    "check",
+    "evaluate_models",
+    "evaluate_run",
+    "predict_structures",
+    "resume_run",
+    "tune",
+]

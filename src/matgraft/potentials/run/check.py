@@ -19,7 +19,7 @@ from ase.io import write as write_frames
 
 from matgraft.core.errors import MatgraftError, OptionError
 from matgraft.core.files import whole
-from matgraft.core.registry import part_head
+from matgraft.core.registry import HEADS, part_head
 from matgraft.core.run_folder import kind_of
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.checks.checked import CHECKED, STRUCTURES, Checked, CheckedStructure
@@ -27,7 +27,7 @@ from matgraft.potentials.checks.from_frames import references_in
 from matgraft.potentials.checks.physical import SEEN_TAG, Case
 from matgraft.potentials.checks.references import References, merged, read_references
 from matgraft.potentials.checks.runner import run_physical
-from matgraft.potentials.checks.settings import CheckSettings
+from matgraft.potentials.checks.settings import CheckSettings, Suite
 from matgraft.potentials.checks.structures import MOST_STRUCTURES, Structure, structures_in, structures_of
 from matgraft.potentials.checks.suite import chosen_checks
 from matgraft.potentials.checks.uses import judge_uses
@@ -38,15 +38,13 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import POTENTIALS, load_potential, names_model, refuse_unknown
 from matgraft.potentials.recipe import saved_recipe
+from matgraft.potentials.report.physics import write_physics
 from matgraft.potentials.run.frames import read_parts
 from matgraft.potentials.run.seen_by_fit import Seen
 from matgraft.potentials.run.several import names_are_words
-from matgraft.potentials.run_files import VERDICT
+from matgraft.potentials.run_files import MODEL, PHYSICS, VERDICT
 from matgraft.potentials.simulation.calculators import calculator_maker, is_import_path
 from matgraft.potentials.simulation.subject import Subject
-
-PHYSICS = "physics"
-"""Folder of a run with its physical checks."""
 
 Model = str | Path | Potential | BaseCalculator
 
@@ -237,3 +235,11 @@ def _folder(model: Model, out: str | Path | None) -> Path:
 def _write_structures(structures: Sequence[Structure], folder: Path) -> None:
     with whole(folder / STRUCTURES) as path:
         write_frames(path, [one.atoms for one in structures], format="extxyz")
+
+
+def check_run(run: Path, suite: Suite, *, quiet: bool = False) -> None:
+    """Check the model of a finished run, or each of its heads, as ``tune --check`` asks for it."""
+    heads = HEADS.find(run / MODEL)
+    models = [run] if heads is None else [f"{run}#{name}" for name in heads.heads]
+    for model in models:
+        write_physics(check(model, settings=CheckSettings(suite=suite), quiet=quiet))

@@ -28,11 +28,13 @@ from matgraft.core.files import write_text
 from matgraft.core.findings import Finding, Findings, blocking
 from matgraft.core.run_folder import Begun, open_run, refuse_full_folder
 from matgraft.potentials.audit.coverage import Coverage, coverage
+from matgraft.potentials.checks.checked import CHECKED
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.report.run import write_report
+from matgraft.potentials.run.check import check_run
 from matgraft.potentials.run.correction import begin_at_zero, learned_from, refuse_idle_delta
 from matgraft.potentials.run.fitting import adapt_by_recipe, refuse_idle_options, write_fit
 from matgraft.potentials.run.frames import (
@@ -48,7 +50,7 @@ from matgraft.potentials.run.frames import (
     unasked,
     whole_split,
 )
-from matgraft.potentials.run.outcome import Needs, check, judge, save_model, score
+from matgraft.potentials.run.outcome import Needs, check_forgetting, judge, save_model, score
 from matgraft.potentials.run.references import referenced, references_for
 from matgraft.potentials.run_files import (
     AUDIT,
@@ -57,6 +59,7 @@ from matgraft.potentials.run_files import (
     FIT,
     METRICS,
     MODEL,
+    PHYSICS,
     PROVENANCE,
     RECIPE,
     REFERENCES,
@@ -141,10 +144,14 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
         scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores, out))
         save_model(recipe, foundation, adapted, parts, scores, out)
-        checks = CHECKS.stage(out, lambda: check(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet))
+        checks = CHECKS.stage(
+            out, lambda: check_forgetting(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet)
+        )
         VERDICT.stage(
             out, lambda: judge(scores, adapted, parts, audit, checks, needs_of(recipe, covered, parts.train), chosen)
         )
+        if recipe.check is not None:
+            check_run(out, recipe.check, quiet=quiet)
         return write_report(out)
 
 
@@ -184,7 +191,8 @@ def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None)
 def resume_run(out: Path, *, quiet: bool = False, tell: Tell | None = None) -> Path:
     """Go on with a run that was broken off; a finished one, which lacks nothing, only gets its report again."""
     recipe = saved_recipe(out)
-    if VERDICT.find(out) and all((out / name).exists() for name in TOLD):
+    checked = recipe.check is None or any((out / PHYSICS).glob(f"**/{CHECKED.name}"))
+    if VERDICT.find(out) and checked and all((out / name).exists() for name in TOLD):
         return write_report(out)
     return tune(recipe, out, resume=True, quiet=quiet, tell=tell)
 

@@ -197,7 +197,7 @@ def _save_plain(head: TunedHead, tuned: Mapping[str, object], folder: Path) -> N
     keep(head.train, folder)
 
 
-def check(
+def check_forgetting(
     settings: ForgettingSettings,
     foundation: Potential,
     adapted: TunedPotential,
