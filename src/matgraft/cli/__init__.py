@@ -1,7 +1,8 @@
 """The command line: one verb a command, each a function `<verb>_command` that calls the library.
 
 Exit codes: 0 done; 1 the audit blocks, or a model is not fit; 2 an option is wrong; 3 the data cannot be used; 4 step 0
-is not the foundation; 5 a run broke off or is incomplete; 6 the result is written, and worse than its baseline, or nothing could be judged.
+is not the foundation; 5 a run broke off or is incomplete; 6 the result is written, and worse than its baseline, or
+nothing could be judged.
 """
 
 from __future__ import annotations

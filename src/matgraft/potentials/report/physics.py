@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from matgraft.core.errors import MatgraftError
 from matgraft.core.files import write_text
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.report.document import (
@@ -37,6 +38,7 @@ from matgraft.core.report.text import short_number, written
 from matgraft.core.verdict import Tone
 from matgraft.potentials.checks.checked import CHECKED, Checked, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
+from matgraft.potentials.checks.runner import Result
 
 MARKS: dict[str, str] = {"passed": "passed", "failed": "FAILED", "errored": "broke off", "not applicable": "\u2013"}
 TONES: dict[str, Tone] = {"failed": "bad", "errored": "unknown"}
@@ -70,20 +72,16 @@ def summary_blocks(checked: Checked) -> list[Block]:
     """Return one row a finding: outcome, and its first sentence."""
     told = [one for one in checked.findings if one.outcome != "not applicable"]
     columns = [Column(title, number=False) for title in ("Check", "Structure", "Outcome", "What was found")]
-    rows = [
-        Row(
-            one.code, one.about or "all", MARKS[one.outcome], one.evidence, manner="strong" if one in _bad(told) else ""
-        )
-        for one in told
-    ]
+    rows = [_summary_row(one) for one in told]
     passed_over = [one for one in checked.findings if one.outcome == "not applicable"]
     reasons = {f"{one.code}: {one.evidence}" for one in passed_over}
     blocks: list[Block] = [Table(columns, rows)] if rows else [Text("No check was run.", "nothing")]
     return [*blocks, *([Bullets(sorted(reasons), "Not applicable")] if reasons else [])]
 
 
-def _bad(findings: Sequence[Finding]) -> list[Finding]:
-    return [one for one in findings if one.outcome in ("failed", "errored")]
+def _summary_row(one: Finding) -> Row:
+    bad = one.outcome in ("failed", "errored")
+    return Row(one.code, one.about or "all", MARKS[one.outcome], one.evidence, manner="strong" if bad else "")
 
 
 def _check_sections(checked: Checked, folder: Path) -> Iterator[Section]:
@@ -91,7 +89,7 @@ def _check_sections(checked: Checked, folder: Path) -> Iterator[Section]:
     sections: dict[str, list[Block]] = {}
     titles: dict[str, str] = {}
     outcomes: dict[str, set[str]] = {}
-    for result, figures in drawn(checked, folder):
+    for result, figures in _drawn(checked, folder):
         found = result.finding
         if found.outcome == "not applicable":
             continue
@@ -101,6 +99,14 @@ def _check_sections(checked: Checked, folder: Path) -> Iterator[Section]:
     for code, blocks in sections.items():
         tone: Tone = "bad" if outcomes[code] & {"failed"} else "unknown" if outcomes[code] & {"errored"} else "good"
         yield Section(code, titles[code], blocks, PAGE, tone)
+
+
+def _drawn(checked: Checked, folder: Path) -> list[tuple[Result, Sequence[Block]]]:
+    """Return the results with their plots, or without any where the structures are gone."""
+    try:
+        return list(drawn(checked, folder))
+    except MatgraftError:
+        return [(result, ()) for result in checked.results]
 
 
 def finding_blocks(found: Finding) -> list[Block]:
