@@ -39,7 +39,7 @@ VALUES = {
     "keys": "{energy: my_energy}", "units": "{energy: meV}", "shear": "'xz,yz,xy'", "elements": "Cu,S",
     "theory": "a.yaml", "test": "b.xyz",
     "audit.allow": "[duplicates]", "audit.drop": "[3]", "audit.drop_test": "[3]", "split.gap": "2",
-    "split.hold": "config_type=Surface", "scores.by": "config_type", "scores.phases": "phase", "purpose": "md",
+    "split.hold": "config_type=Surface", "scores.by": "config_type", "scores.phases": "phase", "purpose": "md", "check": "quick",
     "delta.energy": "xtb_energy", "delta.forces": "xtb_forces", "delta.stress": "xtb_stress",
     "split.element": "Si", "references.shift_eV": "{Si: 1.0}", "strategy.name": "full", "strategy.stages": "[readout]",
     "strategy.rank": "4", "strategy.alpha": "2", "strategy.decay": "0.5", "strategy.unfreeze": "0.5",
