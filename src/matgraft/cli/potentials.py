@@ -54,7 +54,7 @@ def check_command(
         str,
         typer.Argument(help="a run, a foundation, a vendor's file, or module:function that makes an ASE calculator"),
     ],
-    options: Annotated[list[str] | None, typer.Argument(help="key=value, such as gates.lattice=0.01, seeds=4")] = None,
+    options: Annotated[list[str] | None, typer.Argument(help="key=value, such as gates.foundation=2, seeds=4")] = None,
     *,
     asked: CheckOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run")] = None,

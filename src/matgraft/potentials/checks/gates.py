@@ -1,6 +1,6 @@
 """How far a model may be off: every allowed range of the physical checks, each with its source.
 
-A range is a setting: ``matgraft check runs/si gates.lattice=0.01``. Where a check has no value of the user's DFT to
+A range is a setting: ``matgraft check runs/si gates.foundation=2``. Where a check has no value of the user's DFT to
 compare with, it compares with the foundation, and allows `foundation` times as much: a tuned model is meant to differ
 from its foundation.
 """
