@@ -22,6 +22,27 @@ class Gates(Frozen):
         "% soft (Deng et al., npj Comput. Mater. 11, 9 (2025)), so agreement with one proves little",
     )
 
+    repulsion_wall_eV: float = Field(
+        5.0,
+        gt=0,
+        description="eV that two atoms must need to get into a hole of the energy: 20 kT at 2900 K",
+    )
+    repulsion_flat_eV: float = Field(
+        0.5,
+        gt=0,
+        description="eV that half the sum of the covalent radii must lie above the bond. V2, the shortest bond by "
+        "this measure, has some 1 eV (k = 4.33 mdyn/Å, harmonic)",
+    )
+    repulsion_bond: float = Field(
+        0.57,
+        gt=0,
+        description="smallest distance of the bond of two atoms by the sum of their covalent radii; the shortest real "
+        "ones are 0.58 (V2), 0.60 (Cr2) and 0.63 (Mo2)",
+    )
+    repulsion_push: float = Field(
+        0.0, description="eV/Å, smallest force between two atoms closer than 0.8 of their bond: they push"
+    )
+
 
 def source(name: str) -> str:
     """Return where the allowed range of a gate comes from."""

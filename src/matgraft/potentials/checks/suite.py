@@ -7,9 +7,10 @@ from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.checks.physical import PhysicalCheck
+from matgraft.potentials.checks.repulsion import ShortRange
 from matgraft.potentials.checks.settings import SUITES, CheckSettings
 
-SUITE: tuple[type[PhysicalCheck[Any]], ...] = ()
+SUITE: tuple[type[PhysicalCheck[Any]], ...] = (ShortRange,)
 """In the order of a report."""
 
 
