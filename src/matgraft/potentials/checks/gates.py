@@ -21,6 +21,33 @@ class Gates(Frozen):
         description="times as much is allowed where the foundation is the reference. Universal potentials are 15 to 20 "
         "% soft (Deng et al., npj Comput. Mater. 11, 9 (2025)), so agreement with one proves little",
     )
+    # ------------------------------------------------------------------------------------------- relaxation
+    lattice: float = Field(
+        0.01,
+        gt=0,
+        description="part of a lattice length; functionals differ by 1 to 2 %, DFT codes by 0.1 % (Lejaeghere et al., "
+        "Science 351, aad3000 (2016))",
+    )
+    volume: float = Field(0.03, gt=0, description="part of the volume: three times that of a length")
+    angle_deg: float = Field(1.0, gt=0, description="degrees of a cell angle: 1 % of a length at right angles is 0.6")
+    given_volume: float = Field(
+        0.3,
+        gt=0,
+        description="part of the volume of the given structure: functionals with and without dispersion differ by as "
+        "much in layered and molecular crystals, and by under 10 % elsewhere",
+    )
+    moved_A: float = Field(
+        0.5,
+        gt=0,
+        description="Å that an atom moves within the cell: relaxation of surfaces and defects is some 0.1 to 0.3 Å; an "
+        "atom that goes farther is on its way to another site",
+    )
+    closest: float = Field(
+        0.6,
+        gt=0,
+        description="smallest distance that passes, as a part of the sum of two covalent radii: the triple bonds of N2 "
+        "and CO have 0.77",
+    )
 
     repulsion_wall_eV: float = Field(
         5.0,

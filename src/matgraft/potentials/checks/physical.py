@@ -26,7 +26,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import JsonValue
 
-from matgraft.core.findings import Finding, Measure
+from matgraft.core.findings import Action, Finding, Measure
 from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block
 from matgraft.potentials.checks.gates import source
@@ -172,7 +172,14 @@ class PhysicalCheck(ABC, Generic[Seeing]):
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
 
     def finding(
-        self, case: Case, measures: Sequence[Measure], evidence: str, *, remedy: str = "", details: Frozen | None = None
+        self,
+        case: Case,
+        measures: Sequence[Measure],
+        evidence: str,
+        *,
+        remedy: str = "",
+        actions: Sequence[Action] = (),
+        details: Frozen | None = None,
     ) -> Finding:
         """Return the finding that measures make: failed where one lies outside of its allowed range.
 
@@ -190,6 +197,7 @@ class PhysicalCheck(ABC, Generic[Seeing]):
             evidence=evidence,
             measures=tuple(measures),
             remedy=remedy if failed else "",
+            actions=tuple(actions) if failed else (),
             details={} if details is None else details.model_dump(mode="json"),
         )
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.checks.physical import PhysicalCheck
+from matgraft.potentials.checks.relaxation import RelaxationCheck
 from matgraft.potentials.checks.repulsion import ShortRange
 from matgraft.potentials.checks.settings import SUITES, CheckSettings
 
-SUITE: tuple[type[PhysicalCheck[Any]], ...] = (ShortRange,)
+SUITE: tuple[type[PhysicalCheck[Any]], ...] = (RelaxationCheck, ShortRange)
 """In the order of a report."""
 
 
