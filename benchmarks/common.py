@@ -258,6 +258,12 @@ def show(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], *, a
     Console(width=None if sys.stdout.isatty() else PIPED).print(table)
 
 
+def sentence(facts: Row) -> str:
+    """Return facts as one line; a list with what is in it."""
+    told = {name: ", ".join(value) or "none" if isinstance(value, list) else value for name, value in facts.items()}
+    return "; ".join(f"{name}: {value}" for name, value in told.items())
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a script's main function; an error that a user can act on is printed without a traceback."""
     try:

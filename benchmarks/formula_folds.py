@@ -64,6 +64,8 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
     ),
 }
 METHODS = ("auto", "feature", "descriptors", "scratch", *TREES)
+ENCODED = ("auto", "feature")
+"""Methods that read the encoder's weights."""
 OFFICIAL = "official"
 
 
@@ -181,13 +183,14 @@ def report(rows: list[Row], as_markdown: bool) -> None:
     for name in TABLES:
         scores = ("balanced_accuracy", "roc_auc") if name == "metals" else ("mae", "coverage")
         lines = [
-            [row["method"], row["folds_by"], str(row["draw"]), number(row[scores[0]], 4), number(row["std"], 3),
-             number(row.get(scores[1]), 3), number(row["minutes"], 1)]
+            [row["method"], row["weights_sha256"][:6] if row["method"] in ENCODED else "", row["folds_by"],
+             str(row["draw"]), number(row[scores[0]], 4), number(row["std"], 3), number(row.get(scores[1]), 3),
+             number(row["minutes"], 1)]
             for row in rows if row["table"] == name
         ]  # fmt: skip
         published = PUBLISHED.get(name, {})
-        lines += [[f"published: {who}", OFFICIAL, "", number(mae, 4), "", "", ""] for who, mae in published.items()]
-        header = ("method", "folds", "draw", scores[0], "± over folds", scores[1], "minutes")
+        lines += [[f"published: {who}", "", OFFICIAL, "", number(mae, 4), "", "", ""] for who, mae in published.items()]
+        header = ("method", "encoder", "folds", "draw", scores[0], "± over folds", scores[1], "minutes")
         show(name, header, lines, as_markdown=as_markdown)
 
 

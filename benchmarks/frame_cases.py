@@ -22,7 +22,7 @@ from time import perf_counter
 
 import numpy as np
 from ase import units
-from common import HERE, RESULTS, Results, Row, circumstances, prepare, show
+from common import HERE, RESULTS, Results, Row, circumstances, prepare, sentence, show
 
 from matgraft.core.errors import MatgraftError
 from matgraft.core.findings import Finding
@@ -368,7 +368,7 @@ def report(rows: list[Row], as_markdown: bool) -> None:
         "now",
     )
     show("files that people have", header, lines, as_markdown=as_markdown)
-    print(summary(rows))
+    print(sentence(summary(rows)))
 
 
 if __name__ == "__main__":

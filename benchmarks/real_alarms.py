@@ -26,7 +26,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.io import write
 from audit_rules import Fault, another_order, offset, written
-from common import HERE, RESULTS, Results, Row, circumstances, prepare, run, show, spread
+from common import HERE, RESULTS, Results, Row, circumstances, prepare, run, sentence, show, spread
 from frame_cases import CASES, SHARED, unpacked
 
 from matgraft.core.errors import MatgraftError
@@ -465,6 +465,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
     parser.add_argument("--kinds", nargs="+", choices=("right", "planted"), default=["right", "planted"])
     parser.add_argument("--kept", type=Path, help="a folder for predictions, to be read back by the next call")
+    parser.add_argument("--again", action="store_true", help="audit anew what the results have already")
     parser.add_argument("--out", type=Path, default=RESULTS / "real_alarms.json")
     parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
     chosen = parser.parse_args()
@@ -480,7 +481,7 @@ def main() -> None:
 
 
 def audited(chosen: argparse.Namespace, results: Results) -> Iterator[Row]:
-    """Yield the rows that are not there yet; sets of the same frames and labels count once."""
+    """Yield the rows that are not there yet, or all of them; sets of the same frames and labels count once."""
     seen: set[str] = set()
     for known in known_sets():
         if chosen.only not in known.name:
@@ -495,7 +496,7 @@ def audited(chosen: argparse.Namespace, results: Results) -> Iterator[Row]:
         ]
         for kind, backbone in cases:
             key = {"kind": kind, "set": known.name, "backbone": backbone}
-            if kind in chosen.kinds and results.find(**key) is None:
+            if kind in chosen.kinds and (chosen.again or results.find(**key) is None):
                 predictions = predicted(backbone, one.frames, chosen.kept)
                 yield key | (right if kind == "right" else planted_faults)(one, backbone, predictions)
 
@@ -553,7 +554,7 @@ def report(rows: list[Row], as_markdown: bool) -> None:
                                     if fault.startswith(begins) for layout in own)
     ]  # fmt: skip
     show("planted faults", header, lines, as_markdown=as_markdown)
-    print(summary(rows))
+    print(sentence(summary(rows)))
 
 
 def _right_cell(rows: list[Row]) -> str:

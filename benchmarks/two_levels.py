@@ -2,6 +2,7 @@
 
     python benchmarks/two_levels.py --foundation mace:runs/small_mace/mace.model@HASH --epochs 30
     python benchmarks/two_levels.py --foundation mace:... --pair PBE LDA --frames 12 --epochs 1     # to try it
+    python benchmarks/two_levels.py --report
 
 Frames are real: displaced supercells of silicon (64 atoms) by VASP, the same displacements by PBE, PBEsol and LDA, each
 with its own lattice constant (phonopy/phono3py). The first of a pair is to be kept, and is rehearsed with its
@@ -12,6 +13,7 @@ on the test frames of its level, what the kept head lost on made structures that
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import time
 from pathlib import Path
 
 from _mace_trainer import FLAGS, SETTINGS, write_frames
-from common import DATA, HERE, Results, Row, circumstances, markdown, number, prepare, run, spread
+from common import DATA, RESULTS, Results, Row, circumstances, number, prepare, run, show, spread
 
 from matgraft import adapt, load, read
 from matgraft.core.errors import DataError, RunError
@@ -34,6 +36,7 @@ from matgraft.potentials.data.heads import FOUNDATION, assign_heads
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.scoring.metrics import errors, metrics
+from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import fit_references, keep_references
 from matgraft.potentials.tuning.replay import ReplaySettings
@@ -50,35 +53,47 @@ THEIRS = {KEPT: "pt_head", OWN: "Default"}
 def main(arguments: list[str] | None = None) -> None:
     """Run both on one pair of levels, and print a table."""
     options = parse(arguments)
+    results = Results(options.out, keys=("foundation", KEPT, OWN, "trainer", "epochs"))
+    if not options.report:
+        measured(options, results)
+    report(results.rows, options.report)
+
+
+def measured(options: argparse.Namespace, results: Results) -> None:
+    """Run what is missing on one pair of levels, and write the result of each."""
     prepare()
     levels = [level_frames(options.data, name, options.frames) for name in options.pair]
     foundation = load(options.foundation)
     assert isinstance(foundation, Potential)
     # The foundation knows the first level up to a constant an element, and is not asked to learn it.
     levels[0] = on_references(foundation, levels[0])
-    results = Results(options.out, keys=("foundation", "kept", "own", "trainer"))
-    for trainer, work in (("matgraft", ours), ("mace-torch", theirs)):
+    names = {"foundation": foundation.card.name, **dict(zip((KEPT, OWN), options.pair, strict=True))}
+    for trainer, work in (("references shifted", untuned), ("matgraft", ours), ("mace-torch", theirs)):
+        key = names | {"trainer": trainer, "epochs": options.epochs if work is not untuned else 0}
+        if results.find(**key):
+            continue
         with tempfile.TemporaryDirectory() as folder:
-            began = time.monotonic()
+            facts, began = circumstances(), time.monotonic()
             models = work(options, foundation, levels, Path(folder))
             row = {"minutes": round((time.monotonic() - began) / 60, 2)} | judged(models, foundation, levels)
-        names = dict(zip(("kept", "own"), options.pair, strict=True))
-        results.put({"foundation": options.foundation, **names, "trainer": trainer} | row | circumstances())
-    header = ["trainer", "minutes", *(f"{head}, {name}" for head in (KEPT, OWN) for name in SHOWN), "lost, meV/atom"]
-    print(markdown(header, [line(row) for row in results.rows]))
+        results.put(key | {"frames": len(levels[0])} | row | facts)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--foundation", required=True, help="a MACE: mace:FILE@HASH")
+    parser.add_argument("--foundation", help="a MACE: mace:FILE@HASH; needed but for --report")
     parser.add_argument("--pair", nargs=2, choices=LEVELS, default=["PBE", "PBEsol"], help="kept, and the user's")
     parser.add_argument("--data", type=Path, default=PHONONS)
     parser.add_argument("--frames", type=int, help="of each level; default all 111")
     parser.add_argument("--epochs", type=int, default=30, help="of each fit, over the frames of both levels")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "two_levels.json")
-    return parser.parse_args(arguments)
+    parser.add_argument("--out", type=Path, default=RESULTS / "two_levels.json")
+    parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
+    options = parser.parse_args(arguments)
+    if not (options.foundation or options.report):
+        parser.error("--foundation mace:FILE@HASH is needed")
+    return options
 
 
 def level_frames(folder: Path, name: str, count: int | None) -> Dataset:
@@ -105,6 +120,15 @@ def parts_of(frames: Dataset) -> tuple[Dataset, Dataset, Dataset]:
     choose = {"train": range(8), "validation": (8,), "test": (9,)}
     train, validation, test = (frames[[i for i, p in enumerate(place) if p in kept]] for kept in choose.values())
     return train, validation, test
+
+
+def untuned(
+    options: argparse.Namespace, foundation: Potential, levels: list[Dataset], folder: Path
+) -> dict[str, Potential]:
+    """Take the foundation for both, for the user's level with its references shifted."""
+    own, train = copy.deepcopy(foundation), parts_of(levels[1])[0]
+    shift_references(own, fit_references(train, predict(own, train.samples)))
+    return {KEPT: foundation, OWN: own}
 
 
 def ours(
@@ -170,11 +194,20 @@ def judged(models: dict[str, Potential], foundation: Potential, levels: list[Dat
     return found | {"lost": {name: round(value, 4) for name, value in told.numbers.items()}}
 
 
+def report(rows: list[Row], as_markdown: bool) -> None:
+    """Print a table for each pair of levels."""
+    for kept, own in dict.fromkeys((row[KEPT], row[OWN]) for row in rows):
+        header = ["", *(f"{level}, {unit}" for level in (kept, own) for unit in ("meV/atom", "eV/Å"))]
+        header += [f"{kept} lost, meV/atom", "eV/Å", "epochs", "minutes"]
+        lines = [line(row) for row in rows if (row[KEPT], row[OWN]) == (kept, own)]
+        show(f"{kept} is kept, {own} is the user's: test errors", header, lines, as_markdown=as_markdown)
+
+
 def line(row: Row) -> list[str]:
     """Return a row of the table."""
-    lost = row["lost"].get("inside_energy_rmse_meV_per_atom")
-    figures = [number(row[f"{head}_{name}"], 3) for head in (KEPT, OWN) for name in SHOWN]
-    return [row["trainer"], number(row["minutes"]), *figures, number(lost, 1)]
+    figures = [number(row[f"{head}_{name}"], 2 if "energy" in name else 4) for head in (KEPT, OWN) for name in SHOWN]
+    lost = [number(row["lost"].get(f"inside_{name}"), digits) for name, digits in zip(SHOWN, (1, 3), strict=True)]
+    return [row["trainer"], *figures, *lost, str(row["epochs"]), number(row["minutes"], 1)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write docs/results.md and the two tables of README.md from the results of the benchmarks.
+"""Write docs/results.md, and tables of README.md and of pages here, from the results of the benchmarks.
 
     python docs/make_results.py
 
@@ -12,17 +12,20 @@ import ast
 import contextlib
 import io
 import json
+import re
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARKS = REPOSITORY / "benchmarks"
-PAGE, README = Path(__file__).with_name("results.md"), REPOSITORY / "README.md"
+DOCS, README = Path(__file__).parent, REPOSITORY / "README.md"
+PAGE = DOCS / "results.md"
 SCRIPTS = (
-    *("strategies", "time_to_accuracy", "step_time", "store", "reading_speed", "audit_rules"),
+    *("strategies", "held_out", "two_levels", "moments", "time_to_accuracy", "step_time", "store", "reading_speed"),
+    *("audit_rules", "real_alarms", "frame_cases", "first_looks"),
     *(
         "formula_folds",
         "learning_curves",
@@ -35,6 +38,10 @@ SCRIPTS = (
     ),
     *("objective_weights", "objectives", "intervals"),
 )
+PLACED = {
+    "tuning.md": ("moments",),
+}
+"""Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
 CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"
 FOUNDATIONS = {"chgnet:0.3.0": "CHGNet", "matgl:TensorNet-MatPES-PBE-v2025.1-PES": "TensorNet-MatPES"}
 PUBLISHED = {"gaps": "0.2775 (a submission), 0.331 (CrabNet, tuned)", "steels": "82.3 (auto-sklearn)"}
@@ -153,15 +160,28 @@ def table(header: Sequence[str], lines: Iterator[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines)) + "\n"
 
 
-def readme(text: str) -> str:
-    """Return README.md with its tables in their places."""
-    for name, made in readme_tables().items():
+def placed(text: str, tables: Mapping[str, str]) -> str:
+    """Return a page with its tables in their places."""
+    for name, made in tables.items():
         begin, end = f"<!-- {name}: python docs/make_results.py -->\n", f"<!-- end of {name} -->\n"
         start = text.index(begin) + len(begin)
         text = text[:start] + made + text[text.index(end, start) :]
     return text
 
 
+def pages() -> dict[Path, str]:
+    """Return every page that has tables of results, as it should be."""
+    tables = {DOCS / page: {name: below_a_heading(printed(name)) for name in names} for page, names in PLACED.items()}
+    tables[README] = readme_tables()
+    own = {page: placed(page.read_text(encoding="utf-8"), each) for page, each in tables.items()}
+    return {PAGE: results_page()} | own
+
+
+def below_a_heading(text: str) -> str:
+    """Return what a benchmark prints with its headings as lines."""
+    return re.sub(r"^### (.*)$", r"\1:", text, flags=re.MULTILINE)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(results_page(), encoding="utf-8")
-    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
