@@ -60,7 +60,7 @@ class Question:
     against
         The foundation; of a run its own.
     frames
-        Files of labelled frames, beside those of a run.
+        Files of labelled frames, or the frames themselves; beside those of a run.
     references
         A file of values of one's own DFT.
     out
@@ -69,7 +69,7 @@ class Question:
 
     structures: Sequence[str | Path] = ()
     against: str | None = None
-    frames: Sequence[str | Path] = ()
+    frames: Sequence[str | Path] | Dataset = ()
     references: str | Path | None = None
     out: str | Path | None = None
 
@@ -107,7 +107,7 @@ def check(
     refuse_name(model)
     context = _context(model)
     references: References = read_references(Path(question.references)) if question.references else {}
-    frames = _joined([context.frames, *([read(list(map(str, question.frames)))] if question.frames else [])])
+    frames = _joined([context.frames, _given(question)])
     structures, notes = _structures(question, frames, model)
     folder = _folder(model, question.out)
     began = time.monotonic()
@@ -180,22 +180,40 @@ def _context(model: Model) -> _Context:
     """Return what a run brings along: labelled frames, its foundation, the verdict on its fit."""
     if not isinstance(model, str | Path) or _is_calculator(str(model)):
         return _Context()
-    folder, head = part_head(model)
+    folder, _ = part_head(model)
     if kind_of(folder) != "frames":
         return _Context()
-    recipe = saved_recipe(folder)
+    foundation, verdict = saved_recipe(folder).foundation, VERDICT.find(folder)
     try:
-        frames = _joined(list(read_parts(recipe)))
+        return _Context(frames_of(model), foundation, verdict)
     except MatgraftError as error:
         lost = f"the labelled frames of {folder} cannot be read ({error.found}): nothing is compared with them"
-        return _Context(foundation=recipe.foundation, verdict=VERDICT.find(folder), notes=(lost,))
+        return _Context(foundation=foundation, verdict=verdict, notes=(lost,))
+
+
+def frames_of(run: str | Path) -> Dataset:
+    """Return the labelled frames of a run, or of one of its heads, as its recipe reads them, with `SEEN_TAG`.
+
+    Raises
+    ------
+    MatgraftError
+        If a file is not there any more, or cannot be read.
+    """
+    folder, head = part_head(run)
+    frames = _joined(list(read_parts(saved_recipe(folder))))
     if head:
         frames = frames[[i for i, name in enumerate(frames.tag(HEAD_TAG)) if name == head]]
-    seen = Seen.of(folder, frames)
-    if seen is not None:
-        tags = iter(seen.of_frame)
-        frames = Dataset(tuple(sample.with_tags(**{SEEN_TAG: next(tags)}) for sample in frames), frames.provenance)
-    return _Context(frames, recipe.foundation, VERDICT.find(folder))
+    if (seen := Seen.of(folder, frames)) is None:
+        return frames
+    tagged = [sample.with_tags(**{SEEN_TAG: said}) for sample, said in zip(frames, seen.of_frame, strict=True)]
+    return Dataset(tuple(tagged), frames.provenance)
+
+
+def _given(question: Question) -> Dataset:
+    """Return the labelled frames that were named or given."""
+    if isinstance(question.frames, Dataset):
+        return question.frames
+    return read(list(map(str, question.frames))) if question.frames else Dataset(())
 
 
 def _joined(parts: Sequence[Dataset]) -> Dataset:
