@@ -93,6 +93,13 @@ def test_what_was_observed_is_free_the_second_time_and_the_foundation_is_observe
     assert run(emt("tuned"), case, tmp_path, emt("foundation")) == first
 
 
+def test_several_processes_say_what_one_says(tmp_path: Path) -> None:
+    case = case_of(bulk("Cu"), bulk("Cu", a=3.0), bulk("Al"))
+    local = Subject("emt", "emt", lambda: EMT(), frozenset({"energy", "forces"}))  # cannot be pickled
+    two = [one.finding for one in run_physical([Dummy()], local, None, case, tmp_path / "two", processes=2)]
+    assert two == run(emt(), case, tmp_path / "one")
+
+
 def test_a_value_is_held_against_dft_first_and_wider_against_the_foundation() -> None:
     case = Case((), None, CheckSettings.model_validate({"gates": {"foundation": 2.0}}))
     dft = Reference(value=100.0, source="reference.yaml")

@@ -90,7 +90,8 @@ def run_physical(
 
     (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
 
-    def observe(task: _Task) -> str:
+    def observe(i: int) -> str:  # tasks reach a forked worker with its memory: networks are not pickled
+        task = missing[i]
         try:
             task.file.write(folder, task.check.observe(task.subject, task.case))
         except (KeyboardInterrupt, SystemExit, OSError):  # a full disk is no fault of the model's
@@ -99,7 +100,7 @@ def run_physical(
             return f"{task.subject.name}: {_said(error)}"
         return ""
 
-    said = map_in_processes(observe, missing, cores() if processes is None else processes, progress)
+    said = map_in_processes(observe, range(len(missing)), cores() if processes is None else processes, progress)
     broken = {(id(t.check), t.case.structure, t.subject.key): why for t, why in zip(missing, said, strict=True) if why}
     results = []
     for i, (check, one) in enumerate(pairs):
