@@ -35,7 +35,7 @@ from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
 from matgraft.core.report.text import short_number, written
-from matgraft.core.verdict import Tone
+from matgraft.core.verdict import Tone, Verdict
 from matgraft.potentials.checks.checked import CHECKED, Checked, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
 from matgraft.potentials.checks.runner import Result
@@ -49,7 +49,7 @@ def physics_document(checked: Checked, folder: Path | None = None) -> Document:
     return Document(
         f"Physical checks of {checked.subject}",
         [
-            verdict_section(checked.verdict, summary_blocks(checked)),
+            verdict_section(_without_told_reasons(checked), summary_blocks(checked)),
             *(() if folder is None else _check_sections(checked, folder)),
             _structures(checked),
             _references(checked),
@@ -57,6 +57,13 @@ def physics_document(checked: Checked, folder: Path | None = None) -> Document:
         ],
         level=checked.verdict.level,
     )
+
+
+def _without_told_reasons(checked: Checked) -> Verdict:
+    """Return the verdict without the reasons that the table of checks tells."""
+    told = {one.code for one in checked.findings}
+    reasons = tuple(one for one in checked.verdict.reasons if one.about not in told)
+    return checked.verdict.model_copy(update={"reasons": reasons})
 
 
 def physics_sections(checked: Sequence[Checked]) -> Iterator[Section]:
@@ -182,7 +189,7 @@ def _files(checked: Checked) -> Section:
         ("folder", checked.folder),
         ("page", str(Path(checked.folder) / "report.html")),
     ]
-    return Section("files", "", [Pairs(rows)], EVERYWHERE, nav=None)
+    return Section("files", "Files", [Pairs(rows)], EVERYWHERE, nav=None)
 
 
 def show_physics(screen: Console, checked: Checked) -> None:

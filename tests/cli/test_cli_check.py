@@ -1,0 +1,139 @@
+"""`matgraft check` on calculators and structures, as it is typed; networks are checked in the benchmarks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ase.build import bulk, fcc111, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from matgraft import check
+from matgraft.core.errors import DataError, OptionError
+from matgraft.core.verdict import Outcome
+from matgraft.potentials.checks.settings import CheckSettings
+from matgraft.potentials.run import Question
+
+conductor = importlib.import_module("matgraft.potentials.run.check")  # the room has a function of this name
+CLI = Callable[..., tuple[int, str, str]]
+MODULE = """
+from ase.calculators.emt import EMT
+
+def copper():
+    return EMT()
+
+def number():
+    return 7
+
+def broken():
+    raise RuntimeError("no licence")
+
+class Soft(EMT):
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        for name in ("energy", "free_energy", "forces", "stress"):
+            if name in self.results:
+                self.results[name] = self.results[name] * 0.3 if name != "forces" else self.results[name] * -1
+
+def wrong():
+    return Soft()
+"""
+SMALL = CheckSettings(only=("relaxation",))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_models.py").write_text(MODULE)
+    monkeypatch.delitem(sys.modules, "own_models", raising=False)
+    bulk("Cu", cubic=True).write("cu.vasp", format="vasp")
+
+
+def test_a_calculator_by_its_import_path_is_judged_and_told(matgraft: CLI) -> None:
+    code, out, _ = matgraft("check", "own_models:copper", "--structure", "cu.vasp", "--only", "relaxation", "--quiet")
+    assert code == 0, out
+    assert "fit for what was asked" in out and "relaxation" in out
+    page = Path("checks/own_models-copper/report.html").read_text(encoding="utf-8")
+    assert "cu.vasp" in page and "Allowed" in page
+    assert str(Path.cwd()) not in sys.path
+
+
+def test_json_holds_all_and_a_second_call_computes_nothing(matgraft: CLI, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("check", "own_models:copper", "--structure", "cu.vasp", "--only", "relaxation", "--json")
+    code, out, _ = matgraft(*words)
+    facts = json.loads(out)
+    assert code == facts["verdict"]["exit_code"] == 0
+    assert [one["finding"]["code"] for one in facts["results"]] == ["relaxation"]
+    monkeypatch.setattr("matgraft.potentials.checks.relaxation.RelaxationCheck.observe", None)  # would raise
+    again = json.loads(matgraft(*words)[1])
+    assert again["results"] == facts["results"]
+
+
+def test_against_another_calculator_a_difference_is_doubt_and_against_ones_own_dft_a_failure(matgraft: CLI) -> None:
+    question = Question(structures=["cu.vasp"], references=None)
+    assert check(EMT(), question, SMALL, quiet=True).verdict.outcome == Outcome.FIT
+    Path("reference.yaml").write_text("source: made up\nstructures:\n  Cu: {a_A: 5.0}\n")
+    code, out, _ = matgraft(
+        *("check", "own_models:copper", "--structure", "cu.vasp", "--only", "relaxation", "--quiet"),
+        *("--reference", "reference.yaml"),
+    )
+    assert code == 1 and "not fit for what was asked" in out
+    assert "reference.yaml (made up)" in Path("checks/own_models-copper/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("own_models:number", "--structure", "cu.vasp"), 2, "makes a int, which is no ASE calculator"),
+        (("own_models:broken", "--structure", "cu.vasp"), 2, "raised RuntimeError: no licence"),
+        (("own_models:coper", "--structure", "cu.vasp"), 2, "has no attribute 'coper'"),
+        (("no_models:copper", "--structure", "cu.vasp"), 2, "No module named 'no_models'"),
+        (("own_models:copper",), 2, "there is no structure to check own_models:copper on"),
+        (("own_models:copper", "--structure", "cu.cif"), 3, "cu.cif"),
+        (("chgnett", "--structure", "cu.vasp"), 2, "chgnet"),
+        (("own_models:copper", "--structure", "cu.vasp", "--only", "relaxatoin"), 2, "did you mean 'relaxation'"),
+        (("own_models:copper", "--structure", "cu.vasp", "--for", "phonon"), 2, "did you mean 'phonons'"),
+        (("own_models:copper", "--structure", "cu.vasp", "--suite", "quik"), 2, "suite"),
+        (("own_models:copper", "--structure", "cu.vasp", "gates.latice=1"), 2, "did you mean 'lattice'"),
+        (("own_models:copper", "--structure", "cu.vasp", "--reference", "none.yaml"), 3, "none.yaml"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_computed(
+    matgraft: CLI, words: tuple[str, ...], code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "run_physical", None)
+    found, _, err = matgraft("check", *words)
+    assert found == code and said in " ".join(err.split()), err
+
+
+def test_structures_of_each_kind_and_labelled_frames(tmp_path: Path) -> None:
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8)
+    slab.info.clear()
+    write("slab.extxyz", slab)
+    write("water.xyz", molecule("H2O"))
+    question = Question(structures=["cu.vasp", "slab.extxyz", "water.xyz"], out=tmp_path / "out")
+    checked = check(EMT(), question, SMALL, quiet=True)
+    assert [one.kind for one in checked.structures] == ["bulk", "slab", "molecule"]
+    frames = []
+    for strain in (0.98, 1.0, 1.02):
+        atoms = bulk("Cu", a=3.6 * strain, cubic=True)
+        atoms.calc = EMT()
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+        frames.append(atoms)
+    write("frames.extxyz", frames)
+    checked = check(EMT(), Question(frames=["frames.extxyz"], out=tmp_path / "two"), SMALL, quiet=True)
+    (one,) = checked.structures
+    assert one.formula == "Cu" and one.n_atoms == 4 and "frame 1" in one.source
+
+
+def test_no_structure_and_no_model_are_errors_in_python() -> None:
+    with pytest.raises(OptionError, match="no structure to check"):
+        check(EMT(), quiet=True)
+    with pytest.raises(DataError):
+        check(EMT(), Question(structures=["none.cif"]), quiet=True)
