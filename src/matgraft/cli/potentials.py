@@ -107,6 +107,9 @@ def export_command(
     run: Model,
     to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
+    repulsion: Annotated[
+        bool, typer.Option("--repulsion", help="with --to ase: repel atoms nearer than in any training frame (ZBL)")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the model for other tools, and verify what was written with their own code.
@@ -115,7 +118,7 @@ def export_command(
     """
     from matgraft.potentials.exports import export
 
-    exported = export(run, to, out)
+    exported = export(run, to, out, repulsion=repulsion)
     tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
 
 

@@ -12,12 +12,15 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene, molecule
 
-from matgraft.core.errors import RunError
+from matgraft.core.errors import OptionError, RunError
 from matgraft.core.registry import save_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, verify
+from matgraft.potentials.exports.repulsion import CLOSEST, keep_closest, reach_of
 from matgraft.potentials.exports.structures import FILE, SHARES, Structures, choose_frames, crystals_of, keep
+from matgraft.potentials.exports.zbl import repulsion
+from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.tuning.adapt import shift_references
@@ -122,6 +125,32 @@ def test_an_export_says_what_it_was_verified_on(tuned: Potential, tmp_path: Path
     assert "wrong sign where the cell is left-h" in readme and "meV/atom (0.1 allowed)" in readme
     assert (tmp_path / "out" / FILE).is_file()
     assert exported.facts()["notes"] == list(exported.notes)
+
+
+def test_a_repulsion_is_added_below_all_data_and_bonds_and_nowhere_else(tuned: Potential, tmp_path: Path) -> None:
+    elements = ("Si", "Ge")
+    save_folder(tuned, tmp_path / "model", lambda card: card.model_copy(update={"elements": elements}))
+    with pytest.raises(OptionError, match=r"closest\.json is missing"):
+        export(tmp_path / "model", "ase", tmp_path / "out", repulsion=True)
+    close = Atoms("SiGe", positions=[[0, 0, 0], [0, 0, 1.9]])
+    keep(data(close), tmp_path / "model")
+    keep_closest(data(close, bulk("Si")), tmp_path / "model")
+    assert CLOSEST.read(tmp_path / "model").distance_A == {"Ge-Si": 1.9}  # 2.35 Å is a bond
+    reaches = reach_of(tmp_path / "model", elements)
+    assert reaches == pytest.approx({"Ge-Ge": 0.8 * 2.40, "Ge-Si": 0.95 * 1.9, "Si-Si": 0.8 * 2.22})
+    with pytest.raises(OptionError, match="--repulsion is not read with --to native"):
+        export(tmp_path / "model", "native", tmp_path / "out", repulsion=True)
+    exported = export(tmp_path / "model", "ase", tmp_path / "out", repulsion=True)
+    assert exported.verified and any("ZBL" in note and "Ge-Si" in note for note in exported.notes)
+    scope = {"__file__": str(tmp_path / "out" / "calculator.py")}
+    exec((tmp_path / "out" / "calculator.py").read_text(), scope)
+    repelled, plain = scope["calculator"](), PotentialCalculator(tuned)  # type: ignore[operator]
+    reach = reaches["Ge-Si"]
+    for distance, more in ((reach + 0.01, 0.0), (0.5 * reach, None)):
+        pair = Atoms("SiGe", positions=[[0, 0, 0], [0, 0, distance]])
+        added = repelled.get_potential_energy(pair) - plain.get_potential_energy(pair)
+        expected = repulsion(pair, {"Ge-Si": reach})[0] if more is None else more
+        assert added == pytest.approx(expected, abs=1e-4) and (more == 0.0 or expected > 20)
 
 
 def test_chgnets_calculator_has_the_stress_of_a_slab(tuned: Potential, tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ import io
 import runpy
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +35,7 @@ from matgraft.core.registry import model_folder, save_folder
 from matgraft.core.run_folder import new_folder, refuse_full_folder
 from matgraft.core.version import __version__
 from matgraft.potentials.data import boxes
-from matgraft.potentials.exports import lammps, standalone, torch_sim
+from matgraft.potentials.exports import lammps, standalone, torch_sim, zbl
 from matgraft.potentials.exports.comparison import (
     ROUNDING,
     ExportCheck,
@@ -44,6 +45,7 @@ from matgraft.potentials.exports.comparison import (
     verify,
     with_calculator,
 )
+from matgraft.potentials.exports.repulsion import reach_of
 from matgraft.potentials.exports.structures import FILE, Structures
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.references import FILE as REFERENCES
@@ -69,7 +71,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
+{repulsion_imports}from ase.stress import full_3x3_to_voigt_6_stress
 {imports}
 
 CUTOFF = {cutoff!r}
@@ -78,7 +80,7 @@ CUTOFF = {cutoff!r}
 {boxes}
 
 {wrapper}
-
+{repulsion}
 def vendor():
     """Return the vendor's own calculator."""
     {body}
@@ -87,7 +89,16 @@ def vendor():
 def calculator():
     """Return the calculator: energy in eV, forces in eV/Å, stress in eV/Å³."""
     references = json.loads(Path(__file__).with_name({references!r}).read_text(encoding="utf-8"))
-    return TunedCalculator(vendor(), references, CUTOFF)
+    return {made}
+'''
+_REPULSION_IMPORTS = """from ase.data import atomic_numbers
+from ase.neighborlist import neighbor_list
+"""
+_REPULSION = '''
+REACH = {reach!r}
+"""Å; closer pairs repel each other in addition. Nearer than in any training frame, and than any bond."""
+
+{code}
 '''
 _README = """\
 # {name}
@@ -128,9 +139,15 @@ def _native(backbone: Potential, folder: Path, structures: Structures) -> list[E
     return [made(what, verify(backbone, folder, structures), backbone)]
 
 
-def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], structures: Structures) -> list[ExportCheck]:
+def _ase(
+    backbone: Potential,
+    folder: Path,
+    source: tuple[str, str, str],
+    structures: Structures,
+    reach: Mapping[str, float] | None = None,
+) -> list[ExportCheck]:
     script = folder / "calculator.py"
-    write_text(script, _script(backbone, source))
+    write_text(script, _script(backbone, source, reach))
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
         warnings.simplefilter("ignore")
         calculator = runpy.run_path(str(script))["calculator"]()
@@ -138,8 +155,9 @@ def _ase(backbone: Potential, folder: Path, source: tuple[str, str, str], struct
     return [made("calculator.py run by ASE", found, backbone)]
 
 
-def _script(backbone: Potential, source: tuple[str, str, str]) -> str:
+def _script(backbone: Potential, source: tuple[str, str, str], reach: Mapping[str, float] | None = None) -> str:
     package, imports, body = source
+    tuned = "TunedCalculator(vendor(), references, CUTOFF)"
     return _CALCULATOR.format(
         package=package,
         native=backbone.native_file,
@@ -148,6 +166,9 @@ def _script(backbone: Potential, source: tuple[str, str, str]) -> str:
         cutoff=float(backbone.card.cutoff_A or 0),
         boxes=_code_of(boxes),
         wrapper=_code_of(standalone),
+        repulsion="" if reach is None else _REPULSION.format(reach=dict(reach), code=_code_of(zbl)),
+        repulsion_imports="" if reach is None else _REPULSION_IMPORTS,
+        made=tuned if reach is None else f"Repelled({tuned}, REACH)",
         correction=f"\n{textwrap.fill(_correction(backbone), 118)}.\n" if backbone.card.corrects else "",
         use="SumCalculator([cheap, calculator()])" if backbone.card.corrects else "calculator()",
         body=body,
@@ -178,7 +199,7 @@ TARGETS = {
 """Name -> target."""
 
 
-def export(run: Path, to: str, out: Path) -> Exported:
+def export(run: Path, to: str, out: Path, *, repulsion: bool = False) -> Exported:
     """Write a run's model for another tool.
 
     Parameters
@@ -189,6 +210,8 @@ def export(run: Path, to: str, out: Path) -> Exported:
         One of `TARGETS`.
     out
         A new or empty folder.
+    repulsion
+        Add a short-range repulsion where the model has no data (`matgraft.potentials.exports.zbl`); of ``ase``.
 
     Returns
     -------
@@ -214,6 +237,8 @@ def export(run: Path, to: str, out: Path) -> Exported:
             remedy="take the calculator of ASE, which is added to the cheap method's",
         )
     asked, card = target.asks(backbone), backbone.card
+    reach = _reach(run, backbone, to) if repulsion else None
+    write = target.write if reach is None else partial(_ase, reach=reach)
     with new_folder(out):
         # Written anew: a vendor's file that lies in the folder may be a pickle, of which nobody knows who put it there.
         save_folder(backbone, out, lambda fresh: card.model_copy(update={"weights_sha256": fresh.weights_sha256}))
@@ -221,12 +246,34 @@ def export(run: Path, to: str, out: Path) -> Exported:
         if frames.is_file():
             write_text(out / FILE, frames.read_text(encoding="utf-8"))
         structures = Structures.of(backbone, out)
-        checks = (*_native(backbone, out, structures), *target.write(backbone, out, asked, structures))
-        cautions = (_correction(backbone), *backbone.cautions, note_on_references(backbone))
+        checks = (*_native(backbone, out, structures), *write(backbone, out, asked, structures))
+        cautions = (_correction(backbone), *backbone.cautions, note_on_references(backbone), _repulsion_note(reach))
         notes = tuple(note for note in cautions if note)
         exported = Exported(out, to, checks, structures.text, structures.elements, notes)
         write_text(out / "README.md", _readme(exported, backbone, target))
         return exported
+
+
+def _reach(run: Path, backbone: Potential, to: str) -> dict[str, float]:
+    """Return how far the repulsion of each pair reaches; errors as of `reach_of`."""
+    if to != "ase":
+        raise OptionError(
+            f"--repulsion is not read with --to {to}",
+            allowed=["--to ase"],
+            remedy="in LAMMPS add the pair style zbl by pair_style hybrid/overlay",
+        )
+    if backbone.card.corrects:
+        raise OptionError(
+            "--repulsion is not read for a correction: the cheap method repels", allowed=["no --repulsion"]
+        )
+    return reach_of(model_folder(run), backbone.card.elements)
+
+
+def _repulsion_note(reach: Mapping[str, float] | None) -> str:
+    if reach is None:
+        return ""
+    shown = ", ".join(f"{pair} {distance:.2f}" for pair, distance in reach.items())
+    return f"A ZBL repulsion is added between atoms closer than (Å): {shown}; the vendor's file alone does not have it"
 
 
 def _cheap(backbone: Potential) -> str:

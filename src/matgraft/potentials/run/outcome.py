@@ -25,6 +25,7 @@ from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.heads import HEAD_TAG, frames_by_head
 from matgraft.potentials.data.split import INSIDE
+from matgraft.potentials.exports.repulsion import keep_closest
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
@@ -195,6 +196,7 @@ def _save_plain(head: TunedHead, tuned: Mapping[str, object], folder: Path) -> N
 
     save_folder(head.model, folder, describe)
     keep(head.train, folder)
+    keep_closest(head.train, folder)
 
 
 def check_forgetting(
