@@ -48,6 +48,39 @@ class Gates(Frozen):
         description="smallest distance that passes, as a part of the sum of two covalent radii: the triple bonds of N2 "
         "and CO have 0.77",
     )
+    # ----------------------------------------------------------------------------------- equation of state
+    bulk_modulus: float = Field(
+        0.15,
+        gt=0,
+        description="part of the bulk modulus; most moduli by DFT lie within 15 % of experiment (de Jong et al., Sci. "
+        "Data 2, 150009 (2015))",
+    )
+    bulk_derivative: float = Field(
+        1.5, gt=0, description="of B0': most solids have 3 to 6, and fits of one set of energies differ by some 0.5"
+    )
+    bulk_consistency: float = Field(
+        0.05,
+        gt=0,
+        description="part of B0 between energies and stresses of one model: they are derivatives of each other, and "
+        "fits over 16 % of the volume agree within 2 %",
+    )
+    eos_rise_meV: float = Field(
+        0.1,
+        ge=0,
+        description="meV/atom that the energy may fall on the way up: ten times the noise of single precision",
+    )
+    eos_residual: float = Field(
+        0.03,
+        gt=0,
+        description="root mean square from a Birch-Murnaghan curve as a part of the energy's range: energies by DFT "
+        "over 16 % of the volume lie within 0.01",
+    )
+    eos_volume: float = Field(
+        0.02,
+        gt=0,
+        description="part of the volume between the minimum of the energy and that where stress is zero: 1 GPa of "
+        "stress, where B0 is 50 GPa",
+    )
 
     repulsion_wall_eV: float = Field(
         5.0,

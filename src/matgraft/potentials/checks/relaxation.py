@@ -19,7 +19,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared
+from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair
 from matgraft.potentials.simulation.geometry import Geometry, primitive_of, symmetry_of
@@ -198,14 +198,14 @@ def _measures(seen: Seen[Relaxation], case: Case) -> Iterator[Measure]:
             yield compared(name, unit, value, against, gate, case, relative=unit != "°")
         yield _against_given(own.lattice, own.lattice_before, case)
     if own.operations_kept is not None:
-        lost_too = foundation is not None and (foundation.operations_kept or 0) < 1
-        yield Measure(
+        kept = Measure(
             name="symmetry operations kept",
             unit="",
             value=own.operations_kept,
-            allowed=None if lost_too else (1.0, None),
+            allowed=(1.0, None),
             gate=f"a relaxed crystal keeps the operations of the given one within {SYMMETRY_A:g} Å",
         )
+        yield no_worse(kept, foundation.operations_kept if foundation else None)
     yield _moved(seen, case)
     if np.isfinite(own.closest):
         smallest = case.settings.gates.closest

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
+from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
 from matgraft.potentials.checks.physical import PhysicalCheck
 from matgraft.potentials.checks.relaxation import RelaxationCheck
 from matgraft.potentials.checks.repulsion import ShortRange
 from matgraft.potentials.checks.settings import SUITES, CheckSettings
 
-SUITE: tuple[type[PhysicalCheck[Any]], ...] = (RelaxationCheck, ShortRange)
+SUITE: tuple[type[PhysicalCheck[Any]], ...] = (RelaxationCheck, EquationOfStateCheck, ShortRange)
 """In the order of a report."""
 
 
