@@ -140,8 +140,8 @@ class EquationOfStateCheck(PhysicalCheck[EquationOfState]):
         remedy = (
             "the stiffness is off: add strained frames with labels of stress, and give stress more weight"
             if soft
-            else "the energy is not smooth in the volume, or the stresses are not its derivatives: label the scaled cells "
-            "that are handed over, and see whether the labels of stress have the right sign and unit"
+            else "the energy is not smooth in the volume, or the stresses are not its derivatives: label the scaled "
+            "cells that are handed over, and see whether the labels of stress have the right sign and unit"
         )
         return self.finding(
             case, measures, _evidence(seen.own), remedy=remedy, actions=[STIFFEN] if soft else [REHEARSE]
