@@ -1,6 +1,6 @@
 """What physical checks cost: the suites, and the same properties by matcalc and by plain ASE, in one run.
 
-    python benchmarks/check_cost.py                    # silicon with CHGNet; matcalc is left out where it is not installed
+    python benchmarks/check_cost.py               # silicon with CHGNet; matcalc is left out where it is not there
     python benchmarks/check_cost.py --suites quick
     python benchmarks/check_cost.py --report
 
