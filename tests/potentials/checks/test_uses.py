@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Finding, Measure
 from matgraft.core.verdict import Caution, Damage, Outcome, Use, Verdict
-from matgraft.potentials.checks.physical import PhysicalCheck
+from matgraft.potentials.checks.physical import FOUNDATION, PhysicalCheck
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.checks.uses import judge_uses
 
@@ -97,3 +97,12 @@ def test_temperatures_stand_with_dynamics() -> None:
     suite = (check_of("run", "md"),)
     settings = CheckSettings(uses=("md",), temperature_K=(300, 1200))
     assert judge_uses(settings, [found("run")], suite=suite).fit_for[0].use == "molecular dynamics at 300 to 1200 K"
+
+
+def test_what_was_compared_with_nothing_of_ones_own_is_told() -> None:
+    def measured(by: str) -> Finding:
+        measure = Measure(name="a", unit="Å", value=1.0, allowed=(0, 2), reference=1.0, reference_from=by)
+        return found("cell").model_copy(update={"measures": (measure,)})
+
+    assert [one.code for one in judge(measured(FOUNDATION), found("force")).cautions] == ["no-reference"]
+    assert not judge(measured("reference.yaml"), found("force")).cautions

@@ -14,7 +14,7 @@ from typing import Any
 
 from matgraft.core.findings import Finding
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
-from matgraft.potentials.checks.physical import PhysicalCheck
+from matgraft.potentials.checks.physical import FOUNDATION, PhysicalCheck
 from matgraft.potentials.checks.settings import USES, CheckedUse, CheckSettings
 from matgraft.potentials.checks.suite import SUITE
 
@@ -40,7 +40,12 @@ def judge_uses(
         outcome=outcome,
         headline=_headline(outcome, findings, failed, [_words(use, settings) for use in fit]),
         reasons=(*_reasons(findings), *([] if tuned is None else tuned.reasons)),
-        cautions=(*map(_caution, failed), *map(_unjudged, _errored(findings)), *_of_fit(tuned)),
+        cautions=(
+            *map(_caution, failed),
+            *map(_unjudged, _errored(findings)),
+            *_without_dft(findings),
+            *_of_fit(tuned),
+        ),
         fit_for=tuple(Use(use=_words(use, settings), reason=_passing(use, findings, suite)) for use in fit),
         not_fit_for=(
             *(Use(use=_words(use, settings), reason=why) for use, why in judged.items() if why is not None),
@@ -112,6 +117,18 @@ def _caution(finding: Finding) -> Caution:
 def _unjudged(finding: Finding) -> Caution:
     of = f" of {finding.about}" if finding.about else ""
     return Caution(code=finding.code, damage=Damage.DOUBT, text=f"{finding.title}{of} broke off: {finding.evidence}")
+
+
+def _without_dft(findings: Sequence[Finding]) -> Iterator[Caution]:
+    """Say so where nothing was compared with the user's own DFT."""
+    known = {one.reference_from for found in findings for one in found.measures} - {"", FOUNDATION}
+    if _passed(findings) and not known:
+        yield Caution(
+            code="no-reference",
+            damage=Damage.DOUBT,
+            text="No value of your own DFT was compared with: what passed does not contradict itself, and may be wrong",
+            remedy="give values by --reference, or labelled frames by --frames",
+        )
 
 
 def _of_fit(tuned: Verdict | None) -> Iterator[Caution]:

@@ -154,7 +154,7 @@ def _measure_row(one: Measure) -> Row:
 
 def _allowed(ends: tuple[float | None, float | None] | None) -> str:
     if ends is None:
-        return "not judged"
+        return "–"
     low, high = ends
     if low is None:
         return "any" if high is None else f"at most {short_number(high)}"
