@@ -103,6 +103,37 @@ class Gates(Frozen):
         0.0, description="eV/Å, smallest force between two atoms closer than 0.8 of their bond: they push"
     )
 
+    softness: float = Field(
+        0.1,
+        gt=0,
+        description="from one, for the slope of predicted against labelled forces: half of what universal potentials "
+        "are soft by (Deng et al. 2025). An interval over trajectories widens it, at most twice",
+    )
+    softness_tail: float = Field(
+        0.15, gt=0, description="the same in the most strained tenth and in the tenth with the largest forces"
+    )
+    softness_stress: float = Field(
+        0.25, gt=0, description="from one, for the slope of stress: what Pulay stress and few components leave open"
+    )
+    softness_energy: float = Field(
+        0.25, gt=0, description="from one, for the slope of energies within a composition, which few frames determine"
+    )
+    force_error: float = Field(
+        0.5,
+        gt=0,
+        description="root mean square error of forces over the root mean square of the forces, of each element: from "
+        "here on a model explains less than three quarters of their variance",
+    )
+    worse: float = Field(
+        1.1, gt=0, description="times the foundation's error: a tenth more is more than the choice of frames makes"
+    )
+    energy_offset_eV: float = Field(
+        0.05,
+        gt=0,
+        description="eV/atom between the mean of predicted and labelled energies, of a model that was fitted to the "
+        "labels: kT at 580 K",
+    )
+
 
 def source(name: str) -> str:
     """Return where the allowed range of a gate comes from."""
