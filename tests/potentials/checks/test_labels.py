@@ -13,7 +13,7 @@ from ase.io import read as read_frames
 from matgraft.core.findings import Finding
 from matgraft.potentials.checks import agreement
 from matgraft.potentials.checks.chosen_frames import MOST_ATOMS, chosen_frames
-from matgraft.potentials.checks.labels import Labels
+from matgraft.potentials.checks.labels import LabelsCheck
 from matgraft.potentials.checks.physical import SEEN_TAG, Case, Seen
 from matgraft.potentials.checks.runner import run_physical
 from matgraft.potentials.checks.settings import CheckSettings
@@ -72,7 +72,7 @@ def subject(name="model", elements=None, **changes):
 def run(own, folder: Path, frames=COPPER, foundation=None) -> Finding:
     structures = (Structure("Cu", bulk("Cu", cubic=True), "bulk", "a test"),)
     case = Case(structures, None, CheckSettings(), frames)
-    (found,) = run_physical([Labels()], own, foundation, case, folder, processes=1)
+    (found,) = run_physical([LabelsCheck()], own, foundation, case, folder, processes=1)
     return found.finding
 
 
@@ -159,11 +159,11 @@ def test_trajectories_take_turns_unseen_frames_come_first_and_a_sample_ends() ->
 
 def test_it_does_not_apply_without_labels_and_frames_of_unknown_elements_are_left_out() -> None:
     nothing = Case((), None, CheckSettings())
-    assert Labels().why_not(subject(), nothing) == "there are no labelled frames"
+    assert LabelsCheck().why_not(subject(), nothing) == "there are no labelled frames"
     case = Case((), None, CheckSettings(), ALLOY)
-    assert "elements of none" in Labels().why_not(subject(elements=frozenset({"Cu"})), case)
+    assert "elements of none" in LabelsCheck().why_not(subject(elements=frozenset({"Cu"})), case)
     mixed = Dataset((*COPPER.samples, *ALLOY.samples))
-    seen = Labels().observe(subject(elements=frozenset({"Cu"})), Case((), None, CheckSettings(), mixed))
+    seen = LabelsCheck().observe(subject(elements=frozenset({"Cu"})), Case((), None, CheckSettings(), mixed))
     assert {symbol for one in seen.frames for symbol in one.symbols} == {"Cu"}
 
 
@@ -180,8 +180,8 @@ def test_molecules_have_forces_alone(tmp_path: Path) -> None:
 
 def test_parity_plots_share_axes_and_name_both_models() -> None:
     case = Case((), None, CheckSettings(), COPPER)
-    own, before = Labels().observe(subject(), case), Labels().observe(subject(forces=0.8), case)
-    table, plots = Labels().figures(Seen(own, before), Case((), None, CheckSettings()))
+    own, before = LabelsCheck().observe(subject(), case), LabelsCheck().observe(subject(forces=0.8), case)
+    table, plots = LabelsCheck().figures(Seen(own, before), Case((), None, CheckSettings()))
     assert [row.cells[0].text for row in table.rows] == ["foundation"] * 3 + ["model"] * 3
     forces, stress = (plot.drawings[0].figure for plot in plots.plots)
     assert forces.layout.xaxis.title.text == "your label (eV/Å)" and stress.layout.yaxis.title.text == "predicted (GPa)"

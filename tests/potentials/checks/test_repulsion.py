@@ -14,7 +14,7 @@ from ase.io import read as read_frames
 
 from matgraft.core.findings import Finding
 from matgraft.potentials.checks.physical import FOUNDATION, Case, Seen
-from matgraft.potentials.checks.repulsion import ShortRange
+from matgraft.potentials.checks.repulsion import RepulsionCheck
 from matgraft.potentials.checks.runner import run_physical
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.checks.structures import Structure, kind_of_structure
@@ -64,7 +64,7 @@ def run(make, folder: Path, *atoms: Atoms, foundation=None) -> Finding:
     structures = tuple(Structure(f"s{i}", one, kind_of_structure(one), "a test") for i, one in enumerate(atoms))
     against = None if foundation is None else subject(foundation, "foundation")
     case = Case(structures, None, CheckSettings())
-    (found,) = run_physical([ShortRange()], subject(make), against, case, folder, processes=1)
+    (found,) = run_physical([RepulsionCheck()], subject(make), against, case, folder, processes=1)
     return found.finding
 
 
@@ -132,12 +132,12 @@ def test_a_molecule_counts_and_an_unknown_element_is_named(tmp_path: Path) -> No
     assert {one.name.partition(", ")[2] for one in found.measures} == {"H-H", "H-O", "O-O"}
     narrow = Subject("narrow", "narrow", EMT, frozenset({"energy", "forces"}), frozenset({"Cu"}))
     case = Case((Structure("water", water, "molecule", "a test"),), None, CheckSettings())
-    assert ShortRange().why_not(narrow, case) == "the model does not know H, O"
+    assert RepulsionCheck().why_not(narrow, case) == "the model does not know H, O"
 
 
 def test_curves_of_model_and_foundation_share_axes_with_units(tmp_path: Path) -> None:
     case = Case((Structure("Cu", bulk("Cu"), "bulk", "a test"),), None, CheckSettings())
-    check, own = ShortRange(), subject(morse)
+    check, own = RepulsionCheck(), subject(morse)
     seen = check.observe(own, case)
     (block,) = check.figures(Seen(seen, seen), case)
     figure = block.plots[0].drawings[0].figure

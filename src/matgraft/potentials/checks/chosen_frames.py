@@ -54,7 +54,7 @@ def _labelled(frames: Dataset) -> np.ndarray:
 def _in_turns(groups: tuple[str, ...], rng: np.random.Generator) -> list[int]:
     """Return all positions so that the groups take turns; the order within a group and of the groups is drawn."""
     turn: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for k in rng.permutation(len(groups)).tolist():
         turn[groups[k]] = turn.get(groups[k], -1) + 1
         ranked.append((turn[groups[k]], len(ranked), k))

@@ -67,7 +67,7 @@ class LabelsSeen(Frozen):
     broken: tuple[int, ...] = ()
 
 
-class Labels(PhysicalCheck[LabelsSeen]):
+class LabelsCheck(PhysicalCheck[LabelsSeen]):
     """Predictions of the user's frames against their labels."""
 
     code, title, observation = "labels", "Agreement with your labels, and softening", LabelsSeen
@@ -140,11 +140,10 @@ def _frame(sample: Sample, i: int, group: str, found: Mapping[str, Array]) -> Fr
     labels, n = sample.labels, sample.n_atoms
     both = {name for name in (ENERGY.name, FORCES.name, STRESS.name) if name in labels and name in found}
     kept = np.triu(sample.components.get(STRESS.name, np.ones((3, 3), dtype=bool)))
-    stress = (
-        [np.round(one[STRESS.name][kept] * STRESS.report_scale, 4) for one in (labels, found)]
-        if STRESS.name in both
-        else [[], []]
-    )
+    stress = [
+        np.round(one[STRESS.name][kept] * STRESS.report_scale, 4).tolist() if STRESS.name in both else []
+        for one in (labels, found)
+    ]
     forces = [np.round(one[FORCES.name], 5).tolist() for one in (labels, found)] if FORCES.name in both else [[], []]
     return FrameSeen(
         frame=i,

@@ -131,7 +131,7 @@ class Repulsion(Frozen):
     pairs: tuple[PairScan, ...]
 
 
-class ShortRange(PhysicalCheck[Repulsion]):
+class RepulsionCheck(PhysicalCheck[Repulsion]):
     """Energies of dimers down to half the sum of covalent radii."""
 
     code, title, observation = "repulsion", "Short-range repulsion", Repulsion

@@ -7,17 +7,17 @@ from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
-from matgraft.potentials.checks.labels import Labels
+from matgraft.potentials.checks.labels import LabelsCheck
 from matgraft.potentials.checks.physical import PhysicalCheck
 from matgraft.potentials.checks.relaxation import RelaxationCheck
-from matgraft.potentials.checks.repulsion import ShortRange
+from matgraft.potentials.checks.repulsion import RepulsionCheck
 from matgraft.potentials.checks.settings import SUITES, CheckSettings
 
 SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     RelaxationCheck,
     EquationOfStateCheck,
-    ShortRange,
-    Labels,
+    RepulsionCheck,
+    LabelsCheck,
 )
 """In the order of a report."""
 
