@@ -83,7 +83,9 @@ def summary_blocks(checked: Checked) -> list[Block]:
     passed_over = [one for one in checked.findings if one.outcome == "not applicable"]
     reasons = {f"{one.code}: {one.evidence}" for one in passed_over}
     blocks: list[Block] = [Table(columns, rows)] if rows else [Text("No check was run.", "nothing")]
-    return [*blocks, *([Bullets(sorted(reasons), "Not applicable")] if reasons else [])]
+    files = [f"{checked.folder}/{one.structures}" for found in told for one in found.actions if one.structures]
+    lists = [Bullets(files, "Label these next", "!", "caution"), Bullets(sorted(reasons), "Not applicable")]
+    return [*blocks, *(one for one in lists if one.lines)]
 
 
 def _summary_row(one: Finding) -> Row:
