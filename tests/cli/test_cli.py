@@ -203,6 +203,42 @@ def test_a_model_that_became_worse_has_an_exit_code_of_its_own(run: Path, tmp_pa
     assert json.loads(out)["verdict"]["level"] == "worse than the foundation"
 
 
+def test_a_run_is_checked_beside_its_foundation_and_its_report_says_so(
+    run: Path, tmp_path: Path, matgraft: InProcess
+) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    code, out, _ = matgraft("check", own, "--only", "repulsion", "--json")
+    facts = json.loads(out)
+    assert code == facts["verdict"]["exit_code"]
+    assert (facts["foundation"], facts["folder"]) == ("chgnet", str(own / "physics"))
+    assert facts["structures"] and all(one["source"].startswith("few.extxyz frame") for one in facts["structures"])
+    (result,) = facts["results"]
+    assert result["own"] != result["foundation"] and (own / "physics" / result["foundation"]).is_file()
+    assert {one["code"] for one in facts["verdict"]["cautions"]} >= {one.code for one in VERDICT.read(run).cautions}
+    matgraft("report", own)
+    assert "Physical checks" in (own / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_fit_that_shall_end_with_checks_makes_them_when_it_is_gone_on_with(
+    run: Path, tmp_path: Path, matgraft: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    for name, before, after in (
+        ("recipe.yaml", "seed: 0\n", "seed: 0\ncheck: quick\n"),
+        ("run.json", '"option check": null', '"option check": "quick"'),
+    ):
+        text = (own / name).read_text(encoding="utf-8")
+        assert before in text
+        (own / name).write_text(text[::-1].replace(before[::-1], after[::-1], 1)[::-1], encoding="utf-8")
+    asked = []
+    monkeypatch.setattr("matgraft.potentials.run.conduct.check_run", lambda *given, quiet: asked.append(given))
+    code, _, err = matgraft("tune", "--resume", own, "--quiet")
+    assert code == 0, err
+    assert asked == [(own, "quick")]
+
+
 def test_resume_takes_no_other_settings(run: Path, matgraft: InProcess) -> None:
     code, _, err = matgraft("tune", "--resume", run, "--strategy", "full")
     assert code == 2

@@ -32,7 +32,7 @@ TOLERANCES_A = (0.01, 0.05, 0.1, 0.2)
 """Å within which a frame's atoms are moved onto the sites of a symmetric crystal; the first that finds one with fewer
 atoms in its primitive cell counts. Thermal displacements at 300 K are some 0.1 Å."""
 
-MOST_STRUCTURES = 6
+MOST_STRUCTURES = 4
 """Structures that are taken from a user's frames: the most frequent compositions first."""
 
 
