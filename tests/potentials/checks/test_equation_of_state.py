@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.eos import EquationOfState as FitByAse
 
-from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck, fit_energies, fit_pressures
+from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck, fit_energies
 from matgraft.potentials.checks.physical import Case, Seen
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import run_physical
@@ -98,7 +98,7 @@ def test_the_bulk_modulus_is_the_second_derivative_of_the_energy(make, crystal, 
     found = judged(subject(make), tmp_path, crystal, B0_GPa=right)
     assert found.outcome == "passed", [one for one in found.measures if not one.passes]
     assert measure(found, "B0").value == pytest.approx(right, rel=0.03)
-    assert measure(found, "B0 from stresses over B0 from energies").value == pytest.approx(1, abs=0.03)
+    assert measure(found, "B from stresses over B from energies").value == pytest.approx(1, abs=0.01)
 
 
 def test_curves_give_back_what_they_were_made_of() -> None:
@@ -109,13 +109,7 @@ def test_curves_give_back_what_they_were_made_of() -> None:
     assert (found.volume_A3, found.bulk_modulus_GPa, found.derivative) == pytest.approx((20.0, 95.0, 4.2), rel=1e-6)
     v0, _, b0 = FitByAse(volumes, energies, eos="birchmurnaghan").fit()
     assert (v0, b0 / units.GPa) == pytest.approx((20.0, 95.0), rel=1e-4)
-    x = (20.0 / volumes) ** (1 / 3)
-    pressures = 1.5 * 95 * (x**7 - x**5) * (1 + 0.75 * (4.2 - 4) * (x**2 - 1))
-    pressed = fit_pressures(volumes, pressures)
-    assert (pressed.volume_A3, pressed.bulk_modulus_GPa, pressed.derivative) == pytest.approx(
-        (20.0, 95.0, 4.2), rel=1e-6
-    )
-    assert fit_energies(volumes, -energies) is None and fit_pressures(volumes, -pressures) is None
+    assert fit_energies(volumes, -energies) is None
 
 
 def test_a_second_minimum_fails(tmp_path: Path) -> None:
@@ -128,13 +122,13 @@ def test_a_second_minimum_fails(tmp_path: Path) -> None:
     assert measure(alike, "fall of the energy away from its minimum").passes  # no new second minimum
 
 
-@pytest.mark.parametrize(("make", "ratio"), [(StressTooSmall, 0.8), (StressFlipped, None)])
+@pytest.mark.parametrize(("make", "ratio"), [(StressTooSmall, 0.8), (StressFlipped, -1)])
 def test_stresses_that_are_no_derivatives_of_the_energy_fail(make, ratio, tmp_path: Path) -> None:
     found = judged(subject(make), tmp_path, bulk("Cu", a=3.6))
-    pressed = measure(found, "B0 from stresses over B0 from energies")
+    pressed = measure(found, "B from stresses over B from energies")
     assert found.outcome == "failed" and not pressed.passes
-    assert pressed.value == (None if ratio is None else pytest.approx(ratio, abs=0.02))
-    assert ("given cell" in found.evidence) is (ratio is None)
+    assert pressed.value == pytest.approx(ratio, abs=0.01)
+    assert ("given cell" in found.evidence) is (ratio < 0)
 
 
 def test_a_soft_model_fails_against_dft_and_passes_beside_a_soft_foundation(tmp_path: Path) -> None:
@@ -151,7 +145,7 @@ def test_a_model_without_stress_is_judged_by_its_energies_and_drawn_beside_the_f
     check = EquationOfStateCheck()
     own, theirs = (check.observe(subject(EMT, quantities=known), case) for known in (("energy", "forces"), STRESSES))
     found = check.judge(Seen(own, theirs), case)
-    assert found.outcome == "passed" and "from stresses" not in found.evidence
+    assert found.outcome == "passed" and "stresses" not in found.evidence
     (plots,) = check.figures(Seen(own, theirs), case)
     assert [key.text for key in plots.legend] == ["model", "foundation", "reference, from B0 and the volume"]
     figure = plots.plots[0].drawings[0].figure

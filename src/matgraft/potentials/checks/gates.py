@@ -61,8 +61,8 @@ class Gates(Frozen):
     bulk_consistency: float = Field(
         0.05,
         gt=0,
-        description="part of B0 between energies and stresses of one model: they are derivatives of each other, and "
-        "fits over 16 % of the volume agree within 2 %",
+        description="part of the bulk modulus between energies and stresses of one model: they are derivatives of each "
+        "other, and the noise of single precision makes 1 to 2 % of the second derivative of an energy",
     )
     eos_rise_meV: float = Field(
         0.1,
