@@ -81,6 +81,30 @@ class Gates(Frozen):
         description="part of the volume between the minimum of the energy and that where stress is zero: 1 GPa of "
         "stress, where B0 is 50 GPa",
     )
+    # ---------------------------------------------------------------------------------- elastic constants
+    elastic: float = Field(
+        0.15,
+        gt=0,
+        description="part of an elastic constant; most constants by DFT lie within 15 % of experiment (de Jong et al., "
+        "Sci. Data 2, 150009 (2015))",
+    )
+    elastic_least_GPa: float = Field(
+        5.0,
+        gt=0,
+        description="GPa of an elastic constant that pass in any case: constants by DFT are converged to some 1 to 5 "
+        "GPa (de Jong et al., Sci. Data 2, 150009 (2015))",
+    )
+    elastic_strain: float = Field(
+        0.05,
+        gt=0,
+        description="part of the largest elastic constant by which twice the strain may change any of them: central "
+        "differences of smooth energies change by 0.01",
+    )
+    born_GPa: float = Field(
+        0.0,
+        description="GPa, the smallest eigenvalue of the elastic tensor that passes; a crystal is stable where all are "
+        "positive (Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014))",
+    )
 
     repulsion_wall_eV: float = Field(
         5.0,

@@ -224,7 +224,15 @@ class Comparison:
 
 
 def compared(
-    name: str, unit: str, value: float, against: Comparison, gate: str, case: Case, *, relative: bool = True
+    name: str,
+    unit: str,
+    value: float,
+    against: Comparison,
+    gate: str,
+    case: Case,
+    *,
+    relative: bool = True,
+    least: float = 0.0,
 ) -> Measure:
     """Return a measure that is held against a reference within a gate.
 
@@ -232,12 +240,14 @@ def compared(
     ----------
     gate
         Name of the field of `Gates`: the largest difference, as a part of the reference where it is `relative`.
+    least
+        A difference that passes in any case, in the unit of the value: references near zero have no relative error.
     """
     chosen, gates = against.chosen(), case.settings.gates
     if chosen is None:
         return Measure(name=name, unit=unit, value=value)
-    width = float(getattr(gates, gate)) * (gates.foundation if chosen.source == FOUNDATION else 1.0)
-    width *= abs(chosen.value) if relative else 1.0
+    width = max(float(getattr(gates, gate)) * (abs(chosen.value) if relative else 1.0), least)
+    width *= gates.foundation if chosen.source == FOUNDATION else 1.0
     return Measure(
         name=name,
         unit=unit,

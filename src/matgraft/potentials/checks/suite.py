@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
+from matgraft.potentials.checks.elastic import ElasticCheck
 from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
 from matgraft.potentials.checks.labels import LabelsCheck
 from matgraft.potentials.checks.physical import PhysicalCheck
@@ -16,6 +17,7 @@ from matgraft.potentials.checks.settings import SUITES, CheckSettings
 SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     RelaxationCheck,
     EquationOfStateCheck,
+    ElasticCheck,
     RepulsionCheck,
     LabelsCheck,
 )

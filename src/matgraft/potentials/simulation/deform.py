@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -58,7 +58,7 @@ def rotated(tensor: Array, rotations: Array) -> Array:
     return np.asarray(rotations @ tensor @ np.swapaxes(rotations, -1, -2))
 
 
-def fitted_elastic_tensor(strains: Sequence[Array], stresses: Sequence[Array], rotations: Array) -> Array:
+def fitted_elastic_tensor(strains: Iterable[Array], stresses: Iterable[Array], rotations: Array) -> Array:
     """Fit C in stress = C strain to pairs and their images under the point group: C has the crystal's symmetry.
 
     Parameters

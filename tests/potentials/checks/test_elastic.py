@@ -1,0 +1,189 @@
+"""Elastic constants: against second derivatives of energies, whatever the axes; stability, softness, kinks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, make_supercell
+from ase.calculators.emt import EMT
+from ase.optimize import BFGS
+
+from matgraft.potentials.checks.elastic import ElasticCheck, hill
+from matgraft.potentials.checks.physical import Case, Seen
+from matgraft.potentials.checks.references import Reference
+from matgraft.potentials.checks.runner import run_physical
+from matgraft.potentials.checks.settings import CheckSettings
+from matgraft.potentials.checks.structures import Structure, kind_of_structure
+from matgraft.potentials.simulation.deform import (
+    fitted_elastic_tensor,
+    independent_strains,
+    stability,
+    strained,
+    unit_strain,
+)
+from matgraft.potentials.simulation.geometry import rotations_of
+from matgraft.potentials.simulation.relax import relaxed_crystal
+from matgraft.potentials.simulation.subject import Subject
+
+STRESSES = ("energy", "forces", "stress")
+COPPER = bulk("Cu", a=3.6)
+HCP = bulk("Cu", "hcp", a=2.55, covera=1.63)
+
+
+def subject(make=EMT, name="model", quantities=STRESSES) -> Subject:
+    return Subject(name, f"{name}-{make.__name__}", make, frozenset(quantities))
+
+
+class NoStress(EMT):
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results.pop("stress", None)
+
+
+class Soft(EMT):
+    """Copper that is softer by a third in all that it says."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results = {name: value * 2 / 3 for name, value in self.results.items() if name != "energies"}
+
+
+class Kinked(EMT):
+    """Copper with a stress that jumps at a shear of 0.7 %."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        metric = self.atoms.cell[:] @ self.atoms.cell[:].T
+        skew = np.ptp(metric[np.triu_indices(3, 1)]) / metric[0, 0]
+        self.results["stress"] = self.results["stress"] * (1.5 if skew > 0.007 else 1.0)
+
+
+def case_of(atoms, **references) -> Case:
+    structure = Structure("s", atoms, kind_of_structure(atoms), "a test")
+    values = {"s": {key: Reference(value=value, source="your DFT") for key, value in references.items()}}
+    return Case((structure,), structure, CheckSettings(), references=values)
+
+
+def judged(model, folder, atoms, foundation=None, **references):
+    case = case_of(atoms, **references)
+    return run_physical([ElasticCheck()], model, foundation, case, folder, processes=1)[0].finding
+
+
+def observed(atoms, make=EMT, quantities=STRESSES):
+    return ElasticCheck().observe(subject(make, quantities=quantities), case_of(atoms))
+
+
+def failing(finding):
+    return [one.name for one in finding.measures if not one.passes]
+
+
+def second_derivative(cell: Atoms, strain, relaxed: bool = False) -> float:
+    """Return (1/V) d²E/dx² in GPa of the energy along a strain, atoms relaxed by ASE where asked."""
+    energies = []
+    for size in (-0.004, 0.0, 0.004):
+        atoms = strained(cell, size * np.asarray(strain))
+        atoms.calc = EMT()
+        if relaxed:
+            BFGS(atoms, logfile=None).run(fmax=1e-4, steps=50)
+        energies.append(atoms.get_potential_energy())
+    return (energies[0] - 2 * energies[1] + energies[2]) / 0.004**2 / cell.get_volume() / units.GPa
+
+
+@pytest.fixture(scope="module")
+def copper():
+    return observed(COPPER)
+
+
+@pytest.mark.parametrize("crystal", [COPPER, bulk("Al", cubic=True)])
+def test_cubic_constants_are_second_derivatives_of_the_energy(crystal) -> None:
+    found = observed(crystal)
+    cell = found.start.atoms()
+    C11, C44 = second_derivative(cell, unit_strain(0)), second_derivative(cell, unit_strain(3))
+    C12 = second_derivative(cell, unit_strain(0) + unit_strain(1)) / 2 - C11
+    assert list(found.constants) == ["C11", "C12", "C44"]
+    assert list(found.constants.values()) == pytest.approx([C11, C12, C44], rel=0.01)
+    assert found.change < 0.01
+    assert found.moduli_GPa[0] == pytest.approx((C11 + 2 * C12) / 3, rel=0.01)
+
+
+def test_atoms_relax_in_strained_cells() -> None:
+    found = observed(HCP)
+    cell = found.start.atoms()
+    assert list(found.constants) == ["C11", "C12", "C13", "C33", "C44"]
+    clamped, relaxed = (second_derivative(cell, unit_strain(0), relaxed=way) for way in (False, True))
+    assert clamped > 1.02 * relaxed  # or the test could not tell one from the other
+    assert found.constants["C11"] == pytest.approx(relaxed, rel=0.01)
+    assert found.constants["C33"] == pytest.approx(second_derivative(cell, unit_strain(2)), rel=0.01)
+    C = np.array(found.C_GPa)
+    assert C[5, 5] == pytest.approx((C[0, 0] - C[0, 1]) / 2)  # by symmetry of a hexagonal crystal
+
+
+def test_axes_and_cell_of_the_file_play_no_role(copper) -> None:
+    turned = make_supercell(COPPER, [[1, 1, 0], [0, 1, 1], [2, 0, 1]])
+    turned.rotate(37, (1, 2, 3), rotate_cell=True)
+    assert observed(turned).constants == pytest.approx(copper.constants, rel=1e-3)
+
+
+def test_a_model_without_stress_has_constants_from_its_energies(copper) -> None:
+    found = observed(COPPER, NoStress, ("energy", "forces"))
+    assert found.constants == pytest.approx(copper.constants, rel=5e-3)
+
+
+def test_a_crystal_that_shears_by_itself_fails_unless_the_foundation_does_as_well(tmp_path: Path) -> None:
+    bcc = bulk("Cu", "bcc", a=2.86)
+    found = judged(subject(), tmp_path, bcc)
+    assert (found.outcome, found.severity) == ("failed", "error")
+    assert failing(found) == ["smallest eigenvalue of the elastic tensor"] and "not stable" in found.evidence
+    cell = relaxed_crystal(subject(), bcc).geometry.atoms()
+    assert second_derivative(cell, np.diag([1, -1, 0])) < 0  # C11 < C12 by the energy as well
+    assert judged(subject(), tmp_path, bcc, subject(name="foundation")).outcome == "passed"
+
+
+def test_soft_constants_fail_against_dft_and_pass_beside_an_equally_soft_foundation(copper, tmp_path: Path) -> None:
+    references = {f"{name}_GPa": value for name, value in copper.constants.items()}
+    assert judged(subject(), tmp_path, COPPER, **references).outcome == "passed"
+    found = judged(subject(Soft), tmp_path, COPPER, **references)
+    assert failing(found) == ["C11", "C12", "C44"] and found.severity == "error"
+    assert found.option == "loss.stress=300.0"
+    assert found.actions[-1].structures == "to-label/elastic-s.extxyz"
+    assert judged(subject(Soft), tmp_path, COPPER, subject(name="foundation")).outcome == "passed"  # three times wider
+
+
+def test_a_stress_that_jumps_is_not_converged_in_the_strain(tmp_path: Path) -> None:
+    found = judged(subject(Kinked), tmp_path, COPPER)
+    assert failing(found) == ["change with twice the strain, of the largest constant"]
+
+
+def test_symmetry_leaves_few_strains_and_makes_the_whole_tensor_of_them() -> None:
+    assert independent_strains(COPPER) == [0, 3] and len(independent_strains(HCP)) == 3
+    skewed = Atoms("CuAg", [(0, 0, 0), (1.1, 1.3, 1.2)], cell=[(2.6, 0, 0), (0.3, 2.9, 0), (0.2, 0.4, 3.3)], pbc=True)
+    assert independent_strains(skewed) == [0, 1, 2, 3, 4, 5]
+    C11, C12, C44 = 156.0, 65.0, 76.0
+    right = np.diag([C11 - C12] * 3 + [C44] * 3) + C12 * np.pad(np.ones((3, 3)), (0, 3))
+    stress = [np.diag([C11, C12, C12]), np.array([[0, 0, 0], [0, 0, C44], [0, C44, 0]])]
+    found = fitted_elastic_tensor([unit_strain(0), unit_strain(3)], stress, rotations_of(bulk("Si", cubic=True)))
+    assert found == pytest.approx(right)
+    assert stability(right) == pytest.approx(sorted([C11 - C12] * 2 + [2 * C44] * 3 + [C11 + 2 * C12]))
+
+
+def test_polycrystals_by_hill() -> None:
+    bulk_modulus, shear = 95.0, 62.0
+    isotropic = np.diag([2 * shear] * 3 + [shear] * 3) + (bulk_modulus - 2 * shear / 3) * np.pad(
+        np.ones((3, 3)), (0, 3)
+    )
+    assert hill(isotropic) == pytest.approx((bulk_modulus, shear))
+    silicon = np.diag([91.0] * 3 + [76.0] * 3) + 65.0 * np.pad(np.ones((3, 3)), (0, 3))
+    voigt = (91 + 3 * 76) / 5
+    reuss = 5 / (4 / 91 + 3 / 76)
+    assert hill(silicon) == pytest.approx(((156 + 130) / 3, (voigt + reuss) / 2))
+
+
+def test_the_table_has_model_foundation_and_reference(copper) -> None:
+    seen = Seen(copper, observed(COPPER, Soft))
+    (table,) = ElasticCheck().figures(seen, case_of(COPPER, C44_GPa=76, B0_GPa=140))
+    cells = {row.cells[0].text: [cell.text for cell in row.cells[1:]] for row in table.rows}
+    assert cells["C44"][2] == "76.0" and cells["bulk modulus"][2] == "140.0" and cells["C11"][2] == "–"
+    assert float(cells["C11"][1]) == pytest.approx(float(cells["C11"][0]) * 2 / 3, rel=0.01)
