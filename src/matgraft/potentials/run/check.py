@@ -85,7 +85,12 @@ class _Context:
 
 
 def check(
-    model: Model, question: Question | None = None, settings: CheckSettings | None = None, *, quiet: bool = False
+    model: Model,
+    question: Question | None = None,
+    settings: CheckSettings | None = None,
+    *,
+    suite: Suite | None = None,
+    quiet: bool = False,
 ) -> Checked:
     """Run the physical checks that are asked for.
 
@@ -94,6 +99,8 @@ def check(
     model
         A run folder (of several heads ``runs/si#PBE``), a foundation, a vendor's file, ``module:function`` that makes
         an ASE calculator, or such a model or calculator itself.
+    suite
+        As of the settings, which it replaces: ``check("runs/silicon", suite="quick")``.
 
     Raises
     ------
@@ -103,6 +110,7 @@ def check(
         If a file of structures, frames or references cannot be read.
     """
     question, settings = question or Question(), settings or CheckSettings()
+    settings = settings.model_copy(update={"suite": suite}) if suite else settings
     checks = chosen_checks(settings)
     refuse_name(model)
     context = _context(model)
@@ -260,4 +268,4 @@ def check_run(run: Path, suite: Suite, *, quiet: bool = False) -> None:
     heads = HEADS.find(run / MODEL)
     models = [run] if heads is None else [f"{run}#{name}" for name in heads.heads]
     for model in models:
-        write_physics(check(model, settings=CheckSettings(suite=suite), quiet=quiet))
+        write_physics(check(model, suite=suite, quiet=quiet))
