@@ -55,6 +55,7 @@ def test_a_difference_from_the_foundation_alone_is_doubt_and_no_verdict() -> Non
     verdict = judge(found("cell", "failed", "warning"), found("force"), uses=("relax",))
     assert (verdict.outcome, verdict.exit_code) == (Outcome.UNJUDGED, 6)
     assert verdict.cautions[0].damage == Damage.DOUBT
+    assert judge(found("cell", "failed", "warning"), found("force")).outcome == Outcome.UNJUDGED
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 1. A model is fit for a use if every check that stands for the use was run and none failed, and at least one of them
    could judge. Checks that do not apply to a structure say nothing.
-2. It is not fit for a use if one of these checks failed. A failure that rests on the foundation alone counts as doubt.
+2. It is not fit for a use if one of these checks failed. A failure that rests on the foundation alone is doubt: the
+   outcome is then "could not be judged".
 3. A use is not judged where a check of it broke off, was not run, or had nothing to compare with.
 4. A tuned model that is worse than its foundation on the test is not fit, whatever the checks say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matgraft.core.findings import Finding
@@ -77,15 +78,15 @@ def _of_use(use: CheckedUse, findings: Sequence[Finding], suite: Checks) -> str 
     return None if _passed(own) else "not judged: no check applied, or there was nothing to compare with"
 
 
-def _outcome(settings: CheckSettings, judged: dict[CheckedUse, str | None], wrong: bool, all_passed: bool) -> Outcome:
+def _outcome(settings: CheckSettings, judged: Mapping[CheckedUse, str | None], wrong: bool, clean: bool) -> Outcome:
+    """Return the outcome; `clean` says that something passed and nothing failed."""
     if wrong:
         return Outcome.NOT_FIT
-    if settings.only:
-        return Outcome.FIT if all_passed else Outcome.UNJUDGED
-    unknown = [use for use, why in judged.items() if why is not None]
-    if settings.uses and unknown:
+    if not clean:
         return Outcome.UNJUDGED
-    return Outcome.FIT if len(unknown) < len(judged) else Outcome.UNJUDGED
+    unknown = [use for use, why in judged.items() if why is not None]
+    enough = bool(settings.only) or (not unknown if settings.uses else len(unknown) < len(judged))
+    return Outcome.FIT if enough else Outcome.UNJUDGED
 
 
 def _headline(outcome: Outcome, findings: Sequence[Finding], failed: Sequence[Finding], fit: Sequence[str]) -> str:
