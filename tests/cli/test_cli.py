@@ -216,7 +216,6 @@ def test_a_run_is_checked_beside_its_foundation_and_its_report_says_so(
     (result,) = facts["results"]
     assert result["own"] != result["foundation"] and (own / "physics" / result["foundation"]).is_file()
     assert {one["code"] for one in facts["verdict"]["cautions"]} >= {one.code for one in VERDICT.read(run).cautions}
-    matgraft("report", own)
     assert "Physical checks" in (own / "report.html").read_text(encoding="utf-8")
 
 

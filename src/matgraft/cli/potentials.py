@@ -64,12 +64,18 @@ def check_command(
 
     Exit with 1 where it is not fit for what was asked, with 6 where that could not be judged.
     """
+    from matgraft.core.registry import part_head
+    from matgraft.core.run_folder import kind_of
     from matgraft.potentials.report.physics import show_physics, write_physics
+    from matgraft.potentials.report.run import write_report
     from matgraft.potentials.run import Question, check
 
     question = Question(asked.structure or (), asked.against, asked.frames or (), asked.reference, out)
     checked = check(model, question, check_settings(asked, options), quiet=shown.silent)
     write_physics(checked)
+    folder, _ = part_head(model)
+    if kind_of(folder) == "frames" and out is None:  # the run's own report has them too
+        write_report(folder)
     tell(checked, show_physics, shown.as_json)
     raise typer.Exit(checked.verdict.exit_code)
 
