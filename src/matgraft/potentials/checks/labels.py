@@ -331,7 +331,7 @@ def _parity(name: str, unit: str, models: Sequence[tuple[tuple[Array, Array, lis
         step = max(1, len(label) // MOST_POINTS)
         marker = {"size": 4, "opacity": 0.6, "color": COLOURS["tuned" if who == "model" else "untuned"]}
         if len(label):
-            plot.add_scattergl(x=label[::step], y=found[::step], mode="markers", marker=marker, name=who)
+            plot.add_scatter(x=label[::step], y=found[::step], mode="markers", marker=marker, name=who)
     if not plot.data:
         return None
     ends = [min(float(np.min(one.x)) for one in plot.data), max(float(np.max(one.x)) for one in plot.data)]

@@ -34,7 +34,7 @@ from matgraft.core.report.document import (
 from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
-from matgraft.core.report.text import short_number, written
+from matgraft.core.report.text import written
 from matgraft.core.verdict import Tone, Verdict
 from matgraft.potentials.checks.checked import CHECKED, Checked, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
@@ -159,8 +159,8 @@ def _allowed(ends: tuple[float | None, float | None] | None) -> str:
         return "–"
     low, high = ends
     if low is None:
-        return "any" if high is None else f"at most {short_number(high)}"
-    return f"at least {short_number(low)}" if high is None else f"{short_number(low)} to {short_number(high)}"
+        return "any" if high is None else f"at most {written(high)}"
+    return f"at least {written(low)}" if high is None else f"{written(low)} to {written(high)}"
 
 
 def _structures(checked: Checked) -> Section:

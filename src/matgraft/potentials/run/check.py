@@ -236,7 +236,7 @@ def _structures(question: Question, frames: Dataset, model: Model) -> tuple[tupl
         found = structures_in(frames)
         more = len({(str(one.content.get_chemical_formula(empirical=True))) for one in frames}) - len(found)
         left = (f"{more} further compositions are left out: at most {MOST_STRUCTURES} are taken",) if more > 0 else ()
-        return found, (*(f"{one.name}: {one.source}" for one in found), *left)
+        return found, left
     raise OptionError(
         f"there is no structure to check {model} on",
         allowed=[
