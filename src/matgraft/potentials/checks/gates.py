@@ -158,6 +158,29 @@ class Gates(Frozen):
         "labels: kT at 580 K",
     )
 
+    elastic_frames: float = Field(
+        0.15,
+        gt=0,
+        description="part of an elastic constant from the same strained cells; most constants by DFT lie within 15 % "
+        "of experiment (de Jong et al., Sci. Data 2, 150009 (2015))",
+    )
+    vacancy: float = Field(
+        0.15,
+        gt=0,
+        description="part of the formation energy of a vacancy: some 0.2 to 0.5 eV, about what functionals differ by",
+    )
+    surface: float = Field(
+        0.15,
+        gt=0,
+        description="part of a surface energy: functionals differ by 10 to 20 % (Patra et al., PNAS 114, E9188 (2017))",
+    )
+    phase_eV: float = Field(
+        0.025,
+        gt=0,
+        description="eV/atom of the difference of two phases: semilocal functionals are known to some 0.024 eV/atom of "
+        "reaction energies (Hautier et al., Phys. Rev. B 85, 155208 (2012))",
+    )
+
 
 def source(name: str) -> str:
     """Return where the allowed range of a gate comes from."""

@@ -23,7 +23,7 @@ from matgraft.core.quantities import ENERGY, FORCES, Array
 from matgraft.core.report.document import Block, Drawing, Key, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import FOUNDATION, Case, PhysicalCheck, Seen
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, no_worse
 from matgraft.potentials.simulation.subject import Subject
 
 FAR, NEAR, POINTS = 1.2, 0.5, 36
@@ -34,8 +34,6 @@ RESOLVED_eV = 0.1
 """Rise or fall that counts: kT at 1200 K. Smaller ripples hold no pair together."""
 REACHED_eV = 5.0
 """Energy above its bond that a pair may have: 20 kT at 2900 K."""
-AS_FOUNDATION = 0.8
-"""Part of the foundation's wall that is enough, where the foundation's is lower than the gate."""
 MOST_ELEMENTS = 8
 """Elements whose pairs are scanned, the most frequent first: 36 pairs."""
 BOX_A, LABEL_BOX_A = 20.0, 12.0
@@ -197,17 +195,8 @@ def _measures(one: PairScan, before: PairScan | None, case: Case) -> list[Measur
     gate = "repulsion_flat_eV" if wall is None or wall.hole_A is None else "repulsion_wall_eV"
 
     def measure(name: str, unit: str, gate: str, least: float, value: float | None, other: float | None) -> Measure:
-        lenient = other is not None and other < least
-        bound = min(AS_FOUNDATION * other, other / AS_FOUNDATION) if lenient and other is not None else least
-        return Measure(
-            name=f"{name}, {one.name}",
-            unit=unit,
-            value=value,
-            allowed=(bound, None),
-            reference=other,
-            reference_from=FOUNDATION if lenient else "",
-            gate=source(gate),
-        )
+        told = Measure(name=f"{name}, {one.name}", unit=unit, value=value, allowed=(least, None), gate=source(gate))
+        return no_worse(told, other)
 
     if wall is None:
         return [measure("wall", "eV", gate, height, None, known.height_eV if known else None)]

@@ -9,6 +9,12 @@ from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.checks.elastic import ElasticCheck
 from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
 from matgraft.potentials.checks.labels import LabelsCheck
+from matgraft.potentials.checks.own_frames import (
+    ElasticFramesCheck,
+    PhaseFramesCheck,
+    SurfaceFramesCheck,
+    VacancyFramesCheck,
+)
 from matgraft.potentials.checks.physical import PhysicalCheck
 from matgraft.potentials.checks.relaxation import RelaxationCheck
 from matgraft.potentials.checks.repulsion import RepulsionCheck
@@ -20,6 +26,10 @@ SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     ElasticCheck,
     RepulsionCheck,
     LabelsCheck,
+    ElasticFramesCheck,
+    VacancyFramesCheck,
+    SurfaceFramesCheck,
+    PhaseFramesCheck,
 )
 """In the order of a report."""
 
