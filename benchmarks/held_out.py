@@ -108,13 +108,18 @@ def held_out(hold: str, chosen: argparse.Namespace, results: Results) -> None:
 
 def report(rows: list[Row], as_markdown: bool) -> None:
     """Print a table for each condition: root mean square errors inside and outside."""
-    header = ("strategy", *(f"{what}, {side}" for what in ("meV/atom", "eV/Å", "GPa") for side in SIDES), "minutes")
+    header = (
+        "strategy",
+        *(f"{what}, {side}" for what in ("meV/atom", "eV/Å", "GPa") for side in SIDES),
+        "steps",
+        "minutes",
+    )
     for hold in dict.fromkeys(row["hold"] for row in rows):
         own = [row for row in rows if row["hold"] == hold]
         counts = ", ".join(f"{own[0][f'n_{side}']} frames {side}" for side in SIDES)
         lines = [
             [row["strategy"], *(number(row[side][name], digits) for name, digits in zip(METRICS, (1, 3, 2), strict=True)
-                                for side in SIDES), number(row["minutes"], 1)]
+                                for side in SIDES), str(row.get("steps", "–")), number(row["minutes"], 1)]
             for row in own
         ]  # fmt: skip
         show(f"{hold.replace('>', ' > ')}: {counts}", header, lines, as_markdown=as_markdown)

@@ -39,6 +39,7 @@ SCRIPTS = (
     *("objective_weights", "objectives", "intervals"),
 )
 PLACED = {
+    "splits.md": ("held_out",),
     "tuning.md": ("moments",),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
