@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase.io import read, write
 
 from matgraft import cli
 from matgraft.core.verdict import Outcome
+from matgraft.foundations import load
+from matgraft.potentials.models.uncertainty import UNCERTAINTY
 from matgraft.potentials.run_files import METRICS, VERDICT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -238,6 +241,31 @@ def test_a_fit_that_shall_end_with_checks_makes_them_when_it_is_gone_on_with(
     assert asked == [(own, "quick")]
 
 
+def test_a_run_says_how_sure_it_is(run: Path, tmp_path: Path, matgraft: InProcess) -> None:
+    card = UNCERTAINTY.read(run / "model")
+    assert card.weights_sha256 == load(run).card.weights_sha256
+    assert card.elements == ("Si", "Ge")
+    squeezed = read(SIGE / "test.extxyz", 0)
+    squeezed.set_cell(squeezed.cell * 0.8, scale_atoms=True)
+    write(tmp_path / "two.extxyz", [read(SIGE / "frames.extxyz", 0), squeezed])
+    code, said, err = matgraft("predict", run, tmp_path / "two.extxyz", "-o", tmp_path / "said.extxyz")
+    assert code == 0, err
+    assert "Extrapolation" in said
+    known, strange = read(tmp_path / "said.extxyz", ":")
+    assert known.arrays["extrapolation"].max() < 1 < strange.arrays["extrapolation"].max()
+    assert known.arrays["forces_std"].mean() < strange.arrays["forces_std"].mean()
+    assert 0 < known.info["energy_std"] < strange.info["energy_std"]
+    code, said, err = matgraft("predict", run, tmp_path / "two.extxyz", "-o", tmp_path / "said.parquet", "--json")
+    assert code == 0, err
+    values = json.loads(said)["structures"][0]["values"][str(run)]
+    assert values["extrapolation"] == pytest.approx(known.arrays["extrapolation"].tolist(), abs=1e-6)
+    table = pd.read_parquet(tmp_path / "said.parquet")
+    assert table["energy_std"][0] == pytest.approx(known.info["energy_std"])
+    assert "energy_std_label" not in table
+    code, said, err = matgraft("predict", "chgnet", tmp_path / "two.extxyz")
+    assert "Extrapolation" not in said
+
+
 def test_resume_takes_no_other_settings(run: Path, matgraft: InProcess) -> None:
     code, _, err = matgraft("tune", "--resume", run, "--strategy", "full")
     assert code == 2
@@ -268,6 +296,8 @@ def test_a_killed_run_resumes_to_the_same_weights(
     whole, again = (_weights(tmp_path / name) for name in ("whole", "killed"))
     for name, tensor in whole.items():
         np.testing.assert_array_equal(again[name], tensor, err_msg=name)
+    sure, sure_again = (UNCERTAINTY.read(tmp_path / name / "model") for name in ("whole", "killed"))
+    assert sure_again == sure
 
 
 def _wait_for(file: Path, process: subprocess.Popen[bytes]) -> None:

@@ -154,6 +154,8 @@ class Backbone(ABC):
     """Name of the vendor's file inside a model folder; of a folder, where its loader wants several files."""
     weights_file: str = ""
     """Name of the tensors beside it where the vendor's file is a pickle: `save` writes both, and this one is opened."""
+    folder: Path | None = None
+    """The model folder that it was opened from, with its card and what else lies there; None of any other model."""
 
     @property
     def device(self) -> torch.device:

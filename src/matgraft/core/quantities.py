@@ -7,6 +7,10 @@
 | stress   | (3, 3)       | eV/Å³          | ASE's: 1/V dE/dstrain, tension positive | GPa        |
 | magmom   | (n_atoms,)   | µB             | up positive; models predict the size   | µB         |
 
+Beside its predictions a model may say how sure it is of them (`UNCERTAINTIES`): energy_std () eV, of the whole frame;
+forces_std (n_atoms,) eV/Å, of each component of an atom's force; extrapolation (n_atoms,), above 1 where an atom's
+surroundings are unlike those that the model was trained on.
+
 A unit is written as text, such as ``"eV/atom"`` or ``"-kBar"``. A leading minus says that the source counts the other
 way round, as VASP does with its stress. A virial is a stress times minus the volume: ``"eV"`` (with ``of="virial"``).
 """
@@ -77,6 +81,13 @@ FORCES = Quantity("forces", "atom", (3,), "eV/Å", "eV/Å", rounding=1e-4)
 STRESS = Quantity("stress", "sample", (3, 3), "eV/Å³", "GPa", 1.0 / units.GPa, rounding=1e-3)
 MAGMOM = Quantity("magmom", "atom", (), "µB", "µB", unsigned=True, rounding=1e-3)
 POTENTIAL_QUANTITIES: dict[str, Quantity] = {q.name: q for q in (ENERGY, FORCES, STRESS, MAGMOM)}
+
+ENERGY_STD = Quantity("energy_std", "sample", (), "eV", "meV/atom", 1000.0, per_atom_in_reports=True)
+FORCES_STD = Quantity("forces_std", "atom", (), "eV/Å", "eV/Å")
+EXTRAPOLATION = Quantity("extrapolation", "atom", (), "", "")
+UNCERTAINTIES: dict[str, Quantity] = {q.name: q for q in (ENERGY_STD, FORCES_STD, EXTRAPOLATION)}
+"""What a model says of its own predictions. Nothing of the kind is a label."""
+PREDICTED = POTENTIAL_QUANTITIES | UNCERTAINTIES
 
 
 def rounding_of(metric: str) -> float:

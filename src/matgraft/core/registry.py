@@ -171,7 +171,7 @@ def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None
     adapter = _adapter(row)
     _refuse_another(_own_file(adapter, model), name, row)
     backbone = _own(adapter, model)
-    backbone.card = card_of(model, backbone)
+    backbone.card, backbone.folder = card_of(model, backbone), model
     return backbone
 
 

@@ -41,6 +41,8 @@ Statistic = Callable[[Array], Array]
 MIN_UNITS = 5
 """With fewer units nothing is decided: an error estimated from four differences is itself wrong by half."""
 LEVEL = 0.95
+ROUNDING = 1e-9
+"""Of a sum of shares that is meant to reach a level."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,30 @@ def sharing(weights: Array, units: Units) -> Array:
     totals, heaviest = np.bincount(units, weights)[units], np.zeros(len(weights))
     np.maximum.at(heaviest, units, weights)
     return np.divide(weights * heaviest[units], totals, out=np.zeros(len(weights)), where=totals > 0)
+
+
+def conformal_quantile(scores: Array, units: Units, level: float) -> float:
+    """Return a bound that a score of a new unit does not exceed, with a probability of `level` or more.
+
+    Every unit weighs alike and its rows share its weight. The new unit weighs as much, and may lie above all others: of
+    K units there is a bound where ``K / (K + 1)`` reaches the level (hierarchical conformal prediction: Lee, Barber and
+    Willett, arXiv:2306.06342, 2023).
+
+    Parameters
+    ----------
+    scores, units
+        (n,) scores, and the unit of each.
+
+    Returns
+    -------
+    float
+        Infinite where there are too few units.
+    """
+    _, numbers, counts = np.unique(units, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(1 / counts[numbers][order]) / (len(counts) + 1)
+    first = int(np.searchsorted(reached, level - ROUNDING))
+    return float(scores[order][first]) if first < len(scores) else np.inf
 
 
 def effective_number(shares: Array) -> float:

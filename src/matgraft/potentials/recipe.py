@@ -243,6 +243,8 @@ class Recipe(Frozen):
     fit: FitSettings = FitSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
     scores: ScoreSettings = ScoreSettings()
+    uncertainty: bool = True
+    """Whether the model is told how sure it is of a prediction: `matgraft.potentials.uncertainty`."""
     purpose: PurposeName | None = None
     """What the model is for (``--for``): sets weights of the loss, see `matgraft.potentials.tuning.purposes`."""
     check: Suite | None = None

@@ -3,6 +3,9 @@
     atoms.calc = PotentialCalculator(load("runs/silicon"))
     atoms.get_potential_energy()    # eV
 
+    atoms.calc = load("runs/silicon").calculator(uncertainty=True)
+    atoms.calc.results["forces_std"], atoms.calc.results["extrapolation"]      # beside the forces, in the same call
+
 It runs matgraft's own network, as training and scoring do; `matgraft export --to ase` writes a calculator that needs
 the vendor's package alone.
 """
@@ -15,10 +18,11 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, full_to_voigt
+from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, UNCERTAINTIES, full_to_voigt
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.uncertainty import Uncertainty
 
 
 class PotentialCalculator(Calculator):
@@ -28,6 +32,9 @@ class PotentialCalculator(Calculator):
     ----------
     potential
         The model; it is put in evaluation mode by each prediction.
+    uncertainty
+        Of this model. With it `results` hold energy_std (eV, of the cell), forces_std (n,) eV/Å and extrapolation (n,)
+        as well, those that could be calibrated.
 
     Raises
     ------
@@ -37,9 +44,11 @@ class PotentialCalculator(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]  # noqa: RUF012 - as ASE declares it
 
-    def __init__(self, potential: Potential) -> None:
+    def __init__(self, potential: Potential, uncertainty: Uncertainty | None = None) -> None:
         super().__init__()
-        self.potential = potential
+        self.potential, self.uncertainty = potential, uncertainty
+        if uncertainty is not None:
+            self.implemented_properties = [*self.implemented_properties, *uncertainty.quantities]
 
     def calculate(
         self,
@@ -50,11 +59,13 @@ class PotentialCalculator(Calculator):
         """Predict one structure; all quantities of the model at once, since forces cost no more than energies do."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        found = predict(self.potential, [Sample(self.atoms, {}, file="atoms")])[0]
+        found = predict(self.potential, [Sample(self.atoms, {}, file="atoms")], uncertainty=self.uncertainty)[0]
         energy = float(found[ENERGY.name])
         results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found[FORCES.name]}
         if STRESS.name in found:
             results["stress"] = full_to_voigt(found[STRESS.name])
         if MAGMOM.name in found:
             results["magmoms"] = found[MAGMOM.name]
+        for name in UNCERTAINTIES.keys() & found.keys():
+            results[name] = found[name] if found[name].ndim else float(found[name])
         self.results = results

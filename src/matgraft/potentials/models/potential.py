@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Required, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Required, TypedDict
 
 import torch
 from ase.calculators.calculator import Calculator
@@ -26,6 +26,9 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.lammps import LammpsFile
+
+if TYPE_CHECKING:
+    from matgraft.potentials.models.calculator import PotentialCalculator  # which is made for potentials
 
 RESOLVED_EV = 1e-5
 """eV: a vendor's file holds a reference energy if its precision resolves so much of it: up to 84 eV in float32."""
@@ -121,6 +124,24 @@ class Potential(Backbone):
     def calculator_source(self) -> tuple[str, str, str]:
         """Return package, import lines and body of a function that makes the vendor's calculator from `native_file`."""
 
+    def calculator(self, *, uncertainty: bool = False) -> PotentialCalculator:
+        """Return an ASE calculator on this model.
+
+        Parameters
+        ----------
+        uncertainty
+            True for a tuned model's energy_std, forces_std and extrapolation beside the ordinary results.
+
+        Raises
+        ------
+        OptionError
+            If an uncertainty is wanted and none was fitted.
+        """
+        from matgraft.potentials.models.calculator import PotentialCalculator
+        from matgraft.potentials.models.uncertainty import Uncertainty
+
+        return PotentialCalculator(self, Uncertainty.of(self.card, self.folder) if uncertainty else None)
+
     def lammps_file(self) -> LammpsFile:
         """Return the vendor's file for LAMMPS.
 
@@ -160,6 +181,12 @@ class Potential(Backbone):
 
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:
         """Return energy (B,) eV, forces (N, 3) eV/Å, stress (B, 3, 3) eV/Å³ and magmom (N,) µB, those wanted."""
+        return self.forward_with_rows(batch, wanted, create_graph=create_graph)[0]
+
+    def forward_with_rows(
+        self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what `forward` returns, and the features (N, width) that they were read from, without gradient."""
         derived = [name for name in (FORCES.name, STRESS.name) if name in wanted]
         batch = self.differentiable(batch, derived)
         with torch.set_grad_enabled(bool(derived) or torch.is_grad_enabled()):
@@ -171,7 +198,8 @@ class Potential(Backbone):
             slopes = torch.autograd.grad(energy, by, torch.ones_like(energy), create_graph=create_graph)
             for name, slope in zip(derived, slopes, strict=True):
                 out[name] = -slope if name == FORCES.name else _stress(slope, batch["volume"])
-        return {name: value.detach() for name, value in out.items()} if derived and not create_graph else out
+        out = {name: value.detach() for name, value in out.items()} if derived and not create_graph else out
+        return out, features.detach()
 
     def read(self, batch: Batch, wanted: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the features that enter the head, and of what is wanted all that `other_readouts` predict."""

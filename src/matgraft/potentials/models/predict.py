@@ -15,12 +15,13 @@ import torch
 from matgraft.core.errors import DataError
 from matgraft.core.model import Batch, Encoded
 from matgraft.core.processes import map_in_processes
-from matgraft.core.quantities import STRESS, Array
+from matgraft.core.quantities import FORCES, STRESS, Array
 from matgraft.core.training.batching import Budget, plan_batches
 from matgraft.potentials.data.lazy import LazySamples, Samples
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.graphs import Graphs, KeptGraphs, measure
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.uncertainty import Uncertainty
 
 PREDICTION_BUDGET = Budget(edges=40_000)
 
@@ -86,6 +87,7 @@ def predict(
     budget: Budget = PREDICTION_BUDGET,
     processes: int = 1,
     progress: str = "",
+    uncertainty: Uncertainty | None = None,
 ) -> list[dict[str, Array]]:
     """Predict each sample.
 
@@ -99,6 +101,8 @@ def predict(
         Worker processes on a CPU.
     progress
         Title of a progress bar; none if empty.
+    uncertainty
+        Of this model, where its `UNCERTAINTIES` are wanted as well.
 
     Returns
     -------
@@ -114,8 +118,11 @@ def predict(
     def one_batch(positions: list[int]) -> list[tuple[int, dict[str, Array]]]:
         batch = backbone.collate([encoded[i] for i in positions]).to(backbone.device)
         with torch.no_grad():
-            out = backbone.forward(batch, wanted)
-        return list(zip(positions, _unbatch(backbone, out, batch), strict=True))
+            out, rows = backbone.forward_with_rows(batch, wanted)
+        found = _unbatch(backbone, out, batch)
+        if uncertainty is not None:
+            _add_uncertainty(uncertainty, found, rows, batch)
+        return list(zip(positions, found, strict=True))
 
     was_training = backbone.module.training
     backbone.module.eval()
@@ -138,3 +145,13 @@ def _unbatch(backbone: Potential, out: Mapping[str, torch.Tensor], batch: Batch)
             if name != STRESS.name or volume:
                 sample[name] = np.asarray(value)
     return samples
+
+
+def _add_uncertainty(
+    uncertainty: Uncertainty, found: Sequence[dict[str, Array]], rows: torch.Tensor, batch: Batch
+) -> None:
+    """Add to the predictions of each sample how sure the model is of them."""
+    cuts = np.cumsum(batch.counts.tolist())[:-1]
+    of_atoms = (np.split(tensor.cpu().numpy(), cuts) for tensor in (rows, batch["numbers"]))
+    for sample, own, numbers in zip(found, *of_atoms, strict=True):
+        sample |= uncertainty.estimate(own, numbers, sample.get(FORCES.name))

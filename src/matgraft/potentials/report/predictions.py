@@ -27,7 +27,19 @@ from matgraft.core.errors import OptionError
 from matgraft.core.files import whole
 from matgraft.core.findings import Finding
 from matgraft.core.frozen import Frozen
-from matgraft.core.quantities import ENERGY, FORCES, POTENTIAL_QUANTITIES, STRESS, Array, full_to_voigt
+from matgraft.core.quantities import (
+    ENERGY,
+    ENERGY_STD,
+    EXTRAPOLATION,
+    FORCES,
+    FORCES_STD,
+    POTENTIAL_QUANTITIES,
+    PREDICTED,
+    STRESS,
+    Array,
+    Quantity,
+    full_to_voigt,
+)
 from matgraft.core.report.document import Block, Bullets, Column, FindingList, Row, Table, Text
 from matgraft.core.report.screen import show_blocks
 from matgraft.core.report.text import written
@@ -75,7 +87,7 @@ class PredictedStructure(Frozen):
         What it is.
     values
         Model -> quantity with its unit (``energy_eV``, ``forces_eV_per_A``, ``stress_eV_per_A3``: xx, yy, zz, yz, xz,
-        xy) -> value.
+        xy; of a run with an uncertainty ``energy_std_eV``, ``forces_std_eV_per_A``, ``extrapolation``) -> value.
     disagreement
         Between the models; None of one.
     """
@@ -130,11 +142,15 @@ def values_of(prediction: Mapping[str, Array]) -> dict[str, Value]:
     """Return a prediction as JSON can hold it, each quantity with its unit in the name."""
     found = {}
     for name, value in prediction.items():
-        quantity = POTENTIAL_QUANTITIES[name]
-        unit = quantity.unit.replace("/", "_per_").replace("Å", "A").replace("³", "3")
-        flat = full_to_voigt(value) if quantity.shape == (3, 3) else value
-        found[f"{name}_{unit}"] = np.asarray(flat, dtype=float).tolist()
+        flat = full_to_voigt(value) if PREDICTED[name].shape == (3, 3) else value
+        found[key_of(PREDICTED[name])] = np.asarray(flat, dtype=float).tolist()
     return found
+
+
+def key_of(quantity: Quantity) -> str:
+    """Return a quantity's name with its unit: ``forces_eV_per_A``."""
+    unit = quantity.unit.replace("/", "_per_").replace("Å", "A").replace("³", "3")
+    return f"{quantity.name}_{unit}".rstrip("_")
 
 
 def disagreement_of(
@@ -178,7 +194,9 @@ def write_structures(dataset: Dataset, predictions: Mapping[str, Predictions], p
     """
     refuse_other_file(path)
     if path.suffix.lower() == ".parquet":
-        write_predictions(predictions_table({"predicted": (dataset, predictions)}), path)
+        told = {name for each in predictions.values() for one in each for name in one}
+        columns = {name: one for name, one in PREDICTED.items() if name in told or name in POTENTIAL_QUANTITIES}
+        write_predictions(predictions_table({"predicted": (dataset, predictions)}, columns), path, columns)
         return
     prefixes = prefixes_of(list(predictions))
     frames = [
@@ -209,7 +227,7 @@ def _predicted(sample: Sample, predictions: Mapping[str, Mapping[str, Array]]) -
 
 def _add(atoms: Atoms, values: Mapping[str, Array], prefix: str = "") -> None:
     for name, value in values.items():
-        if POTENTIAL_QUANTITIES[name].per == "atom":
+        if PREDICTED[name].per == "atom":
             atoms.arrays[prefix + name] = value
         else:
             atoms.info[prefix + name] = full_to_voigt(value) if value.ndim else float(value)
@@ -220,7 +238,8 @@ def show_structures(screen: Console, facts: StructurePredictions) -> None:
     one = len(facts.models) == 1
     shown = facts.structures[:MOST_SHOWN]
     first = [Column("Structure", number=False), Column("Formula", number=False), Column("Atoms")]
-    table = Table([*first, *(_ONE if one else _several_heads(facts))],
+    sure = one and any(EXTRAPOLATION.name in values for s in facts.structures for values in s.values.values())
+    table = Table([*first, *((*_ONE, *(_SURE if sure else ())) if one else _several_heads(facts))],
                   [Row(*_place(s), *(_one_model(s) if one else _several_models(s, facts))) for s in shown])  # fmt: skip
     theories = [f"{name}: {theory}" for name, theory in facts.models.items()]
     blocks: list[Block] = [Bullets([*facts.notes, *theories]), table]
@@ -228,6 +247,8 @@ def show_structures(screen: Console, facts: StructurePredictions) -> None:
         blocks.append(Text(f"… and {more} more" + ("" if facts.written else "; -o predictions.extxyz writes all")))
     if not one:
         blocks.append(Text(_APART))
+    if sure:
+        blocks.append(Text(_HOW_SURE))
     if facts.left_out:
         blocks.append(FindingList(facts.left_out))
     if facts.written:
@@ -236,6 +257,12 @@ def show_structures(screen: Console, facts: StructurePredictions) -> None:
 
 
 _ONE = (Column("Energy", "eV"), Column("Energy", "eV/atom"), Column("Largest force", "eV/Å"), Column("Pressure", "GPa"))
+
+_SURE = (Column("Std", "meV/atom"), Column("Largest std", "eV/Å"), Column("Extrapolation"))
+_HOW_SURE = (
+    "Std: the standard deviation that the model states of the energy, and the largest of a component of a force. "
+    "Extrapolation: of the atom that is farthest from the training frames; above 1 it is outside of them."
+)
 
 
 _APART = (
@@ -262,7 +289,21 @@ def _one_model(structure: PredictedStructure) -> list[str]:
     assert isinstance(energy, float)
     largest = float(np.linalg.norm(values["forces_eV_per_A"], axis=-1).max())
     pressure = None if stress is None else -float(np.mean(np.asarray(stress)[:3])) / GPa
-    return [written(energy, 4), written(energy / structure.n_atoms, 4), written(largest, 3), written(pressure, 2)]
+    found = [written(energy, 4), written(energy / structure.n_atoms, 4), written(largest, 3), written(pressure, 2)]
+    return [*found, *_how_sure(values, structure.n_atoms)]
+
+
+def _how_sure(values: Mapping[str, Value], n_atoms: int) -> list[str]:
+    """Return the cells of `_SURE`; none where the model does not say how sure it is."""
+    if EXTRAPOLATION.name not in values:
+        return []
+    keys = [key_of(PREDICTED[name]) for name in (ENERGY_STD.name, FORCES_STD.name, EXTRAPOLATION.name)]
+    energy, force, extrapolation = (float(np.max(values[key])) if key in values else None for key in keys)
+    return [
+        written(None if energy is None else 1000 * energy / n_atoms, 1),
+        written(force, 3),
+        written(extrapolation, 2),
+    ]
 
 
 def _several_models(structure: PredictedStructure, facts: StructurePredictions) -> list[str]:

@@ -2,7 +2,8 @@
 
     open    recipe and frames read, looked at without a foundation, foundation loaded, options held against both,
             folder made
-    stages  predictions of the foundation -> audit -> split -> references -> fit -> scores -> model -> checks -> verdict
+    stages  predictions of the foundation -> audit -> split -> references -> fit -> scores -> model -> uncertainty ->
+            checks -> verdict
     close   report
 
 Each stage leaves its file in the folder, whole or not at all (`matgraft.potentials.run_files`), before the next one
@@ -50,7 +51,14 @@ from matgraft.potentials.run.frames import (
     unasked,
     whole_split,
 )
-from matgraft.potentials.run.outcome import Needs, check_forgetting, judge, save_model, score
+from matgraft.potentials.run.outcome import (
+    Needs,
+    check_forgetting,
+    fit_uncertainties,
+    judge,
+    save_model,
+    score,
+)
 from matgraft.potentials.run.references import referenced, references_for
 from matgraft.potentials.run_files import (
     AUDIT,
@@ -144,6 +152,8 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
         scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores, out))
         save_model(recipe, foundation, adapted, parts, scores, out)
+        if recipe.uncertainty:
+            fit_uncertainties(adapted, parts, out, seed=recipe.seed, quiet=quiet)
         checks = CHECKS.stage(
             out, lambda: check_forgetting(recipe.forgetting, foundation, adapted, parts, out, quiet=quiet)
         )

@@ -34,6 +34,7 @@ from matgraft.potentials.data.split import STRATUM_TAG, Split, leaks_between, sp
 from matgraft.potentials.models.graphs import Graphs, KeptGraphs
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be, predict
+from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.remedies import as_typed, unwanted_warns
 from matgraft.potentials.tuning.loss import weigh_parts
@@ -151,18 +152,26 @@ def predict_frames(foundation: Potential, train: Dataset, test: Dataset, quiet: 
 
 
 def foundation_predictions(
-    foundation: Potential, frames: Dataset, quiet: bool, part: Part = "train", whose: str = ""
+    foundation: Potential,
+    frames: Dataset,
+    quiet: bool,
+    part: Part = "train",
+    whose: str = "",
+    uncertainty: Uncertainty | None = None,
 ) -> tuple[Predictions, Finding, Graphs | KeptGraphs | None]:
     """Return the foundation's predictions, empty where it cannot take a frame, the finding on such, and the graphs.
 
-    `whose` names the frames in the finding; by default they are training or test frames.
+    `whose` names the frames in the finding; by default they are training or test frames. With an `uncertainty` of this
+    model the predictions say how sure it is of them.
     """
     refuse_too_large(foundation.card, frames, part)
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(foundation, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
     title = "" if quiet else f"predictions of {foundation.card.name}"
-    known = predict(foundation, samples, encoded=graphs, processes=cores(), progress=title) if taken else []
+    known: Predictions = []
+    if taken:
+        known = predict(foundation, samples, encoded=graphs, processes=cores(), progress=title, uncertainty=uncertainty)
     predictions = dict(zip(taken, known, strict=True))
     finding = _refused(foundation, frames, reasons, part, whose)
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs

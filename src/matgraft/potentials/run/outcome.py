@@ -17,7 +17,7 @@ from matgraft.core.findings import Finding, Findings
 from matgraft.core.model import ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.core.registry import HEADS, Head, Heads, save_folder
+from matgraft.core.registry import CARD, HEADS, Head, Heads, save_folder
 from matgraft.core.verdict import Caution, Damage, Use, Verdict
 from matgraft.potentials.checks.base import CheckEvidence, run_checks
 from matgraft.potentials.checks.forgetting import Forgetting
@@ -29,6 +29,7 @@ from matgraft.potentials.exports.repulsion import keep_closest
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.uncertainty import UNCERTAINTY
 from matgraft.potentials.recipe import ForgettingSettings, Recipe, ScoreSettings
 from matgraft.potentials.run.frames import Parts
 from matgraft.potentials.run_files import CHECKPOINTS, MODEL, PREDICTIONS
@@ -40,6 +41,7 @@ from matgraft.potentials.scoring.verdict import verdict
 from matgraft.potentials.tuning.adapt import TunedPotential
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import HeadShifts, References, ReferenceShift, shifted
+from matgraft.potentials.uncertainty.fit import Simulations, fit_uncertainty
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,35 @@ def _save_plain(head: TunedHead, tuned: Mapping[str, object], folder: Path) -> N
     save_folder(head.model, folder, describe)
     keep(head.train, folder)
     keep_closest(head.train, folder)
+
+
+def fit_uncertainties(adapted: TunedPotential, parts: Parts, out: Path, *, seed: int, quiet: bool) -> None:
+    """Fit how sure each head is, and leave it beside its model; what was fitted to the same weights is kept.
+
+    A head without validation frames, such as the foundation's own, has none.
+    """
+    for head in heads_of(adapted, parts):
+        folder = out / MODEL / head.name
+        head.model.card = CARD.read(folder)  # of several heads the model is a copy
+        train, validation = (_of_head(head, part) for part in (parts.train, parts.validation))
+        kept = UNCERTAINTY.find(folder)
+        if not validation or (kept and kept.weights_sha256 == head.model.card.weights_sha256):
+            continue
+        of_train, of_validation = (_groups(parts, name, getattr(parts, name)) for name in ("train", "validation"))
+        found = fit_uncertainty(
+            head.model,
+            parts.train[train],
+            parts.validation[validation],
+            simulations=Simulations([of_train[i] for i in train], [of_validation[i] for i in validation]),
+            seed=seed,
+            progress="" if quiet else "how sure the model is",
+        )
+        found.save(folder)
+
+
+def _of_head(head: TunedHead, frames: Dataset) -> list[int]:
+    """Return the positions of a head's frames; all where the model has one head."""
+    return frames_by_head(frames).get(head.name, []) if head.name else list(range(len(frames)))
 
 
 def check_forgetting(

@@ -17,6 +17,7 @@ from matgraft.core.findings import Finding
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import load_potential
+from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import foundation_predictions
 from matgraft.potentials.run.remedies import as_typed
@@ -60,15 +61,30 @@ def load_models(names: Sequence[str]) -> dict[str, Potential]:
         return {name: load_potential(name) for name in names}
 
 
-def ask(models: Mapping[str, Potential], dataset: Dataset, recipe: Recipe, *, quiet: bool = False) -> Answers:
+def ask(
+    models: Mapping[str, Potential],
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    quiet: bool = False,
+    uncertainties: bool = False,
+) -> Answers:
     """Predict frames with several models.
+
+    Parameters
+    ----------
+    uncertainties
+        True for how sure a model is, of those that were told (`matgraft.potentials.uncertainty`).
 
     Raises
     ------
     DataError
         If no model can take any frame, or none is left that the models can take together.
     """
-    found = {name: foundation_predictions(model, dataset, quiet, "test", "given")[:2] for name, model in models.items()}
+    found = {}
+    for name, model in models.items():
+        sure = Uncertainty.find(model.folder, model.card) if uncertainties else None
+        found[name] = foundation_predictions(model, dataset, quiet, "test", "given", sure)[:2]
     refused = {name: set(finding.frames) for name, (_, finding) in found.items()}
     able = [name for name in models if len(refused[name]) < len(dataset)]
     left_out = {name: finding for name, (_, finding) in found.items() if finding.outcome == "failed"}

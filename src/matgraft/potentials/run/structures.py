@@ -64,7 +64,7 @@ def predict_structures(
     loaded = load_models(models)
     if len(loaded) > 1:
         refuse_corrections(loaded, recipe)
-    answers = ask(loaded, dataset, recipe, quiet=quiet)
+    answers = ask(loaded, dataset, recipe, quiet=quiet, uncertainties=True)
     if out is not None:
         write_structures(answers.frames, answers.predictions, out)
     several = len(answers.predictions) > 1

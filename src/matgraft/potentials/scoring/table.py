@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from matgraft.core.errors import DataError, RunError
 from matgraft.core.files import whole
-from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, Array, Quantity, full_to_voigt
+from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, UNCERTAINTIES, Array, Quantity, full_to_voigt
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.scoring.metrics import Predictions
@@ -138,6 +138,7 @@ def _values(sample: Sample, prediction: Mapping[str, Array], quantities: Mapping
         f"{name}{suffix}": _flat(values.get(name), quantity)
         for name, quantity in quantities.items()
         for suffix, values in (("_label", compared), ("", prediction))
+        if suffix in _suffixes(name)
     }
 
 
@@ -156,9 +157,14 @@ def _schema(quantities: Mapping[str, Quantity]) -> pa.Schema:
     values = {
         f"{name}{suffix}": pa.float64() if _is_scalar(quantity) else pa.list_(pa.float64())
         for name, quantity in quantities.items()
-        for suffix in ("_label", "")
+        for suffix in _suffixes(name)
     }
     return pa.schema(list((_DESCRIPTION | values).items()))
+
+
+def _suffixes(name: str) -> tuple[str, ...]:
+    """Return the ends of a quantity's columns: what a model says of its own predictions has no label."""
+    return ("",) if name in UNCERTAINTIES else ("_label", "")
 
 
 def _is_scalar(quantity: Quantity) -> bool:

@@ -136,6 +136,7 @@ def adapt(
     train, validation = weigh_parts(train, validation, loss, by_head=heads)
     # 2. The model, and the frames as it takes them.
     backbone = copy.deepcopy(foundation)
+    backbone.folder = None  # what lies there is of other weights
     if heads:
         backbone = _with_heads(backbone, chosen, train, validation, settings.foundation_head)
     rehearsed = _rehearsed(chosen, settings.replay, (foundation, backbone), train, execution)
