@@ -185,3 +185,59 @@ class Gates(Frozen):
 def source(name: str) -> str:
     """Return where the allowed range of a gate comes from."""
     return str(Gates.model_fields[name].description)
+
+    # dynamics and consistency: limits of their own, whatever DFT or foundation say
+    drift_meV_per_atom_ps: float = Field(
+        1.0,
+        gt=0,
+        description="1 meV/atom/ps, half of which is kinetic energy, heats a crystal by 4 K in a picosecond; the drift "
+        "must lie beyond with 95 % confidence to fail",
+    )
+    energy_fluctuation: float = Field(
+        0.2,
+        gt=0,
+        description="standard deviation of the total energy over that of the kinetic energy. A fifth is the rule of "
+        "thumb for a timestep; a sound model at these timesteps has some 0.01",
+    )
+    verlet_order: float = Field(
+        0.7,
+        gt=0,
+        description="difference from 2 of the power of the timestep with which the fluctuation of the energy grows: "
+        "velocity Verlet is of second order where forces are the gradient of one smooth energy",
+    )
+    force_gradient: float = Field(
+        0.01,
+        gt=0,
+        description="part of the root mean square force by which forces may differ from central differences of the "
+        "energy, beside what the energy's precision resolves: they are the same function, so only rounding is allowed",
+    )
+    stress_gradient: float = Field(
+        0.01,
+        gt=0,
+        description="part of the root mean square stress by which it may differ from central differences of the energy, "
+        "beside what the energy's precision resolves: they are the same function, so only rounding is allowed",
+    )
+    force_jump_eV_per_A: float = Field(
+        0.003,
+        gt=0,
+        description="a jump of a force between neighbouring steps. Thirty times what single precision leaves undecided "
+        "(1e-4 eV/Å), and a third of the usual 0.01 eV/Å to which forces are relaxed",
+    )
+    energy_jump_meV: float = Field(
+        1.0,
+        gt=0,
+        description="a jump of the total energy between neighbouring steps, in meV. Single precision resolves some 1e-3 "
+        "meV an atom",
+    )
+    invariance_meV_per_atom: float = Field(
+        0.1,
+        gt=0,
+        description="change of the energy where nothing may change it, such as by a rotation. A hundred times what "
+        "single precision leaves undecided, a tenth of the usual accuracy of energies",
+    )
+    invariance_eV_per_A: float = Field(
+        0.002,
+        gt=0,
+        description="root mean square change of forces where nothing may change them, and mean net force on an atom. "
+        "Twenty times what single precision leaves undecided (1e-4 eV/Å)",
+    )

@@ -111,6 +111,8 @@ class PhysicalCheck(ABC, Generic[Seeing]):
         Raised whenever the same settings observe something else: observations are kept by it.
     cost
         Rough number of force calls on a cell of ten atoms: the dearest begin first.
+    beside_foundation
+        Whether the foundation is observed as well; not where a gate needs no comparison, such as the drift of energy.
     """
 
     code: ClassVar[str]
@@ -123,6 +125,7 @@ class PhysicalCheck(ABC, Generic[Seeing]):
     suite: ClassVar[Suite] = "quick"
     version: ClassVar[int] = 1
     cost: ClassVar[int] = 50
+    beside_foundation: ClassVar[bool] = True
 
     def why_not(self, subject: Subject, case: Case) -> str:
         """Return why the check does not apply; empty where it does. A check with more conditions adds its own."""
@@ -274,6 +277,19 @@ def no_worse(measure: Measure, foundation: float | None) -> Measure:
     bound = foundation + abs(foundation) / 2 * (-1 if below else 1)
     allowed = (bound, high) if below else (low, bound)
     return measure.model_copy(update={"allowed": allowed, "reference": foundation, "reference_from": FOUNDATION})
+
+
+def limited(
+    name: str, unit: str, value: float | None, allowed: tuple[float | None, float | None], gate: str
+) -> Measure:
+    """Return a measure that is held against a limit of its own, whatever DFT or foundation say.
+
+    Parameters
+    ----------
+    gate
+        Name of the field of `Gates` that the limit comes from.
+    """
+    return Measure(name=name, unit=unit, value=value, allowed=allowed, gate=source(gate))
 
 
 def structure_hash(atoms: Atoms) -> str:

@@ -85,7 +85,12 @@ def run_physical(
     reasons = {i: check.why_not(subject, one) for i, (check, one) in enumerate(pairs)}
     able = [pair for i, pair in enumerate(pairs) if not reasons[i]]
     models = [subject, *([foundation] if foundation is not None else [])]
-    tasks = [_Task(check, one, model) for check, one in able for model in models if not check.why_not(model, one)]
+    tasks = [
+        _Task(check, one, model)
+        for check, one in able
+        for model in (models if check.beside_foundation else models[:1])
+        if not check.why_not(model, one)
+    ]
     missing = sorted((one for one in tasks if one.kept(folder) is None), key=lambda one: -one.check.cost)
 
     (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)

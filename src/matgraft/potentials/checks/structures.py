@@ -62,6 +62,11 @@ class Structure:
         """Composition in lowest terms."""
         return str(self.atoms.get_chemical_formula(empirical=True))
 
+    @property
+    def lone(self) -> bool:
+        """True for a single atom, on which no force acts."""
+        return self.kind == "molecule" and len(self.atoms) == 1
+
 
 def kind_of_structure(atoms: Atoms) -> Kind:
     """Tell bulk, slab, wire and molecule by the number of directions with vacuum, or without repetition."""
