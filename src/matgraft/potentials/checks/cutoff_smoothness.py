@@ -5,12 +5,15 @@
    the cutoff.
 2. Of a smooth function of the step, fourth differences are tiny and change slowly. A jump by J gives differences of J,
    3 J, 3 J and J in a row: a third of the largest, beyond what is usual along the path nearby, is the jump.
-3. All components of all forces are looked at, and the total energy.
+3. The places with the largest are passed again in steps `FINER` times smaller, and the worst of these once more. There
+   a jump stays as large as it was; what is but steep or rough becomes 4000 times smaller each time.
+4. All components of all forces are looked at, and the total energy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +30,7 @@ from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limit
 from matgraft.potentials.simulation.probes import distorted
 from matgraft.potentials.simulation.subject import Subject
 
-PATH_A, STEP_A = 0.6, 0.01
+PATH_A, STEP_A = 0.6, 0.004
 MOST_ELEMENTS = 4
 NEAREST_A, FARTHEST_A, MOLECULE_STEP_A = 2.5, 8.0, 0.02
 """Å between the nearest atoms of two molecules, on the way; where the model's cutoff is known, it ends there."""
@@ -35,6 +38,10 @@ WINDOW = 12
 """Steps to either side whose fourth differences tell what is usual."""
 USUAL = 4.0
 """Times the lower quartile of the differences nearby is usual: jumps, four differences each, do not reach it."""
+FINER, PLACES = 8, (6, 3)
+"""How much finer the suspected places are passed, and how many of them: first, and once more."""
+WEIGHED = np.array([0.003, 0.001])
+"""eV/Å and eV: jumps of a force and of the energy that are equally suspect."""
 SEED = 7
 
 
@@ -72,7 +79,7 @@ class Paths(Frozen):
     paths: tuple[Path, ...]
 
 
-class CutoffSmoothness(PhysicalCheck[Paths]):
+class CutoffSmoothnessCheck(PhysicalCheck[Paths]):
     """Look for jumps of forces and energy along paths."""
 
     code, title, observation = "cutoff-smoothness", "Forces and energy change without jumps", Paths
@@ -141,12 +148,13 @@ def _one_atom(atoms: Atoms, Z: int, subject: Subject) -> Path:
     mover = int(np.flatnonzero(atoms.numbers == Z)[0])
     direction = np.random.default_rng(SEED + Z).standard_normal(3)
     direction /= np.linalg.norm(direction)
-    way = np.arange(0, PATH_A + STEP_A / 2, STEP_A) - PATH_A / 2
-    images = []
-    for moved in way:
-        images.append(atoms.copy())
-        images[-1].positions[mover] += moved * direction
-    return _path(f"an atom of {chemical_symbols[Z]} moves", way + PATH_A / 2, images, subject)
+
+    def at(moved: float) -> Atoms:
+        image = atoms.copy()
+        image.positions[mover] += (moved - PATH_A / 2) * direction
+        return image
+
+    return _path(f"an atom of {chemical_symbols[Z]} moves", np.arange(0, PATH_A, STEP_A), at, subject)
 
 
 def _apart(atoms: Atoms, subject: Subject) -> Path:
@@ -161,14 +169,13 @@ def _apart(atoms: Atoms, subject: Subject) -> Path:
     farthest = (subject.cutoff_A or FARTHEST_A) + 0.3
     shift = _shift_to(one.positions, other.positions, direction, nearest)
     way = np.arange(0, max(farthest - nearest, 0.5), MOLECULE_STEP_A)
-    images = [one + _moved(other, (shift + moved) * direction) for moved in way]
-    return _path("two molecules are drawn apart", way, images, subject)
 
+    def at(moved: float) -> Atoms:
+        image = one + other
+        image.positions[len(one) :] += (shift + moved) * direction
+        return image
 
-def _moved(atoms: Atoms, by: Array) -> Atoms:
-    moved = atoms.copy()
-    moved.positions += by
-    return moved
+    return _path("two molecules are drawn apart", way, at, subject)
 
 
 def _shift_to(fixed: Array, free: Array, direction: Array, nearest: float) -> float:
@@ -180,20 +187,54 @@ def _shift_to(fixed: Array, free: Array, direction: Array, nearest: float) -> fl
     return float(np.where(across < nearest**2, reach, -np.inf).max())
 
 
-def _path(what: str, way: Array, images: Sequence[Atoms], subject: Subject) -> Path:
-    found = subject.evaluate(images)
+@dataclass(frozen=True)
+class _Pass:
+    """Energies (n,) and forces (n, k) at places (n,) of a path, and their jumps (n - 4, 2): largest force, energy."""
+
+    way: Array
+    energies: Array
+    forces: Array
+    jumps: Array
+
+    @property
+    def suspicion(self) -> Array:
+        """(n - 4,) jumps in units of `WEIGHED`."""
+        return np.asarray((self.jumps / WEIGHED).max(axis=1), dtype=float)
+
+    def worst(self, n: int) -> list[float]:
+        """Return the middles of the n most suspect places, each farther than two steps from the others."""
+        suspicion, found = self.suspicion, []
+        for _ in range(n):
+            k = int(suspicion.argmax())
+            found.append(float(self.way[k + 2]))
+            suspicion[max(k - 2, 0) : k + 3] = -1.0
+        return found
+
+
+def _passed(way: Array, at: Callable[[float], Atoms], subject: Subject) -> _Pass:
+    found = subject.evaluate([at(float(place)) for place in way])
     energies = np.array([float(one[ENERGY.name]) for one in found])
     forces = np.stack([np.asarray(one[FORCES.name]).ravel() for one in found])
     if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
-        raise RunError(f"where {what}, energies or forces are not finite")
-    of_forces, of_energy = jumps(forces), jumps(energies[:, None])
-    step, component = np.unravel_index(int(of_forces.argmax()), of_forces.shape)
+        raise RunError("energies or forces along the path are not finite")
+    both = np.stack([jumps(forces).max(axis=1), jumps(energies[:, None])[:, 0]], axis=1)
+    return _Pass(way, energies, forces, both)
+
+
+def _path(what: str, way: Array, at: Callable[[float], Atoms], subject: Subject) -> Path:
+    whole = _passed(way, at, subject)
+    around = float(way[1] - way[0]) / FINER * np.arange(-2 * FINER, 2 * FINER + 1)
+    finer = [_passed(place + around, at, subject) for place in whole.worst(PLACES[0])]
+    suspects = sorted(finer, key=lambda one: -one.suspicion.max())[: PLACES[1]]
+    passes = [_passed(one.worst(1)[0] + around / FINER, at, subject) for one in suspects]
+    force, energy = (max(passes, key=lambda one, i=i: float(one.jumps[:, i].max())) for i in (0, 1))
+    shown = int(np.abs(jumps(force.forces)).max(axis=0).argmax())
     return Path(
         what=what,
         moved_A=tuple(way.tolist()),
-        energy_eV=tuple(energies.tolist()),
-        force_eV_per_A=tuple(forces[:, component].tolist()),
-        force_jump=float(of_forces.max()),
-        energy_jump=float(of_energy.max()),
-        at_A=float(way[step + 2]),
+        energy_eV=tuple(whole.energies.tolist()),
+        force_eV_per_A=tuple(whole.forces[:, shown].tolist()),
+        force_jump=float(force.jumps[:, 0].max()),
+        energy_jump=float(energy.jumps[:, 1].max()),
+        at_A=float(force.way[int(force.jumps[:, 0].argmax()) + 2]),
     )

@@ -72,7 +72,7 @@ class Invariance(Frozen):
     range_A: float | None
 
 
-class Extensivity(PhysicalCheck[Invariance]):
+class ExtensivityCheck(PhysicalCheck[Invariance]):
     """Hold what must not change against rounding."""
 
     code, title, observation = "extensivity", "Energy adds up, and does not depend on place, turn and order", Invariance
@@ -114,7 +114,9 @@ class Extensivity(PhysicalCheck[Invariance]):
             measures.append(limited(f"forces: {one.what}", "eV/Å", one.forces_eV_per_A, limit, "invariance_eV_per_A"))
         limit = (None, gates.invariance_eV_per_A)
         measures.append(limited("net force on an atom", "eV/Å", own.net_force_eV_per_A, limit, "invariance_eV_per_A"))
-        return self.finding(case, measures, _sentence(own, [one.name for one in measures if not one.passes]), remedy=REMEDY)
+        return self.finding(
+            case, measures, _sentence(own, [one.name for one in measures if not one.passes]), remedy=REMEDY
+        )
 
     def figures(self, seen: Seen[Invariance], case: Case) -> Sequence[Block]:
         """Return a table of the changes."""
@@ -132,7 +134,7 @@ class Extensivity(PhysicalCheck[Invariance]):
 
 REMEDY = (
     "the model, or the code around it, breaks a symmetry that physics has: look for a constant that is added once a "
-    "structure, a force that is added to every atom, half precision, and neighbours that are counted twice in small cells"
+    "structure, a force that is added to every atom, half precision, and neighbours that are counted twice"
 )
 
 
@@ -206,7 +208,9 @@ def _far_away(atoms: Atoms, reach: float, subject: Subject) -> Change | None:
     moved.positions[0] += MOVE_A * np.array([0.6, 0.64, 0.48])
     beyond = np.minimum(*(one.get_distances(0, range(len(long)), mic=bool(len(axes))) for one in (long, moved))) > reach
     before, after = (np.asarray(one[FORCES.name]) for one in subject.evaluate([long, moved]))
-    return Change(what="an atom out of range moves", energy_meV_per_atom=None, forces_eV_per_A=_rms((after - before)[beyond]))
+    return Change(
+        what="an atom out of range moves", energy_meV_per_atom=None, forces_eV_per_A=_rms((after - before)[beyond])
+    )
 
 
 def _rms(values: Array) -> float:

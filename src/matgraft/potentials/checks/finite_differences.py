@@ -4,11 +4,12 @@ Along a direction d the force is compared with the slope of the energy, by diffe
 
     -F.d = (8 [E(h) - E(-h)] - [E(2h) - E(-2h)]) / 12h
 
-1. A cell of about eight atoms or more is strained by up to 2 %, and its atoms are moved by 0.05 Å, so that no force and no
-   stress is zero by symmetry.
-2. `DIRECTIONS` random directions move all atoms at once. Of a bulk cell the six components of the strain are varied too.
-3. The step follows the precision that is measured: of an energy in double precision 0.002 Å an atom, else 0.015 Å. What
-   rounding of the energy does to a difference is allowed on top of the limit, up to single precision.
+1. A cell of about eight atoms or more is strained by up to 2 %, and its atoms are moved by 0.05 Å, so that no force and
+   no stress is zero by symmetry.
+2. `DIRECTIONS` random directions move all atoms at once. Of a bulk cell the six components of strain are varied too.
+3. The scatter of the energy about a smooth curve is measured. The step is the smallest at which it makes the difference
+   uncertain by `WANTED`: some networks have surfaces so rough that steps of 0.01 Å miss their slope by percents. The
+   uncertainty is allowed on top of the limit, up to that of single precision.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from matgraft.potentials.simulation.probes import distorted, energy_noise
 from matgraft.potentials.simulation.subject import Subject
 
 DIRECTIONS = 8
-FINE_NOISE_EV = 1e-9
-"""An energy that copies of a structure share to this, per atom, is in double precision."""
-FINE_STEP, COARSE_STEP = (0.002, 0.0005), (0.015, 0.004)
-"""Å an atom and coordinate, and strain."""
+WANTED = (1e-3, 0.02 * units.GPa)
+"""Uncertainty of a slope, eV/Å and eV/Å³, that the steps aim at: what relaxations and elastic constants do not feel."""
+STEPS_A, STRAINS = (5e-4, 0.015), (2e-4, 4e-3)
+"""Smallest and largest step of a coordinate and of a strain."""
 ROUNDING_EV = 1e-5
 """Largest uncertainty of the energy per atom that is allowed for: what single precision leaves of some 100 eV."""
 POINTS, WEIGHTS = np.array([-2, -1, 1, 2]), np.array([1, -8, 8, -1]) / 12
+SURE = 3 * float(np.linalg.norm(WEIGHTS))
+"""Three standard deviations of a difference, by that of an energy."""
 SEED = 5
 
 
@@ -70,7 +73,7 @@ class Slopes(Frozen):
     stress_rounding: float = 0.0
 
 
-class FiniteDifferences(PhysicalCheck[Slopes]):
+class FiniteDifferencesCheck(PhysicalCheck[Slopes]):
     """Hold forces and stress against differences of the energy."""
 
     code, title, observation = "finite-differences", "Forces and stress are the gradient of the energy", Slopes
@@ -88,11 +91,8 @@ class FiniteDifferences(PhysicalCheck[Slopes]):
         bulk = case.own.kind == "bulk"
         atoms = distorted(case.own.atoms, SEED, strained=bulk)
         noise = energy_noise(atoms, subject, SEED)
-        precise = noise < FINE_NOISE_EV * len(atoms)
-        move, strain = FINE_STEP if precise else COARSE_STEP
-        rounding = min(noise, ROUNDING_EV * len(atoms))
-        forces = _forces(atoms, subject, move, rounding)
-        stress = _stress(atoms, subject, strain, rounding) if bulk and STRESS.name in subject.quantities else {}
+        forces = _forces(atoms, subject, noise)
+        stress = _stress(atoms, subject, noise) if bulk and STRESS.name in subject.quantities else {}
         return Slopes(structure=Frame.of(atoms), **forces, **stress)
 
     def judge(self, seen: Seen[Slopes], case: Case) -> Finding:
@@ -130,11 +130,12 @@ REMEDY = (
 )
 
 
-def _forces(atoms: Atoms, subject: Subject, move: float, rounding: float) -> dict[str, Any]:
+def _forces(atoms: Atoms, subject: Subject, noise: float) -> dict[str, Any]:
     random = np.random.default_rng(SEED + 1)
     directions = random.standard_normal((DIRECTIONS, len(atoms), 3))
     directions /= np.linalg.norm(directions, axis=(1, 2), keepdims=True)
-    step = move * np.sqrt(3 * len(atoms))
+    length = float(np.sqrt(3 * len(atoms)))
+    step = length * float(np.clip(SURE * noise / WANTED[0] / length, *STEPS_A))
     images = [atoms.copy()]
     for direction in directions:
         for point in POINTS:
@@ -149,12 +150,13 @@ def _forces(atoms: Atoms, subject: Subject, move: float, rounding: float) -> dic
         "forces": tuple(along.tolist()),
         "force_slopes": tuple(slopes.tolist()),
         "force_rms": _rms(forces),
-        "force_rounding": 3 * rounding * float(np.linalg.norm(WEIGHTS)) / step,
+        "force_rounding": SURE * min(noise, ROUNDING_EV * len(atoms)) / step,
     }
 
 
-def _stress(atoms: Atoms, subject: Subject, step: float, rounding: float) -> dict[str, Any]:
+def _stress(atoms: Atoms, subject: Subject, noise: float) -> dict[str, Any]:
     volume = float(atoms.get_volume())
+    step = float(np.clip(SURE * noise / WANTED[1] / volume, *STRAINS))
     images = [atoms.copy()]
     for k in range(len(VOIGT)):
         i, j = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))[k]
@@ -175,7 +177,7 @@ def _stress(atoms: Atoms, subject: Subject, step: float, rounding: float) -> dic
         "stress": tuple(stress.tolist()),
         "stress_slopes": tuple(slopes.tolist()),
         "stress_rms": _rms(stress),
-        "stress_rounding": 3 * rounding * float(np.linalg.norm(WEIGHTS)) / step / volume,
+        "stress_rounding": SURE * min(noise, ROUNDING_EV * len(atoms)) / step / volume,
     }
 
 
@@ -205,7 +207,9 @@ def _parity(name: str, what: str, unit: str, slopes: Sequence[float], predicted:
     plot = empty_figure()
     ends = [min(*slopes, *predicted), max(*slopes, *predicted)]
     plot.add_scatter(x=ends, y=ends, mode="lines", line={"color": COLOURS["untuned"], "width": 1}, name="equal")
-    plot.add_scatter(x=list(slopes), y=list(predicted), mode="markers", marker={"color": COLOURS["tuned"]}, name="model")
+    plot.add_scatter(
+        x=list(slopes), y=list(predicted), mode="markers", marker={"color": COLOURS["tuned"]}, name="model"
+    )
     plot.update_xaxes(title_text=f"difference of the energy ({unit})")
     plot.update_yaxes(title_text=f"model ({unit})")
     return Plot(what.capitalize(), [Drawing(f"differences-{name}", plot, f"{what} against differences", "parity")])

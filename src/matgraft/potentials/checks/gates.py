@@ -157,7 +157,6 @@ class Gates(Frozen):
         description="eV/atom between the mean of predicted and labelled energies, of a model that was fitted to the "
         "labels: kT at 580 K",
     )
-
     elastic_frames: float = Field(
         0.15,
         gt=0,
@@ -180,12 +179,6 @@ class Gates(Frozen):
         description="eV/atom of the difference of two phases: semilocal functionals are known to some 0.024 eV/atom of "
         "reaction energies (Hautier et al., Phys. Rev. B 85, 155208 (2012))",
     )
-
-
-def source(name: str) -> str:
-    """Return where the allowed range of a gate comes from."""
-    return str(Gates.model_fields[name].description)
-
     # dynamics and consistency: limits of their own, whatever DFT or foundation say
     drift_meV_per_atom_ps: float = Field(
         1.0,
@@ -214,8 +207,8 @@ def source(name: str) -> str:
     stress_gradient: float = Field(
         0.01,
         gt=0,
-        description="part of the root mean square stress by which it may differ from central differences of the energy, "
-        "beside what the energy's precision resolves: they are the same function, so only rounding is allowed",
+        description="part of the root mean square stress by which it may differ from central differences of the energy "
+        "beside what its precision resolves: they are the same function, so only rounding is allowed",
     )
     force_jump_eV_per_A: float = Field(
         0.003,
@@ -226,8 +219,8 @@ def source(name: str) -> str:
     energy_jump_meV: float = Field(
         1.0,
         gt=0,
-        description="a jump of the total energy between neighbouring steps, in meV. Single precision resolves some 1e-3 "
-        "meV an atom",
+        description="a jump of the total energy between neighbouring steps, in meV. Single precision resolves some "
+        "1e-3 meV an atom",
     )
     invariance_meV_per_atom: float = Field(
         0.1,
@@ -241,3 +234,8 @@ def source(name: str) -> str:
         description="root mean square change of forces where nothing may change them, and mean net force on an atom. "
         "Twenty times what single precision leaves undecided (1e-4 eV/Å)",
     )
+
+
+def source(name: str) -> str:
+    """Return where the allowed range of a gate comes from."""
+    return str(Gates.model_fields[name].description)

@@ -80,7 +80,7 @@ class Conservation(Frozen):
         return float(np.log2(large / small) / 2) if large > 0 else 0.0
 
 
-class Nve(PhysicalCheck[Conservation]):
+class NveCheck(PhysicalCheck[Conservation]):
     """Hold drift, size and order of the fluctuation of the total energy against limits."""
 
     code, title, observation = "nve", "Conservation of energy in molecular dynamics", Conservation
@@ -139,7 +139,9 @@ class Nve(PhysicalCheck[Conservation]):
             ends = (2 - gates.verlet_order, 2 + gates.verlet_order)
             measures.append(limited("order of the fluctuation in the timestep", "", order, ends, "verlet_order"))
         broke = own.fine.broke
-        return self.finding(case, measures, f"{_sentence(own)}{f'; {broke.sentence()}' if broke else ''}", remedy=REMEDY)
+        return self.finding(
+            case, measures, f"{_sentence(own)}{f'; {broke.sentence()}' if broke else ''}", remedy=REMEDY
+        )
 
     def to_label(self, seen: Seen[Conservation], case: Case) -> Sequence[Atoms]:
         """Return the last frames of a trajectory that broke."""
@@ -164,8 +166,8 @@ class Nve(PhysicalCheck[Conservation]):
 
 
 REMEDY = (
-    "forces that are no gradient, or an energy with jumps, do this: see finite-differences and cutoff-smoothness; where "
-    "both pass, use a smaller timestep, or tune with frames at this temperature"
+    "forces that are no gradient, or an energy with jumps, do this: see finite-differences and cutoff-smoothness; "
+    "where both pass, use a smaller timestep, or tune with frames at this temperature"
 )
 
 
@@ -176,7 +178,7 @@ def _sentence(own: Conservation) -> str:
     power = "its order is below the model's precision" if order is None else f"it grows with timestep^{order:.2f}"
     fine = own.fine
     return (
-        f"{fine.n_atoms} atoms, {own.temperature_K:g} K, {fine.times_fs[-1]:.0f} fs at {own.timestep_fs:.2g} fs a step: "
+        f"{fine.n_atoms} atoms, {own.temperature_K:g} K, {fine.times_fs[-1]:.0f} fs, {own.timestep_fs:.2g} fs a step: "
         f"the total energy drifts by {drift.value:+.2f} ± {drift.margin:.2f} meV/atom/ps; its fluctuation is "
         f"{100 * part:.2g} % of that of the kinetic energy, and {power}"
     )

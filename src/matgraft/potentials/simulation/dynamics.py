@@ -22,7 +22,6 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from pydantic import Field
 
@@ -202,8 +201,7 @@ def thermal(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) -> 
     from the perfect structure first loses half of its kinetic energy. Momenta add up to zero.
     """
     random = np.random.default_rng(seed)
-    moved = atoms.copy()
-    moved.set_constraint()
+    moved = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
     pattern = random.standard_normal((len(atoms), 3))
     pattern -= pattern.mean(axis=0)
     images = [moved.copy() for _ in range(3)]
@@ -214,8 +212,10 @@ def thermal(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) -> 
     wanted = 3 * (len(atoms) - 1) * units.kB * temperature_K
     width = np.sqrt(wanted / stiffness) if stiffness > 0 else WIDTH_A
     moved.positions += min(width, _largest_move(atoms)) * pattern
-    MaxwellBoltzmannDistribution(moved, temperature_K=temperature_K, rng=random, force_temp=True)
-    Stationary(moved)
+    masses = moved.get_masses()[:, None]
+    momenta = np.sqrt(masses) * random.standard_normal((len(atoms), 3))
+    momenta -= masses * momenta.sum(axis=0) / masses.sum()
+    moved.set_momenta(momenta * np.sqrt(wanted / 2 / (momenta**2 / 2 / masses).sum()))
     return moved
 
 
