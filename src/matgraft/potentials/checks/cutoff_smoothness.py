@@ -30,7 +30,7 @@ from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limit
 from matgraft.potentials.simulation.probes import distorted
 from matgraft.potentials.simulation.subject import Subject
 
-PATH_A, STEP_A = 0.6, 0.004
+PATH_A, STEP_A = 0.4, 0.004
 MOST_ELEMENTS = 4
 NEAREST_A, FARTHEST_A, MOLECULE_STEP_A = 2.5, 8.0, 0.02
 """Å between the nearest atoms of two molecules, on the way; where the model's cutoff is known, it ends there."""
@@ -38,7 +38,7 @@ WINDOW = 12
 """Steps to either side whose fourth differences tell what is usual."""
 USUAL = 4.0
 """Times the lower quartile of the differences nearby is usual: jumps, four differences each, do not reach it."""
-FINER, PLACES = 8, (6, 3)
+FINER, PLACES = 8, (5, 2)
 """How much finer the suspected places are passed, and how many of them: first, and once more."""
 WEIGHED = np.array([0.003, 0.001])
 """eV/Å and eV: jumps of a force and of the energy that are equally suspect."""
@@ -223,11 +223,11 @@ def _passed(way: Array, at: Callable[[float], Atoms], subject: Subject) -> _Pass
 
 def _path(what: str, way: Array, at: Callable[[float], Atoms], subject: Subject) -> Path:
     whole = _passed(way, at, subject)
-    around = float(way[1] - way[0]) / FINER * np.arange(-2 * FINER, 2 * FINER + 1)
-    finer = [_passed(place + around, at, subject) for place in whole.worst(PLACES[0])]
+    around = np.arange(-2 * FINER, 2 * FINER + 1, dtype=float) * float(way[1] - way[0]) / FINER
+    finer = [_passed(np.add(place, around), at, subject) for place in whole.worst(PLACES[0])]
     suspects = sorted(finer, key=lambda one: -one.suspicion.max())[: PLACES[1]]
-    passes = [_passed(one.worst(1)[0] + around / FINER, at, subject) for one in suspects]
-    force, energy = (max(passes, key=lambda one, i=i: float(one.jumps[:, i].max())) for i in (0, 1))
+    passes = [_passed(np.add(one.worst(1)[0], around / FINER), at, subject) for one in suspects]
+    force = max(passes, key=lambda one: float(one.jumps[:, 0].max()))
     shown = int(np.abs(jumps(force.forces)).max(axis=0).argmax())
     return Path(
         what=what,
@@ -235,6 +235,6 @@ def _path(what: str, way: Array, at: Callable[[float], Atoms], subject: Subject)
         energy_eV=tuple(whole.energies.tolist()),
         force_eV_per_A=tuple(whole.forces[:, shown].tolist()),
         force_jump=float(force.jumps[:, 0].max()),
-        energy_jump=float(energy.jumps[:, 1].max()),
+        energy_jump=max(float(one.jumps[:, 1].max()) for one in passes),
         at_A=float(force.way[int(force.jumps[:, 0].argmax()) + 2]),
     )

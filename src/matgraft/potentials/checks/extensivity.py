@@ -161,7 +161,7 @@ def _described_anew(atoms: Atoms, reach: float | None, subject: Subject) -> tupl
     found = subject.evaluate(images)
     energies = [float(one[ENERGY.name]) / len(image) for one, image in zip(found, images, strict=True)]
     forces = [np.asarray(one[FORCES.name]) for one in found]
-    if not all(np.isfinite(one).all() for one in (*forces, energies)):
+    if not (np.isfinite(energies).all() and all(np.isfinite(one).all() for one in forces)):
         raise RunError("energies or forces of the distorted structure are not finite")
     alike = [np.tile(forces[0], (2, 1)), forces[0], forces[0] @ turn.T, forces[0][order]]
     words = ["two of it", "shifted", "rotated", "in another order"]

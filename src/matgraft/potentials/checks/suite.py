@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
+from matgraft.potentials.checks.cutoff_smoothness import CutoffSmoothnessCheck
 from matgraft.potentials.checks.elastic import ElasticCheck
 from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
+from matgraft.potentials.checks.extensivity import ExtensivityCheck
+from matgraft.potentials.checks.finite_differences import FiniteDifferencesCheck
 from matgraft.potentials.checks.labels import LabelsCheck
+from matgraft.potentials.checks.nve import NveCheck
 from matgraft.potentials.checks.own_frames import (
     ElasticFramesCheck,
     PhaseFramesCheck,
@@ -30,6 +34,10 @@ SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     VacancyFramesCheck,
     SurfaceFramesCheck,
     PhaseFramesCheck,
+    FiniteDifferencesCheck,
+    CutoffSmoothnessCheck,
+    ExtensivityCheck,
+    NveCheck,
 )
 """In the order of a report."""
 

@@ -19,10 +19,10 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator
 from ase.md.langevinbaoab import LangevinBAOAB
-from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
 from pydantic import Field
 
 from matgraft.core.frozen import Frozen
@@ -47,7 +47,9 @@ COLLAPSED = 0.5
 """Two atoms closer than half the sum of their covalent radii have collapsed: the bonds of no molecule or solid come
 near it (the shortest, N2 and CO, have 0.77 of the sum; thermal motion shortens a bond by some 15 %)."""
 TOO_HOT = 4.0
-"""Times the temperature asked for, beyond chance, where a trajectory has exploded."""
+"""Times the temperature asked for, beyond chance, where a trajectory with a thermostat has exploded."""
+MADE_KT = 3.0
+"""kT an atom, all that a solid has, by which the total energy may change without a thermostat."""
 LAST_FRAMES = 3
 """Frames up to the last that are handed over where a trajectory breaks."""
 WIDTH_A = 0.05
@@ -81,8 +83,8 @@ class Break(Frozen):
     ----------
     what
         ``"collapse"``: two atoms nearer than `COLLAPSED` of the sum of their covalent radii; ``"heat"``: a temperature
-        that is no fluctuation of the one asked for; ``"numbers"``: energy or forces are not finite; ``"refused"``: the
-        model raised an error on the frame.
+        that is no fluctuation of the one asked for, or a total energy that has changed by `MADE_KT`; ``"numbers"``:
+        energy or forces are not finite; ``"refused"``: the model raised an error on the frame.
     time_fs
         When.
     value
@@ -220,7 +222,7 @@ def thermal(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) -> 
 
 
 def simulate(
-    start: Atoms, calculator: Calculator, motion: Motion, each: Callable[[Atoms, float], None] | None = None
+    start: Atoms, calculator: BaseCalculator, motion: Motion, each: Callable[[Atoms, float], None] | None = None
 ) -> Trajectory:
     """Move atoms and watch them.
 
@@ -244,7 +246,7 @@ def simulate(
             times.append(done * motion.timestep_fs)
             last.append(Frame.of(atoms))
             found = _values(atoms)
-            broke = _broken(found, motion.temperature_K, len(atoms), times[-1])
+            broke = _broken(found, rows[0] if rows else found, motion, len(atoms), times[-1])
             if broke is not None and broke.what == "numbers":
                 times.pop()
                 break
@@ -264,7 +266,7 @@ def simulate(
     return Trajectory(n_atoms=len(atoms), times_fs=times[: len(rows)], **kept, broke=broke, last=tuple(last))
 
 
-def _integrator(atoms: Atoms, motion: Motion) -> MolecularDynamics:
+def _integrator(atoms: Atoms, motion: Motion) -> VelocityVerlet | LangevinBAOAB:
     step = motion.timestep_fs * units.fs
     if motion.ensemble == "nve":
         return VelocityVerlet(atoms, step)
@@ -286,13 +288,19 @@ def _values(atoms: Atoms) -> tuple[float, float, float, float, float]:
     return potential, kinetic, kinetic / (1.5 * len(atoms) * units.kB), closest, float(atoms.cell.volume)
 
 
-def _broken(found: tuple[float, ...], temperature_K: float, n_atoms: int, time_fs: float) -> Break | None:
+def _broken(
+    found: tuple[float, ...], first: tuple[float, ...], motion: Motion, n_atoms: int, time_fs: float
+) -> Break | None:
     if not np.isfinite(found).all():
         return Break(what="numbers", time_fs=time_fs)
     if found[3] < COLLAPSED:
         return Break(what="collapse", time_fs=time_fs, value=found[3])
-    chance = 1 + 6 * np.sqrt(2 / (3 * n_atoms))  # six standard deviations of a temperature
-    if found[2] > max(TOO_HOT, float(chance)) * temperature_K:
+    if motion.ensemble == "nve":
+        hot = abs(sum(found[:2]) - sum(first[:2])) > MADE_KT * n_atoms * units.kB * motion.temperature_K
+    else:
+        chance = 1 + 6 * np.sqrt(2 / (3 * n_atoms))  # six standard deviations of a temperature
+        hot = found[2] > max(TOO_HOT, float(chance)) * motion.temperature_K
+    if hot:
         return Break(what="heat", time_fs=time_fs, value=found[2])
     return None
 
@@ -304,7 +312,9 @@ def _heights(atoms: Atoms) -> Array:
     return np.where(np.linalg.norm(atoms.cell[:], axis=1) > 0, heights, np.inf)
 
 
-def _grown(count: tuple[int, ...], repeats: Array, heights: Array, least: int, most: int) -> tuple[int, ...]:
+def _grown(
+    count: tuple[int, ...], repeats: NDArray[np.bool_], heights: Array, least: int, most: int
+) -> tuple[int, ...]:
     """Repeat the shortest direction further until there are enough atoms, while there are not too many."""
     grown = np.array(count)
     while np.prod(grown) < least:
