@@ -58,11 +58,11 @@ class Gates(Frozen):
     bulk_derivative: float = Field(
         1.5, gt=0, description="of B0': most solids have 3 to 6, and fits of one set of energies differ by some 0.5"
     )
-    bulk_consistency: float = Field(
+    stress_work: float = Field(
         0.05,
         gt=0,
-        description="part of the bulk modulus between energies and stresses of one model: they are derivatives of each "
-        "other, and the noise of single precision makes 1 to 2 % of the second derivative of an energy",
+        description="part of the energy between the scaled cells that the work of the stresses may be off: they are "
+        "derivatives of each other, and the integral over eleven volumes is right within 0.01",
     )
     eos_rise_meV: float = Field(
         0.1,
@@ -95,15 +95,28 @@ class Gates(Frozen):
         "GPa (de Jong et al., Sci. Data 2, 150009 (2015))",
     )
     elastic_strain: float = Field(
-        0.05,
+        0.15,
         gt=0,
-        description="part of the largest elastic constant by which twice the strain may change any of them: central "
-        "differences of smooth energies change by 0.01",
+        description="part of the largest elastic constant by which twice the strain may change any of them: a constant "
+        "that hangs on the strain by more than it may differ from DFT cannot be compared",
     )
     born_GPa: float = Field(
         0.0,
         description="GPa, the smallest eigenvalue of the elastic tensor that passes; a crystal is stable where all are "
         "positive (Mouhat and Coudert, Phys. Rev. B 90, 224104 (2014))",
+    )
+    # ------------------------------------------------------------------------------------------- phonons
+    imaginary_THz: float = Field(
+        0.3,
+        ge=0,
+        description="THz below zero that the lowest mode may lie: noise of 1e-5 eV/Å in the forces of cells that are "
+        "displaced by 0.02 Å makes 0.07 THz in silicon and 0.3 THz of hydrogen",
+    )
+    frequency: float = Field(
+        0.06,
+        gt=0,
+        description="part of a frequency; PBE lies some 3 to 5 % below experiment (He et al., Phys. Rev. B 89, 064305 "
+        "(2014))",
     )
 
     repulsion_wall_eV: float = Field(

@@ -262,21 +262,25 @@ def compared(
     )
 
 
-def no_worse(measure: Measure, foundation: float | None) -> Measure:
-    """Return a measure that the foundation fails itself with a wider bound: half as much again as the foundation's.
+def no_worse(measure: Measure, other: float | None, of: str = FOUNDATION) -> Measure:
+    """Return a measure that another one fails itself with a wider bound: half as much again as that one's value.
 
-    A tuned model is not to blame for what its foundation does as well.
+    A tuned model is not to blame for what its foundation does as well, nor for what the user's DFT does.
+
+    Parameters
+    ----------
+    other, of
+        The value of the foundation, or of what `of` names; None where it is not known.
     """
-    if foundation is None or not np.isfinite(foundation) or measure.allowed is None:
+    if other is None or not np.isfinite(other) or measure.allowed is None:
         return measure
-    own = measure.model_copy(update={"value": foundation})
-    if own.passes:
+    if measure.model_copy(update={"value": other}).passes:
         return measure
     low, high = measure.allowed
-    below = low is not None and foundation < low
-    bound = foundation + abs(foundation) / 2 * (-1 if below else 1)
+    below = low is not None and other < low
+    bound = other + abs(other) / 2 * (-1 if below else 1)
     allowed = (bound, high) if below else (low, bound)
-    return measure.model_copy(update={"allowed": allowed, "reference": foundation, "reference_from": FOUNDATION})
+    return measure.model_copy(update={"allowed": allowed, "reference": other, "reference_from": of})
 
 
 def limited(

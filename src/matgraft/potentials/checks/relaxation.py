@@ -33,7 +33,10 @@ _SCOPE = 1.5
 """Parts of the sum of the largest covalent radii within which the closest pair is looked for."""
 STRESS_WEIGHT = 300.0
 """Of the loss, where lengths or stiffness are off: three times the default."""
+FORCES_WEIGHT = 3.0
+"""Of the loss, where frequencies are off: three times the default."""
 STIFFEN = Action(settings={"loss.stress": STRESS_WEIGHT})
+FORCES_FIRST = Action(settings={"loss.forces": FORCES_WEIGHT})
 REHEARSE = Action(settings={"strategy.name": "replay"})
 
 

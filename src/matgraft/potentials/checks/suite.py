@@ -19,6 +19,7 @@ from matgraft.potentials.checks.own_frames import (
     SurfaceFramesCheck,
     VacancyFramesCheck,
 )
+from matgraft.potentials.checks.phonons import PhononsCheck
 from matgraft.potentials.checks.physical import PhysicalCheck
 from matgraft.potentials.checks.relaxation import RelaxationCheck
 from matgraft.potentials.checks.repulsion import RepulsionCheck
@@ -28,6 +29,7 @@ SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     RelaxationCheck,
     EquationOfStateCheck,
     ElasticCheck,
+    PhononsCheck,
     RepulsionCheck,
     LabelsCheck,
     ElasticFramesCheck,
