@@ -32,7 +32,7 @@ from matgraft.potentials.simulation.relax import Relaxed, relaxed_crystal
 from matgraft.potentials.simulation.subject import Subject
 
 EDGE_A = 9.5
-"""Å of the shortest edge of a supercell: twice the reach of most force constants; 64 atoms for copper, 54 for silicon."""
+"""Å of the shortest edge of a supercell: twice the reach of most force constants; 54 atoms for silicon."""
 DISPLACEMENT_A = 0.02
 """Twice phonopy's own, for the noise of single precision; thermal displacements are some 0.1 Å."""
 LABEL_DISPLACEMENT_A = 0.05
