@@ -170,12 +170,6 @@ class Gates(Frozen):
         description="eV/atom between the mean of predicted and labelled energies, of a model that was fitted to the "
         "labels: kT at 580 K",
     )
-    elastic_frames: float = Field(
-        0.15,
-        gt=0,
-        description="part of an elastic constant from the same strained cells; most constants by DFT lie within 15 % "
-        "of experiment (de Jong et al., Sci. Data 2, 150009 (2015))",
-    )
     vacancy: float = Field(
         0.15,
         gt=0,
@@ -246,6 +240,24 @@ class Gates(Frozen):
         gt=0,
         description="root mean square change of forces where nothing may change them, and mean net force on an atom. "
         "Twenty times what single precision leaves undecided (1e-4 eV/Å)",
+    )
+    vacancy_eV: float = Field(
+        0.0, description="eV, the smallest formation energy of vacancies that passes: below it the crystal falls apart"
+    )
+    surface_least: float = Field(
+        0.0, description="J/m², the smallest surface energy that passes: below it the crystal cleaves by itself"
+    )
+    scan_eV: float = Field(
+        0.1,
+        gt=0,
+        description="eV that the energy may fall as a bond is stretched beyond its minimum, or pressed: van der Waals "
+        "wells of fragments are shallower",
+    )
+    bond_energy: float = Field(
+        0.15,
+        gt=0,
+        description="part of the energy that it takes to stretch a bond to 2.5 times its length; semilocal functionals "
+        "differ by 10 to 20 % on atomization energies (Kurth, Perdew and Blaha, Int. J. Quantum Chem. 75, 889 (1999))",
     )
 
 

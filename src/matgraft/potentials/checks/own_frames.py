@@ -167,7 +167,7 @@ class ElasticFramesCheck(OwnFramesCheck):
     of_kinds: ClassVar[Mapping[Kind, str]] = {
         "volume": "volume",
         "modulus": "bulk_modulus",
-        "elastic": "elastic_frames",
+        "elastic": "elastic",
     }
     wanting = "cells strained in both senses by at most 3 %, or five volumes around the lowest energy, and the crystal"
     action = Action(settings={"loss.stress": 300.0})

@@ -12,6 +12,7 @@ from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
 from matgraft.potentials.checks.extensivity import ExtensivityCheck
 from matgraft.potentials.checks.finite_differences import FiniteDifferencesCheck
 from matgraft.potentials.checks.labels import LabelsCheck
+from matgraft.potentials.checks.molecule_scan import MoleculeScanCheck
 from matgraft.potentials.checks.nve import NveCheck
 from matgraft.potentials.checks.own_frames import (
     ElasticFramesCheck,
@@ -19,11 +20,14 @@ from matgraft.potentials.checks.own_frames import (
     SurfaceFramesCheck,
     VacancyFramesCheck,
 )
+from matgraft.potentials.checks.phases import PhasesCheck
 from matgraft.potentials.checks.phonons import PhononsCheck
 from matgraft.potentials.checks.physical import PhysicalCheck
 from matgraft.potentials.checks.relaxation import RelaxationCheck
 from matgraft.potentials.checks.repulsion import RepulsionCheck
 from matgraft.potentials.checks.settings import SUITES, CheckSettings
+from matgraft.potentials.checks.surface import SurfaceCheck
+from matgraft.potentials.checks.vacancy import VacancyCheck
 
 SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     RelaxationCheck,
@@ -40,6 +44,10 @@ SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     CutoffSmoothnessCheck,
     ExtensivityCheck,
     NveCheck,
+    VacancyCheck,
+    SurfaceCheck,
+    PhasesCheck,
+    MoleculeScanCheck,
 )
 """In the order of a report."""
 
