@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from ase.io import write as write_frames
 
@@ -45,6 +46,9 @@ from matgraft.potentials.run.several import names_are_words
 from matgraft.potentials.run_files import MODEL, PHYSICS, VERDICT
 from matgraft.potentials.simulation.calculators import calculator_maker, is_import_path
 from matgraft.potentials.simulation.subject import Subject
+
+MOST_FRAMES = 5000
+"""Labelled frames that are held in memory at most, evenly spread; a check looks at some hundred."""
 
 Model = str | Path | Potential | BaseCalculator
 
@@ -200,7 +204,9 @@ def _context(model: Model) -> _Context:
 
 
 def frames_of(run: str | Path) -> Dataset:
-    """Return the labelled frames of a run, or of one of its heads, as its recipe reads them, with `SEEN_TAG`.
+    """Return labelled frames of a run, or of one of its heads, as its recipe reads them, with `SEEN_TAG`.
+
+    Of more than `MOST_FRAMES` as many, evenly spread.
 
     Raises
     ------
@@ -211,17 +217,23 @@ def frames_of(run: str | Path) -> Dataset:
     frames = _joined(list(read_parts(saved_recipe(folder))))
     if head:
         frames = frames[[i for i, name in enumerate(frames.tag(HEAD_TAG)) if name == head]]
+    frames = _spread(frames)
     if (seen := Seen.of(folder, frames)) is None:
         return frames
     tagged = [sample.with_tags(**{SEEN_TAG: said}) for sample, said in zip(frames, seen.of_frame, strict=True)]
     return Dataset(tuple(tagged), frames.provenance)
 
 
+def _spread(frames: Dataset) -> Dataset:
+    count = len(frames)
+    return frames if count <= MOST_FRAMES else frames[np.linspace(0, count - 1, MOST_FRAMES).astype(int)]
+
+
 def _given(question: Question) -> Dataset:
     """Return the labelled frames that were named or given."""
     if isinstance(question.frames, Dataset):
         return question.frames
-    return read(list(map(str, question.frames))) if question.frames else Dataset(())
+    return _spread(read(list(map(str, question.frames)))) if question.frames else Dataset(())
 
 
 def _joined(parts: Sequence[Dataset]) -> Dataset:
