@@ -7,8 +7,8 @@
 Five runs are tuned on published frames (CHGNet and TensorNet on Si, a small MACE on GeSbTe) and must pass. Each
 sabotage breaks one of them: what it predicts, its weights, or what it was trained on. All of them go through
 ``check`` with the suite that is named, on the smallest crystal among the frames, against the same frames and the same
-foundation. A broken model counts as caught if it fails a check that its run passes when it is whole. The allowed ranges are those
-of ``matgraft.potentials.checks.gates`` as they ship: none was chosen after looking at this table.
+foundation. A broken model counts as caught if it fails a check that its run passes when it is whole. The allowed
+ranges are those of ``matgraft.potentials.checks.gates`` as they ship: none was chosen after looking at this table.
 """
 
 from __future__ import annotations
