@@ -167,6 +167,7 @@ def theirs(
     given = SETTINGS | files | {
         "name": "two", "seed": options.seed, "foundation_model": folder / "start.model", "work_dir": folder,
         "multiheads_finetuning": "True", "force_mh_ft_lr": "True", "max_num_epochs": options.epochs,
+        "E0s": "estimated",  # from the foundation's residuals, as ours; averages are refused with several heads
     }  # fmt: skip
     given |= {f"{name}_key": f"REF_{name}" for name in ("energy", "forces", "stress")}
     words = [f"--{name}={value}" for name, value in given.items()] + [f"--{flag}" for flag in FLAGS]

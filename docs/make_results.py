@@ -40,7 +40,7 @@ SCRIPTS = (
 )
 PLACED = {
     "splits.md": ("held_out",),
-    "tuning.md": ("moments",),
+    "tuning.md": ("two_levels", "moments"),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""
 CARD = REPOSITORY / "src" / "matgraft" / "formulas" / "composition_weights" / "card.json"
