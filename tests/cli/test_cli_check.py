@@ -17,6 +17,7 @@ from ase.io import write
 from matgraft import check
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.verdict import Outcome
+from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.run import Question
 
@@ -45,6 +46,7 @@ def wrong():
     return Soft()
 """
 SMALL = CheckSettings(only=("relaxation",))
+RELAX = ("--only", "relaxation")
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +139,57 @@ def test_no_structure_and_no_model_are_errors_in_python() -> None:
         check(EMT(), quiet=True)
     with pytest.raises(DataError):
         check(EMT(), Question(structures=["none.cif"]), quiet=True)
+
+
+def test_a_calculator_that_does_not_know_the_element_could_not_be_judged(matgraft: CLI) -> None:
+    bulk("Si").write("si.vasp", format="vasp")
+    code, out, err = matgraft("check", "own_models:copper", "--structure", "si.vasp", *RELAX, "--quiet")
+    assert code == 6, err
+    assert "No EMT-potential for Si" in out
+
+
+def test_a_folder_with_files_of_ones_own_is_left_as_it_is(matgraft: CLI) -> None:
+    Path("mine").mkdir()
+    bulk("Cu").write("mine/structures.extxyz")
+    before = Path("mine/structures.extxyz").read_text()
+    words = ("check", "own_models:copper", "--structure", "mine/structures.extxyz", *RELAX)
+    code, _, err = matgraft(*words, "--out", "mine")
+    assert code == 2 and "mine is not empty" in err
+    assert Path("mine/structures.extxyz").read_text() == before
+    assert matgraft(*words, "--out", "own_models.py")[0] == 2
+    assert [matgraft(*words, "--quiet", "--out", "new")[0] for _ in range(2)] == [0, 0]
+
+
+def test_references_that_are_compared_with_nothing_are_told(matgraft: CLI) -> None:
+    Path("own.yaml").write_text("structures: {Cu: {a_A: 3.6, a: 3.6}, Silicon: {a_A: 5.4}}")
+    words = ("check", "own_models:copper", "--structure", "cu.vasp", *RELAX, "--reference", "own.yaml")
+    code, out, _ = matgraft(*words, "--json")
+    assert code == 0
+    assert json.loads(out)["notes"] == [
+        "references of Cu: no check that was run compares with a (did you mean 'a_A'?)",
+        "references: Silicon is neither a structure nor a formula that was looked at (cu.vasp)",
+    ]
+    assert "no check that was run compares with a" in matgraft(*words, "--quiet")[1]
+    Path("own.yaml").write_text("structures: {Cu: {a_A: .nan}}")
+    assert matgraft(*words)[0] == 2
+
+
+def test_values_of_a_file_count_before_those_of_frames_by_whatever_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own.yaml").write_text("structures: {Cu: {a_A: 3.6}}")
+    held = {"cu.vasp": {"a_A": Reference(value=9.9, source="your frames")}}
+    monkeypatch.setattr(conductor, "references_in", lambda *_: (held, ()))
+    checked = check(EMT(), Question(structures=["cu.vasp"], references="own.yaml"), SMALL, quiet=True)
+    assert checked.references["cu.vasp"]["a_A"].value == 3.6
+    assert checked.verdict.exit_code == 0
+
+
+def test_compositions_and_kinds_that_are_left_out_are_counted() -> None:
+    metals = [bulk(symbol, cubic=True) for symbol in ("Cu", "Ni", "Pd")]
+    frames = [*metals, *(fcc111(symbol, (1, 1, 3), vacuum=6) for symbol in ("Cu", "Ni", "Pd"))]
+    for one in frames:
+        one.info = {}
+        one.calc = SinglePointCalculator(one, energy=0.0, forces=0 * one.positions)
+    write("frames.extxyz", frames)
+    found = check(EMT(), Question(frames=["frames.extxyz"]), CheckSettings(only=("repulsion",)), quiet=True)
+    assert len(found.structures) == 4
+    assert [one for one in found.notes if "left out" in one][0].startswith("2 further structures")

@@ -186,3 +186,30 @@ def test_parity_plots_share_axes_and_name_both_models() -> None:
     forces, stress = (plot.drawings[0].figure for plot in plots.plots)
     assert forces.layout.xaxis.title.text == "your label (eV/Å)" and stress.layout.yaxis.title.text == "predicted (GPa)"
     assert [key.text for key in plots.legend] == ["foundation", "model"]
+
+
+def at_rest() -> Dataset:
+    atoms = bulk("Cu", cubic=True)
+    labels = {name: 0 * value for name, value in one_prediction(atoms, EMT()).items()}
+    return Dataset((Sample(atoms, labels, {}, file="cu.xyz"),))
+
+
+class Pushed(EMT):
+    """Forces where there are none."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results["forces"] = self.results["forces"] + np.array([[1.0], [-1.0], [1.0], [-1.0]])
+
+
+def test_a_frame_at_rest_tells_forces_that_should_not_be_there(tmp_path: Path) -> None:
+    assert run(subject(), tmp_path, at_rest()).outcome == "passed"
+    pushed = Subject("pushed", "pushed", Pushed, frozenset({"energy", "forces", "stress"}))
+    found = run(pushed, tmp_path, at_rest())
+    assert found.outcome == "failed" and value(found, "error of forces, frames at rest") == pytest.approx(1.0)
+
+
+def test_what_nothing_can_be_held_against_is_no_pass(tmp_path: Path) -> None:
+    (sample,) = at_rest()
+    energies = Dataset((Sample(sample.content, {"energy": sample.labels["energy"]}, {}, file="cu.xyz"),))
+    assert run(subject(), tmp_path, energies).outcome == "not applicable"

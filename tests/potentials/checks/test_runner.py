@@ -1,10 +1,12 @@
 """The contract of physical checks: a dummy check runs, is kept, is judged, breaks off, and hands structures over."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.io import read as read_frames
@@ -151,3 +153,77 @@ def test_kinds_follow_from_the_vacuum() -> None:
 
 def test_seen_holds_both() -> None:
     assert Seen(Height(energy_eV=1.0)).foundation is None
+
+
+class Unreadable(EMT):
+    """A calculator whose own files are missing."""
+
+    def calculate(self, *args, **kwargs):
+        raise FileNotFoundError("WAVECAR")
+
+
+def test_a_calculator_that_lacks_a_file_breaks_off_and_the_others_go_on(tmp_path: Path) -> None:
+    own = Subject("files", "files", Unreadable, frozenset({"energy", "forces"}))
+    (broken,) = run(own, case_of(bulk("Cu")), tmp_path)
+    assert (broken.outcome, broken.evidence) == ("errored", "files: FileNotFoundError: WAVECAR")
+
+
+def test_a_foundation_that_breaks_off_is_told(tmp_path: Path) -> None:
+    (found,) = run_physical([Dummy()], emt(), emt("bad", Broken), case_of(bulk("Cu")), tmp_path, processes=1)
+    assert found.finding.outcome == "passed" and not found.foundation
+    assert found.uncompared == "bad: FloatingPointError: the energy is not finite"
+    knows = Subject("few", "few", EMT, frozenset({"energy", "forces"}), frozenset({"Al"}))
+    (found,) = run_physical([Dummy()], emt(), knows, case_of(bulk("Cu")), tmp_path, processes=1)
+    assert found.uncompared == "the model does not know Cu"
+
+
+def test_structures_to_label_go_when_the_check_passes(tmp_path: Path) -> None:
+    (failed,) = run(emt(), case_of(bulk("Cu", a=3.0)), tmp_path)
+    file = tmp_path / failed.actions[0].structures
+    assert file.is_file()
+    run(emt(), case_of(bulk("Cu")), tmp_path)
+    assert not file.exists()
+
+
+class Holed(EMT):
+    """Copper with a hole between two close atoms of a dimer: equal to EMT in every crystal."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        if len(self.atoms) == 2 and self.atoms.get_distance(0, 1) < 1.5:
+            self.results["energy"] -= 20.0
+
+
+def test_the_identity_of_a_calculator_is_what_it_says_at_short_distance_too() -> None:
+    def key(make: type[EMT], atoms: Atoms) -> str:
+        return Subject.of_calculator("own", make, [atoms]).key
+
+    assert key(EMT, bulk("Cu")) == key(EMT, bulk("Cu")) != key(Holed, bulk("Cu"))
+    assert key(EMT, bulk("Si")) == key(EMT, bulk("Si")) != key(EMT, bulk("Cu"))  # EMT knows no silicon: it raises
+    assert key(Unreadable, bulk("Cu")) != key(EMT, bulk("Cu"))
+
+
+class EnergyAlone(EMT):
+    """A calculator without forces."""
+
+    implemented_properties: ClassVar = ["energy"]
+
+
+def test_a_calculator_without_forces_is_a_subject_and_no_check_of_forces_applies(tmp_path: Path) -> None:
+    own = Subject.of_calculator("energies", EnergyAlone, [bulk("Cu")])
+    assert set(own.evaluate([bulk("Cu")])[0]) == {"energy"}
+    assert run(own, case_of(bulk("Cu")), tmp_path)[0].evidence == "the model predicts no forces"
+
+
+@pytest.mark.parametrize(("key", "known"), [("NaCl", True), ("ClNa", True), ("Na4Cl4", True), ("s0", True), ("KCl", False)])
+def test_a_formula_may_have_its_elements_in_any_order(key: str, known: bool) -> None:
+    case = case_of(bulk("NaCl", "rocksalt", a=5.64))
+    own = replace(case, structure=case.structures[0], references={key: {"a_A": Reference(value=5.6, source="x")}})
+    assert (own.reference("a_A") is not None) is known
+
+
+def test_references_by_name_come_before_those_by_formula() -> None:
+    case = case_of(bulk("Cu"))
+    both = {"Cu": {"a_A": Reference(value=1.0, source="x")}, "s0": {"a_A": Reference(value=2.0, source="y")}}
+    found = replace(case, structure=case.structures[0], references=both).reference("a_A")
+    assert found is not None and found.value == 2.0

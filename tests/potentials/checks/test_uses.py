@@ -107,3 +107,15 @@ def test_what_was_compared_with_nothing_of_ones_own_is_told() -> None:
 
     assert [one.code for one in judge(measured(FOUNDATION), found("force")).cautions] == ["no-reference"]
     assert not judge(measured("reference.yaml"), found("force")).cautions
+
+
+def test_single_checks_judge_a_use_that_was_asked_for_only_if_all_of_its_checks_are_among_them() -> None:
+    alone = judge(found("cell"), only=("cell",), uses=("relax",))
+    assert (alone.outcome, alone.exit_code) == (Outcome.UNJUDGED, 6)
+    assert judge(found("cell"), only=("cell",), uses=("phonons",)).exit_code == 6
+    assert judge(found("cell"), found("force"), only=("cell", "force"), uses=("relax",)).exit_code == 0
+
+
+def test_a_check_that_broke_off_leaves_the_whole_unjudged() -> None:
+    assert judge(found("cell"), found("force"), found("waves", "errored")).exit_code == 6
+    assert judge(found("cell"), found("cell", "errored", about="Ge8"), only=("cell",)).exit_code == 6

@@ -83,6 +83,17 @@ class Checked(Frozen):
 CHECKED = RunFile("checked.json", Checked)
 
 
+def checked_in(folder: Path) -> Checked:
+    """Read what a folder holds; it says where the folder is now, since it may have been moved.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or cannot be read.
+    """
+    return CHECKED.read(folder).model_copy(update={"folder": str(folder)})
+
+
 def drawn(checked: Checked, folder: Path) -> Iterator[tuple[Result, Sequence[Block]]]:
     """Yield each result with its tables and plots, from what the folder keeps; no model is loaded."""
     structures = tuple(structures_kept(checked, folder))

@@ -161,6 +161,12 @@ class Gates(Frozen):
         description="root mean square error of forces over the root mean square of the forces, of each element: from "
         "here on a model explains less than three quarters of their variance",
     )
+    force_at_rest_eV_per_A: float = Field(
+        0.15,
+        gt=0,
+        description="eV/Å, root mean square error of forces where the labels are all near zero: twice the mean error of "
+        "CHGNet on its own data (0.077, Deng et al., Nat. Mach. Intell. 5, 1031 (2023))",
+    )
     worse: float = Field(
         1.1, gt=0, description="times the foundation's error: a tenth more is more than the choice of frames makes"
     )

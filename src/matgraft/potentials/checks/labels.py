@@ -103,6 +103,8 @@ class LabelsCheck(PhysicalCheck[LabelsSeen]):
         """Slopes near one, errors well below the labels and no worse than the foundation's."""
         fitted = any(case.frames.tag(SEEN_TAG))
         judged = list(_measures(seen, case.settings.gates, fitted))
+        if sum(one.allowed is not None for _, one in judged) == 1 and not seen.own.broken:
+            return self.unable(case, "not applicable", _evidence(seen, judged))  # numbers, and nothing to hold them to
         failed = {about for about, measure in judged if not measure.passes}
         finding = self.finding(case, [one for _, one in judged], _evidence(seen, judged), remedy=_remedy(failed))
         if finding.outcome != "failed":
@@ -237,6 +239,11 @@ def _errors(seen: Seen[LabelsSeen], gates: Gates) -> Iterator[Judged]:
             name = f"error of forces over forces, {element}"
             allowed = (None, gates.force_error)
             yield FORCE, Measure(name=name, unit="", value=error, allowed=allowed, gate=source("force_error"))
+    label, found, _ = agreement.forces_of(frames)
+    if len(label) and agreement.rms(label) < agreement.WEAKEST_eV_per_A:
+        gate, name = "force_at_rest_eV_per_A", "error of forces, frames at rest"
+        allowed, error = (None, getattr(gates, gate)), agreement.rms(found - label)
+        yield FORCE, Measure(name=name, unit="eV/Å", value=error, allowed=allowed, gate=source(gate))
     both = _shared(seen)
     own, before = (agreement.relative_error(*agreement.forces_of(part)[:2]) for part in both)
     if own is not None and before:

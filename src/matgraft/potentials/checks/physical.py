@@ -30,7 +30,7 @@ from matgraft.core.findings import Action, Finding, Measure
 from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.references import Reference, References
+from matgraft.potentials.checks.references import Reference, References, of_structure
 from matgraft.potentials.checks.settings import CheckedUse, CheckSettings, Suite
 from matgraft.potentials.checks.structures import Kind, Structure
 from matgraft.potentials.data.dataset import Dataset
@@ -58,6 +58,8 @@ class Case:
         Labelled frames of the user's, with the tag `SEEN_TAG`; none for a model without a run.
     references
         Values of the user's DFT.
+    asked
+        Names of the values that were looked for; judging fills it.
     """
 
     structures: tuple[Structure, ...]
@@ -65,6 +67,7 @@ class Case:
     settings: CheckSettings
     frames: Dataset = field(default_factory=lambda: Dataset(()))
     references: References = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
 
     @property
     def own(self) -> Structure:
@@ -74,10 +77,8 @@ class Case:
 
     def reference(self, name: str) -> Reference | None:
         """Return the user's value of a property of the structure in turn: by its name, else by its formula."""
-        for key in (self.own.name, self.own.formula):
-            if name in self.references.get(key, {}):
-                return self.references[key][name]
-        return None
+        self.asked.add(name)
+        return of_structure(self.references, self.own.name, self.own.formula).get(name)
 
 
 @dataclass(frozen=True)

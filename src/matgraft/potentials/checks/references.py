@@ -5,13 +5,18 @@
     structures:
       si.cif: {a_A: 5.469, C11_GPa: 156, C12_GPa: 65, C44_GPa: 76, B0_GPa: 95}
 
-A name of a structure is the one that the report shows; a formula, such as ``Si``, stands for all structures of it.
+A name of a structure is the one that the report shows; a formula, such as ``Si``, stands for all structures of it. Its
+elements may stand in any order: ``NaCl`` is ``ClNa``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+
+from ase import Atoms
+from pydantic import FiniteFloat
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.settings import read_yaml, validated
@@ -36,7 +41,7 @@ class ReferenceFile(Frozen):
     """
 
     source: str = ""
-    structures: dict[str, dict[str, float]]
+    structures: dict[str, dict[str, FiniteFloat]]
 
 
 References = Mapping[str, Mapping[str, Reference]]
@@ -59,6 +64,21 @@ def read_references(file: Path) -> References:
         name: {key: Reference(value=value, source=source) for key, value in values.items()}
         for name, values in found.structures.items()
     }
+
+
+def of_structure(references: References, name: str, formula: str) -> Mapping[str, Reference]:
+    """Return the values of a structure: those under its name, then those under its formula as ASE writes it."""
+    by_formula = [values for key, values in references.items() if key != name and formula_of(key) == formula]
+    return {**{key: value for values in by_formula for key, value in values.items()}, **references.get(name, {})}
+
+
+@lru_cache(maxsize=256)
+def formula_of(key: str) -> str:
+    """Return a formula as ASE writes it, ``NaCl`` as ``ClNa``; empty for a word that is none."""
+    try:
+        return str(Atoms(key).get_chemical_formula(empirical=True))
+    except (ValueError, KeyError):
+        return ""
 
 
 def merged(first: References, second: References) -> References:

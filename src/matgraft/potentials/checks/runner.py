@@ -8,7 +8,7 @@ is killed begins again where it was. A check that raises is ``errored``, and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from matgraft.core.processes import cores, map_in_processes
 from matgraft.core.report.document import Block
 from matgraft.core.run_folder import RunFile
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen
+from matgraft.potentials.checks.structures import Structure
 from matgraft.potentials.simulation.subject import Subject
 
 OBSERVATIONS = "observations"
@@ -30,11 +31,20 @@ TO_LABEL = "to-label"
 
 
 class Result(Frozen):
-    """A finding, and the files of what was observed of the model and of its foundation; empty where there is none."""
+    """A finding with what it rests on.
+
+    Attributes
+    ----------
+    own, foundation
+        Files of what was observed of the model and of its foundation; empty where there is none.
+    uncompared
+        Why the foundation could not be observed; empty where it was, or where there is none.
+    """
 
     finding: Finding
     own: str = ""
     foundation: str = ""
+    uncompared: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,15 +108,14 @@ def run_physical(
     def observe(i: int) -> str:  # tasks reach a forked worker with its memory: networks are not pickled
         task = missing[i]
         try:
-            task.file.write(folder, task.check.observe(task.subject, task.case))
-        except (KeyboardInterrupt, SystemExit, OSError):  # a full disk is no fault of the model's
-            raise
+            seen = task.check.observe(task.subject, task.case)
         except Exception as error:  # whatever a calculator raises: the other checks go on
             return f"{task.subject.name}: {_said(error)}"
+        task.file.write(folder, seen)  # a full disk is no fault of the model's
         return ""
 
     said = map_in_processes(observe, range(len(missing)), cores() if processes is None else processes, progress)
-    broken = {(id(t.check), t.case.structure, t.subject.key): why for t, why in zip(missing, said, strict=True) if why}
+    broken: Broken = {(id(t.check), t.case.structure, t.subject.key): why for t, why in zip(missing, said, strict=True) if why}
     results = []
     for i, (check, one) in enumerate(pairs):
         if reasons[i]:
@@ -114,8 +123,18 @@ def run_physical(
         elif why := broken.get((id(check), one.structure, subject.key)):
             results.append(Result(finding=check.unable(one, "errored", why)))
         else:
-            results.append(_judge([_Task(check, one, model) for model in models], folder))
+            result = _judge([_Task(check, one, model) for model in models], folder)
+            why = _uncompared(check, one, foundation, broken) if foundation and not result.foundation else ""
+            results.append(result.model_copy(update={"uncompared": why}))
     return results
+
+
+Broken = Mapping[tuple[int, Structure | None, str], str]
+"""Check, structure and key of a model -> why the observation broke off."""
+
+
+def _uncompared(check: PhysicalCheck[Any], case: Case, foundation: Subject, broken: Broken) -> str:
+    return check.why_not(foundation, case) or broken.get((id(check), case.structure, foundation.key), "")
 
 
 def figures_of(check: PhysicalCheck[Any], result: Result, case: Case, folder: Path) -> Sequence[Block]:
@@ -147,6 +166,7 @@ def _judge(tasks: Sequence[_Task], folder: Path) -> Result:
     seen: Seen[Any] = Seen(own, beside)
     try:
         finding = check.judge(seen, case)
+        (folder / _file_to_label(finding)).unlink(missing_ok=True)  # of an earlier failure
         if finding.outcome == "failed":
             finding = _with_structures(check, seen, case, finding, folder)
     except (ValueError, ArithmeticError, LookupError) as error:
@@ -159,12 +179,16 @@ def _with_structures(check: PhysicalCheck[Any], seen: Seen[Any], case: Case, fin
     structures = list(check.to_label(seen, case))
     if not structures:
         return finding
-    about = "".join(letter if letter.isalnum() else "-" for letter in finding.about)
-    name = f"{TO_LABEL}/{check.code}{f'-{about}' if about else ''}.extxyz"
+    name = _file_to_label(finding)
     (folder / TO_LABEL).mkdir(parents=True, exist_ok=True)
     with whole(folder / name) as path:
         write_frames(path, structures, format="extxyz")
     return finding.model_copy(update={"actions": (*finding.actions, Action(structures=name))})
+
+
+def _file_to_label(finding: Finding) -> str:
+    about = "".join(letter if letter.isalnum() else "-" for letter in finding.about)
+    return f"{TO_LABEL}/{finding.code}{f'-{about}' if about else ''}.extxyz"
 
 
 def _said(error: Exception) -> str:

@@ -94,10 +94,10 @@ def structures_of(files: Sequence[str | Path]) -> tuple[Structure, ...]:
     return tuple(_numbered(found))
 
 
-def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[Structure, ...]:
+def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[tuple[Structure, ...], int]:
     """Take structures from labelled frames: of each composition and kind the one of the lowest energy per atom.
 
-    A bulk frame becomes the conventional cell of the crystal that its atoms are near to, where they are near to one.
+    Returns them, and how many compositions and kinds are left out. A bulk frame becomes the conventional cell of the crystal that its atoms are near to, where they are near to one.
     """
     chosen: dict[tuple[str, Kind], list[Sample]] = {}
     for sample in frames:
@@ -105,7 +105,7 @@ def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[Structu
             key = (str(sample.content.get_chemical_formula(empirical=True)), kind_of_structure(sample.content))
             chosen.setdefault(key, []).append(sample)
     ranked = sorted(chosen.values(), key=lambda group: -len(group))
-    return tuple(_numbered([_from_frames(group) for group in ranked[:most]]))
+    return tuple(_numbered([_from_frames(group) for group in ranked[:most]])), len(ranked[most:])
 
 
 def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:

@@ -36,7 +36,8 @@ def judge_uses(
     wrong = [one for one in failed if one.severity == "error"]
     judged = {use: _of_use(use, findings, suite) for use in _asked(settings, findings, suite)}
     fit = [use for use, why in judged.items() if why is None]
-    outcome = _outcome(settings, judged, bool(wrong) or _is_worse(tuned), bool(_passed(findings)) and not failed)
+    clean = bool(_passed(findings)) and not failed and not _errored(findings)
+    outcome = _outcome(settings, judged, bool(wrong) or _is_worse(tuned), clean)
     return Verdict(
         outcome=outcome,
         headline=_headline(outcome, findings, failed, [_words(use, settings) for use in fit]),
@@ -79,13 +80,13 @@ def _of_use(use: CheckedUse, findings: Sequence[Finding], suite: Checks) -> str 
 
 
 def _outcome(settings: CheckSettings, judged: Mapping[CheckedUse, str | None], wrong: bool, clean: bool) -> Outcome:
-    """Return the outcome; `clean` says that something passed and nothing failed."""
+    """Return the outcome; `clean` says that something passed, and nothing failed or broke off."""
     if wrong:
         return Outcome.NOT_FIT
     if not clean:
         return Outcome.UNJUDGED
     unknown = [use for use, why in judged.items() if why is not None]
-    enough = bool(settings.only) or (not unknown if settings.uses else len(unknown) < len(judged))
+    enough = not unknown if settings.uses else bool(settings.only) or len(unknown) < len(judged)
     return Outcome.FIT if enough else Outcome.UNJUDGED
 
 

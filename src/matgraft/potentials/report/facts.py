@@ -30,7 +30,7 @@ from matgraft.core.verdict import Verdict
 from matgraft.core.version import __version__
 from matgraft.potentials import run_files as files
 from matgraft.potentials.audit.coverage import Coverage
-from matgraft.potentials.checks.checked import CHECKED, Checked
+from matgraft.potentials.checks.checked import CHECKED, Checked, checked_in
 from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable
 from matgraft.potentials.data.split import Split
 from matgraft.potentials.recipe import Recipe, make_recipe
@@ -168,7 +168,10 @@ class _Reader:
     def physics(self) -> tuple[Checked, ...]:
         """Read the physical checks of the model, or of each head."""
         folders = [file.parent for file in sorted((self.run / files.PHYSICS).glob(f"**/{CHECKED.name}"))]
-        found = [self.read(str((one / CHECKED.name).relative_to(self.run)), _checked) for one in folders]
+        found = [
+            self.read(str((one / CHECKED.name).relative_to(self.run)), lambda path: checked_in(path.parent))
+            for one in folders
+        ]
         return tuple(one for one in found if one is not None)
 
     def read(self, name: str, read: Callable[[Path], T]) -> T | None:
@@ -181,11 +184,6 @@ class _Reader:
         except (MatgraftError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self.unreadable[name] = _reason(error)
         return None
-
-
-def _checked(path: Path) -> Checked:
-    """Read physical checks where they lie now: the folder may have been moved."""
-    return CHECKED.read(path.parent).model_copy(update={"folder": str(path.parent)})
 
 
 def _reason(error: Exception) -> str:

@@ -36,7 +36,7 @@ from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
 from matgraft.core.report.text import written
 from matgraft.core.verdict import Tone, Verdict
-from matgraft.potentials.checks.checked import CHECKED, Checked, drawn
+from matgraft.potentials.checks.checked import Checked, checked_in, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
 from matgraft.potentials.checks.runner import Result
 
@@ -84,7 +84,11 @@ def summary_blocks(checked: Checked) -> list[Block]:
     reasons = {f"{one.code}: {one.evidence}" for one in passed_over}
     blocks: list[Block] = [Table(columns, rows)] if rows else [Text("No check was run.", "nothing")]
     files = [f"{checked.folder}/{one.structures}" for found in told for one in found.actions if one.structures]
-    lists = [Bullets(files, "Label these next", "!", "caution"), Bullets(sorted(reasons), "Not applicable")]
+    lists = [
+        Bullets(files, "Label these next", "!", "caution"),
+        Bullets(sorted(reasons), "Not applicable"),
+        Bullets(checked.notes, "Notes"),
+    ]
     return [*blocks, *(one for one in lists if one.lines)]
 
 
@@ -166,7 +170,7 @@ def _allowed(ends: tuple[float | None, float | None] | None) -> str:
 def _structures(checked: Checked) -> Section:
     columns = [Column(title, number=title == "Atoms") for title in ("Structure", "Kind", "Formula", "Atoms", "From")]
     rows = [Row(one.name, one.kind, one.formula, written(one.n_atoms, 0), one.source) for one in checked.structures]
-    return Section("structures", "Structures", [Table(columns, rows), Bullets(checked.notes)], PAGE)
+    return Section("structures", "Structures", [Table(columns, rows)], PAGE)
 
 
 def _references(checked: Checked) -> Section:
@@ -209,4 +213,4 @@ def write_physics(checked: Checked) -> Path:
 
 def rewrite_physics(folder: Path) -> Path:
     """Write the page of a folder of physical checks again."""
-    return write_physics(CHECKED.read(folder).model_copy(update={"folder": str(folder)}))
+    return write_physics(checked_in(folder))

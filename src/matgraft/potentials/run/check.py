@@ -10,7 +10,7 @@ folder, or in the folder that is named, and is not computed again.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from ase.io import write as write_frames
 
-from matgraft.core.errors import MatgraftError, OptionError
+from matgraft.core.errors import MatgraftError, OptionError, nearest
 from matgraft.core.files import whole
 from matgraft.core.registry import HEADS, part_head
 from matgraft.core.run_folder import kind_of
@@ -26,8 +26,8 @@ from matgraft.core.verdict import Verdict
 from matgraft.potentials.checks.checked import CHECKED, STRUCTURES, Checked, CheckedStructure
 from matgraft.potentials.checks.from_frames import references_in
 from matgraft.potentials.checks.physical import SEEN_TAG, Case
-from matgraft.potentials.checks.references import References, merged, read_references
-from matgraft.potentials.checks.runner import run_physical
+from matgraft.potentials.checks.references import References, formula_of, merged, of_structure, read_references
+from matgraft.potentials.checks.runner import OBSERVATIONS, Result, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, Suite
 from matgraft.potentials.checks.structures import MOST_STRUCTURES, Structure, structures_in, structures_of
 from matgraft.potentials.checks.suite import chosen_checks
@@ -118,10 +118,11 @@ def check(
     checks = chosen_checks(settings)
     refuse_name(model)
     context = _context(model)
-    references: References = read_references(Path(question.references)) if question.references else {}
+    own: References = read_references(Path(question.references)) if question.references else {}
     frames = _joined([context.frames, _given(question)])
     structures, notes = _structures(question, frames, model)
     folder = _folder(model, question.out)
+    refuse_foreign_folder(folder)
     began = time.monotonic()
     subject = load_subject(model, structures)
     against = question.against or context.foundation
@@ -129,8 +130,9 @@ def check(
     if foundation is not None and foundation.key == subject.key:
         foundation, notes = None, (*notes, f"{against} is the model itself: it is compared with nothing")
     found, said = references_in(frames, structures)
-    known = merged(references, found)
-    folder.mkdir(parents=True, exist_ok=True)
+    given = {one.name: of_structure(own, one.name, one.formula) for one in structures}
+    known = merged({name: values for name, values in given.items() if values}, found)
+    (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
     _write_structures(structures, folder)
     case = Case(structures, None, settings, frames, known)
     results = run_physical(checks, subject, foundation, case, folder, progress="" if quiet else "checks")
@@ -141,7 +143,7 @@ def check(
         settings=settings,
         structures=tuple(map(CheckedStructure.of, structures)),
         references={name: dict(values) for name, values in known.items()},
-        notes=(*context.notes, *notes, *said),
+        notes=(*context.notes, *notes, *said, *_unread(own, case), *_uncompared(results)),
         results=tuple(results),
         verdict=judge_uses(settings, findings, context.verdict),
         seconds=time.monotonic() - began,
@@ -245,10 +247,9 @@ def _structures(question: Question, frames: Dataset, model: Model) -> tuple[tupl
     if question.structures:
         return structures_of(question.structures), ()
     if len(frames):
-        found = structures_in(frames)
-        more = len({(str(one.content.get_chemical_formula(empirical=True))) for one in frames}) - len(found)
-        left = (f"{more} further compositions are left out: at most {MOST_STRUCTURES} are taken",) if more > 0 else ()
-        return found, left
+        found, left = structures_in(frames)
+        said = f"{left} further structures of other compositions or kinds are left out: at most {MOST_STRUCTURES} are taken"
+        return found, (said,) if left else ()
     raise OptionError(
         f"there is no structure to check {model} on",
         allowed=[
@@ -268,6 +269,38 @@ def _folder(model: Model, out: str | Path | None) -> Path:
             return folder / PHYSICS / head if head else folder / PHYSICS
     name = str(model) if isinstance(model, str | Path) else type(model).__name__
     return Path("checks") / "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+
+
+def refuse_foreign_folder(folder: Path) -> None:
+    """Raise an OptionError if a folder holds what no physical checks have left: files of one name would be lost."""
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder} is a file", remedy="name a new folder by --out")
+    if folder.is_dir() and any(folder.iterdir()) and not any(folder.glob(f"**/{OBSERVATIONS}")):
+        raise OptionError(
+            f"{folder} is not empty, and holds no physical checks",
+            remedy="name a new folder by --out, or one that `matgraft check` has made",
+        )
+
+
+def _unread(references: References, case: Case) -> Iterator[str]:
+    """Yield a sentence for what stands in a file of references and was compared with nothing."""
+    names = [one.name for one in case.structures]
+    formulas = [one.formula for one in case.structures]
+    for key, values in references.items():
+        if key not in names and formula_of(key) not in formulas:
+            yield f"references: {key} is neither a structure nor a formula that was looked at ({', '.join(names)})"
+        elif idle := [name for name in values if name not in case.asked]:
+            close = [said for name in idle if (said := nearest(name, sorted(case.asked)))]
+            hint = f" ({close[0]})" if close else ""
+            yield f"references of {key}: no check that was run compares with {', '.join(idle)}{hint}"
+
+
+def _uncompared(results: Sequence[Result]) -> Iterator[str]:
+    """Yield a sentence for each check whose foundation could not be observed."""
+    for one in results:
+        if one.uncompared:
+            of = f" of {one.finding.about}" if one.finding.about else ""
+            yield f"{one.finding.code}{of} is not compared with the foundation: {one.uncompared}"
 
 
 def _write_structures(structures: Sequence[Structure], folder: Path) -> None:
