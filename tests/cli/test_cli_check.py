@@ -188,8 +188,8 @@ def test_compositions_and_kinds_that_are_left_out_are_counted() -> None:
     frames = [*metals, *(fcc111(symbol, (1, 1, 3), vacuum=6) for symbol in ("Cu", "Ni", "Pd"))]
     for one in frames:
         one.info = {}
-        one.calc = SinglePointCalculator(one, energy=0.0, forces=0 * one.positions)
+        one.calc = SinglePointCalculator(one, energy=-1.0, forces=0 * one.positions)
     write("frames.extxyz", frames)
     found = check(EMT(), Question(frames=["frames.extxyz"]), CheckSettings(only=("repulsion",)), quiet=True)
     assert len(found.structures) == 4
-    assert [one for one in found.notes if "left out" in one][0].startswith("2 further structures")
+    assert next(one for one in found.notes if "left out" in one).startswith("2 further compositions or kinds")

@@ -215,7 +215,9 @@ def test_a_calculator_without_forces_is_a_subject_and_no_check_of_forces_applies
     assert run(own, case_of(bulk("Cu")), tmp_path)[0].evidence == "the model predicts no forces"
 
 
-@pytest.mark.parametrize(("key", "known"), [("NaCl", True), ("ClNa", True), ("Na4Cl4", True), ("s0", True), ("KCl", False)])
+@pytest.mark.parametrize(
+    ("key", "known"), [("NaCl", True), ("ClNa", True), ("Na4Cl4", True), ("s0", True), ("KCl", False)]
+)
 def test_a_formula_may_have_its_elements_in_any_order(key: str, known: bool) -> None:
     case = case_of(bulk("NaCl", "rocksalt", a=5.64))
     own = replace(case, structure=case.structures[0], references={key: {"a_A": Reference(value=5.6, source="x")}})

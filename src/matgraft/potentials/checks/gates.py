@@ -164,7 +164,7 @@ class Gates(Frozen):
     force_at_rest_eV_per_A: float = Field(
         0.15,
         gt=0,
-        description="eV/Å, root mean square error of forces where the labels are all near zero: twice the mean error of "
+        description="eV/Å, root mean square error of forces where all labels are near zero: twice the mean error of "
         "CHGNet on its own data (0.077, Deng et al., Nat. Mach. Intell. 5, 1031 (2023))",
     )
     worse: float = Field(

@@ -115,7 +115,8 @@ def run_physical(
         return ""
 
     said = map_in_processes(observe, range(len(missing)), cores() if processes is None else processes, progress)
-    broken: Broken = {(id(t.check), t.case.structure, t.subject.key): why for t, why in zip(missing, said, strict=True) if why}
+    told = zip(missing, said, strict=True)
+    broken: Broken = {(id(task.check), task.case.structure, task.subject.key): why for task, why in told if why}
     results = []
     for i, (check, one) in enumerate(pairs):
         if reasons[i]:

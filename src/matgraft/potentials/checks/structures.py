@@ -97,7 +97,8 @@ def structures_of(files: Sequence[str | Path]) -> tuple[Structure, ...]:
 def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[tuple[Structure, ...], int]:
     """Take structures from labelled frames: of each composition and kind the one of the lowest energy per atom.
 
-    Returns them, and how many compositions and kinds are left out. A bulk frame becomes the conventional cell of the crystal that its atoms are near to, where they are near to one.
+    Returns them, and how many compositions and kinds are left out. A bulk frame becomes the conventional cell of the
+    crystal that its atoms are near to, where they are near to one.
     """
     chosen: dict[tuple[str, Kind], list[Sample]] = {}
     for sample in frames:

@@ -248,7 +248,7 @@ def _structures(question: Question, frames: Dataset, model: Model) -> tuple[tupl
         return structures_of(question.structures), ()
     if len(frames):
         found, left = structures_in(frames)
-        said = f"{left} further structures of other compositions or kinds are left out: at most {MOST_STRUCTURES} are taken"
+        said = f"{left} further compositions or kinds of structures are left out: at most {MOST_STRUCTURES} are taken"
         return found, (said,) if left else ()
     raise OptionError(
         f"there is no structure to check {model} on",
