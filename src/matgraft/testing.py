@@ -35,6 +35,7 @@ from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift
 from matgraft.potentials.tuning.step_zero import check_step_zero
+from matgraft.potentials.uncertainty.fit import Simulations, fit_uncertainty
 
 WANTED = ("energy", "forces", "stress")
 
@@ -308,6 +309,26 @@ class PotentialConformance:
         assert whole > part
         one, two = (float(found["energy"]) for found in _predict(potential, [atoms, atoms * (2, 1, 1)]))
         assert two == pytest.approx(2 * one, abs=2e-5 * len(atoms))
+
+    def test_how_sure_it_is_does_not_depend_on_how_a_crystal_is_written(self, potential: Potential) -> None:
+        """Atoms of training frames are known; others are as strange renumbered in a cell twice as large."""
+        rng = np.random.default_rng(3)
+        strange = crystals()
+        for atoms in strange:
+            atoms.positions += 0.1 * rng.standard_normal(atoms.positions.shape)
+        train, held = (
+            Dataset([Sample(a, {"energy": np.array(0.0), "forces": rng.standard_normal((len(a), 3))}) for a in frames])
+            for frames in (crystals(), strange)
+        )
+        found = fit_uncertainty(potential, train, held, simulations=Simulations("abc", "def"))
+        known = predict(potential, train, uncertainty=found)
+        assert all(one["extrapolation"].max() < 0.02 for one in known)
+        once = predict(potential, held, uncertainty=found)
+        twice = predict(potential, [Sample(atoms[::-1] * (2, 1, 1), {}) for atoms in strange], uncertainty=found)
+        for one, other in zip(once, twice, strict=True):
+            assert other["energy_std"] == pytest.approx(2 * one["energy_std"], rel=1e-2)
+            for name in ("forces_std", "extrapolation"):
+                assert other[name] == pytest.approx(np.tile(one[name][::-1], 2), rel=1e-2), name
 
     def test_what_was_not_asked_for_is_absent(self, potential: Potential) -> None:
         """Only the wanted quantities are returned; a molecule has no stress."""

@@ -90,7 +90,7 @@ def calibrate_energies(held: HeldOut, centre: Array, factor: Array, n_frames: in
         return None
     expected = np.array([posterior(frame.rows.mean(0), centre, factor, n_frames) for frame in held.frames])
     ratios = np.abs([frame.energy_error for frame in held.frames]) / expected
-    scale = _scale(ratios, held.groups)
+    scale = std_scale(ratios, held.groups)
     return EnergyRule(scale=scale, n_frames=n_frames, calibration=held.calibration(ratios, held.groups))
 
 
@@ -106,7 +106,7 @@ def calibrate_forces(held: HeldOut) -> ForceRule | None:
     shape = _shape(distances, sizes, np.square(errors).mean(1), groups)
     ratios = (np.abs(errors) / shape.std(distances, sizes)[:, None]).ravel()
     of_numbers = np.repeat(groups, 3)
-    scale = shape.scale * _scale(ratios, of_numbers)
+    scale = shape.scale * std_scale(ratios, of_numbers)
     return shape.model_copy(update={"scale": scale, "calibration": held.calibration(ratios, of_numbers)})
 
 
@@ -139,7 +139,7 @@ def _shape(distances: Array, sizes: Array, squares: Array, groups: Units) -> For
     return with_powers(minimize(loss, first, method="L-BFGS-B", bounds=bounds).x)
 
 
-def _scale(ratios: Array, groups: Units) -> float:
+def std_scale(ratios: Array, groups: Units) -> float:
     """Return what standard deviations are multiplied by, from ``|error| / std`` and the simulation of each."""
     weights = 1 / np.bincount(groups)[groups]
     one, two = np.quantile(ratios, WITHIN, weights=weights, method="inverted_cdf")
@@ -151,6 +151,6 @@ def _coverage(ratios: Array, groups: Units) -> tuple[float, float] | None:
     names = np.unique(groups)
     if len(names) <= MIN_UNITS:
         return None
-    scaled = [ratios[groups == name] / _scale(ratios[groups != name], groups[groups != name]) for name in names]
+    scaled = [ratios[groups == name] / std_scale(ratios[groups != name], groups[groups != name]) for name in names]
     one, two = (float(np.mean([np.mean(own <= bound) for own in scaled])) for bound in (1, 2))
     return one, two

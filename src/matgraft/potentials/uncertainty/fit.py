@@ -72,14 +72,25 @@ def fit_uncertainty(
     named = simulations or _found(train, validation)
     chosen = _evenly([sample.n_atoms for sample in train])
     of_train, of_validation = _numbered(named)
-    of_train, trained = of_train[chosen], frame_rows(potential, train[chosen], errors=False, progress=progress)
+    trained = frame_rows(potential, train[chosen], errors=False, progress=progress)
+    held = frame_rows(potential, validation, errors=True, progress=progress)
+    return fit_on_rows((trained, of_train[chosen]), (held, of_validation), potential.card.weights_sha256, seed)
+
+
+def fit_on_rows(
+    train: tuple[Sequence[FrameRows], Units],
+    validation: tuple[Sequence[FrameRows], Units],
+    weights_sha256: str,
+    seed: int = 0,
+) -> Uncertainty:
+    """Fit how sure a model is from the rows of training and of validation frames, with the simulation of each frame."""
+    (trained, of_train), (frames, of_validation) = train, validation
     known = fit_known(trained, of_train, seed)
-    frames = frame_rows(potential, validation, errors=True, progress=progress)
     distances = [known.known.distances(frame.rows, frame.numbers) for frame in frames]
     held = _only_new(HeldOut(frames, of_validation, distances, are_new=False), of_train)
-    centre, factor = _energy_posterior(trained)
+    centre, factor = energy_posterior(trained)
     card = UncertaintyCard(
-        weights_sha256=potential.card.weights_sha256,
+        weights_sha256=weights_sha256,
         elements=symbols(known.known.numbers),
         n_frames=len(trained),
         n_atoms=sum(len(frame.numbers) for frame in trained),
@@ -124,7 +135,7 @@ def _gate(trained: Sequence[FrameRows], groups: Units, known: Grouped, held: Hel
     return calibrate_gate(farthest[counted], units[counted], are_new=bool(is_new[counted].all()))
 
 
-def _energy_posterior(trained: Sequence[FrameRows]) -> tuple[Array, Array]:
+def energy_posterior(trained: Sequence[FrameRows]) -> tuple[Array, Array]:
     """Return the mean row (width,) of the training frames, and the factor (width, width) of their posterior."""
     means = np.stack([frame.rows.astype(float).mean(0) for frame in trained])
     centre = means.mean(0)
