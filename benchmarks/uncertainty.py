@@ -55,9 +55,9 @@ Rows = tuple[list[FrameRows], Units]
 
 
 def silicon() -> Dataset:
-    """Every third frame of each simulation of the published silicon."""
+    """Every sixth frame of each simulation of the published silicon."""
     frames = put_right(read(DATA / "Si_train.extxyz"), "Si")
-    return thinned(frames, 3)
+    return thinned(frames, 6)
 
 
 def alloys() -> Dataset:
