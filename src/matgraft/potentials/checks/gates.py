@@ -265,6 +265,49 @@ class Gates(Frozen):
         description="part of the energy that it takes to stretch a bond to 2.5 times its length; semilocal functionals "
         "differ by 10 to 20 % on atomization energies (Kurth, Perdew and Blaha, Int. J. Quantum Chem. 75, 889 (1999))",
     )
+    collapse: float = Field(
+        0.5,
+        gt=0,
+        description="smallest distance in dynamics that passes, as a part of the sum of two covalent radii: the triple "
+        "bonds of N2 and CO have 0.77, and thermal motion shortens a bond by some 15 %",
+    )
+    broken_off: float = Field(
+        0.0,
+        ge=0,
+        description="trajectories that may break off: at temperatures that were asked for, none",
+    )
+    temperature: float = Field(
+        0.1,
+        gt=0,
+        description="part of the temperature; the integrator's own error is some 1 to 3 % at these timesteps, and the "
+        "uncertainty of the mean is allowed on top",
+    )
+    density: float = Field(
+        0.03, gt=0, description="part of a density: three times what functionals differ by in a lattice length"
+    )
+    expansion: float = Field(
+        0.1,
+        gt=0,
+        description="part of the given density by which a hot crystal may differ: solids expand by 2 to 8 % in volume "
+        "up to their melting point",
+    )
+    overlap: float = Field(
+        0.1,
+        gt=0,
+        description="part of the pairs that lie at other distances than in the frames of a trajectory; how far two "
+        "halves of these frames differ is allowed on top",
+    )
+    displacement: float = Field(
+        0.5,
+        gt=0,
+        description="part of the mean square displacement about a site: it goes with the inverse of the stiffness, so "
+        "20 % of softening is 25 %; few picoseconds leave as much open",
+    )
+    bonds_changed: float = Field(
+        0.0,
+        ge=0,
+        description="bonds of a molecule that may break or form in dynamics: at temperatures that were asked for, none",
+    )
 
 
 def source(name: str) -> str:

@@ -13,7 +13,10 @@ from matgraft.potentials.checks.extensivity import ExtensivityCheck
 from matgraft.potentials.checks.finite_differences import FiniteDifferencesCheck
 from matgraft.potentials.checks.labels import LabelsCheck
 from matgraft.potentials.checks.molecule_scan import MoleculeScanCheck
+from matgraft.potentials.checks.molecule_stability import MoleculeStabilityCheck
+from matgraft.potentials.checks.npt import NptCheck
 from matgraft.potentials.checks.nve import NveCheck
+from matgraft.potentials.checks.nvt import NvtCheck
 from matgraft.potentials.checks.own_frames import (
     ElasticFramesCheck,
     PhaseFramesCheck,
@@ -26,6 +29,7 @@ from matgraft.potentials.checks.physical import PhysicalCheck
 from matgraft.potentials.checks.relaxation import RelaxationCheck
 from matgraft.potentials.checks.repulsion import RepulsionCheck
 from matgraft.potentials.checks.settings import SUITES, CheckSettings
+from matgraft.potentials.checks.structure_in_motion import StructureInMotionCheck
 from matgraft.potentials.checks.surface import SurfaceCheck
 from matgraft.potentials.checks.vacancy import VacancyCheck
 
@@ -48,6 +52,10 @@ SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
     SurfaceCheck,
     PhasesCheck,
     MoleculeScanCheck,
+    NvtCheck,
+    NptCheck,
+    StructureInMotionCheck,
+    MoleculeStabilityCheck,
 )
 """In the order of a report."""
 

@@ -214,10 +214,17 @@ def thermal(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) -> 
     wanted = 3 * (len(atoms) - 1) * units.kB * temperature_K
     width = np.sqrt(wanted / stiffness) if stiffness > 0 else WIDTH_A
     moved.positions += min(width, _largest_move(atoms)) * pattern
+    return moving(moved, temperature_K, random)
+
+
+def moving(atoms: Atoms, temperature_K: float, random: np.random.Generator) -> Atoms:
+    """Return the atoms with Maxwell-Boltzmann velocities of exactly a temperature; momenta add up to zero."""
+    moved = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
     masses = moved.get_masses()[:, None]
-    momenta = np.sqrt(masses) * random.standard_normal((len(atoms), 3))
+    momenta = np.sqrt(masses) * random.standard_normal((len(moved), 3))
     momenta -= masses * momenta.sum(axis=0) / masses.sum()
-    moved.set_momenta(momenta * np.sqrt(wanted / 2 / (momenta**2 / 2 / masses).sum()))
+    wanted = 1.5 * (len(moved) - 1) * units.kB * temperature_K
+    moved.set_momenta(momenta * np.sqrt(wanted / (momenta**2 / 2 / masses).sum()))
     return moved
 
 
@@ -241,7 +248,7 @@ def simulate(
     broke: Break | None = None
     done = 0
     try:
-        moving = _integrator(atoms, motion)
+        integrator = _integrator(atoms, motion)
         while broke is None:
             times.append(done * motion.timestep_fs)
             last.append(Frame.of(atoms))
@@ -256,7 +263,7 @@ def simulate(
             if done >= motion.steps:
                 break
             for _ in range(min(motion.every, motion.steps - done)):
-                moving.step()
+                integrator.step()
                 done += 1
     except Exception as error:  # whatever a calculator raises where atoms have come apart
         broke = Break(what="refused", time_fs=(done + 1) * motion.timestep_fs, said=str(error).splitlines()[0][:200])
