@@ -1,4 +1,4 @@
-"""Dynamics with a thermostat: an Einstein crystal has its closed forms, and what breaks off is caught and handed over."""
+"""Dynamics with a thermostat: an Einstein crystal has its closed forms, and what breaks off is handed over."""
 
 from pathlib import Path
 
@@ -84,9 +84,11 @@ def subject(make, name: str = "a test's", quantities=("energy", "forces", "stres
     return Subject(name, name, make, frozenset(quantities))
 
 
-def case_of(atoms: Atoms, temperature: float = 300.0, frames: Dataset | None = None, **references: float) -> Case:
+def case_of(
+    atoms: Atoms, temperature: float = 300.0, frames: Dataset | None = None, seeds=2, **references: float
+) -> Case:
     structure = Structure("s", atoms, kind_of_structure(atoms), "a test")
-    settings = CheckSettings(temperature_K=(temperature, temperature))
+    settings = CheckSettings(temperature_K=(temperature, temperature), seeds=seeds)
     named = {"s": {name: Reference(value=value, source="a test") for name, value in references.items()}}
     return Case((structure,), structure, settings, frames or Dataset(()), named)
 
@@ -162,7 +164,7 @@ def test_a_thermal_start_has_the_energy_of_a_harmonic_solid() -> None:
 
 
 def test_a_sound_crystal_holds_its_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NvtCheck, "steps", 300)
+    monkeypatch.setattr(NvtCheck, "steps", 200)
     finding = find(NvtCheck(), subject(Einstein), case_of(bulk("Cu", cubic=True), 600.0))
     assert finding.outcome == "passed" and value(finding, "temperature") == pytest.approx(600, rel=0.12)
 
@@ -205,24 +207,24 @@ def test_a_model_that_stops_answering_breaks_the_trajectory_off(make: type, said
 
 
 def test_density_is_that_of_the_crystal_and_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NptCheck, "steps", 500)
+    monkeypatch.setattr(NptCheck, "steps", 200)
     cell, true = bulk("Cu", cubic=True), 63.546 * 1.66054 / (3.61**3 / 4)
-    case = case_of(cell, 300.0, density_g_cm3=true)
+    case = case_of(cell, 300.0, seeds=1, density_g_cm3=true)
     sound = find(NptCheck(), subject(Einstein), case)
     assert sound.outcome == "passed" and value(sound, "density") == pytest.approx(true, rel=0.01)
     swollen = find(NptCheck(), subject(lambda: Einstein(swollen=1.2)), case)
     assert failing(swollen) == {"density", "density beside the given cell"}
-    alone = find(NptCheck(), subject(Einstein), case_of(cell), subject(lambda: Einstein(swollen=1.2)))
+    alone = find(NptCheck(), subject(Einstein), case_of(cell, seeds=1), subject(lambda: Einstein(swollen=1.2)))
     assert failing(alone) == {"density"} and alone.severity == "warning"
     assert "predicts no stress" in NptCheck().why_not(subject(Einstein, quantities=("energy", "forces")), case)
 
 
 def test_the_volume_fluctuates_as_the_bulk_modulus_says() -> None:
-    motion = Motion(ensemble="npt", temperature_K=300, steps=3000, timestep_fs=4, every=5)
+    motion = Motion(ensemble="npt", temperature_K=300, steps=1000, timestep_fs=4, every=5)
     found = simulate(thermal(COPPER, subject(Einstein), 300.0, 0), Einstein(), motion)
     spread = np.sqrt(units.kB * 300 * COPPER.get_volume() / MODULUS)
-    assert np.std(found.volume_A3[100:]) == pytest.approx(spread, rel=0.3)
-    assert np.mean(found.volume_A3[100:]) == pytest.approx(COPPER.get_volume(), rel=0.01)
+    assert np.std(found.volume_A3[40:]) == pytest.approx(spread, rel=0.4)
+    assert np.mean(found.volume_A3[40:]) == pytest.approx(COPPER.get_volume(), rel=0.01)
 
 
 # --- structure in motion --------------------------------------------------------------------------------------------
@@ -277,8 +279,12 @@ def test_distances_and_displacements_of_known_frames() -> None:
     random = np.random.default_rng(0)
     gas = [Atoms("Ar300", 20 * random.random((300, 3)), cell=[20] * 3, pbc=True) for _ in range(10)]
     assert np.mean(distances(gas)[0].rdf[20:]) == pytest.approx(1.0, abs=0.03)
-    across = [one.copy() for one in frames_of(300).samples[0:0]]
-    assert displacement(gas) is None and across == []
+    assert displacement(gas) is None
+    wrapped = [sample.content for sample in frames_of(300)]
+    unwrapped = displacement(wrapped)
+    for atoms in wrapped:
+        atoms.wrap()
+    assert unwrapped == pytest.approx(3 * units.kB * 300 / STIFFNESS, rel=0.1) == displacement(wrapped)
 
 
 # --- molecules ------------------------------------------------------------------------------------------------------
@@ -298,7 +304,7 @@ def test_a_molecule_keeps_its_bonds_or_is_caught(tmp_path: Path) -> None:
     (result,) = run_physical([check], springs(40, -2, 0), None, case, tmp_path, processes=1)
     assert "bonds that broke or formed" in failing(result.finding) and "O0-H2 broke after" in result.finding.evidence
     assert (tmp_path / result.finding.actions[-1].structures).is_file()
-    joined = find(check, springs(40, 40, 10, lengths=(0.96, 0.96, 0.6)), case)
+    joined = find(check, springs(40, 40, 40, lengths=(0.96, 0.96, 0.6)), case)
     assert "H1-H2 formed after" in joined.evidence and joined.outcome == "failed"
 
 

@@ -27,7 +27,7 @@ from matgraft.core.quantities import ENERGY, FORCES, STRESS, VOIGT, Array
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
-from matgraft.potentials.simulation.dynamics import Frame
+from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.probes import distorted, energy_noise
 from matgraft.potentials.simulation.subject import Subject
 
@@ -62,7 +62,7 @@ class Slopes(Frozen):
         What rounding of the energy does to a slope.
     """
 
-    structure: Frame
+    structure: Geometry
     forces: tuple[float, ...]
     force_slopes: tuple[float, ...]
     force_rms: float
@@ -93,7 +93,7 @@ class FiniteDifferencesCheck(PhysicalCheck[Slopes]):
         noise = energy_noise(atoms, subject, SEED)
         forces = _forces(atoms, subject, noise)
         stress = _stress(atoms, subject, noise) if bulk and STRESS.name in subject.quantities else {}
-        return Slopes(structure=Frame.of(atoms), **forces, **stress)
+        return Slopes(structure=Geometry.of(atoms), **forces, **stress)
 
     def judge(self, seen: Seen[Slopes], case: Case) -> Finding:
         """Fail where the differences are larger than rounding."""

@@ -1,6 +1,7 @@
 """A molecule keeps its bonds in Langevin dynamics at the highest temperature asked for.
 
-1. Two atoms nearer than `BONDED` times the sum of their covalent radii are bonded in the given geometry.
+1. Two atoms nearer than `BONDED` times the sum of their covalent radii are bonded in the given geometry. Dynamics
+   starts where the model has the molecule at rest.
 2. A bond is broken where it is `BROKEN` times as long as it was, and one has formed where two other atoms are nearer
    than `FORMED` times the sum of their radii. The stretching of a bond at 1200 K stays within some 25 %.
 """
@@ -22,7 +23,8 @@ from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import add_legend, empty_figure, style
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
 from matgraft.potentials.data.phases import BONDED
-from matgraft.potentials.simulation.dynamics import Frame, Motion, Trajectory, simulate, thermal, timestep_fs
+from matgraft.potentials.simulation.dynamics import Motion, Trajectory, at_rest, simulate, thermal, timestep_fs
+from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.subject import Subject
 
 STEPS, EVERY = 400, 2
@@ -35,7 +37,7 @@ class Change(Frozen):
     what: str
     atoms: tuple[int, int]
     time_fs: float
-    frame: Frame
+    frame: Geometry
 
 
 class Molecule(Frozen):
@@ -83,7 +85,8 @@ class MoleculeStabilityCheck(PhysicalCheck[Molecule]):
     def observe(self, subject: Subject, case: Case) -> Molecule:
         """Move the molecule once for each seed, and watch its bonds."""
         temperature, atoms = case.settings.temperature_K[1], case.own.atoms
-        watched = [_watched(atoms, subject, temperature, seed) for seed in range(case.settings.seeds)]
+        start = at_rest(atoms, subject)
+        watched = [_watched(atoms, start, subject, temperature, seed) for seed in range(case.settings.seeds)]
         return Molecule(
             temperature_K=temperature,
             bonds=int(bonds_of(atoms).sum()),
@@ -113,7 +116,7 @@ class MoleculeStabilityCheck(PhysicalCheck[Molecule]):
     def to_label(self, seen: Seen[Molecule], case: Case) -> Sequence[Atoms]:
         """Return the frames where a bond first broke or formed, and the last of what broke off."""
         broken = [frame for one in seen.own.each if one.broke for frame in one.last]
-        return [frame.atoms for frame in (*(change.frame for change in seen.own.changes), *broken)]
+        return [frame.atoms() for frame in (*(change.frame for change in seen.own.changes), *broken)]
 
     def figures(self, seen: Seen[Molecule], case: Case) -> Sequence[Block]:
         """Draw the most stretched bond by time."""
@@ -159,7 +162,7 @@ def _radii(atoms: Atoms) -> Array:
     return np.asarray(radii[i] + radii[j], dtype=float)
 
 
-def _watched(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) -> _Watched:
+def _watched(atoms: Atoms, rest: Atoms, subject: Subject, temperature_K: float, seed: int) -> _Watched:
     bonded, radii, start = bonds_of(atoms), _radii(atoms), _lengths(atoms)
     i, j = np.triu_indices(len(atoms), 1)
     changes: dict[int, Change] = {}
@@ -170,7 +173,7 @@ def _watched(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) ->
         longest.append(float((lengths / start)[bonded].max()) - 1)
         for pair in np.flatnonzero(np.where(bonded, lengths > BROKEN * start, lengths < FORMED * radii)):
             what = "broke" if bonded[pair] else "formed"
-            change = Change(what=what, atoms=(int(i[pair]), int(j[pair])), time_fs=time_fs, frame=Frame.of(now))
+            change = Change(what=what, atoms=(int(i[pair]), int(j[pair])), time_fs=time_fs, frame=Geometry.of(now))
             changes.setdefault(int(pair), change)
 
     motion = Motion(
@@ -181,11 +184,11 @@ def _watched(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) ->
         every=EVERY,
         seed=seed,
     )
-    trajectory = simulate(thermal(atoms, subject, temperature_K, seed), subject.calculator(), motion, watch)
+    trajectory = simulate(thermal(rest, subject, temperature_K, seed), subject.calculator(), motion, watch)
     return _Watched(trajectory=trajectory, changes=tuple(changes.values()), longest=tuple(longest))
 
 
 def _words(change: Change) -> str:
-    symbols = change.frame.atoms.symbols
+    symbols = change.frame.atoms().symbols
     names = "-".join(f"{symbols[k]}{k}" for k in change.atoms)
     return f"{names} {change.what} after {change.time_fs:.0f} fs"

@@ -1,6 +1,6 @@
 """Conservation of energy: drift and fluctuation of the total energy in molecular dynamics without a thermostat.
 
-1. A supercell of 30 to 70 atoms starts with displacements and velocities of the highest temperature asked for.
+1. A supercell of 30 to 70 atoms at rest starts with displacements and velocities of the highest temperature asked for.
 2. Velocity Verlet moves it by `STEPS` timesteps; the timestep follows the lightest element.
 3. From the same start it is moved again at twice the timestep. Where forces are the gradient of one smooth energy, the
    fluctuation of the total energy grows with the square of the timestep (Leimkuhler and Reich, Simulating Hamiltonian
@@ -22,7 +22,15 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import COLOURS, add_legend, empty_figure
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
-from matgraft.potentials.simulation.dynamics import Motion, Trajectory, box_of_motion, simulate, thermal, timestep_fs
+from matgraft.potentials.simulation.dynamics import (
+    Motion,
+    Trajectory,
+    at_rest,
+    box_of_motion,
+    simulate,
+    thermal,
+    timestep_fs,
+)
 from matgraft.potentials.simulation.probes import energy_noise
 from matgraft.potentials.simulation.series import Sure, trend_of
 from matgraft.potentials.simulation.subject import Subject
@@ -100,7 +108,7 @@ class NveCheck(PhysicalCheck[Conservation]):
     def observe(self, subject: Subject, case: Case) -> Conservation:
         """Move the supercell at two timesteps."""
         temperature = case.settings.temperature_K[1]
-        atoms = box_of_motion(case.own.atoms)
+        atoms = box_of_motion(at_rest(case.own.atoms, subject))
         step = timestep_fs(atoms)
         start = thermal(atoms, subject, temperature, SEED)
         fine, coarse = (
@@ -145,7 +153,7 @@ class NveCheck(PhysicalCheck[Conservation]):
 
     def to_label(self, seen: Seen[Conservation], case: Case) -> Sequence[Atoms]:
         """Return the last frames of a trajectory that broke."""
-        return [frame.atoms for frame in seen.own.fine.last] if seen.own.fine.broke else []
+        return [frame.atoms() for frame in seen.own.fine.last] if seen.own.fine.broke else []
 
     def figures(self, seen: Seen[Conservation], case: Case) -> Sequence[Block]:
         """Draw the total energy at both timesteps."""

@@ -19,12 +19,12 @@ from typing import ClassVar
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from matgraft.core.errors import RunError
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.frozen import Frozen
-from matgraft.core.quantities import Array
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import COLOURS, add_legend, empty_figure
 from matgraft.potentials.checks.gates import source
@@ -34,7 +34,8 @@ from matgraft.potentials.checks.structures import kind_of_structure
 from matgraft.potentials.checks.thermostat import LEFT_OUT
 from matgraft.potentials.data.conditions import values
 from matgraft.potentials.data.geometry import neighbours_within
-from matgraft.potentials.simulation.dynamics import Break, Frame, Motion, moving, simulate, timestep_fs
+from matgraft.potentials.simulation.dynamics import Break, Motion, moving, simulate, timestep_fs
+from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.subject import Subject
 
 FEWEST_FRAMES, MOST_FRAMES = 10, 100
@@ -83,7 +84,7 @@ class InMotion(Frozen):
     model_msd_A2: float | None
     frames_msd_A2: float | None
     broke: Break | None
-    last: tuple[Frame, ...]
+    last: tuple[Geometry, ...]
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -155,7 +156,7 @@ class StructureInMotionCheck(PhysicalCheck[InMotion]):
 
     def to_label(self, seen: Seen[InMotion], case: Case) -> Sequence[Atoms]:
         """Return the last frames of the dynamics."""
-        return [frame.atoms for frame in seen.own.last]
+        return [frame.atoms() for frame in seen.own.last]
 
     def figures(self, seen: Seen[InMotion], case: Case) -> Sequence[Block]:
         """Draw g(r) of model, foundation and frames for each pair of elements."""
@@ -208,7 +209,7 @@ def reference_of(case: Case) -> ReferenceTrajectory | None:
     return None
 
 
-def _shares(numbers: Array) -> tuple[tuple[int, float], ...]:
+def _shares(numbers: NDArray[np.int64]) -> tuple[tuple[int, float], ...]:
     found, counts = np.unique(numbers, return_counts=True)
     return tuple((int(Z), round(float(count) / len(numbers), 6)) for Z, count in zip(found, counts, strict=True))
 

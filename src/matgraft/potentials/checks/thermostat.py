@@ -1,7 +1,7 @@
 """What checks of dynamics with a thermostat share: several trajectories, their temperature, and where they broke.
 
-1. A supercell of 30 to 70 atoms starts, once for each seed, with displacements and velocities of the highest
-   temperature asked for.
+1. A supercell of 30 to 70 atoms, at rest in the given cell, starts once for each seed with displacements and velocities
+   of the highest temperature asked for.
 2. The first quarter of each trajectory is left out of all means.
 3. A trajectory stops at the first frame that is not physical; the frames up to it are handed over to be labelled.
 """
@@ -25,6 +25,7 @@ from matgraft.potentials.simulation.dynamics import (
     Ensemble,
     Motion,
     Trajectory,
+    at_rest,
     box_of_motion,
     simulate,
     thermal,
@@ -96,7 +97,7 @@ class ThermostatCheck(PhysicalCheck[Trajectories]):
     def observe(self, subject: Subject, case: Case) -> Trajectories:
         """Move the supercell once for each seed."""
         temperature = case.settings.temperature_K[1]
-        atoms = box_of_motion(case.own.atoms)
+        atoms = box_of_motion(at_rest(case.own.atoms, subject))
         each = [self._trajectory(atoms, subject, temperature, seed) for seed in range(case.settings.seeds)]
         mass = float(atoms.get_masses().sum())
         volume = float(atoms.cell.volume)
@@ -115,8 +116,8 @@ class ThermostatCheck(PhysicalCheck[Trajectories]):
 
     def to_label(self, seen: Seen[Trajectories], case: Case) -> Sequence[Atoms]:
         """Return the last frames of what broke off, else the last frame of each trajectory."""
-        broken = [frame.atoms for one in seen.own.broken for frame in one.last]
-        return broken or [one.last[-1].atoms for one in seen.own.each if one.last]
+        broken = [frame.atoms() for one in seen.own.broken for frame in one.last]
+        return broken or [one.last[-1].atoms() for one in seen.own.each if one.last]
 
 
 def stability(own: Trajectories, case: Case) -> Iterator[Measure]:

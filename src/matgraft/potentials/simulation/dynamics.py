@@ -1,6 +1,6 @@
 """Molecular dynamics by ASE's integrators, watched step by step: it stops where a frame is no longer physical.
 
-    start = thermal(box_of_motion(atoms), subject, temperature_K=600, seed=0)
+    start = thermal(box_of_motion(at_rest(atoms, subject)), subject, temperature_K=600, seed=0)
     seen = simulate(start, subject.calculator(), Motion(ensemble="nvt", temperature_K=600, steps=400, timestep_fs=2))
     seen.broke            # None, or what happened and when
 
@@ -28,6 +28,8 @@ from pydantic import Field
 from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, vacuum
+from matgraft.potentials.simulation.geometry import Geometry
+from matgraft.potentials.simulation.relax import relax
 from matgraft.potentials.simulation.subject import Subject
 
 Ensemble = Literal["nve", "nvt", "npt"]
@@ -52,28 +54,10 @@ MADE_KT = 3.0
 """kT an atom, all that a solid has, by which the total energy may change without a thermostat."""
 LAST_FRAMES = 3
 """Frames up to the last that are handed over where a trajectory breaks."""
+REST_EV_PER_A, REST_STEPS = 0.05, 60
+"""Largest force that is left before a start, and most steps to get there: kT at room temperature is far above it."""
 WIDTH_A = 0.05
 """Å of the displacements that tell how stiff a structure is."""
-
-
-class Frame(Frozen):
-    """A structure as numbers: positions and cell in Å."""
-
-    numbers: list[int]
-    positions: list[list[float]]
-    cell: list[list[float]]
-    pbc: list[bool]
-
-    @classmethod
-    def of(cls, atoms: Atoms) -> Frame:
-        """Take it from atoms."""
-        places = (atoms.positions.tolist(), atoms.cell[:].tolist())
-        return cls(numbers=atoms.numbers.tolist(), positions=places[0], cell=places[1], pbc=atoms.pbc.tolist())
-
-    @property
-    def atoms(self) -> Atoms:
-        """The atoms."""
-        return Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
 
 
 class Break(Frozen):
@@ -166,7 +150,7 @@ class Trajectory(Frozen):
     closest: list[float]
     volume_A3: list[float]
     broke: Break | None = None
-    last: tuple[Frame, ...] = ()
+    last: tuple[Geometry, ...] = ()
 
     @property
     def energy_eV(self) -> Array:
@@ -194,6 +178,18 @@ def box_of_motion(atoms: Atoms, most: int = MOST_ATOMS) -> Atoms:
     heights = np.where(repeats, _heights(atoms), np.inf)
     best = max(counts, key=lambda count: (round(float((heights * count).min()), 3), -int(np.prod(count))))
     return atoms.repeat(_grown(best, repeats, heights, max(FEWEST_ATOMS // len(atoms), 1), largest))
+
+
+def at_rest(atoms: Atoms, subject: Subject) -> Atoms:
+    """Return the atoms where the model has them at rest, in the given cell; as they are where no rest is near.
+
+    A start uphill turns into heat that no one asked for.
+    """
+    try:
+        (found,) = relax(subject, [atoms], fmax=REST_EV_PER_A, steps=REST_STEPS)
+    except Exception:  # whatever a calculator raises where a descent has led: dynamics will tell
+        return atoms.copy()
+    return found.geometry.atoms() if found.converged else atoms.copy()
 
 
 def thermal(atoms: Atoms, subject: Subject, temperature_K: float, seed: int) -> Atoms:
@@ -244,20 +240,20 @@ def simulate(
     atoms.calc = calculator
     times: list[float] = []
     rows: list[tuple[float, float, float, float, float]] = []
-    last: deque[Frame] = deque(maxlen=LAST_FRAMES)
+    last: deque[Atoms] = deque(maxlen=LAST_FRAMES)
     broke: Break | None = None
     done = 0
     try:
         integrator = _integrator(atoms, motion)
         while broke is None:
             times.append(done * motion.timestep_fs)
-            last.append(Frame.of(atoms))
             found = _values(atoms)
             broke = _broken(found, rows[0] if rows else found, motion, len(atoms), times[-1])
             if broke is not None and broke.what == "numbers":
                 times.pop()
                 break
             rows.append(found)
+            last.append(atoms.copy())
             if each is not None:
                 each(atoms, times[-1])
             if done >= motion.steps:
@@ -270,7 +266,9 @@ def simulate(
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(5)]
     names = ("potential_eV", "kinetic_eV", "temperature_K", "closest", "volume_A3")
     kept = dict(zip(names, columns, strict=True))
-    return Trajectory(n_atoms=len(atoms), times_fs=times[: len(rows)], **kept, broke=broke, last=tuple(last))
+    return Trajectory(
+        n_atoms=len(atoms), times_fs=times[: len(rows)], **kept, broke=broke, last=tuple(map(Geometry.of, last))
+    )
 
 
 def _integrator(atoms: Atoms, motion: Motion) -> VelocityVerlet | LangevinBAOAB:
