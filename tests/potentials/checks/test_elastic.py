@@ -148,6 +148,7 @@ def test_soft_constants_fail_against_dft_and_pass_beside_an_equally_soft_foundat
     found = judged(subject(Soft), tmp_path, COPPER, **references)
     assert failing(found) == ["C11", "C12", "C44"] and found.severity == "error"
     assert found.option == "loss.stress=300.0"
+    assert "Out of range: C11 " in found.evidence and f"; {copper.constants['C44']:.4g} by your DFT)" in found.evidence
     assert found.actions[-1].structures == "to-label/elastic-s.extxyz"
     assert judged(subject(Soft), tmp_path, COPPER, subject(name="foundation")).outcome == "passed"  # three times wider
 

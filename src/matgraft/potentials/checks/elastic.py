@@ -20,7 +20,7 @@ from matgraft.core.quantities import STRESS, Array
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
 from matgraft.potentials.checks.relaxation import STIFFEN, at_rest
 from matgraft.potentials.simulation.deform import (
     evaluated,
@@ -141,7 +141,9 @@ class ElasticCheck(PhysicalCheck[ElasticConstants]):
         """Hold the tensor against Born's conditions, and its constants against references or the foundation."""
         measures = [at_rest(seen.own.relaxed), *_intrinsic(seen, case), *_constants(seen, case)]
         remedy = "label the strained cells that are handed over with stress, and give stress more weight"
-        return self.finding(case, measures, _evidence(seen.own), remedy=remedy, actions=[STIFFEN])
+        return self.finding(
+            case, measures, _evidence(seen.own) + out_of_range(measures), remedy=remedy, actions=[STIFFEN]
+        )
 
     def to_label(self, seen: Seen[ElasticConstants], case: Case) -> Sequence[Atoms]:
         """Return the relaxed cell, and cells strained far enough for a label of stress."""

@@ -24,7 +24,7 @@ from matgraft.core.quantities import STRESS, Array
 from matgraft.core.report.document import Block, Drawing, Key, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
 from matgraft.potentials.checks.relaxation import REHEARSE, STIFFEN, at_rest
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.simulation.deform import scaled
@@ -151,7 +151,11 @@ class EquationOfStateCheck(PhysicalCheck[EquationOfState]):
             "cells that are handed over, and see whether the labels of stress have the right sign and unit"
         )
         return self.finding(
-            case, measures, _evidence(seen.own), remedy=remedy, actions=[STIFFEN] if soft else [REHEARSE]
+            case,
+            measures,
+            _evidence(seen.own) + out_of_range(measures),
+            remedy=remedy,
+            actions=[STIFFEN] if soft else [REHEARSE],
         )
 
     def to_label(self, seen: Seen[EquationOfState], case: Case) -> Sequence[Atoms]:

@@ -24,7 +24,16 @@ from matgraft.core.quantities import FORCES, Array
 from matgraft.core.report.document import Block, Drawing, Key, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import FOUNDATION, Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import (
+    FOUNDATION,
+    Case,
+    Comparison,
+    PhysicalCheck,
+    Seen,
+    compared,
+    no_worse,
+    out_of_range,
+)
 from matgraft.potentials.checks.relaxation import FORCES_FIRST, at_rest
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.simulation.geometry import Geometry, primitive_of
@@ -168,7 +177,9 @@ class PhononsCheck(PhysicalCheck[Phonons]):
             else "the crystal is not stable: label the displaced cells that are handed over, and frames along the "
             "imaginary mode; where your DFT has the mode too, say so by min_frequency_THz in the references"
         )
-        return self.finding(case, measures, _evidence(seen, case), remedy=remedy, actions=[FORCES_FIRST])
+        return self.finding(
+            case, measures, _evidence(seen, case) + out_of_range(measures), remedy=remedy, actions=[FORCES_FIRST]
+        )
 
     def to_label(self, seen: Seen[Phonons], case: Case) -> Sequence[Atoms]:
         """Return displaced supercells, with forces large enough for a label."""

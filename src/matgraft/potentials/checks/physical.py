@@ -297,6 +297,22 @@ def limited(
     return Measure(name=name, unit=unit, value=value, allowed=allowed, gate=source(gate))
 
 
+def out_of_range(measures: Sequence[Measure]) -> str:
+    """Say which measures fail, with what passes: ``. Out of range: B0 72.4 GPa (80.8 to 109 pass; 95 by ref.yaml)``."""
+    said = []
+    for one in measures:
+        if one.passes or one.allowed is None:
+            continue
+        low, high = (None if end is None else f"{end:.3g}" for end in one.allowed)
+        within = (
+            f"{low} to {high} pass" if low and high else f"at least {low} passes" if low else f"at most {high} passes"
+        )
+        reference = f"; {one.reference:.4g} by {one.reference_from}" if one.reference is not None else ""
+        value = "none" if one.value is None else f"{one.value:.4g}"
+        said.append(f"{one.name} {value}{f' {one.unit}' if one.unit else ''} ({within}{reference})")
+    return f". Out of range: {', '.join(said)}" if said else ""
+
+
 def structure_hash(atoms: Atoms) -> str:
     """Return the SHA-256 of a structure, positions and cell to 1e-8 Å."""
     digest = hashlib.sha256(np.asarray(atoms.numbers, dtype=np.int64).tobytes())

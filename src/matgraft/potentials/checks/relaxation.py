@@ -19,7 +19,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair
 from matgraft.potentials.simulation.geometry import Geometry, primitive_of, symmetry_of
@@ -117,7 +117,9 @@ class RelaxationCheck(PhysicalCheck[Relaxation]):
             else "the cell is off: add strained frames with labels of stress, and give stress more weight"
         )
         actions = [REHEARSE] if lost else [STIFFEN]
-        return self.finding(case, measures, _evidence(seen.own), remedy=remedy, actions=actions)
+        return self.finding(
+            case, measures, _evidence(seen.own) + out_of_range(measures), remedy=remedy, actions=actions
+        )
 
     def to_label(self, seen: Seen[Relaxation], case: Case) -> Sequence[Atoms]:
         """Return the structure as it was given and as it was relaxed."""
