@@ -128,14 +128,14 @@ class OwnFramesCheck(PhysicalCheck[FrameValues]):
         for one in seen.own.values:
             foundation = [written(before.get((one.name, one.formula)))] if before else []
             values = written(one.label), written(one.value), *foundation, str(len(one.frames))
-            rows.append(Row(one.name.removesuffix("_GPa"), one.formula, one.unit, *values))
+            rows.append(Row(_plain(one.name), one.formula, one.unit, *values))
         return [Table(heads, rows)]
 
     def _measure(self, one: FrameValue, case: Case) -> Measure:
         value = float("nan") if one.value is None else one.value
         against = Comparison(Reference(value=one.label, source="your frames"), None)
         gate = self.of_kinds[one.kind]
-        name = f"{one.name}, {one.formula}"
+        name = f"{_plain(one.name)}, {one.formula}"
         found = compared(name, one.unit, value, against, gate, case, relative=one.kind != "phase")
         judged = one.kind != "elastic" or abs(one.label) >= LEAST_GPa
         return found.model_copy(update={"value": one.value, "allowed": found.allowed if judged else None})
@@ -153,6 +153,13 @@ class OwnFramesCheck(PhysicalCheck[FrameValues]):
 
 
 REMEDY = "give these frames more weight (loss.groups), or label more of their kind and add them to the training frames"
+
+
+def _plain(name: str) -> str:
+    """Return a key without its unit, which stands beside it."""
+    for unit in ("_GPa", "_eV", "_J_per_m2", "_A3_per_atom"):
+        name = name.removesuffix(unit)
+    return name
 
 
 def _frames_of(properties: Sequence[FrameProperty]) -> list[int]:
