@@ -193,3 +193,23 @@ def test_compositions_and_kinds_that_are_left_out_are_counted() -> None:
     found = check(EMT(), Question(frames=["frames.extxyz"]), CheckSettings(only=("repulsion",)), quiet=True)
     assert len(found.structures) == 4
     assert next(one for one in found.notes if "left out" in one).startswith("2 further compositions or kinds")
+
+
+@pytest.mark.parametrize("quantity", ["energy", "forces"])
+def test_frames_may_lack_energies_or_forces_and_not_both(matgraft: CLI, quantity: str) -> None:
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.1)
+    atoms.calc = EMT()
+    values = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+    atoms.calc = SinglePointCalculator(atoms, **{quantity: values[quantity]})
+    write("frames.extxyz", [atoms] * 2)
+    words = ("check", "own_models:copper", "--frames", "frames.extxyz", "--only", "labels", "--json")
+    code, out, err = matgraft(*words)
+    assert code in (0, 6), err
+    assert json.loads(out)["results"][0]["finding"]["outcome"] == (
+        "passed" if quantity == "forces" else "not applicable"
+    )
+    atoms.calc = None
+    write("frames.extxyz", atoms)
+    code, _, err = matgraft(*words)
+    assert code == 3 and "no frame has labels" in err and "--structure" in err

@@ -1,15 +1,18 @@
 """Elastic constants: against second derivatives of energies, whatever the axes; stability, softness, kinks."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, make_supercell
+from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
 from matgraft.potentials.checks.elastic import ElasticCheck, hill
+from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
 from matgraft.potentials.checks.physical import Case, Seen
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import run_physical
@@ -27,6 +30,7 @@ from matgraft.potentials.simulation.relax import relaxed_crystal
 from matgraft.potentials.simulation.subject import Subject
 
 STRESSES = ("energy", "forces", "stress")
+FORCES = ("energy", "forces")
 COPPER = bulk("Cu", a=3.6)
 HCP = bulk("Cu", "hcp", a=2.55, covera=1.63)
 
@@ -188,3 +192,50 @@ def test_the_table_has_model_foundation_and_reference(copper) -> None:
     cells = {row.cells[0].text: [cell.text for cell in row.cells[1:]] for row in table.rows}
     assert cells["C44"][2] == "76.0" and cells["bulk modulus"][2] == "140.0" and cells["C11"][2] == "–"
     assert float(cells["C11"][1]) == pytest.approx(float(cells["C11"][0]) * 2 / 3, rel=0.01)
+
+
+class Graphite(Calculator):
+    """A harmonic layer of one atom a cell, with the elastic constants of graphite: energies alone."""
+
+    implemented_properties: ClassVar = ["energy", "forces"]
+    C = np.array([[1060, 180, 15], [180, 1060, 15], [15, 15, 36.5]])
+    shears = np.array([4.5, 4.5, 440.0])
+    rest = Atoms("C", cell=[[2.46, 0, 0], [-1.23, 2.46 * 0.75**0.5, 0], [0, 0, 3.35]], pbc=True)
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        change = np.linalg.solve(self.rest.cell[:], self.atoms.cell[:])
+        sizes, axes = np.linalg.eigh(change @ change.T)
+        strain = axes @ np.diag(np.log(sizes) / 2) @ axes.T
+        diagonal, shears = np.diag(strain), 2 * strain[[1, 0, 0], [2, 2, 1]]
+        work = diagonal @ self.C @ diagonal + (self.shears * shears**2).sum()
+        self.results = {"energy": work / 2 * self.rest.get_volume() * units.GPa, "forces": np.zeros((1, 3))}
+
+
+def test_one_bulk_modulus_of_a_layered_crystal_agrees_with_both_checks(tmp_path: Path) -> None:
+    kept_shape = float(Graphite.C.sum() / 9)
+    case = case_of(Graphite.rest, B0_GPa=kept_shape)
+    checks = [ElasticCheck(), EquationOfStateCheck()]
+    for one in run_physical(checks, subject(Graphite, quantities=FORCES), None, case, tmp_path, processes=1):
+        name = "bulk modulus" if one.finding.code == "elastic" else "B0"
+        found = next(measure for measure in one.finding.measures if measure.name == name)
+        assert found.value == pytest.approx(kept_shape, rel=0.02) and found.passes
+    constants = {measure.name: measure.value for measure in run_elastic(case, tmp_path).measures}
+    assert [constants[f"C{k}"] for k in ("11", "12", "13", "33", "44")] == pytest.approx(
+        [1060, 180, 15, 36.5, 4.5], abs=0.5
+    )
+
+
+def run_elastic(case: Case, folder: Path):
+    return run_physical([ElasticCheck()], subject(Graphite, quantities=FORCES), None, case, folder)[0].finding
+
+
+@pytest.mark.parametrize(("reference", "passes"), [(-20.0, True), (20.0, True), (40.0, False)])
+def test_the_sign_of_c14_is_a_matter_of_axes(copper, reference: float, passes: bool) -> None:
+    trigonal = np.diag([200.0, 200, 300, 60, 60, 70])
+    trigonal[0, 3] = trigonal[3, 0] = trigonal[4, 5] = trigonal[5, 4] = 20.0
+    trigonal[1, 3] = trigonal[3, 1] = -20.0
+    rows = tuple(map(tuple, trigonal.tolist()))
+    seen = copper.model_copy(update={"space_group": 167, "C_GPa": rows, "C_wide_GPa": rows})
+    found = ElasticCheck().judge(Seen(seen), case_of(COPPER, C14_GPa=reference))
+    assert ("C14" not in failing(found)) is passes

@@ -18,7 +18,7 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 from ase.io import write as write_frames
 
-from matgraft.core.errors import MatgraftError, OptionError, nearest
+from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
 from matgraft.core.files import whole
 from matgraft.core.registry import HEADS, part_head
 from matgraft.core.run_folder import kind_of
@@ -235,7 +235,13 @@ def _given(question: Question) -> Dataset:
     """Return the labelled frames that were named or given."""
     if isinstance(question.frames, Dataset):
         return question.frames
-    return _spread(read(list(map(str, question.frames)))) if question.frames else Dataset(())
+    if not question.frames:
+        return Dataset(())
+    found = read(list(map(str, question.frames)), want=())  # each check says which labels it needs
+    if not found.quantities():
+        names = ", ".join(map(str, question.frames))
+        raise DataError("no frame has labels", where=names, remedy="name structures without labels by --structure")
+    return _spread(found)
 
 
 def _joined(parts: Sequence[Dataset]) -> Dataset:
