@@ -194,8 +194,8 @@ def _rows(tensor: Array) -> Tensor:
 def _values(seen: ElasticConstants) -> dict[str, float]:
     """Return what is compared: the constants, the bulk modulus and, of a stable crystal, the shear modulus.
 
-    The bulk modulus is that of a cell that keeps its shape, as the equation of state has it: one name of a reference means
-    one value. In graphite that of a polycrystal is half of it.
+    The bulk modulus is that of a cell that keeps its shape, as the equation of state has it: one name of a
+    reference means one value. In graphite that of a polycrystal is half of it.
     """
     moduli = seen.moduli_GPa
     at_constant_shape = float(np.array(seen.C_GPa)[:3, :3].sum() / 9)
