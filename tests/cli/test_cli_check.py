@@ -102,6 +102,11 @@ def test_against_another_calculator_a_difference_is_doubt_and_against_ones_own_d
         (("own_models:copper", "--structure", "cu.vasp", "--only", "relaxatoin"), 2, "did you mean 'relaxation'"),
         (("own_models:copper", "--structure", "cu.vasp", "--for", "phonon"), 2, "did you mean 'phonons'"),
         (("own_models:copper", "--structure", "cu.vasp", "--suite", "quik"), 2, "suite"),
+        (
+            ("own_models:copper", "--structure", "cu.vasp", "--suite", "full", "--for", "relax"),
+            2,
+            "not read with --for",
+        ),
         (("own_models:copper", "--structure", "cu.vasp", "gates.latice=1"), 2, "did you mean 'lattice'"),
         (("own_models:copper", "--structure", "cu.vasp", "--reference", "none.yaml"), 3, "none.yaml"),
     ],

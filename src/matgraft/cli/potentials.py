@@ -85,6 +85,10 @@ def check_settings(asked: CheckOptions, options: list[str] | None) -> CheckSetti
     from matgraft.core.settings import validated
     from matgraft.potentials.checks.settings import CheckSettings, uses_of
 
+    if asked.suite and (asked.uses or asked.only):
+        raise OptionError(
+            f"--suite is not read with {'--for' if asked.uses else '--only'}", remedy="leave one of them out"
+        )
     flags = {"suite": asked.suite, "only": asked.only}
     given = {name: value for name, value in flags.items() if value} | uses_of(asked.uses or ())
     typed = settings_of(CheckSettings, options).model_dump()

@@ -103,3 +103,12 @@ def test_the_table_has_all_crystals() -> None:
     (table,) = PhasesCheck().figures(Seen(seen, seen), case)
     assert [row.cells[0].text.split(",")[0] for row in table.rows] == ["Cu Cu", "Cu hcp", "Cu bcc", "Cu diamond"]
     assert table.rows[2].cells[1].text == "Im-3m"
+
+
+def test_references_of_a_formula_in_any_order_are_compared_with_and_noted_as_read() -> None:
+    salt = bulk("NaCl", "rocksalt", a=5.64)
+    structure = Structure("salt.cif", salt, "bulk", "a test")
+    known = {"NaCl": {"CsCl_eV_per_atom": Reference(value=0.1, source="mine")}}
+    case = Case((structure,), None, CheckSettings(), references=known)
+    found = case.reference_of("salt.cif", structure.formula, "CsCl_eV_per_atom")
+    assert found is not None and found.value == 0.1 and case.asked == {"CsCl_eV_per_atom"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,6 +11,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import Bohr, Hartree
 
+from matgraft.potentials.exports.repulsion import CLOSEST, ClosestPairs, reach_of
 from matgraft.potentials.exports.zbl import INNER, Repelled, pair_energy, pairs_of, repulsion
 
 
@@ -74,3 +77,15 @@ def test_a_model_is_untouched_where_no_pair_is_close_and_repelled_where_one_is()
 
 def test_pairs_stand_in_the_order_of_the_alphabet() -> None:
     assert pairs_of(["Si", "Ge"]) == ["Ge-Ge", "Ge-Si", "Si-Si"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "bond"), [("N", "N", 1.098), ("C", "O", 1.128), ("C", "N", 1.156), ("C", "C", 1.203)]
+)
+def test_real_triple_bonds_are_left_alone_where_no_frame_has_the_pair(
+    tmp_path: Path, a: str, b: str, bond: float
+) -> None:
+    CLOSEST.write(tmp_path, ClosestPairs(distance_A={}))
+    dimer = Atoms([a, b], positions=[[0, 0, 0], [0, 0, bond]])
+    energy, forces, _ = repulsion(dimer, reach_of(tmp_path, [a, b]))
+    assert energy == 0.0 and not forces.any()

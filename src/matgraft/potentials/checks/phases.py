@@ -167,10 +167,7 @@ def _of(seen: PhasesSeen | None, own: Composition) -> Composition:
 
 def _reference(case: Case, own: Composition, name: str) -> Reference | None:
     """Return the user's value of a crystal above the first: under the name of the first, or under the formula."""
-    for key in (own.phases[0].name, own.formula):
-        if f"{name}_eV_per_atom" in case.references.get(key, {}):
-            return case.references[key][f"{name}_eV_per_atom"]
-    return None
+    return case.reference_of(own.phases[0].name, own.formula, f"{name}_eV_per_atom")
 
 
 def _measures(own: Composition, theirs: Composition, case: Case) -> Iterator[Measure]:

@@ -77,8 +77,12 @@ class Case:
 
     def reference(self, name: str) -> Reference | None:
         """Return the user's value of a property of the structure in turn: by its name, else by its formula."""
+        return self.reference_of(self.own.name, self.own.formula, name)
+
+    def reference_of(self, structure: str, formula: str, name: str) -> Reference | None:
+        """Return the user's value of a property of any structure, by its name, else by its formula."""
         self.asked.add(name)
-        return of_structure(self.references, self.own.name, self.own.formula).get(name)
+        return of_structure(self.references, structure, formula).get(name)
 
 
 @dataclass(frozen=True)
