@@ -218,3 +218,15 @@ def test_frames_may_lack_energies_or_forces_and_not_both(matgraft: CLI, quantity
     write("frames.extxyz", atoms)
     code, _, err = matgraft(*words)
     assert code == 3 and "no frame has labels" in err and "--structure" in err
+
+
+def test_partly_occupied_sites_are_no_structure(matgraft: CLI) -> None:
+    atoms = bulk("Cu", cubic=True)
+    write("mixed.cif", atoms)
+    assert matgraft("check", "own_models:copper", "--structure", "mixed.cif", *RELAX, "--quiet")[0] == 0
+    lines = Path("mixed.cif").read_text().splitlines()
+    assert any("1.0000" in line and line.split()[0] == "Cu" for line in lines)
+    mixed = [line.replace("1.0000", "0.7500") if line.split()[:1] == ["Cu"] else line for line in lines]
+    Path("mixed.cif").write_text("\n".join(mixed) + "\n")
+    code, _, err = matgraft("check", "own_models:copper", "--structure", "mixed.cif", *RELAX)
+    assert code == 3 and "partly occupied (Cu 0.75)" in " ".join(err.split())

@@ -116,7 +116,9 @@ class CheckOptions:
             "--for", help="relax, phonons, elastic, md:300-1200K, defects, surfaces, phases, molecules; may be repeated"
         ),
     ] = None
-    suite: Annotated[str | None, typer.Option(help="without --for and --only: quick (the default), crystal or full")] = None
+    suite: Annotated[
+        str | None, typer.Option(help="without --for and --only: quick (the default), crystal or full")
+    ] = None
     only: Annotated[list[str] | None, typer.Option(help="code of one check; may be repeated")] = None
 
 

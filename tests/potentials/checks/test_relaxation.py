@@ -168,3 +168,10 @@ def test_many_structures_at_once_end_where_each_alone_does() -> None:
         assert found == alone and found.converged
     assert relax(subject(EMT), rattled[:1], steps=1)[0].steps == 1  # the limit of steps is an observed fact
     assert not relax(subject(EMT), rattled[:1], steps=1)[0].converged
+
+
+def test_a_given_cell_that_the_foundation_leaves_as_well_does_not_fail_the_model(tmp_path: Path) -> None:
+    dense = bulk("Cu", a=3.1)  # 1.55 times its volume at rest
+    assert judged(subject(EMT), tmp_path, dense).outcome == "failed"
+    found = judged(subject(EMT), tmp_path, dense, foundation=subject(EMT, "foundation"))
+    assert found.outcome == "passed" and measure(found, "volume over that of the given structure").value > 1.3

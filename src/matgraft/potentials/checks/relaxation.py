@@ -201,7 +201,8 @@ def _measures(seen: Seen[Relaxation], case: Case) -> Iterator[Measure]:
             against = Comparison(case.reference(key), theirs[key][2] if theirs else None)
             gate = "angle_deg" if unit == "°" else "volume" if name == "volume" else "lattice"
             yield compared(name, unit, value, against, gate, case, relative=unit != "°")
-        yield _against_given(own.lattice, own.lattice_before, case)
+        before = theirs["volume_A3_per_atom"][2] / own.lattice_before.volume_A3 if theirs else None
+        yield no_worse(_against_given(own.lattice, own.lattice_before, case), before)
     if own.operations_kept is not None:
         kept = Measure(
             name="symmetry operations kept",

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
+from ase.io import read as read_file
 from pymatgen.core import Structure as Crystal
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -80,10 +81,11 @@ def structures_of(files: Sequence[str | Path]) -> tuple[Structure, ...]:
     Raises
     ------
     DataError
-        If a file cannot be read, or holds none.
+        If a file cannot be read, holds none, or has sites that are partly occupied.
     """
     found: list[Structure] = []
     for file in files:
+        _refuse_disorder(Path(file))
         frames = read(file, want=())
         if not len(frames):
             raise DataError("there is no structure", where=str(file))
@@ -123,6 +125,25 @@ def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:
             cell = AseAtomsAdaptor.get_atoms(_smaller(refined, crystal), msonable=False)
             return _bare(cell), f"space group {symbol} within {tolerance:g} Å"
     return _bare(atoms), "no symmetry found"
+
+
+def _refuse_disorder(file: Path) -> None:
+    """Raise a DataError if sites of a CIF file are partly occupied: readers take one element of each site."""
+    if file.suffix.lower() != ".cif" or not file.is_file():
+        return
+    try:
+        blocks = read_file(file, index=":", format="cif", fractional_occupancies=True)
+    except Exception:  # whoever reads the structure says what is wrong with it
+        return
+    for atoms in blocks:
+        sites = [site for site in atoms.info.get("occupancy", {}).values() if len(site) > 1 or min(site.values()) < 1]
+        if sites:
+            shown = ", ".join(f"{symbol} {part:g}" for symbol, part in sites[0].items())
+            raise DataError(
+                f"{len(sites)} sites are partly occupied ({shown})",
+                where=str(file),
+                remedy="give an ordered structure, such as a supercell with one element on each site",
+            )
 
 
 def _smaller(refined: Crystal, crystal: Crystal) -> Crystal:
