@@ -384,25 +384,25 @@ def judged(name: str, sabotage: Sabotage, runs: Path, kept: Path, settings: Chec
     return check(model, question, settings, quiet=True)
 
 
-def row_of(name: str, of: str, sound: bool, checked: Checked) -> Row:
-    """Return what the table shows."""
-    failed = [
-        f"{one.code}{f' ({one.about})' if one.about else ''}" for one in checked.findings if one.outcome == "failed"
-    ]
-    verdict = checked.verdict
-    caught = verdict.outcome == Outcome.NOT_FIT
+def row_of(name: str, of: str, checked: Checked, before: Sequence[str] | None) -> Row:
+    """Return what the table shows; `before` are the checks that the run fails by itself, None for this run."""
+    bad = [one for one in checked.findings if one.outcome == "failed"]
+    failed = [f"{one.code} ({one.about})" if one.about else one.code for one in bad]
+    broke_off = [one.code for one in checked.findings if one.outcome == "errored"]
+    cautions = [one.code for one in checked.verdict.cautions]
     return {
         "model": name,
         "of": of,
-        "sound": sound,
+        "sound": before is None,
         "suite": checked.settings.suite,
-        "caught": caught,
-        "right": caught != sound,
-        "verdict": verdict.level,
+        "not_fit": checked.verdict.outcome == Outcome.NOT_FIT,
+        "verdict": checked.verdict.level,
         "failed": failed,
-        "broke_off": [one.code for one in checked.findings if one.outcome == "errored"],
-        "cautions": [one.code for one in verdict.cautions],
-        "caught_by_the_fit": [one.code for one in verdict.cautions if one.code in LEAKS],
+        "failed_by_the_sabotage": [] if before is None else [one for one in (*failed, *broke_off) if one not in before],
+        "broke_off": broke_off,
+        "cautions": cautions,
+        "caught_by_the_fit": [one for one in cautions if one in LEAKS],
+        "evidence": {f"{one.code} {one.about}".strip(): one.evidence for one in bad},
         "seconds": round(checked.seconds, 1),
     }
 
