@@ -95,6 +95,16 @@ def test_what_was_observed_is_free_the_second_time_and_the_foundation_is_observe
     assert run(emt("tuned"), case, tmp_path, emt("foundation")) == first
 
 
+def test_a_calculator_is_made_once_and_known_by_what_it_says() -> None:
+    made = []
+    subject = Subject.of_calculator("own", lambda: made.append(1) or EMT(), [bulk("Cu")])
+    assert subject.calculator() is subject.calculator()
+    subject.evaluate([bulk("Cu"), bulk("Al")])
+    assert len(made) == 1
+    assert subject.key == Subject.of_calculator("own", EMT, [bulk("Cu")]).key
+    assert subject.key != Subject.of_calculator("own", Broken, [bulk("Cu")]).key
+
+
 def test_several_processes_say_what_one_says(tmp_path: Path) -> None:
     case = case_of(bulk("Cu"), bulk("Cu", a=3.0), bulk("Al"))
     local = Subject("emt", "emt", lambda: EMT(), frozenset({"energy", "forces"}))  # cannot be pickled

@@ -110,6 +110,7 @@ def run_physical(
         try:
             seen = task.check.observe(task.subject, task.case)
         except Exception as error:  # whatever a calculator raises: the other checks go on
+            task.subject.forget()
             return f"{task.subject.name}: {_said(error)}"
         task.file.write(folder, seen)  # a full disk is no fault of the model's
         return ""

@@ -27,6 +27,23 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 
 
+class Once:
+    """A maker of calculators that is asked once, since it may load a network."""
+
+    def __init__(self, make: Callable[[], BaseCalculator]) -> None:
+        self._make = make
+        self._made: BaseCalculator | None = None
+
+    def __call__(self) -> BaseCalculator:
+        """Return the calculator, made where there is none."""
+        self._made = self._make() if self._made is None else self._made
+        return self._made
+
+    def forget(self) -> None:
+        """Let the next call make another one."""
+        self._made = None
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model that structures can be simulated with.
@@ -78,26 +95,33 @@ class Subject:
         Parameters
         ----------
         make
-            Returns a new calculator.
+            Returns a calculator; it is called once, since it may load a network.
         probes
             What it says of these structures, of denser ones and of their dimers is its identity, to 1e-6; that it
             raises on one of them, too.
         """
-        quantities = {ENERGY.name, FORCES.name, STRESS.name} & set(make().implemented_properties)
-        whole = cls(name=name, key="", make=make, quantities=frozenset(quantities))
+        made = Once(make)
+        quantities = {ENERGY.name, FORCES.name, STRESS.name} & set(made().implemented_properties)
+        whole = cls(name=name, key="", make=made, quantities=frozenset(quantities))
         digest = hashlib.sha256(name.encode())
         for atoms in telling(probes):
             try:
                 (found,) = whole.evaluate([atoms])
             except Exception as error:  # whatever a calculator raises: checks that need it say so
+                made.forget()
                 found = {type(error).__name__: np.zeros(0)}
             for quantity in sorted(found):
                 digest.update(quantity.encode() + (np.round(found[quantity], 6) + 0.0).tobytes())
         return replace(whole, key=digest.hexdigest())
 
     def calculator(self) -> BaseCalculator:
-        """Return a new ASE calculator."""
+        """Return an ASE calculator: a new one of a potential, the same again of another package."""
         return self.make()
+
+    def forget(self) -> None:
+        """Let the next call make a new calculator: one that raised may be in no sound state."""
+        if isinstance(self.make, Once):
+            self.make.forget()
 
     def evaluate(self, structures: Sequence[Atoms]) -> list[dict[str, Array]]:
         """Predict structures.
