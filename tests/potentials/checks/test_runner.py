@@ -17,7 +17,7 @@ from matgraft.potentials.checks.physical import FOUNDATION, Case, Comparison, Ph
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import run_physical
 from matgraft.potentials.checks.settings import CheckSettings, uses_of
-from matgraft.potentials.checks.structures import Structure, kind_of_structure
+from matgraft.potentials.checks.structures import Structure, crystal_of, kind_of_structure
 from matgraft.potentials.checks.suite import chosen_checks
 from matgraft.potentials.simulation.subject import Subject
 
@@ -239,3 +239,20 @@ def test_references_by_name_come_before_those_by_formula() -> None:
     both = {"Cu": {"a_A": Reference(value=1.0, source="x")}, "s0": {"a_A": Reference(value=2.0, source="y")}}
     found = replace(case, structure=case.structures[0], references=both).reference("a_A")
     assert found is not None and found.value == 2.0
+
+
+@pytest.mark.parametrize(
+    ("crystal", "times", "atoms", "group"),
+    [
+        (bulk("Cu", cubic=True), (2, 2, 2), 4, "Fm-3m"),
+        (bulk("Si", cubic=True), (2, 1, 1), 8, "Fd-3m"),
+        (bulk("Mg", "hcp", a=3.2, c=5.2), (3, 3, 2), 2, "P6_3/mmc"),
+        (bulk("CsCl", "cesiumchloride", a=4.1), (2, 2, 2), 2, "Pm-3m"),
+    ],
+)
+def test_a_frame_of_a_simulation_becomes_the_crystal_that_it_is_near_to(crystal, times, atoms, group) -> None:
+    hot = crystal.repeat(times)
+    hot.positions += 0.04 * np.random.default_rng(0).standard_normal((len(hot), 3))
+    found, said = crystal_of(hot)
+    assert (len(found), said.split()[2]) == (atoms, group)
+    assert found.get_volume() / len(found) == pytest.approx(crystal.get_volume() / len(crystal))

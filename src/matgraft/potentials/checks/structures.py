@@ -29,9 +29,10 @@ from matgraft.potentials.data.sample import Sample
 
 Kind = Literal["bulk", "slab", "wire", "molecule"]
 
-TOLERANCES_A = (0.01, 0.05, 0.1, 0.2)
-"""Å within which a frame's atoms are moved onto the sites of a symmetric crystal; the first that finds one with fewer
-atoms in its primitive cell counts. Thermal displacements at 300 K are some 0.1 Å."""
+TOLERANCES_A = (0.01, 0.05, 0.1, 0.2, 0.3)
+"""Å within which a frame's atoms are moved onto the sites of a symmetric crystal. A frame that has symmetry within the
+first keeps it; of another the tolerance counts at which its primitive cell is the smallest. Thermal displacements at
+300 K are some 0.1 Å, and the largest difference between two of many atoms three times that."""
 
 MOST_STRUCTURES = 4
 """Structures that are taken from a user's frames: the most frequent compositions first."""
@@ -114,16 +115,28 @@ def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[tuple[S
 def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:
     """Return the conventional cell of the crystal that atoms are near to, with its space group; else the atoms."""
     crystal = AseAtomsAdaptor.get_structure(_bare(atoms))
+    candidates: list[tuple[int, int, float, str, Crystal]] = []
     for tolerance in TOLERANCES_A:
         try:
             found = SpacegroupAnalyzer(crystal, symprec=tolerance)
-            symbol, refined = found.get_space_group_symbol(), found.get_refined_structure()
+            symbol, refined, primitive = (
+                found.get_space_group_symbol(),
+                found.get_refined_structure(),
+                found.find_primitive(),
+            )
+            rotations = len(np.unique(found.get_symmetry_dataset().rotations, axis=0))
         except Exception:  # spglib finds none at this tolerance, and says so in many ways
             continue
-        primitive = refined.get_primitive_structure()
-        if len(primitive) < len(crystal) or symbol != "P1":
-            cell = AseAtomsAdaptor.get_atoms(_smaller(refined, crystal), msonable=False)
-            return _bare(cell), f"space group {symbol} within {tolerance:g} Å"
+        sites = len(crystal) if primitive is None else len(primitive)
+        kept = abs(refined.density / crystal.density - 1) < 1e-3  # spglib may lose atoms at a wide tolerance
+        if kept and (rotations > 1 or sites < len(crystal)):
+            candidates.append((sites, -rotations, tolerance, symbol, refined))
+        if candidates and tolerance == TOLERANCES_A[0]:
+            break
+    if candidates:  # displaced atoms show a part of the symmetry first: the smallest cell, then the most of it counts
+        _, _, tolerance, symbol, refined = min(candidates, key=lambda one: one[:3])
+        cell = AseAtomsAdaptor.get_atoms(_smaller(refined, crystal), msonable=False)
+        return _bare(cell), f"space group {symbol} within {tolerance:g} Å"
     return _bare(atoms), "no symmetry found"
 
 
