@@ -127,7 +127,7 @@ def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:
             rotations = len(np.unique(found.get_symmetry_dataset().rotations, axis=0))
         except Exception:  # spglib finds none at this tolerance, and says so in many ways
             continue
-        sites = len(crystal) if primitive is None else len(primitive)
+        sites = len(primitive)
         kept = abs(refined.density / crystal.density - 1) < 1e-3  # spglib may lose atoms at a wide tolerance
         if kept and (rotations > 1 or sites < len(crystal)):
             candidates.append((sites, -rotations, tolerance, symbol, refined))
