@@ -119,15 +119,11 @@ def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:
     for tolerance in TOLERANCES_A:
         try:
             found = SpacegroupAnalyzer(crystal, symprec=tolerance)
-            symbol, refined, primitive = (
-                found.get_space_group_symbol(),
-                found.get_refined_structure(),
-                found.find_primitive(),
-            )
+            symbol, refined = found.get_space_group_symbol(), found.get_refined_structure()
+            sites = len(found.find_primitive())
             rotations = len(np.unique(found.get_symmetry_dataset().rotations, axis=0))
         except Exception:  # spglib finds none at this tolerance, and says so in many ways
             continue
-        sites = len(primitive)
         kept = abs(refined.density / crystal.density - 1) < 1e-3  # spglib may lose atoms at a wide tolerance
         if kept and (rotations > 1 or sites < len(crystal)):
             candidates.append((sites, -rotations, tolerance, symbol, refined))
