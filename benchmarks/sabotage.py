@@ -363,7 +363,7 @@ def bulk_of(run_folder: Path, folder: Path) -> Path:
 
     The frames of GeSbTe have 81 atoms and more, without symmetry: a check of them takes some ten times as long.
     """
-    crystals = [one for one in structures_in(frames_of(run_folder)) if one.kind == "bulk"]
+    crystals = [one for one in structures_in(frames_of(run_folder))[0] if one.kind == "bulk"]
     smallest = min((one.atoms for one in crystals), key=len)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{run_folder.name}.extxyz"
