@@ -21,7 +21,7 @@ from matgraft.potentials.checks.nve import NveCheck
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen
 from matgraft.potentials.checks.runner import run_physical
 from matgraft.potentials.checks.settings import CheckSettings
-from matgraft.potentials.checks.structures import Structure, kind_of_structure
+from matgraft.potentials.checks.structures import Structure, kind_of_structure, structures_of
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.simulation.subject import Subject
 
@@ -286,3 +286,16 @@ def test_the_foundation_is_not_observed_where_a_limit_needs_no_comparison(tmp_pa
     tuned, foundation = spoilt("sound"), Subject("foundation", "foundation", Morse, ALL)
     run_physical([ExtensivityCheck()], tuned, foundation, case_of(TRIMER), tmp_path, processes=1)
     assert len(list((tmp_path / "observations").iterdir())) == 1
+
+
+def test_a_molecule_that_a_face_of_its_box_cuts_is_read_as_one(tmp_path: Path) -> None:
+    whole = Atoms("Cu3", [[-0.9, 0.4, 19], [1.4, 0.4, 19], [0.2, -1.6, 20]], cell=[[20, 0, 0], [4, 19, 0], [0, 3, 21]])
+    cut = whole.copy()
+    cut.pbc = True
+    cut.wrap()
+    cut.write(tmp_path / "cut.extxyz")
+    (found,) = structures_of([tmp_path / "cut.extxyz"])
+    assert found.kind == "molecule"
+    assert found.atoms.get_all_distances() == pytest.approx(whole.get_all_distances())
+    model = Subject("EMT", "emt", EMT, frozenset({"energy", "forces"}))
+    assert find(ExtensivityCheck(), model, found.atoms).outcome == "passed"

@@ -197,7 +197,18 @@ class Undefined(Einstein):
             self.results["forces"] *= np.nan
 
 
-@pytest.mark.parametrize(("make", "said"), [(Refusing, "an atom has no neighbours"), (Undefined, "not finite")])
+class Silent(Einstein):
+    """Fails without a word far from its sites."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        assert np.abs(self.results["forces"]).max() <= 1.2
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(Refusing, "an atom has no neighbours"), (Undefined, "not finite"), (Silent, "refused the frame: AssertionError")],
+)
 def test_a_model_that_stops_answering_breaks_the_trajectory_off(make: type, said: str) -> None:
     start = thermal(COPPER, subject(Einstein), 300.0, seed=0)
     hot = Motion(ensemble="nvt", temperature_K=900, steps=400, timestep_fs=2, every=5)
@@ -304,6 +315,8 @@ def test_a_molecule_keeps_its_bonds_or_is_caught(tmp_path: Path) -> None:
     (result,) = run_physical([check], springs(40, -2, 0), None, case, tmp_path, processes=1)
     assert "bonds that broke or formed" in failing(result.finding) and "O0-H2 broke after" in result.finding.evidence
     assert (tmp_path / result.finding.actions[-1].structures).is_file()
+    pairs = [change.atoms for change in check.observe(springs(40, -2, 0), case).changes]
+    assert (0, 2) in pairs and len(pairs) == len(set(pairs))  # once, though it breaks in both trajectories
     joined = find(check, springs(40, 40, 40, lengths=(0.96, 0.96, 0.6)), case)
     assert "H1-H2 formed after" in joined.evidence and joined.outcome == "failed"
 
@@ -317,3 +330,34 @@ def test_a_molecule_across_the_face_of_its_box_has_its_bonds() -> None:
     assert not check.why_not(springs(1, 1, 1), case_of(boxed))
     apart = Atoms("Ar2", [[0, 0, 0], [5, 0, 0]])
     assert "no two atoms are bonded" in check.why_not(springs(1), case_of(apart))
+
+
+# --- what a trajectory may be ---------------------------------------------------------------------------------------
+
+
+class Wordless(Einstein):
+    """Says no number at all."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        self.results["forces"] *= np.nan
+
+
+def test_distances_of_frames_that_nobody_saw_are_not_judged() -> None:
+    found = find(NvtCheck(), subject(Wordless), case_of(COPPER, seeds=1))
+    assert failing(found) == {"trajectories that broke off"}
+    assert "covalent radii" not in found.evidence and "not finite" in found.evidence
+
+
+def consecutive(every: int) -> list[Atoms]:
+    """Twenty frames of dynamics at 300 K, so many timesteps of 2 fs apart; the springs have a period of 255 fs."""
+    seen: list[Atoms] = []
+    start = thermal(COPPER, subject(Einstein), 300.0, seed=3)
+    motion = Motion(ensemble="nve", temperature_K=300, steps=19 * every, timestep_fs=2, every=every)
+    simulate(start, Einstein(), motion, lambda now, _: seen.append(now.copy()))
+    return seen
+
+
+def test_frames_over_less_than_a_vibration_say_nothing_of_its_size() -> None:
+    assert displacement(consecutive(1)) is None
+    assert displacement(consecutive(40)) == pytest.approx(3 * units.kB * 300 / STIFFNESS, rel=0.3)

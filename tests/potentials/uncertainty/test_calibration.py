@@ -13,6 +13,7 @@ from matgraft.potentials.uncertainty.calibration import (
     calibrate_forces,
     calibrate_gate,
 )
+from matgraft.potentials.uncertainty.fit import _chosen, fit_on_rows
 from matgraft.potentials.uncertainty.known import ENOUGH, fit_known
 from matgraft.potentials.uncertainty.rows import FrameRows
 
@@ -142,3 +143,31 @@ def test_thinned_rows_keep_small_simulations_whole(monkeypatch: pytest.MonkeyPat
     assert kept.sum() == 30
     assert kept[1] == 5
     assert abs(int(kept[0]) - int(kept[2])) <= 1
+
+
+def test_a_frame_of_a_rare_element_is_kept_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matgraft.potentials.uncertainty.fit.MOST_ATOMS", 400)
+    numbers = [np.full(10, 14) for _ in range(200)]
+    numbers[123] = np.array([14, 14, 15])  # in a simulation of its own, in that of all others, and among lone frames
+    own = np.zeros(200, dtype=int)
+    own[123] = 1
+    for simulations in (own, np.zeros(200, dtype=int), np.arange(200)):
+        kept = _chosen(numbers, simulations, seed=0)
+        assert 123 in kept and (kept == _chosen(numbers, simulations, seed=0)).all()
+        assert 390 < sum(len(numbers[i]) for i in kept) <= 400
+    halves = np.repeat([0, 1], [160, 40])
+    kept = _chosen([np.full(10, 14)] * 200, halves, seed=0)
+    assert np.bincount(halves[kept]).tolist() == [20, 20]
+    assert _chosen(numbers[:30], own[:30], seed=0).tolist() == list(range(30))
+
+
+def test_where_no_held_out_frame_tells_a_distance_every_atom_is_outside() -> None:
+    rng = np.random.default_rng(7)
+
+    def of(Z: int) -> list[FrameRows]:
+        return [FrameRows(rng.normal(size=(4, WIDTH)), np.full(4, Z)) for _ in range(3)]
+
+    found = fit_on_rows((of(14), np.zeros(3, dtype=int)), (of(32), np.ones(3, dtype=int)), "sha")
+    outside = found.estimate(rng.normal(size=(2, WIDTH)), np.array([14, 32]))["extrapolation"]
+    assert outside[0] > 1 and np.isfinite(outside[0]) and outside[1] == np.inf
+    assert found.card.gate.level == 0 and found.card.gate.calibration.reason

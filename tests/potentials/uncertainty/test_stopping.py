@@ -78,3 +78,19 @@ def test_a_calculator_without_extrapolation_is_refused(hot: Atoms) -> None:
     hot.calc = EMT()
     with pytest.raises(OptionError, match=r"\(EMT\) gives no extrapolation"):
         stop_outside(VelocityVerlet(hot, units.fs))
+
+
+def test_a_loop_over_short_runs_does_not_go_on_outside(hot: Atoms) -> None:
+    dynamics = VelocityVerlet(hot, 2 * units.fs)
+    watch = stop_outside(dynamics)
+    seen: list[float] = []
+    dynamics.attach(lambda: seen.append(hot.calc.results["extrapolation"].max()))
+    for _ in range(20):
+        dynamics.run(10)
+        if watch.frame is not None:
+            break
+    step = watch.step
+    assert step is not None
+    dynamics.run(10)
+    assert dynamics.nsteps - step <= 1 + sum(value <= 1 for value in seen[step:])
+    assert watch.step == step  # the first structure outside is the one that is kept

@@ -91,7 +91,7 @@ class MoleculeStabilityCheck(PhysicalCheck[Molecule]):
             temperature_K=temperature,
             bonds=int(bonds_of(atoms).sum()),
             each=tuple(one.trajectory for one in watched),
-            changes=tuple(change for one in watched for change in one.changes),
+            changes=_first_changes([change for one in watched for change in one.changes]),
             longest=tuple(one.longest for one in watched),
         )
 
@@ -142,6 +142,14 @@ class _Watched(Frozen):
     trajectory: Trajectory
     changes: tuple[Change, ...]
     longest: tuple[float, ...]
+
+
+def _first_changes(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Return the first change of each pair of atoms: a bond that breaks in two trajectories is one that breaks."""
+    first: dict[tuple[int, int], Change] = {}
+    for change in sorted(changes, key=lambda one: one.time_fs):
+        first.setdefault(change.atoms, change)
+    return tuple(first.values())
 
 
 def bonds_of(atoms: Atoms) -> Array:

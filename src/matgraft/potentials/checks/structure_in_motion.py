@@ -5,7 +5,8 @@
 2. Langevin dynamics at that temperature starts from its first frame, in its cell; the first quarter is left out.
 3. The distances of each pair of elements up to `REACH_A` are counted. The overlap error is the part of the pairs that
    lies at other distances than in the frames: half the area between two normalised distributions.
-4. The mean square displacement is that about mean positions. It needs no time between frames. Where atoms leave their
+4. The mean square displacement is that about mean positions. It needs no time between frames, but frames over more
+   than a period of the vibrations: where either half of them shows clearly less of it, or where atoms leave their
    sites, as in a melt, it is left out.
 """
 
@@ -25,6 +26,7 @@ from pydantic import JsonValue
 from matgraft.core.errors import RunError
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.frozen import Frozen
+from matgraft.core.quantities import Array
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import COLOURS, add_legend, empty_figure
 from matgraft.potentials.checks.gates import source
@@ -41,6 +43,9 @@ from matgraft.potentials.simulation.subject import Subject
 FEWEST_FRAMES, MOST_FRAMES = 10, 100
 REACH_A, BIN_A = 6.0, 0.1
 STEPS, EVERY = 600, 5
+WHOLE = 0.75
+"""Part of the mean square displacement that the halves of a trajectory must have, each about its own mean positions. A
+harmonic oscillator has 0.25 of it over a small part of its period, some 0.6 over one period, and 1 over many."""
 SITE_A2 = 1.0
 """Å² of mean square displacement beyond which atoms have left their sites."""
 MOST_ELEMENTS = 3
@@ -66,9 +71,9 @@ class InMotion(Frozen):
     model, frames
         Distances in the dynamics and in the reference frames, by pair of elements.
     halves
-        Overlap error between two halves of the reference frames, by pair of elements.
+        Overlap error between the first and the second half of the reference frames, by pair of elements.
     model_msd_A2, frames_msd_A2
-        Mean square displacement about mean positions; None where atoms leave their sites.
+        Mean square displacement about mean positions; None where atoms leave their sites, or the time is too short.
     broke
         Where the dynamics broke off.
     last
@@ -129,7 +134,8 @@ class StructureInMotionCheck(PhysicalCheck[InMotion]):
         )
         run = simulate(start, subject.calculator(), motion, lambda now, _: seen.append(now.copy()))
         kept = seen[len(seen) // LEFT_OUT :]
-        halves = [distances(reference.frames[half::2]) for half in (0, 1)]
+        middle = len(reference.frames) // 2
+        halves = [distances(half) for half in (reference.frames[:middle], reference.frames[middle:])]
         return InMotion(
             temperature_K=reference.temperature_K,
             n_frames=len(reference.frames),
@@ -247,7 +253,10 @@ def overlap_error(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def displacement(frames: Sequence[Atoms]) -> float | None:
-    """Return the mean square displacement in Å² about mean positions; None where atoms leave their sites."""
+    """Return the mean square displacement in Å² about mean positions.
+
+    None where atoms leave their sites, and where the frames, in the order of time, are over too short a time.
+    """
     first = frames[0]
     if len(frames) < FEWEST_FRAMES or any((one.numbers != first.numbers).any() for one in frames):
         return None
@@ -257,8 +266,16 @@ def displacement(frames: Sequence[Atoms]) -> float | None:
     moves -= np.round(moves)  # all directions of a bulk repeat
     moves = moves @ cell
     moves -= np.average(moves, axis=1, weights=first.get_masses())[:, None]
-    found = float(((moves - moves.mean(axis=0)) ** 2).sum(axis=2).mean())
-    return found if found < SITE_A2 else None
+    found = _spread(moves)
+    middle = len(moves) // 2
+    within_halves = (_spread(moves[:middle]) + _spread(moves[middle:])) / 2
+    return found if found < SITE_A2 and within_halves >= WHOLE * found else None
+
+
+def _spread(moves: Array) -> float:
+    """Return the mean square in Å² of displacements (n_frames, n, 3) about their means over the frames."""
+    n_frames = len(moves)
+    return float(((moves - moves.mean(axis=0)) ** 2).sum(axis=2).mean()) * n_frames / (n_frames - 1)
 
 
 def _measures(own: InMotion, case: Case) -> Iterator[Measure]:

@@ -23,7 +23,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import ENERGY
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.geometry import SLAB_A, vacuum
+from matgraft.potentials.data.geometry import SLAB_A, joined, vacuum
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 
@@ -164,7 +164,7 @@ def _from_frames(group: Sequence[Sample]) -> Structure:
     energies = [float(one.labels[ENERGY.name]) / one.n_atoms if ENERGY.name in one.labels else np.inf for one in group]
     lowest = group[int(np.argmin(energies))]
     kind = kind_of_structure(lowest.content)
-    atoms, said = crystal_of(lowest.content) if kind == "bulk" else (_bare(lowest.content), "as it is")
+    atoms, said = crystal_of(lowest.content) if kind == "bulk" else (_whole(lowest.content, kind), "as it is")
     chosen = f"{lowest.where}, the lowest of {len(group)} in energy" if np.isfinite(min(energies)) else lowest.where
     name = str(atoms.get_chemical_formula()) + ("" if kind == "bulk" else f" {kind}")
     return Structure(name, atoms, kind, f"{chosen}; {said}")
@@ -173,7 +173,13 @@ def _from_frames(group: Sequence[Sample]) -> Structure:
 def _structure(sample: Sample, name: str, source: str) -> Structure:
     if not len(sample.content):
         raise DataError("the structure has no atoms", where=sample.where)
-    return Structure(name, _bare(sample.content), kind_of_structure(sample.content), source)
+    kind = kind_of_structure(sample.content)
+    return Structure(name, _whole(sample.content, kind), kind, source)
+
+
+def _whole(atoms: Atoms, kind: Kind) -> Atoms:
+    """Return numbers, positions, cell and periodicity alone; a molecule is no longer cut by a face of its box."""
+    return joined(_bare(atoms)) if kind == "molecule" else _bare(atoms)
 
 
 def _bare(atoms: Atoms) -> Atoms:

@@ -65,9 +65,9 @@ class Trajectories(Frozen):
         return tuple(one for one in self.each if one.broke)
 
     @property
-    def closest(self) -> float:
-        """Smallest distance over the sum of the covalent radii, in all of them."""
-        return min((min(one.closest) for one in self.each if one.closest), default=0.0)
+    def closest(self) -> float | None:
+        """Smallest distance over the sum of the covalent radii, in all of them; None where no frame was seen."""
+        return min((min(one.closest) for one in self.each if one.closest), default=None)
 
     def mean(self, what: str) -> Sure | None:
         """Return the mean of a list of `Trajectory` over what is not left out; None where too little is left."""
@@ -124,7 +124,8 @@ def stability(own: Trajectories, case: Case) -> Iterator[Measure]:
     """Yield what every trajectory with a thermostat must meet: it goes on, atoms stay apart, the temperature holds."""
     gates, wanted = case.settings.gates, own.temperature_K
     yield limited("trajectories that broke off", "", len(own.broken), (None, gates.broken_off), "broken_off")
-    yield limited("shortest distance by covalent radii", "", own.closest, (gates.collapse, None), "collapse")
+    if own.closest is not None:
+        yield limited("shortest distance by covalent radii", "", own.closest, (gates.collapse, None), "collapse")
     temperature = own.mean("temperature_K")
     if temperature is not None:
         width = gates.temperature * wanted + temperature.margin
@@ -138,7 +139,9 @@ def said_of(own: Trajectories) -> str:
     start = f"{len(own.each)} trajectories of {first.n_atoms} atoms, {longest / 1000:.2g} ps at {own.temperature_K:g} K"
     temperature = own.mean("temperature_K")
     reached = f"mean temperature {temperature.value:.0f} ± {temperature.margin:.0f} K" if temperature else ""
-    near = f"two atoms come as near as {own.closest:.2f} of their covalent radii" if own.closest < 0.8 else ""
+    closest = own.closest
+    is_near = closest is not None and closest < 0.8
+    near = f"two atoms come as near as {closest:.2f} of their covalent radii" if is_near else ""
     broke = [f"{len(own.broken)} broke off, the first {own.broken[0].broke.sentence()}"] if own.broken else []  # type: ignore[union-attr]
     return f"{start}: {', '.join(part for part in (reached, near, *broke) if part) or 'nothing broke off'}"
 

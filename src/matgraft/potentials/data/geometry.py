@@ -41,6 +41,23 @@ def vacuum(atoms: Atoms) -> Array:
     return np.where(found.periodic, gaps.max(axis=0) * heights, np.inf)
 
 
+def joined(atoms: Atoms) -> Atoms:
+    """Return a copy in which a molecule that a face of its cell cuts is whole.
+
+    Along each direction that repeats, no atom lies beyond the widest gap. Atoms are shifted by whole vectors of the
+    cell, and the first stays where it is.
+    """
+    whole, cell = atoms.copy(), atoms.cell.complete()[:]
+    fractional = atoms.positions @ np.linalg.inv(cell)
+    for axis in np.flatnonzero(atoms.pbc & atoms.cell.any(axis=1)):
+        places = np.sort(fractional[:, axis] % 1.0)
+        gaps = np.diff(places, append=places[:1] + 1.0)
+        middle = places[gaps.argmax()] + gaps.max() / 2
+        crossed = np.floor(fractional[:, axis] - middle)
+        whole.positions -= np.outer(crossed - crossed[0], cell[axis])
+    return whole
+
+
 def has_vacuum(atoms: Atoms) -> bool:
     """Say whether a frame is a surface, a wire or a molecule rather than a bulk."""
     return bool((vacuum(atoms) > SLAB_A).any())

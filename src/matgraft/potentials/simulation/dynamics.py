@@ -262,13 +262,18 @@ def simulate(
                 integrator.step()
                 done += 1
     except Exception as error:  # whatever a calculator raises where atoms have come apart
-        broke = Break(what="refused", time_fs=(done + 1) * motion.timestep_fs, said=str(error).splitlines()[0][:200])
+        broke = Break(what="refused", time_fs=(done + 1) * motion.timestep_fs, said=_first_line(error))
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(5)]
     names = ("potential_eV", "kinetic_eV", "temperature_K", "closest", "volume_A3")
     kept = dict(zip(names, columns, strict=True))
     return Trajectory(
         n_atoms=len(atoms), times_fs=times[: len(rows)], **kept, broke=broke, last=tuple(map(Geometry.of, last))
     )
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _integrator(atoms: Atoms, motion: Motion) -> VelocityVerlet | LangevinBAOAB:

@@ -75,11 +75,12 @@ def calibrated(groups: Units, are_new: bool, coverage: tuple[float, float] | Non
 def calibrate_gate(farthest: Array, groups: Units, *, are_new: bool) -> Gate:
     """Set the threshold on the largest distance (n_frames,) of the atoms of held-out frames.
 
-    With K simulations no more than ``K / (K + 1)`` of the frames of a new one can be promised to lie inside.
+    With K simulations no more than ``K / (K + 1)`` of the frames of a new one can be promised to lie inside; with none
+    every atom counts as outside.
     """
     n_groups = len(np.unique(groups))
     level = min(LEVEL, n_groups / (n_groups + 1))
-    threshold = max(conformal_quantile(farthest, groups, level), SMALLEST)
+    threshold = max(conformal_quantile(farthest, groups, level), SMALLEST) if n_groups else SMALLEST
     return Gate(threshold=threshold, level=level, calibration=calibrated(groups, are_new))
 
 

@@ -11,7 +11,7 @@ of validation frames alone, and of simulations that were not trained on where th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,11 @@ from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.uncertainty import Gate, Uncertainty, UncertaintyCard, symbols
 from matgraft.potentials.uncertainty.calibration import HeldOut, calibrate_energies, calibrate_forces, calibrate_gate
-from matgraft.potentials.uncertainty.known import Grouped, fit_known
+from matgraft.potentials.uncertainty.known import Grouped, fit_known, ranks
 from matgraft.potentials.uncertainty.rows import FrameRows, frame_rows
 
 MOST_ATOMS = 50_000
-"""Training atoms whose rows are looked at; of more, frames are taken evenly."""
+"""Training atoms whose rows are looked at; of more, frames are taken from all simulations alike."""
 RIDGE = 0.1
 """Of the mean eigenvalue of the training frames' mean rows, added to each."""
 
@@ -58,7 +58,7 @@ def fit_uncertainty(
     simulations
         Of each frame; by default `find_groups` tells them apart.
     seed
-        Of the choice of training rows, where there are more than are kept.
+        Of the choice of training frames and rows, where there are more than are kept.
     progress
         Title of a progress bar; none if empty.
 
@@ -70,8 +70,8 @@ def fit_uncertainty(
     if not len(train) or not len(validation):
         raise DataError(f"{len(train)} training and {len(validation)} validation frames: both parts need some")
     named = simulations or _found(train, validation)
-    chosen = _evenly([sample.n_atoms for sample in train])
     of_train, of_validation = _numbered(named)
+    chosen = _chosen(list(train.samples.numbers()), of_train, seed)
     trained = frame_rows(potential, train[chosen], errors=False, progress=progress)
     held = frame_rows(potential, validation, errors=True, progress=progress)
     return fit_on_rows((trained, of_train[chosen]), (held, of_validation), potential.card.weights_sha256, seed)
@@ -111,10 +111,20 @@ def _numbered(named: Simulations) -> tuple[Units, Units]:
     return together[: len(named.train)], together[len(named.train) :]
 
 
-def _evenly(sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Return positions of frames, evenly over all of them, that have no more than `MOST_ATOMS` together."""
-    share = min(1.0, MOST_ATOMS / sum(sizes))
-    return np.unique(np.linspace(0, len(sizes) - 1, max(1, int(share * len(sizes)))).astype(np.int64))
+def _chosen(numbers: Sequence[NDArray[Any]], simulations: Units, seed: int) -> NDArray[np.int64]:
+    """Return positions of frames that have no more than `MOST_ATOMS` together.
+
+    Each simulation gives one frame of each set of its elements, then each another one. So no small simulation and no
+    element is lost among many frames; where there are more sets than atoms are allowed, rare sets of elements go first.
+    """
+    if sum(map(len, numbers)) <= MOST_ATOMS:
+        return np.arange(len(numbers))
+    elements = [tuple(np.unique(one).tolist()) for one in numbers]
+    sets, of_simulation = numbered(elements), numbered(list(zip(simulations.tolist(), elements, strict=True)))
+    shuffled = np.random.default_rng(seed).permutation(len(numbers))
+    order = shuffled[np.lexsort((ranks(sets[shuffled]), ranks(of_simulation[shuffled])))]
+    atoms = np.cumsum([len(numbers[i]) for i in order])
+    return np.sort(order[: max(1, int(np.searchsorted(atoms, MOST_ATOMS, side="right")))])
 
 
 def _only_new(held: HeldOut, trained: Units) -> HeldOut:

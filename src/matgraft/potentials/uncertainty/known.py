@@ -102,8 +102,12 @@ def _thinned(mine: NDArray[np.int64], groups: Units, most: int, rng: np.random.G
     if len(mine) <= most:
         return mine
     shuffled = rng.permutation(mine)
-    order = np.argsort(groups[shuffled], kind="stable")
-    _, counts = np.unique(groups[shuffled], return_counts=True)
-    rank = np.empty(len(mine), dtype=np.int64)
-    rank[order] = np.concatenate([np.arange(count) for count in counts])
-    return np.sort(shuffled[np.argsort(rank, kind="stable")[:most]])
+    return np.sort(shuffled[np.argsort(ranks(groups[shuffled]), kind="stable")[:most]])
+
+
+def ranks(groups: Units) -> NDArray[np.int64]:
+    """Return (n,) how many before each are of its group."""
+    _, counts = np.unique(groups, return_counts=True)
+    rank = np.empty(len(groups), dtype=np.int64)
+    rank[np.argsort(groups, kind="stable")] = np.concatenate([np.arange(count) for count in counts])
+    return rank

@@ -49,14 +49,17 @@ class Watch:
         """Look at the structure of this step."""
         atoms = _atoms(self.dynamics)
         extrapolation = np.asarray(atoms.calc.get_property(EXTRAPOLATION.name, atoms))
-        if self.frame is not None or extrapolation.max() <= self.most:
+        if extrapolation.max() <= self.most:
             return
-        self.frame, self.step, self.atom = kept(atoms), self.dynamics.nsteps, int(extrapolation.argmax())
+        if self.frame is None:
+            self.frame, self.step, self.atom = kept(atoms), self.dynamics.nsteps, int(extrapolation.argmax())
         self.dynamics.max_steps = self.dynamics.nsteps  # ASE takes no further step
 
 
 def stop_outside(dynamics: Dynamics, *, most: float = 1.0, interval: int = 1) -> Watch:
     """Let a simulation end at the first structure of which an atom is outside.
+
+    Each further ``run`` ends at its first structure outside too, so a loop over short runs does not go on from there.
 
     Parameters
     ----------
