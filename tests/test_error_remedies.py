@@ -557,7 +557,7 @@ def test_a_run_that_is_not_finished(matgraft: Call, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(
         "matgraft.potentials.run.resume_run", lambda out, **_: resumed.append(out) or run / "report.html"
     )
-    finished = SimpleNamespace(verdict=SimpleNamespace(exit_code=0))
+    finished = SimpleNamespace(exit_code=0)
     monkeypatch.setattr("matgraft.potentials.report.screen.run_facts", lambda *_: finished)
     monkeypatch.setattr("matgraft.potentials.report.screen.show_run", lambda *_: None)
     code, _, said = matgraft("evaluate", run, tmp_path / NAME)

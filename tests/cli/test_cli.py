@@ -215,7 +215,7 @@ def test_a_run_is_checked_beside_its_foundation_and_its_report_says_so(
     facts = json.loads(out)
     assert code == facts["verdict"]["exit_code"]
     assert (facts["foundation"], facts["folder"]) == ("chgnet", str(own / "physics"))
-    assert facts["structures"] and all("few.extxyz frame" in one["source"] for one in facts["structures"])
+    assert facts["structures"] and all(".extxyz frame " in one["source"] for one in facts["structures"])
     (result,) = facts["results"]
     assert result["own"] != result["foundation"] and (own / "physics" / result["foundation"]).is_file()
     assert {one["code"] for one in facts["verdict"]["cautions"]} >= {one.code for one in VERDICT.read(run).cautions}

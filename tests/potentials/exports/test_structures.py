@@ -132,12 +132,12 @@ def test_a_repulsion_is_added_below_all_data_and_bonds_and_nowhere_else(tuned: P
     save_folder(tuned, tmp_path / "model", lambda card: card.model_copy(update={"elements": elements}))
     with pytest.raises(OptionError, match=r"closest\.json is missing"):
         export(tmp_path / "model", "ase", tmp_path / "out", repulsion=True)
-    close = Atoms("SiGe", positions=[[0, 0, 0], [0, 0, 1.9]])
+    close = Atoms("SiGe", positions=[[0, 0, 0], [0, 0, 1.7]])
     keep(data(close), tmp_path / "model")
     keep_closest(data(close, bulk("Si")), tmp_path / "model")
-    assert CLOSEST.read(tmp_path / "model").distance_A == {"Ge-Si": 1.9}  # 2.35 Å is a bond
+    assert CLOSEST.read(tmp_path / "model").distance_A == {"Ge-Si": 1.7}  # 2.35 Å is a bond
     reaches = reach_of(tmp_path / "model", elements)
-    assert reaches == pytest.approx({"Ge-Ge": 0.8 * 2.40, "Ge-Si": 0.95 * 1.9, "Si-Si": 0.8 * 2.22})
+    assert reaches == pytest.approx({"Ge-Ge": 0.75 * 2.40, "Ge-Si": 0.95 * 1.7, "Si-Si": 0.75 * 2.22})
     with pytest.raises(OptionError, match="--repulsion is not read with --to native"):
         export(tmp_path / "model", "native", tmp_path / "out", repulsion=True)
     exported = export(tmp_path / "model", "ase", tmp_path / "out", repulsion=True)

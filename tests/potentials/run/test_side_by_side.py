@@ -87,7 +87,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     def load(name: str) -> Any:
         theory = LevelOfTheory(functional="PBE")
         card = SimpleNamespace(elements=("Si", "Ge"), name=name, cutoff_A=None, theory=theory, corrects={})
-        return SimpleNamespace(card=card)
+        return SimpleNamespace(card=card, folder=None)
 
     def predictions(model: Any, frames: Dataset, *_: object) -> Any:
         name = model.card.name
