@@ -206,10 +206,11 @@ class Gates(Frozen):
         "thumb for a timestep; a sound model at these timesteps has some 0.01",
     )
     verlet_order: float = Field(
-        0.7,
+        1.0,
         gt=0,
         description="difference from 2 of the power of the timestep with which the fluctuation of the energy grows: "
-        "velocity Verlet is of second order where forces are the gradient of one smooth energy",
+        "velocity Verlet is of second order where forces are the gradient of one smooth energy; noise and jumps have "
+        "0. A short trajectory of a network that is rough on the scale of a step came out at 1.3",
     )
     force_gradient: float = Field(
         0.01,
