@@ -8,10 +8,13 @@ predictions.parquet, and the folders checkpoints, model, evaluations and physics
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from matgraft.core.findings import Findings
 from matgraft.core.run_folder import RunFile
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.audit.coverage import Coverage
+from matgraft.potentials.checks.checked import CHECKED
 from matgraft.potentials.data.seen import SeenFrames
 from matgraft.potentials.data.split import Split
 from matgraft.potentials.recipe import SAVED
@@ -60,8 +63,14 @@ __all__ = [
     "SEEN",
     "SPLIT",
     "VERDICT",
+    "checked_folders",
     "evaluation_file",
 ]
+
+
+def checked_folders(run: Path) -> list[Path]:
+    """Return the folders with physical checks of a run: of its model, or of each head."""
+    return [file.parent for file in sorted((run / PHYSICS).glob(f"**/{CHECKED.name}"))]
 
 
 def evaluation_file(name: str) -> RunFile[Evaluation]:

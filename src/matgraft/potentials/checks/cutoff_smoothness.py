@@ -27,6 +27,7 @@ from matgraft.core.quantities import ENERGY, FORCES, Array
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import add_legend, empty_figure, style
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
+from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.simulation.probes import distorted
 from matgraft.potentials.simulation.subject import Subject
 
@@ -83,7 +84,7 @@ class CutoffSmoothnessCheck(PhysicalCheck[Paths]):
     """Look for jumps of forces and energy along paths."""
 
     code, title, observation = "cutoff-smoothness", "Forces and energy change without jumps", Paths
-    kinds = frozenset({"bulk", "slab", "wire", "molecule"})
+    kinds = EVERY_KIND
     gates_uses = frozenset({"md", "relax"})
     cost = 150
     beside_foundation: ClassVar[bool] = False

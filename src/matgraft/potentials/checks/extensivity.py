@@ -24,6 +24,8 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import ENERGY, FORCES, Array
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
+from matgraft.potentials.checks.settings import EVERY_USE
+from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
 from matgraft.potentials.simulation.probes import distorted
 from matgraft.potentials.simulation.subject import Subject
@@ -76,8 +78,8 @@ class ExtensivityCheck(PhysicalCheck[Invariance]):
     """Hold what must not change against rounding."""
 
     code, title, observation = "extensivity", "Energy adds up, and does not depend on place, turn and order", Invariance
-    kinds = frozenset({"bulk", "slab", "wire", "molecule"})
-    gates_uses = frozenset({"relax", "phonons", "elastic", "md", "defects", "surfaces", "phases", "molecules"})
+    kinds = EVERY_KIND
+    gates_uses = EVERY_USE
     cost = 30
     beside_foundation: ClassVar[bool] = False
 

@@ -27,6 +27,8 @@ from matgraft.core.quantities import ENERGY, FORCES, STRESS, VOIGT, Array
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
+from matgraft.potentials.checks.settings import EVERY_USE
+from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.probes import distorted, energy_noise
 from matgraft.potentials.simulation.subject import Subject
@@ -77,8 +79,8 @@ class FiniteDifferencesCheck(PhysicalCheck[Slopes]):
     """Hold forces and stress against differences of the energy."""
 
     code, title, observation = "finite-differences", "Forces and stress are the gradient of the energy", Slopes
-    kinds = frozenset({"bulk", "slab", "wire", "molecule"})
-    gates_uses = frozenset({"relax", "phonons", "elastic", "md", "defects", "surfaces", "phases", "molecules"})
+    kinds = EVERY_KIND
+    gates_uses = EVERY_USE
     cost = 100
     beside_foundation: ClassVar[bool] = False
 

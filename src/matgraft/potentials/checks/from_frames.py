@@ -40,7 +40,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.simulation.deform import rotated
-from matgraft.potentials.simulation.geometry import SYMPREC_A, primitive_of, rotations_of, symmetry_of
+from matgraft.potentials.simulation.geometry import SYMPREC_A, primitive_of, rotations_of, spglib_cell, symmetry_of
 
 STILL_eV_per_A = 0.05
 """Root mean square of forces up to which ions are relaxed: energies of defects are then right to some meV."""
@@ -347,7 +347,7 @@ def _found(start: Held, one: Held) -> Strained:
 
 def _standard_axes(atoms: Atoms) -> Array:
     """Return the rotation (3, 3) R from a crystal's axes to spglib's standard ones: a vector v goes to R v."""
-    found = spglib.get_symmetry_dataset((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=SYMPREC_A)
+    found = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SYMPREC_A)
     return np.eye(3) if found is None else np.asarray(found.std_rotation_matrix)
 
 
@@ -370,7 +370,7 @@ def _vacancies(held: Mapping[int, Held], crystals: Mapping[int, Held]) -> Iterat
 
 def _primitive_cell(atoms: Atoms) -> Atoms:
     """Return the primitive cell in the axes of the crystal."""
-    found = spglib.find_primitive((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=SYMPREC_A)
+    found = spglib.find_primitive(spglib_cell(atoms), symprec=SYMPREC_A)
     if found is None:
         return atoms
     cell, positions, numbers = found

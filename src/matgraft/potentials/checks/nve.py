@@ -22,6 +22,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block, Drawing, Plot, Plots
 from matgraft.core.report.figures import COLOURS, add_legend, empty_figure
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited
+from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.simulation.dynamics import (
     Motion,
     Trajectory,
@@ -92,7 +93,7 @@ class NveCheck(PhysicalCheck[Conservation]):
     """Hold drift, size and order of the fluctuation of the total energy against limits."""
 
     code, title, observation = "nve", "Conservation of energy in molecular dynamics", Conservation
-    kinds = frozenset({"bulk", "slab", "wire", "molecule"})
+    kinds = EVERY_KIND
     gates_uses = frozenset({"md"})
     cost = 1000
     beside_foundation: ClassVar[bool] = False

@@ -20,6 +20,7 @@ from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
+from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair
 from matgraft.potentials.simulation.geometry import Geometry, primitive_of, symmetry_of
@@ -93,7 +94,7 @@ class RelaxationCheck(PhysicalCheck[Relaxation]):
     """Lattice, positions and symmetry of the relaxed structure."""
 
     code, title, observation = "relaxation", "Relaxation", Relaxation
-    kinds = frozenset({"bulk", "slab", "wire", "molecule"})
+    kinds = EVERY_KIND
     gates_uses = frozenset({"relax"})
     cost = 30
 

@@ -26,6 +26,7 @@ USES: dict[CheckedUse, str] = {
     "molecules": "molecules",
 }
 """As it is typed -> in words."""
+EVERY_USE: frozenset[CheckedUse] = frozenset(USES)
 
 
 class CheckSettings(Frozen):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +19,7 @@ from ase.io import read as read_file
 from pymatgen.core import Structure as Crystal
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from spglib import SpglibError
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import ENERGY
@@ -28,6 +29,7 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 
 Kind = Literal["bulk", "slab", "wire", "molecule"]
+EVERY_KIND: frozenset[Kind] = frozenset(get_args(Kind))
 
 TOLERANCES_A = (0.01, 0.05, 0.1, 0.2, 0.3)
 """Å within which a frame's atoms are moved onto the sites of a symmetric crystal. A frame that has symmetry within the
@@ -122,7 +124,7 @@ def crystal_of(atoms: Atoms) -> tuple[Atoms, str]:
             symbol, refined = found.get_space_group_symbol(), found.get_refined_structure()
             sites = len(found.find_primitive())
             rotations = len(np.unique(found.get_symmetry_dataset().rotations, axis=0))
-        except Exception:  # spglib finds none at this tolerance, and says so in many ways
+        except (ValueError, SpglibError):  # no symmetry at this tolerance; pymatgen's own error is a ValueError
             continue
         kept = abs(refined.density / crystal.density - 1) < 1e-3  # spglib may lose atoms at a wide tolerance
         if kept and (rotations > 1 or sites < len(crystal)):

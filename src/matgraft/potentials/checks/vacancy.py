@@ -26,7 +26,7 @@ from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
-from matgraft.potentials.simulation.geometry import SYMPREC_A, Geometry, symmetry_of
+from matgraft.potentials.simulation.geometry import SYMPREC_A, Geometry, spglib_cell, symmetry_of
 from matgraft.potentials.simulation.relax import relax, relaxed_crystal
 from matgraft.potentials.simulation.subject import Subject
 
@@ -214,7 +214,7 @@ def supercell(primitive: Atoms) -> Atoms:
 
 def _distinct_sites(atoms: Atoms) -> list[int]:
     """Return one atom of each kind of site: one of each element first, then the others."""
-    found = spglib.get_symmetry_dataset((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=SYMPREC_A)
+    found = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SYMPREC_A)
     kinds = sorted(set(range(len(atoms)) if found is None else found.equivalent_atoms.tolist()))
     first = [next(k for k in kinds if atoms.symbols[k] == symbol) for symbol in dict.fromkeys(atoms.symbols)]
     return [*first, *[k for k in kinds if k not in first]][: max(MOST_SITES, len(first))]

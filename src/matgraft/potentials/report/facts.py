@@ -167,10 +167,9 @@ class _Reader:
 
     def physics(self) -> tuple[Checked, ...]:
         """Read the physical checks of the model, or of each head."""
-        folders = [file.parent for file in sorted((self.run / files.PHYSICS).glob(f"**/{CHECKED.name}"))]
         found = [
             self.read(str((one / CHECKED.name).relative_to(self.run)), lambda path: checked_in(path.parent))
-            for one in folders
+            for one in files.checked_folders(self.run)
         ]
         return tuple(one for one in found if one is not None)
 

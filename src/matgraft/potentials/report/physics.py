@@ -16,6 +16,7 @@ from rich.console import Console
 from matgraft.core.errors import MatgraftError
 from matgraft.core.files import write_text
 from matgraft.core.findings import Finding, Measure
+from matgraft.core.options import shell
 from matgraft.core.report.document import (
     EVERYWHERE,
     PAGE,
@@ -36,7 +37,7 @@ from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
 from matgraft.core.report.text import written
 from matgraft.core.verdict import Tone, Verdict
-from matgraft.potentials.checks.checked import Checked, checked_in, drawn
+from matgraft.potentials.checks.checked import Checked, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
 from matgraft.potentials.checks.runner import Result
 
@@ -131,8 +132,9 @@ def finding_blocks(found: Finding) -> list[Block]:
         blocks.append(measures_table(found.measures))
     if found.remedy:
         blocks.append(Text(found.remedy, mark="What to do:", tone="caution"))
-    files = [action.structures for action in found.actions if action.structures]
-    return [*blocks, *([Pairs([("structures to label", Cell(file, code=True)) for file in files])] if files else [])]
+    options = [("option", Cell(shell(one.options), code=True)) for one in found.actions if one.options]
+    files = [("structures to label", Cell(one.structures, code=True)) for one in found.actions if one.structures]
+    return [*blocks, *([Pairs([*options, *files])] if options or files else [])]
 
 
 def measures_table(measures: Sequence[Measure]) -> Table:
@@ -209,8 +211,3 @@ def write_physics(checked: Checked) -> Path:
     write_text(folder / "report.html", to_html(physics_document(checked, folder)))
     write_text(folder / "report.md", to_markdown(physics_document(checked)))
     return folder / "report.html"
-
-
-def rewrite_physics(folder: Path) -> Path:
-    """Write the page of a folder of physical checks again."""
-    return write_physics(checked_in(folder))

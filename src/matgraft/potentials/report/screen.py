@@ -28,7 +28,7 @@ from matgraft.core.report.document import (
 from matgraft.core.report.screen import show_blocks, show_section
 from matgraft.core.verdict import Outcome, Verdict
 from matgraft.potentials import run_files as files
-from matgraft.potentials.checks.checked import CHECKED, Checked, checked_in
+from matgraft.potentials.checks.checked import Checked, checked_in
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.recipe import saved_recipe
 from matgraft.potentials.report.data import gravest_first
@@ -155,7 +155,7 @@ def run_facts(run: Path, report: Path) -> TunedFacts:
         fit=files.FIT.read(run),
         checks=files.CHECKS.read(run),
         ladder=files.CLIMB.find(run),
-        physics=tuple(checked_in(file.parent) for file in sorted((run / files.PHYSICS).glob(f"**/{CHECKED.name}"))),
+        physics=tuple(map(checked_in, files.checked_folders(run))),
         **dict(files.METRICS.read(run)),
     )
 

@@ -53,7 +53,7 @@ def primitive_of(atoms: Atoms) -> Atoms:
     The axes are those of the conventional cell: a along x, b in the xy plane. A structure without a symmetry that
     spglib finds is returned as it is.
     """
-    found = spglib.standardize_cell(_crystal(atoms), to_primitive=True, no_idealize=False, symprec=SYMPREC_A)
+    found = spglib.standardize_cell(spglib_cell(atoms), to_primitive=True, no_idealize=False, symprec=SYMPREC_A)
     if found is None:
         return atoms.copy()
     cell, positions, numbers = found
@@ -84,7 +84,7 @@ NO_SYMMETRY = Symmetry(symbol="P1", number=1, operations=1, to_conventional=((1,
 
 def symmetry_of(atoms: Atoms, tolerance_A: float = SYMPREC_A) -> Symmetry:
     """Return the symmetry within a tolerance."""
-    found: Any = spglib.get_symmetry_dataset(_crystal(atoms), symprec=tolerance_A)
+    found: Any = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=tolerance_A)
     if found is None:
         return NO_SYMMETRY
     return Symmetry.model_validate(
@@ -99,12 +99,12 @@ def symmetry_of(atoms: Atoms, tolerance_A: float = SYMPREC_A) -> Symmetry:
 
 def rotations_of(atoms: Atoms) -> Array:
     """Return the point group of a crystal as (n, 3, 3) Cartesian matrices R: a vector v goes to R v."""
-    found: Any = spglib.get_symmetry_dataset(_crystal(atoms), symprec=SYMPREC_A)
+    found: Any = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SYMPREC_A)
     fractional = np.eye(3)[None] if found is None else np.unique(found.rotations, axis=0)
     columns = atoms.cell[:].T
     return np.asarray(columns @ fractional @ np.linalg.inv(columns))
 
 
-def _crystal(atoms: Atoms) -> Any:
+def spglib_cell(atoms: Atoms) -> Any:
     """Return a structure as spglib takes it."""
     return atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers
