@@ -37,8 +37,8 @@ SMALL_ERROR = 0.02
 WORSE_OFFSET = 1.1
 """Times the foundation's offset that a model may have which was not fitted to these labels."""
 REMEDIES = {
-    FORCE: "label strained and hot frames and add them (to-label holds some), give forces more weight, and see with "
-    "`matgraft compare` whether another strategy fits them better",
+    FORCE: "label strained and hot frames and add them (to-label holds some), give forces more weight, and let the "
+    "ladder try further strategies (strategy.name=ladder)",
     STRESS.name: "look at the sign and the unit of the stress in your frames and at what the fit read; give it weight",
     ENERGY.name: "fit the reference energies again, and look whether the model was fitted to labels of another theory "
     "or speaks through the wrong head",

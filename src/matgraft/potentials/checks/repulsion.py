@@ -43,7 +43,7 @@ LABELLED = (0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9)
 MOST_PLOTS = 6
 REMEDY = (
     "label the dimers and add them to the training frames, or rehearse what the foundation knows of short distances "
-    "(strategy.name=replay); a ZBL term on export repels where the model has no data"
+    "(strategy.name=replay); `matgraft export --to ase --repulsion` repels where it has no data"
 )
 ACTIONS = (Action(settings={"strategy.name": "replay"}),)
 
