@@ -86,6 +86,7 @@ def test_against_another_calculator_a_difference_is_doubt_and_against_ones_own_d
         *("--reference", "reference.yaml"),
     )
     assert code == 1 and "not fit for what was asked" in out
+    assert out.count("Fm-3m") == 1  # what was found is told once
     assert "reference.yaml (made up)" in Path("checks/own_models-copper/report.html").read_text(encoding="utf-8")
 
 

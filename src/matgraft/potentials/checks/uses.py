@@ -43,7 +43,7 @@ def judge_uses(
         headline=_headline(outcome, findings, failed, [_words(use, settings) for use in fit]),
         reasons=(*_reasons(findings), *([] if tuned is None else tuned.reasons)),
         cautions=(
-            *map(_caution, failed),
+            *map(caution_of, failed),
             *map(_unjudged, _errored(findings)),
             *_without_dft(findings),
             *_of_fit(tuned),
@@ -106,7 +106,8 @@ def _reasons(findings: Sequence[Finding]) -> Iterator[Reason]:
             yield Reason(about=one.code, speaks=speaks, text=f"{one.title} ({about}): {one.evidence}")
 
 
-def _caution(finding: Finding) -> Caution:
+def caution_of(finding: Finding) -> Caution:
+    """Return a failed finding as a caution."""
     return Caution(
         code=finding.code,
         damage=Damage.HARM if finding.severity == "error" else Damage.DOUBT,

@@ -35,11 +35,12 @@ from matgraft.core.report.document import (
 from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
-from matgraft.core.report.text import written
+from matgraft.core.report.text import short_number, written
 from matgraft.core.verdict import Tone, Verdict
 from matgraft.potentials.checks.checked import Checked, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
 from matgraft.potentials.checks.runner import Result
+from matgraft.potentials.checks.uses import caution_of
 
 MARKS: dict[str, str] = {"passed": "passed", "failed": "FAILED", "errored": "broke off", "not applicable": "\u2013"}
 TONES: dict[str, Tone] = {"failed": "bad", "errored": "unknown"}
@@ -50,7 +51,7 @@ def physics_document(checked: Checked, folder: Path | None = None) -> Document:
     return Document(
         f"Physical checks of {checked.subject}",
         [
-            verdict_section(_without_told_reasons(checked), summary_blocks(checked)),
+            verdict_section(_told_once(checked), summary_blocks(checked)),
             *(() if folder is None else _check_sections(checked, folder)),
             _structures(checked),
             _references(checked),
@@ -60,11 +61,14 @@ def physics_document(checked: Checked, folder: Path | None = None) -> Document:
     )
 
 
-def _without_told_reasons(checked: Checked) -> Verdict:
-    """Return the verdict without the reasons that the table of checks tells."""
+def _told_once(checked: Checked) -> Verdict:
+    """Return the verdict without what the table of checks tells: reasons, and the evidence in its cautions."""
     told = {one.code for one in checked.findings}
     reasons = tuple(one for one in checked.verdict.reasons if one.about not in told)
-    return checked.verdict.model_copy(update={"reasons": reasons})
+    failed = [one for one in checked.findings if one.outcome == "failed"]
+    short = {caution_of(one).text: f"{one.title}{f' of {one.about}' if one.about else ''}: failed" for one in failed}
+    cautions = tuple(one.model_copy(update={"text": short.get(one.text, one.text)}) for one in checked.verdict.cautions)
+    return checked.verdict.model_copy(update={"reasons": reasons, "cautions": cautions})
 
 
 def physics_sections(checked: Sequence[Checked]) -> Iterator[Section]:
@@ -79,7 +83,7 @@ def physics_sections(checked: Sequence[Checked]) -> Iterator[Section]:
 def summary_blocks(checked: Checked) -> list[Block]:
     """Return one row a finding: outcome, and its first sentence."""
     told = [one for one in checked.findings if one.outcome != "not applicable"]
-    columns = [Column(title, number=False) for title in ("Check", "Structure", "Outcome", "What was found")]
+    columns = [Column(title, number=False) for title in ("Check", "Outcome", "What was found")]
     rows = [_summary_row(one) for one in told]
     passed_over = [one for one in checked.findings if one.outcome == "not applicable"]
     reasons = {f"{one.code}: {one.evidence}" for one in passed_over}
@@ -95,7 +99,7 @@ def summary_blocks(checked: Checked) -> list[Block]:
 
 def _summary_row(one: Finding) -> Row:
     bad = one.outcome in ("failed", "errored")
-    return Row(one.code, one.about or "all", MARKS[one.outcome], one.evidence, manner="strong" if bad else "")
+    return Row(Cell(one.code, one.about), MARKS[one.outcome], one.evidence, manner="strong" if bad else "")
 
 
 def _check_sections(checked: Checked, folder: Path) -> Iterator[Section]:
@@ -165,8 +169,13 @@ def _allowed(ends: tuple[float | None, float | None] | None) -> str:
         return "–"
     low, high = ends
     if low is None:
-        return "any" if high is None else f"at most {written(high)}"
-    return f"at least {written(low)}" if high is None else f"{written(low)} to {written(high)}"
+        return "any" if high is None else f"at most {_bound(high)}"
+    return f"at least {_bound(low)}" if high is None else f"{_bound(low)} to {_bound(high)}"
+
+
+def _bound(value: float) -> str:
+    """Write an end of a range with three significant digits, and no zeros behind them."""
+    return short_number(float(f"{value:.3g}"))
 
 
 def _structures(checked: Checked) -> Section:
