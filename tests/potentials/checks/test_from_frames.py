@@ -10,10 +10,15 @@ from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState
 from ase.optimize import BFGS
+from hypothesis import given
+from hypothesis import strategies as st
 
+from matgraft.core.findings import Finding
 from matgraft.potentials.checks.from_frames import Held, held_of, properties_in, references_in
 from matgraft.potentials.checks.own_frames import (
     ElasticFramesCheck,
+    FrameValue,
+    FrameValues,
     PhaseFramesCheck,
     SurfaceFramesCheck,
     VacancyFramesCheck,
@@ -241,3 +246,44 @@ def test_a_table_has_labels_model_and_foundation() -> None:
     row = next(row for row in table.rows if row.cells[0].text == "C11")
     label, model, foundation = (float(cell.text) for cell in row.cells[3:6])
     assert model == label and foundation == pytest.approx(label / 2, rel=0.01)
+
+
+def judged_surfaces(*values: float | None, kind="surface") -> Finding:
+    """Judge a model that gives these parts of surface energies of 1, 2, ... J/m²."""
+    found = tuple(
+        FrameValue(
+            name=f"surface of frame {i}", unit="J/m²", formula="Cu", kind=kind, label=i + 1.0, frames=(i, 99),
+            value=None if part is None else part * (i + 1.0),
+        )
+        for i, part in enumerate(values)
+    )  # fmt: skip
+    check = SurfaceFramesCheck() if kind == "surface" else PhaseFramesCheck()
+    return check.judge(Seen(FrameValues(values=found)), Case((), None, CheckSettings()))
+
+
+def test_one_or_two_values_must_each_lie_within_the_gate() -> None:
+    assert judged_surfaces(1.1, 0.9).outcome == "passed"
+    assert judged_surfaces(1.0, 1.16).outcome == "failed"
+
+
+def test_of_many_values_the_typical_difference_counts_and_none_may_be_far_off() -> None:
+    assert judged_surfaces(1.0, 1.2, 0.95, 1.05).outcome == "passed"
+    all_soft = judged_surfaces(0.8, 0.8, 0.8, 0.8)
+    assert all_soft.outcome == "failed"
+    assert all_soft.evidence.count("root mean square of 4 differences, surface 0.200 (at most 0.150 passes)") == 1
+    one_far = judged_surfaces(*[1.0] * 20, 1.35)
+    assert [one.name for one in one_far.measures if not one.passes] == ["surface of frame 20, Cu"]
+    assert judged_surfaces(1.0, 1.0, None, 1.0).outcome == "failed"
+
+
+@given(st.lists(st.floats(0.5, 1.5), min_size=3, max_size=12))
+def test_a_wider_gate_never_fails_what_a_narrower_one_passes(parts: list[float]) -> None:
+    if judged_surfaces(*parts).outcome == "passed":
+        nearer = [1 + (one - 1) / 2 for one in parts]
+        assert judged_surfaces(*nearer).outcome == "passed"
+
+
+def test_phases_are_judged_by_energies_and_not_by_parts() -> None:
+    finding = judged_surfaces(1.0, 1.0, 1.0, 1.006, kind="phase")  # of 4 eV/atom: 24 meV/atom off
+    assert finding.outcome == "passed"
+    assert judged_surfaces(1.03, 1.015, 1.01, 1.0075, kind="phase").outcome == "failed"

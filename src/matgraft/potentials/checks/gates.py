@@ -186,6 +186,12 @@ class Gates(Frozen):
         gt=0,
         description="part of a surface energy: functionals differ by 10 to 20 % (Patra et al., PNAS 114, E9188 (2017))",
     )
+    of_many: float = Field(
+        2.0,
+        ge=1,
+        description="times the range that one of three or more values of a kind may have, where their root mean square "
+        "lies within it: of errors of that size one in twenty is larger",
+    )
     phase_eV: float = Field(
         0.025,
         gt=0,

@@ -3,6 +3,9 @@
 No structure is relaxed, so that labels and predictions are compared like with like: the elastic constants of the same
 strained cells, ions clamped or not; the excess energies of the same vacancies and slabs; the same crystals above the
 lowest. One check a use, since a model may be right for one of them alone.
+
+One or two values of a kind must each lie within the gate. Of more, their root mean square difference must, and each
+within `Gates.of_many` times as much: among fifteen surfaces the worst is no measure of a model.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
+import numpy as np
 from pydantic import JsonValue
 
 from matgraft.core.findings import Action, Finding, Measure
@@ -19,13 +23,15 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.from_frames import FrameProperty, Held, Kind, held_of, properties_in
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared
+from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, limited
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.data.dataset import Dataset, bytes_of
 from matgraft.potentials.simulation.subject import Subject
 
 MOST_PROPERTIES = 24
 """Properties of one kind that are compared, those of the fewest atoms first."""
+MANY = 3
+"""Values of one kind from which on they are judged together."""
 LEAST_GPa = 10.0
 """Elastic constants below it are shown and not judged: DFT itself is converged to some GPa."""
 
@@ -108,10 +114,9 @@ class OwnFramesCheck(PhysicalCheck[FrameValues]):
 
     def judge(self, seen: Seen[FrameValues], case: Case) -> Finding:
         """Hold each value against that of the labels."""
-        measures = [self._measure(one, case) for one in seen.own.values]
+        measures = self._measures(seen.own.values, case)
         failed = [one for one in measures if not one.passes]
-        shown = [f"{one.name} {written(one.value)} (your labels: {written(one.reference)}) {one.unit}"
-                 for one in (failed or measures)[:4]]  # fmt: skip
+        shown = [_said(one) for one in (failed or measures)[:4]]
         count = len({i for one in seen.own.values for i in one.frames})
         more = f", and {len(failed) - 4} more" if len(failed) > 4 else ""
         finding = self.finding(
@@ -131,12 +136,39 @@ class OwnFramesCheck(PhysicalCheck[FrameValues]):
             rows.append(Row(_plain(one.name), one.formula, one.unit, *values))
         return [Table(heads, rows)]
 
+    def _measures(self, values: Sequence[FrameValue], case: Case) -> list[Measure]:
+        """Return what is judged: of many values of one kind their root mean square first, then each more widely."""
+        found: list[Measure] = []
+        single = {id(one): self._measure(one, case) for one in values}
+        for kind in self.of_kinds:
+            own = [single[id(one)] for one in values if one.kind == kind]
+            judged = [one for one in own if one.allowed is not None]
+            if len(judged) >= MANY:
+                found.append(self._together(kind, judged, case))
+                wider = case.settings.gates.of_many
+                own = [one if one.allowed is None else _widened(one, wider) for one in own]
+            found.extend(own)
+        return found
+
+    def _together(self, kind: Kind, judged: Sequence[Measure], case: Case) -> Measure:
+        """Return the root mean square difference of values from their labels, in parts of the labels or as it is."""
+        gate, relative = self.of_kinds[kind], _is_relative(kind)
+        differences = [_difference(one, relative) for one in judged]
+        size = float(np.sqrt(np.mean(np.square(differences))))
+        return limited(
+            f"root mean square of {len(judged)} differences, {kind}",
+            "" if relative else judged[0].unit,
+            size if np.isfinite(size) else None,
+            (None, float(getattr(case.settings.gates, gate))),
+            gate,
+        )
+
     def _measure(self, one: FrameValue, case: Case) -> Measure:
         value = float("nan") if one.value is None else one.value
         against = Comparison(Reference(value=one.label, source="your frames"), None)
         gate = self.of_kinds[one.kind]
         name = f"{_plain(one.name)}, {one.formula}"
-        found = compared(name, one.unit, value, against, gate, case, relative=one.kind != "phase")
+        found = compared(name, one.unit, value, against, gate, case, relative=_is_relative(one.kind))
         judged = one.kind != "elastic" or abs(one.label) >= LEAST_GPa
         return found.model_copy(update={"value": one.value, "allowed": found.allowed if judged else None})
 
@@ -153,6 +185,32 @@ class OwnFramesCheck(PhysicalCheck[FrameValues]):
 
 
 REMEDY = "give these frames more weight (loss.groups), or label more of their kind and add them to the training frames"
+
+
+def _is_relative(kind: Kind) -> bool:
+    """Say whether differences are judged as parts of the label; energies above the lowest phase are near zero."""
+    return kind != "phase"
+
+
+def _difference(one: Measure, relative: bool) -> float:
+    assert one.reference is not None
+    value = float("nan") if one.value is None else one.value
+    scale = max(abs(one.reference), 1e-9) if relative else 1.0
+    return (value - one.reference) / scale
+
+
+def _widened(one: Measure, times: float) -> Measure:
+    """Return a measure whose range about its reference is so many times as wide."""
+    assert one.allowed is not None and one.reference is not None
+    low, high = (None if end is None else one.reference + times * (end - one.reference) for end in one.allowed)
+    return one.model_copy(update={"allowed": (low, high)})
+
+
+def _said(one: Measure) -> str:
+    if one.reference is None:
+        allowed = None if one.allowed is None else one.allowed[1]
+        return f"{one.name} {written(one.value)}{one.unit and f' {one.unit}'} (at most {written(allowed)} passes)"
+    return f"{one.name} {written(one.value)} (your labels: {written(one.reference)}) {one.unit}"
 
 
 def _plain(name: str) -> str:
