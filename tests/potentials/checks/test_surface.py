@@ -18,8 +18,9 @@ from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import run_physical
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.checks.structures import Structure, kind_of_structure
-from matgraft.potentials.checks.surface import SurfaceCheck, terminations
+from matgraft.potentials.checks.surface import SurfaceCheck
 from matgraft.potentials.simulation.subject import Subject, one_prediction
+from matgraft.potentials.simulation.surfaces import terminations
 
 
 class Bonded(EMT):

@@ -18,7 +18,8 @@ from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import run_physical
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.checks.structures import Structure, kind_of_structure
-from matgraft.potentials.checks.vacancy import VacancyCheck, supercell
+from matgraft.potentials.checks.vacancy import VacancyCheck
+from matgraft.potentials.simulation.defects import supercell
 from matgraft.potentials.simulation.subject import Subject
 
 

@@ -12,14 +12,10 @@ cell in the plane are not found.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from ase import Atoms, units
-from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
-from pymatgen.io.ase import AseAtomsAdaptor
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from matgraft.core.errors import RunError
 from matgraft.core.findings import Action, Finding, Measure
@@ -28,13 +24,13 @@ from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.simulation.defects import off_saddle
 from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.relax import relax, relaxed_crystal
 from matgraft.potentials.simulation.subject import Subject
+from matgraft.potentials.simulation.surfaces import terminations
 
-THICK_A, VACUUM_A = 10.0, 12.0
-MOST_FACETS, MOST_TERMINATIONS, MOST_ATOMS = 4, 3, 120
-FMAX_eV_per_A, STEPS, RATTLE_A = 0.02, 150, 0.02
+FMAX_eV_per_A, STEPS = 0.02, 150
 TOLD_APART = 0.1
 """Part of a surface energy by which two facets must differ for their order to count."""
 _J_PER_M2 = units.m**2 / units.J
@@ -88,7 +84,7 @@ class SurfaceCheck(PhysicalCheck[Surfaces]):
         before = {plane: [_gamma(slab, next(energies), per_atom) for slab in slabs] for plane, slabs in planes.items()}
         cut = {plane: slabs[int(np.argmin(before[plane]))] for plane, slabs in planes.items() if slabs}
         rng = np.random.default_rng(0)
-        found = relax(subject, [_rattled(slab, rng) for slab in cut.values()], fmax=FMAX_eV_per_A, steps=STEPS)
+        found = relax(subject, [off_saddle(slab, rng) for slab in cut.values()], fmax=FMAX_eV_per_A, steps=STEPS)
         if not np.isfinite([per_atom, *(one.energy_eV for one in found)]).all():
             raise RunError("an energy of the crystal or of its slabs is not finite")
         facets = tuple(
@@ -194,34 +190,7 @@ def _evidence(seen: Seen[Surfaces], case: Case) -> str:
     return f"Surface energies in J/m²: {facets}.{left}"
 
 
-def terminations(crystal: Atoms) -> dict[str, list[Atoms]]:
-    """Return for each distinct plane of low index its slabs of two like sides and of the crystal's composition."""
-    whole = SpacegroupAnalyzer(AseAtomsAdaptor.get_structure(crystal)).get_conventional_standard_structure()
-    found: dict[str, list[Atoms]] = {}
-    for plane in sorted(get_symmetrically_distinct_miller_indices(whole, 1), key=lambda one: (sum(map(abs, one)), one)):
-        if len(found) == MOST_FACETS:
-            break
-        with warnings.catch_warnings():  # pymatgen warns of planes that are not in lowest terms
-            warnings.simplefilter("ignore")
-            generator = SlabGenerator(whole, plane, THICK_A, VACUUM_A, center_slab=True, primitive=True)
-            slabs = [one for one in generator.get_slabs() if one.is_symmetric()]
-        formula = crystal.get_chemical_formula(empirical=True)
-        atoms = [AseAtomsAdaptor.get_atoms(one, msonable=False) for one in slabs]
-        atoms = [
-            Atoms(one.numbers, one.positions, cell=one.cell[:], pbc=True) for one in atoms if len(one) <= MOST_ATOMS
-        ]
-        name = "".join(map(str, plane))
-        found[name] = [one for one in atoms if one.get_chemical_formula(empirical=True) == formula][:MOST_TERMINATIONS]
-    return found
-
-
 def _gamma(slab: Atoms, energy: float, per_atom: float) -> float:
     """Return the surface energy in J/m² of a slab whose first two vectors span the plane."""
     area = np.linalg.norm(np.cross(slab.cell[0], slab.cell[1]))
     return float((energy - len(slab) * per_atom) / (2 * area) * _J_PER_M2)
-
-
-def _rattled(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    moved = atoms.copy()
-    moved.positions += RATTLE_A * rng.standard_normal((len(atoms), 3))
-    return moved

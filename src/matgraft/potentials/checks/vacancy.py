@@ -15,9 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import spglib
 from ase import Atoms
-from ase.build import make_supercell
 
 from matgraft.core.errors import RunError
 from matgraft.core.findings import Action, Finding, Measure
@@ -26,17 +24,13 @@ from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
-from matgraft.potentials.simulation.geometry import SYMPREC_A, Geometry, spglib_cell, symmetry_of
+from matgraft.potentials.simulation.defects import MOST_ATOMS, distinct_sites, off_saddle, supercell, without
+from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.relax import relax, relaxed_crystal
 from matgraft.potentials.simulation.subject import Subject
 
-FEWEST_ATOMS, WIDTH_A, MOST_ATOMS = 30, 7.0, 150
-"""A supercell has so many atoms and so many Å along each normal, where it stays below the most."""
-MOST_SITES = 3
 FMAX_eV_per_A, STEPS = 0.02, 120
 """Energies of vacancies are then converged to some meV."""
-RATTLE_A = 0.02
-"""Å by which atoms are displaced first, so that they can leave a saddle of high symmetry."""
 MOST_ELEMENTS = 3
 
 
@@ -120,10 +114,10 @@ class VacancyCheck(PhysicalCheck[Vacancies]):
         crystal = relaxed_crystal(subject, case.own.atoms)
         start = crystal.geometry.atoms()
         whole = supercell(start)
-        sites = _distinct_sites(whole)
-        empty = [whole[[k for k in range(len(whole)) if k != site]] for site in sites]
+        sites = distinct_sites(whole)
+        empty = [without(whole, site) for site in sites]
         rng = np.random.default_rng(0)
-        rattled = [_rattled(one, rng) for one in empty]
+        rattled = [off_saddle(one, rng) for one in empty]
         total = len(whole) * crystal.energy_eV / len(start)
         before = [float(one["energy"]) for one in subject.evaluate(empty)]
         after = relax(subject, rattled, fmax=FMAX_eV_per_A, steps=STEPS)
@@ -191,36 +185,3 @@ def _evidence(seen: Seen[Vacancies], case: Case) -> str:
         f"{what[0].upper()}{what[1:]} in {own.n_atoms} sites costs {own.energy_eV():.2f} eV"
         f"{compared_with}, {own.energy_eV(relaxed=False):.2f} eV with unrelaxed ions{slow}."
     )
-
-
-def supercell(primitive: Atoms) -> Atoms:
-    """Repeat the conventional cell of a crystal, or the primitive one, until it is wide and large enough."""
-    matrix = np.round(np.array(symmetry_of(primitive).to_conventional)).astype(int)
-    whole = make_supercell(primitive, matrix) if abs(round(np.linalg.det(matrix))) else primitive
-    whole = whole if len(whole) <= MOST_ATOMS else primitive
-    while True:
-        heights = 1 / np.linalg.norm(np.linalg.inv(whole.cell[:]), axis=0)
-        if len(whole) >= FEWEST_ATOMS and heights.min() >= WIDTH_A:
-            return whole
-        times = np.ones(3, dtype=int)
-        times[np.abs(heights - heights.min()) < 0.05] = 2
-        if len(whole) * times.prod() > MOST_ATOMS:
-            times = np.ones(3, dtype=int)
-            times[int(np.argmin(heights))] = 2
-        if len(whole) * times.prod() > MOST_ATOMS:
-            return whole
-        whole = whole.repeat(times)
-
-
-def _distinct_sites(atoms: Atoms) -> list[int]:
-    """Return one atom of each kind of site: one of each element first, then the others."""
-    found = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SYMPREC_A)
-    kinds = sorted(set(range(len(atoms)) if found is None else found.equivalent_atoms.tolist()))
-    first = [next(k for k in kinds if atoms.symbols[k] == symbol) for symbol in dict.fromkeys(atoms.symbols)]
-    return [*first, *[k for k in kinds if k not in first]][: max(MOST_SITES, len(first))]
-
-
-def _rattled(atoms: Atoms, rng: np.random.Generator) -> Atoms:
-    moved = atoms.copy()
-    moved.positions += RATTLE_A * rng.standard_normal((len(atoms), 3))
-    return moved

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from matgraft.core.errors import MatgraftError
 from matgraft.core.model_files import recognise
 from matgraft.core.registry import CARD, BackboneRow, load_folder_from, load_from, opener_of, part_head
 from matgraft.core.run_folder import kind_of
@@ -97,3 +100,15 @@ def is_potential(word: str) -> bool:
 def load_potential_folder(folder: Path) -> Potential:
     """Load the potential of a run folder, or of an exported one."""
     return cast(Potential, load_folder_from(POTENTIALS, folder, INSTEAD))
+
+
+@contextmanager
+def names_are_words() -> Iterator[None]:
+    """Say which names are accepted, where an error offers them as the option ``foundation``: here they are words."""
+    try:
+        yield
+    except MatgraftError as error:
+        names = [str(one["foundation"]) for one in error.options if "foundation" in one]
+        if not names:
+            raise
+        raise type(error)(error.found, where=error.where, allowed=names, remedy=error.remedy) from error

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from ase.calculators.calculator import BaseCalculator
 from ase.io import write as write_frames
 
 from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
@@ -36,21 +35,15 @@ from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import HEAD_TAG
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.data.reading.read import read
-from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.registry import POTENTIALS, load_potential, names_model, refuse_unknown
 from matgraft.potentials.recipe import saved_recipe
 from matgraft.potentials.report.physics import write_physics
 from matgraft.potentials.run.frames import read_parts
 from matgraft.potentials.run.seen_by_fit import Seen
-from matgraft.potentials.run.several import names_are_words
 from matgraft.potentials.run_files import MODEL, PHYSICS, VERDICT
-from matgraft.potentials.simulation.calculators import calculator_maker, is_import_path
-from matgraft.potentials.simulation.subject import Subject
+from matgraft.potentials.simulation.loading import Model, is_calculator, load_subject, refuse_name
 
 MOST_FRAMES = 5000
 """Labelled frames that are held in memory at most, evenly spread; a check looks at some hundred."""
-
-Model = str | Path | Potential | BaseCalculator
 
 
 @dataclass(frozen=True)
@@ -124,9 +117,9 @@ def check(
     folder = _folder(model, question.out)
     refuse_foreign_folder(folder)
     began = time.monotonic()
-    subject = load_subject(model, structures)
+    subject = load_subject(model, [one.atoms for one in structures])
     against = question.against or context.foundation
-    foundation = None if against is None else load_subject(against, structures)
+    foundation = None if against is None else load_subject(against, [one.atoms for one in structures])
     if foundation is not None and foundation.key == subject.key:
         foundation, notes = None, (*notes, f"{against} is the model itself: it is compared with nothing")
     found, said = references_in(frames, structures)
@@ -153,46 +146,9 @@ def check(
     return checked
 
 
-def refuse_name(model: Model) -> None:
-    """Raise an OptionError if nothing stands behind the name of a model, before anything is loaded."""
-    if isinstance(model, str | Path) and not _is_calculator(str(model)):
-        with names_are_words():
-            refuse_unknown(model)
-
-
-def load_subject(model: Model, structures: Sequence[Structure]) -> Subject:
-    """Load what is checked, by whatever it is named.
-
-    Raises
-    ------
-    OptionError
-        If it is a correction to a cheap method, which has no energies of its own, or its function makes no calculator.
-    """
-    if isinstance(model, BaseCalculator):
-        return Subject.of_calculator(type(model).__name__, lambda: model, [one.atoms for one in structures])
-    if isinstance(model, Potential):
-        return Subject.of_potential(model.card.name, model)
-    name = str(model)
-    if _is_calculator(name):
-        return Subject.of_calculator(name, calculator_maker(name), [one.atoms for one in structures])
-    with names_are_words():
-        potential = load_potential(model)
-    if potential.card.corrects:
-        raise OptionError(
-            f"{name} is a correction to {', '.join(potential.card.corrects.values())}: it has no whole energies",
-            remedy="check the sum of both as an ASE calculator: module:function",
-        )
-    return Subject.of_potential(name, potential)
-
-
-def _is_calculator(name: str) -> bool:
-    """Say whether a name is an import path, and no model that matgraft knows."""
-    return is_import_path(name) and name.partition(":")[0] not in POTENTIALS and not names_model(name)
-
-
 def _context(model: Model) -> _Context:
     """Return what a run brings along: labelled frames, its foundation, the verdict on its fit."""
-    if not isinstance(model, str | Path) or _is_calculator(str(model)):
+    if not isinstance(model, str | Path) or is_calculator(str(model)):
         return _Context()
     folder, _ = part_head(model)
     if kind_of(folder) != "frames":

@@ -6,17 +6,16 @@ answers.frames, answers.predictions["chgnet"], answers.left_out
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from matgraft.core.errors import DataError, MatgraftError
+from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.registry import load_potential
+from matgraft.potentials.models.registry import load_potential, names_are_words
 from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import foundation_predictions
@@ -41,18 +40,6 @@ class Answers:
     frames: Dataset
     predictions: Mapping[str, Predictions]
     left_out: tuple[Finding, ...]
-
-
-@contextmanager
-def names_are_words() -> Iterator[None]:
-    """Say which names are accepted, where an error offers them as the option ``foundation``: here they are words."""
-    try:
-        yield
-    except MatgraftError as error:
-        names = [str(one["foundation"]) for one in error.options if "foundation" in one]
-        if not names:
-            raise
-        raise type(error)(error.found, where=error.where, allowed=names, remedy=error.remedy) from error
 
 
 def load_models(names: Sequence[str]) -> dict[str, Potential]:

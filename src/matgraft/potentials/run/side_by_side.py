@@ -25,7 +25,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.registry import refuse_unknown
+from matgraft.potentials.models.registry import names_are_words, refuse_unknown
 from matgraft.potentials.recipe import Recipe, make_recipe, saved_recipe
 from matgraft.potentials.report.evaluations import ModelScores, SideBySide
 from matgraft.potentials.run.correction import refuse_corrections
@@ -34,7 +34,7 @@ from matgraft.potentials.run.frames import look_at_labels, look_at_test, read_fu
 from matgraft.potentials.run.references import references_for, refuse_idle_references
 from matgraft.potentials.run.remedies import as_typed
 from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
-from matgraft.potentials.run.several import Answers, ask, load_models, names_are_words
+from matgraft.potentials.run.several import Answers, ask, load_models
 from matgraft.potentials.scoring.metrics import Predictions, errors, summarise
 from matgraft.potentials.scoring.standing import Standing, stand
 from matgraft.potentials.tuning.held_out import HeldOut, shift_held_out

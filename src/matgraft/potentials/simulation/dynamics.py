@@ -8,7 +8,9 @@
 | -------- | ---------------------------------------------------------------------------------------------- |
 | nve      | velocity Verlet                                                                                |
 | nvt      | Langevin, BAOAB (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013)), 100 fs           |
-| npt      | the same with a Langevin-Hoover piston on the volume (Quigley and Probert, J. Chem. Phys. 120, 11432 (2004)), at zero pressure; the shape of the cell is kept |
+| npt      | the same with a Langevin-Hoover piston on the volume (Quigley and Probert, J. Chem. Phys. 120, 11432 (2004)), at a pressure; the shape of the cell is kept |
+
+A ramp moves the temperature of the bath linearly in time.
 """  # noqa: E501 - one row of a table
 
 from __future__ import annotations
@@ -102,7 +104,11 @@ class Motion(Frozen):
     ensemble
         See the module's table.
     temperature_K
-        Of the thermostat, and what temperatures are held against.
+        Of the thermostat, and what temperatures are held against; of a ramp that at the start.
+    final_temperature_K
+        That at the end of a ramp; None for one temperature.
+    pressure_GPa
+        Of the piston.
     steps, timestep_fs
         Length.
     every
@@ -113,10 +119,18 @@ class Motion(Frozen):
 
     ensemble: Ensemble
     temperature_K: float = Field(gt=0)
+    final_temperature_K: float | None = Field(None, gt=0)
+    pressure_GPa: float = 0.0
     steps: int = Field(ge=1)
     timestep_fs: float = Field(gt=0)
     every: int = Field(1, ge=1)
     seed: int = 0
+
+    def bath_K(self, step: int) -> float:
+        """Return the temperature that is wanted at a step."""
+        if self.final_temperature_K is None:
+            return self.temperature_K
+        return self.temperature_K + (self.final_temperature_K - self.temperature_K) * step / self.steps
 
 
 class Trajectory(Frozen):
@@ -225,7 +239,7 @@ def moving(atoms: Atoms, temperature_K: float, random: np.random.Generator) -> A
 
 
 def simulate(
-    start: Atoms, calculator: BaseCalculator, motion: Motion, each: Callable[[Atoms, float], None] | None = None
+    start: Atoms, calculator: BaseCalculator, motion: Motion, each: Callable[[Atoms, float], bool | None] | None = None
 ) -> Trajectory:
     """Move atoms and watch them.
 
@@ -234,7 +248,7 @@ def simulate(
     start
         With velocities (`thermal`); it is not changed.
     each
-        Called with the atoms and the time in fs whenever values are kept.
+        Called with the atoms and the time in fs whenever values are kept; where it returns True, the trajectory ends.
     """
     atoms = start.copy()
     atoms.calc = calculator
@@ -248,17 +262,18 @@ def simulate(
         while broke is None:
             times.append(done * motion.timestep_fs)
             found = _values(atoms)
-            broke = _broken(found, rows[0] if rows else found, motion, len(atoms), times[-1])
+            broke = _broken(found, rows[0] if rows else found, motion, len(atoms), done)
             if broke is not None and broke.what == "numbers":
                 times.pop()
                 break
             rows.append(found)
             last.append(atoms.copy())
-            if each is not None:
-                each(atoms, times[-1])
-            if done >= motion.steps:
+            ended = each is not None and each(atoms, times[-1])
+            if ended or done >= motion.steps:
                 break
             for _ in range(min(motion.every, motion.steps - done)):
+                if motion.final_temperature_K is not None and isinstance(integrator, LangevinBAOAB):
+                    integrator.set_temperature(motion.bath_K(done))
                 integrator.step()
                 done += 1
     except Exception as error:  # whatever a calculator raises where atoms have come apart
@@ -286,7 +301,8 @@ def _integrator(atoms: Atoms, motion: Motion) -> VelocityVerlet | LangevinBAOAB:
         return LangevinBAOAB(atoms, step, **bath)
     period = PISTON_FS * units.fs
     mass = 9 * STIFFNESS * atoms.get_volume() * (period / 2 / np.pi) ** 2  # W x'' = -9 B V x, V = V0 exp(3 x)
-    return LangevinBAOAB(atoms, step, externalstress=0.0, hydrostatic=True, P_tau=period, P_mass=mass, **bath)
+    stress = 0.0 - motion.pressure_GPa * units.GPa
+    return LangevinBAOAB(atoms, step, externalstress=stress, hydrostatic=True, P_tau=period, P_mass=mass, **bath)
 
 
 def _values(atoms: Atoms) -> tuple[float, float, float, float, float]:
@@ -299,8 +315,9 @@ def _values(atoms: Atoms) -> tuple[float, float, float, float, float]:
 
 
 def _broken(
-    found: tuple[float, ...], first: tuple[float, ...], motion: Motion, n_atoms: int, time_fs: float
+    found: tuple[float, ...], first: tuple[float, ...], motion: Motion, n_atoms: int, step: int
 ) -> Break | None:
+    time_fs = step * motion.timestep_fs
     if not np.isfinite(found).all():
         return Break(what="numbers", time_fs=time_fs)
     if found[3] < COLLAPSED:
@@ -309,7 +326,7 @@ def _broken(
         hot = abs(sum(found[:2]) - sum(first[:2])) > MADE_KT * n_atoms * units.kB * motion.temperature_K
     else:
         chance = 1 + 6 * np.sqrt(2 / (3 * n_atoms))  # six standard deviations of a temperature
-        hot = found[2] > max(TOO_HOT, float(chance)) * motion.temperature_K
+        hot = found[2] > max(TOO_HOT, float(chance)) * motion.bath_K(step)
     if hot:
         return Break(what="heat", time_fs=time_fs, value=found[2])
     return None
