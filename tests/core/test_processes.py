@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from matgraft.core.errors import RunError
-from matgraft.core.processes import can_fork, cores, die_with_parent, keep_memory, map_in_processes
+from matgraft.core.orphans import die_with_parent
+from matgraft.core.processes import can_fork, cores, keep_memory, map_in_processes
 
 needs_fork = pytest.mark.skipif(not can_fork(), reason="this system does not fork")
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's own")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from rich.progress import track
 from matgraft.core.devices import training_device
 from matgraft.core.errors import RunError
 from matgraft.core.limits import usable_cores
+from matgraft.core.orphans import die_with_parent
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -82,13 +82,6 @@ def keep_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(top_pad, 2**26)
         libc.mallopt(mmap_threshold, 2**25)  # the largest that glibc takes
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this worker when its parent is killed: no orphans that keep the cores busy."""
-    if sys.platform.startswith("linux"):
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def map_in_processes(work: Callable[[A], B], items: Sequence[A], processes: int = 1, progress: str = "") -> list[B]:

@@ -25,7 +25,8 @@ from torch.multiprocessing.spawn import ProcessException
 
 from matgraft.core import devices
 from matgraft.core.errors import RunError
-from matgraft.core.processes import cores, die_with_parent, forks_on_cpu, keep_memory
+from matgraft.core.orphans import die_with_parent
+from matgraft.core.processes import cores, forks_on_cpu, keep_memory
 from matgraft.core.quantities import rounding_of
 from matgraft.core.run_folder import resume_above
 from matgraft.core.training import checkpoint

@@ -1,0 +1,239 @@
+"""Where work is done: in this process, in processes of this machine, or in jobs of a cluster.
+
+    with executor(read_executor(Path("executor.yaml")), folder) as pool:
+        pool.run(label_one, frames, done)        # done(i, result) here, as each task ends
+
+What comes out never depends on it: a task is one call of a function on one value, and knows nothing of the others. The
+file is a dozen lines of YAML, for example
+
+    provider: slurm
+    workers: 32            # processes a node
+    nodes: 1               # of each job
+    jobs: 4                # at once
+    walltime: "02:00:00"
+    partition: standard
+    account: my-project
+    worker_init:
+      - source /home/me/venv/bin/activate
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal, NoReturn, Protocol, TypeVar
+
+from pydantic import Field
+
+from matgraft.core.errors import OptionError
+from matgraft.core.frozen import Frozen
+from matgraft.core.limits import usable_cores
+from matgraft.core.settings import read_yaml, validated
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Provider = Literal["local", "slurm", "pbs"]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^\S+$")]
+"""Of a scheduler's things: one word, since it stands in a line of a job script."""
+Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]
+
+_EVERYWHERE = ("provider", "workers", "tries")
+_OF_JOBS = (
+    *_EVERYWHERE,
+    *("nodes", "jobs", "walltime", "cores_per_worker", "account", "scheduler_options", "worker_init", "address"),
+)
+READ_BY: dict[Provider, tuple[str, ...]] = {
+    "local": _EVERYWHERE,
+    "slurm": (*_OF_JOBS, "partition", "qos", "constraint", "memory_gb", "exclusive"),
+    "pbs": (*_OF_JOBS, "queue", "select_options"),
+}
+"""Provider -> the keys that it reads."""
+
+
+class ExecutorSettings(Frozen):
+    """Where tasks run.
+
+    Attributes
+    ----------
+    provider
+        ``local``: processes of this machine; ``slurm`` and ``pbs``: jobs of a cluster, by Parsl.
+    workers
+        Processes of this machine, or of each node; each does one task at a time. Default: one a core, and on a
+        cluster, whose nodes are unknown here, one a node.
+    tries
+        How often a task is begun when the process that works on it dies.
+    nodes, jobs
+        Nodes of a job, and how many jobs stand in the queue or run at once.
+    walltime
+        Of a job, as hours:minutes:seconds. What runs when it is over is begun again in the next job.
+    cores_per_worker
+        Cores that are asked for each worker, as for a calculator that runs under ``mpirun``.
+    account, partition, qos, constraint, queue
+        Names that the cluster knows; the first three and the fourth go to Slurm, the first and the last to PBS.
+    memory_gb
+        Of a node, asked of Slurm. Default: what the cluster gives.
+    exclusive
+        Take whole nodes.
+    select_options
+        What follows PBS's ``select=N:ncpus=M``, such as ``mem=64gb``.
+    scheduler_options
+        Further lines of the job script, such as ``--gres=gpu:1``.
+    worker_init
+        Commands that a job runs before its workers begin, such as ``module load qe``.
+    address
+        The address at which the nodes reach this machine. Default: all that it has are tried.
+    """
+
+    provider: Provider = "local"
+    workers: Count | None = None
+    tries: Count = 3
+    nodes: Count = 1
+    jobs: Count = 1
+    walltime: Annotated[str, Field(pattern=r"^\d{1,4}:[0-5]\d:[0-5]\d$")] = "01:00:00"
+    cores_per_worker: Count = 1
+    account: Name | None = None
+    partition: Name | None = None
+    qos: Name | None = None
+    constraint: Name | None = None
+    queue: Name | None = None
+    memory_gb: Count | None = None
+    exclusive: bool = False
+    select_options: Name | None = None
+    scheduler_options: tuple[Line, ...] = ()
+    worker_init: tuple[Line, ...] = ()
+    address: Name | None = None
+
+    @property
+    def workers_per_node(self) -> int:
+        """How many processes a node has."""
+        return self.workers or (usable_cores() if self.provider == "local" else 1)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What stands for a result where the process that worked on a task died, again and again."""
+
+    reason: str
+
+
+class Executor(Protocol):
+    """Whatever calls a function on many values."""
+
+    workers: int
+    """Tasks that can be under work at once."""
+
+    def run(self, function: Callable[[T], R], tasks: Iterable[T], done: Callable[[int, R | Lost], None]) -> None:
+        """Call a function on each task.
+
+        Parameters
+        ----------
+        function
+            One that a worker can import: of the top level of a module, or a `functools.partial` of such a one.
+        tasks
+            Taken as workers get free, so that they may be made on the way.
+        done
+            Called in this process as each task ends, in any order, with the number of the task and what came out.
+
+        What the function or `done` raises ends the run and reaches the caller; what is still under work is given up.
+        """
+
+
+class Serial:
+    """One task after another in this process."""
+
+    workers = 1
+
+    def run(self, function: Callable[[T], R], tasks: Iterable[T], done: Callable[[int, R | Lost], None]) -> None:
+        """Call a function on each task."""
+        for i, task in enumerate(tasks):
+            done(i, function(task))
+
+
+def read_executor(path: Path | None = None, workers: int | None = None) -> ExecutorSettings:
+    """Read where tasks run.
+
+    Parameters
+    ----------
+    path
+        A YAML file. Default: this machine.
+    workers
+        Takes the place of what the file says.
+
+    Raises
+    ------
+    OptionError
+        If a key is unknown, a value does not fit, or the provider does not read a key.
+    """
+    content = read_yaml(path) if path else {}
+    for key in ("scheduler_options", "worker_init"):
+        if isinstance(text := content.get(key), str):  # one line, or a block of them
+            content[key] = [line for line in text.splitlines() if line.strip()]
+    if workers is not None:
+        content["workers"] = workers
+    settings = validated(ExecutorSettings, content, str(path or ""))
+    _refuse_unread(settings, str(path or ""))
+    return settings
+
+
+@contextmanager
+def executor(settings: ExecutorSettings, folder: Path) -> Iterator[Executor]:
+    """Open what does the work; it begins with the first task, and nothing of it is left at the end.
+
+    A SIGTERM ends the block as Ctrl-C does, so that no process and no job is left behind by it either.
+
+    Parameters
+    ----------
+    folder
+        Where the files are that a cluster's nodes must see while work is done.
+    """
+    _refuse_unread(settings)
+    if settings.provider == "local" and settings.workers_per_node == 1:
+        yield Serial()
+        return
+    from matgraft.core.parsl_pool import Pool  # Parsl takes half a second to import, and most commands need none
+
+    pool = Pool(settings, folder)
+    with _ended_by_sigterm():
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
+def _refuse_unread(settings: ExecutorSettings, where: str = "") -> None:
+    """Refuse a key that the provider has no use for: nothing that is said is passed over."""
+    read = READ_BY[settings.provider]
+    for key in settings.model_fields_set:
+        if key not in read:
+            others = " or ".join(name for name, keys in READ_BY.items() if key in keys)
+            raise OptionError(
+                f"{key!r} is not read by provider {settings.provider!r}",
+                where=where,
+                allowed=read,
+                remedy=f"{key!r} belongs to provider {others}",
+            )
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Leave the block on a SIGTERM, where nobody else has said what happens on one."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
