@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from matgraft.potentials.models.predict import predict
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.run import write_report
-    from matgraft.potentials.run import check, evaluate_models, evaluate_run, predict_structures, resume_run, tune
+    from matgraft.potentials.run import (
+        check,
+        evaluate_models,
+        evaluate_run,
+        predict_structures,
+        resume_run,
+        select,
+        tune,
+    )
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
     from matgraft.potentials.tuning.climb import climb
@@ -61,6 +69,7 @@ _HOMES = {
     "predict_structures": "potentials.run",
     "read": "potentials.data.reading.read",
     "resume_run": "potentials.run",
+    "select": "potentials.run",
     "split": "potentials.data.split",
     "tune": "potentials.run",
     "write_report": "potentials.report.run",
@@ -86,6 +95,7 @@ __all__ = [
     "predict_structures",
     "read",
     "resume_run",
+    "select",
     "split",
     "tune",
     "write_report",

@@ -82,6 +82,22 @@ def is_among(dataset: Dataset, known: Fingerprints) -> NDArray[np.bool_]:
     )
 
 
+def repeats(dataset: Dataset) -> NDArray[np.bool_]:
+    """Say of each frame whether one before it has its elements, periodicity, cell and positions."""
+    found = np.zeros(len(dataset), dtype=bool)
+    rows = [_fingerprint(sample.content) for sample in dataset]
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, kind in enumerate(kinds(dataset)):
+        members[kind].append(i)
+    for own in map(np.array, members.values()):
+        tree = KDTree(np.array([rows[i] for i in own]))
+        for k, i in enumerate(own):
+            if not found[i]:
+                same = own[tree.query_ball_point(rows[i], SAME_A, p=np.inf)]
+                found[same[same > own[k]]] = True
+    return found
+
+
 def kinds(dataset: Dataset) -> list[str]:
     """Return the elements and the periodicity of each frame, as a hash: frames of one simulation have the same."""
     return [_kind(sample.content) for sample in dataset]

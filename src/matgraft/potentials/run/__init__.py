@@ -3,6 +3,7 @@
 from matgraft.potentials.run.check import Question, check
 from matgraft.potentials.run.conduct import audit_file, resume_run, tune
 from matgraft.potentials.run.evaluation import evaluate_run
+from matgraft.potentials.run.select import select
 from matgraft.potentials.run.side_by_side import evaluate_models
 from matgraft.potentials.run.structures import predict_structures
 
@@ -14,5 +15,6 @@ __all__ = [
     "evaluate_run",
     "predict_structures",
     "resume_run",
+    "select",
     "tune",
 ]
