@@ -10,7 +10,7 @@ from ase import Atoms
 
 from matgraft.core.errors import OptionError
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.potentials.data.conditions import Condition, by_value, refuse_unsaid, values
+from matgraft.potentials.data.conditions import Condition, Met, by_value, refuse_unsaid, values
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.pack import pack
 from matgraft.potentials.data.reading.read import read
@@ -80,7 +80,20 @@ def test_the_pressure_of_a_stress_is_in_gpa_and_positive_under_compression() -> 
     assert values(data, "pressure")[0] == pytest.approx(2.0, rel=1e-6)
     assert values(data, "pressure")[1:] == [None, None]
     assert Condition.of("pressure>1.9").met_by(data).frames == (0,)
-    assert values(frames({"pressure": "30"}), "pressure") == ["30"]
+    assert values(frames({"pressure": "30"}), "pressure") == [30.0]
+
+
+def test_a_pressure_is_in_gpa_whatever_unit_its_tag_or_the_condition_has() -> None:
+    data = frames(*({"pressure": one} for one in ("10 kbar", "50kbar", "5", "5000 MPa", "high", "3 ells")), {})
+    told = values(data, "pressure")
+    assert told[:4] == pytest.approx([1.0, 5.0, 5.0, 5.0]) and told[4:] == ["high", "3 ells", None]
+    assert Condition.of("pressure>4").met_by(data) == Met((1, 2, 3), (4, 5, 6))
+    assert Condition.of("pressure>40 kbar").met_by(data).frames == (1, 2, 3)
+    assert Condition.of("pressure=1").met_by(data).frames == (0,)
+    assert Condition.of("pressure=50 kbar").met_by(data).frames == (1, 2, 3)
+    assert Condition.of("pressure=high").met_by(data).frames == (4,)
+    with pytest.raises(OptionError, match="'40 stone' is no number"):
+        Condition.of("pressure>40 stone")
 
 
 def test_levels_of_theory_have_their_short_names() -> None:

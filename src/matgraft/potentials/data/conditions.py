@@ -10,7 +10,8 @@
 | a tag of the frames | its value                                                                      |
 | temperature         | K: a tag that is called so, or words such as ``md_300K`` in `TELLING_TAGS`     |
 | phase               | what `matgraft.potentials.data.phases` tells                                   |
-| pressure            | GPa: a tag ``pressure``, else minus a third of the trace of the stress label   |
+| pressure            | GPa: a tag ``pressure`` (``10``, ``100 kbar``), else minus a third of the trace |
+|                     | of the stress label                                                            |
 | x(Ge)               | the share of germanium among the atoms                                         |
 | element             | each element that it has                                                       |
 | composition         | its reduced formula                                                            |
@@ -62,6 +63,11 @@ _TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)[ _]?(?:K|[Kk]elvin)(?![A-Z
 _CALLED_TEMPERATURE = re.compile(
     r"((?i:((md|target|set|ionic)[ _-]?)?(temperature|temp)|tebeg)|T)(?i:[ _-]?[\[(]?K(elvin)?[\])]?)?"
 )
+_GPA: Mapping[str, float] = {
+    "": 1.0, "GPa": 1.0, "MPa": 1e-3, "kPa": 1e-6, "Pa": 1e-9, "Mbar": 100.0, "kbar": 0.1, "kB": 0.1, "bar": 1e-4,
+    "atm": 1.01325e-4, "eV/Å^3": 160.21766208, "eV/Å³": 160.21766208, "eV/A^3": 160.21766208,
+}  # fmt: skip
+"""Unit of a pressure -> GPa."""
 FORMS = ("config_type=surface", "temperature>=1500", "0.2<x(Ge)<=0.5", "element=Ge")
 
 
@@ -98,6 +104,8 @@ def values(dataset: Dataset, name: str) -> list[Value | None]:
     if name == "temperature":
         told = [_one(kelvins(own)) for own in tags]
         return [_word(own.get(name)) if one is None else one for own, one in zip(tags, told, strict=True)]
+    if name == "pressure" and name in known:
+        return [_in_gpa(own.get(name)) for own in tags]
     if name in known:
         return [_word(own.get(name)) for own in tags]
     if (share := _SHARE.fullmatch(name)) and share["element"] in chemical_symbols:
@@ -219,6 +227,20 @@ def _number(value: Value) -> float | None:
     return float(found[1]) if found else None
 
 
+def _in_gpa(text: str | None) -> Value | None:
+    """Return a pressure in GPa; the word itself where it is no number, or has a unit that is none of a pressure."""
+    found = _QUANTITY.fullmatch(text or "")
+    return float(found[1]) * _GPA[found[2]] if found and found[2] in _GPA else _word(text)
+
+
+def _number_under(name: str, value: Value) -> float | None:
+    """Return the number of a value under a name: of a pressure in GPa, None where its unit is none of a pressure."""
+    if name != "pressure" or isinstance(value, float):
+        return _number(value)
+    pressure = _in_gpa(value)
+    return pressure if isinstance(pressure, float) else None
+
+
 def _units_agree(one: Value, other: Value) -> bool:
     """Say whether two numbers have one unit, or one of them has none: 1T and 1H are two phases, 300 is 300 K."""
     units = [found[2] for text in (one, other) if (found := _QUANTITY.fullmatch(str(text)))]
@@ -287,7 +309,7 @@ class Condition:
         op, value = found["op"], found["value"].strip()
         if op not in _OPERATORS:
             return cls(text.strip(), found["name"], (), value, op == "!=")
-        number = _number(value)
+        number = _number_under(found["name"], value)
         if number is None:
             raise OptionError(f"{text!r}: {value!r} is no number", allowed=FORMS)
         low = ((found["from"].replace("<", ">"), float(found["low"])),) if found["low"] else ()
@@ -317,17 +339,17 @@ class Condition:
         return Condition(self.text, f"x({self.value})", (("<=" if self.negated else ">", 0.0),))
 
     def _is_no_number(self, value: Value) -> bool:
-        return bool(self.bounds) and _number(value) is None
+        return bool(self.bounds) and _number_under(self.name, value) is None
 
     def _is_met(self, value: Value) -> bool:
-        number = _number(value)
+        number = _number_under(self.name, value)
         if self.bounds:
             return number is not None and all(_OPERATORS[op](number, end) for op, end in self.bounds)
         return self._names(value, number) != self.negated
 
     def _names(self, value: Value, number: float | None) -> bool:
         """Say whether this is the value: 1500 is 1500.0 and 1500 K, and Ge2Si2 is SiGe."""
-        asked = _number(self.value)
+        asked = _number_under(self.name, self.value)
         if asked is not None and number is not None and _units_agree(self.value, value):
             return bool(np.isclose(asked, number, rtol=1e-6, atol=1e-9))
         return self._canonical() == value
