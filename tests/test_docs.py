@@ -19,13 +19,13 @@ import typer
 from pydantic import BaseModel
 
 from matgraft import cli
+from matgraft.core.findings import Code
 from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.few_shot.episodes import EpisodeSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
 from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
-from matgraft.potentials.audit.base import Code
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe

@@ -36,7 +36,8 @@ def audit_command(
     frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
-    from matgraft.potentials.report.screen import audit_facts, show_findings
+    from matgraft.core.report.screen import show_audit
+    from matgraft.potentials.report.screen import frames_audited
     from matgraft.potentials.run import audit_file
 
     asked = recipe_of("audit", frames, options, foundation=foundation)
@@ -44,8 +45,8 @@ def audit_command(
     idle = asked.unread("audit")
     notes = [f"of the recipe `matgraft audit` does not read {', '.join(idle)}"] if idle else []
     silent = quiet or as_json
-    facts = audit_facts(*audit_file(recipe, quiet=silent, tell=tell_first(silent)), recipe.audit.allow, notes)
-    tell(facts, show_findings, as_json)
+    facts = frames_audited(*audit_file(recipe, quiet=silent, tell=tell_first(silent)), recipe.audit.allow, notes)
+    tell(facts, show_audit, as_json)
     raise typer.Exit(1 if facts.blocking else 0)
 
 

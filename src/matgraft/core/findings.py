@@ -7,7 +7,8 @@ looked for was found or not: a reader sees what was looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field, JsonValue, computed_field
@@ -18,6 +19,8 @@ from matgraft.core.options import shell, typeable
 Outcome = Literal["passed", "failed", "not applicable", "errored"]
 Severity = Literal["error", "warning", "info"]
 Part = Literal["train", "test"]
+
+GRAVITY: tuple[Severity, ...] = ("error", "warning", "info")
 
 DROP: dict[Part, str] = {"train": "audit.drop", "test": "audit.drop_test"}
 """The option that leaves frames out, by the part that they belong to."""
@@ -107,6 +110,8 @@ class Finding(Frozen):
         Names of the files of `frames`, one for each; empty where frames are counted in the dataset.
     part
         Whether they are frames to train on or frames of the test file.
+    lines
+        Lines of a table that are concerned, the first line of the file being 1.
     evidence
         One or two sentences with the figures.
     numbers
@@ -129,6 +134,7 @@ class Finding(Frozen):
     frames: tuple[int, ...] = ()
     files: tuple[str, ...] = ()
     part: Part = "train"
+    lines: tuple[int, ...] = Field((), exclude_if=lambda lines: not lines)
     evidence: str = ""
     numbers: dict[str, float] = Field(default_factory=dict)
     measures: tuple[Measure, ...] = ()
@@ -153,6 +159,57 @@ class Finding(Frozen):
             action.model_copy(update={"drop": tuple(positions[i] for i in action.drop)}) for action in self.actions
         )
         return self.model_copy(update={"frames": tuple(positions[i] for i in self.frames), "actions": actions})
+
+
+@dataclass(frozen=True)
+class Code:
+    """A stable code with its title and how bad a failure is; makes the findings."""
+
+    code: str
+    title: str
+    severity: Severity = "warning"
+
+    def passed(self, evidence: str, **numbers: float) -> Finding:
+        """Say that nothing is wrong."""
+        return Finding(code=self.code, title=self.title, outcome="passed", evidence=evidence, numbers=_numbers(numbers))
+
+    def skipped(self, reason: str, **numbers: float) -> Finding:
+        """Say why it cannot be told."""
+        return Finding(
+            code=self.code, title=self.title, outcome="not applicable", evidence=reason, numbers=_numbers(numbers)
+        )
+
+    def failed(self, fault: Fault) -> Finding:
+        """Say what is wrong."""
+        return Finding(
+            code=self.code,
+            title=self.title,
+            outcome="failed",
+            severity=fault.severity or self.severity,
+            frames=tuple(int(i) for i in fault.frames),
+            lines=tuple(int(i) for i in fault.lines),
+            evidence=fault.evidence,
+            numbers=_numbers(fault.numbers),
+            remedy=fault.remedy,
+            actions=tuple(fault.actions),
+        )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a failed finding says beyond its code; `severity` overrides the code's.
+
+    The remedy is in words. What can be typed is an action, so that whoever prints it quotes it, and whoever counts
+    frames otherwise changes data, not text.
+    """
+
+    frames: Iterable[int]
+    evidence: str
+    remedy: str
+    actions: Sequence[Action] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    severity: Severity | None = None
+    lines: Iterable[int] = ()
 
 
 class Findings(Frozen):
@@ -184,3 +241,12 @@ def blocking(findings: Iterable[Finding], allow: Iterable[str] = ()) -> list[Fin
     """
     allowed = set(allow)
     return [one for one in findings if one.blocks and (one.code not in allowed or one.part == "test")]
+
+
+def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings sorted: errors, then warnings."""
+    return sorted(findings, key=lambda one: GRAVITY.index(one.severity))
+
+
+def _numbers(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items()}

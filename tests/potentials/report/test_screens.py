@@ -15,21 +15,21 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 
+from matgraft.core.audit import AuditFacts
 from matgraft.core.files import to_json
 from matgraft.core.findings import Action, Finding
 from matgraft.core.provenance import Provenance
 from matgraft.core.registry import BackboneRow
+from matgraft.core.report.screen import show_audit
 from matgraft.foundations import BACKBONES
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.report.evaluations import show_evaluation
 from matgraft.potentials.report.screen import (
-    AuditFacts,
     TunedFacts,
-    audit_facts,
+    frames_audited,
     run_facts,
     show_backbones,
-    show_findings,
     show_run,
 )
 from matgraft.potentials.run_files import METRICS, VERDICT
@@ -46,7 +46,7 @@ def audit(_: Path) -> Any:
         Finding(code="stress-unit", title="Unit", outcome="passed"),
         Finding(code="unconverged", title="Runs", outcome="not applicable"),
     ]  # fmt: skip
-    return audit_facts(frames, findings, ["non-finite"])
+    return frames_audited(frames, findings, ["non-finite"])
 
 
 def run(folder: Path) -> TunedFacts:
@@ -60,7 +60,7 @@ def evaluation(folder: Path) -> Evaluation:
 
 Facts = Callable[[Path], Any]
 VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object], Any]] = {
-    "audit": (audit, show_findings, AuditFacts),
+    "audit": (audit, show_audit, AuditFacts),
     "tune": (run, show_run, TunedFacts),
     "evaluate": (evaluation, show_evaluation, Evaluation),
     "backbones": (lambda _: BACKBONES, show_backbones, dict[str, BackboneRow]),

@@ -26,7 +26,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Finding, gravest_first
 from matgraft.core.verdict import Caution, Tone, Use, Verdict
 
 Form = Literal["page", "markdown", "screen"]
@@ -302,6 +302,20 @@ def nothing(file: str, reason: str = "") -> Text:
     """Return the block of a section whose file is not there or, for a reason, cannot be read."""
     said = f"{file} could not be read: {reason}" if reason else f"Not recorded: this run has no {file}."
     return Text(said, "nothing")
+
+
+def finding_blocks(findings: Sequence[Finding]) -> list[Block]:
+    """Return what an audit found: failed findings in full, the others folded."""
+    failed, passed, idle = (
+        [one for one in findings if one.outcome == outcome] for outcome in ("failed", "passed", "not applicable")
+    )
+    counts = f"{len(failed)} failed, {len(passed)} passed, {len(idle)} not applicable."
+    return [
+        Text(counts),
+        *([FindingList(gravest_first(failed))] if failed else []),
+        *([Folded(f"{len(passed)} passed", [FindingList(passed, full=False)])] if passed else []),
+        *([Folded(f"{len(idle)} not applicable, and why", [FindingList(idle, full=False)])] if idle else []),
+    ]
 
 
 def verdict_section(

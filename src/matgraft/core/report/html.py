@@ -72,7 +72,9 @@ def _template() -> Template:
 
 
 def _frames(finding: Finding) -> str:
-    return f"{len(finding.frames)}: {list_frames(finding.frames, finding.files)}" if finding.frames else ""
+    """Return the frames of a finding, or the lines of one on a table."""
+    places = finding.frames or finding.lines
+    return f"{len(places)}: {list_frames(places, finding.files)}" if places else ""
 
 
 def _beside(name: str) -> str:

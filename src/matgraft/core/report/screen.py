@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
 
-from matgraft.core.findings import Finding, list_frames
+from matgraft.core.audit import AuditFacts
+from matgraft.core.findings import Finding, gravest_first, list_frames
 from matgraft.core.options import offer
 from matgraft.core.report import document as doc
 from matgraft.core.report.text import cleaned
@@ -123,10 +124,32 @@ def _finding(screen: Console, found: Finding) -> None:
     if found.frames:
         shown = f"{list_frames(found.frames, found.files)} ({len(found.frames)})"
         _say(screen, f"  [dim]frames:[/] {_escaped(shown)}")
+    if found.lines:
+        _say(screen, f"  [dim]lines:[/] {list_frames(found.lines, ())} ({len(found.lines)})")
     if found.remedy:
         _say(screen, f"  [dim]remedy:[/] {_escaped(found.remedy)}")
     for action in found.actions:  # unwrapped, to be copied behind the command
         screen.print(f"  [dim]{escape(offer(action.options))}[/]", highlight=False, soft_wrap=True)
+
+
+def show_audit(screen: Console, facts: AuditFacts) -> None:
+    """Print what was read, the findings that failed with their remedies, and the codes that passed."""
+    by_outcome = {
+        outcome: [one for one in facts.findings if one.outcome == outcome]
+        for outcome in ("failed", "passed", "not applicable")
+    }
+    failed = by_outcome.pop("failed")
+    codes = [(outcome, ", ".join(one.code for one in found)) for outcome, found in by_outcome.items() if found]
+    allowed = f", {len(facts.allowed)} would and are allowed" if facts.allowed else ""
+    looks = f"{facts.failed} of {len(facts.findings)} looks found something, {len(facts.blocking)} block(s) training"
+    blocks: list[doc.Block] = [
+        doc.Text(facts.data),
+        doc.Bullets(facts.notes),
+        doc.FindingList(gravest_first(failed)),
+        doc.Pairs(codes),
+        doc.Text(f"{looks}{allowed}."),
+    ]
+    show_blocks(screen, blocks)
 
 
 def _say(screen: Console, markup: str) -> None:

@@ -1,21 +1,21 @@
 """What every look is given, and how it says what it saw.
 
 `Evidence` holds the dataset beside the foundation's predictions and answers what looks keep asking: which frames have a
-sound label and prediction, which belong together, in which unit a label was read. `Code` makes the findings.
+sound label and prediction, which belong together, in which unit a label was read.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.core.findings import Action, Finding, Severity
+from matgraft.core.findings import Action
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import DEFAULT_UNITS, Array, Unit, full_to_voigt, parse_unit
 from matgraft.potentials.data.dataset import Dataset
@@ -242,55 +242,6 @@ def split_by_group(
     return pooled if pooled is not None and wrong(pooled) else next(v for v in told if wrong(v)), chosen
 
 
-@dataclass(frozen=True)
-class Code:
-    """A stable code with its title and how bad a failure is; makes the findings."""
-
-    code: str
-    title: str
-    severity: Severity = "warning"
-
-    def passed(self, evidence: str, **numbers: float) -> Finding:
-        """Say that nothing is wrong."""
-        return Finding(code=self.code, title=self.title, outcome="passed", evidence=evidence, numbers=_plain(numbers))
-
-    def skipped(self, reason: str, **numbers: float) -> Finding:
-        """Say why it cannot be told."""
-        return Finding(
-            code=self.code, title=self.title, outcome="not applicable", evidence=reason, numbers=_plain(numbers)
-        )
-
-    def failed(self, fault: Fault) -> Finding:
-        """Say what is wrong."""
-        return Finding(
-            code=self.code,
-            title=self.title,
-            outcome="failed",
-            severity=fault.severity or self.severity,
-            frames=tuple(int(i) for i in fault.frames),
-            evidence=fault.evidence,
-            numbers=_plain(fault.numbers),
-            remedy=fault.remedy,
-            actions=tuple(fault.actions),
-        )
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What a failed finding says beyond its code; `severity` overrides the code's.
-
-    The remedy is in words. What can be typed is an action, so that whoever prints it quotes it, and whoever counts
-    frames otherwise changes data, not text.
-    """
-
-    frames: Iterable[int]
-    evidence: str
-    remedy: str
-    actions: Sequence[Action] = ()
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    severity: Severity | None = None
-
-
 def drop(frames: Iterable[int]) -> Action:
     """Return the action that leaves frames out."""
     return Action(drop=tuple(int(i) for i in frames))
@@ -326,7 +277,3 @@ def _where(flags: Iterable[bool]) -> Frames:
 
 def _finite(value: Array | None) -> bool:
     return value is not None and bool(np.isfinite(value).all())
-
-
-def _plain(numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in numbers.items()}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from matgraft.core.findings import Action, Finding, Severity
+from matgraft.core.findings import Action, Code, Fault, Finding, Severity
 from matgraft.core.quantities import ENERGY, ENERGY_UNITS, FORCE_UNITS, FORCES, STRESS, STRESS_UNITS, Array
-from matgraft.potentials.audit.base import Code, Evidence, Fault
+from matgraft.potentials.audit.base import Evidence
 from matgraft.potentials.data.sample import Sample
 
 CHEAP_LABEL = Code("cheap-label", "labels of the cheap method")

@@ -19,9 +19,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Code, Finding
 from matgraft.core.quantities import ENERGY_UNITS, Array, Unit, parse_unit
-from matgraft.potentials.audit.base import Code, Evidence, Frames, LabelReading
+from matgraft.potentials.audit.base import Evidence, Frames, LabelReading
 from matgraft.potentials.audit.robust import Line, fit_line, least_absolute, line_slope, slope_error, spread, typical
 from matgraft.potentials.audit.scale import (
     MISFIT,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Code, Fault, Finding
 from matgraft.core.quantities import FORCE_UNITS, Array, Unit
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, LabelReading, count
+from matgraft.potentials.audit.base import Evidence, Frames, LabelReading, count
 from matgraft.potentials.audit.robust import cosine, rms, slope_error, through_origin
 from matgraft.potentials.audit.scale import BLOCKS, Candidate, Part, Scale, Support, choose_scale
 from matgraft.potentials.audit.units import part_by_slope, rest_of, unit_finding

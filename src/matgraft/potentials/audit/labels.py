@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from matgraft.core.findings import Finding
+from matgraft.core.findings import Code, Fault, Finding
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
+from matgraft.potentials.audit.base import Evidence, Frames, count, drop
 from matgraft.potentials.audit.energy import fit_energy
 from matgraft.potentials.audit.forces import judge_forces
 from matgraft.potentials.audit.robust import fit_line, spread

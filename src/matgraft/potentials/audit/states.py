@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from math import isfinite
 
-from matgraft.core.findings import Action, Finding, Severity
-from matgraft.potentials.audit.base import Code, Evidence, Fault, count
+from matgraft.core.findings import Action, Code, Fault, Finding, Severity
+from matgraft.potentials.audit.base import Evidence, count
 
 NOT_STATED = "not stated"
 

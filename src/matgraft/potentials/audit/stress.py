@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from matgraft.core.findings import Action, Finding
+from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.quantities import STRESS_UNITS, VOIGT, Array, full_to_voigt
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, LabelReading, count, split_by_group
+from matgraft.potentials.audit.base import Evidence, Frames, LabelReading, count, split_by_group
 from matgraft.potentials.audit.robust import Line, cosine, fit_line, line_slope, rms, slope_error, through_origin
 from matgraft.potentials.audit.scale import BLOCKS, MISFIT, STIFF, Candidate, Part, Scale, Support, choose_scale
 from matgraft.potentials.audit.units import apply_to, disagreement, part_by_slope, rest_of, unit_finding

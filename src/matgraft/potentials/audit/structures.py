@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.core.findings import Action, Finding, Severity
+from matgraft.core.findings import Action, Code, Fault, Finding, Severity
 from matgraft.core.limits import available_memory
 from matgraft.core.quantities import LENGTH_UNITS, Array, parse_unit
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
+from matgraft.potentials.audit.base import Evidence, Frames, count, drop
 from matgraft.potentials.audit.magnetic import magnetic_states, order_tag
 from matgraft.potentials.audit.robust import spread
 from matgraft.potentials.audit.same import SAME_A, group_same, nearest_apart

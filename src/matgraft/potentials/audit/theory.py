@@ -22,10 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matgraft.core.findings import Action, Finding
+from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.provenance import UNCORRECTED, LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.audit.base import Code, Evidence, Fault, Frames, count, drop
+from matgraft.potentials.audit.base import Evidence, Frames, count, drop
 from matgraft.potentials.audit.energy import EnergyFit, energy_step, fit_energy
 from matgraft.potentials.audit.robust import fit_line, least_absolute, spread
 from matgraft.potentials.audit.steps import Step

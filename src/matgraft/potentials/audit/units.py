@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.core.findings import Action, Finding
+from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.quantities import Array, Unit
-from matgraft.potentials.audit.base import Code, Fault, Frames, LabelReading, count
+from matgraft.potentials.audit.base import Frames, LabelReading, count
 from matgraft.potentials.audit.scale import EXACT, REFUSED, SOFT, Part, Scale, Support, find_part
 
 Concerns = Callable[[str, str], bool]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from matgraft.core.findings import Finding, Findings, Severity
 from matgraft.core.report.document import (
     PAGE,
     Block,
     Bullets,
     Cell,
     Column,
-    FindingList,
-    Folded,
     Heading,
     Pairs,
     Row,
@@ -22,6 +19,7 @@ from matgraft.core.report.document import (
     SideBySide,
     Table,
     Text,
+    finding_blocks,
 )
 from matgraft.core.report.text import decimals, written
 from matgraft.potentials.audit.coverage import Coverage, Span
@@ -30,7 +28,6 @@ from matgraft.potentials.data.split import Split
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.run_files import AUDIT, COVERAGE, SPLIT
 
-GRAVITY: Sequence[Severity] = ("error", "warning", "info")
 MOST_NAMES = 12
 """Formulas or config types that are named with their number of frames."""
 MOST_GROUPS = 5
@@ -39,26 +36,8 @@ OWN_FILE = "The test part is a file of its own: {} frames, which are no part of 
 
 def audit_section(facts: RunFacts) -> Section:
     """Return what the audit found: failed findings in full, the others folded."""
-    blocks = facts.blocks(AUDIT.name, facts.audit, _audit)
+    blocks = facts.blocks(AUDIT.name, facts.audit, lambda audit: finding_blocks(audit.findings))
     return Section("audit", "Audit of the labels", blocks, PAGE | {"markdown"}, nav="Audit")
-
-
-def _audit(audit: Findings) -> list[Block]:
-    failed, passed, idle = (
-        [one for one in audit.findings if one.outcome == outcome] for outcome in ("failed", "passed", "not applicable")
-    )
-    counts = f"{len(failed)} failed, {len(passed)} passed, {len(idle)} not applicable."
-    return [
-        Text(counts),
-        *([FindingList(gravest_first(failed))] if failed else []),
-        *([Folded(f"{len(passed)} passed", [FindingList(passed, full=False)])] if passed else []),
-        *([Folded(f"{len(idle)} not applicable, and why", [FindingList(idle, full=False)])] if idle else []),
-    ]
-
-
-def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings sorted: errors, then warnings."""
-    return sorted(findings, key=lambda one: GRAVITY.index(one.severity))
 
 
 def split_section(facts: RunFacts) -> Section:

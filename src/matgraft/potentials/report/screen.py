@@ -10,12 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from matgraft.core.findings import Finding, Findings, blocking
-from matgraft.core.frozen import Frozen
+from matgraft.core.audit import AuditFacts, audit_facts
+from matgraft.core.findings import Finding, Findings, gravest_first
 from matgraft.core.registry import Rows
 from matgraft.core.report.document import (
     EVERYWHERE,
-    Bullets,
     Column,
     FindingList,
     Pairs,
@@ -31,7 +30,6 @@ from matgraft.potentials import run_files as files
 from matgraft.potentials.checks.checked import Checked, checked_in
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.recipe import saved_recipe
-from matgraft.potentials.report.data import gravest_first
 from matgraft.potentials.report.forgetting import forgetting_blocks
 from matgraft.potentials.report.ladder import climb_section
 from matgraft.potentials.report.physics import physics_sections
@@ -42,64 +40,11 @@ from matgraft.potentials.tuning.facts import FitFacts
 from matgraft.potentials.tuning.ladder import Climb
 
 
-class AuditFacts(Frozen):
-    """What `matgraft audit` says.
-
-    Attributes
-    ----------
-    data, notes
-        What was read, in a line, and how.
-    findings
-        All of them.
-    failed
-        How many looks found something.
-    blocking, allowed
-        Codes that block training, and codes that would but are allowed.
-    """
-
-    data: str
-    notes: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    failed: int
-    blocking: tuple[str, ...]
-    allowed: tuple[str, ...]
-
-
-def audit_facts(
+def frames_audited(
     dataset: Dataset, findings: Sequence[Finding], allow: Collection[str] = (), notes: Sequence[str] = ()
 ) -> AuditFacts:
-    """Return what an audit says; `allow` are codes of findings that shall not block, `notes` are further ones."""
-    blocked = blocking(findings, allow)
-    return AuditFacts(
-        data=repr(dataset),
-        notes=(*dataset.provenance.notes, *notes),
-        findings=tuple(findings),
-        failed=sum(finding.outcome == "failed" for finding in findings),
-        blocking=tuple(finding.code for finding in blocked),
-        allowed=tuple(finding.code for finding in blocking(findings) if finding not in blocked),
-    )
-
-
-def show_findings(screen: Console, facts: AuditFacts) -> None:
-    """Print what was read, the findings that failed with their remedies, and the codes that passed."""
-    by_outcome = {
-        outcome: [one for one in facts.findings if one.outcome == outcome]
-        for outcome in ("failed", "passed", "not applicable")
-    }
-    failed = by_outcome.pop("failed")
-    codes = [(outcome, ", ".join(one.code for one in found)) for outcome, found in by_outcome.items() if found]
-    allowed = f", {len(facts.allowed)} would and are allowed" if facts.allowed else ""
-    looks = f"{facts.failed} of {len(facts.findings)} looks found something, {len(facts.blocking)} block(s) training"
-    show_blocks(
-        screen,
-        [
-            Text(facts.data),
-            Bullets(facts.notes),
-            FindingList(gravest_first(failed)),
-            Pairs(codes),
-            Text(f"{looks}{allowed}."),
-        ],
-    )
+    """Return what an audit of frames says, with how they were read and further notes."""
+    return audit_facts(repr(dataset), findings, allow, (*dataset.provenance.notes, *notes))
 
 
 def show_first(screen: Console, found: Sequence[Finding]) -> None:

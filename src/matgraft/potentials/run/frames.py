@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from matgraft.core.errors import AuditError, DataError, OptionError
+from matgraft.core.audit import refuse_findings
+from matgraft.core.errors import DataError, OptionError
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
 from matgraft.core.limits import available_memory
 from matgraft.core.model import Encoded, ModelCard
@@ -236,23 +237,7 @@ def _refused(
 
 def refuse_blocking(findings: Sequence[Finding], recipe: Recipe) -> None:
     """Raise an AuditError for findings that block, unless the recipe allows them."""
-    if found := blocking(findings, recipe.audit.allow):
-        raise _blocked(found, recipe)
-
-
-def _blocked(found: Sequence[Finding], recipe: Recipe) -> AuditError:
-    causes = [
-        AuditError(f"{one.code}: {one.evidence}", remedy=one.remedy, options=[each.options for each in one.actions])
-        for one in found
-    ]
-    codes = list(dict.fromkeys([*recipe.audit.allow, *(one.code for one in found if one.part == "train")]))
-    return AuditError(
-        f"{len(found)} finding(s) block training",
-        where=", ".join(recipe.train_files),
-        causes=causes,
-        remedy="put the data right" + ("; if you know better, allow the findings" if codes else ""),
-        options=[{"audit.allow": codes}] if codes else [],
-    )
+    refuse_findings(findings, recipe.audit.allow, ", ".join(recipe.train_files), "audit.allow")
 
 
 def look_first(recipe: Recipe, train: Dataset, test: Dataset) -> tuple[Finding, ...]:
