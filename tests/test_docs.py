@@ -25,6 +25,7 @@ from matgraft.formulas.few_shot.episodes import EpisodeSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
+from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.data.reading.formats.registry import FORMATS
@@ -73,6 +74,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 DEFAULTS = {
     "tuning.md": (Recipe,),
+    "sampling.md": (SampleSettings,),
     "formulas.md": (PredictorSettings,),
     "prompts.md": (PredictorSettings, BankSettings),
     "domain.md": (PredictorSettings,),

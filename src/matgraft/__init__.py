@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         evaluate_run,
         predict_structures,
         resume_run,
+        sample,
         select,
         tune,
     )
@@ -69,6 +70,7 @@ _HOMES = {
     "predict_structures": "potentials.run",
     "read": "potentials.data.reading.read",
     "resume_run": "potentials.run",
+    "sample": "potentials.run",
     "select": "potentials.run",
     "split": "potentials.data.split",
     "tune": "potentials.run",
@@ -95,6 +97,7 @@ __all__ = [
     "predict_structures",
     "read",
     "resume_run",
+    "sample",
     "select",
     "split",
     "tune",

@@ -1,13 +1,82 @@
-"""The verbs of active learning: select."""
+"""The verbs of active learning."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from matgraft.cli.common import Shown, new_file, settings_of, tell, typed
+
+if TYPE_CHECKING:
+    from matgraft.potentials.active.sampling.settings import SampleSettings
+
+Workers = Annotated[int | None, typer.Option(help="processes at once; default: one a core")]
+ExecutorFile = Annotated[Path | None, typer.Option("--executor", help="YAML of where work is done; see docs/active.md")]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Options of `sample`: what is moved or made, and how far."""
+
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(help="crystal, slab or molecule to begin with (CIF, ...); a run brings its own; may be repeated"),
+    ] = None
+    md: Annotated[str | None, typer.Option(help="dynamics: nvt or npt")] = None
+    temperature: Annotated[
+        str | None, typer.Option(help="K: 300, or 300,600,900 (walkers at each), or 300:2000 (a ramp)")
+    ] = None
+    pressure: Annotated[str | None, typer.Option(help="GPa, of npt: 0, or 0,10 (walkers at each)")] = None
+    walkers: Annotated[int | None, typer.Option(help="of each structure at each temperature and pressure")] = None
+    ps: Annotated[float | None, typer.Option(help="length of a walk in ps")] = None
+    steps: Annotated[int | None, typer.Option(help="length of a walk in steps")] = None
+    make: Annotated[
+        str | None,
+        typer.Option(help="structures to make: strain,rattle,vacancy,interstitial,surface,substitute,prototype"),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="of all that is drawn")] = None
+
+
+def sample_command(
+    model: Annotated[
+        str,
+        typer.Argument(help="a run, a foundation, a vendor's file, or module:function that makes an ASE calculator"),
+    ],
+    options: Annotated[list[str] | None, typer.Argument(help="settings.yaml and key=value, such as gate=1.5")] = None,
+    *,
+    asked: SampleOptions,
+    out: Annotated[Path, typer.Option("-o", "--out", help="pool of frames, new: pool.extxyz")],
+    workers: Workers = None,
+    executor: ExecutorFile = None,
+    shown: Shown,
+) -> None:
+    """Make frames to label: walkers of dynamics until the model does not know the frame, and structures of many kinds.
+
+    The command that was broken off goes on when it is typed again. Exit with 5 where a part of the pool is missing.
+    """
+    from matgraft.core.executor import read_executor
+    from matgraft.potentials.report.sampling import show_sampled
+    from matgraft.potentials.run import SampleQuestion, sample
+
+    question = SampleQuestion(out, tuple(asked.structure or ()), read_executor(executor, workers))
+    sampled = sample(model, question, sample_settings(asked, options), quiet=shown.silent)
+    tell(sampled, show_sampled, shown.as_json)
+    raise typer.Exit(5 if sampled.lost else 0)
+
+
+def sample_settings(asked: SampleOptions, options: list[str] | None) -> SampleSettings:
+    """Return the settings that the options of a command make; those typed as flags count."""
+    from matgraft.core.settings import validated
+    from matgraft.potentials.active.sampling.settings import SampleSettings
+
+    names = ("md", "temperature", "walkers", "ps", "steps", "make", "seed")
+    flags = {name: getattr(asked, name) for name in names} | {"pressure_GPa": asked.pressure}
+    settings = settings_of(SampleSettings, options)
+    given = {name: value for name, value in flags.items() if value is not None}
+    return validated(SampleSettings, {**settings.model_dump(), **given}) if given else settings
 
 
 def select_command(

@@ -99,6 +99,20 @@ def structures_of(files: Sequence[str | Path]) -> tuple[Structure, ...]:
     return tuple(_numbered(found))
 
 
+def structures_given(frames: Sequence[Atoms]) -> tuple[Structure, ...]:
+    """Take structures from memory, each by its formula.
+
+    Raises
+    ------
+    DataError
+        If one has no atoms.
+    """
+    samples = [Sample(atoms, {}, file="structures", index=i) for i, atoms in enumerate(frames)]
+    names = [str(atoms.get_chemical_formula()) for atoms in frames]
+    found = [_structure(one, name, f"structure {one.index}") for one, name in zip(samples, names, strict=True)]
+    return tuple(_numbered(found))
+
+
 def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[tuple[Structure, ...], int]:
     """Take structures from labelled frames: of each composition and kind the one of the lowest energy per atom.
 

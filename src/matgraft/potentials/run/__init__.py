@@ -3,18 +3,21 @@
 from matgraft.potentials.run.check import Question, check
 from matgraft.potentials.run.conduct import audit_file, resume_run, tune
 from matgraft.potentials.run.evaluation import evaluate_run
+from matgraft.potentials.run.sample import SampleQuestion, sample
 from matgraft.potentials.run.select import select
 from matgraft.potentials.run.side_by_side import evaluate_models
 from matgraft.potentials.run.structures import predict_structures
 
 __all__ = [
     "Question",
+    "SampleQuestion",
     "audit_file",
     "check",
     "evaluate_models",
     "evaluate_run",
     "predict_structures",
     "resume_run",
+    "sample",
     "select",
     "tune",
 ]

@@ -1,4 +1,4 @@
-"""Supercells for point defects, and the sites that are not each other's images by symmetry."""
+"""Supercells for point defects, the sites that are not each other's images by symmetry, and the voids between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.build import make_supercell
+from scipy.spatial import Voronoi
 
+from matgraft.core.quantities import Array
 from matgraft.potentials.simulation.geometry import SYMPREC_A, spglib_cell, symmetry_of
 
 FEWEST_ATOMS, WIDTH_A, MOST_ATOMS = 30, 7.0, 150
@@ -14,6 +16,10 @@ FEWEST_ATOMS, WIDTH_A, MOST_ATOMS = 30, 7.0, 150
 MOST_SITES = 3
 OFF_SADDLE_A = 0.02
 """Å by which atoms are displaced, so that a relaxation can leave a saddle of high symmetry."""
+MOST_VOIDS = 3
+_FEW_ATOMS = 8  # cells of fewer are narrow: two images along each direction surround them
+_SHELL = 12  # atoms around a void that tell two kinds apart
+_ALIKE_A = 0.05
 
 
 def supercell(primitive: Atoms) -> Atoms:
@@ -53,3 +59,29 @@ def off_saddle(atoms: Atoms, rng: np.random.Generator) -> Atoms:
     moved = atoms.copy()
     moved.positions += OFF_SADDLE_A * rng.standard_normal((len(atoms), 3))
     return moved
+
+
+def voids(atoms: Atoms, most: int = MOST_VOIDS) -> list[Array]:
+    """Return the centres of the largest empty spheres in a crystal, one of each kind, the largest first.
+
+    They are vertices of the Voronoi cells of the atoms. Two are of one kind where the distances to the nearest atoms
+    agree.
+
+    Returns
+    -------
+    list of (3,) array
+        Positions in Å.
+    """
+    images = range(-2, 3) if len(atoms) <= _FEW_ATOMS else range(-1, 2)
+    shifts = np.array([(a, b, c) for a in images for b in images for c in images]) @ atoms.cell[:]
+    points = (atoms.positions[None] + shifts[:, None]).reshape(-1, 3)
+    vertices = Voronoi(points).vertices
+    inside = vertices[((vertices @ np.linalg.inv(atoms.cell[:])).round(6) // 1 == 0).all(axis=1)]
+    shells = np.sort(np.linalg.norm(inside[:, None] - points[None], axis=-1), axis=1)[:, :_SHELL]
+    found: list[tuple[Array, Array]] = []
+    for k in np.argsort(-shells[:, 0], kind="stable"):
+        if len(found) == most:
+            break
+        if all(np.abs(shells[k] - shell).max() > _ALIKE_A for _, shell in found):
+            found.append((inside[k], shells[k]))
+    return [position for position, _ in found]

@@ -277,7 +277,7 @@ def simulate(
                 integrator.step()
                 done += 1
     except Exception as error:  # whatever a calculator raises where atoms have come apart
-        broke = Break(what="refused", time_fs=(done + 1) * motion.timestep_fs, said=_first_line(error))
+        broke = Break(what="refused", time_fs=(done + 1) * motion.timestep_fs, said=first_line(error))
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(5)]
     names = ("potential_eV", "kinetic_eV", "temperature_K", "closest", "volume_A3")
     kept = dict(zip(names, columns, strict=True))
@@ -286,7 +286,7 @@ def simulate(
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what an error says, or its kind where it says nothing."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 

@@ -1,0 +1,1 @@
+"""Frames without labels: walkers of dynamics that stop at the gate, and structures that are made."""

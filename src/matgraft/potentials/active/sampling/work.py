@@ -1,0 +1,110 @@
+"""Tasks of one pool, done wherever there are workers; what is finished is kept beside the pool until it is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import JsonValue
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from matgraft.core.errors import OptionError, RunError
+from matgraft.core.executor import ExecutorSettings, Lost, Serial, executor
+from matgraft.core.run_folder import RunFile, made_folder, unused
+from matgraft.potentials.active.sampling.sampled import Finished
+from matgraft.potentials.active.sampling.tasks import Task, carry_out
+
+BEGAN = RunFile("began.json", dict[str, JsonValue])
+"""What the finished tasks beside a pool were begun with."""
+
+
+@contextmanager
+def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
+    """Make the folder of what is finished, or go on with it; it goes where the block ends without an error.
+
+    Parameters
+    ----------
+    out
+        The pool.
+    decides
+        By role, what decides the frames.
+
+    Raises
+    ------
+    OptionError
+        If it was begun with something else.
+    """
+    folder = out.with_name(f"{out.name}.parts")
+    before = BEGAN.find(folder)
+    if before is not None and before != dict(decides):
+        changed = [name for name in decides if before.get(name) != decides[name]]
+        raise OptionError(
+            f"{folder} holds what an earlier command finished, with other values of {', '.join(changed)}",
+            remedy="type that command again to go on with it, remove the folder, or take another name",
+            options=[{"--out": unused(out)}],
+        )
+    with made_folder(folder):
+        BEGAN.write(folder, dict(decides))
+        yield folder
+    shutil.rmtree(folder)
+
+
+def finish(
+    tasks: Sequence[Task], folder: Path, where: ExecutorSettings | None, *, quiet: bool
+) -> tuple[list[Finished], dict[str, str]]:
+    """Do what is not finished.
+
+    Parameters
+    ----------
+    where
+        None for this process.
+
+    Returns
+    -------
+    finished, lost
+        In the order of the tasks; name of a task -> why nothing, or not all, came of it.
+    """
+    lost: dict[str, str] = {}
+    missing = [i for i in range(len(tasks)) if _kept(folder, i) is None]
+    with _progress(len(tasks), len(tasks) - len(missing), quiet) as advance:
+
+        def done(k: int, result: Finished | Lost) -> None:
+            if isinstance(result, Lost):
+                lost[tasks[missing[k]].name] = result.reason
+            else:
+                _file(missing[k]).write(folder, result)
+            advance()
+
+        todo = [tasks[i] for i in missing]
+        if where is None or not todo:
+            Serial().run(carry_out, todo, done)
+        else:
+            with executor(where, folder) as pool:
+                pool.run(carry_out, todo, done)
+    found = {i: one for i in range(len(tasks)) if (one := _kept(folder, i)) is not None}
+    lost |= {tasks[i].name: one.failed for i, one in found.items() if one.failed}
+    return list(found.values()), lost
+
+
+def _file(number: int) -> RunFile[Finished]:
+    return RunFile(f"task-{number:04d}.json", Finished, indent=None)
+
+
+def _kept(folder: Path, number: int) -> Finished | None:
+    """Return what a task left; one that cannot be read is done anew."""
+    try:
+        return _file(number).find(folder)
+    except RunError:
+        return None
+
+
+@contextmanager
+def _progress(total: int, finished: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task(escape("walkers and kinds of structures"), total=total, completed=finished)
+        yield lambda: bar.advance(task)

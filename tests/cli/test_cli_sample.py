@@ -1,0 +1,68 @@
+"""`matgraft sample` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+
+CLI = Callable[..., tuple[int, str, str]]
+MODULE = """
+from ase.calculators.emt import EMT
+
+class Sure(EMT):
+    implemented_properties = [*EMT.implemented_properties, "extrapolation"]
+
+    def calculate(self, atoms=None, *args, **kwargs):
+        super().calculate(atoms, *args, **kwargs)
+        self.results["extrapolation"] = abs((atoms.positions / 1.805 + 0.5) % 1 - 0.5).max(axis=1) * 5
+
+def copper():
+    return Sure()
+"""
+WORDS = ("sample", "own_walked:copper", "--structure", "cu.vasp", "-o", "pool.extxyz", "--workers", 1)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own_walked.py").write_text(MODULE)
+    monkeypatch.delitem(sys.modules, "own_walked", raising=False)
+    bulk("Cu", cubic=True).write("cu.vasp", format="vasp")
+
+
+def test_walkers_are_told_with_where_they_ended(matgraft: CLI) -> None:
+    walks = ("--md", "nvt", "--temperature", "100:3000", "--steps", 300, "atoms=32", "--make", "strain", "--quiet")
+    code, out, _ = matgraft(*WORDS, *walks)
+    assert code == 0, out
+    assert "nvt 100:3000 K" in out and "at the gate" in out and "strain" in out and "frames without labels" in out
+    code, out, _ = matgraft(*WORDS, *walks)
+    assert code == 2 and Path("pool.extxyz").is_file()
+
+
+def test_json_holds_what_the_screen_says(matgraft: CLI) -> None:
+    code, out, _ = matgraft(*WORDS, "--make", "rattle,vacancy", "count=2", "rattle_A=[0.1]", "--seed", 4, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["kinds"] == {"rattle": 2, "vacancy": 3} and facts["n_frames"] == 5
+    assert facts["has_gate"] and facts["pool"] == "pool.extxyz" and facts["walkers"] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ((), "nothing is asked for"),
+        (("--md", "nve"), "md='nve'"),
+        (("--md", "nvt", "--temperature", "warm"), "is no temperature"),
+        (("--make", "strain", "--temperature", "600"), "temperature is not read"),
+        (("--md", "nvt", "gates=2"), "did you mean 'gate'"),
+        (("--md", "nvt", "--ps", 1, "--steps", 3), "give one of them"),
+    ],
+)
+def test_what_cannot_be_is_refused(matgraft: CLI, typed: tuple[object, ...], said: str) -> None:
+    code, _, err = matgraft(*WORDS, *typed)
+    assert code == 2 and said in " ".join(err.split())
+    assert not Path("pool.extxyz").exists()
