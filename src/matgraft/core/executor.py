@@ -40,8 +40,10 @@ R = TypeVar("R")
 
 Provider = Literal["local", "slurm", "pbs"]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^\S+$")]
-"""Of a scheduler's things: one word, since it stands in a line of a job script."""
+Name = Annotated[str, Field(pattern=r"^[\w.@:+/-]+$")]
+"""Of a scheduler's things: one word without signs of the shell, since it stands in commands."""
+Term = Annotated[str, Field(pattern=r"^[\w.@:+/=,&|*()\[\]-]+$")]
+"""The same in a comment of a job's script, where a scheduler knows some signs."""
 Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]
 
 _EVERYWHERE = ("provider", "workers", "tries")
@@ -101,11 +103,11 @@ class ExecutorSettings(Frozen):
     account: Name | None = None
     partition: Name | None = None
     qos: Name | None = None
-    constraint: Name | None = None
+    constraint: Term | None = None
     queue: Name | None = None
     memory_gb: Count | None = None
     exclusive: bool = False
-    select_options: Name | None = None
+    select_options: Term | None = None
     scheduler_options: tuple[Line, ...] = ()
     worker_init: tuple[Line, ...] = ()
     address: Name | None = None
@@ -197,7 +199,7 @@ def executor(settings: ExecutorSettings, folder: Path) -> Iterator[Executor]:
     if settings.provider == "local" and settings.workers_per_node == 1:
         yield Serial()
         return
-    from matgraft.core.parsl_pool import Pool  # Parsl takes half a second to import, and most commands need none
+    from matgraft.core.pool import Pool  # Parsl takes half a second to import, and most commands need none
 
     pool = Pool(settings, folder)
     with _ended_by_sigterm():

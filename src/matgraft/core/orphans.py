@@ -1,6 +1,6 @@
 """Processes that end with the one that began them: nobody is left computing for a run that was killed.
 
-    python -P -m matgraft.core.orphans COMMAND...    # becomes the command, in a session of its own
+    python -P -m matgraft.core.orphans COMMAND...    # runs the command, and ends all that it began when it is orphaned
 
 Without torch: a process that only passes messages on begins in milliseconds.
 """
@@ -10,7 +10,18 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
+import time
+from contextlib import suppress
+from types import FrameType
+
+import psutil
+
+LOOK_S = 0.2
+"""Between looks at the parent and the command."""
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 
 
 def die_with_parent() -> None:
@@ -18,18 +29,64 @@ def die_with_parent() -> None:
 
     It holds for this process through an ``exec``, and not for its children.
     """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def guard(command: list[str]) -> None:
+    """Run a command in a session of its own, out of reach of Ctrl-C.
+
+    It is ended with all that it began when it ends, when the parent of this process is gone, or on a SIGTERM.
+    """
+    parent = os.getppid()
+    os.setsid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what loses its parent is ours then, in whatever session it is
+    signal.signal(signal.SIGTERM, _end)
+    child = subprocess.Popen(command)
+    while child.poll() is None and os.getppid() == parent:
+        time.sleep(LOOK_S)
+    _end()
+
+
+def end_guarded(guard: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
+    """Ask all that a guard has under it to end; after a while end what is left, and the guard."""
+    members = _below(guard.pid)
+    for one in members:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    until = time.monotonic() + grace_s
+    while any(map(lives, members)) and time.monotonic() < until:
+        time.sleep(0.01)
+    guard.terminate()
+    guard.wait()
+
+
+def lives(process: psutil.Process) -> bool:
+    """Say whether a process still does something."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _prctl(option: int, value: int) -> None:
     if sys.platform.startswith("linux"):
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(option, value)
 
 
-def become(command: list[str]) -> None:
-    """Replace this process by a command that ends with its parent, and that a Ctrl-C in the terminal does not reach."""
-    if os.getsid(0) != os.getpid():
-        os.setsid()
-    die_with_parent()
-    os.execv(command[0], command)
+def _below(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+    """End everything below this process, and this process."""
+    for one in _below(os.getpid()):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    become(sys.argv[1:])
+    guard(sys.argv[1:])

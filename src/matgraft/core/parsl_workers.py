@@ -1,13 +1,12 @@
 """Workers by Parsl, of this machine or of a cluster's jobs: the only file that imports Parsl.
 
 Between this process and the workers stands Parsl's interchange, a process that hands out tasks; on each node one more
-process begins the workers and begins those anew that die:
+process, the manager, begins the workers and begins those anew that die:
 
-    this process -- interchange -- pool of a node -- workers
+    this process -- interchange -- manager of a node -- workers
 
-Each of them may be killed. A worker: its task is begun again, `ExecutorSettings.tries` times in all. The pool of a node
-or the interchange: what was under work is begun again on a new one. This process: Linux ends all others of this machine
-(`matgraft.core.orphans`), and the pools of a cluster end when they hear of it no more.
+On this machine both stand under a guard (`matgraft.core.orphans`), which ends them when this process is gone. Managers
+of a cluster end when they hear of it no more.
 
 Functions, tasks and results travel as pickles. They are our own: keys that are drawn for each pool encrypt every
 connection (CurveZMQ), and lie in a folder that nobody else may read, so that no stranger's pickle gets in.
@@ -24,20 +23,16 @@ import pickle
 import re
 import shlex
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from functools import cache, lru_cache
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import psutil
 import zmq
@@ -50,31 +45,33 @@ from parsl.providers import PBSProProvider, SlurmProvider
 from parsl.providers.base import ExecutionProvider
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.executor import ExecutorSettings, Lost
-from matgraft.core.orphans import die_with_parent
-
-T = TypeVar("T")
-R = TypeVar("R")
+from matgraft.core.executor import ExecutorSettings
+from matgraft.core.orphans import end_guarded
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 """A worker has one core, or hands its cores to the program that it runs."""
 ATTEMPTS = 3
-"""Pools, or jobs, that may end one after another before any task does: then something is wrong with all of them."""
+"""How many managers, or jobs, may end one after another before any task does: then something is wrong with all."""
 ANSWER_S = 60
 """Within which the interchange must take a task, or answer."""
-STUCK_S, STUCK_ON_CLUSTER_S = 30, 300
-"""After which a pool is stuck if nobody works though there is work; a cluster's shared folder tells with delay."""
+STUCK_S, STUCK_ON_CLUSTER_S = 120, 300
+"""After which workers are stuck if none works though there is work; a cluster's shared folder tells with delay."""
+BEGIN_S = 600
+"""The same before any task came back: workers are still beginning, and a busy machine is slow."""
 LOOK_S = 1.0
 """Between looks at the processes while no task ends."""
-POOL_SAYS = "pool.txt"
+MANAGER_SAYS = "manager.txt"
+_LOOPBACK = "127.0.0.1"
 _NAME = "matgraft"
 _MODULES = "parsl.executors.high_throughput"
 _ARGUMENTS = DEFAULT_LAUNCH_CMD.removeprefix("process_worker_pool.py")
 _PLAIN = re.compile(r"[\w./+@:,=-]+")
+_LONGEST = 50
+"""Characters of a folder in which a socket can be named, two folders deeper; unix(7) takes 108."""
 
 
-class LocalBlocks(ExecutionProvider):
-    """Begins the pool of this machine as a child of this process.
+class ThisMachine(ExecutionProvider):
+    """Begins the manager of this machine as a child of this process.
 
     Parsl's own provider hands a line to a shell, in which a folder's name is not quoted, and needs ``ps`` to end it.
     """
@@ -93,15 +90,15 @@ class LocalBlocks(ExecutionProvider):
 
     @property
     def status_polling_interval(self) -> int:
-        """Seconds between looks at the pool; a look costs nothing."""
+        """Seconds between looks at the manager; a look costs nothing."""
         return 1
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = _NAME) -> str:
-        """Begin a pool."""
+        """Begin a manager."""
         assert self.script_dir is not None
         folder = Path(self.script_dir)
-        environment = os.environ | ONE_THREAD | {"TMPDIR": str(folder)}  # scratch files end with the pool
-        with (folder / POOL_SAYS).open("wb") as said:
+        environment = os.environ | ONE_THREAD | {"TMPDIR": str(folder)}  # scratch files end with it
+        with (folder / MANAGER_SAYS).open("wb") as said:
             child = subprocess.Popen(
                 shlex.split(command), env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
@@ -109,46 +106,21 @@ class LocalBlocks(ExecutionProvider):
         return str(child.pid)
 
     def status(self, job_ids: Sequence[Any]) -> list[JobStatus]:
-        """Say whether pools still run."""
+        """Say which managers still run."""
         codes = [self._children[one].poll() for one in job_ids]
         return [JobStatus(JobState.RUNNING if code is None else JobState.FAILED) for code in codes]
 
     def cancel(self, job_ids: Sequence[Any]) -> list[bool]:
-        """End pools with their workers and whatever these run."""
+        """End managers with their workers and whatever these run."""
         for one in job_ids:
-            _end_with_all(self._children[one])
+            end_guarded(self._children[one])
         return [True for _ in job_ids]
 
 
-def _end_with_all(child: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
-    """Ask a child and all that it began, directly or not, to end; end those that do not."""
-    members = []
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(child.pid)
-        members = [parent, *parent.children(recursive=True)]  # also those in sessions of their own
-    for number, seconds in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 1.0)):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)  # also those whose parent is gone
-        for one in members:
-            with suppress(psutil.NoSuchProcess):
-                one.send_signal(number)
-        until = time.monotonic() + seconds
-        while any(map(_lives, members)) and time.monotonic() < until:
-            time.sleep(0.01)
-    child.wait()
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def provider_of(settings: ExecutorSettings) -> ExecutionProvider:
-    """Return how Parsl begins the pool of a node."""
+    """Return how Parsl begins the manager of a node."""
     if settings.provider == "local":
-        return LocalBlocks()
+        return ThisMachine()
     cores = settings.workers_per_node * settings.cores_per_worker
     sign = "#SBATCH" if settings.provider == "slurm" else "#PBS"
     common: dict[str, Any] = {
@@ -196,36 +168,52 @@ def parsl_executor(settings: ExecutorSettings, provider: ExecutionProvider) -> H
     """Return Parsl's executor, not begun."""
     local = settings.provider == "local"
     python = [sys.executable, "-P", "-m"]  # -P: no module of the folder that we stand in
-    tied = [*python, "matgraft.core.orphans"]
-    pool = [*python, f"{_MODULES}.process_worker_pool"]
-    return HighThroughputExecutor(
+    guarded = [*python, "matgraft.core.orphans", *python]
+    manager = [*(guarded if local else python), f"{_MODULES}.process_worker_pool"]
+    made = HighThroughputExecutor(
         label=_NAME,
         provider=provider,
-        interchange_launch_cmd=[*tied, *python, f"{_MODULES}.interchange"],
-        launch_cmd=f"{shlex.join(tied + pool if local else pool)} {_ARGUMENTS}",
-        address="127.0.0.1" if local else settings.address,
+        interchange_launch_cmd=[*guarded, f"{_MODULES}.interchange"],
+        launch_cmd=f"{shlex.join(manager)} {_ARGUMENTS}",
+        address=settings.address or _LOOPBACK,
         max_workers_per_node=settings.workers_per_node,
         cores_per_worker=1e-3,  # as many workers as were asked for, whatever the node has
         heartbeat_period=1 if local else 15,  # seconds; also how often dead workers are looked for
         heartbeat_threshold=60 if local else 120,
         encrypted=True,
     )
+    if not local and not settings.address:  # Parsl itself would ask a service in the internet for one more
+        made.address, made.all_addresses = None, _addresses()
+    return made
 
 
-class _BrokenError(Exception):
-    """The interchange or the pool of this machine ended, or nobody works though there is work."""
+def _addresses() -> set[str]:
+    """Return what this machine is reached by from others."""
+    found = (one.address for some in psutil.net_if_addrs().values() for one in some if one.family == socket.AF_INET)
+    return {one for one in found if not one.startswith("127.")} or {_LOOPBACK}
 
 
-class _Begun:
-    """An interchange with its pools, and the folder of their files."""
+class BrokenError(Exception):
+    """The interchange or the manager of this machine ended, or nobody works though there is work."""
+
+
+def was_killed(error: BaseException | None) -> bool:
+    """Say whether a task came back because its worker, or the manager of its node, is dead."""
+    return isinstance(error, (WorkerLost, ManagerLost))
+
+
+class Workers:
+    """An interchange, managers with their workers, and the folder of their files."""
 
     def __init__(self, settings: ExecutorSettings, folder: Path) -> None:
+        _silence()
+        _see_that_a_scheduler_is_here(settings)
         self._settings = settings
         self._slots = settings.workers_per_node * settings.nodes  # of a job
         self.folder = _private_folder(settings, folder)
         self.under_work = self.folder / "under-work"
         self._busy_at = self._next_look = time.monotonic()
-        self._failed_before = 0
+        self._failed_before, self._warm = 0, False
         self._provider = provider_of(settings)
         self._provider.script_dir = str(self.folder)
         self._parsl = parsl_executor(settings, self._provider)
@@ -233,34 +221,37 @@ class _Begun:
         try:
             self.under_work.mkdir()
             self._parsl.start()
+        except Exception as error:
+            self.close()
+            raise RunError(f"no workers could be begun: {error}") from error
         except BaseException:
             self.close()
             raise
-        for socket in (self._parsl.outgoing_q.zmq_socket, self._parsl.command_client.zmq_socket):
-            socket.setsockopt(zmq.LINGER, 0)  # or closing would wait for an interchange that is dead
-            socket.setsockopt(zmq.SNDTIMEO, ANSWER_S * 1000)
-            socket.setsockopt(zmq.RCVTIMEO, ANSWER_S * 1000)
+        for pipe in (self._parsl.outgoing_q.zmq_socket, self._parsl.command_client.zmq_socket):
+            pipe.setsockopt(zmq.LINGER, 0)  # or closing would wait for an interchange that is dead
+            pipe.setsockopt(zmq.SNDTIMEO, ANSWER_S * 1000)
+            pipe.setsockopt(zmq.RCVTIMEO, ANSWER_S * 1000)
 
     def submit(self, number: int, function: bytes, task: bytes) -> Future[bytes]:
         """Hand a task in."""
         try:
             return self._parsl.submit(_in_worker, {}, str(self.under_work / str(number)), function, task)
         except zmq.Again:
-            raise _BrokenError(f"the interchange took no task for {ANSWER_S} s") from None
+            raise BrokenError(f"the interchange took no task for {ANSWER_S} s") from None
 
     def look_after(self, tasks: int) -> None:
         """Hand in jobs for the tasks that are there, and see that somebody works.
 
         Raises
         ------
-        _BrokenError
-            If this pool will do no more work.
+        BrokenError
+            If these workers will do no more work.
         RunError
             If jobs fail one after another.
         """
         interchange, results = self._parsl.interchange_proc, self._parsl._result_queue_thread
         if not interchange or interchange.poll() is not None or not results or not results.is_alive():
-            raise _BrokenError("the process that hands out tasks was killed")
+            raise BrokenError("the process that hands out tasks was killed")
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_S
@@ -269,13 +260,13 @@ class _Begun:
             self._hand_in_jobs(tasks)
             self._see_that_somebody_works()
         except zmq.Again:
-            raise _BrokenError(f"the interchange did not answer for {ANSWER_S} s") from None
+            raise BrokenError(f"the interchange did not answer for {ANSWER_S} s") from None
 
     def _hand_in_jobs(self, tasks: int) -> None:
         status = self._parsl.status_facade
         ended = [one for one in status.values() if one.state in TERMINAL_STATES]
         if ended and self._settings.provider == "local":
-            raise _BrokenError(f"the pool of workers was killed. {_tail(self.folder / POOL_SAYS)}".strip())
+            raise BrokenError(f"the process above them was killed. {_tail(self.folder / MANAGER_SAYS)}".strip())
         failed = [one for one in ended if one.state in (JobState.FAILED, JobState.MISSING)]
         if len(failed) - self._failed_before >= ATTEMPTS:
             said = failed[-1].message or failed[-1].stderr_summary or "it left no message"
@@ -289,18 +280,19 @@ class _Begun:
             self._parsl.scale_out_facade(wanted)
 
     def _see_that_somebody_works(self) -> None:
-        """Find a stuck pool: a worker that is killed while it waits may leave the others' queue locked."""
+        """Find stuck workers: one that is killed while it waits may leave the others' queue locked."""
         now = time.monotonic()
         if any(self.under_work.iterdir()) or not self._parsl.connected_managers():
             self._busy_at = now
-        patience_s = STUCK_S if self._settings.provider == "local" else STUCK_ON_CLUSTER_S
+        stuck_s = STUCK_S if self._settings.provider == "local" else STUCK_ON_CLUSTER_S
+        patience_s = stuck_s if self._warm else BEGIN_S
         if now - self._busy_at > patience_s:
-            raise _BrokenError(f"no worker has begun a task for {patience_s} s")
+            raise BrokenError(f"no worker has begun a task for {patience_s} s")
 
-    def ended(self, number: int) -> None:
+    def came_back(self, number: int) -> None:
         """Note that a task came back, done or not."""
         (self.under_work / str(number)).unlink(missing_ok=True)  # of a worker that died
-        self._busy_at = time.monotonic()
+        self._busy_at, self._warm = time.monotonic(), True
 
     def bore_fruit(self) -> None:
         """Note that a task was done: jobs that failed before were chance."""
@@ -319,15 +311,24 @@ class _Begun:
 
 
 def _private_folder(settings: ExecutorSettings, folder: Path) -> Path:
-    """Make the folder of a pool: keys, logs, scripts of jobs.
+    """Make the folder of workers: keys, logs, scripts of jobs.
 
     For this machine it lies among its temporary files, where paths are short enough for sockets; a cluster's nodes see
     the run's folder.
+
+    Raises
+    ------
+    OptionError
+        If the path of the run's folder cannot stand in a job's script.
     """
-    within = Path(tempfile.gettempdir()) if settings.provider == "local" else folder.resolve()
-    if not _PLAIN.fullmatch(str(within)):
+    within = folder.resolve()
+    if settings.provider == "local":
+        within = Path(tempfile.gettempdir())
+        if len(str(within)) > _LONGEST or not _PLAIN.fullmatch(str(within)):
+            within = Path("/tmp")
+    elif not _PLAIN.fullmatch(str(within)):
         raise OptionError(
-            f"the path {str(within)!r} cannot stand in the command that begins workers",
+            f"the path {str(within)!r} cannot stand in the script of a job",
             allowed=["letters, digits and any of . / _ + @ : , = -"],
             remedy="choose a folder without spaces and other signs in its path",
         )
@@ -335,111 +336,13 @@ def _private_folder(settings: ExecutorSettings, folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="matgraft-", dir=within))
 
 
-def _tail(file: Path, characters: int = 500) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip()[-characters:]
-    except OSError:
-        return ""
-
-
-class Pool:
-    """Workers that begin with the first task and end with `close`; what is lost on the way is done again."""
-
-    def __init__(self, settings: ExecutorSettings, folder: Path) -> None:
-        self._settings, self._folder = settings, folder
-        self.workers = settings.workers_per_node * settings.nodes * settings.jobs
-        self._begun: _Begun | None = None
-        _silence()
-
-    def run(self, function: Callable[[T], R], tasks: Iterable[T], done: Callable[[int, R | Lost], None]) -> None:
-        """Call a function on each task (`matgraft.core.executor.Executor`)."""
-        try:
-            _Run(self._settings, function, done).through(enumerate(tasks), self)
-        except BaseException:
-            self.close()  # what is under work is given up
-            raise
-
-    def begun(self) -> _Begun:
-        """Return the interchange and its pools; begin them where there are none."""
-        if self._begun is None:
-            self._begun = _Begun(self._settings, self._folder)
-        return self._begun
-
-    def close(self) -> None:
-        """End all processes and jobs."""
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            begun.close()
-
-
-class _Run(Generic[T, R]):
-    """One call of `Pool.run`: which tasks are out, and how often each was lost."""
-
-    def __init__(
-        self, settings: ExecutorSettings, function: Callable[[T], R], done: Callable[[int, R | Lost], None]
-    ) -> None:
-        self._tries, self._done = settings.tries, done
-        self._function = pickle.dumps(function)  # which refuses what a worker could not import
-        self._out: dict[int, bytes] = {}
-        self._deaths: Counter[int] = Counter()
-        self._fruitless = 0
-        self._back: SimpleQueue[tuple[int, Future[bytes]]] = SimpleQueue()
-
-    def through(self, tasks: Iterator[tuple[int, T]], pool: Pool) -> None:
-        """Lead all tasks through the pool, and through the next one where it breaks."""
-        room = 2 * pool.workers + 1  # tasks beyond the workers lie ready, the rest is not made yet
-        while True:
-            try:
-                for number, task in islice(tasks, room - len(self._out)):
-                    self._out[number] = pickle.dumps(task)
-                    self._submit(pool.begun(), number)
-                if not self._out:
-                    return
-                self._receive(pool.begun())
-            except _BrokenError as why:
-                self._begin_anew(pool, str(why))
-
-    def _submit(self, begun: _Begun, number: int) -> None:
-        future = begun.submit(number, self._function, self._out[number])
-        back = self._back
-        future.add_done_callback(lambda ended: back.put((number, ended)))
-
-    def _receive(self, begun: _Begun) -> None:
-        begun.look_after(len(self._out))
-        with suppress(Empty):
-            number, future = self._back.get(timeout=LOOK_S)
-            begun.ended(number)
-            error = future.exception()
-            if isinstance(error, (WorkerLost, ManagerLost)):
-                self._lost(begun, number)
-            elif error is not None:
-                raise error
-            else:
-                del self._out[number]
-                self._fruitless = 0
-                begun.bore_fruit()
-                self._done(number, pickle.loads(future.result()))
-
-    def _lost(self, begun: _Begun, number: int) -> None:
-        self._deaths[number] += 1
-        if self._deaths[number] < self._tries:
-            self._submit(begun, number)
-            return
-        del self._out[number]
-        often = f"{self._tries} times, each time" if self._tries > 1 else "once"
-        self._done(number, Lost(f"the process that worked on it was killed {often}: most often it is the memory"))
-
-    def _begin_anew(self, pool: Pool, why: str) -> None:
-        self._fruitless += 1
-        if self._fruitless >= ATTEMPTS:
-            raise RunError(
-                f"the workers ended {ATTEMPTS} times before any task was done; the last time: {why}",
-                remedy="most often it is the memory: fewer workers",
-            )
-        pool.close()
-        self._back = SimpleQueue()  # what the old pool still says is not heard
-        for number in self._out:
-            self._submit(pool.begun(), number)
+def _see_that_a_scheduler_is_here(settings: ExecutorSettings) -> None:
+    command = {"slurm": "sbatch", "pbs": "qsub"}.get(settings.provider)
+    if command and not shutil.which(command):
+        raise OptionError(
+            f"provider {settings.provider!r} hands in jobs by the command {command}, which is not on this machine",
+            allowed=["provider: local", "a machine that hands in jobs, such as the login node of the cluster"],
+        )
 
 
 def _silence() -> None:
@@ -447,6 +350,13 @@ def _silence() -> None:
     logger = logging.getLogger("parsl")
     logger.setLevel(logging.CRITICAL)
     logger.propagate = False
+
+
+def _tail(file: Path, characters: int = 500) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()[-characters:]
+    except OSError:
+        return ""
 
 
 # ------------------------------------------------------------------ in a worker
@@ -457,18 +367,12 @@ def _in_worker(under_work: str, function: bytes, task: bytes) -> bytes:
 
     The function and its task are unpickled here, and not by Parsl, so that the time for its imports counts as work.
     """
-    _tie_once()
     marker = Path(under_work)
     marker.touch()
     try:
         return pickle.dumps(_function(function)(pickle.loads(task)))
     finally:
         marker.unlink(missing_ok=True)
-
-
-@cache
-def _tie_once() -> None:
-    die_with_parent()
 
 
 @lru_cache(maxsize=4)
