@@ -306,12 +306,17 @@ def agree(one: LevelOfTheory, other: LevelOfTheory) -> bool:
     Divisions of the k-mesh, which depend on the cell, are left out.
     """
     theories = (one, other)
-    symbols = {name.partition(" ")[0] for theory in theories for name in (*theory.hubbard_u, *theory.hubbard_orbital)}
-    symbols |= {_element(title) for theory in theories for title in theory.potentials}
+    symbols = symbols_of(one) | symbols_of(other)
     own, others = (stated_fields(theory, symbols) for theory in theories)
     own["offset of the k-mesh"], others["offset of the k-mesh"] = map(offset, theories)
     pairs = ((value, others.get(name)) for name, value in own.items())
     return all(a is None or b is None or a.agrees(b) for a, b in pairs)
+
+
+def symbols_of(theory: LevelOfTheory) -> set[str]:
+    """Return the elements that a level of theory says something of."""
+    named = {name.partition(" ")[0] for name in (*theory.hubbard_u, *theory.hubbard_orbital)}
+    return named | {_element(title) for title in theory.potentials}
 
 
 def one_functional(one: LevelOfTheory, other: LevelOfTheory) -> bool:

@@ -32,13 +32,13 @@ CONVENTIONS = Conventions(
     units={**dict.fromkeys(ENERGIES, "Hartree"), "forces": "Hartree/Bohr", "stress": "-Hartree/Bohr³"},
     fixed=True,
 )
-_SMEARINGS = {
+SMEARINGS = {
     **dict.fromkeys(("gaussian", "gauss"), "Gaussian"),
     **dict.fromkeys(("mv", "m-v", "cold", "marzari-vanderbilt"), "Marzari-Vanderbilt"),
     **dict.fromkeys(("mp", "m-p", "methfessel-paxton"), "Methfessel-Paxton 1"),
     **dict.fromkeys(("fd", "f-d", "fermi-dirac"), "Fermi-Dirac"),
 }
-_DISPERSIONS = {"grimme-d2": "D2", "dft-d": "D2", "ts-vdw": "TS", "xdm": "XDM", "mbd_vdw": "MBD"}
+DISPERSIONS = {"grimme-d2": "D2", "dft-d": "D2", "ts-vdw": "TS", "xdm": "XDM", "mbd_vdw": "MBD"}
 _SAME = 1e-9  # Hartree
 
 
@@ -121,7 +121,7 @@ class _Run:
         word = self._text("band_structure/smearing", "bands/smearing").lower()
         if kind.startswith("tetrahedra"):
             return "tetrahedron"
-        return _SMEARINGS.get(word, word) if word and kind in ("smearing", "") else kind or None
+        return SMEARINGS.get(word, word) if word and kind in ("smearing", "") else kind or None
 
     def _width(self) -> float | None:
         for part, path in (("output", "band_structure/smearing"), ("input", "bands/smearing")):
@@ -182,7 +182,7 @@ class _Run:
         if word in ("grimme-d3", "dft-d3"):
             version = self._text("dft/vdW/dftd3_version") or "3"
             return {"3": "D3", "4": "D3(BJ)"}.get(version, f"D3 (version {version})")
-        return _DISPERSIONS.get(word, word) or None if word != "none" else None
+        return DISPERSIONS.get(word, word) or None if word != "none" else None
 
 
 def _numbers(text: str | None, shape: tuple[int, ...]) -> Array | None:

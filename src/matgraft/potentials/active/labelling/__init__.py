@@ -1,0 +1,1 @@
+"""Labels by any ASE calculator: the engine, its level of theory, the process that computes, the store that keeps."""
