@@ -117,13 +117,26 @@ def mesh_of(
     return (x, y, z), (a, b, c)
 
 
+def cutoffs(engine: Engine) -> tuple[float, float] | None:
+    """Return the cutoffs of waves and density, Ry; None where none is stated, and pw.x takes what it finds."""
+    system = _namelist(engine.parameters)["system"]
+    wave = _number(system.get("ecutwfc"))
+    return (wave, _number(system.get("ecutrho")) or 4 * wave) if wave else None
+
+
+def with_cutoffs(engine: Engine, wave: float, dense: float) -> Engine:
+    """Return the engine with other cutoffs, Ry."""
+    data = _namelist(engine.parameters)
+    data["system"] |= {"ecutwfc": wave, "ecutrho": dense}
+    return engine.with_parameters(input_data={section: dict(values) for section, values in data.items()})
+
+
 def theory_of(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     """Return the level of theory that the input of a frame asks for."""
     data = _namelist(engine.parameters)
     system, files = data["system"], pseudopotentials(engine)
     own = {symbol: files[symbol] for symbol in dict.fromkeys(atoms.symbols) if symbol in files}
-    wave = _number(system.get("ecutwfc"))
-    dense = _number(system.get("ecutrho")) or (4 * wave if wave else None)
+    wave, dense = cutoffs(engine) or (None, None)
     mesh = mesh_of(engine.parameters, atoms)
     kind, width = _smearing(system)
     u, orbitals = _hubbard(engine, system, atoms)

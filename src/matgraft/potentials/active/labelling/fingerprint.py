@@ -31,6 +31,7 @@ from matgraft.potentials.simulation.calculators import from_here
 _LENGTH = 32
 _NO_SETTING = ("pseudo_dir", "command", "directory", "txt")
 """Parameters that say where things are."""
+_PRINTED = ("functional", "hybrid", "cutoff", "density cutoff", "smearing", "spin polarisation")
 
 Stated = tuple[LevelOfTheory, Atoms | None]
 """A level of theory, and a frame that was computed at it."""
@@ -147,6 +148,12 @@ def compare(own: Iterable[Stated], data: Iterable[Stated]) -> Compared:
     )
 
 
+def printed(compared: Compared) -> Compared:
+    """Return what an output says otherwise than it was asked, in the fields that outputs of all codes print alike."""
+    kept = [one for one in compared.differing if one.field in _PRINTED or one.field.startswith("potential of ")]
+    return compared.model_copy(update={"differing": tuple(kept)})
+
+
 def kinds(stated: Iterable[tuple[LevelOfTheory | None, Atoms]]) -> list[Stated]:
     """Return one of each level of theory and composition: frames that agree in both say the same."""
     found: dict[tuple[object, ...], Stated] = {}
@@ -157,7 +164,13 @@ def kinds(stated: Iterable[tuple[LevelOfTheory | None, Atoms]]) -> list[Stated]:
 
 
 def refuse_differing(compared: Compared, where: str) -> None:
-    """Raise a DataError that lists every difference, if there is one."""
+    """Raise an error that lists every difference, if there is one.
+
+    Raises
+    ------
+    DataError
+        If the levels of theory are two.
+    """
     if not compared.differing:
         return
     causes = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matgraft.core.frozen import Frozen
+from matgraft.core.run_folder import RunFile
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.fingerprint import Compared
 
@@ -49,7 +50,9 @@ class Moved(Frozen):
     before, after
         The setting in words.
     energy_meV_per_atom
-        Of the whole energy, with its sign: a part of it may be the same in all frames.
+        Of the whole energy, with its sign: most of it is the same in all frames of a composition.
+    difference_meV_per_atom
+        Of the energy by which the frame lies above another of its composition; None where none was computed.
     forces_eV_per_A
         Root mean square of the change of the components.
     stress_GPa
@@ -64,6 +67,7 @@ class Moved(Frozen):
     before: str
     after: str
     energy_meV_per_atom: float = 0.0
+    difference_meV_per_atom: float | None = None
     forces_eV_per_A: float = 0.0
     stress_GPa: float | None = None
     beyond: tuple[str, ...] = ()
@@ -77,6 +81,8 @@ class Probe(Frozen):
     ----------
     frame, formula, n_atoms
         What was computed.
+    partner
+        The other frame of its composition, in words.
     moved
         One for each setting that was changed.
     """
@@ -84,7 +90,13 @@ class Probe(Frozen):
     frame: int
     formula: str
     n_atoms: int
+    partner: str = ""
     moved: tuple[Moved, ...]
+
+    @property
+    def beyond(self) -> bool:
+        """Whether anything moves beyond what is aimed for."""
+        return any(one.beyond for one in self.moved)
 
     @property
     def noise(self) -> Moved | None:
@@ -133,3 +145,7 @@ class Labelled(Frozen):
     def exit_code(self) -> int:
         """0 where every frame has a label, else 1."""
         return 1 if self.failures else 0
+
+
+FAILURES = RunFile("failures.json", tuple[Failure, ...])
+"""Type of the file of failures, which lies beside the labelled frames under a name of its own."""

@@ -24,6 +24,7 @@ from types import TracebackType
 from ase import Atoms
 
 import matgraft
+from matgraft.core.errors import OptionError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.engine import Engine
 from matgraft.potentials.active.labelling.labelled import Try
@@ -66,7 +67,11 @@ class Server:
     def __init__(self, engine: Engine, folder: Path, here: str) -> None:
         self.engine, self.folder, self.here = engine, folder, here
         self._process: subprocess.Popen[bytes] | None = None
-        self.quantities = self._begin()
+        try:
+            self.quantities = self._begin()
+        except OptionError:
+            self.close()
+            raise
 
     def __enter__(self) -> Server:
         """Return itself."""
@@ -81,7 +86,10 @@ class Server:
     def ask(self, atoms: Atoms) -> tuple[Answer, Arrays]:
         """Have a frame computed; a process that hangs, crashes or talks nonsense is a reason, and is begun anew."""
         if self._process is None:
-            self._begin()
+            try:
+                self._begin()
+            except OptionError as error:  # it was there before: the machine is at fault, not what was asked
+                return Answer(failed=error.found), {}
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         try:
@@ -126,7 +134,7 @@ class Server:
         except (EOFError, BrokenPipeError, WireError):
             ready = Ready(refused=self._death())
         if ready.refused:
-            self.close()
+            self._end()
             raise refused(ready)
         return ready.quantities
 
@@ -197,6 +205,8 @@ class Outcome:
         Arrays in canonical units; None where every try failed.
     tries
         Those that failed.
+    seconds
+        Of the one that did not.
     output, output_name
         What the program printed, packed by xz; empty where it is not known or there is none.
     """
@@ -239,7 +249,7 @@ def label_one(task: Task) -> Outcome:
             return Outcome(arrays, tuple(tries), seconds, answer.theory, output, answer.output)
         tries.append(Try(reason=answer.failed, seconds=seconds))
         if not answer.again or len(tries) > task.engine.retries:
-            return Outcome(None, tuple(tries), seconds, None, output, answer.output)
+            return Outcome(None, tuple(tries), 0.0, None, output, answer.output)
 
 
 def close_server() -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import to_json, whole
@@ -125,6 +126,10 @@ class Store:
         """Enter an engine by its key, so that a label says what it was computed with."""
         self._write("INSERT OR IGNORE INTO engines VALUES (?, ?)", (engine, said))
 
+    def has(self, key: str) -> bool:
+        """Say whether there is a label."""
+        return self._row("SELECT 1 FROM labels WHERE key = ?", key) is not None
+
     def label(self, key: str) -> Label | None:
         """Return a label; None where there is none.
 
@@ -208,10 +213,9 @@ class Store:
                 remedy="name another folder by --store",
             )
 
-    def _row(self, query: str, key: str) -> tuple[bytes, str, str] | None:
+    def _row(self, query: str, key: str) -> Any:
         with self._sound():
-            row: tuple[bytes, str, str] | None = self._base.execute(query, (key,)).fetchone()
-            return row
+            return self._base.execute(query, (key,)).fetchone()
 
     def _write(self, query: str, row: tuple[object, ...]) -> None:
         with self._transaction():

@@ -7,12 +7,13 @@ follows from the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ase import Atoms
 from pydantic import JsonValue
 
+from matgraft.core.errors import OptionError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling import espresso
 from matgraft.potentials.active.labelling.engine import ESPRESSO, TBLITE, Engine
@@ -46,6 +47,36 @@ def theory_of(engine: Engine, atoms: Atoms) -> LevelOfTheory | None:
     if derived is None or engine.theory is None:
         return derived or engine.theory
     return derived.model_copy(update=said_of(engine.theory))
+
+
+def theory_of_label(engine: Engine, atoms: Atoms, output: LevelOfTheory | None) -> LevelOfTheory | None:
+    """Return the level of theory of a label: what its output states, and where that is silent, what was asked."""
+    asked = theory_of(engine, atoms)
+    if asked is None or output is None:
+        return output or asked
+    return asked.model_copy(update=said_of(output))
+
+
+def settled(engine: Engine) -> Engine:
+    """Return an engine with all that its level of theory and its labels depend on, or refuse it.
+
+    Raises
+    ------
+    OptionError
+        If something of it is missing on this machine, or cannot be meant.
+    """
+    return espresso.settled(engine) if engine.calculator == ESPRESSO else engine
+
+
+def refuse_elements(engine: Engine, symbols: Iterable[str]) -> None:
+    """Refuse elements that the engine has no pseudopotential of."""
+    if engine.calculator != ESPRESSO:
+        return
+    known = espresso.pseudopotentials(engine)
+    if missing := sorted(set(symbols) - known.keys()):
+        raise OptionError(
+            f"parameters.pseudopotentials has none for {', '.join(missing)}", where="engine", allowed=sorted(known)
+        )
 
 
 def said_of(theory: LevelOfTheory) -> dict[str, Any]:

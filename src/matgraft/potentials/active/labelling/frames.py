@@ -1,0 +1,129 @@
+"""The frames that are to be labelled, and the file of those that are.
+
+A frame keeps its tags, which say where it came from. Labels that it carries, a model's predictions for example, are left
+behind, and so are constraints: programs print no force on an atom that is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read as read_atoms
+from ase.io import write as write_atoms
+
+from matgraft.core.errors import DataError, OptionError
+from matgraft.core.files import whole, write_text
+from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, full_to_voigt
+from matgraft.potentials.active.labelling.theories import said_of
+from matgraft.potentials.active.labelling.wire import Arrays
+from matgraft.potentials.data.reading.keys import is_label
+from matgraft.potentials.data.reading.theory import find_sidecar
+
+KEY_TAG = "label_key"
+"""Tag of a labelled frame: what its label is kept under in the store."""
+_INITIAL = ("initial_magmoms", "initial_charges")
+
+
+class Asked(NamedTuple):
+    """A frame to label, and where it stands."""
+
+    atoms: Atoms
+    where: str
+
+
+def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
+    """Return the frames of files, or those that are given.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or cannot be read, or a frame has no atoms or is not finite.
+    """
+    found: list[Asked] = []
+    for one in frames:
+        if isinstance(one, Atoms):
+            found.append(Asked(bare(one), f"frame {len(found)}"))
+        else:
+            found += [Asked(bare(atoms), f"{Path(one).name} frame {i}") for i, atoms in enumerate(_read(Path(one)))]
+    if not found:
+        raise DataError("there is no frame to label", where=", ".join(map(str, frames[:3])))
+    for atoms, where in found:
+        if not len(atoms):
+            raise DataError("the frame has no atoms", where=where)
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
+            raise DataError("positions or cell are not finite", where=where, remedy="leave the frame out")
+    return found
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """Return a copy without labels, calculator and constraints; its tags are kept."""
+    made = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
+    made.info = {key: value for key, value in atoms.info.items() if not is_label(key)}
+    for name in _INITIAL:
+        if name in atoms.arrays:
+            made.set_array(name, atoms.arrays[name])
+    return made
+
+
+def labelled(atoms: Atoms, label: Arrays, key: str) -> Atoms:
+    """Return a frame with its label, under the names that ASE and every reader know."""
+    made = atoms.copy()
+    made.info[KEY_TAG] = key
+    results: dict[str, Any] = {ENERGY.name: float(label[ENERGY.name]), FORCES.name: label[FORCES.name]}
+    if STRESS.name in label:
+        results[STRESS.name] = full_to_voigt(label[STRESS.name])
+    if MAGMOM.name in label:
+        results["magmoms"] = label[MAGMOM.name]
+    made.calc = SinglePointCalculator(made, **results)
+    return made
+
+
+def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
+    """Refuse, before anything is computed, a file that must not be written over.
+
+    Raises
+    ------
+    OptionError
+        If it is one of those that are read, of another format, or its settings have the name of its level of theory.
+    """
+    if out.suffix not in (".extxyz", ".xyz"):
+        raise OptionError(f"{out}: labelled frames are written as extended XYZ", allowed=["labelled.extxyz"])
+    if not out.parent.is_dir():
+        raise OptionError(f"{out}: there is no folder {out.parent}", remedy="make the folder first")
+    if any(not isinstance(one, Atoms) and Path(one).resolve() == out.resolve() for one in frames):
+        raise OptionError(f"{out} is read and would be written over", remedy="name another file by -o")
+    _, foreign = find_sidecar(out)
+    if foreign is not None and foreign.suffix == ".yaml":
+        raise OptionError(
+            f"{foreign} would be written over by the level of theory of {out.name}", remedy="name another file by -o"
+        )
+
+
+def write_labelled(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | None) -> None:
+    """Write labelled frames, and their level of theory beside them."""
+    with whole(out) as part:
+        write_atoms(part, list(frames), format="extxyz")
+    side = out.with_suffix(".yaml")
+    if theory is None:
+        side.unlink(missing_ok=True)
+        return
+    said = {name: list(value) if isinstance(value, tuple) else value for name, value in said_of(theory).items()}
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    write_text(side, f"# Level of theory of {out.name}.\n{text}")
+
+
+def _read(path: Path) -> list[Atoms]:
+    if not path.is_file():
+        raise DataError("there is no such file", where=str(path))
+    try:
+        found = read_atoms(path, index=":")
+    except Exception as error:  # whatever ASE's reader of the format raises
+        raise DataError(f"no structures can be read: {type(error).__name__}: {error}", where=str(path)) from error
+    return list(found)
