@@ -113,3 +113,43 @@ def select_command(
         quiet=shown.silent,
     )
     tell(selected, show_selected, shown.as_json)
+
+
+def label_command(
+    frames: Annotated[list[Path], typer.Argument(help="structures to label: extxyz, CIF, POSCAR, ...; several files")],
+    engine: Annotated[Path, typer.Option(help="YAML file of what computes: see docs/engines.md")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="labelled frames, .extxyz", callback=new_file)],
+    store: Annotated[
+        Path | None, typer.Option(help="folder that keeps every label; default: labels in the current folder")
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(help="training frames whose level of theory the engine must have; may be repeated"),
+    ] = None,
+    probe: Annotated[
+        bool | None,
+        typer.Option("--probe/--no-probe", help="measure convergence and noise first; default: once, by DFT"),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try frames again that failed before")] = False,
+    *,
+    shown: Shown,
+) -> None:
+    """Label frames by DFT or any ASE calculator; type it again to go on, and nothing is computed twice.
+
+    Exit with 1 where a frame has no label.
+    """
+    from matgraft.potentials.report.labelled import show_labelled
+    from matgraft.potentials.run.label import label, like_frames
+
+    labelled = label(
+        frames,
+        engine,
+        out=out,
+        store=store,
+        against=like_frames(like) if like else None,
+        probed=probe,
+        retry_failed=retry_failed,
+        quiet=shown.silent,
+    )
+    tell(labelled, show_labelled, shown.as_json)
+    raise typer.Exit(labelled.exit_code)

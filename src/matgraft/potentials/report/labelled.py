@@ -8,7 +8,6 @@ from rich.console import Console
 
 from matgraft.core.report.document import Block, Bullets, Column, Row, Table, Text
 from matgraft.core.report.screen import show_blocks
-from matgraft.core.report.text import short_number
 from matgraft.potentials.active.labelling.labelled import Failure, Labelled, Moved, Probe
 
 MOST = 10
@@ -49,23 +48,28 @@ def probe_blocks(probe: Probe) -> list[Block]:
         Column("forces", "eV/Å"),
         Column("stress", "GPa"),
     ]
-    found: list[Block] = [Text(f"{title}; root mean square of forces and stress."), Table(columns, [_row(one) for one in probe.moved])]
+    found: list[Block] = [
+        Text(f"{title}; root mean square of forces and stress."),
+        Table(columns, [_row(one) for one in probe.moved]),
+    ]
     for one in probe.moved:
         if one.failed:
             found.append(Text(f"{one.setting}: no figure, {one.failed}.", mark="Note:", tone="caution"))
         elif one.beyond:
             what = "noise" if one.setting == "shift" else f"a better {one.setting}"
-            found.append(Text(f"{what} moves {', '.join(one.beyond)} beyond what is aimed for.", mark="Warning:", tone="caution"))
+            found.append(
+                Text(f"{what} moves {', '.join(one.beyond)} beyond what is aimed for.", mark="Warning:", tone="caution")
+            )
     return found
 
 
 def _row(one: Moved) -> Row:
     if one.failed:
         return Row(one.setting, one.before, one.after, "–", "–", "–", "–")
-    difference = "–" if one.difference_meV_per_atom is None else short_number(one.difference_meV_per_atom)
-    stress = "–" if one.stress_GPa is None else short_number(one.stress_GPa)
-    energy = short_number(one.energy_meV_per_atom)
-    return Row(one.setting, one.before, one.after, energy, difference, short_number(one.forces_eV_per_A), stress)
+    difference = "–" if one.difference_meV_per_atom is None else _figure(one.difference_meV_per_atom)
+    stress = "–" if one.stress_GPa is None else _figure(one.stress_GPa)
+    energy = _figure(one.energy_meV_per_atom)
+    return Row(one.setting, one.before, one.after, energy, difference, _figure(one.forces_eV_per_A), stress)
 
 
 def _headline(labelled: Labelled) -> str:
@@ -90,3 +94,7 @@ def _tries(one: Failure) -> str:
     if len(set(reasons)) == 1:
         return f" ({len(reasons)} tries)"
     return f" ({len(reasons)} tries; before: {'; '.join(dict.fromkeys(reasons[:-1]))})"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3g}"

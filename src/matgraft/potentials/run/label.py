@@ -1,7 +1,7 @@
 """Frames labelled by an engine, from the store where they are there: a straight line from files to a file.
 
-    labelled = label([Path("chosen.extxyz")], Path("engine.yaml"), out=Path("labelled.extxyz"))
-    labelled.n_labelled, labelled.failures
+labelled = label([Path("chosen.extxyz")], Path("engine.yaml"), out=Path("labelled.extxyz"))
+labelled.n_labelled, labelled.failures
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ase import Atoms
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from matgraft.core.errors import OptionError, RunError
+from matgraft.core.errors import RunError
 from matgraft.core.executor import ExecutorSettings, executor, read_executor
 from matgraft.core.files import to_json, write_json
 from matgraft.core.provenance import LevelOfTheory
@@ -39,6 +39,7 @@ from matgraft.potentials.active.labelling.server import close_server
 from matgraft.potentials.active.labelling.store import WORK, Store
 from matgraft.potentials.active.labelling.theories import refuse_elements, settled, theory_of, theory_of_label
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.read import read
 
 STORE = Path("labels")
 """The folder of labels where none is named."""
@@ -135,6 +136,17 @@ def label(
     return result
 
 
+def like_frames(files: Sequence[str | Path]) -> Dataset:
+    """Read training frames for their level of theory; labels need not be there.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    return read(list(map(str, files)), want=())
+
+
 def failures_file(out: Path) -> Path:
     """Return where the failures of a file of labelled frames stand."""
     return out.with_suffix(".failures.json")
@@ -220,7 +232,13 @@ def _probe(engine: Engine, jobs: Sequence[Job], bench: Bench, asked: bool | None
 
 @contextmanager
 def _progress(bench: Bench, total: int, *, quiet: bool) -> Iterator[None]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet or not total) as bar:
         task, failed = bar.add_task("labels", total=total), 0
 
@@ -250,15 +268,15 @@ def _told(
             before = job.key in failed_before and not failure.lost
             reason = failure.tries[-1].reason
             output = str(store.folder / failure.output) if failure.output else ""
-            failures.append(Failure(frame=i, where=one.where, reason=reason, tries=failure.tries, before=before, output=output))
+            failures.append(
+                Failure(frame=i, where=one.where, reason=reason, tries=failure.tries, before=before, output=output)
+            )
         else:
             raise RunError(f"{one.where} has neither a label nor a failure", where=str(store.folder))
     return frames, theories, failures
 
 
-def _notes(
-    engine: Engine, compared: Compared | None, theory: LevelOfTheory | None, against: object
-) -> Iterator[str]:
+def _notes(engine: Engine, compared: Compared | None, theory: LevelOfTheory | None, against: object) -> Iterator[str]:
     if theory is None:
         yield f"{engine.calculator} states no level of theory: write it under theory: in the engine file"
     if compared is None:

@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, FileIOCalculator, get_calculator_class
-from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from matgraft.core.errors import OptionError
-from matgraft.potentials.active.labelling import espresso
 from matgraft.potentials.active.labelling.engine import ESPRESSO, TBLITE, Engine
 from matgraft.potentials.simulation.calculators import calculator_maker
 
@@ -99,8 +97,12 @@ def _class_of(name: str) -> Any:
 
 
 def _espresso(engine: Engine, atoms: Atoms, folder: Path) -> Any:
+    from ase.calculators.espresso import Espresso, EspressoProfile  # a second, which other engines do without
+
+    from matgraft.potentials.active.labelling.espresso import keywords
+
     profile = EspressoProfile(shlex.join(engine.command), str(engine.parameters["pseudo_dir"]))
-    return Espresso(profile=profile, directory=folder, **espresso.keywords(engine, atoms))
+    return Espresso(profile=profile, directory=folder, **keywords(engine, atoms))
 
 
 def _with_profile(engine: Engine, profile: _Profile) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
     python -P -m matgraft.potentials.active.labelling.child     # begun by `server`, spoken to through pipes
 
-It is the first of a session of its own, so that whatever it begins can be ended with it. What the calculator prints goes
-to standard error: the pipe of the answers belongs to nobody else. Should the process that asks be killed, the pipe of
-the questions closes, and a thread that watches it ends the whole session.
+It is the first of a session of its own, so that whatever it begins can be ended with it. What the calculator prints
+goes to standard error: the pipe of the answers belongs to nobody else. Should the process that asks be killed, the pipe
+of the questions closes, and a thread that watches it ends the whole session.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
+from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from matgraft.core.errors import MatgraftError
 from matgraft.potentials.active.labelling.calculators import Maker
@@ -87,16 +88,31 @@ def answer_to(atoms: Atoms, engine: Engine, maker: Maker, folder: Path) -> tuple
 def _computed(atoms: Atoms, maker: Maker, folder: Path, max_force: float) -> Found:
     calculator = maker(atoms)
     asked = asked_of(calculator.implemented_properties, atoms)
-    calculator.calculate(atoms, list(asked), list(all_changes))
-    found = (found_in(folder, atoms) if any(folder.iterdir()) else None) or of_calculator(calculator, asked)
+    if isinstance(calculator, GenericFileIOCalculator):  # its own reader is asked where there is none of ours
+        calculator.write_inputfiles(atoms, list(asked))
+        calculator.template.execute(folder, calculator.profile)
+        found = found_in(folder, atoms)
+        if found is None:
+            calculator.results = _read_by_ase(calculator, folder)
+    else:
+        calculator.calculate(atoms, list(asked), list(all_changes))
+        found = found_in(folder, atoms) if any(folder.iterdir()) else None
+    found = found or of_calculator(calculator, asked)
     refuse_unsound(found.labels, atoms, asked, max_force)
     return found
+
+
+def _read_by_ase(calculator: GenericFileIOCalculator, folder: Path) -> dict[str, object]:
+    try:
+        return dict(calculator.template.read_results(folder))
+    except Exception as error:  # whatever ASE's reader raises on what is no output
+        raise FailedError(f"its output cannot be read: {type(error).__name__} {error}".strip()) from error
 
 
 def _reason(error: Exception, folder: Path, atoms: Atoms) -> tuple[str, bool]:
     """Say why a calculator raised; programs that stop without convergence say so in their output alone."""
     try:
-        found_in(folder, atoms)
+        _ = found_in(folder, atoms) if any(folder.iterdir()) else None
     except FailedError as failed:
         if not failed.again:
             return str(failed), False

@@ -29,7 +29,6 @@ from matgraft.core.errors import ExtraError, OptionError, nearest
 from matgraft.core.frozen import Frozen
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.settings import read_yaml, validated
-from matgraft.potentials.data.reading.theory import read_theory
 from matgraft.potentials.simulation.calculators import ALLOWED, is_import_path
 
 TBLITE, ESPRESSO = "tblite", "espresso"
@@ -132,9 +131,13 @@ def read_engine(path: Path) -> Engine:
     OptionError
         If a key is unknown, a value does not fit, or no calculator of that name is known.
     """
+    from matgraft.potentials.data.reading.theory import read_theory  # half a second, which the child does without
+
     content = read_yaml(path)
     if isinstance(theory := content.get("theory"), str):
         content["theory"] = read_theory(path.parent / Path(theory).expanduser()).model_dump()
+    elif isinstance(theory, dict):
+        content["theory"] = validated(LevelOfTheory, theory, f"{path}, theory").model_dump()
     if isinstance(executor := content.get("executor"), str):
         content["executor"] = str(_from(path, executor))
     parameters = content.get("parameters")

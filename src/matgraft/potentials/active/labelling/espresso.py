@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import kpts2sizeandoffsets
 from ase.config import cfg
-from ase.io.espresso import Namelist
+from ase.io.espresso_namelist.namelist import Namelist
 from pydantic import JsonValue
 
 from matgraft.core.errors import OptionError, nearest
@@ -41,7 +41,7 @@ def settled(engine: Engine) -> Engine:
     OptionError
         If the folder or a pseudopotential is missing, or anything but a single point is asked for.
     """
-    section = cfg.parser[ESPRESSO] if ESPRESSO in cfg.parser else {}
+    section = cfg.parser[ESPRESSO] if cfg.parser.has_section(ESPRESSO) else {}
     command = engine.command or tuple(str(section.get("command", "pw.x")).split())
     folder = engine.parameters.get("pseudo_dir") or section.get("pseudo_dir") or os.environ.get("ESPRESSO_PSEUDO")
     if not folder or not Path(str(folder)).is_dir():
@@ -82,7 +82,7 @@ def hashes(engine: Engine) -> dict[str, str]:
 
 
 def keywords(engine: Engine, atoms: Atoms) -> dict[str, Any]:
-    """Return the keywords of ASE's calculator for a frame: a single point with forces and stress, its mesh in numbers."""
+    """Return the keywords of ASE's calculator for a frame: a single point with forces and stress, on its own mesh."""
     given = {name: value for name, value in engine.parameters.items() if name not in ("pseudo_dir", "kspacing")}
     data = {section: dict(values) for section, values in _namelist(engine.parameters).items()}
     data["control"] = {**_OURS, **data["control"], "pseudo_dir": str(engine.parameters["pseudo_dir"])}
@@ -105,8 +105,10 @@ def mesh_of(
             max(1, int(np.ceil(h / spacing - 1e-9))) if on else 1 for h, on in zip(heights, atoms.pbc, strict=True)
         ]
     elif isinstance(kpts, dict) and "path" not in kpts:
-        size, ase_shift = kpts2sizeandoffsets(atoms=atoms, **kpts)
-        counts, shift = [int(n) for n in size], [0.5 * bool(x) for x in ase_shift]
+        # pw.x counts offsets from Γ, ASE from a Monkhorst-Pack mesh: with `gamma: true` and an even number of divisions
+        # ASE's writer shifts the mesh off Γ (3.29). What is asked for is taken here; where it is not, Γ is in the mesh.
+        counts = [int(n) for n in kpts2sizeandoffsets(atoms=atoms, **kpts)[0]]
+        shift = [0.5 if kpts.get("gamma") is False else 0.0] * 3
     elif isinstance(kpts, list) and len(kpts) == 3:
         counts = [int(str(n)) for n in kpts]
     elif kpts is None:
@@ -167,7 +169,9 @@ def atoms_have_moments(atoms: Atoms) -> bool:
 def _namelist(parameters: Mapping[str, JsonValue]) -> dict[str, dict[str, Any]]:
     """Return the input by section, in lower case, however the user nests it."""
     given = parameters.get("input_data") or {}
-    found = Namelist({key: dict(value) if isinstance(value, dict) else value for key, value in dict(given).items()})  # type: ignore[call-overload]
+    if not isinstance(given, dict):
+        raise OptionError("parameters.input_data is no mapping", where="engine", allowed=["{ecutwfc: 40, ...}"])
+    found = Namelist({key: dict(value) if isinstance(value, dict) else value for key, value in given.items()})
     found.to_nested("pw")
     return {str(name).lower(): {str(k).lower(): v for k, v in dict(section).items()} for name, section in found.items()}
 

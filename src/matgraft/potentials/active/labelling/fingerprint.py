@@ -180,7 +180,7 @@ def refuse_differing(compared: Compared, where: str) -> None:
         "the engine computes at another level of theory than the training data: their energies must not be mixed",
         where=where,
         causes=causes,
-        remedy="set the engine as the training data were computed, or leave out the comparison to make a set of its own",
+        remedy="set the engine as the training data were computed, or leave out the comparison for a set of its own",
     )
 
 

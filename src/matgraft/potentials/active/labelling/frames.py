@@ -1,7 +1,7 @@
 """The frames that are to be labelled, and the file of those that are.
 
-A frame keeps its tags, which say where it came from. Labels that it carries, a model's predictions for example, are left
-behind, and so are constraints: programs print no force on an atom that is held.
+A frame keeps its tags, which say where it came from. Labels that it carries, a model's predictions for example, are
+left behind, and so are constraints: programs print no force on an atom that is held.
 """
 
 from __future__ import annotations

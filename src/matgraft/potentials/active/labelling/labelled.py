@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from matgraft.core.frozen import Frozen
-from matgraft.core.run_folder import RunFile
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.fingerprint import Compared
 
@@ -145,7 +144,3 @@ class Labelled(Frozen):
     def exit_code(self) -> int:
         """0 where every frame has a label, else 1."""
         return 1 if self.failures else 0
-
-
-FAILURES = RunFile("failures.json", tuple[Failure, ...])
-"""Type of the file of failures, which lies beside the labelled frames under a name of its own."""

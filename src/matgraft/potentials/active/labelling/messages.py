@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from pydantic import Field
 
 from matgraft.core.errors import OptionError
 from matgraft.core.frozen import Frozen
@@ -35,7 +36,7 @@ class Ready(Frozen):
 class Ask(Frozen):
     """A frame to label; its arrays come with it. `tags` are those that a calculator may read."""
 
-    tags: dict[str, int | float | str] = {}
+    tags: dict[str, int | float | str] = Field(default_factory=dict)
 
 
 class Answer(Frozen):

@@ -23,8 +23,6 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS, Array, voigt_to_full
 from matgraft.potentials.active.labelling.wire import Arrays
 from matgraft.potentials.data.cells import volume
-from matgraft.potentials.data.reading.formats.registry import find_runs
-from matgraft.potentials.data.reading.read import read
 
 SAME_A = 2e-3
 """Å by which positions of an output may differ from those asked: programs print four decimals of a length unit."""
@@ -55,6 +53,9 @@ def found_in(folder: Path, atoms: Atoms) -> Found | None:
     FailedError
         If it broke off, did not converge, or is that of another structure.
     """
+    from matgraft.potentials.data.reading.formats.registry import find_runs  # a second, which engines without
+    from matgraft.potentials.data.reading.read import read  # files do without
+
     runs, _ = find_runs(folder)
     if not runs:
         return None
@@ -126,7 +127,7 @@ def refuse_unsound(labels: Arrays, atoms: Atoms, asked: Collection[str], max_for
         if np.shape(value) != shapes[name]:
             raise FailedError(f"its {name} has the shape {np.shape(value)}, not {shapes[name]}")
         if not np.isfinite(value).all():
-            raise FailedError(f"its {name} is not finite")
+            raise FailedError(f"its {name}: not finite")
     largest = float(np.abs(labels[FORCES.name]).max(initial=0.0))
     if largest > max_force:
         raise FailedError(f"a force of {largest:.4g} eV/Å: beyond max_force_eV_per_A={max_force:g}", again=False)
@@ -134,6 +135,8 @@ def refuse_unsound(labels: Arrays, atoms: Atoms, asked: Collection[str], max_for
 
 def output_in(folder: Path) -> tuple[str, bytes]:
     """Return name and content, packed by xz, of the output in a folder; nothing where there is none or it is long."""
+    from matgraft.potentials.data.reading.formats.registry import find_runs
+
     runs, _ = find_runs(folder)
     paths = [path for path, _ in runs] or sorted(folder.glob("*.*o")) + sorted(folder.glob("*.out"))
     for path in paths:

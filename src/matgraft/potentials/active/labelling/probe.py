@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
+from pydantic import JsonValue
 
 from matgraft.core.quantities import ENERGY, FORCES, STRESS, Array
 from matgraft.potentials.active.labelling import espresso
@@ -72,7 +73,10 @@ def changes_of(engine: Engine, atoms: Atoms) -> list[Change]:
     moved.positions += SHIFT_A
     words = ", ".join(f"{x:g}" for x in SHIFT_A)
     vary = _VARIED.get(engine.calculator)
-    return [*(vary(engine, atoms) if vary else ()), Change("shift", "as it stands", f"moved by ({words}) Å", engine, moved)]
+    return [
+        *(vary(engine, atoms) if vary else ()),
+        Change("shift", "", f"by ({words}) Å", engine, moved),
+    ]
 
 
 def probe(engine: Engine, key: str, frames: Sequence[Atoms], bench: Bench) -> Probe:
@@ -83,7 +87,9 @@ def probe(engine: Engine, key: str, frames: Sequence[Atoms], bench: Bench) -> Pr
     in_pairs = any(one.of_engine for one in changes)
     pair = [Job.of(one, engine, key) for one in ([atoms, partner] if in_pairs else [atoms])]
     changed = [
-        [Job.of(one.atoms, one.engine), Job.of(partner, one.engine)] if one.of_engine else [Job.of(one.atoms, engine, key)]
+        [Job.of(one.atoms, one.engine), Job.of(partner, one.engine)]
+        if one.of_engine
+        else [Job.of(one.atoms, engine, key)]
         for one in changes
     ]
     bench.compute([*pair, *(job for jobs in changed for job in jobs)])
@@ -101,11 +107,12 @@ def _moved(change: Change, pair: Sequence[Job], changed: Sequence[Job], bench: B
     said = {"setting": change.setting, "before": change.before, "after": change.after}
     jobs = [*pair[: len(changed)], *changed]
     labels = [bench.store.label(job.key) for job in jobs]
-    before, *_ = found = [label.arrays for label in labels if label is not None]
+    found = [label.arrays for label in labels if label is not None]
     if len(found) < len(jobs):
         failed = (bench.store.failure(job.key) for job in jobs)
         return Moved(**said, failed=next(one.tries[-1].reason for one in failed if one))
-    after, energies = found[len(changed)], [float(one[ENERGY.name]) for one in found]
+    before, after = found[0], found[len(changed)]
+    energies = [float(one[ENERGY.name]) for one in found]
     per_atom = ENERGY.report_scale / len(before["numbers"])
     energy = per_atom * (energies[len(changed)] - energies[0])
     difference = energy - per_atom * (energies[3] - energies[1]) if change.of_engine else None
@@ -149,7 +156,9 @@ def _of_espresso(engine: Engine, atoms: Atoms) -> list[Change]:
     if (mesh := espresso.mesh_of(engine.parameters, atoms)) is not None:
         divisions, offset = mesh
         denser = _denser(divisions)
-        given = {name: value for name, value in engine.parameters.items() if name not in ("kspacing", "kpts", "koffset")}
+        given = {
+            name: value for name, value in engine.parameters.items() if name not in ("kspacing", "kpts", "koffset")
+        }
         parameters = {**given, "kpts": list(denser), "koffset": [int(x > 0) for x in offset]}
         other = engine.model_copy(update={"parameters": parameters})
         if denser != list(divisions):
@@ -157,44 +166,44 @@ def _of_espresso(engine: Engine, atoms: Atoms) -> list[Change]:
     if cutoff := espresso.cutoffs(engine):
         wave, dense = cutoff
         higher = espresso.with_cutoffs(engine, HIGHER * wave, HIGHER * dense)
-        words = (f"{wave:g} and {dense:g} Ry", f"{HIGHER * wave:g} and {HIGHER * dense:g} Ry")
-        found.append(Change("cutoff", *words, higher, atoms))
+        before, after = f"{wave:g} and {dense:g} Ry", f"{HIGHER * wave:g} and {HIGHER * dense:g} Ry"
+        found.append(Change("cutoff", before, after, higher, atoms))
     return found
 
 
 def _of_vasp(engine: Engine, atoms: Atoms) -> list[Change]:
-    found, given = [], {name.lower(): name for name in engine.parameters}
-    value = {name: engine.parameters[own] for name, own in given.items()}
-    kpts, spacing, cutoff = (value.get(name) for name in ("kpts", "kspacing", "encut"))
-    if isinstance(kpts, list) and len(kpts) == 3:
-        divisions = [int(str(n)) for n in kpts]
-        denser = engine.with_parameters(**{given["kpts"]: list(_denser(divisions))})
-        centred = "Γ-centred" if value.get("gamma") else "Monkhorst-Pack"
-        names = [f"{'x'.join(map(str, one))}, {centred}" for one in (divisions, _denser(divisions))]
-        found.append(Change("k-mesh", *names, denser, atoms))
-    elif isinstance(spacing, int | float):
-        denser = engine.with_parameters(**{given["kspacing"]: spacing / DENSER})
+    own = {name.lower(): name for name in engine.parameters}
+    kpts, spacing, cutoff = (engine.parameters.get(own.get(name, "")) for name in ("kpts", "kspacing", "encut"))
+    found = _denser_mesh(engine, own.get("kpts", ""), kpts, atoms)
+    if isinstance(spacing, int | float) and not found:
+        denser = engine.with_parameters(**{own["kspacing"]: spacing / DENSER})
         found.append(Change("k-mesh", f"{spacing:g} 1/Å", f"{spacing / DENSER:g} 1/Å", denser, atoms))
     if isinstance(cutoff, int | float):
-        higher = engine.with_parameters(**{given["encut"]: HIGHER * cutoff})
+        higher = engine.with_parameters(**{own["encut"]: HIGHER * cutoff})
         found.append(Change("cutoff", f"{cutoff:g} eV", f"{HIGHER * cutoff:g} eV", higher, atoms))
     return found
 
 
 def _of_gpaw(engine: Engine, atoms: Atoms) -> list[Change]:
-    found = []
     kpts, mode = engine.parameters.get("kpts"), engine.parameters.get("mode")
-    if isinstance(kpts, list) and len(kpts) == 3:
-        divisions = [int(str(n)) for n in kpts]
-        names = ["x".join(map(str, one)) for one in (divisions, _denser(divisions))]
-        found.append(Change("k-mesh", *names, engine.with_parameters(kpts=list(_denser(divisions))), atoms))
-    elif isinstance(kpts, dict) and isinstance(density := kpts.get("density"), int | float):
+    found = _denser_mesh(engine, "kpts", kpts, atoms)
+    if isinstance(kpts, dict) and isinstance(density := kpts.get("density"), int | float):
         denser = engine.with_parameters(kpts={**kpts, "density": density * DENSER})
-        found.append(Change("k-mesh", f"{density:g} Å", f"{density * DENSER:g} Å", denser, atoms))
+        found.append(Change("k-mesh", f"density {density:g} Å", f"density {density * DENSER:g} Å", denser, atoms))
     if isinstance(mode, dict) and isinstance(cutoff := mode.get("ecut"), int | float):
         higher = engine.with_parameters(mode={**mode, "ecut": HIGHER * cutoff})
         found.append(Change("cutoff", f"{cutoff:g} eV", f"{HIGHER * cutoff:g} eV", higher, atoms))
     return found
+
+
+def _denser_mesh(engine: Engine, name: str, kpts: JsonValue, atoms: Atoms) -> list[Change]:
+    """Return the change of a mesh that is given in divisions; the rule that shifts it stays."""
+    if not (isinstance(kpts, list) and len(kpts) == 3):
+        return []
+    divisions = [int(str(n)) for n in kpts]
+    denser = list[JsonValue](_denser(divisions))
+    before, after = ("x".join(map(str, one)) for one in (divisions, denser))
+    return [Change("k-mesh", before, after, engine.with_parameters(**{name: denser}), atoms)] if before != after else []
 
 
 _VARIED: dict[str, Callable[[Engine, Atoms], list[Change]]] = {

@@ -239,7 +239,7 @@ def label_one(task: Task) -> Outcome:
         If the calculator cannot be made.
     """
     server = _server(task)
-    atoms, tries = atoms_of(task.frame, task.tags), []
+    atoms, tries = atoms_of(task.frame, task.tags), list[Try]()
     while True:
         began = time.monotonic()
         answer, arrays = server.ask(atoms)

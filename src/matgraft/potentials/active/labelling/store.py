@@ -34,6 +34,8 @@ from matgraft.potentials.active.labelling.wire import Arrays, WireError, packed,
 
 FILE, OUTPUTS, WORK = "labels.sqlite", "outputs", "work"
 VERSION = 1
+_MACHINE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOMEM")
+"""What SQLite says of the machine, and not of the file."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS engines (key TEXT PRIMARY KEY, engine TEXT NOT NULL);
@@ -247,7 +249,7 @@ class Store:
                     remedy="wait for it, or name another folder",
                     options=[{"--store": f"{self.folder}-2"}],
                 ) from error
-            if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            if not code.startswith(_MACHINE):
                 raise self._damaged(str(error)) from error
             raise RunError(
                 f"the store cannot be written: {error}",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ase import Atoms
+from ase.calculators.calculator import kpts2sizeandoffsets
 from pydantic import JsonValue
 
 from matgraft.core.errors import OptionError
@@ -21,7 +22,7 @@ from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, level_of_theory, monkhorst_offset
 
 EMPTY: tuple[object, ...] = (None, {}, ())
-_VASP_XC = {
+_VASP_XC: dict[str, dict[str, Any]] = {
     "pbe": {"gga": "PE"},
     "pbesol": {"gga": "PS"},
     "revpbe": {"gga": "RE"},
@@ -103,16 +104,18 @@ def _of_vasp(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     tags |= {key: value for key, value in given.items() if key not in _NOT_TAGS and value is not None}
     words = {key.upper(): _as_words(value) for key, value in tags.items()}
     found = level_of_theory(words, (), _vasp_mesh(given), "")
-    pairs = given.get("ldau_luj")
-    if isinstance(pairs, dict):
-        rows = {symbol: row for symbol, row in pairs.items() if isinstance(row, dict) and float(row.get("L", -1)) >= 0}
-        found = found.model_copy(
-            update={
-                "hubbard_u": {s: float(row.get("U", 0)) - float(row.get("J", 0)) for s, row in rows.items()},
-                "hubbard_orbital": {s: "spdf"[int(row["L"])] for s, row in rows.items()},
-            }
-        )
-    return found.model_copy(update={"energy": "free"})
+    return found.model_copy(update={"energy": "free", **_vasp_u(given.get("ldau_luj"))})
+
+
+def _vasp_u(rows: Any) -> dict[str, dict[str, Any]]:
+    """Return the fields of U for what ASE takes as ``ldau_luj``: element -> L, U and J."""
+    if not isinstance(rows, dict):
+        return {}
+    on = {symbol: row for symbol, row in rows.items() if isinstance(row, dict) and float(row.get("L", -1)) >= 0}
+    return {
+        "hubbard_u": {symbol: float(row.get("U", 0)) - float(row.get("J", 0)) for symbol, row in on.items()},
+        "hubbard_orbital": {symbol: "spdf"[int(row["L"])] for symbol, row in on.items()},
+    }
 
 
 def _vasp_mesh(given: Mapping[str, JsonValue]) -> Mesh:
@@ -138,9 +141,7 @@ def _of_gpaw(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     cutoff = mode.get("ecut", 340.0) if mode.get("name") == "pw" else None
     occupations = given.get("occupations")
     smearing = occupations if isinstance(occupations, dict) else {}
-    mesh = espresso.mesh_of({"kpts": given.get("kpts")}, atoms) if given.get("kpts") else None
-    divisions = mesh[0] if mesh else None
-    offset = monkhorst_offset(divisions, (0.0,) * 3) if divisions and isinstance(given.get("kpts"), list) else None
+    mesh = _gpaw_mesh(given.get("kpts"), atoms)
     width = smearing.get("width")
     return LevelOfTheory(
         code="GPAW",
@@ -148,12 +149,22 @@ def _of_gpaw(engine: Engine, atoms: Atoms) -> LevelOfTheory:
         basis=str(given["basis"]) if mode.get("name") == "lcao" and "basis" in given else None,
         spin=bool(given.get("spinpol")) or espresso.atoms_have_moments(atoms),
         cutoff_eV=None if cutoff is None else float(str(cutoff)),
-        kpoints=divisions,
-        kpoint_offset=offset or (mesh[1] if mesh else None),
+        kpoints=mesh.divisions,
+        kpoint_offset=mesh.offset,
         smearing=str(smearing["name"]) if "name" in smearing else None,
         smearing_width_eV=None if width is None else float(str(width)),
         energy="free",
     )
+
+
+def _gpaw_mesh(kpts: Any, atoms: Atoms) -> Mesh:
+    """Return a mesh as ASE reads it: Monkhorst-Pack, and shifted where ``gamma`` asks for it."""
+    given = {"size": kpts} if isinstance(kpts, list) and len(kpts) == 3 else kpts
+    if not isinstance(given, dict) or "path" in given:
+        return Mesh()
+    size, shift = kpts2sizeandoffsets(atoms=atoms, **given)
+    x, y, z = (int(n) for n in size)
+    return Mesh((x, y, z), monkhorst_offset((x, y, z), [s * n for s, n in zip(shift, size, strict=True)]))
 
 
 _DERIVED: Mapping[str, Callable[[Engine, Atoms], LevelOfTheory]] = {

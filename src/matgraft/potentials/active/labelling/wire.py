@@ -3,8 +3,8 @@
     send(stream, Ask(index=3), {"positions": positions})
     facts, arrays = receive(stream.fileno(), Ask, until=time.monotonic() + 60)
 
-A message begins with four letters and two lengths, so that whatever else comes down the pipe is told from it. Nothing is
-unpickled.
+A message begins with four letters and two lengths, so that whatever else comes down the pipe is told from it. Nothing
+is unpickled.
 """
 
 from __future__ import annotations

@@ -1,0 +1,153 @@
+"""The store: each label stands when it is kept, and damage, a full disk or a second writer is told."""
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import matgraft
+from matgraft.core.errors import OptionError, RunError
+from matgraft.potentials.active.labelling.labelled import Try
+from matgraft.potentials.active.labelling.store import FILE, FailureFacts, Label, LabelFacts, Store
+
+
+def a_label(energy=-1.0):
+    return Label({"energy": np.array(energy), "forces": np.ones((2, 3))}, LabelFacts(seconds=1.0))
+
+
+def test_what_is_kept_comes_back_and_takes_a_failure_away(tmp_path):
+    with Store(tmp_path / "labels") as store:
+        store.put_failure("k", "e", FailureFacts(tries=(Try(reason="late", seconds=2.0),)))
+        assert store.failure("k").tries[0].reason == "late" and store.label("k") is None and not store.has("k")
+        store.put("k", "e", a_label())
+        assert store.failure("k") is None and store.has("k")
+    with Store(tmp_path / "labels") as store:
+        found = store.label("k")
+        assert found.arrays["energy"] == -1.0 and found.facts.seconds == 1.0 and store.keys() == ["k"]
+
+
+def test_outputs_lie_beside_it(tmp_path):
+    with Store(tmp_path / "labels") as store:
+        name = store.put_output("abcd", "espresso.pwo", b"text")
+        assert (tmp_path / "labels" / name).read_bytes() == b"text"
+        assert store.put_output("abcd", "", b"") == ""
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    with Store(tmp_path / "labels"):
+        code = (
+            "from pathlib import Path\nfrom matgraft.potentials.active.labelling.store import Store\n"
+            f"Store(Path({str(tmp_path / 'labels')!r}))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
+        assert "another process labels into" in done.stderr
+    Store(tmp_path / "labels").close()
+
+
+def test_a_killed_writer_loses_nothing_that_was_kept(tmp_path):
+    code = textwrap.dedent(f"""
+        import os, signal
+        import numpy as np
+        from pathlib import Path
+        from matgraft.potentials.active.labelling.store import Label, LabelFacts, Store
+        store = Store(Path({str(tmp_path / "labels")!r}))
+        for i in range(50):
+            store.put(f"k{{i:02d}}", "e", Label({{"energy": np.array(float(i))}}, LabelFacts(seconds=0.0)))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], env=_environment())
+    assert done.returncode == -9
+    with Store(tmp_path / "labels") as store:
+        assert len(store.keys()) == 50
+        assert store.label("k49").arrays["energy"] == 49.0
+
+
+@pytest.mark.parametrize("place", [30, "middle"])
+def test_damage_is_told(tmp_path, place):
+    with Store(tmp_path / "labels") as store:
+        for i in range(200):
+            store.put(f"k{i}", "e", a_label(i))
+    file = tmp_path / "labels" / FILE
+    content = bytearray(file.read_bytes())
+    place = len(content) // 2 if place == "middle" else place
+    content[place : place + 20000] = b"\xa5" * 20000
+    file.write_bytes(bytes(content))
+    with pytest.raises(RunError, match="damaged"), Store(tmp_path / "labels") as store:
+        for key in map(str, store.keys()):
+            store.label(key)
+
+
+def test_a_label_that_was_altered_is_told(tmp_path):
+    with Store(tmp_path / "labels") as store:
+        store.put("k", "e", a_label())
+    base = sqlite3.connect(tmp_path / "labels" / FILE)
+    (content,) = base.execute("SELECT content FROM labels").fetchone()
+    base.execute("UPDATE labels SET content = ?", (content[:-40] + b"x" * 40,))
+    base.commit()
+    base.close()
+    with Store(tmp_path / "labels") as store, pytest.raises(RunError, match="not what was written"):
+        store.label("k")
+
+
+def test_a_file_that_is_no_store_is_told(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / FILE).write_text("not a database, but long enough to be looked at" * 50)
+    with pytest.raises(RunError, match="damaged"):
+        Store(tmp_path / "labels")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "thesis.tex").write_text("x")
+    with pytest.raises(OptionError, match="holds no labels"):
+        Store(tmp_path / "runs")
+    assert [one.name for one in (tmp_path / "runs").iterdir()] == ["thesis.tex"]
+
+
+def test_a_store_of_a_later_version_is_told(tmp_path):
+    with Store(tmp_path / "labels"):
+        pass
+    base = sqlite3.connect(tmp_path / "labels" / FILE)
+    base.execute("UPDATE about SET value = '99'")
+    base.commit()
+    base.close()
+    with pytest.raises(RunError, match="version 99"):
+        Store(tmp_path / "labels")
+
+
+def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path):
+    """SQLite's own bound on pages fails as a full disk does."""
+    with Store(tmp_path / "labels") as store:
+        store.put("first", "e", a_label())
+        (pages,) = store._base.execute("PRAGMA page_count").fetchone()
+        store._base.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(RunError, match="full") as caught:
+            for i in range(100):
+                store.put(f"k{i}", "e", Label({"forces": np.ones((200, 3))}, LabelFacts(seconds=0.0)))
+        assert "type the same command" in str(caught.value)
+        kept = store.keys()
+    with Store(tmp_path / "labels") as store:
+        assert store.keys() == kept and "first" in kept
+        store.put("later", "e", a_label())
+
+
+def test_no_room_for_an_output_is_told(tmp_path, monkeypatch):
+    with Store(tmp_path / "labels") as store:
+
+        def full(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+        monkeypatch.setattr("pathlib.Path.write_bytes", full)
+        with pytest.raises(RunError, match="No space left"):
+            store.put_output("abcd", "x.out", b"text")
+    assert not list((tmp_path / "labels" / "outputs").rglob("*.xz"))
+
+
+def _environment():
+    return os.environ | {"PYTHONPATH": str(Path(matgraft.__file__).parents[1])}
