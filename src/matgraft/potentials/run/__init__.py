@@ -3,6 +3,7 @@
 from matgraft.potentials.run.check import Question, check
 from matgraft.potentials.run.conduct import audit_file, resume_run, tune
 from matgraft.potentials.run.evaluation import evaluate_run
+from matgraft.potentials.run.label import label
 from matgraft.potentials.run.sample import SampleQuestion, sample
 from matgraft.potentials.run.select import select
 from matgraft.potentials.run.side_by_side import evaluate_models
@@ -15,6 +16,7 @@ __all__ = [
     "check",
     "evaluate_models",
     "evaluate_run",
+    "label",
     "predict_structures",
     "resume_run",
     "sample",

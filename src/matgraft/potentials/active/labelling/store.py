@@ -95,11 +95,7 @@ class Store:
         refuse_no_folder(folder)
         self.folder, self._file = folder, folder / FILE
         if folder.is_dir() and not self._file.exists() and any(one.name != WORK for one in folder.iterdir()):
-            raise OptionError(
-                f"{folder} is not empty, and holds no labels",
-                remedy="name a new folder",
-                options=[{"--store": "labels"}],
-            )
+            raise OptionError(f"{folder} is not empty, and holds no labels", remedy="name a new folder by --store")
         folder.mkdir(parents=True, exist_ok=True)
         with self._sound():
             self._base = sqlite3.connect(self._file, isolation_level=None, timeout=0.5, check_same_thread=False)
@@ -246,8 +242,7 @@ class Store:
             if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise OptionError(
                     f"another process labels into {self.folder}",
-                    remedy="wait for it, or name another folder",
-                    options=[{"--store": f"{self.folder}-2"}],
+                    remedy="wait for it, or name another folder by --store",
                 ) from error
             if not code.startswith(_MACHINE):
                 raise self._damaged(str(error)) from error
