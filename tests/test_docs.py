@@ -19,6 +19,7 @@ import typer
 from pydantic import BaseModel
 
 from matgraft import cli
+from matgraft.core.executor import ExecutorSettings
 from matgraft.core.findings import Code
 from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.few_shot.episodes import EpisodeSettings
@@ -75,6 +76,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 DEFAULTS = {
     "tuning.md": (Recipe,),
     "sampling.md": (SampleSettings,),
+    "clusters.md": (ExecutorSettings,),
     "formulas.md": (PredictorSettings,),
     "prompts.md": (PredictorSettings, BankSettings),
     "domain.md": (PredictorSettings,),

@@ -16,6 +16,7 @@ from ase.io import write
 
 from matgraft import check
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.executor import ExecutorSettings
 from matgraft.core.verdict import Outcome
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.settings import CheckSettings
@@ -64,6 +65,21 @@ def test_a_calculator_by_its_import_path_is_judged_and_told(matgraft: CLI) -> No
     page = Path("checks/own_models-copper/report.html").read_text(encoding="utf-8")
     assert "cu.vasp" in page and "Allowed" in page
     assert str(Path.cwd()) not in sys.path
+
+
+@pytest.mark.slow
+def test_workers_of_an_executor_find_what_this_machine_finds(matgraft: CLI) -> None:
+    Path("executor.yaml").write_text("workers: 2\n")
+    words = ("check", "own_models:copper", "--structure", "cu.vasp", "--only", "relaxation", "--json")
+    here = json.loads(matgraft(*words, "--out", "here")[1])
+    there = json.loads(matgraft(*words, "--out", "there", "--executor", "executor.yaml")[1])
+    assert there["results"] == here["results"] and there["results"][0]["finding"]["outcome"] == "passed"
+
+
+def test_a_model_without_a_name_goes_to_no_workers() -> None:
+    question = Question(structures=["cu.vasp"], executor=ExecutorSettings(workers=2))
+    with pytest.raises(OptionError, match="a EMT cannot be sent to workers"):
+        check(EMT(), question, SMALL, quiet=True)
 
 
 def test_json_holds_all_and_a_second_call_computes_nothing(matgraft: CLI, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.executor import READ_BY, ExecutorSettings, Serial, executor, read_executor
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clusters.md"
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -34,6 +37,12 @@ def test_workers_of_the_command_take_the_place_of_those_in_the_file(tmp_path: Pa
     assert read_executor(file).worker_init == ("module load qe", "source env/activate")
 
 
+@pytest.mark.parametrize("walltime", ["02:30:00", "12:00:00", "'12:00:00'", "1:00:00", "100:00:59", "9999:59:59"])
+def test_a_walltime_is_what_was_written_though_yaml_reads_some_as_numbers(tmp_path: Path, walltime: str) -> None:
+    read = read_executor(written(tmp_path, f"provider: pbs\nwalltime: {walltime}\n")).walltime
+    assert read.lstrip("0") == walltime.strip("'").lstrip("0")
+
+
 @pytest.mark.parametrize(
     ("text", "found", "remedy"),
     [
@@ -41,6 +50,7 @@ def test_workers_of_the_command_take_the_place_of_those_in_the_file(tmp_path: Pa
         ("wrokers: 4", "unknown key 'wrokers'", "did you mean 'workers'?"),
         ("workers: 0", "workers=0", "greater than or equal to 1"),
         ("workers: many", "workers='many'", "integer"),
+        ("provider: slurm\nwalltime: 30", "walltime=30", "string"),
         ("provider: slurm\nwalltime: 2h", "walltime='2h'", "match"),
         ("provider: slurm\npartition: 'a b'", "partition='a b'", "match"),
         ("provider: pbs\nqueue: long;reboot", "queue='long;reboot'", "match"),
@@ -70,8 +80,20 @@ def test_settings_made_by_hand_are_refused_as_well(tmp_path: Path) -> None:
         pass
 
 
-def test_every_key_is_read_by_some_provider() -> None:
+def test_every_key_is_read_by_some_provider_and_stands_in_the_docs_with_it() -> None:
     assert set().union(*READ_BY.values()) == set(ExecutorSettings.model_fields)
+    rows = [line.split("|") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    said = {key: row[3].strip() for row in rows for key in re.findall(r"`([a-z_]+)`", row[1])}
+    names = {"local": "this machine", "slurm": "Slurm", "pbs": "PBS"}
+    for key in ExecutorSettings.model_fields:
+        readers = [names[provider] for provider, keys in READ_BY.items() if key in keys]
+        assert said[key] == ("all" if len(readers) == len(READ_BY) else ", ".join(readers)), key
+
+
+def test_the_files_of_the_docs_are_read_and_take_a_dozen_lines(tmp_path: Path) -> None:
+    files = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert [read_executor(written(tmp_path, text)).provider for text in files] == ["local", "slurm", "pbs"]
+    assert max(len(text.splitlines()) for text in files) <= 14
 
 
 def test_one_worker_is_this_process(tmp_path: Path) -> None:

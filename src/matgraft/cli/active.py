@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matgraft.cli.common import Shown, new_file, settings_of, tell, typed
+from matgraft.cli.common import ExecutorFile, Shown, new_file, settings_of, tell, typed
 
 if TYPE_CHECKING:
     from matgraft.potentials.active.sampling.settings import SampleSettings
 
 Workers = Annotated[int | None, typer.Option(help="processes at once; default: one a core")]
-ExecutorFile = Annotated[Path | None, typer.Option("--executor", help="YAML of where work is done; see docs/active.md")]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ Options = Annotated[list[str] | None, typer.Argument(help="recipe.yaml and key=v
 From = Annotated[str | None, typer.Option("--from", help="foundation, such as chgnet; see `matgraft backbones`")]
 Json = Annotated[bool, typer.Option("--json", help="print facts for machines, nothing else")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
+ExecutorFile = Annotated[
+    Path | None, typer.Option("--executor", help="YAML of where work is done: this machine, Slurm, PBS")
+]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
 Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from matgraft.cli.common import (
     CheckOptions,
+    ExecutorFile,
     Frames,
     From,
     Json,
@@ -59,19 +60,22 @@ def check_command(
     *,
     asked: CheckOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run")] = None,
+    executor: ExecutorFile = None,
     shown: Shown,
 ) -> None:
     """Hold a model against physics: relaxation, elasticity, phonons, dynamics, defects, surfaces.
 
     Exit with 1 where it is not fit for what was asked, with 6 where that could not be judged.
     """
+    from matgraft.core.executor import read_executor
     from matgraft.core.registry import part_head
     from matgraft.core.run_folder import kind_of
     from matgraft.potentials.report.physics import show_physics, write_physics
     from matgraft.potentials.report.run import write_report
     from matgraft.potentials.run import Question, check
 
-    question = Question(asked.structure or (), asked.against, asked.frames or (), asked.reference, out)
+    where = read_executor(executor) if executor else None
+    question = Question(asked.structure or (), asked.against, asked.frames or (), asked.reference, out, where)
     checked = check(model, question, check_settings(asked, options), quiet=shown.silent)
     write_physics(checked)
     folder, _ = part_head(model)

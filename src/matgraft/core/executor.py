@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, NoReturn, Protocol, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from matgraft.core.errors import OptionError
 from matgraft.core.frozen import Frozen
@@ -45,6 +45,14 @@ Name = Annotated[str, Field(pattern=r"^[\w.@:+/-]+$")]
 Term = Annotated[str, Field(pattern=r"^[\w.@:+/=,&|*()\[\]-]+$")]
 """The same in a comment of a job's script, where a scheduler knows some signs."""
 Line = Annotated[str, Field(pattern=r"^[^\n\r]+$")]
+
+
+def _clock(value: object) -> object:
+    """Return 12:00:00 as it was written: YAML reads it as a number to the base of 60, which is seconds."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 3600:
+        return f"{value // 3600:02d}:{value // 60 % 60:02d}:{value % 60:02d}"
+    return value
+
 
 _EVERYWHERE = ("provider", "workers", "tries")
 _OF_JOBS = (
@@ -98,7 +106,7 @@ class ExecutorSettings(Frozen):
     tries: Count = 3
     nodes: Count = 1
     jobs: Count = 1
-    walltime: Annotated[str, Field(pattern=r"^\d{1,4}:[0-5]\d:[0-5]\d$")] = "01:00:00"
+    walltime: Annotated[str, Field(pattern=r"^\d{1,4}:[0-5]\d:[0-5]\d$"), BeforeValidator(_clock)] = "01:00:00"
     cores_per_worker: Count = 1
     account: Name | None = None
     partition: Name | None = None

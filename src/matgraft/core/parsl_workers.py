@@ -46,6 +46,7 @@ from parsl.providers.base import ExecutionProvider
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.executor import ExecutorSettings
+from matgraft.core.files import whole
 from matgraft.core.orphans import end_guarded
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
@@ -214,6 +215,7 @@ class Workers:
         self.under_work = self.folder / "under-work"
         self._busy_at = self._next_look = time.monotonic()
         self._failed_before, self._warm = 0, False
+        self._function, self._functions = b"", 0
         self._provider = provider_of(settings)
         self._provider.script_dir = str(self.folder)
         self._parsl = parsl_executor(settings, self._provider)
@@ -233,11 +235,20 @@ class Workers:
             pipe.setsockopt(zmq.RCVTIMEO, ANSWER_S * 1000)
 
     def submit(self, number: int, function: bytes, task: bytes) -> Future[bytes]:
-        """Hand a task in."""
+        """Hand a task in; its function goes by a file, once, since a model may be bound to it."""
+        if function is not self._function:
+            self._function, self._functions = function, self._functions + 1
+            with whole(self._file_of_function) as part:
+                part.write_bytes(function)
+        marker, file = self.under_work / str(number), self._file_of_function
         try:
-            return self._parsl.submit(_in_worker, {}, str(self.under_work / str(number)), function, task)
+            return self._parsl.submit(_in_worker, {}, str(marker), str(file), task)
         except zmq.Again:
             raise BrokenError(f"the interchange took no task for {ANSWER_S} s") from None
+
+    @property
+    def _file_of_function(self) -> Path:
+        return self.folder / f"function-{self._functions}"
 
     def look_after(self, tasks: int) -> None:
         """Hand in jobs for the tasks that are there, and see that somebody works.
@@ -362,7 +373,7 @@ def _tail(file: Path, characters: int = 500) -> str:
 # ------------------------------------------------------------------ in a worker
 
 
-def _in_worker(under_work: str, function: bytes, task: bytes) -> bytes:
+def _in_worker(under_work: str, function: str, task: bytes) -> bytes:
     """Do a task; a file says meanwhile that somebody works on it.
 
     The function and its task are unpickled here, and not by Parsl, so that the time for its imports counts as work.
@@ -376,6 +387,6 @@ def _in_worker(under_work: str, function: bytes, task: bytes) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _function(pickled: bytes) -> Callable[[Any], Any]:
+def _function(file: str) -> Callable[[Any], Any]:
     """Return the function; what is bound to it, a model for example, is read once a worker."""
-    return pickle.loads(pickled)
+    return pickle.loads(Path(file).read_bytes())

@@ -11,7 +11,7 @@ import ctypes
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import Progress, track
 
 from matgraft.core.devices import training_device
 from matgraft.core.errors import RunError
@@ -130,3 +130,11 @@ def _tracked(results: Any, total: int, title: str) -> Any:
     if not title:
         return results
     return track(results, description=escape(title), total=total, transient=True, console=Console(stderr=True))
+
+
+@contextlib.contextmanager
+def bar(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on standard error; call what comes out as each part ends. None is shown without a title."""
+    with Progress(console=Console(stderr=True), disable=not title, transient=True) as shown:
+        task = shown.add_task(escape(title), total=total)
+        yield lambda: shown.advance(task)

@@ -1,6 +1,8 @@
 """The contract of physical checks: a dummy check runs, is kept, is judged, breaks off, and hands structures over."""
 
+import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,11 +13,12 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.io import read as read_frames
 
+from matgraft.core.executor import Lost
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.frozen import Frozen
 from matgraft.potentials.checks.physical import FOUNDATION, Case, Comparison, PhysicalCheck, Seen, compared
 from matgraft.potentials.checks.references import Reference
-from matgraft.potentials.checks.runner import run_physical
+from matgraft.potentials.checks.runner import Elsewhere, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, uses_of
 from matgraft.potentials.checks.structures import Structure, crystal_of, kind_of_structure
 from matgraft.potentials.checks.suite import chosen_checks
@@ -110,6 +113,47 @@ def test_several_processes_say_what_one_says(tmp_path: Path) -> None:
     local = Subject("emt", "emt", lambda: EMT(), frozenset({"energy", "forces"}))  # cannot be pickled
     two = [one.finding for one in run_physical([Dummy()], local, None, case, tmp_path / "two", processes=2)]
     assert two == run(emt(), case, tmp_path / "one")
+
+
+class Apart:
+    """Workers that share nothing with this process but what can be pickled; the first task is lost."""
+
+    workers = 2
+
+    def __init__(self, lose: bool = False) -> None:
+        self.lose = lose
+
+    def run(self, function, tasks, done):
+        function = pickle.loads(pickle.dumps(function))
+        for i, task in reversed(list(enumerate(tasks))):
+            lost = self.lose and i == 0
+            done(i, Lost("killed") if lost else pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(task))))))
+
+
+def load_emt(name: str, log: Path) -> Subject:
+    with log.open("a") as file:
+        file.write(f"{name}\n")
+    return emt(name)
+
+
+def test_workers_elsewhere_say_what_this_machine_says_and_load_each_model_once(tmp_path: Path) -> None:
+    case, log = case_of(bulk("Cu"), bulk("Cu", a=3.0), bulk("Al")), tmp_path / "log"
+    where = Elsewhere(Apart(), (partial(load_emt, "tuned", log), partial(load_emt, "first", log)))
+    own, first = emt("tuned"), emt("first")
+    found = run_physical([Dummy()], own, first, case, tmp_path / "two", elsewhere=where)
+    assert found == run_physical([Dummy()], own, first, case, tmp_path / "one", processes=1)
+    assert sorted(log.read_text().split()) == ["first", "tuned"]
+
+
+def test_a_lost_worker_or_another_model_is_an_outcome_of_its_check_alone(tmp_path: Path) -> None:
+    case, log = case_of(bulk("Cu"), bulk("Al")), tmp_path / "log"
+    where = Elsewhere(Apart(lose=True), (partial(load_emt, "emt", log),))
+    lost, well = run_physical([Dummy()], emt(), None, case, tmp_path / "lost", elsewhere=where)
+    assert (lost.finding.outcome, lost.finding.evidence) == ("errored", "emt: killed")
+    assert well.finding.outcome == "passed"
+    where = Elsewhere(Apart(), (partial(load_emt, "changed", log),))
+    (other,) = run_physical([Dummy()], emt(), None, case_of(bulk("Cu")), tmp_path / "other", elsewhere=where)
+    assert other.finding.outcome == "errored" and "loaded another model" in other.finding.evidence
 
 
 def test_a_value_is_held_against_dft_first_and_wider_against_the_foundation() -> None:

@@ -4,26 +4,32 @@
 
 Each (check, structure, model) is one task of one process. An observation is written as soon as it is there: a run that
 is killed begins again where it was. A check that raises is ``errored``, and the others go on.
+
+Processes are forked where nothing else is said: they begin in milliseconds, where other workers take seconds and load
+the model each, and they have calculators that cannot be sent anywhere. `Elsewhere` is for a cluster's nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from ase.io import write as write_frames
 
 from matgraft.core.errors import MatgraftError, RunError
+from matgraft.core.executor import Executor, Lost
 from matgraft.core.files import whole
 from matgraft.core.findings import Action, Finding
 from matgraft.core.frozen import Frozen
-from matgraft.core.processes import cores, map_in_processes
+from matgraft.core.processes import bar, cores, map_in_processes
 from matgraft.core.report.document import Block
 from matgraft.core.run_folder import RunFile
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen
 from matgraft.potentials.checks.structures import Structure
+from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.simulation.subject import Subject
 
 OBSERVATIONS = "observations"
@@ -66,6 +72,63 @@ class _Task:
             return None
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Workers that do not share the memory of this process, and how they come by models.
+
+    Attributes
+    ----------
+    load
+        Functions that a worker can import, of the model and its foundation; each is called once a worker.
+    """
+
+    pool: Executor
+    load: tuple[Callable[[], Subject], ...]
+
+    def observe(self, tasks: Sequence[_Task], case: Case, folder: Path, progress: str) -> list[str]:
+        """Observe, and return for each task why it broke off."""
+        frames = Dataset(tuple(case.frames), case.frames.provenance)  # a store's file may be out of a node's sight
+        function = partial(_observe_elsewhere, self.load, replace(case, frames=frames), folder.resolve())
+        said = [""] * len(tasks)
+        with bar(progress, len(tasks)) as advance:
+
+            def done(i: int, why: str | Lost) -> None:
+                said[i] = f"{tasks[i].subject.name}: {why.reason}" if isinstance(why, Lost) else why
+                advance()
+
+            self.pool.run(function, [(one.check, one.case.structure, one.subject.key) for one in tasks], done)
+        return said
+
+
+def _observe_elsewhere(
+    load: Sequence[Callable[[], Subject]],
+    case: Case,
+    folder: Path,
+    order: tuple[PhysicalCheck[Any], Structure | None, str],
+) -> str:
+    check, structure, key = order
+    for subject in map(_loaded, load):
+        if subject.key == key:
+            return _observe(_Task(check, replace(case, structure=structure), subject), folder)
+    return "a worker loaded another model than this process did: its files were changed meanwhile"
+
+
+@lru_cache(maxsize=2)
+def _loaded(load: Callable[[], Subject]) -> Subject:
+    return load()
+
+
+def _observe(task: _Task, folder: Path) -> str:
+    """Observe and keep what was seen, or return why it broke off."""
+    try:
+        seen = task.check.observe(task.subject, task.case)
+    except Exception as error:  # whatever a calculator raises: the other checks go on
+        task.subject.forget()
+        return f"{task.subject.name}: {_said(error)}"
+    task.file.write(folder, seen)  # a full disk is no fault of the model's
+    return ""
+
+
 def run_physical(
     checks: Sequence[PhysicalCheck[Any]],
     subject: Subject,
@@ -75,6 +138,7 @@ def run_physical(
     *,
     progress: str = "",
     processes: int | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Result]:
     """Run checks.
 
@@ -90,6 +154,8 @@ def run_physical(
         Title of a progress bar; none if empty.
     processes
         Default: one a core.
+    elsewhere
+        Takes the place of processes of this machine.
     """
     pairs = [(check, one) for check in checks for one in _cases(check, case)]
     reasons = {i: check.why_not(subject, one) for i, (check, one) in enumerate(pairs)}
@@ -105,17 +171,14 @@ def run_physical(
 
     (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
 
-    def observe(i: int) -> str:  # tasks reach a forked worker with its memory: networks are not pickled
-        task = missing[i]
-        try:
-            seen = task.check.observe(task.subject, task.case)
-        except Exception as error:  # whatever a calculator raises: the other checks go on
-            task.subject.forget()
-            return f"{task.subject.name}: {_said(error)}"
-        task.file.write(folder, seen)  # a full disk is no fault of the model's
-        return ""
+    if elsewhere is not None:
+        said = elsewhere.observe(missing, case, folder, progress)
+    else:
 
-    said = map_in_processes(observe, range(len(missing)), cores() if processes is None else processes, progress)
+        def observe(i: int) -> str:  # tasks reach a forked worker with its memory: networks are not pickled
+            return _observe(missing[i], folder)
+
+        said = map_in_processes(observe, range(len(missing)), cores() if processes is None else processes, progress)
     told = zip(missing, said, strict=True)
     broken: Broken = {(id(task.check), task.case.structure, task.subject.key): why for task, why in told if why}
     results = []

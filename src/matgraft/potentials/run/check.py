@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase.io import write as write_frames
 
 from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
+from matgraft.core.executor import ExecutorSettings, executor
 from matgraft.core.files import whole
 from matgraft.core.registry import HEADS, part_head
 from matgraft.core.run_folder import kind_of
@@ -26,7 +29,7 @@ from matgraft.potentials.checks.checked import CHECKED, STRUCTURES, Checked, Che
 from matgraft.potentials.checks.from_frames import references_in
 from matgraft.potentials.checks.physical import SEEN_TAG, Case
 from matgraft.potentials.checks.references import References, formula_of, merged, of_structure, read_references
-from matgraft.potentials.checks.runner import OBSERVATIONS, Result, run_physical
+from matgraft.potentials.checks.runner import OBSERVATIONS, Elsewhere, Result, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, Suite
 from matgraft.potentials.checks.structures import MOST_STRUCTURES, Structure, structures_in, structures_of
 from matgraft.potentials.checks.suite import chosen_checks
@@ -62,6 +65,8 @@ class Question:
         A file of values of one's own DFT.
     out
         Where everything is kept.
+    executor
+        Where checks run; None for processes of this machine, one a core.
     """
 
     structures: Sequence[str | Path] = ()
@@ -69,6 +74,7 @@ class Question:
     frames: Sequence[str | Path] | Dataset = ()
     references: str | Path | None = None
     out: str | Path | None = None
+    executor: ExecutorSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,7 @@ def check(
     settings = settings.model_copy(update={"suite": suite}) if suite else settings
     checks = chosen_checks(settings)
     refuse_name(model)
+    _refuse_sending(question, model)
     context = _context(model)
     own: References = read_references(Path(question.references)) if question.references else {}
     frames = _joined([context.frames, _given(question)])
@@ -128,7 +135,10 @@ def check(
     (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
     _write_structures(structures, folder)
     case = Case(structures, None, settings, frames, known)
-    results = run_physical(checks, subject, foundation, case, folder, progress="" if quiet else "checks")
+    models = [model] if foundation is None else [model, str(against)]
+    with _elsewhere(question.executor, models, structures, folder) as workers:
+        progress = "" if quiet else "checks"
+        results = run_physical(checks, subject, foundation, case, folder, progress=progress, elsewhere=workers)
     findings = [one.finding for one in results]
     checked = Checked(
         subject=subject.name,
@@ -219,6 +229,28 @@ def _structures(question: Question, frames: Dataset, model: Model) -> tuple[tupl
             "--frames FILE: labelled frames",
         ],
     )
+
+
+@contextmanager
+def _elsewhere(
+    where: ExecutorSettings | None, models: Sequence[Model], structures: Sequence[Structure], folder: Path
+) -> Iterator[Elsewhere | None]:
+    """Open the workers that were asked for; each loads the models by their names."""
+    if where is None:
+        yield None
+        return
+    probes = [one.atoms for one in structures]
+    with executor(where, folder) as pool:
+        yield Elsewhere(pool, tuple(partial(load_subject, str(model), probes) for model in models))
+
+
+def _refuse_sending(question: Question, model: Model) -> None:
+    """Refuse workers for a model that has no name: none of them could load it."""
+    if question.executor is not None and not isinstance(model, str | Path):
+        raise OptionError(
+            f"a {type(model).__name__} cannot be sent to workers",
+            allowed=["a model that is named: a run, a foundation, a file, module:function", "no executor"],
+        )
 
 
 def _folder(model: Model, out: str | Path | None) -> Path:
