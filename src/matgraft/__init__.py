@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         select,
         tune,
     )
+    from matgraft.potentials.run.active import active
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
     from matgraft.potentials.tuning.climb import climb
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Dataset": "potentials.data.dataset",
     "Sample": "potentials.data.sample",
+    "active": "potentials.run.active",
     "adapt": "potentials.tuning.adapt",
     "audit": "potentials.audit.audit",
     "check": "potentials.run",
@@ -82,6 +84,7 @@ __all__ = [
     "Dataset",
     "Sample",
     "__version__",
+    "active",
     "adapt",
     "audit",
     "check",

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from matgraft.cli.common import ExecutorFile, Shown, new_file, settings_of, tell, typed
+from matgraft.cli.common import (
+    ExecutorFile,
+    Shown,
+    new_file,
+    next_run,
+    refuse_beside_resume,
+    settings_of,
+    tell,
+    typed,
+)
+from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
+    from matgraft.potentials.active.rounds import RoundFacts
     from matgraft.potentials.active.sampling.settings import SampleSettings
 
 Workers = Annotated[int | None, typer.Option(help="processes at once; default: one a core")]
@@ -152,3 +165,53 @@ def label_command(
     )
     tell(labelled, show_labelled, shown.as_json)
     raise typer.Exit(labelled.exit_code)
+
+
+def active_command(
+    recipe: Annotated[str | None, typer.Argument(help="recipe.yaml of the loop")] = None,
+    options: Annotated[list[str] | None, typer.Argument(help="key=value, such as rounds=8, stop.frames=200")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the loop, new")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="go on with a loop; rounds, per_round and stop.* may be typed anew")
+    ] = None,
+    *,
+    shown: Shown,
+) -> None:
+    """Sample, select, label, tune and check, round by round, until the model is good enough or the budget is spent.
+
+    Exit with 1 where the loop ended without what was asked for.
+    """
+    from matgraft.potentials.active.settings import SAVED, budget_only, make_active_recipe
+    from matgraft.potentials.report.active import read_loop, show_loop, write_active_report
+    from matgraft.potentials.run.active import active
+
+    items = [word for word in (recipe, *(options or ())) if word and "=" in word]
+    files = [word for word in (recipe, *(options or ())) if word and "=" not in word]
+    if resume is not None:
+        refuse_beside_resume(" ".join(files), None, out, {})
+        budget_only(items)
+    elif len(files) != 1:
+        raise OptionError(f"{len(files)} recipes are named", allowed=["matgraft active recipe.yaml [key=value ...]"])
+    folder = resume or out or next_run()
+    asked = make_active_recipe(resume / SAVED if resume else Path(files[0]), items)
+    try:
+        ended = active(asked, folder, resume=resume is not None, tell=_line(shown.silent), quiet=shown.silent)
+    finally:
+        if (folder / SAVED).is_file():
+            write_active_report(folder)
+    tell(read_loop(folder), show_loop, shown.as_json)
+    raise typer.Exit(ended.exit_code)
+
+
+def _line(silent: bool) -> Callable[[int, str | RoundFacts], None]:
+    """Return what prints each stage as it begins, and each round when it is done, on standard error."""
+    from matgraft.potentials.report.active import round_line
+
+    screen = Console(stderr=True)
+
+    def line(number: int, what: str | RoundFacts) -> None:
+        if not silent:
+            said = f"round {number}: {what}" if isinstance(what, str) else round_line(what)
+            screen.print(said, highlight=False, soft_wrap=True, markup=False)
+
+    return line

@@ -148,10 +148,15 @@ def report_command(run: Run) -> None:
     from matgraft.core.run_folder import kind_of
     from matgraft.formulas.report.page import write_property_report
     from matgraft.formulas.report.pretraining import write_pretraining_report
+    from matgraft.potentials.report.active import write_active_report
     from matgraft.potentials.report.run import write_report
 
-    of_formulas = {"formulas": write_property_report, "pretraining": write_pretraining_report}
-    print(of_formulas.get(str(kind_of(run)), write_report)(run))
+    others = {
+        "formulas": write_property_report,
+        "pretraining": write_pretraining_report,
+        "active": write_active_report,
+    }
+    print(others.get(str(kind_of(run)), write_report)(run))
 
 
 def backbones_command(as_json: Json = False) -> None:

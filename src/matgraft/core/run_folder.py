@@ -24,19 +24,20 @@ from matgraft.core.errors import MatgraftError, OptionError, RunError
 from matgraft.core.files import write_json
 from matgraft.core.frozen import Frozen
 
-Kind = Literal["frames", "formulas", "pretraining"]
+Kind = Literal["frames", "formulas", "pretraining", "active"]
 T = TypeVar("T")
 
 VERSION = 1
 """Of the files of a run folder; it rises when a file changes so that older code, or older files, are misread."""
 
-VERBS: Mapping[Kind, str] = {"frames": "tune", "formulas": "tune", "pretraining": "pretrain"}
+VERBS: Mapping[Kind, str] = {"frames": "tune", "formulas": "tune", "pretraining": "pretrain", "active": "active"}
 """Kind of a run -> the command that begins it and goes on with it."""
 
 ASKED: Mapping[Kind, str] = {
     "frames": "recipe.yaml",
     "formulas": "settings.json",
     "pretraining": "pretraining.json",
+    "active": "active.yaml",
 }
 """Kind of a run -> the file with what was asked for, which a run that goes on reads."""
 
@@ -44,6 +45,7 @@ BEGINNING: Mapping[Kind, tuple[str, ...]] = {
     "frames": ("provenance.json", "audit.json", "coverage.json", "split.json", "references.json"),
     "formulas": ("model",),
     "pretraining": (),
+    "active": (),
 }
 """Kind of a run -> what it has, beside run.json and the file with what was asked for, before anything is fitted."""
 
@@ -114,7 +116,7 @@ class Begun(Frozen):
     Attributes
     ----------
     kind
-        ``"frames"``, ``"formulas"`` or ``"pretraining"``.
+        ``"frames"``, ``"formulas"``, ``"pretraining"`` or ``"active"``.
     version
         Of the folder's files.
     decides

@@ -124,6 +124,23 @@ def test_structures_as_they_are_make_a_pool(chgnet: Potential, pool: Path, tmp_p
     assert [atoms.calc for atoms in whole] == [None] * 16
 
 
+def test_walkers_of_several_files_are_told_apart_and_what_was_made_alike_is_together(
+    chgnet: Potential, sige: Dataset, tmp_path: Path
+) -> None:
+    files = [tmp_path / "hot.extxyz", tmp_path / "cold.extxyz"]
+    for file, name in zip(files, ("Ge NVT 900 K", "Si NVT 300 K"), strict=True):
+        frames = [sige[i].content.copy() for i in of(sige, name)[:3]]
+        for atoms in frames:
+            atoms.info = {"walker": 0, "origin": name}
+        write_file(file, frames)
+    made = [sige[i].content.copy() for i in of(sige, "Si2Ge6 rattle")]
+    for atoms in made:
+        atoms.info = {"origin": "rattle 0.1", "structure": "Si2Ge6"}
+    write_file(tmp_path / "made.extxyz", made)
+    found = select(chgnet, [*files, tmp_path / "made.extxyz"], 12, WIDE.model_copy(update={"audit": 0}), quiet=True)
+    assert {one.walker for one in found.chosen} == {"hot 0", "cold 0", "rattle 0.1 of Si2Ge6"}
+
+
 def test_failed_checks_hand_over_structures(run: Path, pool: Path, sige: Dataset, tmp_path: Path) -> None:
     physics = run / "physics"
     (physics / "to_label").mkdir(parents=True)

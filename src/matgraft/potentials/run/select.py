@@ -27,6 +27,7 @@ from matgraft.potentials.active.selection.diversity import Surroundings
 from matgraft.potentials.active.selection.pool import (
     ORIGIN,
     STEP,
+    STRUCTURE,
     WALKER,
     candidates_of,
     handed_over,
@@ -40,10 +41,9 @@ from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.seen import fingerprints
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be
-from matgraft.potentials.models.registry import load_potential
+from matgraft.potentials.models.registry import load_potential, names_are_words
 from matgraft.potentials.models.uncertainty import Known, Uncertainty
 from matgraft.potentials.run.check import frames_of
-from matgraft.potentials.run.several import names_are_words
 from matgraft.potentials.run_files import SEEN, checked_folders
 from matgraft.potentials.uncertainty.known import fit_known
 from matgraft.potentials.uncertainty.rows import FrameRows, frame_rows
@@ -61,7 +61,7 @@ READS = (
 )
 """The settings that a selection reads."""
 
-KEPT = (ORIGIN, WALKER, STEP, "temperature", "pressure")
+KEPT = (ORIGIN, WALKER, STEP, STRUCTURE, "config_type", "temperature", "pressure")
 """Tags of the pool that the chosen frames keep."""
 WRITTEN = (".extxyz", ".xyz")
 ATOMS_AT_ONCE = 20_000

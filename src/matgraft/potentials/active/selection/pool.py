@@ -21,8 +21,8 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.seen import Fingerprints, is_among, repeats
 
-ORIGIN, WALKER, STEP = "origin", "walker", "step"
-"""Tags of the frames of a pool: how each was made, the simulation that it is of, and when in it."""
+ORIGIN, WALKER, STEP, STRUCTURE = "origin", "walker", "step", "structure"
+"""Tags of the frames of a pool: how each was made, the simulation that it is of, when in it, and what it began with."""
 
 MOST_ATOMS = 1_000_000
 """Atoms of a pool that are looked at; of more, frames are drawn."""
@@ -48,8 +48,11 @@ def _named(frames: Dataset, file: Path, among_several: bool) -> Dataset:
     """Name walkers by their file too, where each of several files counts its own."""
     if not among_several:
         return frames
-    tagged = [{**one, WALKER: f"{file} {one[WALKER]}"} if one.get(WALKER) else one for one in frames.samples.tags()]
-    return Dataset([s.with_tags(**tags) for s, tags in zip(frames, tagged, strict=True)], frames.provenance)
+    walkers = [own.get(WALKER) for own in frames.samples.tags()]
+    named = [
+        one.with_tags(**{WALKER: f"{file.stem} {w}"}) if w else one for one, w in zip(frames, walkers, strict=True)
+    ]
+    return Dataset(named, frames.provenance)
 
 
 def _of_atoms(atoms: Atoms, index: int) -> Sample:
@@ -102,15 +105,25 @@ def plausible(
 
 
 def candidates_of(frames: Dataset, strata: str) -> list[Candidate]:
-    """Describe each frame; one without a walker is of the simulation that `find_groups` sees in it."""
+    """Describe each frame.
+
+    One without a walker is of all that were made of a structure in one way; where nothing says how, it is of the
+    simulation that `find_groups` sees in it.
+    """
     tags = list(frames.samples.tags())
-    unnamed = [i for i, own in enumerate(tags) if not own.get(WALKER)]
+    walkers = [own.get(WALKER) or _made(own) for own in tags]
+    unnamed = [i for i, walker in enumerate(walkers) if not walker]
     labels = find_groups(frames[unnamed]).labels if unnamed else ()
     found = dict(zip(unnamed, labels, strict=True))
     return [
-        Candidate(i, own.get(WALKER) or found[i], own.get(ORIGIN, ""), _step(own.get(STEP, "")), own.get(strata, ""))
-        for i, own in enumerate(tags)
+        Candidate(i, walker or found[i], own.get(ORIGIN, ""), _step(own.get(STEP, "")), own.get(strata, ""))
+        for i, (walker, own) in enumerate(zip(walkers, tags, strict=True))
     ]
+
+
+def _made(tags: Mapping[str, str]) -> str:
+    """Return how a frame was made and of what; empty where nothing says it."""
+    return f"{tags[ORIGIN]} of {tags[STRUCTURE]}" if tags.get(ORIGIN) and tags.get(STRUCTURE) else ""
 
 
 def _step(text: str) -> float | None:

@@ -1,0 +1,281 @@
+"""The whole loop: sample, select, label, merge, tune, check, round by round, until it is enough.
+
+    ended = active(make_active_recipe(Path("recipe.yaml")), Path("runs/loop"))
+    ended.converged, ended.model
+
+Each stage leaves its file in the folder of its round (`matgraft.potentials.active.rounds`) before the next one begins.
+A loop that was killed is conducted again from its recipe: what a stage left is read back.
+
+Frames to score on are of walkers that nothing is learned from. They are scored by the model that sampled them before
+any fit, and stay out of every fit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+from matgraft.core.errors import DataError, OptionError
+from matgraft.core.files import write_text
+from matgraft.core.provenance import file_hash
+from matgraft.core.run_folder import Begun, RunFile, by_option, open_run
+from matgraft.potentials.active.merge import merge_labelled
+from matgraft.potentials.active.rounds import (
+    AUDIT,
+    CURVE,
+    ENDED,
+    LABELLED,
+    LEARN,
+    MERGED,
+    ROUND,
+    RUN,
+    SELECTED,
+    Curve,
+    CurvePoint,
+    Ended,
+    Errors,
+    Merged,
+    Reason,
+    RoundFacts,
+    round_folder,
+    rounds_in,
+    sampled_file,
+)
+from matgraft.potentials.active.settings import BUDGET, SAVED, ActiveRecipe
+from matgraft.potentials.active.stopping import frames_of_round, lacking, reason_to_end, spent_budget
+from matgraft.potentials.checks.checked import CHECKED
+from matgraft.potentials.models.registry import refuse_unknown
+from matgraft.potentials.recipe import Recipe, make_recipe
+from matgraft.potentials.run.active_stages import STAGES, Stages
+from matgraft.potentials.run_files import METRICS, PHYSICS, VERDICT
+
+Stage = Literal["sample", "select", "label", "tune", "check"]
+SECONDS: RunFile[dict[str, float]] = RunFile("seconds.json", dict[str, float])
+"""Of the stages of a round that ended, all sessions together."""
+
+Tell = Callable[[int, Stage | RoundFacts], object]
+"""Is given the number of the round with the stage that begins, or with what came of the round."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop that is being conducted."""
+
+    recipe: ActiveRecipe
+    out: Path
+    stages: Stages
+    tell: Tell
+    quiet: bool
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of a round."""
+        return round_folder(self.out, number)
+
+    def files(self, name: str, upto: int) -> list[str]:
+        """Return the files of one name that hold frames, of the rounds up to and with one."""
+        found = [self.folder(number) / name for number in range(upto + 1)]
+        return [str(one) for one in found if one.is_file()]
+
+    def scored_on(self, upto: int) -> list[str]:
+        """Return the files of frames that are scored on after a round."""
+        return [*self.recipe.test, *self.files(AUDIT, upto)]
+
+    def model(self, number: int) -> str:
+        """Return the model that a round begins with."""
+        return self.recipe.foundation if number == 0 else str(self.folder(number - 1) / RUN)
+
+
+def active(
+    recipe: ActiveRecipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    stages: Stages = STAGES,
+    tell: Tell = lambda number, what: None,
+    quiet: bool = False,
+) -> Ended:
+    """Conduct a loop.
+
+    Parameters
+    ----------
+    out
+        Its folder: new or empty, unless `resume`.
+    stages
+        What does the work.
+
+    Raises
+    ------
+    OptionError
+        If the recipe cannot be carried out.
+    RunError
+        If the loop would go on with something else than it began with.
+    """
+    tuned = refuse_unfit(recipe, stages)
+    loop = Loop(recipe, out, stages, tell, quiet)
+    with open_run(out, Begun(kind="active", decides=decides(recipe)), resume=resume):
+        write_text(out / SAVED, recipe.to_yaml())
+        rounds = rounds_in(out)
+        while (reason := reason_to_end(recipe, rounds)) is None:
+            facts = _round(loop, rounds, tuned)
+            if not isinstance(facts, RoundFacts):
+                reason = facts
+                break
+            ROUND.write(loop.folder(facts.number), facts)
+            tell(facts.number, facts)
+            rounds.append(facts)
+        return _end(loop, rounds, reason)
+
+
+def decides(recipe: ActiveRecipe) -> dict[str, JsonValue]:
+    """Return what decides a loop, by role: everything but its budget, and the content of the files that it names."""
+    options = {role: value for role, value in by_option(recipe).items() if role.split()[1].split(".")[0] not in BUDGET}
+    engine = [recipe.engine] if isinstance(recipe.engine, str) else []
+    named = [*recipe.start, *recipe.train, *recipe.test, *engine]
+    return {**options, **{name: file_hash(Path(name)) for name in named if Path(name).is_file()}}
+
+
+def refuse_unfit(recipe: ActiveRecipe, stages: Stages) -> Recipe:
+    """Refuse, before anything is computed, what cannot be carried out; return the recipe that each round tunes by."""
+    for name in (*recipe.start, *recipe.train, *recipe.test):
+        if not Path(name).exists():
+            raise DataError("there is no such file", where=name)
+    tuned = make_recipe(None, (), verb="tune", train=recipe.train or "learn.extxyz", **recipe.tune).named()[0]
+    if tuned.heads_by:
+        raise OptionError("a loop tunes a model of one head", allowed=["a strategy other than multihead"])
+    if not tuned.uncertainty:
+        raise OptionError("uncertainty=false leaves a loop without a gate", remedy="leave it out")
+    refuse_unknown(recipe.foundation)
+    for block in recipe.sample:
+        block.refuse_unread()
+    stages.refuse(recipe)
+    return tuned
+
+
+# ------------------------------------------------------------------------------------------------------------- a round
+
+
+def _round(loop: Loop, rounds: Sequence[RoundFacts], tuned: Recipe) -> RoundFacts | Reason:
+    """Conduct a round; return why the loop ends within it, where it does."""
+    number = len(rounds)
+    loop.folder(number).mkdir(parents=True, exist_ok=True)
+    from_own = number == 0 and bool(loop.recipe.train)  # frames of one's own are learned from first
+    if not from_own and (reason := _frames_of_round(loop, rounds)) is not None:
+        return reason
+    if over := spent_budget(loop.recipe, rounds, _spent(loop, number)):
+        return over
+    with _timed(loop, number, "tune"):
+        train = [*loop.recipe.train, *loop.files(LEARN, number)]
+        given = {"train": tuple(train), "test": tuple(loop.scored_on(number)) or None}
+        loop.stages.tune(tuned.model_copy(update=given), _clean(loop.folder(number) / RUN), loop.quiet)
+    if loop.recipe.check is not None and CHECKED.find(loop.folder(number) / RUN / PHYSICS) is None:
+        with _timed(loop, number, "check"):
+            loop.stages.check(loop.folder(number) / RUN, loop.recipe, loop.quiet)
+    return _facts(loop, number, rounds)
+
+
+def _frames_of_round(loop: Loop, rounds: Sequence[RoundFacts]) -> Reason | None:
+    """Sample, select, label and merge; return why the loop ends, where there is nothing to label."""
+    number, folder = len(rounds), loop.folder(len(rounds))
+    for k, block in enumerate(loop.recipe.sample):
+        if sampled_file(k).find(folder) is None:
+            with _timed(loop, number, "sample"):
+                sampled_file(k).write(folder, loop.stages.sample(loop, number, k, block))
+        if over := spent_budget(loop.recipe, rounds, _spent(loop, number)):
+            return over
+    if (selected := SELECTED.find(folder)) is None:
+        with _timed(loop, number, "select"):
+            selected = loop.stages.select(loop, number, frames_of_round(loop.recipe, rounds))
+            SELECTED.write(folder, selected)
+    if not selected.chosen:
+        return "nothing to label"
+    if LABELLED.find(folder) is None:
+        with _timed(loop, number, "label"):
+            LABELLED.write(folder, loop.stages.label(loop, number))
+    MERGED.stage(folder, lambda: merge_labelled(folder, number, rounds))
+    return None if loop.recipe.train or loop.files(LEARN, number) else "nothing to label"
+
+
+def _clean(run: Path) -> Path:
+    """Return the folder of a fit without what one left that was killed before it had written down what it does."""
+    if run.is_dir() and not (run / "recipe.yaml").is_file():
+        shutil.rmtree(run)
+    return run
+
+
+def _facts(loop: Loop, number: int, rounds: Sequence[RoundFacts]) -> RoundFacts:
+    """Read back what the stages of a round left, and score the model before it on its frames."""
+    folder, before = loop.folder(number), loop.model(number)
+    pool = [sampled_file(k).find(folder) for k in range(len(loop.recipe.sample))]
+    selected, labelled = SELECTED.find(folder), LABELLED.find(folder)
+    merged = MERGED.find(folder) or Merged(learn=0, audit=0, n_learn=0, n_audit=0)
+    scores, verdict = METRICS.read(folder / RUN), VERDICT.read(folder / RUN)
+    checked = CHECKED.find(folder / RUN / PHYSICS)
+    scored_on = loop.scored_on(number)
+    return RoundFacts(
+        number=number,
+        n_pool=sum(one.n_frames for one in pool if one),
+        outside=selected.outside if selected else None,
+        asked=labelled.n_asked if labelled else 0,
+        labelled=labelled.n_labelled if labelled else 0,
+        failed=len(labelled.failures) if labelled else 0,
+        from_store=labelled.n_from_store if labelled else 0,
+        dft_frames=(rounds[-1].dft_frames if rounds else 0) + (labelled.n_labelled if labelled else 0),
+        n_learn=merged.n_learn,
+        n_audit=merged.n_audit,
+        part=scores.part,
+        errors=Errors.of(scores.test),
+        fresh=loop.stages.evaluate(before, [str(folder / AUDIT)]) if number and merged.audit else None,
+        before=loop.stages.evaluate(before, scored_on) if number and scored_on else None,
+        outcome=verdict.outcome,
+        level=verdict.level,
+        fit_for=checked.verdict.outcome if checked else None,
+        seconds=SECONDS.find(folder) or {},
+    )
+
+
+@contextmanager
+def _timed(loop: Loop, number: int, stage: Stage) -> Iterator[None]:
+    """Tell that a stage begins, and add its seconds to those of the round when it ends."""
+    loop.tell(number, stage)
+    began = time.monotonic()
+    yield
+    known = SECONDS.find(loop.folder(number)) or {}
+    SECONDS.write(loop.folder(number), {**known, stage: known.get(stage, 0.0) + time.monotonic() - began})
+
+
+def _spent(loop: Loop, number: int) -> float:
+    return sum((SECONDS.find(loop.folder(number)) or {}).values())
+
+
+# ------------------------------------------------------------------------------------------------------------- the end
+
+
+def _end(loop: Loop, rounds: Sequence[RoundFacts], reason: Reason) -> Ended:
+    """Score all models on the same frames, and write how the loop ended."""
+    scored_on = loop.scored_on(len(rounds))
+    points = [
+        CurvePoint(
+            number=one.number,
+            dft_frames=one.dft_frames,
+            errors=loop.stages.evaluate(str(loop.folder(one.number) / RUN), scored_on),
+        )
+        for one in rounds
+        if scored_on
+    ]
+    CURVE.write(loop.out, Curve(points=tuple(points)))
+    ended = Ended(
+        reason=reason,
+        rounds=len(rounds),
+        dft_frames=rounds[-1].dft_frames if rounds else 0,
+        model=str((loop.folder(len(rounds) - 1) / RUN).relative_to(loop.out)) if rounds else "",
+        lacking=lacking(loop.recipe, rounds) if rounds else ("no round was finished",),
+    )
+    ENDED.write(loop.out, ended)
+    return ended

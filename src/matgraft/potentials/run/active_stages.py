@@ -1,0 +1,147 @@
+"""What does the work in a loop: each stage as a function, so that another can stand in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matgraft.core.executor import read_executor
+from matgraft.core.settings import validated
+from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_unusable
+from matgraft.potentials.active.labelling.labelled import Labelled
+from matgraft.potentials.active.rounds import AUDIT, CHOSEN, LABELLED_FRAMES, LEARN, Errors
+from matgraft.potentials.active.sampling.sampled import Sampled
+from matgraft.potentials.active.sampling.settings import SampleSettings
+from matgraft.potentials.active.selection.selected import Selected
+from matgraft.potentials.active.settings import ActiveRecipe
+from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.report.physics import write_physics
+from matgraft.potentials.report.run import write_report
+from matgraft.potentials.run.check import Question, check
+from matgraft.potentials.run.conduct import resume_run, tune
+from matgraft.potentials.run.evaluation import evaluate_run
+from matgraft.potentials.run.label import label, like_frames
+from matgraft.potentials.run.sample import SampleQuestion, sample
+from matgraft.potentials.run.select import select
+from matgraft.potentials.run_files import checked_folders
+
+if TYPE_CHECKING:
+    from matgraft.potentials.run.active import Loop
+
+EACH_ROUND = 1000
+"""Between the seeds of two rounds."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a round.
+
+    Attributes
+    ----------
+    sample
+        Of a loop, a round and a block of sampling: writes ``pool-K.extxyz`` into the folder of the round.
+    select
+        Of a loop, a round and a number of frames: writes ``chosen.extxyz``.
+    label
+        Of a loop and a round: writes ``labelled.extxyz``.
+    tune
+        By a recipe, into a folder, which may hold what a fit left that was killed.
+    check
+        Of a run, as the recipe of the loop asks.
+    evaluate
+        Of a run, on files of labelled frames.
+    refuse
+        Refuses what the stages cannot do, before anything is computed.
+    """
+
+    sample: Callable[[Loop, int, int, SampleSettings], Sampled]
+    select: Callable[[Loop, int, int], Selected]
+    label: Callable[[Loop, int], Labelled]
+    tune: Callable[[Recipe, Path, bool], object]
+    check: Callable[[Path, ActiveRecipe, bool], object]
+    evaluate: Callable[[str, Sequence[str]], Errors]
+    refuse: Callable[[ActiveRecipe], object]
+
+
+def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) -> Sampled:
+    """Sample frames by the model that the round begins with."""
+    pool = loop.folder(number) / f"pool-{block}.extxyz"
+    pool.unlink(missing_ok=True)  # of a round that was killed before it said what is in it
+    seed = settings.seed + loop.recipe.seed + EACH_ROUND * number
+    executor = read_executor(Path(loop.recipe.executor) if loop.recipe.executor else None)
+    question = SampleQuestion(pool, loop.recipe.start, executor)
+    return sample(loop.model(number), question, settings.model_copy(update={"seed": seed}), quiet=loop.quiet)
+
+
+def select_frames(loop: Loop, number: int, n: int) -> Selected:
+    """Choose frames of the pools, unlike all that is labelled; failed checks of the model before add theirs."""
+    folder, model, settings = loop.folder(number), loop.model(number), loop.recipe.select
+    pools = sorted(folder.glob("pool-*.extxyz"))
+    known = [*loop.recipe.train, *loop.recipe.test, *loop.files(LEARN, number - 1), *loop.files(AUDIT, number - 1)]
+    seed = settings.seed + loop.recipe.seed + EACH_ROUND * number
+    return select(
+        model,
+        pools,
+        n,
+        settings.model_copy(update={"seed": seed}),
+        beside=known,
+        checks=number > 0 and bool(checked_folders(Path(model))),
+        out=folder / CHOSEN,
+        quiet=loop.quiet,
+    )
+
+
+def label_frames(loop: Loop, number: int) -> Labelled:
+    """Label the chosen frames; labels are kept in the store of the loop as they come."""
+    folder, recipe = loop.folder(number), loop.recipe
+    learned = [*recipe.train, *loop.files(LEARN, number - 1)]
+    return label(
+        [folder / CHOSEN],
+        engine_of(recipe),
+        out=folder / LABELLED_FRAMES,
+        store=Path(recipe.store) if recipe.store else loop.out / "labels",
+        against=like_frames(learned) if learned else None,
+        quiet=loop.quiet,
+    )
+
+
+def engine_of(recipe: ActiveRecipe) -> Engine:
+    """Return the engine, from its file or from the recipe."""
+    if isinstance(recipe.engine, str):
+        return read_engine(Path(recipe.engine))
+    engine = validated(Engine, recipe.engine, "engine")
+    refuse_unusable(engine)
+    return engine
+
+
+def tune_round(recipe: Recipe, run: Path, quiet: bool) -> None:
+    """Tune, or go on with a fit that was killed."""
+    if (run / "recipe.yaml").is_file():
+        resume_run(run, quiet=quiet)
+    else:
+        tune(recipe, run, quiet=quiet)
+
+
+def check_round(run: Path, recipe: ActiveRecipe, quiet: bool) -> None:
+    """Check the model of a round on the structures that the loop begins with, or on those of its own frames."""
+    write_physics(check(run, Question(recipe.start), recipe.check, quiet=quiet))
+    write_report(run)
+
+
+def errors_on(run: str, files: Sequence[str]) -> Errors:
+    """Score a run on frames that it has not learned from."""
+    return Errors.of(evaluate_run(Path(run), [Path(one) for one in files], quiet=True).test)
+
+
+STAGES = Stages(
+    sample=sample_block,
+    select=select_frames,
+    label=label_frames,
+    tune=tune_round,
+    check=check_round,
+    evaluate=errors_on,
+    refuse=engine_of,
+)
+"""Those that do the work of `matgraft active`."""
