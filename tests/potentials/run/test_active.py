@@ -17,16 +17,17 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read as read_frames
 from ase.io import write as write_frames
 from matgraft.potentials.active.labelling.labelled import Failure, Labelled
-from matgraft.potentials.active.sampling.sampled import Sampled
-from matgraft.potentials.active.sampling.settings import SampleSettings
 
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.run_folder import kind_of, resume_commands
 from matgraft.core.verdict import Outcome, Verdict
 from matgraft.potentials.active.rounds import CURVE, ENDED, Ended, Errors, RoundFacts, rounds_in
+from matgraft.potentials.active.sampling.sampled import Sampled
+from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.active.selection.selected import Chosen, Selected
 from matgraft.potentials.active.settings import ActiveRecipe, budget_only, make_active_recipe
 from matgraft.potentials.recipe import Recipe
+from matgraft.potentials.report.active import write_active_report
 from matgraft.potentials.run.active import Loop, active
 from matgraft.potentials.run.active_stages import Stages
 from matgraft.potentials.run_files import METRICS, VERDICT
@@ -381,6 +382,31 @@ def test_a_recipe_is_a_file_then_items(start: str, tmp_path: Path) -> None:
     assert recipe.check is not None and recipe.check.uses == ("md", "elastic")
     assert recipe.check.temperature_K == (300.0, 900.0)
     assert make_active_recipe(file) == recipe_of(start, check={"uses": "md:300-900K, elastic"})
+
+
+def test_a_loop_that_is_under_way_is_reported(start: str, tmp_path: Path) -> None:
+    out, toy = tmp_path / "loop", Toy()
+    toy.fails, toy.killed_at = {1}, ("tune begins", 1)
+    with pytest.raises(Killed):
+        run_of(recipe_of(start), out, toy)
+    write_active_report(out)
+    said = (out / "report.md").read_text()
+    assert "Under way: 0 rounds, 0 DFT frames." in said and "No round is done." in said
+    assert "round 0, frame 1: did not converge" in said
+    assert f"matgraft active --resume {out}" in said
+    with pytest.raises(RunError, match="there is no such folder"):
+        write_active_report(tmp_path / "absent")
+
+
+def test_an_engine_may_have_other_workers_but_no_other_labels(start: str, tmp_path: Path) -> None:
+    out, engine = tmp_path / "loop", tmp_path / "engine.yaml"
+    engine.write_text("calculator: emt\nworkers: 1\n")
+    run_of(recipe_of(start, engine=str(engine), rounds=1), out)
+    engine.write_text("calculator: emt\nworkers: 2\n")
+    assert run_of(recipe_of(start, engine=str(engine), rounds=2), out, resume=True).rounds == 2
+    engine.write_text("calculator: lj\n")
+    with pytest.raises(RunError, match="changed since the run began: the engine"):
+        run_of(recipe_of(start, engine=str(engine), rounds=3), out, resume=True)
 
 
 def test_the_verb_tells_the_story_and_goes_on(

@@ -26,6 +26,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import write_text
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import Begun, RunFile, by_option, open_run
+from matgraft.potentials.active.labelling.fingerprint import engine_key
 from matgraft.potentials.active.merge import merge_labelled
 from matgraft.potentials.active.rounds import (
     AUDIT,
@@ -53,7 +54,7 @@ from matgraft.potentials.active.stopping import frames_of_round, lacking, reason
 from matgraft.potentials.checks.checked import CHECKED
 from matgraft.potentials.models.registry import refuse_unknown
 from matgraft.potentials.recipe import Recipe, make_recipe
-from matgraft.potentials.run.active_stages import STAGES, Stages
+from matgraft.potentials.run.active_stages import STAGES, Stages, engine_of
 from matgraft.potentials.run_files import METRICS, PHYSICS, VERDICT
 
 Stage = Literal["sample", "select", "label", "tune", "check"]
@@ -134,11 +135,12 @@ def active(
 
 
 def decides(recipe: ActiveRecipe) -> dict[str, JsonValue]:
-    """Return what decides a loop, by role: everything but its budget, and the content of the files that it names."""
-    options = {role: value for role, value in by_option(recipe).items() if role.split()[1].split(".")[0] not in BUDGET}
-    engine = [recipe.engine] if isinstance(recipe.engine, str) else []
-    named = [*recipe.start, *recipe.train, *recipe.test, *engine]
-    return {**options, **{name: file_hash(Path(name)) for name in named if Path(name).is_file()}}
+    """Return what decides a loop, by role; of the engine that are its labels, not how many workers it has."""
+    idle = (*BUDGET, "engine", "executor", "store")
+    options = {role: value for role, value in by_option(recipe).items() if role.split()[1].split(".")[0] not in idle}
+    named = [*recipe.start, *recipe.train, *recipe.test]
+    hashes = {name: file_hash(Path(name)) for name in named if Path(name).is_file()}
+    return {**options, **hashes, "the engine": engine_key(engine_of(recipe))}
 
 
 def refuse_unfit(recipe: ActiveRecipe, stages: Stages) -> Recipe:

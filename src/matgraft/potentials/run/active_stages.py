@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matgraft.core.executor import read_executor
+from matgraft.core.executor import ExecutorSettings, read_executor
 from matgraft.core.settings import validated
-from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_unusable
+from matgraft.potentials.active.labelling.engine import Engine, read_engine
+from matgraft.potentials.active.labelling.engine import refuse_unusable as refuse_unusable_engine
 from matgraft.potentials.active.labelling.labelled import Labelled
 from matgraft.potentials.active.rounds import AUDIT, CHOSEN, LABELLED_FRAMES, LEARN, Errors
 from matgraft.potentials.active.sampling.sampled import Sampled
@@ -70,8 +71,7 @@ def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) 
     pool = loop.folder(number) / f"pool-{block}.extxyz"
     pool.unlink(missing_ok=True)  # of a round that was killed before it said what is in it
     seed = settings.seed + loop.recipe.seed + EACH_ROUND * number
-    executor = read_executor(Path(loop.recipe.executor) if loop.recipe.executor else None)
-    question = SampleQuestion(pool, loop.recipe.start, executor)
+    question = SampleQuestion(pool, loop.recipe.start, executor_of(loop.recipe))
     return sample(loop.model(number), question, settings.model_copy(update={"seed": seed}), quiet=loop.quiet)
 
 
@@ -107,12 +107,23 @@ def label_frames(loop: Loop, number: int) -> Labelled:
     )
 
 
+def refuse_unusable(recipe: ActiveRecipe) -> None:
+    """Refuse an engine and an executor that cannot be used, before anything is computed."""
+    engine_of(recipe)
+    executor_of(recipe)
+
+
+def executor_of(recipe: ActiveRecipe) -> ExecutorSettings:
+    """Return where walkers run."""
+    return read_executor(Path(recipe.executor) if recipe.executor else None)
+
+
 def engine_of(recipe: ActiveRecipe) -> Engine:
     """Return the engine, from its file or from the recipe."""
     if isinstance(recipe.engine, str):
         return read_engine(Path(recipe.engine))
     engine = validated(Engine, recipe.engine, "engine")
-    refuse_unusable(engine)
+    refuse_unusable_engine(engine)
     return engine
 
 
@@ -142,6 +153,6 @@ STAGES = Stages(
     tune=tune_round,
     check=check_round,
     evaluate=errors_on,
-    refuse=engine_of,
+    refuse=refuse_unusable,
 )
 """Those that do the work of `matgraft active`."""
