@@ -28,6 +28,7 @@ from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
 from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
+from matgraft.potentials.active.settings import ActiveRecipe
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe
@@ -220,7 +221,7 @@ def test_the_commands_that_a_page_types_have_their_options(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "options.md"], ids=lambda page: page.name)
 def test_the_keys_that_a_page_gives_a_value_are_read(page: Path) -> None:
-    models = {CheckSettings, *(model for group in DEFAULTS.values() for model in group)}
+    models = {ActiveRecipe, CheckSettings, *(model for group in DEFAULTS.values() for model in group)}
     known = {key for model in models for key in keys(model)} | {
         f"{section}.{name}"
         for section in ("units", "delta.units")

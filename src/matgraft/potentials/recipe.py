@@ -19,7 +19,7 @@ from matgraft.core.errors import OptionError, RunError
 from matgraft.core.frozen import Frozen
 from matgraft.core.processes import forks_on_cpu
 from matgraft.core.reads import Read, changed_keys, refuse_unread, unread
-from matgraft.core.run_folder import kind_of, resume_commands
+from matgraft.core.run_folder import kind_of
 from matgraft.core.settings import parted, read_yaml, section_of, typed_keys, validated
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import MultiHead, Replay, through_network
@@ -428,7 +428,6 @@ def saved_recipe(run: Path, options: Sequence[str] = (), verb: str = "") -> Reci
             "this is a loop of active learning, not a run",
             where=str(run),
             remedy=f"its models lie in {run}/rounds, each in the folder run of its round",
-            commands=resume_commands(run),
         )
     if not file.is_file() and kind_of(run) not in (None, "frames"):
         raise OptionError(
