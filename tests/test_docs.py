@@ -27,8 +27,8 @@ from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
 from matgraft.potentials.active.sampling.settings import SampleSettings
-from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.active.settings import ActiveRecipe
+from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.run import write_report
     from matgraft.potentials.run import (
+        active,
         check,
         evaluate_models,
         evaluate_run,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
         select,
         tune,
     )
-    from matgraft.potentials.run.active import active
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
     from matgraft.potentials.tuning.climb import climb
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Dataset": "potentials.data.dataset",
     "Sample": "potentials.data.sample",
-    "active": "potentials.run.active",
+    "active": "potentials.run",
     "adapt": "potentials.tuning.adapt",
     "audit": "potentials.audit.audit",
     "check": "potentials.run",

@@ -16,11 +16,11 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read as read_frames
 from ase.io import write as write_frames
-from matgraft.potentials.active.labelling.labelled import Failure, Labelled
 
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.run_folder import kind_of, resume_commands
 from matgraft.core.verdict import Outcome, Verdict
+from matgraft.potentials.active.labelling.labelled import Failure, Labelled
 from matgraft.potentials.active.rounds import CURVE, ENDED, Ended, Errors, RoundFacts, rounds_in
 from matgraft.potentials.active.sampling.sampled import Sampled
 from matgraft.potentials.active.sampling.settings import SampleSettings
