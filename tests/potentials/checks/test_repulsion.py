@@ -11,6 +11,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
 from ase.data import covalent_radii
 from ase.io import read as read_frames
+from scipy.interpolate import PchipInterpolator
 
 from matgraft.core.findings import Finding
 from matgraft.potentials.checks.physical import FOUNDATION, Case, Seen
@@ -143,3 +144,47 @@ def test_curves_of_model_and_foundation_share_axes_with_units(tmp_path: Path) ->
     figure = block.plots[0].drawings[0].figure
     assert [trace.name for trace in figure.data] == ["foundation", "model"]
     assert figure.layout.xaxis.title.text == "distance (Å)" and len(block.legend) == 2
+
+
+MO2 = {
+    1.54: -4.2, 1.66: -9.6, 1.72: -11.1, 1.79: -12.3, 1.85: -13.1, 1.91: -13.5, 1.97: -13.6, 2.03: -13.45, 2.16: -13.0,
+    2.28: -12.56, 2.4: -12.06, 2.53: -11.4, 2.65: -10.82, 2.77: -10.39, 2.9: -10.19, 2.96: -10.18, 3.08: -10.25,
+    3.2: -10.33, 3.33: -10.39, 3.45: -10.44, 3.57: -10.45, 3.7: -10.44,
+}  # fmt: skip
+"""Å -> eV of two atoms of molybdenum, by a network that was tuned on the bulk: the bond of Mo2 is 1.94 Å long."""
+
+
+def mo2(outer=0.0, inner=1.0):
+    """Molybdenum with an outer minimum that is so much deeper, in eV, and a bond that is so many times as deep."""
+    curve = PchipInterpolator(list(MO2), list(MO2.values()))
+    step = 1e-4
+
+    def energy(r):
+        own = curve(r)
+        return float(own + (inner - 1) * min(own + 10.4, 0.0) - outer * np.exp(-(((r - 3.5) / 0.3) ** 2)))
+
+    return Pair(energy, lambda r: (energy(r + step) - energy(r - step)) / (2 * step))
+
+
+def test_a_shelf_outside_a_short_bond_is_no_bond_and_the_bond_no_hole(tmp_path: Path) -> None:
+    found = run(mo2, tmp_path, bulk("Mo"))
+    assert found.outcome == "passed"
+    (start,) = [one.value for one in found.measures if one.name.startswith("bond over")]
+    assert start == pytest.approx(1.97 / (2 * covalent_radii[42]), abs=0.02)
+
+
+def test_a_bond_behind_another_bond_is_a_hole(tmp_path: Path) -> None:
+    found = run(lambda: mo2(outer=1.5), tmp_path, bulk("Mo"))
+    assert found.outcome == "failed" and "behind a wall" in found.evidence
+
+
+def test_a_bond_deeper_than_any_real_one_fails(tmp_path: Path) -> None:
+    found = run(lambda: mo2(inner=5.0), tmp_path, bulk("Mo"))
+    assert [one.name for one in found.measures if not one.passes] == ["bond, Mo-Mo"]
+    assert "eV deep" in found.evidence
+
+
+def test_energies_that_fall_all_the_way_have_neither_bond_nor_wall(tmp_path: Path) -> None:
+    found = run(lambda: Pair(lambda r: -8.0 / r, lambda r: 8.0 / r**2), tmp_path, bulk("Cu"))
+    failed = {one.name for one in found.measures if not one.passes}
+    assert {"wall, Cu-Cu", "bond over radii, Cu-Cu"} <= failed

@@ -136,6 +136,12 @@ class Gates(Frozen):
         description="smallest distance of the bond of two atoms by the sum of their covalent radii; the shortest real "
         "ones are 0.58 (V2), 0.60 (Cr2) and 0.63 (Mo2)",
     )
+    repulsion_depth_eV: float = Field(
+        12.0,
+        gt=0,
+        description="eV that a bond may lie below two atoms farther apart: CO, the strongest bond of two atoms, has "
+        "11.2 eV",
+    )
     repulsion_push: float = Field(
         0.0, description="eV/Å, smallest force between two atoms closer than 0.8 of their bond: they push"
     )

@@ -5,12 +5,16 @@ Two atoms stand alone in vacuum, at 1.2 down to 0.5 times the sum of their coval
 two atoms that get over the edge collapse into it. Data of crystals hold no such distances, so a model guesses there.
 
 What counts is how high the wall is before the hole: a hole behind 5 eV is not reached below some 3000 K.
+
+A shelf outside the bond is no bond, and what lies inside of it no hole: Cr2 has one near 3 Å beside its bond at 1.68 Å
+(Casey and Leopold, J. Phys. Chem. 97, 816 (1993)), and Mo2 has one in models of the bulk.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -23,7 +27,7 @@ from matgraft.core.quantities import ENERGY, FORCES, Array
 from matgraft.core.report.document import Block, Drawing, Key, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, no_worse
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen, limited, no_worse
 from matgraft.potentials.simulation.subject import Subject
 
 FAR, NEAR, POINTS = 1.2, 0.5, 36
@@ -32,6 +36,8 @@ CLOSE = 0.8
 """Part of a pair's own bond below which its force must push: a bond that short is far up its wall."""
 RESOLVED_eV = 0.1
 """Rise or fall that counts: kT at 1200 K. Smaller ripples hold no pair together."""
+SHELF_eV = 0.5
+"""A minimum that lies no deeper below all that is outside of it, with no higher a rise inside, is a shelf."""
 REACHED_eV = 5.0
 """Energy above its bond that a pair may have: 20 kT at 2900 K."""
 MOST_ELEMENTS = 8
@@ -82,21 +88,55 @@ class PairScan(Frozen):
             return None
         energy, force, distance = (np.array(one, dtype=float) for one in (
             self.energy_eV, self.force_eV_per_A, self.distance_A))  # fmt: skip
-        lowest = np.minimum.accumulate(energy)
-        risen = np.flatnonzero(energy - lowest > RESOLVED_eV)
-        bond = int(np.argmin(energy[: risen[0]] if len(risen) else energy))
-        top = np.maximum.accumulate(energy[bond:])
-        fallen = np.flatnonzero(top - energy[bond:] > RESOLVED_eV)
-        reached = bond + int(fallen[0]) if len(fallen) else len(energy)
-        close = np.arange(len(energy)) < reached
+        bond = _first_minimum(energy)
+        inside = _Inside.of(energy, bond)
+        while inside.falls and inside.height < SHELF_eV and energy[: bond + 1].max() - energy[bond] < SHELF_eV:
+            bond = inside.reached + _first_minimum(energy[inside.reached :])
+            inside = _Inside.of(energy, bond)
+        close = np.arange(len(energy)) < inside.reached
         close &= (distance <= CLOSE * distance[bond]) & (energy - energy[bond] <= REACHED_eV)
         return Wall(
             starts_at=float(distance[bond] / self.bond_A),
-            height_eV=float(top[reached - bond - 1] - energy[bond]),
-            fall_eV=float((top - energy[bond:]).max()),
-            hole_A=float(distance[reached]) if len(fallen) else None,
+            depth_eV=float(energy[: bond + 1].max() - energy[bond]),
+            height_eV=inside.height,
+            fall_eV=inside.fall,
+            hole_A=float(distance[inside.reached]) if inside.falls else None,
             weakest_eV_per_A=float(force[close].min()) if close.any() else None,
         )
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """How the energy goes on inwards of a minimum.
+
+    Attributes
+    ----------
+    reached
+        Position from which on it has fallen again; the number of points where it never does.
+    height, fall
+        eV, the rise until then and the largest fall.
+    """
+
+    reached: int
+    falls: bool
+    height: float
+    fall: float
+
+    @classmethod
+    def of(cls, energy: Array, bond: int) -> _Inside:
+        """Follow the energy inwards of a position."""
+        top = np.maximum.accumulate(energy[bond:])
+        fallen = np.flatnonzero(top - energy[bond:] > RESOLVED_eV)
+        reached = bond + int(fallen[0]) if len(fallen) else len(energy)
+        height, fall = float(top[reached - bond - 1] - energy[bond]), float((top - energy[bond:]).max())
+        return cls(reached, bool(len(fallen)), height, fall)
+
+
+def _first_minimum(energy: Array) -> int:
+    """Return the position of the first minimum inwards with a rise that counts, or of the lowest energy."""
+    lowest = np.minimum.accumulate(energy)
+    risen = np.flatnonzero(energy - lowest > RESOLVED_eV)
+    return int(np.argmin(energy[: risen[0]] if len(risen) else energy))
 
 
 class Wall(Frozen):
@@ -106,6 +146,8 @@ class Wall(Frozen):
     ----------
     starts_at
         Distance of the bond, by the sum of the radii.
+    depth_eV
+        Of the bond below the highest energy outside of it, in the scan.
     height_eV
         Highest energy above the bond before the energy falls again, or at the end of the scan.
     fall_eV
@@ -117,6 +159,7 @@ class Wall(Frozen):
     """
 
     starts_at: float
+    depth_eV: float
     height_eV: float
     fall_eV: float
     hole_A: float | None
@@ -198,12 +241,17 @@ def _measures(one: PairScan, before: PairScan | None, case: Case) -> list[Measur
         told = Measure(name=f"{name}, {one.name}", unit=unit, value=value, allowed=(least, None), gate=source(gate))
         return no_worse(told, other)
 
+    def depth(own: Wall) -> Measure:
+        told = limited(f"bond, {one.name}", "eV", own.depth_eV, (None, gates.repulsion_depth_eV), "repulsion_depth_eV")
+        return no_worse(told, known.depth_eV if known else None)
+
     if wall is None:
         return [measure("wall", "eV", gate, height, None, known.height_eV if known else None)]
     found = [
         measure("wall", "eV", gate, height, wall.height_eV, known.height_eV if known else None),
         measure("bond over radii", "", "repulsion_bond", gates.repulsion_bond, wall.starts_at,
                 known.starts_at if known else None),
+        depth(wall),
     ]  # fmt: skip
     if wall.weakest_eV_per_A is not None:
         weakest = known.weakest_eV_per_A if known else None
@@ -237,8 +285,8 @@ def _said(one: PairScan, before: PairScan | None) -> str:
         )
     push = "" if wall.weakest_eV_per_A is None else f", with a push of at least {wall.weakest_eV_per_A:.2f} eV/Å"
     return (
-        f"{one.name} has its bond at {wall.starts_at:.2f} of the radii and a wall of {wall.height_eV:.2f} eV"
-        f"{foundation}{push}"
+        f"{one.name} has its bond at {wall.starts_at:.2f} of the radii, {wall.depth_eV:.2f} eV deep, and a wall of "
+        f"{wall.height_eV:.2f} eV{foundation}{push}"
     )
 
 
