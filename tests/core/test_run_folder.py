@@ -172,3 +172,16 @@ def test_a_file_in_the_way_of_a_folder_is_an_error_of_the_option(tmp_path: Path,
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OptionError, match=r"notes\.txt is a file, and a folder is wanted"):
         opened(tmp_path / "notes.txt" / below, Begun(kind="frames", decides={}))
+
+
+def test_a_run_may_begin_where_a_killed_one_had_hardly_begun(tmp_path: Path) -> None:
+    """What a killed process has left of a file is in nobody's way; a file that looks like it is."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "run.json").write_text("{}")
+    (out / ".4711.part.recipe.yaml").write_text("train: fra")
+    with open_run(out, Begun(kind="frames", decides={}), resume=False):
+        pass
+    (out / "spare.part.txt").write_text("somebody's")
+    with pytest.raises(OptionError, match="not empty"), new_folder(out):
+        pass

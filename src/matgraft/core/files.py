@@ -36,13 +36,22 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+_PART = ".part."
+
+
+def is_part(path: Path) -> bool:
+    """Say whether a file is what a killed `whole` has left."""
+    number, part, _ = path.name.removeprefix(".").partition(_PART)
+    return bool(part) and number.isdigit()
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a name beside a path: the file written there becomes `path` when the block ends without an error.
 
     The name ends as `path` does, since some writers take the format from it.
     """
-    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    part = path.with_name(f".{os.getpid()}{_PART}{path.name}")
     try:
         yield part
         part.replace(path)

@@ -21,7 +21,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from matgraft.core.errors import MatgraftError, OptionError, RunError
-from matgraft.core.files import write_json
+from matgraft.core.files import is_part, write_json
 from matgraft.core.frozen import Frozen
 
 Kind = Literal["frames", "formulas", "pretraining", "active"]
@@ -266,8 +266,8 @@ def refuse_no_folder(path: Path) -> None:
 def refuse_full_folder(out: Path) -> None:
     """Raise an OptionError if something new would be written into a folder that holds something, or cannot be made."""
     refuse_no_folder(out)
-    # A run that was killed before it wrote down what was asked for has left run.json alone.
-    if out.exists() and any(one.name != BEGUN.name for one in out.iterdir()):
+    # A run that was killed before it wrote down what was asked for has left run.json, and a part of another file.
+    if out.exists() and any(one.name != BEGUN.name and not is_part(one) for one in out.iterdir()):
         raise OptionError(
             f"the folder {out} is not empty",
             remedy="take another folder" + ", or go on with the run in it" * bool(resume_commands(out)),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -321,6 +324,34 @@ def test_a_kill_loses_the_stage_in_flight_alone(
     for name, count in toy.calls.items():  # every stage that had ended was read back
         again = 1 if name.startswith(stage) else 0
         assert count <= expected.calls[name] + again, (name, before)
+
+
+def test_ten_kills_at_random_moments_change_nothing(start: str, tmp_path: Path, whole: tuple[Path, Toy]) -> None:
+    """A killed process cleans up nothing: half-written files stay where they are."""
+    out, rng = tmp_path / "loop", np.random.default_rng(0)
+
+    def conduct(seconds: float | None) -> int:
+        """Conduct the loop in a process of its own, killed after so many seconds; return how it ended."""
+        if not (child := os.fork()):
+            try:
+                run_of(recipe_of(start, rounds=2), out, Toy(), resume=(out / "active.yaml").is_file())
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
+        return os.waitpid(child, 0)[1]
+
+    killed = [conduct(seconds) for seconds in rng.uniform(0, 0.04, 10)]
+    assert killed.count(signal.SIGKILL) >= 5
+    assert conduct(None) == 0
+    assert ENDED.read(out) == ENDED.read(whole[0])
+    for name in ("chosen", "learn", "audit"):
+        mine, theirs = (every_frame(folder, f"{name}.extxyz") for folder in (out, whole[0]))
+        assert [one.positions.tolist() for one in mine] == [one.positions.tolist() for one in theirs]
+    mine, theirs = ([facts.model_copy(update={"seconds": {}}) for facts in rounds_in(f)] for f in (out, whole[0]))
+    assert mine == theirs
 
 
 def test_a_loop_goes_on_with_a_larger_budget_and_with_nothing_else(start: str, tmp_path: Path) -> None:

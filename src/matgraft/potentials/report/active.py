@@ -177,23 +177,27 @@ def _more(ended: Ended, rounds: int) -> str:
 def _rounds(facts: LoopFacts) -> Section:
     lead = (
         "Errors are root mean squares on frames drawn at random from what was sampled, which nothing is learned from: "
-        "those of all rounds so far, by the model of the round. Fresh: those of this round alone, by the model that "
-        "sampled them, before any fit. Gain: the part by which the error of forces fell on the same frames."
+        "those of all rounds so far, by the model of the round. Fresh: of forces, on those of this round alone, by the "
+        "model that sampled them, before any fit. Gain: the part by which the error of forces fell on the same frames."
     )
     columns = [
         Column("Round"),
-        Column("DFT frames"),
+        Column("DFT"),
         Column("Sampled"),
         Column("Outside"),
-        Column("Learned, scored", number=False),
+        Column("Learned"),
+        Column("Scored"),
         Column("Energy", "meV/atom"),
         Column("Forces", "eV/Å"),
-        Column("Fresh forces", "eV/Å"),
+        Column("Fresh", "eV/Å"),
         Column("Gain"),
-        Column("Tuning", number=False),
-        Column("Checks", number=False),
     ]
-    blocks: list[Block] = [Text(lead, "lead"), Table(columns, [_round_row(one) for one in facts.rounds])]
+    verdicts = [Column("Round"), Column("Tuning", number=False), Column("Checks", number=False)]
+    blocks: list[Block] = [
+        Text(lead, "lead"),
+        Table(columns, [_round_row(one) for one in facts.rounds], "fit"),
+        Table(verdicts, [Row(str(one.number), one.level, str(one.fit_for or ABSENT)) for one in facts.rounds], "fit"),
+    ]
     return Section("rounds", "Rounds", blocks if facts.rounds else [Text("No round is done.", "nothing")], EVERYWHERE)
 
 
@@ -205,13 +209,11 @@ def _round_row(one: RoundFacts) -> Row:
         str(one.dft_frames),
         str(one.n_pool),
         ABSENT if one.outside is None else percent(one.outside, 0),
-        f"{one.n_learn}, {one.n_audit}",
+        *(str(one.n_learn), str(one.n_audit)),
         Cell(written(one.errors.energy_meV_per_atom), own),
         Cell(written(one.errors.forces_eV_per_A), own),
         written(fresh),
-        ABSENT if one.gain is None else percent(one.gain, 0),
-        one.level,
-        str(one.fit_for or ABSENT),
+        ABSENT if one.gain is None else percent(one.gain, 0).replace("-", "−"),
     )
 
 
