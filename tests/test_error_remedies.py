@@ -206,7 +206,7 @@ HERE: dict[str, str] = {
     "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
-    "cli/formulas.py:table_run": "test_a_table",
+    "cli/formulas.py:refuse_no_target": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
     "potentials/data/reading/asked.py:_asked": "test_units_that_no_file_states",
@@ -314,7 +314,7 @@ def with_a_large_one(made: list[Atoms]) -> list[Atoms]:
 
 Stage = Callable[[Recipe, Parts, Path], None]
 IN_THE_RUN: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], str, Stage]] = {
-    "potentials/run/frames.py:_blocked": (spoilt, "", nothing),
+    "core/audit.py:refuse_findings": (spoilt, "", nothing),
     "potentials/tuning/climb.py:_require_finite": (lost, "loss.stress=0", validate),
     "core/training/fit.py:_backward": (plain, "fit.rate=10", minimise),
     "potentials/tuning/memory.py:bound_by_memory": (with_a_large_one, "", step),

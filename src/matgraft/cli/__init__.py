@@ -15,7 +15,14 @@ import typer
 from rich.console import Console
 
 from matgraft.cli.active import active_command, label_command, sample_command, select_command
-from matgraft.cli.both import backbones_command, evaluate_command, predict_command, report_command, tune_command
+from matgraft.cli.both import (
+    audit_command,
+    backbones_command,
+    evaluate_command,
+    predict_command,
+    report_command,
+    tune_command,
+)
 from matgraft.cli.common import Verb, one_by_one
 from matgraft.cli.formulas import (
     compare_command,
@@ -26,7 +33,7 @@ from matgraft.cli.formulas import (
     pretrain_command,
     prompts_command,
 )
-from matgraft.cli.potentials import audit_command, check_command, export_command, pack_command
+from matgraft.cli.potentials import check_command, export_command, pack_command
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.files import to_json
 

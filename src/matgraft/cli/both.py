@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from matgraft.cli.common import (
+    Columns,
     FitOptions,
     FormulaColumn,
+    From,
     Json,
     Options,
     Run,
@@ -25,8 +27,17 @@ from matgraft.cli.common import (
     screen,
     tell,
 )
-from matgraft.cli.formulas import end_table_run, evaluate_rows, table_run, tell_formulas
+from matgraft.cli.formulas import (
+    TableAuditOptions,
+    audit_rows,
+    end_table_run,
+    evaluate_rows,
+    table_run,
+    tell_findings,
+    tell_formulas,
+)
 from matgraft.cli.potentials import (
+    audit_frames,
     end_run,
     evaluate_frames,
     predict_frames,
@@ -35,6 +46,32 @@ from matgraft.cli.potentials import (
     recipe_of,
     tell_first,
 )
+from matgraft.core.errors import OptionError
+
+
+def audit_command(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="frames with DFT labels, or a table of formulas with values (csv, tsv, parquet)"),
+    ] = None,
+    options: Options = None,
+    *,
+    foundation: From = None,
+    target: Targets = None,
+    columns: Columns,
+    asked: TableAuditOptions,
+    shown: Shown,
+) -> None:
+    """Look for trouble in labels, or in a table of formulas, before any training; exit 1 when a finding blocks."""
+    is_table = bool(target) or (data is not None and is_table_file(data))
+    own = {"--target": target, "--for": asked.candidates, "--fold-column": asked.fold_column}
+    refuse_own("audit", {**own, **flags_of(columns)}, is_table)
+    if not is_table:
+        audit_frames(data, options, foundation, shown)
+    if options or data is None:
+        found = f"{options[0]} is not read: a table has no recipe" if options else "no table is named"
+        raise OptionError(found, allowed=["matgraft audit TABLE --target COLUMN"])
+    audit_rows(data, target, columns, asked, foundation, shown)
 
 
 def tune_command(
@@ -73,7 +110,8 @@ def tune_command(
     run = out or next_run()
     if is_table:
         asked, named = table_run(data, options, target, fit, columns)
-        end_table_run(tune_table(asked, run, given=named, quiet=shown.silent), shown.as_json)
+        told = tell_findings(shown.silent)
+        end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, tell=told), shown.as_json)
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
     given |= {"check": fit.check} if fit.check else {}
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()

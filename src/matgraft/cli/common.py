@@ -32,6 +32,10 @@ Covariates = Annotated[list[str] | None, typer.Option(help="column to use beside
 Weight = Annotated[str | None, typer.Option(help="column of how much each row counts")]
 Group = Annotated[str | None, typer.Option(help="never torn apart: formula (default), chemical-system, or a column")]
 Order = Annotated[str | None, typer.Option(help="classes from the lowest to the highest: low,medium,high")]
+Drop = Annotated[list[str] | None, typer.Option(help="lines of the table to leave out: 3,7-9; may be repeated")]
+Allow = Annotated[
+    list[str] | None, typer.Option(help="code of a finding of the audit that shall not block; may be repeated")
+]
 PromptClass = Annotated[
     str | None, typer.Option(help="column with a class of one's own for each row, of --strategy prompt")
 ]
@@ -57,6 +61,20 @@ class Columns:
     group: Group = None
     order: Order = None
     prompt_class: PromptClass = None
+    drop: Drop = None
+    allow: Allow = None
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """Lines that are left out."""
+        from matgraft.formulas.table.lines import read_lines
+
+        return tuple(line for one in self.drop or () for line in read_lines(one))
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Codes of findings that shall not block."""
+        return tuple(code.strip() for one in self.allow or () for code in one.split(",") if code.strip())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -159,6 +177,12 @@ OWN: dict[str, tuple[Read, ...]] = {
         Read("--for", "frames, which potentials are tuned on", lambda is_table: not is_table),
         Read("--check", "frames, which potentials are tuned on", lambda is_table: not is_table),
         Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
+    ),
+    "audit": (
+        *(
+            Read(name, "a table of formulas, with --target", lambda is_table: is_table)
+            for name in (*flags_of(Columns()), "--target", "--for", "--fold-column")
+        ),
     ),
     "predict": (
         Read("--formula", "a table of formulas", lambda kind: kind == "table"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,10 +40,12 @@ from matgraft.core.verdict import worst_exit_code
 PER = ("formula", "element")
 
 if TYPE_CHECKING:
+    from matgraft.core.findings import Finding
+    from matgraft.formulas.encoder import CompositionBackbone
     from matgraft.formulas.formula import Formula
     from matgraft.formulas.report.facts import TableResult
     from matgraft.formulas.settings import TableRun
-    from matgraft.formulas.table.reading import FormulaTable
+    from matgraft.formulas.table.reading import ColumnNames, FormulaTable
 
 
 def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | None, as_json: bool) -> None:
@@ -90,6 +92,16 @@ class Folding:
 
 
 @dataclass(frozen=True)
+class TableAuditOptions:
+    """Options of `audit` on a table of formulas."""
+
+    candidates: Annotated[
+        str | None, typer.Option("--for", help="table of the formulas that the predictor shall serve")
+    ] = None
+    fold_column: Annotated[str | None, typer.Option(help="column that names each row's test fold")] = None
+
+
+@dataclass(frozen=True)
 class PredictorOptions:
     """Options of `crossval`: what is scored."""
 
@@ -122,10 +134,11 @@ def crossval_command(
     read = read_held(table, target, folding, columns, formula_reader(settings.strategy))
     tell_start(model.foundation)
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
+    findings = audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
     scored, rows = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
     if out is not None:
         write_rows(rows, out)
-    tell(scored, show_folds, shown.as_json)
+    tell(scored.model_copy(update={"findings": findings}), show_folds, shown.as_json)
 
 
 @dataclass(frozen=True)
@@ -168,8 +181,10 @@ def compare_command(
         raise OptionError("strategy is not read by `matgraft compare`", remedy="--strategy, once a strategy")
     read = read_held(table, target, folding, columns, formula_reader("prompt" if names == ["prompt"] else "auto"))
     tell_start(asked.foundation)
+    encoder = load_encoder(asked.foundation or "composition")
+    audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
     found, rows = compare_strategies(
-        read, load_encoder(asked.foundation or "composition"), names, by=by, n_folds=folding.folds or 5,
+        read, encoder, names, by=by, n_folds=folding.folds or 5,
         settings=settings, given=given, quiet=shown.silent,
     )  # fmt: skip
     if out is not None:
@@ -181,13 +196,100 @@ def read_held(
     table: Path, target: str, folding: Folding, columns: Columns, parse: Callable[[str], Formula]
 ) -> FormulaTable:
     """Read a table whose rows are held out fold by fold."""
-    from matgraft.formulas.table.reading import ColumnNames, read_table
+    from matgraft.formulas.table.reading import read_table
 
-    names = ColumnNames(
-        formula=columns.formula, fold=folding.fold_column, covariates=columns.covariate or (), weight=columns.weight,
-        group=columns.group or "formula", order=columns.classes, prompt_class=columns.prompt_class
+    return read_table(table, target, column_names(columns, folding.fold_column), parse)
+
+
+def column_names(columns: Columns, fold: str | None) -> ColumnNames:
+    """Return the columns that the options of a command name."""
+    from matgraft.formulas.table.reading import ColumnNames
+
+    return ColumnNames(
+        formula=columns.formula, fold=fold, covariates=columns.covariate or (), weight=columns.weight,
+        group=columns.group or "formula", order=columns.classes, prompt_class=columns.prompt_class, drop=columns.lines
     )  # fmt: skip
-    return read_table(table, target, names, parse)
+
+
+def audited(
+    path: Path,
+    tables: Mapping[str, FormulaTable],
+    columns: Columns,
+    encoder: CompositionBackbone,
+    fold: str | None,
+    silent: bool,
+) -> tuple[Finding, ...]:
+    """Look at the table of each target and tell what was found; raises an AuditError where something blocks."""
+    from matgraft.formulas.table.audit import audit
+    from matgraft.formulas.table.audit.base import TableEvidence
+
+    audit.refuse_unknown_codes(columns.allowed)
+    names = column_names(columns, fold)
+    looked = {one: audit.audit_table(TableEvidence(table, one, names, encoder)) for one, table in tables.items()}
+    findings = audit.TableAudit(targets=looked).findings
+    audit.refuse_blocking_rows(findings, columns.allowed, str(path))
+    if (tell_found := tell_findings(silent)) is not None:
+        tell_found(findings)
+    return findings
+
+
+def tell_findings(silent: bool) -> Callable[[Sequence[Finding]], None] | None:
+    """Return what prints what an audit of a table found, before anything is fitted: on standard error."""
+    if silent:
+        return None
+    from matgraft.core.report.screen import show_failed
+
+    return partial(show_failed, Console(stderr=True), "The audit of the table:")
+
+
+def audit_rows(
+    path: str,
+    targets: list[str] | None,
+    columns: Columns,
+    asked: TableAuditOptions,
+    foundation: str | None,
+    shown: Shown,
+) -> NoReturn:
+    """Look at a table before any training; exit with 1 when a finding blocks."""
+    from matgraft.core.audit import audit_facts
+    from matgraft.core.report.screen import show_audit
+    from matgraft.formulas.predictor.members import formula_reader
+    from matgraft.formulas.registry import load_encoder
+    from matgraft.formulas.table.audit import audit
+    from matgraft.formulas.table.audit.base import TableEvidence
+    from matgraft.formulas.table.reading import read_table
+
+    refuse_no_target(path, targets, columns.formula)
+    audit.refuse_unknown_codes(columns.allowed)
+    names = column_names(columns, asked.fold_column)
+    parse = formula_reader("prompt" if columns.prompt_class else "auto")
+    tables = {target: read_table(Path(path), target, names, parse) for target in targets or ()}
+    candidates = audit.read_candidates(Path(asked.candidates), columns.formula) if asked.candidates else None
+    encoder = load_encoder(foundation or "composition")
+    looked = {
+        target: audit.audit_table(TableEvidence(table, target, names, encoder, candidates))
+        for target, table in tables.items()
+    }
+    sizes = {len(table.values) for table in tables.values()}
+    n = f"{min(sizes)} to {max(sizes)}" if len(sizes) > 1 else str(max(sizes))
+    data = f"{path}: {n} rows with a value of {', '.join(tables)}"
+    facts = audit_facts(data, audit.TableAudit(targets=looked).findings, columns.allowed, notes_of(tables))
+    tell(facts, show_audit, shown.as_json)
+    raise typer.Exit(1 if facts.blocking else 0)
+
+
+def notes_of(tables: Mapping[str, FormulaTable]) -> list[str]:
+    """Say which rows were left out, and of what a target is."""
+    notes = []
+    for name, table in tables.items():
+        kind = f"one of {len(table.classes)} classes: {', '.join(table.classes)}" if table.classes else "one of numbers"
+        notes.append(f"{name} is taken for {kind}")
+        notes += [
+            f"{name}: {left} rows {which} were left out"
+            for left, which in ((table.without_value, "without a value"), (table.without_weight, "of weight 0"))
+            if left
+        ]
+    return notes
 
 
 @dataclass(frozen=True)
@@ -367,23 +469,17 @@ def table_run(
 ) -> tuple[TableRun, list[str]]:
     """Return what `tune` shall do with a table, and the keys of the settings that were named."""
     from matgraft.formulas.settings import TableRun
-    from matgraft.formulas.table.reading import value_columns
 
     if data is None:
         raise OptionError(
             "--target names a column, but no table is named", allowed=["a file that ends in .csv or .tsv"]
         )
-    if not targets:
-        raise OptionError(
-            "a table of formulas needs --target with the column of the values",
-            where=data,
-            options=[{"--target": name} for name in value_columns(Path(data), columns.formula)],
-        )
+    refuse_no_target(data, targets, columns.formula)
     settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy)
     tell_start(fit.foundation)
     run = TableRun(
         table=data,
-        targets=tuple(targets),
+        targets=tuple(targets or ()),
         foundation=fit.foundation or "composition",
         formula=columns.formula,
         covariates=tuple(columns.covariate or ()),
@@ -393,9 +489,23 @@ def table_run(
         adapt_to=columns.adapt_to,
         test=fit.test,
         prompt_class=columns.prompt_class,
+        drop=columns.lines,
+        allow=columns.allowed,
         settings=settings,
     )
     return run, keys
+
+
+def refuse_no_target(data: str, targets: list[str] | None, formula: str | None) -> None:
+    """Raise an OptionError, which offers the columns of a table, where none is named as the target."""
+    from matgraft.formulas.table.reading import value_columns
+
+    if not targets:
+        raise OptionError(
+            "a table of formulas needs --target with the column of the values",
+            where=data,
+            options=[{"--target": name} for name in value_columns(Path(data), formula)],
+        )
 
 
 def end_table_run(result: TableResult, as_json: bool) -> NoReturn:

@@ -13,11 +13,8 @@ from rich.console import Console
 from matgraft.cli.common import (
     CheckOptions,
     ExecutorFile,
-    Frames,
-    From,
     Json,
     Model,
-    Options,
     Quiet,
     Shown,
     data_and_options,
@@ -33,10 +30,8 @@ if TYPE_CHECKING:
     from matgraft.potentials.recipe import Recipe
 
 
-def audit_command(
-    frames: Frames = None, options: Options = None, foundation: From = None, as_json: Json = False, quiet: Quiet = False
-) -> None:
-    """Look for trouble in the labels before any training; exit 1 when a finding blocks."""
+def audit_frames(frames: str | None, options: list[str] | None, foundation: str | None, shown: Shown) -> NoReturn:
+    """Look for trouble in the labels of frames before any training; exit with 1 when a finding blocks."""
     from matgraft.core.report.screen import show_audit
     from matgraft.potentials.report.screen import frames_audited
     from matgraft.potentials.run import audit_file
@@ -45,9 +40,9 @@ def audit_command(
     recipe, _ = asked.named()
     idle = asked.unread("audit")
     notes = [f"of the recipe `matgraft audit` does not read {', '.join(idle)}"] if idle else []
-    silent = quiet or as_json
+    silent = shown.silent
     facts = frames_audited(*audit_file(recipe, quiet=silent, tell=tell_first(silent)), recipe.audit.allow, notes)
-    tell(facts, show_audit, as_json)
+    tell(facts, show_audit, shown.as_json)
     raise typer.Exit(1 if facts.blocking else 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,13 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
 from matgraft.formulas.prompts.bank import Bank
+from matgraft.formulas.table.audit.audit import (
+    TableAudit,
+    audit_table,
+    refuse_blocking_rows,
+    refuse_unknown_codes,
+)
+from matgraft.formulas.table.audit.base import TableEvidence
 from matgraft.formulas.table.reading import Coding, ColumnNames, FormulaTable, read_labelled, read_table
 from matgraft.formulas.table.target import TargetTable, read_target
 
@@ -35,6 +42,10 @@ class TableRun(Frozen):
         A table with labels that the predictor is scored on; no fit reads it.
     prompt_class
         A column with the user's own class of each row, of strategy ``prompt``.
+    drop
+        Lines of the table that are left out.
+    allow
+        Codes of findings of the audit that shall not block.
     """
 
     table: str
@@ -48,6 +59,8 @@ class TableRun(Frozen):
     adapt_to: str | None = None
     test: str | None = None
     prompt_class: str | None = None
+    drop: tuple[int, ...] = ()
+    allow: tuple[str, ...] = ()
     settings: PredictorSettings = PredictorSettings()
 
     @property
@@ -55,7 +68,7 @@ class TableRun(Frozen):
         """The columns that are read beside those of the values."""
         return ColumnNames(
             formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order,
-            prompt_class=self.prompt_class,
+            prompt_class=self.prompt_class, drop=self.drop,
         )  # fmt: skip
 
     @property
@@ -75,6 +88,25 @@ class TableRun(Frozen):
     def read_domain(self, table: FormulaTable, target: str) -> TargetTable | None:
         """Read the table of the domain without labels, where there is one."""
         return read_target(Path(self.adapt_to), table, target, self.formula) if self.adapt_to else None
+
+    def audit(self, tables: Mapping[str, FormulaTable], backbone: CompositionBackbone | None) -> TableAudit:
+        """Look at the table of each target.
+
+        Raises
+        ------
+        AuditError
+            If a finding blocks that is not allowed.
+        OptionError
+            If a code is allowed that no look has.
+        """
+        refuse_unknown_codes(self.allow)
+        found = {
+            target: audit_table(TableEvidence(table, target, self.columns, backbone))
+            for target, table in tables.items()
+        }
+        audit = TableAudit(targets=found)
+        refuse_blocking_rows(audit.findings, self.allow, self.table)
+        return audit
 
     def refuse_idle(self, given: Iterable[str], tables: Iterable[FormulaTable] = ()) -> None:
         """Raise an `OptionError` for settings that nothing reads, with tables of these sizes where they are known."""

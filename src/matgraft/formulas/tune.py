@@ -1,7 +1,7 @@
 """From a table of formulas to a run folder with a predictor for each target.
 
-    run.json  settings.json  model/ (the encoder)  predictors/<target>/  predictions.csv  map.csv  metrics.json
-    verdict.json  report.html
+    run.json  settings.json  audit.json  model/ (the encoder)  predictors/<target>/  predictions.csv  map.csv
+    metrics.json  verdict.json  report.html
     with strategy prompt: prompts/ (what all targets share), prompts.json (what they have become)
     with --adapt-to: target_predictions.csv  domains.csv
     with --test: test_predictions.csv
@@ -14,12 +14,13 @@ missing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from matgraft.core.errors import RunError
+from matgraft.core.findings import Finding
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import Begun, open_run
 from matgraft.formulas.domain.verdict import domain_verdict
@@ -56,6 +57,7 @@ from matgraft.formulas.scoring.target import (
     target_metrics,
 )
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
+from matgraft.formulas.table.audit.audit import AUDIT
 from matgraft.formulas.table.reading import FormulaTable, targets_in
 from matgraft.formulas.table.target import TargetTable
 
@@ -66,7 +68,13 @@ DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 
 
 def tune_table(
-    run: TableRun, out: Path, *, given: Sequence[str] = (), resume: bool = False, quiet: bool = False
+    run: TableRun,
+    out: Path,
+    *,
+    given: Sequence[str] = (),
+    resume: bool = False,
+    quiet: bool = False,
+    tell: Callable[[Sequence[Finding]], None] | None = None,
 ) -> TableResult:
     """Make a predictor for each target and write the run folder.
 
@@ -74,9 +82,13 @@ def tune_table(
     ----------
     given
         Keys of the settings that the user named: those that nothing reads are an error.
+    tell
+        Is given what the audit found, before anything is fitted.
 
     Raises
     ------
+    AuditError
+        If the audit finds what blocks and is not allowed.
     DataError, OptionError
         If the table or an option cannot be used; before anything is written.
     RunError
@@ -91,11 +103,17 @@ def tune_table(
     tests = read_tests(run, tables)
     backbone = load_encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
+    audit = AUDIT.find(out) if resume else None
+    if audit is None:
+        audit = run.audit(tables, backbone)
+        if tell is not None:
+            tell(audit.findings)
     bank = BANKS.choose(run.settings.prompt.bank, backbone) if prompted else None
     folds = folds_of(tables, run.group, run.settings) if prompted else {}
     began = TableSettings.of(run, backbone, bank)
     with open_run(out, Begun(kind="formulas", decides=began.decides), resume=resume):
         SETTINGS.write(out, began)
+        AUDIT.write(out, audit)
         save_folder(
             backbone,
             out / "model",
@@ -106,7 +124,7 @@ def tune_table(
         folders = {target: out / "predictors" / folder_name(target) for target in tables}
         targets = {}
         for target, table in tables.items():
-            read = TargetTables(table, domains[target], tests.get(target))
+            read = TargetTables(table, domains[target], tests.get(target), audit.targets.get(target, ()))
             tune = partial(_tune_one, run, target, read, backbone, joint, folders[target], quiet)
             left = (*LEFT, *(DOMAIN_FILES if run.adapt_to else ()), *([TESTED] if read.test else []))
             if not all((folders[target] / name).is_file() for name in left):
@@ -148,11 +166,12 @@ def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:
 
 @dataclass(frozen=True, eq=False)
 class TargetTables:
-    """What is read for one target: its table, the domain without labels, and the test with what it lacks."""
+    """What is read for one target: its table, what the audit found in it, the domain, the test with what it lacks."""
 
     table: FormulaTable
     domain: TargetTable | None = None
     test: tuple[FormulaTable, tuple[str, ...]] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def read_tests(run: TableRun, tables: Mapping[str, FormulaTable]) -> dict[str, tuple[FormulaTable, tuple[str, ...]]]:
@@ -198,7 +217,7 @@ def _tune_one(
     write_rows(rows, folder / HELD)
     if curves := history_rows(predictor.networks, target):
         write_rows(curves, folder / HISTORY)
-    metrics = target_metrics(predictor, table, backbone.labels)
+    metrics = target_metrics(predictor, table, backbone.labels, read.findings)
     if read.test is not None:
         test, lacks = read.test
         scored, held_out = score_further(predictor, names, test, run.group, file=str(run.test), lacks=lacks)

@@ -152,6 +152,13 @@ def show_audit(screen: Console, facts: AuditFacts) -> None:
     show_blocks(screen, blocks)
 
 
+def show_failed(screen: Console, lead: str, found: Sequence[Finding]) -> None:
+    """Print what was found before work begins; nothing where nothing was."""
+    failed = [one for one in found if one.outcome == "failed"]
+    if failed:
+        show_blocks(screen, [doc.Text(lead), doc.FindingList(gravest_first(failed))])
+
+
 def _say(screen: Console, markup: str) -> None:
     screen.print(markup, highlight=False)
 

@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from ase.data import chemical_symbols
 
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.files import write_text
@@ -191,8 +192,10 @@ def finish(
         processes=results[0].processes,
         best=tuple(min(result.history, key=lambda row: row["validation_loss"]) for result in results),
     )
+    present = np.unique(tables.numbers[~tables.held_out])
     said = {
         "name": "composition",
+        "elements": tuple(chemical_symbols[Z] for Z in present if Z),
         "weights_from": "matgraft pretrain",
         "recipe": settings.model_dump(mode="json"),
         "data_sha256": files,

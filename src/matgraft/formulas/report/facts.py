@@ -20,6 +20,7 @@ from matgraft.formulas.report.rows import CellValue, Spots, TableRow, read_rows
 from matgraft.formulas.scoring.further import FurtherScores
 from matgraft.formulas.scoring.target import METRICS, TargetMetrics
 from matgraft.formulas.settings import SETTINGS, TableSettings
+from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
 
 CARD = RunFile("model/card.json", ModelCard)
 PROMPTS = RunFile("prompts.json", PromptFacts)
@@ -103,6 +104,8 @@ class PropertyReport(Frozen):
         Of the encoder.
     pretraining
         Of the encoder, in names and values.
+    audit
+        What was found in the table before the fits.
     """
 
     run: str
@@ -111,6 +114,7 @@ class PropertyReport(Frozen):
     pretraining: list[tuple[str, str]]
     targets: tuple[TargetReport, ...]
     prompts: PromptFacts | None
+    audit: TableAudit | None = None
 
 
 class TableResult(Frozen):
@@ -179,6 +183,7 @@ def property_facts(run: Path) -> PropertyReport:
             for name, metrics in METRICS.read(run).targets.items()
         ),
         prompts=PROMPTS.find(run),
+        audit=AUDIT.find(run),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from matgraft.core.files import write_text
 from matgraft.core.report.document import (
     EVERYWHERE,
+    PAGE,
     Block,
     Cell,
     Column,
@@ -25,6 +26,7 @@ from matgraft.core.report.document import (
     Table,
     Text,
     Verbatim,
+    finding_blocks,
     nothing,
     verdict_section,
 )
@@ -48,6 +50,7 @@ from matgraft.formulas.report.training import curves_section
 from matgraft.formulas.scoring.metrics import SCORES, SHARES
 from matgraft.formulas.scoring.target import TargetMetrics
 from matgraft.formulas.settings import TableSettings
+from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
 
 FOOTER = (
     "Written by matgraft. This page holds everything it shows and asks nothing of the network; the same facts as data "
@@ -78,6 +81,7 @@ def property_document(facts: PropertyReport) -> Document:
             *(further_sections(target.test, target.further, i) if target.test and target.further else []),
             *([domain_section(target, target.domain, i)] if target.domain else []),
             members_section(target.name, target, f"members-{i}"),
+            audit_section(target.name, facts.audit, i),
             labels_section(target, i),
             figures_section(target, facts.settings, i),
             *([curves_section(target.name, target.history, i)] if target.history else []),
@@ -123,6 +127,13 @@ def _against(metrics: TargetMetrics) -> str:
         low, high = baseline.interval
         between = f", with 95 % between {low:+.3g} and {high:+.3g} over rows that share no formula and no group"
     return f"Against {baseline.name} ({said(baseline.score)}): {baseline.difference:+.3g}{between}."
+
+
+def audit_section(name: str, audit: TableAudit | None, i: int) -> Section:
+    """Return what the audit of the table found for a target."""
+    findings = audit.targets.get(name) if audit else None
+    blocks = [nothing(AUDIT.name)] if findings is None else finding_blocks(findings)
+    return Section(f"audit-{i}", f"{name}: audit of the table", blocks, PAGE | {"markdown"}, nav=None)
 
 
 def labels_section(target: TargetReport, i: int) -> Section:

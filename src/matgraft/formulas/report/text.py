@@ -49,6 +49,8 @@ def show_folds(screen: Console, scored: CrossValidation) -> None:
             soft_wrap=True,
         )
     screen.print(escape(pretraining_sentence(scored.pretraining)), soft_wrap=True)
+    if found := [one.code for one in scored.findings if one.outcome == "failed"]:
+        screen.print(f"the audit of the table found {', '.join(found)}", soft_wrap=True)
 
 
 def show_comparison(screen: Console, found: StrategyComparison) -> None:

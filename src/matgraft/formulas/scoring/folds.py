@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from matgraft.core.findings import Finding
 from matgraft.core.frozen import Frozen
 from matgraft.formulas.predictor.facts import WeighedMember
 from matgraft.formulas.scoring.pretraining import PretrainingFacts
@@ -63,6 +64,8 @@ class CrossValidation(Frozen):
         Rows left out.
     pretraining
         What the encoder's pretraining knew of the formulas; None where it is not known.
+    findings
+        Of the audit of the table, where it was looked at first.
     """
 
     folds: tuple[FoldScores, ...]
@@ -77,3 +80,4 @@ class CrossValidation(Frozen):
     without_value: int
     without_weight: int
     pretraining: PretrainingFacts | None
+    findings: tuple[Finding, ...] = Field((), exclude_if=lambda findings: not findings)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
+from matgraft.core.findings import Finding
 from matgraft.core.frozen import Frozen
 from matgraft.core.run_folder import RunFile
 from matgraft.core.verdict import Verdict
@@ -76,8 +79,10 @@ METRICS = RunFile("metrics.json", TableMetrics)
 VERDICTS = RunFile("verdict.json", TableVerdicts)
 
 
-def target_metrics(predictor: Predictor, table: FormulaTable, seen: SeenLabels | None) -> TargetMetrics:
-    """Score and judge a predictor that was just fitted on its own rows, out of fold."""
+def target_metrics(
+    predictor: Predictor, table: FormulaTable, seen: SeenLabels | None, findings: Sequence[Finding] = ()
+) -> TargetMetrics:
+    """Score and judge a predictor that was just fitted on its own rows, out of fold; `findings` are of their audit."""
     held, facts = predictor.out_of_fold, predictor.facts
     assert held is not None and facts is not None
     scores, unlike = scores_of(table.values, held, table.weights), float(held.unlike.mean())
@@ -94,6 +99,6 @@ def target_metrics(predictor: Predictor, table: FormulaTable, seen: SeenLabels |
         unlike=unlike,
         pretraining=known,
         verdict=property_verdict(
-            facts, scores, known, n=len(table.values), unlike=unlike, level=predictor.settings.level
+            facts, scores, known, n=len(table.values), unlike=unlike, level=predictor.settings.level, findings=findings
         ),
     )

@@ -6,9 +6,9 @@ than descriptors and trees only beyond chance, where the interval of the paired 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from matgraft.core.findings import Action
+from matgraft.core.findings import Action, Finding
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.formulas.domain.verdict import NOT_NESTED
@@ -21,6 +21,9 @@ FAR = 0.1
 """Part of formulas unlike the rest from which on a table is called scattered."""
 SLACK = 0.03
 """Part of the truths by which intervals may miss what they state."""
+FEW_ROWS = "few-rows"
+LEAKS = ("covariate-is-target", "near-duplicates", "groups-across-folds")
+"""Findings of the audit that make the scores too good."""
 OF_SETS = "sets of rows that share no formula and no group"
 UNLIKE = Use(
     use="formulas marked as unlike the training set", reason="nothing here says whether their error bars are right"
@@ -35,6 +38,7 @@ def property_verdict(
     n: int,
     unlike: float,
     level: float,
+    findings: Sequence[Finding] = (),
 ) -> Verdict:
     """Judge a predictor.
 
@@ -50,6 +54,8 @@ def property_verdict(
         Part of the rows whose formula was unlike the others.
     level
         Part of the truths that intervals are stated to hold.
+    findings
+        Of the audit of the table.
     """
     outcome = outcome_of_comparison(facts.baseline) if facts.tried else Outcome.NOT_COMPARED
     narrow = "coverage" in scores and scores["coverage"] < level - SLACK
@@ -61,11 +67,28 @@ def property_verdict(
         against=facts.baseline.name,
         headline=_headline(facts, outcome),
         reasons=tuple(_reasons(facts, known)) if facts.tried else (),
-        cautions=tuple(_cautions(facts, scores, known, n=n, unlike=unlike, level=level, outcome=outcome)),
+        cautions=(
+            *_cautions(facts, scores, known, n=n, unlike=unlike, level=level, outcome=outcome),
+            *_of_audit(findings),
+        ),
         fit_for=() if narrow or outcome == Outcome.WORSE else (here,),
         not_fit_for=(UNLIKE,),
         chosen=f"{gate[:1].upper()}{gate[1:]}",
     )
+
+
+def _of_audit(findings: Sequence[Finding]) -> Iterator[Caution]:
+    """Yield a caution for each finding that was allowed, and for each warning; the count of rows is judged here."""
+    for one in findings:
+        if one.outcome == "failed" and one.severity != "info" and one.code != FEW_ROWS:
+            leaks = Damage.DOUBT if one.code in LEAKS else Damage.NOTE
+            yield Caution(
+                code=one.code,
+                damage=Damage.WRONG if one.blocks else leaks,
+                text=f"{one.title}: {one.evidence}",
+                remedy=one.remedy,
+                actions=one.actions,
+            )
 
 
 def outcome_of_comparison(compared: BaselineComparison) -> Outcome:
@@ -145,7 +168,7 @@ def _cautions(
         found = f"{n_units} {OF_SETS}, in {n} rows" if n_units < n else f"{n} rows"
         also = "the widths of the intervals" if "coverage" in scores else "the probabilities"
         text = f"{found}: the scores themselves are rough, and so are {also}"
-        yield Caution(code="few-rows", damage=Damage.DOUBT, text=text)
+        yield Caution(code=FEW_ROWS, damage=Damage.DOUBT, text=text)
     if "coverage" in scores and abs(scores["coverage"] - level) > SLACK:
         text = f"Intervals stated to hold {level:.0%} held {scores['coverage']:.1%}"
         if scores["coverage"] < level and n_units < n:

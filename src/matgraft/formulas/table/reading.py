@@ -55,6 +55,8 @@ class ColumnNames:
         The classes from the lowest to the highest, where they have an order.
     prompt_class
         The user's own class of each row, such as a laboratory; an empty cell is none. Of strategy prompt.
+    drop
+        Lines of the file that are left out, the header being line 1.
     """
 
     formula: str | None = None
@@ -64,6 +66,7 @@ class ColumnNames:
     group: str = "formula"
     order: Sequence[str] = ()
     prompt_class: str | None = None
+    drop: Sequence[int] = ()
 
 
 class Coding(Protocol):
@@ -107,6 +110,8 @@ class FormulaTable:
         How many others had a weight of 0; they are left out.
     prompt_classes
         The user's own classes, token -> word.
+    cells
+        (n, columns) every column of these rows, as text; empty of a table that is no file.
     """
 
     formulas: tuple[Formula, ...]
@@ -121,6 +126,7 @@ class FormulaTable:
     without_value: int
     without_weight: int = 0
     prompt_classes: Mapping[str, str] = field(default_factory=dict)
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def weighted(self) -> bool:
@@ -188,7 +194,7 @@ def read_table(
     columns = columns or ColumnNames()
     fold, weight, covariates, order = columns.fold, columns.weight, columns.covariates, columns.order
     group = None if columns.group in GROUPINGS else columns.group
-    cells = read_cells(path)
+    cells = without_lines(read_cells(path), columns.drop, path)
     column = formula_column(cells, columns.formula, path)
     for name in (target, *covariates, *(name for name in (fold, weight, group, columns.prompt_class) if name)):
         require(cells, name, path)
@@ -228,6 +234,7 @@ def read_table(
         without_value=int((~present).sum()),
         without_weight=int(present.sum()) - len(kept),
         prompt_classes=own,
+        cells=kept,
     )
 
 
@@ -293,6 +300,7 @@ def read_labelled(
         prompt_class=None if columns.prompt_class in lacks else columns.prompt_class,
         fold=None,
         order=(),
+        drop=(),
     )
     return read_table(path, target, here, parse, like), lacks
 
@@ -311,6 +319,21 @@ def read_cells(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"not readable as a table: {error}", where=str(path)) from None
+
+
+def without_lines(cells: pd.DataFrame, lines: Sequence[int], path: Path) -> pd.DataFrame:
+    """Return cells without some lines of their file.
+
+    Raises
+    ------
+    OptionError
+        If the file has no row in such a line.
+    """
+    here = cells.index.to_numpy() + 2
+    if strange := sorted(set(lines) - set(here.tolist())):
+        found = f"there is no row in line {strange[0]}, which shall be left out"
+        raise OptionError(found, where=str(path), allowed=[f"lines {here.min()} to {here.max()}"] if len(here) else ())
+    return cells[~np.isin(here, list(lines))]
 
 
 def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:

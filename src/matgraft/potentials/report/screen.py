@@ -11,20 +11,18 @@ from pathlib import Path
 from rich.console import Console
 
 from matgraft.core.audit import AuditFacts, audit_facts
-from matgraft.core.findings import Finding, Findings, gravest_first
+from matgraft.core.findings import Finding, Findings
 from matgraft.core.registry import Rows
 from matgraft.core.report.document import (
     EVERYWHERE,
     Column,
-    FindingList,
     Pairs,
     Row,
     Section,
     Table,
-    Text,
     verdict_section,
 )
-from matgraft.core.report.screen import show_blocks, show_section
+from matgraft.core.report.screen import show_blocks, show_failed, show_section
 from matgraft.core.verdict import Outcome, Verdict
 from matgraft.potentials import run_files as files
 from matgraft.potentials.checks.checked import Checked, checked_in
@@ -49,9 +47,7 @@ def frames_audited(
 
 def show_first(screen: Console, found: Sequence[Finding]) -> None:
     """Print what was found before a foundation is loaded; nothing where nothing was."""
-    failed = [one for one in found if one.outcome == "failed"]
-    if failed:
-        show_blocks(screen, [Text("Before the foundation is asked:"), FindingList(gravest_first(failed))])
+    show_failed(screen, "Before the foundation is asked:", found)
 
 
 class TunedFacts(Scores):

@@ -1,0 +1,1 @@
+"""Looks at a table before any training: what each finds, and what puts it right."""
