@@ -51,7 +51,9 @@ def validated(kind: type[Settings], content: Mapping[str, object], where: str = 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        # A key that is mistyped is missing too: it is named as it was typed.
+        first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":

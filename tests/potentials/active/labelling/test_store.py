@@ -29,7 +29,7 @@ def test_what_is_kept_comes_back_and_takes_a_failure_away(tmp_path):
         assert store.failure("k") is None and store.has("k")
     with Store(tmp_path / "labels") as store:
         found = store.label("k")
-        assert found.arrays["energy"] == -1.0 and found.facts.seconds == 1.0 and store.keys() == ["k"]
+        assert found.arrays["energy"] == -1.0 and found.facts.seconds == 1.0 and store.all_keys() == ["k"]
 
 
 def test_outputs_lie_beside_it(tmp_path):
@@ -64,7 +64,7 @@ def test_a_killed_writer_loses_nothing_that_was_kept(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=_environment())
     assert done.returncode == -9
     with Store(tmp_path / "labels") as store:
-        assert len(store.keys()) == 50
+        assert len(store.all_keys()) == 50
         assert store.label("k49").arrays["energy"] == 49.0
 
 
@@ -79,7 +79,7 @@ def test_damage_is_told(tmp_path, place):
     content[place : place + 20000] = b"\xa5" * 20000
     file.write_bytes(bytes(content))
     with pytest.raises(RunError, match="damaged"), Store(tmp_path / "labels") as store:
-        for key in map(str, store.keys()):
+        for key in store.all_keys():
             store.label(key)
 
 
@@ -131,9 +131,9 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path):
             for i in range(100):
                 store.put(f"k{i}", "e", Label({"forces": np.ones((200, 3))}, LabelFacts(seconds=0.0)))
         assert "type the same command" in str(caught.value)
-        kept = store.keys()
+        kept = store.all_keys()
     with Store(tmp_path / "labels") as store:
-        assert store.keys() == kept and "first" in kept
+        assert store.all_keys() == kept and "first" in kept
         store.put("later", "e", a_label())
 
 

@@ -115,8 +115,13 @@ def write_labelled(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | N
         side.unlink(missing_ok=True)
         return
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in said_of(theory).items()}
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    write_text(side, f"# Level of theory of {out.name}.\n{text}")
+    lines = (  # a key a line, lists and mappings in one
+        yaml.safe_dump(
+            {name: value}, allow_unicode=True, default_flow_style=None if isinstance(value, list | dict) else False
+        )
+        for name, value in said.items()
+    )
+    write_text(side, f"# Level of theory of {out.name}.\n{''.join(lines)}")
 
 
 def _read(path: Path) -> list[Atoms]:

@@ -183,7 +183,7 @@ class Store:
         """Keep the probe of an engine."""
         self._write("INSERT OR REPLACE INTO probes VALUES (?, ?)", (engine, facts))
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return the keys of all labels, sorted."""
         with self._sound():
             return [str(key) for (key,) in self._base.execute("SELECT key FROM labels ORDER BY key")]
