@@ -200,6 +200,7 @@ def test_constraints_and_own_labels_stay_behind(here):
     assert atoms.constraints and atoms.info == {"magic": 3}, "what was given is as it was"
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_goes_on_where_it_was(here):
     """Killed with SIGKILL thrice in the midst of calculations: the labels are those of an undisturbed run."""
     count = 12
