@@ -34,12 +34,14 @@ SCRIPTS = (
         "fewshot",
         "prompts",
         "domain",
+        "suggest",
         "formula_speed",
     ),
     *("objective_weights", "objectives", "intervals"),
 )
 PLACED = {
     "splits.md": ("held_out",),
+    "suggest.md": ("suggest",),
     "tuning.md": ("two_levels", "moments"),
 }
 """Pages of this folder, and the benchmarks whose tables stand in them between two comments."""

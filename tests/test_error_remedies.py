@@ -229,6 +229,9 @@ HERE: dict[str, str] = {
     "potentials/tuning/replay.py:rehearsing_heads": "test_frames_of_another_functional_that_rehearse",
     "potentials/tuning/replay.py:_with_labels_of_file": "test_frames_to_rehearse_in_another_convention",
     "formulas/predict.py:open": "test_a_run_on_a_table_that_is_not_finished",
+    "formulas/suggest/suggest.py:_target": "test_what_to_measure_next",
+    "formulas/suggest/compositions.py:make": "test_what_to_measure_next",
+    "formulas/suggest/compositions.py:_too_many": "test_what_to_measure_next",
 }
 """Where it takes more than frames -> the test below that types what is printed."""
 
@@ -657,6 +660,27 @@ def test_few_shots(matgraft: Call, tmp_path: Path) -> None:
     (tmp_path / "support.csv").write_text("formula,is it,a class\n" + rows)
     (tmp_path / "queries.csv").write_text("formula\nAlN\n")
     must_cure(matgraft, "fewshot", tmp_path / "support.csv", tmp_path / "queries.csv", "--quiet")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--elements", "Fe,O"),
+        ("--target", "gap", "--elements", "Fe,Ni,Cr"),
+        ("--target", "gap", "--elements", "Li,Na,K,Mg,Ca,Fe,Mn,Co,O,S", "--most-elements", 7),
+    ],
+)
+def test_what_to_measure_next(words: tuple[object, ...], matgraft: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matgraft.formulas.predictor.store import TargetNames
+
+    def passed(*_: object) -> None:
+        raise PassedError("on to the candidates")
+
+    names = {name: TargetNames(target=name) for name in ("gap", "band width")}
+    model = SimpleNamespace(folder="runs/two", targets=tuple(names), names=names, shared=lambda *_: None)
+    monkeypatch.setattr("matgraft.formulas.suggest.suggest.PropertyModel.open", lambda _: model)
+    monkeypatch.setattr("matgraft.formulas.suggest.candidates._formulas", passed)
+    must_cure(matgraft, "suggest", "runs/two", "--maximise", *words)
 
 
 def of_another_encoder(folder: Path, name: str, to: Path) -> Path:

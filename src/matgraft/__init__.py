@@ -23,6 +23,7 @@ from matgraft.core.version import __version__
 
 if TYPE_CHECKING:
     from matgraft.formulas.embedding import embed
+    from matgraft.formulas.suggest.suggest import suggest
     from matgraft.foundations import load
     from matgraft.potentials.audit.audit import audit
     from matgraft.potentials.audit.coverage import coverage
@@ -77,6 +78,7 @@ _HOMES = {
     "sample": "potentials.run",
     "select": "potentials.run",
     "split": "potentials.data.split",
+    "suggest": "formulas.suggest.suggest",
     "tune": "potentials.run",
     "write_report": "potentials.report.run",
 }
@@ -106,6 +108,7 @@ __all__ = [
     "sample",
     "select",
     "split",
+    "suggest",
     "tune",
     "write_report",
 ]

@@ -32,6 +32,7 @@ from matgraft.cli.formulas import (
     fewshot_command,
     pretrain_command,
     prompts_command,
+    suggest_command,
 )
 from matgraft.cli.potentials import check_command, export_command, pack_command
 from matgraft.core.errors import MatgraftError, RunError
@@ -46,8 +47,8 @@ app = typer.Typer(
 )
 VERBS = (
     *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, compare_command),
-    *(embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command, report_command),
-    *(check_command, export_command, backbones_command),
+    *(suggest_command, embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command),
+    *(report_command, check_command, export_command, backbones_command),
     *(sample_command, select_command, label_command, active_command),
 )
 for verb in VERBS:

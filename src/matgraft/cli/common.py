@@ -156,7 +156,7 @@ class Shown:
         return self.quiet or self.as_json
 
 
-FLAGS = {"foundation": "from", "purpose": "for", "uses": "for"}
+FLAGS = {"foundation": "from", "purpose": "for", "uses": "for", "wanted_class": "class"}
 """Options whose name on the command line is a word of Python's."""
 
 
@@ -187,6 +187,13 @@ OWN: dict[str, tuple[Read, ...]] = {
     "predict": (
         Read("--formula", "a table of formulas", lambda kind: kind == "table"),
         Read("--quiet", "structures; formulas show no progress", lambda kind: kind == "structures"),
+    ),
+    "suggest": (
+        Read("--formula", "a table of candidates", lambda kind: kind == "table"),
+        *(
+            Read(name, "--elements, which it makes candidates of", lambda kind: kind == "elements")
+            for name in ("--most-elements", "--most-atoms", "--charge")
+        ),
     ),
     "crossval": FOLDED,
     "compare": FOLDED,

@@ -144,6 +144,22 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
+class Mixtures:
+    """What the members of a predictor say together of n formulas.
+
+    Attributes
+    ----------
+    centre
+        (n, 99) quantiles whose median is the value, or (n, n_classes) probabilities.
+    spread
+        (n, 99) quantiles that intervals are read from (`pooled`); of classes the same as `centre`.
+    """
+
+    centre: Array
+    spread: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """What out-of-fold predictions decided.
 
@@ -181,6 +197,15 @@ class Calibration:
             if one is not None:
                 out = out + weight * (one if self.interval else apply_temperature(one, t))
         return np.asarray(out)
+
+    def one_sigma(self, said: Mixtures) -> tuple[Array, Array, Array]:
+        """Return (n,) values, and how far the interval that holds `ONE_SIGMA` of the truths goes below and above.
+
+        On the scale that was learned; of values alone.
+        """
+        assert self.deviation is not None
+        value, (low, high) = said.centre[:, MEDIAN], self.deviation(said.spread)
+        return value, np.maximum(value - low, 0), np.maximum(high - value, 0)
 
     def read(self, mixed: Array, spread: Array, distance: Array) -> Prediction:
         """Turn mixtures into predictions: values from `mixed`, intervals from `spread` (`pooled`)."""
@@ -222,10 +247,10 @@ class HeldIntervals:
     def widen(self, prediction: Prediction, asked: Inputs, training: Inputs) -> Prediction:
         """Return a prediction of values whose intervals are no narrower, where a training row is the same input."""
         rows: dict[tuple[str, bytes], list[int]] = {}
-        for k, known in enumerate(_identities(training)):
+        for k, known in enumerate(identities(training.formulas, training.blocks["covariates"])):
             rows.setdefault(known, []).append(k)
         lower, upper, std = (whole.copy() for whole in (prediction.lower, prediction.upper, prediction.std))
-        for i, one in enumerate(_identities(asked)):
+        for i, one in enumerate(identities(asked.formulas, asked.blocks["covariates"])):
             if same := rows.get(one):
                 lower[i] = min(lower[i], self.lower[same].min())
                 upper[i] = max(upper[i], self.upper[same].max())
@@ -233,10 +258,10 @@ class HeldIntervals:
         return replace(prediction, lower=lower, upper=upper, std=std)
 
 
-def _identities(inputs: Inputs) -> list[tuple[str, bytes]]:
-    """Return (n,) what two rows share of which members see the same."""
-    beside = (inputs.blocks["covariates"] + 0.0).astype(float)  # -0.0 is 0.0
-    return [(formula.key, row.tobytes()) for formula, row in zip(inputs.formulas, beside, strict=True)]
+def identities(formulas: Sequence[Formula], covariates: Array) -> list[tuple[str, bytes]]:
+    """Return (n,) what two rows share of which members see the same; `covariates` are (n, k)."""
+    beside = (covariates + 0.0).astype(float)  # -0.0 is 0.0
+    return [(formula.key, row.tobytes()) for formula, row in zip(formulas, beside, strict=True)]
 
 
 @dataclass(eq=False)
@@ -286,6 +311,10 @@ class Predictor:
 
     def predict_inputs(self, test: Inputs) -> Prediction:
         """Predict formulas whose features are there already; see `predict`."""
+        return self.read(self.mixtures(test), test)
+
+    def mixtures(self, test: Inputs) -> Mixtures:
+        """Return what the members say together of formulas, on the scale that was learned."""
         given, known = (part.blocks["covariates"].shape[1] for part in (test, self.inputs))
         if given != known:
             raise DataError(f"{given} covariates, but the training data had {known}")
@@ -298,7 +327,11 @@ class Predictor:
             shares = [(one, w / len(models)) for models, w in zip(answers, self.calibration.weights, strict=True)
                       for one in models]  # fmt: skip
             spread = pooled(*map(list, zip(*shares, strict=True)))
-        prediction = self.calibration.read(mixed, spread, self.neighbourhood.distance(test.blocks))
+        return Mixtures(mixed, spread)
+
+    def read(self, said: Mixtures, test: Inputs) -> Prediction:
+        """Turn what the members say of formulas into predictions in the target's own units."""
+        prediction = self.calibration.read(said.centre, said.spread, self.neighbourhood.distance(test.blocks))
         known = {formula.key for formula in self.inputs.formulas}
         prediction = replace(prediction, in_training=np.array([formula.key in known for formula in test.formulas]))
         return self.held_intervals.widen(prediction, test, self.inputs) if self.held_intervals else prediction

@@ -17,6 +17,7 @@ from matgraft.formulas.pretraining.run import PretrainingFigures
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.facts import PromptFacts
 from matgraft.formulas.report.rows import CellValue, Spots, TableRow, read_rows
+from matgraft.formulas.report.suggested import SUGGESTIONS, Suggested
 from matgraft.formulas.scoring.further import FurtherScores
 from matgraft.formulas.scoring.target import METRICS, TargetMetrics
 from matgraft.formulas.settings import SETTINGS, TableSettings
@@ -106,6 +107,8 @@ class PropertyReport(Frozen):
         Of the encoder, in names and values.
     audit
         What was found in the table before the fits.
+    suggested
+        What to measure next, by target, where that was asked.
     """
 
     run: str
@@ -115,6 +118,7 @@ class PropertyReport(Frozen):
     targets: tuple[TargetReport, ...]
     prompts: PromptFacts | None
     audit: TableAudit | None = None
+    suggested: dict[str, Suggested] = Field(default_factory=dict)
 
 
 class TableResult(Frozen):
@@ -171,7 +175,7 @@ def property_facts(run: Path) -> PropertyReport:
         If the folder holds no metrics, or a file of it is of another version.
     """
     tables = {name: _table(run / f"{name}.csv") for name in TABLES}
-    card = CARD.find(run)
+    card, suggestions = CARD.find(run), SUGGESTIONS.find(run)
     told = ("name", "weights_from", "weights_sha256", "n_parameters")
     return PropertyReport(
         run=run.resolve().name,
@@ -184,6 +188,7 @@ def property_facts(run: Path) -> PropertyReport:
         ),
         prompts=PROMPTS.find(run),
         audit=AUDIT.find(run),
+        suggested=suggestions.targets if suggestions else {},
     )
 
 

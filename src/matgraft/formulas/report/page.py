@@ -46,6 +46,7 @@ from matgraft.formulas.report.plots import (
     truth_figure,
 )
 from matgraft.formulas.report.prompts import prompts_section
+from matgraft.formulas.report.suggested import suggested_section
 from matgraft.formulas.report.training import curves_section
 from matgraft.formulas.scoring.metrics import SCORES, SHARES
 from matgraft.formulas.scoring.target import TargetMetrics
@@ -82,6 +83,7 @@ def property_document(facts: PropertyReport) -> Document:
             *([domain_section(target, target.domain, i)] if target.domain else []),
             members_section(target.name, target, f"members-{i}"),
             audit_section(target.name, facts.audit, i),
+            *([suggested_section(facts.suggested[target.name], f"next-{i}")] if target.name in facts.suggested else []),
             labels_section(target, i),
             figures_section(target, facts.settings, i),
             *([curves_section(target.name, target.history, i)] if target.history else []),

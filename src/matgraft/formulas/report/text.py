@@ -19,6 +19,7 @@ from matgraft.formulas.report.page import members_section, scores_section
 from matgraft.formulas.report.plots import said
 from matgraft.formulas.report.prompts import prompts_section
 from matgraft.formulas.report.rows import TableRow
+from matgraft.formulas.report.suggested import Suggested, suggested_section
 from matgraft.formulas.scoring.folds import CrossValidation
 from matgraft.formulas.scoring.pretraining import pretraining_sentence
 from matgraft.formulas.scoring.strategies import StrategyComparison
@@ -115,6 +116,11 @@ def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
         place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
         shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
     screen.print(shown)
+
+
+def show_suggested(screen: Console, found: Suggested) -> None:
+    """Print what to measure next, and why."""
+    show_section(screen, suggested_section(found, "next"))
 
 
 def show_written(screen: Console, rows: Sequence[TableRow], path: Path) -> None:
