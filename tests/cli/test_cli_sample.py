@@ -66,3 +66,32 @@ def test_what_cannot_be_is_refused(matgraft: CLI, typed: tuple[object, ...], sai
     code, _, err = matgraft(*WORDS, *typed)
     assert code == 2 and said in " ".join(err.split())
     assert not Path("pool.extxyz").exists()
+
+
+def test_coverage_says_what_is_lacking_and_writes_proposals(matgraft: CLI) -> None:
+    bulk("Cu", cubic=True).write("frames.extxyz")
+    code, out, _ = matgraft("coverage", "frames.extxyz", "--for", "md:300-1200K,defects", "-o", "proposed.extxyz")
+    said = " ".join(out.split())
+    assert (
+        code == 1 and "molecular dynamics at 300 to 1200 K" in said and "Point defects: no frame has a vacancy." in said
+    )
+    assert "Add 5: supercells without an atom" in said and Path("proposed.extxyz").is_file()
+    code, out, _ = matgraft("coverage", "frames.extxyz", "--for", "molecules", "--json")
+    facts = json.loads(out)
+    assert code == 1 and {one["kind"] for one in facts["lacks"]} == {"energy", "forces", "molecule"}
+    assert all(one["sentence"] for one in facts["lacks"]) and facts["out"] == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("--for", "magic"), "is no use"),
+        (("--for", "md:hot"), "the temperatures cannot be read"),
+        (("--for", "defects:300K"), "only md takes temperatures"),
+        (("-o", "no/where.extxyz"), "there is no folder"),
+    ],
+)
+def test_coverage_refuses_what_it_cannot_read(matgraft: CLI, typed: tuple[str, ...], said: str) -> None:
+    code, _, err = matgraft("coverage", "frames.extxyz", *typed)
+    assert code == 2 and said in " ".join(err.split())
+    assert matgraft("coverage", "keys.energy=e")[0] == 2

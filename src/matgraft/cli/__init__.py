@@ -14,7 +14,7 @@ import warnings
 import typer
 from rich.console import Console
 
-from matgraft.cli.active import active_command, label_command, sample_command, select_command
+from matgraft.cli.active import active_command, coverage_command, label_command, sample_command, select_command
 from matgraft.cli.both import (
     audit_command,
     backbones_command,
@@ -49,7 +49,7 @@ VERBS = (
     *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, compare_command),
     *(suggest_command, embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command),
     *(report_command, check_command, export_command, backbones_command),
-    *(sample_command, select_command, label_command, active_command),
+    *(coverage_command, sample_command, select_command, label_command, active_command),
 )
 for verb in VERBS:
     app.command(verb.__name__.removesuffix("_command"), cls=Verb)(one_by_one(verb))

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from matgraft.cli.common import (
     ExecutorFile,
+    Json,
     Shown,
     new_file,
     next_run,
@@ -27,6 +28,42 @@ if TYPE_CHECKING:
     from matgraft.potentials.active.sampling.settings import SampleSettings
 
 Workers = Annotated[int | None, typer.Option(help="processes at once; default: one a core")]
+
+
+def coverage_command(
+    what: Annotated[list[str], typer.Argument(help="files of frames, and key=value of how they are read")],
+    uses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for", help="relax, phonons, elastic, md:300-1200K, defects, surfaces, phases, molecules; may be repeated"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="proposed frames, new: proposed.extxyz", callback=new_file)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of what is drawn")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Say what a training set lacks for a use, and propose frames that fill it; exit 1 where something is lacking.
+
+    Without --for: relax, phonons, elastic, md, defects, surfaces.
+    """
+    from matgraft.core.settings import validated
+    from matgraft.potentials.active.demands import Wanted
+    from matgraft.potentials.checks.settings import uses_of
+    from matgraft.potentials.report.sampling import show_gaps
+    from matgraft.potentials.run import find_gaps
+
+    options = [word for word in what if "=" in word and not Path(word).exists()]
+    files = [word for word in what if word not in options]
+    if not files:
+        raise OptionError(
+            "no file of frames is named", allowed=["matgraft coverage FRAMES [FRAMES ...] [key=value ...]"]
+        )
+    wanted = validated(Wanted, uses_of(uses) if uses else {})
+    gaps = find_gaps(files, wanted, out, options, seed)
+    tell(gaps, show_gaps, as_json)
+    raise typer.Exit(gaps.exit_code)
 
 
 @dataclass(frozen=True)

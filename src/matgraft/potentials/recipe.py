@@ -73,6 +73,7 @@ READS: dict[str, tuple[Read, ...]] = {
         Read("strategy.name", "frames of several heads", lambda recipe: bool(recipe.heads_by), (MultiHead.name,)),
     ),
     "pack": READING,
+    "coverage": tuple(read for read in READING if read.key != "want"),
     "tune": (
         Read("*"),
         Read("split.test", "a split of the training file without --test", lambda recipe: not recipe.test),

@@ -174,6 +174,7 @@ def _survey(dataset: Dataset) -> _Survey:
     volumes, ratios = _volumes(evidence, bulk)
     series = _series(dataset, bulk)
     shear = _shear(series)
+    interstitials = _tagged(dataset, r"interstit")
     labelled = map(int, evidence.labelled("forces"))
     forces = {i: np.linalg.norm(dataset.samples[i].labels["forces"], axis=1) for i in labelled}
     sizes = {i: rms(x) for i, x in forces.items()}
@@ -182,7 +183,9 @@ def _survey(dataset: Dataset) -> _Survey:
         "compressed": {i for i, ratio in ratios.items() if ratio < 1 - VOLUME_STRAIN},
         "expanded": {i for i, ratio in ratios.items() if ratio > 1 + VOLUME_STRAIN},
         "sheared": {i for i, strain in shear.items() if strain > SHEAR_STRAIN + _ROUNDING},
-        "vacancy": _vacancies(series) | _tagged(dataset, r"vacanc"),
+        "vacancy": _vacancies([one for one in series if interstitials.isdisjoint(one.frames)])
+        | _tagged(dataset, r"vacanc"),
+        "interstitial": interstitials,
         "defect": _tagged(dataset, r"vacanc|defect|interstit|antisite|dislocation|grain"),
         "surface": surfaces,
         "molecule": molecules,

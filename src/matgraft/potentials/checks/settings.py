@@ -64,6 +64,12 @@ class CheckSettings(Frozen):
         return ends
 
 
+def use_in_words(use: CheckedUse, temperature_K: tuple[float, float]) -> str:
+    """Say a use, of dynamics with its temperatures."""
+    low, high = temperature_K
+    return f"{USES[use]} at {f'{low:g} to ' if low < high else ''}{high:g} K" if use == "md" else USES[use]
+
+
 def uses_of(words: Sequence[str]) -> dict[str, object]:
     """Return the settings that ``--for`` means: ``relax,md:300-1200K``.
 

@@ -16,7 +16,7 @@ from typing import Any
 from matgraft.core.findings import Finding
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.potentials.checks.physical import FOUNDATION, PhysicalCheck
-from matgraft.potentials.checks.settings import USES, CheckedUse, CheckSettings
+from matgraft.potentials.checks.settings import USES, CheckedUse, CheckSettings, use_in_words
 from matgraft.potentials.checks.suite import SUITE
 
 Checks = Sequence[type[PhysicalCheck[Any]]]
@@ -160,5 +160,4 @@ def _passing(use: CheckedUse, findings: Sequence[Finding], suite: Checks) -> str
 
 
 def _words(use: CheckedUse, settings: CheckSettings) -> str:
-    low, high = settings.temperature_K
-    return f"{USES[use]} at {f'{low:g} to ' if low < high else ''}{high:g} K" if use == "md" else USES[use]
+    return use_in_words(use, settings.temperature_K)

@@ -9,8 +9,10 @@ from rich.console import Console
 from matgraft.core.report.document import Block, Bullets, Column, Row, Table, Text
 from matgraft.core.report.screen import show_blocks
 from matgraft.core.report.text import written
+from matgraft.potentials.active.demands import Gaps
 from matgraft.potentials.active.sampling.plausible import WORDS
 from matgraft.potentials.active.sampling.sampled import Sampled, Walker
+from matgraft.potentials.checks.settings import use_in_words
 
 MOST_SHOWN = 40
 """Walkers in the table; the JSON has all."""
@@ -55,3 +57,21 @@ def ended(one: Walker) -> str:
     if one.reason is not None:
         return f"a frame was not plausible: {WORDS[one.reason]}"
     return "at the gate" if one.stopped == "gate" else "as asked"
+
+
+def show_gaps(screen: Console, facts: Gaps) -> None:
+    """Print what the frames hold, what they lack for each use, and what was proposed."""
+    held = [Row(kind, str(count)) for kind, count in facts.coverage.families.items() if count]
+    uses = ", ".join(use_in_words(use, facts.wanted.temperature_K) for use in facts.wanted.uses)
+    blocks: list[Block] = [
+        Text(f"{', '.join(facts.files)}: {facts.coverage.n_frames} frames, for {uses}"),
+        Bullets(facts.notes),
+        Table([Column("Kind", number=False), Column("Frames")], held),
+    ]
+    lacking = [one.sentence for one in facts.lacks]
+    blocks.append(Bullets(lacking, title="Lacking") if lacking else Text("Nothing is lacking."))
+    if facts.out:
+        blocks.append(Text(f"{facts.out}: {facts.n_proposed} proposed frames without labels"))
+    elif facts.n_proposed:
+        blocks.append(Text(f"{facts.n_proposed} frames can be proposed; -o proposed.extxyz writes them"))
+    show_blocks(screen, blocks)

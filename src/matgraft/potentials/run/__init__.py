@@ -3,6 +3,7 @@
 from matgraft.potentials.run.active import active
 from matgraft.potentials.run.check import Question, check
 from matgraft.potentials.run.conduct import audit_file, resume_run, tune
+from matgraft.potentials.run.coverage import find_gaps
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.label import label
 from matgraft.potentials.run.sample import SampleQuestion, sample
@@ -18,6 +19,7 @@ __all__ = [
     "check",
     "evaluate_models",
     "evaluate_run",
+    "find_gaps",
     "label",
     "predict_structures",
     "resume_run",

@@ -23,7 +23,7 @@ from matgraft.core.executor import ExecutorSettings
 from matgraft.core.files import whole
 from matgraft.core.quantities import FORCES, STRESS
 from matgraft.core.registry import part_head
-from matgraft.core.run_folder import by_option, kind_of, refuse_no_folder, unused
+from matgraft.core.run_folder import by_option, kind_of
 from matgraft.potentials.active.sampling.makers import Material
 from matgraft.potentials.active.sampling.model import calculator_of, has_gate
 from matgraft.potentials.active.sampling.plausible import WORDS, Reason
@@ -36,6 +36,7 @@ from matgraft.potentials.checks.physical import structure_hash
 from matgraft.potentials.checks.structures import Structure, structures_given, structures_in, structures_of
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.run.check import frames_of
+from matgraft.potentials.run.coverage import refuse_pool
 from matgraft.potentials.simulation.loading import Model, load_subject, refuse_name
 from matgraft.potentials.simulation.subject import Subject
 
@@ -134,11 +135,7 @@ def _refuse(settings: SampleSettings, out: Path) -> None:
     if settings.md is None and not settings.make:
         raise OptionError("nothing is asked for", allowed=["--md nvt", "--md npt", f"--make {','.join(MAKERS)}"])
     settings.refuse_unread()
-    if out.suffix not in (".extxyz", ".xyz"):
-        raise OptionError(f"{out}: a pool is extended XYZ", options=[{"--out": out.with_suffix(".extxyz")}])
-    if out.exists():
-        raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
-    refuse_no_folder(out.parent)
+    refuse_pool(out)
 
 
 def _structures(

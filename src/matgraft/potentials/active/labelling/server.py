@@ -23,7 +23,6 @@ from types import TracebackType
 
 from ase import Atoms
 
-import matgraft
 from matgraft.core.errors import OptionError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.engine import Engine
@@ -112,7 +111,7 @@ class Server:
     def _begin(self) -> tuple[str, ...]:
         work = self.folder / "work"
         work.mkdir(parents=True, exist_ok=True)
-        home = str(Path(matgraft.__file__).parents[1])  # wherever this matgraft came from, the child takes the same
+        home = str(Path(__file__).parents[4])  # wherever this matgraft came from, the child takes the same
         paths = filter(None, (home, os.environ.get("PYTHONPATH", "")))
         with (self.folder / "said.txt").open("wb") as said:
             self._process = subprocess.Popen(

@@ -20,14 +20,19 @@ KEPT = 0.75
 """Part of the shortest distance, by covalent radii, that no pair goes below: motion at melting keeps above it."""
 
 
-def rattled(atoms: Atoms, width_A: float, rng: np.random.Generator) -> Atoms:
+def rattled(atoms: Atoms, width_A: float, rng: np.random.Generator, kept: float = KEPT) -> Atoms:
     """Return atoms displaced by `width_A` (Å) along each axis, one standard deviation; none comes too near to another.
 
     The centre stays where it is.
+
+    Parameters
+    ----------
+    kept
+        Part of the shortest distance, by covalent radii, that no pair goes below.
     """
     moved = atoms.copy()
     nearest = closest_pair(atoms, scope=3.0)[0]
-    least = KEPT * nearest if np.isfinite(nearest) else 0.0
+    least = kept * nearest if np.isfinite(nearest) else 0.0
     for step in width_A / np.sqrt(STEPS) * rng.standard_normal((STEPS, len(atoms), 3)):
         _take(moved, step, least)
     moved.positions += (atoms.positions - moved.positions).mean(axis=0)
