@@ -209,6 +209,9 @@ HERE: dict[str, str] = {
     "cli/formulas.py:refuse_no_target": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
+    "potentials/run/coverage.py:refuse_pool": "test_a_pool_of_frames",
+    "potentials/run/sample.py:_refuse_subject": "test_a_pool_of_frames",
+    "potentials/active/sampling/work.py:parts": "test_a_pool_of_frames",
     "potentials/data/reading/asked.py:_asked": "test_units_that_no_file_states",
     "potentials/data/reading/read.py:_open_store": "test_a_store",
     "formulas/table/reading.py:formula_column": "test_a_table",
@@ -651,6 +654,33 @@ def test_frames_to_rehearse_in_another_convention(tmp_path: Path, chgnet: Potent
         "replay.labels",
         6,
     )
+
+
+def test_a_pool_of_frames(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("soft.py").write_text(
+        "from ase.calculators.emt import EMT\n\nclass Soft(EMT):\n"
+        "    implemented_properties = ['energy', 'forces']\n\ndef copper():\n    return Soft()\n"
+    )
+    write("a structure.xyz", bulk("Cu", cubic=True), format="extxyz")
+    words = (
+        "sample",
+        "soft:copper",
+        "--structure",
+        "a structure.xyz",
+        "--workers",
+        1,
+        "--steps",
+        1,
+        "atoms=4",
+        "--quiet",
+    )
+    must_cure(matgraft, *words, "--md", "nvt", "-o", "a pool.h5")
+    must_cure(matgraft, *words, "--md", "nvt", "-o", "a pool.extxyz")  # which is there now
+    must_cure(matgraft, *words, "--md", "npt", "-o", "another pool.extxyz")
+    Path("pool.extxyz.parts").mkdir()
+    Path("pool.extxyz.parts/began.json").write_text("{}")
+    must_cure(matgraft, *words, "--md", "nvt", "-o", "pool.extxyz")
 
 
 def test_few_shots(matgraft: Call, tmp_path: Path) -> None:
