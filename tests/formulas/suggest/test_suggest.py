@@ -198,3 +198,50 @@ def test_the_screen_keeps_its_shape_at_80_columns(runs, monkeypatch, capsys):
 def test_what_the_command_does_not_read_is_refused(runs, monkeypatch, capsys, words, said):
     assert command(monkeypatch, runs["gap"], *words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_prompt_may_ask_for_the_target_and_for_nothing_else(tmp_path):
+    from types import SimpleNamespace
+
+    from matgraft.formulas.predictor.store import TargetNames
+    from matgraft.formulas.prompts.text import parse_prompt
+    from matgraft.formulas.suggest.candidates import gather_candidates
+
+    model = SimpleNamespace(
+        folder=tmp_path,
+        names={"gap": TargetNames(target="gap"), "hardness": TargetNames(target="hardness")},
+        shared=lambda *_: None,
+        asked=lambda texts, _: [parse_prompt(text, {"GAP": "gap", "HARDNESS": "hardness"}) for text in texts],
+        stated=lambda prompts, *_: prompts,
+    )
+    found = gather_candidates(model, "gap", ["[OXIDE] MgO [GAP]", "BeO"], {})
+    assert [one.reduced for one in found.formulas] == ["OMg", "BeO"]
+    with pytest.raises(OptionError, match="asks for 'hardness', and suggestions are made for 'gap'"):
+        gather_candidates(model, "gap", ["BeO", "MgO [HARDNESS]"], {})
+
+
+def test_a_value_that_has_no_logarithm_is_refused():
+    from types import SimpleNamespace
+
+    from matgraft.formulas.learners.transform import Transform
+    from matgraft.formulas.report.suggested import Goal
+    from matgraft.formulas.suggest.suggest import _refuse_value
+
+    learned = SimpleNamespace(calibration=SimpleNamespace(transform=Transform(scale="log", positive=True)))
+    _refuse_value(Goal(kind="target-value", value=0.1), learned)
+    with pytest.raises(OptionError, match="learned by its logarithm"):
+        _refuse_value(Goal(kind="target-value", value=0.0), learned)
+
+
+def test_too_many_candidates_are_refused_before_they_are_read(runs, monkeypatch):
+    monkeypatch.setattr("matgraft.formulas.suggest.candidates.MOST_TRIED", 10)
+    with pytest.raises(DataError, match="12 candidates"):
+        suggest(runs["gap"], NEW, maximise=True)
+    monkeypatch.setattr("matgraft.formulas.suggest.candidates.MOST_TRIED", 100)
+    monkeypatch.setattr("matgraft.formulas.suggest.candidates.MOST_CANDIDATES", 11)
+    with pytest.raises(DataError, match="12 candidates"):
+        suggest(runs["gap"], NEW, maximise=True)
+    with pytest.raises(DataError, match="no candidate"):
+        suggest(runs["gap"], [], maximise=True)
+    with pytest.raises(DataError, match="one text"):
+        suggest(runs["gap"], "RbF", maximise=True)

@@ -238,13 +238,11 @@ def goal_in_words(goal: Goal) -> str:
 
 
 def _notes(found: Suggested, classes: bool) -> list[str]:
-    left_out = [f"{found.n_measured} are measured already" * bool(found.n_measured),
-                f"{found.n_repeated} stand there twice" * bool(found.n_repeated)]  # fmt: skip
-    out = ", ".join(filter(None, left_out))
-    notes = [
-        f"Chosen of {found.n_candidates:,} candidates{f' ({out}: left out)' if out else ''}; {found.n_unlike:,} are "
-        "out of domain: their intervals are a hope."
-    ]
+    left_out = {"measured already": found.n_measured, "named before": found.n_repeated}
+    out = ", ".join(f"{n:,} {which}" for which, n in left_out.items() if n)
+    notes = [f"Chosen of {found.n_candidates:,} candidates{f' ({out}: left out)' if out else ''}."]
+    if found.n_unlike:
+        notes.append(f"Out of domain: {found.n_unlike:,} of them. Their intervals are a hope.")
     if found.made:
         balanced = "" if found.made.balanced is None else f", {found.made.balanced:,} of them balance in charge"
         notes.append(f"Made of {', '.join(found.made.elements)}: {found.made.tried:,} compositions{balanced}.")

@@ -16,7 +16,7 @@ from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, covariates_of, listed
 from matgraft.formulas.predictor.predictor import identities
 from matgraft.formulas.report.suggested import Made
-from matgraft.formulas.suggest.compositions import MOST_CANDIDATES, Compositions
+from matgraft.formulas.suggest.compositions import MOST_CANDIDATES, MOST_TRIED, Compositions
 from matgraft.formulas.table.reading import TYPES, formula_column, read_cells
 
 Given: TypeAlias = str | Path | Sequence[str] | pd.DataFrame | Compositions
@@ -75,8 +75,7 @@ class Candidates:
             raise DataError(f"each of {len(self.formulas)} candidates is measured already", where=where,
                             remedy="name formulas that the training table does not have")  # fmt: skip
         if len(first) > MOST_CANDIDATES:
-            raise DataError(f"{len(first):,} candidates", where=where, allowed=[f"{MOST_CANDIDATES:,}"],
-                            remedy="ask of one part after the other, and then of the best of each")  # fmt: skip
+            raise _too_many(len(first), where)
         rows = list(first.values())
         return Candidates(
             tuple(self.formulas[i] for i in rows), self.covariates[rows], tuple(self.conditions[i] for i in rows),
@@ -121,6 +120,8 @@ def gather_candidates(
     file = None if path in (None, IN_MEMORY) else str(path)
     if not texts:
         raise DataError("there is no candidate", where=str(path or model.folder))
+    if len(texts) > MOST_TRIED:  # before each is read
+        raise _too_many(len(texts), str(path or ""))
     beside = model.shared(shared, len(texts))
     if cells is not None and beside is not None:
         cells = cells.assign(**{str(name): list(column) for name, column in beside.items()})
@@ -137,6 +138,11 @@ def gather_candidates(
         file,
         made,
     )
+
+
+def _too_many(found: int, where: str) -> DataError:
+    remedy = "ask about one part after the other, and then about the best of each"
+    return DataError(f"{found:,} candidates", where=where, allowed=[f"{MOST_CANDIDATES:,}"], remedy=remedy)
 
 
 def _formulas(

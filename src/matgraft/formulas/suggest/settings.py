@@ -12,6 +12,8 @@ from matgraft.core.frozen import Frozen
 from matgraft.formulas.report.suggested import Goal
 from matgraft.formulas.suggest.propose import SHARE
 
+MOST = 200
+"""Suggestions at once; the time of a batch grows with the square."""
 OF_VALUES = {"maximise": "--maximise", "minimise": "--minimise", "target_value": "--target-value VALUE"}
 OF_CLASSES = {"wanted_class": "--class NAME"}
 OF_BOTH = {"explore": "--explore"}
@@ -47,7 +49,7 @@ class SuggestSettings(Frozen):
         Of the draw of candidates whose uncertainty stands for that of all.
     """
 
-    n: int = Field(10, ge=1, le=1000)
+    n: int = Field(10, ge=1, le=MOST)
     target: str | None = None
     maximise: bool = False
     minimise: bool = False
