@@ -83,7 +83,7 @@ def engine(chosen: argparse.Namespace) -> dict[str, JsonValue]:
 
 def recipe(chosen: argparse.Namespace, model: str, method: str, seed: int) -> ActiveRecipe:
     """Return the recipe of a loop."""
-    sample = {"md": "nvt", "temperature": "300,900,1500", "walkers": 2, "ps": chosen.ps, "atoms": 8, "gate": 3.0}
+    sample = {"md": "nvt", "temperature": "300,900,1500", "walkers": 1, "ps": chosen.ps, "atoms": 8, "gate": 3.0}
     return ActiveRecipe.model_validate(
         {
             "start": structures(chosen.work),
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--per-round", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=40, help="of each fit")
-    parser.add_argument("--ps", type=float, default=1.0, help="of each walker")
+    parser.add_argument("--ps", type=float, default=0.6, help="of each walker")
     parser.add_argument("--uses", default="", help="of physical checks in each round, such as elastic; default: none")
     parser.add_argument("--workers", type=int, default=2, help="calculations at once")
     parser.add_argument("--command", default="pw.x")

@@ -197,6 +197,7 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
 """Where an error with options is raised on the way to a fit -> frames and words that raise it."""
 
 HERE: dict[str, str] = {
+    "potentials/run/active.py:_tune": "test_labels_of_a_loop_that_block",
     "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
     "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
@@ -474,6 +475,20 @@ def test_what_blocks_is_data_too(matgraft: Call, tmp_path: Path, to_a_stage: Cal
     (cause,) = error["causes"]
     assert cause["found"].startswith("non-finite: ") and cause["options"] == [{"audit.drop": [7, 20]}]
     assert (error["kind"], error["options"]) == ("AuditError", [{"audit.allow": ["non-finite"]}])
+
+
+def test_labels_of_a_loop_that_block(matgraft: Call, tmp_path: Path, to_a_stage: Callable[[Stage], None]) -> None:
+    write(tmp_path / NAME, spoilt(frames()))
+    loop = {
+        "train": [str(tmp_path / NAME)],
+        "tune": {"strategy": {"name": "full"}},
+        "sample": {"md": "nvt"},
+        "engine": {"calculator": "emt"},
+        "stop": {"forces_eV_per_A": 0.1},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(loop))
+    to_a_stage(nothing)
+    must_cure(matgraft, "active", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--quiet")
 
 
 def test_a_worker_that_dies(

@@ -20,7 +20,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read as read_frames
 from ase.io import write as write_frames
 
-from matgraft.core.errors import DataError, OptionError, RunError
+from matgraft.core.errors import AuditError, DataError, OptionError, RunError
 from matgraft.core.run_folder import kind_of, resume_commands
 from matgraft.core.verdict import Outcome, Verdict
 from matgraft.potentials.active.labelling.labelled import Failure, Labelled
@@ -350,8 +350,8 @@ def test_ten_kills_at_random_moments_change_nothing(start: str, tmp_path: Path, 
     for name in ("chosen", "learn", "audit"):
         mine, theirs = (every_frame(folder, f"{name}.extxyz") for folder in (out, whole[0]))
         assert [one.positions.tolist() for one in mine] == [one.positions.tolist() for one in theirs]
-    mine, theirs = ([facts.model_copy(update={"seconds": {}}) for facts in rounds_in(f)] for f in (out, whole[0]))
-    assert mine == theirs
+    facts = [[one.model_copy(update={"seconds": {}}) for one in rounds_in(folder)] for folder in (out, whole[0])]
+    assert facts[0] == facts[1]
 
 
 def test_a_loop_goes_on_with_a_larger_budget_and_with_nothing_else(start: str, tmp_path: Path) -> None:
@@ -438,6 +438,25 @@ def test_an_engine_may_have_other_workers_but_no_other_labels(start: str, tmp_pa
     engine.write_text("calculator: lj\n")
     with pytest.raises(RunError, match="changed since the run began: the engine"):
         run_of(recipe_of(start, engine=str(engine), rounds=3), out, resume=True)
+
+
+def test_findings_on_labels_stop_a_loop_until_they_are_allowed(start: str, tmp_path: Path) -> None:
+    out, toy = tmp_path / "loop", Toy()
+    whole_tune = toy.tune
+
+    def blocked(recipe: Recipe, run: Path, quiet: bool) -> None:
+        if "net-force" not in recipe.audit.allow:
+            raise AuditError("1 finding(s) block training", options=[{"audit.allow": ["net-force"]}])
+        whole_tune(recipe, run, quiet)
+
+    toy.tune = blocked  # type: ignore[method-assign]
+    with pytest.raises(AuditError, match="the labels of round 0: 1 finding") as error:
+        run_of(recipe_of(start, rounds=1), out, toy)
+    assert error.value.commands == (("matgraft", "active", "--resume", str(out), "tune.audit.allow=[net-force]"),)
+    option = error.value.commands[0][-1]
+    budget_only([option])
+    ended = run_of(make_active_recipe(out / "active.yaml", [option]), out, toy, resume=True)
+    assert ended.rounds == 1 and len(toy.labelled) == 4
 
 
 def test_the_verb_tells_the_story_and_goes_on(

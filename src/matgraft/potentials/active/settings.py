@@ -30,7 +30,8 @@ from matgraft.potentials.checks.settings import CheckSettings, uses_of
 SAVED = "active.yaml"
 """The resolved recipe in the folder of a loop."""
 BUDGET = ("rounds", "per_round", "stop")
-"""Keys that a loop may go on with other values of."""
+ALLOWED = "tune.audit"
+"""Keys that a loop may go on with other values of: its budget, and what is allowed of findings on its labels."""
 
 
 def _one_or_several(value: object) -> object:
@@ -187,9 +188,9 @@ def budget_only(options: Sequence[str]) -> None:
     """Raise an OptionError for an option beside ``--resume`` that would change what the loop does."""
     for option in options:
         key, _ = parted(option, ["rounds=8", "stop.frames=200"])
-        if key.partition(".")[0] not in BUDGET:
+        if key.partition(".")[0] not in BUDGET and not key.startswith(ALLOWED):
             raise OptionError(
                 f"{key} cannot change in a loop that has begun",
-                allowed=["rounds", "per_round", "stop.*"],
+                allowed=["rounds", "per_round", "stop.*", f"{ALLOWED}.*"],
                 remedy="start a new loop; its engine takes labels from the store of this one, where `store` names it",
             )

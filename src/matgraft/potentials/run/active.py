@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from matgraft.core.errors import DataError, OptionError
+from matgraft.core.errors import AuditError, DataError, OptionError
 from matgraft.core.files import write_text
+from matgraft.core.options import word
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import Begun, RunFile, by_option, open_run
 from matgraft.potentials.active.labelling.fingerprint import engine_key
@@ -137,6 +138,7 @@ def active(
 def decides(recipe: ActiveRecipe) -> dict[str, JsonValue]:
     """Return what decides a loop, by role; of the engine that are its labels, not how many workers it has."""
     idle = (*BUDGET, "engine", "executor", "store")
+    recipe = recipe.model_copy(update={"tune": {key: value for key, value in recipe.tune.items() if key != "audit"}})
     options = {role: value for role, value in by_option(recipe).items() if role.split()[1].split(".")[0] not in idle}
     named = [*recipe.start, *recipe.train, *recipe.test]
     hashes = {name: file_hash(Path(name)) for name in named if Path(name).is_file()}
@@ -173,9 +175,7 @@ def _round(loop: Loop, rounds: Sequence[RoundFacts], tuned: Recipe) -> RoundFact
     if over := spent_budget(loop.recipe, rounds, _spent(loop, number)):
         return over
     with _timed(loop, number, "tune"):
-        train = [*loop.recipe.train, *loop.files(LEARN, number)]
-        given = {"train": tuple(train), "test": tuple(loop.scored_on(number)) or None}
-        loop.stages.tune(tuned.model_copy(update=given), _clean(loop.folder(number) / RUN), loop.quiet)
+        _tune(loop, number, tuned)
     if loop.recipe.check is not None and CHECKED.find(loop.folder(number) / RUN / PHYSICS) is None:
         with _timed(loop, number, "check"):
             loop.stages.check(loop.folder(number) / RUN, loop.recipe, loop.quiet)
@@ -202,6 +202,35 @@ def _frames_of_round(loop: Loop, rounds: Sequence[RoundFacts]) -> Reason | None:
             LABELLED.write(folder, loop.stages.label(loop, number))
     MERGED.stage(folder, lambda: merge_labelled(folder, number, rounds))
     return None if loop.recipe.train or loop.files(LEARN, number) else "nothing to label"
+
+
+def _tune(loop: Loop, number: int, tuned: Recipe) -> None:
+    """Tune on all frames to learn from; all frames to score on are the test.
+
+    Raises
+    ------
+    AuditError
+        If a finding on the labels blocks the fit; it says how the loop goes on where it is allowed.
+    """
+    train = [*loop.recipe.train, *loop.files(LEARN, number)]
+    given = {"train": tuple(train), "test": tuple(loop.scored_on(number)) or None}
+    try:
+        loop.stages.tune(tuned.model_copy(update=given), _clean(loop.folder(number) / RUN), loop.quiet)
+    except AuditError as error:
+        allow = [{f"tune.{name}": codes for name, codes in one.items()} for one in error.options]
+        begun = LABELLED.find(loop.folder(number)) is not None
+        raise AuditError(
+            f"the labels of round {number}: {error.found}",
+            where=error.where,
+            causes=[AuditError(one.found, where=one.where, remedy=one.remedy) for one in error.causes],
+            remedy="see whether the engine is right; if you know better, allow the findings",
+            options=[] if begun else allow,
+            commands=[("matgraft", "active", "--resume", loop.out, *_words(one)) for one in allow] if begun else [],
+        ) from error
+
+
+def _words(options: Mapping[str, object]) -> list[str]:
+    return [word(name, value) for name, value in options.items()]
 
 
 def _clean(run: Path) -> Path:

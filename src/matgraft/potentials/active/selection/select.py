@@ -144,7 +144,8 @@ def choose(
     """
     told = _Told(candidates, *surroundings.extrapolations(threshold or 1.0), threshold is not None)
     left: Counter[Left] = Counter()
-    audit = draw_audit(candidates, round(settings.audit * n), settings)
+    wanted = max(1, round(settings.audit * n)) if settings.audit and n > 1 else 0
+    audit = draw_audit(candidates, wanted, settings)
     rest, notes = _apart_from(candidates, audit, settings, left)
     inside = _in_window(told, rest, settings, left) if told.has_gate else rest
     learned = _diverse(candidates, inside, surroundings, n - len(audit), settings, left)
