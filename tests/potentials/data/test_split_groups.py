@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.io import read as ase_read
 
 from matgraft.potentials.data import chains
-from matgraft.potentials.data.groups import BY_STRUCTURE, Groups, find_groups, is_consecutive
+from matgraft.potentials.data.groups import BY_STRUCTURE, WALKER_KEY, Groups, find_groups, is_consecutive
 from matgraft.potentials.data.sample import Sample
 
 SI = bulk("Si", cubic=True, a=5.47)
@@ -69,6 +69,14 @@ def test_a_key_that_counts_frames_is_passed_over() -> None:
     tags = [{"task_id": str(i), "mp_id": "ab"[i % 2]} for i in range(4)]
     assert find_groups(tagged(*tags)).labels == ("a", "b", "a", "b")
     assert find_groups(tagged(*[{"task_id": str(i)} for i in range(4)])).reason == BY_STRUCTURE
+
+
+def test_walkers_of_a_loop_are_believed_though_each_gave_one_frame() -> None:
+    """Beside frames of one's own, which are told apart as ever."""
+    walkers = [{WALKER_KEY: f"round {k}", "trajectory": f"round {k}"} for k in range(3)]
+    labels, *_ = find_groups(tagged(*walkers, {"trajectory": "own"}, {"trajectory": "own"}))
+    assert labels[:3] == ("round 0", "round 1", "round 2")
+    assert labels[3] == labels[4] not in labels[:3]
 
 
 def test_one_value_counts_for_a_simulation_but_not_for_a_parent() -> None:

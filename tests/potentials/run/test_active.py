@@ -29,6 +29,8 @@ from matgraft.potentials.active.sampling.sampled import Sampled
 from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.active.selection.selected import Chosen, Selected
 from matgraft.potentials.active.settings import ActiveRecipe, budget_only, make_active_recipe
+from matgraft.potentials.data.groups import find_groups
+from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.report.active import write_active_report
 from matgraft.potentials.run.active import Loop, active
@@ -213,6 +215,8 @@ def test_nothing_that_is_scored_on_is_ever_learned_from(start: str, tmp_path: Pa
     for atoms in [*every_frame(out, "learn.extxyz"), *every_frame(out, "audit.extxyz")]:
         assert atoms.info["origin"] == "md nvt 300 K" and atoms.info["why"] in ("audit", "uncertain")
         assert atoms.info["trajectory"] == f"round {atoms.info['round']}: {atoms.info['walker']}"
+    found = find_groups(read([*(out / f"rounds/{k:02d}/learn.extxyz" for k in range(3))]))
+    assert len(set(found.labels)) == 9 and found.reason == "info key 'matgraft_walker'"  # each walker gave one frame
     walkers = [{one.info["trajectory"] for one in every_frame(out, name)} for name in ("learn.extxyz", "audit.extxyz")]
     assert len(walkers[0]) == 9 and not walkers[0] & walkers[1]
     assert (out / "rounds/01/learn.yaml").read_text() == "code: spring\n"

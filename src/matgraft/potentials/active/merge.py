@@ -16,6 +16,7 @@ from ase.io import write as write_frames
 
 from matgraft.core.files import whole
 from matgraft.potentials.active.rounds import AUDIT, LABELLED_FRAMES, LEARN, Merged, RoundFacts
+from matgraft.potentials.data.groups import WALKER_KEY
 
 
 def merge_labelled(folder: Path, number: int, rounds: Sequence[RoundFacts]) -> Merged:
@@ -29,8 +30,9 @@ def merge_labelled(folder: Path, number: int, rounds: Sequence[RoundFacts]) -> M
     labelled = folder / LABELLED_FRAMES
     frames = list(read_frames(labelled, index=":")) if labelled.is_file() and labelled.stat().st_size else []
     for atoms in frames:
-        # Walkers are counted from 0 in each round. Under this tag frames of one stay together wherever they are split.
-        atoms.info["trajectory"] = f"round {number}: {atoms.info.get('walker', 'frame')}"
+        # Walkers are counted from 0 in each round. By these tags frames of one stay together wherever they are split.
+        walker = f"round {number}: {atoms.info.get('walker', 'frame')}"
+        atoms.info |= {WALKER_KEY: walker, "trajectory": walker}
         atoms.info["round"] = number
     parts = {
         name: [one for one in frames if (one.info.get("why") == "audit") == (name == AUDIT)] for name in (LEARN, AUDIT)

@@ -3,6 +3,7 @@
 Snapshots of one simulation, or steps of one strain series, are nearly the same frame. `find_groups` looks for what says
 so, in this order; a frame that one route leaves open goes to the next:
 
+0. what `matgraft active` wrote itself (`WALKER_KEY`), which is believed as it is;
 1. an info key that names the simulation, then one that names its parent (`TRAJECTORY_KEYS`, `PARENT_KEYS`), unless it
    counts the frames;
 2. a description with a counter, "Snapshot 3 of 32 of AIMD at 300 K": what is left without the counter;
@@ -36,6 +37,8 @@ from matgraft.potentials.data.lazy import Samples
 from matgraft.potentials.data.runs import Place, natural, simulations
 from matgraft.potentials.data.sample import Sample
 
+WALKER_KEY = "matgraft_walker"
+"""Names the walker of a frame that was labelled in a loop, even where each has given one frame alone."""
 # Compared in lower case without punctuation, so that `MD-ID` and `md_id` are one.
 TRAJECTORY_KEYS = (
     *("trajectory", "trajectoryid", "traj", "trajid", "md", "mdid", "mdrun"),
@@ -109,7 +112,7 @@ def find_groups(frames: Sequence[Sample]) -> Groups:
     samples = frames.samples if isinstance(frames, Dataset) else Samples.of(frames)
     labels: list[str | None] = [None] * len(samples)
     reasons: list[tuple[str, int]] = []
-    for route in (_by_keys, _by_description, _by_file):
+    for route in (_by_walker, _by_keys, _by_description, _by_file):
         open_ = _open(labels)
         for found, reason in route(_some(samples, open_)):
             named = [(i, label) for i, label in zip(open_, found, strict=True) if label and labels[i] is None]
@@ -138,6 +141,11 @@ def _some(samples: Samples, chosen: Sequence[int]) -> Samples:
 def is_consecutive(first: Atoms, second: Atoms) -> bool:
     """Say whether `second` may follow `first` in a simulation: `distance.separation` is below 1."""
     return separation(prepare(first), prepare(second)) < 1
+
+
+def _by_walker(samples: Samples) -> list[tuple[Labels, str]]:
+    values = [tags.get(WALKER_KEY) or None for tags in samples.tags()]
+    return [(values, f"info key {WALKER_KEY!r}")] if any(values) else []
 
 
 def _by_keys(samples: Samples) -> list[tuple[Labels, str]]:
