@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 from pathlib import Path
@@ -15,11 +16,16 @@ from ase.io import read as read_file
 
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.executor import ExecutorSettings
+from matgraft.core.registry import save_folder
 from matgraft.potentials.active.sampling.sampled import Sampled
 from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.active.sampling.walkers import Walk
+from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.run import SampleQuestion, sample
+from matgraft.potentials.uncertainty.fit import fit_uncertainty
 
 MODULE = """
 from ase.calculators.emt import EMT
@@ -132,6 +138,7 @@ def test_implausible_frames_are_dropped_with_a_reason() -> None:
         ({"out": "there.extxyz"}, "is there already"),
         ({"out": "own_sampled.py/pool.extxyz"}, "is a file"),
         ({"structures": []}, "there is no structure"),
+        ({"gate": 2}, "gate is not read"),
     ],
 )
 def test_wrong_questions_are_refused_before_anything_moves(given: dict[str, Any], said: str) -> None:
@@ -161,3 +168,23 @@ def test_elements_that_a_model_does_not_know_are_named(monkeypatch: pytest.Monke
 
 def _knowing(subject: Any, symbol: str) -> Any:
     return type(subject)(subject.name, subject.key, subject.make, subject.quantities, frozenset({symbol}))
+
+
+def test_a_tuned_network_stops_its_walkers_at_its_own_gate(chgnet: Potential, sige: Dataset) -> None:
+    """Told on cold frames, it does not know what 3000 K brings; a gate far away lets it go on."""
+    model = copy.deepcopy(chgnet)
+    save_folder(model, Path("model"))
+    cold = sige[[i for i, name in enumerate(sige.tag("trajectory")) if name == "Si NVT 300 K"]]
+    told = fit_uncertainty(model, cold[:3], cold[3:6])
+    card = told.card.model_copy(update={"weights_sha256": model.card.weights_sha256})
+    Uncertainty(card, told.known, told.energy_centre, told.energy_factor).save(Path("model"))
+    asked = {"md": "nvt", "temperature": 3000, "steps": 15, "atoms": 8}
+    for name, gate in (("near", 1.0), ("wide", 1e6)):
+        settings = SampleSettings.model_validate({**asked, "gate": gate})
+        question = SampleQuestion(f"{name}.extxyz", [bulk("Si", cubic=True)], ExecutorSettings(workers=1))
+        found = sample("model", question, settings, quiet=True)
+        (walker,), last = found.walkers, read_file(f"{name}.extxyz", "-1")
+        assert found.has_gate and walker.stopped == ("gate" if name == "near" else "end")
+        assert walker.extrapolation is not None and 1 < last.info["extrapolation"] <= walker.extrapolation + 1e-6
+        assert last.info["energy_std"] > 0 and last.info["forces_std"] > 0
+    assert not read("wide.extxyz", want=()).quantities()

@@ -82,7 +82,8 @@ def sample(model: Model, question: SampleQuestion, settings: SampleSettings, *, 
     refuse_name(model)
     structures, frames, notes = _structures(model, question, settings)
     subject = load_subject(model, [one.atoms for one in structures])
-    _refuse_subject(subject, structures, settings)
+    gate = has_gate(calculator_of(subject))
+    _refuse_subject(subject, structures, settings, gate)
     named = model if isinstance(model, str | Path) or subject.potential is None else subject.potential.folder or model
     tasks, idle = tasks_of(named, subject.key, structures, _material(structures, frames, settings), settings)
     decides: dict[str, JsonValue] = {
@@ -100,7 +101,6 @@ def sample(model: Model, question: SampleQuestion, settings: SampleSettings, *, 
     dropped = dropped_in(finished)
     if not pool:
         raise _nothing_left(dropped, lost)
-    gate = has_gate(calculator_of(subject))
     if settings.md and not gate:
         notes = (*notes, f"{subject.name} does not say how sure it is: no walker stops at a gate")
     return Sampled(
@@ -159,11 +159,17 @@ def _structures(
     )
 
 
-def _refuse_subject(subject: Subject, structures: Sequence[Structure], settings: SampleSettings) -> None:
+def _refuse_subject(subject: Subject, structures: Sequence[Structure], settings: SampleSettings, gate: bool) -> None:
     if FORCES.name not in subject.quantities:
         raise OptionError(f"{subject.name} predicts no forces", allowed=["a model that predicts forces"])
     if settings.md == "npt" and STRESS.name not in subject.quantities:
         raise OptionError(f"{subject.name} predicts no stress, which npt needs", options=[{"--md": "nvt"}])
+    if not gate and settings.gate != SampleSettings().gate:
+        raise OptionError(
+            f"gate is not read: {subject.name} does not say how sure it is",
+            allowed=["a run of `matgraft tune` with uncertainty=true"],
+            remedy="leave it out",
+        )
     if subject.elements is None:
         return
     for one in structures:

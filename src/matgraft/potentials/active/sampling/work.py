@@ -80,7 +80,7 @@ def finish(
             advance()
 
         todo = [tasks[i] for i in missing]
-        if where is None or not todo:
+        if where is None or len(todo) < 2:  # a process takes longer to begin than most tasks
             Serial().run(carry_out, todo, done)
         else:
             with executor(where, folder) as pool:
