@@ -485,6 +485,7 @@ def test_the_verb_tells_the_story_and_goes_on(
     code, said, _ = matgraft("report", out)
     assert code == 0 and said.strip() == str(out / "report.html")
     page = (out / "report.html").read_text()
+    assert "What was sampled" in page and "md nvt 300 K" in page
     assert "Error against DFT frames" in page and "drawn at random, to score on" in page
     for wrong, expected in (
         (("active",), "0 recipes are named"),

@@ -5,7 +5,7 @@ write_active_report(Path("runs/loop"))      # report.html, beside it report.md a
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -53,9 +53,17 @@ from matgraft.potentials.active.rounds import (
     RoundFacts,
     round_folder,
     rounds_in,
+    sampled_file,
 )
+from matgraft.potentials.active.sampling.sampled import Sampled, Stop
 from matgraft.potentials.active.selection.selected import LEFT, WHY, Chosen, Left, Selected
 
+WALKER_ENDS: dict[Stop, str] = {
+    "end": "the end of the walk",
+    "gate": "the gate of the model",
+    "break": "a break of the dynamics",
+    "implausible": "an implausible frame",
+}
 STAGES = ("sample", "select", "label", "tune", "check")
 
 
@@ -66,13 +74,14 @@ class LoopFacts(Frozen):
     ----------
     ended
         None where it has not ended yet.
-    selected, labelled
+    sampled, selected, labelled
         By number of the round; those that frames of one's own began with have none.
     """
 
     folder: str
     ended: Ended | None
     rounds: tuple[RoundFacts, ...]
+    sampled: dict[int, tuple[Sampled, ...]]
     selected: dict[int, Selected]
     labelled: dict[int, Labelled]
     curve: Curve
@@ -100,16 +109,26 @@ def read_loop(out: Path) -> LoopFacts:
         raise RunError("there is no such folder", where=str(out))
     rounds = rounds_in(out)
     numbers = range(len(rounds) + 1)  # the round that is not done has some of them too
+    sampled = {number: _blocks_of(round_folder(out, number)) for number in numbers}
     selected = {number: SELECTED.find(round_folder(out, number)) for number in numbers}
     labelled = {number: LABELLED.find(round_folder(out, number)) for number in numbers}
     return LoopFacts(
         folder=str(out),
         ended=ENDED.find(out),
         rounds=tuple(rounds),
+        sampled={number: found for number, found in sampled.items() if found},
         selected={number: found for number, found in selected.items() if found},
         labelled={number: found for number, found in labelled.items() if found},
         curve=CURVE.find(out) or Curve(),
     )
+
+
+def _blocks_of(folder: Path) -> tuple[Sampled, ...]:
+    """Return what is known of the blocks of sampling of a round."""
+    found: list[Sampled] = []
+    while (one := sampled_file(len(found)).find(folder)) is not None:
+        found.append(one)
+    return tuple(found)
 
 
 def write_active_report(out: Path) -> Path:
@@ -133,6 +152,7 @@ def active_document(facts: LoopFacts) -> Document:
         _outcome(facts),
         _rounds(facts),
         _error_section(facts),
+        _sampled_section(facts),
         _chosen_section(facts),
         _left_section(facts),
         _failures(facts),
@@ -265,6 +285,23 @@ def _figure(facts: LoopFacts, axis: str, error: Callable[[Errors], float | None]
     plot.update_yaxes(title=axis, rangemode="tozero")
     add_legend(plot)
     return plot
+
+
+def _sampled_section(facts: LoopFacts) -> Section:
+    """Return what was sampled in each round by origin, how walkers ended, and what is missing."""
+    rows, ends, lost = [], [], []
+    for number, blocks in facts.sampled.items():
+        origins = sum((Counter(one.origins) for one in blocks), Counter[str]())
+        rows += [Row(str(number), origin, str(count)) for origin, count in origins.items()]
+        stops = Counter(walker.stopped for one in blocks for walker in one.walkers)
+        if stops:
+            said = ", ".join(f"{count} at {WALKER_ENDS[stop]}" for stop, count in stops.items())
+            ends.append(f"round {number}: {said}")
+        lost += [f"round {number}, {name}: {why}" for one in blocks for name, why in one.lost.items()]
+    columns = [Column("Round"), Column("Origin", number=False), Column("Frames")]
+    lists = [Bullets(ends, "Walkers ended"), Bullets(lost, "Missing", "!", "caution")]
+    blocks_: list[Block] = [Table(columns, rows, "fit"), *(one for one in lists if one.lines)]
+    return Section("sampled", "What was sampled", blocks_ if rows else [Text("Nothing was sampled yet.", "nothing")])
 
 
 def _chosen_section(facts: LoopFacts) -> Section:
