@@ -23,7 +23,7 @@ from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.potentials.active.labelling import espresso
 from matgraft.potentials.active.labelling.engine import ESPRESSO, Engine
 from matgraft.potentials.active.labelling.messages import CHARGE_TAGS
-from matgraft.potentials.active.labelling.theories import EMPTY
+from matgraft.potentials.active.labelling.theories import EMPTY, settled
 from matgraft.potentials.checks.physical import structure_hash
 from matgraft.potentials.data.reading.theory_fields import Statement, mesh, offset, stated_fields, symbols_of
 from matgraft.potentials.simulation.calculators import from_here
@@ -77,7 +77,14 @@ def frame_key(atoms: Atoms, engine: str) -> str:
 
 
 def engine_key(engine: Engine) -> str:
-    """Return the hash of everything of an engine that a label depends on."""
+    """Return the hash of everything of an engine that a label depends on.
+
+    Raises
+    ------
+    OptionError
+        If the engine cannot be used.
+    """
+    engine = settled(engine)
     parameters = {name: value for name, value in engine.parameters.items() if name not in _NO_SETTING}
     theory = (
         {name: value for name, value in engine.theory.model_dump().items() if value not in EMPTY}
