@@ -19,6 +19,7 @@ import time
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 import numpy as np
 from ase import Atoms
@@ -41,15 +42,24 @@ def frames(count: int, seed: int = 0) -> list[Atoms]:
     return found
 
 
-def bare(count: int, workers: int) -> tuple[float, float]:
-    """Return the seconds of plain ASE loops, one a worker, and the sum of all energies (eV)."""
+def processor_s() -> float:
+    """Return the processor seconds of this process and of those that it has seen end."""
+    own, ended = getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def bare(count: int, workers: int) -> tuple[float, float, float]:
+    """Return the sum of all energies (eV), and the seconds and processor seconds of plain ASE loops, one a worker."""
     parts = [frames(count)[i::workers] for i in range(workers)]
-    began = time.perf_counter()
+    began, used = time.perf_counter(), processor_s()
     if workers == 1:
-        return _loop(parts[0]), time.perf_counter() - began
-    with get_context("fork").Pool(workers) as pool:
-        energies = pool.map(_loop, parts)
-    return sum(energies), time.perf_counter() - began
+        energies = [_loop(parts[0])]
+    else:
+        with get_context("fork").Pool(workers) as pool:
+            energies = pool.map(_loop, parts)
+            pool.close()
+            pool.join()
+    return sum(energies), time.perf_counter() - began, processor_s() - used
 
 
 def _loop(atoms: list[Atoms]) -> float:
@@ -64,23 +74,27 @@ def _loop(atoms: list[Atoms]) -> float:
     return total
 
 
-def labelled(count: int, workers: int) -> tuple[float, float, float, float]:
-    """Return the sum of all energies (eV), the seconds of a first label alone, of all labels, and from the store."""
+def labelled(count: int, workers: int) -> tuple[float, ...]:
+    """Return the sum of all energies (eV); the seconds of a first label alone, of all labels, and from the store.
+
+    The last one are the processor seconds of all labels.
+    """
     from matgraft import label
     from matgraft.potentials.active.labelling.engine import Engine
     from matgraft.potentials.active.labelling.store import Store
 
     engine = Engine(calculator="tblite", parameters={"method": METHOD}, workers=workers)
     with tempfile.TemporaryDirectory() as folder:
-        times = []
+        times, used = [], []
         for given, store in ((frames(1, seed=1), "one"), (frames(count), "all"), (frames(count), "all")):
-            began = time.perf_counter()
+            began, before = time.perf_counter(), processor_s()
             found = label(given, engine, store=Path(folder, store), quiet=True)
             times.append(time.perf_counter() - began)
+            used.append(processor_s() - before)
             assert found.exit_code == 0, found.failures
         with Store(Path(folder, "all")) as kept:
             total = sum(float(kept.label(key).arrays["energy"]) for key in kept.all_keys())
-    return total, *times
+    return total, *times, used[1]
 
 
 def measure(count: int, workers: int, rounds: int) -> Row:
@@ -90,8 +104,8 @@ def measure(count: int, workers: int, rounds: int) -> Row:
         loops.append(apart(bare, count, workers))
         labels.append(apart(labelled, count, workers))
     assert abs(loops[0][0] - labels[0][0]) < 1e-4 * count, "both compute the same"
-    loop = min(seconds for _, seconds in loops)
-    start, whole, again = (min(row[i] for row in labels) for i in (1, 2, 3))
+    loop, loop_used = (min(row[i] for row in loops) for i in (1, 2))
+    start, whole, again, used = (min(row[i] for row in labels) for i in (1, 2, 3, 4))
     return {
         "method": METHOD,
         "workers": workers,
@@ -105,6 +119,7 @@ def measure(count: int, workers: int, rounds: int) -> Row:
         "bare_per_s": count / loop,
         "overhead_ms": 1000 * workers * (whole - loop) / count,
         "overhead_without_start_ms": 1000 * workers * (whole - start - loop) / count,
+        "overhead_processor_ms": 1000 * (used - loop_used) / count,
         "tblite": version("tblite"),
     }
 
@@ -119,6 +134,7 @@ def report(results: Results, *, as_markdown: bool) -> None:
         "first label, s",
         "overhead, ms",
         "without start, ms",
+        "processor, ms",
         "load",
     )
     lines = [
@@ -130,6 +146,7 @@ def report(results: Results, *, as_markdown: bool) -> None:
             number(row["first_label_s"], 1),
             number(row["overhead_ms"], 1),
             number(row["overhead_without_start_ms"], 1),
+            number(row["overhead_processor_ms"], 1),
             number(row["machine"]["load"], 1),
         ]
         for row in results.rows

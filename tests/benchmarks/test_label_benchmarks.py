@@ -15,9 +15,9 @@ from matgraft.potentials.active.labelling.store import Label, LabelFacts, Store
 
 def test_both_ways_compute_the_same():
     pytest.importorskip("tblite", reason="the extra xtb is not installed")
-    energy, seconds = labels.bare(6, 1)
-    total, first, every, again = labels.labelled(6, 1)
-    assert total == pytest.approx(energy, abs=1e-6) and seconds > 0 and first > 0
+    energy, seconds, used = labels.bare(6, 1)
+    total, first, every, again, _ = labels.labelled(6, 1)
+    assert total == pytest.approx(energy, abs=1e-6) and min(seconds, used, first) > 0
     assert again < every, "the store answers without a calculation"
 
 
