@@ -40,7 +40,8 @@ from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import GROUPINGS, ColumnNames, FormulaTable, read_table
+from matgraft.formulas.table.formula_table import GROUPINGS, ColumnNames, FormulaTable
+from matgraft.formulas.table.reading import read_table
 
 FORMULAS = HERE.parents[1] / "shared" / "data" / "formulas"
 TABLES = {"gaps": "matbench_expt_gap.csv", "metals": "matbench_expt_gap.csv", "steels": "matbench_steels.csv"}

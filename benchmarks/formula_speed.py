@@ -26,7 +26,7 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
 from matgraft.formulas.predictor.predictor import fit_predictor
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 from matgraft.formulas.valence import valence
 
 LABELS = 1000

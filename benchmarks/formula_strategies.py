@@ -25,7 +25,8 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import FormulaTable, read_table
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.reading import read_table
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 STRATEGIES = (*USUAL, "auto")

@@ -21,7 +21,8 @@ from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import FormulaTable, read_table
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.reading import read_table
 
 TABLES = {
     "gaps": (FORMULAS / "matbench_expt_gap.csv", "target"),

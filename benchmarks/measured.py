@@ -30,7 +30,8 @@ from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import FormulaTable, read_table
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.reading import read_table
 
 Array = NDArray[np.float64]
 EXAMPLES = HERE.parent / "examples" / "data"

@@ -41,7 +41,8 @@ from matgraft.formulas.prompts.facts import prompt_facts
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings, prepared
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.scoring.metrics import scores_of
-from matgraft.formulas.table.reading import FormulaTable, read_table
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.reading import read_table
 
 TRAINING, JUDGING, FOLDS = 300, 400, 3
 DFT = FORMULAS / "dft_properties.csv.gz"

@@ -30,7 +30,8 @@ from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.audit.audit import audit_table
 from matgraft.formulas.table.audit.base import TableEvidence
 from matgraft.formulas.table.audit.chemistry import can_balance, is_ionic
-from matgraft.formulas.table.reading import ColumnNames, read_table
+from matgraft.formulas.table.formula_table import ColumnNames
+from matgraft.formulas.table.reading import read_table
 
 FORMULAS = HERE.parents[1] / "shared" / "data" / "formulas"
 EXAMPLES = HERE.parent / "examples" / "data"

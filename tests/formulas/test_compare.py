@@ -15,7 +15,8 @@ from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings, what_is_read
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.scoring.strategies import TriedStrategy, compare_losses
-from matgraft.formulas.table.reading import ColumnNames, read_table
+from matgraft.formulas.table.formula_table import ColumnNames
+from matgraft.formulas.table.reading import read_table
 
 QUICK = NetworkSettings(epochs=1, fewest_steps=1, batch=32)
 

@@ -10,7 +10,7 @@ from matgraft.formulas.crossval import crossval, held_out_folds
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.predictor import PredictorSettings
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 
 TEXTS = [f"{metal}{anion}" for metal in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Zn") for anion in "OSFCI"]
 

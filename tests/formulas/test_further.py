@@ -20,7 +20,8 @@ from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames
 from matgraft.formulas.scoring.further import score_further
 from matgraft.formulas.scoring.target import METRICS
-from matgraft.formulas.table.reading import FormulaTable, targets_in
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.opening import targets_in
 
 
 @pytest.fixture(autouse=True)

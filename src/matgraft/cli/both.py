@@ -9,6 +9,7 @@ import typer
 
 from matgraft.cli.common import (
     Columns,
+    FileOptions,
     FitOptions,
     FormulaColumn,
     From,
@@ -29,6 +30,7 @@ from matgraft.cli.common import (
 )
 from matgraft.cli.formulas import (
     TableAuditOptions,
+    are_tables,
     audit_rows,
     end_table_run,
     evaluate_rows,
@@ -46,6 +48,7 @@ from matgraft.cli.potentials import (
     recipe_of,
     tell_first,
 )
+from matgraft.cli.tables import teller
 from matgraft.core.errors import OptionError
 
 
@@ -110,8 +113,8 @@ def tune_command(
     run = out or next_run()
     if is_table:
         asked, named = table_run(data, options, target, fit, columns)
-        told = tell_findings(shown.silent)
-        end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, tell=told), shown.as_json)
+        told, noted = tell_findings(shown.silent), teller(shown.silent)
+        end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, note=noted, tell=told), shown.as_json)
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
     given |= {"check": fit.check} if fit.check else {}
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
@@ -131,6 +134,7 @@ def evaluate_command(
     ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="page, .html or .md", callback=new_file)] = None,
     *,
+    file: FileOptions,
     shown: Shown,
 ) -> None:
     """Score models on labelled frames: foundations, files of vendors, runs; one, or several side by side.
@@ -141,8 +145,10 @@ def evaluate_command(
     """
     from matgraft.core.run_folder import kind_of
 
-    if kind_of(Path(what[0])) == "formulas":
-        evaluate_rows(what, out, shown.as_json)
+    is_table = kind_of(Path(what[0])) == "formulas"
+    refuse_own("evaluate", flags_of(file), is_table)
+    if is_table:
+        evaluate_rows(what, out, file, shown)
     else:
         evaluate_frames(what, out, shown.as_json, shown.silent)
 
@@ -155,7 +161,7 @@ def predict_command(
     what: Annotated[
         list[str],
         typer.Argument(
-            help='formulas, or one table; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"; for structures further models, '
+            help='formulas, or tables; of runs with prompts: "[OXIDE] Fe2O3 [GAP]"; for structures further models, '
             "files of structures, and key=value of how they are read"
         ),
     ],
@@ -165,6 +171,7 @@ def predict_command(
     ] = None,
     formula: FormulaColumn = None,
     *,
+    file: FileOptions,
     shown: Shown,
 ) -> None:
     """Predict properties of formulas with a tuned predictor, or structures with one potential or several.
@@ -173,12 +180,12 @@ def predict_command(
     far several models are apart.
     """
     of_structures = predicts_structures(model)
-    what_kind = "structures" if of_structures else "table" if len(what) == 1 and is_table_file(what[0]) else "formulas"
-    refuse_own("predict", {"--formula": formula, "--quiet": shown.quiet or None}, what_kind)
+    what_kind = "structures" if of_structures else "table" if are_tables(what) else "formulas"
+    refuse_own("predict", {"--formula": formula, "--quiet": shown.quiet or None, **flags_of(file)}, what_kind)
     if of_structures:
         predict_frames([model, *what], out, shown.as_json, shown.silent)
     else:
-        tell_formulas(Path(model), what, out, formula, shown.as_json)
+        tell_formulas(Path(model), what, out, formula, file, shown)
 
 
 def report_command(run: Run) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from pydantic import BaseModel
 
+    from matgraft.formulas.table.formula_table import ReadOptions
+
 screen = Console()
 S = TypeVar("S", bound="BaseModel")
 T = TypeVar("T")
@@ -52,7 +54,27 @@ Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, wit
 
 
 @dataclass(frozen=True)
-class Columns:
+class FileOptions:
+    """Options of every command that reads a table: how the file is read."""
+
+    sheet: Annotated[str | None, typer.Option(help="of an Excel workbook, where several could be meant")] = None
+    composition: Annotated[
+        str | None, typer.Option(help="amounts of an alloy, in columns or behind hyphens, are wt% or at%")
+    ] = None
+    balance: Annotated[str | None, typer.Option(help="element that makes up the rest of a composition")] = None
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="leave out rows that cannot be used, and write which and why")
+    ] = False
+
+    def reading(self, *, impute: bool = False) -> ReadOptions:
+        """Return how tables are read; raises an OptionError for a composition in neither per cent."""
+        from matgraft.formulas.table.formula_table import ReadOptions, basis_of
+
+        return ReadOptions(self.sheet, basis_of(self.composition), self.balance, self.skip_bad, impute)
+
+
+@dataclass(frozen=True)
+class Columns(FileOptions):
     """Options of a command: which columns of a table say what."""
 
     formula: FormulaColumn = None
@@ -60,9 +82,16 @@ class Columns:
     weight: Weight = None
     group: Group = None
     order: Order = None
+    classes: Annotated[
+        str | None, typer.Option(help="classes without an order, where words or whole numbers leave it open: a,b,none")
+    ] = None
     prompt_class: PromptClass = None
     drop: Drop = None
     allow: Allow = None
+    impute: Annotated[
+        bool,
+        typer.Option("--impute", help="fill covariates that are missing: by the median, or by a word of their own"),
+    ] = False
 
     @property
     def lines(self) -> tuple[int, ...]:
@@ -77,9 +106,20 @@ class Columns:
         return tuple(code.strip() for one in self.allow or () for code in one.split(",") if code.strip())
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """From the lowest to the highest, where they have an order."""
-        return tuple(word.strip() for word in self.order.split(",")) if self.order else ()
+    def ordered(self) -> tuple[str, ...]:
+        """Classes from the lowest to the highest, where they have an order."""
+        return _words(self.order)
+
+    @property
+    def unordered(self) -> tuple[str, ...]:
+        """Classes that have none, where they are named; raises an OptionError beside an order."""
+        if self.order and self.classes:
+            raise OptionError("--order and --classes both name the classes", remedy="keep one of them")
+        return _words(self.classes)
+
+
+def _words(listed: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in listed.split(",")) if listed else ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +203,8 @@ FLAGS = {"foundation": "from", "purpose": "for", "uses": "for", "wanted_class": 
 def flags_of(group: DataclassInstance) -> dict[str, object]:
     """Return a group of options by their names on the command line: ``{"--adapt-to": None}``."""
     names = {one.name: FLAGS.get(one.name, one.name.replace("_", "-")) for one in fields(group)}
-    return {f"--{flag}": getattr(group, name) for name, flag in names.items()}
+    values = {f"--{flag}": getattr(group, name) for name, flag in names.items()}
+    return {flag: None if value is False else value for flag, value in values.items()}
 
 
 PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
@@ -185,11 +226,20 @@ OWN: dict[str, tuple[Read, ...]] = {
         ),
     ),
     "predict": (
-        Read("--formula", "a table of formulas", lambda kind: kind == "table"),
-        Read("--quiet", "structures; formulas show no progress", lambda kind: kind == "structures"),
+        *(
+            Read(name, "a table of formulas", lambda kind: kind == "table")
+            for name in ("--formula", *flags_of(FileOptions()))
+        ),
+        Read("--quiet", "structures and tables; formulas show no progress", lambda kind: kind != "formulas"),
+    ),
+    "evaluate": tuple(
+        Read(name, "a run on a table of formulas", lambda is_table: is_table) for name in flags_of(FileOptions())
     ),
     "suggest": (
-        Read("--formula", "a table of candidates", lambda kind: kind == "table"),
+        *(
+            Read(name, "a table of candidates", lambda kind: kind == "table")
+            for name in ("--formula", *flags_of(FileOptions()))
+        ),
         *(
             Read(name, "--elements, which it makes candidates of", lambda kind: kind == "elements")
             for name in ("--most-elements", "--most-atoms", "--charge")
@@ -242,9 +292,9 @@ def is_recipe(word: str) -> bool:
 
 def is_table_file(word: str) -> bool:
     """Say whether a word of a command names a table."""
-    from matgraft.formulas.table.reading import TYPES
+    from matgraft.formulas.table.sources import TYPES
 
-    return word.endswith(TYPES)
+    return word.lower().endswith(TYPES)
 
 
 def new_file(path: Path | None) -> Path | None:

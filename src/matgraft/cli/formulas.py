@@ -13,6 +13,7 @@ from rich.console import Console
 
 from matgraft.cli.common import (
     Columns,
+    FileOptions,
     FitOptions,
     FormulaColumn,
     From,
@@ -21,6 +22,7 @@ from matgraft.cli.common import (
     Shown,
     TableOptions,
     data_and_options,
+    flags_of,
     is_table_file,
     new_file,
     next_run,
@@ -32,12 +34,15 @@ from matgraft.cli.common import (
     tell,
     typed,
 )
+from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.options import word
 from matgraft.core.reads import Read, refuse_unread
 from matgraft.core.verdict import worst_exit_code
 
 PER = ("formula", "element")
+FEWEST_TO_HOLD_OUT = 3
+"""Formulas or groups of a class: a fold holds out one, an inner fold of the rest another one."""
 
 if TYPE_CHECKING:
     from matgraft.core.findings import Finding
@@ -46,18 +51,28 @@ if TYPE_CHECKING:
     from matgraft.formulas.report.facts import TableResult
     from matgraft.formulas.settings import TableRun
     from matgraft.formulas.suggest.candidates import Given
-    from matgraft.formulas.table.reading import ColumnNames, FormulaTable
+    from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
 
 
-def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | None, as_json: bool) -> None:
-    """Predict properties of formulas, or of a table of them, and tell them."""
-    from matgraft.formulas.predict import PropertyModel, formulas_in, predict_formulas
-    from matgraft.formulas.report.rows import write_rows
+def tell_formulas(
+    run: Path, what: list[str], out: Path | None, formula: str | None, file: FileOptions, shown: Shown
+) -> None:
+    """Predict properties of formulas, or of tables of them, and tell them."""
+    from matgraft.formulas.predict import PropertyModel
+    from matgraft.formulas.queries import read_queries
+    from matgraft.formulas.report.rows import TableRow, write_rows
     from matgraft.formulas.report.text import show_predictions, show_written
+    from matgraft.formulas.table.facts import TableReading
+    from matgraft.formulas.table.formula_table import ColumnNames
 
-    if len(what) == 1 and is_table_file(what[0]):
-        cells, formulas = formulas_in(Path(what[0]), formula)
-        rows = predict_formulas(run, formulas, cells, Path(what[0]))
+    if are_tables(what):
+        model, rows = PropertyModel.open(run), list[TableRow]()
+        columns = ColumnNames(formula=formula, reading=file.reading())
+        read = {name: read_queries(model, Path(name), columns) for name in what}
+        for name, queries in read.items():
+            teller(shown.silent, skipped_beside(out, Path(name)))(TableReading.of(Path(name), [queries]))
+            own = model.rows(queries.formulas, queries.cells, Path(name))
+            rows += [{"file": name, **row} for row in own] if len(read) > 1 else own
     else:
         formulas = [one for one in what if "=" not in one]
         beside = dict(one.split("=", 1) for one in what if "=" in one)
@@ -65,7 +80,16 @@ def tell_formulas(run: Path, what: list[str], out: Path | None, formula: str | N
         rows = model.rows(formulas, model.shared(beside, len(formulas)))
     if out is not None:
         write_rows(rows, out)
-    tell(rows, show_predictions if out is None else partial(show_written, path=out), as_json)
+    tell(rows, show_predictions if out is None else partial(show_written, path=out), shown.as_json)
+
+
+def are_tables(words: Sequence[str]) -> bool:
+    """Say whether every word of a command names a table; refuses tables among formulas."""
+    named = [word for word in words if word == "-" or is_table_file(word) or word.lower().endswith((".json", ".dat"))]
+    if named and len(named) < len(words):
+        other = next(word for word in words if word not in named)
+        raise OptionError(f"{named[0]} is a table, and {other!r} is none", remedy="tables alone, or formulas alone")
+    return bool(named)
 
 
 def tell_start(foundation: str | None) -> None:
@@ -133,6 +157,7 @@ def crossval_command(
     by = columns.group or "formula"
     settings, given = predictor_settings("crossval", options, columns, strategy=model.strategy, seed=model.seed)
     read = read_held(table, target, folding, columns, formula_reader(settings.strategy))
+    tell_held(read, table, out, shown.silent)
     tell_start(model.foundation)
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
     findings = audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
@@ -181,6 +206,7 @@ def compare_command(
     if "strategy" in given:
         raise OptionError("strategy is not read by `matgraft compare`", remedy="--strategy, once a strategy")
     read = read_held(table, target, folding, columns, formula_reader("prompt" if names == ["prompt"] else "auto"))
+    tell_held(read, table, out, shown.silent)
     tell_start(asked.foundation)
     encoder = load_encoder(asked.foundation or "composition")
     audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
@@ -198,17 +224,31 @@ def read_held(
 ) -> FormulaTable:
     """Read a table whose rows are held out fold by fold."""
     from matgraft.formulas.table.reading import read_table
+    from matgraft.formulas.table.values import refuse_rare_classes
 
-    return read_table(table, target, column_names(columns, folding.fold_column), parse)
+    names = column_names(columns, folding.fold_column)
+    read = read_table(table, target, names, parse)
+    if not read.folds:
+        groups = read.grouped(names.group)
+        refuse_rare_classes(read.classes, read.values, groups, FEWEST_TO_HOLD_OUT, table, "crossval")
+    return read
+
+
+def tell_held(read: FormulaTable, table: Path, out: Path | None, silent: bool) -> None:
+    """Tell how a table was read whose rows are held out."""
+    from matgraft.formulas.table.facts import TableReading
+
+    teller(silent, skipped_beside(out, table))(TableReading.of(table, [read]))
 
 
 def column_names(columns: Columns, fold: str | None) -> ColumnNames:
-    """Return the columns that the options of a command name."""
-    from matgraft.formulas.table.reading import ColumnNames
+    """Return the columns that the options of a command name, and how the table is read."""
+    from matgraft.formulas.table.formula_table import ColumnNames
 
     return ColumnNames(
         formula=columns.formula, fold=fold, covariates=columns.covariate or (), weight=columns.weight,
-        group=columns.group or "formula", order=columns.classes, prompt_class=columns.prompt_class, drop=columns.lines
+        group=columns.group or "formula", order=columns.ordered, classes=columns.unordered,
+        prompt_class=columns.prompt_class, drop=columns.lines, reading=columns.reading(impute=columns.impute),
     )  # fmt: skip
 
 
@@ -258,13 +298,15 @@ def audit_rows(
     from matgraft.formulas.registry import load_encoder
     from matgraft.formulas.table.audit import audit
     from matgraft.formulas.table.audit.base import TableEvidence
+    from matgraft.formulas.table.facts import TableReading
     from matgraft.formulas.table.reading import read_table
 
-    refuse_no_target(path, targets, columns.formula)
+    refuse_no_target(path, targets, columns)
     audit.refuse_unknown_codes(columns.allowed)
     names = column_names(columns, asked.fold_column)
     parse = formula_reader("prompt" if columns.prompt_class else "auto")
     tables = {target: read_table(Path(path), target, names, parse) for target in targets or ()}
+    teller(shown.silent, skipped_beside(None, Path(path)))(TableReading.of(Path(path), tables.values()))
     candidates = audit.read_candidates(Path(asked.candidates), columns.formula) if asked.candidates else None
     encoder = load_encoder(foundation or "composition")
     looked = {
@@ -317,7 +359,8 @@ def embed_command(
     from matgraft.formulas.embedding import embed, formulas_asked, is_table_run
     from matgraft.formulas.report.rows import write_element_vectors, write_vectors
     from matgraft.formulas.report.text import nearest_formulas
-    from matgraft.formulas.table.reading import formula_column, read_cells
+    from matgraft.formulas.table.names import formula_column
+    from matgraft.formulas.table.opening import read_cells
 
     of, per = asked.foundation or "composition", choose(asked.per, {one: one for one in PER}, "--per")
     is_run = is_table_run(of)
@@ -328,7 +371,7 @@ def embed_command(
     if column != "formula":
         cells = cells.drop(columns="formula", errors="ignore").rename(columns={column: "formula"})
     texts = list(cells["formula"])
-    read = formulas_asked(texts, of, table)
+    read = formulas_asked(cells["formula"], of, table)
     if per == "element":
         rows = embed(cells, of, per="element", target=asked.target)
         write_element_vectors(read, rows, out)
@@ -476,7 +519,7 @@ class MadeOf:
     most_atoms: Annotated[int | None, typer.Option(help="in the formula of one; by default 12")] = None
     charge: Annotated[str | None, typer.Option(help="balanced (default), or any")] = None
 
-    def given(self, words: Sequence[str], formula: str | None) -> Given:
+    def given(self, words: Sequence[str], formula: str | None, file: FileOptions) -> Given:
         """Return the candidates as they are named: a table, formulas, or elements."""
         from matgraft.core.settings import validated
         from matgraft.formulas.suggest.compositions import Compositions
@@ -485,7 +528,7 @@ class MadeOf:
         is_table = len(words) == 1 and is_table_file(words[0])
         kind = "elements" if self.elements is not None else "table" if is_table else "formulas"
         flags = {f"--{name.replace('_', '-')}": value for name, value in how.items()}
-        refuse_own("suggest", {"--formula": formula, **flags}, kind)
+        refuse_own("suggest", {"--formula": formula, **flags_of(file), **flags}, kind)
         if (self.elements is None) == (not words):
             found = "candidates and --elements are both named" if words else "no candidates are named"
             raise OptionError(found, allowed=["a table of candidates", "formulas", "--elements Li,Fe,P,O"])
@@ -506,6 +549,7 @@ def suggest_command(
     wanted: Wanted,
     made: MadeOf,
     formula: FormulaColumn = None,
+    file: FileOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file", callback=new_file)] = None,
     shown: Shown,
 ) -> None:
@@ -516,16 +560,16 @@ def suggest_command(
     from matgraft.formulas.suggest.suggest import keep, suggest
 
     words = list(candidates or ())
-    given = made.given([one for one in words if "=" not in one], formula)
+    given = made.given([one for one in words if "=" not in one], formula, file)
     shared = dict(one.split("=", 1) for one in words if "=" in one)
-    found = suggest(run, given, n, conditions=shared, formula=formula, **vars(wanted))
+    found = suggest(run, given, n, conditions=shared, formula=formula, reading=file.reading(), **vars(wanted))
     if out is not None:
         write_rows(suggestion_rows(found), out)
     keep(run, found)
     tell(found, show_suggested, shown.as_json)
 
 
-def evaluate_rows(words: Sequence[str], page: Path | None, as_json: bool) -> None:
+def evaluate_rows(words: Sequence[str], page: Path | None, file: FileOptions, shown: Shown) -> None:
     """Score a run on a table on a further table with labels, as the words of a command name them, and tell it."""
     from matgraft.formulas.evaluate import evaluate_table
     from matgraft.formulas.report.text import show_table_evaluation
@@ -536,7 +580,9 @@ def evaluate_rows(words: Sequence[str], page: Path | None, as_json: bool) -> Non
         raise OptionError(f"{options[0]} is not read: a run on a table keeps its settings", remedy="remove it")
     if len(tables) != 1:
         raise OptionError(f"{len(tables)} tables are named", allowed=[f"matgraft evaluate {run} TABLE"])
-    tell(evaluate_table(Path(run), Path(tables[0]), page), show_table_evaluation, as_json)
+    table, told = Path(tables[0]), teller(shown.silent, skipped_beside(page, Path(tables[0])))
+    found = evaluate_table(Path(run), table, page, reading=file.reading(), tell=told)
+    tell(found, show_table_evaluation, shown.as_json)
 
 
 def table_run(
@@ -549,7 +595,7 @@ def table_run(
         raise OptionError(
             "--target names a column, but no table is named", allowed=["a file that ends in .csv or .tsv"]
         )
-    refuse_no_target(data, targets, columns.formula)
+    refuse_no_target(data, targets, columns)
     settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy)
     tell_start(fit.foundation)
     run = TableRun(
@@ -560,26 +606,28 @@ def table_run(
         covariates=tuple(columns.covariate or ()),
         weight=columns.weight,
         group=columns.group or "formula",
-        order=columns.classes,
+        order=columns.ordered,
+        classes=columns.unordered,
         adapt_to=columns.adapt_to,
         test=fit.test,
         prompt_class=columns.prompt_class,
         drop=columns.lines,
         allow=columns.allowed,
         settings=settings,
+        **vars(columns.reading(impute=columns.impute)),
     )
     return run, keys
 
 
-def refuse_no_target(data: str, targets: list[str] | None, formula: str | None) -> None:
+def refuse_no_target(data: str, targets: list[str] | None, columns: Columns) -> None:
     """Raise an OptionError, which offers the columns of a table, where none is named as the target."""
-    from matgraft.formulas.table.reading import value_columns
+    from matgraft.formulas.table.opening import value_columns
 
     if not targets:
         raise OptionError(
             "a table of formulas needs --target with the column of the values",
             where=data,
-            options=[{"--target": name} for name in value_columns(Path(data), formula)],
+            options=[{"--target": name} for name in value_columns(Path(data), columns.formula, columns.reading())],
         )
 
 

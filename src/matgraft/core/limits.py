@@ -29,6 +29,14 @@ from typing import NamedTuple
 
 ASSUMED = 4 * 2**30
 """Bytes, where nothing says how many there are."""
+LONGEST_FORMULA = 2_000
+"""Characters of a formula; of 30 elements with amounts of 9 digits each it has fewer than 400."""
+MOST_NESTED = 50
+"""Brackets inside one another; a coordination compound has three."""
+LARGEST_TABLE = 2**29
+"""Bytes of a table, unpacked: a million rows of 500 characters."""
+MOST_CELLS = 20_000_000
+"""Of a table; each takes about 100 bytes of memory."""
 ROOT = Path("/")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _JOBS: tuple[tuple[str, tuple[str, ...]], ...] = (

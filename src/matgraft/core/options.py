@@ -53,11 +53,15 @@ def word(key: str, value: object) -> str:
 def shell(settings: Mapping[str, object]) -> str:
     """Return options as they can be typed into a shell after a command; a name with dashes is one of the command's own.
 
-    >>> shell({"--target": "band gap", "seed": 1})
-    "--target 'band gap' seed=1"
+    >>> shell({"--target": "band gap", "--skip-bad": True, "seed": 1})
+    "--target 'band gap' --skip-bad seed=1"
     """
-    words = ((key, str(value)) if key.startswith("-") else (word(key, value),) for key, value in settings.items())
+    words = (_flag(key, value) if key.startswith("-") else (word(key, value),) for key, value in settings.items())
     return shlex.join(chain.from_iterable(words))
+
+
+def _flag(name: str, value: object) -> tuple[str, ...]:
+    return (name,) if value is True else (name, str(value))
 
 
 def typeable(settings: Mapping[str, object]) -> bool:

@@ -307,8 +307,10 @@ def by_option(settings: BaseModel, prefix: str = "option ") -> dict[str, JsonVal
     found: dict[str, JsonValue] = {}
     dumped = settings.model_dump(mode="json")
     for name, value in settings:
-        nested = isinstance(value, BaseModel)
-        found |= by_option(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": dumped[name]}
+        if isinstance(value, BaseModel):
+            found |= by_option(value, f"{prefix}{name}.")
+        elif name in dumped:  # else it is what earlier versions did
+            found[f"{prefix}{name}"] = dumped[name]
     return found
 
 

@@ -20,7 +20,7 @@ from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
 from matgraft.formulas.predictor.predictor import PredictorSettings, what_is_read
 from matgraft.formulas.report.rows import TableRow
 from matgraft.formulas.scoring.strategies import StrategyComparison, TriedStrategy, compare_losses
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 
 UNTRAINED = "untrained"
 """Every stage tuned, from an encoder that was never pretrained."""

@@ -22,7 +22,7 @@ from matgraft.formulas.report.rows import TableRow, prediction_rows
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.pretraining import pretraining_facts
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 
 
 def crossval(

@@ -20,14 +20,18 @@ from matgraft.formulas.report.further import further_sections, further_spots
 from matgraft.formulas.report.page import FOOTER
 from matgraft.formulas.report.rows import TableRow, further_rows, write_rows
 from matgraft.formulas.scoring.further import FurtherScores, score_further
-from matgraft.formulas.table.reading import targets_in
+from matgraft.formulas.table.facts import TableReading, Tell
+from matgraft.formulas.table.formula_table import ReadOptions
+from matgraft.formulas.table.opening import targets_in
 
 FOLDER = "evaluations"
 FORMS = {".html": to_html, ".md": to_markdown}
 """Suffix of a page -> what writes it."""
 
 
-def evaluate_table(run: Path, table: Path, page: Path | None = None) -> TableEvaluation:
+def evaluate_table(
+    run: Path, table: Path, page: Path | None = None, *, reading: ReadOptions | None = None, tell: Tell | None = None
+) -> TableEvaluation:
     """Score the predictors of a run on a further table, and write what came of it into the run folder.
 
     Rows whose formula or group was trained on are scored apart; the verdict is on the others.
@@ -36,6 +40,10 @@ def evaluate_table(run: Path, table: Path, page: Path | None = None) -> TableEva
     ----------
     page
         Where the page goes, .html or .md; by default into the run folder.
+    reading
+        How the table is read; what is not said is that of the run.
+    tell
+        Is told how it was read.
 
     Raises
     ------
@@ -45,8 +53,11 @@ def evaluate_table(run: Path, table: Path, page: Path | None = None) -> TableEva
     if page is not None and page.suffix not in FORMS:
         raise OptionError(f"{page}: the page is of no known form", allowed=FORMS)
     model = PropertyModel.open(run)
-    asked = targets_in(table, model.targets)
-    read = {target: model.run.read_further(table, target, model.names[target]) for target in asked}
+    how = model.run.reading_like(reading)
+    asked = targets_in(table, model.targets, how.columns)
+    read = {target: how.read_further(table, target, model.names[target]) for target in asked}
+    if tell:
+        tell(TableReading.of(table, [further for further, _ in read.values()]))
     scores: dict[str, FurtherScores] = {}
     rows: dict[str, list[TableRow]] = {}
     for target, (further, lacks) in read.items():

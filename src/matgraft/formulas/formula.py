@@ -2,10 +2,12 @@
 
     parse_formula("Fe2O3") == parse_formula("O3Fe2") == parse_formula("Fe4O6")
 
-Understood: every element, D and T (hydrogen), brackets ``()[]{}`` in any depth, fractional and tiny amounts (``1e-4``),
-hydrates and other adducts (``CuSO4·5H2O``, ``CuSO4*5H2O``), subscripts (``Fe₂O₃``), spaces. An amount of 0 leaves an
-element out. A plain dot that may be a decimal point or the dot of an adduct is an error
-(`matgraft.formulas.plain_dot`). Anything else is an error that names the character.
+Understood: every element, D and T (hydrogen), brackets ``()[]{}`` up to `MOST_NESTED` deep, fractional and tiny amounts
+(``1/3``, ``1e-4``), factors (``3CaO·SiO2``), hydrates and other adducts (``CuSO4·5H2O``, ``CuSO4*5H2O``), subscripts
+(``Fe₂O₃``), spaces. An amount of 0 leaves an element out. What is written around a formula and changes no composition
+is taken off (`matgraft.formulas.notation`). A plain dot that may be a decimal point or the dot of an adduct is an error
+(`matgraft.formulas.plain_dot`), and so is what likely means something else (`matgraft.formulas.doubtful`). Anything
+else is an error that names the character.
 """
 
 from __future__ import annotations
@@ -22,22 +24,30 @@ from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, nearest
+from matgraft.core.limits import LONGEST_FORMULA, MOST_NESTED
+from matgraft.formulas.alloys import Alloy, find_alloy
+from matgraft.formulas.doubtful import Doubt, doubt_before, doubt_of
+from matgraft.formulas.notation import DOTS, Dropped, Written, clean
 from matgraft.formulas.plain_dot import PLAIN_DOT, may_multiply
 
 MAX_ELEMENTS = 30
 DIGITS = 9
 """Decimal places of atomic fractions."""
+LONGEST_SHOWN = 100
+"""Characters of a text that an error repeats."""
 LARGEST_POWER = 30
 """Of ten, in an amount."""
 _HYDROGEN = {"D": 1, "T": 1}
 _OPEN, _CLOSE = "([{", ")]}"
-_DOTS = "·•⋅∙‧・×*"
+_DOTS = DOTS
 _AMOUNT = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d+))?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _ADDUCT = "an adduct has a raised dot or a star between its parts: CuSO4·5H2O, CuSO4*5H2O"
 _DOTS_OF_A_NUMBER = re.compile(r"\.?\s*\d*\s*\.?\s*$")
 _MULTIPLE_BY_A_FRACTION = re.compile(rf"([^{_DOTS}]+?)[.{_DOTS}]\s*(\d+)/([1-9]\d*)([^{_DOTS}]+)")
 _FRACTION = re.compile(r"(\d+)/([1-9]\d*)")
+_AMOUNT_BY_A_FRACTION = re.compile(r"(\d{1,9})/([1-9]\d{0,8})(?![\d.])")
+_BEHIND_A_DOT = re.compile(r"\s*[A-Z(\[{]")
 _CHARGE = re.compile(r"\^?\{?\d*[-−–+]\d*\}?\s*")
 _KNOWN = {symbol: Z for symbol, Z in atomic_numbers.items() if 1 <= Z <= 118} | _HYDROGEN
 
@@ -49,11 +59,26 @@ class FormulaError(DataError):
     ----------
     position
         The character at fault, from 0.
+    likely
+        Readable formulas that may be meant, the likeliest first.
+    alloy
+        An alloy whose amounts are by weight or by atoms.
     """
+
+    likely: tuple[str, ...] = ()
+    alloy: Alloy | None = None
 
     def __init__(self, text: str, position: int, found: str, remedy: str = "") -> None:
         self.text, self.position = text, position
-        super().__init__(found, where=f"{text!r} character {position + 1}", remedy=remedy)
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+        super().__init__(found, where=f"{shown!r} character {position + 1}", remedy=remedy)
+
+    @classmethod
+    def doubting(cls, text: str, doubt: Doubt) -> FormulaError:
+        """Return the error of a text that likely means something else."""
+        error = cls(text, doubt.position, doubt.found, doubt.remedy)
+        error.likely, error.alloy = doubt.likely, doubt.alloy
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +97,8 @@ class Formula:
         What a prompt called it (`matgraft.formulas.prompts.text`); empty where none did.
     own_class
         The user's own class that it belongs to, such as a laboratory, by its token; empty where it has none.
+    dropped
+        What was taken off the text, since it changes no composition.
     """
 
     numbers: tuple[int, ...]
@@ -79,6 +106,7 @@ class Formula:
     text: str = field(default="", compare=False)
     stated_class: str = field(default="", compare=False)
     own_class: str = field(default="", compare=False)
+    dropped: tuple[Dropped, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         """Return the number of elements."""
@@ -124,9 +152,12 @@ def parse_formula(text: str) -> Formula:
     FormulaError
         If it cannot be understood, names no element, or has more than 30 of them; with the character at fault.
     """
-    reader = _Reader(text)
-    amounts = reader.formula()
-    reader.refuse_open_dots()
+    if len(text) > LONGEST_FORMULA:
+        raise FormulaError(text, LONGEST_FORMULA, f"{len(text)} characters; at most {LONGEST_FORMULA} are read")
+    written = clean(text, _amounts)
+    if (alloy := find_alloy(written.text)) and alloy.basis and alloy.has_amounts:
+        written = Written(alloy.formula(alloy.basis), (*written.dropped, "alloy notation"))
+    amounts = _read(written.text)
     total = sum(amounts.values())
     present = sorted(Z for Z, amount in amounts.items() if amount > 0)
     if not present:
@@ -140,7 +171,22 @@ def parse_formula(text: str) -> Formula:
         raise FormulaError(
             text, 0, f"less than {10**-DIGITS:g} of the atoms are {lost}", "leave it out, or give it more"
         )
-    return Formula(tuple(present), fractions, text.strip())
+    return Formula(tuple(present), fractions, text.strip(), dropped=written.dropped)
+
+
+def _read(text: str) -> dict[int, Fraction]:
+    """Return the amounts of a text without anything around it; doubts are errors."""
+    if doubt := doubt_before(text, _amounts):
+        raise FormulaError.doubting(text, doubt)
+    reader = _Reader(text)
+    try:
+        amounts = reader.formula()
+    except FormulaError:
+        if doubt := doubt_of(text, _amounts):
+            raise FormulaError.doubting(text, doubt) from None
+        raise
+    reader.refuse_open_dots()
+    return amounts
 
 
 class _Reader:
@@ -149,6 +195,7 @@ class _Reader:
     def __init__(self, text: str, *, suggests: bool = True) -> None:
         self.text, self.at, self.suggests = text, 0, suggests
         self.plain = text if text.isascii() else "".join(_plain(character) for character in text)
+        self.depth = 0
         self.dotted: list[tuple[int, int]] = []
         """Where a part begins, and where an amount with a plain dot stands in it."""
 
@@ -156,14 +203,24 @@ class _Reader:
         """Parts joined by the dot of adducts, each with a factor before it, up to `closing` or the end."""
         total: dict[int, Fraction] = {}
         opened = self.at
-        factor = Fraction(1)
+        self.depth += 1
+        if self.depth > MOST_NESTED:
+            raise FormulaError(self.text, self.at, f"more than {MOST_NESTED} brackets inside one another")
         while True:
-            _add(total, self._part(), factor)
-            if self.at >= len(self.plain) or self.plain[self.at] not in _DOTS:
-                self._check_end(closing, opened)
-                return total
-            self.at += 1  # the dot
             factor = self._amount()
+            _add(total, self._part(), factor)
+            if not self._at_a_dot():
+                self._check_end(closing, opened)
+                self.depth -= 1
+                return total
+            self.at += 1
+
+    def _at_a_dot(self) -> bool:
+        """Say whether the dot of an adduct comes next: a raised one, or a plain one that no number follows."""
+        here = self.plain[self.at : self.at + 1]
+        return bool(here) and (
+            here in _DOTS or (here == "." and _BEHIND_A_DOT.match(self.plain, self.at + 1) is not None)
+        )
 
     def refuse_open_dots(self) -> None:
         """Raise a `FormulaError` for a plain dot that may be a decimal point or the dot of an adduct."""
@@ -206,7 +263,7 @@ class _Reader:
         start = self._skip()
         while self._skip() < len(self.plain):
             character = self.plain[self.at]
-            if character in _CLOSE or (character in _DOTS and found):
+            if character in _CLOSE or (found and self._at_a_dot()):
                 break
             if character in _OPEN:
                 self.at += 1
@@ -252,6 +309,9 @@ class _Reader:
         if abs(int(match[1] or 0)) > LARGEST_POWER or len(match[0]) > 2 * LARGEST_POWER:
             said = f"the amount {match[0][:20]} is out of range: powers of ten from -{LARGEST_POWER} to {LARGEST_POWER}"
             raise FormulaError(self.text, self.at, said)
+        if fraction := _AMOUNT_BY_A_FRACTION.match(self.plain, self.at):
+            self.at = fraction.end()
+            return Fraction(int(fraction[1]), int(fraction[2]))
         self.at = match.end()
         return Fraction(int(match[0]) if match[0].isdecimal() else match[0])
 

@@ -6,9 +6,9 @@ model.predict(["Fe2O3", "Li0.5CoO2"])            # a table: formula, target, val
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -30,13 +30,10 @@ from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, pr
 from matgraft.formulas.registry import load_encoder_folder
 from matgraft.formulas.report.rows import TableRow, prediction_rows
 from matgraft.formulas.settings import SETTINGS, TableRun
-from matgraft.formulas.table.reading import (
-    encode_covariates,
-    formula_column,
-    parsed_column,
-    read_cells,
-    with_own_classes,
-)
+from matgraft.formulas.table.covariates import encode_covariates
+from matgraft.formulas.table.names import formula_column
+from matgraft.formulas.table.own_classes import with_own_classes
+from matgraft.formulas.table.parsing import parsed_column
 
 INSTEAD = {
     "frames": ("this run reads structures, not formulas", "`matgraft evaluate` scores it on frames"),
@@ -187,7 +184,9 @@ class PropertyModel:
         """Return predictions as rows; parameters as of `predict_formulas`."""
         if not formulas:
             raise DataError("there is no formula to predict", where=str(where or self.folder))
-        prompts = self.stated(self.asked(formulas, None if cells is None else where or self.folder), cells, where)
+        lines = None if cells is None else cells.index
+        asked = self.asked(formulas, None if cells is None else where or self.folder, lines)
+        prompts = self.stated(asked, cells, where)
         rows: list[TableRow] = []
         for target, names in self.names.items():
             chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, target)]
@@ -289,16 +288,24 @@ class PropertyModel:
         classed = with_own_classes(formulas, cells[column], self.own_classes, where or self.folder)
         return [replace(prompt, formula=one) for prompt, one in zip(prompts, classed, strict=True)]
 
-    def asked(self, formulas: Sequence[str], table: Path | None = None) -> Sequence[Prompt]:
-        """Read what is asked; an error names the line of a table."""
+    def parse(self, text: str) -> Prompt:
+        """Read one formula, of a run with prompts with what is asked of it."""
+        return _parse(text, self.tokens, self.own_classes)
+
+    def asked(
+        self, formulas: Sequence[str], table: Path | None = None, lines: pd.Index | None = None
+    ) -> Sequence[Prompt]:
+        """Read what is asked; an error names the lines of a table."""
         tokens, own = self.tokens, self.own_classes
-
-        def parse(text: str) -> Prompt:
-            return parse_prompt(text, tokens, own) if tokens else Prompt(parse_plain(text))
-
+        parse = partial(_parse, tokens=tokens, own=own)
         if table is None:
             return [parse(text) for text in formulas]
-        return parsed_column(pd.Series(list(formulas), name="formula"), table, parse)
+        index = pd.RangeIndex(2, len(formulas) + 2) if lines is None else lines
+        return parsed_column(pd.Series(list(formulas), index, name="formula"), table, parse, self.run.composition)
+
+
+def _parse(text: str, tokens: Mapping[str, str], own: Collection[str]) -> Prompt:
+    return parse_prompt(text, tokens, own) if tokens else Prompt(parse_plain(text))
 
 
 def predict_formulas(
@@ -340,13 +347,8 @@ def listed(formulas: Sequence[str]) -> list[str]:
 
 def as_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in memory as one that was read: every cell is text."""
-    return table.reset_index(drop=True).astype(object).where(table.notna().to_numpy(), "").astype(str)
-
-
-def formulas_in(path: Path, column: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """Return a table's cells and its column of formulas."""
-    cells = read_cells(path)
-    return cells, list(cells[formula_column(cells, column, path)])
+    index = pd.RangeIndex(2, len(table) + 2)  # as of a file whose header is line 1
+    return table.set_axis(index).astype(object).where(table.notna().to_numpy(), "").astype(str)
 
 
 def covariates_of(names: TargetNames, cells: pd.DataFrame | None, n: int, where: Path) -> Array | None:
@@ -356,4 +358,4 @@ def covariates_of(names: TargetNames, cells: pd.DataFrame | None, n: int, where:
     if cells is None or len(cells) != n:
         columns = ", ".join(names.code)
         raise OptionError(f"the predictor needs {columns} as well", remedy="a table with these columns")
-    return encode_covariates(cells, names.code, where)
+    return encode_covariates(cells, names.code, where, names.fill)

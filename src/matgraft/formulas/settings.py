@@ -12,6 +12,7 @@ from matgraft.core.errors import OptionError
 from matgraft.core.frozen import Frozen
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import RunFile, by_option
+from matgraft.formulas.alloys import Basis
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
@@ -23,8 +24,13 @@ from matgraft.formulas.table.audit.audit import (
     refuse_unknown_codes,
 )
 from matgraft.formulas.table.audit.base import TableEvidence
-from matgraft.formulas.table.reading import Coding, ColumnNames, FormulaTable, read_labelled, read_table
+from matgraft.formulas.table.formula_table import Coding, ColumnNames, FormulaTable, ReadOptions
+from matgraft.formulas.table.reading import read_labelled, read_table
 from matgraft.formulas.table.target import TargetTable, read_target
+from matgraft.formulas.table.values import refuse_rare_classes
+
+FEWEST_TO_TUNE = 2
+"""Formulas or groups of a class: an inner fold holds out one, and the rest must teach it."""
 
 
 class TableRun(Frozen):
@@ -46,6 +52,10 @@ class TableRun(Frozen):
         Lines of the table that are left out.
     allow
         Codes of findings of the audit that shall not block.
+    classes
+        Classes that have no order, where words or whole numbers leave it open.
+    sheet, composition, balance, skip_bad, impute
+        How tables are read: `matgraft.formulas.table.formula_table.ReadOptions`.
     """
 
     table: str
@@ -61,6 +71,12 @@ class TableRun(Frozen):
     prompt_class: str | None = None
     drop: tuple[int, ...] = ()
     allow: tuple[str, ...] = ()
+    classes: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
+    sheet: str | None = Field(None, exclude_if=lambda value: value is None)
+    composition: Basis | None = Field(None, exclude_if=lambda value: value is None)
+    balance: str | None = Field(None, exclude_if=lambda value: value is None)
+    skip_bad: bool = Field(False, exclude_if=lambda value: not value)
+    impute: bool = Field(False, exclude_if=lambda value: not value)
     settings: PredictorSettings = PredictorSettings()
 
     @property
@@ -68,8 +84,18 @@ class TableRun(Frozen):
         """The columns that are read beside those of the values."""
         return ColumnNames(
             formula=self.formula, covariates=self.covariates, weight=self.weight, group=self.group, order=self.order,
-            prompt_class=self.prompt_class, drop=self.drop,
+            classes=self.classes, prompt_class=self.prompt_class, drop=self.drop, reading=self.reading,
         )  # fmt: skip
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How tables are read."""
+        return ReadOptions(self.sheet, self.composition, self.balance, self.skip_bad, self.impute)
+
+    def reading_like(self, typed: ReadOptions | None) -> TableRun:
+        """Return the run with what is typed of how a table is read in the place of its own."""
+        said = {} if typed is None else {name: value for name, value in vars(typed).items() if value}
+        return self.model_copy(update=said)
 
     @property
     def tables(self) -> dict[str, str]:
@@ -79,7 +105,10 @@ class TableRun(Frozen):
 
     def read(self, target: str) -> FormulaTable:
         """Read the table of one target."""
-        return read_table(Path(self.table), target, self.columns, formula_reader(self.settings.strategy))
+        table = read_table(Path(self.table), target, self.columns, formula_reader(self.settings.strategy))
+        groups = table.grouped(self.group)
+        refuse_rare_classes(table.classes, table.values, groups, FEWEST_TO_TUNE, Path(self.table), "tune")
+        return table
 
     def read_further(self, path: Path, target: str, like: Coding) -> tuple[FormulaTable, tuple[str, ...]]:
         """Read a further table with labels of a target, and say which columns of the training table it lacks."""
@@ -87,7 +116,7 @@ class TableRun(Frozen):
 
     def read_domain(self, table: FormulaTable, target: str) -> TargetTable | None:
         """Read the table of the domain without labels, where there is one."""
-        return read_target(Path(self.adapt_to), table, target, self.formula) if self.adapt_to else None
+        return read_target(Path(self.adapt_to), table, target, self.columns) if self.adapt_to else None
 
     def audit(self, tables: Mapping[str, FormulaTable], backbone: CompositionBackbone | None) -> TableAudit:
         """Look at the table of each target.

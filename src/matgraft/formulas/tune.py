@@ -57,8 +57,11 @@ from matgraft.formulas.scoring.target import (
     target_metrics,
 )
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
-from matgraft.formulas.table.audit.audit import AUDIT
-from matgraft.formulas.table.reading import FormulaTable, targets_in
+from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
+from matgraft.formulas.table.facts import READINGS, SKIPPED, TableReading, TableReadings, Tell
+from matgraft.formulas.table.faults import write_skipped
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.opening import targets_in
 from matgraft.formulas.table.target import TargetTable
 
 HELD, TESTED, HISTORY = "out_of_fold.csv", "test_predictions.csv", "history.csv"
@@ -74,6 +77,7 @@ def tune_table(
     given: Sequence[str] = (),
     resume: bool = False,
     quiet: bool = False,
+    note: Tell | None = None,
     tell: Callable[[Sequence[Finding]], None] | None = None,
 ) -> TableResult:
     """Make a predictor for each target and write the run folder.
@@ -84,6 +88,8 @@ def tune_table(
         Keys of the settings that the user named: those that nothing reads are an error.
     tell
         Is given what the audit found, before anything is fitted.
+    note
+        Is told how each table was read, before the audit.
 
     Raises
     ------
@@ -101,19 +107,21 @@ def tune_table(
         run.refuse_idle(given, tables.values())
     domains = {target: run.read_domain(table, target) for target, table in tables.items()}
     tests = read_tests(run, tables)
+    readings = readings_of(run, tables, domains, tests)
+    if note is not None:
+        list(map(note, readings))
     backbone = load_encoder(run.foundation)
     prompted = run.settings.strategy == "prompt"
-    audit = AUDIT.find(out) if resume else None
-    if audit is None:
-        audit = run.audit(tables, backbone)
-        if tell is not None:
-            tell(audit.findings)
+    audit = _audited(run, out, tables, backbone, resume, tell)
     bank = BANKS.choose(run.settings.prompt.bank, backbone) if prompted else None
     folds = folds_of(tables, run.group, run.settings) if prompted else {}
     began = TableSettings.of(run, backbone, bank)
     with open_run(out, Begun(kind="formulas", decides=began.decides), resume=resume):
         SETTINGS.write(out, began)
         AUDIT.write(out, audit)
+        READINGS.write(out, TableReadings(tables=readings))
+        if skipped := [(reading.table, bad) for reading in readings for bad in reading.skipped]:
+            write_skipped(skipped, out / SKIPPED)
         save_folder(
             backbone,
             out / "model",
@@ -147,6 +155,38 @@ def tune_table(
         VERDICTS.write(out, TableVerdicts(targets={name: part.verdict for name, part in targets.items()}))
         report = write_property_report(out)
         return TableResult(run=str(out), report=str(report), targets=targets, prompts=prompts)
+
+
+def _audited(
+    run: TableRun,
+    out: Path,
+    tables: Mapping[str, FormulaTable],
+    backbone: CompositionBackbone,
+    resume: bool,
+    tell: Callable[[Sequence[Finding]], None] | None,
+) -> TableAudit:
+    """Return what the audit finds, of a run that goes on what it found; errors as of `TableRun.audit`."""
+    found = AUDIT.find(out) if resume else None
+    if found is None:
+        found = run.audit(tables, backbone)
+        if tell is not None:
+            tell(found.findings)
+    return found
+
+
+def readings_of(
+    run: TableRun,
+    tables: Mapping[str, FormulaTable],
+    domains: Mapping[str, TargetTable | None],
+    tests: Mapping[str, tuple[FormulaTable, tuple[str, ...]]],
+) -> tuple[TableReading, ...]:
+    """Return how each table of a run was read."""
+    found = [TableReading.of(Path(run.table), tables.values())]
+    if run.adapt_to:
+        found.append(TableReading.of(Path(run.adapt_to), filter(None, domains.values())))
+    if run.test:
+        found.append(TableReading.of(Path(run.test), (table for table, _ in tests.values())))
+    return tuple(found)
 
 
 def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:
@@ -185,7 +225,9 @@ def read_tests(run: TableRun, tables: Mapping[str, FormulaTable]) -> dict[str, t
     if run.test is None:
         return {}
     path = Path(run.test)
-    return {target: run.read_further(path, target, tables[target]) for target in targets_in(path, run.targets)}
+    return {
+        target: run.read_further(path, target, tables[target]) for target in targets_in(path, run.targets, run.columns)
+    }
 
 
 def _tune_one(
@@ -210,7 +252,10 @@ def _tune_one(
     held = predictor.out_of_fold
     assert held is not None
     groups, own = tuple(sorted(set(table.groups))), dict(table.prompt_classes)
-    names = TargetNames(target=target, classes=table.classes, code=dict(table.code), groups=groups, prompt_classes=own)
+    names = TargetNames(
+        target=target, classes=table.classes, code=dict(table.code), groups=groups, prompt_classes=own,
+        fill=dict(table.fill),
+    )  # fmt: skip
     save_predictor(predictor, folder, names, shared="../../prompts" if joint else "")
     extra = {"target": target, "fold": "out of fold"}
     rows = prediction_rows(table.formulas, held, table.classes, extra, truths=table.values, lines=table.lines)

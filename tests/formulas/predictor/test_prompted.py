@@ -18,7 +18,7 @@ from matgraft.formulas.prompts.bank import BANKS, Bank, BankCard, bank_answers
 from matgraft.formulas.prompts.facts import prompt_facts
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings, fit_prompts, prepared
 from matgraft.formulas.prompts.prompts import PromptedEncoder
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 
 LONG = PromptSettings(epochs=20, fewest_steps=60, rate=0.04, batch=32, bank="none")
 QUICK = PromptSettings(epochs=1, fewest_steps=2, bank="none")

@@ -18,7 +18,8 @@ from matgraft.formulas.prompts.member import PromptFit, PromptSettings, fit_prom
 from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices
 from matgraft.formulas.prompts.text import class_tokens, parse_prompt
 from matgraft.formulas.settings import TableRun
-from matgraft.formulas.table.reading import ColumnNames, read_table
+from matgraft.formulas.table.formula_table import ColumnNames
+from matgraft.formulas.table.reading import read_table
 from matgraft.formulas.tune import tune_table
 
 OWN = ("LAB_A", "LAB_B")

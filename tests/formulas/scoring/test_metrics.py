@@ -16,7 +16,7 @@ from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.report.text import show_folds
 from matgraft.formulas.scoring.folds import FoldScores
 from matgraft.formulas.scoring.metrics import scores_of
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 
 ENCODER = CompositionBackbone.scratch(0, width=8, layers=1, heads=1, features=8)
 RNG = np.random.default_rng(0)

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from matgraft.core.errors import DataError
 from matgraft.formulas.formula import FormulaError, parse_formula
 from matgraft.formulas.prompts.text import parse_plain, parse_prompt, parse_stated
-from matgraft.formulas.table.reading import formulas_of, read_cells, read_table
+from matgraft.formulas.table.opening import read_cells
+from matgraft.formulas.table.parsing import formulas_of
+from matgraft.formulas.table.reading import read_table
 
 AMOUNTS = st.dictionaries(st.sampled_from(chemical_symbols[1:]), st.integers(1, 12), min_size=1, max_size=6)
 
 
 def written(amounts):
-    return "".join(f"{symbol}{amount}" for symbol, amount in amounts)
+    """A point says that a zero is a digit: H20.0, not H2O."""
+    return "".join(f"{symbol}{amount}" + ".0" * ("0" in str(amount)) for symbol, amount in amounts)
 
 
 @given(AMOUNTS, st.randoms(), st.integers(1, 9))
@@ -70,11 +73,10 @@ def test_tiny_amounts_are_kept():
         ("Xx2O3", 0, "'Xx' is no element"),
         ("", 0, "no element"),
         ("  ", 1, "no element"),
-        ("Fe-2O3", 2, "without a sign"),
-        ("2H2O", 0, "follows no element"),
+        ("Fe-2O3", 2, "hyphens join 2 compounds"),
         ("Fe(OH", 2, "not closed"),
         ("FeO)2", 3, "never opened"),
-        ("fe2", 0, "capital: F"),
+        ("fe2", 0, "likely Fe2"),
         ("Fe0", 0, "above 0"),
         ("Fe()2", 3, "no element here"),
         ("CuSO4.5H2O", 5, "CuSO4·5H2O"),
@@ -83,18 +85,12 @@ def test_tiny_amounts_are_kept():
         ("CH4.5.75H2O", 5, "write CH4·5.75H2O or"),
         ("CuSO4. 5H2O", 7, "write CuSO4· 5H2O"),
         ("CuSO4 .5H2O", 6, "write CuSO4 ·5H2O"),
-        ("2H2O.NaCl", 0, "follows no element"),
         ("Fe" + "1." * 40, 5, "raised dot"),
         ("CdSO4.8/3H2O", 7, "write (CdSO4)3·8H2O"),
-        ("CaSO4·1/2H2O", 7, "write (CaSO4)2·1H2O"),
-        ("PbMg1/3Nb2/3O3", 5, "write PbMg0.333333333Nb0.666666667O3"),
-        ("CaSO4.½H2O", 6, "not a fraction"),
+        ("CaSO4.½H2O", 7, "not a fraction"),
         ("Fe/Ni", 2, "'/' belongs to no element"),
-        ("Fe3+", 3, "leave the charge out"),
-        ("[Fe(CN)6]4-", 10, "leave the charge out"),
-        ("SO4^2-", 3, "leave the charge out"),
-        ("SO₄²⁻", 3, "leave the charge out"),
-        ("CuSO4.5H2O+", 10, "leave the charge out"),
+        ("CaO2+", 4, "leave the charge out, its number too: write CaO2 or CaO"),
+        ("CuSO4.5H2O+", 5, "two readings"),
         ("Fe1e400O", 2, "1e400 is out of range"),
         ("Fe1e-99999999O", 2, "out of range"),
         ("Fe1000000H1e-6", 0, "less than 1e-09 of the atoms are H"),

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.formulas.table.reading import ColumnNames, encode_covariates, read_table
+from matgraft.formulas.table.covariates import MISSING_WORD, encode_covariates
+from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
+from matgraft.formulas.table.reading import read_table
 
 
 def written(folder, text, name="table.csv"):
@@ -58,21 +60,31 @@ def test_missing_values_of_parquet_are_left_out_as_of_csv(tmp_path):
 @pytest.mark.parametrize("gone", ["", "nan", " NA ", "null"])
 def test_a_missing_word_is_an_error_and_no_category(tmp_path, gone):
     path = written(tmp_path, f"formula,gap,process\nLiCl,0.5,cast\nNaCl,1.5,{gone}\nKCl,2.5,none\n")
-    for named in ({"covariates": ["process"]}, {"group": "process"}, {"fold": "process"}):
+    for named in ({"group": "process"}, {"fold": "process"}):
         with pytest.raises(DataError, match="missing") as caught:
             read_table(path, "gap", ColumnNames(**named))
         assert "line 3, column 'process'" in str(caught.value)
     good = written(tmp_path, path.read_text().replace(f",{gone}\n", ",forged\n"), "good.csv")
     table = read_table(good, "gap", ColumnNames(covariates=["process"]))
     assert table.code == {"process": ("cast", "forged", "none")}
+    left = read_table(path, "gap", ColumnNames(covariates=["process"]))
+    assert (left.code, left.lines) == ({"process": ("cast", "none")}, (2, 4))
     with pytest.raises(DataError, match=r"line 2, column 'process'.*"):
-        encode_covariates(pd.DataFrame({"process": [gone]}), table.code, path)
+        encode_covariates(pd.DataFrame({"process": [gone]}, index=[2]), table.code, path)
 
 
-def test_a_missing_number_among_covariates_is_named(tmp_path):
-    path = written(tmp_path, "formula,gap,T\nSi,1.5,300\nGe,0.5,\nC,5.5,\n")
-    with pytest.raises(DataError, match="line 3, column 'T'"):
-        read_table(path, "gap", ColumnNames(covariates=["T"]))
+def test_rows_without_a_covariate_are_left_out_and_counted_or_filled(tmp_path):
+    path = written(tmp_path, "formula,gap,T,way\nSi,1.5,300,a\nGe,0.5,,b\nC,5.5,100,\nSn,0.1,200,a\n")
+    table = read_table(path, "gap", ColumnNames(covariates=["T", "way"]))
+    assert (table.lines, table.code, table.fill) == ((2, 5), {"T": (), "way": ("a", "b")}, {})
+    assert [(one.column, one.count, one.lines) for one in table.decisions] == [("T", 1, (3,)), ("way", 1, (4,))]
+    filled = read_table(path, "gap", ColumnNames(covariates=["T", "way"], reading=ReadOptions(impute=True)))
+    assert (filled.lines, filled.fill) == ((2, 3, 4, 5), {"T": 200.0, "way": MISSING_WORD})
+    assert filled.covariates.tolist() == [[300, 1, 0], [200, 0, 1], [100, 0, 0], [200, 1, 0]]
+    with pytest.raises(DataError, match=r"line 2, column 'T'.*missing"):
+        encode_covariates(pd.DataFrame({"T": [""], "way": ["a"]}, index=[2]), filled.code, path)
+    cells = pd.DataFrame({"T": [""], "way": [""]}, index=[2])
+    assert encode_covariates(cells, filled.code, path, filled.fill).tolist() == [[200, 0, 0]]
 
 
 def test_rows_of_weight_zero_are_left_out_and_counted(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.formulas.table.reading import ColumnNames, read_table
+from matgraft.formulas.table.formula_table import ColumnNames
+from matgraft.formulas.table.reading import read_table
 from matgraft.formulas.table.target import read_target
 
 
@@ -25,7 +26,7 @@ def write(tmp_path, text):
 
 def test_truths_may_be_absent_in_part_or_all(tmp_path, source):
     path = write(tmp_path, "composition,kind,T,gap\nGaAs,salt,4,1.4\nCu,element,300,\n")
-    table = read_target(path, source, "gap", "formula")
+    table = read_target(path, source, "gap", ColumnNames(formula="formula"))
     assert [str(one) for one in table.formulas] == ["GaAs", "Cu"]
     np.testing.assert_array_equal(table.covariates, [[0, 1, 4], [1, 0, 300]])
     assert table.labelled.tolist() == [0]

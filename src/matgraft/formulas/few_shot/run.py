@@ -35,15 +35,11 @@ from matgraft.formulas.few_shot.values import fit_few_values
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.reading import (
-    ColumnNames,
-    FormulaTable,
-    formula_column,
-    formulas_of,
-    read_cells,
-    read_table,
-    value_columns,
-)
+from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
+from matgraft.formulas.table.names import formula_column
+from matgraft.formulas.table.opening import read_cells, value_columns
+from matgraft.formulas.table.parsing import formulas_of
+from matgraft.formulas.table.reading import read_table
 
 READS = tuple(Read(key, "columns of classes", lambda table: bool(table.classes)) for key in ("--distance", "--metric"))
 """What is read of the options in some cases only."""

@@ -49,7 +49,7 @@ from matgraft.formulas.predictor.members import (
 )
 from matgraft.formulas.predictor.stack import Gate, is_familiar, member_weights
 from matgraft.formulas.prompts.member import PromptSettings
-from matgraft.formulas.table.reading import joined_groups
+from matgraft.formulas.table.formula_table import joined_groups
 
 SMALLEST = 10
 ONE_SIGMA = 0.6827

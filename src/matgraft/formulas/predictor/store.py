@@ -49,6 +49,8 @@ class TargetNames(Frozen):
         What the column of groups held, where one was named; folders of earlier versions do not say (None).
     prompt_classes
         The user's own classes, token -> word.
+    fill
+        What stands in for covariates that are missing, by column.
     """
 
     target: str = ""
@@ -56,6 +58,7 @@ class TargetNames(Frozen):
     code: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     groups: tuple[str, ...] | None = None
     prompt_classes: dict[str, str] = Field(default_factory=dict)
+    fill: dict[str, float | str] = Field(default_factory=dict, exclude_if=lambda value: not value)
 
 
 class StoredCalibration(Frozen):

@@ -28,7 +28,7 @@ from matgraft.formulas.predictor.members import PROMPT
 from matgraft.formulas.predictor.predictor import PredictorSettings, labels_of
 from matgraft.formulas.predictor.store import network_file, save_network
 from matgraft.formulas.prompts.member import PromptFit, fit_prompts
-from matgraft.formulas.table.reading import FormulaTable, joined_groups
+from matgraft.formulas.table.formula_table import FormulaTable, joined_groups
 
 
 @dataclass(frozen=True, eq=False)

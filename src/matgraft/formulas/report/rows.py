@@ -28,7 +28,7 @@ from matgraft.formulas.learners.network import FittedNetwork
 from matgraft.formulas.predictor.members import Tuned
 from matgraft.formulas.predictor.predictor import Prediction, Predictor
 from matgraft.formulas.scoring.further import FurtherRows
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 from matgraft.formulas.table.target import TargetTable
 
 CellValue = str | int | float | bool | None

@@ -23,7 +23,7 @@ from matgraft.formulas.predictor.predictor import Prediction, Predictor
 from matgraft.formulas.predictor.store import TargetNames
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.verdict import FAR, UNLIKE, outcome_of_comparison
-from matgraft.formulas.table.reading import GROUPINGS, FormulaTable
+from matgraft.formulas.table.formula_table import GROUPINGS, FormulaTable
 
 Seen = Literal["new", "known group", "known formula"]
 SEEN: tuple[Seen, ...] = ("new", "known group", "known formula")

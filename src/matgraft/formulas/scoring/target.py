@@ -18,7 +18,7 @@ from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.pretraining import PretrainingFacts, pretraining_facts
 from matgraft.formulas.scoring.verdict import property_verdict
 from matgraft.formulas.seen_labels import SeenLabels
-from matgraft.formulas.table.reading import FormulaTable
+from matgraft.formulas.table.formula_table import FormulaTable
 
 
 class TargetMetrics(PredictorFacts):

@@ -15,9 +15,14 @@ from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, covariates_of, listed
 from matgraft.formulas.predictor.predictor import identities
+from matgraft.formulas.queries import open_queries
 from matgraft.formulas.report.suggested import Made
 from matgraft.formulas.suggest.compositions import MOST_CANDIDATES, MOST_TRIED, Compositions
-from matgraft.formulas.table.reading import TYPES, formula_column, read_cells
+from matgraft.formulas.table.faults import refuse
+from matgraft.formulas.table.formula_table import ColumnNames
+from matgraft.formulas.table.names import formula_column
+from matgraft.formulas.table.parsing import alloy_cures, parse_cells
+from matgraft.formulas.table.sources import TYPES
 
 Given: TypeAlias = str | Path | Sequence[str] | pd.DataFrame | Compositions
 """A table's file, formulas, a table in memory, or elements."""
@@ -84,7 +89,11 @@ class Candidates:
 
 
 def gather_candidates(
-    model: PropertyModel, target: str, given: Given, shared: Mapping[str, float | str], formula: str | None = None
+    model: PropertyModel,
+    target: str,
+    given: Given,
+    shared: Mapping[str, float | str],
+    columns: ColumnNames | None = None,
 ) -> Candidates:
     """Return candidates for a target of a run.
 
@@ -92,8 +101,8 @@ def gather_candidates(
     ----------
     shared
         Covariates that all candidates share.
-    formula
-        Column of the formulas in a table.
+    columns
+        How a table is read.
 
     Raises
     ------
@@ -112,11 +121,11 @@ def gather_candidates(
         path, cells = IN_MEMORY, as_cells(given)
     elif isinstance(given, Path) or (isinstance(given, str) and given.endswith(TYPES)):
         path = Path(given)
-        cells = read_cells(path)
+        texts, cells = _rows_of(model, path, columns or ColumnNames())
     else:
         texts = listed(given)
-    if path is not None and cells is not None:
-        texts = list(cells[formula_column(cells, formula, path)])
+    if isinstance(given, pd.DataFrame) and cells is not None:
+        texts = list(cells[formula_column(cells, columns.formula if columns else None, IN_MEMORY)])
     file = None if path in (None, IN_MEMORY) else str(path)
     if not texts:
         raise DataError("there is no candidate", where=str(path or model.folder))
@@ -134,7 +143,7 @@ def gather_candidates(
         tuple(formulas),
         np.zeros((len(texts), 0)) if covariates is None else covariates,
         tuple({str(name): value for name, value in one.items()} for one in conditions),
-        tuple(range(2, len(texts) + 2)) if file else (),
+        tuple(map(int, cells.index)) if file and cells is not None else (),
         file,
         made,
     )
@@ -149,13 +158,27 @@ def _formulas(
     model: PropertyModel, target: str, texts: Sequence[str], cells: pd.DataFrame | None, path: Path | None
 ) -> list[Formula]:
     """Read formulas; of a run with prompts one may say what is asked of it, but nothing else than the target."""
-    prompts = model.stated(model.asked(texts, path), cells, path)
+    lines = None if cells is None or path is None else cells.index
+    prompts = model.stated(model.asked(texts, path, lines), cells, path)
     for i, prompt in enumerate(prompts):
         if prompt.property not in (None, target):
-            line = f"{path} line {i + 2}" if path else texts[i]
+            line = f"{path} line {lines[i] if lines is not None else i + 2}" if path else texts[i]
             raise OptionError(
                 f"the candidate asks for {prompt.property!r}, and suggestions are made for {target!r}",
                 where=line,
                 remedy="leave what it asks for out, or ask about that target",
             )
     return [prompt.formula for prompt in prompts]
+
+
+def _rows_of(model: PropertyModel, path: Path, columns: ColumnNames) -> tuple[list[str], pd.DataFrame]:
+    """Return the formulas of a file and its cells, without rows that cannot be used where that is asked."""
+    how, opened = open_queries(model, path, columns)
+    if len(opened.cells) > MOST_TRIED:  # before each is read
+        raise _too_many(len(opened.cells), str(path))
+    parsed = parse_cells(opened.cells[opened.column], model.parse, how.composition)
+    bad = [*opened.faults, *parsed.faults]
+    if not how.skip_bad:
+        refuse(bad, path, alloy_cures(parsed.alloys))
+    cells = opened.cells[~opened.cells.index.isin({one.line for one in bad})]
+    return list(cells[opened.column]), cells

@@ -38,6 +38,7 @@ from matgraft.formulas.suggest.candidates import Candidates, Given, gather_candi
 from matgraft.formulas.suggest.propose import Proposal, points_of, propose
 from matgraft.formulas.suggest.settings import SuggestOptions, SuggestSettings
 from matgraft.formulas.suggest.worth import entropy
+from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
 
 HIGH = 0.9
 """A candidate whose prediction is as good as that of the best tenth has a high one."""
@@ -52,6 +53,7 @@ def suggest(
     *,
     conditions: Mapping[str, float | str] | None = None,
     formula: str | None = None,
+    reading: ReadOptions | None = None,
     **options: Unpack[SuggestOptions],
 ) -> Suggested:
     """Return the n candidates that are best measured next, the first one first.
@@ -66,6 +68,8 @@ def suggest(
         Values of the run's covariates that all candidates share.
     formula
         Column of the formulas in a table.
+    reading
+        How a table's file is read.
     **options
         What is wanted, as of `SuggestSettings`: ``maximise=True``, ``minimise=True``, ``target_value=1.4``,
         ``wanted_class="metal"`` or ``explore=True``; ``target``, ``information`` and ``seed``.
@@ -84,7 +88,8 @@ def suggest(
     target = _target(model, asked.target)
     names = model.names[target]
     goal = asked.goal(target, names.classes)
-    gathered = gather_candidates(model, target, candidates, conditions or {}, formula)
+    columns = ColumnNames(formula=formula, reading=reading or ReadOptions())
+    gathered = gather_candidates(model, target, candidates, conditions or {}, columns)
     predictor = model.predictor(target)
     _refuse_value(goal, predictor)
     new = gathered.new(predictor.inputs)

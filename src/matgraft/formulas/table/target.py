@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.formula import Formula
-from matgraft.formulas.table.reading import (
-    EMPTY,
-    FormulaTable,
-    encode_covariates,
-    formula_column,
-    formulas_of,
-    read_cells,
-    values_like,
-)
+from matgraft.formulas.prompts.text import parse_plain
+from matgraft.formulas.table.covariates import encode, missing_faults
+from matgraft.formulas.table.faults import BadCell, Decision, refuse
+from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
+from matgraft.formulas.table.names import matching
+from matgraft.formulas.table.numbers import EMPTY
+from matgraft.formulas.table.opening import further, open_table
+from matgraft.formulas.table.parsing import alloy_cures, parse_cells
+from matgraft.formulas.table.values import values_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +42,16 @@ class TargetTable:
         (m,) lines of the file, the header being line 1.
     truths
         (m,) numbers or class indices, NaN where there is none; for scoring alone.
+    skipped, decisions
+        Cells for which rows were left out, since that was asked; and what was decided in reading the table.
     """
 
     formulas: tuple[Formula, ...]
     covariates: NDArray[np.float64]
     lines: tuple[int, ...]
     truths: NDArray[np.float64]
+    skipped: tuple[BadCell, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def labelled(self) -> NDArray[np.int_]:
@@ -55,15 +59,15 @@ class TargetTable:
         return np.flatnonzero(np.isfinite(self.truths))
 
 
-def read_target(path: Path, source: FormulaTable, label: str, formula: str | None = None) -> TargetTable:
+def read_target(path: Path, source: FormulaTable, label: str, columns: ColumnNames | None = None) -> TargetTable:
     """Read the target of a source.
 
     Parameters
     ----------
     label
         The source's column of values; if the target has it as well, it is kept for scoring.
-    formula
-        The source's column of formulas, where it was named; the target may call it otherwise.
+    columns
+        How the source was read; the target may call its column of formulas otherwise.
 
     Raises
     ------
@@ -72,16 +76,28 @@ def read_target(path: Path, source: FormulaTable, label: str, formula: str | Non
     OptionError
         If a column is missing.
     """
-    cells = read_cells(path)
-    column = formula_column(cells, formula if formula in cells.columns else None, path)
+    asked = further(path, columns or ColumnNames())
+    opened = open_table(path, asked, [label])
+    cells, how = opened.cells, asked.reading
     if cells.empty:
         raise DataError("there is no formula in the target", where=str(path))
-    known = label in cells.columns
+    parsed = parse_cells(cells[opened.column], parse_plain, how.composition)
+    encoded = encode(cells, source.code, path, source.fill, opened.marks)
+    bad = [*opened.faults, *parsed.faults, *encoded.faults, *missing_faults(encoded.missing)]
+    if not how.skip_bad:
+        refuse(bad, path, alloy_cures(parsed.alloys))
+    good = ~cells.index.isin({fault.line for fault in bad})
+    cells = cells[good]
+    if cells.empty:
+        raise DataError("no row can be used", where=str(path), causes=[fault.error(None) for fault in bad[:3]])
+    known = matching(cells, label)
     return TargetTable(
-        formulas=formulas_of(cells[column], path),
-        covariates=encode_covariates(cells, source.code, path),
-        lines=tuple(int(i) + 2 for i in cells.index),
-        truths=_truths(cells[label], source.classes, path) if known else np.full(len(cells), np.nan),
+        formulas=tuple(parsed.found[int(line)] for line in cells.index),
+        covariates=encoded.values[good],
+        lines=tuple(int(line) for line in cells.index),
+        truths=_truths(cells[known[0]], source.classes, path) if known else np.full(len(cells), np.nan),
+        skipped=tuple(bad),
+        decisions=(*opened.decisions, *encoded.decisions),
     )
 
 

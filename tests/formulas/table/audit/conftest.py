@@ -11,7 +11,8 @@ import pytest
 from matgraft.core.findings import Finding
 from matgraft.formulas.table.audit.audit import Look
 from matgraft.formulas.table.audit.base import TableEvidence
-from matgraft.formulas.table.reading import ColumnNames, read_table
+from matgraft.formulas.table.formula_table import ColumnNames
+from matgraft.formulas.table.reading import read_table
 
 METALS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn", "Al", "Ga", "In", "Ti", "Zr", "Cu", "Ag"]
 ANIONS = {"O": 2.0, "S": 1.0, "F": 4.0, "Cl": 3.0}

@@ -22,7 +22,9 @@ from matgraft.core.run_folder import RunFile
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.table.audit import chemistry, coverage, leaks, provenance, repeats, size, units, values
 from matgraft.formulas.table.audit.base import TableEvidence
-from matgraft.formulas.table.reading import formula_column, formulas_of, read_cells
+from matgraft.formulas.table.names import formula_column
+from matgraft.formulas.table.opening import read_cells
+from matgraft.formulas.table.parsing import formulas_of
 
 Look = Callable[[TableEvidence], Iterable[Finding]]
 

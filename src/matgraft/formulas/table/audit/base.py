@@ -15,8 +15,9 @@ from matgraft.core.statistics import Units, numbered
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.table.audit.expected import Departures, departures
+from matgraft.formulas.table.formula_table import GROUPINGS, ColumnNames, FormulaTable
 from matgraft.formulas.table.lines import write_lines
-from matgraft.formulas.table.reading import EMPTY, GROUPINGS, ColumnNames, FormulaTable
+from matgraft.formulas.table.numbers import EMPTY
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -1,0 +1,79 @@
+"""Tables to predict: every row that cannot be predicted is found before any is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from matgraft.formulas.predict import PropertyModel
+from matgraft.formulas.table.covariates import encode, missing_faults
+from matgraft.formulas.table.faults import BadCell, Decision, refuse
+from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
+from matgraft.formulas.table.opening import OpenedTable, further, open_table
+from matgraft.formulas.table.parsing import alloy_cures, parse_cells
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Rows of a table to predict.
+
+    Attributes
+    ----------
+    formulas
+        (n,) as written.
+    cells
+        (n, columns) text; the index holds the lines.
+    decisions, skipped
+        What was decided in reading them, and cells for which rows were left out.
+    """
+
+    formulas: list[str]
+    cells: pd.DataFrame
+    decisions: tuple[Decision, ...] = ()
+    skipped: tuple[BadCell, ...] = ()
+
+
+def open_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> tuple[ReadOptions, OpenedTable]:
+    """Open a table to predict, by what was typed and else as the run read its own; return how, and the table."""
+    run, typed = model.run.columns, columns.reading
+    named = replace(
+        run,
+        formula=columns.formula or run.formula,
+        reading=replace(run.reading, sheet=typed.sheet or run.reading.sheet),
+    )
+    of_run = further(path, named)
+    how = replace(
+        of_run.reading, skip_bad=typed.skip_bad,
+        composition=typed.composition or of_run.reading.composition, balance=typed.balance or of_run.reading.balance,
+    )  # fmt: skip
+    return how, open_table(path, replace(of_run, reading=how), model.targets)
+
+
+def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Queries:
+    """Read a table to predict, and find every row that cannot be.
+
+    Parameters
+    ----------
+    columns
+        What was typed; what is not is that of the run.
+
+    Raises
+    ------
+    DataError
+        If rows cannot be predicted, and are not to be left out.
+    """
+    how, opened = open_queries(model, path, columns)
+    cells = opened.cells
+    parsed = parse_cells(cells[opened.column], model.parse, how.composition)
+    encoded = [encode(cells, one.code, path, one.fill, opened.marks) for one in model.names.values()]
+    bad = [*opened.faults, *parsed.faults]
+    for one in encoded:
+        bad += [*one.faults, *missing_faults(one.missing)]
+    bad = list(dict.fromkeys(bad))
+    if not how.skip_bad:
+        refuse(bad, path, alloy_cures(parsed.alloys))
+    cells = cells[~cells.index.isin({fault.line for fault in bad})]
+    decisions = dict.fromkeys((*opened.decisions, *(told for one in encoded for told in one.decisions)))
+    return Queries(list(cells[opened.column]), cells, tuple(decisions), tuple(bad))

@@ -1,0 +1,271 @@
+"""Compositions by columns: a column an element or an oxide, in per cent of weight or of atoms.
+
+    composed = by_columns(cells, Asked(composition="wt%"), used=["yield_MPa"], path)
+    composed.formulas         # text, such as Fe73.1C3.7Mn1.2; the index holds the lines
+
+Of weights atoms are made by standard atomic masses. Amounts of oxides count formula units where they are no weights.
+The balance is the element whose cells say so (``bal``), whose column is empty, or that ``--balance`` names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ase.data import atomic_masses, atomic_numbers
+from numpy.typing import NDArray
+
+from matgraft.core.errors import DataError, OptionError, choose
+from matgraft.formulas.alloys import BASES, Basis, formula_of
+from matgraft.formulas.table.faults import BadCell, Decision
+from matgraft.formulas.table.numbers import EMPTY, Marks, numbers_in
+
+FEWEST = 3
+"""Columns of elements by which a table without formulas is known to hold compositions."""
+BALANCE = frozenset(
+    ("bal", "bal.", "balance", "rest", "rest.", "remainder", "rem", "rem.", "base", "basis", "余量", "余")
+)
+WHOLE, SLACK = 100.0, 2.0
+"""Per cent that a composition comes to, and how far rounded amounts may be from it."""
+_SYMBOL = r"([A-Z][a-z]?)"
+_BINARY = re.compile(rf"{_SYMBOL}(\d?)O(\d?)")
+_NAME = re.compile(
+    r"(?:(?P<before>(?:wt|at|mol|mass|weight|w|x|c)\.?\s?%?|%)[\s_(\[]{0,3})?(?P<symbol>[A-Z][a-z]?(?:\d?O\d?)?)"
+    r"[\s_,)\]]{0,3}[(\[]?\s?(?P<behind>(?:in\s)?(?:wt|at|mol|mass|weight|atomic)[\s._-]{0,2}(?:%|pct|percent|fraction|frac)?|%|ppm)?\s?[)\]]?"
+)  # fmt: skip
+_NOT_ELEMENTS = frozenset(("No", "D", "T", "Id"))
+"""Headers that spell an element and hardly mean it: a running number, ..."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Compositions of rows.
+
+    Attributes
+    ----------
+    formulas
+        (n,) text; empty where a fault is.
+    columns
+        Those that were taken.
+    """
+
+    formulas: pd.Series
+    columns: tuple[str, ...]
+    faults: tuple[BadCell, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True)
+class AmountColumn:
+    """A column of amounts: of what, and in what unit if the header says so."""
+
+    name: str
+    unit: tuple[tuple[str, int], ...]
+    basis: Basis | None = None
+
+    @property
+    def mass(self) -> float:
+        """Return the mass of its formula unit, in u."""
+        return float(sum(n * atomic_masses[atomic_numbers[symbol]] for symbol, n in self.unit))
+
+
+def amount_columns(cells: pd.DataFrame, used: Sequence[str] = ()) -> list[AmountColumn]:
+    """Return the columns whose header is an element or a binary oxide, with or without its unit."""
+    found = []
+    for name in map(str, cells.columns):
+        match = None if name in used else _NAME.fullmatch(name.strip())
+        unit = _unit(match["symbol"]) if match else ()
+        if match and unit and match["behind"] != "ppm":
+            said = " ".join(filter(None, (match["before"], match["behind"]))).lower()
+            found.append(AmountColumn(name, unit, _basis(said)))
+    return found
+
+
+def _unit(symbol: str) -> tuple[tuple[str, int], ...]:
+    if symbol in atomic_numbers and symbol not in _NOT_ELEMENTS and symbol != "X":
+        return ((symbol, 1),)
+    match = _BINARY.fullmatch(symbol)
+    if match and match[1] in atomic_numbers and match[1] not in ("O", "X"):
+        return ((match[1], int(match[2] or 1)), ("O", int(match[3] or 1)))
+    return ()
+
+
+def _basis(said: str) -> Basis | None:
+    if re.match(r"(wt|mass|weight|w\b)", said.removeprefix("in ")):
+        return "wt%"
+    return "at%" if re.match(r"(at|mol|x\b)", said.removeprefix("in ")) else None
+
+
+def by_columns(
+    cells: pd.DataFrame, basis: Basis | None, balance: str | None, path: Path, marks: Marks, used: Sequence[str] = ()
+) -> Composed:
+    """Return the composition of every row.
+
+    Parameters
+    ----------
+    basis
+        What the amounts are per cent of; None where the headers say it.
+    balance
+        The element that makes up the rest.
+    used
+        Columns that are something else.
+
+    Raises
+    ------
+    OptionError
+        If it is not known what the amounts are per cent of, or headers and option disagree.
+    DataError
+        If no row comes to 100.
+    """
+    taken = amount_columns(cells, used)
+    basis = _agreed(taken, basis, path)
+    amounts, is_balance, faults, empty = _amounts(cells, taken, marks)
+    names = [column.name for column in taken]
+    decisions = [Decision(code="composition", value=f"{', '.join(names)} in {basis}")]
+    if empty:
+        decisions.append(Decision(code="empty-composition", count=empty))
+    whole = _whole(amounts, is_balance)
+    if balance:
+        taken, amounts, is_balance = _with_balance(cells, taken, amounts, is_balance, balance, path)
+    rest = whole - np.nansum(np.where(is_balance, 0.0, amounts), axis=1)
+    for i in np.unique(np.nonzero(is_balance)[1]):
+        rows = int(is_balance[:, i].sum())
+        decisions.append(Decision(code="balance", column=taken[i].name, value=taken[i].name, count=rows))
+    amounts = np.where(is_balance, rest[:, None], amounts)
+    totals = amounts.sum(axis=1)
+    bad = {fault.line for fault in faults}
+    slack = whole * SLACK / WHOLE
+    off = [
+        i for i, line in enumerate(cells.index) if int(line) not in bad and _is_off(amounts[i], totals[i], whole, slack)
+    ]
+    if off and len(off) == len(cells):
+        _refuse_all(cells, totals, path, whole)
+    for i in off:
+        found = (
+            f"the amounts come to {totals[i]:.6g}, not to {whole:.0f}"
+            if totals[i] <= whole
+            else f"the amounts come to {totals[i]:.6g}, more than {whole:.0f}"
+        )
+        faults.append(
+            BadCell(
+                line=int(cells.index[i]),
+                column=names[0],
+                found=found,
+                remedy="mend the row, or name the balance: --balance Fe",
+            )
+        )
+    scaled = int((np.abs(totals - whole) > 1e-3 * whole).sum()) - len(off)
+    if scaled > 0 or whole == 1:
+        low, high = totals.min(), totals.max()
+        decisions.append(
+            Decision(code="normalised", value=f"{low:.5g} to {high:.5g}", count=max(scaled, 0) or len(cells))
+        )
+    bad = {fault.line for fault in faults}
+    texts = ["" if int(line) in bad else _formula(taken, amounts[i], basis) for i, line in enumerate(cells.index)]
+    formulas = pd.Series(texts, index=cells.index, name="composition", dtype=object)
+    return Composed(formulas, tuple(names), tuple(faults), tuple(decisions))
+
+
+def _agreed(taken: Sequence[AmountColumn], asked: Basis | None, path: Path) -> Basis:
+    stated = {column.basis for column in taken if column.basis}
+    if asked is not None:
+        choose(asked, {name: name for name in BASES}, "--composition")
+    if asked and stated - {asked}:
+        raise OptionError(
+            f"--composition {asked}, but the headers say {', '.join(sorted(stated))}",
+            where=str(path),
+            remedy="leave the option out",
+        )
+    if asked:
+        return asked
+    if len(stated) == 1 and all(column.basis for column in taken):
+        return stated.pop()
+    names = ", ".join(column.name for column in taken)
+    raise OptionError(
+        f"columns of elements ({names}): their amounts are per cent of weight or of atoms",
+        where=str(path),
+        remedy="say which",
+        options=[{"--composition": basis} for basis in ("wt%", "at%")],
+    )
+
+
+def _amounts(
+    cells: pd.DataFrame, taken: Sequence[AmountColumn], marks: Marks
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[BadCell], int]:
+    """Return amounts (n, k), where they are the balance, cells that are no amount, and how many are empty."""
+    amounts, is_balance = np.zeros((len(cells), len(taken))), np.zeros((len(cells), len(taken)), bool)
+    faults: list[BadCell] = []
+    none = 0
+    for i, column in enumerate(taken):
+        words = cells[column.name].str.strip()
+        plain = words.str.lower()
+        is_balance[:, i] = plain.isin(BALANCE).to_numpy()
+        empty = plain.isin((*EMPTY, "-", "–")).to_numpy()
+        if empty.all() and len(cells):
+            is_balance[:, i] = True
+            continue
+        none += int(empty.sum())
+        rows = np.flatnonzero(~is_balance[:, i] & ~empty)
+        numbers = numbers_in(words.iloc[rows], marks)
+        amounts[rows, i] = numbers.values
+        faults += numbers.faults
+        faults += [
+            BadCell(line=int(cells.index[row]), column=column.name, cell=words.iloc[row], found="an amount is negative")
+            for row in rows[np.flatnonzero(numbers.values < 0)]
+        ]
+    return amounts, is_balance, faults, none
+
+
+def _whole(amounts: NDArray[np.float64], is_balance: NDArray[np.bool_]) -> float:
+    """Return 100, or 1 where all amounts are parts of one."""
+    totals = np.nansum(np.where(is_balance, 0.0, amounts), axis=1)
+    return (
+        1.0 if len(totals) and np.median(totals) <= 1 + SLACK / WHOLE and totals.max() <= 1 + SLACK / WHOLE else WHOLE
+    )
+
+
+def _with_balance(
+    cells: pd.DataFrame, taken: list[AmountColumn], amounts: NDArray[np.float64], is_balance: NDArray[np.bool_],
+    balance: str, path: Path,
+) -> tuple[list[AmountColumn], NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
+    """Return the columns with one for the element that ``--balance`` names."""
+    if not _unit(balance):
+        raise OptionError(f"--balance {balance}: no element", allowed=["a symbol, such as Fe"])
+    at = next((i for i, column in enumerate(taken) if column.unit == _unit(balance)), None)
+    if at is not None:
+        if (amounts[:, at] > 0).any():
+            found = f"--balance {balance}, but column {taken[at].name!r} has its amounts"
+            raise OptionError(found, where=str(path), remedy="leave the option out, or empty the column")
+        is_balance[:, at] = True
+        return taken, amounts, is_balance
+    more = AmountColumn(balance, _unit(balance))
+    return (
+        [*taken, more],
+        np.column_stack([amounts, np.zeros(len(cells))]),
+        np.column_stack([is_balance, np.ones(len(cells), bool)]),
+    )
+
+
+def _is_off(row: NDArray[np.float64], total: float, whole: float, slack: float) -> bool:
+    return not np.isfinite(total) or abs(total - whole) > slack or bool((row < 0).any())
+
+
+def _refuse_all(cells: pd.DataFrame, totals: NDArray[np.float64], path: Path, whole: float) -> None:
+    raise DataError(
+        f"the amounts of no row come to {whole:.0f}: they come to {np.nanmin(totals):.5g} to {np.nanmax(totals):.5g}",
+        where=f"{path} lines {int(cells.index[0])} to {int(cells.index[-1])}",
+        remedy="name the element that makes up the rest, such as --balance Fe, or add its column",
+    )
+
+
+def _formula(taken: Sequence[AmountColumn], amounts: NDArray[np.float64], basis: Basis) -> str:
+    atoms: dict[str, float] = {}
+    for column, amount in zip(taken, amounts, strict=True):
+        units = amount / column.mass if basis == "wt%" else amount
+        for symbol, n in column.unit:
+            atoms[symbol] = atoms.get(symbol, 0.0) + n * units
+    return formula_of(atoms)

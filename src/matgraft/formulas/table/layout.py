@@ -1,0 +1,161 @@
+"""Records of cells as a table: where the header stands, what lies above and under it, and rows that do not fit it.
+
+    cells, decisions, faults = as_table(records, path)
+
+Above a header stand titles, blank rows and comments, under it a row of units. Names of columns are stripped of blanks;
+those that come twice get a number, as pandas gives it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from matgraft.core.errors import DataError
+from matgraft.formulas.table.cell import is_unit
+from matgraft.formulas.table.faults import BadCell, Decision
+
+FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
+FURTHER_NAMES = (
+    "chemical formula", "pretty formula", "formula pretty", "reduced formula", "full formula", "chem formula",
+    "molecular formula", "empirical formula", "nominal composition", "chemical composition", "formulas", "compositions",
+    "materials", "compounds", "alloys", "formel", "summenformel", "chemische formel", "zusammensetzung", "verbindung",
+    "formule", "composé", "fórmula", "formula chimica", "composición", "компонент", "формула", "состав", "化学式",
+    "組成式", "組成", "组成", "组成式", "化学组成", "成分", "분자식", "화학식", "조성",
+)  # fmt: skip
+"""What a column of formulas is called beside the names that errors list."""
+_KNOWN = frozenset((*FORMULA_NAMES, *FURTHER_NAMES))
+_UNIT_BEHIND = re.compile(r"\s*(?:[\[(（][^\[\]()（）]{0,40}[\])）]|(?:/|,|\bin\b)\s*[^\s/,]{1,20})\s*$")
+
+
+class Record(NamedTuple):
+    """A line of a file, or a row of a sheet, as its cells."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+def plain_name(name: str) -> str:
+    """Return what a column is called without capitals, unit, underscores and further blanks: ``band gap``."""
+    text = unicodedata.normalize("NFKC", name).strip().strip("\"'").strip()
+    without = _UNIT_BEHIND.sub("", text) or text
+    return re.sub(r"[\s_]+", " ", without).strip().casefold()
+
+
+def is_formula_name(name: str) -> bool:
+    """Say whether a column of this name holds the formulas."""
+    return plain_name(name) in _KNOWN
+
+
+def find_header(records: Sequence[Record], columns: int) -> tuple[int, bool]:
+    """Return where the header stands, and whether it names a column of formulas.
+
+    It is the first record of so many columns; or, among the first 30, the one that names the formulas.
+    """
+    for i, record in enumerate(records[:30]):
+        if len(record.cells) == columns and any(map(is_formula_name, record.cells)):
+            return i, True
+    for i, record in enumerate(records):
+        if len(record.cells) == columns and (columns == 1 or _filled(record) > 1):
+            return i, False
+    return 0, False
+
+
+def as_table(records: Sequence[Record], path: Path) -> tuple[pd.DataFrame, tuple[Decision, ...], tuple[BadCell, ...]]:
+    """Return cells by columns, with what was decided and the rows that do not fit.
+
+    Raises
+    ------
+    DataError
+        If there is no record.
+    """
+    records = _without_margins(records)
+    if not records:
+        raise DataError("not readable as a table: it is empty", where=str(path))
+    widths = Counter(len(record.cells) for record in records)
+    usual = max(widths, key=lambda n: (widths[n], n))
+    at, known = find_header(records, usual)
+    if not known and len(records[0].cells) >= usual:
+        at = 0
+    if not known and usual > 1 and _filled(records[at]) == 1 and len(records) > at + 1:
+        at = next((i for i, one in enumerate(records[:30]) if _filled(one) > 1), at)
+    header, rows = records[at], list(records[at + 1 :])
+    told = [Decision(code="preamble", count=at)] if at else []
+    names, doubled = _unique(header.cells)
+    if doubled:
+        told.append(Decision(code="duplicate-columns", value=", ".join(doubled[:5]), count=len(doubled)))
+    if rows and (units := _units(rows[0], rows[1:4], names)):
+        told.append(
+            Decision(
+                code="unit-row",
+                value=", ".join(f"{name} in {unit}" for name, unit in units.items()),
+                lines=(rows[0].line,),
+            )
+        )
+        names = [
+            f"{name} ({units[name]})" if name in units and not _UNIT_BEHIND.search(name) else name for name in names
+        ]
+        rows = rows[1:]
+    fitting, faults = [], []
+    for record in rows:
+        filled = tuple(record.cells)
+        while len(filled) > len(names) and not filled[-1].strip():
+            filled = filled[:-1]
+        if len(filled) > len(names):
+            found = f"{len(filled)} cells, where the header has {len(names)}"
+            faults.append(
+                BadCell(line=record.line, found=found, remedy="put a cell that holds a separator into quotes")
+            )
+        elif filled[0].lstrip().startswith("#") and not any(cell.strip() for cell in filled[1:]) and len(names) > 1:
+            continue  # a comment among the rows
+        else:
+            fitting.append(Record(record.line, filled + ("",) * (len(names) - len(filled))))
+    index = pd.Index([record.line for record in fitting], dtype="int64")
+    cells = pd.DataFrame([record.cells for record in fitting], index=index, columns=names, dtype=object)
+    return cells, tuple(told), tuple(faults)
+
+
+def _filled(record: Record) -> int:
+    return sum(bool(cell.strip()) for cell in record.cells)
+
+
+def _without_margins(records: Sequence[Record]) -> list[Record]:
+    """Leave out rows and last columns that are empty throughout, as sheets have them."""
+    filled = [record for record in records if _filled(record)]
+    last = max((max(i for i, cell in enumerate(record.cells) if cell.strip()) for record in filled), default=0) + 1
+    first = min((min(i for i, cell in enumerate(record.cells) if cell.strip()) for record in filled), default=0)
+    return [Record(record.line, record.cells[first:last]) for record in filled]
+
+
+def _unique(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return names without blanks around them, each once; and those that came again."""
+    seen: Counter[str] = Counter()
+    found, doubled = [], []
+    for i, name in enumerate(names):
+        plain = " ".join(name.replace("\ufeff", "").split()) or f"Unnamed: {i}"
+        again = f"{plain}.{seen[plain]}" if seen[plain] else plain
+        seen[plain] += 1
+        found.append(again)
+        if again != plain:
+            doubled.append(again)
+    return found, doubled
+
+
+def _units(record: Record, behind: Sequence[Record], names: Sequence[str]) -> dict[str, str]:
+    """Return units by column, if a row holds units alone and the rows behind it hold numbers there."""
+    cells = [cell.strip().strip("[]()") for cell in record.cells]
+    empty = ("", "-", "–", "—", "1")
+    named = {name: cell for name, cell in zip(names, cells, strict=False) if cell not in empty}
+    if not named or not all(is_unit(cell) for cell in named.values()) or not behind:
+        return {}
+    places = [i for i, cell in enumerate(cells) if cell not in empty]
+    numeric = all(
+        any(letter.isdigit() for letter in row.cells[i]) for row in behind for i in places if i < len(row.cells)
+    )
+    return named if numeric else {}

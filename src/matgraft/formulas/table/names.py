@@ -1,0 +1,89 @@
+"""Columns found by what they are called: as it is written, or without capitals, blanks and unit.
+
+column_named(cells, "band gap", path)       # "Band gap (eV)"
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from matgraft.core.errors import OptionError, nearest
+from matgraft.formulas.formula import FormulaError
+from matgraft.formulas.prompts.text import parse_plain
+from matgraft.formulas.table.layout import FORMULA_NAMES, is_formula_name, plain_name
+
+
+def matching(cells: pd.DataFrame, name: str) -> list[str]:
+    """Return the columns that a name may mean: the one called so, else those that differ in unit and capitals."""
+    known = [str(column) for column in cells.columns]
+    if name in known:
+        return [name]
+    stripped = " ".join(name.split())
+    if stripped in known:
+        return [stripped]
+    for plain in (lambda text: " ".join(text.split()).casefold(), plain_name):
+        if found := [column for column in known if plain(column) == plain(name)]:
+            return found
+    return []
+
+
+def require(cells: pd.DataFrame, name: str, path: Path) -> str:
+    """Return the column that a name means.
+
+    Raises
+    ------
+    OptionError
+        If there is none, which says one that is near; or if there are several.
+    """
+    found = matching(cells, name)
+    known = [str(column) for column in cells.columns]
+    if not found:
+        raise OptionError(f"no column {name!r}", where=str(path), allowed=known, remedy=nearest(name, known))
+    again = [
+        column for column in known if column.startswith(f"{found[0]}.") and column[len(found[0]) + 1 :].isdecimal()
+    ]
+    if len(found) > 1 or again:
+        names = ", ".join(map(repr, [*found, *again]))
+        raise OptionError(
+            f"{name!r} may be each of the columns {names}", where=str(path), remedy="give each column a name of its own"
+        )
+    return found[0]
+
+
+def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
+    """Return the name of the column that holds the formulas; errors as of `require`."""
+    if name is not None:
+        return require(cells, name, path)
+    if (found := known_formula_column(cells)) is not None:
+        return found
+    likely = [str(column) for column in cells.columns if len(cells) and _is_formula(cells[column].iloc[0])]
+    no_header = any(_is_formula(str(column)) and len(str(column)) > 1 for column in cells.columns)
+    remedy = "name the column that holds the formulas"
+    if no_header and len(likely) > 0:
+        remedy = "the first line looks like a row: write a header above it, such as formula,gap; or name the column"
+    raise OptionError(
+        "no column of formulas is known by its name",
+        where=str(path),
+        allowed=FORMULA_NAMES,
+        remedy=remedy,
+        options=[{"--formula": name} for name in likely],
+    )
+
+
+def known_formula_column(cells: pd.DataFrame) -> str | None:
+    """Return the column whose name says that it holds formulas, the plainest name first; None if there is none."""
+    by_lower = {plain_name(str(column)): str(column) for column in reversed(list(cells.columns))}
+    for known in FORMULA_NAMES:
+        if known in by_lower:
+            return by_lower[known]
+    return next((str(column) for column in cells.columns if is_formula_name(str(column))), None)
+
+
+def _is_formula(text: str) -> bool:
+    try:
+        parse_plain(text)
+    except FormulaError:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Columns of formulas and of prompts: every cell that cannot be read is named, with its likely reading.
+
+parsed = parse_cells(cells["formula"], parse_plain, basis="wt%")
+parsed.found[3], parsed.faults       # by line
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pandas as pd
+
+from matgraft.formulas.alloys import Basis
+from matgraft.formulas.doubtful import likely_cases
+from matgraft.formulas.formula import Formula, FormulaError
+from matgraft.formulas.prompts.text import parse_plain
+from matgraft.formulas.table.faults import BadCell, refuse
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True, eq=False)
+class ParsedColumn(Generic[Parsed]):
+    """A column of formulas.
+
+    Attributes
+    ----------
+    found
+        By line.
+    alloys
+        How many cells are alloys whose amounts are by weight or by atoms.
+    """
+
+    found: Mapping[int, Parsed]
+    faults: tuple[BadCell, ...] = ()
+    alloys: int = 0
+
+
+def parse_cells(column: pd.Series, parse: Callable[[str], Parsed], basis: Basis | None = None) -> ParsedColumn[Parsed]:
+    """Read a column by a parser of formulas or of prompts.
+
+    A column in capitals throughout hides elements: ``NIO`` is read as three, beside ``FE2O3``, which is none. Where one
+    cell of it cannot be read, those that may be spelled otherwise are faults too.
+    """
+    found: dict[int, Parsed] = {}
+    faults: list[BadCell] = []
+    alloys = 0
+    for line, text in column.items():
+        try:
+            found[int(line)] = parse(text)
+        except FormulaError as error:
+            alloy = error.alloy if error.alloy is not None and error.alloy.has_amounts else None
+            alloys += alloy is not None
+            if alloy is not None and basis:
+                found[int(line)] = parse(alloy.formula(basis))
+            else:
+                faults.append(
+                    BadCell(
+                        line=int(line),
+                        column=str(column.name),
+                        cell=text,
+                        found=error.found,
+                        remedy=error.remedy,
+                        place=error.where,
+                    )
+                )
+    if faults and any(fault.cell.upper() == fault.cell and likely_cases(fault.cell) for fault in faults):
+        faults += _hidden_by_capitals(column, set(found))
+    return ParsedColumn(found, tuple(faults), alloys)
+
+
+def _hidden_by_capitals(column: pd.Series, read: set[int]) -> list[BadCell]:
+    if any(text.upper() != text for text in column):
+        return []
+    hidden = []
+    for line, text in column.items():
+        likely = likely_cases(text, everywhere=True) if int(line) in read else []
+        if len(likely) > 1:
+            said = " or ".join(likely)
+            hidden.append(
+                BadCell(
+                    line=int(line),
+                    column=str(column.name),
+                    cell=text,
+                    found=f"{text!r} in a column of capitals: likely {said}",
+                    remedy="write symbols with a small second letter",
+                )
+            )
+    return hidden
+
+
+def formulas_of(column: pd.Series, path: Path) -> tuple[Formula, ...]:
+    """Parse a column, naming line and column of every cell that is no formula."""
+    return parsed_column(column, path, parse_plain)
+
+
+def parsed_column(
+    column: pd.Series, path: Path, parse: Callable[[str], Parsed], basis: Basis | None = None
+) -> tuple[Parsed, ...]:
+    """Read a column by a parser of formulas or of prompts; errors as of `formulas_of`."""
+    parsed = parse_cells(column, parse, basis)
+    refuse(parsed.faults, path, alloy_cures(parsed.alloys), can_skip=False)
+    return tuple(parsed.found[int(line)] for line in column.index)
+
+
+def has_alloys(column: pd.Series) -> bool:
+    """Say whether a column has alloys whose amounts are by weight or by atoms."""
+    parsed = parse_cells(column, parse_plain)
+    return bool(parsed.alloys)
+
+
+def alloy_cures(alloys: int) -> list[dict[str, object]]:
+    """Return the options that say what the amounts of alloys are per cent of, where there are some."""
+    return [{"--composition": basis} for basis in ("wt%", "at%")] if alloys else []

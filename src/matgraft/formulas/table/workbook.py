@@ -1,0 +1,158 @@
+"""Sheets of Excel workbooks (.xlsx, .xlsm), read by openpyxl without running anything.
+
+    records, decisions = read_workbook(content, path, sheet="oxides")
+
+A workbook is a packed folder of XML. Its unpacked size is bounded before anything is read, files with entities are
+refused, and rows are read one by one. Of a cell with a formula the stored value is taken.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.limits import LARGEST_TABLE, MOST_CELLS
+from matgraft.formulas.table.faults import Decision
+from matgraft.formulas.table.layout import Record, is_formula_name
+
+MOST_PARTS = 10_000
+"""Files in a workbook."""
+_LOOKED_AT = 30
+"""Rows of a sheet in which its header is looked for."""
+
+
+def read_workbook(content: bytes, path: Path, sheet: str | None) -> tuple[list[Record], tuple[Decision, ...]]:
+    """Return the rows of one sheet.
+
+    Raises
+    ------
+    DataError
+        If it is no workbook, is too large, or a formula has no stored value.
+    OptionError
+        If there is no such sheet, or several hold a table.
+    """
+    _refuse_unsafe(content, path)
+    book = _opened(content, path, data_only=True)
+    try:
+        names = [one.title for one in book.worksheets]
+        chosen = _sheet(book, names, path, sheet)
+        records = list(_rows(book[chosen], path))
+        if any(cell == "" for record in records for cell in record.cells):
+            _refuse_unstored(content, path, chosen, records)
+    finally:
+        book.close()
+    return records, (Decision(code="sheet", value=chosen),) if len(names) > 1 else ()
+
+
+def _refuse_unsafe(content: bytes, path: Path) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            parts = packed.infolist()
+            size = sum(part.file_size for part in parts)
+            if len(parts) > MOST_PARTS or size > LARGEST_TABLE:
+                found = f"{len(parts)} files of {size:,} bytes unpacked; at most {MOST_PARTS:,} of {LARGEST_TABLE:,}"
+                raise DataError(found, where=str(path), remedy="save the sheet that is used as CSV (UTF-8)")
+            if not any(part.filename == "xl/workbook.xml" for part in parts):
+                raise DataError(
+                    "a packed file that is no Excel workbook",
+                    where=str(path),
+                    remedy="unpack it, or save the table as .xlsx or CSV",
+                )
+            for part in parts:
+                if part.filename.endswith((".xml", ".rels")):
+                    with packed.open(part) as file:
+                        if b"<!DOCTYPE" in file.read(1024):
+                            raise DataError(
+                                "a workbook with declarations that Excel does not write",
+                                where=str(path),
+                                remedy="save it again in a spreadsheet",
+                            )
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"the workbook is broken: {error}", where=str(path)) from None
+
+
+def _opened(content: bytes, path: Path, *, data_only: bool) -> Any:
+    import openpyxl
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # styles, validations and charts that it passes over
+            return openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=data_only, keep_links=False)
+    except Exception as error:  # openpyxl raises KeyError, ValueError, TypeError and XML errors of broken files alike
+        raise DataError(f"the workbook is broken: {type(error).__name__}: {error}", where=str(path)) from None
+
+
+def _sheet(book: Any, names: Sequence[str], path: Path, asked: str | None) -> str:
+    if asked is not None:
+        if asked not in names:
+            raise OptionError(f"no sheet {asked!r}", where=str(path), allowed=names, remedy=nearest(asked, names))
+        return asked
+    if not names:
+        raise DataError("a workbook without sheets", where=str(path))
+    if len(names) == 1:
+        return names[0]
+    with_formulas = [name for name in names if _names_formulas(book[name], path)]
+    if len(with_formulas) == 1:
+        return with_formulas[0]
+    filled = with_formulas or [name for name in names if next(_rows(book[name], path), None) is not None]
+    if len(filled) == 1:
+        return filled[0]
+    raise OptionError(
+        f"{len(names)} sheets, and it is open which one is meant",
+        where=str(path),
+        remedy="say which sheet",
+        options=[{"--sheet": name} for name in filled or names],
+    )
+
+
+def _names_formulas(sheet: Any, path: Path) -> bool:
+    rows = _rows(sheet, path, most=_LOOKED_AT)
+    return any(is_formula_name(cell) for record in rows for cell in record.cells)
+
+
+def _rows(sheet: Any, path: Path, most: int | None = None) -> Iterator[Record]:
+    """Yield the rows that hold something."""
+    sheet.reset_dimensions()  # what the file says of its size may be anything
+    cells = 0
+    try:
+        for number, row in enumerate(sheet.iter_rows(values_only=True, max_row=most), 1):
+            cells += len(row)
+            if cells > MOST_CELLS:
+                raise DataError(
+                    f"more than {MOST_CELLS:,} cells", where=str(path), remedy="keep the columns that are used"
+                )
+            texts = tuple(_text(value) for value in row)
+            if any(texts):
+                yield Record(number, texts)
+    except DataError:
+        raise
+    except Exception as error:  # as of `_opened`
+        raise DataError(f"the sheet is broken: {type(error).__name__}: {error}", where=str(path)) from None
+
+
+def _text(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else str(value)
+
+
+def _refuse_unstored(content: bytes, path: Path, name: str, records: Sequence[Record]) -> None:
+    """Raise a `DataError` where a cell holds a formula whose value was never stored: it looks empty."""
+    empty = {record.line: [i for i, cell in enumerate(record.cells) if cell == ""] for record in records}
+    book = _opened(content, path, data_only=False)
+    try:
+        sheet = book[name]
+        sheet.reset_dimensions()
+        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+            for i in empty.get(number, ()):
+                if i < len(row) and isinstance(row[i], str) and row[i].startswith("="):
+                    raise DataError(
+                        f"the formula {row[i][:60]!r} has no stored value",
+                        where=f"{path} line {number}, cell {i + 1}",
+                        remedy="open the workbook in a spreadsheet and save it, or paste the values",
+                    )
+    finally:
+        book.close()
