@@ -65,8 +65,8 @@ def _refuse_unsafe(content: bytes, path: Path) -> None:
                 )
             for part in parts:
                 if part.filename.endswith((".xml", ".rels")):
-                    with packed.open(part) as file:
-                        if b"<!DOCTYPE" in file.read(1024):
+                    with packed.open(part) as head:  # no more of it is unpacked
+                        if b"<!DOCTYPE" in head.read(1024):
                             raise DataError(
                                 "a workbook with declarations that Excel does not write",
                                 where=str(path),
