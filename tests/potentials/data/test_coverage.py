@@ -307,3 +307,14 @@ def test_what_is_said_of_forces_agrees_with_the_largest():
 def test_temperatures_are_read_from_tags(tags, kelvin):
     found = coverage(Dataset((Sample(bulk("Al"), {}, tags),))).temperature_K
     assert found is None if kelvin is None else (found.low, found.high) == (kelvin, kelvin)
+
+
+def test_a_crystal_beside_an_interstitial_has_no_vacancy():
+    """It has an atom less than another frame of its cell, and lacks none."""
+    whole = bulk("Cu", cubic=True).repeat(2)
+    more = whole + Atoms("Cu", positions=[[1.8, 1.8, 1.8]])
+    frames = [Sample(whole, {}), Sample(more, {}, tags={"config_type": "interstitial"})]
+    families = coverage(Dataset(tuple(frames))).families
+    assert (families["interstitial"], families["vacancy"], families["defect"]) == (1, 0, 1)
+    less = Dataset((*frames, Sample(whole[1:], {})))
+    assert coverage(less).families["vacancy"] == 1
