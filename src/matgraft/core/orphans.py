@@ -41,14 +41,17 @@ def guard(command: list[str]) -> None:
     os.setsid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what loses its parent is ours then, in whatever session it is
     signal.signal(signal.SIGTERM, _end)
-    child = subprocess.Popen(command)
+    child = subprocess.Popen(command, preexec_fn=die_with_parent)  # where this process is killed itself
     while child.poll() is None and os.getppid() == parent:
         time.sleep(LOOK_S)
     _end()
 
 
 def end_guarded(guard: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
-    """Ask all that a guard has under it to end; after a while end what is left, and the guard."""
+    """Ask all that a guard has under it to end; after a while end what is left, and the guard.
+
+    Where the guard was killed, all of its session is ended at once.
+    """
     members = _below(guard.pid)
     for one in members:
         with suppress(psutil.NoSuchProcess):
@@ -58,6 +61,8 @@ def end_guarded(guard: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
         time.sleep(0.01)
     guard.terminate()
     guard.wait()
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(guard.pid, signal.SIGKILL)  # the group keeps the name of a leader that is gone
 
 
 def lives(process: psutil.Process) -> bool:

@@ -53,8 +53,8 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 """A worker has one core, or hands its cores to the program that it runs."""
 ATTEMPTS = 3
 """How many managers, or jobs, may end one after another before any task does: then something is wrong with all."""
-ANSWER_S = 60
-"""Within which the interchange must take a task, or answer."""
+TAKE_S, ANSWER_S = 10, 60
+"""Within which the interchange must be there for a task, which waits for it then, and within which it must answer."""
 STUCK_S, STUCK_ON_CLUSTER_S = 120, 300
 """After which workers are stuck if none works though there is work; a cluster's shared folder tells with delay."""
 BEGIN_S = 600
@@ -225,13 +225,13 @@ class Workers:
             self._parsl.start()
         except Exception as error:
             self.close()
-            raise RunError(f"no workers could be begun: {error}") from error
+            raise BrokenError(f"they could not be begun: {error}") from error
         except BaseException:
             self.close()
             raise
         for pipe in (self._parsl.outgoing_q.zmq_socket, self._parsl.command_client.zmq_socket):
             pipe.setsockopt(zmq.LINGER, 0)  # or closing would wait for an interchange that is dead
-            pipe.setsockopt(zmq.SNDTIMEO, ANSWER_S * 1000)
+            pipe.setsockopt(zmq.SNDTIMEO, TAKE_S * 1000)
             pipe.setsockopt(zmq.RCVTIMEO, ANSWER_S * 1000)
 
     def submit(self, number: int, function: bytes, task: bytes) -> Future[bytes]:
@@ -241,10 +241,11 @@ class Workers:
             with whole(self._file_of_function) as part:
                 part.write_bytes(function)
         marker, file = self.under_work / str(number), self._file_of_function
+        self._see_that_it_lives()
         try:
             return self._parsl.submit(_in_worker, {}, str(marker), str(file), task)
         except zmq.Again:
-            raise BrokenError(f"the interchange took no task for {ANSWER_S} s") from None
+            raise BrokenError(f"the process that hands out tasks took none for {TAKE_S} s") from None
 
     @property
     def _file_of_function(self) -> Path:
@@ -260,9 +261,7 @@ class Workers:
         RunError
             If jobs fail one after another.
         """
-        interchange, results = self._parsl.interchange_proc, self._parsl._result_queue_thread
-        if not interchange or interchange.poll() is not None or not results or not results.is_alive():
-            raise BrokenError("the process that hands out tasks was killed")
+        self._see_that_it_lives()
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_S
@@ -271,7 +270,12 @@ class Workers:
             self._hand_in_jobs(tasks)
             self._see_that_somebody_works()
         except zmq.Again:
-            raise BrokenError(f"the interchange did not answer for {ANSWER_S} s") from None
+            raise BrokenError(f"the process that hands out tasks did not answer for {ANSWER_S} s") from None
+
+    def _see_that_it_lives(self) -> None:
+        interchange, results = self._parsl.interchange_proc, self._parsl._result_queue_thread
+        if not interchange or interchange.poll() is not None or not results or not results.is_alive():
+            raise BrokenError("the process that hands out tasks was killed")
 
     def _hand_in_jobs(self, tasks: int) -> None:
         status = self._parsl.status_facade
@@ -317,6 +321,8 @@ class Workers:
             if jobs:
                 self._provider.cancel(jobs)
         finally:
+            if self._parsl.interchange_proc is not None:
+                end_guarded(self._parsl.interchange_proc, grace_s=0)
             self._parsl.shutdown()
             shutil.rmtree(self.folder, ignore_errors=True)
 

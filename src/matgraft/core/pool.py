@@ -7,10 +7,9 @@ process and the workers: all of it is begun anew, with the tasks that had not co
 from __future__ import annotations
 
 import pickle
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -66,6 +65,7 @@ class _Run(Generic[T, R]):
         self._pool, self._done = pool, done
         self._function = pickle.dumps(function)  # which refuses what a worker could not import
         self._out: dict[int, bytes] = {}
+        self._to_submit: deque[int] = deque()
         self._killed: Counter[int] = Counter()
         self._fruitless = 0
         self._back: SimpleQueue[tuple[int, Future[bytes]]] = SimpleQueue()
@@ -77,53 +77,62 @@ class _Run(Generic[T, R]):
             try:
                 for number, task in islice(tasks, room - len(self._out)):
                     self._out[number] = pickle.dumps(task)
-                    self._submit(number)
+                    self._to_submit.append(number)
+                self._submit()
                 if not self._out:
                     return
                 self._receive()
             except BrokenError as why:
                 self._begin_anew(str(why))
 
-    def _submit(self, number: int) -> None:
-        back = self._back
-        future = self._pool.begun().submit(number, self._function, self._out[number])
-        future.add_done_callback(lambda ended: back.put((number, ended)))
+    def _submit(self) -> None:
+        while self._to_submit:
+            number = self._to_submit[0]
+            future = self._pool.begun().submit(number, self._function, self._out[number])
+            future.add_done_callback(lambda ended, number=number: self._back.put((number, ended)))  # type: ignore[misc]
+            self._to_submit.popleft()
 
     def _receive(self) -> None:
-        workers = self._pool.begun()
-        workers.look_after(len(self._out))
-        with suppress(Empty):
+        self._pool.begun().look_after(len(self._out))
+        try:
             number, future = self._back.get(timeout=LOOK_S)
-            workers.came_back(number)
-            error = future.exception()
-            if was_killed(error):
-                self._lost(number)
-            elif error is not None:
-                raise error
-            else:
-                del self._out[number]
-                self._fruitless = 0
-                workers.bore_fruit()
-                self._done(number, pickle.loads(future.result()))
+        except Empty:
+            return
+        self._pool.begun().came_back(number)
+        error = future.exception()
+        if was_killed(error):
+            self._lost(number)
+        elif error is not None:
+            raise error
+        else:
+            self._pool.begun().bore_fruit()
+            self._tell(number, future)
+
+    def _tell(self, number: int, future: Future[bytes]) -> None:
+        del self._out[number]
+        self._fruitless = 0
+        self._done(number, pickle.loads(future.result()))
 
     def _lost(self, number: int) -> None:
         self._killed[number] += 1
         tries = self._pool.settings.tries
         if self._killed[number] < tries:
-            self._submit(number)
+            self._to_submit.append(number)
             return
         del self._out[number]
         often = f"{tries} times" if tries > 1 else "once"
         self._done(number, Lost(f"the process that worked on it was killed {often}; most often it is the memory"))
 
     def _begin_anew(self, why: str) -> None:
+        self._pool.close()
+        while not self._back.empty():  # what was done before
+            number, future = self._back.get()
+            if future.exception() is None:
+                self._tell(number, future)
+        self._to_submit = deque(self._out)
         self._fruitless += 1
         if self._fruitless >= ATTEMPTS:
             raise RunError(
                 f"the workers ended {ATTEMPTS} times before any task was done; the last time: {why}",
                 remedy="most often it is the memory: fewer workers",
             )
-        self._pool.close()
-        self._back = SimpleQueue()  # what the old workers still say is not heard
-        for number in self._out:
-            self._submit(number)
