@@ -6,7 +6,7 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.build import make_supercell
-from scipy.spatial import Voronoi
+from scipy.spatial import Voronoi, cKDTree
 
 from matgraft.core.quantities import Array
 from matgraft.potentials.simulation.geometry import SYMPREC_A, spglib_cell, symmetry_of
@@ -77,7 +77,7 @@ def voids(atoms: Atoms, most: int = MOST_VOIDS) -> list[Array]:
     points = (atoms.positions[None] + shifts[:, None]).reshape(-1, 3)
     vertices = Voronoi(points).vertices
     inside = vertices[((vertices @ np.linalg.inv(atoms.cell[:])).round(6) // 1 == 0).all(axis=1)]
-    shells = np.sort(np.linalg.norm(inside[:, None] - points[None], axis=-1), axis=1)[:, :_SHELL]
+    shells, _ = cKDTree(points).query(inside, k=_SHELL)
     found: list[tuple[Array, Array]] = []
     for k in np.argsort(-shells[:, 0], kind="stable"):
         if len(found) == most:

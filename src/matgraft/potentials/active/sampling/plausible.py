@@ -38,15 +38,15 @@ class Bounds(Frozen):
     Attributes
     ----------
     closest
-        Smallest distance of two atoms over the sum of their covalent radii. The shortest bonds have 0.77; at 0.6
-        a pair has climbed tens of eV, and the cores of pseudopotentials overlap.
+        Smallest distance of two atoms over the sum of their covalent radii. The shortest bonds have 0.77; at 0.6 two
+        silicon atoms have climbed 16 eV (ZBL), and the cores of pseudopotentials overlap.
     volume
         Ratio of the volume per atom to that at the start, either way: matter at 2 times its volume is no solid or melt.
     apart
         Distance of an atom to its nearest neighbour over the largest such distance at the start, of bulk and slabs.
         Atoms of a liquid keep a neighbour in the first shell, which ends at some 1.4 of a bond.
     force_eV_per_A
-        Size of the force on an atom. Atoms that collide at thousands of K reach some 30 eV/Å.
+        Size of the force on an atom: twice that of two silicon atoms at 0.6 of their radii (52 eV/Å by ZBL).
     energy_eV_per_atom
         Difference from the start: kT at 10,000 K is below 1 eV.
     """
