@@ -14,6 +14,7 @@ from matgraft.core.run_folder import (
     Kind,
     RunFile,
     kind_of,
+    last_model,
     new_folder,
     open_run,
     resume_commands,
@@ -185,3 +186,15 @@ def test_a_run_may_begin_where_a_killed_one_had_hardly_begun(tmp_path: Path) -> 
     (out / "spare.part.txt").write_text("somebody's")
     with pytest.raises(OptionError, match="not empty"), new_folder(out):
         pass
+
+
+def test_the_model_of_a_loop_is_the_last_that_was_written_down(tmp_path: Path) -> None:
+    assert last_model(tmp_path) == tmp_path
+    (tmp_path / ASKED["active"]).touch()
+    assert last_model(tmp_path) == tmp_path
+    for number, files in enumerate((["card.json"], ["card.json"], ["weights"])):  # the third was killed
+        model = tmp_path / f"rounds/{number:02d}/run/model"
+        model.mkdir(parents=True)
+        for file in files:
+            (model / file).touch()
+    assert last_model(tmp_path) == tmp_path / "rounds/01/run"

@@ -27,7 +27,7 @@ from matgraft.core.errors import DataError, ExtraError, OptionError, choose
 from matgraft.core.frozen import Frozen
 from matgraft.core.model import Backbone, ModelCard
 from matgraft.core.model_files import Found, recognise
-from matgraft.core.run_folder import RunFile, resume_commands
+from matgraft.core.run_folder import RunFile, last_model, resume_commands
 
 _OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
 
@@ -206,9 +206,12 @@ def card_of(folder: Path, backbone: Backbone) -> ModelCard:
 
 
 def part_head(name: str | Path) -> tuple[Path, str]:
-    """Part ``runs/si#PBE`` into the folder and the head. A folder whose own name looks so is taken as it is."""
+    """Part ``runs/si#PBE`` into the folder and the head. A folder whose own name looks so is taken as it is.
+
+    Of a loop of active learning the folder is that of its last model.
+    """
     folder, _, head = str(name).rpartition("#")
-    return (Path(name), "") if Path(name).is_dir() or not folder else (Path(folder), head)
+    return (last_model(Path(name)), "") if Path(name).is_dir() or not folder else (Path(folder), head)
 
 
 def model_folder(name: Path) -> Path:

@@ -239,6 +239,14 @@ def kind_of(folder: Path) -> Kind | None:
     return begun.kind if begun else told
 
 
+def last_model(folder: Path) -> Path:
+    """Return the run that holds the last model of a loop of active learning; any other folder as it is."""
+    if not (folder / ASKED["active"]).is_file():
+        return folder
+    done = [model.parent for model in sorted(folder.glob("rounds/*/run/model")) if (model / "card.json").is_file()]
+    return done[-1] if done else folder
+
+
 def resume_commands(run: Path) -> list[list[str]]:
     """Return the command that goes on with a run; none where the folder holds no run, or one that had hardly begun."""
     try:

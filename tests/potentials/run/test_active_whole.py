@@ -62,6 +62,7 @@ def test_a_foundation_learns_copper_from_nothing_but_a_structure(tmp_path: Path)
     whole = read([*(round_folder(out, k) / "learn.extxyz" for k in (0, 1))])
     assert len(whole) == second.n_learn and whole.count("energy") == whole.count("forces") == len(whole)
     model = load_potential(last)
+    assert model_folder(out) == last / "model" and load_potential(out).card == model.card  # the loop's is its last one
     assert Uncertainty.find(model_folder(last), model.card) is not None
     page = write_active_report(out).read_text()
     assert "md nvt 900 K" in page and "not converged" in page
