@@ -15,7 +15,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,13 +60,16 @@ class Planted:
         Columns that the command names.
     only
         Names of tables, where it makes sense in some alone.
+    also
+        A code that tells it as well.
     """
 
     code: str
     plant: Plant
     shares: tuple[float, ...] = (TENTH,)
     covariates: tuple[str, ...] = ()
-    only: tuple[str, ...] = field(default=())
+    only: tuple[str, ...] = ()
+    also: str = ""
 
 
 def times(factor: float) -> Plant:
@@ -209,7 +212,7 @@ FAULTS: dict[str, Planted] = {
     "other unit: times 27.211": Planted("mixed-units", times(27.2114)),
     "other unit: times 23.06": Planted("mixed-units", times(23.0605)),
     "other unit: a thousandth": Planted("mixed-units", times(1e-3)),
-    "°C among K": Planted("temperature-offset", shift(-273.15), only=TEMPERATURES),
+    "°C among K": Planted("temperature-offset", shift(-273.15), only=TEMPERATURES, also="impossible-value"),
     "wrong sign": Planted("impossible-value", times(-1.0), only=("density_g_cm3", "melting_point_K")),
     "target as covariate": Planted("covariate-is-target", beside(lambda y, rng: y), (1.0,), ("x",)),
     "multiple of the target": Planted("covariate-is-target", beside(lambda y, rng: 2.3 * y + 1), (1.0,), ("x",)),
@@ -308,12 +311,12 @@ def planted(names: dict[str, Cells], folder: Path, encoder: CompositionBackbone,
                 found = [
                     one for one in audited(some, name, folder, fault.covariates, encoder) if one.outcome == "failed"
                 ]
-                own = [one for one in found if one.code == fault.code]
+                own = [one for one in found if one.code in (fault.code, fault.also)]
                 count += 1
                 caught += bool(own)
                 blocked += any(one.blocks for one in own)
                 missed += [] if own else [f"{name}, seed {seed}"]
-                wrong += [f"{name}, seed {seed}: {one.code}" for one in found if one.blocks and one.code != fault.code]
+                wrong += [f"{name}, seed {seed}: {one.code}" for one in found if one.blocks and one not in own]
         yield {
             "part": "planted", "fault": what, "share": "one row" if share == 0 else "all" if share == 1 else "a tenth",
             "n": n, "code": fault.code, "tables": count, "caught": caught, "blocked": blocked, "wrong_blocks": wrong,

@@ -26,6 +26,7 @@ from matgraft.formulas.few_shot.episodes import EpisodeSettings
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
+from matgraft.formulas.table.audit.audit import CODES as TABLE_CODES
 from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.active.settings import ActiveRecipe
 from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
@@ -150,6 +151,14 @@ def test_the_audits_table_has_every_code_with_its_severity() -> None:
     }
     assert not [code.code for code in codes if not rows[code.code].startswith(other.get(code.code, code.severity))]
     assert not [code for code in rows if f"## {code}" not in text_of("audit.md").splitlines()]
+
+
+def test_the_page_of_the_tables_audit_has_every_code_with_its_severity() -> None:
+    page = text_of("table-audit.md")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (error|warning|info)", page, re.MULTILINE))
+    assert rows.keys() == TABLE_CODES.keys()
+    assert [f"## {code}" for code in rows if f"## {code}" not in page.splitlines()] == []
+    assert {code for code, severity in rows.items() if severity == "info"} == {"heavy-zeros", "duplicates"}
 
 
 def test_the_page_of_the_house_has_the_order_that_the_linter_holds_and_every_room() -> None:

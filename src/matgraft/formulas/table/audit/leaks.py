@@ -18,6 +18,8 @@ GROUPS = Code("groups-across-folds", "Rows of one origin on both sides of a fold
 
 FEWEST = 10
 """Rows below which nothing is said of a dependence."""
+FEW_VALUES = 3
+"""Different values of the target that a covariate must share to be called the target."""
 EXACT = 1e-6
 """Part of the variance that a covariate leaves open, up to which the target is computed from it."""
 NEARLY = 0.98
@@ -65,11 +67,13 @@ def _tells(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
     if x is None or not np.isfinite(x).all():
         return None
     n_distinct = min(len(np.unique(x)), len(np.unique(y)))
+    if n_distinct >= FEW_VALUES and np.allclose(x, y):
+        return "it is the target", True
     if n_distinct < FEWEST:
         return None
     ranks = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
     if abs(np.corrcoef(x, y)[0, 1]) ** 2 >= 1 - EXACT:
-        return ("it is the target" if np.allclose(x, y) else "the target is a multiple of it, exactly"), True
+        return "the target is a multiple of it, exactly", True
     if abs(ranks) > 1 - 1e-9:
         return f"it {'rises' if ranks > 0 else 'falls'} wherever the target rises, in all {len(y)} rows", True
     if _is_function(x, y, evidence.formulas):

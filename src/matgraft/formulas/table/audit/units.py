@@ -3,8 +3,9 @@
 A value is held against what is expected of its formula, the values of the nearest formulas (`expected`), by log10 of
 the ratio, and against the median of the table. Rows in another unit lie at the logarithm of a factor, and between them
 and the others there is a valley. A distribution that falls on either side of one mode has none: where a window around
-the factor holds n rows and one as wide around half of it m, the odds of so many are those of n or more heads in n + m
-throws. That is the evidence; that the cluster is as wide as the rest, and lies at the factor within its error, is more.
+the factor holds n rows and one as wide nearer to the mode m, the odds of so many are those of n or more heads in n + m
+throws. That is the evidence, or that no other row lies half as far out; that the cluster is as wide as the rest, and
+lies at the factor within its error, is more.
 """
 
 from __future__ import annotations
@@ -42,10 +43,14 @@ FACTORS = {
 """Ratio of two units that stand for one quantity -> which."""
 FEWEST, MOST_SHARE = 5, 0.45
 """Rows of another unit: at least, and at most as a part of all."""
-WIDTHS = 6.0
-"""Standard deviations of the rest between the cluster and the rest: less, and a row cannot be told."""
-SURE, LIKELY = 1e-4, 1e-2
+REACH = 0.4
+"""Distance from the factor, in parts of the step, up to which rows are of a cluster that is well apart."""
+FAINT_WIDTHS, WIDTHS, WIDE = 4.0, 6.0, 10.0
+"""Standard deviations of the rest between the cluster and the rest: to warn, to block, to block by few rows alone."""
+SURE, LIKELY = 1e-3, 0.02
 """Odds of the valley by chance, below which a finding blocks, and warns."""
+WINDOWS, VALLEYS = (0.25, 0.125), (0.3, 0.4, 0.5, 0.6)
+"""Half widths of the windows, and where a valley is sought, in parts of the step."""
 ALIKE = (0.25, 2.5)
 """Width of a cluster over that of the rest: another unit moves values and does not spread them."""
 ROUND = 0.02
@@ -77,6 +82,8 @@ class Cluster:
         Standard deviations of the rest that the step is long.
     alike
         Whether they are as wide as the rest.
+    isolated
+        Whether no other row lies farther out than half of the step.
     miss
         Standard errors between their median and the step.
     """
@@ -86,27 +93,52 @@ class Cluster:
     odds: float
     widths: float
     alike: bool
+    isolated: bool
     miss: float
+
+    @property
+    def likely(self) -> bool:
+        """True if it is worth a warning."""
+        return self.widths >= FAINT_WIDTHS and (self.odds <= LIKELY or self.isolated)
+
+    @property
+    def sure(self) -> bool:
+        """True if it is beyond doubt."""
+        valley = self.odds <= SURE and self.widths >= WIDTHS
+        return self.alike and (valley or (self.isolated and self.widths >= WIDE))
 
 
 def cluster_at(departures: Array, step: float, slack: float) -> Cluster | None:
     """Return the rows around a step from the rest (n,); None where there are too few, or they lie elsewhere."""
-    finite = np.isfinite(departures)
-    width = spread(departures)
-    floor = max(width, abs(step) * 1e-3)
-    window = min(3 * floor, abs(step) / 4)
-    near = np.flatnonzero(finite & (np.abs(np.where(finite, departures, np.inf) - step) <= window))
-    if len(near) < FEWEST or len(near) > MOST_SHARE * finite.sum():
+    known = np.flatnonzero(np.isfinite(departures))
+    here = departures[known] / step  # the rest lies at 0, the cluster at 1
+    floor = max(spread(here), 1e-3)
+    near = np.abs(here - 1) <= min(3 * floor, 0.25)
+    n = int(near.sum())
+    if not FEWEST <= n <= MOST_SHARE * len(here):
         return None
-    own = departures[near]
-    error = 1.25 * max(spread(own), floor / 4) / np.sqrt(len(near))
-    miss = abs(float(np.median(own)) - step)
-    if miss > 3 * error + slack:
+    own = max(spread(here[near]), floor / 4)
+    error = 1.25 * own / np.sqrt(n)
+    miss = abs(float(np.median(here[near])) - 1)
+    if miss > 3 * error + slack / abs(step):
         return None
-    between = int((finite & (np.abs(np.where(finite, departures, np.inf) - step / 2) <= window)).sum())
-    odds = float(binom.sf(len(near) - 1, len(near) + between, 0.5))
-    alike = ALIKE[0] * floor <= max(spread(own), floor / 4) <= ALIKE[1] * floor
-    return Cluster(near, step, odds, abs(step) / floor, alike, miss / error)
+    alike = ALIKE[0] * floor <= own <= ALIKE[1] * floor
+    isolated = bool((here[~near] <= 0.5).all())
+    # Evidence is what lies close to the factor; what lies farther out, on this side of the valley, is of it.
+    rows = np.abs(here - 1) <= REACH if 1 / floor >= WIDTHS else near
+    return Cluster(known[rows], step, valley_odds(here), 1 / floor, alike, isolated, miss / error)
+
+
+def valley_odds(here: Array) -> float:
+    """Return the odds by chance of a valley between rows around 0 and rows around 1, of any of several windows."""
+    odds = []
+    for window in WINDOWS:
+        there = int((np.abs(here - 1) <= window).sum())
+        for at in VALLEYS:
+            if at + 2 * window <= 1:
+                between = int((np.abs(here - at) <= window).sum())
+                odds.append(float(binom.sf(there - 1, there + between, 0.5)))
+    return min(1.0, len(odds) * min(odds))
 
 
 def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
@@ -116,14 +148,13 @@ def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
         yield MIXED.skipped("the target is one of classes" if not evidence.of_numbers else too_few)
         return
     repeated = _repeats_apart(evidence)
-    found = [(cluster, factor) for cluster, factor in _clusters(evidence) if cluster.odds <= LIKELY]
+    found = [(cluster, factor) for cluster, factor in _clusters(evidence) if cluster.likely]
     if not found and repeated is None:
         yield MIXED.passed("no cluster of rows lies a known factor from the nearest formulas")
         return
     if found:
         cluster, factor = _nearest_factor(found)
-        sure = cluster.odds <= SURE and cluster.widths >= WIDTHS and cluster.alike
-        rows, above = cluster.rows, cluster.step > 0
+        sure, rows, above = cluster.sure, cluster.rows, cluster.step > 0
         how = f"{count(len(rows), len(evidence))} lie {factor:g} times {'above' if above else 'below'} what is near"
         figures = {"factor": factor, "rows": float(len(rows)), "odds_by_chance": cluster.odds}
         others = sorted({f"{one:g}: {FACTORS[one]}" for near, one in found if one != factor and near.miss <= 3})
@@ -146,9 +177,9 @@ def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
 
 def _nearest_factor(found: list[tuple[Cluster, float]]) -> tuple[Cluster, float]:
     """Return the cluster that is surest, and of the factors that explain its rows as surely the nearest."""
-    least = min(max(cluster.odds, 1e-12) for cluster, _ in found)
-    as_sure = [one for one in found if one[0].odds <= max(10 * least, 1e-9)]
-    return min(as_sure, key=lambda one: one[0].miss)
+    sure = [one for one in found if one[0].sure] or found
+    least = min(max(cluster.odds, 1e-12) for cluster, _ in sure)
+    return min((one for one in sure if one[0].odds <= 10 * least), key=lambda one: one[0].miss)
 
 
 def _clusters(evidence: TableEvidence) -> Iterator[tuple[Cluster, float]]:
@@ -198,8 +229,8 @@ def temperature_offset(evidence: TableEvidence) -> Iterator[Finding]:
         text = f"{len(rows)} formulas stand in the table with values 273.15 apart: {evidence.named(rows)}"
     elif digits is not None:
         rows, sure, text = digits
-    elif cluster is not None and cluster.odds <= LIKELY:
-        rows, sure = cluster.rows, cluster.odds <= SURE and cluster.widths >= WIDTHS and cluster.alike
+    elif cluster is not None and cluster.likely:
+        rows, sure = cluster.rows, cluster.sure
         text = (
             f"{count(len(rows), len(evidence))} lie 273 below what is near for their formulas: {evidence.named(rows)}"
         )
@@ -225,15 +256,16 @@ def _by_digits(evidence: TableEvidence) -> tuple[Rows, bool, str] | None:
         return None
     # A block of rows may have its own kin for neighbours, which are as wrong: then the values themselves tell.
     tried = [_difference(one[whole], one[converted]) for one in (evidence.departures.linear, evidence.values)]
-    below, error = min(tried, key=lambda one: one[0] + 5 * one[1])
-    if below + 5 * error > 0:  # they do not lie below the others: whole numbers of K, as they should be
+    below, error = min(tried, key=lambda one: one[0] / one[1])
+    as_celsius = abs(below + ZERO_CELSIUS) <= 2 * error
+    if below + 2.5 * error > 0 or not as_celsius:  # whole numbers of K, as they should be
         return None
     rows = np.flatnonzero(whole)
     text = (
         f"{count(int(converted.sum()), len(evidence))} end in .15, as whole °C do in K; {count(len(rows))} are whole "
         f"numbers, and lie {-below:.0f} ± {error:.0f} below the others for their formulas: {evidence.named(rows)}"
     )
-    return rows, abs(below + ZERO_CELSIUS) <= 2 * error and error < ZERO_CELSIUS / 5, text
+    return rows, error < ZERO_CELSIUS / 5, text
 
 
 def _difference(first: Array, second: Array) -> tuple[float, float]:
