@@ -17,6 +17,7 @@ from matgraft.cli.common import (
     FitOptions,
     FormulaColumn,
     From,
+    Json,
     Options,
     Quiet,
     Shown,
@@ -507,7 +508,9 @@ class Wanted:
     information: Annotated[
         float | None, typer.Option(help="part that is chosen for what it teaches, 0 to 1; by default 0.2")
     ] = None
-    seed: Annotated[int, typer.Option(help="of the draw of candidates that stand for all, where they are many")] = 0
+    seed: Annotated[
+        int, typer.Option(help="of what is drawn: outcomes of measurements, candidates that stand for all")
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -551,7 +554,7 @@ def suggest_command(
     formula: FormulaColumn = None,
     file: FileOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file", callback=new_file)] = None,
-    shown: Shown,
+    as_json: Json = False,
 ) -> None:
     """Rank what to measure next by expected improvement and information, spread over chemistry."""
     from matgraft.formulas.report.rows import write_rows
@@ -566,7 +569,7 @@ def suggest_command(
     if out is not None:
         write_rows(suggestion_rows(found), out)
     keep(run, found)
-    tell(found, show_suggested, shown.as_json)
+    tell(found, show_suggested, as_json)
 
 
 def evaluate_rows(words: Sequence[str], page: Path | None, file: FileOptions, shown: Shown) -> None:

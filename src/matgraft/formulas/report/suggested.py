@@ -242,7 +242,8 @@ def _notes(found: Suggested, classes: bool) -> list[str]:
     out = ", ".join(f"{n:,} {which}" for which, n in left_out.items() if n)
     notes = [f"Chosen of {found.n_candidates:,} candidates{f' ({out}: left out)' if out else ''}."]
     if found.n_unlike:
-        notes.append(f"Out of domain: {found.n_unlike:,} of them. Their intervals are a hope.")
+        sure = "probabilities" if classes else "intervals"
+        notes.append(f"Out of domain: {found.n_unlike:,} of them. Their {sure} are a hope.")
     if found.made:
         balanced = "" if found.made.balanced is None else f", {found.made.balanced:,} of them balance in charge"
         notes.append(f"Made of {', '.join(found.made.elements)}: {found.made.tried:,} compositions{balanced}.")

@@ -57,7 +57,7 @@ def propose(
     wanted
         Index of the wanted class.
     seed
-        Of the draw of candidates whose uncertainty stands for that of all.
+        Of what is drawn: outcomes of measurements, and candidates that stand for all.
     """
     said = predictor.mixtures(candidates)
     prediction = predictor.read(said, candidates)

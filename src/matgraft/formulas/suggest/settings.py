@@ -46,7 +46,7 @@ class SuggestSettings(Frozen):
     information
         Part of the suggestions that is chosen for what it teaches, 0 to 1; `propose.SHARE` where it is not said.
     seed
-        Of the draw of candidates whose uncertainty stands for that of all.
+        Of what is drawn: outcomes of measurements, and candidates that stand for all.
     """
 
     n: int = Field(10, ge=1, le=MOST)
