@@ -51,7 +51,7 @@ class Refusing(EMT):
 def walked(calculator: EMT, kelvin: float = 300, end: float | None = None, **given: Any) -> Finished:
     settings = SampleSettings.model_validate({"md": "nvt", "atoms": 32, "steps": 100, **given})
     ramp = Ramp(start_K=kelvin, end_K=end or kelvin)
-    return Walk(calculator, "key", COPPER, settings, 3, "nvt", ramp, 0.0, seed=1).run()
+    return Walk(calculator, "key", COPPER, settings, 3, ramp, 0.0, seed=1).run()
 
 
 def test_a_walk_ends_at_the_gate_with_the_frame_outside_and_the_last_inside() -> None:
@@ -93,7 +93,7 @@ def test_a_model_that_refuses_the_start_is_told() -> None:
 def test_the_same_seed_walks_the_same_way_and_another_does_not() -> None:
     settings = SampleSettings(md="nvt", steps=20)
     first, again, other = (
-        Walk(EMT(), "key", COPPER, settings, 0, "nvt", Ramp(start_K=300, end_K=300), 0.0, seed).run().frames
+        Walk(EMT(), "key", COPPER, settings, 0, Ramp(start_K=300, end_K=300), 0.0, seed).run().frames
         for seed in (1, 1, 2)
     )
     assert first == again != other

@@ -69,7 +69,7 @@ def _walks(model: Model, key: str, structures: Sequence[Structure], settings: Sa
     moving = [one for one in structures if _moves(one, settings)]
     each = product(moving, settings.temperature, pressures, range(settings.walkers))
     for number, (structure, temperature, pressure, _) in enumerate(each):
-        yield Walk(model, key, structure, settings, number, settings.md, temperature, pressure, _seed(settings, number))
+        yield Walk(model, key, structure, settings, number, temperature, pressure, _seed(settings, number))
 
 
 def _of(maker: Maker, structures: Sequence[Structure]) -> list[Structure | None]:

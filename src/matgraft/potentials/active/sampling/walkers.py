@@ -59,10 +59,15 @@ class Walk:
     structure: Structure
     settings: SampleSettings
     number: int
-    ensemble: WalkedEnsemble
     temperature: Ramp
     pressure_GPa: float
     seed: int
+
+    @property
+    def ensemble(self) -> WalkedEnsemble:
+        """That of the settings."""
+        assert self.settings.md is not None
+        return self.settings.md
 
     @property
     def name(self) -> str:
