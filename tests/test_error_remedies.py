@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from ase import Atoms
@@ -215,7 +216,12 @@ HERE: dict[str, str] = {
     "potentials/active/sampling/work.py:parts": "test_a_pool_of_frames",
     "potentials/data/reading/asked.py:_asked": "test_units_that_no_file_states",
     "potentials/data/reading/read.py:_open_store": "test_a_store",
-    "formulas/table/reading.py:formula_column": "test_a_table",
+    "formulas/table/names.py:formula_column": "test_a_table",
+    "formulas/table/faults.py:refuse": "test_tables_that_people_have",
+    "formulas/table/columns.py:_agreed": "test_tables_that_people_have",
+    "formulas/table/values.py:_refuse_open_words": "test_tables_that_people_have",
+    "formulas/table/values.py:refuse_rare_classes": "test_tables_that_people_have",
+    "formulas/table/workbook.py:_sheet": "test_tables_that_people_have",
     "core/errors.py:__init__": "test_an_extra",
     "formulas/few_shot/run.py:_only_column": "test_few_shots",
     "core/run_folder.py:refuse_full_folder": "test_a_full_folder",
@@ -786,7 +792,9 @@ def to_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("matgraft.formulas.predictor.predictor.Inputs.of", passed)
     monkeypatch.setattr("matgraft.formulas.tune.open_run", lambda *_, **__: nullcontext())
-    monkeypatch.setattr("matgraft.formulas.tune.SETTINGS", SimpleNamespace(write=lambda *_: None))
+    for name in ("SETTINGS", "AUDIT", "READINGS"):
+        monkeypatch.setattr(f"matgraft.formulas.tune.{name}", SimpleNamespace(write=lambda *_: None))
+    monkeypatch.setattr("matgraft.formulas.tune.write_skipped", lambda *_: None)
     monkeypatch.setattr("matgraft.formulas.tune.save_folder", lambda *_: None)
 
 
@@ -794,6 +802,34 @@ def to_the_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_scale_that_does_not_exist(matgraft: Call, tmp_path: Path) -> None:
     file = table(tmp_path / "my table.csv", OXIDES, gap=lambda i: i - 5)
     must_cure(matgraft, "tune", file, "--target", "gap", "scale=log", "--out", tmp_path / "run", "--quiet")
+
+
+@pytest.mark.usefixtures("to_the_inputs")
+def test_tables_that_people_have(matgraft: Call, tmp_path: Path) -> None:
+    """Bad cells, uncertainties, alloys, open words, rare classes, elements without a basis, several sheets."""
+    n = len(OXIDES)
+    words = {
+        "bad": ("--target", "gap"), "stated": ("--target", "gap"), "open": ("--target", "kind"),
+        "rare": ("--target", "kind"),
+    }  # fmt: skip
+    table(tmp_path / "bad.csv", OXIDES, gap=lambda i: "<0.1" if i == 3 else 0.1 + i / n)
+    table(tmp_path / "stated.csv", OXIDES, gap=lambda i: f"{0.1 + i / n}±{0.01 + i / n / 10}")
+    table(tmp_path / "open.csv", OXIDES, kind=lambda i: ("none", "AFM", "FM")[i % 3])
+    table(tmp_path / "rare.csv", OXIDES, kind=lambda i: "lone" if i == 3 else ("AFM", "FM")[i % 2])
+    for name, named in words.items():
+        must_cure(matgraft, "tune", tmp_path / f"{name}.csv", *named, "--out", tmp_path / "run", "--quiet")
+    rows = [f"{60 + i / 10:.1f},{20 - i / 10:.1f},20,{300 + 7 * i}" for i in range(40)]
+    (tmp_path / "steels.csv").write_text("\n".join(["Fe,Cr,Ni,strength", *rows]))
+    (tmp_path / "alloys.csv").write_text(
+        "\n".join(["alloy,strength", *(f"Ti-{i / 10}Al-4V,{300 + 7 * i}" for i in range(1, 60))])
+    )
+    for name in ("steels.csv", "alloys.csv"):
+        must_cure(matgraft, "tune", tmp_path / name, "--target", "strength", "--out", tmp_path / "run", "--quiet")
+    frame = pd.DataFrame({"formula": OXIDES, "gap": [0.1 + i / n for i in range(n)]})
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        for sheet in ("measured", "my other sheet"):
+            frame.to_excel(book, sheet_name=sheet, index=False)
+    must_cure(matgraft, "tune", tmp_path / "book.xlsx", "--target", "gap", "--out", tmp_path / "run", "--quiet")
 
 
 @pytest.mark.usefixtures("to_the_inputs")

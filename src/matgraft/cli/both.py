@@ -66,7 +66,7 @@ def audit_command(
     shown: Shown,
 ) -> None:
     """Look for trouble in labels, or in a table of formulas, before any training; exit 1 when a finding blocks."""
-    is_table = bool(target) or (data is not None and is_table_file(data))
+    is_table = bool(target) or (data is not None and (is_table_file(data) or data == "-"))
     own = {"--target": target, "--for": asked.candidates, "--fold-column": asked.fold_column}
     refuse_own("audit", {**own, **flags_of(columns)}, is_table)
     if not is_table:
@@ -99,7 +99,7 @@ def tune_command(
     from matgraft.formulas.tune import resume_table_run, tune_table
     from matgraft.potentials.run import resume_run, tune
 
-    is_table = bool(target) or (data is not None and is_table_file(data))
+    is_table = bool(target) or (data is not None and (is_table_file(data) or data == "-"))
     if resume is not None:
         refuse_beside_resume(data, options, out, {**flags_of(fit), "--target": target, **flags_of(columns)})
         if kind_of(resume) == "formulas":
@@ -112,6 +112,10 @@ def tune_command(
     )
     run = out or next_run()
     if is_table:
+        if data == "-":
+            from matgraft.formulas.table.sources import keep_stdin
+
+            data = str(keep_stdin(run))
         asked, named = table_run(data, options, target, fit, columns)
         told, noted = tell_findings(shown.silent), teller(shown.silent)
         end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, note=noted, tell=told), shown.as_json)

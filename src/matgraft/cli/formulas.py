@@ -583,6 +583,8 @@ def evaluate_rows(words: Sequence[str], page: Path | None, file: FileOptions, sh
         raise OptionError(f"{options[0]} is not read: a run on a table keeps its settings", remedy="remove it")
     if len(tables) != 1:
         raise OptionError(f"{len(tables)} tables are named", allowed=[f"matgraft evaluate {run} TABLE"])
+    if tables[0] == "-":
+        raise OptionError("a table to score on is a file", remedy="save it into one, and name that")
     table, told = Path(tables[0]), teller(shown.silent, skipped_beside(page, Path(tables[0])))
     found = evaluate_table(Path(run), table, page, reading=file.reading(), tell=told)
     tell(found, show_table_evaluation, shown.as_json)
@@ -617,9 +619,14 @@ def table_run(
         drop=columns.lines,
         allow=columns.allowed,
         settings=settings,
-        **vars(columns.reading(impute=columns.impute)),
+        **reading_options(columns),
     )
     return run, keys
+
+
+def reading_options(columns: Columns) -> dict[str, Any]:
+    """Return how tables are read, as settings of a run."""
+    return {name: value for name, value in vars(columns.reading(impute=columns.impute)).items() if name != "can_skip"}
 
 
 def refuse_no_target(data: str, targets: list[str] | None, columns: Columns) -> None:

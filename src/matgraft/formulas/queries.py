@@ -72,8 +72,9 @@ def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Quer
     for one in encoded:
         bad += [*one.faults, *missing_faults(one.missing)]
     bad = list(dict.fromkeys(bad))
-    if not how.skip_bad:
-        refuse(bad, path, alloy_cures(parsed.alloys))
-    cells = cells[~cells.index.isin({fault.line for fault in bad})]
+    good = cells[~cells.index.isin({fault.line for fault in bad})]
+    if not how.skip_bad or good.empty:
+        refuse(bad, path, alloy_cures(parsed.alloys), can_skip=not good.empty)
+    cells = good
     decisions = dict.fromkeys((*opened.decisions, *(told for one in encoded for told in one.decisions)))
     return Queries(list(cells[opened.column]), cells, tuple(decisions), tuple(bad))

@@ -94,7 +94,11 @@ class TableRun(Frozen):
 
     def reading_like(self, typed: ReadOptions | None) -> TableRun:
         """Return the run with what is typed of how a table is read in the place of its own."""
-        said = {} if typed is None else {name: value for name, value in vars(typed).items() if value}
+        said = (
+            {}
+            if typed is None
+            else {name: value for name, value in vars(typed).items() if value and name != "can_skip"}
+        )
         return self.model_copy(update=said)
 
     @property

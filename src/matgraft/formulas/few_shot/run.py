@@ -35,7 +35,7 @@ from matgraft.formulas.few_shot.values import fit_few_values
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
+from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable, ReadOptions
 from matgraft.formulas.table.names import formula_column
 from matgraft.formulas.table.opening import read_cells, value_columns
 from matgraft.formulas.table.parsing import formulas_of
@@ -55,7 +55,7 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> FewClasses | FewValues:
     """
     support = Path(run.support)
     target = run.target or _only_column(support, run.formula)
-    table = read_table(support, target, ColumnNames(formula=run.formula))
+    table = read_table(support, target, ColumnNames(formula=run.formula, reading=ReadOptions(can_skip=False)))
     queries = _queries(Path(run.queries), run.formula)
     given = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
     refuse_unread("fewshot", READS, given, table)

@@ -178,7 +178,7 @@ def _rows_of(model: PropertyModel, path: Path, columns: ColumnNames) -> tuple[li
         raise _too_many(len(opened.cells), str(path))
     parsed = parse_cells(opened.cells[opened.column], model.parse, how.composition)
     bad = [*opened.faults, *parsed.faults]
-    if not how.skip_bad:
-        refuse(bad, path, alloy_cures(parsed.alloys))
     cells = opened.cells[~opened.cells.index.isin({one.line for one in bad})]
+    if not how.skip_bad or cells.empty:
+        refuse(bad, path, alloy_cures(parsed.alloys), can_skip=not cells.empty)
     return list(cells[opened.column]), cells

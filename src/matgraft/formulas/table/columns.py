@@ -155,7 +155,7 @@ def by_columns(
                 line=int(cells.index[i]),
                 column=names[0],
                 found=found,
-                remedy="mend the row, or name the balance: --balance Fe",
+                remedy="mend the row, or name the element that makes up the rest as --balance",
             )
         )
     scaled = int((np.abs(totals - whole) > 1e-3 * whole).sum()) - len(off)
@@ -258,7 +258,7 @@ def _refuse_all(cells: pd.DataFrame, totals: NDArray[np.float64], path: Path, wh
     raise DataError(
         f"the amounts of no row come to {whole:.0f}: they come to {np.nanmin(totals):.5g} to {np.nanmax(totals):.5g}",
         where=f"{path} lines {int(cells.index[0])} to {int(cells.index[-1])}",
-        remedy="name the element that makes up the rest, such as --balance Fe, or add its column",
+        remedy="name the element that makes up the rest as --balance, or add its column",
     )
 
 

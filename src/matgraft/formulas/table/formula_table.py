@@ -39,6 +39,8 @@ class ReadOptions:
         Leave out rows that cannot be used.
     impute
         Fill covariates that are missing.
+    can_skip
+        Whether the command can leave rows out: then its errors say so.
     """
 
     sheet: str | None = None
@@ -46,6 +48,7 @@ class ReadOptions:
     balance: str | None = None
     skip_bad: bool = False
     impute: bool = False
+    can_skip: bool = True
 
 
 def basis_of(text: str | None) -> Basis | None:

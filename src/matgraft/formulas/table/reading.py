@@ -94,11 +94,11 @@ def read_table(
     # 4. all that is wrong, at once; or without these rows
     known = set(kept.index[counts])
     bad = [fault for fault in (*opened.faults, *bad) if fault.line in known or fault in opened.faults]
-    if not asked.reading.skip_bad:
-        refuse(bad, path, _cures(bad, read, asked, parsed.alloys))
     lacking = {line for lines in encoded.missing.values() for line in lines}
-    out = {fault.line for fault in bad} | lacking
-    good = counts & ~kept.index.isin(out)
+    good = counts & ~kept.index.isin({fault.line for fault in bad} | lacking)
+    if not asked.reading.skip_bad:
+        can_skip = asked.reading.can_skip and bool(good.any())
+        refuse(bad, path, _cures(read, asked, parsed.alloys), can_skip=can_skip)
     if not good.any():
         raise DataError("no row can be used", where=str(path), causes=[fault.error(None) for fault in bad[:3]])
     told += [*read.decisions, *encoded.decisions, *_notation(parsed.found, kept.index[good])]
@@ -257,9 +257,9 @@ def _numbered(
     return values, (), whole_numbers(column, values)
 
 
-def _cures(bad: Sequence[BadCell], read: Values, asked: ColumnNames, alloys: int) -> list[dict[str, object]]:
+def _cures(read: Values, asked: ColumnNames, alloys: int) -> list[dict[str, object]]:
     """Return options that put right what is wrong, beside leaving the rows out."""
-    cures = alloy_cures(alloys)
+    cures = alloy_cures(alloys) if asked.reading.can_skip else []
     if asked.weight is None and any("with its uncertainty" in fault.found for fault in read.faults):
         cures.append({"--weight": UNCERTAINTY})
     return cures

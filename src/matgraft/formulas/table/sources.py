@@ -26,6 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.files import whole
 from matgraft.core.limits import LARGEST_TABLE, MOST_CELLS
 from matgraft.formulas.table.encodings import as_text
 from matgraft.formulas.table.faults import BadCell, Decision
@@ -99,6 +100,18 @@ def read_source(path: Path, sheet: str | None = None) -> Source:
         remedy = _SAVE_AS if path.suffix.lower() in (".ods", ".numbers", ".xlsb") else ""
         raise DataError("not a table of a known type", where=str(path), allowed=TYPES, remedy=remedy)
     return _read(path.resolve(), path.stat().st_mtime_ns, sheet, path)
+
+
+def keep_stdin(run: Path) -> Path:
+    """Write standard input into a file beside a run folder, which a run needs to go on, and return its name."""
+    content = _content(STDIN, STDIN)
+    kind = next((kind for start, kind in _SIGNATURES if content.startswith(start)), "text")
+    endings = {"sheets": ".xlsx", "parquet": ".parquet"}
+    ending = endings.get(kind, ".jsonl" if content.lstrip().startswith(b"{") else ".csv")
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with whole(run.with_name(f"{run.name}-table{ending}")) as part:
+        part.write_bytes(content)
+    return run.with_name(f"{run.name}-table{ending}")
 
 
 @lru_cache(maxsize=4)

@@ -276,7 +276,6 @@ def refuse_rare_classes(
     raise DataError(
         f"too few rows of class {named}: {verb} needs {fewest} formulas or groups of each",
         where=str(path),
-        remedy="add rows of the class, join it with another one, or leave its rows out"
-        + (f": {CLASSES} {','.join(left)} --skip-bad" if len(left) > 1 else ""),
+        remedy="add rows of the class, join it with another one, or leave its rows out",
         options=[{CLASSES: ",".join(left), "--skip-bad": True}] if len(left) > 1 else [],
     )

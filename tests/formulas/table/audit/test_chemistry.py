@@ -46,7 +46,7 @@ def test_sound_formulas_with_zeros_and_ones_are_left_alone(text):
 def test_a_digit_blocks_with_line_and_reading_where_nobody_writes_so(ask, plain):
     cells = plain.copy()
     cells.loc[4, "formula"] = "Fe203"
-    with pytest.raises(DataError, match="line 6, column 'formula'(.*\n)*.*likely Fe2O3"):
+    with pytest.raises(DataError, match=r"line 6, column 'formula'(.*\n)*.*likely Fe2O3"):
         ask(digit_for_letter, cells)
     cells.loc[4, "formula"] = "CaC12"
     assert ask(digit_for_letter, cells).severity == "warning"
