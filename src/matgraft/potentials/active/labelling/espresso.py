@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,9 @@ def theory_of(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     u, orbitals = _hubbard(engine, system, atoms)
     return LevelOfTheory(
         code="Quantum ESPRESSO",
-        **named(str(system.get("input_dft") or _functional(Path(str(engine.parameters["pseudo_dir"])), own.values()))),
+        **named(
+            str(system.get("input_dft") or _functional(Path(str(engine.parameters["pseudo_dir"])), tuple(own.values())))
+        ),
         dispersion=_dispersion(system),
         hubbard_u=u,
         hubbard_orbital=orbitals,
@@ -188,7 +191,8 @@ def _refuse_missing(folder: Path, symbol: str, name: str) -> None:
     )
 
 
-def _functional(folder: Path, names: Sequence[str] | Any) -> str:
+@lru_cache(maxsize=64)  # asked for each frame, and a pseudopotential is megabytes
+def _functional(folder: Path, names: tuple[str, ...]) -> str:
     """Return the functional that the pseudopotentials were made for; empty where they do not say one."""
     found = set()
     for name in names:
