@@ -9,7 +9,7 @@
 | driver, 1 and 2 workers | the command is killed (SIGKILL) at ten random moments, and typed again |
 | calculators | processes that compute are killed at ten random moments; two workers, ten retries |
 | program | a pw.x hangs, crashes, prints garbage, does not converge, breaks off, prints NaN, or another structure |
-| disk | the store's disk of 300 kB (a tmpfs, where it can be mounted) runs full and gets room; typed again |
+| disk | the store's disk of 120 kB (a tmpfs, where it can be mounted) runs full and gets room; typed again |
 
 A side file that the calculator writes says which calculations were begun and which ended. A kill may lose what is in
 flight: as many calculations as there are workers. All others are done once.
@@ -40,6 +40,7 @@ from matgraft.potentials.active.labelling.store import Store
 from matgraft.potentials.run.label import label
 
 KEYS = ("fault",)
+FAULTS = ("one", "two", "calculators", "program", "disk")
 LONGEST_S = 600.0
 
 
@@ -159,7 +160,7 @@ def full_disk(folder: Path, count: int, undisturbed: dict[str, tuple[float, byte
     prepare_folder(folder, count, workers=1)
     disk = folder / "labels"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(disk)], capture_output=True).returncode:
         return None
     try:
         first = begin(folder).wait(LONGEST_S)
@@ -178,8 +179,8 @@ def content_of(disk: Path) -> list[str]:
         return store.all_keys()
 
 
-def measure(count: int, kills: int, seed: int, results: Results) -> None:
-    """Run every fault."""
+def measure(count: int, kills: int, seed: int, only: list[str], results: Results) -> None:
+    """Run the faults that are named."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     sys.path.insert(0, str(HERE))
     with tempfile.TemporaryDirectory() as root:
@@ -191,13 +192,16 @@ def measure(count: int, kills: int, seed: int, results: Results) -> None:
         undisturbed = content(folders["none"])
         results.put(row("none", folders["none"], undisturbed, 0, 0) | circumstances())
         for name, workers in (("one", 1), ("two", 2)):
-            killed_driver(folders[name], count, workers, kills, seed)
-            told = f"driver, {workers} worker{'s' * (workers > 1)}"
-            results.put(row(told, folders[name], undisturbed, kills, workers) | circumstances())
-        killed_calculators(folders["calculators"], count, kills, seed)
-        results.put(row("calculators", folders["calculators"], undisturbed, kills, 1) | circumstances())
-        results.put(faulty_program(folders["program"]) | circumstances())
-        if (found := full_disk(folders["disk"], count, undisturbed)) is not None:
+            if name in only:
+                killed_driver(folders[name], count, workers, kills, seed)
+                told = f"driver, {workers} worker{'s' * (workers > 1)}"
+                results.put(row(told, folders[name], undisturbed, kills, workers) | circumstances())
+        if "calculators" in only:
+            killed_calculators(folders["calculators"], count, kills, seed)
+            results.put(row("calculators", folders["calculators"], undisturbed, kills, 1) | circumstances())
+        if "program" in only:
+            results.put(faulty_program(folders["program"]) | circumstances())
+        if "disk" in only and (found := full_disk(folders["disk"], count, undisturbed)) is not None:
             results.put(found | circumstances())
 
 
@@ -223,13 +227,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "label_faults.json")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     results = Results(options.out, KEYS)
     if not options.report:
-        measure(options.count, options.kills, options.seed, results)
+        measure(options.count, options.kills, options.seed, options.only, results)
     report(results, as_markdown=options.report)
 
 
