@@ -269,3 +269,30 @@ def read_atoms_with_labels():
     atoms = a_frame()
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((2, 3)))
     return atoms
+
+
+def test_units_that_a_frame_states_are_those_of_its_file_and_not_of_its_new_labels(here):
+    atoms = a_frame(**{"energy-unit": "hartree", "length_unit": "nm", "REF_energy_unit": "Ry", "from": "md"})
+    atoms.set_cell(atoms.cell[:] / 10, scale_atoms=True)
+    write("in.extxyz", atoms)
+    (given,) = read(["in.extxyz"], want=())
+    done = label([Path("in.extxyz")], fickle(here), out=Path("o.extxyz"), quiet=True)
+    (own,) = read(["o.extxyz"])
+    assert done.n_labelled == 1 and np.allclose(own.content.positions, given.content.positions)
+    assert own.labels["energy"] == pytest.approx(0.5 * np.square(a_frame().positions).sum())
+    assert read_atoms("o.extxyz").info.keys() - {"label_key"} == {"from"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({"charge": [1, 0]}, "its tag 'charge'"),
+        ({"spin": np.array([1, 1])}, "its tag 'spin'"),
+        ({"length_unit": "furlong"}, "'furlong' for positions"),
+    ],
+)
+def test_tags_that_cannot_be_meant_are_told(here, tags, told):
+    write("in.extxyz", a_frame(**tags))
+    with pytest.raises(DataError, match=told) as caught:
+        label([Path("in.extxyz")], fickle(here), quiet=True)
+    assert "in.extxyz frame 0" in str(caught.value)

@@ -1,7 +1,8 @@
 """The frames that are to be labelled, and the file of those that are.
 
 A frame keeps its tags, which say where it came from. Labels that it carries, a model's predictions for example, are
-left behind, and so are constraints: programs print no force on an atom that is held.
+left behind with the units that it states for them: new labels are in eV and Å. So are constraints: programs print no
+force on an atom that is held. Positions of a file that states a unit of length are put in Å.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from ase.io import write as write_atoms
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole, write_text
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, full_to_voigt
+from matgraft.core.quantities import ENERGY, FORCES, LENGTH_UNITS, MAGMOM, STRESS, find_unit, full_to_voigt
+from matgraft.potentials.active.labelling.messages import CHARGE_TAGS
 from matgraft.potentials.active.labelling.theories import said_of
 from matgraft.potentials.active.labelling.wire import Arrays
 from matgraft.potentials.data.reading.keys import is_label
+from matgraft.potentials.data.reading.stated import stated_units
 from matgraft.potentials.data.reading.theory import find_sidecar
 
 KEY_TAG = "label_key"
@@ -44,14 +47,19 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
     Raises
     ------
     DataError
-        If a file is missing or cannot be read, or a frame has no atoms or is not finite.
+        If a file is missing or cannot be read, or a frame has no atoms, is not finite, or states a length, charge or
+        spin that is none.
     """
     found: list[Asked] = []
     for one in frames:
         if isinstance(one, Atoms):
             found.append(Asked(bare(one), f"frame {len(found)}"))
         else:
-            found += [Asked(bare(atoms), f"{Path(one).name} frame {i}") for i, atoms in enumerate(_read(Path(one)))]
+            found += [
+                Asked(bare(_in_angstrom(atoms, where)), where)
+                for i, atoms in enumerate(_read(Path(one)))
+                for where in [f"{Path(one).name} frame {i}"]
+            ]
     if not found:
         raise DataError("there is no frame to label", where=", ".join(map(str, frames[:3])))
     for atoms, where in found:
@@ -59,13 +67,24 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
             raise DataError("the frame has no atoms", where=where)
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
             raise DataError("positions or cell are not finite", where=where, remedy="leave the frame out")
+        for name in CHARGE_TAGS:
+            if not isinstance(value := atoms.info.get(name, 0), int | float | str | np.generic):
+                raise DataError(
+                    f"its tag {name!r} is {value!r}, and the charge or spin of a frame is one number",
+                    where=where,
+                    remedy="write the number of the whole frame there, or leave the tag out",
+                )
     return found
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """Return a copy without labels, calculator and constraints; its tags are kept."""
+    """Return a copy without labels, their units, calculator and constraints; its other tags are kept."""
     made = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell[:], pbc=atoms.pbc)
-    made.info = {key: value for key, value in atoms.info.items() if not is_label(key)}
+    made.info = {
+        key: value
+        for key, value in atoms.info.items()
+        if not (is_label(key) or stated_units({key: value}) or (key in CHARGE_TAGS and value is None))
+    }
     for name in _INITIAL:
         if name in atoms.arrays:
             made.set_array(name, atoms.arrays[name])
@@ -122,6 +141,23 @@ def write_labelled(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | N
         for name, value in said.items()
     )
     write_text(side, f"# Level of theory of {out.name}.\n{''.join(lines)}")
+
+
+def _in_angstrom(atoms: Atoms, where: str) -> Atoms:
+    """Return a frame of a file in Å, whatever unit of length it states."""
+    text = stated_units(atoms.info).get("length")
+    if text is None:
+        return atoms
+    unit = find_unit(text, "length")
+    if unit is None:
+        raise DataError(
+            f"the frame states {text!r} for positions, which is no unit of length",
+            where=where,
+            remedy=f"state one of {', '.join(LENGTH_UNITS)}, or nothing for Å",
+        )
+    atoms.set_cell(atoms.cell[:] * unit.factor)
+    atoms.positions *= unit.factor
+    return atoms
 
 
 def _read(path: Path) -> list[Atoms]:
