@@ -1,7 +1,7 @@
 """`matgraft suggest` replayed on tables whose values are known, beside random choice.
 
-    python benchmarks/suggest.py                  # about 10 minutes on one core
-    python benchmarks/suggest.py --strategy auto  # about an hour
+    python benchmarks/suggest.py                  # about 20 minutes on one core
+    python benchmarks/suggest.py --strategy auto  # some hours
     python benchmarks/suggest.py --report
 
 Of each draw a part of the formulas judges and is never measured. Of the others 20 are drawn; then batches of 10 are
