@@ -87,6 +87,35 @@ def test_what_is_wrong_is_refused_before_anything_runs(espresso):
         assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"kspacing": "0.2"}, "kspacing is '0.2'"),  # a mesh of Γ alone without this, as all of the next
+        ({"kspacing": -0.2}, "kspacing is -0.2"),
+        ({"kspacng": 0.2}, "'kspacing'"),
+        ({"kspacing": 0}, "kspacing is 0"),
+        ({"kspacing": True}, "kspacing is True"),
+        ({"koffset": [1, 1]}, r"koffset is \[1, 1\]"),
+        ({"koffset": 0.5}, "koffset is 0.5"),
+        ({"kspacing": None, "kpts": [4, 4]}, r"kpts is \[4, 4\]"),
+        ({"kspacing": None, "kpts": [[0, 0, 0]] * 3}, "kpts is"),
+        ({"kspacing": None, "kpts": {"density": 4, "gama": True}}, "kpts is"),
+        ({"calculation": "relax"}, "input_data: {calculation: relax}"),
+        ({"ecutwfc": 30}, "input_data: {ecutwfc: 30}"),
+        ({"input_data": {"ecutwfc": 20, "degaus": 0.01}}, "'degauss'"),  # passed over without this
+        ({"input_data": {"sytem": {"ecutwfc": 20}}}, "'system'"),
+        ({"input_data": {"ecutwfc": "20 Ry"}}, "ecutwfc is '20 Ry'"),
+        ({"input_data": {"ecutwfc": 20, "noncolin": ".false."}}, "noncolin is '.false.'"),
+        ({"input_data": {"ecutwfc": 20, "scf_must_converge": False}}, "has converged"),
+    ],
+)
+def test_no_parameter_is_passed_over_or_read_as_another(espresso, parameters, told):
+    engine = espresso(parameters=parameters)
+    given = {name: value for name, value in engine.parameters.items() if value is not None}
+    with pytest.raises(OptionError, match=told):
+        qe.settled(engine.model_copy(update={"parameters": given}))
+
+
 def test_the_hash_of_a_pseudopotential_belongs_to_the_key(espresso, tmp_path):
     from matgraft.potentials.active.labelling.fingerprint import engine_key
 

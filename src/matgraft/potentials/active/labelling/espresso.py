@@ -24,6 +24,7 @@ from pydantic import JsonValue
 from matgraft.core.errors import OptionError, nearest
 from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.potentials.active.labelling.engine import ESPRESSO, Engine
+from matgraft.potentials.active.labelling.espresso_parameters import refuse_unreadable
 from matgraft.potentials.data.reading.formats.espresso_xml import DISPERSIONS, SMEARINGS
 from matgraft.potentials.data.reading.formats.functionals import named
 
@@ -40,8 +41,10 @@ def settled(engine: Engine) -> Engine:
     Raises
     ------
     OptionError
-        If the folder or a pseudopotential is missing, or anything but a single point is asked for.
+        If the folder or a pseudopotential is missing, a parameter would be passed over or cannot be meant, or anything
+        but a single point is asked for.
     """
+    refuse_unreadable(engine)
     section = cfg.parser[ESPRESSO] if cfg.parser.has_section(ESPRESSO) else {}
     command = engine.command or tuple(str(section.get("command", "pw.x")).split())
     folder = engine.parameters.get("pseudo_dir") or section.get("pseudo_dir") or os.environ.get("ESPRESSO_PSEUDO")
