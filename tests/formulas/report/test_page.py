@@ -8,18 +8,22 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import RunError
+from matgraft.core.findings import Finding
+from matgraft.core.report.document import Document
 from matgraft.core.report.figures import style
+from matgraft.core.report.html import to_html
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.facts import BaselineComparison, FittedMember, WeighedMember
 from matgraft.formulas.predictor.predictor import Prediction
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import PROMPTS, property_facts
-from matgraft.formulas.report.page import write_property_report
+from matgraft.formulas.report.page import audit_section, write_property_report
 from matgraft.formulas.report.plots import distance_figure, reliability_figure, roc_figure, truth_figure
 from matgraft.formulas.report.rows import prediction_rows, write_rows
 from matgraft.formulas.scoring.pretraining import PretrainingFacts
 from matgraft.formulas.scoring.target import METRICS, TableMetrics, TargetMetrics
+from matgraft.formulas.table.audit.audit import TableAudit
 
 HOSTILE = "<script>alert(1)</script>"
 TARGETS = {"gap": (), "metal": ("0", "1"), "kind": ("a", "b", HOSTILE)}
@@ -281,3 +285,12 @@ def test_metrics_of_an_earlier_version_are_named(run):
     (run / "metrics.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"metrics\.json cannot be read: targets\.gap\.verdict"):
         write_property_report(run)
+
+
+def test_the_page_shows_what_the_audit_found_with_its_lines():
+    found = Finding(code="mixed-units", title="Rows in another unit", outcome="failed", severity="error", lines=(3, 9),
+                    evidence=HOSTILE)  # fmt: skip
+    audit = TableAudit(targets={"gap": (found, Finding(code="censored", title="Piles", outcome="passed"))})
+    page = to_html(Document("run", [audit_section("gap", audit, 0), audit_section("other", audit, 1)]))
+    assert "mixed-units" in page and "2: 3, 9" in page and HOSTILE not in page
+    assert "Not recorded: this run has no audit.json" in page

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from matgraft.core.verdict import EXIT_WORSE
+from matgraft.core.findings import Finding
+from matgraft.core.verdict import EXIT_WORSE, Damage
 from matgraft.formulas.predictor.facts import BaselineComparison, PredictorFacts, WeighedMember
 from matgraft.formulas.predictor.stack import Gate, member_weights
 from matgraft.formulas.scoring.verdict import gate_sentence, property_verdict
@@ -114,3 +115,15 @@ def test_intervals_that_hold_few_rows_but_most_sets_of_rows_are_told_apart():
     texts = [judged({"coverage": 0.5}, baseline=one).cautions[0].text for one in (compared(0.0), alone)]
     assert texts[0].startswith("Intervals stated to hold 90% held 50.0% of the rows. They were set so that each of 90")
     assert texts[1] == "Intervals stated to hold 90% held 50.0%"
+
+
+def test_what_the_audit_found_is_a_caution_by_what_it_costs():
+    looked = {"outlier-value": "error", "near-duplicates": "warning", "charge-balance": "warning",
+              "heavy-zeros": "info", "few-rows": "warning"}  # fmt: skip
+    found = [Finding(code=code, title=code, outcome="failed", severity=severity) for code, severity in looked.items()]
+    passed = Finding(code="censored", title="", outcome="passed")
+    said = property_verdict(facts(), {}, None, n=400, unlike=0.0, level=0.9, findings=[*found, passed])
+    damage = {one.code: one.damage for one in said.cautions if one.code in (*looked, "censored")}
+    assert damage == {
+        "outlier-value": Damage.WRONG, "near-duplicates": Damage.DOUBT, "charge-balance": Damage.NOTE
+    }  # fmt: skip
