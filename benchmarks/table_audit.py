@@ -309,9 +309,13 @@ def planted(names: dict[str, Cells], folder: Path, encoder: CompositionBackbone,
                 some = fault.plant(drawn(cells, n, seed), rows, rng)
                 if some is None:
                     continue
-                found = [
-                    one for one in audited(some, name, folder, fault.covariates, encoder) if one.outcome == "failed"
-                ]
+                count += 1
+                try:
+                    looked = audited(some, name, folder, fault.covariates, encoder)
+                except DataError:  # refused as it is read
+                    caught, blocked = caught + 1, blocked + 1
+                    continue
+                found = [one for one in looked if one.outcome == "failed"]
                 own = [one for one in found if one.code in (fault.code, fault.also)]
                 caught += bool(own)
                 blocked += any(one.blocks for one in own)
