@@ -32,8 +32,10 @@ _NAMES = {
 _LETTERS = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\uff01-\uff5e]")
 """Kana, kanji, hangul and wide forms; half-width kana are single bytes that any Western text has."""
 _SAMPLE = 1_000_000
-_OFTEN = set("°±µ²³·×äöüßÄÖÜéèêàçñåøæÅØ–—’“”Ωδ‰")
-"""Signs that Western tables hold."""
+SHORT = 400
+"""Bytes of lines that are no ASCII, too few for a detector; the first encoding that gives whole letters is taken."""
+_OFTEN = set("°±µ²³·×äöüßÄÖÜéèêàçñåøæÅØ")
+"""Signs that Western tables hold; dashes and quotes of Windows are first bytes of Japanese letters as well."""
 
 
 def as_text(content: bytes, path: Path) -> tuple[str, tuple[Decision, ...]]:
@@ -86,6 +88,8 @@ def _detected(content: bytes) -> str:
     western = [name for name in able if name in _OTHERS]
     if "cp1252" in western and _is_western(content.decode("cp1252")):
         return "cp1252"
+    if eastern and len(_around(content)) < SHORT:
+        return eastern[0]
     if eastern or western:
         found = from_bytes(_around(content), cp_isolation=eastern or western).best()
         if found is not None:

@@ -93,7 +93,7 @@ def sentences(decisions: Iterable[Decision]) -> list[str]:
     for one in decisions:
         noun, text = _SENTENCES[one.code]
         n = f"{one.count:,} {noun}{'' if one.count == 1 else 's'}"
-        more = ", ..." if max(one.count, len(one.lines)) > MOST_LINES else ""
+        more = ", ..." if one.lines and max(one.count, len(one.lines)) > MOST_LINES else ""
         lines = ", ".join(map(str, one.lines[:MOST_LINES])) + more
         said.append(text.format(n=n, value=one.value, column=one.column) + (f" (line {lines})" if lines else ""))
     return said

@@ -115,10 +115,15 @@ def read_cells(path: Path, sheet: str | None = None) -> pd.DataFrame:
 
 
 def value_columns(path: Path, formula: str | None, reading: ReadOptions | None = None) -> list[str]:
-    """Return the columns of a table beside the formulas."""
-    opened = open_table(path, ColumnNames(formula=formula, reading=reading or ReadOptions()))
-    elements = {column.name for column in by_column.amount_columns(opened.cells)} if COMPOSED in opened.column else ()
-    return [str(name) for name in opened.cells.columns if name != opened.column and name not in elements]
+    """Return the columns of a table beside the formulas, or beside the elements that make them."""
+    how = reading or ReadOptions()
+    cells = read_source(path, how.sheet).cells
+    elements = {column.name for column in by_column.amount_columns(cells)}
+    of_columns = formula is None and len(elements) > 1 and bool(how.composition or how.balance)
+    if of_columns or (formula is None and known_formula_column(cells) is None and len(elements) >= by_column.FEWEST):
+        return [str(name) for name in cells.columns if name not in elements]
+    named = formula_column(cells, formula, path)
+    return [str(name) for name in cells.columns if name != named]
 
 
 def targets_in(path: Path, targets: Sequence[str], columns: ColumnNames | None = None) -> list[str]:
