@@ -211,7 +211,7 @@ def test_a_prompt_may_ask_for_the_target_and_for_nothing_else(tmp_path):
         folder=tmp_path,
         names={"gap": TargetNames(target="gap"), "hardness": TargetNames(target="hardness")},
         shared=lambda *_: None,
-        asked=lambda texts, _: [parse_prompt(text, {"GAP": "gap", "HARDNESS": "hardness"}) for text in texts],
+        asked=lambda texts, *_: [parse_prompt(text, {"GAP": "gap", "HARDNESS": "hardness"}) for text in texts],
         stated=lambda prompts, *_: prompts,
     )
     found = gather_candidates(model, "gap", ["[OXIDE] MgO [GAP]", "BeO"], {})
