@@ -12,7 +12,8 @@
 | disk | the store's disk of 120 kB (a tmpfs, where it can be mounted) runs full and gets room; typed again |
 
 A side file that the calculator writes says which calculations were begun and which ended. A kill may lose what is in
-flight: as many calculations as there are workers. All others are done once.
+flight: as many calculations as there are workers. All others are done once. A calculation in flight may still come to
+its end before its process learns that nobody waits for it; it ends twice then.
 """
 
 from __future__ import annotations
