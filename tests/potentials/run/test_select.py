@@ -18,6 +18,7 @@ from matgraft.core.findings import Action, Finding
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import BEGUN, Begun
 from matgraft.core.verdict import Outcome, Verdict
+from matgraft.potentials.active.selection.pool import candidates_of, read_pool
 from matgraft.potentials.active.selection.settings import SelectSettings
 from matgraft.potentials.checks.checked import CHECKED, Checked
 from matgraft.potentials.checks.runner import Result
@@ -213,3 +214,13 @@ def test_the_verb(run: Path, pool: Path, tmp_path: Path, matgraft: Callable[...,
     assert code == 2 and "models with an uncertainty" in error
     code, _, error = matgraft("select", "chgnett", pool, "-n", 4, "-o", out)
     assert code == 2 and "did you mean 'chgnet'?" in error
+
+
+def test_frames_in_memory_are_of_the_walkers_that_their_file_names(tmp_path: Path) -> None:
+    frames = [
+        Atoms("Si", info={"origin": "md nvt 600 K", "walker": k, "step": 50 * k, "structure": "si"}) for k in (0, 1)
+    ]
+    write_file(tmp_path / "pool.extxyz", frames)
+    of_file = candidates_of(read_pool([tmp_path / "pool.extxyz"]), "origin")
+    assert candidates_of(read_pool(read_file(tmp_path / "pool.extxyz", index=":")), "origin") == of_file
+    assert [(one.walker, one.step) for one in of_file] == [("0", 0.0), ("1", 50.0)]

@@ -162,6 +162,25 @@ def test_what_a_check_hands_over_is_not_scored_on() -> None:
     assert draw_audit(candidates, 5, SelectSettings()) == []
 
 
+def test_the_part_outside_the_gate_is_that_of_what_was_sampled() -> None:
+    known = known_of([frame(0.0, 1.0, 2.0)])
+    frames = [frame(0.0)] * 3 + [frame(9.0)] * 4
+    sampled = [Candidate(i, str(i), "md") for i in range(4)]
+    handed = [Candidate(i, "c", "check nvt") for i in range(4, 7)]
+    choice = choose([*sampled, *handed], Surroundings.of(frames, known), 1.0, 4, ALL)
+    assert choice.outside == 0.25
+    assert choose(handed, Surroundings.of(frames[4:], known), 1.0, 2, ALL).outside is None
+
+
+def test_a_single_walker_is_learned_from_beside_what_a_check_hands_over() -> None:
+    candidates = [*pool(30, walkers=1), Candidate(30, "c", "check nvt")]
+    frames = [frame(float(i)) for i in range(31)]
+    how = ALL.model_copy(update={"audit": 0.2, "gap": 300})
+    choice = choose(candidates, Surroundings.of(frames, None), None, 8, how)
+    learned = [candidates[one.index] for one in choice.chosen if one.why != "audit"]
+    assert {one.walker for one in learned} == {"w0", "c"} and "one walker" in choice.notes[0]
+
+
 def test_an_empty_window_is_refused() -> None:
     with pytest.raises(ValidationError, match="the window is empty"):
         SelectSettings(low=2, high=1)

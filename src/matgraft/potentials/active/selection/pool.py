@@ -56,7 +56,9 @@ def _named(frames: Dataset, file: Path, among_several: bool) -> Dataset:
 
 
 def _of_atoms(atoms: Atoms, index: int) -> Sample:
-    tags = {str(key): str(value) for key, value in atoms.info.items() if isinstance(value, str | int | float)}
+    tags = {
+        str(key): str(value) for key, value in atoms.info.items() if isinstance(value, str | int | float | np.number)
+    }
     bare = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     return Sample(bare, {}, tags, file="pool", index=index)
 

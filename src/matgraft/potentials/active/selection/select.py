@@ -77,7 +77,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, what was left out, and the part of the frames outside the gate, where there is one."""
+    """What was chosen, what was left out, and the part of the sampled frames outside the gate, where there is one."""
 
     chosen: tuple[Chosen, ...]
     left_out: Counter[Left]
@@ -144,6 +144,7 @@ def choose(
     """
     told = _Told(candidates, *surroundings.extrapolations(threshold or 1.0), threshold is not None)
     left: Counter[Left] = Counter()
+    sampled = np.array([not one.is_handed_over for one in candidates])
     wanted = max(1, round(settings.audit * n)) if settings.audit and n > 1 else 0
     audit = draw_audit(candidates, wanted, settings)
     rest, notes = _apart_from(candidates, audit, settings, left)
@@ -155,7 +156,7 @@ def choose(
             *(told.chosen(i, told.why(i, settings), distance) for i, distance in learned),
         ),
         left_out=+left,
-        outside=float((told.extrapolation > 1).mean()) if told.has_gate else None,
+        outside=float((told.extrapolation > 1)[sampled].mean()) if told.has_gate and sampled.any() else None,
         notes=notes,
     )
 
@@ -190,11 +191,11 @@ def draw_audit(candidates: Sequence[Candidate], n: int, settings: SelectSettings
 def _apart_from(
     candidates: Sequence[Candidate], audit: Sequence[int], settings: SelectSettings, left: Counter[Left]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """Return the frames that may be learned from: of other walkers than those that are scored on."""
+    """Return the frames that may be learned from: of other walkers than those that are scored on, if there are any."""
     audited, drawn = {candidates[i].walker for i in audit}, set(audit)
     rest = [i for i in range(len(candidates)) if i not in drawn]
     apart = [i for i in rest if candidates[i].walker not in audited]
-    if apart or not audited:
+    if not audited or any(not candidates[i].is_handed_over for i in apart):
         left["audited walker"] += len(rest) - len(apart)
         return apart, ()
     places = Places(settings)

@@ -89,7 +89,8 @@ class Selected(Frozen):
     n_pool
         Frames of the pool.
     outside
-        Part of the frames that were looked at whose extrapolation is above 1; None without an uncertainty.
+        Part of the sampled frames that were looked at whose extrapolation is above 1; what checks hand over is not
+        sampled. None without an uncertainty.
     chosen
         Those to score on first, then those to learn from in the order in which they were chosen.
     left_out
