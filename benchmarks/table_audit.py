@@ -353,7 +353,6 @@ def main() -> None:
     parser.add_argument("--only", help="one fault, or 'none' for the clean tables")
     parser.add_argument("--rows", type=int, help="only tables of so many rows")
     parser.add_argument("--report", action="store_true")
-    parser.add_argument("--markdown", action="store_true")
     asked = parser.parse_args()
     results = Results(asked.out, keys=("part", "fault", "share", "n"))
     if not asked.report:
@@ -367,7 +366,7 @@ def main() -> None:
                 for n in (n for n in SIZES if asked.only in (None, what) and asked.rows in (None, n)):
                     for row in planted(names, Path(folder), encoder, what, n):
                         results.put(row)
-    report(results.rows, as_markdown=asked.markdown)
+    report(results.rows, as_markdown=asked.report)
 
 
 if __name__ == "__main__":

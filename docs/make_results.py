@@ -25,7 +25,7 @@ DOCS, README = Path(__file__).parent, REPOSITORY / "README.md"
 PAGE = DOCS / "results.md"
 SCRIPTS = (
     *("strategies", "held_out", "two_levels", "moments", "time_to_accuracy", "step_time", "store", "reading_speed"),
-    *("audit_rules", "real_alarms", "frame_cases", "first_looks"),
+    *("audit_rules", "real_alarms", "frame_cases", "first_looks", "table_audit"),
     *(
         "formula_folds",
         "learning_curves",
