@@ -61,6 +61,19 @@ def test_what_all_have_in_common():
     assert common([]) is None and common([LevelOfTheory(code="a"), LevelOfTheory(code="b")]) is None
 
 
+def test_what_is_stated_by_element_is_put_together():
+    iron = LevelOfTheory(
+        functional="PBE", hubbard_u={"Fe": 4.0}, hubbard_orbital={"Fe": "d"}, potentials=("Fe.upf", "O.upf")
+    )
+    oxygen = LevelOfTheory(functional="PBE", potentials=("O.upf",))
+    both = common([oxygen, iron])
+    assert both.hubbard_u == {"Fe": 4.0} and both.hubbard_orbital == {"Fe": "d"}
+    assert set(both.potentials) == {"Fe.upf", "O.upf"}
+    atoms = Atoms("FeO", [[0, 0, 0], [0, 0, 2]], cell=[4, 4, 4], pbc=True)
+    assert compare([(both, atoms)], [(iron, atoms)]).differing == ()
+    assert common([iron, iron.model_copy(update={"hubbard_u": {"Fe": 5.0}})]).hubbard_u == {}
+
+
 def test_one_of_each_kind_is_compared():
     one, atoms = LevelOfTheory(code="x", functional="PBE"), [*[bulk("Si")] * 50, bulk("Ge")]
     assert len(kinds((one, each) for each in atoms)) == 2

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -33,6 +33,7 @@ _NO_SETTING = ("pseudo_dir", "command", "directory", "txt")
 """Parameters that say where things are."""
 _PRINTED = ("functional", "hybrid", "cutoff", "density cutoff", "smearing", "spin polarisation")
 
+V = TypeVar("V")
 Stated = tuple[LevelOfTheory, Atoms | None]
 """A level of theory, and a frame that was computed at it."""
 
@@ -192,12 +193,28 @@ def refuse_differing(compared: Compared, where: str) -> None:
 
 
 def common(theories: Sequence[LevelOfTheory]) -> LevelOfTheory | None:
-    """Return what all levels of theory state alike; None where there is none, or nothing is left."""
+    """Return what all levels of theory state alike; None where there is none, or nothing is left.
+
+    What is stated by element is put together: a frame without iron says nothing of its U, and no U in its place would
+    say that there is none.
+    """
     if not theories:
         return None
     first, *others = theories
     kept = {name: value for name, value in first if all(getattr(other, name) == value for other in others)}
+    kept["hubbard_u"] = _together(one.hubbard_u for one in theories)
+    kept["hubbard_orbital"] = _together(one.hubbard_orbital for one in theories)
+    kept["potentials"] = tuple(dict.fromkeys(title for one in theories for title in one.potentials))
     return LevelOfTheory(**kept) if any(value not in EMPTY for value in kept.values()) else None
+
+
+def _together(tables: Iterable[Mapping[str, V]]) -> dict[str, V]:
+    """Return the entries of all tables, but those that contradict each other."""
+    found: dict[str, set[V]] = {}
+    for table in tables:
+        for name, value in table.items():
+            found.setdefault(name, set()).add(value)
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
 def _fields(stated: Stated) -> Statement:

@@ -25,6 +25,8 @@ from matgraft.potentials.active.labelling.labelled import Moved, Probe
 DENSER, HIGHER = 1.5, 1.3
 """Factors on divisions of the mesh (up to the next whole one) and on the cutoff."""
 STRETCH = 0.02
+SAME_A = 1e-3
+"""Differences of distances, Å (of products of cell vectors, Å²), below which two frames are one."""
 SHIFT_A = (0.11, 0.07, 0.05)
 """A part of the spacing of usual grids (0.1 to 0.3 Å), along no axis of a cell."""
 
@@ -55,16 +57,29 @@ def chosen(frames: Sequence[Atoms]) -> int:
 
 
 def partner_of(frames: Sequence[Atoms], number: int) -> tuple[Atoms, str]:
-    """Return another frame of the same composition with its name: one of the frames, or the frame itself, stretched."""
+    """Return another frame of the same composition with its name: one of the frames, or the frame itself, stretched.
+
+    A copy of the probed frame, moved or turned, is no other one: the difference of both is zero at any cutoff.
+    """
     own = frames[number].get_chemical_formula()
-    others = [i for i, one in enumerate(frames) if i != number and one.get_chemical_formula() == own]
-    if others:
-        return frames[others[0]], f"frame {others[0]}"
+    same = (i for i, one in enumerate(frames) if one.get_chemical_formula() == own)
+    other = next((i for i in same if not _same_shape(frames[i], frames[number])), None)
+    if other is not None:
+        return frames[other], f"frame {other}"
     stretched = frames[number].copy()
     factor = 1 + STRETCH
     stretched.positions *= factor
     stretched.set_cell(factor * stretched.cell[:])
     return stretched, f"the frame with all lengths {STRETCH:.0%} longer"
+
+
+def _same_shape(one: Atoms, other: Atoms) -> bool:
+    """Say whether two frames of one composition have the same cell and the same distances, as moved copies have."""
+    cells = [frame.cell[:] @ frame.cell[:].T for frame in (one, other)]
+    if not np.allclose(*cells, atol=SAME_A):
+        return False
+    distances = [np.sort(frame.get_all_distances(mic=bool(frame.pbc.any())), axis=None) for frame in (one, other)]
+    return bool(np.allclose(*distances, atol=SAME_A))
 
 
 def changes_of(engine: Engine, atoms: Atoms) -> list[Change]:
