@@ -296,3 +296,24 @@ def test_tags_that_cannot_be_meant_are_told(here, tags, told):
     with pytest.raises(DataError, match=told) as caught:
         label([Path("in.extxyz")], fickle(here), quiet=True)
     assert "in.extxyz frame 0" in str(caught.value)
+
+
+def test_a_program_counts_from_the_folder_of_the_engine_file(here, fakes):
+    made = fakes.espresso(here)
+    (here / "engines").mkdir()
+    (here / "pw.x").rename(here / "engines" / "own.x")
+    said = made.model_copy(update={"command": ("./own.x",)})
+    Path("engines/engine.yaml").write_text(
+        yaml.safe_dump(said.model_dump(mode="json", include={"calculator", "command", "parameters"}))
+    )
+    assert label([a_frame(0.2)], Path("engines/engine.yaml"), probed=False, quiet=True).n_labelled == 1
+    own = made.model_copy(update={"command": ("engines/own.x",)})
+    assert label([a_frame(0.3)], own, probed=False, quiet=True).n_labelled == 1
+
+
+def test_a_program_that_is_not_there_is_told_though_nobody_named_it(here, fakes, monkeypatch):
+    made = fakes.espresso(here).model_copy(update={"command": ()})
+    monkeypatch.setenv("PATH", str(here / "nothing"))
+    with pytest.raises(OptionError, match=r"no program 'pw\.x'"):
+        label([a_frame()], made, quiet=True)
+    assert not Path("labels").exists()

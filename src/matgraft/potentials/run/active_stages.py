@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from matgraft.core.executor import ExecutorSettings, read_executor
 from matgraft.core.settings import validated
-from matgraft.potentials.active.labelling.engine import Engine, read_engine
+from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_no_program
 from matgraft.potentials.active.labelling.engine import refuse_unusable as refuse_unusable_engine
 from matgraft.potentials.active.labelling.labelled import Labelled
+from matgraft.potentials.active.labelling.theories import settled
 from matgraft.potentials.active.rounds import AUDIT, CHOSEN, LABELLED_FRAMES, LEARN, Errors
 from matgraft.potentials.active.sampling.sampled import Sampled
 from matgraft.potentials.active.sampling.settings import SampleSettings
@@ -109,7 +110,7 @@ def label_frames(loop: Loop, number: int) -> Labelled:
 
 def refuse_unusable(recipe: ActiveRecipe) -> None:
     """Refuse an engine and an executor that cannot be used, before anything is computed."""
-    engine_of(recipe)
+    refuse_no_program(settled(engine_of(recipe)))
     executor_of(recipe)
 
 

@@ -21,7 +21,13 @@ from matgraft.core.executor import ExecutorSettings, executor, read_executor
 from matgraft.core.files import to_json, write_json
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.compute import Bench, Job
-from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_unusable
+from matgraft.potentials.active.labelling.engine import (
+    Engine,
+    read_engine,
+    refuse_no_program,
+    refuse_unusable,
+    with_whole_paths,
+)
 from matgraft.potentials.active.labelling.fingerprint import (
     Compared,
     Stated,
@@ -91,7 +97,8 @@ def label(
     if isinstance(engine, Path):
         engine = read_engine(engine)
     refuse_unusable(engine)
-    engine = settled(engine)
+    engine = settled(with_whole_paths(engine, Path.cwd()))
+    refuse_no_program(engine)
     if out is not None:
         refuse_out(out, frames)
     asked = frames_to_label(frames)

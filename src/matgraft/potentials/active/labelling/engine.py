@@ -143,7 +143,7 @@ def read_engine(path: Path) -> Engine:
     parameters = content.get("parameters")
     if isinstance(parameters, dict) and isinstance(folder := parameters.get("pseudo_dir"), str):
         content["parameters"] = {**parameters, "pseudo_dir": str(_from(path, folder))}
-    engine = validated(Engine, content, str(path))
+    engine = with_whole_paths(validated(Engine, content, str(path)), path.parent)
     refuse_unusable(engine, str(path))
     return engine
 
@@ -173,15 +173,37 @@ def refuse_unusable(engine: Engine, where: str = "engine") -> None:
             where=where,
             remedy="hand it over in parameters, where the function takes it",
         )
-    # The nodes of a cluster may have programs that this machine has not.
+    refuse_no_program(engine, where)
+    if not math.isfinite(engine.timeout_s):
+        raise OptionError("timeout is not finite", where=where, allowed=["2h", "90 min", "1d"])
+
+
+def refuse_no_program(engine: Engine, where: str = "engine") -> None:
+    """Refuse a command whose program is not there; the nodes of a cluster may have one that this machine has not.
+
+    Raises
+    ------
+    OptionError
+        If there is none.
+    """
     if engine.command and engine.executor is None and shutil.which(engine.command[0]) is None:
         raise OptionError(
             f"command: there is no program {engine.command[0]!r}",
             where=where,
             allowed=["a program of PATH, or its whole path, and its arguments"],
+            remedy="command: [/the/whole/path/of/it]",
         )
-    if not math.isfinite(engine.timeout_s):
-        raise OptionError("timeout is not finite", where=where, allowed=["2h", "90 min", "1d"])
+
+
+def with_whole_paths(engine: Engine, folder: Path) -> Engine:
+    """Return the engine with words of its command that are paths made whole: it runs in a folder of its own."""
+    words = (
+        str((folder / Path(word).expanduser()).absolute())
+        if word.startswith(("./", "../", "~/")) or (i == 0 and "/" in word)
+        else word
+        for i, word in enumerate(engine.command)
+    )
+    return engine.model_copy(update={"command": tuple(words)}) if engine.command else engine
 
 
 def _from(path: Path, name: str) -> Path:
