@@ -75,11 +75,11 @@ def partner_of(frames: Sequence[Atoms], number: int) -> tuple[Atoms, str]:
 
 def _same_shape(one: Atoms, other: Atoms) -> bool:
     """Say whether two frames of one composition have the same cell and the same distances, as moved copies have."""
-    cells = [frame.cell[:] @ frame.cell[:].T for frame in (one, other)]
-    if not np.allclose(*cells, atol=SAME_A):
-        return False
-    distances = [np.sort(frame.get_all_distances(mic=bool(frame.pbc.any())), axis=None) for frame in (one, other)]
-    return bool(np.allclose(*distances, atol=SAME_A))
+    (cell, other_cell), (own, others) = (
+        [frame.cell[:] @ frame.cell[:].T for frame in (one, other)],
+        [np.sort(frame.get_all_distances(mic=bool(frame.pbc.any())), axis=None) for frame in (one, other)],
+    )
+    return np.allclose(cell, other_cell, atol=SAME_A) and np.allclose(own, others, atol=SAME_A)
 
 
 def changes_of(engine: Engine, atoms: Atoms) -> list[Change]:
