@@ -37,6 +37,13 @@ def test_a_covariate_that_is_nearly_the_target_warns_and_an_honest_one_passes(as
     rng = np.random.default_rng(0)
     near = plain.assign(x=plain["gap"] + 0.03 * rng.normal(size=len(plain)))
     assert ask(covariate_is_target, near, covariates=["x"]).severity == "warning"
+    gap = np.where(np.arange(len(plain)) % 2, plain["gap"], 0)  # zeros have no ranks, and errors give them some
+    zeros = plain.assign(gap=gap, x=gap + 0.01 * rng.normal(size=len(plain)))
+    assert ask(covariate_is_target, zeros, covariates=["x"]).severity == "warning"
+    tail = rng.normal(size=len(plain))
+    tail[5] = 300
+    one = plain.assign(gap=np.where(tail > 100, 300.0, plain["gap"]), x=tail)
+    assert ask(covariate_is_target, one, covariates=["x"]).outcome == "passed"
     honest = plain.assign(x=plain["gap"] + rng.normal(size=len(plain)), T=rng.choice([300, 400], len(plain)))
     assert ask(covariate_is_target, honest, covariates=["x", "T"]).outcome == "passed"
     assert ask(covariate_is_target, honest).outcome == "not applicable"

@@ -24,6 +24,8 @@ EXACT = 1e-6
 """Part of the variance that a covariate leaves open, up to which the target is computed from it."""
 NEARLY = 0.98
 """Rank correlation from which on a covariate tells the target."""
+NEARLY_LINE, NOT_BY_ONE = 0.99, 0.5
+"""Correlation from which on it does as well, and rank correlation below which single large values make it."""
 MOST_NUMBERS = 12
 """Covariates of numbers among which a sum that gives the target is sought."""
 ALIKE, SURE = 0.15, 1e-4
@@ -72,7 +74,8 @@ def _tells(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
     if n_distinct < FEWEST:
         return None
     ranks = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-    if abs(np.corrcoef(x, y)[0, 1]) ** 2 >= 1 - EXACT:
+    line = abs(float(np.corrcoef(x, y)[0, 1]))
+    if line**2 >= 1 - EXACT:
         return "the target is a multiple of it, exactly", True
     if abs(ranks) > 1 - 1e-9:
         return f"it {'rises' if ranks > 0 else 'falls'} wherever the target rises, in all {len(y)} rows", True
@@ -80,6 +83,8 @@ def _tells(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
         return "each of its values stands beside one value of the target", True
     if abs(ranks) >= NEARLY:
         return f"its rank correlation with the target is {ranks:.4f}", False
+    if line >= NEARLY_LINE and abs(ranks) >= NOT_BY_ONE:
+        return f"its correlation with the target is {line:.4f}", False
     return None
 
 
