@@ -64,6 +64,7 @@ def tell_formulas(
     from matgraft.formulas.report.rows import TableRow, write_rows
     from matgraft.formulas.report.text import show_predictions, show_written
     from matgraft.formulas.table.facts import TableReading
+    from matgraft.formulas.table.faults import write_skipped
     from matgraft.formulas.table.formula_table import ColumnNames
 
     if are_tables(what):
@@ -71,9 +72,12 @@ def tell_formulas(
         columns = ColumnNames(formula=formula, reading=file.reading())
         read = {name: read_queries(model, Path(name), columns) for name in what}
         for name, queries in read.items():
-            teller(shown.silent, skipped_beside(out, Path(name)))(TableReading.of(Path(name), [queries]))
+            alone = skipped_beside(None, Path(name)) if out is None else None
+            teller(shown.silent, alone)(TableReading.of(Path(name), [queries]))
             own = model.rows(queries.formulas, queries.cells, Path(name))
             rows += [{"file": name, **row} for row in own] if len(read) > 1 else own
+        if out is not None and (bad := [(name, one) for name, queries in read.items() for one in queries.skipped]):
+            write_skipped(bad, skipped_beside(out, Path()))
     else:
         formulas = [one for one in what if "=" not in one]
         beside = dict(one.split("=", 1) for one in what if "=" in one)

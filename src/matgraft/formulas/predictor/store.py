@@ -30,6 +30,8 @@ from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
 from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, HeldIntervals, Predictor, PredictorSettings
 
+LONGEST_NAME = 240
+"""Bytes of a target in the name of its folder; file systems take 255, seven of which tell long names apart."""
 DATA, NETWORKS = "train.npz", "networks"
 WHOLE = "copy the whole folder, its .npz and .safetensors files as well"
 
@@ -238,4 +240,5 @@ def network_file(folder: Path, member: Member, k: int | str) -> Path:
 def folder_name(target: str) -> str:
     """Return the name of the folder of a target, which may be called anything."""
     plain = "".join(letter if letter.isalnum() else "-" for letter in target)
+    plain = plain.encode()[:LONGEST_NAME].decode(errors="ignore")
     return f"{plain}-{hashlib.sha256(target.encode()).hexdigest()[:6]}"

@@ -1,0 +1,74 @@
+"""Tables as labs have them, on the command line: what is told, what is left out, several tables at once."""
+
+from __future__ import annotations
+
+import csv
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from matgraft.cli.formulas import are_tables
+from matgraft.cli.tables import skipped_beside, teller
+from matgraft.core.errors import DataError, OptionError
+from matgraft.formulas.predictor.store import TargetNames, folder_name
+from matgraft.formulas.prompts.text import Prompt, parse_plain
+from matgraft.formulas.queries import read_queries
+from matgraft.formulas.settings import TableRun
+from matgraft.formulas.table.facts import TableReading
+from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
+
+
+@pytest.fixture
+def model():
+    """What stands for a run with a covariate, beside its predictors."""
+    names = {"gap": TargetNames(target="gap", code={"T": ()}, fill={})}
+    run = TableRun(table="t.csv", targets=("gap",), covariates=("T",))
+    return SimpleNamespace(run=run, targets=("gap",), names=names, parse=lambda text: Prompt(parse_plain(text)))
+
+
+def test_every_row_that_cannot_be_predicted_is_named_or_left_out(tmp_path, model):
+    path = tmp_path / "q.csv"
+    path.write_text("# to predict\nFormula;T\nFe2O3;300\nFe203;300\nNaCl;\nSi;1,5\n")
+    with pytest.raises(DataError) as caught:
+        read_queries(model, path, ColumnNames())
+    assert "2 rows cannot be used" in str(caught.value) and "line 4," in str(caught.value)
+    assert caught.value.options == ({"--skip-bad": True},)
+    queries = read_queries(model, path, ColumnNames(reading=ReadOptions(skip_bad=True)))
+    assert queries.formulas == ["Fe2O3", "Si"] and queries.cells.index.tolist() == [3, 6]
+    assert [bad.line for bad in queries.skipped] == [4, 5]
+
+
+def test_what_was_decided_is_told_and_what_was_left_out_is_written(tmp_path, model, capsys):
+    frame = pd.DataFrame({"formula": ["Fe2+", "Xx"], "T": [300, 300]})
+    frame.to_excel(tmp_path / "q.xlsx", index=False)
+    queries = read_queries(model, tmp_path / "q.xlsx", ColumnNames(reading=ReadOptions(skip_bad=True)))
+    out = skipped_beside(tmp_path / "predictions.csv", tmp_path / "q.xlsx")
+    teller(quiet=False, skipped=out)(TableReading.of(tmp_path / "q.xlsx", [queries]))
+    assert "what was left out and why" in capsys.readouterr().err.replace("\n", " ")
+    (row,) = csv.DictReader(out.read_text().splitlines())
+    assert (row["line"], row["cell"], row["found"]) == ("3", "Xx", "'Xx' is no element")
+    assert out.name == "predictions-skipped.csv"
+    teller(quiet=True)(TableReading(table="t"))
+    assert capsys.readouterr().err == ""
+
+
+def test_tables_and_formulas_are_not_mixed():
+    assert are_tables(["a.csv", "B.XLSX"]) and are_tables(["-"]) and not are_tables(["Fe2O3", "T=300"])
+    with pytest.raises(OptionError, match=r"a\.csv is a table, and 'Fe2O3' is none"):
+        are_tables(["a.csv", "Fe2O3"])
+
+
+def test_targets_of_any_name_have_a_folder_each():
+    names = [f"{'a long name of a column [/eV] ' * 20}{i}" for i in range(60)]
+    folders = {folder_name(name) for name in names}
+    assert len(folders) == 60 and max(len(one.encode()) for one in folders) <= 255
+    assert folder_name("gap [/eV]").startswith("gap---eV-")
+
+
+def test_a_run_of_earlier_versions_decides_the_same():
+    """What is new stands in settings.json where it is said, and nowhere else."""
+    plain = TableRun(table="t.csv", targets=("gap",)).model_dump(mode="json")
+    assert not {"sheet", "composition", "balance", "skip_bad", "impute", "classes"} & set(plain)
+    said = TableRun(table="t.csv", targets=("gap",), composition="wt%", skip_bad=True)
+    assert TableRun.model_validate(said.model_dump(mode="json")) == said
