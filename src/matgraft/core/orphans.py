@@ -32,6 +32,11 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def adopt_orphans() -> None:
+    """Ask Linux to give this process what its children began and left behind, in whatever session it is."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def guard(command: list[str]) -> None:
     """Run a command in a session of its own, out of reach of Ctrl-C.
 
@@ -39,7 +44,7 @@ def guard(command: list[str]) -> None:
     """
     parent = os.getppid()
     os.setsid()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what loses its parent is ours then, in whatever session it is
+    adopt_orphans()
     signal.signal(signal.SIGTERM, _end)
     child = subprocess.Popen(command, preexec_fn=die_with_parent)  # where this process is killed itself
     while child.poll() is None and os.getppid() == parent:

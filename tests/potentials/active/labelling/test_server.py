@@ -160,3 +160,30 @@ def test_a_killed_parent_takes_the_process_and_its_program_along(here):
     driver.kill()
     driver.communicate()
     assert gone(computing) and gone(program)
+
+
+@pytest.mark.parametrize("launcher", ["stays", "leaves"])
+def test_a_program_in_a_session_of_its_own_is_ended_too(here, launcher):
+    """As launchers of parallel programs begin them; whether the launcher waits for it or is gone."""
+    (here / "launched.py").write_text(
+        textwrap.dedent(f"""
+            import subprocess, sys, time
+            from ase.calculators.lj import LennardJones
+            CODE = '''
+            import subprocess
+            program = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+            open({str(here / "program.pid")!r}, "w").write(str(program.pid))
+            {"program.wait()" if launcher == "stays" else ""}
+            '''
+            class Launching(LennardJones):
+                def calculate(self, *words, **keywords):
+                    subprocess.run([sys.executable, "-c", CODE], check=True)
+                    time.sleep(1000)
+            def make():
+                return Launching()
+        """)
+    )
+    with Server(Engine(calculator="launched:make", timeout=5), here / "work", str(here)) as server:
+        answer, _ = server.ask(a_frame(0.25))
+    assert "ran past the timeout" in answer.failed
+    assert gone(int((here / "program.pid").read_text()), 5)

@@ -4,7 +4,8 @@
 
 It is the first of a session of its own, so that whatever it begins can be ended with it. What the calculator prints
 goes to standard error: the pipe of the answers belongs to nobody else. Should the process that asks be killed, the pipe
-of the questions closes, and a thread that watches it ends the whole session.
+of the questions closes, and a thread that watches it ends the whole session. A program that a launcher began in another
+session, and whose launcher is gone, is this process's own child then, and ends with it too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ase.calculators.calculator import all_changes
 from ase.calculators.genericfileio import GenericFileIOCalculator
 
 from matgraft.core.errors import MatgraftError
+from matgraft.core.orphans import adopt_orphans
 from matgraft.potentials.active.labelling.calculators import Maker
 from matgraft.potentials.active.labelling.engine import Engine
 from matgraft.potentials.active.labelling.messages import Answer, Ask, Begin, Ready, atoms_of
@@ -41,6 +43,7 @@ from matgraft.potentials.active.labelling.wire import Arrays, receive, send
 
 def main() -> None:
     """Answer until the pipe of the questions is closed."""
+    adopt_orphans()
     questions, answers = _own_pipes()
     threading.Thread(target=_end_with_parent, args=[questions], daemon=True).start()
     begin, _ = receive(questions, Begin)
