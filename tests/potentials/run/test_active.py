@@ -33,6 +33,7 @@ from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.report.active import write_active_report
+from matgraft.potentials.run import active_stages
 from matgraft.potentials.run.active import Loop, active
 from matgraft.potentials.run.active_stages import Stages
 from matgraft.potentials.run_files import METRICS, VERDICT
@@ -507,3 +508,28 @@ def test_the_verdict_of_the_checks_is_part_of_the_goal(start: str, tmp_path: Pat
     unfit = facts.model_copy(update={"fit_for": Outcome.NOT_FIT})
     assert reason_to_end(recipe, [unfit]) is None and "not fit" in lacking(recipe, [unfit])[0]
     assert reason_to_end(recipe, [unfit, facts.model_copy(update={"fit_for": Outcome.FIT})]) == "goal"
+
+
+def test_two_blocks_of_sampling_have_their_own_seeds(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(active_stages, "sample", lambda model, question, settings, **_: seeds.append(settings.seed))
+    recipe = recipe_of(start, sample=[{"md": "nvt", "steps": 10}, {"md": "nvt", "steps": 20}])
+    loop = Loop(recipe, tmp_path, Toy().stages(), lambda number, what: None, True)
+    for number in (0, 1):
+        for block, settings in enumerate(recipe.sample):
+            active_stages.sample_block(loop, number, block, settings)
+    assert len(set(seeds)) == 4
+
+
+def test_no_gain_asked_for_ends_no_loop_that_gets_worse(start: str, tmp_path: Path) -> None:
+    ended = run_of(recipe_of(start, rounds=4), tmp_path / "loop", Toy(lambda n: 0.5 + 0.01 * n))
+    assert (ended.reason, ended.rounds) == ("rounds", 4)
+
+
+def test_frames_of_a_round_that_was_not_finished_are_counted_at_the_end(start: str, tmp_path: Path) -> None:
+    toy = Toy()
+    toy.audit, toy.learn = 4, 0
+    ended = run_of(recipe_of(start), tmp_path / "loop", toy)
+    assert (ended.reason, ended.rounds, ended.dft_frames) == ("nothing to label", 0, 4)

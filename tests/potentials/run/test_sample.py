@@ -108,6 +108,16 @@ def test_walkers_differ_by_their_seeds() -> None:
     assert {one.seed for one in found.walkers}.isdisjoint({one.seed for one in again.walkers})
 
 
+def test_walkers_of_two_questions_under_one_seed_are_pushed_by_other_random_forces() -> None:
+    moves = []
+    for k, one in enumerate(({"temperature": "300"}, {"temperature": "330"}, {"md": "npt"})):
+        sampled(f"{k}.extxyz", **{"md": "nvt", "atoms": 32, "steps": 20, **one})
+        places = 4 * read_file(f"{k}.extxyz", index=-1).get_scaled_positions(wrap=False)
+        moves.append((places - places.round()).ravel())
+    for other in moves[1:]:
+        assert abs(np.corrcoef(moves[0], other)[0, 1]) < 0.5
+
+
 def test_pressure_is_for_bulk_and_what_is_left_out_is_told() -> None:
     slab = fcc111("Cu", (2, 2, 3), vacuum=8)
     settings = {"md": "npt", "pressure_GPa": "0,20", "steps": 10, "make": "strain", "volumes": [0.9], "strains": [0.01]}

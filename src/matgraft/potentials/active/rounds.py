@@ -75,7 +75,7 @@ class RoundFacts(Frozen):
     asked, labelled, failed, from_store
         Frames of this round.
     dft_frames
-        Frames that the engine labelled, of all rounds so far.
+        Frames with a label of the engine, from the store or computed, of all rounds so far.
     n_learn, n_audit
         Of all rounds so far.
     part
@@ -137,6 +137,8 @@ class Ended(Frozen):
 
     Attributes
     ----------
+    dft_frames
+        Frames with a label, those of a round that was not finished among them.
     model
         Folder of the last model, in that of the loop.
     lacking

@@ -56,7 +56,7 @@ class StopSettings(Frozen):
         Part by which a round must lower the error of forces on the same frames; below it for `on_target` rounds the
         loop ends. 0: never.
     frames
-        Most DFT calculations that gave a label.
+        Most frames with a label of the engine, from the store or computed.
     hours
         Most hours, of all sessions together; looked at between stages.
     """

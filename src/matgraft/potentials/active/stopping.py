@@ -77,5 +77,7 @@ def _wanted(target: float, unit: str, stop: StopSettings) -> str:
 
 
 def _gains_too_little(stop: StopSettings, rounds: Sequence[RoundFacts]) -> bool:
+    if not stop.gain:
+        return False
     last = [one.gain for one in rounds[-stop.on_target :]]
     return len(last) == stop.on_target and all(gain is not None and gain < stop.gain for gain in last)

@@ -301,10 +301,11 @@ def _end(loop: Loop, rounds: Sequence[RoundFacts], reason: Reason) -> Ended:
         if scored_on
     ]
     CURVE.write(loop.out, Curve(points=tuple(points)))
+    begun = LABELLED.find(loop.folder(len(rounds)))
     ended = Ended(
         reason=reason,
         rounds=len(rounds),
-        dft_frames=rounds[-1].dft_frames if rounds else 0,
+        dft_frames=(rounds[-1].dft_frames if rounds else 0) + (begun.n_labelled if begun else 0),
         model=str((loop.folder(len(rounds) - 1) / RUN).relative_to(loop.out)) if rounds else "",
         lacking=lacking(loop.recipe, rounds) if rounds else ("no round was finished",),
     )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 EACH_ROUND = 1000
 """Between the seeds of two rounds."""
+EACH_BLOCK = 1_000_000
+"""Between those of two blocks of sampling: walkers of none are pushed by the random forces of another."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) 
     """Sample frames by the model that the round begins with."""
     pool = loop.folder(number) / f"pool-{block}.extxyz"
     pool.unlink(missing_ok=True)  # of a round that was killed before it said what is in it
-    seed = settings.seed + loop.recipe.seed + EACH_ROUND * number
+    seed = settings.seed + loop.recipe.seed + EACH_ROUND * number + EACH_BLOCK * block
     question = SampleQuestion(pool, loop.recipe.start, executor_of(loop.recipe))
     return sample(loop.model(number), question, settings.model_copy(update={"seed": seed}), quiet=loop.quiet)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import all_changes
@@ -122,3 +123,10 @@ def test_spacing_follows_the_memory_of_the_energy_and_not_its_trend() -> None:
 def test_a_spacing_never_leaves_more_frames_than_are_asked_for(energies: list[float], most: int) -> None:
     spacing = spacing_of(np.array(energies), 10.0, SampleSettings(frames=most))
     assert spacing >= 1 and len(energies[::-1][::spacing]) <= max(most, 1)
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_a_walker_leaves_as_many_frames_as_it_may_with_that_at_the_gate(most: int) -> None:
+    found = walked(Sure(), 100, 3000, steps=400, frames=most, spacing_fs=10)
+    assert found.walker is not None and found.walker.stopped == "gate"
+    assert len(found.frames) <= most and found.frames[-1].step == found.walker.steps

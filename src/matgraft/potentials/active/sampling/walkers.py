@@ -186,12 +186,13 @@ class _Watch:
         inside = [one for one in self.seen if not self.outside(one)]
         if not inside:
             return self.seen, 0
-        spacing = spacing_of(np.array([one.energy for one in inside]), look_fs, self.settings)
-        chosen = inside[::-1][::spacing][: self.settings.frames][::-1]
-        return [*chosen, *self.seen[len(inside) :]], spacing
+        outside = self.seen[len(inside) :]
+        most = self.settings.frames - len(outside)
+        spacing = spacing_of(np.array([one.energy for one in inside]), look_fs, self.settings, max(most, 1))
+        return [*inside[::-1][::spacing][:most][::-1], *outside], spacing
 
 
-def spacing_of(energies: Array, look_fs: float, settings: SampleSettings) -> int:
+def spacing_of(energies: Array, look_fs: float, settings: SampleSettings, most: int | None = None) -> int:
     """Return how many looks lie between two frames that are kept.
 
     Parameters
@@ -200,12 +201,14 @@ def spacing_of(energies: Array, look_fs: float, settings: SampleSettings) -> int
         (n,) potential energies in eV, one a look.
     look_fs
         Time between two looks.
+    most
+        Frames that are kept of these; by default as many as of a walker.
     """
     if settings.spacing_fs is not None:
         spacing = settings.spacing_fs / look_fs
     else:
         spacing = max(inefficiency(_without_trend(energies)), LEAST_SPACING_FS / look_fs)
-    return max(1, ceil(spacing), ceil(len(energies) / settings.frames))
+    return max(1, ceil(spacing), ceil(len(energies) / (most or settings.frames)))
 
 
 def _without_trend(values: Array) -> Array:
