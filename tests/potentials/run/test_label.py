@@ -317,3 +317,33 @@ def test_a_program_that_is_not_there_is_told_though_nobody_named_it(here, fakes,
     with pytest.raises(OptionError, match=r"no program 'pw\.x'"):
         label([a_frame()], made, quiet=True)
     assert not Path("labels").exists()
+
+
+def test_an_ion_is_not_labelled_as_a_neutral_frame(here):
+    water = molecule("H2O")
+    water.info["charge"] = 1
+    with pytest.raises(DataError, match="charge of 1, which emt does not read"):
+        label([molecule("H2O"), water], Engine(calculator="emt"), quiet=True)
+    assert label([a_frame(charge=1)], fickle(here), quiet=True).n_labelled == 1, "a function may read it"
+
+
+def test_a_keyword_by_species_is_of_one_element(here, fakes):
+    made = fakes.espresso(
+        here,
+        parameters={
+            "pseudopotentials": {"Si": "Si.UPF", "Ge": "Si.UPF"},
+            "input_data": {"system": {"ecutwfc": 20, "hubbard_u(1)": 4.0}},
+        },
+    )
+    frames = [Atoms(formula, [[0, 0, 0], [2, 2, 2]], cell=[4, 4, 4], pbc=True) for formula in ("SiGe", "Si2", "GeSi")]
+    with pytest.raises(OptionError, match=r"hubbard_u\(1\) is that of Si in frame 0, Ge in frame 2"):
+        label(frames, made, probed=False, quiet=True)
+    frames[0].set_initial_magnetic_moments(np.ones((2, 3)))
+    with pytest.raises(DataError, match="moments are vectors"):
+        label(frames[:2], made, probed=False, quiet=True)
+
+
+def test_a_lower_limit_of_forces_holds_for_labels_of_the_store_too(here):
+    assert label([a_frame()], fickle(here), quiet=True).n_labelled == 1
+    again = label([a_frame()], fickle(here, max_force_eV_per_A=1), quiet=True)
+    assert again.n_labelled == 0 and "beyond max_force_eV_per_A=1" in again.failures[0].reason

@@ -40,10 +40,12 @@ from matgraft.potentials.active.labelling.fingerprint import (
 )
 from matgraft.potentials.active.labelling.frames import Asked, frames_to_label, labelled, refuse_out, write_labelled
 from matgraft.potentials.active.labelling.labelled import Failure, Labelled, Probe
+from matgraft.potentials.active.labelling.outcome import too_large
 from matgraft.potentials.active.labelling.probe import probe, probes_itself
 from matgraft.potentials.active.labelling.server import close_server
 from matgraft.potentials.active.labelling.store import WORK, Store
-from matgraft.potentials.active.labelling.theories import refuse_elements, settled, theory_of, theory_of_label
+from matgraft.potentials.active.labelling.suited import refuse_unsuited
+from matgraft.potentials.active.labelling.theories import settled, theory_of, theory_of_label
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 
@@ -102,7 +104,7 @@ def label(
     if out is not None:
         refuse_out(out, frames)
     asked = frames_to_label(frames)
-    refuse_elements(engine, {symbol for one in asked for symbol in one.atoms.symbols})
+    refuse_unsuited(engine, asked)
     data = _stated(against)
     compared = None if against is None else _compared(engine, asked, data)
     workers = _workers(engine)
@@ -267,7 +269,9 @@ def _told(
     frames, theories, failures = [], [], []
     for i, (one, job) in enumerate(zip(asked, jobs, strict=True)):
         found = store.label(job.key)
-        if found is not None:
+        if found is not None and (large := too_large(found.arrays, job.engine.max_force_eV_per_A)):
+            failures.append(Failure(frame=i, where=one.where, reason=large, tries=found.facts.tries))
+        elif found is not None:
             frames.append(labelled(one.atoms, found.arrays, job.key))
             theory = theory_of_label(job.engine, job.atoms, found.facts.theory)
             theories += [theory] if theory else []

@@ -54,7 +54,7 @@ def settled(engine: Engine) -> Engine:
             where="engine",
             allowed=["the folder of the pseudopotentials; default: ASE's configuration, or $ESPRESSO_PSEUDO"],
         )
-    asked = _namelist(engine.parameters)
+    asked = namelist(engine.parameters)
     if (kind := asked["control"].get("calculation", "scf")) != "scf":
         raise OptionError(
             f"input_data.calculation is {kind!r}: the label would be that of another structure",
@@ -88,7 +88,7 @@ def hashes(engine: Engine) -> dict[str, str]:
 def keywords(engine: Engine, atoms: Atoms) -> dict[str, Any]:
     """Return the keywords of ASE's calculator for a frame: a single point with forces and stress, on its own mesh."""
     given = {name: value for name, value in engine.parameters.items() if name not in ("pseudo_dir", "kspacing")}
-    data = {section: dict(values) for section, values in _namelist(engine.parameters).items()}
+    data = {section: dict(values) for section, values in namelist(engine.parameters).items()}
     data["control"] = {**_OURS, **data["control"], "pseudo_dir": str(engine.parameters["pseudo_dir"])}
     if (mesh := mesh_of(engine.parameters, atoms)) is not None:
         given["kpts"], shift = list(mesh[0]), mesh[1]
@@ -125,21 +125,21 @@ def mesh_of(
 
 def cutoffs(engine: Engine) -> tuple[float, float] | None:
     """Return the cutoffs of waves and density, Ry; None where none is stated, and pw.x takes what it finds."""
-    system = _namelist(engine.parameters)["system"]
+    system = namelist(engine.parameters)["system"]
     wave = _number(system.get("ecutwfc"))
     return (wave, _number(system.get("ecutrho")) or 4 * wave) if wave else None
 
 
 def with_cutoffs(engine: Engine, wave: float, dense: float) -> Engine:
     """Return the engine with other cutoffs, Ry."""
-    data = _namelist(engine.parameters)
+    data = namelist(engine.parameters)
     data["system"] |= {"ecutwfc": wave, "ecutrho": dense}
     return engine.with_parameters(input_data={section: dict(values) for section, values in data.items()})
 
 
 def theory_of(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     """Return the level of theory that the input of a frame asks for."""
-    data = _namelist(engine.parameters)
+    data = namelist(engine.parameters)
     system, files = data["system"], pseudopotentials(engine)
     own = {symbol: files[symbol] for symbol in dict.fromkeys(atoms.symbols) if symbol in files}
     wave, dense = cutoffs(engine) or (None, None)
@@ -172,7 +172,13 @@ def atoms_have_moments(atoms: Atoms) -> bool:
     return bool(np.any(atoms.get_initial_magnetic_moments()))
 
 
-def _namelist(parameters: Mapping[str, JsonValue]) -> dict[str, dict[str, Any]]:
+def species_of(atoms: Atoms) -> list[str]:
+    """Return the element of each species that ASE writes, in their order: one for each initial moment."""
+    pairs = zip(atoms.symbols, atoms.get_initial_magnetic_moments().tolist(), strict=True)
+    return [symbol for symbol, _ in dict.fromkeys(pairs)]
+
+
+def namelist(parameters: Mapping[str, JsonValue]) -> dict[str, dict[str, Any]]:
     """Return the input by section, in lower case, however the user nests it."""
     given = parameters.get("input_data") or {}
     if not isinstance(given, dict):
@@ -230,8 +236,7 @@ def _hubbard(engine: Engine, system: Mapping[str, Any], atoms: Atoms) -> tuple[d
     text = "\n".join(map(str, cards)) if isinstance(cards, list) else str(cards)
     rows = _U_CARD.findall(text) if "HUBBARD" in text.upper() else []
     table = {symbol: float(value) for symbol, _, value in rows}
-    species = list(dict.fromkeys(zip(atoms.symbols, atoms.get_initial_magnetic_moments(), strict=True)))
-    for i, (symbol, _) in enumerate(species, 1):
+    for i, symbol in enumerate(species_of(atoms), 1):
         if u := _number(system.get(f"hubbard_u({i})")):
             table[symbol] = u
     return table, {symbol: orbital for symbol, orbital, _ in rows}

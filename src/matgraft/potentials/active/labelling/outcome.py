@@ -128,9 +128,14 @@ def refuse_unsound(labels: Arrays, atoms: Atoms, asked: Collection[str], max_for
             raise FailedError(f"its {name} has the shape {np.shape(value)}, not {shapes[name]}")
         if not np.isfinite(value).all():
             raise FailedError(f"its {name}: not finite")
+    if large := too_large(labels, max_force):
+        raise FailedError(large, again=False)
+
+
+def too_large(labels: Arrays, max_force: float) -> str:
+    """Return why forces are beyond any sense; empty where they are not."""
     largest = float(np.abs(labels[FORCES.name]).max(initial=0.0))
-    if largest > max_force:
-        raise FailedError(f"a force of {largest:.4g} eV/Å: beyond max_force_eV_per_A={max_force:g}", again=False)
+    return f"a force of {largest:.4g} eV/Å: beyond max_force_eV_per_A={max_force:g}" if largest > max_force else ""
 
 
 def output_in(folder: Path) -> tuple[str, bytes]:

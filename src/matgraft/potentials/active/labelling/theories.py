@@ -7,14 +7,13 @@ follows from the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import kpts2sizeandoffsets
 from pydantic import JsonValue
 
-from matgraft.core.errors import OptionError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling import espresso
 from matgraft.potentials.active.labelling.engine import ESPRESSO, TBLITE, Engine
@@ -67,17 +66,6 @@ def settled(engine: Engine) -> Engine:
         If something of it is missing on this machine, or cannot be meant.
     """
     return espresso.settled(engine) if engine.calculator == ESPRESSO else engine
-
-
-def refuse_elements(engine: Engine, symbols: Iterable[str]) -> None:
-    """Refuse elements that the engine has no pseudopotential of."""
-    if engine.calculator != ESPRESSO:
-        return
-    known = espresso.pseudopotentials(engine)
-    if missing := sorted(set(symbols) - known.keys()):
-        raise OptionError(
-            f"parameters.pseudopotentials has none for {', '.join(missing)}", where="engine", allowed=sorted(known)
-        )
 
 
 def said_of(theory: LevelOfTheory) -> dict[str, Any]:
