@@ -81,6 +81,18 @@ def test_encodings_are_found_and_told(tmp_path, encoding, header, said):
     assert [one.value for one in table.decisions if one.code == "encoding"] == [said]
 
 
+def test_an_encoding_under_which_the_header_names_the_formulas_is_taken(tmp_path):
+    for encoding, formula, gap in (
+        ("gb18030", "化学式", "带隙"),
+        ("cp1251", "формула", "щель"),
+        ("euc_jp", "組成式", "融点"),
+    ):
+        text = TEXT.replace("formula", formula).replace("gap", gap).encode(encoding)
+        assert read_table(written(tmp_path, text, f"{encoding}.csv"), gap).values.tolist() == [
+            value for _, value in ROWS
+        ]
+
+
 def test_lines_are_those_of_the_file(tmp_path):
     path = written(tmp_path, '# a comment\n\nformula,note,gap\nKF,"two\nlines",4\n\n# aside\nNaCl,one,two\nSi,x,1.5\n')
     assert read_source(path).cells.index.tolist() == [4, 8, 9]

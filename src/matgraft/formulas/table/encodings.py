@@ -15,6 +15,7 @@ from pathlib import Path
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.table.faults import Decision
+from matgraft.formulas.table.layout import FURTHER_NAMES
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -86,6 +87,8 @@ def _detected(content: bytes) -> str:
     able = [name for name in (*_EASTERN, *_OTHERS) if _is_read(content, name)]
     eastern = [name for name in able if name in _EASTERN and _has_letters(content.decode(name))]
     western = [name for name in able if name in _OTHERS]
+    if named := [name for name in (*eastern, "cp1251") if name in able and _names_formulas(content.decode(name))]:
+        return named[0]
     if "cp1252" in western and _is_western(content.decode("cp1252")):
         return "cp1252"
     if eastern and len(_around(content)) < SHORT:
@@ -96,6 +99,12 @@ def _detected(content: bytes) -> str:
             return str(found.encoding)
         return (eastern or western)[0]
     return "latin-1"
+
+
+def _names_formulas(text: str) -> bool:
+    """Say whether a text holds, in other letters than Latin ones, what a column of formulas is called."""
+    head = text[:2000]
+    return any(name in head for name in FURTHER_NAMES if not name.isascii() and len(name) > 1 and name[0] > "\u0400")
 
 
 def _around(content: bytes) -> bytes:

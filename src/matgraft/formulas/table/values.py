@@ -203,7 +203,7 @@ def refuse_constant(column: str, values: NDArray[np.float64], path: Path) -> Non
 def whole_numbers(column: str, values: NDArray[np.float64]) -> list[Decision]:
     """Tell of whole numbers of which there are few: they may be names of classes."""
     different = np.unique(values)
-    if not 2 < len(different) <= FEW_WHOLE or len(values) < 3 * len(different) or (different % 1).any():
+    if not 2 <= len(different) <= FEW_WHOLE or len(values) < 3 * len(different) or (different % 1).any():
         return []
     names = ",".join(f"{value:.0f}" for value in different)
     return [Decision(code="integers", column=column, value=names, count=len(values))]
