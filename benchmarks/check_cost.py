@@ -134,7 +134,8 @@ def main() -> None:
             cases |= {("four properties", "matcalc"): (by_matcalc,)}
         cases |= {(f"suite {suite}", "check"): (ours, (), suite) for suite in asked.suites}
         for (what, by), (work, *arguments) in cases.items():
-            results.put({"what": what, "by": by, **apart(work, *arguments)} | circumstances())
+            found = {name: float(value) for name, value in apart(work, *arguments).items()}
+            results.put({"what": what, "by": by, **found} | circumstances())
     base = {one["what"]: one["seconds"] for one in results.rows if one["by"] == "check"}
     lines = [
         [one["what"], one["by"], number(one["seconds"], 0), number(base[one["what"]] / one["seconds"])]
