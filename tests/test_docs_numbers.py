@@ -33,7 +33,7 @@ from matgraft.formulas.prompts import bank as prompt_bank
 from matgraft.formulas.prompts import material_class, prompts
 from matgraft.formulas.prompts import member as prompted
 from matgraft.formulas.report import plots as property_plots
-from matgraft.formulas.table import reading as table
+from matgraft.formulas.table import covariates, layout
 from matgraft.potentials import recipe
 from matgraft.potentials.audit import coverage, forces, labels, same, scale, steps, stress, theory
 from matgraft.potentials.audit import structures as shapes
@@ -190,9 +190,9 @@ CLAIMS: dict[str, list[str]] = {
         f"where {100 * ZERO_INFLATED:g} % and more are zero",
     ],
     "formulas.md": [
-        f"`{table.FORMULA_NAMES[-2]}` or `{table.FORMULA_NAMES[-1]}`",
-        f"a column named {', '.join(f'`{name}`' for name in table.FORMULA_NAMES[:-1])}",
-        f"at most {table.MOST_WORDS} different words",
+        f"`{layout.FORMULA_NAMES[-2]}` or `{layout.FORMULA_NAMES[-1]}`",
+        f"a column named {', '.join(f'`{name}`' for name in layout.FORMULA_NAMES[:-1])}",
+        f"at most {covariates.MOST_WORDS} different words",
         f"up to {formula.MAX_ELEMENTS} elements, each at least {spelled(10.0**-formula.DIGITS)} of the atoms",
         f"only from {members.FEWEST_FOR_NETWORK} rows on",
         f"From {stack.FEW} formulas on",

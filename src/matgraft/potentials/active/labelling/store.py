@@ -33,6 +33,7 @@ from matgraft.potentials.active.labelling.labelled import Try
 from matgraft.potentials.active.labelling.wire import Arrays, WireError, packed, unpacked
 
 FILE, OUTPUTS, WORK = "labels.sqlite", "outputs", "work"
+_LOG = f"{FILE}-wal"
 VERSION = 1
 _MACHINE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOMEM")
 """What SQLite says of the machine, and not of the file."""
@@ -262,7 +263,7 @@ class Store:
         return RunError(
             f"the store is damaged: {why}",
             where=str(self._file),
-            remedy=f"move it away or put a copy back, with {FILE}-wal beside it; what is missing is computed anew",
+            remedy=f"move it away or put a copy back, together with {_LOG}; what is missing is computed anew",
         )
 
 
