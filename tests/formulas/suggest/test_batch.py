@@ -81,6 +81,14 @@ def test_a_share_of_the_batch_is_chosen_for_what_it_teaches(share, expected):
     assert len({one.index for one in picks}) == 10
 
 
+@pytest.mark.parametrize(("n", "share"), [(100, 0.57), (100, 0.29), (50, 0.58)])
+def test_a_share_that_is_whole_is_not_rounded_down(n, share):
+    points, deviation = np.random.default_rng(0).normal(size=(n, 2)), np.ones(n)
+    worth = Worth(np.zeros(n), deviation, deviation, 0.0)
+    picks = choose_batch(Joint(points, deviation), worth, n, share)
+    assert sum(pick.chosen_for == "information" for pick in picks) == round(n * share)
+
+
 def test_no_more_are_chosen_than_there_are_and_equal_ones_all_come():
     points = np.zeros((3, 2))
     worth = Worth(np.zeros(3), np.zeros(3), np.zeros(3), 1.0)

@@ -18,7 +18,9 @@ from ase.io import write
 from matgraft.core.errors import DataError, OptionError
 from matgraft.potentials.active.demands import ENOUGH, Gaps, Kind, Lack, Wanted, demands_of
 from matgraft.potentials.active.proposals import MAKE
+from matgraft.potentials.active.sampling.makers import Material
 from matgraft.potentials.checks.settings import USES, CheckedUse
+from matgraft.potentials.checks.structures import structures_given
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.run import find_gaps
 
@@ -156,3 +158,14 @@ def test_what_cannot_be_written_or_read_is_refused_first() -> None:
         find_gaps(["none.extxyz"], Wanted())
     with pytest.raises(OptionError, match="not read by `matgraft coverage`"):
         find_gaps(["none.extxyz"], Wanted(), None, ["fit.rate=1e-3"])
+
+
+def test_a_prototype_of_ab_is_proposed_once_whatever_the_order_of_its_elements() -> None:
+    crystal = bulk("SiC", "zincblende", a=4.36, cubic=True)
+    (structure,) = structures_given([crystal])
+    lack = Lack(use="phases", kind="phases", why="", found=0, needed=5)
+    made = MAKE["phases"](structure, lack, Material(elements=("Si", "C")), np.random.default_rng(0))
+    names = [one.origin for _, one in made]
+    assert names == [
+        f"prototype {n} CSi" for n in ("rocksalt", "zincblende", "cesiumchloride", "wurtzite") for _ in (0, 1)
+    ]

@@ -533,3 +533,14 @@ def test_frames_of_a_round_that_was_not_finished_are_counted_at_the_end(start: s
     toy.audit, toy.learn = 4, 0
     ended = run_of(recipe_of(start), tmp_path / "loop", toy)
     assert (ended.reason, ended.rounds, ended.dft_frames) == ("nothing to label", 0, 4)
+
+
+def test_a_loop_that_cannot_go_on_is_not_told_to(start: str, tmp_path: Path) -> None:
+    out, toy = tmp_path / "loop", Toy()
+    toy.audit, toy.learn = 4, 0
+    run_of(recipe_of(start), out, toy)
+    again = run_of(recipe_of(start), out, toy, resume=True)
+    assert again.reason == "nothing to label"
+    write_active_report(out)
+    said = (out / "report.md").read_text()
+    assert "Not converged after 0 rounds, 4 DFT frames" in said and "--resume" not in said

@@ -29,6 +29,8 @@ OUTCOMES = 32
 """Of the measurements of a batch, drawn together."""
 KNOWN = 1e-9
 """Part of a variance below which nothing is left to learn."""
+ROUNDING = 1e-9
+"""Of a number of picks that is meant to be whole: 100 times 0.57 is 56.99999999999999."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def choose_batch(joint: Joint, worth: Worth | None, n: int, share: float) -> lis
     for k in range(min(n, len(free))):
         information = joint.information()
         gains = None if worth is None else worth(joint.left, joint.shift, best)
-        teaches = gains is None or int((k + 1) * share) > int(k * share)
+        teaches = gains is None or int((k + 1) * share + ROUNDING) > int(k * share + ROUNDING)
         if teaches or gains is None or worth is None:
             index = _largest(information, joint.prior, free)
         else:

@@ -115,9 +115,10 @@ def _other_phases(structure: Structure, lack: Lack, material: Material, rng: Rng
     """Yield prototypes of the composition, at rest and distorted."""
     elements = tuple(dict.fromkeys(str(symbol) for symbol in structure.atoms.symbols))
     names = ELEMENTS if len(elements) == 1 else BINARIES if len(elements) == 2 else ()
-    for name, order in ((name, order) for name in names for order in {elements, elements[::-1]}):
-        atoms = prototype(name, order, material.bond)
-        if atoms.get_chemical_formula(empirical=True) == structure.formula:
+    for name in names:
+        either = (prototype(name, order, material.bond) for order in (elements, elements[::-1]))
+        fitting = (one for one in either if one.get_chemical_formula(empirical=True) == structure.formula)
+        if (atoms := next(fitting, None)) is not None:  # where both fit, of AB, they are one crystal
             yield "prototype", Made(atoms, f"prototype {name} {structure.formula}")
             yield "prototype", Made(distorted(atoms, 0.05, rng), f"prototype {name} {structure.formula}")
 

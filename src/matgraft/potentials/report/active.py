@@ -55,6 +55,7 @@ from matgraft.potentials.active.rounds import (
     rounds_in,
     sampled_file,
 )
+from matgraft.potentials.active.rounds import Reason as EndReason
 from matgraft.potentials.active.sampling.sampled import Sampled, Stop
 from matgraft.potentials.active.selection.selected import LEFT, WHY, Chosen, Left, Selected
 
@@ -64,6 +65,8 @@ WALKER_ENDS: dict[Stop, str] = {
     "break": "a break of the dynamics",
     "implausible": "an implausible frame",
 }
+FINAL: frozenset[EndReason] = frozenset({"nothing to label"})
+"""Reasons after which a loop that goes on ends at once: what it samples and chooses from does not change."""
 STAGES = ("sample", "select", "label", "tune", "check")
 
 
@@ -166,7 +169,7 @@ def active_document(facts: LoopFacts) -> Document:
 
 def _outcome(facts: LoopFacts) -> Section:
     ended, n = facts.ended, len(facts.rounds)
-    frames = facts.rounds[-1].dft_frames if facts.rounds else 0
+    frames = ended.dft_frames if ended else facts.rounds[-1].dft_frames if facts.rounds else 0
     counted = f"{n} round{'s' * (n != 1)}, {frames} DFT frames"
     if ended is None:
         headline = f"Under way: {counted}."
@@ -176,7 +179,7 @@ def _outcome(facts: LoopFacts) -> Section:
     if ended and ended.lacking:
         blocks.append(Bullets(ended.lacking, "Not reached", "×", "bad"))
     rows = [("Model", Cell(f"{facts.folder}/{ended.model}", code=True))] if ended and ended.model else []
-    if ended is None or not ended.converged:
+    if ended is None or (not ended.converged and ended.reason not in FINAL):
         more = "" if ended is None else _more(ended, n)
         rows.append(("Go on", Cell(f"matgraft active --resume {facts.folder}{more}", code=True)))
     tone: Tone = "unknown" if ended is None else "good" if ended.converged else "caution"
