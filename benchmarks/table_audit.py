@@ -159,7 +159,8 @@ def repeated(scatter: float) -> Plant:
     def plant(cells: Cells, rows: np.ndarray, rng: np.random.Generator) -> Cells:
         again = cells.iloc[rows].copy()
         again["formula"] = [f"({text})2" for text in again["formula"]]
-        again["value"] = again["value"] + scatter * cells["value"].std() * rng.normal(size=len(again))
+        moved = again["value"] + scatter * cells["value"].std() * rng.normal(size=len(again))
+        again["value"] = moved.abs() if (cells["value"] >= 0).all() else moved
         return pd.concat([cells, again], ignore_index=True)
 
     return plant

@@ -23,7 +23,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_the_target_or_a_function_of_it_among_the_covariates_blocks(ask, plain, name):
     found = ask(covariate_is_target, plain.assign(x=TRANSFORMS[name](plain["gap"])), covariates=["x"])
-    assert found.blocks and "--covariate x" in found.remedy
+    assert found.blocks and "the covariate x" in found.remedy
 
 
 def test_a_sum_or_a_product_of_two_covariates_that_is_the_target_blocks(ask, plain):

@@ -55,7 +55,7 @@ def covariate_is_target(evidence: TableEvidence) -> Iterator[Finding]:
     text = "; ".join(f"{name}: {how}" for name, how in said.items())
     fault = Fault(
         (), f"{text}. A predictor learns to copy, and its error says nothing of formulas without a measurement",
-        f"leave out --covariate {' --covariate '.join(said)}, unless it is known before the target is",
+        f"leave the covariate {', '.join(said)} out, unless it is known before the target is",
         numbers={"covariates": float(len(said))}, severity="error" if certain else "warning",
     )  # fmt: skip
     yield TARGET.failed(fault)
@@ -150,7 +150,7 @@ def covariate_identifies(evidence: TableEvidence) -> Iterator[Finding]:
     text = "; ".join(f"{name}: {how}" for name, how in found.items())
     fault = Fault(
         (), f"{text}. It tells rows apart, and nothing of a formula that is new",
-        f"leave out --covariate {' --covariate '.join(found)}", numbers={"covariates": float(len(found))},
+        f"leave the covariate {', '.join(found)} out", numbers={"covariates": float(len(found))},
     )  # fmt: skip
     yield IDENTIFIES.failed(fault)
 
@@ -173,7 +173,7 @@ def groups_across_folds(evidence: TableEvidence) -> Iterator[Finding]:
     how = "by chemical system" if own == "chemical-system" else f"by {own}" if by else "by formula alone"
     if evidence.table.folds and (torn := _torn(evidence)):
         rows, text = torn
-        yield GROUPS.failed(Fault((), text, "draw the folds here: leave out --fold-column", (), {"rows": len(rows)},
+        yield GROUPS.failed(Fault((), text, "name no column of folds: they are then drawn so that no formula is parted", (), {"rows": len(rows)},
                                   None, evidence.at(rows)))  # fmt: skip
         return
     if by or own == "chemical-system":

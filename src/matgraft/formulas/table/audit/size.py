@@ -75,5 +75,5 @@ def imbalance(evidence: TableEvidence) -> Iterator[Finding]:
     text = (
         f"{share:.1%} of the rows are {name!r}: who always says so is right as often. Read the log loss, not accuracy"
     )
-    remedy = "give the rare rows more weight (--weight), or ask for a value in the place of a class"
+    remedy = "give the rare rows more weight by a column of weights, or ask for a value in the place of a class"
     yield IMBALANCE.failed(Fault((), text, remedy, (), {"share": share}))
