@@ -182,7 +182,8 @@ def papers(cells: Cells, rows: np.ndarray, rng: np.random.Generator) -> Cells:
     """Let rows be of papers, each with an error of its own of one standard deviation of the table."""
     paper = rng.integers(0, max(6, len(cells) // 12), len(cells))
     offset = rng.normal(0, float(cells["value"].std()), paper.max() + 1)
-    return cells.assign(paper=[f"p{k}" for k in paper], value=cells["value"] + offset[paper])
+    moved = cells["value"] + offset[paper]
+    return cells.assign(paper=[f"p{k}" for k in paper], value=moved.abs() if (cells["value"] >= 0).all() else moved)
 
 
 def rare(cells: Cells, rows: np.ndarray, rng: np.random.Generator) -> Cells | None:

@@ -173,8 +173,8 @@ def groups_across_folds(evidence: TableEvidence) -> Iterator[Finding]:
     how = "by chemical system" if own == "chemical-system" else f"by {own}" if by else "by formula alone"
     if evidence.table.folds and (torn := _torn(evidence)):
         rows, text = torn
-        yield GROUPS.failed(Fault((), text, "name no column of folds: they are then drawn so that no formula is parted", (), {"rows": len(rows)},
-                                  None, evidence.at(rows)))  # fmt: skip
+        remedy = "name no column of folds: they are then drawn so that no formula is parted"
+        yield GROUPS.failed(Fault((), text, remedy, numbers={"rows": len(rows)}, lines=evidence.at(rows)))
         return
     if by or own == "chemical-system":
         yield GROUPS.passed(f"folds are drawn {how}, and keep {len(set(evidence.table.grouped(own)))} sets together")
