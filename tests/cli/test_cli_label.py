@@ -52,12 +52,16 @@ def test_the_probe_measures_noise_with_any_calculator(matgraft, folder):
         (("pool.extxyz", "--engine", "engine.yaml", "-o", "pool.extxyz"), 2, "written over"),
         (("pool.extxyz", "--engine", "engine.yaml", "-o", "out.extxyz", "--store", "engine.yaml"), 2, "is a file"),
         (("pool.extxyz", "--engine", "engine.yaml", "-o", "out.extxyz", "--like", "other.extxyz"), 3, "functional"),
+        (("pool.extxyz", "--engine", "engine.yaml", "-o", "kept.extxyz", "--like", "kept.extxyz"), 2, "written over"),
         (("pool.extxyz", "--engine", "engine.yaml"), 2, "out"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_runs(matgraft, folder, words, code, told):
     (folder / "bad.yaml").write_text("calculater: emt\n")
     write("other.extxyz", [bulk("Cu")])
+    kept = bulk("Cu")
+    kept.info["label_key"] = "0"
+    write("kept.extxyz", kept)
     (folder / "other.yaml").write_text("code: ASE\nfunctional: PBE\n")
     found, _, said = matgraft("label", *words)
     assert found == code and told in said

@@ -187,9 +187,11 @@ def label_command(
 
     Exit with 1 where a frame has no label.
     """
+    from matgraft.potentials.active.labelling.frames import refuse_out
     from matgraft.potentials.report.labelled import show_labelled
     from matgraft.potentials.run.label import label, like_frames
 
+    refuse_out(out, [*frames, *map(Path, like or ())])
     labelled = label(
         frames,
         engine,

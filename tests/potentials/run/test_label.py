@@ -347,3 +347,14 @@ def test_a_lower_limit_of_forces_holds_for_labels_of_the_store_too(here):
     assert label([a_frame()], fickle(here), quiet=True).n_labelled == 1
     again = label([a_frame()], fickle(here, max_force_eV_per_A=1), quiet=True)
     assert again.n_labelled == 0 and "beyond max_force_eV_per_A=1" in again.failures[0].reason
+
+
+def test_a_file_of_other_frames_is_not_written_over(here):
+    write("train.extxyz", a_frame())
+    before = Path("train.extxyz").read_bytes()
+    with pytest.raises(OptionError, match="no file of labelled frames"):
+        label([a_frame(0.3)], fickle(here), out=Path("train.extxyz"), quiet=True)
+    assert Path("train.extxyz").read_bytes() == before
+    for how in (0.3, 0.4):  # but one of its own is
+        label([a_frame(how)], fickle(here), out=Path("own.extxyz"), quiet=True)
+    assert read_atoms("own.extxyz").positions[0, 0] == pytest.approx(0.4)

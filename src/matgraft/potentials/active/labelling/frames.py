@@ -110,7 +110,8 @@ def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
     Raises
     ------
     OptionError
-        If it is one of those that are read, of another format, or its settings have the name of its level of theory.
+        If it is one of those that are read, holds frames that were not labelled here, is of another format, or settings
+        have the name of its level of theory.
     """
     if out.suffix not in (".extxyz", ".xyz"):
         raise OptionError(f"{out}: labelled frames are written as extended XYZ", allowed=["labelled.extxyz"])
@@ -118,11 +119,24 @@ def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
         raise OptionError(f"{out}: there is no folder {out.parent}", remedy="make the folder first")
     if any(not isinstance(one, Atoms) and Path(one).resolve() == out.resolve() for one in frames):
         raise OptionError(f"{out} is read and would be written over", remedy="name another file by -o")
+    if not _is_ours(out):
+        raise OptionError(
+            f"{out} is there, and is no file of labelled frames that may be written over",
+            remedy="name another file by -o",
+        )
     _, foreign = find_sidecar(out)
     if foreign is not None and foreign.suffix == ".yaml":
         raise OptionError(
             f"{foreign} would be written over by the level of theory of {out.name}", remedy="name another file by -o"
         )
+
+
+def _is_ours(out: Path) -> bool:
+    """Say whether a file is not there, or its first frame has the tag that labelled ones have."""
+    if not out.exists():
+        return True
+    with out.open("rb") as file:
+        return KEY_TAG.encode() in b"".join(file.readline(1 << 16) for _ in range(2))
 
 
 def write_labelled(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | None) -> None:
