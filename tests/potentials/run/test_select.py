@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.io import read as read_file
 from ase.io import write as write_file
 
@@ -18,7 +20,8 @@ from matgraft.core.findings import Action, Finding
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import BEGUN, Begun
 from matgraft.core.verdict import Outcome, Verdict
-from matgraft.potentials.active.selection.pool import candidates_of, read_pool
+from matgraft.potentials.active.selection.pool import candidates_of, plausible, read_pool
+from matgraft.potentials.active.selection.selected import Left
 from matgraft.potentials.active.selection.settings import SelectSettings
 from matgraft.potentials.checks.checked import CHECKED, Checked
 from matgraft.potentials.checks.runner import Result
@@ -224,3 +227,10 @@ def test_frames_in_memory_are_of_the_walkers_that_their_file_names(tmp_path: Pat
     of_file = candidates_of(read_pool([tmp_path / "pool.extxyz"]), "origin")
     assert candidates_of(read_pool(read_file(tmp_path / "pool.extxyz", index=":")), "origin") == of_file
     assert [(one.walker, one.step) for one in of_file] == [("0", 0.0), ("1", 50.0)]
+
+
+def test_a_frame_whose_cell_is_not_finite_is_left_out() -> None:
+    sound, torn = bulk("Si", cubic=True), bulk("Si", cubic=True)
+    torn.cell[0, 0] = np.nan
+    left: Counter[Left] = Counter()
+    assert plausible(read_pool([sound, torn]), [], 0, left) == [0] and +left == {"untakable": 1}

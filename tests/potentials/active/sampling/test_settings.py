@@ -103,3 +103,9 @@ def test_the_length_follows_from_the_lightest_atom() -> None:
     settings = SampleSettings(md="nvt", ps=1.0)
     assert settings.length(bulk("Si")) == 500 and settings.length(molecule("H2O")) == 2000
     assert SampleSettings(steps=7).length(bulk("Si")) == 7
+
+
+@pytest.mark.parametrize("key", ["ps", "spacing_fs"])
+def test_an_endless_time_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        SampleSettings.model_validate({"md": "nvt", key: float("inf")})

@@ -181,6 +181,11 @@ def test_a_single_walker_is_learned_from_beside_what_a_check_hands_over() -> Non
     assert {one.walker for one in learned} == {"w0", "c"} and "one walker" in choice.notes[0]
 
 
+def test_a_seed_below_zero_is_refused() -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        SelectSettings(seed=-1)
+
+
 def test_an_empty_window_is_refused() -> None:
     with pytest.raises(ValidationError, match="the window is empty"):
         SelectSettings(low=2, high=1)

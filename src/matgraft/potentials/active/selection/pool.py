@@ -88,7 +88,7 @@ def plausible(
     sizes = np.array([len(numbers) for numbers in frames.samples.numbers()])
     order = np.random.default_rng(seed).permutation(len(frames)) if sizes.sum() > most else np.arange(len(frames))
     kept = np.sort(order[np.cumsum(sizes[order]) <= most])
-    sound = [i for i in kept.tolist() if np.isfinite(frames[i].content.positions).all() and sizes[i]]
+    sound = [i for i in kept.tolist() if _is_finite(frames[i].content) and sizes[i]]
     apart = [i for i in sound if closest_pair(frames[i].content)[0] >= CLOSEST]
     some = frames[apart]
     seen = np.zeros(len(apart), dtype=bool)
@@ -104,6 +104,10 @@ def plausible(
     }
     left.update(counts)
     return [i for i, out in zip(apart, seen | again, strict=True) if not out]
+
+
+def _is_finite(atoms: Atoms) -> bool:
+    return bool(np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all())
 
 
 def candidates_of(frames: Dataset, strata: str) -> list[Candidate]:

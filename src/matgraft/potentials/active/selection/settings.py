@@ -40,7 +40,7 @@ class SelectSettings(Frozen):
     per_walker: int = Field(5, ge=1)
     gap: int = Field(50, ge=0)
     audit: float = Field(0.15, ge=0, le=0.5)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _in_order(self) -> SelectSettings:
