@@ -338,6 +338,8 @@ def test_a_keyword_by_species_is_of_one_element(here, fakes):
     frames = [Atoms(formula, [[0, 0, 0], [2, 2, 2]], cell=[4, 4, 4], pbc=True) for formula in ("SiGe", "Si2", "GeSi")]
     with pytest.raises(OptionError, match=r"hubbard_u\(1\) is that of Si in frame 0, Ge in frame 2"):
         label(frames, made, probed=False, quiet=True)
+    with pytest.raises(DataError, match="no whole cell"):
+        label([frames[0], Atoms("Si")], made, probed=False, quiet=True)
     frames[0].set_initial_magnetic_moments(np.ones((2, 3)))
     with pytest.raises(DataError, match="moments are vectors"):
         label(frames[:2], made, probed=False, quiet=True)
@@ -355,6 +357,15 @@ def test_a_file_of_other_frames_is_not_written_over(here):
     with pytest.raises(OptionError, match="no file of labelled frames"):
         label([a_frame(0.3)], fickle(here), out=Path("train.extxyz"), quiet=True)
     assert Path("train.extxyz").read_bytes() == before
+    Path("own.yaml").write_text("functional: PBE\n")
+    with pytest.raises(OptionError, match=r"own\.yaml would be written over"):
+        label([a_frame(0.3)], fickle(here), out=Path("own.extxyz"), quiet=True)
+    Path("own.yaml").unlink()
     for how in (0.3, 0.4):  # but one of its own is
         label([a_frame(how)], fickle(here), out=Path("own.extxyz"), quiet=True)
     assert read_atoms("own.extxyz").positions[0, 0] == pytest.approx(0.4)
+
+
+def test_a_charge_is_one_number_however_it_is_written(here):
+    done = label([a_frame(charge=1), a_frame(charge=1.0), a_frame(charge=2)], fickle(here), quiet=True)
+    assert done.n_computed == 2

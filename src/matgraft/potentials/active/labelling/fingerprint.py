@@ -73,8 +73,13 @@ def frame_key(atoms: Atoms, engine: str) -> str:
             digest.update(name.encode() + (np.round(np.asarray(atoms.arrays[name], dtype=float), 6) + 0.0).tobytes())
     for name in CHARGE_TAGS:
         if name in atoms.info:
-            digest.update(f"{name}={atoms.info[name]}".encode())
+            digest.update(f"{name}={_one_number(atoms.info[name])}".encode())
     return digest.hexdigest()[:_LENGTH]
+
+
+def _one_number(value: Any) -> Any:
+    """Return 1 and 1.0, as two files may have a charge, as one."""
+    return float(value) if isinstance(value, int | float | np.number) else value
 
 
 def engine_key(engine: Engine) -> str:

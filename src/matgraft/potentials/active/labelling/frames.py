@@ -110,8 +110,8 @@ def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
     Raises
     ------
     OptionError
-        If it is one of those that are read, holds frames that were not labelled here, is of another format, or settings
-        have the name of its level of theory.
+        If it is one of those that are read, holds frames that were not labelled here, is of another format, or a file
+        that is not its own has the name of its level of theory.
     """
     if out.suffix not in (".extxyz", ".xyz"):
         raise OptionError(f"{out}: labelled frames are written as extended XYZ", allowed=["labelled.extxyz"])
@@ -124,11 +124,12 @@ def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
             f"{out} is there, and is no file of labelled frames that may be written over",
             remedy="name another file by -o",
         )
-    _, foreign = find_sidecar(out)
-    if foreign is not None and foreign.suffix == ".yaml":
-        raise OptionError(
-            f"{foreign} would be written over by the level of theory of {out.name}", remedy="name another file by -o"
-        )
+    theory, foreign = find_sidecar(out)
+    for side in (foreign, None if out.exists() else theory):
+        if side is not None and side.suffix == ".yaml":
+            raise OptionError(
+                f"{side} would be written over by the level of theory of {out.name}", remedy="name another file by -o"
+            )
 
 
 def _is_ours(out: Path) -> bool:

@@ -29,12 +29,13 @@ def refuse_unsuited(engine: Engine, asked: Sequence[Asked]) -> None:
     OptionError
         If there is no pseudopotential of an element, or a keyword by species is of two elements.
     DataError
-        If a frame states a charge that the engine does not read, or moments that it cannot take.
+        If a frame states a charge that the engine does not read, or has no cell or moments that it cannot take.
     """
     if not engine.by_import:
         _refuse_charges(engine, asked)
     if engine.calculator == ESPRESSO:
         _refuse_elements(engine, {symbol for one in asked for symbol in one.atoms.symbols})
+        _refuse_without_cell(asked)
         _refuse_vectors(asked)
         _refuse_species(engine, asked)
 
@@ -69,6 +70,16 @@ def _values(given: Mapping[str, JsonValue], names: Sequence[str]) -> Iterator[tu
             yield from _values(value, names)
         elif name.lower() in names:
             yield name.lower(), value
+
+
+def _refuse_without_cell(asked: Sequence[Asked]) -> None:
+    for atoms, where in asked:
+        if atoms.cell.rank < 3:
+            raise DataError(
+                "the frame has no whole cell, and plane waves need one",
+                where=where,
+                remedy="put it in a box: atoms.center(vacuum=6) of ASE, along each direction that has no cell vector",
+            )
 
 
 def _refuse_vectors(asked: Sequence[Asked]) -> None:
