@@ -19,7 +19,7 @@ import typer
 from pydantic import BaseModel
 
 from matgraft import cli
-from matgraft.core.executor import ExecutorSettings
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.findings import Code
 from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.few_shot.episodes import EpisodeSettings

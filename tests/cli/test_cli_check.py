@@ -16,7 +16,7 @@ from ase.io import write
 
 from matgraft import check
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.executor import ExecutorSettings
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.verdict import Outcome
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.settings import CheckSettings

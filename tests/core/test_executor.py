@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.executor import READ_BY, ExecutorSettings, Serial, executor, read_executor
+from matgraft.core.executor import Serial, executor, read_executor
+from matgraft.core.executor_settings import READ_BY, ExecutorSettings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "clusters.md"
 

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.executor import ExecutorSettings, executor, read_executor
+from matgraft.core.executor import executor, read_executor
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.parsl_workers import _private_folder, parsl_executor, provider_of
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
-from matgraft.core.executor import Executor, Lost, Serial, executor, read_executor
+from matgraft.core.executor import Executor, Serial, executor, read_executor
+from matgraft.core.executor_settings import Lost
 
 HERE = Path(__file__).parent
 SOON_S = 300.0

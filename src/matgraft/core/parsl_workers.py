@@ -45,7 +45,7 @@ from parsl.providers import PBSProProvider, SlurmProvider
 from parsl.providers.base import ExecutionProvider
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.executor import ExecutorSettings
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import whole
 from matgraft.core.orphans import end_guarded
 

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from matgraft.core.errors import RunError
-from matgraft.core.executor import ExecutorSettings, Lost
+from matgraft.core.executor_settings import ExecutorSettings, Lost
 from matgraft.core.parsl_workers import ATTEMPTS, BrokenError, Workers, was_killed
 
 T = TypeVar("T")

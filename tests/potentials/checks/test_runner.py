@@ -13,7 +13,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.io import read as read_frames
 
-from matgraft.core.executor import Lost
+from matgraft.core.executor_settings import Lost
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.frozen import Frozen
 from matgraft.potentials.checks.physical import FOUNDATION, Case, Comparison, PhysicalCheck, Seen, compared

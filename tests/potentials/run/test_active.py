@@ -34,8 +34,8 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.report.active import write_active_report
 from matgraft.potentials.run import active_stages
-from matgraft.potentials.run.active import Loop, active
-from matgraft.potentials.run.active_stages import Stages
+from matgraft.potentials.run.active import active
+from matgraft.potentials.run.loop import Loop, Stages
 from matgraft.potentials.run_files import METRICS, VERDICT
 from matgraft.potentials.scoring.metrics import Scores
 

@@ -15,7 +15,7 @@ from ase.calculators.emt import EMT
 from ase.io import read as read_file
 
 from matgraft.core.errors import DataError, OptionError, RunError
-from matgraft.core.executor import ExecutorSettings
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.registry import save_folder
 from matgraft.potentials.active.sampling.sampled import Sampled
 from matgraft.potentials.active.sampling.settings import SampleSettings

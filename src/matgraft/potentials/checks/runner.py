@@ -20,7 +20,8 @@ from typing import Any
 from ase.io import write as write_frames
 
 from matgraft.core.errors import MatgraftError, RunError
-from matgraft.core.executor import Executor, Lost
+from matgraft.core.executor import Executor
+from matgraft.core.executor_settings import Lost
 from matgraft.core.files import whole
 from matgraft.core.findings import Action, Finding
 from matgraft.core.frozen import Frozen

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import JsonValue
 
@@ -46,7 +44,6 @@ from matgraft.potentials.active.rounds import (
     Merged,
     Reason,
     RoundFacts,
-    round_folder,
     rounds_in,
     sampled_file,
 )
@@ -55,43 +52,12 @@ from matgraft.potentials.active.stopping import frames_of_round, lacking, reason
 from matgraft.potentials.checks.checked import CHECKED
 from matgraft.potentials.models.registry import refuse_unknown
 from matgraft.potentials.recipe import Recipe, make_recipe
-from matgraft.potentials.run.active_stages import STAGES, Stages, engine_of
+from matgraft.potentials.run.active_stages import STAGES, engine_of
+from matgraft.potentials.run.loop import Loop, Stage, Stages, Tell
 from matgraft.potentials.run_files import METRICS, PHYSICS, VERDICT
 
-Stage = Literal["sample", "select", "label", "tune", "check"]
 SECONDS: RunFile[dict[str, float]] = RunFile("seconds.json", dict[str, float])
 """Of the stages of a round that ended, all sessions together."""
-
-Tell = Callable[[int, Stage | RoundFacts], object]
-"""Is given the number of the round with the stage that begins, or with what came of the round."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A loop that is being conducted."""
-
-    recipe: ActiveRecipe
-    out: Path
-    stages: Stages
-    tell: Tell
-    quiet: bool
-
-    def folder(self, number: int) -> Path:
-        """Return the folder of a round."""
-        return round_folder(self.out, number)
-
-    def files(self, name: str, upto: int) -> list[str]:
-        """Return the files of one name that hold frames, of the rounds up to and with one."""
-        found = [self.folder(number) / name for number in range(upto + 1)]
-        return [str(one) for one in found if one.is_file()]
-
-    def scored_on(self, upto: int) -> list[str]:
-        """Return the files of frames that are scored on after a round."""
-        return [*self.recipe.test, *self.files(AUDIT, upto)]
-
-    def model(self, number: int) -> str:
-        """Return the model that a round begins with."""
-        return self.recipe.foundation if number == 0 else str(self.folder(number - 1) / RUN)
 
 
 def active(

@@ -1,13 +1,12 @@
-"""What does the work in a loop: each stage as a function, so that another can stand in its place."""
+"""What does the work in a loop: each stage as a function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from matgraft.core.executor import ExecutorSettings, read_executor
+from matgraft.core.executor import read_executor
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.settings import validated
 from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_no_program
 from matgraft.potentials.active.labelling.engine import refuse_unusable as refuse_unusable_engine
@@ -25,48 +24,15 @@ from matgraft.potentials.run.check import Question, check
 from matgraft.potentials.run.conduct import resume_run, tune
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.label import label, like_frames
+from matgraft.potentials.run.loop import Loop, Stages
 from matgraft.potentials.run.sample import SampleQuestion, sample
 from matgraft.potentials.run.select import select
 from matgraft.potentials.run_files import checked_folders
-
-if TYPE_CHECKING:
-    from matgraft.potentials.run.active import Loop
 
 EACH_ROUND = 1000
 """Between the seeds of two rounds."""
 EACH_BLOCK = 1_000_000
 """Between those of two blocks of sampling: walkers of none are pushed by the random forces of another."""
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The stages of a round.
-
-    Attributes
-    ----------
-    sample
-        Of a loop, a round and a block of sampling: writes ``pool-K.extxyz`` into the folder of the round.
-    select
-        Of a loop, a round and a number of frames: writes ``chosen.extxyz``.
-    label
-        Of a loop and a round: writes ``labelled.extxyz``.
-    tune
-        By a recipe, into a folder, which may hold what a fit left that was killed.
-    check
-        Of a run, as the recipe of the loop asks.
-    evaluate
-        Of a run, on files of labelled frames.
-    refuse
-        Refuses what the stages cannot do, before anything is computed.
-    """
-
-    sample: Callable[[Loop, int, int, SampleSettings], Sampled]
-    select: Callable[[Loop, int, int], Selected]
-    label: Callable[[Loop, int], Labelled]
-    tune: Callable[[Recipe, Path, bool], object]
-    check: Callable[[Path, ActiveRecipe, bool], object]
-    evaluate: Callable[[str, Sequence[str]], Errors]
-    refuse: Callable[[ActiveRecipe], object]
 
 
 def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) -> Sampled:

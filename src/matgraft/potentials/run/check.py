@@ -20,7 +20,8 @@ import numpy as np
 from ase.io import write as write_frames
 
 from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
-from matgraft.core.executor import ExecutorSettings, executor
+from matgraft.core.executor import executor
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import whole
 from matgraft.core.registry import HEADS, part_head
 from matgraft.core.run_folder import kind_of

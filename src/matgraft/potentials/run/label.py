@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from matgraft.core.errors import RunError
-from matgraft.core.executor import ExecutorSettings, executor, read_executor
+from matgraft.core.executor import executor, read_executor
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import to_json, write_json
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.compute import Bench, Job

@@ -19,7 +19,7 @@ from ase.io import write as write_frames
 from pydantic import JsonValue
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.executor import ExecutorSettings
+from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import whole
 from matgraft.core.quantities import FORCES, STRESS
 from matgraft.core.registry import part_head

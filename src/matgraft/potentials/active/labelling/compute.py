@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from matgraft.core.executor import Executor, Lost
+from matgraft.core.executor import Executor
+from matgraft.core.executor_settings import Lost
 from matgraft.core.files import to_json
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.engine import Engine

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError, RunError
-from matgraft.core.executor import ExecutorSettings, Lost, Serial, executor
+from matgraft.core.executor import Serial, executor
+from matgraft.core.executor_settings import ExecutorSettings, Lost
 from matgraft.core.run_folder import RunFile, made_folder, unused
 from matgraft.potentials.active.sampling.sampled import Finished
 from matgraft.potentials.active.sampling.tasks import Task, carry_out
