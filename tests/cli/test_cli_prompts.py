@@ -66,7 +66,7 @@ def test_one_run_answers_what_the_prompt_asks(table, matgraft, tmp_path):
 
     (tmp_path / "asked.csv").write_text("formula\nFe2O3 [KIND]\nNaCl\nMgO [GAP]\n")
     code, _, err = matgraft("predict", run, tmp_path / "asked.csv")
-    assert code == 3
+    assert code == 3, err
     assert "line 4" in err
     assert "[BAND_GAP], [KIND]" in err
 
@@ -105,7 +105,7 @@ def test_a_target_too_small_for_shared_folds_leaves_no_run(table, matgraft, tmp_
     rows.to_csv(tmp_path / "rare.csv", index=False)
     words = ["--target", "Band gap", "--target", "rare", "--strategy", "prompt", "--out", tmp_path / "run"]
     code, _, err = matgraft("tune", tmp_path / "rare.csv", *words)
-    assert code == 3
+    assert code == 3, err
     assert "rows of 'rare' cannot fill" in err
     assert not (tmp_path / "run").exists()
 

@@ -176,12 +176,14 @@ def test_what_a_task_raises_reaches_the_caller_and_ends_the_others(pool: Executo
 
 
 DRIVER = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 import executor_tasks
 from matgraft.core.executor import executor, read_executor
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it begins in the background ignore Ctrl-C
 here = Path(sys.argv[1])
 with executor(read_executor(workers=2), here) as pool:
     pool.run(partial(executor_tasks.sleep_in_a_child, here), range(9), print)
@@ -204,7 +206,10 @@ def test_a_run_that_is_ended_leaves_no_process_behind(tasks: Any, tmp_path: Path
             until(lambda: driver.poll() is not None or len(list(tmp_path.glob("child-*"))) == 2)
             others = [one.pid for one in family(driver.pid)]
             driver.send_signal(number)
-            said = driver.communicate(timeout=SOON_S)[1]
+            try:
+                said = driver.communicate(timeout=SOON_S)[1]
+            finally:
+                driver.kill()  # else a driver that heard nothing is waited for without end
         assert driver.returncode == {signal.SIGTERM: 143, signal.SIGKILL: -9, signal.SIGINT: -2}[number], said
         assert len(others) >= 8  # two guards, interchange, manager and its two helpers, workers and their children
         until(lambda: not any(lives(pid) for pid in others))

@@ -43,7 +43,7 @@ ASKED: Mapping[Kind, str] = {
 
 BEGINNING: Mapping[Kind, tuple[str, ...]] = {
     "frames": ("provenance.json", "audit.json", "coverage.json", "split.json", "references.json"),
-    "formulas": ("model", "audit.json"),
+    "formulas": ("model", "reading.json", "skipped.csv", "audit.json"),
     "pretraining": (),
     "active": (),
 }

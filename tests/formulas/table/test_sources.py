@@ -238,3 +238,13 @@ def test_too_many_cells(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MOST_CELLS", 8)
     with pytest.raises(DataError, match="6 rows of 2 columns: more than 8 cells"):
         read_source(written(tmp_path, TEXT))
+
+
+def test_blanks_part_no_column_that_stands_alone(tmp_path):
+    """Formulas with a prompt beside them are one column, since the header is the name of one."""
+    (tmp_path / "asked.csv").write_text("formula\nFe2O3 [KIND]\nNaCl\nMgO [GAP]\n")
+    source = read_source(tmp_path / "asked.csv")
+    assert list(source.cells.columns) == ["formula"]
+    assert list(source.cells["formula"]) == ["Fe2O3 [KIND]", "NaCl", "MgO [GAP]"]
+    (tmp_path / "two.txt").write_text("formula gap\nFe2O3 2.1\nNaCl 8.5\n")
+    assert list(read_source(tmp_path / "two.txt").cells.columns) == ["formula", "gap"]

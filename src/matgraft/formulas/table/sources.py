@@ -30,7 +30,7 @@ from matgraft.core.files import whole
 from matgraft.core.limits import LARGEST_TABLE, MOST_CELLS
 from matgraft.formulas.table.encodings import as_text
 from matgraft.formulas.table.faults import BadCell, Decision
-from matgraft.formulas.table.layout import Record, as_table, find_header
+from matgraft.formulas.table.layout import Record, as_table, find_header, is_formula_name
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab")
 SHEETS = (".xlsx", ".xlsm")
@@ -226,7 +226,9 @@ def _chosen(lines: list[str], ending: str) -> _Text:
     tried = {sign: _sampled(lines, body, sign) for sign in SEPARATORS}
     scores = {sign: _score(sample, sign == usual) for sign, sample in tried.items()}
     separator = max(scores, key=lambda sign: scores[sign])
-    if scores[separator][0] == 0:
+    if scores[separator][0] == 0 and _is_one_column(tried[separator]):
+        separator = usual or ","
+    elif scores[separator][0] == 0:
         split_by = {sign: _sampled(lines, body, sign) for sign in _BLANKS}
         blank = {sign: _score(sample, False) for sign, sample in split_by.items()}
         best = max(blank, key=lambda sign: blank[sign])
@@ -248,6 +250,11 @@ def _chosen(lines: list[str], ending: str) -> _Text:
         records = (header, *records)
         told.append(Decision(code="header", value=", ".join(header.cells)[:100]))
     return _Text(records, separator, tuple(told))
+
+
+def _is_one_column(sample: Sequence[Record]) -> bool:
+    """Say whether the first line is the name of a column of formulas, and no more: blanks below it part nothing."""
+    return bool(sample) and len(sample[0].cells) == 1 and is_formula_name(sample[0].cells[0])
 
 
 def _comments(lines: list[str]) -> list[str]:
