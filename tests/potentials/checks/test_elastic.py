@@ -239,3 +239,12 @@ def test_the_sign_of_c14_is_a_matter_of_axes(copper, reference: float, passes: b
     seen = copper.model_copy(update={"space_group": 167, "C_GPa": rows, "C_wide_GPa": rows})
     found = ElasticCheck().judge(Seen(seen), case_of(COPPER, C14_GPa=reference))
     assert ("C14" not in failing(found)) is passes
+
+
+def test_the_foundation_does_not_judge_moduli_that_follow_from_known_constants(copper) -> None:
+    soft = copper.model_copy(update={"C_GPa": tuple(tuple(0.3 * value for value in row) for row in copper.C_GPa)})
+    known = {f"{name}_GPa": value for name, value in copper.constants.items()}
+    found = ElasticCheck().judge(Seen(copper, soft), case_of(COPPER, **known))
+    assert found.outcome == "passed"
+    partly = case_of(COPPER, C11_GPa=known["C11_GPa"], C12_GPa=known["C12_GPa"])
+    assert "shear modulus" in failing(ElasticCheck().judge(Seen(copper, soft), partly))

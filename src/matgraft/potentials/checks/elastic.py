@@ -221,6 +221,9 @@ def _intrinsic(seen: Seen[ElasticConstants], case: Case) -> Iterator[Measure]:
 
 def _constants(seen: Seen[ElasticConstants], case: Case) -> Iterator[Measure]:
     theirs, least = _values(seen.foundation) if seen.foundation else {}, case.settings.gates.elastic_least_GPa
+    if all(case.reference(_key(name)) is not None for name in seen.own.constants):
+        # The moduli follow from constants that the user's DFT judges: the foundation has no say in them.
+        theirs = {name: value for name, value in theirs.items() if name in seen.own.constants}
     for name, value in _values(seen.own).items():
         reference = case.reference(_key(name))
         if reference is not None and name == "C14":  # its sign hangs on the choice of a
