@@ -33,7 +33,14 @@ STRUCTURES: dict[str, Atoms] = {
     "H2O": molecule("H2O"),
 }
 DFT = {"a_A": 5.469, "B0_GPa": 95.0, "C11_GPa": 156.0, "C12_GPa": 65.0, "C44_GPa": 76.0, "optical_THz": 15.5}
-SHOWN = {"a": "Å", "B0": "GPa", "C11": "GPa", "C12": "GPa", "C44": "GPa", "highest frequency at the zone's centre": "THz"}
+SHOWN = {
+    "a": "Å",
+    "B0": "GPa",
+    "C11": "GPa",
+    "C12": "GPa",
+    "C44": "GPa",
+    "highest frequency at the zone's centre": "THz",
+}
 
 
 def row_of(model: str, structure: str, checked: Checked) -> Row:
