@@ -133,8 +133,14 @@ def _tracked(results: Any, total: int, title: str) -> Any:
 
 
 @contextlib.contextmanager
-def bar(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on standard error; call what comes out as each part ends. None is shown without a title."""
+def bar(title: str, total: int, finished: int = 0) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on standard error; call what comes out as each part ends. None is shown without a title.
+
+    Parameters
+    ----------
+    finished
+        Parts that had ended before.
+    """
     with Progress(console=Console(stderr=True), disable=not title, transient=True) as shown:
-        task = shown.add_task(escape(title), total=total)
+        task = shown.add_task(escape(title), total=total, completed=finished)
         yield lambda: shown.advance(task)

@@ -102,20 +102,14 @@ def read_table(
     if not good.any():
         raise DataError("no row can be used", where=str(path), causes=[fault.error(None) for fault in bad[:3]])
     told += [*read.decisions, *encoded.decisions, *_notation(parsed.found, kept.index[good])]
-    told += [
-        Decision(code="covariate-missing", column=name, count=len(set(lines) & known), lines=lines[:10])
-        for name, lines in encoded.missing.items()
-    ]
+    told += _told_left_out(encoded.missing, known)
     if asked.weight == UNCERTAINTY:
         told.append(Decision(code="uncertainty", column=by[target], count=int(good.sum())))
     told += [Decision(code="skipped", count=len({fault.line for fault in bad}))] * bool(bad)
     kept, formulas = kept[good], tuple(parsed.found[line] for line in kept.index[good])
     values, classes, more = _numbered(read, good, said, like, by[target], path)
-    own: dict[str, str] = dict(like.prompt_classes) if like else {}
-    if asked.prompt_class:
-        named = kept[by[asked.prompt_class]]
-        own = own if like else own_classes(formulas, named, path)
-        formulas = with_own_classes(formulas, named, own, path)
+    named = kept[by[asked.prompt_class]] if asked.prompt_class else None
+    formulas, own = _of_own_classes(formulas, named, like, path)
     return FormulaTable(
         formulas=formulas,
         values=values,
@@ -134,6 +128,25 @@ def read_table(
         decisions=(*told, *more),
         skipped=tuple(bad),
     )
+
+
+def _of_own_classes(
+    formulas: tuple[Formula, ...], named: pd.Series | None, like: Coding | None, path: Path
+) -> tuple[tuple[Formula, ...], dict[str, str]]:
+    """Return formulas with the user's own classes, where a column names them, and these classes."""
+    own: dict[str, str] = dict(like.prompt_classes) if like else {}
+    if named is None:
+        return formulas, own
+    own = own if like else own_classes(formulas, named, path)
+    return with_own_classes(formulas, named, own, path), own
+
+
+def _told_left_out(missing: Mapping[str, Sequence[int]], known: set[int]) -> list[Decision]:
+    """Say of each covariate how many of the rows that count lack it."""
+    return [
+        Decision(code="covariate-missing", column=name, count=len(set(lines) & known), lines=tuple(lines[:10]))
+        for name, lines in missing.items()
+    ]
 
 
 def read_labelled(

@@ -114,15 +114,16 @@ def _read_by_ase(calculator: GenericFileIOCalculator, folder: Path) -> dict[str,
 
 def _reason(error: Exception, folder: Path, atoms: Atoms) -> tuple[str, bool]:
     """Say why a calculator raised; programs that stop without convergence say so in their output alone."""
+    unread = ""
     try:
         _ = found_in(folder, atoms) if any(folder.iterdir()) else None
     except FailedError as failed:
         if not failed.again:
             return str(failed), False
-    except Exception:  # the output is no help: what the calculator raised is told
-        pass
+    except Exception as unreadable:  # whatever a reader raises on half an output
+        unread = f"; its output cannot be read: {type(unreadable).__name__}"
     complaint = complaint_in(folder)
-    return f"{type(error).__name__}: {error}" + (f"; it said: {complaint}" if complaint else ""), True
+    return f"{type(error).__name__}: {error}" + (f"; it said: {complaint}" if complaint else unread), True
 
 
 def _own_pipes() -> tuple[int, int]:

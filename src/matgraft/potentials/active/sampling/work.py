@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import JsonValue
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.executor import Serial, executor
 from matgraft.core.executor_settings import ExecutorSettings, Lost
+from matgraft.core.processes import bar
 from matgraft.core.run_folder import RunFile, made_folder, unused
 from matgraft.potentials.active.sampling.sampled import Finished
 from matgraft.potentials.active.sampling.tasks import Task, carry_out
@@ -71,7 +69,8 @@ def finish(
     """
     lost: dict[str, str] = {}
     missing = [i for i in range(len(tasks)) if _kept(folder, i) is None]
-    with _progress(len(tasks), len(tasks) - len(missing), quiet) as advance:
+    title = "" if quiet else "walkers and kinds of structures"
+    with bar(title, len(tasks), len(tasks) - len(missing)) as advance:
 
         def done(k: int, result: Finished | Lost) -> None:
             if isinstance(result, Lost):
@@ -101,11 +100,3 @@ def _kept(folder: Path, number: int) -> Finished | None:
         return _file(number).find(folder)
     except RunError:
         return None
-
-
-@contextmanager
-def _progress(total: int, finished: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        task = bar.add_task(escape("walkers and kinds of structures"), total=total, completed=finished)
-        yield lambda: bar.advance(task)
