@@ -9,18 +9,19 @@ Run as a script it prints the machine, so that the output of ``make bench`` begi
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -204,6 +205,44 @@ class Results:
         old = self.find(**{name: row[name] for name in self.keys})
         self.rows = [row if each is old else each for each in self.rows] + ([] if old else [row])
         write_json(self.path, self.head(self.rows) | {"rows": self.rows})
+
+
+class Case(Protocol):
+    """A file and what is true of it."""
+
+    @property
+    def file(self) -> str:
+        """Path below the shared folder."""
+
+
+C = TypeVar("C", bound=Case)
+
+
+def judge_cases(
+    about: str,
+    results: Results,
+    shared: Path,
+    cases: Iterable[C],
+    judged: Callable[[C], Row],
+    report: Callable[[list[Row], bool], None],
+) -> None:
+    """Judge every file that the command line asks for, and print the table; skipped where the files are not there."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="files whose path has this in it")
+    parser.add_argument("--out", type=Path, default=results.path)
+    parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
+    chosen = parser.parse_args()
+    if chosen.out != results.path:
+        results = Results(chosen.out, results.keys, results.head)
+    if not chosen.report:
+        prepare()
+        if not shared.is_dir():
+            print(f"skipped: {shared} is not there")
+            return
+        for case in cases:
+            if chosen.only in case.file:
+                results.put(judged(case) | circumstances())
+    report(results.rows, chosen.report)
 
 
 def write_json(path: Path, facts: Row) -> None:

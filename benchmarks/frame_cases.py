@@ -11,7 +11,6 @@ cases, from the outputs' own lines, and from what another reader took from them.
 
 from __future__ import annotations
 
-import argparse
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from time import perf_counter
 
 import numpy as np
 from ase import units
-from common import HERE, RESULTS, Results, Row, circumstances, prepare, sentence, show
+from common import HERE, RESULTS, Results, Row, judge_cases, sentence, show
 
 from matgraft.core.errors import MatgraftError
 from matgraft.core.findings import Finding
@@ -304,21 +303,8 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 def main() -> None:
     """Judge every file that is there, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="files whose path has this in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "frame_cases.json")
-    parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
-    chosen = parser.parse_args()
-    results = Results(chosen.out, keys=("file",), head=summary)
-    if not chosen.report:
-        prepare()
-        if not SHARED.is_dir():
-            print(f"skipped: {SHARED} is not there")
-            return
-        for case in CASES:
-            if chosen.only in case.file:
-                results.put(judged(case) | circumstances())
-    report(results.rows, chosen.report)
+    results = Results(RESULTS / "frame_cases.json", keys=("file",), head=summary)
+    judge_cases(__doc__ or "", results, SHARED, CASES, judged, report)
 
 
 def summary(rows: list[Row]) -> Row:

@@ -10,13 +10,11 @@ left. The first reading is what a user sees.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 
-from common import HERE, RESULTS, Results, Row, circumstances, prepare, sentence, show
+from common import HERE, RESULTS, Results, Row, judge_cases, sentence, show
 
 from matgraft.core.errors import MatgraftError
 from matgraft.core.options import shell
@@ -184,21 +182,8 @@ def _departures(case: Case, row: Row, said: str) -> Iterator[str]:
 
 def main() -> None:
     """Judge every file that is there, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="files whose name has this in it")
-    parser.add_argument("--out", type=Path, default=RESULTS / "table_cases.json")
-    parser.add_argument("--report", action="store_true", help="print markdown of the results that are there")
-    chosen = parser.parse_args()
-    results = Results(chosen.out, keys=("case",), head=summary)
-    if not chosen.report:
-        prepare()
-        if not SHARED.is_dir():
-            print(f"skipped: {SHARED} is not there")
-            return
-        for case in CASES:
-            if chosen.only in case.file:
-                results.put(judged(case) | circumstances())
-    report(results.rows, chosen.report)
+    results = Results(RESULTS / "table_cases.json", keys=("case",), head=summary)
+    judge_cases(__doc__ or "", results, SHARED, CASES, judged, report)
 
 
 def summary(rows: list[Row]) -> Row:
