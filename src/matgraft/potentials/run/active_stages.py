@@ -40,7 +40,7 @@ def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) 
     pool = loop.folder(number) / f"pool-{block}.extxyz"
     pool.unlink(missing_ok=True)  # of a round that was killed before it said what is in it
     seed = settings.seed + loop.recipe.seed + EACH_ROUND * number + EACH_BLOCK * block
-    question = SampleQuestion(pool, loop.recipe.start, executor_of(loop.recipe))
+    question = SampleQuestion(pool, loop.recipe.start, executor_of(loop.recipe), in_loop=True)
     return sample(loop.model(number), question, settings.model_copy(update={"seed": seed}), quiet=loop.quiet)
 
 

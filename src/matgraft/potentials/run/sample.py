@@ -53,11 +53,14 @@ class SampleQuestion:
         Files of structures, or structures; of a run those of its own frames are taken where there are none.
     executor
         Where walkers run.
+    in_loop
+        A loop asks: its models have a gate from the second round on, so that a foundation leaves ``gate`` unread.
     """
 
     out: str | Path
     structures: Sequence[str | Path | Atoms] = ()
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    in_loop: bool = False
 
 
 def sample(model: Model, question: SampleQuestion, settings: SampleSettings, *, quiet: bool = False) -> Sampled:
@@ -83,7 +86,7 @@ def sample(model: Model, question: SampleQuestion, settings: SampleSettings, *, 
     structures, frames, notes = _structures(model, question, settings)
     subject = load_subject(model, [one.atoms for one in structures])
     gate = has_gate(calculator_of(subject))
-    _refuse_subject(subject, structures, settings, gate)
+    _refuse_subject(subject, structures, settings, gate or question.in_loop)
     named = model if isinstance(model, str | Path) or subject.potential is None else subject.potential.folder or model
     tasks, idle = tasks_of(named, subject.key, structures, _material(structures, frames, settings), settings)
     decides: dict[str, JsonValue] = {
