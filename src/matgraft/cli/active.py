@@ -14,13 +14,13 @@ from matgraft.cli.common import (
     ExecutorFile,
     Json,
     Shown,
-    new_file,
     next_run,
     refuse_beside_resume,
     settings_of,
     tell,
     typed,
 )
+from matgraft.cli.outputs import new_file, new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ def sample_command(
     options: Annotated[list[str] | None, typer.Argument(help="settings.yaml and key=value, such as gate=1.5")] = None,
     *,
     asked: SampleOptions,
-    out: Annotated[Path, typer.Option("-o", "--out", help="pool of frames, new: pool.extxyz")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="pool of frames, new: pool.extxyz", callback=new_file_and_folder)
+    ],
     workers: Workers = None,
     executor: ExecutorFile = None,
     shown: Shown,
@@ -209,7 +211,7 @@ def label_command(
 def active_command(
     recipe: Annotated[str | None, typer.Argument(help="recipe.yaml of the loop")] = None,
     options: Annotated[list[str] | None, typer.Argument(help="key=value, such as rounds=8, stop.frames=200")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of the loop, new")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the loop, new", callback=new_folder)] = None,
     resume: Annotated[
         Path | None, typer.Option(help="go on with a loop; rounds, per_round and stop.* may be typed anew")
     ] = None,

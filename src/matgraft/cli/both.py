@@ -21,7 +21,6 @@ from matgraft.cli.common import (
     Targets,
     flags_of,
     is_table_file,
-    new_file,
     next_run,
     refuse_beside_resume,
     refuse_own,
@@ -38,6 +37,7 @@ from matgraft.cli.formulas import (
     tell_findings,
     tell_formulas,
 )
+from matgraft.cli.outputs import new_file, new_folder
 from matgraft.cli.potentials import (
     audit_frames,
     end_run,
@@ -85,7 +85,7 @@ def tune_command(
     options: Options = None,
     *,
     fit: FitOptions,
-    out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder, new", callback=new_folder)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     target: Targets = None,
     columns: TableOptions,

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from matgraft.cli.outputs import clean_stdout, new_file, new_file_and_folder, refuse_inputs
 from matgraft.core.errors import OptionError
 from matgraft.core.files import to_json
 from matgraft.core.reads import Read, changed_keys, refuse_unread
@@ -297,15 +298,6 @@ def is_table_file(word: str) -> bool:
     return word.lower().endswith(TYPES)
 
 
-def new_file(path: Path | None) -> Path | None:
-    """Refuse a path that no file can be written to, before any work is done for it."""
-    if path is not None and path.is_dir():
-        raise OptionError(f"{path} is a folder, and a file is to be written", allowed=["the name of a file in it"])
-    if path is not None and not path.parent.is_dir():
-        raise OptionError(f"{path}: there is no folder {path.parent}", remedy="make the folder first")
-    return path
-
-
 def refuse_beside_resume(
     data: str | Path | None, options: list[str] | None, out: Path | None, given: Mapping[str, object]
 ) -> None:
@@ -383,11 +375,23 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
             options += [option.replace(kind=option.KEYWORD_ONLY) for option in own]
         else:
             options.append(one.replace(kind=one.KEYWORD_ONLY, annotation=hints[one.name]))
+    written = [one.name for one in options if _callback(one.annotation) in (new_file, new_file_and_folder)]
 
     @wraps(command)
     def with_groups(**given: Any) -> None:
-        made = {name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()}
-        command(**given, **made)
+        targets = {f"--{name}": given[name] for name in written if given[name] is not None}
+        for target in targets.values():
+            refuse_inputs(target, [value for name, value in given.items() if name not in written])
+        with clean_stdout(targets, bool(given.get("as_json"))):
+            made = {
+                name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()
+            }
+            command(**given, **made)
 
     with_groups.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     return with_groups
+
+
+def _callback(annotation: object) -> object:
+    """Return what looks at an option before the command begins."""
+    return next((one.callback for one in getattr(annotation, "__metadata__", ()) if hasattr(one, "callback")), None)

@@ -25,7 +25,6 @@ from matgraft.cli.common import (
     data_and_options,
     flags_of,
     is_table_file,
-    new_file,
     next_run,
     refuse_beside_resume,
     refuse_idle_keys,
@@ -35,6 +34,7 @@ from matgraft.cli.common import (
     tell,
     typed,
 )
+from matgraft.cli.outputs import new_file, new_folder
 from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.options import word
@@ -396,7 +396,7 @@ def pretrain_command(
     corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
-    out: Annotated[Path | None, typer.Option(help="run folder, new")] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder, new", callback=new_folder)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -464,7 +464,7 @@ class LearnOptions:
 
     table: Annotated[Path, typer.Argument(help="long table: property, formula, target")]
     options: Options = None
-    out: Annotated[Path | None, typer.Option(help="folder, new")] = None
+    out: Annotated[Path | None, typer.Option(help="folder, new", callback=new_folder)] = None
     foundation: From = "composition"
     quiet: Quiet = False
 

@@ -22,7 +22,9 @@ from matgraft.cli.common import (
     settings_of,
     tell,
 )
+from matgraft.cli.outputs import new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
+from matgraft.core.targets import is_stream
 
 if TYPE_CHECKING:
     from matgraft.core.findings import Finding
@@ -54,7 +56,9 @@ def check_command(
     options: Annotated[list[str] | None, typer.Argument(help="key=value, such as gates.foundation=2, seeds=4")] = None,
     *,
     asked: CheckOptions,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run", callback=new_folder)
+    ] = None,
     executor: ExecutorFile = None,
     shown: Shown,
 ) -> None:
@@ -97,7 +101,7 @@ def check_settings(asked: CheckOptions, options: list[str] | None) -> CheckSetti
 
 def pack_command(
     what: Annotated[list[str], typer.Argument(help="files and folders of frames, and key=value of how to read them")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="store, new: frames.h5")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="store, new: frames.h5", callback=new_file_and_folder)],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -108,15 +112,16 @@ def pack_command(
     sources = [word for word in what if word not in options]
     recipe = reading_of(options, sources)
     count = pack(sources, out, **recipe.reading, progress=not (quiet or as_json))
-    size = out.stat().st_size
+    size = None if is_stream(out) else out.stat().st_size
     facts = {"store": str(out), "n_frames": count, "bytes": size}
-    tell(facts, lambda *_: print(f"{out}: {count} frames, {size / 2**20:.1f} MiB"), as_json, indent=None)
+    said = "" if size is None else f", {size / 2**20:.1f} MiB"
+    tell(facts, lambda *_: print(f"{out}: {count} frames{said}"), as_json, indent=None)
 
 
 def export_command(
     run: Model,
     to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new", callback=new_folder)],
     repulsion: Annotated[
         bool, typer.Option("--repulsion", help="with --to ase: repel atoms nearer than in any training frame (ZBL)")
     ] = False,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from matgraft.core.targets import is_stream
+
 if TYPE_CHECKING:
     from matgraft.formulas.table.facts import TableReading
 
@@ -41,6 +43,6 @@ def skipped_beside(out: Path | None, table: Path) -> Path:
     """Return where the rows go that were left out: beside the file that is written, else into this folder."""
     return (
         out.with_name(f"{out.stem}-skipped.csv")
-        if out
+        if out and not is_stream(out)
         else Path(f"{table.name.partition('.')[0] or 'table'}-skipped.csv")
     )

@@ -12,17 +12,21 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel
 
+from matgraft.core.targets import LONGEST_NAME, is_stream, send, short
 
-def to_json(facts: Any, *, indent: int | None = 2) -> str:
-    """Return facts as strict JSON."""
-    return json.dumps(_strict(facts), indent=indent, ensure_ascii=False, allow_nan=False)
+
+def to_json(facts: Any, *, indent: int | None = 2, only_ascii: bool = False) -> str:
+    """Return facts as strict JSON; with `only_ascii` for where other characters cannot be written."""
+    return json.dumps(_strict(facts), indent=indent, ensure_ascii=only_ascii, allow_nan=False)
 
 
 def write_json(path: Path, facts: Any, *, indent: int | None = 2) -> None:
@@ -31,12 +35,14 @@ def write_json(path: Path, facts: Any, *, indent: int | None = 2) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8."""
+    """Write UTF-8; a byte of a file's name that is none becomes "?"."""
     with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="replace")
 
 
 _PART = ".part."
+_LONE = re.compile("[\ud800-\udfff]")
+"""Halves of a character: bytes of a file's name that are no UTF-8. JSON cannot hold them."""
 
 
 def is_part(path: Path) -> bool:
@@ -49,17 +55,31 @@ def is_part(path: Path) -> bool:
 def whole(path: Path) -> Iterator[Path]:
     """Yield a name beside a path: the file written there becomes `path` when the block ends without an error.
 
-    The name ends as `path` does, since some writers take the format from it.
+    The name ends as `path` does, since some writers take the format from it. What is no file (`is_stream`) is not
+    replaced: the file is written elsewhere, and its content then sent there.
     """
-    part = path.with_name(f".{os.getpid()}{_PART}{path.name}")
+    if is_stream(path):
+        with TemporaryDirectory(prefix="matgraft-") as folder:
+            part = Path(folder) / path.name
+            yield part
+            send(part, path)
+        return
+    mark = f".{os.getpid()}{_PART}"
+    part = path.with_name(mark + short(path.name, LONGEST_NAME - len(mark)))
     try:
         yield part
         part.replace(path)
+    except OSError as error:  # a full disk does not say which file it was that had no room
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 
 
 def _strict(value: Any) -> Any:
+    if isinstance(value, str) and not value.isascii():
+        return _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(float(value))
     if isinstance(value, BaseModel):

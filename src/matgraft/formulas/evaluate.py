@@ -14,6 +14,7 @@ from matgraft.core.report.document import Document
 from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
 from matgraft.core.run_folder import RunFile
+from matgraft.core.targets import ending
 from matgraft.formulas.predict import PropertyModel
 from matgraft.formulas.report.facts import TableEvaluation
 from matgraft.formulas.report.further import further_sections, further_spots
@@ -50,7 +51,8 @@ def evaluate_table(
     DataError, OptionError
         If the folder is no finished run on a table, a cell cannot be used, or the table has none of its targets.
     """
-    if page is not None and page.suffix not in FORMS:
+    form = ending(page, FORMS, stream=".md") if page is not None else ".html"
+    if form is None:
         raise OptionError(f"{page}: the page is of no known form", allowed=FORMS)
     model = PropertyModel.open(run)
     how = model.run.reading_like(reading)
@@ -82,6 +84,6 @@ def evaluate_table(
         one for i, (name, score) in enumerate(scores.items()) for one in further_sections(score, spots[name], i)
     ]
     document = Document(f"{run.resolve().name} on {table.name}", sections, footer=FOOTER)
-    write_text(Path(evaluation.report), FORMS[Path(evaluation.report).suffix](document))
+    write_text(Path(evaluation.report), FORMS[form](document))
     RunFile(f"{FOLDER}/{stem}.json", TableEvaluation).write(run, evaluation)
     return evaluation

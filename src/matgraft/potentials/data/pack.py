@@ -20,6 +20,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError
 from matgraft.core.run_folder import made_folder, refuse_no_folder, unused
+from matgraft.core.targets import is_stream
 from matgraft.potentials.data.reading.keys import Reading
 from matgraft.potentials.data.reading.read import Stream
 from matgraft.potentials.data.sample import Sample
@@ -55,9 +56,9 @@ def pack(
     DataError
         As of `matgraft.read`.
     """
-    if not is_store(out):
+    if not is_store(out) and not is_stream(out):
         raise OptionError(f"{out} has no ending of a store", allowed=ENDINGS, options=[{"-o": out.with_suffix(".h5")}])
-    if out.exists():
+    if out.exists() and not is_stream(out):
         raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
     refuse_no_folder(out.parent)
     stream = Stream(source, **how)

@@ -39,6 +39,7 @@ from matgraft.core.report.markdown import to_markdown
 from matgraft.core.report.screen import show_document
 from matgraft.core.report.text import decimals, interval, written
 from matgraft.core.statistics import MIN_UNITS
+from matgraft.core.targets import ending
 from matgraft.core.verdict import Caution
 from matgraft.potentials.report.scores import relative_table, score_blocks
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
@@ -164,12 +165,12 @@ def show_side_by_side(screen: Console, facts: SideBySide) -> None:
 def write_page(document: Document, path: Path) -> None:
     """Write a document as a page, by the ending of the file; errors as of `refuse_other_page`."""
     refuse_other_page(path)
-    write_text(path, PAGES[path.suffix.lower()](document))
+    write_text(path, PAGES[str(ending(path, PAGES, stream=".md"))](document))
 
 
 def refuse_other_page(path: Path) -> None:
     """Raise an OptionError if no page of a file's ending is written."""
-    if path.suffix.lower() not in PAGES:
+    if ending(path, PAGES, stream=".md") is None:
         raise OptionError(f"{path}: the page is written as HTML or markdown", allowed=[f"*{end}" for end in PAGES])
 
 

@@ -43,6 +43,7 @@ from matgraft.core.quantities import (
 from matgraft.core.report.document import Block, Bullets, Column, FindingList, Row, Table, Text
 from matgraft.core.report.screen import show_blocks
 from matgraft.core.report.text import written
+from matgraft.core.targets import ending
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.keys import is_label
 from matgraft.potentials.data.sample import Sample
@@ -182,7 +183,7 @@ def force_differences(predictions: Sequence[Mapping[str, Array]]) -> Array:
 
 def refuse_other_file(path: Path) -> None:
     """Raise an OptionError if predictions are not written to files of such an ending."""
-    if path.suffix.lower() not in WRITTEN:
+    if ending(path, WRITTEN, stream=".extxyz") is None:
         raise OptionError(f"{path}: predictions are not written as {path.suffix or 'a file without an ending'}",
                           allowed=[f"*{end}" for end in WRITTEN])  # fmt: skip
 
@@ -193,7 +194,7 @@ def write_structures(dataset: Dataset, predictions: Mapping[str, Predictions], p
     Errors as of `refuse_other_file`.
     """
     refuse_other_file(path)
-    if path.suffix.lower() == ".parquet":
+    if ending(path, WRITTEN, stream=".extxyz") == ".parquet":
         told = {name for each in predictions.values() for one in each for name in one}
         columns = {name: one for name, one in PREDICTED.items() if name in told or name in POTENTIAL_QUANTITIES}
         write_predictions(predictions_table({"predicted": (dataset, predictions)}, columns), path, columns)

@@ -15,6 +15,7 @@ from ase.io import write as write_frames
 from matgraft.core.errors import OptionError
 from matgraft.core.files import whole
 from matgraft.core.run_folder import refuse_no_folder, unused
+from matgraft.core.targets import ending, is_stream
 from matgraft.potentials.active.demands import Gaps, Wanted, lacks_of
 from matgraft.potentials.active.proposals import propose
 from matgraft.potentials.active.sampling.makers import Material
@@ -79,8 +80,10 @@ def find_gaps(
 
 def refuse_pool(out: Path) -> None:
     """Raise an OptionError if no pool can be written to a path."""
-    if out.suffix not in POOL_ENDINGS:
+    if ending(out, POOL_ENDINGS, stream=".extxyz") is None:
         raise OptionError(f"{out}: a pool is extended XYZ", options=[{"--out": out.with_suffix(".extxyz")}])
+    if is_stream(out):
+        return
     if out.exists():
         raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
     refuse_no_folder(out.parent)

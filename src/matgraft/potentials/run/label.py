@@ -21,6 +21,7 @@ from matgraft.core.executor import executor, read_executor
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import to_json, write_json
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.targets import is_stream
 from matgraft.potentials.active.labelling.compute import Bench, Job
 from matgraft.potentials.active.labelling.engine import (
     Engine,
@@ -304,6 +305,8 @@ def _notes(engine: Engine, compared: Compared | None, theory: LevelOfTheory | No
 def _write(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | None, failures: Sequence[Failure]) -> None:
     if frames:
         write_labelled(out, frames, theory)
+    if is_stream(out):  # nothing is beside it; the failures are told, and in the store
+        return
     if failures:
         write_json(failures_file(out), list(failures))
     else:

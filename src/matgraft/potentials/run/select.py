@@ -23,6 +23,7 @@ from matgraft.core.processes import cores
 from matgraft.core.reads import Read, refuse_unread
 from matgraft.core.registry import part_head
 from matgraft.core.run_folder import kind_of
+from matgraft.core.targets import ending
 from matgraft.potentials.active.selection.diversity import Surroundings
 from matgraft.potentials.active.selection.pool import (
     ORIGIN,
@@ -151,7 +152,7 @@ def select(
 
 def refuse_other_file(path: Path) -> None:
     """Raise an OptionError if chosen frames are not written to a file of such an ending."""
-    if path.suffix.lower() not in WRITTEN:
+    if ending(path, WRITTEN, stream=".extxyz") is None:
         raise OptionError(
             f"{path}: chosen frames are not written as {path.suffix or 'a file without an ending'}",
             allowed=[f"*{ending}" for ending in WRITTEN],

@@ -22,6 +22,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole, write_text
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, LENGTH_UNITS, MAGMOM, STRESS, find_unit, full_to_voigt
+from matgraft.core.targets import ending, is_stream
 from matgraft.potentials.active.labelling.messages import CHARGE_TAGS
 from matgraft.potentials.active.labelling.theories import said_of
 from matgraft.potentials.active.labelling.wire import Arrays
@@ -113,8 +114,10 @@ def refuse_out(out: Path, frames: Sequence[Path] | Sequence[Atoms]) -> None:
         If it is one of those that are read, holds frames that were not labelled here, is of another format, or a file
         that is not its own has the name of its level of theory.
     """
-    if out.suffix not in (".extxyz", ".xyz"):
+    if ending(out, (".extxyz", ".xyz"), stream=".extxyz") is None:
         raise OptionError(f"{out}: labelled frames are written as extended XYZ", allowed=["labelled.extxyz"])
+    if is_stream(out):
+        return
     if not out.parent.is_dir():
         raise OptionError(f"{out}: there is no folder {out.parent}", remedy="make the folder first")
     if any(not isinstance(one, Atoms) and Path(one).resolve() == out.resolve() for one in frames):
@@ -141,9 +144,11 @@ def _is_ours(out: Path) -> bool:
 
 
 def write_labelled(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | None) -> None:
-    """Write labelled frames, and their level of theory beside them."""
+    """Write labelled frames, and their level of theory beside them; nothing is beside a stream."""
     with whole(out) as part:
         write_atoms(part, list(frames), format="extxyz")
+    if is_stream(out):
+        return
     side = out.with_suffix(".yaml")
     if theory is None:
         side.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from matgraft.core.executor import Serial, executor
 from matgraft.core.executor_settings import ExecutorSettings, Lost
 from matgraft.core.processes import bar
 from matgraft.core.run_folder import RunFile, made_folder, unused
+from matgraft.core.targets import is_stream
 from matgraft.potentials.active.sampling.sampled import Finished
 from matgraft.potentials.active.sampling.tasks import Task, carry_out
 
@@ -28,7 +29,7 @@ def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
     Parameters
     ----------
     out
-        The pool.
+        The pool; of a stream the folder lies in the current one.
     decides
         By role, what decides the frames.
 
@@ -37,7 +38,7 @@ def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
     OptionError
         If it was begun with something else.
     """
-    folder = out.with_name(f"{out.name}.parts")
+    folder = (Path(out.name) if is_stream(out) else out).with_name(f"{out.name}.parts")
     before = BEGAN.find(folder)
     if before is not None and before != dict(decides):
         changed = [name for name in decides if before.get(name) != decides[name]]
