@@ -106,9 +106,7 @@ def test_what_is_doubtful_is_refused_with_the_likely_reading(text, said, likely)
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    "text", ["C60", "B10H14", "Fe80B20", "Fe2O3", "Cu50Zr50", "NiO", "COS", "C10H8", "ThO2", "FeNi0"]
-)
+@pytest.mark.parametrize("text", ["C60", "B10H14", "Fe80B20", "Fe2O3", "Cu50Zr50", "NiO", "COS", "C10H8", "ThO2"])
 def test_sound_formulas_are_not_doubted(text):
     assert parse_formula(text).dropped == ()
 

@@ -17,6 +17,7 @@ from itertools import islice, product
 from ase.data import atomic_numbers
 
 from matgraft.formulas.alloys import Alloy, find_alloy
+from matgraft.formulas.no_formula import stranger
 from matgraft.formulas.notation import ANY_HYPHEN, PLAIN_CHARGE, Reads, charge_readings
 
 _LATIN = dict(zip("АВСЕНІКМОРЅТУХаосеіԛѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧοιν", "ABCEHIKMOPSTYXaoceiqsABEZHIKMNOPTYXoiv", strict=True))
@@ -27,6 +28,7 @@ VARIABLES = "xyznmwuvδεξ"
 _VARIABLE = re.compile(rf"\s?(?:\(?\d*\.?\d*\s?[{ANY_HYPHEN}+±]\s?)?\d*\.?\d*\s?[{VARIABLES}](?![a-z])\)?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _SMALL_OFFSET = re.compile(rf"\s?[{ANY_HYPHEN}+±]\s?(?:[δε]|[xyz]\)?$)")
+_CAPITALS = re.compile(r"SI(?=\d*[ONC](?![a-z]))")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _ZERO_AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+)(?![\d.,/])")
 _GRADE = re.compile(r"(?:SS|AISI|SUS|UNS|EN|DIN|ASTM)[\s-]?[A-Z]?\d{2,5}[A-Z]{0,2}")
@@ -66,7 +68,7 @@ class Doubt:
 
 def doubt_before(text: str, reads: Reads) -> Doubt | None:
     """Return why a text must not be read though it could be, or None."""
-    if text.isalpha() and text.isascii():
+    if text.isalpha() and text.isascii() and not _CAPITALS.search(text):
         return None
     return (
         _grade(text)
@@ -74,6 +76,7 @@ def doubt_before(text: str, reads: Reads) -> Doubt | None:
         or _label_or_element(text, reads)
         or _low_oxidation_state(text, reads)
         or _capital_variable(text)
+        or _all_capitals(text, reads)
     )
 
 
@@ -84,6 +87,7 @@ def doubt_of(text: str, reads: Reads) -> Doubt | None:
     return (
         _look_alikes(text, reads)
         or _alloy(text)
+        or _stranger(text, reads)
         or _joined(text, reads)
         or _grade(text)
         or _zero_for_letter(text, reads)
@@ -109,6 +113,11 @@ def _look_alikes(text: str, reads: Reads) -> Doubt | None:
     likely = (latin,) if reads(latin) else ()
     found = f"{match[0]!r} is {name}, which looks like the letter {_LATIN[match[0]]}"
     return Doubt(match.start(), found, say_likely(likely) + ", in Latin letters", likely)
+
+
+def _stranger(text: str, reads: Reads) -> Doubt | None:
+    found = stranger(text, reads)
+    return Doubt(*found) if found else None
 
 
 def _alloy(text: str) -> Doubt | None:
@@ -218,6 +227,17 @@ def _capital_variable(text: str) -> Doubt | None:
     return Doubt(
         at, "'Y' behind O is yttrium, or an amount that is not given", f"write {text[:at]}4 or so, or {text.rstrip()}1"
     )
+
+
+def _all_capitals(text: str, reads: Reads) -> Doubt | None:
+    """Find ``SIO2`` and ``SI3N4``: iodine between these elements is no compound, a small letter is forgotten."""
+    match = _CAPITALS.search(text)
+    if match is None or text.upper() != text:
+        return None
+    likely = tuple(one for one in likely_cases(text, everywhere=True) if reads(one) and one != text)
+    if not likely:
+        return None
+    return Doubt(match.start(), f"{match[0]!r} is spelled in capitals alone", say_likely(likely[:1]), likely)
 
 
 def _variable(text: str, reads: Reads) -> Doubt | None:

@@ -171,7 +171,8 @@ def parse_formula(text: str) -> Formula:
         raise FormulaError(
             text, 0, f"less than {10**-DIGITS:g} of the atoms are {lost}", "leave it out, or give it more"
         )
-    return Formula(tuple(present), fractions, text.strip(), dropped=written.dropped)
+    dropped = written.dropped if len(present) == len(amounts) else (*written.dropped, "elements of amount 0")
+    return Formula(tuple(present), fractions, text.strip(), dropped=dropped)
 
 
 def _read(text: str) -> dict[int, Fraction]:

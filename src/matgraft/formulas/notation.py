@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 Dropped = Literal[
     "invisible characters", "markup", "quotes", "punctuation", "charge", "oxidation state", "phase", "repeat sign",
     "decimal comma", "commas", "hyphens between shares", "fraction sign", "stated amount", "alloy notation",
+    "elements of amount 0",
 ]  # fmt: skip
 """What was taken off, or written in another way."""
 Amounts = Mapping[int, Fraction]
@@ -53,9 +54,10 @@ _STATE = re.compile(r"(?<=[A-Za-z])\s?\((?:II|III|IV|VI|VII|VIII|\d?\+)\)")
 _REPEAT = re.compile(r"(?<=[)\]])\s*n$")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _COMMA_BEHIND_AMOUNT = re.compile(r"(?<=\d)\s*,\s*(?=[A-Z(\[])")
+_CAPITAL = re.compile("[A-Z]")
 _GREEK = "αβγδεζηθκλστωΩ"
 _PREFIX = re.compile(
-    rf"^(?:[{_GREEK}]|alpha|beta|gamma|delta|epsilon|theta|kappa|eta|\d{{1,2}}[HRTC])['′]?\s?[{ANY_HYPHEN}]\s*(?=[A-Z(\[])"
+    rf"^(?:[{_GREEK}]|alpha|beta|gamma|delta|epsilon|theta|kappa|eta|\d{{1,2}}[HRTC]|[achmortw]|zb|wz|rs)['′]?\s?[{ANY_HYPHEN}]\s*(?=[A-Z(\[])"
 )
 _BRACKET_BEHIND = re.compile(r"\s{1,4}\(([A-Za-z][A-Za-z0-9 .,/-]{0,40})\)$")
 _STATE_OF_MATTER = re.compile(r"\s{0,4}\((?:s|l|g|aq|cr|am|gas|liq|solid|liquid)\)$")
@@ -174,7 +176,7 @@ def clean(text: str, reads: Reads) -> Written:
         ("oxidation state", lambda t: _STATE.sub("", t)),
         ("charge", lambda t: _without_charge(t, reads)),
         ("decimal comma", lambda t: _with_decimal_points(t, reads)),
-        ("commas", lambda t: _COMMA_BEHIND_AMOUNT.sub("", t)),
+        ("commas", _without_commas),
         ("hyphens between shares", lambda t: _with_raised_dots(t, reads)),
     )  # fmt: skip
     dropped: list[Dropped] = []
@@ -314,6 +316,17 @@ def _with_decimal_points(text: str, reads: Reads) -> str:
         return text
     pointed = _DECIMAL_COMMA.sub(".", text)
     return pointed if reads(pointed) else text
+
+
+def _without_commas(text: str) -> str:
+    """Take off commas between elements that share a site: in brackets, or behind the first element alone."""
+
+    def plain(match: re.Match[str]) -> str:
+        before = text[: match.start()]
+        is_inside = sum(map(before.count, "([{")) > sum(map(before.count, ")]}"))
+        return "" if is_inside or len(_CAPITAL.findall(before)) == 1 else match[0]
+
+    return _COMMA_BEHIND_AMOUNT.sub(plain, text)
 
 
 def _with_raised_dots(text: str, reads: Reads) -> str:

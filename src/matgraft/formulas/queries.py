@@ -66,7 +66,8 @@ def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Quer
     """
     how, opened = open_queries(model, path, columns)
     cells = opened.cells
-    parsed = parse_cells(cells[opened.column], model.parse, how.composition)
+    is_made = ~cells.index.isin({fault.line for fault in opened.faults})
+    parsed = parse_cells(cells[opened.column][is_made], model.parse, how.composition)
     encoded = [encode(cells, one.code, path, one.fill, opened.marks) for one in model.names.values()]
     bad = [*opened.faults, *parsed.faults]
     for one in encoded:

@@ -88,7 +88,7 @@ def test_tiny_amounts_are_kept():
         ("Fe" + "1." * 40, 5, "raised dot"),
         ("CdSO4.8/3H2O", 7, "write (CdSO4)3·8H2O"),
         ("CaSO4.½H2O", 7, "not a fraction"),
-        ("Fe/Ni", 2, "'/' belongs to no element"),
+        ("Fe/Ni", 2, "'/' joins 2 compounds without amounts"),
         ("CaO2+", 4, "leave the charge out, its number too: write CaO2 or CaO"),
         ("CuSO4.5H2O+", 5, "two readings"),
         ("Fe1e400O", 2, "1e400 is out of range"),

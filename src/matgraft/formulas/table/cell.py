@@ -15,7 +15,7 @@ import numpy as np
 
 Seems = Literal[
     "number", "limit", "range", "uncertainty", "unit", "approximate", "date", "error", "overflow", "power", "mark",
-    "word",
+    "note", "several", "word",
 ]  # fmt: skip
 Mark = Literal[".", ","]
 LONGEST = 100
@@ -25,9 +25,11 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d{1,4})?"
 _PLAIN = re.compile(_NUMBER)
-_TIMES_TEN = re.compile(
-    r"(?:([+-]?(?:\d+\.?\d*|\.\d+))\s?[×xX*·⋅∙]\s?)?10\s?(?:(?:\^|\*\*)\s?[({]?\s?([+-]?\d{1,4})[)}]?|([+-]\d{1,4}))"
-)
+_BY_APOSTROPHE = re.compile(r"['’]\s?[+-]?[\d.,]+(?:[eE][+-]?\d{1,4})?")
+"""A number that a spreadsheet keeps as text, by the apostrophe before it."""
+_TIMES_TEN = re.compile(r"(?:([+-]?(?:\d+\.?\d*|\.\d+))\s?[×xX*·⋅∙]\s?)?10\s?(?:\^|\*\*)\s?[({]?\s?([+-]?\d{1,4})[)}]?")
+_TIMES_TEN_FALLEN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s?[×xX*·⋅∙]\s?10\s?([+-]\d{1,4})")
+"""The sign tells a power whose exponent has come down; ``10-12`` alone is a range."""
 _FALLEN_POWER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)\s?[×xX*·⋅∙]\s?10\d{1,2}")
 _SPACED = re.compile(r"[+-]?\d{1,3}(?:[ '’\u00a0\u2009\u202f]\d{3})+(?:\.\d+)?")
 _LIMIT = re.compile(
@@ -43,9 +45,15 @@ _ABOUT = re.compile(
 )
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[ T].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|"
-    r"\d{1,2}[-. ](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}(?:[-. ]\d{2,4})?",
+    r"\d{1,2}[-. ](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}(?:[-. ]\d{2,4})?|"
+    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[-. ]\d{1,4}",
     re.IGNORECASE,
 )
+_RAISED_LETTER = re.compile(r"[\u1d2c-\u1d6a\u02b0-\u02b8ⁿⁱªº]$")
+_NOTED = re.compile(
+    rf"{_NUMBER}\s?(?:[*†‡§¶#]{{1,3}}|[\[(](?:ref\.?\s?)?\d{{1,3}}(?:\s?[,-]\s?\d{{1,3}}){{0,5}}[\])])", re.IGNORECASE
+)
+_SEVERAL = re.compile(rf"\[.*\]|\(.*[,;].*\)|\{{.*\}}|{_NUMBER}(?:\s?[;,&|]\s?{_NUMBER})+|{_NUMBER}(?:\s+{_NUMBER})+")
 _WITH_UNIT = re.compile(rf"({_NUMBER})(\s?)([^\d\s.,+-].{{0,24}})")
 _UNIT_TOKEN = re.compile(r"[\s/·⋅*^().\d\-−⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _UNITS = frozenset(
@@ -80,6 +88,8 @@ MEANINGS: dict[Seems, tuple[str, str]] = {
         "has two readings: a decimal sign, or one that parts thousands",
         "write it with a point for decimals alone",
     ),
+    "note": ("is a number with the mark of a footnote or a reference", "write the number alone"),
+    "several": ("holds several values", "write one value a cell: a row or a column for each"),
     "word": ("is not a finite number", "write a number, or leave the cell empty"),
 }
 """What a cell seems to be -> what is wrong with it, and what to do."""
@@ -98,7 +108,11 @@ class Cell(NamedTuple):
 def look(text: str, decimal: Mark = ".") -> Cell:
     """Return what one cell seems to be, by a decimal mark."""
     if len(text) > LONGEST:
-        return Cell("word")
+        return Cell("several" if text[0] + text[-1] in ("[]", "()", "{}") else "word")
+    text = text.strip()
+    if _RAISED_LETTER.search(text) and _PLAIN.fullmatch(text[:-1].strip().translate(MINUS)):
+        return Cell("note")
+    text = text[1:] if _BY_APOSTROPHE.fullmatch(text) else text
     text = _RAISED_RUN.sub(lambda run: "^" + run[0].translate(_RAISED), text.strip())
     text = unicodedata.normalize("NFKC", text).strip()
     straight = text.translate(MINUS)
@@ -113,7 +127,9 @@ def look(text: str, decimal: Mark = ".") -> Cell:
     if _PLAIN.fullmatch(plain):
         return _finite(plain, form)
     if match := _TIMES_TEN.fullmatch(plain):
-        return _finite(f"{match[1] or 1}e{match[2] or match[3]}", "powers of ten")
+        return _finite(f"{match[1] or 1}e{match[2]}", "powers of ten")
+    if match := _TIMES_TEN_FALLEN.fullmatch(plain):
+        return _finite(f"{match[1]}e{match[2]}", "powers of ten")
     if _FALLEN_POWER.fullmatch(plain):
         return Cell("power")
     return _stated(plain) or _marked(plain)
@@ -133,8 +149,10 @@ def _stated(plain: str) -> Cell | None:
 
 
 def _marked(plain: str) -> Cell:
-    """Return a limit, an approximate value, a range, or a word."""
-    marked: tuple[tuple[Seems, re.Pattern[str]], ...] = (("limit", _LIMIT), ("approximate", _ABOUT), ("range", _RANGE))
+    """Return a limit, an approximate value, a range, a number with a note, several values, or a word."""
+    marked: tuple[tuple[Seems, re.Pattern[str]], ...] = (
+        ("limit", _LIMIT), ("approximate", _ABOUT), ("range", _RANGE), ("note", _NOTED), ("several", _SEVERAL),
+    )  # fmt: skip
     return Cell(next((seems for seems, pattern in marked if pattern.fullmatch(plain)), "word"))
 
 

@@ -35,8 +35,10 @@ _SYMBOL = r"([A-Z][a-z]?)"
 _BINARY = re.compile(rf"{_SYMBOL}(\d?)O(\d?)")
 _NAME = re.compile(
     r"(?:(?P<before>(?:wt|at|mol|mass|weight|w|x|c)\.?\s?%?|%)[\s_(\[]{0,3})?(?P<symbol>[A-Z][a-z]?(?:\d?O\d?)?)"
-    r"[\s_,)\]]{0,3}[(\[]?\s?(?P<behind>(?:in\s)?(?:wt|at|mol|mass|weight|atomic)[\s._-]{0,2}(?:%|pct|percent|fraction|frac)?|%|ppm)?\s?[)\]]?"
+    r"[\s_,)\]]{0,3}[(\[/]?\s?(?P<behind>(?:in\s)?(?:wt|at|mol|mass|weight|atomic)[\s._-]{0,2}(?:%|pct|percent|fraction|frac|ppm)?|%|w?ppm[aw]?)?\s?[)\]]?"
 )  # fmt: skip
+PPM = 1e-4
+"""Per cent of one part per million."""
 _NOT_ELEMENTS = frozenset(("No", "D", "T", "Id"))
 """Headers that spell an element and hardly mean it: a running number, ..."""
 
@@ -66,6 +68,7 @@ class AmountColumn:
     name: str
     unit: tuple[tuple[str, int], ...]
     basis: Basis | None = None
+    is_ppm: bool = False
 
     @property
     def mass(self) -> float:
@@ -79,10 +82,15 @@ def amount_columns(cells: pd.DataFrame, used: Sequence[str] = ()) -> list[Amount
     for name in map(str, cells.columns):
         match = None if name in used else _NAME.fullmatch(name.strip())
         unit = _unit(match["symbol"]) if match else ()
-        if match and unit and match["behind"] != "ppm":
+        if match and unit:
             said = " ".join(filter(None, (match["before"], match["behind"]))).lower()
-            found.append(AmountColumn(name, unit, _basis(said)))
+            found.append(AmountColumn(name, unit, _basis(said), "ppm" in said))
     return found
+
+
+def are_compositions(columns: Sequence[AmountColumn]) -> bool:
+    """Say whether columns of amounts are known to be compositions: several, or two whose headers say per cent."""
+    return len(columns) >= FEWEST or (len(columns) > 1 and all(column.basis for column in columns))
 
 
 def _unit(symbol: str) -> tuple[tuple[str, int], ...]:
@@ -95,8 +103,10 @@ def _unit(symbol: str) -> tuple[tuple[str, int], ...]:
 
 
 def _basis(said: str) -> Basis | None:
-    if re.match(r"(wt|mass|weight|w\b)", said.removeprefix("in ")):
+    if re.match(r"(wt|mass|weight|w\b|wppm|ppmw)", said.removeprefix("in ")):
         return "wt%"
+    if said.endswith("ppma"):
+        return "at%"
     return "at%" if re.match(r"(at|mol|x\b)", said.removeprefix("in ")) else None
 
 
@@ -126,6 +136,9 @@ def by_columns(
     amounts, is_balance, faults, empty = _amounts(cells, taken, marks)
     names = [column.name for column in taken]
     decisions = [Decision(code="composition", value=f"{', '.join(names)} in {basis}")]
+    if parts := [column.name for column in taken if column.is_ppm]:
+        kind = "weight" if basis == "wt%" else "atoms"
+        decisions.append(Decision(code="ppm", value=f"{', '.join(parts)}: parts per million of {kind}"))
     if empty:
         decisions.append(Decision(code="empty-composition", count=empty))
     whole = _whole(amounts, is_balance)
@@ -172,6 +185,16 @@ def by_columns(
 
 def _agreed(taken: Sequence[AmountColumn], asked: Basis | None, path: Path) -> Basis:
     stated = {column.basis for column in taken if column.basis}
+    if len(stated) > 1:
+        said = "; ".join(
+            f"{basis} in {', '.join(column.name for column in taken if column.basis == basis)}"
+            for basis in sorted(stated)
+        )
+        raise DataError(
+            f"one composition in two kinds of per cent: {said}",
+            where=str(path),
+            remedy="write all its columns in one",
+        )
     if asked is not None:
         choose(asked, {name: name for name in BASES}, "--composition")
     if asked and stated - {asked}:
@@ -182,7 +205,7 @@ def _agreed(taken: Sequence[AmountColumn], asked: Basis | None, path: Path) -> B
         )
     if asked:
         return asked
-    if len(stated) == 1 and all(column.basis for column in taken):
+    if len(stated) == 1 and all(column.basis or column.is_ppm for column in taken):
         return stated.pop()
     names = ", ".join(column.name for column in taken)
     raise OptionError(
@@ -211,13 +234,23 @@ def _amounts(
         none += int(empty.sum())
         rows = np.flatnonzero(~is_balance[:, i] & ~empty)
         numbers = numbers_in(words.iloc[rows], marks)
-        amounts[rows, i] = numbers.values
-        faults += numbers.faults
+        amounts[rows, i] = numbers.values * (PPM if column.is_ppm else 1)
+        faults += [_amount_fault(fault) for fault in numbers.faults]
         faults += [
             BadCell(line=int(cells.index[row]), column=column.name, cell=words.iloc[row], found="an amount is negative")
             for row in rows[np.flatnonzero(numbers.values < 0)]
         ]
     return amounts, is_balance, faults, none
+
+
+def _amount_fault(fault: BadCell) -> BadCell:
+    """Return a cell that is no amount, with what to write for a trace."""
+    is_trace = fault.cell.strip().lower().rstrip(".") in ("tr", "trace", "traces", "nil", "spur", "sp")
+    is_limit = "limit" in fault.found
+    if not (is_trace or is_limit):
+        return fault
+    found = f"{fault.cell!r} is a trace, not an amount" if is_trace else fault.found
+    return fault.model_copy(update={"found": found, "remedy": "write the amount, or 0 where it does not count"})
 
 
 def _whole(amounts: NDArray[np.float64], is_balance: NDArray[np.bool_]) -> float:

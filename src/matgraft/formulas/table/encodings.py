@@ -33,6 +33,10 @@ _NAMES = {
 _LETTERS = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af\uff01-\uff5e]")
 """Kana, kanji, hangul and wide forms; half-width kana are single bytes that any Western text has."""
 _SAMPLE = 1_000_000
+WIDE_SAMPLE = 4000
+"""Bytes by which an encoding of two or four bytes a letter is known."""
+FEWEST_ASCII = 0.3
+"""Part of the letters of a table: its numbers and separators."""
 SHORT = 400
 """Bytes of lines that are no ASCII, too few for a detector; the first encoding that gives whole letters is taken."""
 _OFTEN = set("°±µ²³·×äöüßÄÖÜéèêàçñåøæÅØ")
@@ -51,8 +55,10 @@ def as_text(content: bytes, path: Path) -> tuple[str, tuple[Decision, ...]]:
     told: tuple[Decision, ...] = ()
     if encoding is None:
         encoding = "utf-8" if _is_read(content, "utf-8") else _detected(content)
+        _refuse_utf7(content, path)
     if encoding not in ("utf-8", "utf-8-sig"):
-        told = (Decision(code="encoding", value=_NAMES.get(encoding, encoding.upper())),)
+        name = _NAMES.get(encoding, encoding.upper())
+        told = (Decision(code="encoding", value=name, example=_example(content, encoding)),)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -62,14 +68,47 @@ def as_text(content: bytes, path: Path) -> tuple[str, tuple[Decision, ...]]:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), told
 
 
+def _example(content: bytes, encoding: str) -> str:
+    """Return the first word that is no ASCII: by it a reader sees that an encoding is wrong."""
+    text = content[:_SAMPLE].decode(encoding, "ignore").removeprefix("\ufeff")
+    found = re.search(r"[^\s,;|\"\x00-\x7f][^\s,;|\"]{0,23}", text)
+    return found[0] if found else ""
+
+
+def _refuse_utf7(content: bytes, path: Path) -> None:
+    """Raise a `DataError` for UTF-7, in which ``ü`` is ``+APw-``: a charge and an amount would be made of it."""
+    if not content.isascii() or b"-" not in content:
+        return
+    runs = set(re.findall(rb"\+A[A-Z][A-Za-z0-9+/]{1,40}-", content[:_SAMPLE]))
+    for run in runs:
+        try:
+            letters = run.decode("utf-7")
+        except UnicodeDecodeError:
+            continue
+        if letters and not letters.isascii() and letters.isprintable():
+            found = f"not readable as text: it is UTF-7, in which {letters!r} is {run.decode()!r}"
+            raise DataError(found, where=str(path), remedy="save it as CSV (UTF-8)")
+
+
 def _wide(content: bytes) -> str | None:
-    """Return UTF-16 for a text whose every other byte is null."""
-    sample = content[:2000]
-    for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        half = sample[start::2]
-        if len(half) > 3 and half.count(0) > 0.7 * len(half) and sample[1 - start :: 2].count(0) == 0:
-            return name
-    return None
+    """Return UTF-16 or UTF-32 for a text with null bytes: the one in which most signs are ASCII, and none is null."""
+    sample = content[:WIDE_SAMPLE]
+    if 0 not in sample:
+        return None
+    shares = {name: _ascii_share(sample, name) for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")}
+    best = max(shares, key=lambda name: shares[name])
+    return best if shares[best] > FEWEST_ASCII else None
+
+
+def _ascii_share(sample: bytes, encoding: str) -> float:
+    try:
+        text = sample.decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 4:  # else a letter is cut
+            return 0.0
+        text = sample[: error.start].decode(encoding)
+    is_text = bool(text) and all(sign.isprintable() or sign in "\n\r\t\ufeff" for sign in text)
+    return sum(map(str.isascii, text)) / len(text) if is_text else 0.0
 
 
 def _is_read(content: bytes, encoding: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pydantic import Field
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
@@ -23,9 +24,10 @@ MOST_LINES = 3
 SKIP = "--skip-bad"
 
 DecisionCode = Literal[
-    "encoding", "separator", "format", "sheet", "comments", "preamble", "header", "unit-row", "duplicate-columns",
-    "decimal-comma", "thousands", "unit", "number-form", "missing", "column", "composition", "balance", "normalised",
-    "notation", "integers", "class-case", "covariate-missing", "imputed", "uncertainty", "skipped", "empty-composition",
+    "encoding", "separator", "format", "sheet", "hidden", "merged", "comments", "preamble", "header", "repeated-header",
+    "unit-row", "duplicate-columns", "decimal-comma", "thousands", "unit", "number-form", "missing", "column",
+    "composition", "ppm", "balance", "normalised", "empty-composition", "notation", "integers", "class-case",
+    "covariate-missing", "imputed", "uncertainty", "skipped",
 ]  # fmt: skip
 
 
@@ -40,6 +42,8 @@ class Decision(Frozen):
         Where it is about one column.
     value
         What was taken, as a word of the table's or of ours.
+    example
+        One of the words concerned.
     count
         Cells or rows concerned; 0 where it is about all.
     lines
@@ -49,12 +53,13 @@ class Decision(Frozen):
     code: DecisionCode
     column: str = ""
     value: str = ""
+    example: str = Field("", exclude_if=lambda text: not text)
     count: int = 0
     lines: tuple[int, ...] = ()
 
 
 _SENTENCES: dict[DecisionCode, tuple[str, str]] = {
-    "encoding": ("", "the text is not UTF-8: it is read as {value}"),
+    "encoding": ("", "the text is not UTF-8: it is read as {value}{example}"),
     "separator": ("", "columns are separated by {value}"),
     "format": ("", "the content is {value}, whatever the name says"),
     "sheet": ("", "sheet {value!r} is read"),
@@ -70,6 +75,10 @@ _SENTENCES: dict[DecisionCode, tuple[str, str]] = {
     "missing": ("cell", "column {column!r}: {value} stands for no value in {n}"),
     "column": ("", "column {column!r} is taken for {value!r}"),
     "composition": ("", "the composition is that of the columns {value}"),
+    "ppm": ("", "{value}; 10,000 are one per cent"),
+    "merged": ("cell", "{n} of merged ones filled with what the first of them holds"),
+    "repeated-header": ("row", "{n} like the header passed over"),
+    "hidden": ("", "hidden sheets are passed over: {value}"),
     "balance": ("row", "{value} is the balance in {n}"),
     "normalised": ("composition", "{n} scaled to 100: the amounts come to {value}"),
     "empty-composition": ("cell", "{n} of the composition without an amount: taken as 0"),
@@ -95,7 +104,12 @@ def sentences(decisions: Iterable[Decision]) -> list[str]:
         n = f"{one.count:,} {noun}{'' if one.count == 1 else 's'}"
         more = ", ..." if one.lines and max(one.count, len(one.lines)) > MOST_LINES else ""
         lines = ", ".join(map(str, one.lines[:MOST_LINES])) + more
-        said.append(text.format(n=n, value=one.value, column=one.column) + (f" (line {lines})" if lines else ""))
+        said.append(
+            text.format(
+                n=n, value=one.value, column=one.column, example=f", such as {one.example!r}" * bool(one.example)
+            )
+            + (f" (line {lines})" if lines else "")
+        )
     return said
 
 
@@ -160,7 +174,8 @@ def refuse(
     alike = remedies.pop() if len(remedies) == 1 else ""
     causes = [fault.model_copy(update={"remedy": ""}) if alike else fault for fault in shown]
     raise DataError(
-        f"{lines} rows cannot be used" + (f"; the first {MOST_SHOWN} of them" if len(faults) > MOST_SHOWN else ""),
+        f"{lines} row{'s' * (lines > 1)} cannot be used"
+        + (f"; the first {MOST_SHOWN} of them" if len(faults) > MOST_SHOWN else ""),
         where=str(path),
         remedy=alike or "mend them, or leave them out",
         options=offered,

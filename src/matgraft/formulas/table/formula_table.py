@@ -61,7 +61,18 @@ def basis_of(text: str | None) -> Basis | None:
     """
     if text is None:
         return None
-    known: dict[str, Basis] = {"at%": "at%", "wt%": "wt%", "at": "at%", "wt": "wt%", "mol%": "at%", "mol": "at%"}
+    known: dict[str, Basis] = {
+        "at%": "at%",
+        "wt%": "wt%",
+        "at": "at%",
+        "wt": "wt%",
+        "mol%": "at%",
+        "mol": "at%",
+        "mass%": "wt%",
+        "weight%": "wt%",
+        "w%": "wt%",
+        "atomic%": "at%",
+    }
     plain = text.strip().lower().replace(".", "").replace(" ", "")
     if plain not in known:
         raise OptionError(f"--composition {text!r} is unknown", allowed=BASES)

@@ -85,6 +85,8 @@ def as_table(records: Sequence[Record], path: Path) -> tuple[pd.DataFrame, tuple
         at = 0
     if not known and usual > 1 and _filled(records[at]) == 1 and len(records) > at + 1:
         at = next((i for i, one in enumerate(records[:30]) if _filled(one) > 1), at)
+    if known and len(records) > at + 2 and _is_second_header(records[at + 1], usual):
+        at += 1
     header, rows = records[at], list(records[at + 1 :])
     told = [Decision(code="preamble", count=at)] if at else []
     names, doubled = _unique(header.cells)
@@ -102,7 +104,18 @@ def as_table(records: Sequence[Record], path: Path) -> tuple[pd.DataFrame, tuple
             f"{name} ({units[name]})" if name in units and not _UNIT_BEHIND.search(name) else name for name in names
         ]
         rows = rows[1:]
-    fitting, faults = [], []
+    rows, again = _without_header(rows, header)
+    told += again
+    fitting, faults = _fitting(rows, names)
+    index = pd.Index([record.line for record in fitting], dtype="int64")
+    cells = pd.DataFrame([record.cells for record in fitting], index=index, columns=names, dtype=object)
+    return cells, tuple(told), tuple(faults)
+
+
+def _fitting(rows: Sequence[Record], names: Sequence[str]) -> tuple[list[Record], list[BadCell]]:
+    """Return rows as wide as the header, without comments, and those that are wider."""
+    fitting: list[Record] = []
+    faults: list[BadCell] = []
     for record in rows:
         filled = tuple(record.cells)
         while len(filled) > len(names) and not filled[-1].strip():
@@ -116,9 +129,23 @@ def as_table(records: Sequence[Record], path: Path) -> tuple[pd.DataFrame, tuple
             continue  # a comment among the rows
         else:
             fitting.append(Record(record.line, filled + ("",) * (len(names) - len(filled))))
-    index = pd.Index([record.line for record in fitting], dtype="int64")
-    cells = pd.DataFrame([record.cells for record in fitting], index=index, columns=names, dtype=object)
-    return cells, tuple(told), tuple(faults)
+    return fitting, faults
+
+
+def _is_second_header(record: Record, columns: int) -> bool:
+    """Say whether the row under a header is the header proper: it names the formulas, and holds no number."""
+    named = any(map(is_formula_name, record.cells)) and len(record.cells) == columns
+    return named and not any(letter.isdigit() for cell in record.cells for letter in cell)
+
+
+def _without_header(rows: list[Record], header: Record) -> tuple[list[Record], list[Decision]]:
+    """Leave out rows that repeat the header, as tables of several pages have them."""
+    plain = [cell.strip() for cell in header.cells]
+    again = [row.line for row in rows if [cell.strip() for cell in row.cells] == plain]
+    if not again:
+        return rows, []
+    told = Decision(code="repeated-header", count=len(again), lines=tuple(again[:10]))
+    return [row for row in rows if row.line not in set(again)], [told]
 
 
 def _filled(record: Record) -> int:

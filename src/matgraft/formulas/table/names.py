@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from ase.data import atomic_names, chemical_symbols
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.formulas.formula import FormulaError
@@ -63,6 +64,10 @@ def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
     remedy = "name the column that holds the formulas"
     if no_header and len(likely) > 0:
         remedy = "the first line looks like a row: write a header above it, such as formula,gap; or name the column"
+    if len(cells.columns) == 1 and not likely:
+        remedy = "the lines were not parted: separate cells by commas, semicolons, tabs, bars or blanks"
+    elif len(spelled := _spelled_elements(cells)) > 1:
+        remedy = f"name the column, or call columns of amounts by symbols: Fe, Cr, not {', '.join(spelled[:3])}"
     raise OptionError(
         "no column of formulas is known by its name",
         where=str(path),
@@ -70,6 +75,12 @@ def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
         remedy=remedy,
         options=[{"--formula": name} for name in likely],
     )
+
+
+def _spelled_elements(cells: pd.DataFrame) -> list[str]:
+    """Return columns that are called by names of elements, or by symbols in the wrong case."""
+    names = {name.casefold() for name in atomic_names[1:]} | {name.casefold() for name in chemical_symbols[1:]}
+    return [str(column) for column in cells.columns if str(column).strip().casefold() in names]
 
 
 def known_formula_column(cells: pd.DataFrame) -> str | None:

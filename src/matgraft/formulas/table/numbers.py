@@ -24,6 +24,8 @@ from matgraft.formulas.table.faults import BadCell, Decision
 
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 """What stands for a value that is missing. Among words "none" may be an answer, such as that of a coating."""
+LONGEST_SHOWN = 60
+"""Characters of a cell that a message shows."""
 NO_NUMBER = frozenset(
     (*EMPTY, "-", "--", "---", "–", "—", "−", "?", ".", "n.a.", "n.d.", "nd", "n/d", "<na>", "#n/a", "missing", "tbd")
 )
@@ -84,7 +86,7 @@ def numbers_in(column: pd.Series, marks: Marks | None = None, *, uncertain: bool
     uncertainties = np.full(len(values), np.nan)
     odd = np.flatnonzero(~np.isfinite(values))
     decimal, parts_thousands = _column_mark(words, odd, marks)
-    if decimal == "," and len(odd):  # a point is no decimal point then
+    if decimal == ",":  # a point is no decimal point then
         odd = np.flatnonzero(~np.isfinite(values) | words.str.contains(".", regex=False).to_numpy())
     looked = {int(i): _in_its_column(words.iloc[i], decimal, parts_thousands) for i in odd}
     unit = _one_unit(looked, np.isfinite(values), str(column.name))
@@ -145,7 +147,9 @@ def decimal_mark(columns: Iterable[pd.Series]) -> Mark | None:
 def _column_mark(words: pd.Series, odd: NDArray[np.int_], marks: Marks) -> tuple[Mark, bool]:
     """Return the decimal mark of a column, and whether the other sign surely parts thousands in it."""
     if not any("," in words.iloc[i] for i in odd):
-        return ".", False
+        # Where the other columns have decimal commas, a point can only part thousands.
+        by_file = marks.decimal == "," and words.map(lambda text: bool(_AMBIGUOUS_POINT.fullmatch(text))).any()
+        return (",", True) if by_file else (".", False)
     straight = [text.translate(MINUS) for text in words if len(text) <= LONGEST]
     commas = any(_SURE_COMMA.fullmatch(text) for text in straight)
     points = any(_SURE_POINT.fullmatch(text) for text in straight)
@@ -184,7 +188,8 @@ def _fault(column: pd.Series, i: int, cell: Cell) -> BadCell:
     text = column.iloc[i]
     is_infinite = text.strip().lower().lstrip("+-") in ("inf", "infinity")
     found, remedy = MEANINGS["overflow" if is_infinite else cell.seems]
-    shown = f"{text!r} {found}" + (f": {cell.unit}" if cell.unit else "")
+    short = text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
+    shown = f"{short!r} {found}" + (f": {cell.unit}" if cell.unit else "")
     return BadCell(line=int(column.index[i]), column=str(column.name), cell=text, found=shown, remedy=remedy)
 
 

@@ -68,7 +68,7 @@ def open_table(path: Path, columns: ColumnNames, targets: Sequence[str] = ()) ->
     if (
         columns.formula is None
         and len(elements) > 1
-        and (is_asked or (not has_formulas and len(elements) >= by_column.FEWEST))
+        and (is_asked or (not has_formulas and by_column.are_compositions(elements)))
     ):
         made = by_column.by_columns(cells, how.composition, how.balance, path, marks, used)
         name = COMPOSED if COMPOSED not in cells.columns else f"{COMPOSED} of columns"
@@ -120,7 +120,8 @@ def value_columns(path: Path, formula: str | None, reading: ReadOptions | None =
     cells = read_source(path, how.sheet).cells
     elements = {column.name for column in by_column.amount_columns(cells)}
     of_columns = formula is None and len(elements) > 1 and bool(how.composition or how.balance)
-    if of_columns or (formula is None and known_formula_column(cells) is None and len(elements) >= by_column.FEWEST):
+    is_composed = by_column.are_compositions(by_column.amount_columns(cells))
+    if of_columns or (formula is None and known_formula_column(cells) is None and is_composed):
         return [str(name) for name in cells.columns if name not in elements]
     named = formula_column(cells, formula, path)
     return [str(name) for name in cells.columns if name != named]

@@ -56,6 +56,9 @@ def parse_cells(column: pd.Series, parse: Callable[[str], Parsed], basis: Basis 
             alloys += alloy is not None
             if alloy is not None and basis:
                 found[int(line)] = parse(alloy.formula(basis))
+            elif not text.strip():
+                found_here = "there is no element: the cell is empty"
+                faults.append(BadCell.at(column, line, found_here, "write the formula into every row"))
             else:
                 faults.append(
                     BadCell(

@@ -89,7 +89,8 @@ def read_table(
     code = dict(like.code) if like else covariate_code(kept[counts], asked.covariates, path)
     fill = dict(like.fill) if like else fills(kept[counts], code, path, marks) if asked.reading.impute else {}
     encoded = encode(kept, code, path, fill, marks)
-    parsed = parse_cells(kept[opened.column][counts], parse, asked.reading.composition)
+    is_made = ~kept.index.isin({fault.line for fault in opened.faults})  # what could not be made is told already
+    parsed = parse_cells(kept[opened.column][counts & is_made], parse, asked.reading.composition)
     bad += [*encoded.faults, *parsed.faults]
     # 4. all that is wrong, at once; or without these rows
     known = set(kept.index[counts])

@@ -345,7 +345,8 @@ def _parquet(content: bytes, path: Path) -> pd.DataFrame:
             raise DataError(
                 f"more than {LARGEST_TABLE:,} bytes, unpacked", where=str(path), remedy="keep the columns that are used"
             )
-        cells = file.read().to_pandas().reset_index(drop=True)
+        cells = file.read().to_pandas()
+        cells = cells.reset_index(drop=not any(cells.index.names))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"not readable as parquet: {error}", where=str(path)) from None
     cells.columns = [str(name) for name in cells.columns]

@@ -9,11 +9,14 @@ refused, and rows are read one by one. Of a cell with a formula the stored value
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from openpyxl.utils import column_index_from_string
 
 from matgraft.core.errors import DataError, OptionError, nearest
 from matgraft.core.limits import LARGEST_TABLE, MOST_CELLS
@@ -22,6 +25,7 @@ from matgraft.formulas.table.layout import Record, is_formula_name
 
 MOST_PARTS = 10_000
 """Files in a workbook."""
+_MERGED = re.compile(r'<(?:\w+:)?mergeCell\s+ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 _LOOKED_AT = 30
 """Rows of a sheet in which its header is looked for."""
 
@@ -40,13 +44,47 @@ def read_workbook(content: bytes, path: Path, sheet: str | None) -> tuple[list[R
     book = _opened(content, path, data_only=True)
     try:
         names = [one.title for one in book.worksheets]
-        chosen = _sheet(book, names, path, sheet)
-        records = list(_rows(book[chosen], path))
+        hidden = [one.title for one in book.worksheets if one.sheet_state != "visible" and one.title != sheet]
+        shown = [name for name in names if name not in hidden] or names
+        chosen = _sheet(book, shown if sheet is None else names, path, sheet)
+        records, filled = _with_merged(list(_rows(book[chosen], path)), _merged(book[chosen]))
         if any(cell == "" for record in records for cell in record.cells):
             _refuse_unstored(content, path, chosen, records)
     finally:
         book.close()
-    return records, (Decision(code="sheet", value=chosen),) if len(names) > 1 else ()
+    told = [Decision(code="sheet", value=chosen)] if len(names) > 1 else []
+    if hidden and shown != names:
+        told.append(Decision(code="hidden", value=", ".join(hidden[:5])))
+    if filled:
+        told.append(Decision(code="merged", count=len(filled), lines=tuple(filled[:10])))
+    return records, tuple(told)
+
+
+def _merged(sheet: Any) -> list[tuple[int, int, int]]:
+    """Return merged cells that go down: column from 0, first and last row; titles, which go across, are left."""
+    found = []
+    with sheet._get_source() as source:  # the size of what is unpacked was bounded before
+        for match in _MERGED.finditer(source.read().decode("utf-8", "replace")):
+            (left, top, right, bottom) = (match[1], int(match[2]), match[3], int(match[4]))
+            if left == right and top < bottom:
+                found.append((column_index_from_string(left) - 1, top, bottom))
+    return found
+
+
+def _with_merged(records: list[Record], merged: Sequence[tuple[int, int, int]]) -> tuple[list[Record], list[int]]:
+    """Return rows whose merged cells hold what the first of them does, and the lines that were filled."""
+    by_line = {record.line: list(record.cells) for record in records}
+    filled = []
+    for column, top, bottom in merged:
+        first = by_line.get(top, [])
+        if column >= len(first) or not first[column]:
+            continue
+        for line in range(top + 1, min(bottom, max(by_line)) + 1):
+            cells = by_line.get(line)
+            if cells is not None and column < len(cells) and not cells[column]:
+                cells[column] = first[column]
+                filled.append(line)
+    return [Record(record.line, tuple(by_line[record.line])) for record in records], sorted(filled)
 
 
 def _refuse_unsafe(content: bytes, path: Path) -> None:
