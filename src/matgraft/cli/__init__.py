@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 the audit blocks, or a model is not fit; 2 an option is wrong; 3 the data cannot be used; 4 step 0
 is not the foundation; 5 a run broke off or is incomplete; 6 the result is written, and worse than its baseline, or
-nothing could be judged.
+nothing could be judged; 130, 143 and 129 ended by Ctrl-C, SIGTERM and a closed terminal.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from matgraft.cli.formulas import (
 from matgraft.cli.potentials import check_command, export_command, pack_command
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.files import to_json
+from matgraft.core.signals import was_heard
 
 app = typer.Typer(
     name="matgraft",
@@ -62,11 +63,15 @@ def main() -> None:
     try:
         app()
     except MatgraftError as error:
+        if was_heard():  # the error is a consequence of the signal
+            raise
         if "--json" in sys.argv:
             print(to_json({"error": error.facts()}))
         Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written: no traceback, nothing half-written
+        if was_heard():
+            raise
         Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(RunError.exit_code)
 

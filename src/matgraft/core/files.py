@@ -16,11 +16,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel
 
+from matgraft.core.signals import temporary, temporary_folder
 from matgraft.core.targets import LONGEST_NAME, is_stream, send, short
 
 
@@ -59,22 +59,23 @@ def whole(path: Path) -> Iterator[Path]:
     replaced: the file is written elsewhere, and its content then sent there.
     """
     if is_stream(path):
-        with TemporaryDirectory(prefix="matgraft-") as folder:
-            part = Path(folder) / path.name
+        with temporary_folder() as folder:
+            part = folder / path.name
             yield part
             send(part, path)
         return
     mark = f".{os.getpid()}{_PART}"
     part = path.with_name(mark + short(path.name, LONGEST_NAME - len(mark)))
-    try:
-        yield part
-        part.replace(path)
-    except OSError as error:  # a full disk does not say which file it was that had no room
-        if error.errno is not None and error.filename is None:
-            error.filename = os.fspath(path)
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+    with temporary(part):
+        try:
+            yield part
+            part.replace(path)
+        except OSError as error:  # a full disk does not say which file it was that had no room
+            if error.errno is not None and error.filename is None:
+                error.filename = os.fspath(path)
+            raise
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _strict(value: Any) -> Any:

@@ -90,11 +90,18 @@ def _below(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _end(number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
-    """End everything below this process, and this process."""
-    for one in _below(os.getpid()):
+def end_below() -> None:
+    """End everything below this process, in whatever session it is."""
+    below = _below(os.getpid())
+    for one in below:
         with suppress(psutil.NoSuchProcess):
             one.kill()
+    psutil.wait_procs(below, timeout=LOOK_S)
+
+
+def _end(number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+    """End everything below this process, and this process."""
+    end_below()
     os.killpg(0, signal.SIGKILL)
 
 

@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from matgraft.core.errors import OptionError, RunError
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import whole
 from matgraft.core.orphans import end_guarded
+from matgraft.core.signals import temporary
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 """A worker has one core, or hands its cores to the program that it runs."""
@@ -212,6 +214,8 @@ class Workers:
         self._settings = settings
         self._slots = settings.workers_per_node * settings.nodes  # of a job
         self.folder = _private_folder(settings, folder)
+        self._noted = ExitStack()
+        self._noted.enter_context(temporary(self.folder))
         self.under_work = self.folder / "under-work"
         self._busy_at = self._next_look = time.monotonic()
         self._failed_before, self._warm = 0, False
@@ -325,6 +329,7 @@ class Workers:
                 end_guarded(self._parsl.interchange_proc, grace_s=0)
             self._parsl.shutdown()
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._noted.close()
 
 
 def _private_folder(settings: ExecutorSettings, folder: Path) -> Path:

@@ -10,6 +10,7 @@ fitted takes its folder back with it, so that the corrected command finds it as 
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from matgraft.core.errors import MatgraftError, OptionError, RunError
 from matgraft.core.files import is_part, write_json
 from matgraft.core.frozen import Frozen
+from matgraft.core.signals import Interrupted, goes_on_by
 
 Kind = Literal["frames", "formulas", "pretraining", "active"]
 T = TypeVar("T")
@@ -145,6 +147,7 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
     RunError
         If a run would go on with something else than it began with, or does not say what it began with.
     """
+    goes_on_by(lambda: go_on_with(out))
     if resume:
         _refuse_other_beginning(out, begun)
         yield
@@ -195,7 +198,7 @@ def made_folder(folder: Path) -> Iterator[None]:
 def _is_refusal(error: BaseException) -> bool:
     """Say whether a run shall not go on as it began. Where a machine fails, or a worker dies, it may."""
     goes_on = isinstance(error, RunError) and error.commands
-    return isinstance(error, MatgraftError | KeyboardInterrupt) and not goes_on
+    return isinstance(error, MatgraftError | KeyboardInterrupt | Interrupted) and not goes_on
 
 
 def _fitted_nothing(out: Path, kind: Kind) -> bool:
@@ -254,6 +257,11 @@ def resume_commands(run: Path) -> list[list[str]]:
     except RunError:
         return []
     return [["matgraft", VERBS[kind], "--resume", str(run)]] if kind and (run / ASKED[kind]).is_file() else []
+
+
+def go_on_with(run: Path) -> str:
+    """Say how a run that was interrupted is gone on with; nothing where it had hardly begun."""
+    return "".join(f"go on with: {shlex.join(words)}" for words in resume_commands(run)[:1])
 
 
 def resume_above(folder: Path | None) -> list[list[str]]:

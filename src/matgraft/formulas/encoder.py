@@ -19,7 +19,6 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -35,6 +34,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.quantities import Quantity
 from matgraft.core.registry import card_of
+from matgraft.core.signals import temporary_folder
 from matgraft.core.training.batching import Sized
 from matgraft.formulas.elements import N_ELEMENTS, element_table
 from matgraft.formulas.formula import Formula, padded, parse_formula
@@ -442,9 +442,9 @@ def tensors_of(formulas: Sequence[Formula]) -> tuple[Tensor, Tensor]:
 def _save(encoder: CompositionEncoder, folder: Path) -> None:
     """Write what ``save_pretrained`` writes, each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
+    with temporary_folder(folder, prefix=".") as temporary:
         encoder.save_pretrained(temporary)
-        for file in Path(temporary).iterdir():
+        for file in temporary.iterdir():
             file.replace(folder / file.name)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from matgraft.core.signals import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -45,5 +46,5 @@ class Execution:
         if self.folder is not None:
             yield self
             return
-        with tempfile.TemporaryDirectory() as temporary:
-            yield replace(self, folder=Path(temporary))
+        with temporary_folder() as folder:
+            yield replace(self, folder=folder)

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ase.io import write as write_atoms
 
 from matgraft.core.files import whole, write_text
 from matgraft.core.quantities import Array
+from matgraft.core.signals import temporary_folder
 from matgraft.potentials.exports.comparison import (
     ExportCheck,
     compare_all,
@@ -148,13 +148,13 @@ def run(backbone: Potential, folder: Path, file: LammpsFile, start: Atoms | None
     lmp = find_lmp()
     if lmp is None:
         return ExportCheck(what, reason="no lmp beside Python or on the PATH: LAMMPS is not installed")
-    with tempfile.TemporaryDirectory() as temporary:
-        commands = Path(temporary) / "in.check"
-        commands.write_text(_LAST_STEP.format(input=INPUT, folder=temporary), encoding="utf-8")
+    with temporary_folder() as temporary:
+        commands = temporary / "in.check"
+        commands.write_text(_LAST_STEP.format(input=INPUT, folder=str(temporary)), encoding="utf-8")
         said = _call([lmp, "-in", str(commands), "-log", "none"], folder)
         if said:
             return ExportCheck(what, reason=f"{lmp} did not run pair_style {file.style}: {said}")
-        atoms, theirs = _last_step(Path(temporary), start or distorted_cell(backbone))
+        atoms, theirs = _last_step(temporary, start or distorted_cell(backbone))
     theirs = _complete(backbone, atoms, theirs)
     return made(what, compare_predictions(backbone, atoms, theirs, str(folder / INPUT)), backbone)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ase.io import write as write_atoms
 
 from matgraft.core.errors import RunError
 from matgraft.core.files import write_text
+from matgraft.core.signals import temporary_folder
 from matgraft.potentials.exports.comparison import ExportCheck, compare_all, made
 from matgraft.potentials.exports.structures import Structures
 from matgraft.potentials.models.potential import Potential
@@ -109,8 +109,8 @@ def installed() -> bool:
 
 
 def _run(backbone: Potential, folder: Path, structures: Sequence[Atoms]) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as temporary:
-        frames, found = Path(temporary) / "cells.traj", Path(temporary) / "found.npz"
+    with temporary_folder() as temporary:
+        frames, found = temporary / "cells.traj", temporary / "found.npz"
         write_atoms(frames, list(structures))
         command = [sys.executable, "-c", _RUN, str(frames), str(found)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
