@@ -1,10 +1,12 @@
 """``matgraft`` and ``python -m matgraft``: the command line, which hears signals before anything large is imported."""
 
 from matgraft.core.signals import heard
+from matgraft.core.targets import keep_closed
 
 
 def main() -> None:
     """Run the command line."""
+    keep_closed()  # before a pipe is opened
     with heard():
         from matgraft.cli import main as command
 

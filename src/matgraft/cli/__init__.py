@@ -12,7 +12,6 @@ import sys
 import warnings
 
 import typer
-from rich.console import Console
 
 from matgraft.cli.active import active_command, coverage_command, label_command, sample_command, select_command
 from matgraft.cli.both import (
@@ -24,6 +23,7 @@ from matgraft.cli.both import (
     tune_command,
 )
 from matgraft.cli.common import Verb, one_by_one
+from matgraft.cli.ending import ended, prepare_streams
 from matgraft.cli.formulas import (
     compare_command,
     crossval_command,
@@ -35,9 +35,6 @@ from matgraft.cli.formulas import (
     suggest_command,
 )
 from matgraft.cli.potentials import check_command, export_command, pack_command
-from matgraft.core.errors import MatgraftError, RunError
-from matgraft.core.files import to_json
-from matgraft.core.signals import was_heard
 
 app = typer.Typer(
     name="matgraft",
@@ -60,23 +57,6 @@ def main() -> None:
     """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
     warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|pymatgen|lightning_fabric|spglib)\b")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes, not threads
-    try:
-        app()
-    except MatgraftError as error:
-        if was_heard():  # the error is a consequence of the signal
-            raise
-        if "--json" in sys.argv:
-            print(to_json({"error": error.facts()}))
-        Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except OSError as error:  # a full disk, a folder that may not be written: no traceback, nothing half-written
-        if was_heard():
-            raise
-        Console(stderr=True).print(f"[bold red]error[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(RunError.exit_code)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    prepare_streams()
+    if code := ended(lambda: app(standalone_mode=False)):
+        sys.exit(code)

@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from matgraft.cli.ending import ReaderGoneError, print_json, reader_gone
 from matgraft.cli.outputs import clean_stdout, new_file, new_file_and_folder, refuse_inputs
 from matgraft.core.errors import OptionError
-from matgraft.core.files import to_json
+from matgraft.core.failures import failure_of
 from matgraft.core.reads import Read, changed_keys, refuse_unread
 from matgraft.core.vocabulary import keys_called
 
@@ -323,7 +324,7 @@ def tell(facts: T, show: Callable[[Console, T], object], as_json: bool, indent: 
     if as_json:
         from pydantic_core import to_jsonable_python
 
-        print(to_json(to_jsonable_python(facts, inf_nan_mode="constants"), indent=indent))
+        print_json(to_jsonable_python(facts, inf_nan_mode="constants"), indent=indent)
     else:
         show(screen, facts)
 
@@ -386,7 +387,12 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
             made = {
                 name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()
             }
-            command(**given, **made)
+            try:
+                command(**given, **made)
+            except BrokenPipeError as error:
+                if reader_gone(error):
+                    raise ReaderGoneError from error
+                raise failure_of(error) or error from error
 
     with_groups.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     return with_groups

@@ -47,8 +47,13 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 def is_part(path: Path) -> bool:
     """Say whether a file is what a killed `whole` has left."""
-    number, part, _ = path.name.removeprefix(".").partition(_PART)
-    return bool(part) and number.isdigit()
+    return name_of_part(path.name) != path.name
+
+
+def name_of_part(name: str) -> str:
+    """Return the name of what a part becomes; any other name as it is."""
+    number, part, whole_name = name.removeprefix(".").partition(_PART)
+    return whole_name if part and number.isdigit() else name
 
 
 @contextmanager

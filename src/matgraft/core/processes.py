@@ -23,6 +23,7 @@ from rich.progress import Progress, track
 
 from matgraft.core.devices import training_device
 from matgraft.core.errors import RunError
+from matgraft.core.failures import WORKER
 from matgraft.core.limits import usable_cores
 from matgraft.core.orphans import die_with_parent
 
@@ -110,7 +111,7 @@ def map_in_processes(work: Callable[[A], B], items: Sequence[A], processes: int 
         with ProcessPoolExecutor(min(processes, len(items)), context, initializer=_one_thread) as pool:
             return list(_tracked(pool.map(_call, items), len(items), progress))
     except BrokenProcessPool as error:
-        raise RunError("a worker process was killed", remedy="most often it is the memory: fewer processes") from error
+        raise RunError(WORKER.found, remedy=WORKER.remedy) from error
     finally:
         _work = None
 

@@ -22,6 +22,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from matgraft.core.errors import MatgraftError, OptionError, RunError
+from matgraft.core.failures import failures_told
 from matgraft.core.files import is_part, write_json
 from matgraft.core.frozen import Frozen
 from matgraft.core.signals import Interrupted, goes_on_by
@@ -145,16 +146,18 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
     OptionError
         If the folder of a new run holds something.
     RunError
-        If a run would go on with something else than it began with, or does not say what it began with.
+        If a run would go on with something else than it began with, or does not say what it began with; or if the
+        machine does not give what the run needs (memory, room on the disk).
     """
     goes_on_by(lambda: go_on_with(out))
-    if resume:
-        _refuse_other_beginning(out, begun)
-        yield
-        return
-    with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):
-        BEGUN.write(out, begun)
-        yield
+    with failures_told(lambda: resume_commands(out)):
+        if resume:
+            _refuse_other_beginning(out, begun)
+            yield
+            return
+        with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):
+            BEGUN.write(out, begun)
+            yield
 
 
 @contextmanager

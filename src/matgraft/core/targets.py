@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import stat
 import sys
 from collections.abc import Collection, Iterator
@@ -96,6 +95,8 @@ class _Sink(Protocol):
 def _opened(stream: Path) -> Iterator[_Sink]:
     number = descriptor_of(stream)
     if number is None and stream.is_socket():
+        import socket
+
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             peer.connect(os.fspath(stream))
             with peer.makefile("wb") as sink:
@@ -114,3 +115,12 @@ def short(name: str, room: int) -> str:
     while len(os.fsencode(name)) > room:
         name = name[1:]
     return name
+
+
+def keep_closed() -> None:
+    """Keep standard streams that are closed from being opened again, as whatever file comes next."""
+    for number in sorted(_STANDARD.values()):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, this one; what is written to it fails

@@ -25,6 +25,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from matgraft.core import devices
 from matgraft.core.errors import RunError
+from matgraft.core.failures import failure_of
 from matgraft.core.orphans import die_with_parent
 from matgraft.core.processes import cores, forks_on_cpu, keep_memory
 from matgraft.core.quantities import rounding_of
@@ -207,7 +208,9 @@ class _Loop:
         try:
             failure = fabric.launch(self.run_quietly)
         except ProcessException as error:
-            raise RunError(f"a worker died ({error})", commands=resume_above(self.execution.work)) from error
+            commands = resume_above(self.execution.work)
+            said = str(error).strip().rpartition("\n")[2]  # the last line; those above are the worker's traceback
+            raise failure_of(error, commands) or RunError(f"a worker died ({said})", commands=commands) from error
         if failure is not None:
             raise failure
 
