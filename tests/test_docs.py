@@ -67,6 +67,8 @@ def test_the_page_of_options_is_what_the_code_says() -> None:
     script = runpy.run_path(str(REPOSITORY / "docs" / "make_options.py"))
     page = (REPOSITORY / "docs" / "options.md").read_text(encoding="utf-8")
     assert page == script["options_page"](), "python docs/make_options.py writes it anew"
+    page = (REPOSITORY / "docs/limits.md").read_text(encoding="utf-8")
+    assert page == script["limits_page"](), "python docs/make_options.py writes it anew"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

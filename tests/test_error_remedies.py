@@ -34,7 +34,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from matgraft.core.errors import ExtraError, MatgraftError
 from matgraft.core.findings import Finding
-from matgraft.core.limits import Memory
+from matgraft.core.machine import Memory
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.run_folder import BEGUN, Begun
 from matgraft.core.training.execution import Execution

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.findings import Action, Finding
-from matgraft.core.options import parse_value, shell, word
+from matgraft.core.options import shell, word
 from matgraft.core.quantities import VOIGT, compose_shears, parse_shear, reorder_shear, voigt_to_full
+from matgraft.core.texts import parse_value
 from matgraft.potentials.recipe import make_recipe
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matgraft.core.limits import LONGEST_FORMULA
+from matgraft.core.limits import limits
 from matgraft.formulas.alloys import find_alloy
 from matgraft.formulas.doubtful import likely_cases
 from matgraft.formulas.formula import FormulaError, parse_formula
@@ -164,8 +164,8 @@ def test_hostile_texts_take_no_time(text):
 
 
 def test_a_long_text_is_shown_in_part():
-    with pytest.raises(FormulaError, match=f"at most {LONGEST_FORMULA} are read") as caught:
-        parse_formula("Fe" * LONGEST_FORMULA)
+    with pytest.raises(FormulaError, match=f"at most {limits().formula_characters} are read") as caught:
+        parse_formula("Fe" * limits().formula_characters)
     assert len(str(caught.value)) < 300
 
 

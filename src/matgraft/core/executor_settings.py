@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from matgraft.core.frozen import Frozen
-from matgraft.core.limits import usable_cores
+from matgraft.core.machine import usable_cores
 
 Provider = Literal["local", "slurm", "pbs"]
 Count = Annotated[int, Field(ge=1)]

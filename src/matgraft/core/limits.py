@@ -1,207 +1,120 @@
-"""What this process may take of the machine: the bytes and the cores that everyone who sets a bound leaves it.
+"""How large an input may be: what bounds the work on any file or text, each bound with its reason.
 
-    available_memory()     # Memory(bytes=5368709120, by="memory.max of the control group /slurm/job_7")
-    usable_cores()
+    limits().yaml_bytes                       # 4194304
+    require("yaml_bytes", len(content), "frames.yaml")
 
-A job seldom owns its machine. The least of these bounds holds:
-
-| who sets it              | memory                                             | cores                                |
-| ------------------------ | -------------------------------------------------- | ------------------------------------ |
-| the machine              | ``MemAvailable``                                   | CPUs                                 |
-| control groups, each one | ``memory.max``, ``memory.high`` (version 2),       | ``cpu.max`` (version 2),             |
-| up to the root           | ``memory.limit_in_bytes`` (version 1)              | ``cpu.cfs_quota_us`` (version 1)     |
-| limits of the process    | ``RLIMIT_AS``, ``RLIMIT_DATA``                     | affinity                             |
-| a scheduler's variables  | ``SLURM_MEM_PER_NODE``, ``_PER_CPU``, ``_PER_GPU`` | Slurm, PBS, Grid Engine, LSF         |
-
-From a bound on memory comes off what is in use under it: of a control group without the file cache that Linux drops on
-demand (``inactive_file``), of the process for its own limits and for a scheduler's. Control groups are those of
-containers, systemd and schedulers. Where nothing is known, as on macOS and Windows, 4 GiB are assumed.
-
-Source: the kernel's documentation of cgroup-v1 and cgroup-v2, proc(5), getrlimit(2) and the schedulers' manuals.
+A file that a stranger made may ask for any amount of time and memory. What no honest file comes near is refused, with
+the name of the limit. One variable raises them, and workers inherit it:
+``MATGRAFT_LIMITS="yaml_bytes=64M,nesting=500"``.
+docs/limits.md lists them. What the machine gives is another matter: `matgraft.core.machine`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from functools import lru_cache
 
-ASSUMED = 4 * 2**30
-"""Bytes, where nothing says how many there are."""
-LONGEST_FORMULA = 2_000
-"""Characters of a formula; of 30 elements with amounts of 9 digits each it has fewer than 400."""
-MOST_NESTED = 50
-"""Brackets inside one another; a coordination compound has three."""
-LARGEST_TABLE = 2**29
-"""Bytes of a table, unpacked: a million rows of 500 characters."""
-MOST_CELLS = 20_000_000
-"""Of a table; each takes about 100 bytes of memory."""
-ROOT = Path("/")
+from pydantic import Field, ValidationError
+
+from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.frozen import Frozen
+
+VARIABLE = "MATGRAFT_LIMITS"
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_JOBS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("SLURM_JOB_ID", ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")),
-    ("PBS_JOBID", ("PBS_NUM_PPN", "NCPUS")),
-    ("JOB_ID", ("NSLOTS",)),
-    ("LSB_JOBID", ("LSB_DJOB_NUMPROC",)),
-)
-"""Variable that says that a job runs -> variables with its cores on this machine; the first that is set holds. Others'
-jobs over several machines (Grid Engine, LSF) count the cores of all: an upper bound."""
 
 
-class Memory(NamedTuple):
-    """Bytes that can be had, and what bounds them."""
+class Limits(Frozen):
+    """What an input may have at most; the unit is the last word of each name, where it is not a plain number."""
 
-    bytes: int
-    by: str
+    yaml_bytes: int = Field(
+        4 * 2**20, gt=0, description="Of a YAML file or an option. A recipe has 1 kB; 4 MiB are read in 20 s."
+    )
+    yaml_values: int = Field(
+        1_000_000,
+        gt=0,
+        description="Of a YAML text with what its aliases repeat: nine lines of aliases can stand for 1e9 values.",
+    )
+    json_bytes: int = Field(
+        4 * 2**30, gt=0, description="Of a JSON text that is read at once. It takes up to ten times as much memory."
+    )
+    nesting: int = Field(
+        100, gt=0, description="Of lists, mappings and elements inside one another: records of structures have 10."
+    )
+    line_bytes: int = Field(
+        16 * 2**20, gt=0, description="Of one line of a text. The longest that codes write have a few thousand."
+    )
+    unpacked_bytes: int = Field(
+        2**36, gt=0, description="Of a packed file when it is unpacked: 64 GiB are ten million frames of 100 atoms."
+    )
+    packed_ratio: int = Field(
+        300, gt=0, description="Of unpacked to packed bytes, counted beyond 64 MiB: texts of codes have 3 to 30."
+    )
+    row_bytes: int = Field(2**28, gt=0, description="Of a row of an LMDB file, unpacked: a million atoms.")
+    atoms: int = Field(
+        10_000_000, gt=0, description="Of one structure: a potential takes 10 kB and more for each of them."
+    )
+    columns: int = Field(
+        10_000, gt=0, description="Of an atom's line in extended XYZ: descriptors have a few thousand."
+    )
+    table_bytes: int = Field(2**29, gt=0, description="Of a table, unpacked: a million rows of 500 characters.")
+    table_cells: int = Field(20_000_000, gt=0, description="Of a table; each takes about 100 bytes of memory.")
+    formula_characters: int = Field(
+        2_000, gt=0, description="Of a formula; of 30 elements with amounts of 9 digits each it has fewer than 400."
+    )
+    formula_nesting: int = Field(
+        50, gt=0, description="Of brackets inside one another in a formula; a coordination compound has three."
+    )
 
 
-def available_memory(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> Memory:
-    """Return the memory that this process and its workers can still take together.
+def limits() -> Limits:
+    """Return the limits that hold; raises an `OptionError` where the variable is not readable."""
+    return _parsed(os.environ.get(VARIABLE, ""))
+
+
+def exceeded(name: str, found: str, where: str = "") -> DataError:
+    """Return the error of an input that is beyond a limit.
 
     Parameters
     ----------
-    root
-        Where ``proc`` and ``sys`` lie.
+    name
+        Of a field of `Limits`.
+    found
+        How much the input has, or that it has more: ``lists 10,000 deep``.
     """
-    status = _fields(root / "proc/self/status")
-    bounds = [
-        *_of_machine(root),
-        *_of_groups(root),
-        *_of_process(root, status),
-        *_of_scheduler(environment, status.get("VmRSS", 0)),
-    ]
-    left, by = min(bounds, default=Memory(ASSUMED, "an assumption, this system does not say what is free"))
-    return Memory(max(0, left), by)
+    bound = getattr(limits(), name)
+    return DataError(
+        f"{found}; at most {bound:,} ({name}) are read",
+        where=where,
+        remedy=f"is it the file that was meant? {VARIABLE}={name}=NUMBER before the command raises the limit",
+    )
 
 
-def usable_cores(root: Path = ROOT, environment: Mapping[str, str] = os.environ, cpus: int | None = None) -> int:
-    """Return the number of cores that this process and its workers may use together, at least one.
+def require(name: str, number: int, what: str, where: str = "") -> None:
+    """Raise a `DataError` where a number is beyond a limit.
 
     Parameters
     ----------
-    cpus
-        Those that the process may be placed on. Default: its affinity, or the machine's where there is no such thing.
+    what
+        What is counted: ``bytes of YAML``.
     """
-    return max(1, min([cpus or _affinity(), *_quotas(root), *_of_job(environment)]))
+    if number > getattr(limits(), name):
+        raise exceeded(name, f"{number:,} {what}", where)
 
 
-# ---------------------------------------------------------------------- memory
-
-
-def _of_machine(root: Path) -> Iterator[Memory]:
-    fields = _fields(root / "proc/meminfo")
-    if "MemAvailable" in fields:
-        yield Memory(fields["MemAvailable"], "the free memory of this machine")
-
-
-def _of_groups(root: Path) -> Iterator[Memory]:
-    for folder, name, version in _groups(root, "memory"):
-        limits = ("memory.max", "memory.high") if version == 2 else ("memory.limit_in_bytes",)
-        used, cache = (
-            ("memory.current", "inactive_file") if version == 2 else ("memory.usage_in_bytes", "total_inactive_file")
-        )
-        held = (_number(folder / used) or 0) - _statistics(folder / "memory.stat").get(cache, 0)
-        for limit in limits:
-            if (bound := _number(folder / limit)) is not None:
-                yield Memory(bound - max(0, held), f"{limit} of the control group {name}")
-
-
-def _of_process(root: Path, status: Mapping[str, int]) -> Iterator[Memory]:
-    kinds = {"Max address space": ("RLIMIT_AS", "VmSize"), "Max data size": ("RLIMIT_DATA", "VmData")}
-    for line in _text(root / "proc/self/limits").splitlines():
-        for title, (name, used) in kinds.items():
-            soft = line.removeprefix(title).split()[0] if line.startswith(title) else ""
-            if soft.isdigit():
-                yield Memory(int(soft) - status.get(used, 0), f"the limit {name} of this process")
-
-
-def _of_scheduler(environment: Mapping[str, str], resident: int) -> Iterator[Memory]:
-    """Yield what Slurm granted on this machine; 0 grants all of it. The other schedulers name no memory."""
-    if "SLURM_JOB_ID" not in environment:
-        return
-    cores = _count(environment, "SLURM_CPUS_ON_NODE") or _count(environment, "SLURM_CPUS_PER_TASK")
-    counts = {"NODE": 1, "CPU": cores, "GPU": _count(environment, "SLURM_GPUS_ON_NODE")}
-    for kind, count in counts.items():
-        name = f"SLURM_MEM_PER_{kind}"
-        if (granted := _megabytes(environment.get(name, ""))) and count:
-            yield Memory(granted * count - resident, name)
-
-
-def _megabytes(text: str) -> int:
-    """Return the bytes of Slurm's notation: megabytes, or a number with K, M, G or T; 0 if there is none."""
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "M")
-    return int(number) * _UNITS[unit] if number.isdigit() and unit in _UNITS else 0
-
-
-# ----------------------------------------------------------------------- cores
-
-
-def _affinity() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _quotas(root: Path) -> Iterator[int]:
-    """Yield the whole cores of each group's time; what is beyond them would only be throttled."""
-    for folder, _, version in _groups(root, "cpu"):
-        if version == 2:
-            quota, period = (_text(folder / "cpu.max").split() or ["max", ""])[:2]
-        else:
-            quota, period = _text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()
-        if quota.isdigit() and period.isdigit():  # else: "max", -1, or absent
-            yield int(quota) // int(period)
-
-
-def _of_job(environment: Mapping[str, str]) -> Iterator[int]:
-    for job, names in _JOBS:
-        counts = [count for name in names if (count := _count(environment, name))]
-        if job in environment and counts:
-            yield counts[0]
-
-
-def _count(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name, "")
-    return int(text) if text.isdigit() else 0
-
-
-# ----------------------------------------------------------------------- files
-
-
-def _groups(root: Path, controller: str) -> Iterator[tuple[Path, str, int]]:
-    """Yield folder, name and version of each control group that the process is in, the outermost first."""
-    mount = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        version = 1 if controllers else 2
-        tops = [mount / controllers, mount / controller] if controllers else [mount]
-        top = next((one for one in tops if one.is_dir()), mount)
-        # Seen from inside a container a path may lead outside of it: what is not there is passed over.
-        parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
-        for depth in range(len(parts) + 1):
-            inside = PurePosixPath("/", *parts[:depth])
-            yield top.joinpath(*parts[:depth]), str(inside), version
-
-
-def _text(path: Path) -> str:
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Limits:
+    known = list(Limits.model_fields)
+    given: dict[str, int | str] = {}
+    for item in text.replace(",", " ").split():
+        name, _, value = item.partition("=")
+        if name not in Limits.model_fields:
+            raise OptionError(f"unknown limit {name!r}", where=VARIABLE, allowed=known, remedy=nearest(name, known))
+        number, unit = (value[:-1], _UNITS[value[-1:]]) if value[-1:] in _UNITS else (value, 1)
+        given[name] = int(number) * unit if number.isdecimal() and len(number) < 19 else value
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError:  # absent, or not for us to read
-        return ""
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.isdigit() else None
-
-
-def _fields(path: Path) -> dict[str, int]:
-    """Return the bytes of ``name: number kB`` lines."""
-    rows = (line.split() for line in _text(path).splitlines())
-    return {row[0].removesuffix(":"): int(row[1]) * 1024 for row in rows if len(row) == 3 and row[2] == "kB"}
-
-
-def _statistics(path: Path) -> dict[str, int]:
-    rows = (line.split() for line in _text(path).splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+        return Limits.model_validate(given)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise OptionError(
+            f"{name}={given[name]} is no limit", where=VARIABLE, allowed=["a whole number above 0", "64K", "16M", "2G"]
+        ) from None

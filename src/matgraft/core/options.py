@@ -19,31 +19,27 @@ import yaml
 LONGEST = 100_000
 """Bytes of options that are offered to be typed; Linux takes 131,072 for a word of a command."""
 
+_SIGNS = 50  # of YAML in a text: one with more stands in quotes, and need not be read
 _IN_A_LIST = re.compile(r"[\w./-]+")  # text that needs no quotes between brackets either
 
 
-def parse_value(text: str) -> object:
-    """Read the value of an option, which is YAML; a number with an exponent and no point, ``1e-3``, is a number too.
+def as_value(read: object, text: str) -> object:
+    """Return what an option says of which YAML has read `text`: 1e-3, without a point, is a number too.
 
-    Raises
-    ------
-    ValueError
-        If it is not readable as YAML.
+    What stands in quotes is text.
     """
-    try:
-        value: object = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
-    if not isinstance(value, str) or value != text.strip():  # what stands in quotes is text
-        return value
+    if not isinstance(read, str) or read != text.strip():
+        return read
     try:  # YAML 1.1 takes 1e-3 for text
-        return float(value)
+        return float(read)
     except ValueError:
-        return value
+        return read
 
 
 def word(key: str, value: object) -> str:
-    """Return ``key=value`` such that `parse_value` reads the value back; numbers, text, lists and mappings are values.
+    """Return ``key=value`` such that `matgraft.core.texts.parse_value` reads the value back.
+
+    Numbers, text, lists and mappings are values.
 
     It is not yet quoted for a shell: see `shell`.
     """
@@ -82,9 +78,11 @@ def offer(settings: Mapping[str, object]) -> str:
 
 def _is_plain(text: str) -> bool:
     """Say whether a text is read back as itself without quotes of YAML."""
+    if not text.isprintable() or sum(map(text.count, "[{-:?")) > _SIGNS:
+        return False
     try:
-        return text.isprintable() and parse_value(text) == text
-    except ValueError:
+        return as_value(yaml.safe_load(text), text) == text
+    except (yaml.YAMLError, ValueError, OverflowError):  # 2001-99-99
         return False
 
 

@@ -24,7 +24,7 @@ from rich.progress import Progress, track
 from matgraft.core.devices import training_device
 from matgraft.core.errors import RunError
 from matgraft.core.failures import WORKER
-from matgraft.core.limits import usable_cores
+from matgraft.core.machine import usable_cores
 from matgraft.core.orphans import die_with_parent
 
 A = TypeVar("A")
@@ -34,7 +34,7 @@ _work: Callable[[Any], Any] | None = None
 
 
 def cores() -> int:
-    """Return the number of cores this process may use (`matgraft.core.limits`)."""
+    """Return the number of cores this process may use (`matgraft.core.machine`)."""
     return usable_cores()
 
 

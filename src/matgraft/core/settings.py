@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from matgraft.core.errors import DataError, OptionError, nearest
-from matgraft.core.options import parse_value
+from matgraft.core.texts import parse_json, parse_value, parse_yaml
+from matgraft.core.unpack import read_whole
 from matgraft.core.vocabulary import meant
 
 Settings = TypeVar("Settings", bound=BaseModel)
+_SHOWN = 200  # characters of an option in an error
 
 
 def make_settings(kind: type[Settings], files: Sequence[Path], options: Sequence[str]) -> Settings:
@@ -123,8 +124,8 @@ def read_yaml(file: Path) -> dict[str, object]:
     if not file.is_file():
         raise DataError("there is no such recipe", where=str(file))
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, ValueError) as error:
+        content = parse_yaml(read_whole(file, "yaml_bytes").decode("utf-8"), str(file)) or {}
+    except ValueError as error:
         raise DataError(f"not readable as YAML: {error}", where=str(file)) from None
     if not isinstance(content, dict):
         raise DataError("a recipe is a mapping of keys to values", where=str(file))
@@ -146,11 +147,25 @@ def _value(text: str, option: str) -> object:
     if text.startswith("@"):
         if not (file := Path(text[1:]).expanduser()).is_file():
             raise OptionError(f"{option!r}: there is no such file", where=str(file))
-        text = file.read_text(encoding="utf-8")
+        return _value_of_file(file)
     try:
         return parse_value(text)
     except ValueError as error:
-        raise OptionError(f"{option!r}: the value is not readable as YAML ({error})") from None
+        shown = option if len(option) <= _SHOWN else f"{option[:_SHOWN]}..."
+        raise OptionError(f"{shown!r}: the value is not readable as YAML ({error})") from None
+
+
+def _value_of_file(file: Path) -> object:
+    """Read a value that a command has printed as JSON, or YAML."""
+    content = read_whole(file, "json_bytes")
+    try:
+        return parse_json(content, str(file))
+    except ValueError:
+        pass
+    try:
+        return parse_value(content.decode("utf-8"), str(file))
+    except ValueError as error:
+        raise OptionError(f"the value is not readable as YAML ({error})", where=str(file)) from None
 
 
 def _merge(content: dict[str, object], over: Mapping[str, object]) -> None:

@@ -2,7 +2,7 @@
 
     parse_formula("Fe2O3") == parse_formula("O3Fe2") == parse_formula("Fe4O6")
 
-Understood: every element, D and T (hydrogen), brackets ``()[]{}`` up to `MOST_NESTED` deep, fractional and tiny amounts
+Understood: every element, D and T (hydrogen), brackets ``()[]{}`` inside one another, fractional and tiny amounts
 (``1/3``, ``1e-4``), factors (``3CaO·SiO2``), hydrates and other adducts (``CuSO4·5H2O``, ``CuSO4*5H2O``), subscripts
 (``Fe₂O₃``), spaces. An amount of 0 leaves an element out. What is written around a formula and changes no composition
 is taken off (`matgraft.formulas.notation`). A plain dot that may be a decimal point or the dot of an adduct is an error
@@ -24,7 +24,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, nearest
-from matgraft.core.limits import LONGEST_FORMULA, MOST_NESTED
+from matgraft.core.limits import limits
 from matgraft.formulas.alloys import Alloy, find_alloy
 from matgraft.formulas.doubtful import Doubt, doubt_before, doubt_of
 from matgraft.formulas.notation import DOTS, Dropped, Written, clean
@@ -152,8 +152,8 @@ def parse_formula(text: str) -> Formula:
     FormulaError
         If it cannot be understood, names no element, or has more than 30 of them; with the character at fault.
     """
-    if len(text) > LONGEST_FORMULA:
-        raise FormulaError(text, LONGEST_FORMULA, f"{len(text)} characters; at most {LONGEST_FORMULA} are read")
+    if len(text) > (longest := limits().formula_characters):
+        raise FormulaError(text, longest, f"{len(text)} characters; at most {longest} are read")
     written = clean(text, _amounts)
     if (alloy := find_alloy(written.text)) and alloy.basis and alloy.has_amounts:
         written = Written(alloy.formula(alloy.basis), (*written.dropped, "alloy notation"))
@@ -205,8 +205,8 @@ class _Reader:
         total: dict[int, Fraction] = {}
         opened = self.at
         self.depth += 1
-        if self.depth > MOST_NESTED:
-            raise FormulaError(self.text, self.at, f"more than {MOST_NESTED} brackets inside one another")
+        if self.depth > (most := limits().formula_nesting):
+            raise FormulaError(self.text, self.at, f"more than {most} brackets inside one another")
         while True:
             factor = self._amount()
             _add(total, self._part(), factor)

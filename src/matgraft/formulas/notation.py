@@ -4,7 +4,7 @@
     clean("Fe2+", reads)                  # Written("Fe", ("charge",))
 
 A sign is taken off only where one reading is left; what has several is refused by `matgraft.formulas.doubtful`.
-Every pattern here is of linear time, and `LONGEST_FORMULA` bounds the text.
+Every pattern here is of linear time, and `formula_characters` of `matgraft.core.limits` bounds the text.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def test_standard_input_of_any_kind(tmp_path, monkeypatch):
         (b"PAR1 broken", "t.parquet", "not readable as parquet"),
         (b'{"formula": "Fe"\n', "t.jsonl", "line 1: not readable as JSON"),
         (b"[1, 2]", "t.json", "a record is a mapping"),
-        (b"[" * 100_000, "t.json", "not readable as JSON"),
+        (b"[" * 100_000, "t.json", "lists and mappings 100,000 deep"),
         (b'formula,gap\n"Fe2O3,1\n' + b"Si,1\n" * 200, "t.csv", "quotation mark is not closed"),
         (b'formula,gap\n"' + b"x" * 200_000 + b'",1\n', "t.csv", "not readable as a table"),
         (gzip.compress(gzip.compress(b"formula,gap\nSi,1\n")), "t.csv.gz", "packed file inside"),
@@ -204,8 +204,7 @@ def test_what_is_no_table_is_a_sentence(tmp_path, content, name, said):
 
 
 def test_packed_bombs_are_refused_by_their_unpacked_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "LARGEST_TABLE", 10_000)
-    monkeypatch.setattr("matgraft.formulas.table.workbook.LARGEST_TABLE", 10_000)
+    monkeypatch.setenv("MATGRAFT_LIMITS", "table_bytes=10000")
     with pytest.raises(DataError, match="more than 10,000 bytes, unpacked"):
         read_source(written(tmp_path, gzip.compress(b"a,b\n" * 10_000), "bomb.csv.gz"))
     book = workbook(tmp_path, {"a": [("formula", "gap"), *ROWS]})
@@ -235,8 +234,8 @@ def test_entities_and_sizes_that_a_sheet_only_claims(tmp_path, monkeypatch):
 
 
 def test_too_many_cells(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MOST_CELLS", 8)
-    with pytest.raises(DataError, match="6 rows of 2 columns: more than 8 cells"):
+    monkeypatch.setenv("MATGRAFT_LIMITS", "table_cells=8")
+    with pytest.raises(DataError, match="12 cells in 6 rows of 2 columns; at most 8 "):
         read_source(written(tmp_path, TEXT))
 
 

@@ -18,7 +18,7 @@ from ase.io import write
 
 from matgraft.core.errors import AuditError, DataError, OptionError
 from matgraft.core.findings import Finding
-from matgraft.core.limits import Memory
+from matgraft.core.machine import Memory
 from matgraft.potentials.audit import structures
 from matgraft.potentials.audit.audit import FIRST, audit
 from matgraft.potentials.data.dataset import Dataset

@@ -11,7 +11,7 @@ from ase.build import bulk
 
 from matgraft.core import devices
 from matgraft.core.errors import DataError
-from matgraft.core.limits import Memory
+from matgraft.core.machine import Memory
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Full, ParamGroup
 from matgraft.potentials.data.dataset import Dataset

@@ -16,7 +16,8 @@ import pandas as pd
 from ase.data import atomic_numbers
 
 from matgraft.core.errors import DataError
-from matgraft.core.limits import MOST_CELLS
+from matgraft.core.limits import require
+from matgraft.core.texts import parse_json
 from matgraft.formulas.table.layout import is_formula_name
 
 MOST_NESTED = 5
@@ -36,8 +37,7 @@ def read_json(text: str, path: Path) -> pd.DataFrame:
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     if not names:
         raise DataError("not readable as a table: it is empty", where=str(path))
-    if len(rows) * len(names) > MOST_CELLS:
-        raise DataError(f"more than {MOST_CELLS:,} cells", where=str(path), remedy="keep the keys that are used")
+    require("table_cells", len(rows) * len(names), "cells", str(path))
     cells = [[row.get(name, "") for name in names] for row in rows.values()]
     return pd.DataFrame(cells, index=pd.Index(list(rows), dtype="int64"), columns=names, dtype=object)
 
@@ -51,8 +51,8 @@ def _lines(text: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _is_one(text: str) -> bool:
     """Say whether a text is one object that goes over lines, or one that holds a whole table."""
     try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError):
+        whole = parse_json(text, as_written=True)
+    except ValueError:
         return False
     return isinstance(whole, dict) and ("\n" in text.strip() or _records_of(whole) is not None)
 
@@ -102,8 +102,8 @@ def _lists(values: Sequence[object]) -> list[list[object]]:
 
 def _parsed(text: str, where: str) -> object:
     try:  # numbers stay as they are written
-        found: object = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-    except (ValueError, RecursionError) as error:
+        found: object = parse_json(text, where, as_written=True)
+    except ValueError as error:
         raise DataError(f"not readable as JSON: {error}", where=where, remedy=_REMEDY) from None
     return found
 

@@ -5,8 +5,8 @@
     source.decisions      # what was found out: encoding, separator, sheet, comment lines
 
 The content decides what a file is, and the ending of its name where the content does not tell. Nothing is run: macros
-and formulas of a sheet are not, and of a formula the value that was stored is taken. `LARGEST_TABLE` and `MOST_CELLS`
-bound the work on any file, packed ones too.
+and formulas of a sheet are not, and of a formula the value that was stored is taken. `table_bytes` and `table_cells` of
+`matgraft.core.limits` bound the work on any file, packed ones too.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
-from matgraft.core.limits import LARGEST_TABLE, MOST_CELLS
+from matgraft.core.limits import exceeded, limits, require
+from matgraft.core.unpack import most_of
 from matgraft.formulas.table.encodings import as_text
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.layout import Record, as_table, find_header, is_formula_name
@@ -128,24 +130,21 @@ def _read(path: Path, changed: int, sheet: str | None, name: Path | None = None)
 
 
 def _content(path: Path, shown: Path) -> bytes:
-    """Return the bytes of a file, unpacked, up to `LARGEST_TABLE`."""
+    """Return the bytes of a file, unpacked, up to `table_bytes`."""
+    bound = limits().table_bytes
     if path == STDIN:
-        content = sys.stdin.buffer.read(LARGEST_TABLE + 1)
+        content = sys.stdin.buffer.read(bound + 1)
     else:
         with path.open("rb") as file:
-            content = file.read(LARGEST_TABLE + 1)
+            content = file.read(bound + 1)
     if content.startswith(b"\x1f\x8b"):
         try:
             with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(LARGEST_TABLE + 1)
+                content = packed.read(min(bound, most_of(len(content))) + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"the packed file is broken: {error}", where=str(shown)) from None
-    if len(content) > LARGEST_TABLE:
-        raise DataError(
-            f"more than {LARGEST_TABLE:,} bytes, unpacked",
-            where=str(shown),
-            remedy="keep the columns that are used, or part the table",
-        )
+    if len(content) > bound:
+        raise exceeded("table_bytes", f"more than {bound:,} bytes, unpacked", str(shown))
     return content
 
 
@@ -201,9 +200,7 @@ def _tabled(records: Sequence[Record], path: Path, decisions: Sequence[Decision]
 
 
 def _refuse_large(rows: int, columns: int, path: Path) -> None:
-    if rows * columns > MOST_CELLS:
-        found = f"{rows:,} rows of {columns} columns: more than {MOST_CELLS:,} cells"
-        raise DataError(found, where=str(path), remedy="keep the columns that are used, or part the table")
+    require("table_cells", rows * columns, f"cells in {rows:,} rows of {columns} columns", str(path))
 
 
 # ------------------------------------------------------------------- text
@@ -338,17 +335,27 @@ def _parquet(content: bytes, path: Path) -> pd.DataFrame:
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(io.BytesIO(content))
+        schema = parquet.read_schema(io.BytesIO(content))
+        texts = [
+            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        ]
+        # What repeats is kept once: a text of 1 MB in a million rows would be 1 TB.
+        file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=texts)
         _refuse_large(file.metadata.num_rows, file.metadata.num_columns, path)
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        if size > LARGEST_TABLE:
-            raise DataError(
-                f"more than {LARGEST_TABLE:,} bytes, unpacked", where=str(path), remedy="keep the columns that are used"
-            )
-        cells = file.read().to_pandas()
+        require("table_bytes", size, "bytes, unpacked", str(path))
+        table = file.read()
+        longest = max((len(text) for name in texts for text in _distinct(table.column(name))), default=0)
+        require("table_bytes", longest * table.num_rows, "bytes in its longest text, repeated in every row", str(path))
+        cells = table.to_pandas()
         cells = cells.reset_index(drop=not any(cells.index.names))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"not readable as parquet: {error}", where=str(path)) from None
     cells.columns = [str(name) for name in cells.columns]
     cells.index = pd.RangeIndex(2, len(cells) + 2)
     return cells.astype(object).where(cells.notna(), "").astype(str)
+
+
+def _distinct(column: Any) -> Iterator[str]:
+    """Walk over the texts of a column, each of them once or a few times."""
+    return (text for part in column.chunks for text in part.dictionary.to_pylist() if text is not None)

@@ -19,7 +19,7 @@ from typing import Any
 from openpyxl.utils import column_index_from_string
 
 from matgraft.core.errors import DataError, OptionError, nearest
-from matgraft.core.limits import LARGEST_TABLE, MOST_CELLS
+from matgraft.core.limits import exceeded, limits, require
 from matgraft.formulas.table.faults import Decision
 from matgraft.formulas.table.layout import Record, is_formula_name
 
@@ -92,8 +92,9 @@ def _refuse_unsafe(content: bytes, path: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             parts = packed.infolist()
             size = sum(part.file_size for part in parts)
-            if len(parts) > MOST_PARTS or size > LARGEST_TABLE:
-                found = f"{len(parts)} files of {size:,} bytes unpacked; at most {MOST_PARTS:,} of {LARGEST_TABLE:,}"
+            require("table_bytes", size, "bytes unpacked", str(path))
+            if len(parts) > MOST_PARTS:
+                found = f"{len(parts):,} files are in it, a workbook has fewer than {MOST_PARTS:,}"
                 raise DataError(found, where=str(path), remedy="save the sheet that is used as CSV (UTF-8)")
             if not any(part.filename == "xl/workbook.xml" for part in parts):
                 raise DataError(
@@ -156,14 +157,12 @@ def _names_formulas(sheet: Any, path: Path) -> bool:
 def _rows(sheet: Any, path: Path, most: int | None = None) -> Iterator[Record]:
     """Yield the rows that hold something."""
     sheet.reset_dimensions()  # what the file says of its size may be anything
-    cells = 0
+    cells, bound = 0, limits().table_cells
     try:
         for number, row in enumerate(sheet.iter_rows(values_only=True, max_row=most), 1):
             cells += len(row)
-            if cells > MOST_CELLS:
-                raise DataError(
-                    f"more than {MOST_CELLS:,} cells", where=str(path), remedy="keep the columns that are used"
-                )
+            if cells > bound:
+                raise exceeded("table_cells", f"more than {bound:,} cells", str(path))
             texts = tuple(_text(value) for value in row)
             if any(texts):
                 yield Record(number, texts)

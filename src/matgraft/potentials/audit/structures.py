@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Code, Fault, Finding, Severity
-from matgraft.core.limits import available_memory
+from matgraft.core.machine import available_memory
 from matgraft.core.quantities import LENGTH_UNITS, Array, parse_unit
 from matgraft.potentials.audit.base import Evidence, Frames, count, drop
 from matgraft.potentials.audit.magnetic import magnetic_states, order_tag

@@ -15,7 +15,7 @@ import numpy as np
 from matgraft.core.audit import refuse_findings
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
-from matgraft.core.limits import available_memory
+from matgraft.core.machine import available_memory
 from matgraft.core.model import Encoded, ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array

@@ -16,11 +16,13 @@ from pathlib import Path
 from ase.data import atomic_numbers, chemical_symbols
 
 from matgraft.core.errors import OptionError, nearest
-from matgraft.core.options import parse_value
+from matgraft.core.texts import parse_value
+from matgraft.core.unpack import read_whole
 
 E0S = ("e0s", "e0")
 """MACE's key for them, in lower case."""
 
+_LONGEST_NAME = 1000  # of a file; what is longer is no name, and the system says so by an error
 _MODES = {
     "isolatedatom": "isolated",
     "isolated": "isolated",
@@ -55,8 +57,9 @@ def by_symbol(energies: Mapping[object, object]) -> dict[str, object]:
 def meant_by_e0s(value: object) -> dict[str, object]:
     """Return the option that means what MACE means by a value of ``E0s``: energies, a file of them, or a word."""
     if isinstance(value, str):
-        text = Path(value).read_text(encoding="utf-8") if Path(value).is_file() else value
-        with suppress(SyntaxError, ValueError):
+        is_file = len(value) < _LONGEST_NAME and Path(value).is_file()
+        text = read_whole(Path(value), "yaml_bytes").decode("utf-8", "replace") if is_file else value
+        with suppress(SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # what it raises on deep texts
             value = literal_eval(text.strip())
     if isinstance(value, Mapping):
         return {"references.isolated_eV": by_symbol(value)}

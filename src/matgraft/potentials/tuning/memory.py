@@ -1,7 +1,7 @@
 """How much memory a training step takes, measured on one frame, and how much may pass at once for that reason.
 
 What can be had is the GPU's where a fit computes there, else the least that machine, control groups, limits of the
-process and scheduler allow (`matgraft.core.limits`).
+process and scheduler allow (`matgraft.core.machine`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from matgraft.core import devices
 from matgraft.core.errors import DataError
 from matgraft.core.findings import DROP
-from matgraft.core.limits import Memory, available_memory
+from matgraft.core.machine import Memory, available_memory
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.potentials.data.numbering import numbers_of_frames

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from matgraft.core.errors import OptionError
-from matgraft.core.limits import available_memory
+from matgraft.core.machine import available_memory
 from matgraft.core.model import Encoded
 from matgraft.core.processes import map_in_processes, timed, workers
 from matgraft.core.quantities import STRESS, Array

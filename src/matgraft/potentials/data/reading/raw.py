@@ -7,8 +7,6 @@ its numbers (VASP counts stress in kBar and the other way round) stands in its `
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +16,12 @@ import numpy as np
 from ase import Atoms
 
 from matgraft.core.provenance import EnergyKind, LevelOfTheory
+from matgraft.core.unpack import BROKEN, PACKED
 
-COMPRESSED = (".gz", ".bz2", ".xz")
+COMPRESSED = PACKED
 """Endings of files that are unpacked while they are read."""
 
-UNREADABLE = (EOFError, OSError, UnicodeDecodeError, zlib.error, lzma.LZMAError)
+UNREADABLE = (*BROKEN, UnicodeDecodeError)
 """What reading raises on a cut-off or damaged file, packed or not."""
 
 VASP_SHEAR = "xy,yz,xz"

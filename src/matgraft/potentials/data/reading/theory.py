@@ -17,17 +17,19 @@ import difflib
 import re
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from matgraft.core.errors import DataError, nearest
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.texts import parse_yaml
+from matgraft.core.unpack import read_whole
 from matgraft.potentials.data.reading.raw import COMPRESSED
 from matgraft.potentials.data.reading.theory_fields import Close, agree
 
 _SUFFIXES = (".yaml", ".yml")
 _PLACING = ("kpoint_scheme", "kpoint_offset")
 """Fields that together place a k-mesh: scheme and offset may both differ, and yet give the same points."""
+_HEAD = 2**16  # bytes of a file in which its keys stand
 _EXACT = ("version", "density_cutoff_eV", "kpoints", "licence", "source")
 """Fields that must be equal, numbers up to rounding."""
 
@@ -55,7 +57,8 @@ def find_sidecar(path: Path) -> tuple[Path | None, Path | None]:
 def _states_theory(path: Path) -> bool:
     """Say whether half of a file's keys, or words in their place, are those of a level of theory or nearly so."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            text = file.read(_HEAD).decode("utf-8", "replace")
     except OSError:
         return True  # reading it says why
     keys = re.findall(r"^(\w[\w -]*?)\s*:", text, re.MULTILINE)
@@ -73,10 +76,8 @@ def read_theory(path: Path) -> LevelOfTheory:
         If the file is missing, is no YAML mapping, or has an unknown key or a wrong value.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"the level of theory cannot be read: {error.strerror}", where=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = parse_yaml(read_whole(path, "yaml_bytes").decode("utf-8"), path.name)
+    except ValueError as error:
         raise DataError(f"it is not valid YAML: {error}", where=path.name) from error
     fields = list(LevelOfTheory.model_fields)
     if not isinstance(content, dict) or not content:

@@ -9,25 +9,42 @@ three are searched.
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.db import connect
-from ase.io import iread
+from ase.io import iread, jsonio
 from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
+from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
+from matgraft.core.machine import memory_for_a_file
+from matgraft.core.unpack import open_unpacked, refuse_bomb
 from matgraft.potentials.data.reading.formats.base import Format, plain_path
 from matgraft.potentials.data.reading.formats.extxyz import HIDDEN, read_frames
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame, clean_atoms
 from matgraft.potentials.data.reading.stated import stated_units
 
-# ASE unpickles these: a file from a stranger could run code.
-_PICKLED = ("bundletrajectory",)
+_READ = frozenset((
+    "abinit-in", "abinit-out", "aims", "aims-output", "castep-castep", "castep-geom", "castep-md", "cfg", "cif",
+    "cjson", "cmdft", "cp2k-dcd", "cp2k-restart", "crystal", "cube", "dacapo-text", "db", "dftb", "dlp-history",
+    "dlp4", "dmol-arc", "dmol-car", "dmol-incoor", "elk", "eon", "espresso-in", "espresso-out", "extxyz",
+    "gamess-us-out", "gamess-us-punch", "gaussian-in", "gaussian-out", "gen", "gpaw-out", "gpumd", "gromacs",
+    "gromos", "json", "jsv", "lammps-data", "lammps-dump-text", "magres", "mol", "mustem", "nomad-json",
+    "nwchem-in", "nwchem-out", "onetep-in", "onetep-out", "orca-output", "prismatic", "proteindatabank", "qbox",
+    "res", "rmc6f", "runnerdata", "sdf", "siesta-xv", "struct", "struct_out", "sys", "traj", "turbomole",
+    "turbomole-gradient", "v-sim", "vasp", "vasp-out", "vasp-xdatcar", "vasp-xml", "wout", "xsd", "xsf", "xtd",
+    "xyz",
+))  # fmt: skip
+"""Formats of ASE whose readers take data for data: a test looks through their code. Others unpickle
+(``bundletrajectory``), start programs (``castep-cell``), ask servers (``mysql``), or come from other packages."""
 _DATABASES = ("db", "json")
 # Of these endings ASE need not be asked: it would take OUTCAR.extxyz for an OUTCAR.
 _ENDINGS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj", ".db": "db", ".json": "json"}
@@ -35,9 +52,21 @@ _ENDINGS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj", ".db": "db",
 _OUTPUTS = re.compile(
     r"(abinit|aims|castep|crystal|dftb|espresso|gaussian|gpaw|nwchem|octopus|onetep|orca|siesta|vasp)\b.*"
 )
+_TOLD = 1000
 _STRUCTURE = frozenset(("numbers", "positions"))
 # ASE's databases add these to a row; they are neither labels nor groups.
 _ROW_KEYS = frozenset(("unique_id", "data", "key_value_pairs"))
+
+
+def _as_many_as_said(shape: Sequence[int], dtype: str, data: object) -> NDArray[Any]:
+    """Return an array of ASE's JSON. ASE takes memory for any shape, and fills it with what there is."""
+    if int(np.prod(shape, dtype=object)) > np.size(np.asarray(data)):
+        raise ValueError(f"an array has not the {shape} numbers that it says")
+    return np.asarray(_ARRAY(shape, dtype, data))
+
+
+_ARRAY = jsonio.create_ndarray
+jsonio.create_ndarray = _as_many_as_said
 
 
 def read_ase(path: Path, name: str) -> RawFile:
@@ -81,22 +110,62 @@ def _format(path: Path, name: str) -> str:
             "what ASE reads",
         ]
         raise DataError("the format is not recognised", where=name, allowed=known) from error
-    if form in _PICKLED:
-        raise DataError(f"ASE's {form} format is not read: opening it can run code", where=name)
+    if form not in _READ:
+        raise DataError(
+            f"ASE's {form} format is not read: opening it can run code, or leads elsewhere",
+            where=name,
+            remedy="convert it into extended XYZ where it is trusted",
+        )
     return form
 
 
 def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, None, tuple[str, ...]]]:
-    every = partial(iread, str(path), ":", format=form, do_not_split_by_at_sign=True)
-    images = _rows(path, form) if form in _DATABASES else every()
+    """Walk over the frames that one of ASE's hundred parsers finds; what it makes of a bad file is bounded."""
+    size = path.stat().st_size
+    images = _rows(path, form) if form in _DATABASES else _parsed(path, form, name)
     for index in itertools.count():
         try:
-            atoms = next(images, None)
-        except Exception as error:  # ASE's hundred parsers raise whatever went wrong in them
+            with memory_for_a_file(size):
+                atoms = next(images, None)
+        except DataError:
+            raise
+        except MemoryError as error:
+            found = f"ASE's reader of {form} asks for more memory than the file can need"
+            raise DataError(found, where=f"{name} frame {index}") from error
+        except Exception as error:  # they raise whatever went wrong in them
             raise DataError(f"ASE cannot read it as {form}: {error}", where=f"{name} frame {index}") from error
         if atoms is None:
             return
         yield atoms, None, ()
+
+
+def _parsed(path: Path, form: str, name: str) -> Iterator[Atoms]:
+    """Walk over a file that is opened here, so that its packed bytes are bounded, and reading on at its end is."""
+    known = get_ioformat(form)
+    every = partial(iread, index=":", format=form, do_not_split_by_at_sign=True)
+    if not known.acceptsfd:
+        refuse_bomb(path, name)
+        yield from every(str(path))
+    elif known.isbinary:
+        with open_unpacked(path, name) as file:
+            yield from every(file)
+    else:
+        with _Ending(open_unpacked(path, name), encoding="utf-8", errors="replace") as text:
+            yield from every(text)
+
+
+class _Ending(io.TextIOWrapper):
+    """A text whose end is told a thousand times and no more: some readers wait at it for what never comes."""
+
+    told = 0
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        line = super().readline(size)
+        if not line:
+            self.told += 1
+            if self.told > _TOLD:
+                raise EOFError("the file ends too early")
+        return line
 
 
 def _rows(path: Path, form: str) -> Iterator[Atoms]:

@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import BufferedIOBase
 from pathlib import Path
-from typing import cast
 
-from ase.io.formats import open_with_compression
-
+from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile
 
 _HEAD = 1 << 16  # bytes in which a file shows what it is
@@ -57,7 +54,7 @@ class FileHead:
             return b""
         start = b""
         try:
-            with cast(BufferedIOBase, open_with_compression(str(self.path), "rb")) as file:
+            with open_unpacked(self.path) as file:
                 while len(start) < _HEAD and (part := file.read1(_HEAD - len(start))):
                     start += part
         except UNREADABLE:

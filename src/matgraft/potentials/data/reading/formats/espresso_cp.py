@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms, units
 from ase.io.espresso import read_fortran_namelist
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
+from matgraft.core.unpack import open_text, open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.espresso import titled
 from matgraft.potentials.data.reading.formats.functionals import named
@@ -83,7 +83,7 @@ class _Input:
 
 def _input(path: Path) -> _Input:
     try:
-        with open_with_compression(str(path), "r") as file:
+        with open_text(path) as file:
             namelist, cards = read_fortran_namelist(file)
     except (KeyError, ValueError, *UNREADABLE) as error:
         raise DataError(f"it does not read like an input of cp.x: {error!r}", where=path.name) from error
@@ -141,8 +141,8 @@ def _blocks(path: Path, n_rows: int) -> tuple[dict[int, Array], str]:
     """Return blocks of rows by step, and what broke the file off."""
     found: dict[int, Array] = {}
     try:
-        with open_with_compression(str(path), "rb") as file:
-            output = Output(file)
+        with open_unpacked(path) as file:
+            output = Output(file, path.name)
             for line in output:
                 if line.strip():
                     found[int(line.split()[0])] = output.table(n_rows)
@@ -156,8 +156,8 @@ def _energies(path: Path) -> dict[int, float]:
     found: dict[int, float] = {}
     column = 5
     try:
-        with open_with_compression(str(path), "rb") as file:
-            for line in Output(file):
+        with open_unpacked(path) as file:
+            for line in Output(file, path.name):
                 if line.lstrip().startswith("#"):
                     titles = re.sub(r"^\s*#", "", line).split()
                     column = titles.index("etot") if "etot" in titles else column

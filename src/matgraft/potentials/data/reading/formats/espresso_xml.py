@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 from ase import Atoms, units
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
+from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.espresso import ENERGIES, energies, is_pwx, titled
 from matgraft.potentials.data.reading.formats.functionals import named
@@ -60,7 +60,7 @@ def read_schema(path: Path, name: str) -> RawFile:
         raise DataError("it declares a DOCTYPE, which Quantum ESPRESSO never writes", where=name)
     run, fault = _Run(), ""
     try:
-        with open_with_compression(str(path), "rb") as file:
+        with open_unpacked(path, name) as file:
             for _, section in ElementTree.iterparse(file):
                 run.take(section)
     except (ElementTree.ParseError, *UNREADABLE) as error:

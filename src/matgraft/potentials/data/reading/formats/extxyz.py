@@ -16,9 +16,10 @@ from typing import Any
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
+from matgraft.core.limits import exceeded, limits
+from matgraft.core.unpack import lines, open_text
 from matgraft.potentials.data.reading.formats.plain_extxyz import plain_frame
 from matgraft.potentials.data.reading.raw import UNREADABLE
 
@@ -28,6 +29,7 @@ are common too, so the keys are hidden from ASE under this prefix and come out a
 _STRESS_KEY = re.compile(r"""(?<![^\s"'])(stress|virial)(?=\s*=)""")
 _PROPERTIES = re.compile(r"""(?<![^\s"'])Properties\s*=\s*["']?([^\s"']+)""")
 _ISOTOPES = {"D": "H", "T": "H", "2H": "H", "3H": "H"}
+_DIGITS = 18  # of a number of atoms
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -51,6 +53,8 @@ def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Values | None, t
         block, notes = _without_isotopes(block)
         try:
             (atoms,) = read_xyz(StringIO("".join(block)), slice(None), properties_parser=_comment)
+        except DataError as error:
+            raise DataError(error.found, where=f"{name} frame {index}", remedy=error.remedy) from error
         except Exception as error:  # ASE's parser raises whatever went wrong in it
             found = _fault(number, block) or f"ASE cannot read it as extxyz: {error}"
             raise DataError(found, where=f"{name} frame {index}") from error
@@ -60,36 +64,38 @@ def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Values | None, t
 def _blocks(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
     """Walk over the lines of each frame, with the number of the first."""
     try:
-        with open_with_compression(str(path), "r") as file:
-            lines = enumerate(file, start=1)
-            number, head = next(lines, (0, ""))
+        with open_text(path, name) as file:
+            numbered = enumerate(lines(file, name), start=1)
+            number, head = next(numbered, (0, ""))
             for frame in itertools.count():
                 head = head.lstrip(_BYTE_ORDER_MARK)
                 if not head.strip():
-                    _refuse_gap(number, lines, f"{name} frame {frame}")
+                    _refuse_gap(number, numbered, f"{name} frame {frame}")
                     return
-                block = [head, *_body(number, head, lines, f"{name} frame {frame}")]
-                first, (number, head) = number, next(lines, (0, ""))
+                block = [head, *_body(number, head, numbered, f"{name} frame {frame}")]
+                first, (number, head) = number, next(numbered, (0, ""))
                 while head.lstrip().startswith("VEC"):  # ADF's form: cell vectors follow the atoms
                     block.append(head)
-                    number, head = next(lines, (0, ""))
+                    number, head = next(numbered, (0, ""))
                 yield first, block
     except UNREADABLE as error:
         raise DataError(f"the file is not readable text: {error}", where=name) from error
 
 
-def _refuse_gap(number: int, lines: Iterator[tuple[int, str]], where: str) -> None:
-    later = next((n for n, line in lines if line.strip()), None)
+def _refuse_gap(number: int, rows: Iterator[tuple[int, str]], where: str) -> None:
+    later = next((n for n, line in rows if line.strip()), None)
     if later is not None:
         raise DataError(f"line {number} is blank but line {later} goes on", where=where, remedy="take the gap out")
 
 
-def _body(number: int, head: str, lines: Iterator[tuple[int, str]], where: str) -> list[str]:
+def _body(number: int, head: str, rows: Iterator[tuple[int, str]], where: str) -> list[str]:
     """Return the comment line and those of the atoms."""
     if not head.strip().isdecimal():
         raise DataError(f"line {number} should be a number of atoms, it is {head.strip()[:40]!r}", where=where)
+    if len(head.strip()) > _DIGITS:
+        raise DataError(f"line {number} asks for {head.strip()[:40]}... atoms", where=where)
     wanted = int(head) + 1
-    body = [line for _, line in itertools.islice(lines, wanted)]
+    body = [line for _, line in itertools.islice(rows, wanted)]
     if len(body) < wanted:
         said = f"{max(len(body) - 1, 0)} of {wanted - 1} atoms"
         raise DataError(f"the file ends in the middle of it: {said}", where=where)
@@ -108,14 +114,18 @@ def _number_is_cut(rows: Sequence[str]) -> bool:
 
 
 def _comment(line: str) -> dict[str, object]:
-    return dict(key_val_str_to_dict(_STRESS_KEY.sub(rf"{HIDDEN}\1", line)))
+    found = dict(key_val_str_to_dict(_STRESS_KEY.sub(rf"{HIDDEN}\1", line)))
+    widths = [word for word in re.split("[:,\\s]", str(found.get("Properties", ""))) if word.isdecimal()]
+    if any(len(word) > _DIGITS for word in widths) or sum(map(int, widths)) > limits().columns:
+        raise exceeded("columns", "more columns are named")  # ASE takes memory for all before it looks at a row
+    return found
 
 
 def _columns(comment: str) -> tuple[int, int | None]:
     """Return how many columns an atom's line has, and which of them is the species; None for none."""
     found = _PROPERTIES.search(comment)
     parts = (found[1] if found else "species:S:1:pos:R:3").split(":")
-    widths = [int(width) if width.isdecimal() else 0 for width in parts[2::3]]
+    widths = [int(width) if width.isdecimal() and len(width) <= _DIGITS else 0 for width in parts[2::3]]
     before = parts[::3].index("species") if "species" in parts[::3] else None
     return sum(widths), None if before is None else sum(widths[:before])
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
-from ase.io.formats import open_with_compression
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
+from matgraft.core.unpack import lines, open_text
 from matgraft.potentials.data.reading.asked import element_of
 from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
@@ -55,8 +54,8 @@ def read_lammps(path: Path, name: str) -> RawFile:
     """
     frames, notes = [], []
     try:
-        with open_with_compression(str(path), "r") as file:
-            for index, (sections, whole) in enumerate(_snapshots(file)):
+        with open_text(path, name) as file:
+            for index, (sections, whole) in enumerate(_snapshots(lines(file, name))):
                 if whole:
                     frames.append(_frame(sections, name, f"{name} frame {index}"))
                 else:
@@ -72,20 +71,20 @@ def read_lammps(path: Path, name: str) -> RawFile:
     return RawFile(tuple(frames), _CONVENTIONS, tuple(notes))
 
 
-def _snapshots(file: IO[str]) -> Iterator[tuple[_Sections, bool]]:
+def _snapshots(rows: Iterator[str]) -> Iterator[tuple[_Sections, bool]]:
     """Cut the file into frames, each as its sections; say of each whether it is whole."""
     sections: dict[str, tuple[str, list[str]]] = {}
-    line = file.readline()
+    line = next(rows, "")
     while line.startswith("ITEM:"):
         heading = next((key for key in _LENGTHS if line.startswith(f"ITEM: {key}")), "")
         if not heading:
             raise ValueError(line.strip())
         rest = line.removeprefix(f"ITEM: {heading}").strip()
         length = _LENGTHS[heading] or int(sections["NUMBER OF ATOMS"][1][0])
-        below = list(itertools.islice(file, length))
+        below = list(itertools.islice(rows, length))
         whole = len(below) == length and below[-1].endswith("\n")
         sections[heading] = rest, below
-        line = file.readline()
+        line = next(rows, "")
         if heading == "ATOMS" or not whole or not line:
             yield sections, whole and heading == "ATOMS"
             sections = {key: value for key, value in sections.items() if key == "UNITS"}  # written once

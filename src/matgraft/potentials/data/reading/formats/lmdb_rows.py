@@ -7,7 +7,6 @@ run code. Source: fairchem, the class `LMDBDatabase`.
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.core.errors import DataError, ExtraError
+from matgraft.core.texts import parse_json
+from matgraft.core.unpack import inflate
 from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.formats.records import record_frame
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -23,8 +24,6 @@ _CONVENTIONS = Conventions("an .aselmdb file", units={"energy": "eV", "forces": 
 _MAGIC = b"\xde\xc0\xef\xbe"  # 0xBEEFC0DE, in the first page behind its header
 _HEADS, _PAGE_SIZE, _LAST_PAGE = 2**17, 40, 136
 """Bytes in which both heads lie; places in a head of the page size, and of the last page with its write's number."""
-_LARGEST = 2**28
-"""Bytes of a row when it is unpacked: 256 MiB are a million atoms."""
 
 
 def read_lmdb(path: Path, name: str) -> RawFile:
@@ -81,9 +80,8 @@ def _row(value: bytes, name: str, number: int) -> dict[str, Any]:
             remedy="write the frames as extended XYZ or .aselmdb with the program that made the file",
         )
     try:
-        unpacker = zlib.decompressobj()
-        row = json.loads(unpacker.decompress(value, _LARGEST))
-    except (zlib.error, ValueError, RecursionError) as error:
+        row = parse_json(inflate(value, "row_bytes", where), where)
+    except (zlib.error, ValueError) as error:
         raise DataError(f"it is no compressed JSON: {error}", where=where) from error
     if not isinstance(row, dict):
         raise DataError(f"it is no row but {str(row)[:40]!r}", where=where)

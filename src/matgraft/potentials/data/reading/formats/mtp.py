@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
+from matgraft.core.unpack import lines, open_text
 from matgraft.potentials.data.reading.formats.base import Format
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
@@ -58,8 +58,8 @@ def read_mtp(path: Path, name: str) -> RawFile:
         If the file is cut off, or a configuration cannot be read.
     """
     try:
-        with open_with_compression(str(path), "r") as file:
-            blocks = list(_blocks(enumerate(file, start=1), name))
+        with open_text(path, name) as file:
+            blocks = list(_blocks(enumerate(lines(file, name), start=1), name))
     except UNREADABLE as error:
         raise DataError(f"the file is not readable text: {error}", where=name) from error
     frames = [_frame(block, f"{name} frame {index}") for index, block in enumerate(blocks)]

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
+from matgraft.core.unpack import lines, open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import element
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
@@ -97,8 +97,8 @@ class _Frame:
 def _frames(path: Path, name: str) -> Iterator[RawFrame]:
     frame, index, number = None, 0, 0
     try:
-        with open_with_compression(str(path), "rb") as file:
-            for line in file:
+        with open_unpacked(path, name) as file:
+            for line in lines(file, name):
                 number += 1
                 words = line.decode("utf-8", "replace").split()
                 if words and words[0].startswith("#"):

@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from ase.io.formats import open_with_compression
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
-from matgraft.core.limits import available_memory
+from matgraft.core.machine import available_memory
+from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
 
@@ -96,7 +96,7 @@ def read_npz(path: Path, name: str) -> RawFile:
 def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of the archive, each checked before it is loaded."""
     try:
-        with open_with_compression(str(path), "rb") as file, zipfile.ZipFile(file) as archive:
+        with open_unpacked(path, name) as file, zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             needed, free = sum(info.file_size for info in members), available_memory().bytes
             if needed > free:

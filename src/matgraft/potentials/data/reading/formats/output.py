@@ -15,11 +15,11 @@ from typing import IO, Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
+from matgraft.core.unpack import lines, open_unpacked
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
 NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?i:nan|inf(?:inity)?)\b)"
@@ -68,8 +68,8 @@ def array(rows: Iterable[Iterable[str]]) -> Array:
 class Output(Iterator[str]):
     """The lines of a text output."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], where: str) -> None:
+        self._lines = lines(file, where)
         self._back: list[str] = []
         self.line = 0
 
@@ -78,7 +78,7 @@ class Output(Iterator[str]):
         if self._back:
             self.line += 1
             return self._back.pop()
-        line = next(self._file)
+        line = next(self._lines)
         if not line.endswith(b"\n") and _CUT.search(line):
             raise EOFError("it ends in the middle of a number")
         self.line += 1
@@ -122,8 +122,8 @@ def walk(path: Path, name: str, take: Callable[[str, Output], None]) -> str:
         If a line in the middle of the file cannot be read.
     """
     try:
-        with open_with_compression(str(path), "rb") as file:
-            output = Output(file)
+        with open_unpacked(path, name) as file:
+            output = Output(file, name)
             for line in output:
                 try:
                     take(line, output)

@@ -21,6 +21,7 @@ from ase.io.extxyz import key_val_str_to_dict, per_config_properties
 _PAIR = re.compile(r"""([A-Za-z_][\w.:-]*)=(?:"([^"\\]+)"|([^\s"'{}\[\]=\\]+))(?:\s+|$)""")
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}|(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)")
+_WIDTH = re.compile(r"\d{1,8}")
 _KINDS = {"R": float, "I": int}
 # Keys and columns that mean more to ASE than what they hold.
 _SPECIAL_KEYS = frozenset(("uid", "unique_id", "data", "key_value_pairs", "comment"))
@@ -47,7 +48,10 @@ def plain_frame(block: Sequence[str]) -> tuple[Atoms, dict[str, Any]] | None:
     block
         Lines of the frame: number of atoms, comment, atoms.
     """
-    info = _pairs(block[1])
+    try:
+        info = _pairs(block[1])
+    except (ValueError, RecursionError):  # a long or deep text after _JSON: ASE says what is at fault
+        return None
     n = int(block[0])
     if info is None or not n or len(block) != n + 2:
         return None
@@ -101,7 +105,7 @@ def _other_value(text: str) -> Any:
 def _columns(text: str) -> tuple[_Column, ...] | None:
     """Return the columns that a comment names, the species first; None where they are not plain."""
     fields = text.split(":")
-    if len(fields) % 3 or fields[:3] != ["species", "S", "1"] or not all(map(str.isdecimal, fields[2::3])):
+    if len(fields) % 3 or fields[:3] != ["species", "S", "1"] or not all(map(_WIDTH.fullmatch, fields[2::3])):
         return None
     columns, start = [], 1
     for name, kind, width in zip(fields[3::3], fields[4::3], map(int, fields[5::3]), strict=True):

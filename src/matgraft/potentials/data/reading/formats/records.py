@@ -9,7 +9,7 @@ Four shapes are known, and told apart by where the structures stand:
 
 Of the first three the stress is VASP's as printed: kBar, against ASE's sign; mlearn's six components stand as xx yy zz
 xy yz zx, MatPES's as xx yy zz yz xz xy. Of the last it is ASE's, in eV/Å³. Magnetic moments stand under ``magmom``, or
-with the sites of the structure. JSON is parsed as plain data: no class named in it is ever loaded except a structure.
+with the sites of the structure. JSON is parsed as plain data: no class that it names is ever loaded.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import open_with_compression
+from ase.data import atomic_numbers
 
 from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.quantities import Array
+from matgraft.core.texts import parse_json, parse_json_lines
+from matgraft.core.unpack import read_whole
 from matgraft.potentials.data.reading.formats.ase_files import read_ase
 from matgraft.potentials.data.reading.formats.base import FileHead, Format
 from matgraft.potentials.data.reading.formats.functionals import named
-from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, Conventions, RawFile, RawFrame
+from matgraft.potentials.data.reading.raw import VASP_SHEAR, Conventions, RawFile, RawFrame
 from matgraft.potentials.data.reading.stated import stated_units
 
 _CONVENTIONS = Conventions(
@@ -48,6 +51,9 @@ _SITES = {
     "cell": ("cell", "lattice_vectors", "lattice"),
 }
 """What a record without a structure has in its place -> its names."""
+_ISOTOPES = {"D": "H", "T": "H"}
+_FULL = 1e-8
+"""Differences of an occupation from 1 that rounding leaves."""
 _Record = tuple[tuple[str, ...], dict[str, object]]  # the keys that lead to a record, and the record
 
 
@@ -73,30 +79,16 @@ def read_json(path: Path, name: str) -> RawFile:
 
 
 def _load(path: Path, name: str) -> Any:
+    content = read_whole(path, "json_bytes", name)
     try:
-        with open_with_compression(str(path), "r") as file:
-            text = file.read()
         try:
-            return json.loads(text)
+            return parse_json(content, name)
         except json.JSONDecodeError as error:
             if error.msg != "Extra data":
                 raise
-            return list(_lines(text, name))
-    except json.JSONDecodeError as error:
+            return [value for _, value in parse_json_lines(content, name)]
+    except ValueError as error:
         raise DataError(f"it is not valid JSON: {error}", where=name, remedy="was the file cut off?") from error
-    except (RecursionError, *UNREADABLE) as error:
-        raise DataError(f"it cannot be read: {error}", where=name) from error
-
-
-def _lines(text: str, name: str) -> Iterator[Any]:
-    """Read a text that has one JSON value a line."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                found = f"line {number} is not valid JSON: {error}"
-                raise DataError(found, where=name, remedy="was the file cut off?") from error
 
 
 def _records(content: Any, name: str, path: tuple[str, ...] = ()) -> Iterator[_Record]:
@@ -134,8 +126,17 @@ def record_frame(path: tuple[str, ...], record: Mapping[str, Any], where: str) -
     Raises
     ------
     DataError
-        If its structure is broken.
+        If its structure is broken, or a value is none that a record has.
     """
+    try:
+        return _frame(path, record, where)
+    except DataError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise DataError(f"a record cannot be read: {error!r}", where=where) from error
+
+
+def _frame(path: tuple[str, ...], record: Mapping[str, Any], where: str) -> RawFrame:
     if "structure" in record:
         atoms, taken, units = _atoms(record["structure"], where), {"structure"}, {}
     else:
@@ -185,16 +186,34 @@ def _plain(value: Any) -> Any:
 
 
 def _atoms(structure: Any, where: str) -> Atoms:
-    from pymatgen.core import Structure  # half a second to import, and most data are no JSON
+    """Return a structure that pymatgen wrote.
 
+    It is read here and not by pymatgen, which imports whatever module the properties of a site name, and calls it.
+    """
     try:
-        built = Structure.from_dict(structure)
-    except Exception as error:  # pymatgen raises whatever a wrong dictionary leads to
+        cell = _cell(structure["lattice"])
+        sites = structure["sites"]
+        species = [[(str(one["element"]), float(one["occu"])) for one in site["species"]] for site in sites]
+        fractional = np.array([site["abc"] for site in sites], dtype=float).reshape(len(sites), 3)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise DataError(f"its structure cannot be read: {error!r}", where=where) from error
-    if not built.is_ordered:
-        raise DataError(f"its structure has partly occupied sites: {built.formula}", where=where)
-    symbols = [site.specie.symbol for site in built]
-    return Atoms(symbols, positions=built.cart_coords, cell=built.lattice.matrix, pbc=True)
+    if partly := [site for site in species if len(site) != 1 or abs(site[0][1] - 1) > _FULL]:
+        shown = ", ".join(f"{symbol} {part:g}" for symbol, part in partly[0])
+        raise DataError(f"its structure has partly occupied sites: {shown}", where=where)
+    symbols = [_ISOTOPES.get(site[0][0], site[0][0]) for site in species]
+    if unknown := next((symbol for symbol in symbols if symbol not in atomic_numbers), None):
+        raise DataError(f"its structure cannot be read: {unknown!r} is no element", where=where)
+    return Atoms(symbols, positions=fractional @ cell, cell=cell, pbc=True)
+
+
+def _cell(lattice: Any) -> Array:
+    """Return cell vectors as rows, (3, 3) Å, of pymatgen's lattice: a matrix, or lengths and angles."""
+    if "matrix" in lattice:
+        return np.array(lattice["matrix"], dtype=float).reshape(3, 3)
+    from pymatgen.core import Lattice  # half a second to import, and most records have a matrix
+
+    edges = [float(lattice[name]) for name in ("a", "b", "c", "alpha", "beta", "gamma")]
+    return np.array(Lattice.from_parameters(*edges).matrix)
 
 
 def _moments(structure: Any) -> list[float]:

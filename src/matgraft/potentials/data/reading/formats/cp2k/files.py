@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ase.io.formats import open_with_compression
-
+from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import Output, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE
@@ -141,8 +140,8 @@ def _read_energies(path: Path, _changed: int) -> frozenset[float]:
     """Return the energies in the comment lines of a file, or in a log, to a tenth of a microhartree."""
     found: set[float] = set()
     try:
-        with open_with_compression(str(path), "rb") as file:
-            for line in Output(file):
+        with open_unpacked(path) as file:
+            for line in Output(file, path.name):
                 if "ENERGY| Total FORCE_EVAL" in line or (" E =" in line and " i =" in line):
                     found.update(round(energy, 7) for energy in numbers(line)[-1:])
     except UNREADABLE:

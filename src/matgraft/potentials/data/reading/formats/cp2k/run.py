@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io.formats import open_with_compression
 
 from matgraft.core.errors import DataError
+from matgraft.core.limits import require
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
+from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import Format
 from matgraft.potentials.data.reading.formats.cp2k.files import find_cp2k, is_cp2k, main, members, stem
 from matgraft.potentials.data.reading.formats.cp2k.log import ForceEvaluation, Log, read_log
@@ -196,8 +197,8 @@ def _frames(path: Path, name: str) -> tuple[list[_Frame], str]:
     """Return the whole frames of an XYZ file, and what broke it off."""
     found: list[_Frame] = []
     try:
-        with open_with_compression(str(path), "rb") as file:
-            for frame in _xyz(Output(file), name):
+        with open_unpacked(path, name) as file:
+            for frame in _xyz(Output(file, name), name):
                 found.append(frame)
     except UNREADABLE as error:
         return found, str(error)
@@ -214,6 +215,7 @@ def _xyz(output: Output, name: str) -> Iterator[_Frame]:
             raise DataError(
                 f"a number of atoms and 'i = ..., E = ...' should stand there, it is {head[:40]!r}", where=where
             )
+        require("atoms", int(head), "atoms in a frame", where)
         rows = [words for _ in range(int(head)) if len(words := next(output, "").split()) >= 4]
         if len(rows) < int(head):
             raise EOFError("it ends in the middle of a frame")
@@ -227,8 +229,8 @@ def _table(paths: Sequence[Path], n: int) -> dict[int, Array]:
     found: dict[int, Array] = {}
     for path in paths:
         try:
-            with open_with_compression(str(path), "rb") as file:
-                for line in Output(file):
+            with open_unpacked(path) as file:
+                for line in Output(file, path.name):
                     row = [] if line.lstrip().startswith("#") else numbers(line)
                     if len(row) >= n + 2:
                         found[int(row[0])] = np.array(row[2 : n + 2]).reshape(3, 3)

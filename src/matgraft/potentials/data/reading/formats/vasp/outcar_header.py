@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from matgraft.core.limits import require
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, Species
 
@@ -31,7 +32,7 @@ _ICHAIN = re.compile(r"ICHAIN\s*=?\s*(\d+)")
 _DECIMALS = re.compile(r"-?\d*\.\d{8,9}")
 _FIELD = re.compile(r"=\s*(\d+)")
 _LISTS = ("LDAUL", "LDAUU", "LDAUJ")
-_MORE_NUMBERS = re.compile(r"\s*(?:[-+]?\d+\.?\d*\s*)+$")
+_A_NUMBER = re.compile(r"[-+]?\d+\.?\d*")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _SHIFT = "Shift w.r.t. Gamma in fractional coordinates"
 _WIDTH = 4  # of a count in "ions per type"; wider ones leave no blank between
@@ -183,7 +184,7 @@ _TAKEN = {
 def _continued_lines(lines: Sequence[str], i: int) -> list[str]:
     """Return the lines after the i-th that hold nothing but numbers."""
     end = i + 1
-    while end < len(lines) and _MORE_NUMBERS.match(lines[end]):
+    while end < len(lines) and (words := lines[end].split()) and all(map(_A_NUMBER.fullmatch, words)):
         end += 1
     return list(lines[i + 1 : end])
 
@@ -220,6 +221,7 @@ def _ends(row: str) -> list[int]:
 
 def _species(counts: Sequence[int], titles: Sequence[str], listed: Sequence[str]) -> tuple[Species, ...]:
     """Put types together: by TITEL, else by the lines ``POTCAR:``, which list all before they repeat each one."""
+    require("atoms", sum(counts), "ions")
     n = len(counts)
     named = titles if len(titles) == n else listed[:n]
     if len(named) != n or not n:

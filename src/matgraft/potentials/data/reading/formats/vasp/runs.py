@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
-from typing import cast
 
-from ase.io.formats import open_with_compression
-
+from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
 from matgraft.potentials.data.reading.raw import UNREADABLE, RawFile
 
@@ -52,7 +49,7 @@ def blocks(path: Path) -> Iterator[bytes]:
     parts: list[bytes] = []
     size = 0
     try:
-        with cast(BufferedIOBase, open_with_compression(str(path), "rb")) as file:
+        with open_unpacked(path) as file:
             while part := file.read1(_BLOCK):  # of an archive no more than some kilobytes
                 parts.append(part)
                 size += len(part)
