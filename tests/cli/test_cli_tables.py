@@ -8,15 +8,23 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from matgraft.cli.formulas import are_tables
+from matgraft.cli.common import FileOptions, Shown
+from matgraft.cli.formulas import EmbedOptions, FewShotOptions, are_tables, embed_command, fewshot_command
 from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.report.document import Document
+from matgraft.core.report.markdown import to_markdown
 from matgraft.formulas.predictor.store import TargetNames, folder_name
 from matgraft.formulas.prompts.text import Prompt, parse_plain
 from matgraft.formulas.queries import read_queries
+from matgraft.formulas.report.page import reading_section
 from matgraft.formulas.settings import TableRun
-from matgraft.formulas.table.facts import TableReading
+from matgraft.formulas.table.audit.base import TableEvidence
+from matgraft.formulas.table.audit.leaks import covariate_is_target
+from matgraft.formulas.table.facts import TableReading, TableReadings
+from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
+from matgraft.formulas.table.reading import read_table
 
 
 @pytest.fixture
@@ -72,3 +80,41 @@ def test_a_run_of_earlier_versions_decides_the_same():
     assert not {"sheet", "composition", "balance", "skip_bad", "impute", "classes"} & set(plain)
     said = TableRun(table="t.csv", targets=("gap",), composition="wt%", skip_bad=True)
     assert TableRun.model_validate(said.model_dump(mode="json")) == said
+
+
+def test_embed_and_fewshot_read_tables_as_the_other_verbs_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alloys.csv").write_text("alloy;class\nTi-6Al-4V;a\nFe-18Cr;b\nAl-4Cu;a\nNi-20Cr;b\nXx2;a\n")
+    file = FileOptions(composition="wt%", skip_bad=True)
+    embed_command(tmp_path / "alloys.csv", tmp_path / "e.parquet", asked=EmbedOptions(), file=file)
+    written = pd.read_parquet(tmp_path / "e.parquet")
+    assert len(written) == 4 and written["formula"][0].startswith("Ti86.2")
+    assert (tmp_path / "e-skipped.csv").is_file()
+    (tmp_path / "q.csv").write_text("material\nTi-5Al\nNo1x\n")
+    fewshot_command(
+        tmp_path / "alloys.csv", tmp_path / "q.csv", tmp_path / "p.csv",
+        asked=FewShotOptions(target="class"), file=file, shown=Shown(quiet=True),
+    )  # fmt: skip
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 1 and (tmp_path / "q-skipped.csv").is_file()
+    with pytest.raises(DataError) as caught:
+        embed_command(tmp_path / "alloys.csv", tmp_path / "e.parquet", asked=EmbedOptions(), file=FileOptions())
+    assert {"--composition": "wt%"} in caught.value.options
+
+
+def test_looks_read_covariates_with_decimal_commas(tmp_path):
+    rows = [f"{f};{i},5;{2 * i + 1},0" for i, f in enumerate(["Fe2O3", "NaCl", "Si", "Ge", "MgO"] * 6)]
+    path = tmp_path / "t.csv"
+    path.write_text("formula;gap;double\n" + "\n".join(rows) + "\n")
+    columns = ColumnNames(covariates=("double",))
+    evidence = TableEvidence(read_table(path, "gap", columns), "gap", columns)
+    assert evidence.numbers("double").tolist()[:3] == [1.0, 3.0, 5.0]
+    (found,) = covariate_is_target(evidence)
+    assert found.outcome == "failed"
+
+
+def test_the_page_says_how_a_table_was_read():
+    bad = BadCell(line=4, column="gap", cell="<1", found="'<1' is a limit")
+    one = TableReading(table="t.csv", decisions=(Decision(code="decimal-comma", column="gap"),), skipped=(bad,))
+    shown = to_markdown(Document("t", [reading_section(TableReadings(tables=(one,)))], footer=""))
+    assert "a comma is the decimal point" in shown and "is a limit" in shown and "skipped.csv" in shown
+    assert "reading.json" in to_markdown(Document("t", [reading_section(None)], footer=""))

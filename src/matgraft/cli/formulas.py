@@ -77,7 +77,10 @@ def tell_formulas(
             own = model.rows(queries.formulas, queries.cells, Path(name))
             rows += [{"file": name, **row} for row in own] if len(read) > 1 else own
         if out is not None and (bad := [(name, one) for name, queries in read.items() for one in queries.skipped]):
-            write_skipped(bad, skipped_beside(out, Path()))
+            skipped = skipped_beside(out, Path())
+            write_skipped(bad, skipped)
+            if not shown.silent:
+                Console(stderr=True).print(f"note: what was left out and why: {skipped}", highlight=False, markup=False)
     else:
         formulas = [one for one in what if "=" not in one]
         beside = dict(one.split("=", 1) for one in what if "=" in one)
@@ -214,14 +217,14 @@ def compare_command(
     tell_held(read, table, out, shown.silent)
     tell_start(asked.foundation)
     encoder = load_encoder(asked.foundation or "composition")
-    audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
+    findings = audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
     found, rows = compare_strategies(
         read, encoder, names, by=by, n_folds=folding.folds or 5,
         settings=settings, given=given, quiet=shown.silent,
     )  # fmt: skip
     if out is not None:
         write_rows(rows, out)
-    tell(found, show_comparison, shown.as_json)
+    tell(found.model_copy(update={"findings": findings}), show_comparison, shown.as_json)
 
 
 def read_held(
@@ -359,24 +362,31 @@ def embed_command(
     formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
     nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
     count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
+    file: FileOptions,
 ) -> None:
     """Write the features of formulas: by a pretrained encoder, or by the one that a run on a table tuned."""
-    from matgraft.formulas.embedding import embed, formulas_asked, is_table_run
+    from matgraft.formulas.embedding import embed, formula_read, is_table_run
+    from matgraft.formulas.predict import PropertyModel
+    from matgraft.formulas.prompts.text import parse_plain
     from matgraft.formulas.report.rows import write_element_vectors, write_vectors
     from matgraft.formulas.report.text import nearest_formulas
-    from matgraft.formulas.table.names import formula_column
-    from matgraft.formulas.table.opening import read_cells
+    from matgraft.formulas.table.facts import TableReading
+    from matgraft.formulas.table.formula_table import ColumnNames
+    from matgraft.formulas.table.unlabelled import read_formulas
 
     of, per = asked.foundation or "composition", choose(asked.per, {one: one for one in PER}, "--per")
     is_run = is_table_run(of)
     given: dict[str, object] = {"--count": count, "--target": asked.target, "--nearest": nearest}
     refuse_own("embed", given, {"nearest": nearest, "is_run": is_run, "per": per})
-    cells = read_cells(table)
-    column = formula_column(cells, formula, table)
-    if column != "formula":
-        cells = cells.drop(columns="formula", errors="ignore").rename(columns={column: "formula"})
-    texts = list(cells["formula"])
-    read = formulas_asked(cells["formula"], of, table)
+    columns = ColumnNames(formula=formula, reading=file.reading())
+    asked_of = PropertyModel.open(of).parse if is_run else parse_plain
+    queries = read_formulas(table, columns, asked_of)
+    teller(False, skipped_beside(out, table))(TableReading.of(table, [queries]))
+    cells = queries.cells
+    if queries.column != "formula":
+        cells = cells.drop(columns="formula", errors="ignore").rename(columns={queries.column: "formula"})
+    texts = queries.formulas
+    read = [formula_read(asked_of(text)) for text in texts]
     if per == "element":
         rows = embed(cells, of, per="element", target=asked.target)
         write_element_vectors(read, rows, out)
@@ -436,6 +446,7 @@ def fewshot_command(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="CSV file", callback=new_file)] = None,
     *,
     asked: FewShotOptions,
+    file: FileOptions,
     report: Annotated[Path | None, typer.Option(help="HTML page", callback=new_file)] = None,
     shown: Shown,
 ) -> None:
@@ -444,13 +455,19 @@ def fewshot_command(
     from matgraft.formulas.few_shot.result import FewShotRun
     from matgraft.formulas.few_shot.run import few_shot
     from matgraft.formulas.report.rows import write_rows
+    from matgraft.formulas.table.facts import TableReading
 
     tell_start(asked.foundation)
     run = FewShotRun(
         support=str(support), queries=str(queries), target=asked.target, formula=asked.formula,
-        foundation=asked.foundation or "composition", distance=asked.distance, metric=asked.metric
+        foundation=asked.foundation or "composition", distance=asked.distance, metric=asked.metric,
+        sheet=file.sheet, composition=file.reading().composition, balance=file.balance, skip_bad=file.skip_bad,
     )  # fmt: skip
-    result = few_shot(run, quiet=shown.silent)
+
+    def tell_read(reading: TableReading) -> None:
+        teller(shown.silent, skipped_beside(None, Path(reading.table)))(reading)
+
+    result = few_shot(run, quiet=shown.silent, tell=tell_read)
     if out is not None:
         write_rows([one.model_dump() for one in result.predictions], out)
     if report is not None:
@@ -587,9 +604,13 @@ def evaluate_rows(words: Sequence[str], page: Path | None, file: FileOptions, sh
         raise OptionError(f"{options[0]} is not read: a run on a table keeps its settings", remedy="remove it")
     if len(tables) != 1:
         raise OptionError(f"{len(tables)} tables are named", allowed=[f"matgraft evaluate {run} TABLE"])
+    table = Path(tables[0])
     if tables[0] == "-":
-        raise OptionError("a table to score on is a file", remedy="save it into one, and name that")
-    table, told = Path(tables[0]), teller(shown.silent, skipped_beside(page, Path(tables[0])))
+        from matgraft.formulas.evaluate import FOLDER
+        from matgraft.formulas.table.sources import keep_stdin
+
+        table = keep_stdin(Path(run) / FOLDER / "stdin")
+    told = teller(shown.silent, skipped_beside(page, table))
     found = evaluate_table(Path(run), table, page, reading=file.reading(), tell=told)
     tell(found, show_table_evaluation, shown.as_json)
 

@@ -44,5 +44,5 @@ def skipped_beside(out: Path | None, table: Path) -> Path:
     return (
         out.with_name(f"{out.stem}-skipped.csv")
         if out and not is_stream(out)
-        else Path(f"{table.name.partition('.')[0] or 'table'}-skipped.csv")
+        else Path(f"{table.name.partition('.')[0].strip('-') or 'table'}-skipped.csv")
     )

@@ -19,10 +19,9 @@ from matgraft.core.errors import OptionError, choose
 from matgraft.core.run_folder import kind_of
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, listed
-from matgraft.formulas.prompts.text import parse_plain
+from matgraft.formulas.prompts.text import Prompt, parse_plain
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.names import formula_column
-from matgraft.formulas.table.parsing import formulas_of
 
 Per = Literal["formula", "element"]
 
@@ -80,11 +79,9 @@ def embed(
     return encoder.embed(read, progress) if per == "formula" else encoder.embed_elements(read)
 
 
-def formulas_asked(texts: pd.Series, of: str | Path, table: Path) -> list[Formula]:
-    """Return the formulas of a table's column as the encoder reads them; an error names the line."""
-    if is_table_run(of):
-        return [prompt.formula for prompt in PropertyModel.open(of).asked(list(texts), table, texts.index)]
-    return list(formulas_of(texts, table))
+def formula_read(asked: Formula | Prompt) -> Formula:
+    """Return the formula that is asked about, with a prompt or without."""
+    return asked.formula if isinstance(asked, Prompt) else asked
 
 
 def is_table_run(of: str | Path) -> bool:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from matgraft.formulas.predict import PropertyModel
 from matgraft.formulas.table.covariates import encode, missing_faults
-from matgraft.formulas.table.faults import BadCell, Decision, refuse
 from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
 from matgraft.formulas.table.opening import OpenedTable, further, open_table
-from matgraft.formulas.table.parsing import alloy_cures, parse_cells
-
-
-@dataclass(frozen=True, eq=False)
-class Queries:
-    """Rows of a table to predict.
-
-    Attributes
-    ----------
-    formulas
-        (n,) as written.
-    cells
-        (n, columns) text; the index holds the lines.
-    decisions, skipped
-        What was decided in reading them, and cells for which rows were left out.
-    """
-
-    formulas: list[str]
-    cells: pd.DataFrame
-    decisions: tuple[Decision, ...] = ()
-    skipped: tuple[BadCell, ...] = ()
+from matgraft.formulas.table.parsing import parse_cells
+from matgraft.formulas.table.unlabelled import Queries, usable
 
 
 def open_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> tuple[ReadOptions, OpenedTable]:
@@ -72,10 +50,5 @@ def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Quer
     bad = [*opened.faults, *parsed.faults]
     for one in encoded:
         bad += [*one.faults, *missing_faults(one.missing)]
-    bad = list(dict.fromkeys(bad))
-    good = cells[~cells.index.isin({fault.line for fault in bad})]
-    if not how.skip_bad or good.empty:
-        refuse(bad, path, alloy_cures(parsed.alloys), can_skip=not good.empty)
-    cells = good
     decisions = dict.fromkeys((*opened.decisions, *(told for one in encoded for told in one.decisions)))
-    return Queries(list(cells[opened.column]), cells, tuple(decisions), tuple(bad))
+    return usable(opened, parsed, how, bad, list(decisions))

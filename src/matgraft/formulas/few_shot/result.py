@@ -15,9 +15,11 @@ from pydantic import Field, computed_field, model_serializer
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
+from matgraft.formulas.alloys import Basis
 from matgraft.formulas.few_shot.classifier import Expectation
 from matgraft.formulas.few_shot.metric import MetricScore
 from matgraft.formulas.few_shot.values import ValueExpectation
+from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
 
 
 class FewShotRun(Frozen):
@@ -29,6 +31,8 @@ class FewShotRun(Frozen):
         Column of the classes or values; None: the only one beside the formulas.
     distance, metric
         Of classes alone: one of `DISTANCES`; ``shipped``, ``none`` or a folder.
+    sheet, composition, balance, skip_bad
+        How tables are read: `matgraft.formulas.table.formula_table.ReadOptions`.
     """
 
     support: str
@@ -38,6 +42,17 @@ class FewShotRun(Frozen):
     foundation: str = "composition"
     distance: str | None = None
     metric: str | None = None
+    sheet: str | None = Field(None, exclude_if=lambda value: value is None)
+    composition: Basis | None = Field(None, exclude_if=lambda value: value is None)
+    balance: str | None = Field(None, exclude_if=lambda value: value is None)
+    skip_bad: bool = Field(False, exclude_if=lambda value: not value)
+
+    @property
+    def columns(self) -> ColumnNames:
+        """Where the formulas stand, and how tables are read."""
+        return ColumnNames(
+            formula=self.formula, reading=ReadOptions(self.sheet, self.composition, self.balance, self.skip_bad)
+        )
 
 
 class UsedEncoder(Frozen):

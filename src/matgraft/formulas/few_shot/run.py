@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from sklearn.decomposition import PCA
 
 from matgraft.core.errors import DataError, OptionError
@@ -34,19 +33,25 @@ from matgraft.formulas.few_shot.result import (
 from matgraft.formulas.few_shot.values import fit_few_values
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.registry import load_encoder
-from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable, ReadOptions
-from matgraft.formulas.table.names import formula_column
-from matgraft.formulas.table.opening import read_cells, value_columns
-from matgraft.formulas.table.parsing import formulas_of
+from matgraft.formulas.table.facts import TableReading, Tell
+from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.opening import further, value_columns
 from matgraft.formulas.table.reading import read_table
+from matgraft.formulas.table.unlabelled import Queries, read_formulas
 
 READS = tuple(Read(key, "columns of classes", lambda table: bool(table.classes)) for key in ("--distance", "--metric"))
 """What is read of the options in some cases only."""
 
 
-def few_shot(run: FewShotRun, *, quiet: bool = False) -> FewClasses | FewValues:
+def few_shot(run: FewShotRun, *, quiet: bool = False, tell: Tell | None = None) -> FewClasses | FewValues:
     """Predict the queries from the examples.
+
+    Parameters
+    ----------
+    tell
+        Is told how each of the two tables was read.
 
     Raises
     ------
@@ -54,9 +59,13 @@ def few_shot(run: FewShotRun, *, quiet: bool = False) -> FewClasses | FewValues:
         If a table or an option cannot be used.
     """
     support = Path(run.support)
-    target = run.target or _only_column(support, run.formula)
-    table = read_table(support, target, ColumnNames(formula=run.formula, reading=ReadOptions(can_skip=False)))
-    queries = _queries(Path(run.queries), run.formula)
+    target = run.target or _only_column(support, run)
+    table = read_table(support, target, run.columns)
+    asked = _queries(run, target)
+    if tell:
+        for path, read in ((support, table), (Path(run.queries), asked)):
+            tell(TableReading.of(path, [read]))
+    queries = tuple(map(parse_plain, asked.formulas))
     given = [f"--{name}" for name in ("distance", "metric") if getattr(run, name) is not None]
     refuse_unread("fewshot", READS, given, table)
     backbone = load_encoder(run.foundation)
@@ -170,22 +179,18 @@ def _spots(few: FewShot, classes: Sequence[str], queries: Sequence[Formula], pre
     ]
 
 
-def _queries(path: Path, column: str | None) -> tuple[Formula, ...]:
-    cells = read_cells(path)
-    formulas = formulas_of(_formulas(cells, column, path), path)
-    if not formulas:
+def _queries(run: FewShotRun, target: str) -> Queries:
+    """Read the queries, which may call their formulas otherwise, or have no sheets."""
+    path = Path(run.queries)
+    columns = further(path, run.columns)
+    queries = read_formulas(path, columns, parse_plain, [target])
+    if not queries.formulas:
         raise DataError("there is no formula to predict", where=str(path))
-    return formulas
+    return queries
 
 
-def _formulas(cells: pd.DataFrame, column: str | None, path: Path) -> pd.Series:
-    """Return the column of formulas; queries may lack the name that the support's column has."""
-    known = column if column in cells.columns else None
-    return cells[formula_column(cells, known, path)]
-
-
-def _only_column(path: Path, formula: str | None) -> str:
-    others = value_columns(path, formula)
+def _only_column(path: Path, run: FewShotRun) -> str:
+    others = value_columns(path, run.formula, run.columns.reading)
     if len(others) != 1:
         raise OptionError(
             f"{len(others)} columns beside the formulas",

@@ -22,6 +22,7 @@ from matgraft.formulas.scoring.further import FurtherScores
 from matgraft.formulas.scoring.target import METRICS, TargetMetrics
 from matgraft.formulas.settings import SETTINGS, TableSettings
 from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
+from matgraft.formulas.table.facts import READINGS, TableReadings
 
 CARD = RunFile("model/card.json", ModelCard)
 PROMPTS = RunFile("prompts.json", PromptFacts)
@@ -109,6 +110,8 @@ class PropertyReport(Frozen):
         What was found in the table before the fits.
     suggested
         What to measure next, by target, where that was asked.
+    readings
+        How each table was read.
     """
 
     run: str
@@ -119,6 +122,7 @@ class PropertyReport(Frozen):
     prompts: PromptFacts | None
     audit: TableAudit | None = None
     suggested: dict[str, Suggested] = Field(default_factory=dict)
+    readings: TableReadings | None = None
 
 
 class TableResult(Frozen):
@@ -189,6 +193,7 @@ def property_facts(run: Path) -> PropertyReport:
         prompts=PROMPTS.find(run),
         audit=AUDIT.find(run),
         suggested=suggestions.targets if suggestions else {},
+        readings=READINGS.find(run),
     )
 
 

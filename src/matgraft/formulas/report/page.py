@@ -52,7 +52,11 @@ from matgraft.formulas.scoring.metrics import SCORES, SHARES
 from matgraft.formulas.scoring.target import TargetMetrics
 from matgraft.formulas.settings import TableSettings
 from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
+from matgraft.formulas.table.facts import READINGS, SKIPPED, TableReadings
+from matgraft.formulas.table.faults import sentences
 
+MOST_SKIPPED = 20
+"""Cells that the page names."""
 FOOTER = (
     "Written by matgraft. This page holds everything it shows and asks nothing of the network; the same facts as data "
     "are in report.json."
@@ -89,7 +93,8 @@ def property_document(facts: PropertyReport) -> Document:
             *([curves_section(target.name, target.history, i)] if target.history else []),
         ]
     prompts = [prompts_section(facts.prompts)] if facts.prompts else []
-    return Document(facts.run, [*sections, *prompts, sources_section(facts)], footer=FOOTER)
+    read = [*prompts, reading_section(facts.readings), sources_section(facts)]
+    return Document(facts.run, [*sections, *read], footer=FOOTER)
 
 
 def scores_section(name: str, metrics: TargetMetrics, anchor: str) -> Section:
@@ -237,6 +242,20 @@ def _worst(target: TargetReport) -> list[Block]:
     columns = [Column(title, number=k > 1) for k, title in enumerate(titles)]
     note = Text("A wrong value in the table looks like this as well: read these lines again.", "note")
     return [Heading("The worst predictions"), Table(columns, rows, "fit"), note]
+
+
+def reading_section(readings: TableReadings | None) -> Section:
+    """Return how the tables were read: what was decided on the way, and which rows were left out."""
+    lead = "What a table leaves open was decided as follows; a wrong decision is a wrong table."
+    blocks: list[Block] = [] if readings else [nothing(READINGS.name)]
+    for one in readings.tables if readings else ():
+        said = [(str(i), sentence) for i, sentence in enumerate(sentences(one.decisions), 1)]
+        blocks += [Heading(one.table), Pairs(said) if said else Text("Nothing was left open.", "note")]
+        rows = [Row(str(bad.line), bad.column, bad.cell[:60], bad.found) for bad in one.skipped[:MOST_SKIPPED]]
+        columns = [Column("Line"), *(Column(name, number=False) for name in ("Column", "Cell", "Why it is left out"))]
+        more = f"Cells left out: {len(one.skipped):,}; {SKIPPED} in the folder of the run has every one."
+        blocks += [Table(columns, rows), Text(more, "note")] if rows else []
+    return Section("reading", "How the table was read", [Text(lead, "lead"), *blocks], PAGE | {"markdown"})
 
 
 def sources_section(facts: PropertyReport) -> Section:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matgraft.core.findings import Finding
 from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Units, mean_difference, mean_loss
 from matgraft.formulas.learners.inputs import Array
@@ -52,6 +53,8 @@ class StrategyComparison(Frozen):
         Those that cannot be told from it, and it: the interval of their difference holds 0, or there is none.
     fastest
         The one of these that takes least.
+    findings
+        What the audit of the table found before the fits.
     """
 
     criterion: str
@@ -62,6 +65,7 @@ class StrategyComparison(Frozen):
     best: str
     as_good: tuple[str, ...]
     fastest: str
+    findings: tuple[Finding, ...] = ()
 
 
 class TriedStrategy(Frozen):

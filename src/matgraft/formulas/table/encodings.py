@@ -71,7 +71,7 @@ def as_text(content: bytes, path: Path) -> tuple[str, tuple[Decision, ...]]:
 def _example(content: bytes, encoding: str) -> str:
     """Return the first word that is no ASCII: by it a reader sees that an encoding is wrong."""
     text = content[:_SAMPLE].decode(encoding, "ignore").removeprefix("\ufeff")
-    found = re.search(r"[^\s,;|\"\x00-\x7f][^\s,;|\"]{0,23}", text)
+    found = re.search(r"[^\s,;|\"]{0,20}[^\s,;|\"\x00-\x7f][^\s,;|\"]{0,20}", text)
     return found[0] if found else ""
 
 

@@ -115,6 +115,15 @@ def has_alloys(column: pd.Series) -> bool:
     return bool(parsed.alloys)
 
 
+def written_out(text: str, basis: Basis) -> str:
+    """Return a formula as it is written; an alloy, read by a basis, in shares of atoms."""
+    try:
+        parse_plain(text)
+    except FormulaError as error:
+        return error.alloy.formula(basis) if error.alloy is not None and error.alloy.has_amounts else text
+    return text
+
+
 def alloy_cures(alloys: int) -> list[dict[str, object]]:
     """Return the options that say what the amounts of alloys are per cent of, where there are some."""
     return [{"--composition": basis} for basis in ("wt%", "at%")] if alloys else []

@@ -17,7 +17,7 @@ from matgraft.formulas.formula import Formula
 from matgraft.formulas.table.audit.expected import Departures, departures
 from matgraft.formulas.table.formula_table import GROUPINGS, ColumnNames, FormulaTable
 from matgraft.formulas.table.lines import write_lines
-from matgraft.formulas.table.numbers import EMPTY
+from matgraft.formulas.table.numbers import EMPTY, Marks, decimal_mark, numbers_in
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -91,11 +91,18 @@ class TableEvidence:
             if name not in self.used and name != self.columns.formula and list(cells[name].str.strip()) != texts
         )  # fmt: skip
 
+    @cached_property
+    def marks(self) -> Marks:
+        """How the file writes numbers: its columns together say whether the decimal sign is a comma."""
+        cells = self.table.cells
+        return Marks(decimal_mark(cells[name].astype(str) for name in cells.columns))
+
     def numbers(self, column: str) -> Array | None:
         """Return a column (n,) as numbers, NaN where a cell is empty; None where it is one of words."""
         cells = self.words(column)
-        found = pd.to_numeric(cells, errors="coerce").to_numpy(float)
-        filled = int((~cells.str.lower().isin(EMPTY)).sum())
+        empty = cells.str.lower().isin(EMPTY)
+        found = numbers_in(cells.where(~empty, "nan"), self.marks).values
+        filled = int((~empty).sum())
         if not filled or np.isfinite(found).sum() < NUMERIC * filled:
             return None
         return np.where(np.isfinite(found), found, np.nan)
