@@ -77,6 +77,15 @@ def test_a_target_that_is_read_is_refused(table: Path, matgraft: Call, tmp_path:
     assert table.read_bytes() == before
 
 
+def test_what_was_written_before_is_written_again(
+    few: tuple[Path, Path], matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.csv").write_text("old")
+    assert matgraft("fewshot", *few, "--target", "kind", "-o", "out.csv")[0] == 0
+    assert (tmp_path / "out.csv").read_text().startswith("formula,")
+
+
 def test_what_is_read_behind_a_key_or_in_a_folder_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/metrics.json").touch()

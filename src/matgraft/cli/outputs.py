@@ -147,8 +147,9 @@ def _words(given: Iterable[object]) -> Iterator[str]:
     for one in given:
         if isinstance(one, list | tuple):
             yield from _words(one)
-        elif isinstance(one, str | Path) and str(one):
-            yield from (str(one), str(one).partition("#")[0], str(one).partition("=")[2])
+        elif isinstance(one, str | Path):
+            word = str(one)
+            yield from filter(None, (word, word.partition("#")[0], word.partition("=")[2]))
 
 
 @contextmanager
