@@ -21,7 +21,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARKS = REPOSITORY / "benchmarks"
-DOCS, README = Path(__file__).parent, REPOSITORY / "README.md"
+DOCS = Path(__file__).parent
+READMES = [REPOSITORY / "README.md", REPOSITORY / "README.ja.md"]
 PAGE = DOCS / "results.md"
 SCRIPTS = (
     *("strategies", "held_out", "two_levels", "moments", "time_to_accuracy", "step_time", "store", "reading_speed"),
@@ -103,7 +104,7 @@ def printed(name: str) -> str:
 
 
 def readme_tables() -> dict[str, str]:
-    """Return the tables of README.md by the names of their places."""
+    """Return the tables of each README by the names of their places."""
     return {
         "formulas": table(["mean absolute error", "measured gaps, eV", "steels, MPa"], formula_rows()),
         "potentials": table(["RMSE, meV/atom and eV/Å", "Si", "Mo"], potential_rows()),
@@ -175,7 +176,7 @@ def placed(text: str, tables: Mapping[str, str]) -> str:
 def pages() -> dict[Path, str]:
     """Return every page that has tables of results, as it should be."""
     tables = {DOCS / page: {name: below_a_heading(printed(name)) for name in names} for page, names in PLACED.items()}
-    tables[README] = readme_tables()
+    tables |= dict.fromkeys(READMES, readme_tables())
     own = {page: placed(page.read_text(encoding="utf-8"), each) for page, each in tables.items()}
     return {PAGE: results_page()} | own
 
