@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench constraints clean
+.PHONY: help setup demo test lint docs format bench constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ lint: $(VENV)/dev.stamp ## Check style, types and the order of imports
 	$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+docs: $(VENV)/docs.stamp ## Build the site of the docs into site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: $(VENV)/dev.stamp ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -50,13 +53,13 @@ bench: $(VENV)/run.stamp ## Run the benchmarks, one after another
 constraints: ## Renew constraints.txt: the newest releases that live together with this torch, extras included
 	@$(call find_python); rm -rf .venv-constraints; $$python -m venv .venv-constraints
 	.venv-constraints/bin/python -m pip install $(TORCH)
-	.venv-constraints/bin/python -m pip install -e ".[all,dev]"
+	.venv-constraints/bin/python -m pip install -e ".[all,dev,docs]"
 	@{ sed '/^[^#]/,$$d' constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable \
 		| grep -vE '^(cuda-|nvidia-.*cu[0-9]+|triton)' | sed 's/+.*//'; } > constraints.tmp
 	@mv constraints.tmp constraints.txt; rm -rf .venv-constraints
 
 clean: ## Remove .venv and the caches; runs/ stays
-	rm -rf $(VENV) .venv-constraints .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-constraints .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Sets $python to the first interpreter that runs and has the right version, or says what is missing.
@@ -85,3 +88,7 @@ $(VENV)/run.stamp: $(VENV)/torch.stamp pyproject.toml
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml
 	@$(PIP) -c constraints.txt -e ".[dev,all]"
 	@touch $(VENV)/run.stamp $@
+
+$(VENV)/docs.stamp: $(VENV)/dev.stamp
+	@$(PIP) -c constraints.txt -e ".[docs]"
+	@touch $@

@@ -16,9 +16,12 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from pydantic import BaseModel
 
+import matgraft
 from matgraft import cli
+from matgraft.core import errors
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.findings import Code
 from matgraft.core.training.schedule import FitSettings
@@ -38,7 +41,13 @@ from matgraft.potentials.report.run import run_document
 from matgraft.potentials.tuning.ladder import Climb
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "benchmarks" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    *(
+        REPOSITORY / name
+        for name in ("README.md", "README.ja.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+    ),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
 
 
 def text_of(page: str) -> str:
@@ -75,6 +84,35 @@ def test_the_page_of_options_is_what_the_code_says() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_has_a_place_on_the_site() -> None:
+    site = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
+    named = re.findall(r"[\w./-]+\.md", str(site["nav"]))
+    own = {page.relative_to(REPOSITORY / "docs").as_posix() for page in (REPOSITORY / "docs").rglob("*.md")}
+    assert own <= set(named)
+    assert all((REPOSITORY / "docs" / name).exists() or (REPOSITORY / name).exists() for name in named)
+    assert len(named) == len(set(named))
+
+
+def test_every_kind_of_error_has_an_entry() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    page = text_of("troubleshooting.md")
+    told = {kind.__name__: f"| {kind.exit_code} |" for kind in kinds if kind is not errors.MatgraftError}
+    assert len(told) >= 6
+    for name, code in told.items():
+        assert f"## {name}\n" in page, name
+        assert any(line.startswith(code) and f"`{name}`" in line for line in page.splitlines()), name
+
+
+def test_the_python_page_has_every_name_of_the_package() -> None:
+    named = re.findall(r"^::: matgraft\.([\w.]+)$", text_of("api.md"), re.MULTILINE)
+    assert sorted(named) == sorted(f"{home}.{name}" for name, home in matgraft._HOMES.items())
+
+
+def test_the_readme_is_short() -> None:
+    text = re.sub(r"```.*?```", "", (REPOSITORY / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(text.split()) <= 900
 
 
 DEFAULTS = {

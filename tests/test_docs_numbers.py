@@ -114,9 +114,11 @@ CHANGED = "the code has another number than the word or the fraction in the page
 CLAIMS: dict[str, list[str]] = {
     "README.md": [
         f"pip install torch=={pinned('torch')} ",
-        f"pretrained on {round(CARD['formulas'], -5):,} formulas",
         f"fewer than {in_words(statistics.MIN_UNITS)} trajectories",
     ],
+    "concepts/foundations.md": [f"pretrained on {round(CARD['formulas'], -5):,} formulas"],
+    "concepts/verdict.md": [f"fewer than {in_words(statistics.MIN_UNITS)} units"],
+    "troubleshooting.md": [f"fewer than {in_words(statistics.MIN_UNITS)} independent trajectories"],
     "audit.md": [
         f"an option of more than {options.LONGEST:,} bytes",
         f"more than {scale.REFUSED:g} deviations off, or the other sign",

@@ -49,17 +49,21 @@ def test_there_are_examples() -> None:
 
 README = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 QUICK = [
-    {'"frames.extxyz"': "FRAMES", 'strategy="full", max_minutes=30': 'strategy="feature", epochs=3'},
+    {
+        '"runs/mine").calculator(uncertainty=True)': '"chgnet").calculator()',
+        "stop_outside(md)": "",
+        "md.run(500)": "md.run(1)",
+    },
     {
         '"formation_energies.csv")': f"{str(TABLE)!r}, keep_default_na=False)[::10]",
         "CompositionRegressor()": 'CompositionRegressor("feature")',
     },
 ]
-SAID = ["forces_rmse_eV_per_A", "[ True]"]
+SAID = ["Etot[eV]", "[ True]"]
 
 
 @pytest.mark.parametrize(
-    ("code", "quick", "said"), list(zip(README, QUICK, SAID, strict=True)), ids=["frames", "formulas"]
+    ("code", "quick", "said"), list(zip(README, QUICK, SAID, strict=True)), ids=["dynamics", "formulas"]
 )
 def test_the_readmes_code_runs(
     thinned: Path, tmp_path: Path, run: Callable[[Path], str], code: str, quick: dict[str, str], said: str
