@@ -105,7 +105,7 @@ def test_what_is_no_json_is_a_value_error(text):
 
 def test_lines_of_json_are_read_and_named():
     assert list(parse_json_lines(b'{"a": 1}\n\n[2]\n')) == [(1, {"a": 1}), (3, [2])]
-    with pytest.raises(ValueError, match="line 2: "):
+    with pytest.raises(ValueError, match="line 2 is not valid JSON"):
         list(parse_json_lines(b"1\n2 3\n"))
 
 

@@ -25,7 +25,7 @@ def test_packed_bytes_are_those_that_were_packed(tmp_path, ending):
     path.write_bytes(PACK[ending](content))
     with open_unpacked(path) as file:
         assert file.read(5) + file.read1(7) + file.read() == content
-    assert read_whole(path, "json_bytes") == content
+    assert read_whole(path, "whole_bytes") == content
     path.write_bytes(PACK[ending]("a\nÅ\n".encode()))
     with open_text(path) as file:
         assert list(lines(file, "a")) == ["a\n", "Å\n"]

@@ -34,8 +34,8 @@ class Limits(Frozen):
         gt=0,
         description="Of a YAML text with what its aliases repeat: nine lines of aliases can stand for 1e9 values.",
     )
-    json_bytes: int = Field(
-        4 * 2**30, gt=0, description="Of a JSON text that is read at once. It takes up to ten times as much memory."
+    whole_bytes: int = Field(
+        4 * 2**30, gt=0, description="Of a file that is read at once: JSON, which takes three times as much memory."
     )
     nesting: int = Field(
         100, gt=0, description="Of lists, mappings and elements inside one another: records of structures have 10."

@@ -157,7 +157,7 @@ def _value(text: str, option: str) -> object:
 
 def _value_of_file(file: Path) -> object:
     """Read a value that a command has printed as JSON, or YAML."""
-    content = read_whole(file, "json_bytes")
+    content = read_whole(file, "whole_bytes")
     try:
         return parse_json(content, str(file))
     except ValueError:

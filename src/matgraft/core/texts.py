@@ -131,7 +131,7 @@ def parse_json(text: str | bytes, where: str = "", *, as_written: bool = False) 
     """
     if isinstance(text, bytes) and (encoding := json.detect_encoding(text)) != "utf-8":
         text = text.decode(encoding)
-    require("json_bytes", len(text), "bytes of JSON", where)
+    require("whole_bytes", len(text), "bytes of JSON", where)
     _require_room(text.encode("utf-8", "replace") if isinstance(text, str) else text, where)
     return _loaded(text, {"parse_float": str, "parse_int": str, "parse_constant": str} if as_written else {})
 
@@ -146,14 +146,14 @@ def parse_json_lines(content: bytes, where: str = "") -> Iterator[tuple[int, Any
     DataError
         As of `parse_json`.
     """
-    require("json_bytes", len(content), "bytes of JSON", where)
+    require("whole_bytes", len(content), "bytes of JSON", where)
     _require_room(content, where)
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             try:
                 yield number, _loaded(line, {})
             except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
+                raise ValueError(f"line {number} is not valid JSON: {error}") from None
 
 
 def _loaded(text: str | bytes, how: Mapping[str, Any]) -> Any:

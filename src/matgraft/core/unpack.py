@@ -30,7 +30,7 @@ BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
 """What reading raises on a file that is damaged or cut off, packed or not."""
 FREE = 64 * 2**20
 """Bytes that may be unpacked of however few: a file of zeros is small, and harmless up to here."""
-_BUFFER = 2**17
+_BUFFER, _PART = 2**17, 2**24
 
 
 def open_unpacked(path: Path, where: str = "") -> io.BufferedReader:
@@ -87,14 +87,18 @@ def read_whole(path: Path, name: str, where: str = "") -> bytes:
     """
     where = where or path.name
     bound = getattr(limits(), name)
+    parts: list[bytes] = []
+    left = bound
     try:
         with open_unpacked(path, where) as file:
-            content = file.read(bound + 1)
+            while left >= 0 and (part := file.read(min(_PART, left + 1))):  # memory as it is filled
+                parts.append(part)
+                left -= len(part)
     except BROKEN as error:
         raise DataError(f"it cannot be read: {error}", where=where) from error
-    if len(content) > bound:
+    if left < 0:
         raise exceeded(name, f"more than {bound:,} bytes", where)
-    return content
+    return b"".join(parts)
 
 
 def refuse_bomb(path: Path, where: str = "") -> None:

@@ -14,11 +14,12 @@ Source: quantum-machine.org, the readme of rMD17, the documentation of sGDML.
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -28,9 +29,9 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.machine import available_memory
-from matgraft.core.unpack import open_unpacked
+from matgraft.core.unpack import read_whole
 from matgraft.potentials.data.reading.formats.base import FileHead, Format
-from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
+from matgraft.potentials.data.reading.raw import COMPRESSED, Conventions, RawFile, RawFrame
 
 _NAMES = {
     "species": ("z", "nuclear_charges", "atomic_numbers", "numbers", "species", "charges"),
@@ -96,7 +97,7 @@ def read_npz(path: Path, name: str) -> RawFile:
 def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of the archive, each checked before it is loaded."""
     try:
-        with open_unpacked(path, name) as file, zipfile.ZipFile(file) as archive:
+        with _seekable(path, name) as file, zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             needed, free = sum(info.file_size for info in members), available_memory().bytes
             if needed > free:
@@ -106,6 +107,12 @@ def _arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
             return {info.filename.removesuffix(".npy"): _array(archive, info) for info in members}
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError) as error:
         raise DataError(f"it cannot be read: {error}", where=name, remedy="was the file cut off?") from error
+
+
+def _seekable(path: Path, name: str) -> IO[bytes]:
+    """Open an archive, which is read from its end; one that was packed once more is held in memory."""
+    packed = path.suffix.lower() in COMPRESSED
+    return io.BytesIO(read_whole(path, "whole_bytes", name)) if packed else path.open("rb")
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:

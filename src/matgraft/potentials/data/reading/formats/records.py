@@ -79,16 +79,17 @@ def read_json(path: Path, name: str) -> RawFile:
 
 
 def _load(path: Path, name: str) -> Any:
-    content = read_whole(path, "json_bytes", name)
+    content = read_whole(path, "whole_bytes", name)
     try:
-        try:
-            return parse_json(content, name)
-        except json.JSONDecodeError as error:
-            if error.msg != "Extra data":
-                raise
-            return [value for _, value in parse_json_lines(content, name)]
+        return parse_json(content, name)
     except ValueError as error:
-        raise DataError(f"it is not valid JSON: {error}", where=name, remedy="was the file cut off?") from error
+        found = f"it is not valid JSON: {error}"
+        if not isinstance(error, json.JSONDecodeError) or error.msg != "Extra data":
+            raise DataError(found, where=name, remedy="was the file cut off?") from error
+    try:
+        return [value for _, value in parse_json_lines(content, name)]
+    except ValueError as error:
+        raise DataError(str(error), where=name, remedy="was the file cut off?") from error
 
 
 def _records(content: Any, name: str, path: tuple[str, ...] = ()) -> Iterator[_Record]:
