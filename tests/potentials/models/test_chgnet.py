@@ -75,6 +75,21 @@ def test_arguments_that_chgnet_does_not_know_are_a_deliberate_error(tmp_path: Pa
             load(f"chgnet:{tmp_path / 'a.pth.tar'}")
 
 
+def test_what_the_converter_cannot_take_is_an_error_of_the_frame_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chgnet.graph.graph import Graph
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("bonds without a partner")
+
+    monkeypatch.setattr(Graph, "line_graph_adjacency_list", fail)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="bonds without a partner"):
+        load("chgnet").encode(Sample(bulk("Si"), {}, file="frames.xyz", index=7))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_isolated_atom_is_named_with_its_frame() -> None:
     atoms = Atoms("Si2", positions=[[0, 0, 0], [0, 0, 9.0]], cell=[20, 20, 20], pbc=True)
     with pytest.raises(DataError, match=r"frames.xyz frame 7: atom 0 has no neighbour within 6 Å"):

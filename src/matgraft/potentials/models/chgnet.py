@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from chgnet.graph import CrystalGraph
 from chgnet.model import CHGNet
 from pymatgen.core import Lattice, Structure
 from torch import Tensor, nn
@@ -230,7 +231,7 @@ class CHGNetPotential(Potential):
         self.module.graph_converter.set_isolated_atom_response("ignore")  # `_refuse_isolated` names the frame
         with warnings.catch_warnings():  # pymatgen's, that helium has no electronegativity: nothing here reads it
             warnings.filterwarnings("ignore", message="No Pauling electronegativity")
-            graph = self.module.graph_converter(structure)
+            graph = self._graph(structure, sample.where)
         centre, neighbour = graph.atom_graph.view(-1, 2).long().T
         _refuse_isolated(sample, centre, self.card.cutoff_A)
         to_bond, first = graph.directed2undirected.long(), graph.undirected2directed.long()
@@ -257,6 +258,16 @@ class CHGNetPotential(Potential):
             "angle_sign": torch.where(first[to_bond[ends]] == ends, 1.0, -1.0).T,
         }
         return Encoded(len(atoms), len(centre) + len(angles), tensors)
+
+    def _graph(self, structure: Structure, where: str) -> CrystalGraph:
+        try:
+            return self.module.graph_converter(structure)
+        except RuntimeError as error:  # of the graph of angles
+            raise DataError(
+                f"CHGNet's converter finds no graph of this structure: {error.__cause__ or error}",
+                where=where,
+                remedy="leave the frame out",
+            ) from error
 
     def collate(self, encoded: Sequence[Encoded]) -> Batch:
         """Join graphs, raising indices by what stands before."""
@@ -384,13 +395,21 @@ def _linears(mlp: Any) -> Iterator[nn.Linear]:
     return (layer for layer in mlp.layers if isinstance(layer, nn.Linear))
 
 
+class _Unwritten(Structure):
+    """A structure that is not written: the vendor's converter leaves what it cannot convert in the current folder."""
+
+    def to(self, filename: str | Path = "", fmt: Any = "", **_: Any) -> str:
+        """Write nothing."""
+        return ""
+
+
 def _structure(sample: Sample, cutoff: float) -> Structure:
     """Return a pymatgen structure in the box of the frame, near the origin."""
     atoms: Atoms = sample.content
     found = box(atoms, cutoff, sample.where)
     x, y, z = (bool(periodic) for periodic in found.periodic)
     lattice = Lattice(found.vectors, pbc=(x, y, z))
-    return Structure(lattice, atoms.numbers, found.near_origin(atoms.positions), coords_are_cartesian=True)
+    return _Unwritten(lattice, atoms.numbers, found.near_origin(atoms.positions), coords_are_cartesian=True)
 
 
 def _refuse_isolated(sample: Sample, centre: Tensor, cutoff: float | None) -> None:
