@@ -17,6 +17,7 @@ from matgraft.cli.ending import ReaderGoneError, print_json, reader_gone
 from matgraft.cli.outputs import clean_stdout, new_file, new_file_and_folder, refuse_inputs
 from matgraft.core.errors import OptionError
 from matgraft.core.failures import failure_of
+from matgraft.core.locks import locked_files
 from matgraft.core.reads import Read, changed_keys, refuse_unread
 from matgraft.core.vocabulary import keys_called
 
@@ -383,7 +384,7 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
         targets = {f"--{name}": given[name] for name in written if given[name] is not None}
         for target in targets.values():
             refuse_inputs(target, [value for name, value in given.items() if name not in written])
-        with clean_stdout(targets, bool(given.get("as_json"))):
+        with clean_stdout(targets, bool(given.get("as_json"))), locked_files(targets.values()):
             made = {
                 name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()
             }

@@ -25,6 +25,7 @@ from matgraft.core.errors import MatgraftError, OptionError, RunError
 from matgraft.core.failures import failures_told
 from matgraft.core.files import is_part, write_json
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import is_lock, locked, without_locks
 from matgraft.core.signals import Interrupted, goes_on_by
 
 Kind = Literal["frames", "formulas", "pretraining", "active"]
@@ -152,8 +153,9 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
     goes_on_by(lambda: go_on_with(out))
     with failures_told(lambda: resume_commands(out)):
         if resume:
-            _refuse_other_beginning(out, begun)
-            yield
+            with locked(out):
+                _refuse_other_beginning(out, begun)
+                yield
             return
         with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):
             BEGUN.write(out, begun)
@@ -175,11 +177,11 @@ def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda e
         If the folder holds something.
     """
     refuse_full_folder(out)
-    with made_folder(out):
+    with made_folder(out), locked(out, new=True):
         try:
             yield
         except BaseException as error:
-            for one in out.iterdir() if takes_back(error) else ():
+            for one in without_locks(out) if takes_back(error) else ():
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
             raise
 
@@ -207,7 +209,8 @@ def _is_refusal(error: BaseException) -> bool:
 def _fitted_nothing(out: Path, kind: Kind) -> bool:
     """Say whether a folder has nothing but what a run begins with."""
     names = {BEGUN.name, ASKED[kind], *BEGINNING[kind]}
-    return all(file.relative_to(out).parts[0] in names for file in out.rglob("*") if not file.is_dir())
+    files = (one for one in out.rglob("*") if not one.is_dir() and not is_lock(one))
+    return all(one.relative_to(out).parts[0] in names for one in files)
 
 
 def _refuse_other_beginning(out: Path, begun: Begun) -> None:
@@ -286,7 +289,7 @@ def refuse_full_folder(out: Path) -> None:
     """Raise an OptionError if something new would be written into a folder that holds something, or cannot be made."""
     refuse_no_folder(out)
     # A run that was killed before it wrote down what was asked for has left run.json, and a part of another file.
-    if out.exists() and any(one.name != BEGUN.name and not is_part(one) for one in out.iterdir()):
+    if out.exists() and any(one.name != BEGUN.name and not is_part(one) for one in without_locks(out)):
         raise OptionError(
             f"the folder {out} is not empty",
             remedy="take another folder" + ", or go on with the run in it" * bool(resume_commands(out)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matgraft.core.errors import OptionError
 from matgraft.core.files import write_text
+from matgraft.core.locks import works_in
 from matgraft.core.provenance import file_hash
 from matgraft.core.report.document import Document
 from matgraft.core.report.html import to_html
@@ -30,6 +31,7 @@ FORMS = {".html": to_html, ".md": to_markdown}
 """Suffix of a page -> what writes it."""
 
 
+@works_in("run")
 def evaluate_table(
     run: Path, table: Path, page: Path | None = None, *, reading: ReadOptions | None = None, tell: Tell | None = None
 ) -> TableEvaluation:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from matgraft.core.errors import RunError
 from matgraft.core.findings import Finding
+from matgraft.core.locks import works_in
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import Begun, open_run
 from matgraft.formulas.domain.verdict import domain_verdict
@@ -70,6 +71,7 @@ LEFT = (PREDICTOR.name, DATA, HELD)
 DOMAIN_FILES = ("target_predictions.csv", "domains.csv")
 
 
+@works_in("out", new=True)
 def tune_table(
     run: TableRun,
     out: Path,
@@ -189,6 +191,7 @@ def readings_of(
     return tuple(found)
 
 
+@works_in("out")
 def resume_table_run(out: Path, *, quiet: bool = False) -> TableResult:
     """Go on with a run that was broken off.
 

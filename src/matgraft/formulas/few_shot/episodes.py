@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import works_in
 from matgraft.core.provenance import file_hash
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
@@ -154,6 +155,7 @@ class EpisodeObjective:
         return cross_entropy(self.module.logits(support, queries), truth)
 
 
+@works_in("out", new=True)
 def learn_metric(
     table: Path, backbone: CompositionBackbone, settings: EpisodeSettings, out: Path, *, quiet: bool = False
 ) -> Metric:

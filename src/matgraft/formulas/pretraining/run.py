@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import works_in
 from matgraft.core.model import ModelCard
 from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
@@ -80,6 +81,7 @@ MOST_ON_MAP = 3000
 """Formulas that are drawn for the map."""
 
 
+@works_in("out", new=True)
 def pretrain(
     corpus: Path | None, properties: Path | None, settings: PretrainSettings, out: Path, *, quiet: bool = False
 ) -> CompositionBackbone:
@@ -97,6 +99,7 @@ def pretrain(
     return _conduct(run, out, resume=False, quiet=quiet)
 
 
+@works_in("out")
 def resume_pretraining(out: Path, *, quiet: bool = False) -> CompositionBackbone:
     """Go on with a run that was broken off, to the same weights that an unbroken one would have.
 

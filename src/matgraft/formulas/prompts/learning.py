@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from matgraft.core.errors import DataError
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import works_in
 from matgraft.core.provenance import file_hash
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
@@ -105,6 +106,7 @@ class BankObjective:
         return answers, y.to(device), self.binary[questions].to(device), questions
 
 
+@works_in("out", new=True)
 def learn_bank(
     table: Path, backbone: CompositionBackbone, settings: BankSettings, out: Path, *, quiet: bool = False
 ) -> Bank:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from matgraft.core.files import write_text
+from matgraft.core.locks import works_in
 from matgraft.core.report.document import (
     EVERYWHERE,
     PAGE,
@@ -63,6 +64,7 @@ FOOTER = (
 )
 
 
+@works_in("run")
 def write_property_report(run: Path) -> Path:
     """Write report.html and report.json (the facts) into the folder of a run on a table.
 

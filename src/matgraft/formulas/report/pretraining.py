@@ -14,6 +14,7 @@ import pandas as pd
 from matgraft.core.errors import RunError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import works_in
 from matgraft.core.report.document import (
     EVERYWHERE,
     Block,
@@ -76,6 +77,7 @@ class PretrainingReport(Frozen):
 REPORT = RunFile("report.json", PretrainingReport, indent=None)
 
 
+@works_in("run")
 def write_pretraining_report(run: Path) -> Path:
     """Write report.html and report.json (the facts) into the folder of a pretraining.
 

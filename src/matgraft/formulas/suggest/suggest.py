@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from scipy.spatial.distance import cdist
 
 from matgraft.core.errors import OptionError, choose
+from matgraft.core.locks import works_in
 from matgraft.core.settings import validated
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predict import PropertyModel
@@ -116,6 +117,7 @@ def suggest(
     )
 
 
+@works_in("run")
 def keep(run: Path, found: Suggested) -> None:
     """Write suggestions into the run folder, in the place of earlier ones for the target, and its page anew."""
     before = SUGGESTIONS.find(run) or Suggestions()

@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from matgraft.core.errors import OptionError
+from matgraft.core.locks import locked_file
 from matgraft.core.run_folder import made_folder, refuse_no_folder, unused
 from matgraft.core.targets import is_stream
 from matgraft.potentials.data.reading.keys import Reading
@@ -62,7 +63,7 @@ def pack(
         raise OptionError(f"{out} is there already", remedy="take another name", options=[{"--out": unused(out)}])
     refuse_no_folder(out.parent)
     stream = Stream(source, **how)
-    with made_folder(out.parent):
+    with locked_file(out), made_folder(out.parent):
         return write_store(_counted(stream, f"packing {out.name}", progress), out, stream.provenance)
 
 

@@ -31,6 +31,7 @@ from typing import Any
 
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.files import write_text
+from matgraft.core.locks import works_in
 from matgraft.core.registry import model_folder, save_folder
 from matgraft.core.run_folder import new_folder, refuse_full_folder
 from matgraft.core.version import __version__
@@ -199,6 +200,7 @@ TARGETS = {
 """Name -> target."""
 
 
+@works_in("out", new=True)
 def export(run: Path, to: str, out: Path, *, repulsion: bool = False) -> Exported:
     """Write a run's model for another tool.
 

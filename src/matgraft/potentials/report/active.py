@@ -15,6 +15,7 @@ from rich.console import Console
 from matgraft.core.errors import RunError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import works_in
 from matgraft.core.report.document import (
     EVERYWHERE,
     PAGE,
@@ -134,6 +135,7 @@ def _blocks_of(folder: Path) -> tuple[Sampled, ...]:
     return tuple(found)
 
 
+@works_in("out")
 def write_active_report(out: Path) -> Path:
     """Write report.html, report.md and report.json into the folder of a loop; return the page."""
     facts = read_loop(Path(out))

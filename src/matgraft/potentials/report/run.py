@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from matgraft.core.files import write_text
+from matgraft.core.locks import works_in
 from matgraft.core.report.document import Bullets, Document, Pairs, Section, Text
 from matgraft.core.report.html import to_html
 from matgraft.core.report.markdown import to_markdown
@@ -56,6 +57,7 @@ def _files(facts: RunFacts) -> Section:
     return Section("files", "Files", [*(one for one in lists if one.lines), rest], frozenset({"markdown"}))
 
 
+@works_in("run")
 def write_report(run: Path) -> Path:
     """Write report.html, report.md and report.json (the facts) into a run folder.
 

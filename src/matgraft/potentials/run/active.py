@@ -22,6 +22,7 @@ from pydantic import JsonValue
 
 from matgraft.core.errors import AuditError, DataError, OptionError
 from matgraft.core.files import write_text
+from matgraft.core.locks import works_in
 from matgraft.core.options import word
 from matgraft.core.provenance import file_hash
 from matgraft.core.run_folder import Begun, RunFile, by_option, open_run
@@ -60,6 +61,7 @@ SECONDS: RunFile[dict[str, float]] = RunFile("seconds.json", dict[str, float])
 """Of the stages of a round that ended, all sessions together."""
 
 
+@works_in("out", new=True)
 def active(
     recipe: ActiveRecipe,
     out: Path,

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.io import write as write_frames
@@ -23,12 +24,13 @@ from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
 from matgraft.core.executor import executor
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import whole
+from matgraft.core.locks import locked, without_locks
 from matgraft.core.registry import HEADS, part_head
 from matgraft.core.run_folder import kind_of
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.checks.checked import CHECKED, STRUCTURES, Checked, CheckedStructure
 from matgraft.potentials.checks.from_frames import references_in
-from matgraft.potentials.checks.physical import SEEN_TAG, Case
+from matgraft.potentials.checks.physical import SEEN_TAG, Case, PhysicalCheck
 from matgraft.potentials.checks.references import References, formula_of, merged, of_structure, read_references
 from matgraft.potentials.checks.runner import OBSERVATIONS, Elsewhere, Result, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, Suite
@@ -118,12 +120,25 @@ def check(
     checks = chosen_checks(settings)
     refuse_name(model)
     _refuse_sending(question, model)
+    folder = _folder(model, question.out)
+    with locked(folder, new=True):
+        refuse_foreign_folder(folder)
+        return _check(checks, model, question, settings, folder, quiet=quiet)
+
+
+def _check(
+    checks: Sequence[PhysicalCheck[Any]],
+    model: Model,
+    question: Question,
+    settings: CheckSettings,
+    folder: Path,
+    *,
+    quiet: bool,
+) -> Checked:
     context = _context(model)
     own: References = read_references(Path(question.references)) if question.references else {}
     frames = _joined([context.frames, _given(question)])
     structures, notes = _structures(question, frames, model)
-    folder = _folder(model, question.out)
-    refuse_foreign_folder(folder)
     began = time.monotonic()
     subject = load_subject(model, [one.atoms for one in structures])
     against = question.against or context.foundation
@@ -270,7 +285,7 @@ def refuse_foreign_folder(folder: Path) -> None:
     """Raise an OptionError if a folder holds what no physical checks have left: files of one name would be lost."""
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder} is a file", remedy="name a new folder by --out")
-    if folder.is_dir() and any(folder.iterdir()) and not any(folder.glob(f"**/{OBSERVATIONS}")):
+    if folder.is_dir() and without_locks(folder) and not any(folder.glob(f"**/{OBSERVATIONS}")):
         raise OptionError(
             f"{folder} is not empty, and holds no physical checks",
             remedy="name a new folder by --out, or one that `matgraft check` has made",

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from matgraft.core.files import write_text
 from matgraft.core.findings import Finding, Findings, blocking
+from matgraft.core.locks import works_in
 from matgraft.core.run_folder import Begun, open_run, refuse_full_folder
 from matgraft.potentials.audit.coverage import Coverage, coverage
 from matgraft.potentials.data.dataset import Dataset
@@ -85,6 +86,7 @@ Tell = Callable[[Sequence[Finding]], object]
 """Is given what the first looks found, before a foundation is loaded."""
 
 
+@works_in("out", new=True)
 def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False, tell: Tell | None = None) -> Path:
     """Conduct a run.
 
@@ -197,6 +199,7 @@ def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None)
     return first
 
 
+@works_in("out")
 def resume_run(out: Path, *, quiet: bool = False, tell: Tell | None = None) -> Path:
     """Go on with a run that was broken off; a finished one, which lacks nothing, only gets its report again."""
     recipe = saved_recipe(out)

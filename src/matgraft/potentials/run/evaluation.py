@@ -8,6 +8,7 @@ from typing import Any
 
 from matgraft.core.errors import DataError
 from matgraft.core.findings import DROP, Finding, list_frames
+from matgraft.core.locks import works_in
 from matgraft.core.registry import model_folder, part_head
 from matgraft.core.run_folder import kind_of
 from matgraft.core.settings import typed_keys
@@ -30,6 +31,7 @@ from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift, sh
 AS_THEY_ARE = ScoreSettings()
 
 
+@works_in("run")
 def evaluate_run(
     run: Path, frames: Path | Sequence[Path], options: Sequence[str] = (), *, quiet: bool = False
 ) -> Evaluation:

@@ -20,7 +20,9 @@ from matgraft.core.errors import RunError
 from matgraft.core.executor import executor, read_executor
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import to_json, write_json
+from matgraft.core.locks import locked
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.signals import temporary
 from matgraft.core.targets import is_stream
 from matgraft.potentials.active.labelling.compute import Bench, Job
 from matgraft.potentials.active.labelling.engine import (
@@ -189,7 +191,7 @@ def _workers(engine: Engine) -> ExecutorSettings:
 @contextmanager
 def _open(folder: Path) -> Iterator[Store]:
     """Open the store; what a killed run left of its work is cleared away."""
-    with Store(folder) as store:
+    with locked(folder, new=True), Store(folder) as store, temporary(folder / WORK):
         shutil.rmtree(folder / WORK, ignore_errors=True)
         try:
             yield store

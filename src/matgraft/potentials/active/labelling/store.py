@@ -27,6 +27,7 @@ from typing import Any
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import to_json, whole
 from matgraft.core.frozen import Frozen
+from matgraft.core.locks import without_locks
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.run_folder import refuse_no_folder
 from matgraft.potentials.active.labelling.labelled import Try
@@ -95,7 +96,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         refuse_no_folder(folder)
         self.folder, self._file = folder, folder / FILE
-        if folder.is_dir() and not self._file.exists() and any(one.name != WORK for one in folder.iterdir()):
+        if folder.is_dir() and not self._file.exists() and any(one.name != WORK for one in without_locks(folder)):
             raise OptionError(f"{folder} is not empty, and holds no labels", remedy="name a new folder by --store")
         folder.mkdir(parents=True, exist_ok=True)
         with self._sound():

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.executor import Serial, executor
 from matgraft.core.executor_settings import ExecutorSettings, Lost
+from matgraft.core.locks import locked_file
 from matgraft.core.processes import bar
 from matgraft.core.run_folder import RunFile, made_folder, unused
 from matgraft.core.targets import is_stream
@@ -47,7 +48,7 @@ def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
             remedy="type that command again to go on with it, remove the folder, or take another name",
             options=[{"--out": unused(out)}],
         )
-    with made_folder(folder):
+    with locked_file(out), made_folder(folder):
         BEGAN.write(folder, dict(decides))
         yield folder
     shutil.rmtree(folder)
