@@ -128,8 +128,7 @@ def test_workers_neither_let_go_nor_keep_the_lock(tmp_path: Path) -> None:
         ended.start()
         ended.join()
         script = (
-            "import sys; from pathlib import Path; from matgraft.core.locks import locked
-"
+            "import sys; from pathlib import Path; from matgraft.core.locks import locked\n"
             "with locked(Path(sys.argv[1])): pass"
         )
         words = [sys.executable, "-c", script, str(tmp_path)]
