@@ -7,9 +7,9 @@
 
 The lock is the kernel's, on a file that lies in the folder or beside the file: it ends with the process, however this
 ends, and holds between the machines of a network file system that knows locks (NFS from version 3 on, Lustre mounted
-with ``flock``). Elsewhere a file that is there is the lock. Who holds it stands in a file beside it. All files go with the
-lock; those that a killed process has left are taken over. Who only reads takes no lock, and needs none: files are
-replaced whole.
+with ``flock``). Elsewhere a file that is there is the lock. Who holds it stands in a file beside it. All of these files
+go with the lock; those that a killed process has left are taken over. Who only reads takes no lock, and needs none:
+files are replaced whole.
 
 Source: https://py-filelock.readthedocs.io; flock(2), on locks over NFS.
 """
