@@ -268,7 +268,7 @@ def resume_commands(run: Path) -> list[list[str]]:
 def go_on_with(run: Path) -> str:
     """Say how a run that was interrupted is gone on with."""
     commands = resume_commands(run)
-    return f"go on with: {shlex.join(commands[0])}" if commands else f"nothing was fitted yet, and {run} is gone again"
+    return f"go on with: {shlex.join(commands[0])}" if commands else "nothing was fitted yet: type the command again"
 
 
 def resume_above(folder: Path | None) -> list[list[str]]:
