@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pandas.errors import ParserError
 from safetensors import SafetensorError
 from torch.multiprocessing.spawn import ProcessRaisedException
 
@@ -50,6 +51,7 @@ TOLD = [
     (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), DISK),
     (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), LARGE),
     (OSError("Unable to synchronously create file (unable to truncate: errno = 28, error message = 'No space')"), DISK),
+    (ParserError("Error tokenizing data. C error: Calling read(nbytes) on source failed."), MEMORY),
     (BrokenProcessPool("a child process terminated abruptly"), WORKER),
     (ProcessRaisedException("\n-- Process 0 terminated with this:\nTraceback ...\nMemoryError", 0, 1), MEMORY),
 ]  # fmt: skip

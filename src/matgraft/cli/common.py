@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from matgraft.cli.ending import ReaderGoneError, print_json, reader_gone
 from matgraft.cli.outputs import clean_stdout, new_file, new_file_and_folder, refuse_inputs
+from matgraft.core.buffers import take_buffers
 from matgraft.core.errors import OptionError
 from matgraft.core.failures import failure_of
 from matgraft.core.locks import locked_files
@@ -389,6 +390,7 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
                 name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()
             }
             try:
+                take_buffers()
                 command(**given, **made)
             except BrokenPipeError as error:
                 if reader_gone(error):

@@ -86,6 +86,7 @@ WORDS = (
     (re.compile(r"can't start new thread|os error 11\b|pthread_create"), THREADS),
     (re.compile(r"Too many open files|os error 24\b|errno = 24\b|ancdata"), FILES),
     (re.compile(r"MemoryError|bad_alloc|(allocate|not enough|insufficient|out of|[Ii]nsufficient) memory"), MEMORY),
+    (re.compile(r"Error tokenizing data\. C error: (out of memory|Calling read\(nbytes\) on source failed)"), MEMORY),
     (re.compile(r"failed to map segment|unable to mmap|os error 12\b|errno = 12\b|memory allocation"), MEMORY),
     (
         re.compile(r"Could not determine home directory"),
@@ -158,12 +159,18 @@ def _told(error: BaseException, *, alone: bool) -> Told | None:
         return SHARED if "/dev/shm" in str(error) else MACHINE[error.errno]
     if isinstance(error, MemoryError):
         return MEMORY
-    speaks = not isinstance(error, ValueError | LookupError | TypeError | AttributeError)  # of what was read, those
+    # Errors of the other kinds speak of what was read, in whose words anything may stand.
+    speaks = not isinstance(error, ValueError | LookupError | TypeError | AttributeError) or _is_of_pandas(error)
     if speaks and (told := next((told for pattern, told in WORDS if pattern.search(str(error))), None)) is not None:
         return told
     if alone and isinstance(error, OSError):
         return OTHER.get(error.errno or 0) or Told(error.strerror or str(error), "")
     return None
+
+
+def _is_of_pandas(error: BaseException) -> bool:
+    """Say whether an error is a ValueError by which pandas tells that a file could not be read any further."""
+    return type(error).__module__ == "pandas.errors"
 
 
 def _place(error: BaseException) -> str:
