@@ -128,11 +128,19 @@ def test_a_function_that_no_worker_can_import_is_refused(pool: Executor) -> None
 # ------------------------------------------------------------------ deaths
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that death left stuck are given up after seconds: by chance a killed one holds the lock of the queue."""
+    monkeypatch.setattr("matgraft.core.parsl_workers.STUCK_S", 5)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_task_whose_worker_is_killed_is_done_again(pool: Executor, tasks: Any, tmp_path: Path) -> None:
     assert results(pool, partial(tasks.die_once, tmp_path), range(4)) == {i: i for i in range(4)}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["1", "3"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_task_that_kills_its_worker_each_time_is_lost_and_the_others_are_not(pool: Executor, tasks: Any) -> None:
     out = results(pool, tasks.die, range(3))
     assert isinstance(out[1], Lost) and "killed 3 times" in out[1].reason

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import plotly.graph_objects as go
+from typing import TYPE_CHECKING, Literal
 
 from matgraft.core.findings import Finding, gravest_first
 from matgraft.core.verdict import Caution, Tone, Use, Verdict
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 Form = Literal["page", "markdown", "screen"]
 

@@ -31,7 +31,6 @@ from matgraft.formulas.domain.alignment import MaximumMeanDiscrepancy
 from matgraft.formulas.domain.member import METHODS, SOURCE, WEIGHTS, TargetDomain, fit_toward
 from matgraft.formulas.domain.overlap import DomainOverlap, OverlapFacts
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.learners.closed_form import ClosedForm
 from matgraft.formulas.learners.folds import inner_folds
 from matgraft.formulas.learners.forest import LEVELS, MEDIAN
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels, OnBlocks, Part, RowLosses, Rows
@@ -232,6 +231,8 @@ def paired(ours: Array, theirs: Array, importance: Array, counted: Array, units:
 
 def reverse_predictions(target: Inputs, labelled: Labels, held: Inputs, seed: int) -> Array:
     """Return what the target's labels, believed, say of the source: (n, 99) quantiles or (n, n_classes)."""
+    from matgraft.formulas.learners.closed_form import ClosedForm
+
     first = labelled.y[0]
     if (labelled.y == first).all():
         return _constant(first, len(held), labelled.n_classes)

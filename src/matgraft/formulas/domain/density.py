@@ -18,11 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 Array = NDArray[np.float64]
 FOLDS = 3
@@ -47,6 +42,8 @@ class DomainClassifier:
     @property
     def auc(self) -> float:
         """0.5: the domains are the same to the classifier; 1: it never errs."""
+        from sklearn.metrics import roc_auc_score  # takes a second, which a prediction does not wait for
+
         truth = np.repeat([0, 1], [len(self.source), len(self.target)])
         return float(roc_auc_score(truth, np.concatenate([self.source, self.target])))
 
@@ -68,6 +65,9 @@ def fit_domain_classifier(
     groups
         (n + m,) names of what a fold never tears apart, such as the formula; by default every row is its own.
     """
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import GroupKFold
+
     x, truth = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
     names = np.arange(len(x)) if groups is None else np.asarray(groups)
     balanced = len(x) / np.bincount(truth)[truth]  # both domains count alike, however many rows they have
@@ -78,6 +78,10 @@ def fit_domain_classifier(
 
 
 def _out_of_fold(x: Array, truth: NDArray[np.int_], folds: list[tuple[Any, Any]], prior: float) -> Array:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     likely = np.zeros(len(x))
     for rest, held in folds:
         regression = LogisticRegression(C=prior, class_weight="balanced", max_iter=1000)

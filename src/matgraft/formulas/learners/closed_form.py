@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -77,7 +77,7 @@ class Process:
     def __call__(self, x: Array) -> Array:
         """Return (n, 99) quantiles of normal distributions."""
         mean, deviation = self.process.predict(self.scaler.transform(x), return_std=True)
-        return np.asarray(self.centre + self.width * (mean[:, None] + deviation[:, None] * norm.ppf(LEVELS)[None, :]))
+        return np.asarray(self.centre + self.width * (mean[:, None] + deviation[:, None] * ndtri(LEVELS)[None, :]))
 
 
 class WeightedNoise(WhiteKernel):  # type: ignore[misc]

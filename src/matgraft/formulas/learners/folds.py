@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.learners.inputs import Array, Rows
@@ -28,6 +27,8 @@ def inner_folds(groups: Sequence[str], n_folds: int, seed: int, classes: Array |
     DataError
         If there is one group only, or a class that no drawn folds tear apart.
     """
+    from sklearn.model_selection import GroupKFold  # takes a second, which a prediction does not wait for
+
     distinct = len(set(groups))
     if distinct < 2:
         raise DataError(

@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, HistGradientBoostingClassifier
 
 from matgraft.formulas.learners.inputs import Array, Labels
+
+if TYPE_CHECKING:  # it takes a second, which a prediction without trees does not wait for
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 COUNT = 300
 """Randomised trees of a forest."""
@@ -46,10 +48,14 @@ class Trees:
 
     def regressor(self) -> ExtraTreesRegressor:
         """Return trees for values."""
+        from sklearn.ensemble import ExtraTreesRegressor
+
         return ExtraTreesRegressor(self.count, max_features=self.features, random_state=self.seed, n_jobs=self.threads)
 
     def classifier(self, count: int) -> ExtraTreesClassifier:
         """Return so many trees for classes."""
+        from sklearn.ensemble import ExtraTreesClassifier
+
         return ExtraTreesClassifier(
             count, max_features=self.features, min_samples_leaf=2, random_state=self.seed, n_jobs=self.threads
         )
@@ -59,6 +65,8 @@ class Classifier:
     """Probabilities of extremely randomised trees, averaged with those of boosted ones where rows are many."""
 
     def __init__(self, x: Array, y: Array, weights: Array, trees: Trees, n_classes: int) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
         self.n_classes, self.weighted = n_classes, _differ(weights)
         many = len(x) >= FEWEST_FOR_BOOSTING
         self.models: list[Any] = [trees.classifier(BESIDE_BOOSTED if many else trees.count)]
@@ -72,6 +80,8 @@ class Classifier:
 
     def __call__(self, x: Any) -> Array:
         """Return (n, n_classes)."""
+        from sklearn.ensemble import ExtraTreesClassifier
+
         out = np.zeros((len(x), self.n_classes))
         for model in self.models:
             by_leaf = self.weighted and isinstance(model, ExtraTreesClassifier)

@@ -11,31 +11,46 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from matgraft.formulas.learners.inputs import Array
 
 Blocks = Mapping[str, Array]
 PERCENTILE = 95
+CHUNK = 1024
+"""Rows whose distances to all points are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """The training set as points."""
+    """The training set as points (n, width), and the distance that counts as one."""
 
-    tree: NearestNeighbors
+    points: Array
     unit: float
 
     @classmethod
     def of(cls, blocks: Blocks) -> Self:
         """Return the neighbourhood of a training set."""
         points = np.unique(np.round(blocks["embedding"], 6), axis=0)  # the same formula twice is no neighbour
-        tree = NearestNeighbors(n_neighbors=1).fit(points)
         if len(points) < 2:
-            return cls(tree, 1.0)
-        distances = tree.kneighbors(None, n_neighbors=1)[0][:, 0]
-        return cls(tree, max(float(np.percentile(distances, PERCENTILE)), 1e-9))
+            return cls(points, 1.0)
+        distances = _to_nearest(points, points, others=True)
+        return cls(points, max(float(np.percentile(distances, PERCENTILE)), 1e-9))
 
     def distance(self, blocks: Blocks) -> Array:
         """Return (n,) distances to the next training formula."""
-        return np.asarray(self.tree.kneighbors(blocks["embedding"])[0][:, 0] / self.unit)
+        return _to_nearest(blocks["embedding"], self.points) / self.unit
+
+
+def _to_nearest(rows: Array, points: Array, others: bool = False) -> Array:
+    """Return (n,) distances from rows (n, width) to the nearest of points (m, width), with `others` not to itself.
+
+    Which point is the nearest, one product of matrices tells; its distance is then computed without cancellation.
+    """
+    squares, found = (points**2).sum(1), np.zeros(len(rows))
+    for begin in range(0, len(rows), CHUNK):
+        chunk = rows[begin : begin + CHUNK]
+        apart = squares - 2 * chunk @ points.T  # squared distances, but for a number a row
+        if others:
+            apart[np.arange(len(chunk)), np.arange(begin, begin + len(chunk))] = np.inf
+        found[begin : begin + len(chunk)] = np.linalg.norm(chunk - points[apart.argmin(1)], axis=1)
+    return found

@@ -13,7 +13,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Units, effective_number
@@ -101,6 +100,8 @@ def _read(quantiles: Array, level: float) -> Array:
 
 def fit_temperature(probabilities: Array, y: NDArray[np.int_], weights: Array) -> float:
     """Return the power's inverse that makes out-of-fold probabilities (n, n_classes) as likely as can be."""
+
+    from scipy.optimize import minimize_scalar
 
     def loss(log_t: float) -> float:
         tempered = apply_temperature(probabilities, float(np.exp(log_t)))

@@ -15,7 +15,6 @@ from matgraft.core.errors import choose
 from matgraft.formulas.domain.member import METHODS, TargetDomain, fit_toward
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
-from matgraft.formulas.learners.closed_form import ClosedForm
 from matgraft.formulas.learners.forest import Forest, Trees
 from matgraft.formulas.learners.inputs import Array, Inputs, OnBlocks, Part
 from matgraft.formulas.learners.network import FittedNetwork, NetworkSettings, fit_network
@@ -78,6 +77,8 @@ class Member:
         if self.kind == "trees":
             model = Forest(x, labels, Trees(seed=seed, threads=tools.threads))
         else:
+            from matgraft.formulas.learners.closed_form import ClosedForm  # brings scikit-learn: a second
+
             model = ClosedForm(x, labels, seed)
         return OnBlocks(model, names)
 

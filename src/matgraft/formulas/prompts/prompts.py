@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from matgraft.formulas.encoder import CompositionEncoder
@@ -159,5 +159,5 @@ def _readout(width: int) -> nn.Sequential:
     last = nn.Linear(HIDDEN, len(LEVELS))
     with torch.no_grad():
         last.weight.mul_(0.1)
-        last.bias.copy_(torch.from_numpy(norm.ppf(LEVELS)))
+        last.bias.copy_(torch.from_numpy(ndtri(LEVELS)))
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, HIDDEN), nn.GELU(), last)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from matgraft.core.files import whole
 from matgraft.formulas.domain.adaptation import ChosenMethod
@@ -111,6 +110,8 @@ def history_rows(networks: Mapping[str, Sequence[Tuned]], target: str) -> list[T
 
 def map_rows(table: FormulaTable, target: str, backbone: CompositionBackbone) -> list[TableRow]:
     """Return rows of formulas at the first two principal components of their features."""
+    from sklearn.decomposition import PCA  # takes a second, which a prediction does not wait for
+
     chosen = np.sort(np.random.default_rng(0).permutation(len(table.formulas))[:MOST_ON_MAP])
     vectors = backbone.embed([table.formulas[i] for i in chosen])
     places = PCA(2, random_state=0).fit_transform(vectors - vectors.mean(0))
@@ -126,6 +127,8 @@ def domain_rows(predictor: Predictor, adapted: ChosenMethod, target: str) -> lis
 
     The tuned ones are those of the network of the first inner fold, the frozen ones those that it began with.
     """
+    from sklearn.decomposition import PCA
+
     seed = predictor.settings.seed
     parts = {"source": predictor.inputs, "target": adapted.target.inputs}
     chosen = {

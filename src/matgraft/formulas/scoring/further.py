@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import MIN_UNITS, Units, joined_units, mean_difference, mean_loss
@@ -282,6 +281,8 @@ def _cautions(ours: PartScores, judged: Seen, level: float, unlike: float, untol
     if untold:
         yield Caution(code="unknown-groups", damage=Damage.DOUBT, text=untold)
     if (held := ours.scores.get("coverage")) is not None:
+        from scipy.stats import binomtest
+
         # Rows that share a formula or a group miss together: a set of them counts once.
         inside = binomtest(round(held * ours.n_units), ours.n_units, level, alternative="less")
         if inside.pvalue < SURE:

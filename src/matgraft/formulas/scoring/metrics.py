@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, roc_auc_score
 
 from matgraft.formulas.predictor.predictor import Prediction
 
@@ -68,6 +67,8 @@ def classification_scores(y: Array, prediction: Prediction, weights: Array) -> d
     The balanced accuracy is the mean over the classes that occur of the part of each that was found. ROC-AUC is absent
     where a class does not occur.
     """
+    from sklearn.metrics import log_loss, roc_auc_score
+
     assert prediction.probabilities is not None
     truth, probabilities = y.astype(int), prediction.probabilities
     right = (prediction.value.astype(int) == truth).astype(float)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from scipy.spatial import KDTree
 
 from matgraft.core.quantities import Array
 
@@ -61,6 +60,8 @@ def with_ghosts(atoms: Atoms, reach: float) -> tuple[Atoms, Array]:
     ndarray
         (N + ghosts,) the own atom that each one is an image of.
     """
+    from scipy.spatial import KDTree
+
     heights = 1 / np.linalg.norm(atoms.cell.reciprocal()[:], axis=1)
     # Atoms may stand outside the cell: by how many cells, rounded up, their images must go further out.
     spread = np.ptp(atoms.get_scaled_positions(wrap=False), axis=0)
