@@ -15,10 +15,10 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint docs format bench constraints clean
+.PHONY: help setup demo test test-slow lint docs format bench constraints clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/dev.stamp ## Set up .venv for development
 
@@ -30,8 +30,11 @@ demo: $(VENV)/run.stamp ## Tune CHGNet on shipped frames, and the composition en
 		--from composition --out runs/demo-formulas
 	@$(BIN)/matgraft predict runs/demo-formulas NaCl SrTiO3 Ni3Al U2Xe7
 
-test: lint ## Lint, then run every test (ARGS="-k name" narrows it)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test: lint ## Lint, then run the tests but for the slow ones (ARGS="-k name" narrows it)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/dev.stamp ## Run the slow tests: whole ways whose parts `make test` covers
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the order of imports
 	$(BIN)/ruff check

@@ -67,7 +67,6 @@ def test_a_calculator_by_its_import_path_is_judged_and_told(matgraft: CLI) -> No
     assert str(Path.cwd()) not in sys.path
 
 
-@pytest.mark.slow
 def test_workers_of_an_executor_find_what_this_machine_finds(matgraft: CLI) -> None:
     Path("executor.yaml").write_text("workers: 2\n")
     words = ("check", "own_models:copper", "--structure", "cu.vasp", "--only", "relaxation", "--json")

@@ -155,7 +155,6 @@ def test_a_folder_that_a_job_script_cannot_name_is_refused(tmp_path: Path, sched
         pool.run(abs, [1], print)
 
 
-@pytest.mark.slow
 def test_jobs_of_a_cluster_do_the_tasks_and_are_cancelled(tmp_path: Path, scheduler: Path) -> None:
     settings = ExecutorSettings(provider="slurm", workers=2)
     with executor(settings, tmp_path / "run") as pool:
@@ -168,7 +167,6 @@ def test_jobs_of_a_cluster_do_the_tasks_and_are_cancelled(tmp_path: Path, schedu
     assert not list((tmp_path / "run").iterdir())
 
 
-@pytest.mark.slow
 def test_jobs_that_fail_one_after_another_end_the_run_with_what_they_said(tmp_path: Path, scheduler: Path) -> None:
     (scheduler / "sbatch").write_text("#!/bin/bash\necho invalid account >&2; exit 1\n")
     with (

@@ -163,7 +163,6 @@ def test_what_stands_above_the_workers_is_replaced(pool: Executor, tasks: Any, t
     assert sorted(out) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.slow
 def test_workers_that_died_in_waiting_do_not_hold_the_others_up(
     pool: Executor, tasks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

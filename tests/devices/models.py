@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,15 @@ MODELS: dict[str, Callable[[], Potential]] = {
 ARCHITECTURES = MODELS | {"matgl-chgnet": lambda: small_matgl("CHGNet")}
 """And further networks of these backbones, which compute and are written."""
 SLOW = ("chgnet", "mace")
-"""Their networks are large, or have many operations: some fits take over ten seconds on one core."""
+"""Their networks are large, or have many operations."""
+ALWAYS = ("full", "lora")
+"""Strategies that train these all the same: all tensors of a network, and what it says of its own matrices."""
 
 
-def params(names: Iterable[str], *others: str) -> list[Any]:
-    """Return one parameter of pytest a model, followed by others, with the slow ones marked."""
-    return [pytest.param(name, *others, marks=[pytest.mark.slow] if name in SLOW else []) for name in names]
+def with_strategies(names: Iterable[str], strategies: Iterable[str]) -> list[Any]:
+    """Return one parameter of pytest a model and strategy; a strategy knows no vendor: small networks show the rest."""
+    pairs = itertools.product(names, strategies)
+    return [
+        pytest.param(*pair, marks=[pytest.mark.slow] if pair[0] in SLOW and pair[1] not in ALWAYS else [])
+        for pair in pairs
+    ]

@@ -30,7 +30,7 @@ from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.replay import ReplaySettings
 from matgraft.potentials.tuning.tangents import Directions, TangentObjective, cache_tangents
 
-from .models import ARCHITECTURES, MODELS, params
+from .models import ARCHITECTURES, MODELS, with_strategies
 
 CPU = torch.device("cpu")
 OPTIMIZERS = ("adam", "soap")
@@ -99,8 +99,7 @@ def test_every_model_computes_there_what_it_computes_here(
 # ------------------------------------------------------------------------ fits
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("potential", params(MODELS), indirect=True)
+@pytest.mark.parametrize(("potential", "strategy"), with_strategies(MODELS, STRATEGIES), indirect=["potential"])
 def test_every_strategy_trains_every_model(
     potential: Potential, strategy: str, frames: Dataset, gpu: torch.device, tmp_path: Path
 ) -> None:

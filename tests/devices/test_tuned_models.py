@@ -35,7 +35,7 @@ from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.ladder import RUNGS, LadderSettings
 from matgraft.potentials.tuning.replay import ReplaySettings
 
-from .models import ARCHITECTURES, params
+from .models import ARCHITECTURES
 from .pretended_device import Placed, PlacementError
 
 CPU = torch.device("cpu")
@@ -86,7 +86,7 @@ def test_every_potential_of_the_registry_has_models_here(made: Callable[[str], P
 
 
 @pytest.mark.usefixtures("_plain_files")
-@pytest.mark.parametrize("model", params(OF_VENDORS), indirect=True)
+@pytest.mark.parametrize("model", OF_VENDORS, indirect=True)
 def test_a_model_there_is_saved_as_the_one_here(
     model: Potential, gpu: torch.device, frames: Dataset, tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_model_there_is_saved_as_the_one_here(
 
 
 @pytest.mark.usefixtures("_plain_files")
-@pytest.mark.parametrize("model", params(OF_VENDORS), indirect=True)
+@pytest.mark.parametrize("model", OF_VENDORS, indirect=True)
 def test_a_model_there_is_exported_from_there(model: Potential, gpu: torch.device, tmp_path: Path) -> None:
     """Every target of its backbone, checked on one crystal; what is not installed here is said, not passed over."""
     save_folder(model, tmp_path)

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -69,6 +68,8 @@ class Estimate:
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval; None where nothing is decided, or a model diverged."""
+        from scipy import stats
+
         if not np.isfinite(self.error):
             return None
         margin = float(stats.t.ppf((1 + LEVEL) / 2, max(self.effective - 1, 1.0))) * self.error

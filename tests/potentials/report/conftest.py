@@ -279,5 +279,5 @@ def run_folder(pattern: Path, tmp_path: Path) -> Path:
 def light() -> Iterator[None]:
     """Leave the library of 5 MB out of pages that are not about it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matgraft.core.report.html.get_plotlyjs", lambda: "/* plotly */")
+        patch.setattr("plotly.offline.get_plotlyjs", lambda: "/* plotly */")
         yield

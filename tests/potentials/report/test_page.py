@@ -112,7 +112,7 @@ def test_nothing_is_fetched(page: Page) -> None:
 def test_plotly_is_inside_once_and_the_policy_admits_two_scripts(
     facts: RunFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("matgraft.core.report.html.get_plotlyjs", get_plotlyjs)
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", get_plotlyjs)
     page = Page(to_html(run_document(facts)))
     data, *scripts = page.scripts
     assert scripts[0] == get_plotlyjs()

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 
 COLOURS = {"untuned": "#8a94a3", "shift": "#c2872b", "tuned": "#2f78c4"}
 """Contrast of at least 3 : 1 with white and with the dark theme's paper."""
@@ -48,6 +51,8 @@ def add_legend(plot: go.Figure) -> None:
 
 def empty_figure() -> go.Figure:
     """Return a figure without data, in the page's manner."""
+    import plotly.graph_objects as go
+
     layout = {
         "template": "none",
         "showlegend": False,

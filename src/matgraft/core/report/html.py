@@ -16,7 +16,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from matgraft.core.files import to_json
 from matgraft.core.findings import Finding, list_frames
@@ -29,6 +28,8 @@ FOLDER = Path(__file__).parent
 
 def to_html(document: Document) -> str:
     """Render a document as a page, with the style, its figures, and the scripts that draw them."""
+    from plotly.offline import get_plotlyjs
+
     sections = document.of_form("page")
     scripts = {"plotly": _clean_lines(get_plotlyjs()), "script": _clean_lines(_beside("report.js"))}
     return (

@@ -100,7 +100,6 @@ def _read(quantiles: Array, level: float) -> Array:
 
 def fit_temperature(probabilities: Array, y: NDArray[np.int_], weights: Array) -> float:
     """Return the power's inverse that makes out-of-fold probabilities (n, n_classes) as likely as can be."""
-
     from scipy.optimize import minimize_scalar
 
     def loss(log_t: float) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import plotly.graph_objects as go
 
 from matgraft.core.report.document import (
     Block,
@@ -29,6 +28,9 @@ from matgraft.formulas.report.plots import OTHER, OURS, said
 from matgraft.formulas.report.rows import Spots
 from matgraft.formulas.scoring.domain import DomainMetrics
 from matgraft.formulas.scoring.metrics import SCORES
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 DOMAINS = {"source": OURS, "target": OTHER}
 MARGIN = 0.04

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import roc_curve
 
 from matgraft.core.report.figures import COLOURS, add_legend, empty_figure, style, verbatim
 from matgraft.core.report.text import ABSENT
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.report.rows import CellValue, Spots
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 MOST = 3000
 """Points drawn; SVG grows slow beyond."""
@@ -77,6 +77,8 @@ def distance_figure(held: Spots, error: Sequence[float], title: str) -> go.Figur
 
 def roc_figure(held: Spots, classes: Sequence[str]) -> go.Figure:
     """Draw the receiver operating characteristic: of the second of two classes, or of each of several."""
+    from sklearn.metrics import roc_curve
+
     plot = _of_classes()
     for i, name in _classes_drawn(classes):
         true = np.array([str(word) == name for word in held["truth"]])
@@ -94,6 +96,8 @@ def roc_figure(held: Spots, classes: Sequence[str]) -> go.Figure:
 
 def reliability_figure(held: Spots, classes: Sequence[str]) -> go.Figure:
     """Draw how often a stated probability came true, in bins of equal number."""
+    from sklearn.calibration import calibration_curve
+
     plot = _of_classes()
     for i, name in _classes_drawn(classes):
         true = np.array([str(word) == name for word in held["truth"]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
+from typing import TYPE_CHECKING
 
 from matgraft.core.report.document import (
     EVERYWHERE,
@@ -19,6 +19,9 @@ from matgraft.core.report.document import (
 from matgraft.core.report.figures import empty_figure, verbatim
 from matgraft.core.report.text import ABSENT
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 LONGEST = 28
 """Letters of a name beside the map."""

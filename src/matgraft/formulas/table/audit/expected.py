@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from matgraft.core.statistics import Units
 from matgraft.formulas import descriptors
@@ -65,6 +64,8 @@ def spread(values: Array) -> float:
 
 def _neighbours(formulas: Sequence[Formula], of: Units) -> NDArray[np.intp]:
     """Return (n_formulas, k) numbers of the nearest other formulas."""
+    from sklearn.neighbors import NearestNeighbors
+
     n_formulas = int(of.max(initial=-1)) + 1
     first = np.unique(of, return_index=True)[1]
     points = descriptors.magpie([formulas[i] for i in first])

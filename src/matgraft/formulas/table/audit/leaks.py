@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import f as fisher
-from scipy.stats import rankdata
 
 from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.statistics import numbered
@@ -63,6 +61,8 @@ def covariate_is_target(evidence: TableEvidence) -> Iterator[Finding]:
 
 def _tells(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
     """Return how a covariate tells the target, and whether that is beyond doubt."""
+    from scipy.stats import rankdata
+
     x, y = evidence.numbers(name), evidence.values
     if not evidence.of_numbers:
         return _tells_class(evidence, name)
@@ -227,6 +227,9 @@ def _origin(evidence: TableEvidence, name: str) -> tuple[float, float, str, np.n
 
 def between_groups(values: Array, of: np.ndarray) -> tuple[float, float]:
     """Return the intraclass correlation of ranks and the odds of its F by chance (one-way analysis of variance)."""
+    from scipy.stats import f as fisher
+    from scipy.stats import rankdata
+
     known = np.isfinite(values)
     if known.sum() < FEWEST:
         return 0.0, 1.0

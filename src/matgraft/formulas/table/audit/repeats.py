@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from matgraft.core.findings import Action, Code, Fault, Finding, Severity
 from matgraft.core.statistics import numbered
@@ -206,6 +205,8 @@ def near_duplicates(evidence: TableEvidence) -> Iterator[Finding]:
 
 def _nearest(points: Array) -> tuple[Array, np.ndarray]:
     """Return the distance (n,) of each point to its nearest other one, by the largest coordinate, and which it is."""
+    from sklearn.neighbors import NearestNeighbors
+
     if len(points) > FEW_POINTS:
         distance, beside = NearestNeighbors(n_neighbors=2, metric="chebyshev").fit(points).kneighbors(points)
         return distance[:, 1], beside[:, 1]

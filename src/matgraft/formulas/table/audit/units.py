@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from matgraft.core.findings import Code, Fault, Finding
 from matgraft.formulas.table.audit.base import Array, Rows, TableEvidence, count
@@ -131,6 +130,8 @@ def cluster_at(departures: Array, step: float, slack: float) -> Cluster | None:
 
 def valley_odds(here: Array) -> float:
     """Return the odds by chance of a valley between rows around 0 and rows around 1, of any of several windows."""
+    from scipy.stats import binom
+
     odds = []
     for window in WINDOWS:
         there = int((np.abs(here - 1) <= window).sum())
