@@ -29,6 +29,7 @@ Look = Callable[[Evidence], Iterable[Finding]]
 
 FIRST: tuple[Look, ...] = (
     labels.non_finite,
+    structures.senseless,
     labels.label_missing,
     theory.theory_stated,
     structures.duplicates,
@@ -59,7 +60,7 @@ COMPARED: tuple[Look, ...] = (
 
 LOOKS = FIRST + KNOWN + COMPARED
 
-TO_JUDGE: tuple[Look, ...] = (labels.non_finite, structures.outlier_distance)
+TO_JUDGE: tuple[Look, ...] = (labels.non_finite, structures.senseless, structures.outlier_distance)
 """Looks at frames that are only judged: what they find cannot be predicted or scored."""
 
 

@@ -20,6 +20,7 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import DEFAULT_UNITS, Array, Unit, full_to_voigt, parse_unit
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.groups import find_groups
+from matgraft.potentials.data.sense import Nonsense, nonsense
 
 Frames = NDArray[np.int64]
 _NONE: Frames = np.array([], dtype=np.int64)
@@ -88,16 +89,21 @@ class Evidence:
 
     @cached_property
     def volumes(self) -> Array:
-        """(n_frames,) Å³; 0 for a frame without a cell in three directions, or with one that is not finite."""
+        """(n_frames,) Å³; 0 for a frame without a cell in three directions, or whose structure makes no sense."""
         cells = np.array([sample.content.cell[:] for sample in self.dataset], dtype=float).reshape(-1, 3, 3)
-        whole = np.isfinite(cells).all(axis=(1, 2))
+        whole = np.isin(np.arange(len(cells)), self.sound)
         return np.where(whole, np.abs(np.linalg.det(np.where(whole[:, None, None], cells, 0.0))), 0.0)
 
     @cached_property
+    def senseless(self) -> dict[int, Nonsense]:
+        """Frames whose structures make no sense, and why."""
+        found = ((i, nonsense(sample.content)) for i, sample in enumerate(self.dataset))
+        return {i: why for i, why in found if why is not None}
+
+    @cached_property
     def sound(self) -> Frames:
-        """Frames with atoms, whose positions and cell are finite."""
-        contents = (sample.content for sample in self.dataset)
-        return _where(len(atoms) > 0 and _finite(atoms.positions) and _finite(atoms.cell[:]) for atoms in contents)
+        """Frames whose structures make sense."""
+        return _where(i not in self.senseless for i in range(len(self.dataset)))
 
     @cached_property
     def fractions(self) -> Array:

@@ -42,6 +42,9 @@ FORCE_LIMIT, FORCE_TIMES = 5.0, 15.0
 FORCE_LIMIT_ALONE = 50.0
 """eV/Å at one atom, where no foundation says how large a force should be."""
 
+_NO_NUMBERS = frozenset(("empty", "not finite"))
+"""Kinds of nonsense that are no numbers at all; `structures.senseless` has the others."""
+
 _FALSE = frozenset(("false", "0", "0.0", "f", "no", "n"))
 _STEPS = (("electronic_steps", "nelm"), ("n_electronic_steps", "nelm"), ("scf_steps", "max_scf_steps"))
 _TOLD_BY = frozenset(("converged", *(name for pair in _STEPS for name in pair)))
@@ -87,8 +90,7 @@ def _not_computed(evidence: Evidence) -> Counter[str]:
 
 def non_finite(evidence: Evidence) -> Iterator[Finding]:
     """Look for NaN and infinity."""
-    sound = set(evidence.sound.tolist())
-    places = {"structure": [i for i in range(len(evidence.dataset)) if i not in sound]}
+    places = {"structure": [i for i, why in evidence.senseless.items() if why.kind in _NO_NUMBERS]}
     places |= {name: [] for name in evidence.dataset.quantities()}
     for i, sample in enumerate(evidence.dataset):
         for name, value in sample.labels.items():

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Code, Fault, Finding, Severity
@@ -22,8 +23,10 @@ from matgraft.potentials.data.groups import TRAJECTORY_KEYS, bare_key
 from matgraft.potentials.data.heads import parts_well
 from matgraft.potentials.data.magnetism import INITIAL_ORDER_TAG
 from matgraft.potentials.data.neighbours import reduced_formula
+from matgraft.potentials.data.sense import UNITS_MAY_CURE, nonsense
 
 ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not seen", "error")
+SENSELESS = Code("senseless", "structures that make no sense", "error")
 OUTLIER_DISTANCE = Code("outlier-distance", "atoms closer or farther apart than chemistry allows")
 OUTLIER_VOLUME = Code("outlier-volume", "volumes far off the others of the composition")
 NO_CELL = Code("no-cell", "frames without a cell", "info")
@@ -57,6 +60,9 @@ _PLACES = frozenset(("file", "frame", "folder", "trajectory", "head"))
 _BYTES_AN_ATOM, _BYTES_A_FRAME, _MEMORY_SHARE = 200, 4000, 0.5
 """What frames take while they are compared, measured, and the part of the free memory that they may take."""
 
+_IMPOSSIBLE = frozenset(("array", "number", "far", "flat"))
+_LARGER = LENGTH_UNITS["nm"]
+
 _VOLUME_FRAMES = 5  # fewer of one composition decide nothing
 
 
@@ -75,16 +81,32 @@ def elements_unseen(evidence: Evidence) -> Iterator[Finding]:
     yield ELEMENTS_UNSEEN.failed(Fault(frames, said, remedy, [drop(frames)], {"n_unseen": len(unseen)}))
 
 
+def senseless(evidence: Evidence) -> Iterator[Finding]:
+    """Say which structures no model can be asked about; `outlier_distance` has those whose atoms collide."""
+    why = {i: one for i, one in evidence.senseless.items() if one.kind in _IMPOSSIBLE}
+    if not why:
+        yield SENSELESS.passed(f"Every structure of {count(len(evidence.dataset))} can be looked at.")
+        return
+    first = min(why)
+    said = f"{count(len(why), len(evidence.dataset))} make no sense; {evidence.place(first)}: {why[first].found}"
+    said += f" (allowed: {why[first].allowed})."
+    others = Counter(one.kind for i, one in why.items() if i != first)
+    said += f" Of the others: {', '.join(f'{kind} {n}' for kind, n in others.items())}." if others else ""
+    frames = sorted(why)
+    yield SENSELESS.failed(Fault(frames, said, why[first].remedy, [drop(frames)], {"n_senseless": float(len(why))}))
+
+
 def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
     """Measure the closest pair of each frame."""
-    frames = evidence.sound
+    collided = [i for i, why in evidence.senseless.items() if why.kind in UNITS_MAY_CURE]
+    frames = np.sort(np.concatenate([evidence.sound, np.array(collided, dtype=np.int64)]))
     if not len(frames):
-        yield OUTLIER_DISTANCE.skipped("no frame has finite positions")
+        yield OUTLIER_DISTANCE.skipped("no frame has a structure that makes sense")
         return
     if wide := _too_wide(evidence):
         yield OUTLIER_DISTANCE.failed(wide)
         return
-    pairs = np.array([closest_pair(evidence.dataset.samples[i].content) for i in frames])
+    pairs = np.array([_closest(evidence, int(i)) for i in frames])
     k = int(np.argmin(pairs[:, 0]))
     if not np.isfinite(pairs[k, 0]):
         yield OUTLIER_DISTANCE.passed(f"No pair in {count(len(frames))} is closer than 0.8 covalent distances.")
@@ -101,13 +123,29 @@ def outlier_distance(evidence: Evidence) -> Iterator[Finding]:
         actions = [Action(settings={"units.length": name}) for name in told]
         yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, actions, numbers, "error"))
         return
-    bad = frames[pairs[:, 0] < CLOSEST]
+    bad = frames[(pairs[:, 0] < CLOSEST) | np.isin(frames, collided)]
     if not len(bad):
         yield OUTLIER_DISTANCE.passed(f"In {count(len(frames))} {said} (limit {CLOSEST}).", **numbers)
         return
     text = f"{count(len(bad), len(frames))} have atoms closer than {CLOSEST} covalent distances; {said}."
     remedy = "see whether positions are in nm, fractional, or of another cell, or leave these frames out"
-    yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers))
+    severity: Severity | None = "error" if collided else None  # no model can be asked about them
+    yield OUTLIER_DISTANCE.failed(Fault(bad, text, remedy, [drop(bad)], numbers, severity))
+
+
+def _closest(evidence: Evidence, i: int) -> tuple[float, float]:
+    """Return ratio and distance of the closest pair of a frame, if need be of the same frame ten times as large.
+
+    Where lengths in nm are taken for Å, neighbours are without number; ten times as large, they are not.
+    """
+    atoms = evidence.dataset.samples[i].content
+    if i not in evidence.senseless:
+        return closest_pair(atoms)
+    larger = Atoms(atoms.numbers, _LARGER * atoms.positions, cell=_LARGER * atoms.cell[:], pbc=atoms.pbc)
+    if nonsense(larger) is not None:
+        return 0.0, evidence.senseless[i].value if evidence.senseless[i].kind == "close" else 0.0
+    ratio, distance = closest_pair(larger, WIDE)
+    return ratio / _LARGER, distance / _LARGER
 
 
 def _too_wide(evidence: Evidence) -> Fault | None:

@@ -27,6 +27,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, joined, vacuum
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.sense import nonsense, require_sense
 
 Kind = Literal["bulk", "slab", "wire", "molecule"]
 EVERY_KIND: frozenset[Kind] = frozenset(get_args(Kind))
@@ -84,7 +85,7 @@ def structures_of(files: Sequence[str | Path]) -> tuple[Structure, ...]:
     Raises
     ------
     DataError
-        If a file cannot be read, holds none, or has sites that are partly occupied.
+        If a file cannot be read, holds none or one that makes no sense, or has sites that are partly occupied.
     """
     found: list[Structure] = []
     for file in files:
@@ -105,9 +106,11 @@ def structures_given(frames: Sequence[Atoms]) -> tuple[Structure, ...]:
     Raises
     ------
     DataError
-        If one has no atoms.
+        If one makes no sense.
     """
     samples = [Sample(atoms, {}, file="structures", index=i) for i, atoms in enumerate(frames)]
+    for one in samples:
+        require_sense(one.content, one.where)  # before its formula is asked for
     names = [str(atoms.get_chemical_formula()) for atoms in frames]
     found = [_structure(one, name, f"structure {one.index}") for one, name in zip(samples, names, strict=True)]
     return tuple(_numbered(found))
@@ -121,7 +124,7 @@ def structures_in(frames: Dataset, most: int = MOST_STRUCTURES) -> tuple[tuple[S
     """
     chosen: dict[tuple[str, Kind], list[Sample]] = {}
     for sample in frames:
-        if len(sample.content) and np.isfinite(sample.content.positions).all():
+        if nonsense(sample.content) is None:
             key = (str(sample.content.get_chemical_formula(empirical=True)), kind_of_structure(sample.content))
             chosen.setdefault(key, []).append(sample)
     ranked = sorted(chosen.values(), key=lambda group: -len(group))
@@ -187,8 +190,6 @@ def _from_frames(group: Sequence[Sample]) -> Structure:
 
 
 def _structure(sample: Sample, name: str, source: str) -> Structure:
-    if not len(sample.content):
-        raise DataError("the structure has no atoms", where=sample.where)
     kind = kind_of_structure(sample.content)
     return Structure(name, _whole(sample.content, kind), kind, source)
 

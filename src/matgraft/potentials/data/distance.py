@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import breadth_first_order
 from scipy.spatial.distance import cdist
 
 from matgraft.core.quantities import Array
+from matgraft.potentials.data.sense import nonsense
 
 JUMP_A = 1.0
 """A larger mean displacement parts two frames: snapshots of solids lie 0.1 to 0.5 Å apart (Si at 300 to 1518 K, Mo at
@@ -78,12 +79,10 @@ class Configuration:
 def prepare(atoms: Atoms) -> Configuration | None:
     """Sort the atoms of a frame by element, and take out its position and orientation.
 
-    Returns None for a frame without atoms, with positions or a cell that are not finite, or with a cell without volume:
-    it cannot be compared.
+    Returns None for a frame that makes no sense or has a cell without volume: it cannot be compared.
     """
     cell = atoms.cell.complete()[:]
-    sound = len(atoms) and np.isfinite(atoms.positions).all() and np.isfinite(cell).all()
-    if not sound or abs(np.linalg.det(cell)) < SMALLEST_A3:
+    if nonsense(atoms) is not None or abs(np.linalg.det(cell)) < SMALLEST_A3:
         return None
     order = np.argsort(atoms.numbers, kind="stable")
     numbers = np.asarray(atoms.numbers, dtype=np.int64)[order]

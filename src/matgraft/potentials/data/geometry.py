@@ -110,15 +110,6 @@ def reach_of(positions: Array, cell: Array, periodic: NDArray[np.bool_], neighbo
     return float(np.cbrt(neighbours * volume / len(positions) * 3 / (4 * np.pi)))
 
 
-def expected_pairs(atoms: Atoms, reach: float) -> float:
-    """Return about how many pairs of an atom and a neighbour, images too, are closer than so many Å."""
-    n, pbc = len(atoms), atoms.pbc
-    if not n or not np.isfinite(atoms.positions).all():
-        return 0.0
-    neighbours = (reach / reach_of(atoms.positions, atoms.cell.complete()[:], pbc, 1.0)) ** 3
-    return n * float(neighbours if pbc.any() else min(neighbours, n - 1))
-
-
 def neighbours_within(
     reach: float, positions: Array, cell: Array, periodic: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:

@@ -16,6 +16,7 @@ from ase.geometry import minkowski_reduce
 from matgraft.core.errors import DataError
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.sense import nonsense
 
 FAR_A = 8.0
 """Å from an atom to its next image, from which on it is isolated: no crystal of one atom a cell is so wide."""
@@ -46,7 +47,7 @@ def _far(atoms: Atoms) -> bool:
     periodic = np.asarray(atoms.pbc, dtype=bool) & (np.abs(cell) > 0).any(axis=1)
     if not periodic.any():
         return True
-    if not np.isfinite(cell).all() or np.linalg.matrix_rank(cell[periodic]) < periodic.sum():
+    if nonsense(atoms) is not None:
         return False
     shortest, _ = minkowski_reduce(cell, periodic)
     return bool(np.linalg.norm(shortest[periodic], axis=1).min() >= FAR_A)

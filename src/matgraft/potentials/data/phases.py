@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-import numpy as np
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
+from matgraft.potentials.data.sense import nonsense
 
 PHASE_TAGS = ("phase", "polymorph", "prototype", "structure_type", "spacegroup", "space_group", "config_type")
 BONDED = 1.25
@@ -75,8 +75,8 @@ def _formula(atoms: Atoms) -> str:
 
 
 def _kind(atoms: Atoms) -> str | None:
-    """Return bulk, surface or molecule with the mean number of neighbours; None for what has no finite positions."""
-    if not len(atoms) or not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
+    """Return bulk, surface or molecule with the mean number of neighbours; None for what makes no sense."""
+    if nonsense(atoms) is not None:
         return None
     gaps = vacuum(atoms) > SLAB_A
     kind = "molecule" if gaps.all() else "surface" if gaps.any() else "bulk"

@@ -21,7 +21,6 @@ from types import MappingProxyType
 from typing import Any, Unpack
 
 import chgnet
-import numpy as np
 import torch
 import torch.nn.functional as F
 from ase import Atoms
@@ -289,11 +288,10 @@ class CHGNetPotential(Potential):
         return Batch(counts, torch.repeat_interleave(torch.arange(len(encoded)), counts), tensors)
 
     def _refuse(self, sample: Sample) -> None:
+        self.require_sense(sample)
         unseen = sorted({int(Z) for Z in sample.content.numbers if not 1 <= Z <= 94})
         if unseen:
             raise DataError(f"atomic numbers {unseen} are unknown to CHGNet (1 to 94)", where=sample.where)
-        if not np.isfinite(sample.content.positions).all():
-            raise DataError("positions are not finite", where=sample.where, remedy="drop the frame")
 
     # --------------------------------------------------------------- forward
 

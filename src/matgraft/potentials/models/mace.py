@@ -436,6 +436,7 @@ class MACEPotential(Potential):
         return Batch(counts, torch.repeat_interleave(torch.arange(len(encoded)), counts), tensors)
 
     def _refuse(self, sample: Sample) -> None:
+        self.require_sense(sample)
         unseen = sorted({int(Z) for Z in sample.content.numbers} - set(self._numbers))
         if unseen:
             symbols = ", ".join(chemical_symbols[Z] for Z in unseen)
@@ -444,8 +445,6 @@ class MACEPotential(Potential):
                 where=sample.where,
                 allowed=[chemical_symbols[Z] for Z in self._numbers],
             )
-        if not np.isfinite(sample.content.positions).all():
-            raise DataError("positions are not finite", where=sample.where, remedy="drop the frame")
 
     # --------------------------------------------------------------- forward
 

@@ -24,8 +24,11 @@ from matgraft.core.errors import OptionError
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
+from matgraft.potentials.data.crowds import Cost
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.sense import require_room, require_sense
 from matgraft.potentials.models.lammps import LammpsFile
+from matgraft.potentials.models.room import free_memory
 
 if TYPE_CHECKING:
     from matgraft.potentials.models.calculator import PotentialCalculator  # which is made for potentials
@@ -59,6 +62,8 @@ class Potential(Backbone):
     quantities = MappingProxyType({quantity.name: quantity for quantity in (ENERGY, FORCES, STRESS)})
     rate: float = 1e-3
     """Largest learning rate of Adam when its own weights are trained on, unless the user says otherwise."""
+    pair_bytes: float = 16_000
+    """Bytes that a pair of an atom and a neighbour takes at the peak of a prediction with forces."""
 
     @property
     def other_readouts(self) -> Mapping[str, Stage]:
@@ -67,7 +72,21 @@ class Potential(Backbone):
 
     @abstractmethod
     def encode(self, sample: Sample) -> Encoded:
-        """Turn a frame into tensors. Raises `DataError` where the model cannot take it (element, no neighbours)."""
+        """Turn a frame into tensors.
+
+        Raises `DataError` where the model cannot take it (element, no neighbours), and, before it looks for any
+        neighbour, what `require_sense` raises.
+        """
+
+    @property
+    def cost(self) -> Cost:
+        """What the graph of a structure and its prediction take."""
+        return Cost(self.card.cutoff_A or 0.0, self.pair_bytes)
+
+    def require_sense(self, sample: Sample) -> None:
+        """Raise a `DataError` for a structure that makes no sense, or takes more memory than the model's device has."""
+        place = require_sense(sample.content, sample.where)
+        require_room(place, self.cost, lambda: free_memory(self.device), sample.where)
 
     @property
     @abstractmethod

@@ -53,7 +53,7 @@ def find_gaps(
     if out is not None:
         refuse_pool(out)
     recipe = make_recipe(None, options, verb="coverage", train=[str(file) for file in files], want=())
-    frames = without_isolated(read([str(file) for file in files], **recipe.reading))
+    frames = without_isolated(read([str(file) for file in files], **recipe.reading, audited=True))
     covered = coverage(frames)
     structures, left = structures_in(frames)
     bond = Bond.of([one.atoms for one in structures if one.kind == "bulk"])

@@ -15,7 +15,7 @@ import numpy as np
 from matgraft.core.audit import refuse_findings
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.findings import DROP, Action, Finding, Part, blocking
-from matgraft.core.machine import available_memory
+from matgraft.core.machine import Memory, available_memory
 from matgraft.core.model import Encoded, ModelCard
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
@@ -23,34 +23,33 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.conditions import refuse_unsaid
+from matgraft.potentials.data.crowds import Cost, Place, expected_bytes, most_bytes
 from matgraft.potentials.data.dataset import Dataset, concatenate
-from matgraft.potentials.data.geometry import expected_pairs
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, refuse_strange_heads, require_heads
 from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.data.numbering import leave_out, numbers_of_frames
 from matgraft.potentials.data.phases import require_phase_tag
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
+from matgraft.potentials.data.sense import MEMORY_SHARE, examine
 from matgraft.potentials.data.split import STRATUM_TAG, Split, leaks_between, split
 from matgraft.potentials.models.graphs import Graphs, KeptGraphs
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be, predict
+from matgraft.potentials.models.room import free_memory
 from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.remedies import as_typed, unwanted_warns
 from matgraft.potentials.tuning.loss import weigh_parts
-from matgraft.potentials.tuning.memory import free_memory
 
 Predictions = Sequence[Mapping[str, Array]]
 NOT_ENCODABLE = "not-encodable"
 """Code of the finding on frames that the foundation cannot take."""
 
-KEPT_BYTES, PREDICTED_BYTES = 40, 16_000
-"""What a pair of neighbours takes in a graph that is kept, and while forces are predicted: measured on CHGNet, 512 and
-1728 atoms of silicon."""
-
-MEMORY_SHARE = 0.8
-"""Part of the memory that can be had that they may take."""
+KEPT_BYTES = 40
+"""What a pair of neighbours takes in a graph that is kept: measured on CHGNet, 512 and 1728 atoms of silicon."""
+MOST_MEASURED = 200
+"""Frames, spread over a dataset, whose neighbours are counted for the memory that all graphs take."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def read_parts(recipe: Recipe) -> tuple[Dataset, Dataset]:
 
 def read_one(recipe: Recipe, file: str | Sequence[str], *, beside: bool = False) -> Dataset:
     """Read frames as the recipe says, but for the shear of groups; `beside` as of `read`."""
-    return read(file, **recipe.reading, beside=beside)
+    return read(file, **recipe.reading, beside=beside, audited=True)
 
 
 def read_further(recipe: Recipe, files: Sequence[Path], *, beside: bool) -> Dataset:
@@ -165,7 +164,7 @@ def foundation_predictions(
     `whose` names the frames in the finding; by default they are training or test frames. With an `uncertainty` of this
     model the predictions say how sure it is of them.
     """
-    refuse_too_large(foundation.card, frames, part)
+    refuse_too_large(foundation.cost, frames, part)
     title = "" if quiet else f"graphs of {len(frames)} frames"
     graphs, taken, reasons = encode_what_can_be(foundation, frames.samples, processes=cores(), progress=title)
     samples = frames[taken].samples
@@ -178,33 +177,53 @@ def foundation_predictions(
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
 
 
-def refuse_too_large(card: ModelCard, frames: Dataset, part: Part) -> None:
-    """Raise a DataError, before a graph is built, if the graphs or one prediction take more memory than there is."""
-    if card.cutoff_A is None:
+def refuse_too_large(cost: Cost, frames: Dataset, part: Part) -> None:
+    """Raise a DataError, before a graph is built, if the graphs or one prediction take more memory than there is.
+
+    Frames that make no sense are passed over: whoever encodes them says why.
+    """
+    if not cost.cutoff_A:
         return
-    edges = np.array([expected_pairs(sample.content, card.cutoff_A) for sample in frames])
-    kept = float(edges.sum()) * KEPT_BYTES
-    had = available_memory()
-    if frames.samples.held() and kept > MEMORY_SHARE * had.bytes:
-        files = [file.name for file in frames.provenance.files]
+    had = free_memory()
+    limit, large, neighbours = MEMORY_SHARE * had.bytes, {}, []
+    measured = set(np.linspace(0, len(frames) - 1, MOST_MEASURED).astype(int).tolist())
+    for i, sample in enumerate(frames):
+        place = examine(sample.content)
+        if not isinstance(place, Place):
+            continue
+        if most_bytes(place, cost) > limit and (needed := expected_bytes(place, cost)) > limit:
+            large[i] = needed
+        elif i in measured:
+            neighbours.append(float(place.counts(cost.cutoff_A).mean()))
+    if large:
+        raise _too_large(frames, large, had, part)
+    if frames.samples.held() and neighbours:
+        n_atoms = sum(map(len, frames.samples.numbers()))
+        _refuse_to_keep(n_atoms * float(np.mean(neighbours)) * KEPT_BYTES, frames)
+
+
+def _too_large(frames: Dataset, large: Mapping[int, float], had: Memory, part: Part) -> DataError:
+    """Name the largest of the frames that take too many bytes."""
+    i = max(large, key=lambda one: large[one])
+    return DataError(
+        f"a prediction of this frame ({frames[i].n_atoms} atoms) takes some {large[i] / 2**30:.3g} GiB, more than "
+        f"{MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
+        where=frames[i].where,
+        remedy="see whether the cell is in its unit, leave such frames out, or give the job more memory",
+        options=[{DROP[part]: numbers_of_frames(frames, large)}] if len(large) < len(frames) else [],
+    )
+
+
+def _refuse_to_keep(needed: float, frames: Dataset) -> None:
+    """Raise a DataError if graphs that are kept take more bytes than there are."""
+    had, files = available_memory(), [file.name for file in frames.provenance.files]
+    if needed > MEMORY_SHARE * had.bytes:
         raise DataError(
-            f"the graphs of {len(frames)} frames take some {kept / 2**30:.1f} GiB, more than {MEMORY_SHARE:.0%} of the "
-            f"{had.bytes / 2**30:.1f} GiB that {had.by} leaves",
+            f"the graphs of {len(frames)} frames take some {needed / 2**30:.1f} GiB, more than {MEMORY_SHARE:.0%} of "
+            f"the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
             where=", ".join(files[:3]),
             remedy="pack the frames into a store, whose graphs are built when they are needed",
             commands=[("matgraft", "pack", *files[:3], "-o", "frames.h5")],
-        )
-    had = free_memory()
-    large = np.flatnonzero(edges * PREDICTED_BYTES > MEMORY_SHARE * had.bytes)
-    if len(large):
-        first = frames[int(large[np.argmax(edges[large])])]
-        raise DataError(
-            f"a prediction of this frame ({first.n_atoms} atoms, some {edges.max():.2g} pairs within "
-            f"{card.cutoff_A:g} Å) takes some {edges.max() * PREDICTED_BYTES / 2**30:.0f} GiB, more than "
-            f"{MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
-            where=first.where,
-            remedy="see whether the cell is in its unit, leave such frames out, or give the job more memory",
-            options=[{DROP[part]: numbers_of_frames(frames, large)}] if len(large) < len(frames) else [],
         )
 
 

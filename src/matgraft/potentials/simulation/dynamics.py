@@ -30,6 +30,7 @@ from pydantic import Field
 from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, vacuum
+from matgraft.potentials.data.sense import UNITS_MAY_CURE, nonsense
 from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.relax import relax
 from matgraft.potentials.simulation.subject import Subject
@@ -307,11 +308,19 @@ def _integrator(atoms: Atoms, motion: Motion) -> VelocityVerlet | LangevinBAOAB:
 
 def _values(atoms: Atoms) -> tuple[float, float, float, float, float]:
     """Return potential and kinetic energy, temperature, closest pair and volume; NaN where a force is not finite."""
-    finite = np.isfinite(atoms.get_forces()).all() and np.isfinite(atoms.positions).all()
+    finite = np.isfinite(atoms.get_forces()).all()
     potential = float(atoms.get_potential_energy()) if finite else np.nan
     kinetic = float(atoms.get_kinetic_energy())
-    closest = min(closest_pair(atoms)[0], 2.0) if finite else np.nan
+    closest = min(_closest(atoms), 2.0) if finite else np.nan
     return potential, kinetic, kinetic / (1.5 * len(atoms) * units.kB), closest, float(atoms.cell.volume)
+
+
+def _closest(atoms: Atoms) -> float:
+    """Return the closest pair by its covalent radii: 0 where atoms coincide, NaN where no structure is left."""
+    why = nonsense(atoms)
+    if why is None:
+        return closest_pair(atoms)[0]
+    return 0.0 if why.kind in UNITS_MAY_CURE else float("nan")
 
 
 def _broken(

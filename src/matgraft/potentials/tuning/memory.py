@@ -11,13 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from matgraft.core import devices
 from matgraft.core.errors import DataError
 from matgraft.core.findings import DROP
-from matgraft.core.machine import Memory, available_memory
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.potentials.data.numbering import numbers_of_frames
+from matgraft.potentials.models.room import free_memory
 from matgraft.potentials.tuning.objectives import FrameObjective
 
 SHARE = 0.6
@@ -72,11 +71,3 @@ def saved_bytes(objective: FrameObjective, position: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         objective.losses([position], objective.backbone.device).sum().backward()
     return sum(storages.values())
-
-
-def free_memory() -> Memory:
-    """Return the memory that a fit can have: on a GPU what is free there and what torch keeps there for later."""
-    if devices.training_device().type != "cuda":
-        return available_memory()
-    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return Memory(torch.cuda.mem_get_info()[0] + kept, "the GPU")

@@ -29,6 +29,7 @@ from matgraft.potentials.active.labelling.wire import Arrays
 from matgraft.potentials.data.reading.keys import is_label
 from matgraft.potentials.data.reading.stated import stated_units
 from matgraft.potentials.data.reading.theory import find_sidecar
+from matgraft.potentials.data.sense import require_sense
 
 KEY_TAG = "label_key"
 """Tag of a labelled frame: what its label is kept under in the store."""
@@ -48,8 +49,8 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
     Raises
     ------
     DataError
-        If a file is missing or cannot be read, or a frame has no atoms, is not finite, or states a length, charge or
-        spin that is none.
+        If a file is missing or cannot be read, or a frame makes no sense, or states a length, charge or spin that
+        is none.
     """
     found: list[Asked] = []
     for one in frames:
@@ -64,10 +65,7 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
     if not found:
         raise DataError("there is no frame to label", where=", ".join(map(str, frames[:3])))
     for atoms, where in found:
-        if not len(atoms):
-            raise DataError("the frame has no atoms", where=where)
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
-            raise DataError("positions or cell are not finite", where=where, remedy="leave the frame out")
+        require_sense(atoms, where)
         for name in CHARGE_TAGS:
             if not isinstance(value := atoms.info.get(name, 0), int | float | str | np.generic):
                 raise DataError(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, neighbours_within, vacuum
+from matgraft.potentials.data.sense import Kind, nonsense
 
 Reason = Literal["not finite", "too close", "volume", "evaporated", "force", "energy", "refused"]
 WORDS: dict[Reason, str] = {
@@ -28,8 +30,8 @@ WORDS: dict[Reason, str] = {
     "energy": "the energy is absurd",
     "refused": "the model refuses the frame",
 }
+_REASONS: Mapping[Kind, Reason] = {"flat": "volume", "crowded": "too close", "close": "too close"}
 _FARTHEST_A = 20.0
-_BEYOND_A = 1e5  # no simulation drifts so far
 
 
 class Bounds(Frozen):
@@ -80,8 +82,8 @@ class Bounds(Frozen):
 
     def why_not_shape(self, atoms: Atoms, start: Start) -> Reason | None:
         """Return why a structure is not plausible, whatever a model says of it."""
-        if not (np.abs(atoms.positions) < _BEYOND_A).all() or not (np.abs(atoms.cell[:]) < _BEYOND_A).all():
-            return "not finite"
+        if (why := nonsense(atoms)) is not None:
+            return _REASONS.get(why.kind, "not finite")
         if start.atom_volume_A3 is not None:
             ratio = volume(atoms) / len(atoms) / start.atom_volume_A3
             if not 1 / self.volume <= ratio <= self.volume:

@@ -20,6 +20,7 @@ from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.seen import Fingerprints, is_among, repeats
+from matgraft.potentials.data.sense import UNITS_MAY_CURE, nonsense
 
 ORIGIN, WALKER, STEP, STRUCTURE = "origin", "walker", "step", "structure"
 """Tags of the frames of a pool: how each was made, the simulation that it is of, when in it, and what it began with."""
@@ -88,8 +89,9 @@ def plausible(
     sizes = np.array([len(numbers) for numbers in frames.samples.numbers()])
     order = np.random.default_rng(seed).permutation(len(frames)) if sizes.sum() > most else np.arange(len(frames))
     kept = np.sort(order[np.cumsum(sizes[order]) <= most])
-    sound = [i for i in kept.tolist() if _is_finite(frames[i].content) and sizes[i]]
-    apart = [i for i in sound if closest_pair(frames[i].content)[0] >= CLOSEST]
+    why = {i: nonsense(frames[i].content) for i in kept.tolist()}
+    sound = [i for i, one in why.items() if one is None or one.kind in UNITS_MAY_CURE]
+    apart = [i for i in sound if why[i] is None and closest_pair(frames[i].content)[0] >= CLOSEST]
     some = frames[apart]
     seen = np.zeros(len(apart), dtype=bool)
     for one in known:
@@ -104,10 +106,6 @@ def plausible(
     }
     left.update(counts)
     return [i for i, out in zip(apart, seen | again, strict=True) if not out]
-
-
-def _is_finite(atoms: Atoms) -> bool:
-    return bool(np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all())
 
 
 def candidates_of(frames: Dataset, strata: str) -> list[Candidate]:

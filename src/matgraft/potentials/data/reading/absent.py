@@ -24,6 +24,7 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.reading.labels import Label
+from matgraft.potentials.data.sense import nonsense
 
 _REACH_A = 5.0
 """Atoms further apart than this hardly pull: such zeros are believed."""
@@ -120,7 +121,7 @@ def _pulls(atoms: Atoms) -> tuple[float, float]:
     A pull is a vector to the neighbour, as long as the neighbour is heavy and near. It is any odd function of the
     vector: where symmetry forbids a force at an atom, the sum over its neighbours vanishes.
     """
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
+    if nonsense(atoms) is not None:
         return 0.0, 0.0
     room = volume(atoms) / len(atoms) if atoms.pbc.all() else 0.0
     reach = min(_REACH_A, (_NEIGHBOURS * room * 3 / (4 * np.pi)) ** (1 / 3) or _REACH_A)

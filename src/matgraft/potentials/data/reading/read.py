@@ -57,6 +57,7 @@ from matgraft.potentials.data.reading.stated import in_angstrom
 from matgraft.potentials.data.reading.theory import combine, find_sidecar, read_theory
 from matgraft.potentials.data.reading.weights import find_weights
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.data.sense import refuse_senseless, require_sense
 from matgraft.potentials.data.store import is_store, open_store
 
 
@@ -93,7 +94,12 @@ class _Ledger:
 
 
 def read(
-    source: str | Path | Sequence[str | Path], *, beside: bool = False, progress: bool = False, **how: Unpack[Reading]
+    source: str | Path | Sequence[str | Path],
+    *,
+    beside: bool = False,
+    progress: bool = False,
+    audited: bool = False,
+    **how: Unpack[Reading],
 ) -> Dataset:
     """Read frames with their labels from files and folders.
 
@@ -106,6 +112,8 @@ def read(
         The file stands beside others that the options were said for: they need not act on it.
     progress
         Show a progress bar over the files.
+    audited
+        True where an audit follows, which names the structures that make no sense. Else they are refused here.
     how
         Options: `matgraft.potentials.data.reading.keys.Reading`.
 
@@ -121,7 +129,8 @@ def read(
     ------
     DataError
         If a file is missing, empty, unreadable or cut off; if a wanted label is nowhere; if two keys contradict each
-        other; if a value has a wrong shape; if periodic cell vectors are not independent.
+        other; if a value has a wrong shape; if periodic cell vectors are not independent; if structures make no sense
+        (`matgraft.potentials.data.sense`).
     OptionError
         If an option cannot be meant, or is not read.
     """
@@ -140,7 +149,10 @@ def read(
     if len(unsaid) == len(files):
         raise _all_broken(unsaid)
     _judge(ledger, choices, _few([one.name for one in sources]), beside)
-    return Dataset(tuple(samples), ledger.provenance())
+    dataset = Dataset(tuple(samples), ledger.provenance())
+    if not audited:
+        refuse_senseless(dataset)
+    return dataset
 
 
 class Stream(Iterable[Sample]):
@@ -170,7 +182,9 @@ class Stream(Iterable[Sample]):
                 self._ledger.note(source.name, f"left out: {error.found}")
             else:
                 with _left_out(source, self._ledger, broken):
-                    yield from _convert(source, file, self._choices, self._stated, self._ledger)
+                    for sample in _convert(source, file, self._choices, self._stated, self._ledger):
+                        require_sense(sample.content, sample.where)
+                        yield sample
         if len(broken) == len(self.sources):
             raise _all_broken(broken)
         _judge(self._ledger, self._choices, _few([one.name for one in self.sources]))

@@ -1,0 +1,213 @@
+"""Structures without sense: the one gate before any neighbour is looked for and any network is asked.
+
+>>> nonsense(atoms)                                     # None, or what is wrong
+Nonsense(kind='flat', value=0.001)
+>>> place = require_sense(atoms, "a.xyz frame 12")      # raises a DataError instead
+>>> require_room(place, cost, free, "a.xyz frame 12")   # raises where graph and prediction exceed the memory
+
+What passes is taken as it is: a gas, a slab under 40 Å of vacuum, a compressed hydride and 10,000 atoms all make sense.
+Whether atoms are nearer than chemistry allows is another question, which the audit and the checks ask. The limits lie
+beyond any matter that a potential was made for, and at what neighbour lists can still count:
+
+| kind | refused | the nearest that makes sense |
+| --- | --- | --- |
+| empty | no atom | |
+| array | arrays of another shape, or not of numbers | |
+| number | atomic numbers below 1 or above 118 | |
+| not finite | NaN or infinity in positions or cell | |
+| far | a number beyond `FARTHEST_A`; atoms spread over more than `WIDEST_A3` | a gas of 20,000 molecules |
+| flat | periodic vectors less than `FLATTEST_A` from the plane or line of the others | 0.7 Å: hydrogen at 500 GPa |
+| crowded | less than `DENSEST_A3` an atom, in the cell or in a cube of 2 Å | 1.2 Å³: hydrogen at 500 GPa |
+| close | two atoms nearer than `CLOSEST_A` | 0.31 Å: half of the covalent distance of hydrogen |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+
+from matgraft.core.errors import DataError
+from matgraft.core.frozen import Frozen
+from matgraft.core.limits import Memory
+from matgraft.potentials.data.boxes import SHORTEST_A
+from matgraft.potentials.data.crowds import CUBE_A, Cost, Place, expected_bytes, most_bytes
+from matgraft.potentials.data.dataset import Dataset
+
+FARTHEST_A = 1e6
+"""Å from the origin, 0.1 mm, where float64 resolves 1e-10 Å. No simulation drifts so far."""
+WIDEST_A3 = 1e9
+"""Å³ of the box around all atoms, 1000 Å cubed: linked cells of 2 Å over more take more than a gigabyte."""
+FLATTEST_A = SHORTEST_A
+"""Å between the planes that a periodic vector leads to: images of one atom that are nearer are without number."""
+DENSEST_A3 = 0.1
+"""Å³ an atom, of the whole cell and of every cube of 2 Å: a tenth of hydrogen at 500 GPa. An atom would have 9,000
+neighbours within 6 Å."""
+CLOSEST_A = 0.05
+"""Å between two atoms. Hydrogen molecules whose lengths are read ten times too small, nm as Å, still pass (0.074)."""
+MEMORY_SHARE = 0.8
+"""Part of the memory that can be had that the graph of one structure and its prediction may take."""
+MOST_NAMED = 3
+"""Structures that an error names; it counts them all."""
+SMALL = 2**28
+"""Bytes that every machine has: nobody is asked what is free."""
+
+Kind = Literal["empty", "array", "number", "not finite", "far", "flat", "crowded", "close"]
+UNITS_MAY_CURE: frozenset[Kind] = frozenset(("crowded", "close"))
+"""What lengths in another unit look like: the audit of distances says which unit it is."""
+
+
+class Nonsense(Frozen):
+    """Why a structure makes no sense.
+
+    Attributes
+    ----------
+    kind
+        See the table of the module.
+    value
+        The offending number; of a kind without one, 0.
+    """
+
+    kind: Kind
+    value: float = 0.0
+
+    @property
+    def found(self) -> str:
+        """What is wrong, in words."""
+        return _FOUND[self.kind](self.value)
+
+    @property
+    def allowed(self) -> str:
+        """What would have been accepted."""
+        return _ALLOWED[self.kind]
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return _REMEDIES.get(self.kind, "leave the structure out")
+
+
+_FOUND: dict[Kind, Callable[[float], str]] = {
+    "empty": lambda _: "the structure has no atoms",
+    "array": lambda _: "positions, cell or atomic numbers are no numbers, or not of one shape",
+    "number": lambda value: f"an atom has the atomic number {value:.0f}, which no element has",
+    "not finite": lambda _: "positions or cell are not finite",
+    "far": lambda value: f"positions or cell vectors reach over {value:.3g} Å",
+    "flat": lambda value: f"the periodic cell is flat: it repeats every {value:.2g} Å across its planes",
+    "crowded": lambda value: f"there is {value:.2g} Å³ for an atom",
+    "close": lambda value: f"two atoms are {value:.2g} Å apart",
+}
+_ALLOWED: dict[Kind, str] = {
+    "empty": "one atom or more",
+    "array": "positions (n, 3), cell (3, 3) and atomic numbers (n,)",
+    "number": "atomic numbers 1 to 118",
+    "not finite": "finite numbers in Å",
+    "far": f"coordinates up to {FARTHEST_A:g} Å, of atoms that a box of {WIDEST_A3:g} Å³ holds",
+    "flat": f"periodic cell vectors {FLATTEST_A:g} Å or more from the plane of the others",
+    "crowded": f"{DENSEST_A3:g} Å³ an atom or more",
+    "close": f"{CLOSEST_A:g} Å or more",
+}
+_UNITS = "see whether positions and cell are in their unit and of one frame, or leave the structure out"
+_REMEDIES: dict[Kind, str] = {
+    "number": "name the elements of all atoms, or leave the structure out",
+    "far": _UNITS,
+    "flat": "see whether the cell is that of the frame; set pbc to F along vectors that do not repeat, and reduce a "
+    "skewed cell, as ase.build.niggli_reduce does",
+    "crowded": _UNITS,
+    "close": _UNITS,
+}
+
+
+# ------------------------------------------------------------------- does it make sense
+
+
+def nonsense(atoms: Atoms) -> Nonsense | None:
+    """Return why a structure makes no sense; None where it does. It takes 0.2 ms, and 20 ms for 10,000 atoms."""
+    found = examine(atoms)
+    return found if isinstance(found, Nonsense) else None
+
+
+def examine(atoms: Atoms) -> Place | Nonsense:
+    """Return where the atoms of a structure lie, or why it makes no sense."""
+    if (unusable := _unusable(atoms)) is not None:
+        return unusable
+    try:
+        place = Place.of(atoms)
+    except ValueError:  # the cell is finite: its periodic vectors lie in a plane or line
+        return Nonsense(kind="flat")
+    height = float(place.heights[place.periodic].min(initial=np.inf))
+    if height < FLATTEST_A:
+        return Nonsense(kind="flat", value=height)
+    if np.prod(place.extent + CUBE_A) > WIDEST_A3:
+        return Nonsense(kind="far", value=float(place.extent.max()))
+    if place.room < DENSEST_A3:
+        return Nonsense(kind="crowded", value=place.room)
+    distance = place.nearest(CLOSEST_A)
+    return Nonsense(kind="close", value=distance) if distance < CLOSEST_A else place
+
+
+def _unusable(atoms: Atoms) -> Nonsense | None:
+    """Look at the numbers one by one."""
+    n, positions, cell = len(atoms), np.asarray(atoms.positions), np.asarray(atoms.cell[:])
+    if not n:
+        return Nonsense(kind="empty")
+    numeric = all(array.dtype.kind in "fiu" for array in (positions, cell, atoms.numbers))
+    if not numeric or positions.shape != (n, 3) or atoms.numbers.shape != (n,):
+        return Nonsense(kind="array")
+    low, high = int(atoms.numbers.min()), int(atoms.numbers.max())
+    if low < 1 or high > 118:
+        return Nonsense(kind="number", value=low if low < 1 else high)
+    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        return Nonsense(kind="not finite")
+    reach = float(max(np.abs(positions).max(), np.abs(cell).max()))
+    return Nonsense(kind="far", value=reach) if reach > FARTHEST_A else None
+
+
+def require_sense(atoms: Atoms, where: str) -> Place:
+    """Return where the atoms of a structure lie; raise a DataError that names it if it makes no sense."""
+    found = examine(atoms)
+    if isinstance(found, Place):
+        return found
+    raise DataError(found.found, where=where, allowed=[found.allowed], remedy=found.remedy)
+
+
+def refuse_senseless(dataset: Dataset) -> None:
+    """Raise a DataError if structures of a dataset make no sense; it names the first ones, and counts them."""
+    found = {i: why for i, sample in enumerate(dataset) if (why := nonsense(sample.content)) is not None}
+    if not found:
+        return
+    causes = [
+        DataError(why.found, where=dataset[i].where, allowed=[why.allowed], remedy=why.remedy)
+        for i, why in list(found.items())[:MOST_NAMED]
+    ]
+    if len(found) == 1:
+        raise causes[0]
+    shown = f", here the first {len(causes)}" if len(causes) < len(found) else ""
+    raise DataError(f"{len(found)} of {len(dataset)} structures make no sense{shown}", causes=causes)
+
+
+# ------------------------------------------------------------------------ does it fit
+
+
+def require_room(place: Place, cost: Cost, free: Callable[[], Memory], where: str) -> None:
+    """Raise a DataError if the graph of a structure and its prediction take more memory than there is.
+
+    Parameters
+    ----------
+    cost
+        What a family of models takes.
+    free
+        Asked only where the structure may be too large: it reads files of the system.
+    """
+    if most_bytes(place, cost) < SMALL:
+        return
+    needed, had = expected_bytes(place, cost), free()
+    if needed > MEMORY_SHARE * had.bytes:
+        raise DataError(
+            f"a prediction of {len(place.positions)} atoms takes some {needed / 2**30:.3g} GiB, more than "
+            f"{MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
+            where=where,
+            remedy="see whether the cell is in its unit, take a smaller cell, or give the job more memory",
+        )
