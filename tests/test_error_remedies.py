@@ -41,6 +41,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
+from matgraft.potentials.data.crowds import Cost
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import Recipe
@@ -230,7 +231,8 @@ HERE: dict[str, str] = {
     "formulas/pretraining/tables.py:read_property_table": "test_pretraining",
     "potentials/run/evaluation.py:refuse_unfit": "test_broken_frames_to_evaluate",
     "potentials/run/side_by_side.py:_refuse_unlabelled": "test_frames_without_labels_to_evaluate",
-    "potentials/run/frames.py:refuse_too_large": "test_frames_too_large_for_the_memory",
+    "potentials/run/frames.py:_too_large": "test_frames_too_large_for_the_memory",
+    "potentials/run/frames.py:_refuse_to_keep": "test_frames_too_large_for_the_memory",
     "core/registry.py:model_folder": "test_a_run_that_is_not_finished",
     "core/registry.py:_no_model": "test_a_file_of_mace",
     "formulas/settings.py:refuse_prompt_class": "test_a_table",
@@ -930,7 +932,7 @@ def test_frames_too_large_for_the_memory(matgraft: Call, tmp_path: Path, monkeyp
 
     write(tmp_path / NAME, with_a_large_one(frames()))
     card = SimpleNamespace(elements=("Si", "Ge"), name="x", cutoff_A=6.0, theory=LevelOfTheory())
-    monkeypatch.setattr(conduct, "load_potential", lambda name: SimpleNamespace(card=card))
+    monkeypatch.setattr(conduct, "load_potential", lambda name: SimpleNamespace(card=card, cost=Cost(6.0, 16_000)))
     monkeypatch.setattr("matgraft.potentials.run.frames.encode_what_can_be", passed)
     monkeypatch.setattr("matgraft.potentials.run.frames.free_memory", lambda: Memory(12 * 10**6, "the job"))
     must_cure(matgraft, "audit", tmp_path / NAME, "--quiet")

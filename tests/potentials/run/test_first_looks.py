@@ -6,8 +6,6 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +19,8 @@ from matgraft.core.findings import Finding
 from matgraft.core.machine import Memory
 from matgraft.potentials.audit import structures
 from matgraft.potentials.audit.audit import FIRST, audit
+from matgraft.potentials.data.crowds import Cost, Place
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.geometry import expected_pairs
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.recipe import Recipe, make_recipe
@@ -134,19 +132,19 @@ def test_comparing_frames_says_what_memory_it_lacks(monkeypatch: pytest.MonkeyPa
 def test_graphs_and_predictions_that_exceed_memory_are_refused_before_they_are_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    card: Any = SimpleNamespace(cutoff_A=6.0)
+    cost = Cost(6.0, 16_000)
     dataset = Dataset(tuple(Sample(one, {}, file="a.extxyz", index=k) for k, one in enumerate(crystals(4))))
-    refuse_too_large(card, dataset, "train")
+    refuse_too_large(cost, dataset, "train")
     pairs = 4 * 8 * 8 / 5.43**3 * 4 / 3 * np.pi * 6**3
-    assert sum(expected_pairs(sample.content, 6.0) for sample in dataset) == pytest.approx(pairs, rel=0.01)
+    assert sum(Place.of(sample.content).counts(6.0).sum() for sample in dataset) == pytest.approx(pairs, rel=0.05)
     monkeypatch.setattr(frames, "available_memory", lambda: Memory(50_000, "the job"))
     with pytest.raises(DataError, match=r"(?s)graphs of 4 frames.*that the job leaves.*matgraft pack"):
-        refuse_too_large(card, dataset, "train")
+        refuse_too_large(cost, dataset, "train")
     monkeypatch.setattr(frames, "available_memory", lambda: Memory(2**40, "the machine"))
-    monkeypatch.setattr(frames, "free_memory", lambda: Memory(2**30, "the job"))
-    dense = Sample(bulk("Si", "diamond", a=0.5, cubic=True), {}, file="a.extxyz", index=4)
+    monkeypatch.setattr(frames, "free_memory", lambda: Memory(2**28, "the job"))
+    dense = Sample(bulk("Si", "diamond", a=1.2, cubic=True), {}, file="a.extxyz", index=4)
     with pytest.raises(DataError, match=r"(?s)frame 4: a prediction.*GiB.*option: 'audit.drop_test=\[4\]'"):
-        refuse_too_large(card, Dataset((*dataset, dense)), "test")
+        refuse_too_large(cost, Dataset((*dataset, dense)), "test")
 
 
 # --- labels that a recipe does not want ------------------------------------------------------------------------------

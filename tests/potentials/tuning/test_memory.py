@@ -18,9 +18,10 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all
+from matgraft.potentials.models.room import free_memory
 from matgraft.potentials.tuning import memory
 from matgraft.potentials.tuning.loss import LossSettings
-from matgraft.potentials.tuning.memory import OVERHEAD, SHARE, bound_by_memory, free_memory, saved_bytes
+from matgraft.potentials.tuning.memory import OVERHEAD, SHARE, bound_by_memory, saved_bytes
 from matgraft.potentials.tuning.objectives import FrameObjective
 
 

@@ -2,7 +2,7 @@
 
 >>> place = Place.of(atoms)                       # inside one period
 >>> place.room                                    # Å³ for an atom, where it is densest
->>> expected_pairs(atoms, 6.0)                    # of an atom and a neighbour within 6 Å, images too
+>>> place.counts(6.0).mean()                      # neighbours of an atom within 6 Å, images too
 >>> expected_bytes(place, Cost(6.0, 16_000))
 
 A neighbour list takes time and memory by its pairs; where cells are a thousand times too dense, it never ends. Here
@@ -143,14 +143,6 @@ def _strides(bins: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return what makes one number of the three of a cube."""
     wide = bins.max(axis=0) + 1
     return np.array([1, wide[0], wide[0] * wide[1]], dtype=np.int64)
-
-
-def expected_pairs(atoms: Atoms, reach: float) -> float:
-    """Return about how many pairs of an atom and a neighbour, images too, are closer than so many Å.
-
-    Exact up to `CENTRES` atoms. The structure makes sense (`sense.nonsense`).
-    """
-    return len(atoms) * float(Place.of(atoms).counts(reach).mean())
 
 
 def expected_bytes(place: Place, cost: Cost) -> float:

@@ -94,8 +94,12 @@ _FOUND: dict[Kind, Callable[[float], str]] = {
     "array": lambda _: "positions, cell or atomic numbers are no numbers, or not of one shape",
     "number": lambda value: f"an atom has the atomic number {value:.0f}, which no element has",
     "not finite": lambda _: "positions or cell are not finite",
-    "far": lambda value: f"positions or cell vectors reach over {value:.3g} Å",
-    "flat": lambda value: f"the periodic cell is flat: it repeats every {value:.2g} Å across its planes",
+    "far": lambda value: f"positions or cell vectors are {value:.3g} Å long",
+    "flat": lambda value: (
+        f"the periodic cell is flat or skewed: planes of its vectors are {value:.2g} Å apart"
+        if value
+        else "the periodic cell vectors are not independent: they lie in a plane or line"
+    ),
     "crowded": lambda value: f"there is {value:.2g} Å³ for an atom",
     "close": lambda value: f"two atoms are {value:.2g} Å apart",
 }

@@ -37,6 +37,7 @@ from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.core.quantities import MAGMOM
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
+from matgraft.potentials.data.crowds import Cost
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
 from matgraft.potentials.models.references import write_references
@@ -106,6 +107,7 @@ class CHGNetPotential(Potential):
     quantities = MappingProxyType({**Potential.quantities, MAGMOM.name: MAGMOM})
     native_file = "chgnet.pth.tar"
     rate = 3e-3
+    pair_bytes, angle_bytes = 18_000, 14_000
 
     def __init__(
         self,
@@ -292,6 +294,12 @@ class CHGNetPotential(Potential):
         unseen = sorted({int(Z) for Z in sample.content.numbers if not 1 <= Z <= 94})
         if unseen:
             raise DataError(f"atomic numbers {unseen} are unknown to CHGNet (1 to 94)", where=sample.where)
+
+    @property
+    def cost(self) -> Cost:
+        """Bonds and angles, measured on silicon at 3.6 to 6.5 Å, 216 to 1728 atoms: within 20 %."""
+        short = float(self.module.graph_converter.bond_graph_cutoff)
+        return Cost(self.card.cutoff_A or 0.0, self.pair_bytes, short, self.angle_bytes)
 
     # --------------------------------------------------------------- forward
 
