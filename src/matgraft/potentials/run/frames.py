@@ -193,13 +193,13 @@ def refuse_too_large(cost: Cost, frames: Dataset, part: Part) -> None:
             continue
         if most_bytes(place, cost) > limit and (needed := expected_bytes(place, cost)) > limit:
             large[i] = needed
-        elif i in measured:
+        if i in measured:
             neighbours.append(float(place.counts(cost.cutoff_A).mean()))
-    if large:
-        raise _too_large(frames, large, had, part)
     if frames.samples.held() and neighbours:
         n_atoms = sum(map(len, frames.samples.numbers()))
         _refuse_to_keep(n_atoms * float(np.mean(neighbours)) * KEPT_BYTES, frames)
+    if large:
+        raise _too_large(frames, large, had, part)
 
 
 def _too_large(frames: Dataset, large: Mapping[int, float], had: Memory, part: Part) -> DataError:
