@@ -144,7 +144,7 @@ def _closest(evidence: Evidence, i: int) -> tuple[float, float]:
     larger = Atoms(atoms.numbers, _LARGER * atoms.positions, cell=_LARGER * atoms.cell[:], pbc=atoms.pbc)
     if nonsense(larger) is not None:
         return 0.0, evidence.senseless[i].value if evidence.senseless[i].kind == "close" else 0.0
-    ratio, distance = closest_pair(larger, WIDE)
+    ratio, distance = closest_pair(larger, _LARGER)
     return ratio / _LARGER, distance / _LARGER
 
 

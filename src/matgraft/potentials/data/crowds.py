@@ -28,8 +28,6 @@ CENTRES = 128
 """Atoms whose neighbours are counted: of silicon with a dense cluster in it, the sum is right within a fifth."""
 CUBE_A = 2.0
 """Å, edge of the cubes in which atoms are counted: a dense cluster is found in whatever vacuum it stands."""
-CROWD = 80
-"""Atoms in such a cube from which on it is counted exactly: 0.1 Å³ an atom."""
 _CORNERS = np.array(list(product((0, 1), repeat=3)), dtype=np.int64)
 
 
@@ -98,8 +96,6 @@ class Place:
         """Most atoms in a cube of 2 Å, of those whose corners lie on a grid of 1 Å."""
         bins = np.floor(self.positions - self.positions.min(axis=0)).astype(np.int64) + 1
         occupied, counts = np.unique(bins @ _strides(bins), return_counts=True)
-        if 8 * counts.max() < CROWD:  # no eight cubes of 1 Å can hold more
-            return int(8 * counts.max())
         cubes = (occupied[:, None] - _CORNERS @ _strides(bins)).ravel()
         return int(np.bincount(np.unique(cubes, return_inverse=True)[1], np.repeat(counts, 8)).max())
 
