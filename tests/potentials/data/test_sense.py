@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matgraft.core.errors import DataError
-from matgraft.core.limits import Memory
+from matgraft.core.machine import Memory
 from matgraft.potentials.active.sampling.plausible import Bounds, Start
 from matgraft.potentials.audit.audit import TO_JUDGE, audit
 from matgraft.potentials.checks.structures import structures_given, structures_in, structures_of

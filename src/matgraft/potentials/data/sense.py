@@ -31,7 +31,7 @@ from ase import Atoms
 
 from matgraft.core.errors import DataError
 from matgraft.core.frozen import Frozen
-from matgraft.core.limits import Memory
+from matgraft.core.machine import Memory
 from matgraft.potentials.data.boxes import SHORTEST_A
 from matgraft.potentials.data.crowds import CUBE_A, Cost, Place, expected_bytes, most_bytes
 from matgraft.potentials.data.dataset import Dataset

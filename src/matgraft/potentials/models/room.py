@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from matgraft.core import devices
-from matgraft.core.limits import Memory, available_memory
+from matgraft.core.machine import Memory, available_memory
 
 
 def free_memory(device: torch.device | None = None) -> Memory:
