@@ -237,7 +237,8 @@ def _let_go(lock: BaseFileLock, at: Path, said: Path) -> None:
 
 
 def _this_process() -> Holder:
-    words = [Path(sys.argv[0]).name if sys.argv else "python", *sys.argv[1:]]
+    name = Path(sys.argv[0]).name if sys.argv else "python"
+    words = ["matgraft" if name == "__main__.py" else name, *sys.argv[1:]]  # python -m matgraft
     since = datetime.now(UTC).replace(microsecond=0)
     return Holder(host=socket.gethostname(), pid=os.getpid(), command=shlex.join(words), since=since)
 
