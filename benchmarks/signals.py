@@ -5,10 +5,9 @@
     python benchmarks/signals.py --report
 
 Moments are seconds of CPU time of the command: 0.1 is before or in the imports, 1 in those of torch, 4 in reading, then
-in the work; a moment after the end of the command is left out. Signals go to all processes of the command, as a terminal
-sends them, in turn SIGINT, SIGTERM and SIGHUP. Looked at afterwards: the exit code (128 and the number), the lines on
-standard error, seconds, partial files and locks, temporary files, processes. A run on a table is gone on with at the
-end.
+in the work; a moment after the end of the command is left out. Signals go to all processes of the command, as those of
+a terminal, in turn SIGINT, SIGTERM and SIGHUP. Looked at afterwards: the exit code (128 and the number), the lines on
+standard error, seconds, partial files and locks, temporary files, processes. A run on a table is gone on with.
 """
 
 from __future__ import annotations
