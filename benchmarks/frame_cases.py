@@ -92,7 +92,7 @@ CASES = (
     _sige("e09_identical", 10, 1.77632, 2.8874, energy=-17862.29029066),
     _sige("e10_deuterium", 5, 1.64197, before="refused"),
     _sige("e11_actinide_cf", 6, 1.77632, blocks=("elements-unseen",)),
-    _sige("e12_dummy_X", 6, 1.77632, blocks=("elements-unseen",)),
+    _sige("e12_dummy_X", 6, 1.77632, blocks=("senseless",)),
     _sige("e13_stress_nan", 30, before="blocked: drop 15 good frames"),
     _sige("e14b_all_stress_zero", 30, 13.28777, None, before="zeros trained on"),
     _sige("e14c_all_energy_zero", 30, energy=None, options=("want=[forces]",), before="zeros trained on"),

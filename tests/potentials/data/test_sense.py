@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene, molecule
+from ase.calculators.calculator import CalculatorError
 from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matgraft import load
 from matgraft.core.errors import DataError
 from matgraft.core.machine import Memory
 from matgraft.potentials.active.sampling.plausible import Bounds, Start
@@ -286,3 +288,13 @@ def test_a_model_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="that the job leaves"):
         potential.Potential.require_sense(model, Sample(SILICON.repeat(6), {}, file="a"))
     potential.Potential.require_sense(model, Sample(SILICON, {}, file="a"))
+
+
+def test_users_of_ase_get_an_error_of_ase_that_is_one_of_ours() -> None:
+    atoms = SENSELESS["planes at 1e-3"][1].copy()
+    atoms.calc = load("chgnet").calculator()
+    with pytest.raises(CalculatorError, match=r"^atoms: the periodic cell is flat") as error:
+        atoms.get_potential_energy()
+    assert isinstance(error.value, DataError) and error.value.allowed and error.value.exit_code == 3
+    atoms.set_cell([5.43] * 3)
+    assert np.isfinite(atoms.get_potential_energy()), "the calculator is as good as before"

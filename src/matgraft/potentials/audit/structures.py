@@ -90,8 +90,8 @@ def senseless(evidence: Evidence) -> Iterator[Finding]:
     first = min(why)
     said = f"{count(len(why), len(evidence.dataset))} make no sense; {evidence.place(first)}: {why[first].found}"
     said += f" (allowed: {why[first].allowed})."
-    others = Counter(one.kind for i, one in why.items() if i != first)
-    said += f" Of the others: {', '.join(f'{kind} {n}' for kind, n in others.items())}." if others else ""
+    kinds = Counter(one.kind for one in why.values())
+    said += f" By kind: {', '.join(f'{kind} {n}' for kind, n in kinds.items())}." if len(kinds) > 1 else ""
     frames = sorted(why)
     yield SENSELESS.failed(Fault(frames, said, why[first].remedy, [drop(frames)], {"n_senseless": float(len(why))}))
 

@@ -16,13 +16,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 
+from matgraft.core.errors import DataError
 from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, UNCERTAINTIES, full_to_voigt
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.uncertainty import Uncertainty
+
+
+class StructureError(DataError, CalculationFailed):
+    """A structure that the model cannot take: an error of matgraft, and one that users of ASE's calculators expect."""
 
 
 class PotentialCalculator(Calculator):
@@ -38,8 +43,9 @@ class PotentialCalculator(Calculator):
 
     Raises
     ------
-    DataError
-        On a structure that the model cannot take: an unknown element, no neighbours.
+    StructureError
+        On a structure that the model cannot take: it makes no sense, an unknown element, no neighbours. It is a
+        `DataError`, and ASE's `CalculatorError` as well.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]  # noqa: RUF012 - as ASE declares it
@@ -59,7 +65,10 @@ class PotentialCalculator(Calculator):
         """Predict one structure; all quantities of the model at once, since forces cost no more than energies do."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        found = predict(self.potential, [Sample(self.atoms, {}, file="atoms")], uncertainty=self.uncertainty)[0]
+        try:
+            found = predict(self.potential, [Sample(self.atoms, {}, file="atoms")], uncertainty=self.uncertainty)[0]
+        except DataError as error:
+            raise StructureError(error.found, where="atoms", allowed=error.allowed, remedy=error.remedy) from error
         energy = float(found[ENERGY.name])
         results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found[FORCES.name]}
         if STRESS.name in found:
