@@ -34,7 +34,8 @@ from matgraft.core.quantities import Array
 from matgraft.core.training.batching import Budget, plan_batches
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import open_store, write_store
+from matgraft.potentials.data.store import open_store
+from matgraft.potentials.data.store_writing import write_store
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all
 from matgraft.potentials.tuning.loss import LossSettings

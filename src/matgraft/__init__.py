@@ -82,6 +82,7 @@ _HOMES = {
     "split": "potentials.data.split",
     "suggest": "formulas.suggest.suggest",
     "tune": "potentials.run",
+    "verify": "potentials.run.verify",
     "write_report": "potentials.report.run",
 }
 __all__ = [
@@ -113,6 +114,7 @@ __all__ = [
     "split",
     "suggest",
     "tune",
+    "verify",
     "write_report",
 ]
 

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matgraft.core.errors import DataError
+from matgraft.core.errors import ChangedError, DataError
+from matgraft.core.files import remove
+from matgraft.core.manifest import OlderFolderWarning
 from matgraft.core.registry import save_folder
 from matgraft.formulas.elements import element_table
 from matgraft.formulas.encoder import SHIPPED, CompositionBackbone, CompositionEncoder, tensors_of
@@ -74,7 +76,7 @@ def test_a_saved_folder_opens_to_the_same_predictions(small, tmp_path):
     by_hub = CompositionEncoder.from_pretrained(str(tmp_path / "model"), local_files_only=True).eval()
     with torch.no_grad():
         np.testing.assert_allclose(by_hub(*tensors_of(formulas)), before, atol=1e-5)
-    (tmp_path / "model" / "config.json").unlink()
+    remove(tmp_path / "model" / "config.json")
     with pytest.raises(DataError, match="no such file"):
         load_folder(tmp_path)
 
@@ -106,7 +108,10 @@ def test_siblings_are_averaged_saved_and_tuned_in_turn(tmp_path):
     changed = bytearray((tmp_path / "sibling-1" / "model.safetensors").read_bytes())
     changed[-1] ^= 1
     (tmp_path / "sibling-1" / "model.safetensors").write_bytes(bytes(changed))
-    with pytest.raises(DataError, match="not the ones that the card describes"):
+    with pytest.raises(ChangedError, match="content has changed"):
+        load_folder(tmp_path)
+    (tmp_path / "manifest.txt").unlink()  # as a folder of an earlier version is
+    with pytest.warns(OlderFolderWarning), pytest.raises(DataError, match="not the ones that the card describes"):
         load_folder(tmp_path)
 
 

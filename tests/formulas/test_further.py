@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
+from matgraft.core.files import write_text
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.evaluate import evaluate_table
 from matgraft.formulas.formula import parse_formula
@@ -110,7 +111,7 @@ def test_a_table_may_lack_what_no_score_needs(tuned, tmp_path):
     (folder,) = (old / "predictors").iterdir()
     stored = json.loads((folder / "predictor.json").read_text())
     stored.pop("groups")
-    (folder / "predictor.json").write_text(json.dumps(stored))
+    write_text(folder / "predictor.json", json.dumps(stored))
     assert PREDICTOR.read(folder).groups is None
     tuned.test.to_csv(tmp_path / "test.csv", index=False)
     found = evaluate_table(old, tmp_path / "test.csv").targets["gap"]
@@ -169,7 +170,7 @@ def test_a_run_goes_on_only_with_the_test_it_began_with(tuned, tmp_path):
     other = tmp_path / "other.csv"
     tuned.test[:20].to_csv(other, index=False)
     settings["run"]["test"] = str(other)
-    (copy / "settings.json").write_text(json.dumps(settings))
+    write_text(copy / "settings.json", json.dumps(settings))
     with pytest.raises(RunError, match="table of --test"):
         resume_table_run(copy, quiet=True)
 

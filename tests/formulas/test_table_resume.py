@@ -172,6 +172,7 @@ def test_another_option_is_named_and_no_table_is_blamed(broken_off, tmp_path):
 def test_a_run_of_an_earlier_version_says_so(broken_off, tmp_path):
     broken_off()
     (tmp_path / "run" / "run.json").unlink()
+    (tmp_path / "run" / "manifest.txt").unlink()
     file = tmp_path / "run" / "settings.json"
     content = json.loads(file.read_text())
     del content["run"]["adapt_to"], content["encoder_sha256"]  # options and hashes that it lacked

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Any
 
 import typer
 
@@ -35,6 +36,8 @@ from matgraft.cli.formulas import (
     suggest_command,
 )
 from matgraft.cli.potentials import check_command, export_command, pack_command
+from matgraft.cli.verify import verify_command
+from matgraft.core.manifest import OlderFolderWarning
 
 app = typer.Typer(
     name="matgraft",
@@ -46,7 +49,7 @@ app = typer.Typer(
 VERBS = (
     *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, compare_command),
     *(suggest_command, embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command),
-    *(report_command, check_command, export_command, backbones_command),
+    *(report_command, check_command, export_command, verify_command, backbones_command),
     *(coverage_command, sample_command, select_command, label_command, active_command),
 )
 for verb in VERBS:
@@ -56,7 +59,17 @@ for verb in VERBS:
 def main() -> None:
     """Run the command line; a deliberate error is printed without a traceback and becomes its exit code."""
     warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|pymatgen|lightning_fabric|spglib)\b")
+    warnings.formatwarning = _noted
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes, not threads
     prepare_streams()
     if code := ended(lambda: app(standalone_mode=False)):
         sys.exit(code)
+
+
+_FORM = warnings.formatwarning
+
+
+def _noted(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+    """Return how a warning is printed: what matgraft says of a folder is no line of a program."""
+    own = issubclass(category, OlderFolderWarning)
+    return f"note: {message}\n" if own else _FORM(message, category, *where, **more)

@@ -129,6 +129,12 @@ class RunError(MatgraftError):
     exit_code = 5
 
 
+class ChangedError(RunError):
+    """A file is not what matgraft wrote."""
+
+    exit_code = 3
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say the known name closest to `name`, as a ready remedy (empty when nothing is close)."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)

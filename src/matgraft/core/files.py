@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from matgraft.core.manifest import entering, leaving
 from matgraft.core.signals import temporary, temporary_folder
 from matgraft.core.targets import LONGEST_NAME, is_stream, send, short
 
@@ -57,11 +59,17 @@ def name_of_part(name: str) -> str:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a name beside a path: the file written there becomes `path` when the block ends without an error.
 
     The name ends as `path` does, since some writers take the format from it. What is no file (`is_stream`) is not
-    replaced: the file is written elsewhere, and its content then sent there.
+    replaced: the file is written elsewhere, and its content then sent there. Where the folder has a manifest, the file
+    is entered in it.
+
+    Parameters
+    ----------
+    durable
+        Whether the file shall survive a power cut as soon as the block has ended.
     """
     if is_stream(path):
         with temporary_folder() as folder:
@@ -74,13 +82,28 @@ def whole(path: Path) -> Iterator[Path]:
     with temporary(part):
         try:
             yield part
-            part.replace(path)
+            if durable:
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+            with entering(path, part, durable=durable):
+                part.replace(path)
         except OSError as error:  # a full disk does not say which file it was that had no room
             if error.errno is not None and error.filename is None:
                 error.filename = os.fspath(path)
             raise
         finally:
             part.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there; a manifest does not miss it."""
+    if not os.path.lexists(path):
+        return
+    with leaving(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _strict(value: Any) -> Any:

@@ -20,16 +20,26 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import computed_field
+from pydantic import AfterValidator, computed_field
 
+from matgraft.core import manifest
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
 from matgraft.core.frozen import Frozen
 from matgraft.core.model import Backbone, ModelCard
 from matgraft.core.model_files import Found, recognise
 from matgraft.core.run_folder import RunFile, last_model, resume_commands
+from matgraft.core.weights import refuse_infinite_weights
 
 _OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
+
+
+def _folder_name(name: str) -> str:
+    """Refuse the name of a head that is a path, and so would leave the folder of the model."""
+    if Path(name).name != name or name == ".." or not name.isprintable():
+        raise ValueError(f"{name!r} is no name of a head")
+    return name
 
 
 class Head(Frozen):
@@ -56,7 +66,7 @@ class Heads(Frozen):
         Card of the foundation that they come from.
     """
 
-    heads: dict[str, Head]
+    heads: dict[Annotated[str, AfterValidator(_folder_name)], Head]
     licence: str
     parent: ModelCard
 
@@ -169,8 +179,11 @@ def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None
     if not row.installed:
         raise ExtraError(row.package, row.extra)
     adapter = _adapter(row)
+    manifest.note_older(model)
+    manifest.check_folder(model)
     _refuse_another(_own_file(adapter, model), name, row)
     backbone = _own(adapter, model)
+    refuse_infinite_weights(backbone.module, model)
     backbone.card, backbone.folder = card_of(model, backbone), model
     return backbone
 
@@ -263,6 +276,7 @@ def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], Mo
         Makes the card to write from the backbone's own, whose hash is that of the file that matgraft opens.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    manifest.begin(folder)
     backbone.save(folder / backbone.native_file)
     backbone.card = card(_own(type(backbone), folder).card)
     CARD.write(folder, backbone.card)

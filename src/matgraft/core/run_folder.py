@@ -21,7 +21,8 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
-from matgraft.core.errors import MatgraftError, OptionError, RunError
+from matgraft.core import manifest
+from matgraft.core.errors import ChangedError, MatgraftError, OptionError, RunError
 from matgraft.core.failures import failures_told
 from matgraft.core.files import is_part, write_json
 from matgraft.core.frozen import Frozen
@@ -85,11 +86,11 @@ class RunFile(Generic[T]):
         Raises
         ------
         RunError
-            If the file is missing, torn, or of a version that this one cannot read.
+            If the file is missing, torn, not what was written, or of a version that this one cannot read.
         """
-        path = folder / self.name
+        path = inside(folder, self.name)
         try:
-            return TypeAdapter(self.kind).validate_json(path.read_bytes())
+            return TypeAdapter(self.kind).validate_json(manifest.checked(path))
         except FileNotFoundError:
             raise RunError(f"{self.name} is missing", where=str(folder), commands=resume_commands(folder)) from None
         except ValidationError as error:
@@ -102,8 +103,8 @@ class RunFile(Generic[T]):
             ) from error
 
     def find(self, folder: Path) -> T | None:
-        """Return the content, or None where there is no such file."""
-        return self.read(folder) if (folder / self.name).is_file() else None
+        """Return the content, or None where there is no such file: what is gone is made again by a run that goes on."""
+        return self.read(folder) if inside(folder, self.name).is_file() else None
 
     def stage(self, folder: Path, make: Callable[[], T]) -> T:
         """Return what a stage left; run the stage and leave it where there is nothing yet."""
@@ -125,11 +126,14 @@ class Begun(Frozen):
         Of the folder's files.
     decides
         By role (``the encoder``, ``option fit.rate``): a hash, or the value itself.
+    has_manifest
+        Whether its files have hashes; those of earlier versions have none.
     """
 
     kind: Kind
     version: int = VERSION
     decides: dict[str, JsonValue]
+    has_manifest: bool = False
 
 
 BEGUN = RunFile("run.json", Begun)
@@ -155,16 +159,17 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
         if resume:
             with locked(out):
                 _refuse_other_beginning(out, begun)
+                manifest.note_older(out)
                 yield
             return
         with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):
-            BEGUN.write(out, begun)
+            BEGUN.write(out, begun.model_copy(update={"has_manifest": True}))
             yield
 
 
 @contextmanager
 def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
-    """Make a folder for something new; where the block fails or is interrupted, nothing of it is left.
+    """Make a folder for something new, with a manifest; where the block fails or is interrupted, nothing is left.
 
     Parameters
     ----------
@@ -179,10 +184,11 @@ def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda e
     refuse_full_folder(out)
     with made_folder(out), locked(out, new=True):
         try:
+            manifest.begin(out)
             yield
         except BaseException as error:
             for one in without_locks(out) if takes_back(error) else ():
-                shutil.rmtree(one) if one.is_dir() else one.unlink()
+                shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
             raise
 
 
@@ -208,13 +214,13 @@ def _is_refusal(error: BaseException) -> bool:
 
 def _fitted_nothing(out: Path, kind: Kind) -> bool:
     """Say whether a folder has nothing but what a run begins with."""
-    names = {BEGUN.name, ASKED[kind], *BEGINNING[kind]}
+    names = {manifest.FILE, BEGUN.name, ASKED[kind], *BEGINNING[kind]}
     files = (one for one in out.rglob("*") if not one.is_dir() and not is_lock(one))
     return all(one.relative_to(out).parts[0] in names for one in files)
 
 
 def _refuse_other_beginning(out: Path, begun: Begun) -> None:
-    before = BEGUN.find(out)
+    before = beginning(out)
     if before is None:
         raise RunError(
             f"the run does not record what it began with: {BEGUN.name} is missing",
@@ -240,12 +246,50 @@ def kind_of(folder: Path) -> Kind | None:
     """
     told = next((kind for file, kind in OLDER.items() if (folder / file).is_file()), None)
     try:
-        begun = BEGUN.find(folder)
+        begun = beginning(folder)
+    except ChangedError:
+        raise
     except RunError:
         if told is None:
             raise
         return told
     return begun.kind if begun else told
+
+
+def beginning(folder: Path) -> Begun | None:
+    """Return what a run began with; None where a folder holds no run, or one of a version that did not say.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be read, or the manifest that it speaks of is gone.
+    """
+    begun = BEGUN.find(folder)
+    if begun is not None and begun.has_manifest and not (folder / manifest.FILE).is_file():
+        raise ChangedError(
+            f"{manifest.FILE} is missing, which has the hashes of all files",
+            where=str(folder),
+            remedy="put it back, or copy the folder anew from where it is whole",
+        )
+    return begun
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return a path in a folder by a name that may come from a file.
+
+    Raises
+    ------
+    RunError
+        If it would leave the folder.
+    """
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute() or "\0" in name:
+        raise RunError(
+            f"{name!r} does not name a file in this folder",
+            where=str(folder),
+            remedy="the file with this name in it is not what matgraft wrote: copy the folder anew, or make it anew",
+        )
+    return folder / name
 
 
 def last_model(folder: Path) -> Path:
@@ -290,7 +334,8 @@ def refuse_full_folder(out: Path) -> None:
     """Raise an OptionError if something new would be written into a folder that holds something, or cannot be made."""
     refuse_no_folder(out)
     # A run that was killed before it wrote down what was asked for has left run.json, and a part of another file.
-    if out.exists() and any(one.name != BEGUN.name and not is_part(one) for one in without_locks(out)):
+    begun = {BEGUN.name, manifest.FILE}
+    if out.exists() and any(one.name not in begun and not is_part(one) for one in without_locks(out)):
         raise OptionError(
             f"the folder {out} is not empty",
             remedy="take another folder" + ", or go on with the run in it" * bool(resume_commands(out)),

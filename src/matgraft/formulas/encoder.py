@@ -26,16 +26,18 @@ import numpy as np
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.core.errors import DataError
+from matgraft.core.files import whole
+from matgraft.core.manifest import checked, is_there
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.quantities import Quantity
 from matgraft.core.registry import card_of
 from matgraft.core.signals import temporary_folder
 from matgraft.core.training.batching import Sized
+from matgraft.core.weights import load_arrays, put_state
 from matgraft.formulas.elements import N_ELEMENTS, element_table
 from matgraft.formulas.formula import Formula, padded, parse_formula
 from matgraft.formulas.seen_labels import LABELS, SeenLabels
@@ -265,13 +267,13 @@ class CompositionBackbone(Backbone):
     def from_file(cls, path: Path) -> Self:
         """Load a folder that `save` wrote (or ``save_pretrained``); `path` is its safetensors file."""
         files = [path]
-        while (another := _sibling(path.parent, len(files)) / path.name).is_file():
+        while is_there(another := _sibling(path.parent, len(files)) / path.name):
             files.append(another)
         module, *siblings = (_encoder(file) for file in files)
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
         card = _card(*siblings, module, name="composition", weights_from=str(path), sha256=digest)
         labels = path.with_name(LABELS)
-        return cls(module, card, siblings, SeenLabels.load(labels) if labels.is_file() else None)
+        return cls(module, card, siblings, SeenLabels.load(labels) if is_there(labels) else None)
 
     @property
     def encoders(self) -> tuple[CompositionEncoder, ...]:
@@ -445,7 +447,8 @@ def _save(encoder: CompositionEncoder, folder: Path) -> None:
     with temporary_folder(folder, prefix=".") as temporary:
         encoder.save_pretrained(temporary)
         for file in temporary.iterdir():
-            file.replace(folder / file.name)
+            with whole(folder / file.name) as part:
+                file.replace(part)
 
 
 def _sibling(folder: Path, i: int) -> Path:
@@ -457,8 +460,16 @@ def _encoder(path: Path) -> CompositionEncoder:
         if not name.is_file():
             raise DataError("there is no such file", where=str(name))
     # What from_pretrained does, which prints to stdout and would spoil --json.
-    module = CompositionEncoder(**json.loads(path.with_name("config.json").read_text(encoding="utf-8")))
-    module.load_state_dict(load_file(path))
+    config = checked(path.with_name("config.json"))
+    try:
+        module = CompositionEncoder(**json.loads(config))
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever the constructor makes of damaged arguments
+        raise DataError(
+            f"no encoder can be built from it: {error}",
+            where=str(path.with_name("config.json")),
+            remedy="copy the folder anew from where it is whole",
+        ) from error
+    put_state(module, load_arrays(path), path)
     return module
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.frozen import Frozen
+from matgraft.core.manifest import note_older
 from matgraft.core.registry import BackboneRow, load_folder_from, load_from
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
@@ -98,6 +99,8 @@ class LearnedFolder(Generic[Card, Content]):
         DataError
             If it is none of this kind.
         """
+        if folder != self.shipped:
+            note_older(folder)
         return self.opened(folder, name or str(folder), self._card(folder))
 
     def choose(self, name: str | None, backbone: CompositionBackbone) -> Content | None:

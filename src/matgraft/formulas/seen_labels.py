@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matgraft.core.files import whole
+from matgraft.core.manifest import checked
 from matgraft.formulas.formula import Formula
 
 LABELS = "labels.npz"
@@ -122,8 +123,8 @@ class SeenLabels:
 
     @classmethod
     def load(cls, path: Path) -> SeenLabels:
-        """Read the file."""
-        return cls(path.read_bytes())
+        """Read the file; a ChangedError if it is not what was written."""
+        return cls(checked(path))
 
 
 def _hash(formula: Formula) -> int:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from matgraft.core.errors import RunError
+from matgraft.core.files import remove
 from matgraft.core.findings import Finding
 from matgraft.core.locks import works_in
 from matgraft.core.registry import save_folder
@@ -138,7 +139,7 @@ def tune_table(
             tune = partial(_tune_one, run, target, read, backbone, joint, folders[target], quiet)
             left = (*LEFT, *(DOMAIN_FILES if run.adapt_to else ()), *([TESTED] if read.test else []))
             if not all((folders[target] / name).is_file() for name in left):
-                (folders[target] / TARGET.name).unlink(missing_ok=True)  # the stage is not what it left
+                remove(folders[target] / TARGET.name)  # the stage is not what it left
             targets[target] = TARGET.stage(folders[target], tune)
         prompts = None
         if joint is not None:

@@ -12,6 +12,7 @@ import torch
 from scipy.stats import chisquare
 
 from matgraft.core.errors import DataError, OptionError, RunError
+from matgraft.core.files import remove
 from matgraft.core.provenance import file_hash
 from matgraft.core.settings import make_settings
 from matgraft.core.training.execution import Execution
@@ -311,7 +312,7 @@ def test_the_list_of_labels_lies_beside_the_encoder_and_is_read_by_what_is_tuned
     assert (known.n, known.with_label) == (len(seen), sum(seen))
     assert load_folder(tmp_path / "tuned").labels.content == labels.content
 
-    (tmp_path / "out" / "model" / LABELS).unlink()  # as of an encoder that was pretrained before lists were written
+    remove(tmp_path / "out" / "model" / LABELS)  # as of an encoder that was pretrained before lists were written
     assert add_labels(files[1], tmp_path / "out" / "model").of(formulas).tolist() == [[one, one] for one in seen]
     assert load_folder(tmp_path / "out").labels.table.origin == labels.table.origin
     with pytest.raises(DataError, match="was not pretrained on this table"):

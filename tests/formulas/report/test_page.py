@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import RunError
+from matgraft.core.files import write_text
 from matgraft.core.findings import Finding
 from matgraft.core.report.document import Document
 from matgraft.core.report.figures import style
@@ -282,7 +283,7 @@ def test_no_axis_calls_a_value_of_the_table_measured(run):
 def test_metrics_of_an_earlier_version_are_named(run):
     content = json.loads((run / "metrics.json").read_text())
     content["targets"]["gap"]["verdict"] = {"level": "better", "headline": "better: 0.12", "cautions": ["few"]}
-    (run / "metrics.json").write_text(json.dumps(content))
+    write_text(run / "metrics.json", json.dumps(content))
     with pytest.raises(RunError, match=r"metrics\.json cannot be read: targets\.gap\.verdict"):
         write_property_report(run)
 

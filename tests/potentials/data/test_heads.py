@@ -18,7 +18,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import assign_heads, frames_by_head, head_names, require_heads
 from matgraft.potentials.data.lazy import LazySamples
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import open_store, write_store
+from matgraft.potentials.data.store import open_store
+from matgraft.potentials.data.store_writing import write_store
 
 PBE = LevelOfTheory(code="VASP", functional="PBE")
 SCAN = LevelOfTheory(code="VASP", metagga="R2SCAN")

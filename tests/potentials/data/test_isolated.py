@@ -15,7 +15,8 @@ from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.isolated import is_isolated, without_isolated
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import open_store, write_store
+from matgraft.potentials.data.store import open_store
+from matgraft.potentials.data.store_writing import write_store
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import read_further, read_parts
 from matgraft.potentials.tuning.references import isolated_references

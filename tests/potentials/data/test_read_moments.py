@@ -17,7 +17,8 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.quantities import find_unit
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import open_store, write_store
+from matgraft.potentials.data.store import open_store
+from matgraft.potentials.data.store_writing import write_store
 
 from .test_read_vasp import outcar, put
 

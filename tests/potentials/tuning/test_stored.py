@@ -16,7 +16,8 @@ from matgraft.core.processes import can_fork
 from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import open_store, write_store
+from matgraft.potentials.data.store import open_store
+from matgraft.potentials.data.store_writing import write_store
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.loss import LossSettings

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +124,16 @@ def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
         If there is no checkpoint, or it is damaged, of another model, or of a version whose steps were others.
     """
     content = load_tensors(folder / FILE)
+    with _typed(folder / FILE):
+        return _restore(content, parameters, optimizer, folder)
+
+
+def _restore(
+    content: Mapping[str, Any],
+    parameters: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer | None,
+    folder: Path,
+) -> State:
     if LATEST not in content["state"]:
         raise DataError(
             "the checkpoint was written by an older version of matgraft, which made a step of as many frames as fit "
@@ -140,6 +151,19 @@ def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
     if state.best:
         state.best["weights"] = beside(state.best["weights"], parameters)
     return state
+
+
+@contextmanager
+def _typed(path: Path) -> Iterator[None]:
+    """Turn what a checkpoint with other content leads to into an error that names it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"the checkpoint does not hold what a fit goes on with: {type(error).__name__}: {error}",
+            where=str(path),
+            remedy="remove the file and resume the run: the fit begins anew",
+        ) from error
 
 
 def put(weights: Sequence[Tensor], parameters: Iterable[nn.Parameter]) -> None:

@@ -27,6 +27,7 @@ from torch.nn.functional import normalize
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
+from matgraft.core.manifest import begin, checked
 from matgraft.core.run_folder import RunFile
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.prototypes import DISTANCES
@@ -135,6 +136,7 @@ class Metric:
     def save(self, folder: Path) -> None:
         """Write the folder."""
         folder.mkdir(parents=True, exist_ok=True)
+        begin(folder)
         write_text(folder / BACKGROUND, "".join(f"{formula}\n" for formula in self.background))
         CARD.write(folder, self.card)
 
@@ -232,4 +234,4 @@ def feature_blocks(backbone: CompositionBackbone, formulas: Sequence[Formula]) -
 def _formulas(path: Path) -> tuple[Formula, ...]:
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    return tuple(parse_formula(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return tuple(parse_formula(line) for line in checked(path).decode(errors="replace").splitlines())

@@ -9,26 +9,29 @@ asked. So whoever holds the folder holds the training data: a model of confident
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
 from matgraft.core.frozen import Frozen
+from matgraft.core.manifest import begin, folder_of, note_older
 from matgraft.core.run_folder import RunFile
+from matgraft.core.weights import load_arrays, refuse_infinite, refuse_other_names
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
-from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, HeldIntervals, Predictor, PredictorSettings
+from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, Predictor, PredictorSettings
+from matgraft.formulas.predictor.training_rows import TrainingRows
 
 LONGEST_NAME = 240
 """Bytes of a target in the name of its folder; file systems take 255, seven of which tell long names apart."""
@@ -125,21 +128,16 @@ def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None
     """
     names = names or TargetNames()
     folder.mkdir(parents=True, exist_ok=True)
+    if folder_of(folder / DATA) is None:
+        begin(folder)
     for member, weight in zip(predictor.members, predictor.calibration.weights, strict=True):
         for k, network in enumerate(predictor.networks.get(member.name, []) if weight and not shared else []):
             save_network(network.arrays(), network_file(folder / NETWORKS, member, k))
-    formulas, held = predictor.inputs.formulas, predictor.held_intervals
-    with whole(folder / DATA) as part:
-        np.savez(
-            part,
-            y=predictor.labels.y,
-            weights=predictor.labels.weights,
-            covariates=predictor.inputs.blocks["covariates"],
-            lengths=np.array([len(formula.numbers) for formula in formulas]),
-            numbers=np.concatenate([formula.numbers for formula in formulas]),
-            fractions=np.concatenate([formula.fractions for formula in formulas]),
-            **({f"held_{name}": whole for name, whole in vars(held).items()} if held else {}),
-        )
+    labels, inputs = predictor.labels, predictor.inputs
+    rows = TrainingRows(
+        inputs.formulas, labels.y, labels.weights, inputs.blocks["covariates"], predictor.held_intervals
+    )
+    rows.save(folder / DATA)
     calibration = predictor.calibration
     stored = StoredPredictor(
         settings=predictor.settings,
@@ -173,27 +171,21 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
     """
     if (stored := PREDICTOR.find(folder)) is None:
         raise DataError("this folder holds no predictor", where=str(folder), remedy="name the folder of a predictor")
-    if not (folder / DATA).is_file():
-        raise DataError(f"{DATA} is missing", where=str(folder), remedy=WHOLE)
-    with np.load(folder / DATA, allow_pickle=False) as data:
-        ends = np.cumsum(data["lengths"])[:-1]
-        parts = zip(np.split(data["numbers"], ends), np.split(data["fractions"], ends), strict=True)
-        formulas = [Formula(tuple(map(int, z)), tuple(map(float, x))) for z, x in parts]
-        inputs = Inputs.of(formulas, backbone, data["covariates"])
-        labels = Labels(data["y"], data["weights"], stored.n_classes)
-        found = [data[name] for name in ("held_lower", "held_upper", "held_std") if name in data]
+    note_older(folder)
+    data = TrainingRows.load(folder / DATA, stored.n_classes)
+    inputs = Inputs.of(data.formulas, backbone, data.covariates)
+    labels = Labels(data.y, data.weights, stored.n_classes)
     if unknown := [name for name in stored.members if name not in BY_NAME]:
         raise DataError(f"a predictor of another release: no member {unknown[0]!r}", where=str(folder), allowed=BY_NAME)
     members, settings, kept = tuple(BY_NAME[name] for name in stored.members), stored.settings, stored.networks
     networks = _networks(members, folder / kept.folder, backbone, labels.n_classes, kept.asked)
     calibration = _calibration(stored.calibration, settings, labels)
     for member, weight in zip(members, calibration.weights, strict=True):
-        if weight and not member.refits and (n := len(networks[member.name])) < kept.fits:
+        if weight and not member.refits and (n := len(networks[member.name])) != kept.fits:
             lack = f"{n} of {kept.fits} networks of {member.name!r} are there"
             raise DataError(lack, where=str(folder / kept.folder), remedy=WHOLE)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
-    held = HeldIntervals(*found) if found else None
-    return Predictor(tools, inputs, labels, members, settings, calibration, networks, held), stored
+    return Predictor(tools, inputs, labels, members, settings, calibration, networks, data.held), stored
 
 
 def _calibration(stored: StoredCalibration, settings: PredictorSettings, labels: Labels) -> Calibration:
@@ -220,8 +212,43 @@ def _networks(
     for member in members:
         if not member.refits:
             files = sorted(folder.glob(network_file(folder, member, "*").name))
-            found[member.name] = [member.restore(load_file(file), backbone, n_classes, asked) for file in files]
+            restore = partial(member.restore, backbone=backbone, n_classes=n_classes, asked=asked)
+            found[member.name] = [read_network(file, restore) for file in files]
     return found
+
+
+class _Stored(Protocol):
+    def arrays(self) -> dict[str, NDArray[Any]]: ...
+
+
+Made = TypeVar("Made", bound=_Stored)
+
+
+def read_network(file: Path, make: Callable[[Mapping[str, NDArray[Any]]], Made]) -> Made:
+    """Return the network of a file all of whose arrays are used, and which has all that the network needs.
+
+    Raises
+    ------
+    DataError
+        If it lacks one, has another, or one does not fit.
+    ChangedError
+        If it is not what was written.
+    """
+    arrays = load_arrays(file)
+    refuse_infinite({name: one for name, one in arrays.items() if name.startswith("weights.")}, file)
+    if nan := [name for name, one in arrays.items() if name.startswith("scaling.") and np.isnan(one).any()]:
+        raise DataError(f"{nan[0]} is no number", where=str(file), remedy=WHOLE)
+    try:
+        network = make(arrays)
+        own = network.arrays()
+    except (KeyError, ValueError, IndexError, RuntimeError, TypeError, AttributeError) as error:
+        raise DataError(f"no network can be made of it: {error}", where=str(file), remedy=WHOLE) from error
+    refuse_other_names(arrays, own, file)
+    for name, one in own.items():
+        one = np.atleast_1d(one)  # as `save_network` wrote it
+        if (one.shape, one.dtype) != (arrays[name].shape, arrays[name].dtype):
+            raise DataError(f"{name} has another shape or type than its network", where=str(file), remedy=WHOLE)
+    return network
 
 
 def save_network(arrays: Mapping[str, NDArray[Any]], file: Path) -> None:

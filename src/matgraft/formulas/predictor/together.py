@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from matgraft.core.errors import DataError
 from matgraft.core.processes import cores, map_in_processes
@@ -26,7 +26,7 @@ from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Rows
 from matgraft.formulas.predictor.inner import InnerFolds
 from matgraft.formulas.predictor.members import PROMPT
 from matgraft.formulas.predictor.predictor import PredictorSettings, labels_of
-from matgraft.formulas.predictor.store import network_file, save_network
+from matgraft.formulas.predictor.store import network_file, read_network, save_network
 from matgraft.formulas.prompts.member import PromptFit, fit_prompts
 from matgraft.formulas.table.formula_table import FormulaTable, joined_groups
 
@@ -84,7 +84,7 @@ def fit_together(
         save_network(fit_prompts(backbone, rest, held, settings.prompt, settings.seed + k).arrays(), files[k])
 
     map_in_processes(work, [k for k, file in enumerate(files) if not file.is_file()], cores(), progress)
-    return Together(folds, [PromptFit.from_arrays(load_file(file), backbone) for file in files])
+    return Together(folds, [read_network(file, partial(PromptFit.from_arrays, backbone=backbone)) for file in files])
 
 
 def folds_of(tables: Mapping[str, FormulaTable], by: str, settings: PredictorSettings) -> dict[str, list[Rows]]:

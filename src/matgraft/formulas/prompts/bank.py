@@ -24,11 +24,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from matgraft.core.files import whole
+from matgraft.core.manifest import begin
 from matgraft.core.run_folder import RunFile
+from matgraft.core.weights import load_arrays, put_some, refuse_infinite
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.quantiles import MIDDLE
@@ -90,6 +92,7 @@ class Bank:
     def save(self, folder: Path) -> None:
         """Write the folder."""
         folder.mkdir(parents=True, exist_ok=True)
+        begin(folder)
         with whole(folder / WEIGHTS) as part:
             save_file({name: tensor.contiguous() for name, tensor in self.weights.items()}, part)
         CARD.write(folder, self.card)
@@ -111,12 +114,14 @@ class Bank:
     def prompted(self, backbone: CompositionBackbone) -> PromptedEncoder:
         """Return the encoder with the bank's prompts."""
         module = PromptedEncoder(backbone.module, self.card.questions)
-        module.load_state_dict(self.weights, strict=False)
+        put_some(module.state_dict(), self.weights, self.name)
         return module.eval()
 
 
 def _opened(folder: Path, name: str, card: BankCard) -> Bank:
-    return Bank(name, card, load_file(folder / WEIGHTS))
+    arrays = load_arrays(folder / WEIGHTS)
+    refuse_infinite(arrays, folder / WEIGHTS)
+    return Bank(name, card, {name: torch.from_numpy(one) for name, one in arrays.items()})
 
 
 BANKS = LearnedFolder("bank of prompts", CARD, _opened, SHIPPED, option="prompt.bank", verb="prompts")

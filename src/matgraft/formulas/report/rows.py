@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.files import whole
+from matgraft.core.manifest import check
 from matgraft.formulas.domain.adaptation import ChosenMethod
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
@@ -167,7 +168,7 @@ def gather_rows(files: Sequence[Path], path: Path) -> None:
 def read_rows(path: Path) -> pd.DataFrame:
     """Read what `write_rows` wrote: formulas, truths and values as text ("NaN" is sodium with nitrogen)."""
     words = {"formula": str, "truth": str, "value": str, "target": str, "fold": str}
-    return pd.read_csv(path, dtype=words, keep_default_na=False, na_values=[""])
+    return pd.read_csv(check(path), dtype=words, keep_default_na=False, na_values=[""])
 
 
 def write_vectors(formulas: Sequence[str], vectors: NDArray[Any], path: Path) -> None:

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.io import read as read_frames
 from ase.io import write as write_frames
 
-from matgraft.core.files import whole
+from matgraft.core.files import remove, whole
 from matgraft.potentials.active.rounds import AUDIT, LABELLED_FRAMES, LEARN, Merged, RoundFacts
 from matgraft.potentials.data.groups import WALKER_KEY
 
@@ -50,7 +50,7 @@ def merge_labelled(folder: Path, number: int, rounds: Sequence[RoundFacts]) -> M
 
 def _write(frames: Sequence[Atoms], path: Path, theory: Path) -> None:
     if not frames:
-        path.unlink(missing_ok=True)
+        remove(path)
         return
     if theory.is_file():
         with whole(path.with_suffix(".yaml")) as part:

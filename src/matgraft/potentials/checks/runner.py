@@ -22,7 +22,7 @@ from ase.io import write as write_frames
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.executor import Executor
 from matgraft.core.executor_settings import Lost
-from matgraft.core.files import whole
+from matgraft.core.files import remove, whole
 from matgraft.core.findings import Action, Finding
 from matgraft.core.frozen import Frozen
 from matgraft.core.processes import bar, cores, map_in_processes
@@ -232,7 +232,7 @@ def _judge(tasks: Sequence[_Task], folder: Path) -> Result:
     seen: Seen[Any] = Seen(own, beside)
     try:
         finding = check.judge(seen, case)
-        (folder / _file_to_label(finding)).unlink(missing_ok=True)  # of an earlier failure
+        remove(folder / _file_to_label(finding))  # of an earlier failure
         if finding.outcome == "failed":
             finding = _with_structures(check, seen, case, finding, folder)
     except (ValueError, ArithmeticError, LookupError) as error:

@@ -25,7 +25,8 @@ from matgraft.core.targets import is_stream
 from matgraft.potentials.data.reading.keys import Reading
 from matgraft.potentials.data.reading.read import Stream
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import ENDINGS, is_store, write_store
+from matgraft.potentials.data.store_format import ENDINGS, is_store
+from matgraft.potentials.data.store_writing import write_store
 
 SHOW_EVERY = 100
 """Frames between two changes of the progress bar."""

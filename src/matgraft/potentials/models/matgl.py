@@ -198,7 +198,8 @@ class MatGLPotential(Potential):
         save_tensors(plain.state_dict(), part / "state.pt")
         path.mkdir(exist_ok=True)
         for name in FILES:
-            (part / name).replace(path / name)
+            with whole(path / name) as one:
+                (part / name).replace(one)
         part.rmdir()
         write_references(self.references_left_out(), path.parent)
 

@@ -28,7 +28,8 @@ from matgraft.core.quantities import FORCES, STRESS, Array
 from matgraft.core.training.batching import plan_batches
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.store import read_whole, write_store
+from matgraft.potentials.data.store import read_whole
+from matgraft.potentials.data.store_writing import write_store
 from matgraft.potentials.data.structures import VERSION, make_structures
 from matgraft.potentials.models.fingerprint import fingerprint
 from matgraft.potentials.models.potential import Potential

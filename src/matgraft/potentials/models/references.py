@@ -7,17 +7,19 @@ carries them (`Potential.carried_references`). The rest is added outside the net
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from ase import Atoms
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import write_json
+from matgraft.core.manifest import checked, is_there
 
 FILE = "reference_energies.json"
 """Symbol -> eV an atom, to be added to what the vendor's file gives."""
+_TABLE = TypeAdapter(dict[str, FiniteFloat])
 
 
 def write_references(references: Mapping[str, float], folder: Path) -> None:
@@ -34,12 +36,10 @@ def read_references(folder: Path) -> dict[str, float]:
         If the file is no table of numbers.
     """
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return {str(symbol): float(energy) for symbol, energy in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"no table of reference energies ({error})", where=str(folder / FILE)) from error
+        return _TABLE.validate_json(checked(folder / FILE)) if is_there(folder / FILE) else {}
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"no table of reference energies ({first['msg']})", where=str(folder / FILE)) from error
 
 
 def energy_left_out(references: Mapping[str, float], atoms: Atoms) -> float:

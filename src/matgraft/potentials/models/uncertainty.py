@@ -30,8 +30,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
@@ -40,6 +39,7 @@ from matgraft.core.model import ModelCard
 from matgraft.core.quantities import ENERGY_STD, EXTRAPOLATION, FORCES_STD, Array
 from matgraft.core.run_folder import RunFile
 from matgraft.core.statistics import MIN_UNITS
+from matgraft.core.weights import load_arrays, refuse_infinite, refuse_other_names
 
 TENSORS = "uncertainty.safetensors"
 """File of a model folder, beside `UNCERTAINTY`."""
@@ -321,13 +321,9 @@ class Uncertainty:
 
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"the tensors of the uncertainty cannot be read: {error}", where=str(file)) from error
-    wanted = {*(field.name for field in fields(Known)), "energy_centre", "energy_factor"}
-    if missing := sorted(wanted - tensors.keys()):
-        raise DataError(f"the tensors of the uncertainty lack {', '.join(missing)}", where=str(file))
+    tensors = load_arrays(file)
+    refuse_infinite(tensors, file)
+    refuse_other_names(tensors, [*(field.name for field in fields(Known)), "energy_centre", "energy_factor"], file)
     return tensors
 
 

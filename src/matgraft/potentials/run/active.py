@@ -12,7 +12,6 @@ any fit, and stay out of every fit.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from matgraft.core.errors import AuditError, DataError, OptionError
-from matgraft.core.files import write_text
+from matgraft.core.files import remove, write_text
 from matgraft.core.locks import works_in
 from matgraft.core.options import word
 from matgraft.core.provenance import file_hash
@@ -204,7 +203,7 @@ def _words(options: Mapping[str, object]) -> list[str]:
 def _clean(run: Path) -> Path:
     """Return the folder of a fit without what one left that was killed before it had written down what it does."""
     if run.is_dir() and not (run / "recipe.yaml").is_file():
-        shutil.rmtree(run)
+        remove(run)
     return run
 
 

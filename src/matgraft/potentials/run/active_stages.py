@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matgraft.core.executor import read_executor
 from matgraft.core.executor_settings import ExecutorSettings
+from matgraft.core.files import remove
 from matgraft.core.settings import validated
 from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_no_program
 from matgraft.potentials.active.labelling.engine import refuse_unusable as refuse_unusable_engine
@@ -38,7 +39,7 @@ EACH_BLOCK = 1_000_000
 def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) -> Sampled:
     """Sample frames by the model that the round begins with."""
     pool = loop.folder(number) / f"pool-{block}.extxyz"
-    pool.unlink(missing_ok=True)  # of a round that was killed before it said what is in it
+    remove(pool)  # of a round that was killed before it said what is in it
     seed = settings.seed + loop.recipe.seed + EACH_ROUND * number + EACH_BLOCK * block
     question = SampleQuestion(pool, loop.recipe.start, executor_of(loop.recipe), in_loop=True)
     return sample(loop.model(number), question, settings.model_copy(update={"seed": seed}), quiet=loop.quiet)

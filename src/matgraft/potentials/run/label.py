@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from matgraft.core.errors import RunError
 from matgraft.core.executor import executor, read_executor
 from matgraft.core.executor_settings import ExecutorSettings
-from matgraft.core.files import to_json, write_json
+from matgraft.core.files import remove, to_json, write_json
 from matgraft.core.locks import locked
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.signals import temporary
@@ -312,4 +312,4 @@ def _write(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | None, fai
     if failures:
         write_json(failures_file(out), list(failures))
     else:
-        failures_file(out).unlink(missing_ok=True)
+        remove(failures_file(out))

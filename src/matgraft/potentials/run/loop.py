@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from matgraft.core.manifest import is_there
 from matgraft.potentials.active.labelling.labelled import Labelled
 from matgraft.potentials.active.rounds import AUDIT, RUN, Errors, RoundFacts, round_folder
 from matgraft.potentials.active.sampling.sampled import Sampled
@@ -68,7 +69,7 @@ class Loop:
     def files(self, name: str, upto: int) -> list[str]:
         """Return the files of one name that hold frames, of the rounds up to and with one."""
         found = [self.folder(number) / name for number in range(upto + 1)]
-        return [str(one) for one in found if one.is_file()]
+        return [str(one) for one in found if is_there(one)]
 
     def scored_on(self, upto: int) -> list[str]:
         """Return the files of frames that are scored on after a round."""

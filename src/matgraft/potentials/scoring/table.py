@@ -23,6 +23,7 @@ What is absent is null.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ import pyarrow.parquet as pq
 
 from matgraft.core.errors import DataError, RunError
 from matgraft.core.files import whole
+from matgraft.core.manifest import checked
 from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, UNCERTAINTIES, Array, Quantity, full_to_voigt
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
@@ -101,7 +103,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         If there is no such file, or it is no parquet file.
     """
     try:
-        table = pq.read_table(path).to_pandas()
+        table = pq.read_table(BytesIO(checked(path))).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise RunError(
             f"the predictions cannot be read: {error}", where=str(path), remedy="score the run again"

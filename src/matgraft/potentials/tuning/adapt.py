@@ -7,20 +7,19 @@ result.backbone        # tuned, plain, ready to predict and to save
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ase.data import atomic_numbers
 from torch import Tensor
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.files import write_json
 from matgraft.core.model import Encoded
 from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
+from matgraft.core.run_folder import RunFile
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, Objective, fit
 from matgraft.core.training.schedule import FitSettings
@@ -313,15 +312,16 @@ def _cached_objective(through: FrameObjective, settings: FitSettings, execution:
 
 def _directions(through: FrameObjective, settings: FitSettings, execution: Execution) -> Directions:
     """Plan the cache: in half of the minutes, if there are any. A resumed run has the plan that it began with."""
+    kept = RunFile(DIRECTIONS, Directions)
     file = execution.work / DIRECTIONS
     if execution.resume and file.is_file():
-        return Directions(**json.loads(file.read_text(encoding="utf-8")))
+        return kept.read(execution.work)
     backbone, encoded, held_out = through.backbone, through.training, through.validation
     directions = plan_directions(backbone, encoded, list(through.weights))
     if settings.max_minutes is not None:
         directions, _ = affordable(directions, settings.max_minutes / 2, backbone, through.train, encoded, held_out)
     execution.work.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(directions))
+    kept.write(execution.work, directions)
     return directions
 
 

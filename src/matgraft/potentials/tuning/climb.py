@@ -453,7 +453,17 @@ def save_adapted(adapted: TunedPotential, path: Path) -> None:
 def load_adapted(foundation: Potential, references: ReferenceShift, path: Path) -> TunedPotential:
     """Read back what `save_adapted` wrote."""
     content = load_tensors(path)
-    backbone = copy.deepcopy(foundation)
+    try:
+        return _adapted(content, copy.deepcopy(foundation), references)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"it does not hold what a rung left: {type(error).__name__}: {error}",
+            where=str(path),
+            remedy="remove the file and resume the run: the rung is fitted anew",
+        ) from error
+
+
+def _adapted(content: Mapping[str, Any], backbone: Potential, references: ReferenceShift) -> TunedPotential:
     backbone.module.load_state_dict(content["weights"])
     backbone.references.data.copy_(content["references"])
     return TunedPotential(

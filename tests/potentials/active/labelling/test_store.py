@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import matgraft
-from matgraft.core.errors import OptionError, RunError
+from matgraft.core.errors import ChangedError, OptionError, RunError
+from matgraft.core.manifest import enter, judge
 from matgraft.potentials.active.labelling.labelled import Try
 from matgraft.potentials.active.labelling.store import FILE, FailureFacts, Label, LabelFacts, Store
 
@@ -78,6 +79,9 @@ def test_damage_is_told(tmp_path, place):
     place = len(content) // 2 if place == "middle" else place
     content[place : place + 20000] = b"\xa5" * 20000
     file.write_bytes(bytes(content))
+    with pytest.raises(ChangedError, match="content has changed"):
+        Store(tmp_path / "labels")
+    (tmp_path / "labels" / "manifest.txt").unlink()  # as it was before there were manifests
     with pytest.raises(RunError, match="damaged"), Store(tmp_path / "labels") as store:
         for key in store.all_keys():
             store.label(key)
@@ -91,6 +95,9 @@ def test_a_label_that_was_altered_is_told(tmp_path):
     base.execute("UPDATE labels SET content = ?", (content[:-40] + b"x" * 40,))
     base.commit()
     base.close()
+    with pytest.raises(ChangedError, match="content has changed"):
+        Store(tmp_path / "labels")
+    enter(tmp_path / "labels" / FILE)  # of one who knows how a store is closed
     with Store(tmp_path / "labels") as store, pytest.raises(RunError, match="not what was written"):
         store.label("k")
 
@@ -117,6 +124,7 @@ def test_a_store_of_a_later_version_is_told(tmp_path):
     base.execute("UPDATE about SET value = '99'")
     base.commit()
     base.close()
+    enter(tmp_path / "labels" / FILE)
     with pytest.raises(RunError, match="version 99"):
         Store(tmp_path / "labels")
 
@@ -151,3 +159,31 @@ def test_no_room_for_an_output_is_told(tmp_path, monkeypatch):
 
 def _environment():
     return os.environ | {"PYTHONPATH": str(Path(matgraft.__file__).parents[1])}
+
+
+def test_a_store_is_sealed_when_it_is_closed_and_open_while_it_is_written(tmp_path):
+    with Store(tmp_path / "labels") as store:
+        store.put("k", "e", a_label())
+        store.put_output("k", "out", b"said")
+        assert judge(tmp_path / "labels").unsettled == (FILE,)
+    state = judge(tmp_path / "labels")
+    assert state.is_whole and state.n_whole == 2 and not state.unsettled and not state.unknown
+    with Store(tmp_path / "labels") as store:
+        assert store.label("k") is not None
+
+
+@pytest.mark.parametrize("column", ["engine", "facts", "at"])
+def test_what_is_said_of_a_label_is_part_of_its_digest(tmp_path, column):
+    with Store(tmp_path / "labels") as store:
+        store.put("k", "e", a_label())
+        store._base.execute(f"UPDATE labels SET {column} = ?", ('{"seconds": 9.0}',))
+        with pytest.raises(RunError, match="not what was written"):
+            store.label("k")
+
+
+def test_a_failure_that_cannot_be_read_is_told(tmp_path):
+    with Store(tmp_path / "labels") as store:
+        store.put_failure("k", "e", FailureFacts(tries=()))
+        store._base.execute("UPDATE failures SET facts = '[]'")
+        with pytest.raises(RunError, match="damaged"):
+            store.failure("k")

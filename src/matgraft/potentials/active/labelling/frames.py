@@ -19,7 +19,7 @@ from ase.io import read as read_atoms
 from ase.io import write as write_atoms
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.files import whole, write_text
+from matgraft.core.files import remove, whole, write_text
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, LENGTH_UNITS, MAGMOM, STRESS, find_unit, full_to_voigt
 from matgraft.core.targets import ending, is_stream
@@ -149,7 +149,7 @@ def write_labelled(out: Path, frames: Sequence[Atoms], theory: LevelOfTheory | N
         return
     side = out.with_suffix(".yaml")
     if theory is None:
-        side.unlink(missing_ok=True)
+        remove(side)
         return
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in said_of(theory).items()}
     lines = (  # a key a line, lists and mappings in one

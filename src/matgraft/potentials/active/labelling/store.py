@@ -24,6 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import ValidationError
+
+from matgraft.core import manifest
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.files import to_json, whole
 from matgraft.core.frozen import Frozen
@@ -34,7 +37,8 @@ from matgraft.potentials.active.labelling.labelled import Try
 from matgraft.potentials.active.labelling.wire import Arrays, WireError, packed, unpacked
 
 FILE, OUTPUTS, WORK = "labels.sqlite", "outputs", "work"
-_LOG = f"{FILE}-wal"
+LOG = f"{FILE}-wal"
+"""What was committed and is not in the file yet."""
 VERSION = 1
 _MACHINE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOMEM")
 """What SQLite says of the machine, and not of the file."""
@@ -96,9 +100,15 @@ class Store:
     def __init__(self, folder: Path) -> None:
         refuse_no_folder(folder)
         self.folder, self._file = folder, folder / FILE
-        if folder.is_dir() and not self._file.exists() and any(one.name != WORK for one in without_locks(folder)):
+        own = (WORK, manifest.FILE)
+        is_new = folder.is_dir() and not self._file.exists()
+        if is_new and any(one.name not in own for one in without_locks(folder)):
             raise OptionError(f"{folder} is not empty, and holds no labels", remedy="name a new folder by --store")
         folder.mkdir(parents=True, exist_ok=True)
+        if not self._file.exists():
+            manifest.begin(folder)
+        else:
+            manifest.check(self._file)
         with self._sound():
             self._base = sqlite3.connect(self._file, isolation_level=None, timeout=0.5, check_same_thread=False)
         try:
@@ -119,8 +129,10 @@ class Store:
 
     def close(self) -> None:
         """Give the folder free for another process."""
-        with suppress(sqlite3.Error):  # what was committed is in the log, full disk or not
+        with suppress(sqlite3.Error, OSError):  # what was committed is in the log, full disk or not
             self._base.close()
+            if not (self.folder / LOG).exists():
+                manifest.enter(self._file)
 
     def begin(self, engine: str, said: str) -> None:
         """Enter an engine by its key, so that a label says what it was computed with."""
@@ -138,11 +150,14 @@ class Store:
         RunError
             If it is damaged.
         """
-        row = self._row("SELECT content, digest, facts FROM labels WHERE key = ?", key)
+        row = self._row("SELECT engine, content, digest, facts, at FROM labels WHERE key = ?", key)
         if row is None:
             return None
-        content, digest, facts = row
-        if hashlib.sha256(content).hexdigest() != digest:
+        engine, content, digest, facts, at = row
+        if digest not in (
+            _digest(key, engine, content, facts, at),
+            hashlib.sha256(content).hexdigest(),
+        ):  # of stores before digests of whole rows
             raise self._damaged(f"the label {key} is not what was written")
         try:
             return Label(unpacked(content), LabelFacts.model_validate_json(facts))
@@ -152,12 +167,15 @@ class Store:
     def failure(self, key: str) -> FailureFacts | None:
         """Return why a frame has no label; None where it never failed."""
         row = self._row("SELECT facts FROM failures WHERE key = ?", key)
-        return None if row is None else FailureFacts.model_validate_json(row[0])
+        try:
+            return None if row is None else FailureFacts.model_validate_json(row[0])
+        except ValidationError as error:
+            raise self._damaged(f"the failure of {key} cannot be read: {error.errors()[0]['msg']}") from error
 
     def put(self, key: str, engine: str, label: Label) -> None:
         """Keep a label; it stands when this returns, and a failure of the frame is forgotten."""
-        content = packed(label.arrays)
-        row = (key, engine, content, hashlib.sha256(content).hexdigest(), _json(label.facts), _now())
+        content, facts, at = packed(label.arrays), _json(label.facts), _now()
+        row = (key, engine, content, _digest(key, engine, content, facts, at), facts, at)
         with self._transaction():
             self._base.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?)", row)
             self._base.execute("DELETE FROM failures WHERE key = ?", (key,))
@@ -202,6 +220,7 @@ class Store:
             (found,) = self._base.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise self._damaged(str(found))
+            manifest.enter(self._file, is_open=True)
             self._base.executescript(_TABLES)
         row = self._row("SELECT value FROM about WHERE name = ?", "version")
         if row is None:
@@ -264,8 +283,16 @@ class Store:
         return RunError(
             f"the store is damaged: {why}",
             where=str(self._file),
-            remedy=f"move it away or put a copy back, together with {_LOG}; what is missing is computed anew",
+            remedy=f"move it away or put a copy back, together with {LOG}; what is missing is computed anew",
         )
+
+
+def _digest(key: str, engine: str, content: bytes, facts: str, at: str) -> str:
+    """Return the hash of a row of labels."""
+    found = hashlib.sha256(content)
+    for text in (key, engine, facts, at):
+        found.update(b"\0" + text.encode())
+    return found.hexdigest()
 
 
 def _json(facts: Frozen) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import JsonValue
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.executor import Serial, executor
 from matgraft.core.executor_settings import ExecutorSettings, Lost
+from matgraft.core.files import remove
 from matgraft.core.locks import locked_file
 from matgraft.core.processes import bar
 from matgraft.core.run_folder import RunFile, made_folder, unused
@@ -51,7 +51,7 @@ def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
     with locked_file(out), made_folder(folder):
         BEGAN.write(folder, dict(decides))
         yield folder
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 def finish(

@@ -58,7 +58,8 @@ from matgraft.potentials.data.reading.theory import combine, find_sidecar, read_
 from matgraft.potentials.data.reading.weights import find_weights
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.sense import refuse_senseless, require_sense
-from matgraft.potentials.data.store import is_store, open_store
+from matgraft.potentials.data.store import open_store
+from matgraft.potentials.data.store_format import is_store
 
 
 @dataclass
