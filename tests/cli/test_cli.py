@@ -270,7 +270,10 @@ def test_resume_takes_no_other_settings(run: Path, matgraft: InProcess) -> None:
     assert "is not read" in err
 
 
-@pytest.mark.parametrize("strategy", [["lora", "strategy.rank=2"], ["gradual", "strategy.decay=0.5"]])
+@pytest.mark.parametrize(
+    "strategy",
+    [["lora", "strategy.rank=2"], pytest.param(["gradual", "strategy.decay=0.5"], marks=pytest.mark.slow)],
+)
 def test_a_killed_run_resumes_to_the_same_weights(
     few_frames: Path, tmp_path: Path, strategy: list[str], matgraft: InProcess
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_store_changes_no_bit(chgnet: Potential, from_memory: TunedPotential, 
 
 
 @needs_fork
-@pytest.mark.parametrize("source", ["pairs", "stored"])
+@pytest.mark.parametrize("source", ["pairs", pytest.param("stored", marks=pytest.mark.slow)])
 def test_two_processes_are_as_one(
     chgnet: Potential, from_memory: TunedPotential, source: str, request: pytest.FixtureRequest
 ) -> None:
