@@ -43,6 +43,9 @@ class Limits(Frozen):
     line_bytes: int = Field(
         16 * 2**20, gt=0, description="Of one line of a text. The longest that codes write have a few thousand."
     )
+    output_line_bytes: int = Field(
+        10_000, gt=0, description="Of one line of the output of a code, in which numbers are looked for by patterns."
+    )
     unpacked_bytes: int = Field(
         2**36, gt=0, description="Of a packed file when it is unpacked: 64 GiB are ten million frames of 100 atoms."
     )

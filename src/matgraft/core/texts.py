@@ -1,4 +1,4 @@
-"""YAML and JSON of strangers: at the speed of C, as plain data, and with bounded work.
+"""YAML, JSON and XML of strangers: at the speed of C, as plain data, and with bounded work.
 
     parse_yaml(text, "frames.yaml")      # numbers, text, lists, mappings
     parse_json(content, "records.json")
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import yaml
@@ -21,6 +23,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.limits import exceeded, limits, require
 from matgraft.core.machine import available_memory
 from matgraft.core.options import as_value
+from matgraft.core.unpack import BROKEN, open_unpacked
 
 _OPENING = ("[", "{", "- ", "-\n", "-\r", "-\t", ":", "?")
 """Without one of these nothing in a YAML text lies in anything else."""
@@ -112,6 +115,32 @@ def _require_few(node: yaml.Node | None, where: str) -> None:
 
     if node is not None:
         size(node, frozenset())
+
+
+def refuse_doctype(path: Path, where: str, program: str) -> None:
+    """Raise a `DataError` where an XML file declares a DOCTYPE, whose entities can stand for any amount of text.
+
+    It is looked for by the parser itself, in any encoding, as far as the first element. What is no XML is left to
+    whoever reads it.
+
+    Parameters
+    ----------
+    program
+        That never writes one.
+    """
+    parser, begun = expat.ParserCreate(), list[bool]()
+
+    def refuse(*_: object) -> None:
+        raise DataError(f"it declares a DOCTYPE, which {program} never writes", where=where)
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = lambda *_: begun.append(True)
+    try:
+        with open_unpacked(path, where) as file:
+            while not begun and (part := file.read1(2**16)):
+                parser.Parse(part)
+    except (expat.ExpatError, *BROKEN):
+        return
 
 
 def parse_json(text: str | bytes, where: str = "", *, as_written: bool = False) -> Any:

@@ -56,19 +56,24 @@ def open_text(path: Path, where: str = "") -> IO[str]:
     return io.TextIOWrapper(open_unpacked(path, where), encoding="utf-8")
 
 
-def lines(file: IO[AnyStr], where: str) -> Iterator[AnyStr]:
+def lines(file: IO[AnyStr], where: str, limit: str = "line_bytes") -> Iterator[AnyStr]:
     """Walk over the lines of a file.
+
+    Parameters
+    ----------
+    limit
+        What bounds their length.
 
     Raises
     ------
     DataError
-        At a line that is longer than `line_bytes`.
+        At a line that is longer than the limit.
     """
-    longest = limits().line_bytes
+    longest: int = getattr(limits(), limit)
     read = file.readline
     while line := read(longest + 1):
         if len(line) > longest:
-            raise exceeded("line_bytes", f"a line of more than {longest:,} bytes", where)
+            raise exceeded(limit, f"a line of more than {longest:,} bytes", where)
         yield line
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import importlib
 import inspect
 import json
+import lzma
 import re
 import sys
 import time
@@ -14,7 +17,12 @@ from ase.build import bulk
 from ase.io.formats import ioformats
 
 from matgraft.core.errors import DataError
+from matgraft.core.texts import refuse_doctype
+from matgraft.potentials.data.reading.formats import output
 from matgraft.potentials.data.reading.formats.ase_files import _READ
+from matgraft.potentials.data.reading.formats.base import FileHead
+from matgraft.potentials.data.reading.formats.registry import FORMATS
+from matgraft.potentials.data.reading.formats.vasp import outcar, outcar_header
 from matgraft.potentials.data.reading.read import read
 
 LATTICE = {"matrix": [[3.0, 0, 0], [0, 3, 0], [0, 0, 3]], "a": 3.0}
@@ -122,3 +130,61 @@ def test_a_count_in_a_poscar_takes_no_memory(tmp_path):
 def test_json_that_is_deep_or_long_is_a_sentence(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     refused(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("fill", ["\n", " ", " \n", "1", "1 ", "a", "-", "*", "(", "=", "\t", "1."], ids=repr)
+def test_every_format_looks_at_a_long_head_in_linear_time(tmp_path, fill):
+    (tmp_path / "a.out").write_text(fill * (2**16 // len(fill)))
+    head = FileHead(tmp_path / "a.out")
+    assert head.text
+    began = time.process_time()
+    for form in FORMATS:
+        form.recognises(head)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("unit", [" ", "1", "1 ", "a", "a ", ".", "*", "-", "= ", "("])
+def test_the_patterns_of_numbers_are_linear(unit):
+    line = unit * (20_000 // len(unit)) + "!"
+    began = time.process_time()
+    for pattern in (output._NUMBER, outcar._NUMBER, outcar_header._A_NUMBER, outcar_header._TAG):
+        text = line.encode() if isinstance(pattern.pattern, bytes) else line
+        pattern.match(text)
+        pattern.findall(text)
+    assert time.process_time() - began < 1
+
+
+def test_blanks_behind_the_ions_of_an_outcar_end():
+    lines = ["   ions per type =              2", "1" * 5_000 + " " * 5_000 + "x", " " * 100_000]
+    began = time.process_time()
+    assert outcar_header._continued_lines(lines, 0) == []
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("root", ["modeling", "qes:espresso"])
+def test_entities_of_xml_are_refused_wherever_they_are_declared(tmp_path, root, encoding):
+    bomb = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10 if n else "x" * 99}">' for n in range(9))
+    xml = f'<?xml version="1.0" encoding="{encoding}"?><!--{" " * 80_000}--><!DOCTYPE a [{bomb}]><{root}>&a8;</{root}>'
+    (tmp_path / "vasprun.xml").write_text(xml, encoding=encoding)
+    with pytest.raises(DataError, match="DOCTYPE"):
+        refuse_doctype(tmp_path / "vasprun.xml", "vasprun.xml", "VASP")
+    refused(tmp_path / "vasprun.xml")
+
+
+@pytest.mark.parametrize(
+    "content", ["<a>" * 50_000, "<modeling><generator>" + "<separator>" * 20_000, "<modeling>" + "<calculation>" * 9]
+)
+def test_deep_xml_is_a_sentence(tmp_path, content):
+    (tmp_path / "vasprun.xml").write_text(f'<?xml version="1.0"?>{content}')
+    refused(tmp_path / "vasprun.xml")
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("a.extxyz.gz", gzip.compress), ("OUTCAR.bz2", bz2.compress), ("a.json.xz", lzma.compress)]
+)
+def test_packed_bombs_end_in_every_reader(tmp_path, monkeypatch, name, pack):
+    monkeypatch.setattr("matgraft.core.unpack.FREE", 2**20)
+    start = {"a": b"1\nenergy=-1\n", "O": b" vasp.6.4.1  executed on x\n POTCAR: x\n INCAR:\n", "j": b""}
+    (tmp_path / name).write_bytes(pack(start[name[0]] + b" " * 2**24))
+    refused(tmp_path / name, match="packed_ratio")

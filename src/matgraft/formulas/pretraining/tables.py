@@ -8,7 +8,6 @@ zeros and ones alone are probabilities. The formulas of a chemical system stand 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.run_folder import refuse_full_folder
+from matgraft.core.unpack import read_whole
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, padded, parse_formula
 
@@ -95,7 +95,7 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    raw = read_whole(path, "table_bytes", str(path))
     return [line.strip() for line in raw.decode("utf-8").splitlines() if line.strip()]
 
 

@@ -23,14 +23,16 @@ LONGEST = 100
 MINUS = str.maketrans(dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"))
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d{1,4})?"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][+-]?\d{1,4})?"
 _PLAIN = re.compile(_NUMBER)
 _BY_APOSTROPHE = re.compile(r"['’]\s?[+-]?[\d.,]+(?:[eE][+-]?\d{1,4})?")
 """A number that a spreadsheet keeps as text, by the apostrophe before it."""
-_TIMES_TEN = re.compile(r"(?:([+-]?(?:\d+\.?\d*|\.\d+))\s?[×xX*·⋅∙]\s?)?10\s?(?:\^|\*\*)\s?[({]?\s?([+-]?\d{1,4})[)}]?")
-_TIMES_TEN_FALLEN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s?[×xX*·⋅∙]\s?10\s?([+-]\d{1,4})")
+_TIMES_TEN = re.compile(
+    r"(?:([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s?[×xX*·⋅∙]\s?)?10\s?(?:\^|\*\*)\s?[({]?\s?([+-]?\d{1,4})[)}]?"
+)
+_TIMES_TEN_FALLEN = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s?[×xX*·⋅∙]\s?10\s?([+-]\d{1,4})")
 """The sign tells a power whose exponent has come down; ``10-12`` alone is a range."""
-_FALLEN_POWER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)\s?[×xX*·⋅∙]\s?10\d{1,2}")
+_FALLEN_POWER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)\s?[×xX*·⋅∙]\s?10\d{1,2}")
 _SPACED = re.compile(r"[+-]?\d{1,3}(?:[ '’\u00a0\u2009\u202f]\d{3})+(?:\.\d+)?")
 _LIMIT = re.compile(
     rf"(?:[<>≤≥≲≳]=?|=<|=>|(?:below|above|under|over|less than|more than|up to|at least|at most)\s)"
@@ -38,7 +40,7 @@ _LIMIT = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(rf"{_NUMBER}\s?(?:-|–|—|~|\.\.\.?|…|to|bis|/)\s?{_NUMBER}(?:\s?[^\d\s].{{0,20}})?")
-_UNCERTAIN = re.compile(rf"({_NUMBER})\s?(?:±|\+/-|\+-|∓)\s?(\d+\.?\d*|\.\d+)(?:\s?([^\d\s].{{0,20}}))?")
+_UNCERTAIN = re.compile(rf"({_NUMBER})\s?(?:±|\+/-|\+-|∓)\s?(\d+(?:\.\d*)?|\.\d+)(?:\s?([^\d\s].{{0,20}}))?")
 _LAST_DIGITS = re.compile(r"([+-]?\d+(?:\.\d+)?)\((\d{1,3})\)")
 _ABOUT = re.compile(
     rf"(?:[~≈≃∼]|ca\.?\s|c\.\s|about\s|approx\.?\s|around\s)\s?{_NUMBER}.{{0,20}}|{_NUMBER}\s?\?", re.IGNORECASE

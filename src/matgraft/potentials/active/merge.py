@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
-from ase.io import read as read_frames
 from ase.io import write as write_frames
 
 from matgraft.core.files import remove, whole
 from matgraft.potentials.active.rounds import AUDIT, LABELLED_FRAMES, LEARN, Merged, RoundFacts
 from matgraft.potentials.data.groups import WALKER_KEY
+from matgraft.potentials.data.reading.formats.ase_files import read_structures
 
 
 def merge_labelled(folder: Path, number: int, rounds: Sequence[RoundFacts]) -> Merged:
@@ -28,7 +28,7 @@ def merge_labelled(folder: Path, number: int, rounds: Sequence[RoundFacts]) -> M
         Those before.
     """
     labelled = folder / LABELLED_FRAMES
-    frames = list(read_frames(labelled, index=":")) if labelled.is_file() and labelled.stat().st_size else []
+    frames = read_structures(labelled) if labelled.is_file() and labelled.stat().st_size else []
     for atoms in frames:
         # Walkers are counted from 0 in each round. By these tags frames of one stay together wherever they are split.
         walker = f"round {number}: {atoms.info.get('walker', 'frame')}"

@@ -49,7 +49,7 @@ MOST_VALUES = 12
 RANGES = 5
 MOST_NAMED = 20
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zÅ°/³^]*)\s*")
 _CONDITION = re.compile(
     rf"(?:(?P<low>{_NUMBER})\s*(?P<from><=?)\s*)?(?P<name>[^<>=!]+?)\s*(?P<op><=|>=|==|!=|=|<|>)\s*(?P<value>[^<>=!].*)"

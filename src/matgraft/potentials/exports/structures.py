@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.io import read as read_atoms
 from ase.io import write as write_atoms
 
 from matgraft.core.files import whole
 from matgraft.potentials.data.cells import boxed
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.formats.ase_files import read_structures
 from matgraft.potentials.models.potential import Potential
 
 FILE = "structures.extxyz"
@@ -58,7 +58,7 @@ class Structures:
     def of(cls, backbone: Potential, folder: Path | None = None) -> Structures:
         """Collect them; those of a run lie beside the card, in the folder of the model."""
         file = folder / FILE if folder else None
-        frames = tuple(read_atoms(file, index=":")) if file and file.is_file() else ()
+        frames = tuple(read_structures(file)) if file and file.is_file() else ()
         cutoff = float(backbone.card.cutoff_A or 0)
         trained = tuple(_right_handed(boxed(atoms, cutoff)) for atoms in frames)
         elements = backbone.card.elements

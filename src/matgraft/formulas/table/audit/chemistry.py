@@ -30,7 +30,7 @@ MANY = 0.02
 LONGEST = 60
 """Characters of a formula in which slips are sought."""
 _LEADING_ZERO = re.compile(r"[A-Za-z)\]]0\d*(?![\d.])")
-_SYMBOL, _AMOUNT = re.compile(r"[A-Z][a-z]?"), re.compile(r"\d+\.?\d*|\.\d+")
+_SYMBOL, _AMOUNT = re.compile(r"[A-Z][a-z]?"), re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _LONE_ONE, _OTHER_ONES = re.compile(r"C1(?![\d.])"), re.compile(r"(?:[A-Z][a-z]|[ABD-Z])1(?![\d.])")
 """An amount of 1 at carbon, and at others: who writes it at carbon alone means Cl."""
 _SLIPS = ((re.compile(r"(?<=[A-Za-z2-9)\]])0"), "O"), (re.compile(r"C1(?![\d.]*\.)"), "Cl"))

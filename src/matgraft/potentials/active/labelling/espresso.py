@@ -30,8 +30,10 @@ from matgraft.potentials.data.reading.formats.functionals import named
 
 _HEADER = 1 << 18
 """Bytes in which a pseudopotential names its functional: its own input may stand before."""
-_FUNCTIONAL = re.compile(r'functional\s*=\s*"([^"]+)"|^\s*(\S.*?)\s+Exchange-Correlation functional', re.MULTILINE)
-_U_CARD = re.compile(r"^\s*U\s+([A-Z][a-z]?)\w*-\d([spdf])\s+([\d.]+)", re.MULTILINE)
+_FUNCTIONAL = re.compile(
+    r'functional\s*=\s*"([^"]+)"|^[ \t]*(\S.*?)[ \t]+Exchange-Correlation functional', re.MULTILINE
+)
+_U_CARD = re.compile(r"^[ \t]*U[ \t]+([A-Z][a-z]?)\w*-\d([spdf])\s+([\d.]+)", re.MULTILINE)
 _OURS: dict[str, JsonValue] = {"calculation": "scf", "tprnfor": True, "tstress": True, "disk_io": "none", "outdir": "."}
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import yaml
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read as read_atoms
 from ase.io import write as write_atoms
 
 from matgraft.core.errors import DataError, OptionError
@@ -26,6 +25,7 @@ from matgraft.core.targets import ending, is_stream
 from matgraft.potentials.active.labelling.messages import CHARGE_TAGS
 from matgraft.potentials.active.labelling.theories import said_of
 from matgraft.potentials.active.labelling.wire import Arrays
+from matgraft.potentials.data.reading.formats.ase_files import read_structures
 from matgraft.potentials.data.reading.keys import is_label
 from matgraft.potentials.data.reading.stated import stated_units
 from matgraft.potentials.data.reading.theory import find_sidecar
@@ -182,7 +182,9 @@ def _read(path: Path) -> list[Atoms]:
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
     try:
-        found = read_atoms(path, index=":")
+        found = read_structures(path)
+    except DataError:
+        raise
     except Exception as error:  # whatever ASE's reader of the format raises
         raise DataError(f"no structures can be read: {type(error).__name__}: {error}", where=str(path)) from error
     return list(found)

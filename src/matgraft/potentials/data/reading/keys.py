@@ -300,7 +300,7 @@ def fitting(value: Any, n_atoms: int) -> frozenset[str]:
     """Return the quantities whose shape a value has."""
     try:
         array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number of 400 digits
         return frozenset()
     shapes = {
         "energy": array.size == 1,

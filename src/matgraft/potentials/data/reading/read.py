@@ -61,6 +61,8 @@ from matgraft.potentials.data.sense import refuse_senseless, require_sense
 from matgraft.potentials.data.store import open_store
 from matgraft.potentials.data.store_format import is_store
 
+_SHOWN = 300  # characters of what a reader raised
+
 
 @dataclass
 class _Ledger:
@@ -145,7 +147,7 @@ def read(
     samples: list[Sample] = []
     unsaid: list[DataError] = []
     for one, file in files:
-        with _left_out(one, ledger, unsaid):
+        with _left_out(one, ledger, unsaid), _in_words(one):
             samples.extend(tuple(_convert(one, file, choices, stated, ledger)))
     if len(unsaid) == len(files):
         raise _all_broken(unsaid)
@@ -182,7 +184,7 @@ class Stream(Iterable[Sample]):
                 broken.append(error)
                 self._ledger.note(source.name, f"left out: {error.found}")
             else:
-                with _left_out(source, self._ledger, broken):
+                with _left_out(source, self._ledger, broken), _in_words(source):
                     for sample in _convert(source, file, self._choices, self._stated, self._ledger):
                         require_sense(sample.content, sample.where)
                         yield sample
@@ -259,7 +261,8 @@ def _read_all(sources: Sequence[Source], ledger: _Ledger, progress: bool) -> lis
         for source in bar.track(sources, description="reading"):
             try:
                 file = _read_one(source)
-                whole.append((source, replace(file, frames=tuple(file.frames))))
+                with _in_words(source):
+                    whole.append((source, replace(file, frames=tuple(file.frames))))
             except DataError as error:
                 broken.append((source, error))
     if broken and (not whole or not all(source.found for source, _ in broken)):
@@ -291,7 +294,18 @@ def _read_one(source: Source) -> RawFile:
     if instead := stand_in(FileHead(source.path).start):
         what, remedy = instead
         raise DataError(f"it is {what}", where=source.name, remedy=remedy)
-    return source.format.read(source.path, source.name)
+    with _in_words(source):
+        return source.format.read(source.path, source.name)
+
+
+@contextmanager
+def _in_words(source: Source) -> Iterator[None]:
+    """Turn what a reader raises on a file that nobody thought of into an error that names the file."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        found = f"it does not read like {source.format.title}: {error!r}"
+        raise DataError(found[:_SHOWN], where=source.name, remedy="is it whole, and is it what it seems?") from error
 
 
 def _all_broken(errors: Sequence[DataError]) -> DataError:

@@ -61,7 +61,7 @@ def _states_theory(path: Path) -> bool:
             text = file.read(_HEAD).decode("utf-8", "replace")
     except OSError:
         return True  # reading it says why
-    keys = re.findall(r"^(\w[\w -]*?)\s*:", text, re.MULTILINE)
+    keys = [key.rstrip() for key in re.findall(r"^(\w[\w -]*):", text, re.MULTILINE)]
     fields = list(LevelOfTheory.model_fields)
     known = [key for key in keys if difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.8)]
     return bool(keys) and 2 * len(known) >= len(keys)

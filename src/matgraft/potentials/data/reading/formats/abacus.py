@@ -33,8 +33,8 @@ _CONVENTIONS = Conventions(
     fixed=True,
 )
 _BANNER = "Atomic-orbital Based Ab-initio Computation at UStc"
-_ATOM = re.compile(rf"^\s*(?:tau[cd]_)?([A-Za-z]+\w*)\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\b")
-_FORCE = re.compile(rf"^\s*[A-Za-z]+\w*\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
+_ATOM = re.compile(rf"^\s*(?:tau[cd]_)?([A-Za-z]\w*)\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\b")
+_FORCE = re.compile(rf"^\s*[A-Za-z]\w*\s+({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _TRIPLE = re.compile(rf"^\s*({NUMBER})\s+({NUMBER})\s+({NUMBER})\s*$")
 _BOHR = 1 / Bohr  # a lattice constant of 1 Å, which the log prints with six digits
 _SAME_FORCES = 1e-3  # eV/Å

@@ -29,7 +29,7 @@ CONVENTIONS = Conventions(
     units={"e_fr_energy": "Hartree", "e_wo_entrp": "Hartree", "forces": "Hartree/Bohr", "stress": "Hartree/Bohr³"},
     fixed=True,
 )
-_VERSION = re.compile(r"^\s*\.?Version\s+(\S+?),?\s+of ABINIT", re.MULTILINE)
+_VERSION = re.compile(r"^[ \t]*\.?Version[ \t]+(\S+?),?[ \t]+of ABINIT", re.MULTILINE)
 _VARIABLE = re.compile(r"^[-P+ ]\s*([a-zA-Z_]\w*)\s+(\S.*)$")
 _MAIN_OUTPUT = re.compile(r"^-? ?output file\s+-> (\S+)", re.MULTILINE)
 # Numbers of `ixc`; a negative one is a pair of Libxc's numbers.

@@ -119,6 +119,11 @@ def _format(path: Path, name: str) -> str:
     return form
 
 
+def read_structures(path: Path) -> list[Atoms]:
+    """Return the frames of a file with all that ASE keeps of them; errors are those of `read_ase`."""
+    return [atoms for atoms, _, _ in _images(path, _format(path, str(path)), str(path))]
+
+
 def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, None, tuple[str, ...]]]:
     """Walk over the frames that one of ASE's hundred parsers finds; what it makes of a bad file is bounded."""
     size = path.stat().st_size

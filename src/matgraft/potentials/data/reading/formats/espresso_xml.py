@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 import numpy as np
 from ase import Atoms, units
 
-from matgraft.core.errors import DataError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
+from matgraft.core.texts import refuse_doctype
 from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.espresso import ENERGIES, energies, is_pwx, titled
@@ -56,8 +56,7 @@ def read_schema(path: Path, name: str) -> RawFile:
     DataError
         If there is none, or the file declares a DOCTYPE.
     """
-    if "<!DOCTYPE" in FileHead(path).text:
-        raise DataError("it declares a DOCTYPE, which Quantum ESPRESSO never writes", where=name)
+    refuse_doctype(path, name, "Quantum ESPRESSO")
     run, fault = _Run(), ""
     try:
         with open_unpacked(path, name) as file:

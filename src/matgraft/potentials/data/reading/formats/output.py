@@ -22,7 +22,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.unpack import lines, open_unpacked
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
-NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?i:nan|inf(?:inity)?)\b)"
+NUMBER = r"(?:[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?i:nan|inf(?:inity)?)\b)"
 """A number as codes print it, for patterns; stars stand for one that is too long for its field."""
 
 _NUMBER = re.compile(NUMBER)
@@ -69,7 +69,7 @@ class Output(Iterator[str]):
     """The lines of a text output."""
 
     def __init__(self, file: IO[bytes], where: str) -> None:
-        self._lines = lines(file, where)
+        self._lines = lines(file, where, "output_line_bytes")
         self._back: list[str] = []
         self.line = 0
 

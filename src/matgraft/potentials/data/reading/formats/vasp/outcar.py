@@ -33,7 +33,7 @@ OUTCAR_CONVENTIONS = replace(CONVENTIONS, format="VASP's OUTCAR", orders={"stres
 
 _ITERATION, _LEARNED, _END = b"- Iteration ", b"ML FREE ENERGIE", b"General timing and accounting"
 _COUNTER = re.compile(rb"\s*(\d+|\*+)\(\s*(\d+)\)")
-_NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\*+|NaN")
+_NUMBER = re.compile(rb"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|\*+|NaN")
 # A row of the table of forces, where numbers touch each other: their decimals tell where each one ends.
 _ROW = re.compile(rb"\s*(-?\d*\.\d{5}|\*{13}|NaN)" * 3 + rb"\s*(-?\d*\.\d{6}|\*{14}|NaN)" * 3)
 _SUMS = re.compile(rb"\s*(-?\d*\.\d{5}|\*{13}|NaN)" * 3)

@@ -32,7 +32,7 @@ _ICHAIN = re.compile(r"ICHAIN\s*=?\s*(\d+)")
 _DECIMALS = re.compile(r"-?\d*\.\d{8,9}")
 _FIELD = re.compile(r"=\s*(\d+)")
 _LISTS = ("LDAUL", "LDAUU", "LDAUJ")
-_A_NUMBER = re.compile(r"[-+]?\d+\.?\d*")
+_A_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _SHIFT = "Shift w.r.t. Gamma in fractional coordinates"
 _WIDTH = 4  # of a count in "ions per type"; wider ones leave no blank between

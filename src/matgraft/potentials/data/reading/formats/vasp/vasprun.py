@@ -24,6 +24,7 @@ from ase import Atoms
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
+from matgraft.core.texts import refuse_doctype
 from matgraft.potentials.data.reading.formats.vasp.parameters import flag, stated_number
 from matgraft.potentials.data.reading.formats.vasp.runs import VaspRun, blocks, step_notes
 from matgraft.potentials.data.reading.formats.vasp.theory import (
@@ -59,6 +60,7 @@ def read_vasprun(path: Path, name: str) -> VaspRun:
     DataError
         If there is no finished step, or the file is no VASP output.
     """
+    refuse_doctype(path, name, "VASP")
     run = _Run()
     try:
         broken = _take_all(run, path, name)
