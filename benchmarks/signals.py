@@ -13,6 +13,7 @@ standard error, seconds, partial files and locks, temporary files, processes. A 
 from __future__ import annotations
 
 import argparse
+import getpass
 import itertools
 import os
 import shutil
@@ -32,6 +33,8 @@ KEYS = ("verb", "moment", "signal")
 MOMENTS = (0.1, 0.5, 1.0, 2.0, 4.0, 6.0, 9.0, 14.0)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_S = 60.0
+_CACHES = {f"torchinductor_{getpass.getuser()}"}
+"""What torch keeps for later among temporary files."""
 ENGINE = "calculator: ase.calculators.emt:EMT\nworkers: 2\n"
 VERBS = {
     "tune": "tune few.extxyz --from chgnet --strategy full fit.processes=2 fit.epochs=50 --out out",
@@ -157,6 +160,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     asked = parser.parse_args()
     results = Results(asked.out, keys=KEYS)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets all commands ignore it, and ours respect that
     if not asked.report:
         folder = asked.folder or Path(tempfile.mkdtemp())
         folder.mkdir(exist_ok=True)

@@ -19,6 +19,7 @@ from matgraft.core.run_folder import (
     open_run,
     resume_commands,
 )
+from matgraft.core.signals import Interrupted
 
 
 class Row(BaseModel):
@@ -93,7 +94,7 @@ def test_a_run_killed_before_it_wrote_what_was_asked_for_is_in_nobodys_way(tmp_p
     assert resume_commands(tmp_path) != []
 
 
-@pytest.mark.parametrize("error", [AuditError("blocked"), KeyboardInterrupt(), RunError("no label")])
+@pytest.mark.parametrize("error", [AuditError("blocked"), KeyboardInterrupt(), Interrupted(143), RunError("no label")])
 @pytest.mark.parametrize("kind", ["frames", "formulas", "pretraining"])
 def test_a_run_that_is_refused_before_anything_is_fitted_leaves_nothing(
     tmp_path: Path, kind: Kind, error: BaseException

@@ -116,3 +116,9 @@ def test_an_interrupted_process_leaves_as_on_an_error(tmp_path: Path) -> None:
         assert file in signals._state.temporary
         raise signals.Interrupted(143)
     assert file not in signals._state.temporary
+
+
+def test_signals_are_heard_before_anything_large_is_imported() -> None:
+    large = "sorted({name.partition('.')[0] for name in sys.modules} & {'numpy', 'pydantic', 'rich', 'torch', 'typer'})"
+    script = f"import sys, matgraft.__main__; print({large})"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

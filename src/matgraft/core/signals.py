@@ -124,6 +124,10 @@ def temporary_folder(within: Path | None = None, prefix: str = "matgraft-") -> I
         yield Path(folder)
 
 
+AGAIN = "type the command again to go on"
+"""What `goes_on_by` says of commands that keep what they have done, and find it."""
+
+
 def goes_on_by(say: Callable[[], str]) -> None:
     """Have a signal's line end with how to go on; of a run within another one, what the outer one said holds.
 

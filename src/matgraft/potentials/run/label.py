@@ -22,7 +22,7 @@ from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import remove, to_json, write_json
 from matgraft.core.locks import locked
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.core.signals import temporary
+from matgraft.core.signals import AGAIN, goes_on_by, temporary
 from matgraft.core.targets import is_stream
 from matgraft.potentials.active.labelling.compute import Bench, Job
 from matgraft.potentials.active.labelling.engine import (
@@ -191,6 +191,7 @@ def _workers(engine: Engine) -> ExecutorSettings:
 @contextmanager
 def _open(folder: Path) -> Iterator[Store]:
     """Open the store; what a killed run left of its work is cleared away."""
+    goes_on_by(lambda: AGAIN)
     with locked(folder, new=True), Store(folder) as store, temporary(folder / WORK):
         shutil.rmtree(folder / WORK, ignore_errors=True)
         try:

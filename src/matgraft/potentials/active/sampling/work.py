@@ -15,6 +15,7 @@ from matgraft.core.files import remove
 from matgraft.core.locks import locked_file
 from matgraft.core.processes import bar
 from matgraft.core.run_folder import RunFile, made_folder, unused
+from matgraft.core.signals import AGAIN, goes_on_by
 from matgraft.core.targets import is_stream
 from matgraft.potentials.active.sampling.sampled import Finished
 from matgraft.potentials.active.sampling.tasks import Task, carry_out
@@ -48,6 +49,7 @@ def parts(out: Path, decides: Mapping[str, JsonValue]) -> Iterator[Path]:
             remedy="type that command again to go on with it, remove the folder, or take another name",
             options=[{"--out": unused(out)}],
         )
+    goes_on_by(lambda: AGAIN)
     with locked_file(out), made_folder(folder):
         BEGAN.write(folder, dict(decides))
         yield folder
