@@ -76,7 +76,7 @@ class Classifier:
             )
             self.models.append(boosted)
         for model in self.models:
-            model.fit(x, y, weights)
+            model.fit(x, y, weights if self.weighted else None)  # boosted trees bin features ten times as long by weights
 
     def __call__(self, x: Any) -> Array:
         """Return (n, n_classes)."""
