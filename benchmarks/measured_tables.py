@@ -68,7 +68,9 @@ def score(table: FormulaTable, method: str, kept: Path) -> Row:
     if method in PEERS:
         predicted = of_peer(table, PEERS[method])
     else:
-        scored, rows = crossval(table, load_encoder("composition"), settings=PredictorSettings(strategy=method), quiet=True)
+        scored, rows = crossval(
+            table, load_encoder("composition"), settings=PredictorSettings(strategy=method), quiet=True
+        )
         by_line = {int(row["line"] or 0): float(row["value"] or 0) for row in rows}
         predicted = np.array([by_line[line] for line in table.lines])
         folds = scored.model_dump(mode="json")["folds"]

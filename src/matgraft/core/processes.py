@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
+from threadpoolctl import threadpool_limits
 
 from matgraft.core.devices import training_device
 from matgraft.core.errors import RunError
@@ -123,6 +124,7 @@ def _call(item: Any) -> Any:
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
+    threadpool_limits(1)  # BLAS and OpenMP of trees too: threads that wait for each other cost ten times the work
     die_with_parent()
     keep_memory()
 

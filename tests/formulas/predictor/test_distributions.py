@@ -31,6 +31,23 @@ def test_trees_give_the_spread_of_what_cannot_be_told_apart():
     np.testing.assert_allclose(np.median(quantiles, 0)[[9, 49, 89]], norm.ppf([0.1, 0.5, 0.9]), atol=0.35)
 
 
+@pytest.mark.parametrize("zeros", [0.0, 0.4])
+def test_boosted_trees_move_the_median_of_a_forest_and_keep_its_spread(zeros, monkeypatch):
+    monkeypatch.setattr("matgraft.formulas.learners.forest.BOOSTED", 30)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (300, 3))
+    y = np.where(rng.random(300) < zeros, 0.0, 3 + x[:, 0] + 0.1 * rng.normal(size=300))
+    few = Trees(count=20, features=1.0)
+    forest = Forest(x, labels(y), few)
+    moved, new = forest.moved(x, labels(y), few), rng.uniform(-1, 1, (50, 3))
+    ours, theirs = moved(new), forest(new)
+    assert forest.median is None and (np.diff(ours, axis=1) >= -1e-9).all()
+    if not zeros:
+        np.testing.assert_allclose(ours[:, 49], moved.median.predict(new))
+        np.testing.assert_allclose(np.diff(ours, axis=1), np.diff(theirs, axis=1), atol=1e-9)
+    assert (ours == 0).mean() == pytest.approx((theirs == 0).mean(), abs=1e-9)  # zeros are told by the same classifier
+
+
 @pytest.mark.parametrize("n_classes", [0, 2])
 def test_rows_that_hardly_count_hardly_answer(n_classes):
     """A quarter of the labels is wrong and has the weight 1e-6: the trees answer as if these rows were absent."""

@@ -27,7 +27,7 @@ from matgraft.formulas.predictor.members import DESCRIPTORS as DESCRIPTORS_MEMBE
 from matgraft.formulas.predictor.members import FULL as FULL_NETWORK
 from matgraft.formulas.predictor.members import Member, Tools
 from matgraft.formulas.predictor.predictor import Calibration, PredictorSettings, fit_predictor
-from matgraft.formulas.predictor.stack import is_familiar, is_worth_fitting, member_weights
+from matgraft.formulas.predictor.stack import can_win, is_familiar, is_worth_fitting, member_weights
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor, save_predictor
 
 from .conftest import QUICK
@@ -403,7 +403,9 @@ def test_the_loss_of_a_dropped_network_does_not_hang_on_the_weight_of_its_fold(s
         return labels.weights[some] * np.full(len(predicted), 0.5)
 
     part, tools = (Inputs.of(table[0], small), labels), Tools(small, QUICK)
-    found = predict_inner_folds([DESCRIPTORS_MEMBER, FULL_NETWORK], part, InnerFolds(rows), losses, tools, 0, "")
+    found = predict_inner_folds(
+        [DESCRIPTORS_MEMBER, FULL_NETWORK], part, InnerFolds(rows), losses, tools, 0, "", np.arange(80)
+    )
     assert [(member.name, round(score, 6)) for member, score in found.dropped] == [(FULL_NETWORK.name, 0.5)]
 
 
@@ -464,6 +466,38 @@ def test_the_stack_takes_what_is_better_and_doubts_what_may_be_luck():
     both = member_weights([plain, other], losses, [True, True], familiar=False)[0]
     assert 0.2 < both[0] < 0.8  # two equally good ones are averaged
     assert both.sum() == pytest.approx(1)
+
+
+def test_the_first_fold_ends_members_that_cannot_win_but_the_best_of_each_kind_stays():
+    rng, n = np.random.default_rng(0), 60
+    truth = rng.normal(size=n)
+    near, far, worse = (truth[:, None] + rng.normal(size=(n, 1)) * by for by in (0.1, 3.0, 4.0))
+
+    def losses(predicted):
+        return np.abs(predicted[:, 0] - truth)
+
+    units, weights = np.arange(n), np.ones(n)
+    assert can_win([near, far, worse], losses, [True, True, False], units, weights) == [True, False, True]
+    assert can_win([near, far, worse], losses, [False, True, True], units, weights) == [True, True, False]
+    assert can_win([near, near, near], losses, [True] * 3, units, weights) == [True] * 3
+    few = np.arange(n) // 20  # three units decide nothing
+    assert can_win([near, far, worse], losses, [True] * 3, few, weights) == [True] * 3
+
+
+def test_of_many_rows_like_those_of_the_pretraining_the_encoder_is_taken_where_it_is_better():
+    rng, n = np.random.default_rng(0), 400
+    noise = rng.normal(size=(n, 1))
+    plain, slightly_worse, better = 1.0 + 0.1 * noise, 1.0 + 0.101 * noise, 1.0 + 0.05 * noise
+
+    def losses(predicted):
+        return np.abs(predicted[:, 0])
+
+    worse = member_weights([plain + 1, slightly_worse + 1.001], losses, [True, False], familiar=True)
+    assert worse[0].tolist() == [1, 0] and worse[1] is not None and not worse[1].passed and worse[1].needed == 0
+    good, gate = member_weights([plain, better - 0.5], losses, [True, False], familiar=True)
+    assert good[1] > 0.5 and gate.passed and gate.without == pytest.approx(losses(plain).mean(), rel=1e-6)
+    low, high = gate.interval
+    assert low < gate.gain < high
 
 
 def test_of_few_rows_members_of_a_kind_count_alike():

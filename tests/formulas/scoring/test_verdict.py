@@ -7,7 +7,7 @@ from matgraft.core.findings import Finding
 from matgraft.core.verdict import EXIT_WORSE, Damage
 from matgraft.formulas.predictor.facts import BaselineComparison, PredictorFacts, WeighedMember
 from matgraft.formulas.predictor.stack import Gate, member_weights
-from matgraft.formulas.scoring.verdict import gate_sentence, property_verdict
+from matgraft.formulas.scoring.verdict import gain_sentence, gate_sentence, property_verdict
 
 PLAIN, ENCODER = (WeighedMember(name=name, score=0.5, weight=1.0, pretrained=which)
                   for name, which in (("trees", False), ("closed form", True)))  # fmt: skip
@@ -100,6 +100,35 @@ def test_an_encoder_that_the_mixture_does_not_use_and_too_few_units_are_said():
     assert "no weight" in judged(members=idle, gate=none).headline
     few = facts(gate=Gate(gain=0.1, error=None, needed=3.0, passed=False))
     assert "too few data for a standard error" in gate_sentence(few)
+
+
+@pytest.mark.parametrize(
+    ("gain", "half", "helps", "said"),
+    [
+        (0.08, 0.04, "yes", "Pretraining helps: with the encoder the mean absolute error is 16.0 % lower"),
+        (-0.08, 0.04, "no", "Pretraining does not help, it costs: with the encoder the mean absolute error is 16.0 %"),
+        (0.01, 0.04, "undecided", "Whether pretraining helps is undecided"),
+        (0.01, None, "undecided", "too few data for an interval"),
+    ],
+)
+def test_the_gain_of_pretraining_is_stated_in_per_cent_with_its_interval(gain, half, helps, said):
+    interval = None if half is None else (gain - half, gain + half)
+    gate = Gate(gain=gain, error=half, needed=0.0, passed=gain > 0, interval=interval, without=0.5)
+    found = facts(members=(PLAIN, ENCODER), gate=gate)
+    assert found.pretraining_gain.helps == helps
+    assert found.pretraining_gain.per_cent == pytest.approx(200 * gain)
+    if half:
+        assert found.pretraining_gain.interval == pytest.approx((200 * (gain - half), 200 * (gain + half)))
+    assert said in gain_sentence(found)
+    (reason,) = [one for one in judged(members=(PLAIN, ENCODER), gate=gate).reasons if one.about == "pretraining"]
+    assert reason.speaks == {"yes": "for", "no": "against"}.get(helps, "neither")
+    assert PredictorFacts.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_without_a_gate_the_baseline_tells_what_pretraining_is_worth_and_nothing_is_claimed_untried():
+    gain = facts(members=(ENCODER,), baseline=compared(-0.1, 0.05)).pretraining_gain
+    assert gain.per_cent == pytest.approx(20) and gain.interval == pytest.approx((10, 30)) and gain.helps == "yes"
+    assert facts().pretraining_gain is None and gain_sentence(facts()) == ""
 
 
 @pytest.mark.parametrize(("scores", "rough"), [({"coverage": 0.9}, "widths of the intervals"), ({}, "probabilities")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
+from pydantic import computed_field
 
 from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Units, mean_difference
@@ -62,6 +64,33 @@ class BaselineComparison(Frozen):
     n_units: int
 
 
+class PretrainingGain(Frozen):
+    """By how much the pretrained encoder lowers the error, taken or not.
+
+    Attributes
+    ----------
+    per_cent
+        Of the loss of descriptors and trees without it; negative where it makes the loss larger.
+    interval
+        Its 95 % interval over sets of rows that share no formula and no group; None with too few of them.
+    helps
+        ``yes`` or ``no`` beyond doubt, else ``undecided``.
+    """
+
+    per_cent: float
+    interval: tuple[float, float] | None
+    helps: Literal["yes", "no", "undecided"]
+
+    @classmethod
+    def of(cls, gain: float, interval: tuple[float, float] | None, without: float) -> Self | None:
+        """Return a gain in units of the loss as a part of the loss without the encoder; None where that is 0."""
+        if without <= 0:
+            return None
+        low, high = (100 * end / without for end in interval or (-np.inf, np.inf))
+        helps: Literal["yes", "no", "undecided"] = "yes" if low > 0 else "no" if high < 0 else "undecided"
+        return cls(per_cent=100 * gain / without, interval=(low, high) if interval else None, helps=helps)
+
+
 class PredictorFacts(Frozen):
     """What was chosen on out-of-fold predictions.
 
@@ -94,6 +123,17 @@ class PredictorFacts(Frozen):
     baseline: BaselineComparison
     scale: Scale
     familiar: bool
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def pretraining_gain(self) -> PretrainingGain | None:
+        """What the pretraining is worth: as the gate saw it, else by the baseline; None where nothing tells."""
+        if self.gate is not None and self.gate.without is not None:
+            return PretrainingGain.of(self.gate.gain, self.gate.interval, self.gate.without)
+        if self.gate is not None or not self.tried:
+            return None
+        found = self.baseline.interval
+        return PretrainingGain.of(-self.baseline.difference, found and (-found[1], -found[0]), self.baseline.score)
 
     @property
     def tried(self) -> bool:

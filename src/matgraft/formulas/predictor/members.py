@@ -25,6 +25,8 @@ Model = Callable[[Inputs], Array]
 """What a fit returns: (n, 99) quantiles or (n, n_classes) probabilities of formulas."""
 Tuned = FittedNetwork | PromptedNetwork
 """What is kept as weights instead of being fitted again."""
+Shared = dict[tuple[str, ...], Forest]
+"""Forests of one part and seed, by the features that they read."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Member:
     name
         For reports.
     kind
-        ``trees``, ``closed-form``, ``network`` or ``prompts``.
+        ``trees``, ``boosted`` (which move the trees of the same features), ``closed-form``, ``network`` or ``prompts``.
     blocks
         Names of the features it reads; covariates are always added. A network reads the formulas themselves.
     strategy
@@ -47,7 +49,7 @@ class Member:
     """
 
     name: str
-    kind: Literal["trees", "closed-form", "network", "prompts"]
+    kind: Literal["trees", "boosted", "closed-form", "network", "prompts"]
     blocks: tuple[str, ...] = ()
     strategy: str = ""
     toward: str = ""
@@ -62,8 +64,11 @@ class Member:
         """True if it is fitted again on all rows; else the fits of the inner folds are averaged."""
         return self.kind not in ("network", "prompts")
 
-    def fit(self, train: Part, held: Part, tools: Tools, seed: int) -> Any:
-        """Fit on one part; `held` is what the fit will be judged on, and does not touch it."""
+    def fit(self, train: Part, held: Part, tools: Tools, seed: int, shared: Shared | None = None) -> Any:
+        """Fit on one part; `held` is what the fit will be judged on, and does not touch it.
+
+        `shared` keeps what members with the same features have in common of the same part and seed.
+        """
         inputs, labels = train
         if self.toward and tools.target is not None:
             return fit_toward(self.toward, tools.target, train, held, tools.backbone, tools.network, seed)
@@ -73,14 +78,14 @@ class Member:
             return fit_prompts(tools.backbone, {"": train}, {"": held}, tools.prompt, seed).of("")
         names = (*self.blocks, "covariates")
         x = inputs.matrix(names)
-        model: Callable[[Array], Array]
-        if self.kind == "trees":
-            model = Forest(x, labels, Trees(seed=seed, threads=tools.threads))
-        else:
+        if self.kind == "closed-form":
             from matgraft.formulas.learners.closed_form import ClosedForm  # brings scikit-learn: a second
 
-            model = ClosedForm(x, labels, seed)
-        return OnBlocks(model, names)
+            return OnBlocks(ClosedForm(x, labels, seed), names)
+        trees, shared = Trees(seed=seed, threads=tools.threads), {} if shared is None else shared
+        forest = shared.get(names) or Forest(x, labels, trees)
+        shared[names] = forest
+        return OnBlocks(forest.moved(x, labels, trees) if self.kind == "boosted" else forest, names)
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], backbone: CompositionBackbone, n_classes: int, asked: str
@@ -105,7 +110,9 @@ class Tools:
 FRACTIONS = Member("trees on fractions", "trees", ("fractions",))
 PLAIN = ("magpie", "fractions", "valence")
 DESCRIPTORS = Member("trees on descriptors", "trees", PLAIN)
+BOOSTED = Member("boosted trees on descriptors", "boosted", PLAIN)
 PROPERTIES = Member("trees on descriptors and predicted properties", "trees", (*PLAIN, "properties"))
+BOOSTED_PROPERTIES = Member("boosted trees on descriptors and predicted properties", "boosted", (*PLAIN, "properties"))
 PROPERTIES_ALONE = Member("trees on predicted properties", "trees", ("properties",))
 CLOSED_PROPERTIES = Member("closed form on predicted properties", "closed-form", ("properties",))
 CLOSED_FORM = Member("closed form on the encoder", "closed-form", ("embedding", "properties"))
@@ -127,7 +134,9 @@ STRATEGIES: dict[str, tuple[Member, ...]] = {
     "auto": (
         FRACTIONS,
         DESCRIPTORS,
+        BOOSTED,
         PROPERTIES,
+        BOOSTED_PROPERTIES,
         PROPERTIES_ALONE,
         CLOSED_PROPERTIES,
         CLOSED_FORM,
@@ -137,7 +146,7 @@ STRATEGIES: dict[str, tuple[Member, ...]] = {
     "partial": (PARTIAL,),
     "feature": (CLOSED_PROPERTIES, CLOSED_FORM),
     "prompt": (PROMPT,),
-    "descriptors": (FRACTIONS, DESCRIPTORS),
+    "descriptors": (FRACTIONS, DESCRIPTORS, BOOSTED),
     "domain": tuple(TOWARD_TARGET.values()),
 }
 """Members by strategy; several are weighed by the stack, but of ``domain`` one is chosen."""
@@ -154,6 +163,8 @@ OF_POTENTIALS = {
 FEWEST_FOR_NETWORK = 500
 """Rows from which on ``auto`` fine-tunes. At 256 it buys nothing, at two thirds and more of the time: measured gaps
 0.412 eV with and without, formation energies 0.150 eV/atom."""
+FEWEST_BOOSTED = 200
+"""Rows from which on boosted trees of values are a member; the classifier of the trees has boosted ones of its own."""
 
 
 def strategies_with(kind: str) -> list[str]:
@@ -161,8 +172,8 @@ def strategies_with(kind: str) -> list[str]:
     return [name for name, members in STRATEGIES.items() if any(member.kind == kind for member in members)]
 
 
-def members_of(strategy: str, n: int) -> tuple[Member, ...]:
-    """Return the members of a strategy for n rows.
+def members_of(strategy: str, n: int, n_classes: int = 0) -> tuple[Member, ...]:
+    """Return the members of a strategy for n rows, of values or of so many classes.
 
     Raises
     ------
@@ -170,9 +181,10 @@ def members_of(strategy: str, n: int) -> tuple[Member, ...]:
         If there is no such strategy.
     """
     chosen = choose(strategy, STRATEGIES, "strategy", OF_POTENTIALS)
-    if strategy == "auto" and n < FEWEST_FOR_NETWORK:
-        return tuple(member for member in chosen if member.kind != "network")
-    return chosen
+    idle = {"network"} if strategy == "auto" and n < FEWEST_FOR_NETWORK else set()
+    if n_classes or n < FEWEST_BOOSTED:
+        idle.add("boosted")
+    return tuple(member for member in chosen if member.kind not in idle)
 
 
 def formula_reader(strategy: str) -> Callable[[str], Formula]:

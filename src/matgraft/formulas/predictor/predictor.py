@@ -42,6 +42,7 @@ from matgraft.formulas.predictor.members import (
     TOWARD_TARGET,
     Member,
     Model,
+    Shared,
     Tools,
     Tuned,
     members_of,
@@ -354,8 +355,8 @@ class Predictor:
         """The fits of every member, none for those that do not count; built whole by one thread, once."""
         with self._lock:
             if self._models is None:
-                pairs = zip(self.members, self.calibration.weights, strict=True)
-                self._models = [self._fits_of(member) if weight else [] for member, weight in pairs]
+                pairs, shared = zip(self.members, self.calibration.weights, strict=True), Shared()
+                self._models = [self._fits_of(member, shared) if weight else [] for member, weight in pairs]
             return self._models
 
     @property
@@ -366,11 +367,11 @@ class Predictor:
                 self._neighbourhood = Neighbourhood.of(self.inputs.blocks)
             return self._neighbourhood
 
-    def _fits_of(self, member: Member) -> list[Model]:
+    def _fits_of(self, member: Member, shared: Shared) -> list[Model]:
         if not member.refits:
             return list(self.networks[member.name])
         everything, tools = (self.inputs, self.labels), replace(self.tools, threads=cores())
-        return [member.fit(everything, everything, tools, self.settings.seed)]
+        return [member.fit(everything, everything, tools, self.settings.seed, shared)]
 
     def __getstate__(self) -> dict[str, object]:
         """Return what is copied or pickled: everything but the lock."""
@@ -415,7 +416,7 @@ def fit_predictor(
     n, examples = len(examples), examples.take(counted)
     labels, transform = labels_of(examples, settings)
     inputs = Inputs.of(examples.formulas, backbone, examples.covariates)
-    part, members = (inputs, labels), members_of(settings.strategy, len(examples))
+    part, members = (inputs, labels), members_of(settings.strategy, len(examples), labels.n_classes)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
     keys = [formula.key for formula in examples.formulas]
     apart = joined_groups(keys, keys if examples.groups is None else examples.groups)
@@ -435,7 +436,7 @@ def fit_predictor(
         tools = replace(tools, target=domain)
         adapted = choose_method(part, domain, losses, backbone, settings.network, settings.seed, progress, units)
         members = (TOWARD_TARGET[adapted.facts.method],)
-    inner = predict_inner_folds(members, part, folds, losses, tools, settings.seed, progress)
+    inner = predict_inner_folds(members, part, folds, losses, tools, settings.seed, progress, units)
     familiar = is_familiar(examples.formulas)
     counting = adapted.overlap.weights if adapted and not adapted.overlap.lacks else None
     calibration, gate = _calibrate(inner, labels, transform, settings, familiar, units, counting)
@@ -615,7 +616,7 @@ def _calibrate(
         # Members learn from rows, and so their probabilities hold the classes' shares of the rows, not of the units.
         priors = np.bincount(y, labels.weights, minlength=labels.n_classes) / labels.weights.sum()
     plain = [not member.pretrained for member in members[:n]]
-    weights[:n], gate = member_weights(predictions[:n], losses, plain, familiar, units, labels.weights)
+    weights[:n], gate = member_weights(_judged(predictions[:n], labels), losses, plain, familiar, units, labels.weights)
     interval = deviation = None
     if not labels.n_classes:
         spread = pooled(predictions, list(weights))
@@ -626,10 +627,19 @@ def _calibrate(
 
 
 def _losses(mixed: Array, labels: Labels, transform: Transform) -> Array:
-    """Return (n,) what the members are judged by: log loss, or absolute error in the target's units."""
+    """Return (n,) what the members are judged by: log loss, or absolute error in the target's units.
+
+    `mixed` are probabilities (n, n_classes), quantiles (n, 99), or their medians alone (n, 1).
+    """
     if labels.n_classes:
         return -np.log(np.clip(mixed[np.arange(len(mixed)), labels.y.astype(int)], 1e-3, 1))
-    return np.abs(transform.back(mixed[:, MEDIAN]) - transform.back(labels.y))
+    median = mixed[:, MEDIAN if mixed.shape[1] > 1 else 0]
+    return np.abs(transform.back(median) - transform.back(labels.y))
+
+
+def _judged(predictions: Sequence[Array], labels: Labels) -> list[Array]:
+    """Return what losses read of predictions: of quantiles the medians alone, which average as quantiles do."""
+    return list(predictions) if labels.n_classes else [one[:, [MEDIAN]] for one in predictions]
 
 
 def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
@@ -650,7 +660,8 @@ def _held_losses(
     out_of_fold = _tempered(inner, labels, calibration)
     plain = [one for member, one in zip(inner.members, out_of_fold, strict=True) if not member.pretrained]
     baseline = np.zeros_like(mixed)
-    shares, _ = member_weights(plain, losses, [True] * len(plain), False, units, labels.weights)
+    judged = _judged(plain, labels)
+    shares, _ = member_weights(judged, losses, [True] * len(plain), False, units, labels.weights)
     for weight, one in zip(shares, plain, strict=True):
         baseline += weight * one
     return HeldLosses(losses(mixed), losses(baseline), labels.weights, units)

@@ -51,6 +51,7 @@ from matgraft.formulas.report.suggested import suggested_section
 from matgraft.formulas.report.training import curves_section
 from matgraft.formulas.scoring.metrics import SCORES, SHARES
 from matgraft.formulas.scoring.target import TargetMetrics
+from matgraft.formulas.scoring.verdict import gain_sentence
 from matgraft.formulas.settings import TableSettings
 from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
 from matgraft.formulas.table.facts import READINGS, SKIPPED, TableReadings
@@ -135,7 +136,10 @@ def _against(metrics: TargetMetrics) -> str:
     if baseline.interval:
         low, high = baseline.interval
         between = f", with 95 % between {low:+.3g} and {high:+.3g} over rows that share no formula and no group"
-    return f"Against {baseline.name} ({said(baseline.score)}): {baseline.difference:+.3g}{between}."
+    gain = gain_sentence(metrics)
+    return (
+        f"Against {baseline.name} ({said(baseline.score)}): {baseline.difference:+.3g}{between}. {gain and gain + '.'}"
+    )
 
 
 def audit_section(name: str, audit: TableAudit | None, i: int) -> Section:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from matgraft.core.findings import Action, Finding
 from matgraft.core.statistics import MIN_UNITS
-from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Reason, Use, Verdict
+from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Reason, Side, Use, Verdict
 from matgraft.formulas.domain.verdict import NOT_NESTED
 from matgraft.formulas.predictor.facts import BaselineComparison, PredictorFacts
 from matgraft.formulas.scoring.pretraining import PARTS, PretrainingFacts, pretraining_sentence
@@ -109,12 +109,29 @@ def gate_sentence(facts: PredictorFacts) -> str:
     sure = "too few data for a standard error" if gate.error is None else f"standard error {gate.error:.2g}"
     change = "higher" if gate.gain < 0 else "lower"
     found = f"with the pretrained encoder the {facts.criterion} is {abs(gate.gain):.3g} {change} ({sure})"
+    if not gate.needed:
+        return f"{found}, and of so many formulas like those of the pretraining the encoder is taken where it is better"
     if gate.needed < 0:
         return f"{found}, and the encoder is left out only if it is worse by {-gate.needed:g} standard errors"
     return (
         f"{found}, and on formulas unlike those of the pretraining the encoder is taken only if it is better by "
         f"{gate.needed:g} standard errors"
     )
+
+
+def gain_sentence(facts: PredictorFacts) -> str:
+    """Say by how much the pretraining lowers the error; empty where nothing tells."""
+    gain = facts.pretraining_gain
+    if gain is None:
+        return ""
+    change = f"{abs(gain.per_cent):.1f} % {'lower' if gain.per_cent >= 0 else 'higher'}"
+    sure = "too few data for an interval"
+    if gain.interval:
+        sure = f"gain between {gain.interval[0]:+.1f} and {gain.interval[1]:+.1f} % with 95 %"
+    begin = {"yes": "Pretraining helps", "no": "Pretraining does not help, it costs"}.get(
+        gain.helps, "Whether pretraining helps is undecided"
+    )
+    return f"{begin}: with the encoder the {facts.criterion} is {change} than without ({sure})"
 
 
 def _headline(facts: PredictorFacts, outcome: Outcome) -> str:
@@ -135,7 +152,10 @@ def _between(compared: BaselineComparison) -> str:
 
 
 def _reasons(facts: PredictorFacts, known: PretrainingFacts | None) -> Iterator[Reason]:
-    """Yield the comparisons that are decided: on all rows, and on those with and without a label in the pretraining."""
+    """Yield what pretraining is worth where a gate saw it, and the comparisons that are decided."""
+    if facts.gate and (gain := facts.pretraining_gain):
+        speaks: dict[str, Side] = {"yes": "for", "no": "against"}
+        yield Reason(about="pretraining", speaks=speaks.get(gain.helps, "neither"), text=gain_sentence(facts))
     parts = {f"rows {PARTS[part]} in the pretraining": one for part, one in (known.compared if known else {}).items()}
     for about, compared in {"all rows": facts.baseline, **parts}.items():
         outcome = outcome_of_comparison(compared)
