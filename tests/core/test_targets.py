@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matgraft.core.files import is_part, whole, write_text
-from matgraft.core.targets import LONGEST_NAME, descriptor_of, ending, is_stream, short
+from matgraft.core.targets import LONGEST_NAME, as_text, descriptor_of, ending, is_stream, short
 
 
 def _reader(path, found):
@@ -122,3 +122,8 @@ def test_a_short_name_is_an_end_of_the_name(name, room):
 
 def test_the_longest_name_is_that_of_this_file_system(tmp_path):
     assert os.pathconf(tmp_path, "PC_NAME_MAX") == LONGEST_NAME
+
+
+def test_a_name_that_is_no_text_is_told_as_one():
+    assert as_text("Å.csv") == "Å.csv"
+    assert as_text("p\udcff.csv") == "p\\xff.csv" != as_text("p\udcfe.csv")

@@ -47,6 +47,7 @@ from parsl.providers.base import ExecutionProvider
 
 from matgraft.core.errors import OptionError, RunError
 from matgraft.core.executor_settings import ExecutorSettings
+from matgraft.core.failures import failure_of
 from matgraft.core.files import whole
 from matgraft.core.orphans import end_guarded
 from matgraft.core.signals import temporary
@@ -229,7 +230,7 @@ class Workers:
             self._parsl.start()
         except Exception as error:
             self.close()
-            raise BrokenError(f"they could not be begun: {error}") from error
+            raise failure_of(error) or BrokenError(f"they could not be begun: {error}") from error
         except BaseException:
             self.close()
             raise

@@ -117,6 +117,11 @@ def short(name: str, room: int) -> str:
     return name
 
 
+def as_text(name: str) -> str:
+    """Return a file's name as text that UTF-8 can hold: a byte that is none is written as a backslash and its number."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def keep_closed() -> None:
     """Keep standard streams that are closed from being opened again, as whatever file comes next."""
     for number in sorted(_STANDARD.values()):

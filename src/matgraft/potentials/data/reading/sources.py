@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.targets import as_text
 from matgraft.potentials.data.reading.formats.base import Format
 from matgraft.potentials.data.reading.formats.registry import FORMATS, find_runs, format_of
 
@@ -61,7 +62,7 @@ def _whole_run(source: Source, root: Path) -> Source:
     """Return the file that stands for the run of a file: files of one run, named one by one, are one source."""
     main = source.format.main(source.path)
     name = source.name if main == source.path else Path(os.path.relpath(main, root)).as_posix()
-    return replace(source, path=main, name=name)
+    return replace(source, path=main, name=as_text(name))
 
 
 def _existing(path: Path) -> Path:
