@@ -118,7 +118,7 @@ def short(name: str, room: int) -> str:
 
 
 def as_text(name: str) -> str:
-    """Return a file's name as text that UTF-8 can hold: a byte that is none is written as a backslash and its number."""
+    """Return a file's name as text that UTF-8 can hold: another byte as a backslash and its number."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
