@@ -63,6 +63,7 @@ def test_no_file_of_the_product_is_made_past_the_strict_writer():
         "potentials/data/store_format.py", "potentials/data/store_writing.py",
         "formulas/prompts/bank.py", "formulas/table/json_lines.py",
         "potentials/checks/physical.py", "potentials/models/fingerprint.py",
+        "formulas/exports/folder.py",  # the text of the process that an export is compared by
     }  # fmt: skip
     found = {
         str(path.relative_to(SOURCE))

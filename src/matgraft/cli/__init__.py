@@ -19,6 +19,7 @@ from matgraft.cli.both import (
     audit_command,
     backbones_command,
     evaluate_command,
+    export_command,
     predict_command,
     report_command,
     tune_command,
@@ -35,7 +36,7 @@ from matgraft.cli.formulas import (
     prompts_command,
     suggest_command,
 )
-from matgraft.cli.potentials import check_command, export_command, pack_command
+from matgraft.cli.potentials import check_command, pack_command
 from matgraft.cli.verify import verify_command
 from matgraft.core.manifest import OlderFolderWarning
 

@@ -14,6 +14,7 @@ from matgraft.cli.common import (
     FormulaColumn,
     From,
     Json,
+    Model,
     Options,
     Run,
     Shown,
@@ -206,6 +207,37 @@ def report_command(run: Run) -> None:
         "active": write_active_report,
     }
     print(others.get(str(kind_of(run)), write_report)(run))
+
+
+def export_command(
+    run: Model,
+    to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim; of a run on a table sklearn")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new", callback=new_folder)],
+    *,
+    target: Annotated[str | None, typer.Option(help="of a run on a table with several")] = None,
+    repulsion: Annotated[
+        bool, typer.Option("--repulsion", help="with --to ase: repel atoms nearer than in any training frame (ZBL)")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the model for other tools, and verify what was written with their own code.
+
+    What cannot be verified on this machine is written and said, and is no error; what differs from the model is.
+    """
+    from matgraft.core.run_folder import kind_of
+
+    is_table = kind_of(run) == "formulas"
+    refuse_own("export", {"--target": target, "--repulsion": repulsion or None}, is_table)
+    if is_table:
+        from matgraft.formulas.exports import export_table
+
+        written = export_table(run, to, out, target)
+        tell(written.facts(), lambda *_: print(written.text), as_json, indent=None)
+        return
+    from matgraft.potentials.exports import export
+
+    exported = export(run, to, out, repulsion=repulsion)
+    tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
 
 
 def backbones_command(as_json: Json = False) -> None:

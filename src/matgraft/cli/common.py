@@ -249,6 +249,10 @@ OWN: dict[str, tuple[Read, ...]] = {
             for name in ("--most-elements", "--most-atoms", "--charge")
         ),
     ),
+    "export": (
+        Read("--target", "a run on a table of formulas", lambda is_table: is_table),
+        Read("--repulsion", "potentials, with --to ase", lambda is_table: not is_table),
+    ),
     "crossval": FOLDED,
     "compare": FOLDED,
     "embed": (

@@ -14,7 +14,6 @@ from matgraft.cli.common import (
     CheckOptions,
     ExecutorFile,
     Json,
-    Model,
     Quiet,
     Shown,
     data_and_options,
@@ -116,25 +115,6 @@ def pack_command(
     facts = {"store": str(out), "n_frames": count, "bytes": size}
     said = "" if size is None else f", {size / 2**20:.1f} MiB"
     tell(facts, lambda *_: print(f"{out}: {count} frames{said}"), as_json, indent=None)
-
-
-def export_command(
-    run: Model,
-    to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder, new", callback=new_folder)],
-    repulsion: Annotated[
-        bool, typer.Option("--repulsion", help="with --to ase: repel atoms nearer than in any training frame (ZBL)")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Write the model for other tools, and verify what was written with their own code.
-
-    What cannot be verified on this machine is written and said, and is no error; what differs from the model is.
-    """
-    from matgraft.potentials.exports import export
-
-    exported = export(run, to, out, repulsion=repulsion)
-    tell(exported.facts(), lambda *_: print(exported.text), as_json, indent=None)
 
 
 def evaluate_frames(words: Sequence[str], page: Path | None, as_json: bool, silent: bool) -> None:
