@@ -47,6 +47,7 @@ from matgraft.core.provenance import UNCORRECTED, LevelOfTheory, file_hash
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
+from matgraft.potentials.data.crowds import Cost
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
@@ -445,6 +446,12 @@ class MACEPotential(Potential):
                 where=sample.where,
                 allowed=[chemical_symbols[Z] for Z in self._numbers],
             )
+
+    @property
+    def cost(self) -> Cost:
+        """Edges, by channels: measured on 64 and 512 atoms of silicon with 16 and 128 channels, within 30 %."""
+        channels = int(self.module.node_embedding.linear.irreps_out.dim)
+        return Cost(self.card.cutoff_A or 0.0, 8_000 + 330 * channels)
 
     # --------------------------------------------------------------- forward
 
