@@ -211,3 +211,11 @@ def test_outside_of_such_folders_nothing_is_entered(tmp_path):
     with whole(tmp_path / "plain.txt") as part:
         part.write_text("x")
     assert [one.name for one in tmp_path.iterdir()] == ["plain.txt"]
+
+
+def test_a_file_of_ones_own_in_a_run_folder_may_be_read_and_one_of_matgraft_is_checked(folder):
+    (folder / "mine.extxyz").write_text("anything")
+    assert manifest.check_known(folder / "mine.extxyz") and manifest.check_known(folder / "notes.csv")
+    (folder / "notes.csv").write_text("edited")
+    with pytest.raises(ChangedError):
+        manifest.check_known(folder / "notes.csv")

@@ -232,6 +232,18 @@ def check(path: Path) -> Path:
     return path
 
 
+def check_known(path: Path) -> Path:
+    """Return the path of a file that may be anyone's; a file that matgraft wrote into its folder is checked.
+
+    Raises
+    ------
+    ChangedError
+        If it is not what was written.
+    """
+    folder = folder_of(path)
+    return check(path) if folder is not None and _name(path, folder) in _listed(folder) else path
+
+
 def is_there(path: Path) -> bool:
     """Say whether there is a file.
 

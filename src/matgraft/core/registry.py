@@ -243,6 +243,8 @@ def model_folder(name: Path) -> Path:
         If the model has several heads and none of them is named, or it has one and another is.
     """
     folder, head = part_head(name)
+    if str(name).endswith("#") and not head and not name.is_dir():
+        raise OptionError(f"no head is named behind # in {name}", allowed=[str(folder), f"{folder}#HEAD"])
     holds = [one for one in (folder / "model", folder) for file in (CARD, HEADS) if (one / file.name).is_file()]
     model = next(iter(holds), None)
     if model is None:

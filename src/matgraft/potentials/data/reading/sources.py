@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.manifest import check_known
 from matgraft.core.targets import as_text
 from matgraft.potentials.data.reading.formats.base import Format
 from matgraft.potentials.data.reading.formats.registry import FORMATS, find_runs, format_of
@@ -70,7 +71,7 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError("no such file or folder", where=str(path), remedy=nearest(path.name, beside))
-    return path
+    return check_known(path) if path.is_file() else path
 
 
 def _expand(path: Path, root: Path) -> list[Source]:
