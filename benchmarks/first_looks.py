@@ -85,7 +85,8 @@ def report(rows: list[Row], as_markdown: bool) -> None:
     names = [look.__name__ for look in FIRST if any(row["seconds"].get(look.__name__, 0) >= 1 for row in rows)]
     header = ("set", "frames", "atoms", *names, "all looks, s", "load")
     lines = [
-        [row["set"], f"{row['frames']:,}", f"{row['atoms']:,}", *(f"{row['seconds'].get(name, 0):.1f}" for name in names),
+        [row["set"], f"{row['frames']:,}", f"{row['atoms']:,}",
+         *(f"{row['seconds'].get(name, 0):.1f}" for name in names),
          f"{sum(row['seconds'].values()):.1f}", f"{row['machine']['load']:.0f}"]
         for row in rows
     ]  # fmt: skip
