@@ -99,9 +99,10 @@ class LearnedFolder(Generic[Card, Content]):
         DataError
             If it is none of this kind.
         """
+        card = self._card(folder)
         if folder != self.shipped:
             note_older(folder)
-        return self.opened(folder, name or str(folder), self._card(folder))
+        return self.opened(folder, name or str(folder), card)
 
     def choose(self, name: str | None, backbone: CompositionBackbone) -> Content | None:
         """Return the content of a name: ``none``, ``shipped`` or a folder; None takes the shipped one if it belongs.
