@@ -163,12 +163,17 @@ TABLES = {
 }
 
 
+def files_name(table: str) -> str:
+    """Return the name of a table's files."""
+    return table.replace(",", "").replace(" ", "_")
+
+
 def write_tables(wheels: Path, folder: Path) -> dict[str, Path]:
     """Write each table as CSV, with five folds that tear no formula apart; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, table in TABLES.items():
-        files[name] = folder / f"{name.replace(',', '').replace(' ', '_')}.csv"
+        files[name] = folder / f"{files_name(name)}.csv"
         rows = [row for row in table.rows(wheels) if np.isfinite(row["value"])]
         folds = np.zeros(len(rows), int)
         for k, held in enumerate(inner_folds([parse_formula(row["formula"]).key for row in rows], N_FOLDS, 0)):

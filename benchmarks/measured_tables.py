@@ -13,16 +13,15 @@ with and without the encoder (``--strategy descriptors``): everything is chosen 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measured import TABLES, write_tables
-from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show
-from numpy.typing import NDArray
+from _measured import N_FOLDS, TABLES, files_name, write_tables
+from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, run, show, write_json
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingRegressor,
@@ -32,14 +31,15 @@ from sklearn.ensemble import (
 
 from matgraft.core.statistics import joined_units, mean_difference
 from matgraft.formulas import descriptors
-from matgraft.formulas.crossval import crossval
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.crossval import held_out_folds
+from matgraft.formulas.learners.inputs import Array, Rows
+from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
 from matgraft.formulas.table.reading import read_table
 
 KEPT = HERE.parent / "build" / "measured_tables"
-"""Errors row by row, for paired differences: not committed."""
+"""Folds as they end, with errors row by row for paired differences: not committed."""
 BOOSTING = {"n_estimators": 500, "learning_rate": 0.05, "max_depth": 5, "subsample": 0.7, "max_features": 0.3}
 PEERS: dict[str, Callable[[], Any]] = {
     "random forest": lambda: RandomForestRegressor(300, random_state=0),
@@ -62,45 +62,62 @@ def read(name: str, file: Path) -> FormulaTable:
 
 
 def score(table: FormulaTable, method: str, kept: Path) -> Row:
-    """Return a row of scores over the folds; the errors of the rows are kept."""
-    began, clock = cpu_seconds(), time.monotonic()
-    more: Row = {}
-    if method in PEERS:
-        predicted = of_peer(table, PEERS[method])
-    else:
-        scored, rows = crossval(
-            table, load_encoder("composition"), settings=PredictorSettings(strategy=method), quiet=True
-        )
-        by_line = {int(row["line"] or 0): float(row["value"] or 0) for row in rows}
-        predicted = np.array([by_line[line] for line in table.lines])
-        folds = scored.model_dump(mode="json")["folds"]
-        more = {"coverage": scored.mean["coverage"], "weights": weights_of(folds)}
-    errors = np.abs(predicted - table.values)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.save(kept, errors)
-    names = np.array(table.folds)
-    folds_mae = [float(f"{errors[names == fold].mean():.5g}") for fold in sorted(set(table.folds))]
-    cost = {"cpu_seconds": round(cpu_seconds() - began, 1), "seconds": round(time.monotonic() - clock, 1)}
-    return {"rows": len(errors), "mae": float(errors.mean()), "folds": folds_mae} | more | cost
+    """Return a row of scores over the folds; those that lie in `kept` are taken, so that a killed run goes on."""
+    kept.mkdir(parents=True, exist_ok=True)
+    folds = []
+    for name, train, test in held_out_folds(table, "formula", N_FOLDS, 0):
+        file = kept / f"{method}-{name}.json"
+        if not file.is_file():
+            began = cpu_seconds()
+            found = (
+                of_peer(table, PEERS[method], train, test) if method in PEERS else of_ours(table, method, train, test)
+            )
+            write_json(file, found | {"cpu_seconds": cpu_seconds() - began, "lines": [table.lines[i] for i in test]})
+        folds.append(json.loads(file.read_text(encoding="utf-8")))
+    errors = errors_of(table, kept, method)
+    row: Row = {"rows": len(errors), "mae": float(errors.mean())}
+    row["folds"] = [float(f"{np.mean(fold['errors']):.5g}") for fold in folds]
+    if method in OURS:
+        row["coverage"] = float(np.mean([inside for fold in folds for inside in fold["inside"]]))
+        names = dict.fromkeys(member for fold in folds for member in fold["weights"])
+        row["weights"] = {
+            name: round(float(np.mean([fold["weights"].get(name, 0) for fold in folds])), 3) for name in names
+        }
+        row["inner_gain_of_pretraining"] = [fold["gain"] for fold in folds]
+    return row | {"cpu_seconds": round(sum(fold["cpu_seconds"] for fold in folds), 1)}
 
 
-def of_peer(table: FormulaTable, make: Callable[[], Any]) -> NDArray[np.float64]:
-    """Return (n,) predictions out of fold."""
-    x = np.concatenate(
-        [descriptors.magpie(table.formulas), descriptors.element_fractions(table.formulas), table.covariates], 1
-    )
-    names, out = np.array(table.folds), np.zeros(len(x))
+def errors_of(table: FormulaTable, kept: Path, method: str) -> Array:
+    """Return (n,) absolute errors out of fold."""
+    by_line: dict[int, float] = {}
     for name in sorted(set(table.folds)):
-        held = names == name
-        out[held] = make().fit(x[~held], table.values[~held]).predict(x[held])
-    return out
+        fold = json.loads((kept / f"{method}-{name}.json").read_text(encoding="utf-8"))
+        by_line |= dict(zip(fold["lines"], fold["errors"], strict=True))
+    return np.array([by_line[line] for line in table.lines])
 
 
-def weights_of(folds: list[Row]) -> dict[str, float]:
-    """Return each member's weight, averaged over the folds; 0 where it was left out."""
-    names = dict.fromkeys(member["name"] for fold in folds for member in fold["members"])
-    each = [{member["name"]: member["weight"] for member in fold["members"]} for fold in folds]
-    return {name: round(float(np.mean([one.get(name, 0) for one in each])), 3) for name in names}
+def of_peer(table: FormulaTable, make: Callable[[], Any], train: Rows, test: Rows) -> Row:
+    """Return what a model of scikit-learn gives on a fold."""
+    blocks = descriptors.magpie(table.formulas), descriptors.element_fractions(table.formulas), table.covariates
+    x = np.concatenate(blocks, 1)
+    predicted = make().fit(x[train], table.values[train]).predict(x[test])
+    return {"errors": np.abs(predicted - table.values[test]).tolist()}
+
+
+def of_ours(table: FormulaTable, strategy: str, train: Rows, test: Rows) -> Row:
+    """Return what a predictor gives on a fold, as ``matgraft crossval`` fits it."""
+    backbone = load_encoder("composition")
+    predictor = fit_predictor(table.examples().take(train), backbone, PredictorSettings(strategy=strategy))
+    said, truth = predictor.predict([table.formulas[i] for i in test], table.covariates[test]), table.values[test]
+    facts = predictor.facts
+    assert facts is not None
+    gain = facts.pretraining_gain
+    return {
+        "errors": np.abs(said.value - truth).tolist(),
+        "inside": ((truth >= said.lower) & (truth <= said.upper)).astype(int).tolist(),
+        "weights": {member.name: member.weight for member in facts.members},
+        "gain": gain and gain.model_dump(mode="json"),
+    }
 
 
 def cpu_seconds() -> float:
@@ -109,13 +126,13 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def compared(table: FormulaTable, kept: Callable[[str], Path], results: Callable[[str], Row]) -> Row:
+def compared(table: FormulaTable, kept: Path, results: Callable[[str], Row]) -> Row:
     """Return ours against the best peer and against itself without the encoder, in per cent, with 95 % intervals."""
     best = min(PEERS, key=lambda peer: results(peer)["mae"])
-    ours, units = np.load(kept("auto")), joined_units(table.keys)
+    ours, units = errors_of(table, kept, "auto"), joined_units(table.keys)
     row: Row = {"best_peer": best, "best_peer_mae": results(best)["mae"]}
     for said, other in (("gain_over_best_peer", best), ("gain_of_pretraining", "descriptors")):
-        theirs = np.load(kept(other))
+        theirs = errors_of(table, kept, other)
         found = mean_difference(theirs, ours, np.ones(len(ours)), units)
         row[said] = {"per_cent": 100 * found.value / float(theirs.mean()),
                      "interval": [100 * end / float(theirs.mean()) for end in found.interval or ()]}  # fmt: skip
@@ -146,17 +163,13 @@ def main() -> None:
     report(results.rows, chosen.report)
 
 
-def measure(table: FormulaTable, name: str, methods: list[str], results: Results, folder: Path) -> None:
+def measure(table: FormulaTable, name: str, methods: Sequence[str], results: Results, folder: Path) -> None:
     """Score the methods of one table that are missing, and compare where all are there."""
-
-    def kept(method: str) -> Path:
-        return folder / f"{name}-{method}.npy"
-
+    kept = folder / files_name(name)
     for method in methods:
-        if results.find(table=name, method=method) is None or not kept(method).is_file():
-            row = score(table, method, kept(method))
-            results.put({"table": name, "method": method} | row | circumstances())
-    if all(results.find(table=name, method=method) for method in (*PEERS, *OURS)):
+        if results.find(table=name, method=method) is None:
+            results.put({"table": name, "method": method} | score(table, method, kept) | circumstances())
+    if all(results.find(table=name, method=method) for method in (*PEERS, *OURS)) and kept.is_dir():
         row = compared(table, kept, lambda method: results.find(table=name, method=method) or {})
         results.put({"table": name, "method": BEST} | row)
 

@@ -32,6 +32,7 @@ SCRIPTS = (
         "learning_curves",
         "formula_strategies",
         "measured",
+        "measured_tables",
         "fewshot",
         "prompts",
         "domain",

@@ -98,6 +98,8 @@ def predict_inner_folds(
         fits.run(_jobs(others, [0]), f", first of {len(every)} folds")
         if len(np.unique(units)) >= FEW:
             others, dropped = fits.race(others, units)
+        if not fits.encoder_is_worth_it(others):
+            networks = []  # where its features bring nothing to the mixture, tuning it cannot win
         # 2. The other folds beside the trial of the networks, which take longest and so come first.
         fits.run([*_jobs(networks, [0]), *_jobs(others, rest)])
         if networks and not is_worth_fitting(fits.of_first(networks), fits.of_first(others), fits.lost_in_first):
@@ -161,6 +163,12 @@ class _Fits:
         """Return the mean loss of a member on the first fold."""
         weights = self.part[1].weights[self.folds.rows[0]]
         return float(self.lost_in_first(self.done[member, 0].predicted).sum() / weights.sum())
+
+    def encoder_is_worth_it(self, members: Sequence[Member]) -> bool:
+        """Say whether members with the encoder save anything on the first fold; True where only one kind is there."""
+        kinds = [[one for one in members if one.pretrained is which] for which in (True, False)]
+        using, without = (self.of_first(some) for some in kinds)
+        return not using or not without or is_worth_fitting(using, without, self.lost_in_first)
 
     def race(self, members: Sequence[Member], units: Units) -> tuple[list[Member], list[Member]]:
         """Return the members that may still win by the first fold, and the others."""
