@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -38,23 +38,41 @@ from matgraft.cli.formulas import (
 )
 from matgraft.cli.potentials import check_command, pack_command
 from matgraft.cli.verify import verify_command
+from matgraft.cli.versions import print_version
 from matgraft.core.manifest import OlderFolderWarning
 
-app = typer.Typer(
-    name="matgraft",
-    help="Graft your data onto a pretrained materials model.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-VERBS = (
-    *(audit_command, pack_command, tune_command, predict_command, evaluate_command, crossval_command, compare_command),
-    *(suggest_command, embed_command, pretrain_command, fewshot_command, episodes_command, prompts_command),
-    *(report_command, check_command, export_command, verify_command, backbones_command),
-    *(coverage_command, sample_command, select_command, label_command, active_command),
-)
-for verb in VERBS:
-    app.command(verb.__name__.removesuffix("_command"), cls=Verb)(one_by_one(verb))
+app = typer.Typer(name="matgraft", no_args_is_help=True, pretty_exceptions_enable=False)
+VERBS = {
+    "Data": (audit_command, pack_command, coverage_command),
+    "Potentials, and tables of formulas": (tune_command, evaluate_command, predict_command, export_command),
+    "Potentials": (check_command, sample_command),
+    "Tables of formulas": (
+        *(crossval_command, compare_command, suggest_command, fewshot_command, embed_command),
+        *(pretrain_command, episodes_command, prompts_command),
+    ),
+    "Active learning": (active_command, select_command, label_command),
+    "Run folders and models": (report_command, verify_command, backbones_command),
+}
+"""Each verb by its heading in the help."""
+for heading, verbs in VERBS.items():
+    for verb in verbs:
+        app.command(verb.__name__.removesuffix("_command"), cls=Verb, rich_help_panel=heading)(one_by_one(verb))
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool | None,
+        typer.Option(
+            "--version",
+            "-V",
+            help="print the version, and those of what it runs on",
+            is_eager=True,
+            callback=print_version,
+        ),
+    ] = None,
+) -> None:
+    """Graft your data onto a pretrained materials model."""
 
 
 def main() -> None:

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from matgraft.cli.common import (
-    ExecutorFile,
-    Json,
-    Shown,
-    next_run,
-    refuse_beside_resume,
-    settings_of,
-    tell,
-    typed,
-)
+from matgraft.cli import completion
+from matgraft.cli.common import next_run, refuse_beside_resume, settings_of, tell, typed
+from matgraft.cli.options import ExecutorFile, Json, Shown
 from matgraft.cli.outputs import new_file, new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
 
@@ -35,7 +28,9 @@ def coverage_command(
     uses: Annotated[
         list[str] | None,
         typer.Option(
-            "--for", help="relax, phonons, elastic, md:300-1200K, defects, surfaces, phases, molecules; may be repeated"
+            "--for",
+            help="relax, phonons, elastic, md:300-1200K, defects, surfaces, phases, molecules; may be repeated",
+            autocompletion=completion.purposes,
         ),
     ] = None,
     out: Annotated[
@@ -133,7 +128,7 @@ def sample_settings(asked: SampleOptions, options: list[str] | None) -> SampleSe
 def select_command(
     model: Annotated[str, typer.Argument(help="a run; or a foundation, which chooses by diversity alone")],
     what: Annotated[list[str], typer.Argument(help="pool of structures, and key=value such as low=0.5, gap=100")],
-    n: Annotated[int, typer.Option("-n", help="how many frames, those to score on among them")],
+    n: Annotated[int, typer.Option("-n", "--count", help="how many frames, those to score on among them")],
     out: Annotated[Path, typer.Option("-o", "--out", help="chosen frames, .extxyz", callback=new_file)],
     beside: Annotated[
         list[str] | None, typer.Option(help="further labelled frames that are not chosen again; may be repeated")
@@ -211,7 +206,7 @@ def label_command(
 def active_command(
     recipe: Annotated[str | None, typer.Argument(help="recipe.yaml of the loop")] = None,
     options: Annotated[list[str] | None, typer.Argument(help="key=value, such as rounds=8, stop.frames=200")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of the loop, new", callback=new_folder)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=new_folder)] = None,
     resume: Annotated[
         Path | None, typer.Option(help="go on with a loop; rounds, per_round and stop.* may be typed anew")
     ] = None,

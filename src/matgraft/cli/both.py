@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from matgraft.cli.common import (
+from matgraft.cli import completion
+from matgraft.cli.common import is_table_file, next_run, refuse_beside_resume, screen, tell
+from matgraft.cli.formulas import (
+    TableAuditOptions,
+    are_tables,
+    audit_rows,
+    end_table_run,
+    evaluate_rows,
+    table_run,
+    tell_findings,
+    tell_formulas,
+)
+from matgraft.cli.options import (
     Columns,
     FileOptions,
     FitOptions,
@@ -20,25 +32,9 @@ from matgraft.cli.common import (
     Shown,
     TableOptions,
     Targets,
-    flags_of,
-    is_table_file,
-    next_run,
-    refuse_beside_resume,
-    refuse_own,
-    screen,
-    tell,
-)
-from matgraft.cli.formulas import (
-    TableAuditOptions,
-    are_tables,
-    audit_rows,
-    end_table_run,
-    evaluate_rows,
-    table_run,
-    tell_findings,
-    tell_formulas,
 )
 from matgraft.cli.outputs import new_file, new_folder
+from matgraft.cli.own import flags_of, refuse_own
 from matgraft.cli.potentials import (
     audit_frames,
     end_run,
@@ -86,7 +82,7 @@ def tune_command(
     options: Options = None,
     *,
     fit: FitOptions,
-    out: Annotated[Path | None, typer.Option(help="run folder, new", callback=new_folder)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     target: Targets = None,
     columns: TableOptions,
@@ -211,7 +207,12 @@ def report_command(run: Run) -> None:
 
 def export_command(
     run: Model,
-    to: Annotated[str, typer.Option(help="native, ase, lammps or torch-sim; of a run on a table sklearn")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="native, ase, lammps or torch-sim; of a run on a table sklearn", autocompletion=completion.exports
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder, new", callback=new_folder)],
     *,
     target: Annotated[str | None, typer.Option(help="of a run on a table with several")] = None,

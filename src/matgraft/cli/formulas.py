@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from matgraft.cli import completion
 from matgraft.cli.common import (
+    data_and_options,
+    is_table_file,
+    next_run,
+    refuse_beside_resume,
+    refuse_idle_keys,
+    screen,
+    settings_of,
+    tell,
+    typed,
+)
+from matgraft.cli.options import (
     Columns,
     FileOptions,
     FitOptions,
@@ -22,19 +34,9 @@ from matgraft.cli.common import (
     Quiet,
     Shown,
     TableOptions,
-    data_and_options,
-    flags_of,
-    is_table_file,
-    next_run,
-    refuse_beside_resume,
-    refuse_idle_keys,
-    refuse_own,
-    screen,
-    settings_of,
-    tell,
-    typed,
 )
 from matgraft.cli.outputs import new_file, new_folder
+from matgraft.cli.own import flags_of, refuse_own
 from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import OptionError, choose
 from matgraft.core.options import word
@@ -139,7 +141,10 @@ class PredictorOptions:
     """Options of `crossval`: what is scored."""
 
     foundation: From = "composition"
-    strategy: Annotated[str | None, typer.Option(help="auto, full, partial, feature, prompt or descriptors")] = None
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="auto, full, partial, feature, prompt or descriptors", autocompletion=completion.strategies),
+    ] = None
     seed: Annotated[int | None, typer.Option(help="of folds and members")] = None
 
 
@@ -184,7 +189,8 @@ class CompareOptions:
         list[str] | None,
         typer.Option(
             help="may be repeated: auto, full, partial, feature, prompt, descriptors, or untrained (full, from an "
-            "encoder that was never pretrained); by default full, partial, feature, descriptors and untrained"
+            "encoder that was never pretrained); by default full, partial, feature, descriptors and untrained",
+            autocompletion=completion.strategies,
         ),
     ] = None
     seed: Annotated[int | None, typer.Option(help="of folds and members")] = None
@@ -359,7 +365,7 @@ def embed_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="parquet file: formula, e0, e1, ...", callback=new_file)],
     *,
     asked: EmbedOptions,
-    formula: Annotated[str | None, typer.Option(help="column of the formulas, where its name does not say so")] = None,
+    formula: FormulaColumn = None,
     nearest: Annotated[str | None, typer.Option(help="a formula; its nearest ones in the table are printed")] = None,
     count: Annotated[int | None, typer.Option(help="how many of them; by default 10", min=1)] = None,
     file: FileOptions,
@@ -406,7 +412,7 @@ def pretrain_command(
     corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
-    out: Annotated[Path | None, typer.Option(help="run folder, new", callback=new_folder)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -481,7 +487,7 @@ class LearnOptions:
 
     table: Annotated[Path, typer.Argument(help="long table: property, formula, target")]
     options: Options = None
-    out: Annotated[Path | None, typer.Option(help="folder, new", callback=new_folder)] = None
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=new_folder)] = None
     foundation: From = "composition"
     quiet: Quiet = False
 

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from matgraft.cli.common import (
-    CheckOptions,
-    ExecutorFile,
-    Json,
-    Quiet,
-    Shown,
-    data_and_options,
-    is_recipe,
-    settings_of,
-    tell,
-)
+from matgraft.cli.common import data_and_options, is_recipe, settings_of, tell
+from matgraft.cli.options import CheckOptions, ExecutorFile, Json, Quiet, Shown
 from matgraft.cli.outputs import new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
 from matgraft.core.targets import is_stream

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from matgraft.cli.common import Json, tell
+from matgraft.cli.common import tell
+from matgraft.cli.options import Json
 from matgraft.core.errors import ChangedError
 
 if TYPE_CHECKING:

@@ -1,0 +1,89 @@
+"""Options of verbs that are read in some cases only: which, and when."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from matgraft.cli.options import Columns, FileOptions, TableOptions
+from matgraft.core.reads import Read, refuse_unread
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+FLAGS = {"foundation": "from", "purpose": "for", "uses": "for", "wanted_class": "class"}
+"""Options whose name on the command line is a word of Python's."""
+
+
+def flags_of(group: DataclassInstance) -> dict[str, object]:
+    """Return a group of options by their names on the command line: ``{"--adapt-to": None}``."""
+    names = {one.name: FLAGS.get(one.name, one.name.replace("_", "-")) for one in fields(group)}
+    values = {f"--{flag}": getattr(group, name) for name, flag in names.items()}
+    return {flag: None if value is False else value for flag, value in values.items()}
+
+
+PROCESSES = Read("fit.processes", "fits on a CPU, by processes that can be forked", lambda asked: asked["forks"])
+FOLDED = (Read("--folds", "folds that it draws; --fold-column brings them", lambda column: column is None),)
+OWN: dict[str, tuple[Read, ...]] = {
+    "tune": (
+        *(
+            Read(name, "a table of formulas, with --target", lambda is_table: is_table)
+            for name in flags_of(TableOptions())
+        ),
+        Read("--for", "frames, which potentials are tuned on", lambda is_table: not is_table),
+        Read("--check", "frames, which potentials are tuned on", lambda is_table: not is_table),
+        Read("--max-minutes", "frames; a table takes what its rows take", lambda is_table: not is_table),
+    ),
+    "audit": (
+        *(
+            Read(name, "a table of formulas, with --target", lambda is_table: is_table)
+            for name in (*flags_of(Columns()), "--target", "--for", "--fold-column")
+        ),
+    ),
+    "predict": (
+        *(
+            Read(name, "a table of formulas", lambda kind: kind == "table")
+            for name in ("--formula", *flags_of(FileOptions()))
+        ),
+        Read("--quiet", "structures and tables; formulas show no progress", lambda kind: kind != "formulas"),
+    ),
+    "evaluate": tuple(
+        Read(name, "a run on a table of formulas", lambda is_table: is_table) for name in flags_of(FileOptions())
+    ),
+    "suggest": (
+        *(
+            Read(name, "a table of candidates", lambda kind: kind == "table")
+            for name in ("--formula", *flags_of(FileOptions()))
+        ),
+        *(
+            Read(name, "--elements, which it makes candidates of", lambda kind: kind == "elements")
+            for name in ("--most-elements", "--most-atoms", "--charge")
+        ),
+    ),
+    "export": (
+        Read("--target", "a run on a table of formulas", lambda is_table: is_table),
+        Read("--repulsion", "potentials, with --to ase", lambda is_table: not is_table),
+    ),
+    "crossval": FOLDED,
+    "compare": FOLDED,
+    "embed": (
+        Read("--count", "--nearest", lambda asked: asked["nearest"] is not None),
+        Read("--nearest", "vectors of formulas", lambda asked: asked["per"] == "formula"),
+        Read("--target", "runs on a table", lambda asked: asked["is_run"]),
+    ),
+    "pretrain": (
+        Read("*"),
+        Read("exclude", "a table of --properties", lambda asked: asked["--properties"] is not None),
+        Read("mask_fraction", "the objective masked", lambda asked: asked["masked"]),
+        Read("views", "the objectives masked and contrast", lambda asked: asked["masked"] or asked["contrast"]),
+        PROCESSES,
+    ),
+    "episodes": (Read("*"), PROCESSES),
+    "prompts": (Read("*"), PROCESSES),
+}
+"""Options of verbs that are read in some cases only; what is read of recipes and predictors stands beside these."""
+
+
+def refuse_own(verb: str, given: dict[str, object], present: object) -> None:
+    """Refuse options of a verb that are not read beside what is, or is not, present."""
+    refuse_unread(verb, OWN[verb], [name for name, value in given.items() if value not in (None, [])], present)

@@ -1,0 +1,29 @@
+"""``matgraft --version``: what a report of a fault has to name. Nothing is imported for it."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import typer
+
+from matgraft.core.version import __version__
+
+BESIDE = ("torch", "chgnet", "mace-torch", "matgl", "ase", "pymatgen", "scikit-learn", "numpy")
+"""Packages whose versions decide what comes out."""
+
+
+def print_version(asked: bool | None) -> None:
+    """Print the versions and leave, where that is asked for."""
+    if asked:
+        print(f"matgraft {__version__}")
+        print(f"{platform.python_implementation()} {platform.python_version()}, {platform.platform(terse=True)}")
+        print(", ".join(_version(name) for name in BESIDE))
+        raise typer.Exit
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"{package} not installed"
