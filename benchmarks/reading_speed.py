@@ -173,7 +173,7 @@ def write_extxyz(path: Path, scale: float) -> None:
         for i in range(int(FRAMES * scale)):
             n = int(rng.choice((8, 16, 32, 64)))
             cell, stress = 2.5 * n ** (1 / 3) * np.eye(3) + 0.1 * rng.standard_normal((3, 3)), rng.normal(0, 0.01, 6)
-            columns = np.hstack([rng.random((n, 3)) @ cell, rng.normal(0, 1, (n, 3))])
+            columns = np.hstack([_apart(n, rng) @ cell, rng.normal(0, 1, (n, 3))])
             numbers = np.sort(rng.choice((3, 8, 22, 26), n))
             file.write(
                 f'{n}\nLattice="{_numbers(cell)}" Properties=species:S:1:pos:R:3:forces:R:3 '
@@ -182,6 +182,13 @@ def write_extxyz(path: Path, scale: float) -> None:
             )
             for z, row in zip(numbers, columns, strict=True):
                 file.write(f"{chemical_symbols[z]:2}" + "".join(f"{x:17.8f}" for x in row) + "\n")
+
+
+def _apart(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return fractional positions (n, 3) near the points of a grid: atoms drawn at random may lie on one another."""
+    side = int(np.ceil(n ** (1 / 3) - 1e-9))
+    points = np.stack(np.unravel_index(rng.permutation(side**3)[:n], (side,) * 3), axis=1)
+    return (points + rng.uniform(0.3, 0.7, (n, 3))) / side
 
 
 def _numbers(values: np.ndarray) -> str:

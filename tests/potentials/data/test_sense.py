@@ -29,7 +29,14 @@ from matgraft.potentials.data.geometry import neighbours_within
 from matgraft.potentials.data.pack import pack
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.sense import CLOSEST_A, DENSEST_A3, nonsense, require_room, require_sense
+from matgraft.potentials.data.sense import (
+    CLOSEST_A,
+    DENSEST_A3,
+    certainly_sensible,
+    nonsense,
+    require_room,
+    require_sense,
+)
 from matgraft.potentials.simulation.dynamics import _closest
 
 SILICON = bulk("Si", cubic=True)
@@ -142,6 +149,42 @@ def test_what_makes_no_sense_is_refused_at_once(kind: str) -> None:
 @pytest.mark.parametrize("kind", SENSIBLE)
 def test_what_makes_sense_passes(kind: str) -> None:
     assert nonsense(SENSIBLE[kind]) is None
+
+
+def test_nothing_without_sense_passes_the_first_look_at_many() -> None:
+    broken = [atoms for _, atoms in SENSELESS.values()]
+    assert not certainly_sensible(broken).any()
+    mixed = [one for atoms in broken for one in (SILICON, atoms)]
+    assert certainly_sensible(mixed).tolist() == [True, False] * len(broken)
+    assert certainly_sensible([]).tolist() == []
+
+
+def test_the_first_look_at_many_knows_most_of_what_makes_sense() -> None:
+    names = ("silicon", "left-handed", "10,000 atoms", "molecule in 50 Å", "gas", "diamond at 1 TPa", "a lone atom")
+    assert certainly_sensible([SENSIBLE[name] for name in names]).all()
+    assert certainly_sensible([SENSIBLE["far from the origin"], SENSIBLE["integers"]]).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.floats(-2, 2.5), st.floats(0, 3), st.booleans(), st.integers(0, 99)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_the_first_look_at_many_passes_what_the_gate_passes(made: list[tuple[int, float, float, bool, int]]) -> None:
+    many = []
+    for n, room, skew, periodic, seed in made:
+        rng = np.random.default_rng(seed)
+        cell = np.cbrt(n * 10**room) * (np.eye(3) + skew * rng.uniform(-1, 1, (3, 3)))
+        many.append(Atoms(f"H{n}", rng.uniform(-1, 2, (n, 3)) @ cell, cell=cell, pbc=periodic))
+    together = certainly_sensible(many)
+    assert together.tolist() == [certainly_sensible([atoms])[0] for atoms in many]
+    for atoms, certain in zip(many, together, strict=True):
+        if certain:
+            assert nonsense(atoms) is None
+            assert not len(neighbours_within(0.75, atoms.positions, atoms.cell[:], atoms.pbc)[0])
 
 
 def test_the_gate_changes_nothing() -> None:

@@ -141,6 +141,44 @@ def _strides(bins: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array([1, wide[0], wide[0] * wide[1]], dtype=np.int64)
 
 
+def crowded_frames(
+    positions: Array, counts: NDArray[np.int64], cells: Array, periodic: NDArray[np.bool_], reach: float
+) -> NDArray[np.bool_]:
+    """Return (n_frames,) which frames have two atoms nearer than `reach`, images too; all frames in one tree.
+
+    Parameters
+    ----------
+    positions, counts
+        (n_atoms, 3) Å of all frames, one after another, and (n_frames,) atoms of each.
+    cells, periodic
+        (n_frames, 3, 3) Å, and (n_frames,) which repeat in all directions. Those are `2 * reach` high or more.
+    reach
+        Å.
+    """
+    frames = np.repeat(np.arange(len(counts)), counts)
+    vectors = np.where(periodic[:, None, None], cells, np.eye(3))
+    inverse, repeats = np.linalg.inv(vectors), periodic[frames]
+    away = np.where(repeats[:, None], np.floor(_in_frames(positions, inverse[frames])), 0.0)
+    points = own = positions - _in_frames(away, vectors[frames])
+    of, margins = frames, reach * np.linalg.norm(inverse, axis=1)  # `reach` in fractions of each height
+    for axis in range(3):
+        inward = np.einsum("ni,ni->n", points, inverse[of, :, axis])
+        near = periodic[of] & (inward < margins[of, axis])
+        points = np.concatenate([points, points[near] + vectors[of[near], axis]])
+        of = np.concatenate([of, of[near]])
+    if len(points) < 2:
+        return np.zeros(len(counts), dtype=bool)
+    apart = 10 * reach  # a fourth axis keeps the frames away from one another
+    tree = KDTree(np.column_stack([points, of * apart]), balanced_tree=False)
+    nearest = tree.query(np.column_stack([own, frames * apart]), k=2, distance_upper_bound=reach)[0][:, 1]
+    return np.isin(np.arange(len(counts)), frames[np.isfinite(nearest)])
+
+
+def _in_frames(rows: Array, matrices: Array) -> Array:
+    """Return each row (n, 3) times its own matrix (n, 3, 3)."""
+    return np.einsum("ni,nij->nj", rows, matrices)
+
+
 def expected_bytes(place: Place, cost: Cost) -> float:
     """Return about how many bytes a structure takes."""
     near = place.counts(cost.cutoff_A)

@@ -23,17 +23,20 @@ beyond any matter that a potential was made for, and at what neighbour lists can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.frozen import Frozen
 from matgraft.core.machine import Memory
-from matgraft.potentials.data.boxes import SHORTEST_A
-from matgraft.potentials.data.crowds import CUBE_A, Cost, Place, expected_bytes, most_bytes
+from matgraft.core.quantities import Array
+from matgraft.potentials.data.boxes import FLAT, SHORTEST_A
+from matgraft.potentials.data.crowds import CUBE_A, Cost, Place, crowded_frames, expected_bytes, most_bytes
 from matgraft.potentials.data.dataset import Dataset
 
 FARTHEST_A = 1e6
@@ -47,6 +50,11 @@ DENSEST_A3 = 0.1
 neighbours within 6 Å."""
 CLOSEST_A = 0.05
 """Å between two atoms. Hydrogen molecules whose lengths are read ten times too small, nm as Å, still pass (0.074)."""
+APART_A = 0.75
+"""Å: where no two atoms are nearer, no cube of 2 Å is crowded. Spheres of this width around its atoms fill at most 74 %
+of a cube of 2.75 Å: they are 69, and 80 would be crowded."""
+AT_ONCE = 256
+"""Structures that are looked at together."""
 MEMORY_SHARE = 0.8
 """Part of the memory that can be had that the graph of one structure and its prediction may take."""
 MOST_NAMED = 3
@@ -179,7 +187,7 @@ def require_sense(atoms: Atoms, where: str) -> Place:
 
 def refuse_senseless(dataset: Dataset) -> None:
     """Raise a DataError if structures of a dataset make no sense; it names the first ones, and counts them."""
-    found = {i: why for i, sample in enumerate(dataset) if (why := nonsense(sample.content)) is not None}
+    found = dict(_all_nonsense(sample.content for sample in dataset))
     if not found:
         return
     causes = [
@@ -190,6 +198,70 @@ def refuse_senseless(dataset: Dataset) -> None:
         raise causes[0]
     shown = f", here the first {len(causes)}" if len(causes) < len(found) else ""
     raise DataError(f"{len(found)} of {len(dataset)} structures make no sense{shown}", causes=causes)
+
+
+# ---------------------------------------------------------------- do many make sense
+
+
+def _all_nonsense(structures: Iterator[Atoms]) -> Iterator[tuple[int, Nonsense]]:
+    """Return the structures that make no sense, by their places; those alone that may are examined one by one."""
+    start = 0
+    while part := list(islice(structures, AT_ONCE)):
+        doubtful = ~certainly_sensible(part)
+        yield from (
+            (start + i, why) for i in np.flatnonzero(doubtful).tolist() if (why := nonsense(part[i])) is not None
+        )
+        start += len(part)
+
+
+def certainly_sensible(structures: Sequence[Atoms]) -> NDArray[np.bool_]:
+    """Return (n,) which structures make sense beyond doubt; the others may, too. It takes 0.05 ms each.
+
+    They repeat in all directions or in none, their atoms are `APART_A` or more apart, and no limit is near.
+    """
+    certain = np.array([_is_array(atoms) for atoms in structures], dtype=bool)
+    some = [atoms for atoms, usable in zip(structures, certain, strict=True) if usable]
+    if some:
+        certain[certain] = _sensible_arrays(some)
+    return certain
+
+
+def _is_array(atoms: Atoms) -> bool:
+    n, positions, cell = len(atoms), atoms.positions, atoms.cell.array
+    kinds = {positions.dtype.kind, cell.dtype.kind, atoms.numbers.dtype.kind}
+    return bool(n) and kinds <= {"f", "i", "u"} and positions.shape == (n, 3) and atoms.numbers.shape == (n,)
+
+
+def _sensible_arrays(structures: Sequence[Atoms]) -> NDArray[np.bool_]:
+    counts = np.array([len(atoms) for atoms in structures])
+    starts = np.cumsum(counts) - counts
+    positions = np.concatenate([atoms.positions for atoms in structures]).astype(float)
+    numbers = np.concatenate([atoms.numbers for atoms in structures])
+    cells = np.stack([atoms.cell.array for atoms in structures]).astype(float)
+    repeats = np.stack([atoms.pbc for atoms in structures])
+    reach = np.maximum(np.maximum.reduceat(np.abs(positions).max(axis=1), starts), np.abs(cells).max(axis=(1, 2)))
+    certain = (reach <= FARTHEST_A) & (repeats.all(axis=1) | ~repeats.any(axis=1))  # NaN is no number up to a limit
+    certain &= (np.minimum.reduceat(numbers, starts) >= 1) & (np.maximum.reduceat(numbers, starts) <= 118)
+    periodic = certain & repeats[:, 0]
+    certain[periodic] = _roomy(cells[periodic], counts[periodic])
+    positions[np.repeat(~certain, counts)] = 0.0  # of the others nothing is asked any more
+    cells[~certain] = 0.0
+    extent = np.maximum.reduceat(positions, starts) - np.minimum.reduceat(positions, starts)
+    certain &= np.prod(extent + np.abs(cells).sum(axis=1) + CUBE_A, axis=1) <= WIDEST_A3
+    certain[certain] = ~crowded_frames(
+        positions[np.repeat(certain, counts)], counts[certain], cells[certain], periodic[certain], APART_A
+    )
+    return certain
+
+
+def _roomy(cells: Array, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return (n,) which cells (n, 3, 3) in Å have room for so many atoms, and are neither flat nor skewed."""
+    volumes = np.abs(np.linalg.det(cells))
+    lengths = np.linalg.norm(cells, axis=2)
+    whole = (volumes > FLAT * lengths.prod(axis=1)) & (lengths >= SHORTEST_A).all(axis=1)
+    areas = np.linalg.norm(np.cross(np.roll(cells, -1, axis=1), np.roll(cells, -2, axis=1)), axis=2)
+    flattest = max(FLATTEST_A, 2 * APART_A)
+    return np.asarray(whole & (volumes >= flattest * areas.max(axis=1)) & (volumes >= DENSEST_A3 * counts))
 
 
 # ------------------------------------------------------------------------ does it fit
