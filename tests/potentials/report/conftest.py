@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -273,11 +273,3 @@ def facts(pattern: Path) -> RunFacts:
 def run_folder(pattern: Path, tmp_path: Path) -> Path:
     """A complete run folder of a test's own."""
     return Path(shutil.copytree(pattern, tmp_path / "run"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def light() -> Iterator[None]:
-    """Leave the library of 5 MB out of pages that are not about it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plotly.offline.get_plotlyjs", lambda: "/* plotly */")
-        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -11,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from plotly.offline import get_plotlyjs
+from plotly.offline import get_plotlyjs_version
 
-from matgraft.core.report.html import to_html
+from matgraft.core.report.html import PLOTLY, to_html
 from matgraft.potentials.report.facts import MODEL_CARD, REPORT, RunFacts, read_facts
 from matgraft.potentials.report.run import run_document, write_report
 from matgraft.potentials.run_files import (
@@ -85,7 +86,7 @@ def page_of(run: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(light: None, facts: RunFacts) -> Page:
+def page(facts: RunFacts) -> Page:
     return Page(to_html(run_document(facts)))
 
 
@@ -109,19 +110,26 @@ def test_nothing_is_fetched(page: Page) -> None:
     assert "url(" not in style and "@import" not in style
 
 
-def test_plotly_is_inside_once_and_the_policy_admits_two_scripts(
-    facts: RunFacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("plotly.offline.get_plotlyjs", get_plotlyjs)
-    page = Page(to_html(run_document(facts)))
-    data, *scripts = page.scripts
-    assert scripts[0] == get_plotlyjs()
+def test_plotly_is_inside_once_packed_and_the_policy_admits_two_scripts(facts: RunFacts) -> None:
+    text = to_html(run_document(facts))
+    page = Page(text)
+    data, packed, script = page.scripts
+    library = gzip.decompress(base64.b64decode(packed)).decode()
+    assert library.startswith("/**\n* plotly.js (cartesian - minified) v") and "\r" not in library
     (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
-    hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
+    hashes = {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in (library, script)}
     assert policy is not None
     assert set(re.findall(r"sha256-([^']+)", policy)) == hashes and len(hashes) == 2
     assert policy.startswith("default-src 'none'") and "http" not in policy
     assert json.loads(data)
+    assert len(text) < 1_500_000
+
+
+def test_the_library_draws_what_the_figures_hold(facts: RunFacts) -> None:
+    page = Page(to_html(run_document(facts)))
+    kinds = {trace["type"] for figure in json.loads(page.scripts[0]).values() for trace in figure["data"]}
+    assert kinds and kinds <= {"bar", "heatmap", "scatter"}  # each of them is in the library of traces with axes
+    assert PLOTLY.name.split("-")[1].split(".")[0] == get_plotlyjs_version().split(".")[0]
 
 
 def test_no_figure_lacks_its_place_and_no_place_its_figure(page: Page) -> None:
