@@ -16,7 +16,7 @@ from rich.progress import track
 from matgraft.core.errors import DataError
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.folds import inner_folds, refuse_lone_classes
-from matgraft.formulas.learners.inputs import Rows
+from matgraft.formulas.learners.inputs import Inputs, Rows
 from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings, fit_predictor, refuse_idle
 from matgraft.formulas.report.rows import TableRow, prediction_rows
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
@@ -53,10 +53,11 @@ def crossval(
     sizes = [len(train) for _, train, _ in parts]
     refuse_idle(settings, given=given, rows=sizes, n_classes=[examples.n_classes], verb="crossval")
     _refuse_lost_classes(table, by, parts)
+    inputs = Inputs.of(table.formulas, backbone, table.covariates)  # once, for the parts of all folds
     folds, held = [], []
     bar = track(parts, title, console=Console(stderr=True), disable=quiet, transient=True)
     for name, train, test in bar:
-        fold, prediction = _fold(table, backbone, settings, by, (name, train, test))
+        fold, prediction = _fold(table, inputs, backbone, settings, by, (name, train, test))
         folds.append(fold)
         held.append(prediction)
     tested = np.concatenate([test for _, _, test in parts])
@@ -83,15 +84,16 @@ def crossval(
 
 def _fold(
     table: FormulaTable,
+    inputs: Inputs,
     backbone: CompositionBackbone,
     settings: PredictorSettings,
     by: str,
     part: tuple[str, Rows, Rows],
 ) -> tuple[FoldScores, Prediction]:
     name, train, test = part
-    predictor = fit_predictor(table.examples(by).take(train), backbone, settings)
+    predictor = fit_predictor(table.examples(by).take(train), backbone, settings, inputs=inputs.take(train))
     assert predictor.facts is not None
-    prediction = predictor.predict([table.formulas[i] for i in test], table.covariates[test])
+    prediction = predictor.predict_inputs(inputs.take(test))
     scores = scores_of(table.values[test], prediction, table.weights[test])
     members = predictor.facts.members
     return FoldScores(fold=name, n_train=len(train), n_test=len(test), scores=scores, members=members), prediction

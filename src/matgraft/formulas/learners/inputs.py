@@ -116,9 +116,12 @@ class Inputs:
         """
         beside = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
         _check_covariates(beside, len(formulas))
-        chunks = [formulas[i : i + CHUNK] for i in range(0, len(formulas), CHUNK)] or [formulas]
+        different = {formula.key: formula for formula in formulas}  # an alloy of many conditions is encoded once
+        places = {key: i for i, key in enumerate(different)}
+        once, rows = list(different.values()), np.array([places[formula.key] for formula in formulas], dtype=int)
+        chunks = [once[i : i + CHUNK] for i in range(0, len(once), CHUNK)] or [once]
         parts = map_in_processes(lambda chunk: _blocks(chunk, backbone), chunks, cores())
-        blocks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        blocks = {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}
         blocks["covariates"] = beside
         return cls(tuple(formulas), blocks)
 

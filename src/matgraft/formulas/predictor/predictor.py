@@ -387,6 +387,7 @@ def fit_predictor(
     backbone: CompositionBackbone,
     settings: PredictorSettings | None = None,
     *,
+    inputs: Inputs | None = None,
     folds: InnerFolds | None = None,
     target: Inputs | None = None,
     progress: str = "",
@@ -395,6 +396,8 @@ def fit_predictor(
 
     Parameters
     ----------
+    inputs
+        The examples as members see them, where they were encoded before.
     folds
         Inner folds that were drawn before; by default they are drawn here.
     target
@@ -415,7 +418,7 @@ def fit_predictor(
     counted = examples.rows_that_count()
     n, examples = len(examples), examples.take(counted)
     labels, transform = labels_of(examples, settings)
-    inputs = Inputs.of(examples.formulas, backbone, examples.covariates)
+    inputs = Inputs.of(examples.formulas, backbone, examples.covariates) if inputs is None else inputs.take(counted)
     part, members = (inputs, labels), members_of(settings.strategy, len(examples), labels.n_classes)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
     keys = [formula.key for formula in examples.formulas]
