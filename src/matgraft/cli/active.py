@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from matgraft.cli import completion
-from matgraft.cli.common import next_run, refuse_beside_resume, settings_of, tell, typed
-from matgraft.cli.options import ExecutorFile, Json, Shown
+from matgraft.cli.common import next_run, refuse_beside_resume, seeded, settings_of, tell, typed
+from matgraft.cli.options import Device, ExecutorFile, Json, Seed, Shown
 from matgraft.cli.outputs import new_file, new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
 
@@ -133,6 +133,7 @@ def select_command(
     beside: Annotated[
         list[str] | None, typer.Option(help="further labelled frames that are not chosen again; may be repeated")
     ] = None,
+    seed: Seed = None,
     checks: Annotated[
         bool, typer.Option("--checks", help="add the structures that failed checks of the run hand over")
     ] = False,
@@ -151,9 +152,9 @@ def select_command(
         model,
         pool,
         n,
-        settings_of(SelectSettings, options),
+        settings_of(SelectSettings, seeded(seed, options)),
         beside=beside or (),
-        typed=typed(SelectSettings, options),
+        typed=typed(SelectSettings, seeded(seed, options)),
         checks=checks,
         out=out,
         quiet=shown.silent,
@@ -210,6 +211,8 @@ def active_command(
     resume: Annotated[
         Path | None, typer.Option(help="go on with a loop; rounds, per_round and stop.* may be typed anew")
     ] = None,
+    seed: Seed = None,
+    device: Device = None,  # chosen as it is read
     *,
     shown: Shown,
 ) -> None:
@@ -224,12 +227,12 @@ def active_command(
     items = [word for word in (recipe, *(options or ())) if word and "=" in word]
     files = [word for word in (recipe, *(options or ())) if word and "=" not in word]
     if resume is not None:
-        refuse_beside_resume(" ".join(files), None, out, {})
+        refuse_beside_resume(" ".join(files), None, out, {"--seed": seed})
         budget_only(items)
     elif len(files) != 1:
         raise OptionError(f"{len(files)} recipes are named", allowed=["matgraft active recipe.yaml [key=value ...]"])
     folder = resume or out or next_run()
-    asked = make_active_recipe(resume / SAVED if resume else Path(files[0]), items)
+    asked = make_active_recipe(resume / SAVED if resume else Path(files[0]), seeded(seed, items))
     try:
         ended = active(asked, folder, resume=resume is not None, tell=_line(shown.silent), quiet=shown.silent)
     finally:

@@ -21,6 +21,7 @@ from matgraft.cli.formulas import (
 )
 from matgraft.cli.options import (
     Columns,
+    Device,
     FileOptions,
     FitOptions,
     FormulaColumn,
@@ -28,7 +29,9 @@ from matgraft.cli.options import (
     Json,
     Model,
     Options,
+    PredictionDevice,
     Run,
+    Seed,
     Shown,
     TableOptions,
     Targets,
@@ -84,6 +87,8 @@ def tune_command(
     fit: FitOptions,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    seed: Seed = None,
+    device: Device = None,  # chosen as it is read
     target: Targets = None,
     columns: TableOptions,
     shown: Shown,
@@ -98,7 +103,12 @@ def tune_command(
 
     is_table = bool(target) or (data is not None and (is_table_file(data) or data == "-"))
     if resume is not None:
-        refuse_beside_resume(data, options, out, {**flags_of(fit), "--target": target, **flags_of(columns)})
+        refuse_beside_resume(
+            data,
+            options,
+            out,
+            {**flags_of(fit), "--seed": seed, "--target": target, **flags_of(columns)},
+        )
         if kind_of(resume) == "formulas":
             end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
         end_run(resume, resume_run(resume, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
@@ -113,10 +123,11 @@ def tune_command(
             from matgraft.formulas.table.sources import keep_stdin
 
             data = str(keep_stdin(run))
-        asked, named = table_run(data, options, target, fit, columns)
+        asked, named = table_run(data, options, target, fit, columns, seed)
         told, noted = tell_findings(shown.silent), teller(shown.silent)
         end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, note=noted, tell=told), shown.as_json)
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
+    given["seed"] = seed
     given |= {"check": fit.check} if fit.check else {}
     recipe, chosen = recipe_of("tune", data, options, foundation=fit.foundation, test=fit.test, **given).named()
     if not shown.as_json:
@@ -135,6 +146,7 @@ def evaluate_command(
     ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="page, .html or .md", callback=new_file)] = None,
     *,
+    device: PredictionDevice = None,
     file: FileOptions,
     shown: Shown,
 ) -> None:
@@ -147,7 +159,7 @@ def evaluate_command(
     from matgraft.core.run_folder import kind_of
 
     is_table = kind_of(Path(what[0])) == "formulas"
-    refuse_own("evaluate", flags_of(file), is_table)
+    refuse_own("evaluate", {**flags_of(file), "--device": device}, is_table)
     if is_table:
         evaluate_rows(what, out, file, shown)
     else:
@@ -172,6 +184,7 @@ def predict_command(
     ] = None,
     formula: FormulaColumn = None,
     *,
+    device: PredictionDevice = None,
     file: FileOptions,
     shown: Shown,
 ) -> None:
@@ -182,7 +195,11 @@ def predict_command(
     """
     of_structures = predicts_structures(model)
     what_kind = "structures" if of_structures else "table" if are_tables(what) else "formulas"
-    refuse_own("predict", {"--formula": formula, "--quiet": shown.quiet or None, **flags_of(file)}, what_kind)
+    refuse_own(
+        "predict",
+        {"--formula": formula, "--quiet": shown.quiet or None, "--device": device, **flags_of(file)},
+        what_kind,
+    )
     if of_structures:
         predict_frames([model, *what], out, shown.as_json, shown.silent)
     else:

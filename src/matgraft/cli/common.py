@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import wraps
@@ -13,6 +14,8 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from matgraft.cli.ending import ReaderGoneError, print_json, reader_gone
+from matgraft.cli.logs import logged
+from matgraft.cli.options import Log
 from matgraft.cli.outputs import clean_stdout, new_file, new_file_and_folder, refuse_inputs
 from matgraft.cli.own import OWN
 from matgraft.core.buffers import take_buffers
@@ -39,6 +42,11 @@ def settings_of(kind: type[S], words: Sequence[str] | None) -> S:
     return make_settings(kind, recipes, [word for word in words or () if not is_recipe(word)])
 
 
+def seeded(seed: int | None, words: Sequence[str] | None) -> list[str]:
+    """Return the words of a command with what ``--seed`` says, which a typed ``seed=...`` overrides."""
+    return [*([] if seed is None else [f"seed={seed}"]), *(words or ())]
+
+
 def typed(kind: type[BaseModel], words: Sequence[str] | None) -> list[str]:
     """Return the keys that are typed among the words of a command."""
     from matgraft.core.settings import typed_keys
@@ -62,7 +70,8 @@ def refuse_beside_resume(
     data: str | Path | None, options: list[str] | None, out: Path | None, given: Mapping[str, object]
 ) -> None:
     """Refuse what is typed beside ``--resume``."""
-    beside = [name for name, value in {"DATA": data, "options": options, "--out": out, **given}.items() if value]
+    asked = {"DATA": data, "options": options, "--out": out, **given}
+    beside = [name for name, value in asked.items() if value or type(value) in (int, float)]  # also --seed 0
     if beside:
         raise OptionError(
             f"{', '.join(beside)} {'is' if beside[1:] == [] else 'are'} not read: --resume takes the run as it began",
@@ -135,20 +144,23 @@ def one_by_one(command: Callable[..., None]) -> Callable[..., None]:
             options += [option.replace(kind=option.KEYWORD_ONLY) for option in own]
         else:
             options.append(one.replace(kind=one.KEYWORD_ONLY, annotation=hints[one.name]))
+    options += [one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(Log, eval_str=True).parameters.values()]
     written = [one.name for one in options if _callback(one.annotation) in (new_file, new_file_and_folder)]
 
     @wraps(command)
     def with_groups(**given: Any) -> None:
-        targets = {f"--{name}": given[name] for name in written if given[name] is not None}
+        targets = {f"--{name.replace('_', '-')}": given[name] for name in written if given[name] is not None}
         for target in targets.values():
             refuse_inputs(target, [value for name, value in given.items() if name not in written])
         with clean_stdout(targets, bool(given.get("as_json"))), locked_files(targets.values()):
+            log = Log(**{one.name: given.pop(one.name) for one in fields(Log)})
             made = {
                 name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()
             }
             try:
                 take_buffers()
-                command(**given, **made)
+                with logged(command.__name__.removesuffix("_command"), sys.argv[1:], log.verbose, log.log_file):
+                    command(**given, **made)
             except BrokenPipeError as error:
                 if reader_gone(error):
                     raise ReaderGoneError from error

@@ -95,6 +95,7 @@ FINDINGS = (
         "coverage",
     ),
 )
+DEVICES = ("auto", "cpu", "cuda")
 EXPORTS = ("native", "ase", "lammps", "torch-sim", "sklearn")
 
 
@@ -135,3 +136,8 @@ def findings(incomplete: str) -> list[str]:
 def exports(incomplete: str) -> list[str]:
     """Offer the targets of an export."""
     return _of(EXPORTS, incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Offer where to compute."""
+    return _of(DEVICES, incomplete)

@@ -19,12 +19,14 @@ from matgraft.cli.common import (
     refuse_beside_resume,
     refuse_idle_keys,
     screen,
+    seeded,
     settings_of,
     tell,
     typed,
 )
 from matgraft.cli.options import (
     Columns,
+    Device,
     FileOptions,
     FitOptions,
     FormulaColumn,
@@ -32,6 +34,7 @@ from matgraft.cli.options import (
     Json,
     Options,
     Quiet,
+    Seed,
     Shown,
     TableOptions,
 )
@@ -146,6 +149,7 @@ class PredictorOptions:
         typer.Option(help="auto, full, partial, feature, prompt or descriptors", autocompletion=completion.strategies),
     ] = None
     seed: Annotated[int | None, typer.Option(help="of folds and members")] = None
+    device: Device = None  # chosen as it is read
 
 
 def crossval_command(
@@ -194,6 +198,7 @@ class CompareOptions:
         ),
     ] = None
     seed: Annotated[int | None, typer.Option(help="of folds and members")] = None
+    device: Device = None  # chosen as it is read
 
 
 def compare_command(
@@ -414,6 +419,8 @@ def pretrain_command(
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with a run that was broken off")] = None,
+    seed: Seed = None,
+    device: Device = None,  # chosen as it is read
     quiet: Quiet = False,
 ) -> None:
     """Pretrain a composition encoder on formulas and, where given, their properties."""
@@ -423,11 +430,11 @@ def pretrain_command(
 
     corpus, options = data_and_options(corpus, options)
     if resume is not None:
-        refuse_beside_resume(corpus, options, out, {"--properties": properties})
+        refuse_beside_resume(corpus, options, out, {"--properties": properties, "--seed": seed})
         out, encoder = resume, resume_pretraining(resume, quiet=quiet)
     else:
         out = out or next_run()
-        settings = settings_of(PretrainSettings, options)
+        settings = settings_of(PretrainSettings, seeded(seed, options))
         refuse_idle_keys("pretrain", settings, options, {"--properties": properties, **settings.weights.model_dump()})
         encoder = pretrain(Path(corpus) if corpus else None, properties, settings, out, quiet=quiet)
     losses = ", ".join(f"{loss:.4f}" for loss in PretrainingFigures.of(encoder.card).losses)
@@ -489,6 +496,8 @@ class LearnOptions:
     options: Options = None
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder, new", callback=new_folder)] = None
     foundation: From = "composition"
+    seed: Seed = None
+    device: Device = None  # chosen as it is read
     quiet: Quiet = False
 
 
@@ -498,7 +507,7 @@ def episodes_command(asked: LearnOptions) -> None:
     from matgraft.formulas.few_shot.page import show_scores
     from matgraft.formulas.registry import load_encoder
 
-    out, settings = asked.out or next_run(), settings_of(EpisodeSettings, asked.options)
+    out, settings = asked.out or next_run(), settings_of(EpisodeSettings, seeded(asked.seed, asked.options))
     refuse_idle_keys("episodes", settings, asked.options, {})
     tell_start(asked.foundation)
     encoder = load_encoder(asked.foundation or "composition")
@@ -513,7 +522,7 @@ def prompts_command(asked: LearnOptions) -> None:
     from matgraft.formulas.prompts.report import show_bank
     from matgraft.formulas.registry import load_encoder
 
-    out, settings = asked.out or next_run(), settings_of(BankSettings, asked.options)
+    out, settings = asked.out or next_run(), settings_of(BankSettings, seeded(asked.seed, asked.options))
     refuse_idle_keys("prompts", settings, asked.options, {})
     tell_start(asked.foundation)
     encoder = load_encoder(asked.foundation or "composition")
@@ -622,7 +631,12 @@ def evaluate_rows(words: Sequence[str], page: Path | None, file: FileOptions, sh
 
 
 def table_run(
-    data: str | None, options: list[str] | None, targets: list[str] | None, fit: FitOptions, columns: TableOptions
+    data: str | None,
+    options: list[str] | None,
+    targets: list[str] | None,
+    fit: FitOptions,
+    columns: TableOptions,
+    seed: int | None = None,
 ) -> tuple[TableRun, list[str]]:
     """Return what `tune` shall do with a table, and the keys of the settings that were named."""
     from matgraft.formulas.settings import TableRun
@@ -632,7 +646,7 @@ def table_run(
             "--target names a column, but no table is named", allowed=["a file that ends in .csv or .tsv"]
         )
     refuse_no_target(data, targets, columns)
-    settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy)
+    settings, keys = predictor_settings("tune", options, columns, strategy=fit.strategy, seed=seed)
     tell_start(fit.foundation)
     run = TableRun(
         table=data,

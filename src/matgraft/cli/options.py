@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from matgraft.cli import completion
+from matgraft.cli.outputs import new_file
 from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
@@ -65,6 +66,35 @@ Json = Annotated[bool, typer.Option("--json", help="print facts for machines, no
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars", rich_help_panel=SAID)]
 ExecutorFile = Annotated[
     Path | None, typer.Option("--executor", help="YAML of where work is done: this machine, Slurm, PBS")
+]
+Seed = Annotated[int | None, typer.Option(help="of everything that is drawn")]
+
+
+def _chosen(name: str | None) -> str | None:
+    """Choose the device before anything computes."""
+    if name is None:
+        return None
+    from matgraft.core.devices import choose_device
+
+    return choose_device(name)
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="where fits compute: auto (the GPU where PyTorch finds one; the default), cpu, cuda, or cuda:1",
+        callback=_chosen,
+        autocompletion=completion.devices,
+    ),
+]
+PredictionDevice = Annotated[
+    str | None,
+    typer.Option(
+        help="where potentials predict: cpu (the default), cuda, cuda:1, or auto (the GPU where PyTorch finds one)",
+        callback=_chosen,
+        rich_help_panel=FRAMES,
+        autocompletion=completion.devices,
+    ),
 ]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
 Model = Annotated[Path, typer.Argument(help="a run folder; of several heads, with the one meant: runs/si#PBE")]
@@ -249,3 +279,21 @@ class Shown:
     def silent(self) -> bool:
         """True if nothing is printed while it works."""
         return self.quiet or self.as_json
+
+
+@dataclass(frozen=True)
+class Log:
+    """Options that every command has: what is kept of what it tells."""
+
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="tell what is done, with times", rich_help_panel=SAID)
+    ] = False
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file",
+            help="file for all that is told, with times; it is added to",
+            rich_help_panel=SAID,
+            callback=new_file,
+        ),
+    ] = None

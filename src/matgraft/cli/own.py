@@ -45,10 +45,12 @@ OWN: dict[str, tuple[Read, ...]] = {
             Read(name, "a table of formulas", lambda kind: kind == "table")
             for name in ("--formula", *flags_of(FileOptions()))
         ),
+        Read("--device", "potentials", lambda kind: kind == "structures"),
         Read("--quiet", "structures and tables; formulas show no progress", lambda kind: kind != "formulas"),
     ),
-    "evaluate": tuple(
-        Read(name, "a run on a table of formulas", lambda is_table: is_table) for name in flags_of(FileOptions())
+    "evaluate": (
+        *(Read(name, "a run on a table of formulas", lambda is_table: is_table) for name in flags_of(FileOptions())),
+        Read("--device", "potentials", lambda is_table: not is_table),
     ),
     "suggest": (
         *(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from matgraft.core.devices import prediction_device
 from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.potentials.data.dataset import Dataset
@@ -70,6 +71,7 @@ def ask(
     """
     found = {}
     for name, model in models.items():
+        model.module.to(prediction_device())
         sure = Uncertainty.find(model.folder, model.card) if uncertainties else None
         found[name] = foundation_predictions(model, dataset, quiet, "test", "given", sure)[:2]
     refused = {name: set(finding.frames) for name, (_, finding) in found.items()}
