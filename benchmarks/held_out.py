@@ -18,13 +18,14 @@ from pathlib import Path
 
 from common import DATA, RESULTS, Results, Row, circumstances, number, prepare, put_right, run, show, spread
 
-from matgraft import adapt, evaluate, load, predict, read
+from matgraft import adapt, evaluate, load, read
 from matgraft.core.errors import DataError
 from matgraft.core.processes import cores
 from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.split import Split, split
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.references import fit_references
 

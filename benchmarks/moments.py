@@ -18,7 +18,7 @@ import numpy as np
 from ase.build import bulk
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 
-from matgraft import adapt, load, predict
+from matgraft import adapt, load
 from matgraft.core.quantities import POTENTIAL_QUANTITIES
 from matgraft.core.training.schedule import FitSettings
 from matgraft.potentials.checks.base import CheckEvidence
@@ -26,6 +26,7 @@ from matgraft.potentials.checks.forgetting import CRYSTALS, Forgetting, Forgetti
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
 from matgraft.potentials.scoring.metrics import Predictions, errors, metrics
 from matgraft.potentials.tuning.adapt import refit_references
 from matgraft.potentials.tuning.loss import MAGMOM_WEIGHT, LossSettings

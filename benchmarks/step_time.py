@@ -48,7 +48,7 @@ from common import (
     show,
 )
 
-from matgraft import load, predict, read
+from matgraft import load, read
 from matgraft.core.processes import keep_memory
 from matgraft.core.quantities import Array
 from matgraft.core.training.fit import make_optimizer
@@ -56,7 +56,7 @@ from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Full
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
-from matgraft.potentials.models.predict import encode_all
+from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective

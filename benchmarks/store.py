@@ -27,11 +27,12 @@ import torch
 from ase.build import bulk
 from common import RESULTS, Results, Row, apart, circumstances, number, prepare, run, show
 
-from matgraft import audit, coverage, load, split
+from matgraft import coverage, load, split
 from matgraft.core.processes import keep_memory
 from matgraft.core.provenance import Provenance
 from matgraft.core.quantities import Array
 from matgraft.core.training.batching import Budget, plan_batches
+from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.store import open_store

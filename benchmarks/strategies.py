@@ -37,12 +37,13 @@ from common import (
     spread,
 )
 
-from matgraft import adapt, evaluate, load, predict
+from matgraft import adapt, evaluate, load
 from matgraft.core.processes import cores
 from matgraft.core.training.execution import Execution
 from matgraft.potentials.checks.base import CheckEvidence
 from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.predict import predict
 from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
 from matgraft.potentials.tuning.references import ReferenceShift, fit_references
 

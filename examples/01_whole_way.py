@@ -5,16 +5,16 @@ python examples/01_whole_way.py
 
 from pathlib import Path
 
-from matgraft import adapt, audit, evaluate, load, predict, read, split
+from matgraft import adapt, audit, evaluate, load, read, split
 
 DATA = Path(__file__).parent / "data" / "sige"
 
 frames = read(DATA / "frames.extxyz")
 print(frames)
+print(audit(frames, foundation="chgnet"))
 
 foundation = load("chgnet")
-findings = audit(frames, predict(foundation, frames), elements=foundation.card.elements)
-print("audit:", [finding.code for finding in findings if finding.outcome == "failed"] or "nothing found")
+print(foundation)
 
 parts = split(frames, fractions=(0.8, 0.2, 0.0))
 train, validation = frames[parts.train], frames[parts.validation]

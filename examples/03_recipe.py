@@ -1,4 +1,4 @@
-"""A run folder from Python: the same as `matgraft tune`, with a report (about a minute).
+"""A run folder from Python: the same as `matgraft tune`, with a verdict and a report (about a minute).
 
 python examples/03_recipe.py
 """
@@ -6,17 +6,26 @@ python examples/03_recipe.py
 import tempfile
 from pathlib import Path
 
-from matgraft import make_recipe, tune
+from ase.io import read
+
+from matgraft import tune
 
 DATA = Path(__file__).parent / "data" / "sige"
 
-recipe = make_recipe(
-    None,
-    ["strategy.name=feature", "fit.epochs=10", "split.validation=0.2", "forgetting.size=28"],
-    train=str(DATA / "frames.extxyz"),
-    test=str(DATA / "test.extxyz"),
-)
+frames = read(DATA / "frames.extxyz", ":")  # a list of ase.Atoms
 with tempfile.TemporaryDirectory() as folder:
-    report = tune(recipe, Path(folder) / "run")
-    print(sorted(path.name for path in report.parent.iterdir()))
-    print((report.parent / "metrics.json").read_text()[:400])
+    run = tune(
+        frames,
+        Path(folder) / "run",
+        test=DATA / "test.extxyz",
+        foundation="chgnet",
+        strategy="feature",
+        theory=str(DATA / "frames.yaml"),
+        **{"fit.epochs": 10, "split.validation": 0.2, "forgetting.size": 28},
+    )
+    print(run.verdict)
+    print(sorted(path.name for path in run.folder.iterdir()))
+
+    atoms = frames[0].copy()
+    atoms.calc = run.calculator()
+    print(f"{atoms.get_potential_energy():.3f} eV")

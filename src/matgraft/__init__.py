@@ -1,21 +1,31 @@
-"""matgraft grafts your data onto a pretrained materials model.
+"""matgraft fine-tunes pretrained models of materials science on your own data, and says when not to trust the result.
 
-The whole way, by hand:
+Potentials: labelled frames in, a tuned interatomic potential out.
 
-    from matgraft import adapt, audit, evaluate, load, predict, read, split
+    import matgraft
+    from ase.io import read
 
-    frames = read("frames.extxyz")
-    foundation = load("chgnet")
-    findings = audit(frames, predict(foundation, frames), elements=foundation.card.elements)
-    parts = split(frames)
-    train, validation, test = frames[parts.train], frames[parts.validation], frames[parts.test]
-    result = adapt(foundation, train, validation, strategy="full", max_minutes=20)
-    print(evaluate(result.backbone, test)["forces_rmse_eV_per_A"])
-    result.backbone.save("tuned.pth.tar")
+    run = matgraft.tune(read("frames.extxyz", ":"), "runs/mine", foundation="chgnet", max_minutes=30)
+    run.verdict, run.report                  # the same as of `matgraft tune`
+    atoms.calc = run.calculator()            # or matgraft.load("runs/mine").calculator(), in another session
+    run.predict(structures)                  # ase.Atoms with energy, forces and stress
 
-or as one command, with a report: `tune`.
+Formulas: a table of formulas and values in, a predictor with error bars out.
+
+    run = matgraft.tune("melting_points.csv", "runs/melting", target="melting_point_K")
+    run.predict(["HfC", "TaC"])              # a pandas.DataFrame
+
+Data are files, folders, lists of `ase.Atoms`, datasets of `read`, or a `pandas.DataFrame`.
+
+First:      audit, tune, resume, predict, check, evaluate_run, export, load, Run, Predictions
+Data:       read, pack, split, coverage, Dataset, Sample
+By hand:    adapt, climb, evaluate, make_recipe, evaluate_models, predict_structures, write_report, verify
+Next:       active, sample, select, label, find_gaps, suggest, embed
+
+What is told of a run goes to the logger ``matgraft``: ``logging.basicConfig(level="INFO")`` shows it.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +35,6 @@ if TYPE_CHECKING:
     from matgraft.formulas.embedding import embed
     from matgraft.formulas.suggest.suggest import suggest
     from matgraft.foundations import load
-    from matgraft.potentials.audit.audit import audit
     from matgraft.potentials.audit.coverage import coverage
     from matgraft.potentials.data.dataset import Dataset
     from matgraft.potentials.data.pack import pack
@@ -33,7 +42,6 @@ if TYPE_CHECKING:
     from matgraft.potentials.data.sample import Sample
     from matgraft.potentials.data.split import split
     from matgraft.potentials.exports import export
-    from matgraft.potentials.models.predict import predict
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.run import write_report
     from matgraft.potentials.run import (
@@ -44,22 +52,27 @@ if TYPE_CHECKING:
         find_gaps,
         label,
         predict_structures,
-        resume_run,
         sample,
         select,
-        tune,
     )
+    from matgraft.potentials.run.verify import verify
     from matgraft.potentials.scoring.evaluate import evaluate
     from matgraft.potentials.tuning.adapt import adapt
     from matgraft.potentials.tuning.climb import climb
+    from matgraft.verbs.audit import audit
+    from matgraft.verbs.predict import Predictions, predict
+    from matgraft.verbs.run import Run
+    from matgraft.verbs.tune import resume, tune
 
 # Imported when first asked for: `import matgraft` takes milliseconds, torch and the vendors take seconds.
 _HOMES = {
     "Dataset": "potentials.data.dataset",
+    "Predictions": "verbs.predict",
+    "Run": "verbs.run",
     "Sample": "potentials.data.sample",
     "active": "potentials.run",
     "adapt": "potentials.tuning.adapt",
-    "audit": "potentials.audit.audit",
+    "audit": "verbs.audit",
     "check": "potentials.run",
     "climb": "potentials.tuning.climb",
     "coverage": "potentials.audit.coverage",
@@ -73,20 +86,22 @@ _HOMES = {
     "load": "foundations",
     "make_recipe": "potentials.recipe",
     "pack": "potentials.data.pack",
-    "predict": "potentials.models.predict",
+    "predict": "verbs.predict",
     "predict_structures": "potentials.run",
     "read": "potentials.data.reading.read",
-    "resume_run": "potentials.run",
+    "resume": "verbs.tune",
     "sample": "potentials.run",
     "select": "potentials.run",
     "split": "potentials.data.split",
     "suggest": "formulas.suggest.suggest",
-    "tune": "potentials.run",
+    "tune": "verbs.tune",
     "verify": "potentials.run.verify",
     "write_report": "potentials.report.run",
 }
 __all__ = [
     "Dataset",
+    "Predictions",
+    "Run",
     "Sample",
     "__version__",
     "active",
@@ -108,7 +123,7 @@ __all__ = [
     "predict",
     "predict_structures",
     "read",
-    "resume_run",
+    "resume",
     "sample",
     "select",
     "split",
@@ -118,6 +133,8 @@ __all__ = [
     "write_report",
 ]
 
+logging.getLogger("matgraft").addHandler(logging.NullHandler())  # silent unless the user asks
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
@@ -125,3 +142,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"matgraft.{_HOMES[name]}"), name)
     globals()[name] = value  # over the submodule of the same name that the import has just put here
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,10 +20,11 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.spacegroup import crystal
 from pymatgen.core import Composition, Element
 
-from matgraft import load, predict
+from matgraft import load
 from matgraft.core.model import Backbone
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.predict import predict
 
 SEED = 2026
 COARSE = np.arange(0.78, 1.24, 0.04)  # lengths over the estimate; farther out some atoms stand alone

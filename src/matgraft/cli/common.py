@@ -23,6 +23,7 @@ from matgraft.core.errors import OptionError
 from matgraft.core.failures import failure_of
 from matgraft.core.locks import locked_files
 from matgraft.core.reads import changed_keys, refuse_unread
+from matgraft.core.run_folder import next_run as next_run
 from matgraft.core.vocabulary import keys_called
 
 if TYPE_CHECKING:
@@ -77,14 +78,6 @@ def refuse_beside_resume(
             f"{', '.join(beside)} {'is' if beside[1:] == [] else 'are'} not read: --resume takes the run as it began",
             remedy="start a new run to change its settings",
         )
-
-
-def next_run() -> Path:
-    """Return the first free folder of runs/001, runs/002, ..."""
-    number = 1
-    while (folder := Path("runs") / f"{number:03d}").exists():
-        number += 1
-    return folder
 
 
 def tell(facts: T, show: Callable[[Console, T], object], as_json: bool, indent: int | None = 2) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from matgraft.core.errors import AuditError
-from matgraft.core.findings import Finding, blocking
+from matgraft.core.findings import Finding, blocking, gravest_first
 from matgraft.core.frozen import Frozen
+from matgraft.core.notebook import bullets, card, paragraph
 
 
 class AuditFacts(Frozen):
@@ -30,6 +31,21 @@ class AuditFacts(Frozen):
     failed: int
     blocking: tuple[str, ...]
     allowed: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return how many looks found something, what blocks, and each that failed on a line."""
+        failed = [one for one in gravest_first(self.findings) if one.outcome == "failed"]
+        blocks = f"{', '.join(self.blocking)} block{'s' * (len(self.blocking) == 1)} training" if self.blocking else ""
+        head = f"{self.failed} of {len(self.findings)} looks found something; {blocks or 'nothing blocks'}"
+        return "\n  ".join([f"AuditFacts({head})", *map(repr, failed)])
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        head, *failed = repr(self).split("\n  ")
+        tone = "bad" if self.blocking else "caution" if failed else "good"
+        title = head.removeprefix("AuditFacts(").removesuffix(")")
+        return card(title, tone, paragraph(self.data), bullets(failed))
 
 
 def audit_facts(

@@ -148,6 +148,15 @@ class Finding(Frozen):
         """The first action as it can be typed into a shell, ``units.energy=eV/atom``; empty where there is none."""
         return next((shell(action.options) for action in self.actions if typeable(action.options)), "")
 
+    def __repr__(self) -> str:
+        """Return code, outcome, what was seen and what to do; the fields have all of it."""
+        grave = f" ({self.severity})" if self.outcome == "failed" else ""
+        about = f" of {self.about}" if self.about else ""
+        todo = f" -> {self.option or self.remedy}" if self.outcome == "failed" and (self.option or self.remedy) else ""
+        return f"{self.code}{about} {self.outcome}{grave}: {self.evidence}{todo}"
+
+    __str__ = __repr__
+
     @property
     def blocks(self) -> bool:
         """True if training must not start on this."""

@@ -157,6 +157,18 @@ class Backbone(ABC):
     folder: Path | None = None
     """The model folder that it was opened from, with its card and what else lies there; None of any other model."""
 
+    def __repr__(self) -> str:
+        """Say what it is: name, elements, parameters, level of theory, and what it was tuned from."""
+        n_elements, theory = len(self.card.elements), self.card.theory.describe()
+        parts = [
+            f"{n_elements} element{'s' * (n_elements != 1)}" if n_elements else "",
+            f"{sum(one.numel() for one in self.module.parameters()):,} parameters",
+            theory if self.card.theory != LevelOfTheory() else "",
+            f"tuned from {self.card.parent.name}" if self.card.parent else "not tuned",
+            f"head {self.card.head}" if self.card.head else "",
+        ]
+        return f"{type(self).__name__}({self.card.name}: {', '.join(filter(None, parts))})"
+
     @property
     def device(self) -> torch.device:
         """Where the model lies, and so computes; ``module.to`` moves it."""

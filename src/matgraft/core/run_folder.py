@@ -54,6 +54,9 @@ BEGINNING: Mapping[Kind, tuple[str, ...]] = {
 }
 """Kind of a run -> what it has, beside run.json and the file with what was asked for, before anything is fitted."""
 
+GIVEN = "given"
+"""Folder of a run with the data that it was given in memory, from Python; they are there before the run begins."""
+
 OLDER: Mapping[str, Kind] = {"recipe.yaml": "frames", "settings.json": "formulas"}
 """File -> the kind of a run that was begun before run.json stated it."""
 
@@ -214,7 +217,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 def _fitted_nothing(out: Path, kind: Kind) -> bool:
     """Say whether a folder has nothing but what a run begins with."""
-    names = {manifest.FILE, BEGUN.name, ASKED[kind], *BEGINNING[kind]}
+    names = {manifest.FILE, BEGUN.name, GIVEN, ASKED[kind], *BEGINNING[kind]}
     files = (one for one in out.rglob("*") if not one.is_dir() and not is_lock(one))
     return all(one.relative_to(out).parts[0] in names for one in files)
 
@@ -334,7 +337,7 @@ def refuse_full_folder(out: Path) -> None:
     """Raise an OptionError if something new would be written into a folder that holds something, or cannot be made."""
     refuse_no_folder(out)
     # A run that was killed before it wrote down what was asked for has left run.json, and a part of another file.
-    begun = {BEGUN.name, manifest.FILE}
+    begun = {BEGUN.name, manifest.FILE} | ({GIVEN} if (out / manifest.FILE).is_file() else set())
     if out.exists() and any(one.name not in begun and not is_part(one) for one in without_locks(out)):
         raise OptionError(
             f"the folder {out} is not empty",
@@ -380,6 +383,11 @@ def by_option(settings: BaseModel, prefix: str = "option ") -> dict[str, JsonVal
         elif name in dumped:  # else it is what earlier versions did
             found[f"{prefix}{name}"] = dumped[name]
     return found
+
+
+def next_run() -> Path:
+    """Return the first free folder of runs/001, runs/002, ..."""
+    return next(folder for number in count(1) if not (folder := Path("runs") / f"{number:03d}").exists())
 
 
 def unused(path: Path) -> Path:

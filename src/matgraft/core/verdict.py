@@ -19,6 +19,7 @@ from pydantic import Field, computed_field, field_validator
 
 from matgraft.core.findings import Action
 from matgraft.core.frozen import Frozen
+from matgraft.core.notebook import bullets, card, paragraph
 
 Tone = Literal["good", "caution", "bad", "unknown"]
 Side = Literal["for", "against", "neither"]
@@ -197,6 +198,18 @@ class Verdict(Frozen):
     def exit_code(self) -> int:
         """0, 1 where the model is not fit, 6 where it is worse than its baseline or could not be judged."""
         return EXIT_CODES.get(self.outcome, 0)
+
+    def __repr__(self) -> str:
+        """Return outcome, figures and the caution to read first."""
+        caution = f" Caution: {self.first.text}" if self.first else ""
+        return f"Verdict({self.level}: {self.headline}{caution})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        fit = [f"not fit for {use.use}" + f": {use.reason}" * bool(use.reason) for use in self.not_fit_for]
+        lines = [*(reason.text for reason in self.reasons), *(one.text for one in self.cautions), *fit]
+        return card(self.level, self.tone, paragraph(self.headline), bullets(lines))
 
     @property
     def first(self) -> Caution | None:

@@ -132,14 +132,24 @@ class TableRun(Frozen):
         OptionError
             If a code is allowed that no look has.
         """
+        audit = self.look(tables, backbone)
+        refuse_blocking_rows(audit.findings, self.allow, self.table)
+        return audit
+
+    def look(self, tables: Mapping[str, FormulaTable], backbone: CompositionBackbone | None) -> TableAudit:
+        """Look at the table of each target; findings that block are among what is returned.
+
+        Raises
+        ------
+        OptionError
+            If a code is allowed that no look has.
+        """
         refuse_unknown_codes(self.allow)
         found = {
             target: audit_table(TableEvidence(table, target, self.columns, backbone))
             for target, table in tables.items()
         }
-        audit = TableAudit(targets=found)
-        refuse_blocking_rows(audit.findings, self.allow, self.table)
-        return audit
+        return TableAudit(targets=found)
 
     def refuse_idle(self, given: Iterable[str], tables: Iterable[FormulaTable] = ()) -> None:
         """Raise an `OptionError` for settings that nothing reads, with tables of these sizes where they are known."""

@@ -13,6 +13,7 @@ missing.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ from matgraft.formulas.table.formula_table import FormulaTable
 from matgraft.formulas.table.opening import targets_in
 from matgraft.formulas.table.target import TargetTable
 
+_log = logging.getLogger(__name__)
 HELD, TESTED, HISTORY = "out_of_fold.csv", "test_predictions.csv", "history.csv"
 LEFT = (PREDICTOR.name, DATA, HELD)
 """What each target leaves beside its metrics."""
@@ -245,6 +247,7 @@ def _tune_one(
 ) -> TargetMetrics:
     """Fit the predictor of one target, and write it with its predictions."""
     table, domain = read.table, read.domain
+    _log.info("%s: %d rows are fitted by strategy %s", target, len(table.values), run.settings.strategy)
     predictor = fit_predictor(
         table.examples(run.group),
         backbone,

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 Keep = Literal["best", "sound", "last"]
 """Which weights a fit leaves: see `fit`."""
+_log = logging.getLogger(__name__)
 CRITERION = "validation_loss"
 ERROR = "validation_"
 """With what the names of errors on validation samples begin, and that of the criterion."""
@@ -52,6 +53,8 @@ BOUNDS = {"batch": "samples", "max_atoms": "atoms", "max_edges": "edges"}
 """Field of `FitSettings` -> field of `Budget`."""
 PLAN_EVERY = 20
 """Steps between two looks at the clock when a number of minutes is given; of as many first and last ones after each."""
+LOG_SECONDS = 10.0
+"""Between two lines of the logger on the progress of a fit."""
 
 
 class Objective(Protocol):
@@ -237,7 +240,7 @@ class _Loop:
         self.module.to(fabric.device)
         self.optimizer = make_optimizer(self.groups, self.settings)
         self.state = self._start()
-        self._saved = self._began = time.monotonic()
+        self._saved = self._began = self._logged = time.monotonic()
         self._seconds_before = self.state.seconds
         if self.keep == "sound" and not self.state.step:
             self._validate()
@@ -296,6 +299,7 @@ class _Loop:
             self.state.stopped = "the plan was done"
         elif patience and self.state.since_best >= patience:
             self.state.stopped = f"no better validation in {patience}"
+        self._log_progress()
         self._save()
 
     def _step(self, batch: list[int]) -> None:
@@ -464,10 +468,17 @@ class _Loop:
         return Progress(*columns, *times, console=Console(stderr=True), disable=hidden, transient=True)
 
     def _note(self, bar: Progress, task: Any) -> None:
+        bar.update(task, total=self.state.total, completed=self.state.step, note=self._words())
+
+    def _words(self) -> str:
         note = f"loss {self.state.loss_sum / max(1, self.state.loss_count):.4g}"
-        if self.state.best:
-            note += f", best validation {self.state.best['value']:.4g}"
-        bar.update(task, total=self.state.total, completed=self.state.step, note=note)
+        return note + (f", best validation {self.state.best['value']:.4g}" if self.state.best else "")
+
+    def _log_progress(self) -> None:
+        """Tell the logger where the fit is: once in `LOG_SECONDS`, since an epoch may take milliseconds or hours."""
+        if self.fabric.global_rank == 0 and time.monotonic() - self._logged > LOG_SECONDS:
+            self._logged = time.monotonic()
+            _log.info("epoch %d, step %d of %d: %s", self.state.epoch, self.state.step, self.state.total, self._words())
 
 
 def _fabric(device: str, processes: int) -> Fabric:

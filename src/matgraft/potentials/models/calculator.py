@@ -49,12 +49,20 @@ class PotentialCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress", "magmoms"]  # noqa: RUF012 - as ASE declares it
+    name = "matgraft"
 
     def __init__(self, potential: Potential, uncertainty: Uncertainty | None = None) -> None:
-        super().__init__()
+        # ASE's trajectories and databases keep the parameters: they say which model it was.
+        super().__init__(model=potential.card.name, weights_sha256=potential.card.weights_sha256)
         self.potential, self.uncertainty = potential, uncertainty
-        if uncertainty is not None:
-            self.implemented_properties = [*self.implemented_properties, *uncertainty.quantities]
+        lacks = () if MAGMOM.name in potential.quantities else ("magmoms",)
+        known = [name for name in self.implemented_properties if name not in lacks]
+        self.implemented_properties = [*known, *(uncertainty.quantities if uncertainty else ())]
+
+    def __repr__(self) -> str:
+        """Say whose calculator it is, and whether it tells how sure it is."""
+        sure = f", with {', '.join(self.uncertainty.quantities)}" if self.uncertainty else ""
+        return f"PotentialCalculator({self.potential!r}{sure})"
 
     def calculate(
         self,

@@ -201,18 +201,27 @@ def write_structures(dataset: Dataset, predictions: Mapping[str, Predictions], p
         return
     prefixes = prefixes_of(list(predictions))
     frames = [
-        _predicted(sample, {prefixes[name]: each[i] for name, each in predictions.items()})
+        predicted(sample, {prefixes[name]: each[i] for name, each in predictions.items()})
         for i, sample in enumerate(dataset)
     ]
     with whole(path) as part:
         write_atoms(part, frames, format="extxyz")
 
 
-def _predicted(sample: Sample, predictions: Mapping[str, Mapping[str, Array]]) -> Atoms:
-    """Return a structure with its tags and the predictions: of one model under ASE's names, of several under theirs."""
+def predicted(sample: Sample, predictions: Mapping[str, Mapping[str, Array]], like: Atoms | None = None) -> Atoms:
+    """Return a structure with its tags and the predictions: of one model under ASE's names, of several under theirs.
+
+    Parameters
+    ----------
+    like
+        The structure as the user holds it: it is copied with all that it carries but its calculator.
+    """
     content = sample.content
-    atoms = Atoms(content.numbers, content.positions, cell=content.cell, pbc=content.pbc)
-    atoms.info |= {name: value for name, value in sample.tags.items() if not is_label(name)}
+    if like is None:
+        atoms = Atoms(content.numbers, content.positions, cell=content.cell, pbc=content.pbc)
+        atoms.info |= {name: value for name, value in sample.tags.items() if not is_label(name)}
+    else:
+        atoms = like.copy()
     if len(predictions) == 1:
         (values,) = predictions.values()
         own = {name: full_to_voigt(value) if name == STRESS.name else value for name, value in values.items()}

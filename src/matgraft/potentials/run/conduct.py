@@ -21,6 +21,7 @@ last checkpoint.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,7 @@ from matgraft.potentials.run_files import (
 from matgraft.potentials.sources import sources_of
 from matgraft.potentials.tuning.purposes import PURPOSES
 
+_log = logging.getLogger(__name__)
 TOLD = (FIT.name, METRICS.name, CHECKS.name, MODEL)
 """What a run is told from beside its verdict; where one is missing, its stage is conducted again."""
 
@@ -115,11 +117,13 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
         recipe.refuse_unread("tune", recipe.changed())
     refuse_unknown(recipe.foundation)
     train, test = read_parts(recipe)
+    _log.info("%d frames are read, and %d to test on", len(train), len(test))
     judged = AUDIT.find(out) if resume else None
     first = () if judged else told_first(recipe, train, test, tell)
     refuse_blocking(first, recipe)
     refuse_unknown_tables(recipe, train, test)
     foundation = load_potential(recipe.foundation)
+    _log.info("the foundation is %r", foundation)
     refuse_idle_delta(recipe, foundation.card, train)
     learned, to_score = learned_from(recipe, train), learned_from(recipe, test)
     refuse_idle_options(recipe, foundation, learned, to_score)
@@ -144,12 +148,15 @@ def tune(recipe: Recipe, out: Path, *, resume: bool = False, quiet: bool = False
             out, lambda: whole_split(division, train, test, by_head=bool(recipe.heads_by), referenced=known)
         )
         parts = part_frames(frames, split)
+        counts = len(parts.train), len(parts.validation), len(parts.test)
+        _log.info("the split: %d frames to train on, %d to validate on, %d to test on", *counts)
         held = (parts.validation, parts.test, parts.inside)
         references = REFERENCES.stage(
             out, lambda: references_for(recipe, parts.train, parts.on_train, foundation, *held)
         )
         adapted, chosen = adapt_by_recipe(recipe, foundation, parts, references, out, resume, quiet)
         FIT.stage(out, lambda: write_fit(adapted, parts.train, out))
+        _log.info("the fit is done; scores and checks follow")
         SEEN.stage(out, lambda: SeenFrames(train=fingerprints(parts.train), validation=fingerprints(parts.validation)))
         scores = METRICS.stage(out, lambda: score(adapted, parts, recipe.scores, out))
         save_model(recipe, foundation, adapted, parts, scores, out)

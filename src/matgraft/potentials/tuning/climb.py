@@ -14,6 +14,7 @@ was killed goes on with the rung that was under way, from its last checkpoint.
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -75,6 +76,7 @@ from matgraft.potentials.tuning.tangents import (
 )
 
 Predictions = Sequence[Mapping[str, Array]]
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ENDED = "the climb had ended"
@@ -422,15 +424,15 @@ class _Ascent:
         return self.execution.work / "checkpoints" / name / MODEL
 
     def _tell(self, rung: RungResult) -> None:
-        if self.execution.quiet:
-            return
         errors = [
             f"{rung.errors[error_key(name)]:.3g} {POTENTIAL_QUANTITIES[name].report_unit}"
             for name in self.weights
             if error_key(name) in rung.errors
         ]
         words = ", ".join(errors) + f" after {rung.minutes:.1f} min" if errors else f"{rung.verdict}: {rung.why}"
-        Console(stderr=True).print(f"  {rung.name}: {words}", highlight=False, markup=False)
+        _log.info("rung %s: %s", rung.name, words)
+        if not self.execution.quiet:
+            Console(stderr=True).print(f"  {rung.name}: {words}", highlight=False, markup=False)
 
 
 def save_adapted(adapted: TunedPotential, path: Path) -> None:

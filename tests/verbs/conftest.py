@@ -1,0 +1,152 @@
+"""A backbone of milliseconds under the name ``toy``, and frames that it labels."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.neighborlist import neighbor_list
+from torch import Tensor, nn
+
+import matgraft
+from matgraft import foundations
+from matgraft.core.model import Batch, Encoded, ModelCard, Stage
+from matgraft.core.registry import BackboneRow
+from matgraft.potentials.data.cells import volume
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.potential import Potential
+from matgraft.potentials.models.registry import POTENTIALS
+
+CUTOFF_A = 4.0
+
+
+class Toy(Potential):
+    """A smooth pair potential over two dense layers."""
+
+    native_file = "toy.pt"
+
+    def __init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            body = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5))
+            self.module: Any = nn.ModuleDict({"body": body, "mlp": nn.Linear(5, 1)})
+        self.module.register_buffer("energies", torch.zeros(94, dtype=torch.float64))
+        self.card = ModelCard(
+            name="toy", backbone="toy", vendor_version="1", licence="MIT", elements=("Si", "Ge"), cutoff_A=CUTOFF_A,
+            quantities=tuple(self.quantities), weights_sha256="ab",
+        )  # fmt: skip
+
+    @classmethod
+    def shipped(cls, release: str) -> Toy:
+        return cls()
+
+    @classmethod
+    def from_file(cls, path: Path) -> Toy:
+        toy = cls()
+        toy.module.load_state_dict(torch.load(path, weights_only=True))
+        return toy
+
+    def save(self, path: Path) -> None:
+        torch.save(self.module.state_dict(), path)
+
+    def encode(self, sample: Sample) -> Encoded:
+        self.require_sense(sample)
+        atoms = sample.content
+        centre, neighbour, images = neighbor_list("ijS", atoms, CUTOFF_A)
+        arrays = {"positions": atoms.positions, "shift": images @ atoms.cell[:], "volume": [volume(atoms)]}
+        tensors = {name: torch.tensor(np.asarray(array), dtype=torch.float32) for name, array in arrays.items()}
+        whole = {"numbers": atoms.numbers, "centre": centre, "neighbour": neighbour}
+        tensors |= {name: torch.tensor(array, dtype=torch.long) for name, array in whole.items()}
+        return Encoded(len(atoms), len(centre), tensors)
+
+    def collate(self, encoded: Any) -> Batch:
+        counts = torch.tensor([one.n_atoms for one in encoded])
+        before = counts.cumsum(0) - counts
+        tensors = {name: torch.cat([one.tensors[name] for one in encoded]) for name in encoded[0].tensors}
+        for name in ("centre", "neighbour"):
+            tensors[name] = torch.cat([one.tensors[name] + first for one, first in zip(encoded, before, strict=True)])
+        tensors["strain"] = torch.zeros(len(encoded), 3, 3)
+        return Batch(counts, torch.repeat_interleave(torch.arange(len(encoded)), counts), tensors)
+
+    def features(self, batch: Batch) -> Tensor:
+        centre = batch["centre"]
+        bonds = batch["positions"][batch["neighbour"]] - batch["positions"][centre] + batch["shift"]
+        bonds = bonds + torch.bmm(bonds[:, None], batch["strain"][batch.owner[centre]])[:, 0]
+        distance = bonds.norm(dim=1, keepdim=True)
+        powers = distance ** -torch.arange(1, 5) * (1 + torch.cos(torch.pi * distance / CUTOFF_A))
+        return self.module["body"](powers.new_zeros(len(batch.owner), 4).index_add(0, centre, powers))
+
+    @property
+    def head(self) -> nn.Module:
+        return self.module["mlp"]
+
+    @property
+    def references(self) -> Tensor:
+        return self.module.energies
+
+    def stages(self) -> list[Stage]:
+        return [Stage("embedding", {"body": self.module["body"]}), Stage("readout", {"mlp": self.module["mlp"]})]
+
+    def vendor_calculator(self, path: Path) -> Any:
+        raise NotImplementedError
+
+    def calculator_source(self) -> tuple[str, str, str]:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _toy_backbone() -> Iterator[None]:
+    """`load("toy")` and the folder of a tuned toy work as those of any other backbone."""
+    module = ModuleType("toy_backbone")
+    module.Toy = Toy  # type: ignore[attr-defined]
+    row = BackboneRow(
+        adapter="toy_backbone:Toy", package="torch", extra="", releases=("1",), opens="toy.pt",
+        weights_from="here", licence="MIT", exports={},
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "toy_backbone", module)
+        patch.setitem(POTENTIALS, "toy", row)
+        patch.setitem(foundations.BACKBONES, "toy", row)
+        patch.setattr("matgraft.core.registry._refuse_another", lambda *_: None)  # it knows files of vendors
+        yield
+
+
+@pytest.fixture
+def toy() -> Toy:
+    return Toy()
+
+
+@pytest.fixture(scope="session")
+def frames() -> list[Atoms]:
+    """Twelve rattled cells of silicon in six trajectories, labelled by the toy and a shift that it has to learn."""
+    rng, toy, found = np.random.default_rng(0), Toy(), []
+    for i in range(12):
+        atoms = bulk("Si", "diamond", a=5.4 + 0.02 * rng.standard_normal(), cubic=True)
+        atoms.rattle(0.05, seed=i)
+        atoms.calc = toy.calculator()
+        energy, forces, stress = atoms.get_potential_energy(), 1.1 * atoms.get_forces(), 1.1 * atoms.get_stress()
+        atoms.info["trajectory"] = f"md {i // 2}"
+        atoms.calc = SinglePointCalculator(atoms, energy=1.1 * energy - 8.0, forces=forces, stress=stress)
+        found.append(atoms)
+    return found
+
+
+QUICK: dict[str, Any] = {
+    "foundation": "toy", "strategy": "full", "fit.epochs": 1, "fit.processes": 1, "forgetting.size": 8,
+    "split.validation": 0.2, "split.test": 0.2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(frames: list[Atoms], tmp_path_factory: pytest.TempPathFactory) -> matgraft.Run:
+    """A finished run on frames in memory."""
+    return matgraft.tune(frames, tmp_path_factory.mktemp("runs") / "mine", **QUICK)
