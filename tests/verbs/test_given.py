@@ -55,8 +55,9 @@ def test_labels_come_from_a_calculator_from_info_and_from_arrays(tmp_path: Path)
     first.set_constraint(FixAtoms([0]))
     first.arrays["REF_forces"] = rng.standard_normal((4, 3))
     first.info["REF_energy"] = np.float64(2.5)
-    frame = written([first], tmp_path / "a", want=("energy", "forces", "stress"), keys={"energy": "REF_energy"})[0]
+    frame = written([first], tmp_path / "a", keys={"energy": "REF_energy", "forces": "REF_forces"})[0]
     assert frame.labels["energy"] == 2.5
+    np.testing.assert_allclose(frame.labels["forces"], first.arrays["REF_forces"], atol=1e-8)
     plain = written([first], tmp_path / "b", keys={"energy": "energy", "forces": "forces"})[0]
     assert plain.labels["energy"] == -1.5
     np.testing.assert_allclose(plain.labels["forces"], first.calc.results["forces"], atol=1e-8)
@@ -73,7 +74,7 @@ def test_a_calculator_that_knows_another_state_gives_no_label(tmp_path: Path) ->
         atoms.calc = shared
         atoms.get_forces()
     found = written(frames, tmp_path / "run", want=("energy",))
-    assert [sorted(frame.labels) for frame in found] == [[], ["energy", "forces"]]
+    assert [sorted(frame.labels) for frame in found] == [[], ["energy", "forces", "stress"]]
 
 
 def test_one_name_with_two_values_is_kept_twice(tmp_path: Path) -> None:

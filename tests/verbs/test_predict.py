@@ -84,15 +84,16 @@ def test_an_audit_in_memory_is_that_of_the_file(
 ) -> None:
     wrong = [atoms.copy() for atoms in frames]
     for atoms, like in zip(wrong, frames, strict=True):
-        atoms.info["energy"], atoms.arrays["forces"] = like.get_potential_energy(), 50 * like.get_forces()
+        atoms.info["energy"], atoms.arrays["forces"] = like.get_potential_energy(), like.get_forces()
+        atoms.symbols[0] = "Cu"
     write(tmp_path / "frames.extxyz", wrong)
     with caplog.at_level(logging.INFO, "matgraft"):
         found = matgraft.audit(wrong, foundation="toy")
     assert found.findings == matgraft.audit(tmp_path / "frames.extxyz", foundation="toy").findings
-    assert "force-unit" in found.blocking
+    assert "elements-unseen" in found.blocking
     assert f"{found.failed} of {len(found.findings)} looks found something" in repr(found)
-    assert "force-unit failed (error)" in repr(found) and "force-unit" in found._repr_html_()
-    assert any("force-unit" in one.getMessage() for one in caplog.records if one.levelno == logging.WARNING)
+    assert "elements-unseen failed (error)" in repr(found) and "elements-unseen" in found._repr_html_()
+    assert any("elements-unseen" in one.getMessage() for one in caplog.records if one.levelno == logging.WARNING)
     allowed = matgraft.audit(wrong, foundation="toy", **{"audit.allow": list(found.blocking)})
     assert not allowed.blocking and set(allowed.allowed) == set(found.blocking)
     assert capsys.readouterr() == ("", "")

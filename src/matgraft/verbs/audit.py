@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from matgraft.core.audit import AuditFacts, audit_facts
 from matgraft.verbs.given import Data, kept, parsed
-from matgraft.verbs.settings import name_of, recipe_for, refuse_no_target, table_run_for, told
+from matgraft.verbs.settings import means_table, name_of, recipe_for, refuse_no_target, table_run_for, told
 
 if TYPE_CHECKING:
     from matgraft.formulas.table.formula_table import FormulaTable
@@ -59,7 +59,7 @@ def audit(
         If an option is unknown or not read.
     """
     given = parsed(data)
-    if given.is_table or target is not None:
+    if means_table(given, target):
         with kept({"table": given}, None) as files:
             return _audit_table(files["table"], target, name_of(foundation), options)
     parts = {"frames": given} | ({} if test is None else {"test": parsed(test)})

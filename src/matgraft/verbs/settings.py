@@ -16,9 +16,26 @@ from matgraft.core.settings import make_settings, typed_keys, validated
 if TYPE_CHECKING:
     from matgraft.formulas.settings import TableRun
     from matgraft.potentials.recipe import Recipe
+    from matgraft.verbs.given import Given
 
 RECIPES = (".yaml", ".yml")
 """Endings of a file that is a recipe, not data."""
+
+
+def means_table(given: Given, target: str | Sequence[str] | None) -> bool:
+    """Say whether a table was given: by its kind, or by its target.
+
+    Raises
+    ------
+    OptionError
+        If structures have a target.
+    """
+    if target is not None and (given.atoms or given.dataset is not None):
+        raise OptionError(
+            f"target={target!r} names a column of a table, and structures are given",
+            remedy="leave it out: a potential learns energies and forces",
+        )
+    return given.is_table or target is not None
 
 
 def name_of(foundation: Any) -> str | None:

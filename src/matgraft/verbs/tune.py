@@ -15,7 +15,7 @@ from matgraft.core.errors import OptionError
 from matgraft.core.run_folder import kind_of, next_run
 from matgraft.verbs.given import Data, kept, parsed
 from matgraft.verbs.run import Run
-from matgraft.verbs.settings import name_of, recipe_for, refuse_no_target, table_run_for, told
+from matgraft.verbs.settings import means_table, name_of, recipe_for, refuse_no_target, table_run_for, told
 
 if TYPE_CHECKING:
     from matgraft.core.findings import Finding
@@ -79,7 +79,7 @@ def tune(
         _refuse_beside_recipe({"target": target, "test": test, **said})
         return _tune_frames(data, run)
     parts = {"data": parsed(data)} | ({} if test is None else {"test": parsed(test)})
-    if parts["data"].is_table or target is not None:
+    if means_table(parts["data"], target):
         return _tune_table(parts, run, target, said)
     said |= {"strategy.name": said.pop("strategy"), "fit.max_minutes": said.pop("max_minutes")}
     with kept({_FRAMES.get(name, name): given for name, given in parts.items()}, run) as files:
