@@ -169,7 +169,7 @@ def test_what_cannot_be_labelled_is_told_before_anything_runs(here, fakes, tmp_p
         ([Atoms()], None, DataError, "no atoms"),
         ([], None, DataError, "no frame to label"),
         ([Path("none.extxyz")], None, DataError, "no such file"),
-        ([Path("fickle.py")], None, DataError, "no structures can be read"),
+        ([Path("fickle.py")], None, DataError, "py format is not read"),
         ([Path("pool.extxyz")], Path("pool.extxyz"), OptionError, "would be written over"),
         ([Path("pool.extxyz")], Path("pool.h5"), OptionError, "extended XYZ"),
         ([Path("pool.extxyz")], Path("none/out.extxyz"), OptionError, "no folder"),
