@@ -21,7 +21,9 @@ import pytest
 
 from matgraft.core import locks
 from matgraft.core.errors import RunError
+from matgraft.core.files import part_name
 from matgraft.core.locks import is_lock, locked, locked_file, without_locks, works_in
+from matgraft.core.manifest import begin
 
 Lock = Callable[[Path], AbstractContextManager[None]]
 BOTH = pytest.mark.parametrize("lock", [lambda path: locked(path, new=True), locked_file], ids=["folder", "file"])
@@ -202,3 +204,50 @@ def test_a_function_that_works_in_a_folder(tmp_path: Path) -> None:
     assert tune.__doc__ == "Tune."
     with held_elsewhere(tmp_path / "run", lambda path: locked(path, new=True)), pytest.raises(RunError):
         tune(3, tmp_path / "run")
+
+
+@pytest.fixture
+def killed() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        pass
+    return process.pid
+
+
+def _parts(folder: Path, pid: int) -> dict[str, Path]:
+    """Write what a process would leave that is killed in the midst of writing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f".{pid}.part.m8x").mkdir()
+    found = {name: folder / name for name in (f".{pid}.part.last.pt", f".{pid}.part.m8x/config.json")}
+    for one in found.values():
+        one.write_text("{")
+    return found
+
+
+def test_what_a_killed_process_had_half_written_goes_when_the_folder_is_locked(tmp_path: Path, killed: int) -> None:
+    """Each kill left a part of a checkpoint in the run folder for ever."""
+    run, checkpoints = tmp_path / "run", tmp_path / "run" / "checkpoints"
+    left = [*_parts(run, killed).values(), *_parts(checkpoints, killed).values()]
+    (checkpoints / "last.pt").write_text("whole")
+    mine = run / f".{os.getpid()}.part.last.pt"
+    others = [mine, run / "spare.part.txt", run / ".x.part.last.pt"]
+    for one in others:
+        one.write_text("kept")
+    with locked(run):
+        assert [one.exists() for one in left] == [False, False, True, True], "no run: nothing below is looked at"
+    begin(run)
+    with locked(run), locked(run):
+        assert not any(one.exists() for one in left)
+    assert all(one.read_text() == "kept" for one in others)
+    assert (checkpoints / "last.pt").read_text() == "whole"
+
+
+def test_what_a_killed_process_had_half_written_of_a_file_goes_when_it_is_locked(tmp_path: Path, killed: int) -> None:
+    left = [tmp_path / f".{killed}.part.{name}" for name in ("out.h5", ".out.h5.lock.json")]
+    other = tmp_path / f".{killed}.part.another.h5"
+    longest = "x" * 250
+    left.append(tmp_path / part_name(longest, killed))
+    for one in (*left, other):
+        one.write_text("{")
+    with locked_file(tmp_path / "out.h5"), locked_file(tmp_path / longest):
+        assert not any(one.exists() for one in left) and other.exists()

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from matgraft.core import manifest
 from matgraft.core.errors import ChangedError, RunError
 from matgraft.core.files import remove, whole, write_text
+from matgraft.core.manifest import FILE, begin, checked, judge
 from matgraft.core.run_folder import RunFile, inside
 
 
@@ -219,3 +221,41 @@ def test_a_file_of_ones_own_in_a_run_folder_may_be_read_and_one_of_matgraft_is_c
     (folder / "notes.csv").write_text("edited")
     with pytest.raises(ChangedError):
         manifest.check_known(folder / "notes.csv")
+
+
+@pytest.mark.parametrize("torn", [b"", b"matgraft man"])
+def test_a_folder_whose_writer_was_killed_in_the_title_is_begun_again(tmp_path: Path, torn: bytes) -> None:
+    """The empty manifest was kept, and nothing in the folder could be read or written any more."""
+    (tmp_path / FILE).write_bytes(torn)
+    begin(tmp_path)
+    write_text(tmp_path / "a.txt", "a")
+    assert judge(tmp_path).is_whole and checked(tmp_path / "a.txt") == b"a"
+
+
+@pytest.mark.parametrize("other", [b"matgraft manifest 2\n", b"mat\n", b"x"])
+def test_a_manifest_that_is_another_is_left_alone(tmp_path: Path, other: bytes) -> None:
+    (tmp_path / FILE).write_bytes(other)
+    begin(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == other and not judge(tmp_path).is_whole
+
+
+def test_what_a_kill_left_unsettled_is_settled_when_the_run_goes_on(tmp_path: Path) -> None:
+    """`verify` said for ever that a process writes there, and to resume the run."""
+    begin(tmp_path)
+    for name in ("old", "new", "kept", "other"):
+        write_text(tmp_path / name, name)
+    with suppress(KeyError), manifest.leaving(tmp_path / "old"):
+        (tmp_path / "old").unlink()
+        raise KeyError
+    for name in ("new", "never", "other"):
+        (tmp_path / f".1.part.{name}").write_text("later")
+        with suppress(KeyError), manifest.entering(tmp_path / name, tmp_path / f".1.part.{name}"):
+            if name == "new":
+                (tmp_path / f".1.part.{name}").replace(tmp_path / name)
+            raise KeyError
+    (tmp_path / "other").write_text("somebody's")
+    assert set(judge(tmp_path).unsettled) == {"old", "new", "never", "other"}
+    manifest.settle(tmp_path)
+    state = judge(tmp_path)
+    assert state.unsettled == ("other",) and set(state.changed) == {"other"} and not state.missing
+    assert checked(tmp_path / "new") == b"later" and checked(tmp_path / "kept") == b"kept"

@@ -58,6 +58,17 @@ def name_of_part(name: str) -> str:
     return whole_name if part and number.isdigit() else name
 
 
+def part_name(name: str, pid: int | None = None) -> str:
+    """Return the name under which a process, by default this one, writes a file before it is whole."""
+    mark = f".{pid or os.getpid()}{_PART}"
+    return mark + short(name, LONGEST_NAME - len(mark))
+
+
+def writer_of(part: Path) -> int:
+    """Return the process that wrote a part."""
+    return int(part.name.removeprefix(".").partition(_PART)[0])
+
+
 @contextmanager
 def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a name beside a path: the file written there becomes `path` when the block ends without an error.
@@ -77,8 +88,7 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
             yield part
             send(part, path)
         return
-    mark = f".{os.getpid()}{_PART}"
-    part = path.with_name(mark + short(path.name, LONGEST_NAME - len(mark)))
+    part = path.with_name(part_name(path.name))
     with temporary(part):
         try:
             yield part

@@ -8,8 +8,8 @@
 The lock is the kernel's, on a file that lies in the folder or beside the file: it ends with the process, however this
 ends, and holds between the machines of a network file system that knows locks (NFS from version 3 on, Lustre mounted
 with ``flock``). Elsewhere a file that is there is the lock. Who holds it stands in a file beside it. All of these files
-go with the lock; those that a killed process has left are taken over. Who only reads takes no lock, and needs none:
-files are replaced whole.
+go with the lock; those that a killed process has left are taken over, and what it had half written is removed. Who only
+reads takes no lock, and needs none: files are replaced whole.
 
 Source: https://py-filelock.readthedocs.io; flock(2), on locks over NFS.
 """
@@ -20,10 +20,11 @@ import errno
 import inspect
 import os
 import shlex
+import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import wraps
@@ -35,8 +36,9 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from pydantic import AfterValidator
 
 from matgraft.core.errors import RunError
-from matgraft.core.files import write_json
+from matgraft.core.files import is_part, part_name, write_json, writer_of
 from matgraft.core.frozen import Frozen
+from matgraft.core.manifest import FILE
 from matgraft.core.signals import temporary
 from matgraft.core.targets import LONGEST_NAME, is_stream, short
 
@@ -44,6 +46,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LOCK, HOLDER, SOFT = ".lock", ".lock.json", ".soft"
+PARTS = ".*.part.*"
+"""What files are called before they are whole."""
 ENDING_S = 3.0
 """In which the workers of a process that was killed are gone too; one of them may still hold the lock."""
 LONGEST_COMMAND = 300
@@ -103,7 +107,9 @@ def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
     with ExitStack() as inside:
         if new:
             inside.enter_context(_made(folder))
-        inside.enter_context(_held_at(folder / LOCK, folder / HOLDER, str(folder)))
+        if inside.enter_context(_held_at(folder / LOCK, folder / HOLDER, str(folder))):
+            has_depth = (folder / FILE).is_file()  # else it may be anything: a home folder
+            _clear(folder.rglob(PARTS) if has_depth else folder.glob(PARTS))
         yield
 
 
@@ -117,8 +123,9 @@ def locked_file(file: Path) -> Iterator[None]:
     with ExitStack() as inside:
         if not file.parent.exists():
             inside.enter_context(_made(file.parent))
-        at = file.parent / f".{name}{LOCK}"
-        inside.enter_context(_held_at(at, file.parent / f".{name}{HOLDER}", str(file)))
+        at, said = file.parent / f".{name}{LOCK}", file.parent / f".{name}{HOLDER}"
+        if inside.enter_context(_held_at(at, said, str(file))):
+            _clear(file.parent.glob(PARTS), names=(file.name, said.name))
         yield
 
 
@@ -174,25 +181,42 @@ def _made(folder: Path) -> Iterator[None]:
                 one.rmdir()
 
 
+def _clear(parts: Iterable[Path], names: Sequence[str] | None = None) -> None:
+    """Remove what processes that were killed have half written: whoever holds the lock writes there alone.
+
+    Parameters
+    ----------
+    names
+        Of the files whose parts go; default: all.
+    """
+    for part in parts:
+        if not is_part(part) or psutil.pid_exists(pid := writer_of(part)):
+            continue
+        if names is None or part.name in [part_name(name, pid) for name in names]:
+            with suppress(OSError):
+                shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
+
+
 @contextmanager
-def _held_at(at: Path, said: Path, what: str) -> Iterator[None]:
+def _held_at(at: Path, said: Path, what: str) -> Iterator[bool]:
+    """Hold a lock in the block; yield whether this is the outermost block that does."""
     key, mine = os.path.realpath(at), (threading.get_ident(), object())
     holder = _held.setdefault(key, mine)
     if holder[0] != mine[0]:
         raise _taken(_this_process(), at, what)
     if holder is not mine:  # a block of this thread lies around this one
-        yield
+        yield False
         return
     try:
         lock = _acquired(at, said, what)
         if lock is None:
-            yield
+            yield False
             return
         with temporary(at), temporary(said), temporary(Path(lock.lock_file)):
             try:
                 with suppress(OSError):  # a full disk: the lock holds, and its error does not say by whom
                     write_json(said, _this_process())
-                yield
+                yield True
             finally:
                 _let_go(lock, at, said)
     finally:

@@ -8,9 +8,10 @@
 
 The manifest is a text file of lines that are only added to: ``CRC-32 JSON``. A file is entered as *coming* before it
 moves to its place and as *standing* after it, so that a run that is killed between the two is neither lost nor
-believed blindly: of a file that was coming the old content and the new one are whole. A folder inside with a manifest
-of its own, such as a model, is judged by that one, and may be copied elsewhere by itself. Folders of earlier versions
-have no manifest: nothing in them can be checked, and `note_older` says so.
+believed blindly: of a file that was coming the old content and the new one are whole, and `settle` enters which it is
+when the run goes on. A folder inside with a manifest of its own, such as a model, is judged by that one, and may be
+copied elsewhere by itself. Folders of earlier versions have no manifest: nothing in them can be checked, and
+`note_older` says so.
 """
 
 from __future__ import annotations
@@ -127,9 +128,21 @@ class FolderState(Frozen):
 
 
 def begin(folder: Path) -> None:
-    """Enter what is written into a folder from now on; one that has a manifest keeps it."""
-    with suppress(FileExistsError), (folder / FILE).open("xb") as file:
-        file.write(TITLE)
+    """Enter what is written into a folder from now on; one that has a manifest keeps it, but for a torn title."""
+    path = folder / FILE
+    if os.path.lexists(path) and (path.is_symlink() or not _is_torn(path)):
+        return
+    part = path.with_name(f".{os.getpid()}.part.{FILE}")  # as of `core.files`, which is built upon this
+    try:
+        part.write_bytes(TITLE)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_torn(path: Path) -> bool:
+    """Say whether a manifest ends within its title: a power cut came, and nothing had been entered."""
+    return path.stat().st_size < len(TITLE) and TITLE.startswith(path.read_bytes())
 
 
 @contextmanager
@@ -176,6 +189,22 @@ def enter(path: Path, *, is_open: bool = False) -> None:
         name = _name(path, folder)
         state = Entry(state="open", name=name) if is_open else None
         _add(folder, state or Entry(state="standing", name=name, sha256=file_sha256(path)))
+
+
+def settle(folder: Path) -> None:
+    """Enter how the writes and removals ended that a kill broke off; for whoever holds the lock of the folder.
+
+    A file stands if its content is whole, the old or the new, and is gone if it is not there and need not be.
+    """
+    for root in [one.parent for one in folder.rglob(FILE)]:
+        unsettled = {name: said for name, said in _listed(root).items() if not said.is_settled and not said.is_open}
+        for name, said in unsettled.items():
+            path = root / name
+            if os.path.lexists(path):
+                if not _wrong(path, root, said):
+                    _add(root, Entry(state="standing", name=name, sha256=file_sha256(path)))
+            elif said.may_lack:
+                _add(root, Entry(state="gone", name=name))
 
 
 def _add(folder: Path, entry: Entry, *, durable: bool = False) -> None:

@@ -163,6 +163,7 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
             with locked(out):
                 _refuse_other_beginning(out, begun)
                 manifest.note_older(out)
+                manifest.settle(out)
                 yield
             return
         with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):

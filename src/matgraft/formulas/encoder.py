@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.core.errors import DataError
-from matgraft.core.files import whole
+from matgraft.core.files import part_name, whole
 from matgraft.core.manifest import checked, is_there
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.quantities import Quantity
@@ -444,7 +444,7 @@ def tensors_of(formulas: Sequence[Formula]) -> tuple[Tensor, Tensor]:
 def _save(encoder: CompositionEncoder, folder: Path) -> None:
     """Write what ``save_pretrained`` writes, each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(folder, prefix=".") as temporary:
+    with temporary_folder(folder, prefix=part_name("")) as temporary:
         encoder.save_pretrained(temporary)
         for file in temporary.iterdir():
             with whole(folder / file.name) as part:

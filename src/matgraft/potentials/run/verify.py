@@ -48,4 +48,4 @@ def verify(path: Path) -> FolderState:
 
 def is_passing(file: Path) -> bool:
     """Say whether a file is one that comes and goes: what a killed write has left, or a lock."""
-    return is_part(file) or is_lock(file) or file.name == LOG
+    return any(map(is_part, (file, file.parent))) or is_lock(file) or file.name == LOG
