@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow lint docs format bench constraints clean
+.PHONY: help setup demo test test-slow fuzz lint docs format bench constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ test: lint ## Lint, then run the tests but for the slow ones (ARGS="-k name" nar
 
 test-slow: $(VENV)/dev.stamp ## Run the slow tests: whole ways whose parts `make test` covers
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
+
+fuzz: $(VENV)/dev.stamp ## Give broken inputs to every reader and parser (ARGS="--minutes 30"); faults stay in runs/fuzz
+	$(BIN)/python tests/fuzz/lane.py $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the order of imports
 	$(BIN)/ruff check

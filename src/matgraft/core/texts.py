@@ -201,10 +201,12 @@ def _require_room(text: bytes, where: str) -> None:
         return
     if b"\\" in text:  # what stands behind a backslash ends no text
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b"".join(text.translate(None, _OUTSIDE).split(b'"')[::2])
-    signs = np.frombuffer(outside, np.uint8)
-    steps = np.where((signs == ord("[")) | (signs == ord("{")), 1, -1)
-    if (depth := int(np.cumsum(steps).max(initial=0))) > deepest:
+    signs = np.frombuffer(text.translate(None, _OUTSIDE), np.uint8)
+    quotes = signs == ord('"')
+    is_outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0  # the count wraps around, and stays even or odd
+    signs = signs[is_outside & ~quotes]
+    steps = np.where((signs == ord("[")) | (signs == ord("{")), np.int8(1), np.int8(-1))
+    if (depth := int(np.cumsum(steps, dtype=np.int32).max(initial=0))) > deepest:
         raise exceeded("nesting", f"lists and mappings {depth:,} deep", where)
     needed = _PER_CONTAINER * int((steps > 0).sum()) + _PER_BYTE * len(text)
     if needed > 2**28 and needed > (free := available_memory()).bytes:

@@ -25,7 +25,8 @@ _LATIN = dict(zip("АВСЕНІКМОРЅТУХаосеіԛѕΑΒΕΖΗΙΚΜΝ�
 _HAS_LATIN_TWIN = re.compile(f"[{''.join(_LATIN)}]")
 VARIABLES = "xyznmwuvδεξ"
 """Letters that stand for an amount."""
-_VARIABLE = re.compile(rf"\s?(?:\(?\d*\.?\d*\s?[{ANY_HYPHEN}+±]\s?)?\d*\.?\d*\s?[{VARIABLES}](?![a-z])\)?")
+_DIGITS = r"\d*+(?:\.\d*+)?"  # a digit belongs to one part alone: the work grows with the text, not with its cube
+_VARIABLE = re.compile(rf"\s?(?:\(?{_DIGITS}\s?[{ANY_HYPHEN}+±]\s?)?{_DIGITS}\s?[{VARIABLES}](?![a-z])\)?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
 _SMALL_OFFSET = re.compile(rf"\s?[{ANY_HYPHEN}+±]\s?(?:[δε]|[xyz]\)?$)")
 _CAPITALS = re.compile(r"SI(?=\d*[ONC](?![a-z]))")

@@ -18,7 +18,7 @@ from typing import Any
 
 from openpyxl.utils import column_index_from_string
 
-from matgraft.core.errors import DataError, OptionError, nearest
+from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
 from matgraft.core.limits import exceeded, limits, require
 from matgraft.formulas.table.faults import Decision
 from matgraft.formulas.table.layout import Record, is_formula_name
@@ -111,7 +111,9 @@ def _refuse_unsafe(content: bytes, path: Path) -> None:
                                 where=str(path),
                                 remedy="save it again in a spreadsheet",
                             )
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except MatgraftError:
+        raise
+    except Exception as error:  # zipfile raises ValueError, EOFError, struct.error and others of broken files
         raise DataError(f"the workbook is broken: {error}", where=str(path)) from None
 
 

@@ -162,14 +162,16 @@ class SampleSettings(Frozen):
         refuse_unread("sample", READS, changed_keys(self, SampleSettings()), self)
 
 
-_KELVIN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*K?\s*(?::\s*(\d+(?:\.\d+)?)\s*K?\s*)?")
+_KELVIN = re.compile(r"(\d+(?:\.\d+)?)\s*K?")
 
 
 def _ramp(word: str) -> Ramp:
     """Read ``300`` or ``300:2000``."""
-    if not (found := _KELVIN.fullmatch(word)):
+    ends = [_KELVIN.fullmatch(end.strip()) for end in word.split(":")]
+    kelvins = [float(end[1]) for end in ends if end]
+    if not len(kelvins) == len(ends) <= 2:
         raise ValueError(f"{word!r} is no temperature: 300, 300,600,900 or 300:2000, in K")
-    start, end = float(found[1]), float(found[2] or found[1])
+    start, end = kelvins[0], kelvins[-1]
     if not 0 < min(start, end) <= max(start, end) <= HOTTEST_K:
         raise ValueError(f"{word!r}: temperatures are above 0 and at most {HOTTEST_K:g} K")
     return Ramp(start_K=start, end_K=end)
