@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from rich.console import Console
 from typer.main import get_command
 
 from matgraft import cli
 from matgraft.cli import completion, options, versions
+from matgraft.core.errors import DataError
 from matgraft.core.training.strategy import STRATEGIES
 from matgraft.core.version import __version__
 from matgraft.formulas.predictor import members
@@ -16,7 +21,9 @@ from matgraft.formulas.registry import ENCODERS
 from matgraft.formulas.table.audit.audit import CODES
 from matgraft.potentials.checks.settings import USES
 from matgraft.potentials.checks.suite import SUITE
+from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.registry import POTENTIALS
+from matgraft.potentials.report.screen import show_backbones
 from matgraft.potentials.tuning.purposes import PURPOSES
 
 Matgraft = Callable[..., tuple[int, str, str]]
@@ -59,6 +66,59 @@ def test_out_is_o_and_the_headings_are_three(verb: str) -> None:
         if "--out" in one.opts:
             assert one.opts == ["-o", "--out"]
         assert getattr(one, "rich_help_panel", None) in (None, options.FRAMES, options.TABLES, options.SAID)
+
+
+# ---------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize("verb", ["tune", "audit"])
+def test_without_data_the_ways_are_shown(matgraft: Matgraft, verb: str) -> None:
+    code, _, said = matgraft(verb)
+    assert code == 2
+    assert "no data are named" in said
+    assert f"matgraft {verb} TABLE.csv --target COLUMN" in said
+
+
+def test_a_run_folder_is_no_data(matgraft: Matgraft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matgraft.core.run_folder.kind_of", lambda _: "frames")
+    code, _, said = matgraft("tune", tmp_path, "-o", tmp_path / "new")
+    assert code == 2
+    assert "is a run folder, and data are wanted" in said
+    assert "--from" in said
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_a_table_is_no_structure(matgraft: Matgraft, tmp_path: Path, verb: str) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("formula,gap\nNaCl,5\n")
+    code, _, said = matgraft(verb, "chgnet", table)
+    assert code == 2
+    assert "is a table, and chgnet reads structures" in said
+
+
+def test_frames_are_no_table(matgraft: Matgraft, tmp_path: Path) -> None:
+    frames = tmp_path / "a.extxyz"
+    frames.write_text("1\n\nSi 0 0 0\n")
+    code, _, said = matgraft("tune", frames, "--target", "gap", "-o", tmp_path / "new")
+    assert code == 3
+    assert "not a table of a known type" in said
+    assert "takes no --target" in said
+
+
+def test_structures_without_results_are_told(tmp_path: Path) -> None:
+    bulk("Si").write(tmp_path / "POSCAR", format="vasp")
+    with pytest.raises(DataError, match="structures without results of a computation") as caught:
+        read(tmp_path / "POSCAR")
+    assert "vasprun.xml" in str(caught.value)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_name_of_a_foundation_is_cut(width: int) -> None:
+    screen = Console(file=io.StringIO(), width=width)
+    show_backbones(screen, POTENTIALS)
+    words = screen.file.getvalue().replace(",", " ").split()  # type: ignore[attr-defined]
+    assert {release for row in POTENTIALS.values() for release in row.releases} | set(POTENTIALS) <= set(words)
 
 
 # ---------------------------------------------------------------------- completion

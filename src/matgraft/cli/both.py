@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from matgraft.cli import completion
-from matgraft.cli.common import is_table_file, next_run, refuse_beside_resume, screen, tell
+from matgraft.cli.common import is_table_file, next_run, refuse_beside_resume, refuse_no_data, screen, tell
 from matgraft.cli.formulas import (
     TableAuditOptions,
     are_tables,
@@ -69,6 +69,8 @@ def audit_command(
     is_table = bool(target) or (data is not None and (is_table_file(data) or data == "-"))
     own = {"--target": target, "--for": asked.candidates, "--fold-column": asked.fold_column}
     refuse_own("audit", {**own, **flags_of(columns)}, is_table)
+    if not target:
+        refuse_no_data("audit", data, options)
     if not is_table:
         audit_frames(data, options, foundation, shown)
     if options or data is None:
@@ -117,6 +119,7 @@ def tune_command(
         {"--max-minutes": fit.max_minutes, "--for": fit.purpose, "--check": fit.check, **flags_of(columns)},
         is_table,
     )
+    refuse_no_data("tune", data, options)
     run = out or next_run()
     if is_table:
         if data == "-":

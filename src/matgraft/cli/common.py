@@ -80,6 +80,29 @@ def refuse_beside_resume(
         )
 
 
+def refuse_no_data(verb: str, data: str | None, options: Sequence[str] | None) -> None:
+    """Refuse a command without data, and one whose data are a run folder."""
+    from matgraft.core.run_folder import kind_of
+
+    if data is None and not options:
+        raise OptionError(
+            "no data are named",
+            allowed=[
+                f"matgraft {verb} FRAMES",
+                f"matgraft {verb} TABLE.csv --target COLUMN",
+                f"matgraft {verb} RECIPE.yaml",
+            ],
+        )
+    if data is not None and kind_of(Path(data)):
+        raise OptionError(
+            f"{data} is a run folder, and data are wanted",
+            allowed=["frames with DFT labels", "a table of formulas with values"],
+            remedy=f"--from {data} begins with its model, and --resume {data} goes on with it"
+            if verb == "tune"
+            else "",
+        )
+
+
 def tell(facts: T, show: Callable[[Console, T], object], as_json: bool, indent: int | None = 2) -> None:
     """Print facts for machines, or let `show` print them for people: it knows nothing that the JSON lacks."""
     if as_json:

@@ -108,6 +108,10 @@ def pack_command(
     tell(facts, lambda *_: print(f"{out}: {count} frames{said}"), as_json, indent=None)
 
 
+TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".xlsx", ".xlsm")
+"""Endings that no file of structures has."""
+
+
 def evaluate_frames(words: Sequence[str], page: Path | None, as_json: bool, silent: bool) -> None:
     """Score models on frames, as the words of a command name them, and tell it."""
     from matgraft.core.registry import part_head
@@ -168,6 +172,12 @@ def models_and_files(verb: str, words: Sequence[str]) -> tuple[list[str], list[P
             f"{' '.join(names) or 'nothing'}: no file of frames is named",
             allowed=[f"matgraft {verb} MODEL [MODEL ...] FRAMES [FRAMES ...] [key=value ...]"],
         )
+    for file in files:
+        if str(file).lower().endswith(TABLES):
+            raise OptionError(
+                f"{file} is a table, and {models[0]} reads structures",
+                allowed=["files of structures; tables go with a run on a table of formulas"],
+            )
     for file in files[:-1]:
         if not file.exists() and (":" in str(file) or not file.suffix):
             refuse_unknown(str(file))

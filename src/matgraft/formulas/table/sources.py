@@ -55,6 +55,7 @@ _SIGNATURES = (
     (b"PK\x03\x04", "sheets"), (b"PAR1", "parquet"), (b"\x1f\x8b", "packed"), (b"\xd0\xcf\x11\xe0", "old sheets"),
 )  # fmt: skip
 _SAVE_AS = "open it in the spreadsheet and save it as .xlsx or as CSV (UTF-8)"
+_FRAMES = "save a table as .csv; of frames with DFT labels `matgraft tune FRAMES` takes no --target"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def read_source(path: Path, sheet: str | None = None) -> Source:
     if path.is_dir() or not path.exists():
         raise DataError("there is no such file" if not path.exists() else "this is a folder", where=str(path))
     if not path.name.lower().endswith(READABLE):
-        remedy = _SAVE_AS if path.suffix.lower() in (".ods", ".numbers", ".xlsb") else ""
+        remedy = _SAVE_AS if path.suffix.lower() in (".ods", ".numbers", ".xlsb") else _FRAMES
         raise DataError("not a table of a known type", where=str(path), allowed=TYPES, remedy=remedy)
     return _read(path.resolve(), path.stat().st_mtime_ns, sheet, path)
 

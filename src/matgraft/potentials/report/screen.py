@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from rich.console import Console
 
@@ -15,11 +16,8 @@ from matgraft.core.findings import Finding, Findings
 from matgraft.core.registry import Rows
 from matgraft.core.report.document import (
     EVERYWHERE,
-    Column,
     Pairs,
-    Row,
     Section,
-    Table,
     verdict_section,
 )
 from matgraft.core.report.screen import show_blocks, show_failed, show_section
@@ -118,11 +116,15 @@ def show_run(screen: Console, facts: TunedFacts) -> None:
 
 
 def show_backbones(screen: Console, rows: Rows) -> None:
-    """Print what can be tuned."""
-    heads = ("name", "releases", "installed", "extra", "weights from", "licence")
-    cells = [
-        Row(name, ", ".join(row.releases), "yes" if row.installed else "no",
-            f'pip install "matgraft[{row.extra}]"' if row.extra else "none needed", row.weights_from, row.licence)
-        for name, row in rows.items()
-    ]  # fmt: skip
-    show_blocks(screen, [Table([Column(head, number=False) for head in heads], cells)])
+    """Print what can be tuned: a name that one types stands on one line, however narrow the screen is."""
+    for name, row in rows.items():
+        needs = "installed" if row.installed else f'not installed: pip install "matgraft[{row.extra}]"'
+        lines = {"releases": ", ".join(row.releases), "weights": row.weights_from, "licence": row.licence}
+        screen.print(f"{name} ({needs})", style="bold", highlight=False, markup=False, soft_wrap=True)
+        for label, text in lines.items():
+            width = max(20, screen.width - len(INDENT))
+            wrapped = fill(text, width, break_long_words=False, break_on_hyphens=False).replace("\n", "\n" + INDENT)
+            screen.print(f"  {label:<9} {wrapped}", highlight=False, markup=False, soft_wrap=True)
+
+
+INDENT = " " * 12

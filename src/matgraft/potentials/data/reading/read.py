@@ -557,6 +557,14 @@ def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) 
     likely: list[dict[str, str]] = [_gradient(key, ledger) for key in gradients]
     likely = likely or suggest(quantity, fitting)
     existing = sorted(ledger.existing)
+    if not any(ledger.existing.values()):
+        return DataError(
+            f"no frame has {quantity} under a known name: these are structures without results of a computation",
+            where=where,
+            remedy="give what the code wrote, such as vasprun.xml or OUTCAR, or extxyz with energy and forces; "
+            "`matgraft predict` and `matgraft label` take structures alone",
+            options=_without(quantity, want, ledger.labelled),
+        )
     return DataError(
         f"no frame has {quantity} under a known name; the keys are {', '.join(existing) or 'none at all'}",
         where=where,
