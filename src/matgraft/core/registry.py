@@ -32,7 +32,7 @@ from matgraft.core.model_files import Found, recognise
 from matgraft.core.run_folder import RunFile, last_model, resume_commands
 from matgraft.core.weights import refuse_infinite_weights
 
-_OPTIONS = re.compile(r"(?P<which>.*?)(@(?P<sha256>[0-9a-fA-F]+))?(#(?P<head>.+))?")
+_HASH = re.compile("[0-9a-fA-F]+")
 
 
 def _folder_name(name: str) -> str:
@@ -286,16 +286,19 @@ def save_folder(backbone: Backbone, folder: Path, card: Callable[[ModelCard], Mo
 
 def _options(which: str, row: BackboneRow, name: str) -> tuple[str, dict[str, str]]:
     """Part ``file.model@1f3b...#pbe`` into file and options. A file whose own name looks so is taken as it is."""
-    found = _OPTIONS.fullmatch(which)
-    if which in row.releases or Path(which).is_file() or found is None:
+    if which in row.releases or Path(which).is_file():
         return which, {}
-    options = {option: value for option, value in found.groupdict().items() if value and option != "which"}
+    before, _, head = which.partition("#")
+    file, sign, sha256 = before.rpartition("@")
+    if not (sign and _HASH.fullmatch(sha256)):
+        file, sha256 = before, ""
+    options = {option: value for option, value in (("sha256", sha256), ("head", head)) if value}
     if idle := sorted(set(options) - set(row.options)):
         raise OptionError(
             f"{name}: {' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} not read with this backbone",
             allowed=row.options,
         )
-    return found["which"], options
+    return file, options
 
 
 def _own(adapter: type[Backbone], folder: Path) -> Backbone:

@@ -25,7 +25,7 @@ _BEHIND = re.compile(rf"([A-Z][a-z]?)\s?(?:{_NUMBER})?")
 _STATED = re.compile(
     r"[\s,(\[]{0,4}(?:in\s)?(wt|at|mol|mass|weight|atomic)\s?\.?\s?(?:%|pct|percent|per cent)[)\]]?$", re.IGNORECASE
 )
-_PARTS = re.compile(rf"\s*[{ANY_HYPHEN}]\s*")
+_PARTS = re.compile(rf"(?<!\s)\s*+[{ANY_HYPHEN}]\s*+")
 HUNDRED, SLACK = 100.0, 0.5
 """What the amounts of an alloy come to, and how far rounded ones may be from it."""
 

@@ -131,7 +131,7 @@ def _alloy(text: str) -> Doubt | None:
         return Doubt(0, found, f"write the atomic amounts, such as {example} if they are alike", alloy=alloy)
     readings = alloy.formula("wt%"), alloy.formula("at%")
     found = "the amounts of this alloy are by weight or by atoms"
-    shorter = [re.sub(r"(\d+\.\d\d)\d+", r"\1", one) for one in readings]
+    shorter = [re.sub(r"(?<!\d)(\d++\.\d\d)\d+", r"\1", one) for one in readings]
     remedy = f"say which by --composition, or write {shorter[0]} if they are by weight, {shorter[1]} if by atoms"
     return Doubt(0, found, remedy, readings, alloy)
 

@@ -49,7 +49,7 @@ _RAISED_CHARGE = re.compile(
     rf"\s{{0,4}}(?:[⁰¹²³⁴-⁹]*[⁺⁻]+|\^\s?(?:\d?{_SIGN}+|{_SIGN}\d?)|\((?:\d?{_SIGN}|{_SIGN}\d)\))$"
 )
 _COMPLEX_CHARGE = re.compile(rf"(?<=\])\s*\d?{_SIGN}+$")
-PLAIN_CHARGE = re.compile(rf"\s{{0,4}}(\d?){_SIGN}+$")
+PLAIN_CHARGE = re.compile(rf"\s{{0,4}}(\d?)(?<!{_SIGN}){_SIGN}++$")
 _STATE = re.compile(r"(?<=[A-Za-z])\s?\((?:II|III|IV|VI|VII|VIII|\d?\+)\)")
 _REPEAT = re.compile(r"(?<=[)\]])\s*n$")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")

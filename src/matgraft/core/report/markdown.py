@@ -81,4 +81,4 @@ def _table(table: doc.Table) -> str:
 
 def _escaped(text: str) -> str:
     """Keep a text from acting as markup: one line; brackets, angles and the backslashes before them escaped."""
-    return re.sub(r"(\\*)([\[\]<`])", r"\1\1\\\2", " ".join(cleaned(text).split()))
+    return re.sub(r"(?<!\\)(\\*+)([\[\]<`])", r"\1\1\\\2", " ".join(cleaned(text).split()))

@@ -94,7 +94,7 @@ def read_formula(given: str | Mapping[str, float]) -> Formula:
 
 
 _TOKEN = re.compile(r"([A-Z][a-z]?)|([(\[{])|([)\]}])|[·•∙⋅*]\s?(\d+\.?\d*)?|\s+")
-_NUMBER = re.compile(r"\d+\.?\d*|\.\d+")
+_NUMBER = re.compile(r"\d++\.?\d*+|\.\d++")
 
 
 def _amounts(text: str) -> dict[str, Fraction]:

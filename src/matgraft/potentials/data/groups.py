@@ -58,7 +58,7 @@ _COUNTED = (
     "snapshot|frame|step|ionic[ _]step|image|iteration|time|strain|displacement|distortion|amplitude|scale|volume"
 )
 _OF = r"(?:\s*(?:of|/)\s*\d+\b)?(?:\s+(?:of|in|from|for)\b)?"
-COUNTER = re.compile(rf"\b(?:{_COUNTED})\s*[#:=_]?\s*{NUMBER}\s*(?:%|ps|fs|Å)?{_OF}", re.I)
+COUNTER = re.compile(rf"\b(?:{_COUNTED})\s*+[#:=_]?\s*+{NUMBER}\s*(?:%|ps|fs|Å)?{_OF}", re.I)
 PART_NAME = re.compile(r"(?:^|[\W_])(?:train|training|valid|validation|val|test|testing|dev)(?:$|[\W_])", re.I)
 OUTPUT_NAME = re.compile(r"^(?:outcar|vasprun|contcar|xdatcar|poscar|output|out|pw|espresso)\b.*", re.I)
 COUNTED_NAME = re.compile(r"^(?:snapshot|snap|frame|step|image|img|conf|config|structure|geom)?[_.-]*\d+$", re.I)

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from matgraft.core.errors import OptionError, nearest
 from matgraft.potentials.data.dataset import Dataset
 
-_RANGE = re.compile(r"(\d+)-(\d+)")
+_RANGE = re.compile(r"(?<!\d)(\d++)-(\d+)")
 
 Numbers = tuple[int, ...] | dict[str, tuple[int, ...]]
 

@@ -67,7 +67,7 @@ def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
             own[place] = _both(own.get(place, value), value, place)
     units = general | own
     if "energy" in units:
-        units.setdefault("virial", re.sub(r"\s*/\s*atoms?$", "", units["energy"]))
+        units.setdefault("virial", re.sub(r"(?<!\s)\s*+/\s*+atoms?$", "", units["energy"]))
     return units
 
 
@@ -99,12 +99,12 @@ def _general(value: str | dict[str, Any], known_only: bool) -> dict[str, str]:
     name = _SAME_SYSTEM.get(value.strip().lower(), value.strip().lower())
     if name in _SYSTEMS:
         named = dict(_SYSTEMS[name])
-    elif pairs := re.findall(r"""(\w+)["']?\s*[:=]\s*["']?([^\s,;"'}]+)""", value):
+    elif pairs := re.findall(r"""(?<!\w)(\w++)["']?\s*+[:=]\s*+["']?([^\s,;"'}]+)""", value):
         return {_QUANTITIES[word.lower()]: unit for word, unit in pairs if word.lower() in _QUANTITIES}
     else:
         named = dict(_measured(value))
         if "energy" in named and "length" in named:
-            energy = re.sub(r"\s*/\s*atoms?$", "", named["energy"])
+            energy = re.sub(r"(?<!\s)\s*+/\s*+atoms?$", "", named["energy"])
             named = {"forces": f"{energy}/{named['length']}", "stress": f"{energy}/{named['length']}^3"} | named
     if set(named) == {"length"} or (known_only and not named):
         return named

@@ -28,7 +28,7 @@ from matgraft.potentials.data.reading.raw import Conventions, RawFile
 
 CONVENTIONS = Conventions("CASTEP's .castep, .md and .geom", fixed=True)
 _WELCOME = re.compile(r"\| *Welcome to .*CASTEP")
-_X = r"\s+([-+]?\d+\.\d+(?:[eE][-+]?\d+)?\S*)"
+_X = r"\s++([-+]?\d++\.\d++\S*+)"
 _FORCE = re.compile(r"^\s*\*\s+([A-Z]\S*)\s+\d+" + 3 * _X)
 _TENSOR = re.compile(r"^\s*\*\s+[xyz]" + 3 * _X)
 _SITE = re.compile(r"^\s*x\s+([A-Z]\S*)\s+\d+" + 3 * _X)
@@ -37,7 +37,7 @@ _POTENTIAL = re.compile(r"^\s+([A-Z][a-z]?\S*)\s+(\S+)\s*$")
 _TITLE = re.compile(r"^\s*\*+ (?:(.*) )?Forces \*+\s*$")
 _ENERGY = re.compile(
     r"^\s*(?:NB )?(?:dispersion corrected )?(?P<kind>final energy|final free energy|est\. 0K energy)\b"
-    r".*=\s*(?P<value>\S+)\s+(?P<unit>\S+)",
+    r"[^=]*+=\s*+(?P<value>\S++)\s++(?P<unit>\S+)",
     re.IGNORECASE,
 )
 _KINDS = {"final energy": "e_wo_entrp", "final free energy": "e_fr_energy", "est. 0k energy": "e_0_energy"}
@@ -275,7 +275,7 @@ def _table(output: Output, pattern: re.Pattern[str], n_rows: int) -> list[tuple[
 def _unit(output: Output, of: str) -> float:
     """Return the factor of the unit that the heading of a table names, in parentheses."""
     for line in output:
-        if found := re.search(r"components \((.+?)\)", line):
+        if found := re.search(r"components \(([^()]+)\)", line):
             return parse_unit(found[1], of).factor
         if _FORCE.match(line) or _TENSOR.match(line):
             output.back(line)

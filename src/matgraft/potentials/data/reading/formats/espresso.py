@@ -36,7 +36,7 @@ SMEARINGS = {
 EXTRAPOLATES = ("Gaussian", "Fermi-Dirac")
 """Smearings whose energy at sigma -> 0 lies midway between free energy and energy without entropy."""
 
-_HUBBARD = re.compile(r"^\s*U\((\w+?)\d*-\d([spdf])\)\s*=\s*([\d.]+)")
+_HUBBARD = re.compile(r"^\s*U\((\w++)-\d([spdf])\)\s*=\s*([\d.]+)")
 _OLD_HUBBARD = re.compile(r"^\s*([A-Z][a-z]?)\w*\s+([0-3])\s+(\d+\.\d+)\s+\d+\.\d+\s")
 
 

@@ -29,8 +29,8 @@ from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFil
 CONVENTIONS = Conventions(
     "Quantum ESPRESSO's cp.x trajectory", units={"e_fr_energy": "Hartree", "forces": "Hartree/Bohr"}, fixed=True
 )
-_F = r"\s+[-+]?\d*\.\d+(?:[EeDd][-+]?\d+)?"
-_BLOCKS = re.compile(rf"\s*\d+{_F}[ \t]*\n{3 * _F}[ \t]*\n")
+_F = r"\s++[-+]?\d*+\.\d++(?:[EeDd][-+]?\d+)?"
+_BLOCKS = re.compile(rf"\s*+\d++{_F}[ \t]*+\n{3 * _F}[ \t]*+\n")
 _ENDINGS = (".pos", ".for", ".vel", ".cel", ".str")
 
 
@@ -38,7 +38,7 @@ def is_cp(head: FileHead) -> bool:
     """Say whether a file is one of a trajectory's, by its ending and its first lines."""
     ending = Path(head.name).suffix.lower()
     if ending == ".evp":
-        return head.text.lstrip().startswith("#") or re.match(rf"\s*\d+{5 * _F}", head.text) is not None
+        return head.text.lstrip().startswith("#") or re.match(rf"\s*+\d++{5 * _F}", head.text) is not None
     return ending in _ENDINGS and _BLOCKS.match(head.text) is not None
 
 

@@ -56,7 +56,7 @@ def named(text: str) -> Named:
     >>> named("SLA  PW   PBX  PBC")
     {'functional': 'PBE'}
     """
-    parts = frozenset(re.findall(r"[A-Z]+_[XCK]+_[A-Z0-9_]+", text.upper()))
+    parts = frozenset(re.findall(r"(?<![A-Z])[A-Z]++_[XCK]++_[A-Z0-9_]++", text.upper()))
     key = _LIBXC.get(parts, re.sub(r"[\W_]", "", text.lower()))
     if found := _look_up(_METAGGA, key):
         return {"metagga": found}

@@ -131,7 +131,7 @@ class _Run:
             if line.startswith(" ---"):
                 break
             parts.append(line[1:])
-        self.route, self.basis = re.sub(r"(?i)iop\([^)]*\)", "", "".join(parts)), None
+        self.route, self.basis = re.sub(r"(?i)iop\([^()]*\)", "", "".join(parts)), None
         self.ended = self.numerical = False
 
     def _state(self, line: str, _: Output) -> None:
@@ -272,7 +272,7 @@ def _functional(kind: str) -> str:
 
 def _method(route: str) -> str:
     """Return the method of the commands: ``CCSD(T)`` for ``# opt ccsd(t)/cc-pvtz``."""
-    before = re.search(r"(\S+?)/\S+", route)
+    before = re.search(r"(?<!\S)([^\s/]++)/\S", route)
     known = re.search(r"\b(CCSD\(T\)|CCSD|QCISD\(T\)|QCISD|CCD|BD\(T\)|BD|AM1|PM3|PM6|PM7)(?!\w)", route, re.IGNORECASE)
     if known:
         return known.group(1).upper()
@@ -280,12 +280,12 @@ def _method(route: str) -> str:
 
 
 def _dispersion(route: str) -> str | None:
-    found = re.search(r"EmpiricalDispersion\s*=?\s*\(?\s*(\w+)", route, re.IGNORECASE)
+    found = re.search(r"EmpiricalDispersion\s*+=?\s*+\(?\s*+(\w+)", route, re.IGNORECASE)
     return _DISPERSIONS.get(found.group(1).lower()) if found else None
 
 
 def _basis(route: str) -> str | None:
-    found = re.search(r"\S+?/([^\s/]+)", route)
+    found = re.search(r"(?<!\S)[^\s/]++/([^\s/]+)", route)
     return found.group(1) if found else None
 
 

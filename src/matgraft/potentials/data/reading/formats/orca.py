@@ -96,7 +96,7 @@ _METHODS = (
 _KNOWN = {name.upper(): name for name in _METHODS}
 _PLAIN = {"UHF": "HF", "RHF": "HF", "ROHF": "HF", "LSD": "LDA", "BP": "BP86", "M062X": "M06-2X", "M06L": "M06-L"}
 _BASIS = re.compile(
-    r"^((ma-|x2c-|dkh-|zora-|sarc\d*-?|d)*def2-\S+|(aug-|jul-|jun-|may-|sa-)*cc-p\w*V\S+|[346]-\d+\S*G\S*|sto-3g|pc\w*-\d"
+    r"^((ma-|x2c-|dkh-|zora-|sarc\d*-?|d)*def2-\S+|(aug-|jul-|jun-|may-|sa-)*cc-p\w*V\S+|[346]-\d[^\sG]*+G\S*|sto-3g|pc\w*-\d"
     r"|aug-pc\w*-\d|epr-ii+|dz|tz\w*p+|sv\S*|lanl\S*|ano-\S+|minis|midi|minix|dyall\S*)$",
     re.IGNORECASE,
 )

@@ -22,12 +22,11 @@ from matgraft.core.quantities import Array
 from matgraft.core.unpack import lines, open_unpacked
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame
 
-NUMBER = r"(?:[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eEdD][-+]?\d+)?|\*\*+|[-+]?\b(?i:nan|inf(?:inity)?)\b)"
+NUMBER = r"(?:[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eEdD][-+]?\d++)?|\*{2,40}|[-+]?\b(?i:nan|inf(?:inity)?)\b)"
 """A number as codes print it, for patterns; stars stand for one that is too long for its field."""
 
 _NUMBER = re.compile(NUMBER)
-_CUT = re.compile(rb"\d[\d.eEdD+-]*\Z")
-"""The end of a file that may have cut a number: -20.6 of -20.6421."""
+_SIGNS, _DIGITS = b".eEdD+-", b"0123456789"
 _SYMBOL = re.compile(r"[A-Za-z]{1,2}")
 
 
@@ -35,6 +34,11 @@ def numbers(text: str) -> list[float]:
     """Return the numbers of a line, also where wide ones run into each other; ``*****`` is NaN."""
     found = (word.lower().replace("d", "e") for word in _NUMBER.findall(text))
     return [float("nan") if "*" in word else float(word) for word in found]
+
+
+def _is_cut(line: bytes) -> bool:
+    """Say whether the end of a file may have cut a number: -20.6 of -20.6421."""
+    return bool(line[len(line.rstrip(_SIGNS + _DIGITS)) :].strip(_SIGNS))
 
 
 def after(line: str, sign: str = "=") -> float:
@@ -79,7 +83,7 @@ class Output(Iterator[str]):
             self.line += 1
             return self._back.pop()
         line = next(self._lines)
-        if not line.endswith(b"\n") and _CUT.search(line):
+        if not line.endswith(b"\n") and _is_cut(line):
             raise EOFError("it ends in the middle of a number")
         self.line += 1
         return line.decode("utf-8", "replace").rstrip("\r\n")

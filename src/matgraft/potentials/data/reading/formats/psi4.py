@@ -160,7 +160,7 @@ class _Run:
         self.beyond = True
 
     def _version(self, line: str, _: Output) -> None:
-        found = re.match(r"\s*P[Ss][Ii]4 (\d[\w.]*) release", line)
+        found = re.match(r"\s*+P[Ss][Ii]4 (\d[\w.]*+) release", line)
         self.version = found.group(1) if found else self.version
 
     def _end(self, _line: str, _: Output) -> None:

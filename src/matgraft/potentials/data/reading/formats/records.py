@@ -229,7 +229,7 @@ def _moments(structure: Any) -> list[float]:
 def _recognises(head: FileHead) -> bool:
     """Say whether a file is JSON: by its ending, or by how it begins."""
     ending = head.name.lower().endswith((".json", ".jsonl", ".ndjson"))
-    return ending or re.match(r"\s*(\[\s*)?\{\s*\"", head.text) is not None
+    return ending or re.match(r"\s*+(\[\s*+)?\{\s*+\"", head.text) is not None
 
 
 RECORDS = Format("JSON records", _recognises, read_json)

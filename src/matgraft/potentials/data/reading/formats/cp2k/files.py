@@ -19,7 +19,7 @@ from matgraft.potentials.data.reading.formats.output import Output, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE
 
 _LOG = re.compile(r"^ CP2K\| version string:", re.MULTILINE)
-_COMMENT = re.compile(r"\s*\d+\s*\n\s*i\s*=\s*\d+,.*\bE\s*=\s*[-+\d.*NaN]+")
+_COMMENT = re.compile(r"\s*+\d++[^\S\n]*+\n\s*+i\s*+=\s*+\d+,.*\bE\s*+=\s*+[-+\d.*NaN]")
 _TABLES = {
     "cell": re.compile(r"#\s+Step\s+Time \[fs\]\s+Ax \["),
     "stress": re.compile(r"#\s+Step\s+Time \[fs\]\s+xx \["),

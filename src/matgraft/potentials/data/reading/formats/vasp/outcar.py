@@ -32,12 +32,12 @@ from matgraft.potentials.data.reading.raw import UNREADABLE, VASP_SHEAR, RawFile
 OUTCAR_CONVENTIONS = replace(CONVENTIONS, format="VASP's OUTCAR", orders={"stress": VASP_SHEAR})
 
 _ITERATION, _LEARNED, _END = b"- Iteration ", b"ML FREE ENERGIE", b"General timing and accounting"
-_COUNTER = re.compile(rb"\s*(\d+|\*+)\(\s*(\d+)\)")
+_COUNTER = re.compile(rb"\s*+(\d++|\*++)\(\s*+(\d+)\)")
 _NUMBER = re.compile(rb"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|\*+|NaN")
 # A row of the table of forces, where numbers touch each other: their decimals tell where each one ends.
-_ROW = re.compile(rb"\s*(-?\d*\.\d{5}|\*{13}|NaN)" * 3 + rb"\s*(-?\d*\.\d{6}|\*{14}|NaN)" * 3)
-_SUMS = re.compile(rb"\s*(-?\d*\.\d{5}|\*{13}|NaN)" * 3)
-_VECTORS = re.compile(rb"\s*(-?\d*\.\d{9}|\*{13}|NaN)" * 3)
+_ROW = re.compile(rb"\A" + rb"\s*+(-?\d*+\.\d{5}|\*{13}|NaN)" * 3 + rb"\s*+(-?\d*+\.\d{6}|\*{14}|NaN)" * 3)
+_SUMS = re.compile(rb"\A" + rb"\s*+(-?\d*+\.\d{5}|\*{13}|NaN)" * 3)
+_VECTORS = re.compile(rb"\A" + rb"\s*+(-?\d*+\.\d{9}|\*{13}|NaN)" * 3)
 _ENERGIES = {
     "e_fr_energy": re.compile(rb"TOTEN\s*=\s*([-+.\d]+|\*+|NaN)\s*eV"),
     "e_wo_entrp": re.compile(rb"without entropy\s*=\s*([-+.\d]+|\*+|NaN)\s"),
@@ -263,7 +263,7 @@ def _pieces(path: Path) -> Iterator[_Piece]:
     rest = b""
     fault: Exception | None = None
     try:
-        for block in blocks(path):
+        for block in blocks(path, by_lines=True):
             *cut, (kind, rest) = _cut(kind, rest + block)
             yield from cut
     except UNREADABLE as error:

@@ -28,8 +28,8 @@ _TAGS = (
 _TAG = re.compile(rf"(?<![A-Z_])({'|'.join(_TAGS)})\s*=\s*([^;=]*)")
 _NELM = re.compile(r"(?<![A-Z_])NELM\s*=\s*(\d+)\s*;\s*NELMIN")  # not that of the response functions
 _NIONS = re.compile(r"NIONS\s*=\s*(\d+)")
-_ICHAIN = re.compile(r"ICHAIN\s*=?\s*(\d+)")
-_DECIMALS = re.compile(r"-?\d*\.\d{8,9}")
+_ICHAIN = re.compile(r"ICHAIN\s*+=?\s*+(\d+)")
+_DECIMALS = re.compile(r"-?\d{0,9}\.\d{8,9}")
 _FIELD = re.compile(r"=\s*(\d+)")
 _LISTS = ("LDAUL", "LDAUU", "LDAUJ")
 _A_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 Parameters = Mapping[str, Sequence[str]]
 """Name of a tag -> its value as words: ``{"LDAUU": ["4.0", "0.0"]}``."""
 
-_NUMBER = re.compile(r"[-+]?\d*\.?\d+\.?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d++)?|\.\d++)\.?(?:[eE][-+]?\d+)?")
 
 
 def stated_word(p: Parameters, name: str) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matgraft.core.limits import exceeded, limits
 from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, plain_path, unpacked
 from matgraft.potentials.data.reading.raw import UNREADABLE, RawFile
 
-_VASPRUN = re.compile(r"(.*[._-])?vasprun.*\.xml([._-][\w.-]+)?$", re.IGNORECASE)
+_VASPRUN = re.compile(r"(?:.*[._-])?vasprun.*\.xml(?:[._-][\w.-]+)?$", re.IGNORECASE)
 _OUTCAR = re.compile(r"(.*[._-])?OUTCAR([._-][\w.-]+)?$", re.IGNORECASE)
 _HEADER = (b"executed on", b"INCAR:", b"POTCAR:", b"TITEL")  # what VASP prints on the screen has none of these
 _CONVERTED = (".extxyz", ".xyz", ".traj", ".db", ".json", ".yaml", ".yml", ".h5", ".npz", ".csv", ".cif")
@@ -38,21 +39,32 @@ class VaspRun:
 _BLOCK = 1 << 22  # bytes
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def blocks(path: Path, *, by_lines: bool = False) -> Iterator[bytes]:
     """Walk over the bytes of a file, packed or not, in parts of some megabytes.
+
+    Parameters
+    ----------
+    by_lines
+        The file has lines, which no XML needs.
 
     Raises
     ------
+    DataError
+        At a line that is longer than the limit.
     Exception
         One of `matgraft.potentials.data.reading.raw.UNREADABLE`, after all that a cut-off archive still gives.
     """
     parts: list[bytes] = []
-    size = 0
+    size = since = 0
+    longest = limits().line_bytes
     try:
         with open_unpacked(path) as file:
             while part := file.read1(_BLOCK):  # of an archive no more than some kilobytes
                 parts.append(part)
                 size += len(part)
+                since = len(part) - 1 - ends if (ends := part.rfind(b"\n")) >= 0 else since + len(part)
+                if by_lines and since > longest:
+                    raise exceeded("line_bytes", f"a line of more than {longest:,} bytes", path.name)
                 if size >= _BLOCK:
                     yield b"".join(parts)
                     parts, size = [], 0

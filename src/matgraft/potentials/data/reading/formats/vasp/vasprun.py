@@ -45,7 +45,7 @@ CONVENTIONS = Conventions(
 
 _BEGIN, _END = b"<calculation>", b"</calculation>"
 _CYCLE = b"<scstep>"
-_NO_LABELS = re.compile(rb"<(eigenvalues|dos|projected|dielectricfunction|dynmat|born_charges)\b.*?</\1>", re.DOTALL)
+_NO_LABELS = re.compile(rb"<(eigenvalues|dos|projected|dielectricfunction|dynmat|born_charges)\b")
 _KBAR_A3 = 1 / 1602.17733  # eV, with the charge of the electron as VASP has it
 _RESPONSE = ("response functions", "linear response parameters")  # repeat NELM and others for their own purposes
 # VASP cuts element names to two letters of its own: Zr may lose its first one, Xe its second.
@@ -243,7 +243,22 @@ def _calculation(inside: bytes, name: str) -> tuple[ElementTree.Element, int]:
         raise ElementTree.ParseError("an ionic step begins within another")
     _refuse_doctype(inside, name)
     cycles, last = inside.count(_CYCLE), max(inside.rfind(_CYCLE), 0)
-    return ElementTree.fromstring(_BEGIN + _NO_LABELS.sub(b"", inside[last:]) + _END), cycles
+    return ElementTree.fromstring(_BEGIN + _without_labels(inside[last:]) + _END), cycles
+
+
+def _without_labels(text: bytes) -> bytes:
+    """Return a text without the blocks that hold no label; those that are not closed stay, for the parser to tell."""
+    kept, at, unclosed = [], 0, set[bytes]()
+    for begun in _NO_LABELS.finditer(text):
+        end = b"</" + begun[1] + b">"
+        if begun.start() < at or end in unclosed:
+            continue
+        if (ends := text.find(end, begun.end())) < 0:
+            unclosed.add(end)
+            continue
+        kept.append(text[at : begun.start()])
+        at = ends + len(end)
+    return b"".join((*kept, text[at:]))
 
 
 def _refuse_doctype(text: bytes, name: str) -> None:
