@@ -14,36 +14,20 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.neighborlist import neighbor_list
-from torch import Tensor, nn
+from torch import Tensor
 
 import matgraft
 from matgraft import foundations
-from matgraft.core.model import Batch, Encoded, ModelCard, Stage
+from matgraft.core.model import Batch, Encoded
 from matgraft.core.registry import BackboneRow
-from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import POTENTIALS
 
-CUTOFF_A = 4.0
+from ..devices import models as devices
 
 
-class Toy(Potential):
-    """A smooth pair potential over two dense layers."""
-
-    native_file = "toy.pt"
-
-    def __init__(self) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            body = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5))
-            self.module: Any = nn.ModuleDict({"body": body, "mlp": nn.Linear(5, 1)})
-        self.module.register_buffer("energies", torch.zeros(94, dtype=torch.float64))
-        self.card = ModelCard(
-            name="toy", backbone="toy", vendor_version="1", licence="MIT", elements=("Si", "Ge"), cutoff_A=CUTOFF_A,
-            quantities=tuple(self.quantities), weights_sha256="ab",
-        )  # fmt: skip
+class Toy(devices.Toy):
+    """The pair potential of the tests of placement, made smooth at its cutoff, with a file that can be opened."""
 
     @classmethod
     def shipped(cls, release: str) -> Toy:
@@ -55,52 +39,17 @@ class Toy(Potential):
         toy.module.load_state_dict(torch.load(path, weights_only=True))
         return toy
 
-    def save(self, path: Path) -> None:
-        torch.save(self.module.state_dict(), path)
-
     def encode(self, sample: Sample) -> Encoded:
         self.require_sense(sample)
-        atoms = sample.content
-        centre, neighbour, images = neighbor_list("ijS", atoms, CUTOFF_A)
-        arrays = {"positions": atoms.positions, "shift": images @ atoms.cell[:], "volume": [volume(atoms)]}
-        tensors = {name: torch.tensor(np.asarray(array), dtype=torch.float32) for name, array in arrays.items()}
-        whole = {"numbers": atoms.numbers, "centre": centre, "neighbour": neighbour}
-        tensors |= {name: torch.tensor(array, dtype=torch.long) for name, array in whole.items()}
-        return Encoded(len(atoms), len(centre), tensors)
-
-    def collate(self, encoded: Any) -> Batch:
-        counts = torch.tensor([one.n_atoms for one in encoded])
-        before = counts.cumsum(0) - counts
-        tensors = {name: torch.cat([one.tensors[name] for one in encoded]) for name in encoded[0].tensors}
-        for name in ("centre", "neighbour"):
-            tensors[name] = torch.cat([one.tensors[name] + first for one, first in zip(encoded, before, strict=True)])
-        tensors["strain"] = torch.zeros(len(encoded), 3, 3)
-        return Batch(counts, torch.repeat_interleave(torch.arange(len(encoded)), counts), tensors)
+        return super().encode(sample)
 
     def features(self, batch: Batch) -> Tensor:
         centre = batch["centre"]
         bonds = batch["positions"][batch["neighbour"]] - batch["positions"][centre] + batch["shift"]
         bonds = bonds + torch.bmm(bonds[:, None], batch["strain"][batch.owner[centre]])[:, 0]
         distance = bonds.norm(dim=1, keepdim=True)
-        powers = distance ** -torch.arange(1, 5) * (1 + torch.cos(torch.pi * distance / CUTOFF_A))
+        powers = distance ** -torch.arange(1, 5) * (1 + torch.cos(torch.pi * distance / self.card.cutoff_A))
         return self.module["body"](powers.new_zeros(len(batch.owner), 4).index_add(0, centre, powers))
-
-    @property
-    def head(self) -> nn.Module:
-        return self.module["mlp"]
-
-    @property
-    def references(self) -> Tensor:
-        return self.module.energies
-
-    def stages(self) -> list[Stage]:
-        return [Stage("embedding", {"body": self.module["body"]}), Stage("readout", {"mlp": self.module["mlp"]})]
-
-    def vendor_calculator(self, path: Path) -> Any:
-        raise NotImplementedError
-
-    def calculator_source(self) -> tuple[str, str, str]:
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="session", autouse=True)
