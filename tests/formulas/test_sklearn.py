@@ -48,7 +48,7 @@ def test_unlike_formulas_are_flagged(regressor):
 def test_covariates_are_further_columns():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"formula": FORMULAS, "T": rng.uniform(0, 1, len(FORMULAS))})
-    model = CompositionRegressor(strategy="descriptors", inner_folds=2).fit(table, 10 * table["T"])
+    model = CompositionRegressor(strategy="descriptors", inner_folds=2, covariates=["T"]).fit(table, 10 * table["T"])
     cold, hot = model.predict(pd.DataFrame({"formula": ["CaO", "CaO"], "T": [0.1, 0.9]}))
     assert cold + 4 < hot
     assert model.n_features_in_ == 2
@@ -88,10 +88,10 @@ def test_a_class_of_weight_zero_is_no_class():
 @pytest.mark.parametrize("strategy", ["descriptors", "feature"])
 def test_a_covariate_that_is_missing_is_an_error(strategy):
     table = pd.DataFrame({"formula": FORMULAS, "T": np.where(np.arange(len(FORMULAS)) % 3 == 1, np.nan, 300.0)})
-    with pytest.raises(DataError, match="covariate 0 of row 1 is nan"):
-        CompositionRegressor(strategy=strategy, inner_folds=2).fit(table, VALUES)
-    model = CompositionRegressor(strategy="feature", inner_folds=2).fit(table.assign(T=300.0), VALUES)
-    with pytest.raises(DataError, match="covariate 0 of row 1 is nan"):
+    with pytest.raises(DataError, match="covariate T of row 1 is missing"):
+        CompositionRegressor(strategy=strategy, inner_folds=2, covariates=["T"]).fit(table, VALUES)
+    model = CompositionRegressor(strategy="feature", inner_folds=2, covariates=["T"]).fit(table.assign(T=300.0), VALUES)
+    with pytest.raises(DataError, match="covariate T of row 1 is missing"):
         model.predict(table)
 
 
@@ -137,7 +137,7 @@ def test_a_grid_search_runs_over_settings_of_networks(monkeypatch):
         fitted.append(settings.network)
         return fit_predictor(examples, backbone, PredictorSettings(strategy="descriptors", inner_folds=2))
 
-    monkeypatch.setattr("matgraft.formulas.sklearn.fit_predictor", remember)
+    monkeypatch.setattr("matgraft.formulas.sklearn.estimators.fit_predictor", remember)
     model = CompositionRegressor(strategy="partial", inner_folds=2, network={"batch": 32})
     grid = {"network__rate": [1e-3, 3e-4], "network__stages": [("readout",)]}
     search = GridSearchCV(model, grid, cv=2, refit=False).fit(FORMULAS[:24], VALUES[:24])

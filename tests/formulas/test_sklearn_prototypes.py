@@ -40,7 +40,7 @@ def test_classes_probabilities_and_expectation(model):
     np.testing.assert_allclose(probabilities.sum(1), 1)
     assert (probabilities.argmax(1) == [0, 1]).all()
     assert model.expectation_.counted == 8
-    assert model.score(FORMULAS, KINDS) == 1
+    assert model.score(pd.DataFrame({"T": 1, "formula": FORMULAS}), KINDS) == 1
     assert model.none_of_these(FORMULAS).dtype == bool
     np.testing.assert_array_equal(model.predict(["CaF2"]), model.predict(["F4Ca2"]))
 
@@ -74,4 +74,4 @@ def test_errors_are_said_before_work():
     with pytest.raises(MatgraftError, match="distance"):
         PrototypeClassifier("far").fit(["Cu", "NaCl"], ["a", "b"])
     with pytest.raises(MatgraftError, match="formulas alone"):
-        PrototypeClassifier().fit(pd.DataFrame({"formula": ["Cu", "NaCl"], "T": [1, 2]}), ["a", "b"])
+        PrototypeClassifier().fit(np.array([["Cu", "1"], ["NaCl", "2"]]), ["a", "b"])
