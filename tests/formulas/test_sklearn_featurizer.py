@@ -67,6 +67,8 @@ def test_one_part_twice_is_there_once_and_others_are_errors() -> None:
     for features, said in (("encodr", "did you mean 'encoder'"), ([], "empty")):
         with pytest.raises(ValueError, match=said):
             CompositionFeaturizer(features).fit(FORMULAS)
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        CompositionFeaturizer("magpie").transform([])
     with pytest.raises(ValueError, match="row 0 of X"):
         CompositionFeaturizer("fractions").transform([1.0])
     with pytest.raises(ValueError, match="formulas alone"):

@@ -89,6 +89,8 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
         return find_columns(table, self.formula, ())
 
     def _read(self, table: Table, columns: Columns, parse: Parse) -> tuple[list[Formula], Array]:
+        if not len(table.cells):
+            raise DataError(f"X has 0 sample(s) (shape={table.cells.shape}) while a minimum of 1 is required.")
         covariates = encode_covariates(table.cells, columns.covariates, self._code)
         return [parsed(item, row, parse) for row, item in enumerate(table.cells.iloc[:, columns.formula])], covariates
 
