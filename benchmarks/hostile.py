@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def main() -> None:
             load("chgnet")  # what all children need is imported once
             for kind, cases in KINDS.items():
                 if asked.only in kind:
-                    results.put(row_of(kind, cases(home), mark) | circumstances())
+                    for row in rows_of(kind, cases(home), mark):
+                        results.put(row | circumstances())
     report(results.rows, asked.report)
 
 
@@ -91,8 +92,8 @@ def home_in(work: Path) -> Home:
     return home
 
 
-def row_of(kind: str, cases: Cases, mark: Path) -> Row:
-    """Try the cases of a kind, and count what comes of them."""
+def rows_of(kind: str, cases: Cases, mark: Path) -> Iterator[Row]:
+    """Try the cases of a kind, and yield after each the counts so far: what is ended keeps what it has."""
     ends: Counter[str] = Counter()
     faults: list[str] = []
     worst = {"cpu_s": (0.0, ""), "memory_mib": (0.0, "")}
@@ -107,16 +108,16 @@ def row_of(kind: str, cases: Cases, mark: Path) -> Row:
             print(f"{kind}: {faults[-1]}\n{outcome.told[-1500:]}\n{outcome.printed[-500:]}", flush=True)
         for name in worst:
             worst[name] = max(worst[name], (getattr(outcome, name), case.name))
-    return {
-        "kind": kind,
-        "inputs": ends.total(),
-        **{name: ends[name] for name in COLUMNS[1:]},
-        "largest_cpu_s": worst["cpu_s"][0],
-        "largest_memory_MiB": worst["memory_mib"][0],
-        "slowest": worst["cpu_s"][1],
-        "largest": worst["memory_mib"][1],
-        "faults": faults,
-    }
+        yield {
+            "kind": kind,
+            "inputs": ends.total(),
+            **{name: ends[name] for name in COLUMNS[1:]},
+            "largest_cpu_s": worst["cpu_s"][0],
+            "largest_memory_MiB": worst["memory_mib"][0],
+            "slowest": worst["cpu_s"][1],
+            "largest": worst["memory_mib"][1],
+            "faults": faults,
+        }
 
 
 def of_case(case: Case) -> Outcome:
