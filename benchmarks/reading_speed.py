@@ -198,7 +198,7 @@ def _numbers(values: np.ndarray) -> str:
 def _md(steps: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Return cell, fractional positions, forces and stress in kBar of the steps of a made-up dynamics."""
     rng = np.random.default_rng(0)
-    cell, start = 11.0 * np.eye(3), rng.random((ATOMS, 3))
+    cell, start = 11.0 * np.eye(3), _apart(ATOMS, rng)
     for _ in range(steps):
         stress = rng.normal(0, 10, (3, 3))
         forces = rng.normal(0, 1, (ATOMS, 3))
