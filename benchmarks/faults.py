@@ -44,7 +44,8 @@ from matgraft.core.files import is_part
 from matgraft.core.locks import is_lock
 from matgraft.core.run_folder import resume_commands
 from matgraft.core.training.checkpoint import FILE as CHECKPOINT
-from matgraft.formulas.learners import forest
+from matgraft.formulas.learners import forest, inputs
+from matgraft.formulas.predictor import inner, predictor
 from matgraft.potentials.run.verify import verify
 
 DATA = HERE.parent / "examples" / "data"
@@ -104,6 +105,8 @@ class Bench:
         write_inputs(folder)
         watch()
         forest.COUNT = TREES
+        for room in (inputs, inner, predictor):
+            room.cores = lambda: 1  # pools cost more than the toy
         for name, verb in FINISHED.items():
             self._finish(name, verb)
 
@@ -362,22 +365,31 @@ def faults_of(kind: str, bench: Bench, whole: Undisturbed, trials: int) -> Itera
 
 
 def measure(bench: Bench, verb: str, kind: str, trials: int, whole: Undisturbed, results: Results) -> None:
-    """Try a fault many times."""
-    command, done = COMMANDS[verb], []
-    if kind == "two":
-        done = [rivals(bench, command, whole) for _ in range(trials)]
-    else:
-        for faults in faults_of(kind, bench, whole, trials):
-            done.append(one := disturbed(bench, command, whole, faults))
-            if one.wrong:
-                print(f"{verb}: {faults}: {[moment_of(whole, one) for one in faults]}\n  {one.wrong}", flush=True)
-    hit = [one for one in done if one.hit]
-    for one in done if kind == "two" else ():
+    """Try a fault many times; what has been found is written after each."""
+    hit: list[Trial] = []
+    for said, one in trials_of(bench, verb, kind, trials, whole):
         if one.wrong:
-            print(f"{verb}: two at once\n  {one.wrong}", flush=True)
-    row = {
-        "verb": verb,
-        "fault": kind,
+            print(f"{verb}, {kind}: {said}\n  {one.wrong}", flush=True)
+        if one.hit:
+            hit.append(one)
+            results.put({"verb": verb, "fault": kind, **summary(hit, whole)} | circumstances())
+    print(f"{verb}, {kind}: {len(hit)} trials, {sum(not one.wrong for one in hit)} without anything wrong", flush=True)
+
+
+def trials_of(bench: Bench, verb: str, kind: str, trials: int, whole: Undisturbed) -> Iterator[tuple[list[str], Trial]]:
+    """Yield what was done in each trial, and what it came to."""
+    command = COMMANDS[verb]
+    if kind == "two":
+        for _ in range(trials):
+            yield ["two at once"], rivals(bench, command, whole)
+        return
+    for faults in faults_of(kind, bench, whole, trials):
+        yield [f"{one}: {moment_of(whole, one)}" for one in faults], disturbed(bench, command, whole, faults)
+
+
+def summary(hit: Sequence[Trial], whole: Undisturbed) -> Row:
+    """Return how many trials went well, and what went wrong in the first others."""
+    return {
         "moments": len(whole.ended.moments),
         "trials": len(hit),
         "open": sum(not one.opens for one in hit),
@@ -389,8 +401,6 @@ def measure(bench: Bench, verb: str, kind: str, trials: int, whole: Undisturbed,
         "not_compared": sorted(whole.varies),
         "wrong": [one.wrong[:400] for one in hit if one.wrong][:5],
     }
-    results.put(row | circumstances())
-    print({name: one for name, one in row.items() if name not in ("not_compared", "wrong")}, flush=True)
 
 
 def moment_of(whole: Undisturbed, fault: Fault) -> str:

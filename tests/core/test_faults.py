@@ -26,10 +26,10 @@ from matgraft.core.files import is_part, remove, whole, write_text
 from matgraft.core.locks import is_lock
 from matgraft.core.manifest import FILE, judge
 from matgraft.core.registry import CARD, save_folder
-from matgraft.core.run_folder import BEGUN, Begun, RunFile, open_run, refuse_full_folder
+from matgraft.core.run_folder import BEGUN, Begun, RunFile, new_folder, open_run, refuse_full_folder
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.potentials.run.verify import is_passing
+from matgraft.potentials.run.verify import is_passing, verify
 
 ASKED, SPLIT, METRICS = (RunFile(f"{name}.json", dict[str, float]) for name in ("settings", "split", "metrics"))
 BEGIN = Begun(kind="formulas", decides={"option seed": 0})
@@ -150,7 +150,9 @@ def conduct(out: Path, encoder: CompositionBackbone, *, resume: bool) -> None:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    files = (one for one in out.rglob("*") if one.is_file() and one.name != FILE)
+    files = [
+        one for one in out.rglob("*") if one.is_file() and one.name != FILE and not is_part(one) and not is_lock(one)
+    ]
     return {
         str(one.relative_to(out)): b"" if one.name == CARD.name else one.read_bytes() for one in files
     }  # it has a date
@@ -227,3 +229,40 @@ def test_a_file_that_is_broken_off_at_any_write_is_the_old_one_or_the_new(
         else:
             break
     assert at >= 2 and texts <= {"old", "new" * 5000}
+
+
+@pytest.mark.parametrize("fault", [Killed, OSError])
+def test_an_export_that_is_broken_off_at_any_write_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type
+) -> None:
+    """It was half there, `verify` called it whole, and the same command refused the folder."""
+
+    def make(out: Path) -> None:
+        refuse_full_folder(out)
+        with new_folder(out):
+            write_text(out / "weights.txt", "1")
+            (out / "inner").mkdir()
+            write_text(out / "inner" / "card.json", "{}")
+            write_text(out / "README.md", "read me")
+
+    make(tmp_path / "whole")
+    expected, at, halves = content(tmp_path / "whole"), 0, 0
+    while True:
+        out = tmp_path / f"{at}" / "out"
+        try:
+            with Faulty(out.parent, at, fault).at_work(monkeypatch):
+                make(out)
+        except (Killed, OSError):
+            for lock in _TAKEN:
+                lock.release(force=True)
+            _TAKEN.clear()
+        else:
+            break
+        if (out / FILE).exists():
+            assert content(out) == expected or not verify(out).is_whole, at
+            halves += 1
+        if not (out.exists() and content(out) == expected):
+            make(out)
+        assert content(out) == expected and verify(out).is_whole, at
+        at += 1
+    assert at > 10 and (halves > 5 or fault is OSError)

@@ -24,7 +24,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from matgraft.core import manifest
 from matgraft.core.errors import ChangedError, MatgraftError, OptionError, RunError
 from matgraft.core.failures import failures_told
-from matgraft.core.files import is_part, write_json
+from matgraft.core.files import is_part, write_json, write_text
 from matgraft.core.frozen import Frozen
 from matgraft.core.locks import is_lock, locked, without_locks
 from matgraft.core.signals import Interrupted, goes_on_by
@@ -56,6 +56,9 @@ BEGINNING: Mapping[Kind, tuple[str, ...]] = {
 
 GIVEN = "given"
 """Folder of a run with the data that it was given in memory, from Python; they are there before the run begins."""
+
+UNFINISHED = ".unfinished"
+"""A file that lies in a folder that cannot be gone on with, such as an export, until all of it is written."""
 
 OLDER: Mapping[str, Kind] = {"recipe.yaml": "frames", "settings.json": "formulas"}
 """File -> the kind of a run that was begun before run.json stated it."""
@@ -166,19 +169,24 @@ def open_run(out: Path, begun: Begun, *, resume: bool) -> Iterator[None]:
                 manifest.settle(out)
                 yield
             return
-        with new_folder(out, lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)):
+        takes_back = lambda error: _is_refusal(error) and _fitted_nothing(out, begun.kind)  # noqa: E731
+        with new_folder(out, takes_back, goes_on=True):
             BEGUN.write(out, begun.model_copy(update={"has_manifest": True}))
             yield
 
 
 @contextmanager
-def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+def new_folder(
+    out: Path, takes_back: Callable[[BaseException], bool] = lambda error: True, *, goes_on: bool = False
+) -> Iterator[None]:
     """Make a folder for something new, with a manifest; where the block fails or is interrupted, nothing is left.
 
     Parameters
     ----------
     takes_back
         Whether an error inside the block takes the content back.
+    goes_on
+        Whether what a kill leaves can be gone on with; else it goes when the folder is made again.
 
     Raises
     ------
@@ -188,12 +196,23 @@ def new_folder(out: Path, takes_back: Callable[[BaseException], bool] = lambda e
     refuse_full_folder(out)
     with made_folder(out), locked(out, new=True):
         try:
+            if (out / UNFINISHED).exists():
+                _empty(out)
+            if not goes_on:
+                write_text(out / UNFINISHED, "")
             manifest.begin(out)
             yield
+            (out / UNFINISHED).unlink(missing_ok=True)
         except BaseException as error:
-            for one in without_locks(out) if takes_back(error) else ():
-                shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
+            if takes_back(error):
+                _empty(out)
             raise
+
+
+def _empty(out: Path) -> None:
+    """Remove what lies in a folder; at last the file that says that it may be removed."""
+    for one in sorted(without_locks(out), key=lambda one: one.name == UNFINISHED):
+        shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 @contextmanager
@@ -339,6 +358,8 @@ def refuse_full_folder(out: Path) -> None:
     refuse_no_folder(out)
     # A run that was killed before it wrote down what was asked for has left run.json, and a part of another file.
     begun = {BEGUN.name, manifest.FILE} | ({GIVEN} if (out / manifest.FILE).is_file() else set())
+    if (out / UNFINISHED).exists():
+        return
     if out.exists() and any(one.name not in begun and not is_part(one) for one in without_locks(out)):
         raise OptionError(
             f"the folder {out} is not empty",

@@ -13,7 +13,7 @@ from matgraft.core.files import is_part
 from matgraft.core.locks import is_lock
 from matgraft.core.manifest import FILE, FolderState, judge
 from matgraft.core.registry import part_head
-from matgraft.core.run_folder import BEGUN, beginning
+from matgraft.core.run_folder import BEGUN, UNFINISHED, beginning
 from matgraft.potentials.active.labelling.store import LOG
 from matgraft.potentials.data.store import verify_store
 from matgraft.potentials.data.store_format import ENDINGS, is_store
@@ -43,9 +43,13 @@ def verify(path: Path) -> FolderState:
         raise DataError("there is no such folder", where=str(folder))
     if not (folder / FILE).is_file() and (folder / BEGUN.name).is_file():
         beginning(folder)  # raises where it had a manifest
-    return judge(folder, passes=is_passing)
+    state = judge(folder, passes=is_passing)
+    if (folder / UNFINISHED).exists():
+        broken_off = {UNFINISHED: "what made the folder was killed before all was written: type its command again"}
+        return state.model_copy(update={"changed": state.changed | broken_off})
+    return state
 
 
 def is_passing(file: Path) -> bool:
     """Say whether a file is one that comes and goes: what a killed write has left, or a lock."""
-    return any(map(is_part, (file, file.parent))) or is_lock(file) or file.name == LOG
+    return any(map(is_part, (file, file.parent))) or is_lock(file) or file.name in (LOG, UNFINISHED)
