@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow fuzz lint docs format bench constraints clean
+.PHONY: help setup demo test test-slow fuzz lint docs format bench constraints clean pictures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,11 @@ demo: $(VENV)/run.stamp ## Tune CHGNet on shipped frames, and the composition en
 	@$(BIN)/matgraft tune examples/data/formation/formation_energies.csv --target formation_energy \
 		--from composition --out runs/demo-formulas
 	@$(BIN)/matgraft predict runs/demo-formulas NaCl SrTiO3 Ni3Al U2Xe7
+
+pictures: demo ## Photograph the reports of the demo for the README (needs chromium)
+	@for one in demo:report demo-formulas:report-formulas; do \
+		chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --virtual-time-budget=20000 \
+			--window-size=1200,2400 --screenshot=docs/$${one#*:}.png file://$(CURDIR)/runs/$${one%%:*}/report.html; done
 
 test: lint ## Lint, then run the tests but for the slow ones (ARGS="-k name" narrows it)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
