@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import errno
 import json
 import re
 import shlex
@@ -32,11 +33,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 
-from matgraft.core.errors import ExtraError, MatgraftError
+from matgraft.core.errors import ExtraError, MatgraftError, RunError
+from matgraft.core.failures import failure_of
 from matgraft.core.findings import Finding
 from matgraft.core.machine import Memory
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.core.run_folder import BEGUN, Begun
+from matgraft.core.run_folder import BEGUN, Begun, open_run
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
@@ -51,6 +53,7 @@ from matgraft.potentials.tuning import memory
 from matgraft.potentials.tuning.climb import validation_errors
 from matgraft.potentials.tuning.memory import bound_by_memory
 from matgraft.potentials.tuning.replay import ReplaySettings, replay_frames
+from matgraft.verbs.run import Run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src/matgraft"
@@ -199,6 +202,11 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
 """Where an error with options is raised on the way to a fit -> frames and words that raise it."""
 
 HERE: dict[str, str] = {
+    "verbs/run.py:__init__": "test_a_run_on_a_table_that_is_not_finished",
+    "core/failures.py:failure_of": "test_a_full_disk",
+    "core/failures.py:failures_told": "test_a_full_disk",
+    "core/manifest.py:_changed": "test_a_file_that_was_changed",
+    "cli/outputs.py:_checked": "test_a_file_in_a_folder_that_is_not_there",
     "potentials/run/active.py:_tune": "test_labels_of_a_loop_that_block",
     "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
     "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
@@ -601,9 +609,50 @@ def test_a_run_on_a_table_that_is_not_finished(matgraft: Call, tmp_path: Path, m
     SETTINGS.write(run, TableSettings(run=asked, table_sha256=""))
     code, _, said = matgraft("predict", run, "NaCl")
     (command,) = printed(said, "command")
+    BEGUN.write(run, Begun(kind="formulas", decides={}))
+    with pytest.raises(RunError, match="not finished") as told:
+        Run(run)
+    assert printed(str(told.value), "command") == [command]
     monkeypatch.setattr("matgraft.formulas.tune.resume_table_run", lambda out, quiet: resumed.append(out))
     monkeypatch.setattr("matgraft.cli.both.end_table_run", lambda *_: sys.exit(0))
     assert (code, matgraft(*shlex.split(command)[1:])[0], resumed) == (5, 0, [run])
+
+
+def test_a_full_disk(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, resumed = tmp_path / "a run", []
+    asked = TableRun(table=str(table(tmp_path / "my table.csv", OXIDES, gap=lambda i: i)), targets=("gap",))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(RunError) as told, open_run(run, Begun(kind="formulas", decides={}), resume=False):
+        SETTINGS.write(run, TableSettings(run=asked, table_sha256=""))
+        raise full
+    (command,) = printed(str(told.value), "command")
+    assert printed(str(failure_of(full, [shlex.split(command)])), "command") == [command]
+    monkeypatch.setattr("matgraft.formulas.tune.resume_table_run", lambda out, quiet: resumed.append(out))
+    monkeypatch.setattr("matgraft.cli.both.end_table_run", lambda *_: sys.exit(0))
+    assert (matgraft(*shlex.split(command)[1:])[0], resumed) == (0, [run])
+
+
+def test_a_file_that_was_changed(matgraft: Call, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    asked = TableRun(table=str(table(tmp_path / "my table.csv", OXIDES, gap=lambda i: i)), targets=("gap",))
+    with open_run(run, Begun(kind="formulas", decides={}), resume=False):
+        SETTINGS.write(run, TableSettings(run=asked, table_sha256=""))
+    path = run / SETTINGS.name
+    path.write_text(path.read_text().replace("gap", "gas"))
+    code, _, said = matgraft("predict", run, "NaCl")
+    (command,) = printed(said, "command")
+    assert code == 3
+    code, shown, _ = matgraft(*shlex.split(command)[1:])
+    assert code == 3 and SETTINGS.name in shown
+
+
+def test_a_file_in_a_folder_that_is_not_there(matgraft: Call, tmp_path: Path) -> None:
+    out = tmp_path / "a folder" / "out.csv"
+    words = ("predict", tmp_path / "no run", "NaCl", "-o", out)
+    code, _, said = matgraft(*words)
+    (command,) = printed(said, "command")
+    subprocess.run(shlex.split(command), check=True)
+    assert code == 2 and out.parent.is_dir() and str(out) not in matgraft(*words)[2]
 
 
 def test_a_store(matgraft: Call, tmp_path: Path) -> None:
