@@ -83,6 +83,8 @@ SENSELESS: dict[str, tuple[str, Atoms]] = {
     "spread over a huge cell": ("far", Atoms("Si2", [[0, 0, 0], [4e4, 4e4, 4e4]], cell=[9e4] * 3, pbc=True)),
     "planes at 1e-3": ("flat", lone([[5, 0, 0], [0, 5, 0], [5, 5, 1e-3]])),
     "planes at 0.05": ("flat", lone([[5, 0, 0], [0, 5, 0], [5, 5, 0.05]])),
+    "a vector of 1e-3": ("flat", lone([[5, 0, 0], [0, 5, 0], [0, 0, 1e-3]])),
+    "a vector of 0.09": ("flat", lone([[5, 0, 0], [0, 5, 0], [0, 0, 0.09]])),
     "in a plane": ("flat", lone([[5, 0, 0], [0, 5, 0], [5, 5, 0]])),
     "in a line": ("flat", lone([[5, 0, 0], [10, 0, 0], [15, 0, 0]])),
     "two periods in a line": ("flat", lone([[5, 0, 0], [0, 0, 9], [15, 0, 0]], [True, False, True])),

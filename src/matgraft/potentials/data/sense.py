@@ -16,7 +16,7 @@ beyond any matter that a potential was made for, and at what neighbour lists can
 | number | atomic numbers below 1 or above 118 | |
 | not finite | NaN or infinity in positions or cell | |
 | far | a number beyond `FARTHEST_A`; atoms spread over more than `WIDEST_A3` | a gas of 20,000 molecules |
-| flat | periodic vectors less than `FLATTEST_A` from the plane or line of the others | 0.7 Å: hydrogen at 500 GPa |
+| flat | a periodic vector shorter than `FLATTEST_A`, or so near to the plane of the others | 0.7 Å: hydrogen at 500 GPa |
 | crowded | less than `DENSEST_A3` an atom, in the cell or in a cube of 2 Å | 1.2 Å³: hydrogen at 500 GPa |
 | close | two atoms nearer than `CLOSEST_A` | 0.31 Å: half of the covalent distance of hydrogen |
 """
@@ -45,6 +45,8 @@ WIDEST_A3 = 1e9
 """Å³ of the box around all atoms, 1000 Å cubed: linked cells of 2 Å over more take more than a gigabyte."""
 FLATTEST_A = SHORTEST_A
 """Å between the planes that a periodic vector leads to: images of one atom that are nearer are without number."""
+NO_VECTOR_A = 1e-6
+"""Å: a periodic vector up to this is a rounded zero, as writers of sheets and wires leave it, and counts as none."""
 DENSEST_A3 = 0.1
 """Å³ an atom, of the whole cell and of every cube of 2 Å: a tenth of hydrogen at 500 GPa. An atom would have 9,000
 neighbours within 6 Å."""
@@ -145,6 +147,8 @@ def examine(atoms: Atoms) -> Place | Nonsense:
     """Return where the atoms of a structure lie, or why it makes no sense."""
     if (unusable := _unusable(atoms)) is not None:
         return unusable
+    if (short := _short(atoms)) is not None:
+        return Nonsense(kind="flat", value=short)
     try:
         place = Place.of(atoms)
     except ValueError:  # the cell is finite: its periodic vectors lie in a plane or line
@@ -262,6 +266,13 @@ def _roomy(cells: Array, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     areas = np.linalg.norm(np.cross(np.roll(cells, -1, axis=1), np.roll(cells, -2, axis=1)), axis=2)
     flattest = max(FLATTEST_A, 2 * APART_A)
     return np.asarray(whole & (volumes >= flattest * areas.max(axis=1)) & (volumes >= DENSEST_A3 * counts))
+
+
+def _short(atoms: Atoms) -> float | None:
+    """Return the length (Å) of a periodic vector that no structure repeats in; None where there is none."""
+    lengths = np.linalg.norm(atoms.cell.array[atoms.pbc], axis=1)
+    short = lengths[(lengths > NO_VECTOR_A) & (lengths < FLATTEST_A)]
+    return float(short.min()) if short.size else None
 
 
 # ------------------------------------------------------------------------ does it fit
