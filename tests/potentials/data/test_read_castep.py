@@ -144,7 +144,9 @@ def trajectory(*energies: float, moving: bool = False) -> str:
         lines = [f"{i:25d}", f"{energy:22.10E}{energy + 9:22.10E}{'  1.0E-03' * moving}  <-- E"]
         lines += ["".join(f"{x:22.10E}" for x in row) + "  <-- h" for row in np.diag([8.0, 9.0, 10.0])]
         lines += ["".join(f"{x * 1e-4:22.10E}" for x in row) + "  <-- S" for row in STRESS]
-        lines += [f" {s}  1 " + "".join(f"{x:22.10E}" for x in (i, 1, 2)) + "  <-- R" for s in ("Fe", "O ")]
+        lines += [
+            f" {s}  1 " + "".join(f"{x:22.10E}" for x in (i + at, 1, 2)) + "  <-- R" for s, at in (("Fe", 0), ("O ", 4))
+        ]
         lines += [f" {s}  1 " + "".join(f"{1e-3:22.10E}" for _ in range(3)) + "  <-- V" for s in ("Fe", "O ")] * moving
         lines += [
             f" {s}  1 " + "".join(f"{x:22.10E}" for x in row) + "  <-- F" for s, row in zip("FO", FORCES, strict=True)

@@ -213,13 +213,14 @@ def test_a_force_that_is_no_number_stays_in_its_place(tmp_path: Path, force: str
 
 def test_numbers_that_touch_each_other_are_told_apart(tmp_path: Path) -> None:
     text = outcar(steps=1)
-    touching = f"{100.0:13.5f}{1234567.25:13.5f}{-200.5:13.5f}   {1.5:14.6f}{-1000000.5:14.6f}{2000000.25:14.6f}"
-    assert "100.000001234567.25000" in touching
-    for row in [line for line in text.splitlines() if line.count(".") == 6][-2:]:
+    rows = [line for line in text.splitlines() if line.count(".") == 6][-2:]
+    for x, row in zip((100.0, 103.0), rows, strict=True):
+        touching = f"{x:13.5f}{-123456.25:13.5f}{-200.5:13.5f}   {1.5:14.6f}{-1000000.5:14.6f}{2000000.25:14.6f}"
+        assert "0-123456.25000" in touching and "1.500000-1000000.5000002000000.250000" in touching
         text = text.replace(row, touching)
     frame = read(put(tmp_path / "OUTCAR", text))[0]
     np.testing.assert_allclose(frame.labels["forces"], [[1.5, -1000000.5, 2000000.25]] * 2)
-    np.testing.assert_allclose(frame.content.positions, [[100.0, 1234567.25, -200.5]] * 2)
+    np.testing.assert_allclose(frame.content.positions, [[x, -123456.25, -200.5] for x in (100.0, 103.0)])
 
 
 MANY = ("Ti", "Zr", "Hf", "V", "Nb", "Ta", "Cr", "Mo", "W", "Fe", "Co", "Ni")

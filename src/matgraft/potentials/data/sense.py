@@ -16,7 +16,7 @@ beyond any matter that a potential was made for, and at what neighbour lists can
 | number | atomic numbers below 1 or above 118 | |
 | not finite | NaN or infinity in positions or cell | |
 | far | a number beyond `FARTHEST_A`; atoms spread over more than `WIDEST_A3` | a gas of 20,000 molecules |
-| flat | a periodic vector shorter than `FLATTEST_A`, or so near to the plane of the others | 0.7 Å: hydrogen at 500 GPa |
+| flat | a periodic vector below `FLATTEST_A`, or so near to the plane of the others | 0.7 Å: hydrogen at 500 GPa |
 | crowded | less than `DENSEST_A3` an atom, in the cell or in a cube of 2 Å | 1.2 Å³: hydrogen at 500 GPa |
 | close | two atoms nearer than `CLOSEST_A` | 0.31 Å: half of the covalent distance of hydrogen |
 """
