@@ -18,6 +18,8 @@ import pytest
 from ase.io import read, write
 
 from matgraft import cli
+from matgraft.core.files import write_text
+from matgraft.core.manifest import FILE as MANIFEST
 from matgraft.core.verdict import Outcome
 from matgraft.foundations import load
 from matgraft.potentials.models.uncertainty import UNCERTAINTY
@@ -140,11 +142,16 @@ def test_evaluate_says_that_every_frame_was_seen(run: Path, few_frames: Path, ma
     assert f"On the seen part: {n} frames" in words
 
 
+@pytest.mark.filterwarnings("ignore:.*has no manifest")
 def test_evaluate_reads_a_run_that_does_not_say_what_it_has_seen(
     run: Path, few_frames: Path, tmp_path: Path, matgraft: InProcess
 ) -> None:
     older = Path(shutil.copytree(run, tmp_path / "older"))
     (older / "seen.json").unlink()
+    for manifest in older.rglob(MANIFEST):
+        manifest.unlink()
+    begun = json.loads((older / "run.json").read_text())
+    (older / "run.json").write_text(json.dumps({**begun, "has_manifest": False}))
     recipe = (older / "recipe.yaml").read_text()
     (older / "recipe.yaml").write_text(f"{recipe}evaluate:\n  resamples: 4000\n  seed: 0\n")
     code, out, err = matgraft("evaluate", older, few_frames, "--json")
@@ -231,7 +238,7 @@ def test_a_fit_that_shall_end_with_checks_makes_them_when_it_is_gone_on_with(
     ):
         text = (own / name).read_text(encoding="utf-8")
         assert before in text
-        (own / name).write_text(text[::-1].replace(before[::-1], after[::-1], 1)[::-1], encoding="utf-8")
+        write_text(own / name, text[::-1].replace(before[::-1], after[::-1], 1)[::-1])
     asked = []
     monkeypatch.setattr("matgraft.potentials.run.conduct.check_run", lambda *given, quiet: asked.append(given))
     code, _, err = matgraft("tune", "--resume", own, "--quiet")

@@ -51,9 +51,7 @@ def run(folder):
     with pytest.MonkeyPatch.context() as patch:
         given = words(folder, "--adapt-to", folder / "labelled.csv", *QUICK, "--out", folder / "run", "--quiet")
         patch.setattr("sys.argv", ["matgraft", *map(str, given)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    assert stop.value.code == 0
+        cli.main()  # anything but 0 is an exit
     return folder / "run"
 
 

@@ -36,9 +36,7 @@ def run(table, tmp_path_factory):
         words = ["matgraft", "tune", str(table), "--target", "formation_energy", "--target", "stable", "--from",
                  "composition", "--strategy", "feature", "--out", str(out), "--weight", "trust", "--quiet"]  # fmt: skip
         patch.setattr("sys.argv", words)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    assert stop.value.code == 0
+        cli.main()  # anything but 0 is an exit
     return out
 
 
