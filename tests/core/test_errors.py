@@ -50,6 +50,7 @@ def test_each_kind_has_its_own_exit_code() -> None:
         "AuditError": 1,
         "StepZeroError": 4,
         "RunError": 5,
+        "ChangedError": 3,
     }
     assert isinstance(AuditError("x"), MatgraftError)
 

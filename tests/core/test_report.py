@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -102,6 +103,8 @@ def test_the_page_admits_its_own_scripts_and_no_address(page: str) -> None:
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy and "default-src 'none'" in policy[1]
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (packed,) = re.findall(r'<script type="text/plain" id="plotly">(.*?)</script>', page, re.DOTALL)
+    scripts.append(gzip.decompress(base64.b64decode(packed)).decode())
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     assert len(hashes) == 2 and all(f"'sha256-{one}'" in policy[1] for one in hashes)
 
