@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -198,12 +199,14 @@ class MatGLPotential(Potential):
         part = path.with_name(path.name + ".part")
         own = self.references.detach().cpu()[torch.tensor(self._elements) - 1].tolist()
         plain.save(part, metadata={_METADATA: dict(zip(plain.model.element_types, own, strict=True))})
-        save_tensors(plain.state_dict(), part / "state.pt")
         path.mkdir(exist_ok=True)
         for name in FILES:
             with whole(path / name) as one:
-                (part / name).replace(one)
-        part.rmdir()
+                if name == "state.pt":
+                    save_tensors(plain.state_dict(), one)
+                else:
+                    (part / name).replace(one)
+        shutil.rmtree(part)
         write_references(self.references_left_out(), path.parent)
 
     def vendor_calculator(self, path: Path) -> Calculator:
