@@ -92,7 +92,14 @@ def test_positions_near_the_origin_are_those_of_the_same_structure(pbc: object) 
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("third", [0.0, 1e-12, 1e-6, 1e-3])
+@pytest.mark.parametrize("third", [1e-5, 1e-3, 0.09])
+def test_a_crystal_that_repeats_in_next_to_nothing_is_refused(tmp_path: Path, third: float) -> None:
+    write(tmp_path / "flat.extxyz", Atoms("C", cell=[[2.46, 0, 0], [1.23, 2.13, 0], [0, 0, third]], pbc=True))
+    with pytest.raises(DataError, match=f"{third:.2g} Å apart"):
+        read(tmp_path / "flat.extxyz", want=())
+
+
+@pytest.mark.parametrize("third", [0.0, 1e-12, 1e-7])
 def test_a_sheet_is_read_with_its_two_periods(tmp_path: Path, third: float) -> None:
     """As a period, so short a vector has images without number; a zero one stands for 1 Å in some searches."""
     cell = [[2.46, 0, 0], [1.23, 2.13, 0], [0, 0, third]]

@@ -134,6 +134,7 @@ def unlabelled(atoms: Atoms) -> None:
 # ruff: noqa: E501
 CURED: dict[str, list[Callable[[list[Atoms]], None]]] = {
     "non-finite": [some(lambda a: change(a, forces=lambda f: np.where(f == f.max(), np.nan, f)))],
+    "senseless": [some(lambda a: a.cell.__setitem__(2, a.cell[2] / 100)), some(lambda a: a.positions.__setitem__(0, 1e9))],
     "label-missing": [some(unlabelled)],
     "elements-unseen": [some(relabelled(lambda a: a.symbols.__setitem__(0, "Ag")))],
     "energy-unit": [every(lambda a: change(a, energy=lambda e: e / 27.211386)), every(lambda a: change(a, energy=lambda e: -e))],

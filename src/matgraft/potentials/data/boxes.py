@@ -14,6 +14,8 @@ FLAT = 1e-6
 """Cell vectors whose volume is less than this part of the product of their lengths lie in a plane."""
 SHORTEST_A = 0.1
 """A shorter cell vector counts as none: no structure repeats in less, and its images would be without number."""
+NO_VECTOR_A = 1e-6
+"""A periodic vector up to this is a rounded zero, as writers of sheets and wires leave it."""
 MARGIN_A = 1.0
 """Å of vacuum beyond the cutoff."""
 
@@ -21,6 +23,13 @@ MARGIN_A = 1.0
 def long_enough(cell: np.ndarray) -> np.ndarray:
     """Return (n,) which of some cell vectors (n, 3) count as vectors."""
     return np.asarray(np.linalg.norm(cell, axis=1) >= SHORTEST_A)
+
+
+def short_period(cell: np.ndarray, pbc: np.ndarray) -> float | None:
+    """Return the length (Å) of a periodic vector that is not zero, and that no structure repeats in."""
+    lengths = np.linalg.norm(cell[np.asarray(pbc, dtype=bool)], axis=1)
+    short = lengths[(lengths > NO_VECTOR_A) & (lengths < SHORTEST_A)]
+    return float(short.min()) if short.size else None
 
 
 def dependent(vectors: np.ndarray) -> bool:

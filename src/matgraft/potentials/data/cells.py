@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.boxes import box_vectors, dependent, long_enough, near_origin, spanned_volume
+from matgraft.potentials.data.boxes import (
+    box_vectors,
+    dependent,
+    long_enough,
+    near_origin,
+    short_period,
+    spanned_volume,
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def with_clear_cell(atoms: Atoms, where: str = "data") -> Atoms:
     """Return the same structure without the cell vectors that say nothing: they become zero, and repeat nothing.
 
     These are vectors shorter than `boxes.SHORTEST_A`, and vectors that do not repeat and lie in the plane or line of
-    the others. A cell that is not finite stays as it is.
+    the others. A cell that is not finite, or repeats in next to nothing, stays as it is: `sense` refuses it.
 
     Raises
     ------
@@ -88,6 +95,8 @@ def with_clear_cell(atoms: Atoms, where: str = "data") -> Atoms:
     """
     cell = np.array(atoms.cell[:], dtype=float)
     if volume(atoms) or not np.isfinite(cell).all() or not (cell.any() or atoms.pbc.any()):
+        return atoms
+    if short_period(cell, atoms.pbc) is not None:
         return atoms
     periodic = box(atoms, 0.0, where).periodic
     kept = [int(i) for i in np.flatnonzero(periodic)]

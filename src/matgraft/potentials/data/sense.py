@@ -35,7 +35,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.frozen import Frozen
 from matgraft.core.machine import Memory
 from matgraft.core.quantities import Array
-from matgraft.potentials.data.boxes import FLAT, SHORTEST_A
+from matgraft.potentials.data.boxes import FLAT, SHORTEST_A, short_period
 from matgraft.potentials.data.crowds import CUBE_A, Cost, Place, crowded_frames, expected_bytes, most_bytes
 from matgraft.potentials.data.dataset import Dataset
 
@@ -45,8 +45,6 @@ WIDEST_A3 = 1e9
 """Å³ of the box around all atoms, 1000 Å cubed: linked cells of 2 Å over more take more than a gigabyte."""
 FLATTEST_A = SHORTEST_A
 """Å between the planes that a periodic vector leads to: images of one atom that are nearer are without number."""
-NO_VECTOR_A = 1e-6
-"""Å: a periodic vector up to this is a rounded zero, as writers of sheets and wires leave it, and counts as none."""
 DENSEST_A3 = 0.1
 """Å³ an atom, of the whole cell and of every cube of 2 Å: a tenth of hydrogen at 500 GPa. An atom would have 9,000
 neighbours within 6 Å."""
@@ -147,7 +145,7 @@ def examine(atoms: Atoms) -> Place | Nonsense:
     """Return where the atoms of a structure lie, or why it makes no sense."""
     if (unusable := _unusable(atoms)) is not None:
         return unusable
-    if (short := _short(atoms)) is not None:
+    if (short := short_period(atoms.cell.array, atoms.pbc)) is not None:
         return Nonsense(kind="flat", value=short)
     try:
         place = Place.of(atoms)
@@ -266,13 +264,6 @@ def _roomy(cells: Array, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     areas = np.linalg.norm(np.cross(np.roll(cells, -1, axis=1), np.roll(cells, -2, axis=1)), axis=2)
     flattest = max(FLATTEST_A, 2 * APART_A)
     return np.asarray(whole & (volumes >= flattest * areas.max(axis=1)) & (volumes >= DENSEST_A3 * counts))
-
-
-def _short(atoms: Atoms) -> float | None:
-    """Return the length (Å) of a periodic vector that no structure repeats in; None where there is none."""
-    lengths = np.linalg.norm(atoms.cell.array[atoms.pbc], axis=1)
-    short = lengths[(lengths > NO_VECTOR_A) & (lengths < FLATTEST_A)]
-    return float(short.min()) if short.size else None
 
 
 # ------------------------------------------------------------------------ does it fit
