@@ -112,7 +112,7 @@ def recognise(path: Path) -> Found:
 
 
 def _folder(path: Path) -> Found:
-    names = sorted(one.name for one in path.iterdir())
+    names = sorted(one.name for one in path.iterdir() if not one.name.startswith("."))  # such as a lock
     if any((one / file).is_file() for one in (path, path / "model") for file in ("card.json", "heads.json")):
         return Found("a model folder of matgraft", name=str(path))
     lacking = [name for name in _MATGL if name not in names]

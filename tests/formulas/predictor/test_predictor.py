@@ -379,6 +379,8 @@ def test_networks_go_on_if_they_save_the_mixture_enough():
 def test_networks_that_buy_nothing_stop_after_the_first_fold(small, table, monkeypatch, tmp_path):
     monkeypatch.setattr("matgraft.formulas.predictor.members.FEWEST_FOR_NETWORK", 10)
     quick = PredictorSettings(strategy="auto", inner_folds=3, network=QUICK)  # two epochs: hopeless
+    assert not make(small, table, quick).networks, "features of an encoder that knows nothing bring nothing"
+    monkeypatch.setattr("matgraft.formulas.predictor.inner._Fits.encoder_is_worth_it", lambda *_: True)
     predictor = make(small, table, quick)
     assert [member.name for member in predictor.facts.dropped] == [FULL_NETWORK.name]
     assert all(member.refits for member in predictor.members)

@@ -67,7 +67,7 @@ def test_the_mean_says_over_which_folds_it_is(monkeypatch, lacking):
     """Whichever fold lacks the score, the first one too."""
     aucs = {"0": 0.5, "1": 0.7, "2": 0.9}
 
-    def fold(table, backbone, settings, by, part):
+    def fold(table, inputs, backbone, settings, by, part):
         name, train, test = part
         scores = {"accuracy": 0.8} | ({} if name == lacking else {"roc_auc": aucs[name]})
         member = WeighedMember(name="closed form", score=0.5, weight=1.0, pretrained=True)
@@ -88,7 +88,7 @@ def test_the_mean_says_over_which_folds_it_is(monkeypatch, lacking):
 
 
 def test_a_score_of_one_fold_has_no_spread(monkeypatch):
-    def fold(table, backbone, settings, by, part):
+    def fold(table, inputs, backbone, settings, by, part):
         name, train, test = part
         scores = {"mae": 0.5} if name == "1" else {}
         found = FoldScores(fold=name, n_train=len(train), n_test=len(test), scores=scores, members=())

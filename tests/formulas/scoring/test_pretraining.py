@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from matgraft.core.files import remove
 from matgraft.core.registry import save_folder
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
@@ -108,7 +109,7 @@ def test_an_encoder_whose_folder_has_no_list_is_not_spoken_for(tmp_path):
     assert not encoder.labels.of(parsed("NaCl")).any()  # it saw nothing
     save_folder(encoder, tmp_path)
     assert load_folder(tmp_path).labels is not None
-    (tmp_path / LABELS).unlink()
+    remove(tmp_path / LABELS)
     assert load_folder(tmp_path).labels is None
     assert "not known" in pretraining_sentence(None) and LABELS in pretraining_sentence(None)
 

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from pydantic_core import to_jsonable_python
+from torch import nn
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import to_json
@@ -87,7 +88,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     def load(name: str) -> Any:
         theory = LevelOfTheory(functional="PBE")
         card = SimpleNamespace(elements=("Si", "Ge"), name=name, cutoff_A=None, theory=theory, corrects={})
-        return SimpleNamespace(card=card, folder=None)
+        return SimpleNamespace(card=card, folder=None, module=nn.Module())
 
     def predictions(model: Any, frames: Dataset, *_: object) -> Any:
         name = model.card.name
@@ -412,7 +413,7 @@ def test_a_run_alone_is_judged_beside_its_foundation_and_names_what_it_cannot_ta
     for name in ("load_potential", "refuse_unknown"):
         monkeypatch.setattr(
             f"matgraft.potentials.run.evaluation.{name}",
-            lambda word: SimpleNamespace(card=SimpleNamespace(name=str(word), cutoff_A=None)),
+            lambda word: SimpleNamespace(card=SimpleNamespace(name=str(word), cutoff_A=None), module=nn.Module()),
         )
     files = [written(frames[:9], "a.extxyz"), written(frames[9:], "b.extxyz")]
     code, out, err = matgraft("evaluate", run, *files, "--json", "-o", "run.md")
