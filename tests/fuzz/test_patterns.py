@@ -14,11 +14,11 @@ import matgraft
 from matgraft.formulas.formula import FormulaError, parse_formula
 from matgraft.potentials.active.sampling.settings import SampleSettings
 
-LENGTH = 2500
-ALLOWED_S = 0.5
-"""Linear patterns take 0.0001 s, those that take the square 0.1 s, those that take the cube hours."""
-STARTS = ("", "1", "a1", "300 K", "x=", "(1")
-FILLS = (" ", "1", "a", "1.", ", ", "-", "1 ", "a ", ".")
+LENGTH = 1500
+ALLOWED_S = 0.1
+"""Linear patterns take 0.0001 s, those that take the square 0.03 s, those that take the cube minutes."""
+STARTS = ("", "a1", "300 K", "x=", "(1")
+FILLS = (" ", "1", "a", "1.", ", ", "1 ", "a ")
 
 
 def patterns() -> list[re.Pattern[str]]:
