@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def run(chgnet: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
     begin(out)
     write_run(out)
     remove(out / "model")
-    save_folder(chgnet, out / "model")
+    save_folder(copy.deepcopy(chgnet), out / "model")
     for one in (one for one in files_of(out) if one.name in (HISTORY, "recipe.yaml")):
         write_text(one, one.read_text())
     return out
