@@ -22,6 +22,7 @@ ELSEWHERE = (
     "SECURITY.md",
     "benchmarks/README.md",
     "benchmarks/notebook.md",
+    "examples/01_whole_way.py",
     "examples/data/measured/README.md",
     "examples/data/sige/frames.yaml",
 )

@@ -5,6 +5,7 @@ Defaults, codes and names in the pages are the code's own; for numbers in senten
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -93,6 +94,16 @@ def test_every_page_has_a_place_on_the_site() -> None:
     assert own <= set(named)
     assert all((REPOSITORY / "docs" / name).exists() or (REPOSITORY / name).exists() for name in named)
     assert len(named) == len(set(named))
+
+
+def test_the_site_has_what_its_pages_link_to() -> None:
+    hooks = ast.parse((REPOSITORY / "docs" / "site_hooks.py").read_text(encoding="utf-8"))
+    (elsewhere,) = [ast.literal_eval(one.value) for one in hooks.body if isinstance(one, ast.Assign)
+                    and ast.unparse(one.targets[0]) == "ELSEWHERE"]  # fmt: skip
+    for page in sorted((REPOSITORY / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            found = (page.parent / target).resolve().relative_to(REPOSITORY)
+            assert found.parts[0] == "docs" or found.as_posix() in elsewhere, f"{page.name} links to {target}"
 
 
 def test_every_kind_of_error_has_an_entry() -> None:

@@ -344,8 +344,8 @@ def notes_of(tables: Mapping[str, FormulaTable]) -> list[str]:
     """Say which rows were left out, and of what a target is."""
     notes = []
     for name, table in tables.items():
-        kind = f"one of {len(table.classes)} classes: {', '.join(table.classes)}" if table.classes else "one of numbers"
-        notes.append(f"{name} is taken for {kind}")
+        kind = f"{len(table.classes)} classes: {', '.join(table.classes)}" if table.classes else "numbers"
+        notes.append(f"{name} is read as {kind}")
         notes += [
             f"{name}: {left} rows {which} were left out"
             for left, which in ((table.without_value, "without a value"), (table.without_weight, "of weight 0"))

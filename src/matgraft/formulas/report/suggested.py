@@ -243,7 +243,7 @@ def _notes(found: Suggested, classes: bool) -> list[str]:
     notes = [f"Chosen of {found.n_candidates:,} candidates{f' ({out}: left out)' if out else ''}."]
     if found.n_unlike:
         sure = "probabilities" if classes else "intervals"
-        notes.append(f"Out of domain: {found.n_unlike:,} of them. Their {sure} are a hope.")
+        notes.append(f"Out of domain: {found.n_unlike:,} of them. Do not rely on their {sure}.")
     if found.made:
         balanced = "" if found.made.balanced is None else f", {found.made.balanced:,} of them balance in charge"
         notes.append(f"Made of {', '.join(found.made.elements)}: {found.made.tried:,} compositions{balanced}.")
