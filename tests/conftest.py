@@ -33,6 +33,11 @@ hypothesis.settings.load_profile("ci")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a parameter of bytes by its place: a packed file holds the time, and each worker collects at its own."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the sets that tests make out of the user's cache; processes that they start inherit this."""
