@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matgraft.core.model import Backbone
-from matgraft.core.registry import load_folder_from, load_from
+from matgraft.core.plugins import Extended, Plugin, plugins_of
+from matgraft.core.registry import BackboneRow, load_folder_from, load_from
 from matgraft.core.run_folder import kind_of
 from matgraft.formulas.registry import ENCODERS
 from matgraft.potentials.models.registry import POTENTIALS
 
-BACKBONES = POTENTIALS | ENCODERS
-
+BACKBONES = Extended({**POTENTIALS.data, **ENCODERS}, "matgraft.backbones", BackboneRow)
 
 if TYPE_CHECKING:
     from matgraft.formulas.predict import PropertyModel
+
+
+def listed() -> dict[str, BackboneRow | Plugin]:
+    """Return what can be tuned: the rows of matgraft's own; of other packages what their metadata says."""
+    return {
+        **BACKBONES.data,
+        **{one.name: one for one in plugins_of("matgraft.backbones") if one.name not in BACKBONES.data},
+    }
 
 
 def load(name: str | Path) -> Backbone | PropertyModel:

@@ -116,7 +116,7 @@ def test_structures_without_results_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_no_name_of_a_foundation_is_cut(width: int) -> None:
     screen = Console(file=io.StringIO(), width=width)
-    show_backbones(screen, POTENTIALS)
+    show_backbones(screen, POTENTIALS.data)
     words = screen.file.getvalue().replace(",", " ").split()  # type: ignore[attr-defined]
     assert {release for row in POTENTIALS.values() for release in row.releases} | set(POTENTIALS) <= set(words)
 

@@ -263,7 +263,7 @@ def export_command(
 
 def backbones_command(as_json: Json = False) -> None:
     """List what can be tuned, with which extra, and where the weights come from."""
-    from matgraft.foundations import BACKBONES
+    from matgraft.foundations import listed
     from matgraft.potentials.report.screen import show_backbones
 
-    tell(BACKBONES, show_backbones, as_json, indent=None)
+    tell(listed(), show_backbones, as_json, indent=None)

@@ -61,6 +61,8 @@ _FAMILIES = {
     "model.final_layer.": "MatGL",
 }
 """How the names of weights begin -> the package whose names they are."""
+RECOGNISED = ("chgnet", "mace", "matgl", "composition")
+"""Backbones whose files and folders `recognise` knows."""
 _PLAIN = {"torch", "collections", "builtins", "__builtin__", "numpy", "_codecs", "copyreg", "copy_reg"}
 
 
@@ -106,6 +108,17 @@ def recognise(path: Path) -> Found:
             classes = _classes(file, _LEGACY_PICKLES if head[2:3] == b"\x8a" else 1)
             return _pickle(path, classes) if classes is not None else Found("a pickle whose end is missing", _AGAIN)
         return _jax(file) or _text(path, head) or _safetensors(path, file) or _other(path, head)
+
+
+def instead_of_file(path: Path) -> Found | None:
+    """Say what lies in the place of a file that was not fetched, or that is empty; None for all others."""
+    if path.is_dir():
+        return None
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if instead := stand_in(head):
+        return Found(*instead)
+    return None if head else Found("an empty file", _AGAIN)
 
 
 # ------------------------------------------------------------------- folders

@@ -10,7 +10,8 @@ Which foundations there are, each wing says in a table of its own; here is how a
     load("runs/si")                   a run of `matgraft tune`, or a folder of `matgraft export --to native`
     load("runs/si#PBE")               one of the heads of a run of strategy multihead
 
-A backbone is one row of such a table, one adapter, one extra. Vendors are imported when their adapter is asked for.
+A backbone is one row of such a table, one adapter, one extra; other packages add rows (`matgraft.core.plugins`).
+Vendors are imported when their adapter is asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from matgraft.core import manifest
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
 from matgraft.core.frozen import Frozen
 from matgraft.core.model import Backbone, ModelCard
-from matgraft.core.model_files import Found, recognise
+from matgraft.core.model_files import RECOGNISED, Found, instead_of_file, recognise
 from matgraft.core.run_folder import RunFile, last_model, resume_commands
 from matgraft.core.weights import refuse_infinite_weights
 
@@ -175,7 +176,7 @@ def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None
     """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
     model = model_folder(folder)
     name = CARD.read(model).backbone
-    row = choose(name, rows, "backbone", instead)
+    row = choose(name, rows, "backbone", {name: f"install the package that adds {name!r}", **(instead or {})})
     if not row.installed:
         raise ExtraError(row.package, row.extra)
     adapter = _adapter(row)
@@ -189,8 +190,14 @@ def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None
 
 
 def _refuse_another(path: Path, backbone: str, row: BackboneRow) -> None:
-    """Raise a DataError if a file or a folder is not of the kind that a backbone opens."""
-    if path.exists() and (found := recognise(path)).name != f"{backbone}:{path}":
+    """Raise a DataError if a file or a folder is not of the kind that a backbone opens.
+
+    Files of other packages' backbones are known to their adapters alone; here it is told only what is no model at all.
+    """
+    if not path.exists():
+        return
+    found = recognise(path) if backbone in RECOGNISED else instead_of_file(path)
+    if found and found.name != f"{backbone}:{path}":
         raise _no_model(path, found, f"not what {backbone} opens", row.opens)
 
 

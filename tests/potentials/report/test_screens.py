@@ -18,10 +18,11 @@ from rich.console import Console
 from matgraft.core.audit import AuditFacts
 from matgraft.core.files import to_json
 from matgraft.core.findings import Action, Finding
+from matgraft.core.plugins import Plugin
 from matgraft.core.provenance import Provenance
 from matgraft.core.registry import BackboneRow
 from matgraft.core.report.screen import show_audit
-from matgraft.foundations import BACKBONES
+from matgraft.foundations import listed
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.report.evaluations import show_evaluation
@@ -63,7 +64,7 @@ VERBS: dict[str, tuple[Facts, Callable[[Console, Any], object], Any]] = {
     "audit": (audit, show_audit, AuditFacts),
     "tune": (run, show_run, TunedFacts),
     "evaluate": (evaluation, show_evaluation, Evaluation),
-    "backbones": (lambda _: BACKBONES, show_backbones, dict[str, BackboneRow]),
+    "backbones": (lambda _: listed(), show_backbones, dict[str, BackboneRow | Plugin]),
 }
 
 

@@ -16,7 +16,7 @@ from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import Result, figures_of
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.checks.structures import Kind, Structure
-from matgraft.potentials.checks.suite import SUITE
+from matgraft.potentials.checks.suite import with_others
 from matgraft.potentials.data.reading.read import read
 
 STRUCTURES = "structures.extxyz"
@@ -98,7 +98,7 @@ def drawn(checked: Checked, folder: Path) -> Iterator[tuple[Result, Sequence[Blo
     """Yield each result with its tables and plots, from what the folder keeps; no model is loaded."""
     structures = tuple(structures_kept(checked, folder))
     named = {one.name: one for one in structures}
-    checks = {check.code: check() for check in SUITE}
+    checks = {check.code: check() for check in with_others(one.code for one in checked.findings)}
     for result in checked.results:
         check = checks.get(result.finding.code)
         case = Case(structures, named.get(result.finding.about), checked.settings, references=checked.references)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matgraft.core.errors import OptionError, nearest
+from matgraft.core.plugins import Extended
 from matgraft.potentials.checks.cutoff_smoothness import CutoffSmoothnessCheck
 from matgraft.potentials.checks.elastic import ElasticCheck
 from matgraft.potentials.checks.equation_of_state import EquationOfStateCheck
@@ -33,7 +34,8 @@ from matgraft.potentials.checks.structure_in_motion import StructureInMotionChec
 from matgraft.potentials.checks.surface import SurfaceCheck
 from matgraft.potentials.checks.vacancy import VacancyCheck
 
-SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
+Checks = Sequence[type[PhysicalCheck[Any]]]
+SUITE: Checks = (
     RelaxationCheck,
     EquationOfStateCheck,
     ElasticCheck,
@@ -60,22 +62,41 @@ SUITE: tuple[type[PhysicalCheck[Any]], ...] = (
 """In the order of a report."""
 
 
-def chosen_checks(
-    settings: CheckSettings, suite: Sequence[type[PhysicalCheck[Any]]] = SUITE
-) -> list[PhysicalCheck[Any]]:
+OF_OTHERS: Extended[type[PhysicalCheck[Any]]] = Extended({}, "matgraft.checks", PhysicalCheck)
+"""Checks that other packages add by entry points, each under its code; they run where `only` names them."""
+
+
+def with_others(codes: Iterable[str], suite: Checks = SUITE) -> Checks:
+    """Return the suite, and behind it those of the named checks that other packages add.
+
+    Raises
+    ------
+    OptionError
+        If one of these cannot be imported, or has another code than its name.
+    """
+    own = {check.code for check in suite}
+    found = {code: OF_OTHERS[code] for code in codes if code not in own and code in OF_OTHERS}
+    for name, check in found.items():
+        if check.code != name:
+            where = f"check {name} of {check.__module__}"
+            raise OptionError(f"its code is {check.code!r}", where=where, remedy="its entry point must have this name")
+    return (*suite, *found.values())
+
+
+def chosen_checks(settings: CheckSettings, suite: Checks = SUITE) -> list[PhysicalCheck[Any]]:
     """Return the checks that are asked for: by code, by use, or by suite.
 
     Raises
     ------
     OptionError
-        If there is no check of a code.
+        If there is no check of a code, or what another package adds under it is none.
     """
-    codes = [check.code for check in suite]
+    codes = [*(check.code for check in suite), *OF_OTHERS]
     for code in settings.only:
         if code not in codes:
             raise OptionError(f"--only {code!r} is no check", allowed=codes, remedy=nearest(code, codes))
     if settings.only:
-        return [check() for check in suite if check.code in settings.only]
+        return [check() for check in with_others(settings.only, suite) if check.code in settings.only]
     if settings.uses:
         return [check() for check in suite if check.gates_uses & set(settings.uses)]
     most = SUITES.index(settings.suite)

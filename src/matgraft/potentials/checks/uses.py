@@ -11,15 +11,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from matgraft.core.findings import Finding
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
-from matgraft.potentials.checks.physical import FOUNDATION, PhysicalCheck
+from matgraft.potentials.checks.physical import FOUNDATION
 from matgraft.potentials.checks.settings import USES, CheckedUse, CheckSettings, use_in_words
-from matgraft.potentials.checks.suite import SUITE
-
-Checks = Sequence[type[PhysicalCheck[Any]]]
+from matgraft.potentials.checks.suite import SUITE, Checks
 
 
 def judge_uses(

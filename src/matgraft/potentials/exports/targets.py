@@ -317,7 +317,7 @@ def refuse(backbone: str, to: str) -> None:
     """
     row = choose(backbone, POTENTIALS, "backbone", INSTEAD)
     if to not in row.exports:
-        have = [name for name, other in POTENTIALS.items() if to in other.exports]
+        have = [name for name, other in POTENTIALS.data.items() if to in other.exports]
         raise OptionError(
             f"{backbone} has no export to {to}",
             allowed=[f"--to {name}" for name in row.exports],

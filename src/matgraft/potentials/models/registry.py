@@ -9,11 +9,12 @@ from typing import cast
 
 from matgraft.core.errors import MatgraftError
 from matgraft.core.model_files import recognise
+from matgraft.core.plugins import Extended
 from matgraft.core.registry import CARD, BackboneRow, load_folder_from, load_from, opener_of, part_head
 from matgraft.core.run_folder import kind_of
 from matgraft.potentials.models.potential import Potential
 
-POTENTIALS: dict[str, BackboneRow] = {
+_OWN: dict[str, BackboneRow] = {
     "chgnet": BackboneRow(
         adapter="matgraft.potentials.models.chgnet:CHGNetPotential",
         package="chgnet",
@@ -60,6 +61,8 @@ POTENTIALS: dict[str, BackboneRow] = {
         },
     ),
 }
+POTENTIALS = Extended(_OWN, "matgraft.backbones", BackboneRow)
+"""By name: matgraft's own, and those that other packages add by entry points."""
 INSTEAD = {"composition": "composition reads formulas; frames need an interatomic potential"}
 
 

@@ -5,7 +5,7 @@ Each ``show_*`` is given the facts that ``--json`` prints, and nothing else: wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -13,7 +13,8 @@ from rich.console import Console
 
 from matgraft.core.audit import AuditFacts, audit_facts
 from matgraft.core.findings import Finding, Findings
-from matgraft.core.registry import Rows
+from matgraft.core.plugins import Plugin
+from matgraft.core.registry import BackboneRow
 from matgraft.core.report.document import (
     EVERYWHERE,
     Pairs,
@@ -115,9 +116,13 @@ def show_run(screen: Console, facts: TunedFacts) -> None:
     show_blocks(screen, [Pairs(rows)])
 
 
-def show_backbones(screen: Console, rows: Rows) -> None:
+def show_backbones(screen: Console, rows: Mapping[str, BackboneRow | Plugin]) -> None:
     """Print what can be tuned: a name that one types stands on one line, however narrow the screen is."""
     for name, row in rows.items():
+        if isinstance(row, Plugin):
+            text = f"{name} (of the package {row.package} {row.version}; imported when it is named)"
+            screen.print(text, style="bold", highlight=False, markup=False, soft_wrap=True)
+            continue
         needs = "installed" if row.installed else f'not installed: pip install "matgraft[{row.extra}]"'
         lines = {"releases": ", ".join(row.releases), "weights": row.weights_from, "licence": row.licence}
         screen.print(f"{name} ({needs})", style="bold", highlight=False, markup=False, soft_wrap=True)

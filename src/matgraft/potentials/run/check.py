@@ -35,7 +35,7 @@ from matgraft.potentials.checks.references import References, formula_of, merged
 from matgraft.potentials.checks.runner import OBSERVATIONS, Elsewhere, Result, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, Suite
 from matgraft.potentials.checks.structures import MOST_STRUCTURES, Structure, structures_in, structures_of
-from matgraft.potentials.checks.suite import chosen_checks
+from matgraft.potentials.checks.suite import chosen_checks, with_others
 from matgraft.potentials.checks.uses import judge_uses
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import HEAD_TAG
@@ -164,7 +164,7 @@ def _check(
         references={name: dict(values) for name, values in known.items()},
         notes=(*context.notes, *notes, *said, *_unread(own, case), *_uncompared(results)),
         results=tuple(results),
-        verdict=judge_uses(settings, findings, context.verdict),
+        verdict=judge_uses(settings, findings, context.verdict, with_others(one.code for one in checks)),
         seconds=time.monotonic() - began,
         folder=str(folder),
     )

@@ -1,0 +1,74 @@
+"""The conformance suite as pytest runs it for other packages: the tests that matgraft's own backbones inherit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from matgraft.conformance import suite
+from matgraft.testing import PotentialConformance
+
+PACKAGE = """
+from matgraft.foundations import load
+
+def make():
+    return load("chgnet")
+
+def broken():
+    potential = make()
+    whole = potential.forward
+    def forward(batch, want):
+        found = whole(batch, want)
+        return {**found, "forces": found["forces"] * 1.01} if "forces" in found else found
+    potential.forward = forward
+    return potential
+
+def nothing():
+    return 7
+"""
+
+
+def run(folder: Path, name: str, *more: str) -> subprocess.CompletedProcess[str]:
+    (folder / "my_package.py").write_text(PACKAGE)
+    (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\ntestpaths = ['tests']\n")
+    words = ["-p", "matgraft.conformance", "-p", "no:cacheprovider", "-q", "--matgraft-backbone", name, *more]
+    path = os.pathsep.join([str(folder), str(Path(suite.__file__).parents[2])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_pytest_runs_the_suite_on_a_potential_of_ones_own(tmp_path: Path) -> None:
+    said = run(tmp_path, "my_package:broken", "-k", "equals_the_vendors or not_asked_for")
+    assert "1 failed, 1 passed" in said.stdout, said.stdout + said.stderr
+    assert "suite.py::TestBackbone::test_equals_the_vendors_calculator" in said.stdout
+
+
+def test_the_suite_is_the_one_that_the_own_backbones_inherit() -> None:
+    own = {name for name in vars(suite.TestBackbone) if name.startswith("test_")}
+    assert not own
+    assert issubclass(suite.TestBackbone, PotentialConformance)
+
+
+def test_a_name_that_is_none_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my_package.py").write_text(PACKAGE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert suite.named("my_package:make").card.backbone == suite.named("chgnet").card.backbone == "chgnet"
+    for name, said in {
+        "my_package:nothing": "it returns a int",
+        "my_package:absent": "has no attribute 'absent'",
+        "absent:make": "No module named 'absent'",
+        "chgne": "did you mean 'chgnet'",
+    }.items():
+        with pytest.raises(pytest.UsageError, match=said):
+            suite.named(name)
