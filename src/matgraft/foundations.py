@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def listed() -> dict[str, BackboneRow | Plugin]:
     """Return what can be tuned: the rows of matgraft's own; of other packages what their metadata says."""
-    return {
-        **BACKBONES.data,
-        **{one.name: one for one in plugins_of("matgraft.backbones") if one.name not in BACKBONES.data},
-    }
+    return {**{one.name: one for one in plugins_of("matgraft.backbones")}, **BACKBONES.data}
 
 
 def load(name: str | Path) -> Backbone | PropertyModel:
