@@ -116,9 +116,9 @@ def test_a_model_built_anew_is_compared_on_every_element() -> None:
     energies = [-1.0 - 0.1 * Z for Z in numbers]
     theirs = vendor(atomic_numbers=numbers, atomic_energies=[energies], num_elements=len(numbers))
     ours = MACEPotential(copy.deepcopy(theirs), name="ten")
-    assert adapter._difference(ours, theirs) < 1e-5
+    assert adapter._difference(ours, theirs)[0] < 1e-10
     theirs.atomic_energies_fn.atomic_energies[0, -1] += 5.0
-    assert adapter._difference(ours, theirs) == pytest.approx(2.5, abs=1e-3)  # the last cell is half gold
+    assert adapter._difference(ours, theirs)[0] == pytest.approx(2.5, abs=1e-6)  # the last cell is half gold
 
 
 class TestMACE(PotentialConformance):
@@ -345,11 +345,37 @@ def test_references_of_all_electrons_do_not_hide_that_a_model_is_rebuilt_right(t
     assert float(model.references[41]) == pytest.approx(-8103.2, abs=1e-3)
     theirs = vendor(atomic_energies=energies)
     ours = MACEPotential(copy.deepcopy(theirs), name="heavy")
-    theirs.scale_shift.shift += 0.002
-    assert adapter._difference(ours, theirs) == pytest.approx(0.002, abs=1e-4)
+    assert adapter._difference(ours, theirs)[0] < 1e-8
+    theirs.scale_shift.shift += 0.0001
+    difference, allowed = adapter._difference(ours, theirs)
+    assert difference == pytest.approx(0.0001, abs=1e-6) and allowed < difference
     theirs = vendor(atomic_energies=energies)
     theirs.atomic_energies_fn.atomic_energies[0, 3] += 1.0
-    assert adapter._difference(ours, theirs) > 0.05
+    assert adapter._difference(ours, theirs)[0] > 0.05
+
+
+def test_how_far_a_model_built_anew_may_be_off_follows_its_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Molecular networks give diamond cells of their elements 1e4 eV an atom, where two sums in float32 are meV apart."""
+    steep, anew = vendor(), vendor()
+    monkeypatch.setattr(adapter, "_build", lambda _: anew)  # e3nn takes a second for it
+    steep.scale_shift.scale *= 1e6
+    file = tmp_path / "steep.model"
+    load(f"mace:{file}@{pickled(steep, file)}")
+    ours = MACEPotential(copy.deepcopy(steep), name="steep")
+    assert 1e-5 < adapter._difference(ours, steep)[1] < 10
+    assert adapter._difference(potential(), vendor())[1] == 1e-5
+
+
+def test_a_network_that_is_built_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "other.model"
+    trusted = f"mace:{file}@{pickled(vendor(), file)}"
+    other = vendor()
+    other.interactions[0].avg_num_neighbors *= 1.001
+    monkeypatch.setattr(adapter, "_build", lambda _: other)
+    with pytest.raises(DataError, match=r"differ by [\d.e+]+ meV/atom; numbers of float32 allow 0\.0"):
+        load(trusted)
 
 
 @pytest.mark.parametrize("name", ["ANI-CC", "GeSbTe", "SPICE"])
