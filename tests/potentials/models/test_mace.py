@@ -357,7 +357,7 @@ def test_references_of_all_electrons_do_not_hide_that_a_model_is_rebuilt_right(t
 def test_how_far_a_model_built_anew_may_be_off_follows_its_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Molecular networks give diamond cells of their elements 1e4 eV an atom, where two sums in float32 are meV apart."""
+    """Molecular networks give cells of their elements 1e4 eV an atom, where two sums in float32 are meV apart."""
     steep, anew = vendor(), vendor()
     monkeypatch.setattr(adapter, "_build", lambda _: anew)  # e3nn takes a second for it
     steep.scale_shift.scale *= 1e6

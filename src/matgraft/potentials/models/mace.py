@@ -230,10 +230,10 @@ class MACEPotential(Potential):
             ) from error
         if not difference <= allowed:
             raise DataError(
-                f"built anew, its energies differ by {1e3 * difference:.2g} meV/atom; numbers of {potential.card.dtype} "
-                f"allow {1e3 * allowed:.2g}",
+                f"built anew, its energies differ by {1e3 * difference:.2g} meV/atom; numbers of "
+                f"{potential.card.dtype} allow {1e3 * allowed:.2g}",
                 where=str(path),
-                remedy="it holds parts that mace-torch builds otherwise today: convert it with the version that saved it",
+                remedy="mace-torch builds parts of it otherwise today: convert it with the version that saved it",
             )
         for symbol, energy in (read_references(path.parent) if path.name == cls.native_file else {}).items():
             potential.references[atomic_numbers[symbol] - 1] += energy  # that `save` left out of this file
@@ -655,7 +655,7 @@ def _build(architecture: Mapping[str, Any]) -> nn.Module:
 
 
 def _difference(potential: MACEPotential, vendor: Any) -> tuple[float, float]:
-    """Return how far the energies of distorted cells are from the vendor's own forward, and how far they may be: eV/atom.
+    """Return how far energies of distorted cells are from the vendor's own forward, and how far they may be: eV/atom.
 
     Both are evaluated in float64, so that neither all-electron references nor large energies of the network hide a
     difference or make one: float32 alone resolves 0.24 meV in 2,081 eV. What is left of float32 are stored constants,
