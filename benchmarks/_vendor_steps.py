@@ -4,6 +4,7 @@
     vendor.prediction()                         # forces (N, 3) eV/Å
     vendor.step()                               # loss of energies, forces and stresses, and its gradient
     vendor.update()                             # what the optimizer makes of that gradient
+    vendor.to(torch.device("cuda"))             # model and batch, as the trainers place them
 
 Graphs and batch are made beforehand, as the trainers' loaders do. Vendors are imported by their own class.
 """
@@ -29,6 +30,10 @@ class Steps(Protocol):
     """A model with its batch."""
 
     model: nn.Module
+
+    def to(self, device: torch.device) -> None:
+        """Put model and batch on a device; made on the CPU."""
+        ...
 
     def prediction(self) -> Array:
         """Predict energies, forces and stresses; return the forces (N, 3) eV/Å."""
@@ -75,6 +80,15 @@ class ChgnetSteps(ByAdam):
         self.loss = CombinedLoss(target_str="efs")
         data = vendor_data(dataset)
         self.graphs, self.targets = collate_graphs([data[i] for i in range(len(data))])
+
+    def to(self, device: torch.device) -> None:
+        """As its trainer does, graph by graph."""
+        self.model.to(device)
+        self.graphs = [graph.to(str(device)) for graph in self.graphs]
+        self.targets = {
+            name: [one.to(device) for one in own] if isinstance(own, list) else own.to(device)
+            for name, own in self.targets.items()
+        }
 
     def prediction(self) -> Array:
         """Predict by the vendor's own function."""
@@ -134,10 +148,16 @@ class MaceSteps(ByAdam):
         loader = torch_geometric.dataloader.DataLoader(data, batch_size=len(data), shuffle=False)
         self.batch = next(iter(loader))
 
+    def to(self, device: torch.device) -> None:
+        """As `mace.tools.train` does."""
+        self.model.to(device)
+        self.loss.to(device)
+        self.batch = self.batch.to(device)
+
     def prediction(self) -> Array:
         """Predict as the vendor's `eval_configs` does."""
         self.model.eval()
-        forces: Array = self.model(self.batch.to_dict(), compute_stress=True)["forces"].detach().double().numpy()
+        forces: Array = self.model(self.batch.to_dict(), compute_stress=True)["forces"].detach().cpu().double().numpy()
         return forces
 
     def step(self) -> None:
@@ -171,10 +191,17 @@ class MatglSteps(ByAdam):
         self.trainer.model = self.model  # instead of a new potential around the network, without references and scale
         self.targets = _targets(dataset)
 
+    def to(self, device: torch.device) -> None:
+        """As lightning does with module and batch."""
+        self.trainer.to(device)
+        self.graphs = self.graphs.to(device)
+        self.lattices, self.states = self.lattices.to(device), self.states.to(device)
+        self.targets = tuple(one.to(device) for one in self.targets)
+
     def prediction(self) -> Array:
         """Predict by the vendor's own forward."""
         self.model.eval()
-        forces: Array = self.model(self.graphs, self.lattices, self.states)[1].detach().double().numpy()
+        forces: Array = self.model(self.graphs, self.lattices, self.states)[1].detach().cpu().double().numpy()
         return forces
 
     def step(self) -> None:

@@ -61,6 +61,7 @@ from matgraft.potentials.tuning.defaults import fit_defaults
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective
 
+CPU = torch.device("cpu")
 STILL = 1e-30
 """A rate that moves nothing."""
 N_ATOMS = {"Si": 63, "Mo": 54}
@@ -126,12 +127,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 class Ours:
-    """matgraft's adapter and objective, as its fit uses them."""
+    """matgraft's adapter and objective, as its fit uses them, on one device."""
 
-    def __init__(self, foundation: str, dataset: Dataset) -> None:
-        backbone = load(foundation)
+    def __init__(self, foundation: str | Potential, dataset: Dataset, device: torch.device = CPU) -> None:
+        backbone = load(foundation) if isinstance(foundation, str) else copy.deepcopy(foundation)
         assert isinstance(backbone, Potential)
-        self.dataset, self.backbone = dataset, backbone
+        backbone.module.to(device)
+        self.dataset, self.backbone, self.device = dataset, backbone, device
         self.encoded = encode_all(backbone, dataset.samples)
         tuned = copy.deepcopy(backbone)
         settings = fit_defaults(Full(), len(dataset), FitSettings(rate=STILL))
@@ -139,16 +141,19 @@ class Ours:
         self.model = tuned.module
         self.objective = FrameObjective(tuned, dataset, dataset, LossSettings(), self.encoded, self.encoded)
 
+    def predictions(self) -> list[dict[str, Array]]:
+        """Predict as one batch: quantity -> array, for each frame."""
+        return predict(self.backbone, self.dataset.samples, encoded=self.encoded)
+
     def prediction(self) -> Array:
-        """Predict as one batch."""
-        found = predict(self.backbone, self.dataset.samples, encoded=self.encoded)
-        return np.concatenate([each["forces"] for each in found])
+        """Predict as one batch; return the forces."""
+        return np.concatenate([each["forces"] for each in self.predictions()])
 
     def step(self) -> None:
         """Do what the fit does with a batch, up to the gradient."""
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        losses = self.objective.losses(range(len(self.dataset)), torch.device("cpu"))
+        losses = self.objective.losses(range(len(self.dataset)), self.device)
         losses.mean().backward()
 
     def update(self) -> None:
