@@ -23,7 +23,8 @@ from matgraft.core.errors import DataError
 from matgraft.core.processes import cores
 from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.split import Split, split
+from matgraft.potentials.data.splits.parts import Split
+from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.tuning.adapt import shift_references

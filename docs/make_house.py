@@ -37,7 +37,7 @@ def rooms() -> Rooms:
 
 
 def room_of(module: str) -> str | None:
-    """Return a module's room: ``potentials.data`` for ``matgraft.potentials.data.split``; None outside the wings."""
+    """Return a module's room: ``potentials.data`` for ``matgraft.potentials.data.order``; None outside the wings."""
     _, *parts = module.split(".")
     if not parts or parts[0] not in WINGS:
         return None

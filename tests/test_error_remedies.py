@@ -180,15 +180,15 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
     "potentials/data/reading/stated.py:in_angstrom": [(every(lambda a: a.info.update(length_unit="parsec")), "")],
     "potentials/run/fitting.py:_refuse_idle_moments": [(every(with_moments), "strategy.name=feature loss.magmom=1")],
     "potentials/data/numbering.py:_by_file": [(plain, "audit.drop=[3]")],
-    "potentials/data/split.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
-    "potentials/data/split.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
-    "potentials/data/split.py:_check_options": [
+    "potentials/data/splits/ways.py:_by_groups": [(one_trajectory, "split.by=trajectory")],
+    "potentials/data/splits/ways.py:_by_tag": [(untagged, "split.by=kind split.test=0")],
+    "potentials/data/splits/checks.py:check_options": [
         (plain, "split.validation=0.7 split.test=0.6"),
         (plain, "split.gap=2 split.by=random"),
         (plain, "split.by=element"),
         (plain, "split.element=Ge"),
     ],
-    "potentials/data/split.py:_cut": [(one_trajectory, "split.by=blocks split.gap=30")],
+    "potentials/data/splits/blocks.py:_cut": [(one_trajectory, "split.by=blocks split.gap=30")],
     "core/reads.py:refuse_unread": [
         (plain, "strategy.name=full ladder.rungs=[feature,full]"),
         (plain, "strategy.name=full loss.huber_delta.energy=0.1"),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matgraft.potentials.data.pack import pack
     from matgraft.potentials.data.reading.read import read
     from matgraft.potentials.data.sample import Sample
-    from matgraft.potentials.data.split import split
+    from matgraft.potentials.data.splits.split import split
     from matgraft.potentials.exports import export
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.run import write_report
@@ -92,7 +92,7 @@ _HOMES = {
     "resume": "verbs.tune",
     "sample": "potentials.run",
     "select": "potentials.run",
-    "split": "potentials.data.split",
+    "split": "potentials.data.splits.split",
     "suggest": "formulas.suggest.suggest",
     "tune": "verbs.tune",
     "verify": "potentials.run.verify",

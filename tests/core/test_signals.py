@@ -73,6 +73,14 @@ def left(folder: Path, session: int) -> list[str]:
     return files
 
 
+@pytest.fixture(autouse=True)
+def _without_nohup() -> Iterator[None]:
+    """Let a closed terminal end what is started here, though the tests themselves may run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("what", "number", "line"),
     [

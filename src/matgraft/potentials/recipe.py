@@ -118,7 +118,7 @@ class AuditSettings(Frozen):
 
 
 class SplitSettings(Frozen):
-    """How the frames are parted; see `matgraft.potentials.data.split`."""
+    """How the frames are parted; see `matgraft.potentials.data.splits.split`."""
 
     by: str = "auto"
     validation: float = Field(0.1, gt=0, lt=1)

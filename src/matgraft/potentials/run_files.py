@@ -16,7 +16,7 @@ from matgraft.core.verdict import Verdict
 from matgraft.potentials.audit.coverage import Coverage
 from matgraft.potentials.checks.checked import CHECKED
 from matgraft.potentials.data.seen import SeenFrames
-from matgraft.potentials.data.split import Split
+from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.recipe import SAVED
 from matgraft.potentials.scoring.evaluate import Evaluation
 from matgraft.potentials.scoring.metrics import Scores

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from matgraft.core.errors import DataError, OptionError
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import PARTS, deal, leaks_between, split
+from matgraft.potentials.data.splits.deal import deal
+from matgraft.potentials.data.splits.given import leaks_between
+from matgraft.potentials.data.splits.parts import PARTS
+from matgraft.potentials.data.splits.split import split
 
 layouts = st.lists(st.integers(1, 30), min_size=3, max_size=25)
 seeds = st.integers(0, 2**32 - 1)

@@ -12,7 +12,8 @@ from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.verdict import Damage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import Split, split
+from matgraft.potentials.data.splits.parts import Split
+from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.run.frames import divide
 

@@ -19,7 +19,9 @@ from matgraft.potentials.data.order import in_time
 from matgraft.potentials.data.reading import read
 from matgraft.potentials.data.runs import natural
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import deal, leaks_between, split
+from matgraft.potentials.data.splits.deal import deal
+from matgraft.potentials.data.splits.given import leaks_between
+from matgraft.potentials.data.splits.split import split
 
 MATERIALS = {
     "Si": bulk("Si", cubic=True) * (2, 1, 1),

@@ -32,7 +32,8 @@ from matgraft.potentials.data.lazy import BLOCK, LazySamples, SamplesInMemory
 from matgraft.potentials.data.pack import pack
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import leaks_between, split
+from matgraft.potentials.data.splits.given import leaks_between
+from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.data.store import Store, open_store, read_whole
 from matgraft.potentials.data.store_writing import write_store
 

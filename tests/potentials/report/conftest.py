@@ -24,7 +24,7 @@ from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable, M
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.neighbours import Overlap
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import Split
+from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.recipe import Recipe, StrategySettings
 from matgraft.potentials.report.facts import RunFacts, read_facts
 from matgraft.potentials.run_files import (

@@ -26,7 +26,8 @@ from matgraft.potentials.audit.coverage import Coverage, coverage
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.neighbours import Overlap
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import Sharing, split
+from matgraft.potentials.data.splits.parts import Sharing
+from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.recipe import AuditSettings, Recipe, StrategySettings, make_recipe
 from matgraft.potentials.report.data import audit_section, coverage_section, split_section
 from matgraft.potentials.report.facts import RunFacts, read_facts

@@ -9,7 +9,7 @@ import pytest
 from matgraft.core.model import Encoded
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import Split
+from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.fitting import adapt_by_recipe

@@ -17,7 +17,7 @@ from matgraft.core.options import shell
 from matgraft.core.provenance import Provenance
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.split import Split
+from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.recipe import Recipe, make_recipe
 from matgraft.potentials.run import references
 from matgraft.potentials.run.frames import whole_split

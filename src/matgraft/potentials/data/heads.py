@@ -137,7 +137,7 @@ def frames_by_head(dataset: Dataset) -> dict[str, list[int]]:
     return dict(found)
 
 
-_LONG_ENOUGH = 10  # frames: of fewer, blocks leave a part empty (`matgraft.potentials.data.split.SHORTEST_CUT`)
+_LONG_ENOUGH = 10  # frames: of fewer, blocks leave a part empty (`matgraft.potentials.data.splits.blocks.SHORTEST_CUT`)
 
 
 def require_heads(train: Dataset, validation: Dataset) -> None:

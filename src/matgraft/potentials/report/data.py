@@ -24,7 +24,7 @@ from matgraft.core.report.document import (
 from matgraft.core.report.text import decimals, written
 from matgraft.potentials.audit.coverage import Coverage, Span
 from matgraft.potentials.data.neighbours import Overlap
-from matgraft.potentials.data.split import Split
+from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.run_files import AUDIT, COVERAGE, SPLIT
 

@@ -33,7 +33,7 @@ from matgraft.potentials import run_files as files
 from matgraft.potentials.audit.coverage import Coverage
 from matgraft.potentials.checks.checked import CHECKED, Checked, checked_in
 from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable
-from matgraft.potentials.data.split import Split
+from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.recipe import Recipe, make_recipe
 from matgraft.potentials.report.parity import Parity, parity
 from matgraft.potentials.scoring.metrics import Scores

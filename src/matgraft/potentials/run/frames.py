@@ -32,7 +32,9 @@ from matgraft.potentials.data.phases import require_phase_tag
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
 from matgraft.potentials.data.sense import MEMORY_SHARE, examine
-from matgraft.potentials.data.split import STRATUM_TAG, Split, leaks_between, split
+from matgraft.potentials.data.splits.given import leaks_between
+from matgraft.potentials.data.splits.parts import STRATUM_TAG, Split
+from matgraft.potentials.data.splits.split import split
 from matgraft.potentials.models.graphs import Graphs, KeptGraphs
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_what_can_be, predict

@@ -24,7 +24,7 @@ from matgraft.potentials.checks.forgetting import Forgetting
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.data.heads import HEAD_TAG, frames_by_head
-from matgraft.potentials.data.split import INSIDE
+from matgraft.potentials.data.splits.parts import INSIDE
 from matgraft.potentials.exports.repulsion import keep_closest
 from matgraft.potentials.exports.structures import keep
 from matgraft.potentials.models.potential import Potential

@@ -12,7 +12,7 @@ from matgraft.core.errors import MatgraftError
 from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.seen import SeenFrames, is_among, kinds
-from matgraft.potentials.data.split import leaks_between
+from matgraft.potentials.data.splits.given import leaks_between
 from matgraft.potentials.recipe import Recipe, saved_recipe
 from matgraft.potentials.run.frames import read_one
 from matgraft.potentials.run_files import SEEN
