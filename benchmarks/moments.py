@@ -27,7 +27,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.scoring.metrics import Predictions, errors, metrics
+from matgraft.potentials.scoring.frame_errors import Predictions, errors
+from matgraft.potentials.scoring.metrics import metrics
 from matgraft.potentials.tuning.adapt import refit_references
 from matgraft.potentials.tuning.loss import MAGMOM_WEIGHT, LossSettings
 from matgraft.potentials.tuning.references import shifted

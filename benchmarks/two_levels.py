@@ -35,7 +35,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import FOUNDATION, assign_heads
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.scoring.metrics import errors, metrics
+from matgraft.potentials.scoring.frame_errors import errors
+from matgraft.potentials.scoring.metrics import metrics
 from matgraft.potentials.tuning.adapt import shift_references
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.potentials.tuning.references import fit_references, keep_references

@@ -19,7 +19,7 @@ from matgraft.potentials.data.seen import SeenFrames
 from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.recipe import SAVED
 from matgraft.potentials.scoring.evaluate import Evaluation
-from matgraft.potentials.scoring.metrics import Scores
+from matgraft.potentials.scoring.scores import Scores
 from matgraft.potentials.sources import Sources
 from matgraft.potentials.tuning.facts import FitFacts
 from matgraft.potentials.tuning.ladder import CLIMB

@@ -42,7 +42,8 @@ from matgraft.potentials.run_files import (
     SPLIT,
     VERDICT,
 )
-from matgraft.potentials.scoring.metrics import Predictions, summarise
+from matgraft.potentials.scoring.frame_errors import Predictions
+from matgraft.potentials.scoring.scores import summarise
 from matgraft.potentials.scoring.table import predictions_table, write_predictions
 from matgraft.potentials.scoring.verdict import verdict
 from matgraft.potentials.sources import Sources

@@ -12,7 +12,7 @@ from matgraft.core.report.screen import show_blocks
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.report.scores import relative_table, score_blocks
-from matgraft.potentials.scoring.metrics import Scores, summarise
+from matgraft.potentials.scoring.scores import Scores, summarise
 from matgraft.potentials.scoring.verdict import verdict
 
 GAP = {"diamond": 0.0, "beta-tin": 100.0, "fcc": 300.0}

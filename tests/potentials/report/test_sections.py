@@ -44,7 +44,8 @@ from matgraft.potentials.report.scores import (
 from matgraft.potentials.report.training import how_the_fit_went, training_section
 from matgraft.potentials.run.frames import whole_split
 from matgraft.potentials.run_files import COVERAGE, METRICS, SPLIT
-from matgraft.potentials.scoring.metrics import Comparison, ModelName
+from matgraft.potentials.scoring.comparison import Comparison
+from matgraft.potentials.scoring.scores import ModelName
 
 B = TypeVar("B", bound=Block)
 Model = TypeVar("Model", bound=BaseModel)

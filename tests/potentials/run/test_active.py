@@ -37,7 +37,7 @@ from matgraft.potentials.run import active_stages
 from matgraft.potentials.run.active import active
 from matgraft.potentials.run.loop import Loop, Stages
 from matgraft.potentials.run_files import METRICS, VERDICT
-from matgraft.potentials.scoring.metrics import Scores
+from matgraft.potentials.scoring.scores import Scores
 
 
 class Killed(BaseException):

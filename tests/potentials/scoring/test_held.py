@@ -15,7 +15,7 @@ from matgraft.core.verdict import Outcome
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.report.scores import score_blocks
-from matgraft.potentials.scoring.metrics import Scores, summarise
+from matgraft.potentials.scoring.scores import Scores, summarise
 from matgraft.potentials.scoring.verdict import verdict
 
 

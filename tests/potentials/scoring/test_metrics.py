@@ -14,17 +14,10 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.quantities import Quantity
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.scoring.metrics import (
-    Scores,
-    by_tag,
-    compare,
-    count_units,
-    errors,
-    intervals,
-    metrics,
-    summarise,
-    worst_decile,
-)
+from matgraft.potentials.scoring.comparison import compare
+from matgraft.potentials.scoring.frame_errors import errors
+from matgraft.potentials.scoring.metrics import by_tag, count_units, intervals, metrics, worst_decile
+from matgraft.potentials.scoring.scores import Scores, summarise
 
 SYMMETRIC = np.array([[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]])
 

@@ -14,8 +14,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.delta import differences
 from matgraft.potentials.data.phases import phases_of, require_phase_tag
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.scoring.metrics import summarise
 from matgraft.potentials.scoring.relative import Elements, relative_energies
+from matgraft.potentials.scoring.scores import summarise
 
 
 def frame(symbols: str, per_atom: float, **tags: str) -> Sample:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from matgraft.core.quantities import ENERGY, FORCES
-from matgraft.potentials.scoring.metrics import FrameErrors
+from matgraft.potentials.scoring.frame_errors import FrameErrors
 from matgraft.potentials.scoring.standing import Standing, stand
 
 

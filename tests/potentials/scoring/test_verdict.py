@@ -14,7 +14,7 @@ from matgraft.core.verdict import Caution, Damage, Outcome, Use, Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.run_files import METRICS, VERDICT
-from matgraft.potentials.scoring.metrics import Change, Scores, changes, summarise
+from matgraft.potentials.scoring.scores import Change, Scores, changes, summarise
 from matgraft.potentials.scoring.verdict import verdict
 
 ALL = ("energy", "forces", "stress")

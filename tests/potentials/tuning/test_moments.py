@@ -17,7 +17,8 @@ from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.recipe import make_recipe
 from matgraft.potentials.run.fitting import refuse_idle_options
-from matgraft.potentials.scoring.metrics import errors, metrics
+from matgraft.potentials.scoring.frame_errors import errors
+from matgraft.potentials.scoring.metrics import metrics
 from matgraft.potentials.scoring.table import predictions_table, read_predictions, write_predictions
 from matgraft.potentials.tuning.adapt import TunedPotential, adapt
 from matgraft.potentials.tuning.defaults import loss_defaults

@@ -31,7 +31,8 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.pseudolabels import made_frames, own_frames
-from matgraft.potentials.scoring.metrics import FrameErrors, errors, metric_key, metrics
+from matgraft.potentials.scoring.frame_errors import FrameErrors, errors, metric_key
+from matgraft.potentials.scoring.metrics import metrics
 from matgraft.potentials.tuning.replay import SEED as REPLAY_SEED
 from matgraft.potentials.tuning.replay import shifted_labels
 

@@ -14,7 +14,7 @@ from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.report.parity import Parity, PredictedBy, QuantityParity
 from matgraft.potentials.report.scores import LEGEND, SHORT_TITLES, TITLES
 from matgraft.potentials.run_files import PREDICTIONS
-from matgraft.potentials.scoring.metrics import ModelName
+from matgraft.potentials.scoring.scores import ModelName
 
 KEYS: Mapping[PredictedBy, ModelName] = {"untuned": "untuned", "shift": "shift", "tuned": "test"}
 """Model of a table of predictions -> what metrics.json calls it."""

@@ -43,8 +43,10 @@ from matgraft.core.targets import ending
 from matgraft.core.verdict import Caution
 from matgraft.potentials.report.scores import relative_table, score_blocks
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
+from matgraft.potentials.scoring.frame_errors import Statistic, metric_key
 from matgraft.potentials.scoring.judged import trajectories
-from matgraft.potentials.scoring.metrics import Figures, Scores, Statistic, metric_key
+from matgraft.potentials.scoring.metrics import Figures
+from matgraft.potentials.scoring.scores import Scores
 from matgraft.potentials.scoring.standing import Standing
 from matgraft.potentials.tuning.held_out import HeldOut
 from matgraft.potentials.tuning.references import ReferenceShift

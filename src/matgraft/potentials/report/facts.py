@@ -36,7 +36,7 @@ from matgraft.potentials.checks.forgetting import Forgetting, ForgettingTable
 from matgraft.potentials.data.splits.parts import Split
 from matgraft.potentials.recipe import Recipe, make_recipe
 from matgraft.potentials.report.parity import Parity, parity
-from matgraft.potentials.scoring.metrics import Scores
+from matgraft.potentials.scoring.scores import Scores
 from matgraft.potentials.scoring.table import read_predictions
 from matgraft.potentials.sources import Sources
 from matgraft.potentials.tuning.facts import FitFacts

@@ -26,7 +26,8 @@ from matgraft.core.report.figures import COLOURS, empty_figure, log_ticks
 from matgraft.core.report.text import ABSENT, decimals, written
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.report.scores import LEGEND
-from matgraft.potentials.scoring.metrics import BASELINES, metric_key
+from matgraft.potentials.scoring.frame_errors import metric_key
+from matgraft.potentials.scoring.scores import BASELINES
 from matgraft.potentials.tuning.ladder import CLIMB, Climb, RungResult
 
 FAR_FROM_ALL = 30.0

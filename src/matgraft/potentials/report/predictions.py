@@ -47,7 +47,7 @@ from matgraft.core.targets import ending
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.keys import is_label
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.scoring.metrics import Predictions
+from matgraft.potentials.scoring.frame_errors import Predictions
 from matgraft.potentials.scoring.table import predictions_table, write_predictions
 
 MOST_SHOWN = 20

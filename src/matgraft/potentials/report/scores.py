@@ -31,9 +31,11 @@ from matgraft.core.report.figures import COLOURS, empty_figure, verbatim
 from matgraft.core.report.text import decimals, interval, written
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.run_files import METRICS, VERDICT
+from matgraft.potentials.scoring.frame_errors import metric_key
 from matgraft.potentials.scoring.judged import Judged, trajectories
-from matgraft.potentials.scoring.metrics import Figures, ModelName, Scores, metric_key
+from matgraft.potentials.scoring.metrics import Figures
 from matgraft.potentials.scoring.relative import InOrder, Relative, RelativeError
+from matgraft.potentials.scoring.scores import ModelName, Scores
 
 TITLES: Mapping[ModelName, str] = {
     "untuned": "Foundation",

@@ -32,7 +32,7 @@ from matgraft.potentials.report.ladder import climb_section
 from matgraft.potentials.report.physics import physics_sections
 from matgraft.potentials.report.scores import score_blocks
 from matgraft.potentials.report.training import fit_section
-from matgraft.potentials.scoring.metrics import Scores
+from matgraft.potentials.scoring.scores import Scores
 from matgraft.potentials.tuning.facts import FitFacts
 from matgraft.potentials.tuning.ladder import Climb
 

@@ -24,7 +24,8 @@ from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
 from matgraft.potentials.run.several import ask
 from matgraft.potentials.run_files import EVALUATIONS, REFERENCES, evaluation_file
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
-from matgraft.potentials.scoring.metrics import Predictions, summarise
+from matgraft.potentials.scoring.frame_errors import Predictions
+from matgraft.potentials.scoring.scores import summarise
 from matgraft.potentials.scoring.verdict import FOUNDATION, verdict
 from matgraft.potentials.tuning.references import HeadShifts, ReferenceShift, shifted
 

@@ -33,9 +33,10 @@ from matgraft.potentials.models.uncertainty import UNCERTAINTY
 from matgraft.potentials.recipe import ForgettingSettings, Recipe, ScoreSettings
 from matgraft.potentials.run.frames import Parts
 from matgraft.potentials.run_files import CHECKPOINTS, MODEL, PREDICTIONS
+from matgraft.potentials.scoring.frame_errors import Predictions
 from matgraft.potentials.scoring.heads import change_heads, judge_heads, summarise_heads
-from matgraft.potentials.scoring.metrics import Predictions, Scores, changes, summarise
 from matgraft.potentials.scoring.relative import Elements, lowest_elements
+from matgraft.potentials.scoring.scores import Scores, changes, summarise
 from matgraft.potentials.scoring.table import predictions_table, write_predictions
 from matgraft.potentials.scoring.verdict import verdict
 from matgraft.potentials.tuning.adapt import TunedPotential

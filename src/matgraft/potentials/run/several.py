@@ -21,7 +21,7 @@ from matgraft.potentials.models.uncertainty import Uncertainty
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.frames import foundation_predictions
 from matgraft.potentials.run.remedies import as_typed
-from matgraft.potentials.scoring.metrics import Predictions
+from matgraft.potentials.scoring.frame_errors import Predictions
 
 
 @dataclass(frozen=True)

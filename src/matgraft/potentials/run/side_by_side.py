@@ -35,7 +35,8 @@ from matgraft.potentials.run.references import references_for, refuse_idle_refer
 from matgraft.potentials.run.remedies import as_typed
 from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
 from matgraft.potentials.run.several import Answers, ask, load_models
-from matgraft.potentials.scoring.metrics import Predictions, errors, summarise
+from matgraft.potentials.scoring.frame_errors import Predictions, errors
+from matgraft.potentials.scoring.scores import summarise
 from matgraft.potentials.scoring.standing import Standing, stand
 from matgraft.potentials.tuning.held_out import HeldOut, shift_held_out
 from matgraft.potentials.tuning.references import ReferenceShift, shifted

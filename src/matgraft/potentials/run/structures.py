@@ -25,7 +25,7 @@ from matgraft.potentials.run.evaluation import refuse_unfit
 from matgraft.potentials.run.frames import look_at_test, read_further
 from matgraft.potentials.run.several import ask, load_models
 from matgraft.potentials.run.side_by_side import refuse_names
-from matgraft.potentials.scoring.metrics import Predictions
+from matgraft.potentials.scoring.frame_errors import Predictions
 from matgraft.potentials.tuning.held_out import shift_held_out
 
 

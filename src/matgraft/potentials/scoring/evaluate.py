@@ -8,7 +8,9 @@ from matgraft.core.verdict import Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
-from matgraft.potentials.scoring.metrics import Figures, Scores, errors, metrics
+from matgraft.potentials.scoring.frame_errors import errors
+from matgraft.potentials.scoring.metrics import Figures, metrics
+from matgraft.potentials.scoring.scores import Scores
 
 
 class SeenCounts(Frozen):

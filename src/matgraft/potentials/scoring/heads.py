@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.heads import frames_by_head
-from matgraft.potentials.scoring.metrics import Change, Predictions, Scores, changes, summarise
+from matgraft.potentials.scoring.frame_errors import Predictions
+from matgraft.potentials.scoring.scores import Change, Scores, changes, summarise
 
 BETTER = {Outcome.BETTER, Outcome.RESERVED}
 

@@ -9,7 +9,9 @@ from typing import Literal
 
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, Quantity
 from matgraft.core.statistics import MIN_UNITS
-from matgraft.potentials.scoring.metrics import BASELINES, ROUNDING, ModelName, Scores, metric_key
+from matgraft.potentials.scoring.comparison import ROUNDING
+from matgraft.potentials.scoring.frame_errors import metric_key
+from matgraft.potentials.scoring.scores import BASELINES, ModelName, Scores
 
 Compared = Literal["better", "worse", "undecided", "broken"]
 

@@ -3,9 +3,9 @@
     found = stand({"chgnet": errors(frames, a), "mace": errors(frames, b)}, groups)
     found[0].best, found[0].sentence
 
-Each model is held against the best one by the paired comparison of `matgraft.potentials.scoring.metrics.compare`, whose
-intervals are over groups of frames. The intervals are those of one comparison each (95 %): of many models some will
-differ by chance.
+Each model is held against the best one by the paired comparison of
+`matgraft.potentials.scoring.comparison.compare`, whose intervals are over groups of frames. The intervals are those of
+one comparison each (95 %): of many models some will differ by chance.
 """
 
 from __future__ import annotations
@@ -18,15 +18,10 @@ from pydantic import computed_field
 from matgraft.core.frozen import Frozen
 from matgraft.core.quantities import POTENTIAL_QUANTITIES, Quantity
 from matgraft.core.statistics import MIN_UNITS
+from matgraft.potentials.scoring.comparison import Comparison, compare
+from matgraft.potentials.scoring.frame_errors import FrameErrors, metric_key
 from matgraft.potentials.scoring.judged import short, trajectories
-from matgraft.potentials.scoring.metrics import (
-    Comparison,
-    FrameErrors,
-    compare,
-    count_units,
-    metric_key,
-    metrics,
-)
+from matgraft.potentials.scoring.metrics import count_units, metrics
 
 
 class Rival(Frozen):

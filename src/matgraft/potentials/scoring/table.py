@@ -37,7 +37,7 @@ from matgraft.core.manifest import checked
 from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, UNCERTAINTIES, Array, Quantity, full_to_voigt
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.scoring.metrics import Predictions
+from matgraft.potentials.scoring.frame_errors import Predictions
 
 Parts = Mapping[str, tuple[Dataset, Mapping[str, Predictions]]]
 """Part -> its frames, and model -> predictions of them."""

@@ -30,6 +30,7 @@ from matgraft.core.findings import Action, Finding
 from matgraft.core.quantities import ENERGY, MAGMOM, POTENTIAL_QUANTITIES, STRESS
 from matgraft.core.statistics import MIN_UNITS
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Side, Use, Verdict
+from matgraft.potentials.scoring.frame_errors import metric_key
 from matgraft.potentials.scoring.judged import (
     TOO_FEW,
     UNRIVALLED,
@@ -40,7 +41,8 @@ from matgraft.potentials.scoring.judged import (
     short,
     trajectories,
 )
-from matgraft.potentials.scoring.metrics import UNSTATED, Figures, ModelName, Scores, metric_key
+from matgraft.potentials.scoring.metrics import UNSTATED, Figures
+from matgraft.potentials.scoring.scores import ModelName, Scores
 
 FOUNDATION = "the foundation"
 
