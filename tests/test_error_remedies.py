@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 import errno
+import hashlib
 import json
 import re
 import shlex
@@ -210,6 +211,8 @@ HERE: dict[str, str] = {
     "potentials/run/active.py:_tune": "test_labels_of_a_loop_that_block",
     "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
     "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
+    "potentials/models/mace.py:shipped": "test_a_foundation_that_is_not_here",
+    "core/fetch.py:_unreachable": "test_a_foundation_that_is_not_here",
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
     "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
@@ -570,6 +573,25 @@ def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.Monk
     chosen = matgraft(*words, *shlex.split(printed(said)[0]))[2]
     assert "has 2 heads" in chosen and len(printed(chosen)) == 2
     must_cure(matgraft, *words)
+
+
+def test_a_foundation_that_is_not_here(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first command fetches; the second, of a machine without a network, takes the file that was brought by hand."""
+    mace = pytest.importorskip("matgraft.potentials.models.mace", reason="needs mace-torch")
+    content = b"what a server would send"
+    address, digits = "https://example.invalid/small.model", hashlib.sha256(content).hexdigest()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(mace.MACE, "small", (address, digits))
+    monkeypatch.setattr("matgraft.core.fetch.open_https", lambda *_: (_ for _ in ()).throw(OSError("no route to host")))
+    write(tmp_path / NAME, frames())
+    words = ("tune", tmp_path / NAME, "--from", "mace:small", "--out", tmp_path / "run", "--quiet")
+    (fetching,) = printed(matgraft(*words)[2], "command")
+    assert fetching == "matgraft fetch mace:small"
+    (by_hand,) = printed(matgraft(*shlex.split(fetching)[1:])[2], "command")
+    (tmp_path / "small.model").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    assert matgraft(*shlex.split(by_hand)[1:])[0] == 0
+    assert "are not on this machine" not in matgraft(*words)[2]
 
 
 @pytest.mark.usefixtures("to_the_fit")

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from matgraft.conformance import suite
+from matgraft.conformance import SUITE, pytest_configure, suite
 from matgraft.testing import PotentialConformance
 
 PACKAGE = """
@@ -48,6 +49,7 @@ def run(folder: Path, name: str, *more: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow  # a process that imports torch and the exports
 def test_pytest_runs_the_suite_on_a_potential_of_ones_own(tmp_path: Path) -> None:
     said = run(tmp_path, "my_package:broken", "-k", "shift_the_energy_alone or not_asked_for")
     assert "1 failed, 1 passed" in said.stdout, said.stdout + said.stderr
@@ -72,3 +74,20 @@ def test_a_name_that_is_none_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatc
     }.items():
         with pytest.raises(pytest.UsageError, match=said):
             suite.named(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "runs"),
+    [
+        (None, ["tests"], ["tests"]),
+        ("chgnet", [], [str(SUITE)]),
+        ("chgnet", ["tests"], ["tests", str(SUITE)]),
+    ],
+)
+def test_which_tests_run(name: str | None, typed: list[str], runs: list[str]) -> None:
+    source = pytest.Config.ArgsSource.ARGS if typed else pytest.Config.ArgsSource.TESTPATHS
+    config = SimpleNamespace(
+        getoption=lambda _: name, args=typed or ["tests"], args_source=source, ArgsSource=pytest.Config.ArgsSource
+    )
+    pytest_configure(config)  # type: ignore[arg-type]
+    assert config.args == (runs if name or typed else ["tests"])

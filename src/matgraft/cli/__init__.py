@@ -26,6 +26,7 @@ from matgraft.cli.both import (
 )
 from matgraft.cli.common import Verb, one_by_one
 from matgraft.cli.ending import ended, prepare_streams
+from matgraft.cli.fetch import fetch_command
 from matgraft.cli.formulas import (
     compare_command,
     crossval_command,
@@ -51,7 +52,7 @@ VERBS = {
         *(pretrain_command, episodes_command, prompts_command),
     ),
     "Active learning": (active_command, select_command, label_command),
-    "Run folders and models": (report_command, verify_command, backbones_command),
+    "Run folders and models": (report_command, verify_command, backbones_command, fetch_command),
 }
 """Each verb by its heading in the help."""
 for heading, verbs in VERBS.items():

@@ -21,11 +21,41 @@ STRATEGIES = {
     "compare": ("auto", "full", "partial", "feature", "prompt", "descriptors", "untrained"),
 }
 ENCODERS = ("composition", "composition:1")
+PUBLISHED = (
+    *(
+        "mace:medium-mpa-0",
+        "mace:small",
+        "mace:medium",
+        "mace:large",
+        "mace:small-0b",
+    ),
+    *(
+        "mace:medium-0b",
+        "mace:small-0b2",
+        "mace:medium-0b2",
+        "mace:large-0b2",
+        "mace:medium-0b3",
+    ),
+    *(
+        "mace:small-omat-0",
+        "mace:medium-omat-0",
+        "mace:mace-matpes-pbe-0",
+        "mace:mace-matpes-r2scan-0",
+        "mace:mh-0",
+    ),
+    *(
+        "mace:mh-1",
+        "mace:off-small",
+        "mace:off-medium",
+        "mace:off-large",
+    ),
+)
+"""What `matgraft fetch` knows."""
 POTENTIALS = (
     *("chgnet", "chgnet:0.3.0", "chgnet:r2scan", "chgnet:0.2.0", "mace", "matgl"),
     *("matgl:TensorNet-PES-MatPES-PBE-2025.2", "matgl:TensorNet-PES-MatPES-r2SCAN-2025.2"),
 )
-"""Names that can be typed as they are; those of MACE need a hash behind them."""
+"""Names that can be typed as they are; those of MACE whose hash is known are offered too."""
 OF_TABLES = ("crossval", "compare", "embed", "fewshot", "episodes", "prompts")
 """Verbs that take an encoder of formulas alone."""
 PURPOSES = ("md", "phases", "elastic", "surfaces")
@@ -110,7 +140,13 @@ def strategies(ctx: Context, incomplete: str) -> list[str]:
 
 def foundations(ctx: Context, incomplete: str) -> list[str]:
     """Offer backbones and their releases; of verbs of tables the encoders alone."""
-    return _of((*(() if ctx.info_name in OF_TABLES else POTENTIALS), *ENCODERS), incomplete)
+    of_frames = () if ctx.info_name in OF_TABLES else (*POTENTIALS, *PUBLISHED)
+    return _of((*of_frames, *ENCODERS), incomplete)
+
+
+def published(incomplete: str) -> list[str]:
+    """Offer the foundations that can be fetched."""
+    return _of(PUBLISHED, incomplete)
 
 
 def purposes(ctx: Context, incomplete: str) -> list[str]:

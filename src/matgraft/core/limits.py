@@ -52,6 +52,9 @@ class Limits(Frozen):
     packed_ratio: int = Field(
         300, gt=0, description="Of unpacked to packed bytes, counted beyond 64 MiB: texts of codes have 3 to 30."
     )
+    fetched_bytes: int = Field(
+        2**31, gt=0, description="Of a file that `matgraft fetch` brings: published potentials have 7 to 134 MB."
+    )
     row_bytes: int = Field(2**28, gt=0, description="Of a row of an LMDB file, unpacked: a million atoms.")
     atoms: int = Field(
         10_000_000, gt=0, description="Of one structure: a potential takes 10 kB and more for each of them."

@@ -38,6 +38,7 @@ from matgraft.potentials.models import mace as adapter
 from matgraft.potentials.models.mace import MACEPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.published import MACE, published
 from matgraft.potentials.tuning.adapt import adapt
 from matgraft.potentials.tuning.heads import MultiHeadPotential
 from matgraft.testing import PotentialConformance, crystals
@@ -408,6 +409,28 @@ def test_a_missing_foundation_says_from_where_and_where_to(monkeypatch: pytest.M
             load(f"mace:{name}")
         assert str(tmp_path / "mace") in refused.value.where
         assert "https://" in refused.value.remedy
+        assert refused.value.commands == (("matgraft", "fetch", f"mace:{name}"),)
+
+
+def test_addresses_and_places_are_those_of_mace_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from mace.calculators import foundations_models as vendor_has
+    from mace.tools.utils import get_cache_dir
+
+    of_vendor = {**vendor_has.mace_mp_urls, **{f"off-{name}": url for name, url in vendor_has.mace_off_urls.items()}}
+    assert {name: address for name, (address, _) in MACE.items()} == of_vendor
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert published("mace:small").file.parent == get_cache_dir()
+
+
+def test_the_published_file_needs_no_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file, address = adapter.cached_file("small")
+    file.parent.mkdir()
+    pickled(vendor(), file)
+    with pytest.raises(OptionError, match="is a pickle"):
+        load("mace:small")
+    monkeypatch.setitem(MACE, "small", (address, file_hash(file)))
+    assert load("mace:small").card.name == "mace:small"
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

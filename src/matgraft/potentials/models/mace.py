@@ -4,12 +4,13 @@ MACE sums a readout of every layer: E_i = scale (pair_i + sum_k readout_k(h_i,k)
 scalars alone, so what enters the last stage is the scalars of every layer that is read, side by side (and the pair
 repulsion, where a model has one); the head is all readouts with scale and shift.
 
-    load("mace:medium-mpa-0@HASH")    a foundation that mace-torch knows, from its cache; nothing is fetched
+    load("mace:medium-mpa-0")         a foundation of mace-torch's cache; `matgraft fetch` brings it there
     load("mace:my.model@HASH")        a file of mace-torch
     load("mace:my.model@HASH#pbe")    one of its heads; a model of several is not loaded without saying which
 
 A MACE file is a pickle of the whole model: opening it runs whatever its author put in. HASH, the first 16 digits or
-more of its SHA-256, says that you trust this very file; without it the error names it. What matgraft saves has the
+more of its SHA-256, says that you trust this very file; without it the error names it. Of published foundations
+`matgraft.potentials.models.published` knows the hash. What matgraft saves has the
 tensors and the architecture as plain values beside the vendor's file, and is opened from these.
 
 Source: Batatia et al., NeurIPS 2022 and arXiv:2401.00096, and the package mace-torch (MIT licence).
@@ -52,6 +53,7 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
+from matgraft.potentials.models.published import MACE, mace_file
 from matgraft.potentials.models.references import read_references, write_references
 
 _FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -73,7 +75,6 @@ with _vendor_noise():
     from mace.data.neighborhood import get_neighborhood
     from mace.modules import blocks
     from mace.tools.scripts_utils import extract_config_mace_model
-    from mace.tools.utils import get_cache_dir
 if _before is None:
     os.environ.pop(_FORCED_UNPICKLING, None)
 o3 = blocks.o3  # under torch 2.6 and later e3nn 0.4.4 can be imported by way of mace alone
@@ -174,8 +175,11 @@ class MACEPotential(Potential):
             raise DataError(
                 f"the weights of mace:{release} are not on this machine, and nothing is fetched unasked",
                 where=str(path),
-                remedy=f"download {source} and save it under this very name",
+                remedy=f"they come from {source}; without a network the command says how a file is brought by hand",
+                commands=[("matgraft", "fetch", f"mace:{release}")],
             )
+        if not sha256 and file_hash(path) == MACE[release][1]:
+            sha256 = MACE[release][1]  # the published file, whose hash matgraft knows
         licence, theory = FOUNDATIONS[release]
         name = f"mace:{release}"
         return cls._unpickled(path, sha256, head, name=name, licence=licence, theory=theory, weights_from=source)
@@ -518,14 +522,8 @@ class _Readouts(nn.Module):
 
 def cached_file(release: str) -> tuple[Path, str]:
     """Return where mace-torch keeps a foundation, and the address that it comes from."""
-    with _vendor_noise():
-        from mace.calculators import foundations_models
-
-    if release.startswith("off-"):
-        source = foundations_models.mace_off_urls[release.removeprefix("off-")]
-        return get_cache_dir() / Path(source).name, source
-    source = foundations_models.mace_mp_urls[release]
-    return get_cache_dir() / "".join(c for c in Path(source).name if c.isalnum() or c == "_"), source
+    source, _ = MACE[release]
+    return mace_file(release, source), source
 
 
 def _edge_vectors(batch: Batch) -> Tensor:

@@ -35,7 +35,7 @@ _OWN: dict[str, BackboneRow] = {
             *("mh-0", "mh-1", "off-small", "off-medium", "off-large"),
         ),
         opens="a .model of mace-torch, named with its hash, or mace.pt of matgraft",
-        weights_from="mace-torch's cache; nothing is fetched: the error says from where, and where to put it",
+        weights_from="`matgraft fetch mace:NAME`, or mace-torch's cache; nothing is fetched unasked",
         licence="MIT or ASL (academic use only), by model",
         options=("sha256", "head"),
         exports={
