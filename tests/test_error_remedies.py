@@ -51,7 +51,7 @@ from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run import conduct, evaluation
 from matgraft.potentials.run.frames import Parts, read_parts
 from matgraft.potentials.tuning import memory
-from matgraft.potentials.tuning.climb import validation_errors
+from matgraft.potentials.tuning.judging import validation_errors
 from matgraft.potentials.tuning.memory import bound_by_memory
 from matgraft.potentials.tuning.replay import ReplaySettings, replay_frames
 from matgraft.verbs.run import Run

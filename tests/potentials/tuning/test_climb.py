@@ -25,7 +25,8 @@ from matgraft.potentials.models.predict import encode_all, predict
 from matgraft.potentials.tuning import climb as climbing
 from matgraft.potentials.tuning import replay as replaying
 from matgraft.potentials.tuning.adapt import TunedPotential, shift_references
-from matgraft.potentials.tuning.climb import Climbed, climb, validation_errors
+from matgraft.potentials.tuning.climb import Climbed, climb
+from matgraft.potentials.tuning.judging import validation_errors
 from matgraft.potentials.tuning.ladder import Climb, Cost, LadderSettings, RungResult
 from matgraft.potentials.tuning.loss import LossSettings
 from matgraft.potentials.tuning.objectives import FrameObjective

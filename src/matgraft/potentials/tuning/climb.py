@@ -16,32 +16,27 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-import torch
 from rich.console import Console
 
 from matgraft.core import devices
 from matgraft.core.errors import DataError, OptionError, RunError
-from matgraft.core.findings import DROP
-from matgraft.core.model import Batch, Encoded
+from matgraft.core.model import Encoded
 from matgraft.core.processes import cores, timed, workers
-from matgraft.core.quantities import POTENTIAL_QUANTITIES, Array
+from matgraft.core.quantities import POTENTIAL_QUANTITIES
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Strategy
-from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.dataset import Dataset
-from matgraft.potentials.data.numbering import numbers_of_frames
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
-from matgraft.potentials.tuning.adapt import TunedPotential, adapt, refit_references, require_frames, shift_references
+from matgraft.potentials.tuning.adapt import TunedPotential, adapt, refit_references, require_frames
 from matgraft.potentials.tuning.defaults import fit_defaults
+from matgraft.potentials.tuning.judging import Predictions, validation_errors
 from matgraft.potentials.tuning.ladder import (
     CLIMB,
     DEFAULT_MINUTES,
@@ -60,12 +55,12 @@ from matgraft.potentials.tuning.ladder import (
     refuse_idle_target,
     target_met,
 )
-from matgraft.potentials.tuning.loss import LossSettings, Targets, label_shares, weigh_moments, weigh_parts
-from matgraft.potentials.tuning.objectives import FrameObjective, error_sums, metrics_of_sums
+from matgraft.potentials.tuning.loss import LossSettings, label_shares, weigh_moments, weigh_parts
+from matgraft.potentials.tuning.objectives import FrameObjective
 from matgraft.potentials.tuning.references import ReferenceShift, keep_references, shifted
-from matgraft.potentials.tuning.replay import Rehearsal, ReplaySettings, forecast, rehearsing_heads
+from matgraft.potentials.tuning.replay import ReplaySettings, forecast, rehearsing_heads
+from matgraft.potentials.tuning.rung_models import baseline, load_adapted, save_adapted
 from matgraft.potentials.tuning.settings import Precomputed, TuneSettings
-from matgraft.potentials.tuning.step_zero import StepZero
 from matgraft.potentials.tuning.tangents import (
     TangentObjective,
     affordable,
@@ -75,10 +70,7 @@ from matgraft.potentials.tuning.tangents import (
     usual_size,
 )
 
-Predictions = Sequence[Mapping[str, Array]]
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
-
 ENDED = "the climb had ended"
 NO_STEP = "no step was better than the starting weights"
 MODEL = "model.pt"
@@ -155,57 +147,6 @@ def climb(
     rungs = rungs or make_rungs(ladder.rungs)
     with (execution or Execution()).in_folder() as placed:
         return _Ascent(foundation, frames, references, settings, ladder, rungs, placed).run(known.on_validation)
-
-
-def validation_errors(
-    validation: Dataset,
-    predictions: Predictions,
-    weights: Mapping[str, float],
-    loss: LossSettings,
-    shares: Mapping[str, float] | None = None,
-) -> dict[str, float]:
-    """Return ``validation_loss`` and the RMSE of each weighted quantity, as a fit through the network reports them.
-
-    Parameters
-    ----------
-    validation
-        With the weights that the frames have in the loss.
-    shares
-        Of the training frames (`label_shares`). Default: those of the validation frames.
-
-    Raises
-    ------
-    DataError
-        If a prediction of a label is not finite.
-    """
-    _require_finite(validation, predictions, weights)
-    counts = torch.tensor([sample.n_atoms for sample in validation])
-    owner = torch.repeat_interleave(torch.arange(len(validation)), counts)
-    predicted = {name: _joined(name, predictions) for name in weights}
-    targets = Targets.of(validation.samples, list(weights))
-    sums = error_sums(predicted, targets, Batch(counts, owner), weights, loss)
-    return metrics_of_sums(sums, weights, label_shares(validation, weights) if shares is None else shares)
-
-
-def _require_finite(validation: Dataset, predictions: Predictions, quantities: Iterable[str]) -> None:
-    """Raise a DataError that names the first frame whose label has no finite prediction."""
-    for i, (sample, prediction) in enumerate(zip(validation, predictions, strict=True)):
-        for name in quantities:
-            if name in sample.labels and not np.isfinite(prediction.get(name, np.nan)).all():
-                raise DataError(
-                    f"the prediction of the {name} is not finite, or there is none, and the frame has a label for it",
-                    where=sample.where,
-                    remedy=f"leave the frame out, take the label away if its cell defines no {name}, "
-                    f"or do not weigh the {name}",
-                    options=[{DROP["train"]: numbers_of_frames(validation, [i])}, {f"loss.{name}": 0}],
-                )
-
-
-def _joined(name: str, predictions: Predictions) -> torch.Tensor:
-    """Join predictions as a backbone gives them for a batch; NaN where a frame without a volume has no stress."""
-    quantity = POTENTIAL_QUANTITIES[name]
-    values = [prediction.get(name, np.full(quantity.shape, np.nan)) for prediction in predictions]
-    return torch.as_tensor(np.concatenate(values) if quantity.per == "atom" else np.stack(values))
 
 
 @dataclass(frozen=True)
@@ -433,68 +374,6 @@ class _Ascent:
         _log.info("rung %s: %s", rung.name, words)
         if not self.execution.quiet:
             Console(stderr=True).print(f"  {rung.name}: {words}", highlight=False, markup=False)
-
-
-def save_adapted(adapted: TunedPotential, path: Path) -> None:
-    """Write a finished adaptation: tensors and plain values."""
-    content = {
-        "weights": adapted.backbone.module.state_dict(),
-        "references": adapted.backbone.references.detach(),  # of some backbones no part of the weights
-        "fit": asdict(adapted.fit),
-        "step_zero": adapted.step_zero.model_dump(),
-        "settings": adapted.settings.model_dump(),
-        "loss": adapted.loss.model_dump(),
-        "trained": adapted.trained,
-        "strategy": adapted.strategy,
-        "replay": adapted.replay and adapted.replay.model_dump(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(content, path)
-
-
-def load_adapted(foundation: Potential, references: ReferenceShift, path: Path) -> TunedPotential:
-    """Read back what `save_adapted` wrote."""
-    content = load_tensors(path)
-    try:
-        return _adapted(content, copy.deepcopy(foundation), references)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"it does not hold what a rung left: {type(error).__name__}: {error}",
-            where=str(path),
-            remedy="remove the file and resume the run: the rung is fitted anew",
-        ) from error
-
-
-def _adapted(content: Mapping[str, Any], backbone: Potential, references: ReferenceShift) -> TunedPotential:
-    backbone.module.load_state_dict(content["weights"])
-    backbone.references.data.copy_(content["references"])
-    return TunedPotential(
-        backbone=_plain(backbone),
-        references=references,
-        fit=FitResult(**content["fit"]),
-        step_zero=StepZero(**content["step_zero"]),
-        settings=FitSettings(**content["settings"]),
-        loss=LossSettings(**content["loss"]),
-        trained=content["trained"],
-        strategy=content["strategy"],
-        replay=Rehearsal(**content["replay"]) if content["replay"] else None,
-    )
-
-
-def baseline(foundation: Potential, shift: ReferenceShift, rung: RungResult, loss: LossSettings) -> TunedPotential:
-    """Return the shifted foundation as an adaptation that trained nothing."""
-    backbone = copy.deepcopy(foundation)
-    shift_references(backbone, shift)
-    row = {"step": 0, "epoch": 0.0, "seconds": 0.0, "learning_rate": 0.0, "train_loss": 0.0, **rung.errors}
-    fit = FitResult([row], 0, rung.loss, "nothing was trained", 0, 0.0, 0.0, 1)
-    return TunedPotential(_plain(backbone), shift, fit, StepZero(), FitSettings(), loss, 0, rung.name)
-
-
-def _plain(backbone: Potential) -> Potential:
-    """Return the model as a fit leaves it: on the CPU wherever its foundation lies, frozen, in evaluation mode."""
-    backbone.module.to("cpu").requires_grad_(False)
-    backbone.module.eval()
-    return backbone
 
 
 def _minutes_since(began: float) -> float:
