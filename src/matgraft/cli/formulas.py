@@ -114,7 +114,7 @@ def tell_start(foundation: str | None) -> None:
         Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
 
 
-LabelledTable = Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz), parquet")]
+LabelledTable = Annotated[Path, typer.Argument(help="formulas with values: csv, tsv (also .gz, .xz, .zst), parquet")]
 OneTarget = Annotated[str, typer.Option(help="column of the values")]
 HeldOut = Annotated[
     Path | None, typer.Option("-o", "--out", help="CSV file for the held-out predictions", callback=new_file)
@@ -414,7 +414,7 @@ def embed_command(
 
 
 def pretrain_command(
-    corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz)")] = None,
+    corpus: Annotated[str | None, typer.Argument(help="formulas, one a line (also .gz, .xz, .zst)")] = None,
     options: Options = None,
     properties: Annotated[Path | None, typer.Option(help="long table: property, formula, target")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="run folder, new", callback=new_folder)] = None,

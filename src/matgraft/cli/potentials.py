@@ -15,6 +15,7 @@ from matgraft.cli.options import CheckOptions, ExecutorFile, Json, Quiet, Shown
 from matgraft.cli.outputs import new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
 from matgraft.core.targets import is_stream
+from matgraft.core.unpack import PACKED
 
 if TYPE_CHECKING:
     from matgraft.core.findings import Finding
@@ -108,7 +109,8 @@ def pack_command(
     tell(facts, lambda *_: print(f"{out}: {count} frames{said}"), as_json, indent=None)
 
 
-TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".xlsx", ".xlsm")
+_PLAIN = (".csv", ".tsv")
+TABLES = (*_PLAIN, *(f"{one}{packed}" for one in _PLAIN for packed in PACKED), ".xlsx", ".xlsm")
 """Endings that no file of structures has."""
 
 

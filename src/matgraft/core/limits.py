@@ -46,11 +46,14 @@ class Limits(Frozen):
     output_line_bytes: int = Field(
         10_000, gt=0, description="Of one line of the output of a code, in which numbers are looked for by patterns."
     )
+    blank_lines: int = Field(
+        100_000, gt=0, description="Of blank lines in a row. Codes write a few; a million take as long as a real file."
+    )
     unpacked_bytes: int = Field(
         2**36, gt=0, description="Of a packed file when it is unpacked: 64 GiB are ten million frames of 100 atoms."
     )
     packed_ratio: int = Field(
-        300, gt=0, description="Of unpacked to packed bytes, counted beyond 64 MiB: texts of codes have 3 to 30."
+        100, gt=0, description="Of unpacked to packed bytes, counted beyond 64 MiB: texts of codes have 3 to 30."
     )
     fetched_bytes: int = Field(
         2**31, gt=0, description="Of a file that `matgraft fetch` brings: published potentials have 7 to 134 MB."

@@ -100,11 +100,13 @@ def parted(option: str, allowed: Sequence[str]) -> tuple[str, object]:
     Raises
     ------
     OptionError
-        If there is no ``=``, with what is `allowed` instead, or the value is not readable.
+        If there is no ``=``, with what is `allowed` instead, no value behind it, or one that is not readable.
     """
     key, sign, text = option.partition("=")
     if not sign:
         raise OptionError(f"{option!r} is not key=value", allowed=allowed)
+    if not text.strip():
+        raise OptionError(f"{key.strip()}= has no value", remedy="leave it out; null says that there is none")
     return key.strip(), _value(text, option)
 
 

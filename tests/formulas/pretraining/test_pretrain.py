@@ -1,6 +1,7 @@
 """Pretraining: tables, objectives, and a run that is broken off and resumed."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -361,3 +362,23 @@ def test_two_files_of_one_name_are_told_apart(files, tmp_path, role):
     copies[role].write_text(copies[role].read_text() + "\n")
     with pytest.raises(RunError, match=f"changed since the run began: {role}"):
         resume_pretraining(tmp_path / "out", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not readable as a table"),
+        (b"\xff\xfe\x00", "not readable as text"),
+        (b"property,formula,target\ngap,NaCl,x\n", "line 2: the target 'x' is no number"),
+        (b"property,formula,target\ngap,NaCl,1\ngap,MgO,inf\n", "line 3: the target 'inf' is no number"),
+        (b'property,formula,target\n"gap,NaCl,1\n', "not readable as a table"),
+        (b"property,formula,target\na,b,c,d\n", "."),
+        (gzip.compress(b"property,formula,target\n" + b"gap,NaCl,1\n" * 200_000), "table_bytes"),
+        (b"PK\x03\x04", "packed by zip"),
+    ],
+)
+def test_a_broken_table_of_properties_is_a_sentence(tmp_path, monkeypatch, content, said):
+    monkeypatch.setenv("MATGRAFT_LIMITS", "table_bytes=1M")
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_tables(None, tmp_path / "t.csv", exclude=None, validation=0.1)

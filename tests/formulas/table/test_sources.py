@@ -1,12 +1,16 @@
 """Files as labs have them: encodings, separators, comments, headers, sheets, JSON, parquet, stdin; and bad ones."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
+import tarfile
 import zipfile
 
 import openpyxl
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
@@ -52,6 +56,10 @@ def rows_of(path, **options):
         ("Table S1: gaps\n\n" + TEXT, "t.csv", ["preamble"]),
         (TEXT.replace("gap\n", "gap\n,eV\n", 1), "t.csv", ["unit-row"]),
         (gzip.compress(TEXT.encode()), "t.csv.gz", []),
+        (bz2.compress(TEXT.encode()), "t.csv.bz2", []),
+        (lzma.compress(TEXT.encode()), "t.CSV.XZ", []),
+        (pa.compress(TEXT.encode(), "zstd", asbytes=True), "t.csv.zst", []),
+        (lzma.compress(TEXT.encode()), "t.csv", []),
         (TEXT.replace("formula,gap", "formula,gap,gap"), "t.csv", ["duplicate-columns"]),
         ("\n".join(json.dumps({"formula": a, "gap": b}) for a, b in ROWS), "t.jsonl", []),
         (json.dumps([{"formula": a, "gap": b} for a, b in ROWS]), "t.json", []),
@@ -178,6 +186,21 @@ def test_standard_input_of_any_kind(tmp_path, monkeypatch):
     sources._read.cache_clear()
 
 
+def tarred(mode):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{mode}") as archive:
+        archive.addfile(tarfile.TarInfo("t.csv"))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [tarred("gz"), b"\x1f\x9d\x90aa", b"PK\x05\x06" + bytes(18)])
+def test_an_archive_from_standard_input_is_a_sentence(content, monkeypatch):
+    sources._read.cache_clear()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(DataError, match="from which nothing is read"):
+        read_source(STDIN)
+
+
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
@@ -196,6 +219,11 @@ def test_standard_input_of_any_kind(tmp_path, monkeypatch):
         (b'formula,gap\n"Fe2O3,1\n' + b"Si,1\n" * 200, "t.csv", "quotation mark is not closed"),
         (b'formula,gap\n"' + b"x" * 200_000 + b'",1\n', "t.csv", "not readable as a table"),
         (gzip.compress(gzip.compress(b"formula,gap\nSi,1\n")), "t.csv.gz", "packed file inside"),
+        (b"PK\x03\x04 broken", "t.csv.zip", "packed by zip, from which nothing is read"),
+        (b"", "t.csv.Z", "packed by compress"),
+        (b"7z\xbc\xaf\x27\x1c", "t.7z", "packed by 7z"),
+        (lzma.compress(b"Si" * 9, format=lzma.FORMAT_ALONE), "t.csv.lzma", "packed by lzma"),
+        *((tarred(mode), name, "packed by tar") for mode, name in (("", "t.csv"), ("gz", "t.csv.gz"), ("xz", "t.txz"))),
     ],
 )  # fmt: skip
 def test_what_is_no_table_is_a_sentence(tmp_path, content, name, said):
@@ -205,7 +233,7 @@ def test_what_is_no_table_is_a_sentence(tmp_path, content, name, said):
 
 def test_packed_bombs_are_refused_by_their_unpacked_size(tmp_path, monkeypatch):
     monkeypatch.setenv("MATGRAFT_LIMITS", "table_bytes=10000")
-    with pytest.raises(DataError, match="more than 10,000 bytes, unpacked"):
+    with pytest.raises(DataError, match=r"more than 10,000 bytes; .*table_bytes"):
         read_source(written(tmp_path, gzip.compress(b"a,b\n" * 10_000), "bomb.csv.gz"))
     book = workbook(tmp_path, {"a": [("formula", "gap"), *ROWS]})
     with zipfile.ZipFile(book, "a", zipfile.ZIP_DEFLATED) as packed:

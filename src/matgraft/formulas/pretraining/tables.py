@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.run_folder import refuse_full_folder
-from matgraft.core.unpack import read_whole
+from matgraft.core.unpack import SIGNED, read_whole, refuse_archive
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, padded, parse_formula
 
@@ -93,15 +94,29 @@ def read_tables(corpus: Path | None, properties: Path | None, *, exclude: str | 
 
 
 def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+def _text(path: Path) -> str:
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    raw = read_whole(path, "table_bytes", str(path))
-    return [line.strip() for line in raw.decode("utf-8").splitlines() if line.strip()]
+    content = read_whole(path, "table_bytes", str(path))
+    refuse_archive(path.name, content[:SIGNED], str(path))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not readable as text: {error}", where=str(path), remedy="save it in UTF-8") from None
 
 
 def read_property_table(path: Path, exclude: str | None) -> pd.DataFrame:
     """Return a long table with the columns property, formula, target, without the rows that `exclude` marks."""
-    table = pd.read_csv(path, keep_default_na=False, na_values={"target": ["", "nan", "NaN"]}, dtype={"formula": str})
+    kinds = {"property": str, "formula": str}
+    try:
+        table = pd.read_csv(
+            StringIO(_text(path)), keep_default_na=False, na_values={"target": ["", "nan", "NaN"]}, dtype=kinds
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"not readable as a table: {error}", where=str(path), allowed=["CSV in UTF-8"]) from None
     needed = ["property", "formula", "target", *([exclude] if exclude else [])]
     if missing := [name for name in needed if name not in table.columns]:
         raise DataError(
@@ -110,6 +125,12 @@ def read_property_table(path: Path, exclude: str | None) -> pd.DataFrame:
             allowed=needed,
             options=[{"exclude": None}] if missing == [exclude] else [],
         )
+    values = pd.to_numeric(table["target"], errors="coerce")
+    if (bad := table["target"].notna() & ~np.isfinite(values)).any():
+        first = int(np.flatnonzero(bad)[0])
+        found = f"the target {str(table['target'].iloc[first])[:40]!r} is no number"
+        raise DataError(found, where=f"{path} line {first + 2}")
+    table = table.assign(target=values)
     return table[table[exclude] != 1] if exclude else table
 
 

@@ -12,11 +12,9 @@ and formulas of a sheet are not, and of a formula the value that was stored is t
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +26,8 @@ import pandas as pd
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
-from matgraft.core.limits import exceeded, limits, require
-from matgraft.core.unpack import most_of
+from matgraft.core.limits import limits, require
+from matgraft.core.unpack import PACKED, SIGNED, is_packed_bytes, refuse_archive, unpacked
 from matgraft.formulas.table.encodings import as_text
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.layout import Record, as_table, find_header, is_formula_name
@@ -38,7 +36,7 @@ TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab")
 SHEETS = (".xlsx", ".xlsm")
 LINES = (".jsonl", ".ndjson", ".json")
 _SURE = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
-TYPES = (*_SURE, *(f"{ending}.gz" for ending in _SURE), *SHEETS, ".parquet")
+TYPES = (*_SURE, *(f"{ending}{packed}" for ending in _SURE for packed in PACKED), *SHEETS, ".parquet")
 """Endings that say that a file is a table."""
 READABLE = (*TYPES, ".dat", ".tab", ".json", ".xls")
 """Endings that a table may have; of .xls only those that hold text."""
@@ -52,7 +50,7 @@ SAMPLE = 300
 MOST_LINES = 100
 """Lines of a cell in quotes."""
 _SIGNATURES = (
-    (b"PK\x03\x04", "sheets"), (b"PAR1", "parquet"), (b"\x1f\x8b", "packed"), (b"\xd0\xcf\x11\xe0", "old sheets"),
+    (b"PK\x03\x04", "sheets"), (b"PAR1", "parquet"), (b"\xd0\xcf\x11\xe0", "old sheets"),
 )  # fmt: skip
 _SAVE_AS = "open it in the spreadsheet and save it as .xlsx or as CSV (UTF-8)"
 _FRAMES = "save a table as .csv; of frames with DFT labels `matgraft tune FRAMES` takes no --target"
@@ -99,9 +97,11 @@ def read_source(path: Path, sheet: str | None = None) -> Source:
         return _read(path, 0, sheet)
     if path.is_dir() or not path.exists():
         raise DataError("there is no such file" if not path.exists() else "this is a folder", where=str(path))
+    refuse_archive(path.name, b"", str(path))
     if not path.name.lower().endswith(READABLE):
         remedy = _SAVE_AS if path.suffix.lower() in (".ods", ".numbers", ".xlsb") else _FRAMES
-        raise DataError("not a table of a known type", where=str(path), allowed=TYPES, remedy=remedy)
+        known = [*_SURE, *SHEETS, ".parquet", f"packed text: {', '.join(PACKED)}"]
+        raise DataError("not a table of a known type", where=str(path), allowed=known, remedy=remedy)
     return _read(path.resolve(), path.stat().st_mtime_ns, sheet, path)
 
 
@@ -138,24 +138,19 @@ def _content(path: Path, shown: Path) -> bytes:
     else:
         with path.open("rb") as file:
             content = file.read(bound + 1)
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(min(bound, most_of(len(content))) + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"the packed file is broken: {error}", where=str(shown)) from None
-    if len(content) > bound:
-        raise exceeded("table_bytes", f"more than {bound:,} bytes, unpacked", str(shown))
-    return content
+    return unpacked(content, "table_bytes", str(shown))
 
 
 def _of_content(content: bytes, path: Path, sheet: str | None) -> Source:
     kind = next((kind for start, kind in _SIGNATURES if content.startswith(start)), "text")
-    ending = next((one for one in (*TEXT, *LINES) if one in path.suffixes[-2:]), path.suffix.lower())
+    endings = [one.lower() for one in path.suffixes[-2:]]
+    ending = next((one for one in (*TEXT, *LINES) if one in endings), path.suffix.lower())
     if kind == "old sheets":
         raise DataError("a workbook of an old format (.xls)", where=str(path), remedy=_SAVE_AS)
-    if kind == "packed":
+    if is_packed_bytes(content):
         raise DataError("a packed file inside a packed file", where=str(path), remedy="unpack it")
+    if kind == "text":
+        refuse_archive("", content[:SIGNED], str(path))
     if kind == "sheets":
         from matgraft.formulas.table.workbook import read_workbook
 

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.quantities import MAGMOM, POTENTIAL_QUANTITIES, Quantity
+from matgraft.potentials.data.store_plain import refuse_foreign
 
 ENDINGS = (".h5", ".hdf5")
 FORMAT, VERSION = "matgraft-frames", 4
@@ -138,6 +139,7 @@ def check_format(file: h5py.File, where: str) -> None:
         raise DataError("an HDF5 file, but no store of matgraft", where=where, remedy="pack the frames into a store")
     if not 1 <= (version := int(file.attrs["version"])) <= VERSION:
         raise DataError(f"a store of version {version}", where=where, allowed=[f"versions 1 to {VERSION}"])
+    refuse_foreign(file, columns_of(version), TEXTS, where)
     if version < 4 and "digests" in file:
         raise DataError("its version is not the one that was written", where=where, remedy="pack the frames again")
     rows = {name: len(file[name]) for name in columns_of(version)}

@@ -25,9 +25,10 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
+from matgraft.core.limits import limits, require
 from matgraft.core.machine import memory_for_a_file
-from matgraft.core.unpack import open_unpacked, refuse_bomb
-from matgraft.potentials.data.reading.formats.base import Format, plain_path
+from matgraft.core.unpack import is_packed, open_unpacked, refuse_bomb
+from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path
 from matgraft.potentials.data.reading.formats.extxyz import HIDDEN, read_frames
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame, clean_atoms
 from matgraft.potentials.data.reading.stated import stated_units
@@ -52,6 +53,7 @@ _ENDINGS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj", ".db": "db",
 _OUTPUTS = re.compile(
     r"(abinit|aims|castep|crystal|dftb|espresso|gaussian|gpaw|nwchem|octopus|onetep|orca|siesta|vasp)\b.*"
 )
+_UNPACKED_BY_ASE = (".gz", ".bz2", ".xz")
 _TOLD = 1000
 _STRUCTURE = frozenset(("numbers", "positions"))
 # ASE's databases add these to a row; they are neither labels nor groups.
@@ -102,7 +104,10 @@ def _format(path: Path, name: str) -> str:
     if plain.suffix.lower() in _ENDINGS:
         return _ENDINGS[plain.suffix.lower()]
     try:
-        form = str(filetype(str(path)))
+        head = FileHead(path)
+        start = io.BytesIO(head.start)
+        start.name = str(path.with_name(head.name))  # ASE looks at names, too
+        form = str(filetype(start))
         get_ioformat(form)  # a guess by the file's ending need not be a format
     except (UnknownFileTypeError, *UNREADABLE) as error:
         known = [
@@ -149,6 +154,8 @@ def _parsed(path: Path, form: str, name: str) -> Iterator[Atoms]:
     known = get_ioformat(form)
     every = partial(iread, index=":", format=form, do_not_split_by_at_sign=True)
     if not known.acceptsfd:
+        if is_packed(path) and path.suffix.lower() not in _UNPACKED_BY_ASE:
+            raise DataError(f"ASE reads {form} from plain files", where=name, remedy="unpack it")
         refuse_bomb(path, name)
         yield from every(str(path))
     elif known.isbinary:
@@ -160,16 +167,27 @@ def _parsed(path: Path, form: str, name: str) -> Iterator[Atoms]:
 
 
 class _Ending(io.TextIOWrapper):
-    """A text whose end is told a thousand times and no more: some readers wait at it for what never comes."""
+    """A text whose end is told a thousand times and no more: some readers wait at it for what never comes.
 
-    told = 0
+    Its lines are bounded as those of `matgraft.core.unpack.lines`.
+    """
+
+    told = blank = 0
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        line = super().readline(size)
+        line = super().readline(size if size >= 0 else limits().line_bytes + 1)
         if not line:
             self.told += 1
             if self.told > _TOLD:
                 raise EOFError("the file ends too early")
+        require("line_bytes", len(line), "bytes in a line")
+        self.blank = self.blank + 1 if line.isspace() else 0
+        require("blank_lines", self.blank, "blank lines in a row")
+        return line
+
+    def __next__(self) -> str:
+        if not (line := self.readline()):
+            raise StopIteration
         return line
 
 

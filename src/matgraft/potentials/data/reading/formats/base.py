@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from matgraft.core.unpack import open_unpacked
+from matgraft.core.unpack import is_archive, open_unpacked, refuse_archive
 from matgraft.potentials.data.reading.raw import COMPRESSED, UNREADABLE, RawFile
 
 _HEAD = 1 << 16  # bytes in which a file shows what it is
@@ -49,8 +49,8 @@ class FileHead:
 
     @cached_property
     def start(self) -> bytes:
-        """The first 64 KiB, unpacked, as far as they can be read; empty for a folder."""
-        if self.path.is_dir():
+        """The first 64 KiB, unpacked, as far as they can be read; none of a folder or a pipe, which would wait."""
+        if not self.path.is_file():
             return b""
         start = b""
         try:
@@ -60,6 +60,17 @@ class FileHead:
         except UNREADABLE:
             pass  # of a packed file that is cut off, what came before
         return start
+
+    @property
+    def is_archive(self) -> bool:
+        """True for a file that holds others, or is packed in a way that is not read; numpy's archives are none."""
+        is_numpy = self.start[:4] == b"PK\x03\x04" and b".npy" in self.start[:256]
+        return not is_numpy and is_archive(self.path.name, self.start)
+
+    def refuse_archive(self) -> None:
+        """Raise a `DataError` for such a file."""
+        if self.is_archive:
+            refuse_archive(self.path.name, self.start, str(self.path))
 
     @cached_property
     def text(self) -> str:

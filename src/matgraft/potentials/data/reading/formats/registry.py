@@ -59,8 +59,15 @@ FORMATS: tuple[Format, ...] = (
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of a file, or of a folder that is one data set; None for a folder to search."""
+    """Return the format of a file, or of a folder that is one data set; None for a folder to search.
+
+    Raises
+    ------
+    DataError
+        For an archive, and for a file that is packed in a way that is not read.
+    """
     head = FileHead(path)
+    head.refuse_archive()  # a file that it holds may be found in its first bytes
     return next((form for form in FORMATS if form.recognises(head)), None)
 
 
@@ -77,7 +84,7 @@ def find_runs(folder: Path) -> tuple[list[tuple[Path, Format]], list[Path]]:
     others: list[Path] = []
     for path in sorted(folder.rglob("*")):
         head = FileHead(path)
-        form = next((form for form in found if form.recognises(head)), None)
+        form = None if head.is_archive else next((form for form in found if form.recognises(head)), None)
         if form is not None:
             found[form].append(path)
         elif Path(head.name).suffix.lower() in _FRAMES and path.is_file():
