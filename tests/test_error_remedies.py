@@ -34,7 +34,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 
-from matgraft.core.errors import ExtraError, MatgraftError, RunError
+from matgraft.core.errors import DataError, ExtraError, MatgraftError, RunError
 from matgraft.core.failures import failure_of
 from matgraft.core.findings import Finding
 from matgraft.core.machine import Memory
@@ -46,6 +46,7 @@ from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
 from matgraft.potentials.data.crowds import Cost
 from matgraft.potentials.data.dataset import Dataset
+from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run import conduct, evaluation
@@ -205,6 +206,7 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
 HERE: dict[str, str] = {
     "verbs/run.py:__init__": "test_a_run_on_a_table_that_is_not_finished",
     "core/failures.py:failure_of": "test_a_full_disk",
+    "core/unpack.py:refuse_archive": "test_an_archive",
     "core/failures.py:failures_told": "test_a_full_disk",
     "core/manifest.py:_changed": "test_a_file_that_was_changed",
     "cli/outputs.py:_checked": "test_a_file_in_a_folder_that_is_not_there",
@@ -432,6 +434,17 @@ def test_units_that_no_file_states(matgraft: Call, tmp_path: Path) -> None:
     columns |= {"E": [a.calc.results["energy"] for a in made], "F": [a.calc.results["forces"] for a in made]}
     np.savez(tmp_path / "a set.npz", **columns, N=np.full(len(made), 2))
     must_cure(matgraft, "tune", tmp_path / "a set.npz", "--out", tmp_path / "run", "--quiet")
+
+
+def test_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("frames.extxyz", frames())
+    subprocess.run(["tar", "czf", "frames.tar.gz", "frames.extxyz"], check=True)
+    Path("frames.extxyz").unlink()
+    with pytest.raises(DataError, match="packed by tar") as told:
+        read("frames.tar.gz")
+    subprocess.run(told.value.commands[0], check=True)
+    assert len(read("frames.extxyz")) == len(frames())
 
 
 def test_every_error_that_prints_an_option_has_a_case() -> None:
