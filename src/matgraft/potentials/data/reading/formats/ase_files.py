@@ -185,7 +185,7 @@ class _Ending(io.TextIOWrapper):
         require("blank_lines", self.blank, "blank lines in a row")
         return line
 
-    def __next__(self) -> str:
+    def __next__(self) -> str:  # type: ignore[override]
         if not (line := self.readline()):
             raise StopIteration
         return line
