@@ -33,7 +33,7 @@ from matgraft.formulas.prompts.learning import BankSettings
 from matgraft.formulas.table.audit.audit import CODES as TABLE_CODES
 from matgraft.potentials.active.sampling.settings import SampleSettings
 from matgraft.potentials.active.settings import ActiveRecipe
-from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
+from matgraft.potentials.audit import cells, cheap, energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.recipe import Recipe
@@ -183,13 +183,13 @@ def says(said: str, value: object) -> bool:
 
 
 def test_the_audits_table_has_every_code_with_its_severity() -> None:
-    modules = (cheap, energy, forces, labels, states, stress, structures, theory)
+    modules = (cells, cheap, energy, forces, labels, states, stress, structures, theory)
     codes = {value for module in modules for value in vars(module).values() if isinstance(value, Code)}
     rows = {
-        code: cells[2].strip()
+        code: parts[2].strip()
         for line in text_of("audit.md").splitlines()
-        if line.startswith("| `") and len(cells := line.split("|")) == 5
-        for code in re.findall(r"`([\w-]+)`", cells[1])
+        if line.startswith("| `") and len(parts := line.split("|")) == 5
+        for code in re.findall(r"`([\w-]+)`", parts[1])
     }
     assert rows.keys() == {code.code for code in codes} | {"not-encodable"}
     other = {

@@ -111,6 +111,7 @@ FORCE_UNITS = {
     "Hartree/Bohr": units.Hartree / units.Bohr,
     "Ry/Bohr": units.Rydberg / units.Bohr,
     "kcal/mol/Å": units.kcal / units.mol,
+    "kJ/mol/Å": units.kJ / units.mol,
 }
 STRESS_UNITS = {
     "eV/Å³": 1.0,

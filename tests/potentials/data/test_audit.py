@@ -195,7 +195,9 @@ def test_constant_energies_decide_nothing(si):
 
 
 @pytest.mark.parametrize("name", ["si", "mo"])
-@pytest.mark.parametrize("unit", ["Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å", "meV/Å", "-eV/Å", "-Hartree/Bohr"])
+@pytest.mark.parametrize(
+    "unit", ["Hartree/Bohr", "Ry/Bohr", "kcal/mol/Å", "kJ/mol/Å", "meV/Å", "-eV/Å", "-Hartree/Bohr"]
+)
 def test_forces_in_another_unit(name, unit, request):
     data = request.getfixturevalue(name)
     finding = findings(data, written_in(data.frames, "forces", unit), forces.force_unit)["force-unit"]
@@ -255,6 +257,14 @@ def test_a_stress_taken_for_a_virial(mo):
     frames = Dataset(mo.frames.samples, Provenance(files=(taken,)))
     frames = plant(frames, "stress", lambda x, s: -x / s.content.cell.volume)
     assert findings(mo, frames, stress.stress_unit_and_sign)["stress-unit"].option == "'units.stress=eV/Å³'"
+
+
+def test_a_virial_of_the_other_sign_is_no_stress_in_kbar(si):
+    """1300 Å³ in eV are nearly the 1602 eV/Å³ of a kBar: the key says virial, so that its sign is the one mistake."""
+    taken = SourceFile(name="Si_train.extxyz", sha256="", n_samples=0, units={"stress": "eV (virial)"})
+    frames = Dataset(si.frames.samples, Provenance(files=(taken,)))
+    finding = findings(si, plant(frames, "stress", lambda x, s: -x), stress.stress_unit_and_sign)["stress-sign"]
+    assert shlex.split(finding.option) == ["units.virial=-eV"]
 
 
 def test_an_offset_in_pressure_is_no_fault(si):

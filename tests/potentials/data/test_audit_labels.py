@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, molecule
 from ase.units import Bohr, GPa
 
 from matgraft.core.findings import Finding, blocking
 from matgraft.core.quantities import parse_shear, reorder_shear
 from matgraft.potentials.audit.audit import audit
 from matgraft.potentials.audit.base import Evidence
+from matgraft.potentials.audit.cells import ends_at_its_cell
 from matgraft.potentials.audit.structures import outlier_distance
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.sample import Sample
@@ -274,6 +276,28 @@ def test_a_slab_without_a_third_vector_repeats(mo):
 
     found = findings(mo, spoil(mo.frames, lambda s: without("stress")(atoms(flatten)(s))))["no-cell"]
     assert found.numbers["n_repeating"] == 2 and "2 frames of them repeat" in found.evidence
+
+
+def test_crystals_that_are_written_as_clusters_are_told(mo):
+    def end(content):
+        content.pbc = False
+
+    found = findings(mo, spoil(mo.frames, lambda s: without("stress")(atoms(end)(s))))["no-cell"]
+    assert found.frames == SPOILED and found.severity == "warning" and 'pbc="T T T"' in found.remedy
+
+
+@pytest.mark.parametrize("side", [1.0, 6.0, 12.0])
+def test_a_molecule_in_a_box_is_no_crystal(side):
+    """Of whatever size: a box of 1 Å only stands for none."""
+    water = molecule("H2O", cell=[side] * 3)
+    assert not ends_at_its_cell(water)
+    water.center()
+    assert not ends_at_its_cell(water)
+
+
+def test_bonds_across_the_faces_make_a_crystal():
+    assert ends_at_its_cell(Atoms("Si2", scaled_positions=[[0, 0, 0], [0.25] * 3], cell=bulk("Si").cell, pbc=False))
+    assert not ends_at_its_cell(bulk("Si"))
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,34 @@ def test_no_label_is_asked_for_that_is_not_there_either(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no frame has energy") as caught:
         read(path)
     assert caught.value.options == ()
+
+
+@pytest.mark.parametrize("written", ["-0.15D+01", "-15.d-1", "-.15d1"])
+def test_numbers_of_fortran_in_double_precision_are_read(tmp_path: Path, written: str) -> None:
+    data = read(write(tmp_path, WATER.replace("energy=-1.5", f"energy={written}")))
+    assert float(data[0].labels["energy"]) == -1.5
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('"-1.5 eV"', "energy-unit=eV"),
+        ("-1.5eV", "energy-unit=eV"),
+        ("-1,5", "write a decimal point"),
+        ("-1.5D+01D", "is not a number"),
+        ('"-1.5D+01 2"', "is not a number"),
+    ],
+)
+def test_what_is_nearly_a_number_is_refused_with_what_to_write(tmp_path: Path, written: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read(write(tmp_path, WATER.replace("energy=-1.5", f"energy={written}")))
+
+
+def test_a_file_in_utf_16_and_a_zip_archive_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "wide.xyz").write_bytes(WATER.encode("utf-16"))
+    with pytest.raises(DataError, match="iconv"):
+        read(tmp_path / "wide.xyz")
+    with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
+        archive.writestr("a.xyz", WATER)
+    with pytest.raises(DataError, match=r"it is a zip archive(.|\n)*unpack it"):
+        read(tmp_path / "frames.zip")

@@ -19,7 +19,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.findings import Finding
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
-from matgraft.potentials.audit import cheap, energy, forces, labels, states, stress, structures, theory
+from matgraft.potentials.audit import cells, cheap, energy, forces, labels, states, stress, structures, theory
 from matgraft.potentials.audit.base import UNASKED, Evidence
 from matgraft.potentials.audit.trial import nearer_after
 from matgraft.potentials.data.dataset import Dataset
@@ -37,7 +37,7 @@ FIRST: tuple[Look, ...] = (
     labels.net_force,
     structures.outlier_distance,
     structures.outlier_volume,
-    structures.no_cell,
+    cells.no_cell,
     states.mixed_states,
     cheap.cheap_label,
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from matgraft.core.findings import Action, Code, Fault, Finding
-from matgraft.core.quantities import STRESS_UNITS, VOIGT, Array, full_to_voigt
+from matgraft.core.quantities import DEFAULT_UNITS, STRESS_UNITS, VOIGT, Array, full_to_voigt
 from matgraft.potentials.audit.base import Evidence, Frames, LabelReading, count, split_by_group
 from matgraft.potentials.audit.robust import Line, cosine, fit_line, line_slope, rms, slope_error, through_origin
 from matgraft.potentials.audit.scale import BLOCKS, MISFIT, STIFF, Candidate, Part, Scale, Support, choose_scale
@@ -97,7 +97,7 @@ def judge_stress(evidence: Evidence, reading: LabelReading) -> StressFit | None:
 
     blocks = evidence.blocks[frames]
     support = Support(len(np.unique(blocks)), slope_error(slope, blocks[rows]))
-    scale = choose_scale(_candidates(lines), _taken(reading, lines), support, explained)
+    scale = choose_scale(_candidates(lines, reading), _taken(reading, lines), support, explained)
     return StressFit(scale, part if scale.right else None)
 
 
@@ -121,14 +121,17 @@ def _rows(stress: Array, known: NDArray[np.bool_]) -> tuple[Array, Array, Frames
     return numbers[there], np.broadcast_to([1.0, 1.0, 1.0, 0.0], there.shape)[there], np.nonzero(there)[0]
 
 
-def _candidates(lines: dict[str, Line]) -> list[Candidate]:
+def _candidates(lines: dict[str, Line], reading: LabelReading) -> list[Candidate]:
+    """Return what the labels might be; under a virial's key a stress in GPa would be two mistakes."""
     found = []
     for place, line in lines.items():
         sign = "-" if line.slope < 0 else ""
         units = STRESS_UNITS if place == "stress" else {"eV": 1.0}
         slope, misfit = abs(line.slope), _misfit(lines, place)
         key = f"units.{place}"
-        found += [Candidate(key, f"{sign}{name}", slope * x, STIFF, misfit) for name, x in units.items()]
+        for name, x in units.items():
+            twice = reading.virial and place == "stress" and name != DEFAULT_UNITS["stress"]
+            found.append(Candidate(key, f"{sign}{name}", slope * x, STIFF, misfit, twice=twice))
     return found
 
 

@@ -17,7 +17,6 @@ from matgraft.potentials.audit.magnetic import magnetic_states, order_tag
 from matgraft.potentials.audit.robust import spread
 from matgraft.potentials.audit.same import SAME_A, group_same, nearest_apart
 from matgraft.potentials.audit.stiffness import NOBLE, largest_changes
-from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair, has_vacuum
 from matgraft.potentials.data.groups import TRAJECTORY_KEYS, bare_key
 from matgraft.potentials.data.heads import parts_well
@@ -29,7 +28,6 @@ ELEMENTS_UNSEEN = Code("elements-unseen", "elements that the foundation has not 
 SENSELESS = Code("senseless", "structures that make no sense", "error")
 OUTLIER_DISTANCE = Code("outlier-distance", "atoms closer or farther apart than chemistry allows")
 OUTLIER_VOLUME = Code("outlier-volume", "volumes far off the others of the composition")
-NO_CELL = Code("no-cell", "frames without a cell", "info")
 DUPLICATES = Code("duplicates", "frames that occur more than once")
 
 CLOSEST = 0.5
@@ -211,25 +209,6 @@ def _log_deviation(evidence: Evidence, frames: Frames) -> Array:
 
 def _volume_limit(deviations: Array) -> float:
     return max(VOLUME_LIMIT, VOLUME_TIMES * spread(deviations))
-
-
-def no_cell(evidence: Evidence) -> Iterator[Finding]:
-    """Look for frames that cannot have a stress."""
-    samples = evidence.dataset.samples
-    frames = [int(i) for i in evidence.sound if not volume(samples[i].content)]
-    if not frames:
-        yield NO_CELL.passed(f"{count(len(samples), len(samples))} have a cell of three vectors.".capitalize())
-        return
-    stressed = [i for i in frames if "stress" in samples[i].labels]
-    repeating = [i for i in frames if samples[i].content.pbc.any()]
-    said = f"{count(len(frames), len(samples))} have no cell of three independent vectors, so no volume and no stress"
-    said += f"; {count(len(repeating))} of them repeat along the vectors that they have" if repeating else ""
-    said += f"; {count(len(stressed))} of them carry a stress label all the same." if stressed else "."
-    meant = "slabs, wires or molecules" if repeating else "molecules or clusters"
-    remedy = "write three cell vectors into the file" if stressed else f"nothing, if {meant} are meant"
-    severity: Severity = "warning" if stressed else "info"
-    numbers = {"n_repeating": len(repeating), "n_with_stress": len(stressed)}
-    yield NO_CELL.failed(Fault(frames, said, remedy, numbers=numbers, severity=severity))
 
 
 def duplicates(evidence: Evidence) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ absent stays absent. Of several keys those that hold nothing but NaN or zeros gi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -254,9 +255,27 @@ def _numbers(value: Any, where: str) -> Array:
     if np.size(value) == 0 or (isinstance(value, str) and value.strip().lower() in _NOTHING):
         return np.array(np.nan)
     try:
-        return np.asarray(value, dtype=float)
+        return np.asarray(_fortran(value) if isinstance(value, str) else value, dtype=float)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{_short(value)} is not a number or a regular array of numbers", where=where) from error
+        remedy = "write the number alone; its unit is said apart, in the file as energy-unit=eV, or as units.energy=eV"
+        raise DataError(
+            f"{_short(value)} is not a number or a regular array of numbers",
+            where=where,
+            remedy=remedy if isinstance(value, str) and _WITH_UNIT.fullmatch(value.strip()) else "",
+        ) from error
+
+
+_DOUBLE = re.compile(r"([-+]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30}))[dD]([-+]?\d{1,4})")
+_WITH_UNIT = re.compile(r"[-+]?[\d.]{1,30}(?:[eE][-+]?\d{1,4})?\s*[A-Za-z].{0,30}")
+
+
+def _fortran(text: str) -> Any:
+    """Return the numbers of a text in Fortran's double precision, such as ``-0.12D+02``; other texts as they are."""
+    words = [_DOUBLE.fullmatch(word) for word in text.split()]
+    if not words or not all(words):
+        return text
+    numbers = [float(f"{word[1]}e{word[2]}") for word in words if word]
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _shape(quantity: str, n_atoms: int) -> tuple[int, ...]:
@@ -267,7 +286,13 @@ def _shape(quantity: str, n_atoms: int) -> tuple[int, ...]:
 def _shaped(value: Array, shape: tuple[int, ...], quantity: str, where: str) -> Array:
     if value.shape == shape or (value.size == 1 == np.prod(shape, dtype=int)):
         return value.reshape(shape)
-    raise DataError(f"{quantity} has the shape {value.shape}", where=where, allowed=[f"{shape} for this frame"])
+    comma = not shape and value.shape == (2,) and (value == value.round()).all()
+    raise DataError(
+        f"{quantity} has the shape {value.shape}",
+        where=where,
+        allowed=[f"{shape} for this frame"],
+        remedy="write a decimal point: a comma parts two numbers" if comma else "",
+    )
 
 
 def _matrix(value: Array, order: str | None, where: str) -> Array:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -114,7 +115,13 @@ def _format(path: Path, name: str) -> str:
             "outputs of codes and data sets of other programs, as the page of formats lists them",
             "what ASE reads",
         ]
-        raise DataError("the format is not recognised", where=name, allowed=known) from error
+        packed = zipfile.is_zipfile(path)
+        raise DataError(
+            "it is a zip archive" if packed else "the format is not recognised",
+            where=name,
+            allowed=known,
+            remedy="unpack it, and name the files or their folder" if packed else "",
+        ) from error
     if form not in _READ:
         raise DataError(
             f"ASE's {form} format is not read: opening it can run code, or leads elsewhere",

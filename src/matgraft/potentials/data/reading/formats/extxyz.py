@@ -79,7 +79,11 @@ def _blocks(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
                     number, head = next(numbered, (0, ""))
                 yield first, block
     except UNREADABLE as error:
-        raise DataError(f"the file is not readable text: {error}", where=name) from error
+        raise DataError(
+            f"the file is not readable text: {error}",
+            where=name,
+            remedy="write it as UTF-8, for instance by: iconv -f UTF-16 -t UTF-8 FILE",
+        ) from error
 
 
 def _refuse_gap(number: int, rows: Iterator[tuple[int, str]], where: str) -> None:
