@@ -26,7 +26,12 @@ def test_values_of_many_decades_are_no_outliers(ask, plain):
 
 @pytest.mark.parametrize(
     ("name", "value", "severity"),
-    [("Tm_K", -5, "error"), ("density", -1, "error"), ("T (°C)", -300, "error"), ("band_gap", -0.2, "warning")],
+    [
+        *(("Tm_K", -5, "error"), ("density", -1, "error"), ("T (°C)", -300, "error"), ("band_gap", -0.2, "warning")),
+        *(("lattice_c", -5, "error"), ("lattice constant a", -5, "error"), ("temp_c", -300, "error")),
+        *(("molar mass", -5, "error"), ("cell_volume_A3", -5, "error"), ("Debye temperature", -5, "error")),
+        *(("T/K", -5, "error"), ("melting point", -300, "error")),
+    ],
 )
 def test_values_below_the_least_of_their_quantity(ask, name, value, severity, plain):
     cells = plain.rename(columns={"gap": name})
@@ -36,7 +41,23 @@ def test_values_below_the_least_of_their_quantity(ask, name, value, severity, pl
     assert (found.outcome, found.severity, found.lines) == ("failed", severity, (5,))
 
 
-@pytest.mark.parametrize("name", ["formation_energy", "log_density", "x", "risk"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "formation_energy",
+            "log_density",
+            "x",
+            "risk",
+            "lattice energy (kJ/mol)",
+            "lattice_mismatch",
+            "lattice strain",
+        ),
+        *("volume change (%)", "excess_volume", "density difference", "delta_hardness", "mass magnetization"),
+        *("sigma_c", "thermal_expansion_c", "lattice_thermal_drift", "Seebeck (µV/K)", "Seebeck (µV/°C)", "uV_per_K"),
+        *("dS (J/mol K)", "K_1", "k", "Curie-Weiss temperature (K)", "exchange J (K)", "thermal expansion (1e-6/K)"),
+    ],
+)
 def test_of_other_quantities_nothing_is_known(ask, name, plain):
     cells = plain.rename(columns={"gap": name}).assign(**{name: -1.0 - np.arange(len(plain))})
     assert ask(impossible_value, cells, name).outcome == "not applicable"

@@ -31,10 +31,24 @@ TIMES = 5
 """How much more often the value at a bound stands there than the most frequent one of those beside it."""
 MANY_ZEROS = 0.1
 
-_KELVIN = re.compile(r"(?:^|[\s_(\[/-])(?:k|kelvin)(?:[\s_)\]]|$)", re.IGNORECASE)
-_POSITIVE = re.compile(r"densit|hardness|vickers|melting|curie|debye|mass(?:$|[\s_])|volume|lattice", re.IGNORECASE)
+_SPELLED = re.compile(r"temperature|melting|boiling|curie|n[eé]el|debye|liquidus|solidus|anneal|sinter", re.IGNORECASE)
+_SHORT = re.compile(r"(?:^|[\s_])(?:temp|t[\s_]?[cmgbnd]?)(?:$|[\s_(\[/])", re.IGNORECASE)
+"""Words and signs of a temperature."""
+_KELVIN = re.compile(r"(?:^|[\s_(\[/-])(?:k|kelvin)(?:[\s_)\]]|$)|debye", re.IGNORECASE)
 _CELSIUS = re.compile(r"°\s*c|celsius|deg_?c|[\s_(\[]c[\s_)\]]|_c$", re.IGNORECASE)
+_POSITIVE = re.compile(
+    r"densit|hardness|vickers|mass(?:$|[\s_])|volume|lattice[\s_]*(?:constant|parameter|spacing|[abc](?:$|[\s_(\[]))",
+    re.IGNORECASE,
+)
+_SIGNED = re.compile(
+    r"change|differen|(?:^|[\s_])diff(?:$|[\s_])|delta|[Δδ]|excess|mismatch|deviat|shift|residual|expansion|strain|drift"
+    r"|energy|enthalp|entrop|weiss|coefficient|derivat|error|log|magneti[sz]|charge|spin|current|polari[sz]|activation"
+    r"|reaction|mixing|formation|(?:^|[\s_])rate",
+    re.IGNORECASE,
+)
+"""Words of quantities that may be negative whatever else their name says: a volume change, a Weiss temperature."""
 _GAP = re.compile(r"gap", re.IGNORECASE)
+_OVERLAP = "a gap is not negative (some tables write the overlap of bands so)"
 
 
 def outlier_value(evidence: TableEvidence) -> Iterator[Finding]:
@@ -110,14 +124,17 @@ def impossible_value(evidence: TableEvidence) -> Iterator[Finding]:
 
 def _least(name: str) -> tuple[float, str, bool] | None:
     """Return the least value by the name of a column, why, and whether that is beyond doubt."""
-    if _CELSIUS.search(name):
-        return -273.15, "no temperature is below -273.15 °C", True
-    if _KELVIN.search(name):
+    if _SIGNED.search(name):
+        return (0.0, _OVERLAP, False) if _GAP.search(name) else None
+    spelled = bool(_SPELLED.search(name))
+    if (spelled or _SHORT.search(name)) and _KELVIN.search(name):
         return 0.0, "no temperature in K is negative", True
-    if _POSITIVE.search(name) and "log" not in name.lower():
+    if spelled or (_SHORT.search(name) and _CELSIUS.search(name)):
+        return -273.15, "no temperature is below -273.15 °C", True
+    if _POSITIVE.search(name):
         return 0.0, f"{name} is not negative", True
     if _GAP.search(name):
-        return 0.0, "a gap is not negative (some tables write the overlap of bands so)", False
+        return 0.0, _OVERLAP, False
     return None
 
 
