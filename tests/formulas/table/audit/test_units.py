@@ -3,8 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from ase import units
 
 from matgraft.formulas.table.audit.units import FACTORS, mixed_units, temperature_offset
+
+
+def test_each_factor_is_that_of_its_units():
+    kj_mol, kcal_mol = units.kJ / units.mol, units.kcal / units.mol
+    ratios = {
+        "eV/Å³ and GPa": 1 / units.GPa, "eV and kJ/mol": 1 / kj_mol, "eV and kcal/mol": 1 / kcal_mol,
+        "Hartree and eV": units.Hartree, "Ry and eV": units.Rydberg, "kcal and kJ": kcal_mol / kj_mol,
+        "GPa and meV/Å³": 1000 * units.GPa, "kgf/mm² (HV) and MPa": 9.80665, "ksi and MPa": 6.894757,
+    }  # fmt: skip
+    named = {said: factor for factor, said in FACTORS.items() if said in ratios}
+    assert named == pytest.approx(ratios, rel=1e-5)
 
 
 @pytest.mark.parametrize("factor", [96.4853, 1000.0, 27.2114, 1e6])

@@ -37,7 +37,7 @@ FACTORS = {
     9.80665: "kgf/mm² (HV) and MPa",
     4.184: "kcal and kJ",
     6.89476: "ksi and MPa",
-    6241.51: "GPa and meV/Å³",
+    6.24151: "GPa and meV/Å³",
 }
 """Ratio of two units that stand for one quantity -> which."""
 FEWEST, MOST_SHARE = 5, 0.45
