@@ -45,12 +45,12 @@ def repeated_formula(evidence: TableEvidence) -> Iterator[Finding]:
         yield REPEATED.passed(f"{among}, each with one value")
         return
     if evidence.of_numbers:
-        floor = mean_difference_within(evidence.values[rows], of[rows]) / np.sqrt(2)
+        floor = mean_deviation_within(evidence.values[rows], of[rows])
         whole = float(np.abs(evidence.values - np.median(evidence.values)).mean())
         text = (
             f"{among}, {len(np.unique(of[differing]))} of them with values that differ. They scatter by "
-            f"{floor:.3g} on average about what one value a formula could say: no model that reads the formula alone "
-            f"has a smaller mean error on such rows (a constant has {whole:.3g} on the table)"
+            f"{floor:.3g} on average about the best that one value a formula could say: no model that reads the "
+            f"formula alone has a smaller mean error on these rows (a constant has {whole:.3g} on the table)"
         )
         figures = {"floor_of_the_mean_error": floor, "error_of_a_constant": whole}
         grave = floor > SCATTERS * whole
@@ -85,19 +85,11 @@ def _differs(values: Array, of: np.ndarray) -> np.ndarray:
     return np.asarray(high > low)
 
 
-def mean_difference_within(values: Array, of: np.ndarray) -> float:
-    """Return the mean absolute difference of two rows of one formula, each formula counting as its rows.
-
-    Of values that scatter independently about a true one, two differ by sqrt(2) times the mean deviation.
-    """
-    total = weight = 0.0
+def mean_deviation_within(values: Array, of: np.ndarray) -> float:
+    """Return the mean absolute deviation of values from the median of their formula: the least one value leaves."""
     order = np.lexsort((values, of))
-    for own in np.split(values[order], np.flatnonzero(np.diff(of[order])) + 1):
-        n = len(own)
-        if n > 1:  # sum over pairs of sorted values
-            pairs = float((own * (2 * np.arange(n) - n + 1)).sum())
-            total, weight = total + n * pairs / (n * (n - 1) / 2), weight + n
-    return total / weight if weight else 0.0
+    parts = np.split(values[order], np.flatnonzero(np.diff(of[order])) + 1)
+    return float(sum(np.abs(own - np.median(own)).sum() for own in parts) / len(values)) if len(values) else 0.0
 
 
 def _outvoted(classes: np.ndarray, of: np.ndarray) -> int:
