@@ -486,6 +486,23 @@ def test_the_first_fold_ends_members_that_cannot_win_but_the_best_of_each_kind_s
     assert can_win([near, far, worse], losses, [True] * 3, few, weights) == [True] * 3
 
 
+@pytest.mark.parametrize("weight", [0.01, 1.0, 100.0])
+def test_who_can_win_does_not_hang_on_how_much_the_first_fold_weighs(weight):
+    rng, n = np.random.default_rng(0), 200
+    truth, error = rng.normal(size=n), 0.5 * rng.normal(size=n)
+    members = [
+        (truth + error)[:, None],
+        (truth + 1.5 * error)[:, None],
+        (truth + error + 0.1 * rng.normal(size=n))[:, None],
+    ]
+    weights = np.full(n, weight)
+
+    def losses(predicted):
+        return weights * np.abs(predicted[:, 0] - truth)
+
+    assert can_win(members, losses, [True, True, False], np.arange(n), weights) == [True, False, True]
+
+
 def test_of_many_rows_like_those_of_the_pretraining_the_encoder_is_taken_where_it_is_better():
     rng, n = np.random.default_rng(0), 400
     noise = rng.normal(size=(n, 1))

@@ -134,7 +134,7 @@ def can_win(
     so that they can be compared.
     """
     each = [losses(one) for one in predictions]
-    means = [float(one.mean()) for one in each]
+    means = [float(one.sum() / weights.sum()) for one in each]
     best, shares = int(np.argmin(means)), _selected(predictions, losses)
     stays = [
         bool(share) or not _is_hopeless(mean_difference(one, each[best], weights, units), means[best])
