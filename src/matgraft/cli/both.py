@@ -22,6 +22,7 @@ from matgraft.cli.formulas import (
 from matgraft.cli.options import (
     Columns,
     Device,
+    ExecutorFile,
     FileOptions,
     FitOptions,
     FormulaColumn,
@@ -183,10 +184,11 @@ def predict_command(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="CSV file; of structures .extxyz or .parquet", callback=new_file),
+        typer.Option("-o", "--out", help="CSV or parquet file; of structures .extxyz or .parquet", callback=new_file),
     ] = None,
     formula: FormulaColumn = None,
     *,
+    executor: ExecutorFile = None,
     device: PredictionDevice = None,
     file: FileOptions,
     shown: Shown,
@@ -200,13 +202,19 @@ def predict_command(
     what_kind = "structures" if of_structures else "table" if are_tables(what) else "formulas"
     refuse_own(
         "predict",
-        {"--formula": formula, "--quiet": shown.quiet or None, "--device": device, **flags_of(file)},
+        {
+            "--formula": formula,
+            "--executor": executor,
+            "--quiet": shown.quiet or None,
+            "--device": device,
+            **flags_of(file),
+        },
         what_kind,
     )
     if of_structures:
         predict_frames([model, *what], out, shown.as_json, shown.silent)
     else:
-        tell_formulas(Path(model), what, out, formula, file, shown)
+        tell_formulas(Path(model), what, out, formula, file, shown, executor)
 
 
 def report_command(run: Run) -> None:

@@ -24,6 +24,7 @@ from matgraft.cli.common import (
     tell,
     typed,
 )
+from matgraft.cli.large import tell_large
 from matgraft.cli.options import (
     Columns,
     Device,
@@ -61,9 +62,17 @@ if TYPE_CHECKING:
 
 
 def tell_formulas(
-    run: Path, what: list[str], out: Path | None, formula: str | None, file: FileOptions, shown: Shown
+    run: Path,
+    what: list[str],
+    out: Path | None,
+    formula: str | None,
+    file: FileOptions,
+    shown: Shown,
+    executor: Path | None = None,
 ) -> None:
     """Predict properties of formulas, or of tables of them, and tell them."""
+    if tell_large(run, what if are_tables(what) else [], out, formula, file, shown, executor):
+        return
     from matgraft.formulas.predict import PropertyModel
     from matgraft.formulas.queries import read_queries
     from matgraft.formulas.report.rows import TableRow, write_rows

@@ -43,7 +43,7 @@ OWN: dict[str, tuple[Read, ...]] = {
     "predict": (
         *(
             Read(name, "a table of formulas", lambda kind: kind == "table")
-            for name in ("--formula", *flags_of(FileOptions()))
+            for name in ("--formula", "--executor", *flags_of(FileOptions()))
         ),
         Read("--device", "potentials", lambda kind: kind == "structures"),
         Read("--quiet", "structures and tables; formulas show no progress", lambda kind: kind != "formulas"),

@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 
 import numpy as np
@@ -29,6 +30,7 @@ from matgraft.formulas.alloys import Alloy, find_alloy
 from matgraft.formulas.doubtful import Doubt, doubt_before, doubt_of
 from matgraft.formulas.notation import DOTS, Dropped, Written, clean
 from matgraft.formulas.plain_dot import PLAIN_DOT, may_multiply
+from matgraft.formulas.usual import rounded_shares, usual_amounts
 
 MAX_ELEMENTS = 30
 DIGITS = 9
@@ -154,6 +156,8 @@ def parse_formula(text: str) -> Formula:
     """
     if len(text) > (longest := limits().formula_characters):
         raise FormulaError(text, longest, f"{len(text)} characters; at most {longest} are read")
+    if usual := _usual(text):
+        return usual
     written = clean(text, _amounts)
     if (alloy := find_alloy(written.text)) and alloy.basis and alloy.has_amounts:
         written = Written(alloy.formula(alloy.basis), (*written.dropped, "alloy notation"))
@@ -173,6 +177,16 @@ def parse_formula(text: str) -> Formula:
         )
     dropped = written.dropped if len(present) == len(amounts) else (*written.dropped, "elements of amount 0")
     return Formula(tuple(present), fractions, text.strip(), dropped=dropped)
+
+
+@lru_cache(maxsize=2**15)
+def _usual(text: str) -> Formula | None:
+    """Return a formula of the usual kind; a table is read more than once, and names a formula often."""
+    amounts = usual_amounts(text, _KNOWN)
+    if amounts is None or len(amounts) > MAX_ELEMENTS:
+        return None
+    numbers, shares = rounded_shares(amounts, DIGITS)
+    return Formula(numbers, shares, text) if all(shares) else None
 
 
 def _read(text: str) -> dict[int, Fraction]:

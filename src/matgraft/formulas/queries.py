@@ -6,14 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from matgraft.formulas.predict import PropertyModel
+from matgraft.formulas.prompts.text import Prompt
 from matgraft.formulas.table.covariates import encode, missing_faults
+from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
 from matgraft.formulas.table.opening import OpenedTable, further, open_table
-from matgraft.formulas.table.parsing import parse_cells
-from matgraft.formulas.table.unlabelled import Queries, usable
+from matgraft.formulas.table.parsing import ParsedColumn, parse_cells
+from matgraft.formulas.table.sources import Source
+from matgraft.formulas.table.unlabelled import Queries, usable, without
 
 
-def open_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> tuple[ReadOptions, OpenedTable]:
+def open_queries(
+    model: PropertyModel, path: Path, columns: ColumnNames, source: Source | None = None
+) -> tuple[ReadOptions, OpenedTable]:
     """Open a table to predict, by what was typed and else as the run read its own; return how, and the table."""
     run, typed = model.run.columns, columns.reading
     named = replace(
@@ -21,12 +26,12 @@ def open_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> tupl
         formula=columns.formula or run.formula,
         reading=replace(run.reading, sheet=typed.sheet or run.reading.sheet),
     )
-    of_run = further(path, named)
+    of_run = further(path, named, source)
     how = replace(
         of_run.reading, skip_bad=typed.skip_bad,
         composition=typed.composition or of_run.reading.composition, balance=typed.balance or of_run.reading.balance,
     )  # fmt: skip
-    return how, open_table(path, replace(of_run, reading=how), model.targets)
+    return how, open_table(path, replace(of_run, reading=how), model.targets, source)
 
 
 def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Queries:
@@ -43,12 +48,29 @@ def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Quer
         If rows cannot be predicted, and are not to be left out.
     """
     how, opened = open_queries(model, path, columns)
+    return usable(opened, *_found(model, how, opened))
+
+
+def read_part(model: PropertyModel, path: Path, columns: ColumnNames, source: Source) -> tuple[Queries, int]:
+    """Read a part of a table to predict: the rows that can be, and those that cannot among `skipped`.
+
+    Returns how many alloys are by weight or by atoms as well.
+    """
+    how, opened = open_queries(model, path, columns, source)
+    parsed, _, bad, decisions = _found(model, how, opened)
+    return without(opened, parsed, how, bad, decisions), parsed.alloys
+
+
+def _found(
+    model: PropertyModel, how: ReadOptions, opened: OpenedTable
+) -> tuple[ParsedColumn[Prompt], ReadOptions, list[BadCell], list[Decision]]:
+    """Parse the formulas and the covariates: what `usable` takes."""
     cells = opened.cells
     is_made = ~cells.index.isin({fault.line for fault in opened.faults})
     parsed = parse_cells(cells[opened.column][is_made], model.parse, how.composition)
-    encoded = [encode(cells, one.code, path, one.fill, opened.marks) for one in model.names.values()]
+    encoded = [encode(cells, one.code, opened.path, one.fill, opened.marks) for one in model.names.values()]
     bad = [*opened.faults, *parsed.faults]
     for one in encoded:
         bad += [*one.faults, *missing_faults(one.missing)]
     decisions = dict.fromkeys((*opened.decisions, *(told for one in encoded for told in one.decisions)))
-    return usable(opened, parsed, how, bad, list(decisions))
+    return parsed, how, bad, list(decisions)

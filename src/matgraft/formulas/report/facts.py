@@ -305,3 +305,21 @@ def _spots(rows: pd.DataFrame) -> Spots:
 
 def _value(value: CellValue) -> CellValue:
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+class WrittenTable(Frozen):
+    """What was written of a table that was predicted part by part.
+
+    Attributes
+    ----------
+    predictions, unlike
+        How many, and how many of them of formulas unlike the training set.
+    parts, computed
+        Of the table, and how many of these were not there from before.
+    """
+
+    file: str
+    predictions: int
+    unlike: int
+    parts: int
+    computed: int

@@ -154,9 +154,17 @@ def domain_rows(predictor: Predictor, adapted: ChosenMethod, target: str) -> lis
 
 
 def write_rows(rows: Sequence[TableRow], path: Path) -> None:
-    """Write rows as CSV, whole or not at all."""
+    """Write rows as CSV, or as parquet where the file is called so, whole or not at all."""
     with whole(path) as part:
-        pd.DataFrame(rows).to_csv(part, index=False)
+        if path.suffix.lower() == ".parquet":
+            frame = pd.DataFrame(rows)
+            if (
+                len({type(row["value"]) for row in rows if "value" in row}) > 1
+            ):  # numbers of one target, words of another
+                frame["value"] = frame["value"].astype(str)
+            frame.to_parquet(part, index=False)
+        else:
+            pd.DataFrame(rows).to_csv(part, index=False)
 
 
 def gather_rows(files: Sequence[Path], path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from matgraft.core.report.screen import show_section
-from matgraft.formulas.report.facts import TableEvaluation, TableResult
+from matgraft.formulas.report.facts import TableEvaluation, TableResult, WrittenTable
 from matgraft.formulas.report.further import further_section
 from matgraft.formulas.report.page import members_section, scores_section
 from matgraft.formulas.report.plots import said
@@ -128,6 +128,13 @@ def show_written(screen: Console, rows: Sequence[TableRow], path: Path) -> None:
     screen.print(
         f"{escape(str(path))}: {len(rows)} predictions, {sum(bool(row['unlike']) for row in rows)} of them unlike the "
         "training set"
+    )
+
+
+def show_many_written(screen: Console, written: WrittenTable) -> None:
+    """Print how many predictions were written, and how many of them are unlike the training set."""
+    screen.print(
+        f"{escape(written.file)}: {written.predictions} predictions, {written.unlike} of them unlike the training set"
     )
 
 

@@ -45,20 +45,24 @@ class OpenedTable:
     decisions: tuple[Decision, ...] = ()
 
 
-def open_table(path: Path, columns: ColumnNames, targets: Sequence[str] = ()) -> OpenedTable:
+def open_table(
+    path: Path, columns: ColumnNames, targets: Sequence[str] = (), source: Source | None = None
+) -> OpenedTable:
     """Read a file and find its formulas: a column of them, or columns of elements.
 
     Parameters
     ----------
     targets
         Columns of values, which are no part of a composition.
+    source
+        A part of the file that was read before; by default all of it is read.
 
     Raises
     ------
     DataError, OptionError
         If the file cannot be read, or it is open where its formulas stand.
     """
-    source = read_source(path, columns.reading.sheet)
+    source = source or read_source(path, columns.reading.sheet)
     marks = marks_of(source)
     cells, how = source.cells, columns.reading
     used = [found for name in named_columns(columns, *targets) for found in matching(cells, name)]
@@ -84,10 +88,10 @@ def open_table(path: Path, columns: ColumnNames, targets: Sequence[str] = ()) ->
     return OpenedTable(cells, column, marks, path, source.faults, source.decisions)
 
 
-def further(path: Path, columns: ColumnNames) -> ColumnNames:
+def further(path: Path, columns: ColumnNames, source: Source | None = None) -> ColumnNames:
     """Return how a table beside that of the training is read: it may call its formulas otherwise, or have no sheets."""
     sheet = columns.reading.sheet if path.suffix.lower() in SHEETS else None
-    how, cells = replace(columns.reading, sheet=sheet), read_source(path, sheet).cells
+    how, cells = replace(columns.reading, sheet=sheet), (source or read_source(path, sheet)).cells
     named = columns.formula if columns.formula and matching(cells, columns.formula) else None
     if len(by_column.amount_columns(cells)) < 2:  # formulas where the training table has columns of elements
         column = named or known_formula_column(cells)

@@ -16,6 +16,7 @@ import pandas as pd
 from matgraft.formulas.alloys import Basis
 from matgraft.formulas.doubtful import likely_cases
 from matgraft.formulas.formula import Formula, FormulaError
+from matgraft.formulas.notation import HYPHENS
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.faults import BadCell, refuse
 
@@ -111,8 +112,8 @@ def parsed_column(
 
 def has_alloys(column: pd.Series) -> bool:
     """Say whether a column has alloys whose amounts are by weight or by atoms."""
-    parsed = parse_cells(column, parse_plain)
-    return bool(parsed.alloys)
+    joined = column[[any(sign in text for sign in HYPHENS) for text in column]]  # hyphens join the parts of an alloy
+    return bool(parse_cells(joined, parse_plain).alloys)
 
 
 def written_out(text: str, basis: Basis) -> str:

@@ -105,6 +105,11 @@ def read_source(path: Path, sheet: str | None = None) -> Source:
     return _read(path.resolve(), path.stat().st_mtime_ns, sheet, path)
 
 
+def source_of(content: bytes, path: Path) -> Source:
+    """Return the cells of a part of a text file, whose bytes begin with its header; lines count from that."""
+    return _of_content(content, path, None)
+
+
 def keep_stdin(run: Path) -> Path:
     """Write standard input into a file beside a run folder, which a run needs to go on, and return its name."""
     content = _content(STDIN, STDIN)
@@ -343,12 +348,16 @@ def _parquet(content: bytes, path: Path) -> pd.DataFrame:
         table = file.read()
         longest = max((len(text) for name in texts for text in _distinct(table.column(name))), default=0)
         require("table_bytes", longest * table.num_rows, "bytes in its longest text, repeated in every row", str(path))
-        cells = table.to_pandas()
-        cells = cells.reset_index(drop=not any(cells.index.names))
+        return cells_of(table.to_pandas(), 2)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"not readable as parquet: {error}", where=str(path)) from None
+
+
+def cells_of(table: pd.DataFrame, first: int) -> pd.DataFrame:
+    """Return rows of a parquet file as text, the first of them in line `first`: the header is line 1."""
+    cells = table.reset_index(drop=not any(table.index.names))
     cells.columns = [str(name) for name in cells.columns]
-    cells.index = pd.RangeIndex(2, len(cells) + 2)
+    cells.index = pd.RangeIndex(first, first + len(cells))
     return cells.astype(object).where(cells.notna(), "").astype(str)
 
 

@@ -70,10 +70,22 @@ def usable(
     decisions: Sequence[Decision],
 ) -> Queries:
     """Return the rows without a fault; errors as of `read_formulas`."""
+    rest = without(opened, parsed, how, bad, decisions)
+    if not how.skip_bad or rest.cells.empty:
+        refuse(rest.skipped, opened.path, alloy_cures(parsed.alloys), can_skip=how.can_skip and not rest.cells.empty)
+    return rest
+
+
+def without(
+    opened: OpenedTable,
+    parsed: ParsedColumn[Parsed],
+    how: ReadOptions,
+    bad: Sequence[BadCell],
+    decisions: Sequence[Decision],
+) -> Queries:
+    """Return the rows without a fault, whether there are any or not."""
     bad = list(dict.fromkeys(bad))
     good = opened.cells[~opened.cells.index.isin({fault.line for fault in bad})]
-    if not how.skip_bad or good.empty:
-        refuse(bad, opened.path, alloy_cures(parsed.alloys), can_skip=how.can_skip and not good.empty)
     texts = good[opened.column]
     if parsed.alloys and how.composition:
         texts = pd.Series([written_out(text, how.composition) for text in texts], index=texts.index)

@@ -1,0 +1,58 @@
+"""Tables of many rows: `predict` into a file, part by part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matgraft.cli.common import tell
+from matgraft.cli.tables import skipped_beside, teller
+from matgraft.core.errors import OptionError
+
+if TYPE_CHECKING:
+    from matgraft.cli.options import FileOptions, Shown
+
+
+def tell_large(
+    run: Path,
+    what: list[str],
+    out: Path | None,
+    formula: str | None,
+    file: FileOptions,
+    shown: Shown,
+    executor: Path | None,
+) -> bool:
+    """Predict a table of many rows, or on the workers of an executor, into a file; say whether it was one.
+
+    Parameters
+    ----------
+    what
+        Tables; none where formulas were typed.
+
+    Raises
+    ------
+    OptionError
+        If an executor has nothing to share: formulas that were typed, several tables, no file to write.
+    """
+    from matgraft.core.executor import read_executor
+    from matgraft.core.targets import is_stream
+    from matgraft.formulas.large.parts import parted
+    from matgraft.formulas.large.predict import Question, predict_large
+    from matgraft.formulas.report.text import show_many_written
+    from matgraft.formulas.table.formula_table import ColumnNames
+
+    where = read_executor(executor) if executor else None
+    usable = len(what) == 1 and out is not None and not is_stream(out) and not file.sheet
+    table = parted(Path(what[0])) if usable else None
+    if where is not None and table is None:
+        raise OptionError(
+            "--executor is read with one table that can be cut into parts, and a file to write",
+            allowed=["a table in UTF-8 (.csv, .tsv, .txt) or .parquet, and -o FILE.csv or FILE.parquet"],
+        )
+    if table is None or out is None or (where is None and len(table.parts) < 2):
+        return False
+    question = Question(run, table, out, ColumnNames(formula=formula, reading=file.reading()), where)
+    written, reading = predict_large(question, quiet=shown.silent)
+    teller(shown.silent, skipped_beside(out, Path(what[0])))(reading)
+    tell(written, show_many_written, shown.as_json)
+    return True
