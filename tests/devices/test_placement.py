@@ -19,7 +19,6 @@ from torch import Tensor
 from matgraft.core.training import checkpoint
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.strategy import STRATEGIES, Full, make_strategy
-from matgraft.core.weights import load_tensors
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import encode_all, predict
@@ -110,7 +109,7 @@ def test_every_strategy_trains_every_model(
     assert found.fit.steps >= 2
     assert all(math.isfinite(row["validation_loss"]) for row in found.fit.history)
     assert found.backbone.device == potential.device == CPU
-    last = load_tensors(tmp_path / checkpoint.FILE)
+    last = checkpoint.content_of(tmp_path)
     pairs = list(zip(last["weights"], last["state"]["average"], strict=True))
     assert all(weight.isfinite().all() for weight, _ in pairs)
     assert not all(torch.equal(weight, average) for weight, average in pairs)  # the average runs behind what moved

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from matgraft.core.errors import DataError
-from matgraft.core.training.checkpoint import FILE, State, copies, put, restore, save
-from matgraft.core.weights import load_tensors, save_tensors
+from matgraft.core.training.checkpoint import FILE, State, content_of, copies, put, restore, save
+from matgraft.core.weights import save_tensors
 
 
 def linear(seed: int) -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
@@ -83,7 +83,19 @@ def test_a_checkpoint_holds_tensors_and_plain_values_only(tmp_path: Path) -> Non
     parameters, optimizer = linear(0)
     step(parameters, optimizer)
     save(State(average=copies(parameters)), parameters, optimizer, tmp_path)
-    assert set(load_tensors(tmp_path / FILE)) == {"state", "weights", "optimizer"}
+    assert set(content_of(tmp_path)) == {"state", "weights", "optimizer"}
+
+
+def test_a_checkpoint_of_before_tensors_were_laid_flat_goes_on(tmp_path: Path) -> None:
+    parameters, optimizer = linear(0)
+    step(parameters, optimizer)
+    save(State(step=7, average=copies(parameters)), parameters, optimizer, tmp_path)
+    save_tensors(content_of(tmp_path), tmp_path / FILE)
+    others, other_optimizer = linear(1)
+    assert restore(others, other_optimizer, tmp_path).step == 7
+    step(parameters, optimizer)
+    step(others, other_optimizer)
+    assert torch.equal(others[0], parameters[0])
 
 
 def test_the_best_is_a_snapshot() -> None:
@@ -162,7 +174,7 @@ def test_a_checkpoint_of_smaller_steps_is_refused(tmp_path: Path) -> None:
     """Before a batch passed in parts, a step had as many frames as fit into the memory: the counts mean others."""
     parameters, optimizer = linear(0)
     save(State(step=5, total=90, done=2), parameters, optimizer, tmp_path)
-    content = load_tensors(tmp_path / FILE)
+    content = content_of(tmp_path)
     for name in ("lowest", "marks", "ending"):
         del content["state"][name]
     save_tensors(content, tmp_path / FILE)

@@ -25,12 +25,11 @@ from torch import Tensor, nn
 from matgraft.core.errors import RunError
 from matgraft.core.processes import can_fork
 from matgraft.core.training import fit as fitting
-from matgraft.core.training.checkpoint import FILE
+from matgraft.core.training.checkpoint import FILE, content_of
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, Keep, fit
 from matgraft.core.training.schedule import WARMUP, FitSettings, rate_factor
 from matgraft.core.training.strategy import ParamGroup, make_strategy
-from matgraft.core.weights import load_tensors
 from matgraft.potentials.tuning.defaults import fit_defaults
 
 needs_fork = pytest.mark.skipif(not can_fork(), reason="this system does not fork")
@@ -105,7 +104,7 @@ def flat(module: nn.Module) -> np.ndarray:
 
 
 def last_weights(folder: Path) -> np.ndarray:
-    return torch.cat([tensor.flatten() for tensor in load_tensors(folder / FILE)["weights"]]).numpy()
+    return torch.cat([tensor.flatten() for tensor in content_of(folder)["weights"]]).numpy()
 
 
 # ------------------------------------------------------------------ minimises
@@ -160,7 +159,7 @@ def test_a_group_rests_until_its_start(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"clip": 1.0})
     result = fit(Noted(module), module, staged(module), settings, Execution(tmp_path), l2=0.1)
     assert (moved, asked) == ([False] * 11 + [True] * 9, [False] * 10 + [True] * 10)
-    moments = load_tensors(tmp_path / FILE)["optimizer"]["state"]
+    moments = content_of(tmp_path)["optimizer"]["state"]
     assert [int(moments[i]["step"]) for i in range(4)] == [10, 10, 20, 20]
     assert result.history[0]["learning_rate"] > 0
 
@@ -533,7 +532,7 @@ def test_decay_shrinks_weights_by_their_part_of_the_rate(tmp_path: Path) -> None
     ]
     result = fit(Regression(module), module, own, settings, Execution(tmp_path), keep="last")
     rates = [3 * 0.02 * rate_factor(step, result.steps, WARMUP) for step in range(result.steps)]
-    assert float(module.beside[0]) == pytest.approx(math.prod(1 - 2.0 * rate for rate in rates), rel=1e-5)
+    assert float(module.beside.detach()[0]) == pytest.approx(math.prod(1 - 2.0 * rate for rate in rates), rel=1e-5)
     assert (module.kept == 1).all()
 
 
@@ -862,7 +861,7 @@ def test_killed_and_resumed_gives_the_unbroken_weights(
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    state = load_tensors(folder / FILE)["state"]
+    state = content_of(folder)["state"]
     assert (state["step"], state["done"]) == ((10, 0) if checkpoint_minutes > 1 else (12, 2))
     resumed, result, problem = run(folder, resume=True, optimizer=optimizer)
     np.testing.assert_array_equal(flat(resumed), flat(unbroken))
@@ -938,7 +937,7 @@ def test_the_same_with_two_processes_whose_parent_is_killed(tmp_path: Path) -> N
     parent.start()
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        if (folder / FILE).is_file() and load_tensors(folder / FILE)["state"]["step"] == 12:
+        if (folder / FILE).is_file() and content_of(folder)["state"]["step"] == 12:
             break
         time.sleep(0.02)
     os.kill(parent.pid or 0, signal.SIGKILL)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from matgraft.core.errors import DataError
+from matgraft.core.training.flat import laid_flat, raised
 from matgraft.core.weights import load_tensors, save_tensors
 
 FILE = "last.pt"
@@ -112,7 +113,8 @@ def save(state: State, parameters: Sequence[nn.Parameter], optimizer: torch.opti
     """Write the state, the weights and the optimizer's moments."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = [parameter.detach() for parameter in parameters]
-    save_tensors({"state": dict(vars(state)), "weights": weights, "optimizer": optimizer.state_dict()}, folder / FILE)
+    content = {"state": dict(vars(state)), "weights": weights, "optimizer": optimizer.state_dict()}
+    save_tensors(laid_flat(content), folder / FILE)
 
 
 def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer | None, folder: Path) -> State:
@@ -123,9 +125,23 @@ def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
     DataError
         If there is no checkpoint, or it is damaged, of another model, or of a version whose steps were others.
     """
-    content = load_tensors(folder / FILE)
+    content = content_of(folder)
     with _typed(folder / FILE):
         return _restore(content, parameters, optimizer, folder)
+
+
+def content_of(folder: Path) -> dict[str, Any]:
+    """Return state, weights and state of the optimizer, as `save` took them.
+
+    Raises
+    ------
+    DataError
+        If there is no checkpoint, or it is damaged.
+    """
+    content = load_tensors(folder / FILE)
+    with _typed(folder / FILE):
+        # A checkpoint of an older version holds its tensors one by one.
+        return dict(raised(content)) if "structure" in content else content
 
 
 def _restore(
