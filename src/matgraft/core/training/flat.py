@@ -37,7 +37,8 @@ def laid_flat(content: object) -> dict[str, Any]:
             kind = str(value.dtype)
             start = filled.get(kind, 0)
             filled[kind] = start + value.numel()
-            order = sorted(range(value.ndim), key=lambda axis: -value.stride(axis))
+            strides = value.stride()
+            order = sorted(range(value.ndim), key=lambda axis: -strides[axis])
             lying = value.detach().permute(order)
             pieces.setdefault(kind, []).append(lying.reshape(-1))
             return {"tensor": [kind, start, order, list(lying.shape)]}
