@@ -672,6 +672,7 @@ def table_run(
         prompt_class=columns.prompt_class,
         drop=columns.lines,
         allow=columns.allowed,
+        unit=tuple(columns.unit or ()),
         settings=settings,
         **reading_options(columns),
     )

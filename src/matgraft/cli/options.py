@@ -193,6 +193,14 @@ class TableOptions(Columns):
         str | None,
         typer.Option(help="table of formulas without labels that the predictor shall serve", rich_help_panel=TABLES),
     ] = None
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="unit of the values, for the report, where the column's name does not end with it: eV; of several "
+            "targets gap=eV; may be repeated",
+            rich_help_panel=TABLES,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from matgraft.core.errors import OptionError
 from matgraft.core.frozen import Frozen
@@ -27,6 +27,7 @@ from matgraft.formulas.table.audit.base import TableEvidence
 from matgraft.formulas.table.formula_table import Coding, ColumnNames, FormulaTable, ReadOptions
 from matgraft.formulas.table.reading import read_labelled, read_table
 from matgraft.formulas.table.target import TargetTable, read_target
+from matgraft.formulas.table.units import refuse_units
 from matgraft.formulas.table.values import refuse_rare_classes
 
 FEWEST_TO_TUNE = 2
@@ -54,6 +55,8 @@ class TableRun(Frozen):
         Codes of findings of the audit that shall not block.
     classes
         Classes that have no order, where words or whole numbers leave it open.
+    unit
+        Of the values, for the report: ``eV``, or of several targets ``gap=eV``.
     sheet, composition, balance, skip_bad, impute
         How tables are read: `matgraft.formulas.table.formula_table.ReadOptions`.
     """
@@ -77,7 +80,13 @@ class TableRun(Frozen):
     balance: str | None = Field(None, exclude_if=lambda value: value is None)
     skip_bad: bool = Field(False, exclude_if=lambda value: not value)
     impute: bool = Field(False, exclude_if=lambda value: not value)
+    unit: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
     settings: PredictorSettings = PredictorSettings()
+
+    @model_validator(mode="after")
+    def _units_of_targets(self) -> TableRun:
+        refuse_units(self.unit, self.targets)
+        return self
 
     @property
     def columns(self) -> ColumnNames:

@@ -243,7 +243,7 @@ def test_the_curve_of_errors_is_that_of_all_rows(n):
     np.testing.assert_allclose(curve.y, [error[tenth].mean() for tenth in tenths])
     np.testing.assert_allclose(curve.x, [distance[tenth].mean() for tenth in tenths])
     assert len(points.x) == min(n, 3000)
-    assert set(np.sort(error)[-300:]) <= set(points.y)
+    assert set(np.sort(error)[-300:]) <= set(points.customdata)
 
 
 def test_points_left_out_are_said(run):
@@ -270,7 +270,7 @@ def test_classes_have_a_legend(run):
     colours = [trace["line"]["color"] for trace in figures["roc-2"]["data"] if trace.get("showlegend")]
     assert len(set(colours)) == 3
     ways = [tuple(style(i)[key] for key in ("colour", "dash")) for i in range(18)]
-    assert len(set(ways)) == 18  # beyond six classes the colours come again, with other dashes
+    assert len(set(ways)) == 18  # beyond twelve classes the colours come again, with other dashes
 
 
 def test_no_axis_calls_a_value_of_the_table_measured(run):

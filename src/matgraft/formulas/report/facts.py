@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from matgraft.formulas.scoring.target import METRICS, TargetMetrics
 from matgraft.formulas.settings import SETTINGS, TableSettings
 from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
 from matgraft.formulas.table.facts import READINGS, TableReadings
+from matgraft.formulas.table.units import unit_of
 
 CARD = RunFile("model/card.json", ModelCard)
 PROMPTS = RunFile("prompts.json", PromptFacts)
@@ -65,6 +66,8 @@ class TargetReport(TargetMetrics):
 
     Attributes
     ----------
+    unit
+        Of the values; empty of classes, and where nobody says it.
     held
         Out-of-fold predictions by column, as in predictions.csv; empty where there is no such file.
     map, domains
@@ -84,6 +87,7 @@ class TargetReport(TargetMetrics):
     """
 
     name: str
+    unit: str = ""
     held: Spots
     map: Spots
     domains: Spots
@@ -179,15 +183,16 @@ def property_facts(run: Path) -> PropertyReport:
         If the folder holds no metrics, or a file of it is of another version.
     """
     tables = {name: _table(run / f"{name}.csv") for name in TABLES}
-    card, suggestions = CARD.find(run), SUGGESTIONS.find(run)
+    card, suggestions, settings = CARD.find(run), SUGGESTIONS.find(run), SETTINGS.find(run)
+    typed = settings.run.unit if settings else ()
     told = ("name", "weights_from", "weights_sha256", "n_parameters")
     return PropertyReport(
         run=run.resolve().name,
-        settings=SETTINGS.find(run),
+        settings=settings,
         card={name: getattr(card, name) for name in told} if card else {},
         pretraining=described_pretraining(card) if card else [],
         targets=tuple(
-            _target(name, metrics, {file: _of_target(table, name) for file, table in tables.items()})
+            _target(name, metrics, {file: _of_target(table, name) for file, table in tables.items()}, typed)
             for name, metrics in METRICS.read(run).targets.items()
         ),
         prompts=PROMPTS.find(run),
@@ -197,7 +202,9 @@ def property_facts(run: Path) -> PropertyReport:
     )
 
 
-def _target(name: str, metrics: TargetMetrics, tables: Mapping[str, pd.DataFrame]) -> TargetReport:
+def _target(
+    name: str, metrics: TargetMetrics, tables: Mapping[str, pd.DataFrame], typed: tuple[str, ...]
+) -> TargetReport:
     rows, further = (_typed(tables[file], metrics.classes) for file in ("predictions", "test_predictions"))
     places = tables["map"]
     places = places.astype({"truth": float}) if len(places) else places
@@ -206,6 +213,7 @@ def _target(name: str, metrics: TargetMetrics, tables: Mapping[str, pd.DataFrame
     return TargetReport(
         **dict(metrics),
         name=name,
+        unit="" if metrics.classes else unit_of(name, typed),
         held=_spots(rows.drop(columns="fold", errors="ignore")),
         map=_spots(places),
         domains=_spots(tables["domains"]),
@@ -266,6 +274,22 @@ def _coverage(rows: pd.DataFrame) -> list[HeldPart]:
             part = inside[thirds == i]
             if len(part):
                 found.append(HeldPart(part=f"{which} third by {title}", n=len(part), held=float(part.mean())))
+    return found
+
+
+def uneven(parts: Sequence[HeldPart]) -> list[tuple[HeldPart, HeldPart]]:
+    """Return the thirds whose intervals hold less than those of the other end, beyond doubt and by five in a hundred.
+
+    Doubt is two standard errors of a difference of two shares.
+    """
+    found = []
+    for title in ("width", "distance"):
+        ends = [one for which in (THIRDS[0], THIRDS[-1]) for one in parts if one.part == f"{which} third by {title}"]
+        if len(ends) == 2:
+            more, less = sorted(ends, key=lambda one: -one.held)
+            error = np.sqrt(sum(one.held * (1 - one.held) / one.n for one in ends))
+            if more.held - less.held > max(0.05, 2 * error):
+                found.append((more, less))
     return found
 
 

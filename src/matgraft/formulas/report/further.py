@@ -20,10 +20,11 @@ from matgraft.core.report.document import (
     verdict_section,
 )
 from matgraft.core.report.text import ABSENT, percent
-from matgraft.formulas.report.plots import distance_figure, reliability_figure, roc_figure, said, truth_figure
+from matgraft.formulas.report.plots import distance_figure, in_unit, reliability_figure, roc_figure, said, truth_figure
 from matgraft.formulas.report.rows import Spots, TableRow
 from matgraft.formulas.scoring.further import FurtherScores, PartScores
 from matgraft.formulas.scoring.metrics import SHARES
+from matgraft.formulas.table.units import shown_beside, unit_in
 
 IN_WORDS = {
     "new": "new formulas and groups",
@@ -89,8 +90,9 @@ def _plots(scores: FurtherScores, rows: Spots, i: int) -> list[Plot]:
     label = f"{name}: predictions of the further table"
     if not classes:
         error = np.abs(_numbers(rows, "value") - _numbers(rows, "truth")).tolist()
-        parity = truth_figure(name, rows, error, "predicted")
-        apart = distance_figure(rows, error, "absolute error")
+        unit = unit_in(name)
+        parity = truth_figure(name, rows, error, "predicted", shown_beside(name, unit))
+        apart = distance_figure(rows, error, f"absolute error{in_unit(unit)}")
         return [
             Plot("Parity", [Drawing(f"further-parity-{i}", parity, f"{label} against its values")]),
             Plot("Error by distance from the training set", [Drawing(f"further-distance-{i}", apart, label)]),

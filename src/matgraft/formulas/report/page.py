@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from matgraft.core.files import write_text
 from matgraft.core.locks import works_in
 from matgraft.core.report.document import (
@@ -31,16 +33,20 @@ from matgraft.core.report.document import (
     nothing,
     verdict_section,
 )
+from matgraft.core.report.figures import beyond_note
 from matgraft.core.report.html import to_html
 from matgraft.core.report.text import percent
+from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.report.domain import domain_section
-from matgraft.formulas.report.facts import REPORT, PropertyReport, TargetReport, property_facts
+from matgraft.formulas.report.facts import REPORT, HeldPart, PropertyReport, TargetReport, property_facts, uneven
 from matgraft.formulas.report.further import further_sections
 from matgraft.formulas.report.plots import (
     WORST,
+    beyond_truth,
     distance_figure,
     drawn_rows,
     embedding_figure,
+    in_unit,
     reliability_figure,
     roc_figure,
     said,
@@ -56,6 +62,7 @@ from matgraft.formulas.settings import TableSettings
 from matgraft.formulas.table.audit.audit import AUDIT, TableAudit
 from matgraft.formulas.table.facts import READINGS, SKIPPED, TableReadings
 from matgraft.formulas.table.faults import sentences
+from matgraft.formulas.table.units import shown_beside
 
 MOST_SKIPPED = 20
 """Cells that the page names."""
@@ -196,12 +203,16 @@ def _of_predictions(target: TargetReport, i: int) -> list[Plot]:
     def plot(title: str, drawing: Drawing, *notes: str) -> Plot:
         return Plot(title, [drawing], "; ".join(notes))
 
-    axis = "1 − probability of the truth" if classes else "absolute error"
+    unit = shown_beside(target.name, target.unit)
+    axis = "1 − probability of the truth" if classes else f"absolute error{in_unit(target.unit)}"
     distance = Drawing(f"distance-{i}", distance_figure(held, error, axis), f"{target.name}: errors against distance")
-    apart = plot("Error by distance from the training set", distance, "line: means of tenths, over all rows", *some)
+    apart = plot("Error by distance from the training set", distance, *some)
     if not classes:
         label = f"{target.name}: out-of-fold predictions with intervals against the values in the table"
-        return [plot("Parity", Drawing(f"parity-{i}", truth_figure(target.name, held, error), label), *some), apart]
+        parity = Drawing(f"parity-{i}", truth_figure(target.name, held, error, unit=unit), label)
+        beyond = beyond_note(beyond_truth(held, error))
+        unknown = "" if target.unit else "the table names no unit: --unit says it"
+        return [plot("Parity", parity, *filter(None, (*some, beyond, unknown))), apart]
     of = f" of {classes[1]}" if len(classes) == 2 else ""
     roc = Drawing(f"roc-{i}", roc_figure(held, classes), f"{target.name}: receiver operating characteristic")
     label = f"{target.name}: how often a stated probability came true"
@@ -216,8 +227,9 @@ def _of_map(target: TargetReport, i: int) -> list[Plot]:
     far = {line for line, is_far in zip(lines, unlike, strict=True) if is_far}
     on_map = len(target.map["x"])
     drawn = f"; {on_map:,} of {target.n:,} rows drawn at random" if on_map < target.n else ""
+    values = f"{target.name}{in_unit(shown_beside(target.name, target.unit))}"
     label = f"{target.name}: formulas by the first two principal components of the encoder"
-    drawing = Drawing(f"map-{i}", embedding_figure(target.map, target.classes, far), label)
+    drawing = Drawing(f"map-{i}", embedding_figure(target.map, target.classes, far, values), label)
     return [Plot("Map of the embedding", [drawing], f"circles: unlike the others{drawn}")]
 
 
@@ -229,7 +241,15 @@ def _intervals(target: TargetReport, settings: TableSettings | None) -> list[Blo
     columns = [Column("Part", number=False), Column("Rows"), Column("Held")]
     rows = [Row(row.part, str(row.n), percent(row.held)) for row in target.held_by]
     title = Heading("Do the intervals hold what they state?")
-    return [title, Text(f"Stated: {level}.{counts}", "lead"), Table(columns, rows, "fit")]
+    remarks = [Text(_remark(more, less), "note") for more, less in uneven(target.held_by)]
+    return [title, Text(f"Stated: {level}.{counts}", "lead"), Table(columns, rows, "fit"), *remarks]
+
+
+def _remark(more: HeldPart, less: HeldPart) -> str:
+    return (
+        f"The intervals hold {percent(more.held)} in the {more.part} and {percent(less.held)} in the {less.part}: take "
+        f"those of the {less.part} for too narrow."
+    )
 
 
 def _worst(target: TargetReport) -> list[Block]:
@@ -284,7 +304,12 @@ def _settings(settings: TableSettings) -> list[Block]:
     columns = {"formula": run.formula, "covariates": ", ".join(run.covariates), "weight": run.weight,
                "group": run.group, "order": ", ".join(run.order)}  # fmt: skip
     rows += [(name, value) for name, value in columns.items() if value]
-    return [Heading("Table and settings"), Pairs(rows), Verbatim(run.settings.model_dump_json(indent=2))]
+    return [Heading("Table and settings"), Pairs(rows), Verbatim(_as_yaml(run.settings))]
+
+
+def _as_yaml(settings: PredictorSettings) -> str:
+    """Write settings as a recipe says them; what is left to the strategy is left out."""
+    return yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False).rstrip()
 
 
 def yes(value: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from matgraft.core.report.figures import COLOURS, add_legend, empty_figure, style, verbatim
+from matgraft.core.report.figures import COLOURS, AtEdge, add_legend, empty_figure, ends_of, style, verbatim
 from matgraft.core.report.text import ABSENT
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.report.rows import CellValue, Spots
@@ -23,7 +23,9 @@ WORST = MOST // 10
 OURS, OTHER = COLOURS["tuned"], COLOURS["shift"]
 
 
-def truth_figure(name: str, held: Spots, error: Sequence[float], how: str = "predicted out of fold") -> go.Figure:
+def truth_figure(
+    name: str, held: Spots, error: Sequence[float], how: str = "predicted out of fold", unit: str = ""
+) -> go.Figure:
     """Draw predictions with their intervals against the truths.
 
     Parameters
@@ -36,42 +38,66 @@ def truth_figure(name: str, held: Spots, error: Sequence[float], how: str = "pre
         (n,) of the rows; the largest are always drawn.
     how
         The rows were predicted, for the axis.
+    unit
+        Of the values, where it is known and the name does not end with it.
     """
     rows = drawn_rows(error)
     truth, value, low, high = (_of(held[column], rows) for column in ("truth", "value", "lower", "upper"))
-    ends = [float(min(truth.min(), value.min())), float(max(truth.max(), value.max()))]
+    ends = ends_of(np.concatenate([truth, value]))
+    points = AtEdge.of(truth, value, ends, ends)
     plot = empty_figure()
-    plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
+    line = {"width": 1, "dash": "dot"}
+    plot.add_scatter(x=ends, y=ends, mode="lines", line=line, meta="ink", hoverinfo="skip", name="equal")
     bars = {"type": "data", "array": high - value, "arrayminus": value - low, "thickness": 0.5, "width": 0,
             "color": "rgba(47,120,196,0.18)"}  # fmt: skip
     names = [f"{verbatim(held['formula'][i])}, line {held['line'][i]}" for i in rows]
     plot.add_scatter(
-        x=truth, y=value, error_y=bars, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.6}, text=names,
-        hovertemplate="%{text}<br>in the table %{x:.4g}, predicted %{y:.4g}<extra></extra>",
+        x=points.x, y=points.y, error_y=bars, mode="markers", customdata=np.stack([truth, value], axis=1),
+        marker={"color": OURS, "size": 4, "opacity": 0.6} | points.marks, text=names, name="a row, with its interval",
+        hovertemplate="%{text}<br>in the table %{customdata[0]:.4g}, predicted %{customdata[1]:.4g}<extra></extra>",
     )  # fmt: skip
-    plot.update_xaxes(title_text=f"{verbatim(name)}, in the table", nticks=6)
-    plot.update_yaxes(title_text=f"{verbatim(name)}, {how}", nticks=6)
+    plot.update_xaxes(title_text=f"{verbatim(name)}, in the table{in_unit(unit)}", nticks=6, range=list(ends))
+    plot.update_yaxes(title_text=f"{verbatim(name)}, {how}{in_unit(unit)}", nticks=6, range=list(ends))
+    add_legend(plot)
     return plot
+
+
+def beyond_truth(held: Spots, error: Sequence[float]) -> int:
+    """Return how many rows `truth_figure` draws at its edge."""
+    rows = drawn_rows(error)
+    truth, value = (_of(held[column], rows) for column in ("truth", "value"))
+    ends = ends_of(np.concatenate([truth, value]))
+    return AtEdge.of(truth, value, ends, ends).n
+
+
+def in_unit(unit: str) -> str:
+    """Write a unit behind the title of an axis."""
+    return f" ({verbatim(unit)})" if unit else ""
 
 
 def distance_figure(held: Spots, error: Sequence[float], title: str) -> go.Figure:
     """Draw errors against the distance from the training set, and the mean of ten equally filled bins of all rows."""
     rows = drawn_rows(error)
     distance, errors = np.array(held["distance"], dtype=float), np.array(error)
+    ends = 0.0, max(ends_of(errors)[1], 0.0)
+    points = AtEdge.of(distance[rows], errors[rows], (-np.inf, np.inf), ends)
     names = [verbatim(held["formula"][i]) for i in rows]
     plot = empty_figure()
     plot.add_scatter(
-        x=distance[rows], y=errors[rows], mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4}, text=names,
-        hovertemplate="%{text}: error %{y:.4g} at %{x:.2f}<extra></extra>",
+        x=points.x, y=points.y, mode="markers", marker={"color": OURS, "size": 4, "opacity": 0.4} | points.marks,
+        text=names, customdata=errors[rows], name="a row",
+        hovertemplate="%{text}: error %{customdata:.4g} at %{x:.2f}<extra></extra>",
     )  # fmt: skip
     parts = [part for part in np.array_split(np.argsort(distance, kind="stable"), 10) if len(part)]
+    means = np.array([errors[part].mean() for part in parts])
     plot.add_scatter(
-        x=[float(distance[part].mean()) for part in parts], y=[float(errors[part].mean()) for part in parts],
+        x=[float(distance[part].mean()) for part in parts], y=np.clip(means, *ends), customdata=means,
         mode="lines+markers", line={"color": OTHER, "width": 2}, marker={"color": OTHER, "size": 6},
-        hovertemplate="mean of a tenth: %{y:.4g}<extra></extra>",
+        name="mean of a tenth of all rows", hovertemplate="mean of a tenth: %{customdata:.4g}<extra></extra>",
     )  # fmt: skip
     plot.update_xaxes(title_text="distance (above 1: unlike)", nticks=6, rangemode="tozero")
-    plot.update_yaxes(title_text=title, nticks=5, rangemode="tozero")
+    plot.update_yaxes(title_text=title, nticks=5, range=list(ends))
+    add_legend(plot)
     return plot
 
 
@@ -115,7 +141,7 @@ def reliability_figure(held: Spots, classes: Sequence[str]) -> go.Figure:
     return plot
 
 
-def embedding_figure(spots: Spots, classes: Sequence[str], far: Collection[CellValue]) -> go.Figure:
+def embedding_figure(spots: Spots, classes: Sequence[str], far: Collection[CellValue], values: str = "") -> go.Figure:
     """Draw the formulas at the first two principal components of the encoder's features, coloured by their values.
 
     Parameters
@@ -124,6 +150,8 @@ def embedding_figure(spots: Spots, classes: Sequence[str], far: Collection[CellV
         Columns line, formula, x, y and truth (a number, or the index of a class).
     far
         Lines of the formulas unlike the others, which get a ring.
+    values
+        What the colours are, with the unit, where they are no classes.
     """
     plot, truths = empty_figure(), _of(spots["truth"], range(len(spots["truth"])))
     if classes:
@@ -135,7 +163,12 @@ def embedding_figure(spots: Spots, classes: Sequence[str], far: Collection[CellV
     else:
         ends = np.quantile(truths, [0.02, 0.98])
         marker = {"size": 5, "opacity": 0.7, "color": truths, "colorscale": "Viridis", "showscale": True}
-        marker |= {"colorbar": {"thickness": 10, "outlinewidth": 0}, "cmin": float(ends[0]), "cmax": float(ends[1])}
+        bar = {
+            "thickness": 10,
+            "outlinewidth": 0,
+            "title": {"text": verbatim(values), "side": "right", "font": {"size": 12}},
+        }
+        marker |= {"colorbar": bar, "cmin": float(ends[0]), "cmax": float(ends[1])}
         _add_spots(plot, spots, range(len(truths)), [f"{value:.4g}" for value in truths], marker)
     if ringed := [i for i, line in enumerate(spots["line"]) if line in far]:
         ring = {"symbol": "circle-open", "size": 9, "line": {"width": 1}}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from matgraft.core.report.document import Block, Column, Drawing, Folded, Plot, Plots, Row, Section, Table, Text
-from matgraft.core.report.figures import COLOURS, empty_figure
+from matgraft.core.report.figures import COLOURS, AtEdge, beyond_note, empty_figure, ends_of
 from matgraft.core.report.text import decimals, written
 from matgraft.potentials.report.facts import RunFacts
 from matgraft.potentials.report.parity import Parity, PredictedBy, QuantityParity
@@ -49,6 +50,7 @@ def _blocks(parity: Parity) -> list[Block]:
 def _plot(name: str, shown: QuantityParity) -> Plot:
     drawn = f", {shown.n_drawn:,} drawn" * (shown.n_drawn < shown.n_points)
     left_out = f"; {shown.n_left_out} frames left out" * bool(shown.n_left_out)
+    left_out += f"; {far}" if (far := beyond_note(n_beyond(shown))) else ""
     drawings = [
         Drawing(f"parity-{name}", cloud_figure(name, shown), f"{name}: predictions against labels", "parity"),
         Drawing(f"errors-{name}", error_figure(shown), f"{name}: distribution of the errors", "errors"),
@@ -73,22 +75,37 @@ def _statistics(parity: Parity) -> Table:
 def cloud_figure(name: str, shown: QuantityParity) -> go.Figure:
     """Draw predictions against labels on equal axes, with the line y = x."""
     everything = np.concatenate([shown.label, *(shown.models[model].points for model in shown.drawn)])
-    low, high = everything.min(), everything.max()
-    pad = 0.04 * (high - low) or 1.0
-    ends = [float(low - pad), float(high + pad)]
+    ends = ends_of(everything)
     few = shown.n_drawn < 500
     plot = empty_figure()
-    plot.add_scatter(x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot"}, meta="ink", hoverinfo="skip")
+    line = {"width": 1, "dash": "dot"}
+    plot.add_scatter(x=ends, y=ends, mode="lines", line=line, meta="ink", hoverinfo="skip")
     for model in shown.drawn:
-        marker = {"color": COLOURS[model], "size": 6 if few else 3, "opacity": 0.75 if few else 0.3}
+        marker: dict[str, Any] = {"color": COLOURS[model], "size": 6 if few else 3, "opacity": 0.75 if few else 0.3}
         points = np.asarray(shown.models[model].points, dtype="float32")
         label = np.asarray(shown.label, dtype="float32")
-        hover = f"label %{{x:.4g}}<br>{SHORT_TITLES[KEYS[model]]} %{{y:.4g}} {shown.unit}<extra></extra>"
-        plot.add_scatter(x=label, y=points, mode="markers", marker=marker, hovertemplate=hover)
-    axis = {"range": ends, "nticks": 6, "constrain": "domain"}
+        held, who = AtEdge.of(label, points, ends, ends), SHORT_TITLES[KEYS[model]]
+        far = held.beyond
+        hover = f"label %{{x:.4g}}<br>{who} %{{y:.4g}} {shown.unit}<extra></extra>"
+        plot.add_scatter(x=label[~far], y=points[~far], mode="markers", marker=marker, hovertemplate=hover)
+        if held.n:
+            marks = {**marker, "symbol": [held.symbols[i] for i in np.flatnonzero(far)], "size": 9, "opacity": 1}
+            hover = f"label %{{customdata[0]:.4g}}<br>{who} %{{customdata[1]:.4g}} {shown.unit}<extra></extra>"
+            true = np.stack([label[far], points[far]], axis=1)
+            edge = {"x": held.x[far], "y": held.y[far], "customdata": true}
+            plot.add_scatter(**edge, mode="markers", marker=marks, hovertemplate=hover, cliponaxis=False)
+    axis = {"range": list(ends), "nticks": 6, "constrain": "domain"}
     plot.update_xaxes(title_text=f"{name}, DFT ({shown.unit})", **axis)
     plot.update_yaxes(title_text=f"{name}, model ({shown.unit})", scaleanchor="x", **axis)
     return plot
+
+
+def n_beyond(shown: QuantityParity) -> int:
+    """Return how many points of all models a chart draws at its edge."""
+    label = np.asarray(shown.label)
+    ends = ends_of(np.concatenate([label, *(shown.models[model].points for model in shown.drawn)]))
+    drawn = (np.asarray(shown.models[model].points) for model in shown.drawn)
+    return sum(AtEdge.of(label, points, ends, ends).n for points in drawn)
 
 
 def error_figure(shown: QuantityParity) -> go.Figure:

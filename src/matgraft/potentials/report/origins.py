@@ -124,7 +124,8 @@ def repeating(facts: RunFacts) -> list[str]:
     run, recipe = facts.folder, facts.recipe
     inside = Path(run).name in ("", "..")  # the folder that one stands in, or one above it
     again = (Path(run, "..") if inside else Path(run).parent) / f"{facts.run}-again"
-    scored = ["FRAMES"]
+    # Without a test file those it was made of: `evaluate` leaves out what the fit has seen, the rest is its test part.
+    scored = ["FRAMES"] if recipe is None else [recipe.train] if isinstance(recipe.train, str) else list(recipe.train)
     if recipe and isinstance(recipe.test, str):  # `evaluate` takes a file for another one and leaves no frame out
         left_out = recipe.audit.drop_test
         scored = [recipe.test, *([word(DROP["test"], left_out)] if left_out else [])]
