@@ -29,9 +29,11 @@ import h5py
 import lmdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+from pyarrow import parquet
 
 from matgraft import cli
 from matgraft.core.executor import read_executor
@@ -285,9 +287,9 @@ def bombs(home: Home) -> Cases:
     yield file_case(
         "array that is not there", "a.npz", partial(_zipped, "R.npy", _array_head((2**40, 3))), walk, is_refused=True
     )
-    yield file_case("parquet", "a.parquet", _repeated, audit_table)
-    yield Case("lmdb", partial(_rows, b"[" + b"0," * 200 * MIB + b"0]"), True)
-    yield Case("lmdb, no zlib", partial(_rows, None), True)
+    yield file_case("parquet", "a.parquet", _repeated, audit_table, is_refused=True)
+    yield Case("lmdb", partial(_rows, content=b"[" + b"0," * 200 * MIB + b"0]"), True)
+    yield Case("lmdb, no zlib", partial(_rows, content=None), True)
     yield Case("h5", _sparse_store, True)
 
 
@@ -320,8 +322,8 @@ def _array_head(shape: tuple[int, ...]) -> bytes:
 
 def _repeated() -> bytes:
     file = io.BytesIO()
-    table = pd.DataFrame({"formula": ["NaCl" + " " * MIB] * 3000, "gap": 1.0})
-    table.to_parquet(file, index=False)
+    formulas = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), ["NaCl" + " " * MIB])
+    parquet.write_table(pa.table({"formula": formulas, "gap": [1.0] * 3000}), file)
     return file.getvalue()
 
 

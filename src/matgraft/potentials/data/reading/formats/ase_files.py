@@ -150,7 +150,9 @@ def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, None, tup
             found = f"ASE's reader of {form} asks for more memory than the file can need"
             raise DataError(found, where=f"{name} frame {index}") from error
         except Exception as error:  # they raise whatever went wrong in them
-            raise DataError(f"ASE cannot read it as {form}: {error}", where=f"{name} frame {index}") from error
+            raise DataError(
+                f"ASE cannot read it as {form}: {str(error) or type(error).__name__}", where=f"{name} frame {index}"
+            ) from error
         if atoms is None:
             return
         yield atoms, None, ()
