@@ -318,3 +318,13 @@ def test_a_crystal_beside_an_interstitial_has_no_vacancy():
     assert (families["interstitial"], families["vacancy"], families["defect"]) == (1, 0, 1)
     less = Dataset((*frames, Sample(whole[1:], {})))
     assert coverage(less).families["vacancy"] == 1
+
+
+def test_frames_without_sense_are_counted_by_why():
+    flat, nowhere = bulk("Si"), bulk("Si")
+    flat.cell[2] = [0, 0, 1e-3]
+    nowhere.positions[0, 0] = np.nan
+    found = coverage(dataset(bulk("Si"), flat, nowhere, flat))
+    assert found.left_out == {"flat": 2, "not finite": 1} and found.families["bulk"] == 1
+    assert found.left_out_in_words.startswith("3 of 4 frames make no sense and are left out: 2 with a flat")
+    assert coverage(dataset(bulk("Si"))).left_out_in_words == ""

@@ -109,7 +109,7 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
     assert facts.coverage is not None
     unlike = {
         "n_frames": 7654, "n_examined": 2345, "formulas": {"Zr9": 1}, "config_types": {"odd": 1},
-        "families": {"queer": 1},
+        "families": {"queer": 1}, "left_out": {"flat": 4321},
         "shear_strain": 0.432, "closest_ratio": 0.567, "missing": (Use(use="everything", reason="nothing is there"),),
         "phases": {"Zr9": {"omega": 3}}, "phases_by": "tag 'crystal'",
     }  # fmt: skip
@@ -122,6 +122,7 @@ def test_every_measure_of_coverage_is_on_the_page(facts: RunFacts) -> None:
     shown = [
         "7,654",
         "2,345 frames",
+        "4321 with a flat or skewed cell",
         "Zr9 (1)",
         "odd (1)",
         "queer",

@@ -35,6 +35,7 @@ from matgraft.potentials.data.conditions import TELLING_TAGS, kelvins
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, closest_pair, vacuum
 from matgraft.potentials.data.phases import phases_by_formula, phases_of
+from matgraft.potentials.data.sense import TITLES, Kind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -89,6 +90,9 @@ class Coverage(Frozen):
         Closest pair of atoms over the sum of the covalent radii.
     phases, phases_by
         Formula -> phase -> frames, and what tells phases apart.
+    left_out
+        Frames whose structures make no sense, by why; of what stands above they are in the numbers of frames, atoms,
+        formulas and tags alone.
     n_examined
         Frames in which liquids and adsorbates were looked for by structure; in the others by tags alone.
     missing
@@ -108,8 +112,17 @@ class Coverage(Frozen):
     closest_ratio: float | None = None
     phases: dict[str, dict[str, int]] = Field(default_factory=dict)
     phases_by: str = ""
+    left_out: dict[Kind, int] = Field(default_factory=dict)
     n_examined: int | None = None
     missing: tuple[Use, ...] = ()
+
+    @property
+    def left_out_in_words(self) -> str:
+        """How many frames were left out, and why; empty where none was."""
+        if not self.left_out:
+            return ""
+        why = ", ".join(f"{n} with {TITLES[kind]}" for kind, n in self.left_out.items())
+        return f"{sum(self.left_out.values())} of {self.n_frames} frames make no sense and are left out: {why}"
 
 
 def coverage(dataset: Dataset, phases: str = "") -> Coverage:
@@ -118,7 +131,8 @@ def coverage(dataset: Dataset, phases: str = "") -> Coverage:
     Parameters
     ----------
     dataset
-        Frames; those whose positions or cell are not finite are left out. Forces in eV/Å are used where there are any.
+        Frames; those whose structures make no sense are left out, and counted. Forces in eV/Å are used where there are
+        any.
     phases
         Tag that tells phases apart; empty: as `phases_of` finds them.
 
@@ -145,6 +159,7 @@ def coverage(dataset: Dataset, phases: str = "") -> Coverage:
         closest_ratio=survey.closest,
         phases=phases_by_formula(dataset, told),
         phases_by=told.by,
+        left_out=survey.left_out,
         n_examined=survey.examined,
     )
     return found.model_copy(update={"missing": tuple(_missing(found, dataset))})
@@ -161,6 +176,7 @@ class _Survey:
     forces: dict[int, Array]
     closest: float | None
     examined: int
+    left_out: dict[Kind, int]
 
 
 def _survey(dataset: Dataset) -> _Survey:
@@ -202,7 +218,8 @@ def _survey(dataset: Dataset) -> _Survey:
     families["liquid"] |= {i for i in looked["bulk"] & looked["hot"] if _melted(dataset.samples[i].content)}
     closest = min((closest_pair(dataset.samples[i].content)[0] for i in sound), default=np.inf)
     finite = closest if np.isfinite(closest) else None
-    return _Survey(families, volumes, ratios, shear, forces, finite, len(examined))
+    left_out = dict(Counter(why.kind for why in evidence.senseless.values()).most_common())
+    return _Survey(families, volumes, ratios, shear, forces, finite, len(examined), left_out)
 
 
 def _spread(frames: Sequence[int]) -> list[int]:

@@ -111,6 +111,17 @@ _FOUND: dict[Kind, Callable[[float], str]] = {
     "crowded": lambda value: f"there is {value:.2g} Å³ for an atom",
     "close": lambda value: f"two atoms are {value:.2g} Å apart",
 }
+TITLES: dict[Kind, str] = {
+    "empty": "no atoms",
+    "array": "arrays of a wrong shape or type",
+    "number": "atoms of no element",
+    "not finite": "positions or cell not finite",
+    "far": "atoms too far apart",
+    "flat": "a flat or skewed cell",
+    "crowded": "too many atoms in a place",
+    "close": "atoms on one place",
+}
+"""What a count of such structures is called."""
 _ALLOWED: dict[Kind, str] = {
     "empty": "one atom or more",
     "array": "positions (n, 3), cell (3, 3) and atomic numbers (n,)",

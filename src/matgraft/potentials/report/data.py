@@ -97,6 +97,7 @@ def _coverage(found: Coverage) -> list[Block]:
     pairs = [("Frames", f"{found.n_frames:,}")]
     if found.n_examined is not None and found.n_examined < found.n_frames:
         pairs += [("Looked at by structure for liquids and adsorbates", f"{found.n_examined:,} frames")]
+    pairs += [("Left out", found.left_out_in_words)] * bool(found.left_out)
     pairs += [("Largest shear strain", written(found.shear_strain))] * (found.shear_strain is not None)
     closest = "Closest pair of atoms, by the sum of covalent radii"
     pairs += [(closest, written(found.closest_ratio))] * (found.closest_ratio is not None)

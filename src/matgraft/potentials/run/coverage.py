@@ -60,6 +60,7 @@ def find_gaps(
     material = Material(elements=frames.elements(), bond=bond)
     lacks, proposed = propose(lacks_of(frames, covered, wanted), structures, material, seed)
     notes = [*frames.provenance.notes]
+    notes += [covered.left_out_in_words] * bool(covered.left_out)
     if lacks and left:
         notes.append(f"frames are proposed for the {len(structures)} most frequent compositions; {left} are left out")
     if lacks and not any(one.kind == "bulk" for one in structures):
