@@ -38,7 +38,7 @@ from step_time import Ours, vendor
 
 from matgraft import load
 from matgraft.core.errors import MatgraftError
-from matgraft.potentials.data.crowds import Place, expected_bytes
+from matgraft.potentials.data.crowds import WrappedAtoms, expected_bytes
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
@@ -216,7 +216,7 @@ def precision(there: Ours, backbone: Potential, device: torch.device) -> list[Ch
 
 def memory(there: Ours, dataset: Dataset, device: torch.device) -> Iterator[Checked]:
     """Yield what a prediction and a step of one frame took on the GPU by what was expected."""
-    place, cost = Place.of(dataset[0].content), there.backbone.cost
+    place, cost = WrappedAtoms.of(dataset[0].content), there.backbone.cost
     if cost is not None:
         one = Ours(there.backbone, dataset[:1], device)
         yield _within("memory of a prediction by expected", peak(one.prediction, device) / expected_bytes(place, cost))

@@ -37,7 +37,7 @@ from ase.io import write
 from common import HERE, RESULTS, Results, Row, circumstances, run, show
 
 from matgraft.core.errors import RunError
-from matgraft.potentials.active.labelling.store import Store
+from matgraft.potentials.active.labelling.store import LabelStore
 from matgraft.potentials.run.label import label
 
 KEYS = ("fault",)
@@ -84,7 +84,7 @@ def noted(folder: Path) -> list[list[str]]:
 def content(folder: Path) -> dict[str, tuple[float, bytes]]:
     """Return each label by its frame: energy, and the bytes of the forces."""
     found = {}
-    with Store(folder / "labels") as store:
+    with LabelStore(folder / "labels") as store:
         for key in store.all_keys():
             arrays = store.label(key).arrays
             found[arrays["positions"].tobytes().hex()[:64]] = (float(arrays["energy"]), arrays["forces"].tobytes())
@@ -176,7 +176,7 @@ def full_disk(folder: Path, count: int, undisturbed: dict[str, tuple[float, byte
 
 def content_of(disk: Path) -> list[str]:
     """Return the keys in a store."""
-    with Store(disk) as store:
+    with LabelStore(disk) as store:
         return store.all_keys()
 
 

@@ -81,7 +81,7 @@ def labelled(count: int, workers: int) -> tuple[float, ...]:
     """
     from matgraft import label
     from matgraft.potentials.active.labelling.engine import Engine
-    from matgraft.potentials.active.labelling.store import Store
+    from matgraft.potentials.active.labelling.store import LabelStore
 
     engine = Engine(calculator="tblite", parameters={"method": METHOD}, workers=workers)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def labelled(count: int, workers: int) -> tuple[float, ...]:
             times.append(time.perf_counter() - began)
             used.append(processor_s() - before)
             assert found.exit_code == 0, found.failures
-        with Store(Path(folder, "all")) as kept:
+        with LabelStore(Path(folder, "all")) as kept:
             total = sum(float(kept.label(key).arrays["energy"]) for key in kept.all_keys())
     return total, *times, used[1]
 

@@ -44,7 +44,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.settings import SETTINGS, TableRun, TableSettings
-from matgraft.potentials.data.crowds import Cost
+from matgraft.potentials.data.crowds import StructureBytes
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.models.potential import Potential
@@ -1016,7 +1016,9 @@ def test_frames_too_large_for_the_memory(matgraft: Call, tmp_path: Path, monkeyp
 
     write(tmp_path / NAME, with_a_large_one(frames()))
     card = SimpleNamespace(elements=("Si", "Ge"), name="x", cutoff_A=6.0, theory=LevelOfTheory())
-    monkeypatch.setattr(conduct, "load_potential", lambda name: SimpleNamespace(card=card, cost=Cost(6.0, 16_000)))
+    monkeypatch.setattr(
+        conduct, "load_potential", lambda name: SimpleNamespace(card=card, cost=StructureBytes(6.0, 16_000))
+    )
     monkeypatch.setattr("matgraft.potentials.run.frames.encode_what_can_be", passed)
     monkeypatch.setattr("matgraft.potentials.run.frames.free_memory", lambda: Memory(12 * 10**6, "the job"))
     must_cure(matgraft, "audit", tmp_path / NAME, "--quiet")

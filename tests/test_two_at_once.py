@@ -29,7 +29,7 @@ from matgraft.potentials.data.pack import pack
 from matgraft.potentials.exports import export
 from matgraft.potentials.report.active import write_active_report
 from matgraft.potentials.report.run import write_report
-from matgraft.potentials.run import Question, active, check, evaluate_run, resume_run, tune
+from matgraft.potentials.run import CheckQuestion, active, check, evaluate_run, resume_run, tune
 
 NOTHING: Any = None
 IN_FOLDERS: dict[str, Callable[[Path], object]] = {
@@ -43,7 +43,7 @@ IN_FOLDERS: dict[str, Callable[[Path], object]] = {
     "prompts": lambda out: learn_bank(NOTHING, NOTHING, NOTHING, out),
     "active": lambda out: active(NOTHING, out),
     "export": lambda out: export(NOTHING, "ase", out),
-    "check": lambda out: check(EMT(), Question(out=out)),
+    "check": lambda out: check(EMT(), CheckQuestion(out=out)),
     "evaluate": lambda out: evaluate_run(out, NOTHING),
     "evaluate a head": lambda out: evaluate_run(Path(f"{out}#PBE"), NOTHING),
     "evaluate on a table": lambda out: evaluate_table(out, NOTHING),

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import label_faults
 import labels
 
-from matgraft.potentials.active.labelling.store import Label, LabelFacts, Store
+from matgraft.potentials.active.labelling.store import LabelFacts, LabelStore, StoredLabel
 
 
 def test_both_ways_compute_the_same():
@@ -30,8 +30,8 @@ def test_frames_are_the_same_each_time_and_told_apart_by_their_first_atom():
 def test_a_store_that_lacks_a_label_and_a_calculation_that_was_done_again_are_told(tmp_path):
     (tmp_path / "side.txt").write_text("begin 0.1 7\nend 0.1 7\n")
     arrays = {"positions": np.full((1, 3), 0.1), "energy": np.array(-1.0), "forces": np.zeros((1, 3))}
-    with Store(tmp_path / "labels") as store:
-        store.put("k", "e", Label(arrays, LabelFacts(seconds=0.0)))
+    with LabelStore(tmp_path / "labels") as store:
+        store.put("k", "e", StoredLabel(arrays, LabelFacts(seconds=0.0)))
     undisturbed = label_faults.content(tmp_path)
     found = label_faults.row("none", tmp_path, undisturbed, 0, 0)
     assert (found["labels"], found["begun"], found["ended_twice"]) == (1, 1, 0)

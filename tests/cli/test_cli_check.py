@@ -20,7 +20,7 @@ from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.verdict import Outcome
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.settings import CheckSettings
-from matgraft.potentials.run import Question
+from matgraft.potentials.run import CheckQuestion
 
 conductor = importlib.import_module("matgraft.potentials.run.check")  # the room has a function of this name
 CLI = Callable[..., tuple[int, str, str]]
@@ -76,7 +76,7 @@ def test_workers_of_an_executor_find_what_this_machine_finds(matgraft: CLI) -> N
 
 
 def test_a_model_without_a_name_goes_to_no_workers() -> None:
-    question = Question(structures=["cu.vasp"], executor=ExecutorSettings(workers=2))
+    question = CheckQuestion(structures=["cu.vasp"], executor=ExecutorSettings(workers=2))
     with pytest.raises(OptionError, match="a EMT cannot be sent to workers"):
         check(EMT(), question, SMALL, quiet=True)
 
@@ -93,7 +93,7 @@ def test_json_holds_all_and_a_second_call_computes_nothing(matgraft: CLI, monkey
 
 
 def test_against_another_calculator_a_difference_is_doubt_and_against_ones_own_dft_a_failure(matgraft: CLI) -> None:
-    question = Question(structures=["cu.vasp"], references=None)
+    question = CheckQuestion(structures=["cu.vasp"], references=None)
     assert check(EMT(), question, SMALL, quiet=True).verdict.outcome == Outcome.FIT
     Path("reference.yaml").write_text("source: made up\nstructures:\n  Cu: {a_A: 5.0}\n")
     code, out, _ = matgraft(
@@ -140,7 +140,7 @@ def test_structures_of_each_kind_and_labelled_frames(tmp_path: Path) -> None:
     slab.info.clear()
     write("slab.extxyz", slab)
     write("water.xyz", molecule("H2O"))
-    question = Question(structures=["cu.vasp", "slab.extxyz", "water.xyz"], out=tmp_path / "out")
+    question = CheckQuestion(structures=["cu.vasp", "slab.extxyz", "water.xyz"], out=tmp_path / "out")
     checked = check(EMT(), question, SMALL, quiet=True)
     assert [one.kind for one in checked.structures] == ["bulk", "slab", "molecule"]
     frames = []
@@ -150,7 +150,7 @@ def test_structures_of_each_kind_and_labelled_frames(tmp_path: Path) -> None:
         atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
         frames.append(atoms)
     write("frames.extxyz", frames)
-    checked = check(EMT(), Question(frames=["frames.extxyz"], out=tmp_path / "two"), SMALL, quiet=True)
+    checked = check(EMT(), CheckQuestion(frames=["frames.extxyz"], out=tmp_path / "two"), SMALL, quiet=True)
     (one,) = checked.structures
     assert one.formula == "Cu" and one.n_atoms == 4 and "frame 1" in one.source
 
@@ -159,7 +159,7 @@ def test_no_structure_and_no_model_are_errors_in_python() -> None:
     with pytest.raises(OptionError, match="no structure to check"):
         check(EMT(), quiet=True)
     with pytest.raises(DataError):
-        check(EMT(), Question(structures=["none.cif"]), quiet=True)
+        check(EMT(), CheckQuestion(structures=["none.cif"]), quiet=True)
 
 
 def test_a_calculator_that_does_not_know_the_element_could_not_be_judged(matgraft: CLI) -> None:
@@ -199,7 +199,7 @@ def test_values_of_a_file_count_before_those_of_frames_by_whatever_name(monkeypa
     Path("own.yaml").write_text("structures: {Cu: {a_A: 3.6}}")
     held = {"cu.vasp": {"a_A": Reference(value=9.9, source="your frames")}}
     monkeypatch.setattr(conductor, "references_in", lambda *_: (held, ()))
-    checked = check(EMT(), Question(structures=["cu.vasp"], references="own.yaml"), SMALL, quiet=True)
+    checked = check(EMT(), CheckQuestion(structures=["cu.vasp"], references="own.yaml"), SMALL, quiet=True)
     assert checked.references["cu.vasp"]["a_A"].value == 3.6
     assert checked.verdict.exit_code == 0
 
@@ -211,7 +211,7 @@ def test_compositions_and_kinds_that_are_left_out_are_counted() -> None:
         one.info = {}
         one.calc = SinglePointCalculator(one, energy=-1.0, forces=0 * one.positions)
     write("frames.extxyz", frames)
-    found = check(EMT(), Question(frames=["frames.extxyz"]), CheckSettings(only=("repulsion",)), quiet=True)
+    found = check(EMT(), CheckQuestion(frames=["frames.extxyz"]), CheckSettings(only=("repulsion",)), quiet=True)
     assert len(found.structures) == 4
     assert next(one for one in found.notes if "left out" in one).startswith("2 further compositions or kinds")
 

@@ -18,9 +18,9 @@ from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.domain.alignment import ALIGNMENTS
 from matgraft.formulas.domain.member import DomainSettings, TargetDomain
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.few_shot.base_classes import Question
+from matgraft.formulas.few_shot.base_classes import ClassQuestion
 from matgraft.formulas.few_shot.episodes import EpisodeSettings, MetricModule, train
-from matgraft.formulas.few_shot.metric import Numbers
+from matgraft.formulas.few_shot.metric import DistanceStatistics
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.learners.network import NetworkSettings, fit_network
@@ -133,7 +133,7 @@ def test_a_bank_is_learned(encoder, tables, tmp_path) -> None:
 def test_episodes_teach_a_metric(gpu: torch.device, distance: str) -> None:
     random = torch.Generator().manual_seed(0)
     features = torch.randn(90, 6, dtype=torch.float64, generator=random)
-    questions = [Question("size", 0, tuple(np.array_split(np.arange(90), 3)))]
-    module = MetricModule(distance, Numbers(trust=1.0, temperature=1.0, slope=1.0))
+    questions = [ClassQuestion("size", 0, tuple(np.array_split(np.arange(90), 3)))]
+    module = MetricModule(distance, DistanceStatistics(trust=1.0, temperature=1.0, slope=1.0))
     train(module, features, questions, EpisodeSettings(episodes=16, queries=4, fit=LOOP))
     assert all(torch.isfinite(p).all() and p.device == CPU for p in module.parameters())

@@ -35,7 +35,7 @@ from matgraft.formulas.sklearn import (
     CompositionRegressor,
     PrototypeClassifier,
 )
-from matgraft.formulas.sklearn.tables import Columns, Table
+from matgraft.formulas.sklearn.tables import FormulaColumns, InputTable
 
 CANNOT_HOLD = {
     "check_sample_weight_equivalence_on_dense_data": "inner folds and trees are drawn by row: a row given twice is "
@@ -62,7 +62,7 @@ def as_formula(row: Any) -> Any:
     return "O100000" + "".join(f"{metal}{amount}" for metal, amount in zip(METALS, amounts, strict=False))
 
 
-def with_formulas(table: Table, columns: int) -> Table:
+def with_formulas(table: InputTable, columns: int) -> InputTable:
     """Return a table of numbers with formulas, made of its first columns, in the place of its first column."""
     cells = table.cells
     if table.is_list or not cells.shape[1]:
@@ -81,12 +81,12 @@ class OfNumbers:
         tags.input_tags.categorical = tags.input_tags.dict = False
         return tags
 
-    def _find(self, table: Table) -> Columns:
+    def _find(self, table: InputTable) -> FormulaColumns:
         if table.cells.shape[1] > 1 and not hasattr(self, "covariates"):
-            return Columns(0)
+            return FormulaColumns(0)
         return super()._find(table)  # type: ignore[misc]
 
-    def _read(self, table: Table, columns: Columns, parse: Any) -> Any:
+    def _read(self, table: InputTable, columns: FormulaColumns, parse: Any) -> Any:
         table = with_formulas(table, 1 if hasattr(self, "covariates") else len(METALS))
         return super()._read(table, columns, parse)  # type: ignore[misc]
 

@@ -62,10 +62,10 @@ def check_command(
     from matgraft.core.run_folder import kind_of
     from matgraft.potentials.report.physics import show_physics, write_physics
     from matgraft.potentials.report.run import write_report
-    from matgraft.potentials.run import Question, check
+    from matgraft.potentials.run import CheckQuestion, check
 
     where = read_executor(executor) if executor else None
-    question = Question(asked.structure or (), asked.against, asked.frames or (), asked.reference, out, where)
+    question = CheckQuestion(asked.structure or (), asked.against, asked.frames or (), asked.reference, out, where)
     checked = check(model, question, check_settings(asked, options), quiet=shown.silent)
     write_physics(checked)
     folder, _ = part_head(model)

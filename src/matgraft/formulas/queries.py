@@ -12,12 +12,12 @@ from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
 from matgraft.formulas.table.opening import OpenedTable, further, open_table
 from matgraft.formulas.table.parsing import ParsedColumn, parse_cells
-from matgraft.formulas.table.sources import Source
+from matgraft.formulas.table.sources import TableSource
 from matgraft.formulas.table.unlabelled import Queries, usable, without
 
 
 def open_queries(
-    model: PropertyModel, path: Path, columns: ColumnNames, source: Source | None = None
+    model: PropertyModel, path: Path, columns: ColumnNames, source: TableSource | None = None
 ) -> tuple[ReadOptions, OpenedTable]:
     """Open a table to predict, by what was typed and else as the run read its own; return how, and the table."""
     run, typed = model.run.columns, columns.reading
@@ -51,7 +51,7 @@ def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Quer
     return usable(opened, *_found(model, how, opened))
 
 
-def read_part(model: PropertyModel, path: Path, columns: ColumnNames, source: Source) -> tuple[Queries, int]:
+def read_part(model: PropertyModel, path: Path, columns: ColumnNames, source: TableSource) -> tuple[Queries, int]:
     """Read a part of a table to predict: the rows that can be, and those that cannot among `skipped`.
 
     Returns how many alloys are by weight or by atoms as well.

@@ -52,7 +52,7 @@ LARGEST_UNIT = 200
 
 
 @dataclass(frozen=True)
-class Elements:
+class ElementTable:
     """What is read of the elements; row 0 is empty."""
 
     electronegativity: Array
@@ -66,7 +66,7 @@ class Elements:
 
 
 @cache
-def elements() -> Elements:
+def elements() -> ElementTable:
     """Return the table."""
     from pymatgen.core import Element
 
@@ -80,7 +80,7 @@ def elements() -> Elements:
         for Z, states in enumerate([(), *(e.icsd_oxidation_states for e in every)])
     )
     hydrogen = np.arange(N_ELEMENTS + 1) == 1
-    return Elements(
+    return ElementTable(
         electronegativity=X,
         valence=np.where(group >= 13, group - 10, np.where(f_block, 3, group)).astype(float),
         non_metal=((group >= 13) & (X > NON_METAL)) | hydrogen,
@@ -128,7 +128,7 @@ def _balance(x: Array, states: list[Array]) -> list[float]:
     return [nearest_charge(x, states), float(low), float(high)]
 
 
-def _left(known: Elements, Z: NDArray[np.int_], x: Array, first: int) -> list[float]:
+def _left(known: ElementTable, Z: NDArray[np.int_], x: Array, first: int) -> list[float]:
     given, non_metal = x * known.highest[Z], known.non_metal[Z]
     others = given.sum() - given[first]
     return [
@@ -150,7 +150,7 @@ def _contrasts(X: Array, x: Array, non_metal: NDArray[np.bool_]) -> list[float]:
     ]
 
 
-def _electrons(known: Elements, Z: NDArray[np.int_], x: Array, first: int, unit: int | None) -> list[float]:
+def _electrons(known: ElementTable, Z: NDArray[np.int_], x: Array, first: int, unit: int | None) -> list[float]:
     count, non_metals = float(x @ known.valence[Z]), float(x[known.non_metal[Z]].sum())
     odd = [-1.0, -1.0]
     if unit is not None:

@@ -7,7 +7,15 @@ import torch
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.few_shot.metric import METRICS, SHIPPED, Metric, MetricCard, Numbers, Space, choose_metric
+from matgraft.formulas.few_shot.metric import (
+    METRICS,
+    SHIPPED,
+    DistanceStatistics,
+    Metric,
+    MetricCard,
+    Space,
+    choose_metric,
+)
 from matgraft.formulas.few_shot.prototypes import DISTANCES
 from matgraft.formulas.formula import parse_formula
 from matgraft.foundations import load
@@ -22,7 +30,7 @@ def small():
 
 def test_a_folder_comes_back(tmp_path, small):
     card = MetricCard(
-        numbers={"euclidean": Numbers(temperature=2.0)}, thresholds={"euclidean": {1: 1.0, 2: 3.0, 8: 1.0}}
+        numbers={"euclidean": DistanceStatistics(temperature=2.0)}, thresholds={"euclidean": {1: 1.0, 2: 3.0, 8: 1.0}}
     )
     Metric("x", card, FORMULAS).save(tmp_path / "m")
     again = METRICS.read(tmp_path / "m")
@@ -50,7 +58,7 @@ def test_blocks_have_the_same_variance(small):
 
 
 def test_a_distance_that_is_not_there_is_refused(small):
-    taught = Metric("x", MetricCard(numbers={"euclidean": Numbers()}), FORMULAS)
+    taught = Metric("x", MetricCard(numbers={"euclidean": DistanceStatistics()}), FORMULAS)
     with pytest.raises(OptionError, match="manhattan"):
         Space.of(small, taught, "manhattan")
     with pytest.raises(OptionError, match="not learned for the distance cosine"):

@@ -11,7 +11,7 @@ from matgraft.formulas.learners.forest import LEVELS, Forest, Trees, _at, _at_we
 from matgraft.formulas.learners.inputs import Labels
 from matgraft.formulas.learners.transform import Transform, choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperature, central, fit_temperature, pooled
-from matgraft.formulas.predictor.predictor import Calibration
+from matgraft.formulas.predictor.predictor import OutOfFoldCalibration
 
 FEW = Trees(count=100, features=1.0)
 
@@ -145,7 +145,7 @@ def test_no_value_lies_outside_its_own_interval():
     spread, mixed = pooled(members, [0.1] * 10), np.mean(members, 0)
     rule = IntervalRule(level=0.6, part=0.1)
     assert rule(spread)[1][0] < mixed[0, 49] == 2
-    held = Calibration(np.ones(10), rule, np.ones(10), np.ones(0), Transform(), deviation=rule)
+    held = OutOfFoldCalibration(np.ones(10), rule, np.ones(10), np.ones(0), Transform(), deviation=rule)
     found = held.read(mixed, spread, np.zeros(1))
     assert found.lower[0] == 0 and found.upper[0] == found.value[0] == 2
 
@@ -172,7 +172,7 @@ def test_a_bound_that_is_a_value_of_the_target_holds_it(wanted):
     transform = choose_transform(y, wanted)
     z = transform.forward(y)
     rule = IntervalRule(level=0.9, part=0.9)
-    calibration = Calibration(np.ones(1), rule, np.ones(1), np.ones(0), transform, deviation=rule)
+    calibration = OutOfFoldCalibration(np.ones(1), rule, np.ones(1), np.ones(0), transform, deviation=rule)
     held = calibration.read(*[np.repeat(z[:, None], 99, 1)] * 2, np.zeros(len(y)))
     assert ((held.lower <= y) & (y <= held.upper)).all()
     assert (held.upper - held.lower <= 1e-11 * np.maximum(y, abs(transform.centre))).all()

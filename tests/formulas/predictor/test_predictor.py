@@ -26,7 +26,7 @@ from matgraft.formulas.predictor.inner import InnerFolds, predict_inner_folds
 from matgraft.formulas.predictor.members import DESCRIPTORS as DESCRIPTORS_MEMBER
 from matgraft.formulas.predictor.members import FULL as FULL_NETWORK
 from matgraft.formulas.predictor.members import Member, Tools
-from matgraft.formulas.predictor.predictor import Calibration, PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.predictor import OutOfFoldCalibration, PredictorSettings, fit_predictor
 from matgraft.formulas.predictor.stack import can_win, is_familiar, is_worth_fitting, member_weights
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor, save_predictor
 
@@ -294,7 +294,7 @@ def test_the_standard_deviation_holds_what_it_states(scale):
         rules = [
             IntervalRule.of(quantiles, transform.forward(y), level, np.ones(2000), units) for level in (0.9, 0.6827)
         ]
-        calibration = Calibration(np.ones(1), rules[0], np.ones(1), np.ones(0), transform, deviation=rules[1])
+        calibration = OutOfFoldCalibration(np.ones(1), rules[0], np.ones(1), np.ones(0), transform, deviation=rules[1])
         held = calibration.read(quantiles, quantiles, np.zeros(2000))
         assert (np.abs(y - held.value) <= held.std).mean() == pytest.approx(0.6827, abs=0.02)
         assert held.std[0] == pytest.approx(3, rel=0.06)
@@ -310,7 +310,7 @@ def test_no_bound_of_a_positive_quantity_is_lost_to_rounding():
         lost += bool((transform.back(transform.forward(y)) < 0).any())
         wide = transform.forward(np.array([-50.0, 5.0, 60.0]))[[0] * 40 + [1] * 19 + [2] * 40][None]
         rule = IntervalRule(level=0.9, part=0.9)
-        calibration = Calibration(np.ones(1), rule, np.ones(1), np.ones(0), transform, deviation=rule)
+        calibration = OutOfFoldCalibration(np.ones(1), rule, np.ones(1), np.ones(0), transform, deviation=rule)
         held = calibration.read(wide, wide, np.zeros(1))
         assert held.lower[0] == 0 and held.upper[0] == pytest.approx(60)
         assert not choose_transform(np.append(y, -1e-3), "asinh").positive

@@ -12,7 +12,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.training.fit import FitSettings
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.base_classes import (
-    Question,
+    ClassQuestion,
     families_of,
     one_value_each,
     questions_of_property,
@@ -112,7 +112,7 @@ def test_of_several_values_of_a_formula_the_middle_one_counts():
 
 def test_an_episode_shares_no_row_and_takes_outermost_classes():
     classes = tuple(np.arange(100 * i, 100 * i + 40) for i in range(3))
-    questions = [Question("a", 0, classes), Question("b", 1, classes[:2])]
+    questions = [ClassQuestion("a", 0, classes), ClassQuestion("b", 1, classes[:2])]
     generator = np.random.default_rng(0)
     for _ in range(20):
         episode = draw_episode(questions[:1], 2, 5, 7, generator)

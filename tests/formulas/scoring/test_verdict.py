@@ -6,7 +6,7 @@ import pytest
 from matgraft.core.findings import Finding
 from matgraft.core.verdict import EXIT_WORSE, Damage
 from matgraft.formulas.predictor.facts import BaselineComparison, PredictorFacts, WeighedMember
-from matgraft.formulas.predictor.stack import Gate, member_weights
+from matgraft.formulas.predictor.stack import EncoderGate, member_weights
 from matgraft.formulas.scoring.verdict import gain_sentence, gate_sentence, property_verdict
 
 PLAIN, ENCODER = (WeighedMember(name=name, score=0.5, weight=1.0, pretrained=which)
@@ -96,9 +96,9 @@ def test_the_gate_is_described_as_it_acts(familiar, error, taken, rule):
 
 def test_an_encoder_that_the_mixture_does_not_use_and_too_few_units_are_said():
     idle = (PLAIN, ENCODER.model_copy(update={"weight": 0.0}))
-    none = Gate(gain=0.0, error=0.0, needed=-2.0, passed=False)
+    none = EncoderGate(gain=0.0, error=0.0, needed=-2.0, passed=False)
     assert "no weight" in judged(members=idle, gate=none).headline
-    few = facts(gate=Gate(gain=0.1, error=None, needed=3.0, passed=False))
+    few = facts(gate=EncoderGate(gain=0.1, error=None, needed=3.0, passed=False))
     assert "too few data for a standard error" in gate_sentence(few)
 
 
@@ -113,7 +113,7 @@ def test_an_encoder_that_the_mixture_does_not_use_and_too_few_units_are_said():
 )
 def test_the_gain_of_pretraining_is_stated_in_per_cent_with_its_interval(gain, half, helps, said):
     interval = None if half is None else (gain - half, gain + half)
-    gate = Gate(gain=gain, error=half, needed=0.0, passed=gain > 0, interval=interval, without=0.5)
+    gate = EncoderGate(gain=gain, error=half, needed=0.0, passed=gain > 0, interval=interval, without=0.5)
     found = facts(members=(PLAIN, ENCODER), gate=gate)
     assert found.pretraining_gain.helps == helps
     assert found.pretraining_gain.per_cent == pytest.approx(200 * gain)

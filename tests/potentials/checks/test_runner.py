@@ -16,7 +16,7 @@ from ase.io import read as read_frames
 from matgraft.core.executor_settings import Lost
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.frozen import Frozen
-from matgraft.potentials.checks.physical import FOUNDATION, Case, Comparison, PhysicalCheck, Seen, compared
+from matgraft.potentials.checks.physical import FOUNDATION, Case, PhysicalCheck, ReferenceChoice, Seen, compared
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.checks.runner import Elsewhere, run_physical
 from matgraft.potentials.checks.settings import CheckSettings, uses_of
@@ -159,11 +159,11 @@ def test_a_lost_worker_or_another_model_is_an_outcome_of_its_check_alone(tmp_pat
 def test_a_value_is_held_against_dft_first_and_wider_against_the_foundation() -> None:
     case = Case((), None, CheckSettings.model_validate({"gates": {"foundation": 2.0}}))
     dft = Reference(value=100.0, source="reference.yaml")
-    one = compared("x", "GPa", 150.0, Comparison(dft, 40.0), "foundation", case)
+    one = compared("x", "GPa", 150.0, ReferenceChoice(dft, 40.0), "foundation", case)
     assert one.reference_from == "reference.yaml" and one.allowed == (-100.0, 300.0)  # the gate is 2.0 of the reference
-    two = compared("x", "GPa", 150.0, Comparison(None, 40.0), "foundation", case, relative=False)
+    two = compared("x", "GPa", 150.0, ReferenceChoice(None, 40.0), "foundation", case, relative=False)
     assert two.reference_from == FOUNDATION and two.allowed == (36.0, 44.0)
-    assert compared("x", "GPa", 150.0, Comparison(None, None), "foundation", case).allowed is None
+    assert compared("x", "GPa", 150.0, ReferenceChoice(None, None), "foundation", case).allowed is None
 
 
 @pytest.mark.parametrize(("value", "passes"), [(1.0, True), (2.5, False), (float("nan"), False), (None, False)])

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from matgraft import load
 from matgraft.core.errors import DataError
 from matgraft.core.machine import Memory
-from matgraft.potentials.active.sampling.plausible import Bounds, Start
+from matgraft.potentials.active.sampling.plausible import Bounds, StartFrames
 from matgraft.potentials.audit.audit import TO_JUDGE, audit
 from matgraft.potentials.checks.structures import structures_given, structures_in, structures_of
 from matgraft.potentials.data.cells import boxed
-from matgraft.potentials.data.crowds import CENTRES, Cost, Place, expected_bytes, most_bytes
+from matgraft.potentials.data.crowds import CENTRES, StructureBytes, WrappedAtoms, expected_bytes, most_bytes
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import neighbours_within
 from matgraft.potentials.data.pack import pack
@@ -228,10 +228,10 @@ def test_neighbours_are_those_of_a_neighbour_list(
     atoms = Atoms(f"Si{n}", spread * rng.random((n, 3)) @ cell, cell=cell, pbc=pbc)
     if nonsense(atoms) is not None:
         return
-    place = Place.of(atoms)
+    place = WrappedAtoms.of(atoms)
     exact = n_pairs(boxed(atoms, 4.0), 4.0)
     assert n <= CENTRES and place.counts(4.0).sum() == exact
-    assert most_bytes(place, Cost(4.0, 1.0)) >= exact
+    assert most_bytes(place, StructureBytes(4.0, 1.0)) >= exact
 
 
 @settings(max_examples=8, deadline=None)
@@ -243,27 +243,27 @@ def test_a_cluster_in_a_thin_gas_is_counted_within_a_factor_of_two(seed: int, pa
     inside = int(part * n)
     cluster = 30 + radius * rng.random((inside, 3))
     atoms = Atoms(f"Si{n}", np.concatenate([cluster, 60 * rng.random((n - inside, 3))]), cell=[60] * 3, pbc=True)
-    expected = n * Place.of(atoms).counts(5.0).mean()
+    expected = n * WrappedAtoms.of(atoms).counts(5.0).mean()
     exact = n_pairs(atoms, 5.0)
     assert exact / 2 <= expected <= 2 * exact
 
 
 def test_angles_count() -> None:
-    place = Place.of(SILICON)
-    assert expected_bytes(place, Cost(3.0, 10.0, 3.0, 100.0)) == pytest.approx(8 * (4 * 10 + 12 * 100))
+    place = WrappedAtoms.of(SILICON)
+    assert expected_bytes(place, StructureBytes(3.0, 10.0, 3.0, 100.0)) == pytest.approx(8 * (4 * 10 + 12 * 100))
 
 
 def test_room_is_asked_for_only_where_it_may_lack() -> None:
     def never() -> Memory:
         raise AssertionError
 
-    require_room(Place.of(SILICON), Cost(6.0, 16_000), never, "a")
-    large = Place.of(SILICON.repeat(6))
-    require_room(large, Cost(6.0, 16_000), lambda: Memory(2**32, "the job"), "a")
+    require_room(WrappedAtoms.of(SILICON), StructureBytes(6.0, 16_000), never, "a")
+    large = WrappedAtoms.of(SILICON.repeat(6))
+    require_room(large, StructureBytes(6.0, 16_000), lambda: Memory(2**32, "the job"), "a")
     with pytest.raises(
         DataError, match=r"(?s)^a: a prediction of 1728 atoms takes some 1.\d+ GiB.*that the job leaves"
     ):
-        require_room(large, Cost(6.0, 16_000), lambda: Memory(2**30, "the job"), "a")
+        require_room(large, StructureBytes(6.0, 16_000), lambda: Memory(2**30, "the job"), "a")
 
 
 # --- the ways in -----------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_structures_of_checks_are_refused_or_passed_over() -> None:
 @pytest.mark.parametrize("kind", SENSELESS)
 def test_a_simulation_that_makes_it_ends(kind: str) -> None:
     atoms = SENSELESS[kind][1]
-    assert Bounds().why_not_shape(atoms, Start()) in ("not finite", "too close", "volume")
+    assert Bounds().why_not_shape(atoms, StartFrames()) in ("not finite", "too close", "volume")
     closest: Any = _closest(atoms)
     assert np.isnan(closest) or closest == 0
 
@@ -325,7 +325,7 @@ def test_a_simulation_that_makes_it_ends(kind: str) -> None:
 def test_a_model_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     from matgraft.potentials.models import potential
 
-    model: Any = SimpleNamespace(cost=Cost(6.0, 16_000), device=None)
+    model: Any = SimpleNamespace(cost=StructureBytes(6.0, 16_000), device=None)
     monkeypatch.setattr(potential, "free_memory", lambda device: Memory(2**20, "the job"))
     for _, atoms in SENSELESS.values():
         with pytest.raises(DataError, match=r"^a frame 0: "):

@@ -24,7 +24,7 @@ from matgraft.potentials.data.seen import SeenFrames, fingerprints, is_among
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.run.evaluation import judge_frames
 from matgraft.potentials.run.outcome import _groups
-from matgraft.potentials.run.seen_by_fit import Seen
+from matgraft.potentials.run.seen_by_fit import SeenByFit
 from matgraft.potentials.run_files import SEEN
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
 
@@ -77,7 +77,7 @@ def predicted(dataset: Dataset, factor: float) -> list[dict[str, Any]]:
 
 def scored(dataset: Dataset, seen: dict[int, str] | None) -> Evaluation:
     models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
-    what = None if seen is None else Seen(tuple(seen.get(i, "unseen") for i in range(len(dataset))))
+    what = None if seen is None else SeenByFit(tuple(seen.get(i, "unseen") for i in range(len(dataset))))
     return judge_frames("further.extxyz", dataset, models, what)
 
 
@@ -123,7 +123,7 @@ def tuned_on(tmp_path: Path) -> Callable[[Dataset, Dataset], Path]:
 
 def evaluated(run: Path, dataset: Dataset) -> Evaluation:
     models = {"tuned": predicted(dataset, 0.1), "untuned": predicted(dataset, 1.0), "shift": predicted(dataset, 1.0)}
-    return judge_frames("further.extxyz", dataset, models, Seen.of(run, dataset))
+    return judge_frames("further.extxyz", dataset, models, SeenByFit.of(run, dataset))
 
 
 def test_further_frames_of_a_trained_simulation_are_known_by_the_training_file(tuned_on: Any) -> None:

@@ -19,7 +19,7 @@ from matgraft.core.findings import Finding
 from matgraft.core.machine import Memory
 from matgraft.potentials.audit import structures
 from matgraft.potentials.audit.audit import FIRST, audit
-from matgraft.potentials.data.crowds import Cost, Place
+from matgraft.potentials.data.crowds import StructureBytes, WrappedAtoms
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.sample import Sample
@@ -132,11 +132,13 @@ def test_comparing_frames_says_what_memory_it_lacks(monkeypatch: pytest.MonkeyPa
 def test_graphs_and_predictions_that_exceed_memory_are_refused_before_they_are_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cost = Cost(6.0, 16_000)
+    cost = StructureBytes(6.0, 16_000)
     dataset = Dataset(tuple(Sample(one, {}, file="a.extxyz", index=k) for k, one in enumerate(crystals(4))))
     refuse_too_large(cost, dataset, "train")
     pairs = 4 * 8 * 8 / 5.43**3 * 4 / 3 * np.pi * 6**3
-    assert sum(Place.of(sample.content).counts(6.0).sum() for sample in dataset) == pytest.approx(pairs, rel=0.05)
+    assert sum(WrappedAtoms.of(sample.content).counts(6.0).sum() for sample in dataset) == pytest.approx(
+        pairs, rel=0.05
+    )
     monkeypatch.setattr(frames, "available_memory", lambda: Memory(50_000, "the job"))
     with pytest.raises(DataError, match=r"(?s)graphs of 4 frames.*that the job leaves.*matgraft pack"):
         refuse_too_large(cost, dataset, "train")

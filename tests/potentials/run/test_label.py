@@ -21,7 +21,7 @@ import matgraft
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.engine import Engine
-from matgraft.potentials.active.labelling.store import Store
+from matgraft.potentials.active.labelling.store import LabelStore
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.run.label import failures_file, label, like_frames
 
@@ -102,7 +102,7 @@ def test_results_do_not_depend_on_the_number_of_workers(here):
     one = label(pool, fickle(here), store=Path("a"), quiet=True)
     two = label(pool, fickle(here, workers=2), store=Path("b"), quiet=True)
     assert one.n_labelled == two.n_labelled == 6 and one.failures[0].reason == two.failures[0].reason
-    with Store(Path("a")) as first, Store(Path("b")) as second:
+    with LabelStore(Path("a")) as first, LabelStore(Path("b")) as second:
         assert first.all_keys() == second.all_keys()
         for key in first.all_keys():
             np.testing.assert_array_equal(first.label(key).arrays["forces"], second.label(key).arrays["forces"])
@@ -134,7 +134,7 @@ def test_an_output_of_another_functional_ends_the_work(here, fakes, tmp_path):
     given = fake_espresso(fakes, tmp_path, xc="PBESOL")
     with pytest.raises(RunError, match="functional pbesol, asked was pbe"):
         label([silicon()], given, probed=False, quiet=True)
-    with Store(Path("labels")) as store:
+    with LabelStore(Path("labels")) as store:
         assert store.all_keys() == []
 
 
@@ -231,7 +231,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(here):
     times = [computed(here).count(place) for place in set(computed(here))]
     assert len(times) == count and max(times) <= 3, "one more at most for each kill, beside the undisturbed run"
     assert sum(times) <= 2 * count + 3, "a kill loses at most the calculation in flight"
-    with Store(Path("labels")) as first, Store(Path("other")) as second:
+    with LabelStore(Path("labels")) as first, LabelStore(Path("other")) as second:
         assert first.all_keys() == second.all_keys()
         for key in first.all_keys():
             assert first.label(key).arrays["energy"] == second.label(key).arrays["energy"]

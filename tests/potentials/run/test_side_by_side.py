@@ -25,7 +25,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.recipe import Recipe
-from matgraft.potentials.report.evaluations import SideBySide, show_side_by_side, side_by_side_document
+from matgraft.potentials.report.evaluations import EvaluatedModels, show_side_by_side, side_by_side_document
 from matgraft.potentials.report.predictions import prefixes_of, show_structures
 from matgraft.potentials.run.side_by_side import evaluate_models
 from matgraft.potentials.run.structures import predict_structures
@@ -273,7 +273,7 @@ def test_the_screen_says_what_the_json_says_and_a_page_is_kept(models: dict[str,
     page = Path("models.html").read_text()
     assert "mace errs least" in page and "alloy" in page
     code, told, _ = matgraft("evaluate", "chgnet", "mace", "frames.extxyz", "--json")
-    facts = SideBySide.model_validate(json.loads(told))
+    facts = EvaluatedModels.model_validate(json.loads(told))
     assert json.loads(to_json(to_jsonable_python(facts, inf_nan_mode="constants"))) == json.loads(told)
     assert code == 0 and facts.standings[1].best == "mace"
     assert matgraft("evaluate", "chgnet", "frames.extxyz", "-o", "m.md")[0] == 0

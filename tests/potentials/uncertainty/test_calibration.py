@@ -8,7 +8,7 @@ import pytest
 from matgraft.core.quantities import Array
 from matgraft.core.statistics import conformal_quantile
 from matgraft.potentials.uncertainty.calibration import (
-    HeldOut,
+    HeldOutFrames,
     calibrate_energies,
     calibrate_forces,
     calibrate_gate,
@@ -20,7 +20,7 @@ from matgraft.potentials.uncertainty.rows import FrameRows
 WIDTH = 4
 
 
-def frames_of(groups: int, frames: int, atoms: int, rng: np.random.Generator) -> tuple[HeldOut, Array]:
+def frames_of(groups: int, frames: int, atoms: int, rng: np.random.Generator) -> tuple[HeldOutFrames, Array]:
     """Frames whose force errors are normal, with a deviation that follows distance and force; and these deviations."""
     made, distances, deviations = [], [], []
     for _ in range(groups * frames):
@@ -31,7 +31,9 @@ def frames_of(groups: int, frames: int, atoms: int, rng: np.random.Generator) ->
         made.append(FrameRows(rows, np.full(atoms, 14), forces, float(rng.normal(0, 0.003)), errors))
         distances.append(distance)
         deviations.append(sigma)
-    return HeldOut(made, np.repeat(np.arange(groups), frames), distances, are_new=True), np.concatenate(deviations)
+    return HeldOutFrames(made, np.repeat(np.arange(groups), frames), distances, are_new=True), np.concatenate(
+        deviations
+    )
 
 
 def test_the_deviation_of_forces_is_found_again() -> None:
@@ -71,7 +73,7 @@ def test_few_simulations_are_not_called_a_calibration() -> None:
 
 def test_no_label_is_no_deviation() -> None:
     unlabelled = FrameRows(np.zeros((2, WIDTH)), np.array([14, 14]), np.zeros((2, 3)))
-    held = HeldOut([unlabelled], np.array([0]), [np.ones(2)], are_new=True)
+    held = HeldOutFrames([unlabelled], np.array([0]), [np.ones(2)], are_new=True)
     assert calibrate_forces(held) is None
     assert calibrate_energies(held, np.zeros(WIDTH), np.eye(WIDTH), 3) is None
 

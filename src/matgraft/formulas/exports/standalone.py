@@ -30,7 +30,7 @@ from matgraft.formulas.formula import DIGITS, _whole
 from matgraft.formulas.learners.forest import LEVELS, _at, _at_weighted, leaf_weights, with_zeros
 from matgraft.formulas.learners.network import between
 from matgraft.formulas.predictor.calibration import apply_temperature, central, pooled
-from matgraft.formulas.valence import Array, Elements, valence
+from matgraft.formulas.valence import Array, ElementTable, valence
 
 HERE = Path(__file__).parent
 GATHER = 119
@@ -70,12 +70,12 @@ def element_table() -> NDArray[np.float32]:
 
 
 @cache
-def elements() -> Elements:
+def elements() -> ElementTable:
     """Return what the descriptors of bonding read of the elements."""
     known = tables()["elements"]
     states = {name: tuple(np.array(one, float) for one in known[name]) for name in ("common", "icsd")}
     arrays = {name: np.array(value) for name, value in known.items() if name not in states}
-    return Elements(**arrays, **states)  # type: ignore[arg-type]
+    return ElementTable(**arrays, **states)  # type: ignore[arg-type]
 
 
 def read_formula(given: str | Mapping[str, float]) -> Formula:

@@ -35,7 +35,7 @@ FEWEST = 30
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class ClassQuestion:
     """What tells classes apart.
 
     Attributes
@@ -58,14 +58,14 @@ class BaseClasses:
     """Formulas and the questions asked of them."""
 
     formulas: tuple[Formula, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[ClassQuestion, ...]
 
     @property
     def families(self) -> list[int]:
         """Numbers of the families, ascending."""
         return sorted({question.family for question in self.questions})
 
-    def of(self, families: Sequence[int]) -> list[Question]:
+    def of(self, families: Sequence[int]) -> list[ClassQuestion]:
         """Return the questions of some families."""
         return [question for question in self.questions if question.family in families]
 
@@ -98,7 +98,7 @@ def read_base_classes(path: Path, *, exclude: str | None, validation: float) -> 
     table = one_value_each(table)
     family = families_of(table)
     questions = [
-        Question(name, family[str(kind)], classes)
+        ClassQuestion(name, family[str(kind)], classes)
         for kind, part in table.groupby("property", sort=True)
         for name, classes in questions_of_property(str(kind), part["row"].to_numpy(), part["target"].to_numpy(float))
     ]

@@ -6,9 +6,9 @@ An episode draws a question of the base classes (`matgraft.formulas.few_shot.bas
 examples of each and some queries; the loss is the cross-entropy of the queries. The encoder is frozen and its features
 are cached, so that an episode costs a millisecond or two, and everything goes through the one loop.
 
-What learns are a few numbers for each distance (`matgraft.formulas.few_shot.metric.Numbers`). Each family of properties
-is held out once: a metric trained on the others is scored on it, beside no training. The one that is kept learns from
-all.
+What learns are a few numbers for each distance (`matgraft.formulas.few_shot.metric.DistanceStatistics`). Each family of
+properties is held out once: a metric trained on the others is scored on it, beside no training. The one that is kept
+learns from all.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, Size
-from matgraft.formulas.few_shot.base_classes import BaseClasses, Question, read_base_classes
-from matgraft.formulas.few_shot.metric import AskedQuestion, Metric, MetricCard, MetricScore, Numbers, Space
+from matgraft.formulas.few_shot.base_classes import BaseClasses, ClassQuestion, read_base_classes
+from matgraft.formulas.few_shot.metric import AskedQuestion, DistanceStatistics, Metric, MetricCard, MetricScore, Space
 from matgraft.formulas.few_shot.prototypes import DISTANCES, Prototypes
 from matgraft.formulas.pretraining.tables import held_out_part
 
@@ -44,7 +44,7 @@ WAYS, SHOTS = (2, 3), (1, 2, 3, 5, 10, 20)
 SCORED = tuple((ways, shots) for ways in WAYS for shots in (1, 5, 20))
 HELD = 95
 """Per cent of the queries of base classes that stay below the threshold of "none of these"."""
-START = Numbers(trust=0.2)
+START = DistanceStatistics(trust=0.2)
 Episodes = Sequence["Episode"]
 
 
@@ -74,7 +74,7 @@ class Episode:
 
 
 def draw_episode(
-    questions: Sequence[Question], ways: int, shots: int, queries: int, generator: np.random.Generator
+    questions: Sequence[ClassQuestion], ways: int, shots: int, queries: int, generator: np.random.Generator
 ) -> Episode:
     """Draw an episode: a family, a question of it, the outermost or all three of its classes, rows of each."""
     able = [question for question in questions if len(question.classes) >= ways]
@@ -89,7 +89,7 @@ def draw_episode(
 class MetricModule(nn.Module):
     """The numbers of one distance as parameters."""
 
-    def __init__(self, distance: str, start: Numbers) -> None:
+    def __init__(self, distance: str, start: DistanceStatistics) -> None:
         super().__init__()
         self.distance = distance
         self.log_trust, self.log_temperature = (
@@ -107,9 +107,9 @@ class MetricModule(nn.Module):
         names = ["log_temperature", "slope", *(["log_trust"] if self.distance == "mahalanobis" else [])]
         return [ParamGroup("numbers", {name: getattr(self, name) for name in names})]
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> DistanceStatistics:
         """Return what was learned."""
-        return Numbers(
+        return DistanceStatistics(
             trust=float(self.log_trust.exp().detach()) if self.distance == "mahalanobis" else 1.0,
             temperature=float(self.log_temperature.exp().detach()),
             slope=float(self.slope.detach()),
@@ -126,7 +126,7 @@ class EpisodeObjective:
     """
 
     def __init__(
-        self, module: MetricModule, features: Tensor, questions: Sequence[Question], settings: EpisodeSettings
+        self, module: MetricModule, features: Tensor, questions: Sequence[ClassQuestion], settings: EpisodeSettings
     ) -> None:
         self.module, self.features, self.questions, self.settings = module, features, questions, settings
         self.training = [Size(1, 1)] * settings.episodes
@@ -196,7 +196,7 @@ def learn_metric(
 
 def _learn(
     base: BaseClasses, features: Tensor, settings: EpisodeSettings, quiet: bool
-) -> tuple[dict[str, Numbers], dict[str, dict[int, float]], tuple[MetricScore, ...]]:
+) -> tuple[dict[str, DistanceStatistics], dict[str, dict[int, float]], tuple[MetricScore, ...]]:
     """Train on all families but one, for each of them, and then on all; return numbers, thresholds and scores."""
     plan = [(distance, left_out) for distance in DISTANCES for left_out in (*base.families, None)]
     found: dict[str, list[NDArray[np.float64]]] = {distance: [] for distance in DISTANCES}
@@ -214,7 +214,9 @@ def _learn(
     return numbers, thresholds, tuple(scores)
 
 
-def train(module: MetricModule, features: Tensor, questions: Sequence[Question], settings: EpisodeSettings) -> None:
+def train(
+    module: MetricModule, features: Tensor, questions: Sequence[ClassQuestion], settings: EpisodeSettings
+) -> None:
     """Train the module in place."""
     objective = EpisodeObjective(module, features, questions, settings)
     fit(objective, module, module.groups(), settings.fit, Execution(seed=settings.seed))
@@ -223,7 +225,7 @@ def train(module: MetricModule, features: Tensor, questions: Sequence[Question],
 
 @torch.no_grad()
 def _accuracies(
-    module: MetricModule, features: Tensor, questions: Sequence[Question], settings: EpisodeSettings
+    module: MetricModule, features: Tensor, questions: Sequence[ClassQuestion], settings: EpisodeSettings
 ) -> NDArray[np.float64]:
     """Return (cells, episodes, 2) accuracies on held-out questions, trained and untrained; NaN where none has 3."""
     out = np.full((len(SCORED), settings.scored, 2), np.nan)

@@ -38,7 +38,7 @@ SHIPPED = Path(__file__).parent / "metric_weights"
 BACKGROUND = "background.txt"
 
 
-class Numbers(Frozen):
+class DistanceStatistics(Frozen):
     """What episodes teach for one distance.
 
     Attributes
@@ -103,7 +103,7 @@ class MetricCard(LearnedCard):
         The questions that it was learned from.
     """
 
-    numbers: dict[str, Numbers] = Field(default_factory=dict)
+    numbers: dict[str, DistanceStatistics] = Field(default_factory=dict)
     thresholds: dict[str, dict[int, float]] = Field(default_factory=dict)
     scores: tuple[MetricScore, ...] = ()
     base_classes: tuple[AskedQuestion, ...] = ()
@@ -140,9 +140,9 @@ class Metric:
         write_text(folder / BACKGROUND, "".join(f"{formula}\n" for formula in self.background))
         CARD.write(folder, self.card)
 
-    def numbers(self, distance: str) -> Numbers:
+    def numbers(self, distance: str) -> DistanceStatistics:
         """Return the numbers of a distance."""
-        return self.card.numbers.get(distance, Numbers())
+        return self.card.numbers.get(distance, DistanceStatistics())
 
     def threshold(self, distance: str, shots: float) -> float | None:
         """Return the farness that 95 % of the queries of base classes stay below; None if nothing was taught.
@@ -212,7 +212,7 @@ class Space:
         return cls(backbone, metric, distance, np.concatenate(blocks, 1).mean(0), np.concatenate(widths))
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> DistanceStatistics:
         """What episodes taught."""
         return self.metric.numbers(self.distance)
 

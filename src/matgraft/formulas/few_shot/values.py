@@ -30,8 +30,8 @@ from matgraft.formulas.predictor.calibration import IntervalRule, pooled
 from matgraft.formulas.predictor.members import STRATEGIES, Tools
 from matgraft.formulas.predictor.predictor import (
     ONE_SIGMA,
-    Calibration,
     HeldIntervals,
+    OutOfFoldCalibration,
     Prediction,
     Predictor,
     PredictorSettings,
@@ -109,7 +109,7 @@ def fit_few_values(
     units = numbered(names.tolist())
     counted = sharing(labels.weights, units)
     rule, deviation = (IntervalRule.of(spread, labels.y, part, counted, units) for part in (level, ONE_SIGMA))
-    calibration = Calibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform, deviation=deviation)
+    calibration = OutOfFoldCalibration(weights, rule, np.ones(len(MEMBERS)), np.ones(0), transform, deviation=deviation)
     settings = PredictorSettings(strategy="feature", level=level, seed=seed)
     held = calibration.read(calibration.mix(quantiles), spread, distance)
     known = HeldIntervals(held.lower, held.upper, held.std)

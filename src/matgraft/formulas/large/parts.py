@@ -22,7 +22,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.frozen import Frozen
 from matgraft.core.limits import limits
 from matgraft.core.manifest import file_sha256
-from matgraft.formulas.table.sources import Source, cells_of, source_of
+from matgraft.formulas.table.sources import TableSource, cells_of, source_of
 
 ROWS = 20_000
 """Of a part: seconds of work, and some 20 MB."""
@@ -71,10 +71,10 @@ class PartedTable(Frozen):
     rows: int
     parts: tuple[Part, ...]
 
-    def source(self, part: Part) -> Source:
+    def source(self, part: Part) -> TableSource:
         """Read the cells of a part."""
         if self.is_parquet:
-            return Source(cells_of(_batch(self.path, part, self.rows), part.first))
+            return TableSource(cells_of(_batch(self.path, part, self.rows), part.first))
         with self.path.open("rb") as file:
             file.seek(part.start)
             source = source_of(self.head + file.read(part.stop - part.start), self.path)

@@ -12,7 +12,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.statistics import Units, mean_difference
 from matgraft.formulas.learners.inputs import Array, Rows
 from matgraft.formulas.learners.transform import Scale
-from matgraft.formulas.predictor.stack import Gate
+from matgraft.formulas.predictor.stack import EncoderGate
 
 BASELINE = "descriptors and trees"
 """What a predictor is held against."""
@@ -118,7 +118,7 @@ class PredictorFacts(Frozen):
     criterion: str
     members: tuple[WeighedMember, ...]
     dropped: tuple[FittedMember, ...]
-    gate: Gate | None
+    gate: EncoderGate | None
     score: float
     baseline: BaselineComparison
     scale: Scale

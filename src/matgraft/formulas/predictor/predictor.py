@@ -48,7 +48,7 @@ from matgraft.formulas.predictor.members import (
     members_of,
     strategies_with,
 )
-from matgraft.formulas.predictor.stack import Gate, is_familiar, member_weights
+from matgraft.formulas.predictor.stack import EncoderGate, is_familiar, member_weights
 from matgraft.formulas.prompts.member import PromptSettings
 from matgraft.formulas.table.formula_table import joined_groups
 
@@ -161,7 +161,7 @@ class Mixtures:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class OutOfFoldCalibration:
     """What out-of-fold predictions decided.
 
     Attributes
@@ -292,7 +292,7 @@ class Predictor:
     labels: Labels
     members: tuple[Member, ...]
     settings: PredictorSettings
-    calibration: Calibration
+    calibration: OutOfFoldCalibration
     networks: dict[str, list[Tuned]]
     held_intervals: HeldIntervals | None = None
     out_of_fold: Prediction | None = None
@@ -601,7 +601,7 @@ def _calibrate(
     familiar: bool,
     units: Units,
     counting: Array | None,
-) -> tuple[Calibration, Gate | None]:
+) -> tuple[OutOfFoldCalibration, EncoderGate | None]:
     members, out_of_fold = inner.members, inner.predictions
 
     def losses(mixed: Array) -> Array:
@@ -626,7 +626,7 @@ def _calibrate(
         interval, deviation = (
             IntervalRule.of(spread, labels.y, level, counted, units) for level in (settings.level, ONE_SIGMA)
         )
-    return Calibration(weights, interval, temperatures, priors, transform, settings.ordinal, deviation), gate
+    return OutOfFoldCalibration(weights, interval, temperatures, priors, transform, settings.ordinal, deviation), gate
 
 
 def _losses(mixed: Array, labels: Labels, transform: Transform) -> Array:
@@ -655,7 +655,7 @@ def _held_distance(inputs: Inputs, folds: Sequence[Rows]) -> Array:
 
 
 def _held_losses(
-    inner: InnerPredictions, mixed: Array, labels: Labels, calibration: Calibration, units: Units
+    inner: InnerPredictions, mixed: Array, labels: Labels, calibration: OutOfFoldCalibration, units: Units
 ) -> HeldLosses:
     def losses(one: Array) -> Array:
         return labels.weights * _losses(one, labels, calibration.transform)
@@ -673,8 +673,8 @@ def _held_losses(
 def _facts(
     inner: InnerPredictions,
     labels: Labels,
-    calibration: Calibration,
-    gate: Gate | None,
+    calibration: OutOfFoldCalibration,
+    gate: EncoderGate | None,
     held: HeldLosses,
     familiar: bool,
 ) -> PredictorFacts:
@@ -702,7 +702,7 @@ def _facts(
     )
 
 
-def _tempered(inner: InnerPredictions, labels: Labels, calibration: Calibration) -> list[Array]:
+def _tempered(inner: InnerPredictions, labels: Labels, calibration: OutOfFoldCalibration) -> list[Array]:
     """Return each member's predictions as the mixture reads them."""
     if not labels.n_classes:
         return list(inner.predictions)

@@ -42,7 +42,7 @@ LARGEST_UNIT = 40
 """Atoms of a formula written in whole numbers: 99 % of the pretraining's have fewer; a steel has thousands."""
 
 
-class Gate(Frozen):
+class EncoderGate(Frozen):
     """What decided whether the encoder is in the mixture.
 
     Attributes
@@ -91,7 +91,7 @@ def member_weights(
     familiar: bool,
     units: Units | None = None,
     weights: Array | None = None,
-) -> tuple[Array, Gate | None]:
+) -> tuple[Array, EncoderGate | None]:
     """Return (n_members,) weights that sum to 1, and what the gate saw; None where there is no gate.
 
     Parameters
@@ -120,7 +120,7 @@ def member_weights(
     mixture, fallback = (_weights(predictions, losses, members, few, units) for members in (with_encoder, plain_ones))
     without, using = losses(_mixture(predictions, fallback)), losses(_mixture(predictions, mixture))
     gain = mean_difference(without, using, counted, units)
-    gate = Gate.of(gain, familiar, few, float(without.sum() / counted.sum()))
+    gate = EncoderGate.of(gain, familiar, few, float(without.sum() / counted.sum()))
     return mixture if gate.passed else fallback, gate
 
 

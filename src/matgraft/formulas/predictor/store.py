@@ -30,7 +30,7 @@ from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
-from matgraft.formulas.predictor.predictor import ONE_SIGMA, Calibration, Predictor, PredictorSettings
+from matgraft.formulas.predictor.predictor import ONE_SIGMA, OutOfFoldCalibration, Predictor, PredictorSettings
 from matgraft.formulas.predictor.training_rows import TrainingRows
 
 LONGEST_NAME = 240
@@ -67,7 +67,7 @@ class TargetNames(Frozen):
 
 
 class StoredCalibration(Frozen):
-    """A `Calibration` as plain numbers; folders of earlier versions have no `deviation`."""
+    """A `OutOfFoldCalibration` as plain numbers; folders of earlier versions have no `deviation`."""
 
     weights: tuple[float, ...]
     interval: IntervalRule | None
@@ -188,13 +188,13 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
     return Predictor(tools, inputs, labels, members, settings, calibration, networks, data.held), stored
 
 
-def _calibration(stored: StoredCalibration, settings: PredictorSettings, labels: Labels) -> Calibration:
+def _calibration(stored: StoredCalibration, settings: PredictorSettings, labels: Labels) -> OutOfFoldCalibration:
     """Return what out-of-fold predictions decided; folders of earlier versions lack two of the facts."""
     transform, deviation = stored.transform, stored.deviation
     if stored.interval and not deviation:
         deviation = IntervalRule(level=ONE_SIGMA, part=ONE_SIGMA)
         transform = transform.model_copy(update={"positive": bool((transform.back(labels.y) >= 0).all())})
-    return Calibration(
+    return OutOfFoldCalibration(
         np.array(stored.weights),
         stored.interval,
         np.array(stored.temperatures),

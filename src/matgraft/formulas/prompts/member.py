@@ -54,7 +54,7 @@ class PromptSettings(LoopSettings):
 
 
 @dataclass(frozen=True)
-class Asked:
+class TargetQuestion:
     """What one target asks.
 
     Attributes
@@ -90,7 +90,9 @@ class PromptFit:
         How the losses of the fit went; empty for one that an earlier version made.
     """
 
-    def __init__(self, module: PromptedEncoder, asked: Mapping[str, Asked], curves: Curves | None = None) -> None:
+    def __init__(
+        self, module: PromptedEncoder, asked: Mapping[str, TargetQuestion], curves: Curves | None = None
+    ) -> None:
         self.module, self.asked = module.eval(), dict(asked)
         self.curves: Curves = curves or {}
 
@@ -184,7 +186,7 @@ class PromptedNetwork:
 class PromptObjective(WatchedLoss["_Rows"]):
     """Pinball loss of values and log loss of classes, for the one training loop; a sample is a label."""
 
-    def __init__(self, module: PromptedEncoder, asked: Mapping[str, Asked], train: Parts, held: Parts) -> None:
+    def __init__(self, module: PromptedEncoder, asked: Mapping[str, TargetQuestion], train: Parts, held: Parts) -> None:
         self.module, self.asked = module, list(asked.values())
         parts = _Rows.of(module, asked, train), _Rows.of(module, asked, held)
         super().__init__(*parts, sizes=(parts[0].sizes, parts[1].sizes))
@@ -229,7 +231,7 @@ class _Rows:
     sizes: Sizes
 
     @classmethod
-    def of(cls, module: PromptedEncoder, asked: Mapping[str, Asked], parts: Parts) -> _Rows:
+    def of(cls, module: PromptedEncoder, asked: Mapping[str, TargetQuestion], parts: Parts) -> _Rows:
         formulas = [formula for name in asked for formula in parts[name][0].formulas]
         numbers, fractions = tensors_of(formulas)
         counts = torch.tensor([len(parts[name][0]) for name in asked])
@@ -273,12 +275,12 @@ def fit_prompts(
 
 def prepared(
     backbone: CompositionBackbone, bank: Bank | None, train: Parts, seed: int
-) -> tuple[PromptedEncoder, dict[str, Asked]]:
+) -> tuple[PromptedEncoder, dict[str, TargetQuestion]]:
     """Return the module as it is before the first step: each question a copy of the bank's nearest."""
-    asked: dict[str, Asked] = {}
+    asked: dict[str, TargetQuestion] = {}
     names: list[str] = []
     for name, (inputs, labels) in train.items():
-        asked[name] = Asked(len(names), labels.n_classes, Scaling.of(inputs, labels, BESIDE))
+        asked[name] = TargetQuestion(len(names), labels.n_classes, Scaling.of(inputs, labels, BESIDE))
         names += [name] * asked[name].n_questions
     widest = max(inputs.matrix(BESIDE).shape[1] for inputs, _ in train.values())
     own = sorted({one.own_class for inputs, _ in train.values() for one in inputs.formulas if one.own_class})
@@ -300,7 +302,7 @@ def prepared(
 
 
 def _starts(
-    known: PromptedEncoder, bank: Bank, inputs: Inputs, labels: Labels, asked: Asked, seed: int
+    known: PromptedEncoder, bank: Bank, inputs: Inputs, labels: Labels, asked: TargetQuestion, seed: int
 ) -> tuple[Start, ...]:
     rows = np.sort(np.random.default_rng(seed).permutation(len(inputs))[:STARTING_ROWS])
     answers = bank_answers(known, [inputs.formulas[i] for i in rows])
@@ -328,9 +330,9 @@ def _padded(covariates: Tensor, module: PromptedEncoder) -> Tensor:
     return functional.pad(covariates, (0, module.covariates.shape[1] - covariates.shape[1]))
 
 
-def _asked(numbers: Mapping[str, NDArray[Any]]) -> Asked:
+def _asked(numbers: Mapping[str, NDArray[Any]]) -> TargetQuestion:
     fields = ("nearest", "similarity", "offset", "slope")
     rows = zip(*(numbers[f"start_{name}"] for name in fields), strict=True)
     starts = tuple(Start(int(nearest), float(r), float(a), float(b)) for nearest, r, a, b in rows)
     first, n_classes = (int(numbers[name].item()) for name in ("first", "n_classes"))
-    return Asked(first, n_classes, Scaling.from_arrays(numbers), starts)
+    return TargetQuestion(first, n_classes, Scaling.from_arrays(numbers), starts)

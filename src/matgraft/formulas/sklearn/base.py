@@ -16,7 +16,15 @@ from sklearn.utils.validation import _check_sample_weight, _check_y, validate_da
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.formula import Formula, FormulaError
 from matgraft.formulas.sklearn.covariates import Array, Covariate, encode_covariates, learn_covariates
-from matgraft.formulas.sklearn.tables import Columns, Name, Table, as_table, find_columns, is_missing, same_columns
+from matgraft.formulas.sklearn.tables import (
+    FormulaColumns,
+    InputTable,
+    Name,
+    as_table,
+    find_columns,
+    is_missing,
+    same_columns,
+)
 
 Parse = Callable[[str], Formula]
 
@@ -33,7 +41,7 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
     """
 
     formula: Name | None
-    _columns: Columns
+    _columns: FormulaColumns
     _code: tuple[Covariate, ...] = ()
 
     def __sklearn_tags__(self) -> Tags:
@@ -77,7 +85,7 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
             columns = self._columns
         return self._read(table, columns, parse)
 
-    def _find(self, table: Table) -> Columns:
+    def _find(self, table: InputTable) -> FormulaColumns:
         if hasattr(self, "covariates"):
             return find_columns(table, self.formula, self.covariates)
         count = table.cells.shape[1]
@@ -88,14 +96,14 @@ class OfFormulas(BaseEstimator):  # type: ignore[misc]
             )
         return find_columns(table, self.formula, ())
 
-    def _read(self, table: Table, columns: Columns, parse: Parse) -> tuple[list[Formula], Array]:
+    def _read(self, table: InputTable, columns: FormulaColumns, parse: Parse) -> tuple[list[Formula], Array]:
         if not len(table.cells):
             raise DataError(f"X has 0 sample(s) (shape={table.cells.shape}) while a minimum of 1 is required.")
         covariates = encode_covariates(table.cells, columns.covariates, self._code)
         return [parsed(item, row, parse) for row, item in enumerate(table.cells.iloc[:, columns.formula])], covariates
 
 
-def _warn_of_others(table: Table, columns: Columns) -> None:
+def _warn_of_others(table: InputTable, columns: FormulaColumns) -> None:
     used = {columns.formula, *columns.covariates}
     if others := [str(name) for i, name in enumerate(table.cells.columns) if i not in used]:
         named = ", ".join(map(repr, others))

@@ -26,7 +26,7 @@ Name = str | int
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class InputTable:
     """X as a table.
 
     Attributes
@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Columns:
+class FormulaColumns:
     """Where formulas and covariates stand: places from 0, and the names of these columns where there are any."""
 
     formula: int
@@ -58,7 +58,7 @@ class Columns:
     names: tuple[str, ...] = ()
 
 
-def as_table(X: Any) -> Table:
+def as_table(X: Any) -> InputTable:
     """Return X as a table.
 
     A sequence, a Series or an array of one dimension is a column of formulas; so is a list of mappings of elements to
@@ -90,26 +90,26 @@ def as_table(X: Any) -> Table:
             f"X has {array.ndim} dimensions, and 1 or 2 are read",
             remedy="a list of formulas, or a table. Reshape your data",
         )
-    return _column(list(array)) if array.ndim == 1 else Table(pd.DataFrame(array))
+    return _column(list(array)) if array.ndim == 1 else InputTable(pd.DataFrame(array))
 
 
 _ONE = (str, Formula, Mapping)
 """What is one formula: a pymatgen Composition is a mapping."""
 
 
-def _column(items: Sequence[Any]) -> Table:
+def _column(items: Sequence[Any]) -> InputTable:
     """Return items as the one column of a table; NumPy would take a Composition apart."""
     cells = np.empty((len(items), 1), dtype=object)
     for i, item in enumerate(items):
         cells[i, 0] = item
-    return Table(pd.DataFrame(cells), is_list=True)
+    return InputTable(pd.DataFrame(cells), is_list=True)
 
 
-def _framed(frame: pd.DataFrame) -> Table:
-    return Table(frame.reset_index(drop=True), has_names=all(isinstance(name, str) for name in frame.columns))
+def _framed(frame: pd.DataFrame) -> InputTable:
+    return InputTable(frame.reset_index(drop=True), has_names=all(isinstance(name, str) for name in frame.columns))
 
 
-def find_columns(table: Table, formula: Name | None, covariates: Sequence[Name] | Name | None) -> Columns:
+def find_columns(table: InputTable, formula: Name | None, covariates: Sequence[Name] | Name | None) -> FormulaColumns:
     """Return where formulas and covariates stand.
 
     Parameters
@@ -136,10 +136,10 @@ def find_columns(table: Table, formula: Name | None, covariates: Sequence[Name] 
     if len({at, *beside}) < 1 + len(beside):
         raise OptionError("covariates name one column twice, or the column of formulas")
     names = tuple(str(table.cells.columns[i]) for i in (at, *beside)) if table.has_names else ()
-    return Columns(at, beside, names)
+    return FormulaColumns(at, beside, names)
 
 
-def same_columns(table: Table, known: Columns, formula: Name | None) -> Columns | None:
+def same_columns(table: InputTable, known: FormulaColumns, formula: Name | None) -> FormulaColumns | None:
     """Return where the columns of a fit stand in another table; None where only their number can say so.
 
     Names are looked up, in any order; further columns are not read. Where formulas alone are read, a list will do, and
@@ -159,16 +159,16 @@ def same_columns(table: Table, known: Columns, formula: Name | None) -> Columns 
         if twice:
             raise DataError(f"X has several columns {twice[0]!r}", remedy="give each column a name of its own")
         at, *beside = map(found.index, known.names)
-        return Columns(at, tuple(beside), known.names)
+        return FormulaColumns(at, tuple(beside), known.names)
     if known.covariates:
         return None
     if table.is_list:
-        return Columns(0)
+        return FormulaColumns(0)
     by_name = None if isinstance(formula, int) else formula
     return find_columns(table, by_name, ()) if table.has_names else None
 
 
-def _place(table: Table, name: Name, parameter: str) -> int:
+def _place(table: InputTable, name: Name, parameter: str) -> int:
     names = list(table.cells.columns)
     known = [str(one) for one in names]
     if isinstance(name, int) and not isinstance(name, bool):
@@ -188,7 +188,7 @@ def _place(table: Table, name: Name, parameter: str) -> int:
     return known.index(name)
 
 
-def _formula_place(table: Table) -> int:
+def _formula_place(table: InputTable) -> int:
     if table.cells.shape[1] == 1 or not table.has_names:
         return 0
     if (found := known_formula_column(table.cells)) is not None:

@@ -97,7 +97,7 @@ MEANINGS: dict[Seems, tuple[str, str]] = {
 """What a cell seems to be -> what is wrong with it, and what to do."""
 
 
-class Cell(NamedTuple):
+class ReadCell(NamedTuple):
     """What a cell seems to be."""
 
     seems: Seems
@@ -107,24 +107,24 @@ class Cell(NamedTuple):
     form: str = ""
 
 
-def look(text: str, decimal: Mark = ".") -> Cell:
+def look(text: str, decimal: Mark = ".") -> ReadCell:
     """Return what one cell seems to be, by a decimal mark."""
     if len(text) > LONGEST:
-        return Cell("several" if text[0] + text[-1] in ("[]", "()", "{}") else "word")
+        return ReadCell("several" if text[0] + text[-1] in ("[]", "()", "{}") else "word")
     text = text.strip()
     if _RAISED_LETTER.search(text) and _PLAIN.fullmatch(text[:-1].strip().translate(MINUS)):
-        return Cell("note")
+        return ReadCell("note")
     text = text[1:] if _BY_APOSTROPHE.fullmatch(text) else text
     text = _RAISED_RUN.sub(lambda run: "^" + run[0].translate(_RAISED), text.strip())
     text = unicodedata.normalize("NFKC", text).strip()
     straight = text.translate(MINUS)
     if _DATE.fullmatch(text):
-        return Cell("date")
+        return ReadCell("date")
     if text.startswith("#") and text.endswith(("!", "?", "/A")):
-        return Cell("error")
+        return ReadCell("error")
     plain = _pointed(straight, decimal)
     if plain is None:
-        return Cell("word")
+        return ReadCell("word")
     form = "" if plain == text else "digits and signs of Unicode" if text != straight else ""
     if _PLAIN.fullmatch(plain):
         return _finite(plain, form)
@@ -133,29 +133,29 @@ def look(text: str, decimal: Mark = ".") -> Cell:
     if match := _TIMES_TEN_FALLEN.fullmatch(plain):
         return _finite(f"{match[1]}e{match[2]}", "powers of ten")
     if _FALLEN_POWER.fullmatch(plain):
-        return Cell("power")
+        return ReadCell("power")
     return _stated(plain) or _marked(plain)
 
 
-def _stated(plain: str) -> Cell | None:
+def _stated(plain: str) -> ReadCell | None:
     """Return a number with an uncertainty or a unit, or None."""
     if match := _UNCERTAIN.fullmatch(plain):
-        return Cell("uncertainty", _float(match[1]), float(match[2]), (match[3] or "").strip())
+        return ReadCell("uncertainty", _float(match[1]), float(match[2]), (match[3] or "").strip())
     if match := _LAST_DIGITS.fullmatch(plain):
         places = len(match[1].partition(".")[2])
-        return Cell("uncertainty", float(match[1]), float(f"{match[2]}e-{places}"))
+        return ReadCell("uncertainty", float(match[1]), float(f"{match[2]}e-{places}"))
     match = _WITH_UNIT.fullmatch(plain)
     if match and is_unit(match[3], attached=not match[2]):
-        return Cell("unit", _float(match[1]), unit=match[3].strip())
+        return ReadCell("unit", _float(match[1]), unit=match[3].strip())
     return None
 
 
-def _marked(plain: str) -> Cell:
+def _marked(plain: str) -> ReadCell:
     """Return a limit, an approximate value, a range, a number with a note, several values, or a word."""
     marked: tuple[tuple[Seems, re.Pattern[str]], ...] = (
         ("limit", _LIMIT), ("approximate", _ABOUT), ("range", _RANGE), ("note", _NOTED), ("several", _SEVERAL),
     )  # fmt: skip
-    return Cell(next((seems for seems, pattern in marked if pattern.fullmatch(plain)), "word"))
+    return ReadCell(next((seems for seems, pattern in marked if pattern.fullmatch(plain)), "word"))
 
 
 def is_unit(text: str, *, attached: bool = False) -> bool:
@@ -182,9 +182,9 @@ def _pointed(text: str, decimal: Mark) -> str | None:
     return None if re.search(r"\d,\d", text) else text
 
 
-def _finite(text: str, form: str) -> Cell:
+def _finite(text: str, form: str) -> ReadCell:
     value = _float(text)
-    return Cell("number", value, form=form) if np.isfinite(value) else Cell("overflow")
+    return ReadCell("number", value, form=form) if np.isfinite(value) else ReadCell("overflow")
 
 
 def _float(text: str) -> float:

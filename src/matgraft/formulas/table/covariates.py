@@ -25,7 +25,7 @@ MISSING_WORD = "(missing)"
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class EncodedCovariates:
     """Covariates of rows.
 
     Attributes
@@ -87,7 +87,7 @@ def encode(
     path: Path,
     fill: Mapping[str, float | str] | None = None,
     marks: Marks | None = None,
-) -> Encoded:
+) -> EncodedCovariates:
     """Return covariates by a code, with what is missing and what cannot be used."""
     blocks: list[NDArray[np.float64]] = []
     faults: list[BadCell] = []
@@ -110,7 +110,7 @@ def encode(
             faults += bad
         blocks.append(block)
     values = np.concatenate(blocks, 1) if blocks else np.zeros((len(cells), 0))
-    return Encoded(values, tuple(faults), gone, tuple(decisions))
+    return EncodedCovariates(values, tuple(faults), gone, tuple(decisions))
 
 
 def _numbers(

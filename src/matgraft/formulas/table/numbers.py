@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Cell, Mark, look
+from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Mark, ReadCell, look
 from matgraft.formulas.table.faults import BadCell, Decision
 
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
@@ -166,14 +166,14 @@ def _column_mark(words: pd.Series, odd: NDArray[np.int_], marks: Marks) -> tuple
     return ".", False
 
 
-def _in_its_column(text: str, decimal: Mark, parts_thousands: bool) -> Cell:
+def _in_its_column(text: str, decimal: Mark, parts_thousands: bool) -> ReadCell:
     """Return what a cell seems to be; a sign that may part thousands does so only where the column leaves no doubt."""
     straight = text.translate(MINUS)
     open_to_both = (_AMBIGUOUS if decimal == "." else _AMBIGUOUS_POINT).fullmatch(straight)
-    return Cell("mark") if open_to_both and not parts_thousands else look(text, decimal)
+    return ReadCell("mark") if open_to_both and not parts_thousands else look(text, decimal)
 
 
-def _one_unit(looked: dict[int, Cell], plain: NDArray[np.bool_], name: str) -> str:
+def _one_unit(looked: dict[int, ReadCell], plain: NDArray[np.bool_], name: str) -> str:
     """Return the unit that every number of a column has, or that the header states for those without; else empty."""
     units = {cell.unit for cell in looked.values() if cell.seems == "unit"}
     if len(units) != 1:
@@ -184,7 +184,7 @@ def _one_unit(looked: dict[int, Cell], plain: NDArray[np.bool_], name: str) -> s
     return unit if alone or (stated is not None and stated[1].strip() == unit) else ""
 
 
-def _fault(column: pd.Series, i: int, cell: Cell) -> BadCell:
+def _fault(column: pd.Series, i: int, cell: ReadCell) -> BadCell:
     text = column.iloc[i]
     is_infinite = text.strip().lower().lstrip("+-") in ("inf", "infinity")
     found, remedy = MEANINGS["overflow" if is_infinite else cell.seems]
@@ -193,7 +193,7 @@ def _fault(column: pd.Series, i: int, cell: Cell) -> BadCell:
     return BadCell(line=int(column.index[i]), column=str(column.name), cell=text, found=shown, remedy=remedy)
 
 
-def _told(column: pd.Series, looked: dict[int, Cell], decimal: Mark, unit: str) -> Iterable[Decision]:
+def _told(column: pd.Series, looked: dict[int, ReadCell], decimal: Mark, unit: str) -> Iterable[Decision]:
     name = str(column.name)
     read = {i: cell for i, cell in looked.items() if cell.seems == "number" or (unit and cell.unit == unit)}
     texts = {i: column.iloc[i].strip() for i in read}

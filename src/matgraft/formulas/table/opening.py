@@ -19,7 +19,7 @@ from matgraft.formulas.table.formula_table import UNCERTAINTY, ColumnNames, Read
 from matgraft.formulas.table.names import formula_column, known_formula_column, matching, require
 from matgraft.formulas.table.numbers import EMPTY, Marks, decimal_mark
 from matgraft.formulas.table.parsing import has_alloys
-from matgraft.formulas.table.sources import SHEETS, Source, read_source
+from matgraft.formulas.table.sources import SHEETS, TableSource, read_source
 
 COMPOSED = "composition"
 """Name of the formulas that were made of columns."""
@@ -46,7 +46,7 @@ class OpenedTable:
 
 
 def open_table(
-    path: Path, columns: ColumnNames, targets: Sequence[str] = (), source: Source | None = None
+    path: Path, columns: ColumnNames, targets: Sequence[str] = (), source: TableSource | None = None
 ) -> OpenedTable:
     """Read a file and find its formulas: a column of them, or columns of elements.
 
@@ -88,7 +88,7 @@ def open_table(
     return OpenedTable(cells, column, marks, path, source.faults, source.decisions)
 
 
-def further(path: Path, columns: ColumnNames, source: Source | None = None) -> ColumnNames:
+def further(path: Path, columns: ColumnNames, source: TableSource | None = None) -> ColumnNames:
     """Return how a table beside that of the training is read: it may call its formulas otherwise, or have no sheets."""
     sheet = columns.reading.sheet if path.suffix.lower() in SHEETS else None
     how, cells = replace(columns.reading, sheet=sheet), (source or read_source(path, sheet)).cells
@@ -100,7 +100,7 @@ def further(path: Path, columns: ColumnNames, source: Source | None = None) -> C
     return replace(columns, formula=named, reading=how)
 
 
-def marks_of(source: Source) -> Marks:
+def marks_of(source: TableSource) -> Marks:
     """Return how a file writes numbers."""
     return Marks(decimal_mark(source.cells[name] for name in source.cells.columns), source.separator)
 

@@ -57,7 +57,7 @@ _FRAMES = "save a table as .csv; of frames with DFT labels `matgraft tune FRAMES
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class TableSource:
     """The cells of a file.
 
     Attributes
@@ -78,7 +78,7 @@ class Source:
     separator: str = ""
 
 
-def read_source(path: Path, sheet: str | None = None) -> Source:
+def read_source(path: Path, sheet: str | None = None) -> TableSource:
     """Return the cells of a file; ``-`` is standard input.
 
     Parameters
@@ -105,7 +105,7 @@ def read_source(path: Path, sheet: str | None = None) -> Source:
     return _read(path.resolve(), path.stat().st_mtime_ns, sheet, path)
 
 
-def source_of(content: bytes, path: Path) -> Source:
+def source_of(content: bytes, path: Path) -> TableSource:
     """Return the cells of a part of a text file, whose bytes begin with its header; lines count from that."""
     return _of_content(content, path, None)
 
@@ -123,7 +123,7 @@ def keep_stdin(run: Path) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int, sheet: str | None, name: Path | None = None) -> Source:
+def _read(path: Path, changed: int, sheet: str | None, name: Path | None = None) -> TableSource:
     """Read a file once, however many targets it has."""
     shown = name or path
     content = _content(path, shown)
@@ -146,7 +146,7 @@ def _content(path: Path, shown: Path) -> bytes:
     return unpacked(content, "table_bytes", str(shown))
 
 
-def _of_content(content: bytes, path: Path, sheet: str | None) -> Source:
+def _of_content(content: bytes, path: Path, sheet: str | None) -> TableSource:
     kind = next((kind for start, kind in _SIGNATURES if content.startswith(start)), "text")
     endings = [one.lower() for one in path.suffixes[-2:]]
     ending = next((one for one in (*TEXT, *LINES) if one in endings), path.suffix.lower())
@@ -162,7 +162,7 @@ def _of_content(content: bytes, path: Path, sheet: str | None) -> Source:
         records, decisions = read_workbook(content, path, sheet)
         return _told_kind(_tabled(records, path, decisions), kind, ending in SHEETS, path)
     if kind == "parquet":
-        return _told_kind(Source(_parquet(content, path)), kind, ending == ".parquet", path)
+        return _told_kind(TableSource(_parquet(content, path)), kind, ending == ".parquet", path)
     if path.suffix.lower() in (*SHEETS, ".parquet"):
         raise DataError(
             f"no file of type {path.suffix}", where=str(path), remedy="name it .csv if it is text; else save it again"
@@ -170,12 +170,12 @@ def _of_content(content: bytes, path: Path, sheet: str | None) -> Source:
     return _of_text(content, path, ending)
 
 
-def _told_kind(source: Source, kind: str, is_usual: bool, path: Path) -> Source:
+def _told_kind(source: TableSource, kind: str, is_usual: bool, path: Path) -> TableSource:
     told = () if is_usual or path == STDIN else (Decision(code="format", value=kind),)
     return replace(source, decisions=(*told, *source.decisions))
 
 
-def _of_text(content: bytes, path: Path, ending: str) -> Source:
+def _of_text(content: bytes, path: Path, ending: str) -> TableSource:
     text, decisions = as_text(content, path)
     start = text.lstrip()[:200].lower()
     if start.startswith("version https://git-lfs"):
@@ -186,7 +186,7 @@ def _of_text(content: bytes, path: Path, ending: str) -> Source:
     if is_json:
         from matgraft.formulas.table.json_lines import read_json
 
-        return Source(read_json(text, path), decisions)
+        return TableSource(read_json(text, path), decisions)
     if not text.strip():
         raise DataError("not readable as a table: it is empty", where=str(path))
     found = _chosen(text.split("\n"), ending)
@@ -194,10 +194,10 @@ def _of_text(content: bytes, path: Path, ending: str) -> Source:
     return replace(source, separator=found.separator)
 
 
-def _tabled(records: Sequence[Record], path: Path, decisions: Sequence[Decision]) -> Source:
+def _tabled(records: Sequence[Record], path: Path, decisions: Sequence[Decision]) -> TableSource:
     _refuse_large(len(records), max((len(record.cells) for record in records), default=0), path)
     cells, told, faults = as_table(records, path)
-    return Source(cells, (*decisions, *told), faults)
+    return TableSource(cells, (*decisions, *told), faults)
 
 
 def _refuse_large(rows: int, columns: int, path: Path) -> None:

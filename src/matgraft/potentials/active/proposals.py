@@ -12,8 +12,8 @@ from itertools import cycle, islice
 import numpy as np
 
 from matgraft.potentials.active.demands import Kind, Lack
-from matgraft.potentials.active.sampling.makers import MADE, Made, Material
-from matgraft.potentials.active.sampling.plausible import Bounds, Start
+from matgraft.potentials.active.sampling.makers import MADE, MadeStructure, Material
+from matgraft.potentials.active.sampling.plausible import Bounds, StartFrames
 from matgraft.potentials.active.sampling.prototypes import BINARIES, ELEMENTS, distorted, prototype
 from matgraft.potentials.active.sampling.rattle import rattled
 from matgraft.potentials.active.sampling.sampled import PoolFrame
@@ -30,7 +30,7 @@ DENSE = 0.85
 SPARE = 4
 """Times the frames that are lacking that may be made, since some are not plausible."""
 Rng = np.random.Generator
-Frames = Iterator[tuple[Maker, Made]]
+Frames = Iterator[tuple[Maker, MadeStructure]]
 
 
 def propose(
@@ -75,7 +75,7 @@ def _by_turns(lack: Lack, crystals: Sequence[Structure], material: Material, rng
 def _next(structure: Structure, made: Frames) -> PoolFrame | None:
     """Return the next plausible frame; None where there is no more."""
     for maker, one in made:
-        if Bounds().why_not_shape(one.atoms, Start()) is None:
+        if Bounds().why_not_shape(one.atoms, StartFrames()) is None:
             return PoolFrame(geometry=Geometry.of(one.atoms), kind=maker, origin=one.origin, structure=structure.name)
     return None
 
@@ -96,19 +96,19 @@ def _at_temperature(structure: Structure, lack: Lack, material: Material, rng: R
     box = box_of_motion(structure.atoms)
     for ratio in islice(cycle((1.0, 1.02, 0.98)), lack.needed):
         made = rattled(scaled(box, ratio), width, rng)
-        yield "rattle", Made(made, f"rattle of {lack.wanted_K:g} K, {width:.2f} Å")
+        yield "rattle", MadeStructure(made, f"rattle of {lack.wanted_K:g} K, {width:.2f} Å")
 
 
 def _colliding(structure: Structure, lack: Lack, material: Material, rng: Rng) -> Frames:
     box = scaled(box_of_motion(structure.atoms), DENSE)
     for _ in range(lack.needed):
-        yield "rattle", Made(rattled(box, 0.3, rng, kept=0.7), f"rattle 0.3 Å at {DENSE:g} of the volume")
+        yield "rattle", MadeStructure(rattled(box, 0.3, rng, kept=0.7), f"rattle 0.3 Å at {DENSE:g} of the volume")
 
 
 def _at_rest(structure: Structure, lack: Lack, material: Material, rng: Rng) -> Frames:
     cell = primitive_of(structure.atoms)
     for ratio in islice((1.0, 0.99, 1.01, 0.98, 1.02), lack.needed):
-        yield "strain", Made(scaled(cell, ratio), f"crystal at {ratio:g} of its volume")
+        yield "strain", MadeStructure(scaled(cell, ratio), f"crystal at {ratio:g} of its volume")
 
 
 def _other_phases(structure: Structure, lack: Lack, material: Material, rng: Rng) -> Frames:
@@ -119,8 +119,8 @@ def _other_phases(structure: Structure, lack: Lack, material: Material, rng: Rng
         either = (prototype(name, order, material.bond) for order in (elements, elements[::-1]))
         fitting = (one for one in either if one.get_chemical_formula(empirical=True) == structure.formula)
         if (atoms := next(fitting, None)) is not None:  # where both fit, of AB, they are one crystal
-            yield "prototype", Made(atoms, f"prototype {name} {structure.formula}")
-            yield "prototype", Made(distorted(atoms, 0.05, rng), f"prototype {name} {structure.formula}")
+            yield "prototype", MadeStructure(atoms, f"prototype {name} {structure.formula}")
+            yield "prototype", MadeStructure(distorted(atoms, 0.05, rng), f"prototype {name} {structure.formula}")
 
 
 MAKE: Mapping[Kind, Callable[[Structure, Lack, Material, Rng], Frames]] = {

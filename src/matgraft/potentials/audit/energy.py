@@ -26,7 +26,7 @@ from matgraft.potentials.audit.robust import Line, fit_line, least_absolute, lin
 from matgraft.potentials.audit.scale import (
     MISFIT,
     Candidate,
-    Part,
+    OtherUnitFrames,
     Scale,
     Support,
     choose_scale,
@@ -74,7 +74,7 @@ class EnergyFit:
     frames: Frames
     scale: Scale
     residuals: Array
-    part: Part | None = None
+    part: OtherUnitFrames | None = None
     step: Step | None = None
 
 
@@ -252,7 +252,7 @@ def _taken(unit: Unit, candidates: list[Candidate], known: Mapping[str, float]) 
 
 def _part(
     fit: EnergyFit, reading: LabelReading, labels: dict[bool, Array], lines: dict[bool, Line], blocks: Frames
-) -> Part | None:
+) -> OtherUnitFrames | None:
     """Look among frames far off the line for those that another unit brings back onto it."""
     unit = reading.unit
     line = lines[unit.per_atom]

@@ -18,7 +18,7 @@ from matgraft.core.findings import Code, Fault, Finding
 from matgraft.core.quantities import FORCE_UNITS, Array, Unit
 from matgraft.potentials.audit.base import Evidence, Frames, LabelReading, count
 from matgraft.potentials.audit.robust import cosine, rms, slope_error, through_origin
-from matgraft.potentials.audit.scale import BLOCKS, Candidate, Part, Scale, Support, choose_scale
+from matgraft.potentials.audit.scale import BLOCKS, Candidate, OtherUnitFrames, Scale, Support, choose_scale
 from matgraft.potentials.audit.units import part_by_slope, rest_of, unit_finding
 
 FORCE_UNIT = Code("force-unit", "unit and sign of the forces", "error")
@@ -50,7 +50,7 @@ class ForceFit:
     """The verdict on the forces of some frames, and the frames of another unit among them."""
 
     scale: Scale
-    part: Part | None = None
+    part: OtherUnitFrames | None = None
 
 
 def force_unit(evidence: Evidence) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def _candidates(raw_slope: float) -> list[Candidate]:
 
 def _part(
     frames: Frames, labels: list[Array], predicted: list[Array], blocks: NDArray[np.int64], unit: Unit
-) -> Part | None:
+) -> OtherUnitFrames | None:
     """Look for frames that follow the predictions in another unit only."""
     pairs = list(zip(labels, predicted, strict=True))
     told = np.array([y.size >= _COMPONENTS_ALONE and rms(x) > LARGE and abs(cosine(y, x)) > ALIKE for y, x in pairs])

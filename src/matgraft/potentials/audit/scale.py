@@ -281,7 +281,7 @@ def _beyond_doubt(taken: Candidate, best: Candidate, support: Support) -> bool:
 
 
 @dataclass(frozen=True)
-class Part:
+class OtherUnitFrames:
     """Frames, a minority, that are in another unit than the rest.
 
     Attributes
@@ -324,7 +324,7 @@ def stretches(inside: NDArray[np.bool_], blocks: NDArray[np.int64]) -> NDArray[n
 
 def find_part(
     frames: NDArray[np.int64], marked: Mapping[tuple[str, str], NDArray[np.bool_]], blocks: NDArray[np.int64]
-) -> Part | None:
+) -> OtherUnitFrames | None:
     """Return the frames that one other unit explains, of all units the one with the most blocks; None without any.
 
     Parameters
@@ -338,4 +338,4 @@ def find_part(
     """
     sizes = {unit: (len(np.unique(blocks[mark])), int(mark.sum())) for unit, mark in marked.items()}
     best = max(sizes, key=lambda unit: sizes[unit])
-    return Part(frames[marked[best]], *best, sizes[best][0]) if sizes[best][0] else None
+    return OtherUnitFrames(frames[marked[best]], *best, sizes[best][0]) if sizes[best][0] else None

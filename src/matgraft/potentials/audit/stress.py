@@ -21,7 +21,16 @@ from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.quantities import DEFAULT_UNITS, STRESS_UNITS, VOIGT, Array, full_to_voigt
 from matgraft.potentials.audit.base import Evidence, Frames, LabelReading, count, split_by_group
 from matgraft.potentials.audit.robust import Line, cosine, fit_line, line_slope, rms, slope_error, through_origin
-from matgraft.potentials.audit.scale import BLOCKS, MISFIT, STIFF, Candidate, Part, Scale, Support, choose_scale
+from matgraft.potentials.audit.scale import (
+    BLOCKS,
+    MISFIT,
+    STIFF,
+    Candidate,
+    OtherUnitFrames,
+    Scale,
+    Support,
+    choose_scale,
+)
 from matgraft.potentials.audit.units import apply_to, disagreement, part_by_slope, rest_of, unit_finding
 from matgraft.potentials.data.repair import shortest_patterns
 
@@ -56,7 +65,7 @@ class StressFit:
     """The verdict on the stresses of some frames, and the frames of another unit among them."""
 
     scale: Scale
-    part: Part | None = None
+    part: OtherUnitFrames | None = None
 
 
 def stress_unit_and_sign(evidence: Evidence) -> Iterator[Finding]:
@@ -155,7 +164,7 @@ def _whole(evidence: Evidence, frames: Frames) -> Frames:
     return frames[evidence.stress_components(frames).all(axis=1)]
 
 
-def _part(evidence: Evidence, reading: LabelReading) -> Part | None:
+def _part(evidence: Evidence, reading: LabelReading) -> OtherUnitFrames | None:
     """Look for frames that follow the predictions in another unit only, the offset of the pressure taken out.
 
     Of a stress in a plane three numbers are known, too few to tell by one frame.

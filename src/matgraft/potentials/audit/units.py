@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.quantities import Array, Unit
 from matgraft.potentials.audit.base import Frames, LabelReading, count
-from matgraft.potentials.audit.scale import EXACT, REFUSED, SOFT, Part, Scale, Support, find_part
+from matgraft.potentials.audit.scale import EXACT, REFUSED, SOFT, OtherUnitFrames, Scale, Support, find_part
 
 Concerns = Callable[[str, str], bool]
 """Whether another key and unit are what a code looks at."""
@@ -29,7 +29,7 @@ def part_by_slope(
     key: str,
     factors: Mapping[str, float],
     expected: float = SOFT,
-) -> Part | None:
+) -> OtherUnitFrames | None:
     """Return the frames whose own slopes another unit explains, and the one taken does not.
 
     Parameters
@@ -60,12 +60,14 @@ def part_by_slope(
     return part and replace(part, frames=_whole_trajectories(part, frames, told, blocks))
 
 
-def rest_of(part: Part | None, frames: Frames) -> tuple[Part | None, NDArray[np.bool_]]:
+def rest_of(part: OtherUnitFrames | None, frames: Frames) -> tuple[OtherUnitFrames | None, NDArray[np.bool_]]:
     """Return a part, and which of the frames are not in it."""
     return part, np.ones(len(frames), dtype=bool) if part is None else ~np.isin(frames, part.frames)
 
 
-def _whole_trajectories(part: Part, frames: Frames, told: NDArray[np.bool_], blocks: NDArray[np.int64]) -> Frames:
+def _whole_trajectories(
+    part: OtherUnitFrames, frames: Frames, told: NDArray[np.bool_], blocks: NDArray[np.int64]
+) -> Frames:
     """Add the silent frames of trajectories all of whose telling frames are in the part."""
     inside = np.isin(frames, part.frames)
     against = np.unique(blocks[told & ~inside])
@@ -90,7 +92,7 @@ def disagreement(code: Code, frames: Frames, said: str, numbers: Mapping[str, fl
 def unit_finding(
     code: Code,
     scale: Scale,
-    part: Part | None,
+    part: OtherUnitFrames | None,
     reading: LabelReading,
     what: str,
     numbers: dict[str, float],
@@ -125,7 +127,7 @@ def unit_finding(
     return code.failed(Fault(frames, said, scale.remedy(what), scale.actions, numbers, scale.severity))
 
 
-def _part_fault(part: Part, n: int, what: str, numbers: dict[str, float]) -> Fault:
+def _part_fault(part: OtherUnitFrames, n: int, what: str, numbers: dict[str, float]) -> Fault:
     said = f"{count(len(part.frames), n)} agree with the predictions, as the others do, only if taken for {part.unit}."
     remedy, actions = apply_to(part.frames, n, f"read {what} as {part.unit}", Action(settings={part.key: part.unit}))
     return Fault(part.frames, said, remedy, actions, numbers | {"n_blocks": part.n_blocks}, part.severity)

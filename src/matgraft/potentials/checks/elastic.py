@@ -20,7 +20,15 @@ from matgraft.core.quantities import STRESS, Array
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
+from matgraft.potentials.checks.physical import (
+    Case,
+    PhysicalCheck,
+    ReferenceChoice,
+    Seen,
+    compared,
+    no_worse,
+    out_of_range,
+)
 from matgraft.potentials.checks.relaxation import STIFFEN, at_rest
 from matgraft.potentials.simulation.deform import (
     evaluated,
@@ -228,7 +236,7 @@ def _constants(seen: Seen[ElasticConstants], case: Case) -> Iterator[Measure]:
         reference = case.reference(_key(name))
         if reference is not None and name == "C14":  # its sign hangs on the choice of a
             reference = reference.model_copy(update={"value": float(np.copysign(reference.value, value))})
-        against = Comparison(reference, theirs.get(name))
+        against = ReferenceChoice(reference, theirs.get(name))
         gate = "bulk_modulus" if name == "bulk modulus" else "elastic"
         yield compared(name, "GPa", value, against, gate, case, least=least)
 

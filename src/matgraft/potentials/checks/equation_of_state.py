@@ -24,7 +24,15 @@ from matgraft.core.quantities import STRESS, Array
 from matgraft.core.report.document import Block, Drawing, Key, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
+from matgraft.potentials.checks.physical import (
+    Case,
+    PhysicalCheck,
+    ReferenceChoice,
+    Seen,
+    compared,
+    no_worse,
+    out_of_range,
+)
 from matgraft.potentials.checks.relaxation import REHEARSE, STIFFEN, at_rest
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.simulation.deform import scaled
@@ -232,9 +240,9 @@ def _moduli(seen: Seen[EquationOfState], case: Case) -> Iterator[Measure]:
     own, theirs = seen.own.by_energy, seen.foundation.by_energy if seen.foundation else None
     if own is None:
         return
-    against = Comparison(case.reference("B0_GPa"), theirs.bulk_modulus_GPa if theirs else None)
+    against = ReferenceChoice(case.reference("B0_GPa"), theirs.bulk_modulus_GPa if theirs else None)
     yield compared("B0", "GPa", own.bulk_modulus_GPa, against, "bulk_modulus", case)
-    against = Comparison(case.reference("B0_prime"), theirs.derivative if theirs else None)
+    against = ReferenceChoice(case.reference("B0_prime"), theirs.derivative if theirs else None)
     yield compared("B0'", "", own.derivative, against, "bulk_derivative", case, relative=False)
     if (share := seen.own.work_share) is not None:
         gate = case.settings.gates.stress_work

@@ -38,7 +38,7 @@ MOVE_A = 0.3
 SEED = 3
 
 
-class Change(Frozen):
+class SizeChange(Frozen):
     """How much a change of description changed.
 
     Attributes
@@ -69,7 +69,7 @@ class Invariance(Frozen):
         Beyond it nothing acts on an atom; None where it is not known, or the cell to test it would be too large.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[SizeChange, ...]
     net_force_eV_per_A: float
     range_A: float | None
 
@@ -151,7 +151,7 @@ def range_of(subject: Subject) -> float | None:
     return subject.cutoff_A * (interactions + 1)
 
 
-def _described_anew(atoms: Atoms, reach: float | None, subject: Subject) -> tuple[list[Change], float]:
+def _described_anew(atoms: Atoms, reach: float | None, subject: Subject) -> tuple[list[SizeChange], float]:
     random = np.random.default_rng(SEED)
     shifted, rotated = atoms.copy(), atoms.copy()
     shifted.positions += random.uniform(-2, 2, 3)
@@ -168,7 +168,7 @@ def _described_anew(atoms: Atoms, reach: float | None, subject: Subject) -> tupl
     alike = [np.tile(forces[0], (2, 1)), forces[0], forces[0] @ turn.T, forces[0][order]]
     words = ["two of it", "shifted", "rotated", "in another order"]
     changes = [
-        Change(
+        SizeChange(
             what=what,
             energy_meV_per_atom=1000 * abs(energy - energies[0]),
             forces_eV_per_A=_rms(own - expected),
@@ -193,7 +193,7 @@ def _two_molecules(atoms: Atoms, apart: float) -> Atoms:
     return one + other
 
 
-def _far_away(atoms: Atoms, reach: float, subject: Subject) -> Change | None:
+def _far_away(atoms: Atoms, reach: float, subject: Subject) -> SizeChange | None:
     """Move an atom, and compare the forces on all that are out of its range; None where that takes a too large cell."""
     axes = np.flatnonzero(vacuum(atoms) <= SLAB_A)
     if len(axes):
@@ -210,7 +210,7 @@ def _far_away(atoms: Atoms, reach: float, subject: Subject) -> Change | None:
     moved.positions[0] += MOVE_A * np.array([0.6, 0.64, 0.48])
     beyond = np.minimum(*(one.get_distances(0, range(len(long)), mic=bool(len(axes))) for one in (long, moved))) > reach
     before, after = (np.asarray(one[FORCES.name]) for one in subject.evaluate([long, moved]))
-    return Change(
+    return SizeChange(
         what="an atom out of range moves", energy_meV_per_atom=None, forces_eV_per_A=_rms((after - before)[beyond])
     )
 

@@ -23,7 +23,7 @@ from matgraft.core.quantities import ENERGY
 from matgraft.core.report.document import Block, Drawing, Key, Plot, Plots
 from matgraft.core.report.figures import COLOURS, empty_figure
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, ReferenceChoice, Seen, compared, no_worse
 from matgraft.potentials.simulation.relax import relax
 from matgraft.potentials.simulation.subject import Subject
 
@@ -163,7 +163,7 @@ def _measures(one: BondScan, before: BondScan | None, case: Case) -> Iterator[Me
         told = Measure.model_validate({"name": f"fall of the energy, {one.name} {name}", "value": value, **gate})
         yield no_worse(told, other if isinstance(other, float) else None)
     if shape is not None:
-        against = Comparison(case.reference(f"bond_{one.name}_eV"), known.depth_eV if known else None)
+        against = ReferenceChoice(case.reference(f"bond_{one.name}_eV"), known.depth_eV if known else None)
         yield compared(f"energy to part {one.name}", "eV", shape.depth_eV, against, "bond_energy", case)
 
 

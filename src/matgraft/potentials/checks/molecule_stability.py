@@ -31,7 +31,7 @@ STEPS, EVERY = 400, 2
 BROKEN, FORMED = 1.7, 1.1
 
 
-class Change(Frozen):
+class BondChange(Frozen):
     """A bond that broke or formed: the numbers of its atoms, when, and the frame."""
 
     what: str
@@ -60,7 +60,7 @@ class Molecule(Frozen):
     temperature_K: float
     bonds: int
     each: tuple[Trajectory, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[BondChange, ...]
     longest: tuple[tuple[float, ...], ...]
 
 
@@ -140,13 +140,13 @@ REMEDY = (
 
 class _Watched(Frozen):
     trajectory: Trajectory
-    changes: tuple[Change, ...]
+    changes: tuple[BondChange, ...]
     longest: tuple[float, ...]
 
 
-def _first_changes(changes: Sequence[Change]) -> tuple[Change, ...]:
+def _first_changes(changes: Sequence[BondChange]) -> tuple[BondChange, ...]:
     """Return the first change of each pair of atoms: a bond that breaks in two trajectories is one that breaks."""
-    first: dict[tuple[int, int], Change] = {}
+    first: dict[tuple[int, int], BondChange] = {}
     for change in sorted(changes, key=lambda one: one.time_fs):
         first.setdefault(change.atoms, change)
     return tuple(first.values())
@@ -173,7 +173,7 @@ def _radii(atoms: Atoms) -> Array:
 def _watched(atoms: Atoms, rest: Atoms, subject: Subject, temperature_K: float, seed: int) -> _Watched:
     bonded, radii, start = bonds_of(atoms), _radii(atoms), _lengths(atoms)
     i, j = np.triu_indices(len(atoms), 1)
-    changes: dict[int, Change] = {}
+    changes: dict[int, BondChange] = {}
     longest: list[float] = []
 
     def watch(now: Atoms, time_fs: float) -> None:
@@ -181,7 +181,7 @@ def _watched(atoms: Atoms, rest: Atoms, subject: Subject, temperature_K: float, 
         longest.append(float((lengths / start)[bonded].max()) - 1)
         for pair in np.flatnonzero(np.where(bonded, lengths > BROKEN * start, lengths < FORMED * radii)):
             what = "broke" if bonded[pair] else "formed"
-            change = Change(what=what, atoms=(int(i[pair]), int(j[pair])), time_fs=time_fs, frame=Geometry.of(now))
+            change = BondChange(what=what, atoms=(int(i[pair]), int(j[pair])), time_fs=time_fs, frame=Geometry.of(now))
             changes.setdefault(int(pair), change)
 
     motion = Motion(
@@ -196,7 +196,7 @@ def _watched(atoms: Atoms, rest: Atoms, subject: Subject, temperature_K: float, 
     return _Watched(trajectory=trajectory, changes=tuple(changes.values()), longest=tuple(longest))
 
 
-def _words(change: Change) -> str:
+def _words(change: BondChange) -> str:
     symbols = change.frame.atoms().symbols
     names = "-".join(f"{symbols[k]}{k}" for k in change.atoms)
     return f"{names} {change.what} after {change.time_fs:.0f} fs"

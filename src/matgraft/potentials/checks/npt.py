@@ -9,7 +9,7 @@ from ase import units
 
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.report.document import Block, Plots
-from matgraft.potentials.checks.physical import Case, Comparison, Seen, compared, limited
+from matgraft.potentials.checks.physical import Case, ReferenceChoice, Seen, compared, limited
 from matgraft.potentials.checks.settings import Suite
 from matgraft.potentials.checks.thermostat import ThermostatCheck, Trajectories, by_time, said_of, stability
 from matgraft.potentials.simulation.dynamics import Ensemble
@@ -67,7 +67,7 @@ def _density(seen: Seen[Trajectories], case: Case) -> Iterator[Measure]:
     density, foundation = density_of(seen.own), density_of(seen.foundation) if seen.foundation else None
     if density is None:
         return
-    against = Comparison(case.reference("density_g_cm3"), foundation.value if foundation else None)
+    against = ReferenceChoice(case.reference("density_g_cm3"), foundation.value if foundation else None)
     yield compared("density", "g/cm³", density.value, against, "density", case)
     given, part = _given(seen.own), case.settings.gates.expansion
     ends = (given * (1 - part), given * (1 + part))

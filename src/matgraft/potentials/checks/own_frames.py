@@ -23,7 +23,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.from_frames import FrameProperty, Held, Kind, held_of, properties_in
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, limited
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, ReferenceChoice, Seen, compared, limited
 from matgraft.potentials.checks.references import Reference
 from matgraft.potentials.data.dataset import Dataset, bytes_of
 from matgraft.potentials.simulation.subject import Subject
@@ -165,7 +165,7 @@ class OwnFramesCheck(PhysicalCheck[FrameValues]):
 
     def _measure(self, one: FrameValue, case: Case) -> Measure:
         value = float("nan") if one.value is None else one.value
-        against = Comparison(Reference(value=one.label, source="your frames"), None)
+        against = ReferenceChoice(Reference(value=one.label, source="your frames"), None)
         gate = self.of_kinds[one.kind]
         name = f"{_plain(one.name)}, {one.formula}"
         found = compared(name, one.unit, value, against, gate, case, relative=_is_relative(one.kind))

@@ -25,8 +25,8 @@ from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import (
     FOUNDATION,
     Case,
-    Comparison,
     PhysicalCheck,
+    ReferenceChoice,
     Seen,
     compared,
     structure_hash,
@@ -173,7 +173,7 @@ def _reference(case: Case, own: Composition, name: str) -> Reference | None:
 def _measures(own: Composition, theirs: Composition, case: Case) -> Iterator[Measure]:
     before, found = theirs.above(), own.above()
     for name, value in found.items():
-        against = Comparison(_reference(case, own, name), before.get(name))
+        against = ReferenceChoice(_reference(case, own, name), before.get(name))
         label = f"{own.formula} {name} above {own.phases[0].name}"
         yield compared(label, "eV/atom", value, against, "phase_eV", case, relative=False)
     known = {name: one.value for name in found if (one := _reference(case, own, name)) is not None}

@@ -27,8 +27,8 @@ from matgraft.potentials.checks.gates import source
 from matgraft.potentials.checks.physical import (
     FOUNDATION,
     Case,
-    Comparison,
     PhysicalCheck,
+    ReferenceChoice,
     Seen,
     compared,
     no_worse,
@@ -269,7 +269,7 @@ def _frequencies(seen: Seen[Phonons], case: Case) -> Iterator[Measure]:
     theirs = seen.foundation.frequencies if seen.foundation else {}
     for key, (name, value) in seen.own.frequencies.items():
         other = theirs[key][1] if key in theirs else None
-        yield compared(name, "THz", value, Comparison(case.reference(key), other), "frequency", case)
+        yield compared(name, "THz", value, ReferenceChoice(case.reference(key), other), "frequency", case)
 
 
 def _evidence(seen: Seen[Phonons], case: Case) -> str:

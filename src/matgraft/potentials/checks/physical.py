@@ -216,7 +216,7 @@ class PhysicalCheck(ABC, Generic[Seeing]):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReferenceChoice:
     """What a measured value may be compared with: the user's DFT first, the foundation where there is none."""
 
     reference: Reference | None
@@ -235,7 +235,7 @@ def compared(
     name: str,
     unit: str,
     value: float,
-    against: Comparison,
+    against: ReferenceChoice,
     gate: str,
     case: Case,
     *,

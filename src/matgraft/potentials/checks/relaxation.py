@@ -19,7 +19,15 @@ from matgraft.core.quantities import Array
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse, out_of_range
+from matgraft.potentials.checks.physical import (
+    Case,
+    PhysicalCheck,
+    ReferenceChoice,
+    Seen,
+    compared,
+    no_worse,
+    out_of_range,
+)
 from matgraft.potentials.checks.structures import EVERY_KIND
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.geometry import closest_pair
@@ -199,7 +207,7 @@ def _measures(seen: Seen[Relaxation], case: Case) -> Iterator[Measure]:
     if own.lattice is not None and own.lattice_before is not None:
         theirs = foundation.lattice.values if foundation and foundation.lattice else {}
         for key, (name, unit, value) in own.lattice.values.items():
-            against = Comparison(case.reference(key), theirs[key][2] if theirs else None)
+            against = ReferenceChoice(case.reference(key), theirs[key][2] if theirs else None)
             gate = "angle_deg" if unit == "°" else "volume" if name == "volume" else "lattice"
             yield compared(name, unit, value, against, gate, case, relative=unit != "°")
         before = theirs["volume_A3_per_atom"][2] / own.lattice_before.volume_A3 if theirs else None

@@ -23,7 +23,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, ReferenceChoice, Seen, compared, no_worse
 from matgraft.potentials.simulation.defects import off_saddle
 from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.relax import relax, relaxed_crystal
@@ -140,7 +140,7 @@ def _by_plane(seen: Surfaces | None) -> Mapping[str, float]:
 def _measures(seen: Seen[Surfaces], case: Case) -> Iterator[Measure]:
     theirs, gates = _by_plane(seen.foundation), case.settings.gates
     for one in seen.own.facets:
-        against = Comparison(case.reference(_key(one.plane)), theirs.get(one.plane))
+        against = ReferenceChoice(case.reference(_key(one.plane)), theirs.get(one.plane))
         yield compared(f"surface ({one.plane})", "J/m²", one.energy, against, "surface", case)
     lowest = min(seen.own.facets, key=lambda one: one.energy)
     above = Measure(

@@ -23,7 +23,7 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.report.document import Block, Column, Row, Table
 from matgraft.core.report.text import written
 from matgraft.potentials.checks.gates import source
-from matgraft.potentials.checks.physical import Case, Comparison, PhysicalCheck, Seen, compared, no_worse
+from matgraft.potentials.checks.physical import Case, PhysicalCheck, ReferenceChoice, Seen, compared, no_worse
 from matgraft.potentials.simulation.defects import MOST_ATOMS, distinct_sites, off_saddle, supercell, without
 from matgraft.potentials.simulation.geometry import Geometry
 from matgraft.potentials.simulation.relax import relax, relaxed_crystal
@@ -137,7 +137,7 @@ class VacancyCheck(PhysicalCheck[Vacancies]):
         """Hold the formation energy above zero, and against the user's DFT or the foundation's."""
         own, theirs = seen.own, seen.foundation
         value, other = own.energy_eV(), theirs.energy_eV() if theirs else None
-        against = Comparison(case.reference(own.name), other)
+        against = ReferenceChoice(case.reference(own.name), other)
         positive = Measure(
             name="formation energy above zero",
             unit="eV",

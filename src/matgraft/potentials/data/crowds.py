@@ -31,7 +31,7 @@ CUBE_A = 2.0
 _CORNERS = np.array(list(product((0, 1), repeat=3)), dtype=np.int64)
 
 
-class Cost(NamedTuple):
+class StructureBytes(NamedTuple):
     """Bytes that a family of models takes for one structure, at the peak of a prediction with forces.
 
     Attributes
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class WrappedAtoms:
     """Atoms within one period of their box.
 
     Attributes
@@ -69,7 +69,7 @@ class Place:
     periodic: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, atoms: Atoms) -> Place:
+    def of(cls, atoms: Atoms) -> WrappedAtoms:
         """Return where the atoms of a structure lie.
 
         Raises
@@ -179,14 +179,14 @@ def _in_frames(rows: Array, matrices: Array) -> Array:
     return np.einsum("ni,nij->nj", rows, matrices)
 
 
-def expected_bytes(place: Place, cost: Cost) -> float:
+def expected_bytes(place: WrappedAtoms, cost: StructureBytes) -> float:
     """Return about how many bytes a structure takes."""
     near = place.counts(cost.cutoff_A)
     at_angles = place.counts(cost.angle_A) if cost.angle else near
     return len(place.positions) * float(np.mean(cost.of_atom(near, at_angles)))
 
 
-def most_bytes(place: Place, cost: Cost) -> float:
+def most_bytes(place: WrappedAtoms, cost: StructureBytes) -> float:
     """Return, quickly, how many bytes a structure takes at most: as if all were as dense as its densest cube."""
     near, at_angles = (
         4 / 3 * np.pi * (reach + np.sqrt(3) * CUBE_A) ** 3 / place.room for reach in (cost.cutoff_A, cost.angle_A)

@@ -36,7 +36,14 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.machine import Memory
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.boxes import FLAT, SHORTEST_A, short_period
-from matgraft.potentials.data.crowds import CUBE_A, Cost, Place, crowded_frames, expected_bytes, most_bytes
+from matgraft.potentials.data.crowds import (
+    CUBE_A,
+    StructureBytes,
+    WrappedAtoms,
+    crowded_frames,
+    expected_bytes,
+    most_bytes,
+)
 from matgraft.potentials.data.dataset import Dataset
 
 FARTHEST_A = 1e6
@@ -152,14 +159,14 @@ def nonsense(atoms: Atoms) -> Nonsense | None:
     return found if isinstance(found, Nonsense) else None
 
 
-def examine(atoms: Atoms) -> Place | Nonsense:
+def examine(atoms: Atoms) -> WrappedAtoms | Nonsense:
     """Return where the atoms of a structure lie, or why it makes no sense."""
     if (unusable := _unusable(atoms)) is not None:
         return unusable
     if (short := short_period(atoms.cell.array, atoms.pbc)) is not None:
         return Nonsense(kind="flat", value=short)
     try:
-        place = Place.of(atoms)
+        place = WrappedAtoms.of(atoms)
     except ValueError:  # the cell is finite: its periodic vectors lie in a plane or line
         return Nonsense(kind="flat")
     height = float(place.heights[place.periodic].min(initial=np.inf))
@@ -190,10 +197,10 @@ def _unusable(atoms: Atoms) -> Nonsense | None:
     return Nonsense(kind="far", value=reach) if reach > FARTHEST_A else None
 
 
-def require_sense(atoms: Atoms, where: str) -> Place:
+def require_sense(atoms: Atoms, where: str) -> WrappedAtoms:
     """Return where the atoms of a structure lie; raise a DataError that names it if it makes no sense."""
     found = examine(atoms)
-    if isinstance(found, Place):
+    if isinstance(found, WrappedAtoms):
         return found
     raise DataError(found.found, where=where, allowed=[found.allowed], remedy=found.remedy)
 
@@ -280,7 +287,7 @@ def _roomy(cells: Array, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
 # ------------------------------------------------------------------------ does it fit
 
 
-def require_room(place: Place, cost: Cost, free: Callable[[], Memory], where: str) -> None:
+def require_room(place: WrappedAtoms, cost: StructureBytes, free: Callable[[], Memory], where: str) -> None:
     """Raise a DataError if the graph of a structure and its prediction take more memory than there is.
 
     Parameters

@@ -44,7 +44,7 @@ CACHE_BYTES = 2**20
 """Chunks kept in memory, for each of a dozen columns."""
 
 
-class Column(NamedTuple):
+class StoreColumn(NamedTuple):
     """Shape and type of a row, and the version of stores that first had it."""
 
     shape: tuple[int, ...]
@@ -52,29 +52,29 @@ class Column(NamedTuple):
     since: int = 1
 
 
-COLUMNS: dict[str, Column] = {
-    "frames/cell": Column((3, 3), np.float64),
-    "frames/pbc": Column((3,), np.bool_),
-    "frames/weight": Column((), np.float64),
-    "frames/file": Column((), np.int32),
-    "frames/index": Column((), np.int64),
-    "frames/theory": Column((), np.int32),
-    "frames/first_atom": Column((), np.int64),
-    "frames/first_tag": Column((), np.int64),
-    "atoms/numbers": Column((), np.uint8),
-    "atoms/positions": Column((3,), np.float64),
-    "tags": Column((), np.uint8),
+COLUMNS: dict[str, StoreColumn] = {
+    "frames/cell": StoreColumn((3, 3), np.float64),
+    "frames/pbc": StoreColumn((3,), np.bool_),
+    "frames/weight": StoreColumn((), np.float64),
+    "frames/file": StoreColumn((), np.int32),
+    "frames/index": StoreColumn((), np.int64),
+    "frames/theory": StoreColumn((), np.int32),
+    "frames/first_atom": StoreColumn((), np.int64),
+    "frames/first_tag": StoreColumn((), np.int64),
+    "atoms/numbers": StoreColumn((), np.uint8),
+    "atoms/positions": StoreColumn((3,), np.float64),
+    "tags": StoreColumn((), np.uint8),
 }
 
 
-def _of_label(quantity: Quantity, since: int) -> dict[str, Column]:
+def _of_label(quantity: Quantity, since: int) -> dict[str, StoreColumn]:
     """Return the columns of a label; what it has beside its values is kept since version 2."""
     name = quantity.name
-    columns = {f"labels/{name}": Column(quantity.shape, np.float64, since)}
-    columns[f"present/{name}"] = Column((), np.bool_, since)
-    columns[f"weights/{name}"] = Column((), np.float64, max(since, 2))
+    columns = {f"labels/{name}": StoreColumn(quantity.shape, np.float64, since)}
+    columns[f"present/{name}"] = StoreColumn((), np.bool_, since)
+    columns[f"weights/{name}"] = StoreColumn((), np.float64, max(since, 2))
     if quantity.per == "sample" and quantity.shape:
-        columns[f"components/{name}"] = Column(quantity.shape, np.bool_, max(since, 2))
+        columns[f"components/{name}"] = StoreColumn(quantity.shape, np.bool_, max(since, 2))
     return columns
 
 
@@ -89,12 +89,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     **{name: (f"labels/{name}",) for name in POTENTIAL_QUANTITIES},
 }
 """Digest -> the columns whose rows of a frame it is of."""
-COLUMNS |= {f"digests/{group}": Column((), np.uint64, since=4) for group in GROUPS}
+COLUMNS |= {f"digests/{group}": StoreColumn((), np.uint64, since=4) for group in GROUPS}
 HELD = [name for name in COLUMNS if name.startswith(("frames/", "present/", "digests/")) and name != "frames/cell"]
 TEXTS = ("provenance", "files", "theories")
 
 
-def columns_of(version: int) -> dict[str, Column]:
+def columns_of(version: int) -> dict[str, StoreColumn]:
     """Return the columns of a store of a version."""
     return {name: column for name, column in COLUMNS.items() if column.since <= version}
 

@@ -22,13 +22,13 @@ from h5py import h5d, h5z
 from matgraft.core.errors import DataError
 
 if TYPE_CHECKING:
-    from matgraft.potentials.data.store_format import Column
+    from matgraft.potentials.data.store_format import StoreColumn
 
 _FILTERS = {h5z.FILTER_FLETCHER32: "Fletcher-32"}
 """Filters of a store: sums by which HDF5 sees that a piece is damaged."""
 
 
-def refuse_foreign(file: h5py.File, columns: Mapping[str, Column], texts: tuple[str, ...], where: str) -> None:
+def refuse_foreign(file: h5py.File, columns: Mapping[str, StoreColumn], texts: tuple[str, ...], where: str) -> None:
     """Raise a `DataError` if a column or a text of a store is not there as numbers of the file itself.
 
     Parameters
@@ -53,7 +53,7 @@ def refuse_foreign(file: h5py.File, columns: Mapping[str, Column], texts: tuple[
             )
 
 
-def _wrong(file: h5py.File, name: str, column: Column | None) -> Iterator[str]:
+def _wrong(file: h5py.File, name: str, column: StoreColumn | None) -> Iterator[str]:
     """Yield what is wrong with a column, or with a text; what comes later asks the file for more."""
     parts = accumulate(name.split("/"), lambda path, part: f"{path}/{part}")
     for path in parts:
@@ -76,7 +76,7 @@ def _wrong(file: h5py.File, name: str, column: Column | None) -> Iterator[str]:
     yield from _wrong_type(array, column) if column else _wrong_text(array)
 
 
-def _wrong_type(array: h5py.Dataset, column: Column) -> Iterator[str]:
+def _wrong_type(array: h5py.Dataset, column: StoreColumn) -> Iterator[str]:
     if array.dtype != np.dtype(column.kind) or array.shape[1:] != column.shape or array.ndim != 1 + len(column.shape):
         shown = f"{np.dtype(column.kind)}, rows of shape {column.shape}"
         yield f"is of type {str(array.dtype)[:60]} and shape {array.shape}: a store has {shown}"

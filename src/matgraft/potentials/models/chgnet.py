@@ -37,7 +37,7 @@ from matgraft.core.provenance import LevelOfTheory, file_hash
 from matgraft.core.quantities import MAGMOM
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
-from matgraft.potentials.data.crowds import Cost
+from matgraft.potentials.data.crowds import StructureBytes
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
 from matgraft.potentials.models.references import write_references
@@ -296,10 +296,10 @@ class CHGNetPotential(Potential):
             raise DataError(f"atomic numbers {unseen} are unknown to CHGNet (1 to 94)", where=sample.where)
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> StructureBytes:
         """Bonds and angles, measured on silicon at 3.6 to 6.5 Å, 216 to 1728 atoms: within 20 %."""
         short = float(self.module.graph_converter.bond_graph_cutoff)
-        return Cost(self.card.cutoff_A or 0.0, self.pair_bytes, short, self.angle_bytes)
+        return StructureBytes(self.card.cutoff_A or 0.0, self.pair_bytes, short, self.angle_bytes)
 
     # --------------------------------------------------------------- forward
 

@@ -24,7 +24,7 @@ from matgraft.core.errors import OptionError
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
-from matgraft.potentials.data.crowds import Cost
+from matgraft.potentials.data.crowds import StructureBytes
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.data.sense import require_room, require_sense
 from matgraft.potentials.models.lammps import LammpsFile
@@ -79,9 +79,9 @@ class Potential(Backbone):
         """
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> StructureBytes:
         """What the graph of a structure and its prediction take."""
-        return Cost(self.card.cutoff_A or 0.0, self.pair_bytes)
+        return StructureBytes(self.card.cutoff_A or 0.0, self.pair_bytes)
 
     def require_sense(self, sample: Sample) -> None:
         """Raise a `DataError` for a structure that makes no sense, or takes more memory than the model's device has."""

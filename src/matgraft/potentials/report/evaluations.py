@@ -86,7 +86,7 @@ class ModelScores(Frozen):
     frames: SeenCounts | None = None
 
 
-class SideBySide(Frozen):
+class EvaluatedModels(Frozen):
     """What `matgraft evaluate` says of models on frames.
 
     Attributes
@@ -159,7 +159,7 @@ def show_evaluation(screen: Console, facts: Evaluation) -> None:
     show_document(screen, evaluation_document(facts))
 
 
-def show_side_by_side(screen: Console, facts: SideBySide) -> None:
+def show_side_by_side(screen: Console, facts: EvaluatedModels) -> None:
     """Print the evaluation of one model or several."""
     show_document(screen, side_by_side_document(facts))
 
@@ -176,7 +176,7 @@ def refuse_other_page(path: Path) -> None:
         raise OptionError(f"{path}: the page is written as HTML or markdown", allowed=[f"*{end}" for end in PAGES])
 
 
-def side_by_side_document(facts: SideBySide) -> Document:
+def side_by_side_document(facts: EvaluatedModels) -> Document:
     """Return the evaluation of one model or several: frames, errors, which is best, types of frames, what to do."""
     scored = facts.models[0].scores
     n_frames, n_atoms = scored.test["n_frames"], scored.test["n_atoms"]
@@ -213,7 +213,7 @@ def _seen(counts: SeenCounts) -> str:
     )
 
 
-def _seen_by_runs(facts: SideBySide) -> Iterator[str]:
+def _seen_by_runs(facts: EvaluatedModels) -> Iterator[str]:
     """Say what the runs have seen, and on which frames the figures are."""
     yield from (f"{model.name}: {_seen(model.frames)}" for model in facts.models if model.frames)
     if facts.part == "unseen" and any(
@@ -222,7 +222,7 @@ def _seen_by_runs(facts: SideBySide) -> Iterator[str]:
         yield "scored are the frames that no run was trained or validated on"
 
 
-def _errors(facts: SideBySide) -> Iterator[Block]:
+def _errors(facts: EvaluatedModels) -> Iterator[Block]:
     shown = _columns(facts.models)
     hottest = [FORCES] * any(column.quantity == FORCES for column in shown)
     heads = [Column(column.title, column.quantity.report_unit) for column in shown]
@@ -268,7 +268,7 @@ def _columns(models: Sequence[ModelScores]) -> list[_Shown]:
     ]
 
 
-def _error_cells(facts: SideBySide, column: _Shown) -> list[Cell]:
+def _error_cells(facts: EvaluatedModels, column: _Shown) -> list[Cell]:
     """Return the RMSE of each model with its interval, the lowest one marked."""
     errors = [_figure(column.figures(model), column.quantity, "rmse") for model in facts.models]
     places, key = decimals(errors), metric_key(column.quantity, "rmse")
@@ -290,7 +290,7 @@ def _figure(figures: Figures, quantity: Quantity, statistic: Statistic) -> float
     return figures.get(metric_key(quantity, statistic))
 
 
-def _intervals_note(facts: SideBySide) -> str:
+def _intervals_note(facts: EvaluatedModels) -> str:
     carried = facts.models[0].scores.n_groups_with
     over = ", ".join(f"{count} with {name} labels" for name, count in carried.items())
     said = f"Below an error stands its 95 % interval over trajectories: {over}."
@@ -299,7 +299,7 @@ def _intervals_note(facts: SideBySide) -> str:
     return f"{said} All models are scored on the same frames." if len(facts.models) > 1 else said
 
 
-def _shift_sentences(facts: SideBySide) -> Iterator[str]:
+def _shift_sentences(facts: EvaluatedModels) -> Iterator[str]:
     """Say what the shift is and on which frames it was fitted."""
     model = next((one for one in facts.models if one.shifted), None)
     if model is None or model.shift is None:
@@ -323,7 +323,7 @@ _NOT_FITTED = {
 }
 
 
-def _types(facts: SideBySide) -> Iterator[Block]:
+def _types(facts: EvaluatedModels) -> Iterator[Block]:
     """Lay the errors by type and by each tag out that tells frames apart."""
     for tag, table in facts.models[0].scores.tables.items():
         sizes = {value: row["n_frames"] for value, row in table["test"].items()}
@@ -331,7 +331,7 @@ def _types(facts: SideBySide) -> Iterator[Block]:
             yield from _types_of(facts, tag, sizes)
 
 
-def _types_of(facts: SideBySide, tag: str, sizes: Mapping[str, float]) -> Iterator[Block]:
+def _types_of(facts: EvaluatedModels, tag: str, sizes: Mapping[str, float]) -> Iterator[Block]:
     """Return a column a quantity for one model, else a table a quantity and a column a model."""
     shown = _columns(facts.models)
     if len(facts.models) == 1:

@@ -1,7 +1,7 @@
 """From a recipe to a run folder: `conduct` leads, through `frames`, `fitting` and `outcome`; and models on frames."""
 
 from matgraft.potentials.run.active import active
-from matgraft.potentials.run.check import Question, check
+from matgraft.potentials.run.check import CheckQuestion, check
 from matgraft.potentials.run.conduct import audit_file, resume_run, tune
 from matgraft.potentials.run.coverage import find_gaps
 from matgraft.potentials.run.evaluation import evaluate_run
@@ -12,7 +12,7 @@ from matgraft.potentials.run.side_by_side import evaluate_models
 from matgraft.potentials.run.structures import predict_structures
 
 __all__ = [
-    "Question",
+    "CheckQuestion",
     "SampleQuestion",
     "active",
     "audit_file",

@@ -21,7 +21,7 @@ from matgraft.potentials.active.settings import ActiveRecipe
 from matgraft.potentials.recipe import Recipe
 from matgraft.potentials.report.physics import write_physics
 from matgraft.potentials.report.run import write_report
-from matgraft.potentials.run.check import Question, check
+from matgraft.potentials.run.check import CheckQuestion, check
 from matgraft.potentials.run.conduct import resume_run, tune
 from matgraft.potentials.run.evaluation import evaluate_run
 from matgraft.potentials.run.label import label, like_frames
@@ -107,7 +107,7 @@ def tune_round(recipe: Recipe, run: Path, quiet: bool) -> None:
 
 def check_round(run: Path, recipe: ActiveRecipe, quiet: bool) -> None:
     """Check the model of a round on the structures that the loop begins with, or on those of its own frames."""
-    write_physics(check(run, Question(recipe.start), recipe.check, quiet=quiet))
+    write_physics(check(run, CheckQuestion(recipe.start), recipe.check, quiet=quiet))
     write_report(run)
 
 

@@ -44,7 +44,7 @@ from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.recipe import saved_recipe
 from matgraft.potentials.report.physics import write_physics
 from matgraft.potentials.run.frames import read_parts
-from matgraft.potentials.run.seen_by_fit import Seen
+from matgraft.potentials.run.seen_by_fit import SeenByFit
 from matgraft.potentials.run_files import MODEL, PHYSICS, VERDICT
 from matgraft.potentials.simulation.loading import Model, is_calculator, load_subject, refuse_name
 
@@ -53,7 +53,7 @@ MOST_FRAMES = 5000
 
 
 @dataclass(frozen=True)
-class Question:
+class CheckQuestion:
     """What is asked beside the settings.
 
     Attributes
@@ -92,7 +92,7 @@ class _Context:
 
 def check(
     model: Model,
-    question: Question | None = None,
+    question: CheckQuestion | None = None,
     settings: CheckSettings | None = None,
     *,
     suite: Suite | None = None,
@@ -115,7 +115,7 @@ def check(
     DataError
         If a file of structures, frames or references cannot be read.
     """
-    question, settings = question or Question(), settings or CheckSettings()
+    question, settings = question or CheckQuestion(), settings or CheckSettings()
     settings = settings.model_copy(update={"suite": suite}) if suite else settings
     checks = chosen_checks(settings)
     refuse_name(model)
@@ -129,7 +129,7 @@ def check(
 def _check(
     checks: Sequence[PhysicalCheck[Any]],
     model: Model,
-    question: Question,
+    question: CheckQuestion,
     settings: CheckSettings,
     folder: Path,
     *,
@@ -202,7 +202,7 @@ def frames_of(run: str | Path) -> Dataset:
     if head:
         frames = frames[[i for i, name in enumerate(frames.tag(HEAD_TAG)) if name == head]]
     frames = _spread(frames)
-    if (seen := Seen.of(folder, frames)) is None:
+    if (seen := SeenByFit.of(folder, frames)) is None:
         return frames
     tagged = [sample.with_tags(**{SEEN_TAG: said}) for sample, said in zip(frames, seen.of_frame, strict=True)]
     return Dataset(tuple(tagged), frames.provenance)
@@ -213,7 +213,7 @@ def _spread(frames: Dataset) -> Dataset:
     return frames if count <= MOST_FRAMES else frames[np.linspace(0, count - 1, MOST_FRAMES).astype(int)]
 
 
-def _given(question: Question) -> Dataset:
+def _given(question: CheckQuestion) -> Dataset:
     """Return the labelled frames that were named or given."""
     if isinstance(question.frames, Dataset):
         return question.frames
@@ -230,7 +230,9 @@ def _joined(parts: Sequence[Dataset]) -> Dataset:
     return without_isolated(concatenate([part for part in parts if len(part)])) if any(map(len, parts)) else Dataset(())
 
 
-def _structures(question: Question, frames: Dataset, model: Model) -> tuple[tuple[Structure, ...], tuple[str, ...]]:
+def _structures(
+    question: CheckQuestion, frames: Dataset, model: Model
+) -> tuple[tuple[Structure, ...], tuple[str, ...]]:
     """Return what to look at: the files that are named, else what the frames hold."""
     if question.structures:
         return structures_of(question.structures), ()
@@ -260,7 +262,7 @@ def _elsewhere(
         yield Elsewhere(pool, tuple(partial(load_subject, str(model), probes) for model in models))
 
 
-def _refuse_sending(question: Question, model: Model) -> None:
+def _refuse_sending(question: CheckQuestion, model: Model) -> None:
     """Refuse workers for a model that has no name: none of them could load it."""
     if question.executor is not None and not isinstance(model, str | Path):
         raise OptionError(

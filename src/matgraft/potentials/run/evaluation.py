@@ -20,7 +20,7 @@ from matgraft.potentials.models.registry import load_potential, refuse_unknown
 from matgraft.potentials.recipe import Recipe, ScoreSettings, saved_recipe
 from matgraft.potentials.run.correction import learned_from, zeros
 from matgraft.potentials.run.frames import look_at_test, read_further, refuse_unknown_tables
-from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
+from matgraft.potentials.run.seen_by_fit import UNKNOWN, SeenByFit, sharing
 from matgraft.potentials.run.several import ask
 from matgraft.potentials.run_files import EVALUATIONS, REFERENCES, evaluation_file
 from matgraft.potentials.scoring.evaluate import Evaluation, SeenCounts
@@ -85,7 +85,7 @@ def evaluate_run(
     shift = shifted(dataset, untuned, _saved_references(folder, head))
     left_out = answers.left_out[:1]  # both have one architecture: what one cannot take, neither can
     predictions = {"tuned": answers.predictions["tuned"], "untuned": untuned, "shift": shift}
-    found = judge_frames(named, dataset, predictions, Seen.of(folder, dataset), recipe.scores, left_out)
+    found = judge_frames(named, dataset, predictions, SeenByFit.of(folder, dataset), recipe.scores, left_out)
     (folder / EVALUATIONS).mkdir(exist_ok=True)
     evaluation_file("-".join(filter(None, (files[0].stem, head, dataset.hash()[:8])))).write(folder, found)
     return found
@@ -105,7 +105,7 @@ def judge_frames(
     file: str,
     dataset: Dataset,
     predictions: Mapping[str, Predictions],
-    seen: Seen | None,
+    seen: SeenByFit | None,
     settings: ScoreSettings = AS_THEY_ARE,
     left_out: Sequence[Finding] = (),
 ) -> Evaluation:

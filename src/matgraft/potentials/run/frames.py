@@ -23,7 +23,7 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.conditions import refuse_unsaid
-from matgraft.potentials.data.crowds import Cost, Place, expected_bytes, most_bytes
+from matgraft.potentials.data.crowds import StructureBytes, WrappedAtoms, expected_bytes, most_bytes
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, refuse_strange_heads, require_heads
 from matgraft.potentials.data.isolated import without_isolated
@@ -179,7 +179,7 @@ def foundation_predictions(
     return [predictions.get(i, {}) for i in range(len(frames))], finding, None if reasons else graphs
 
 
-def refuse_too_large(cost: Cost, frames: Dataset, part: Part) -> None:
+def refuse_too_large(cost: StructureBytes, frames: Dataset, part: Part) -> None:
     """Raise a DataError, before a graph is built, if the graphs or one prediction take more memory than there is.
 
     Frames that make no sense are passed over: whoever encodes them says why.
@@ -191,7 +191,7 @@ def refuse_too_large(cost: Cost, frames: Dataset, part: Part) -> None:
     measured = set(np.linspace(0, len(frames) - 1, MOST_MEASURED).astype(int).tolist())
     for i, sample in enumerate(frames):
         place = examine(sample.content)
-        if not isinstance(place, Place):
+        if not isinstance(place, WrappedAtoms):
             continue
         if most_bytes(place, cost) > limit and (needed := expected_bytes(place, cost)) > limit:
             large[i] = needed

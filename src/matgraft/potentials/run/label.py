@@ -42,12 +42,18 @@ from matgraft.potentials.active.labelling.fingerprint import (
     printed,
     refuse_differing,
 )
-from matgraft.potentials.active.labelling.frames import Asked, frames_to_label, labelled, refuse_out, write_labelled
+from matgraft.potentials.active.labelling.frames import (
+    FrameToLabel,
+    frames_to_label,
+    labelled,
+    refuse_out,
+    write_labelled,
+)
 from matgraft.potentials.active.labelling.labelled import Failure, Labelled, Probe
 from matgraft.potentials.active.labelling.outcome import too_large
 from matgraft.potentials.active.labelling.probe import probe, probes_itself
 from matgraft.potentials.active.labelling.server import close_server
-from matgraft.potentials.active.labelling.store import WORK, Store
+from matgraft.potentials.active.labelling.store import WORK, LabelStore
 from matgraft.potentials.active.labelling.suited import refuse_unsuited
 from matgraft.potentials.active.labelling.theories import settled, theory_of, theory_of_label
 from matgraft.potentials.data.dataset import Dataset
@@ -176,7 +182,7 @@ def _stated(against: LevelOfTheory | Dataset | None) -> list[Stated]:
     return kinds((sample.theory, sample.content) for sample in against)
 
 
-def _compared(engine: Engine, asked: Sequence[Asked], data: Sequence[Stated]) -> Compared:
+def _compared(engine: Engine, asked: Sequence[FrameToLabel], data: Sequence[Stated]) -> Compared:
     own = kinds((theory_of(engine, atoms), atoms) for atoms, _ in asked)
     found = compare(own, data)
     refuse_differing(found, "engine")
@@ -189,10 +195,10 @@ def _workers(engine: Engine) -> ExecutorSettings:
 
 
 @contextmanager
-def _open(folder: Path) -> Iterator[Store]:
+def _open(folder: Path) -> Iterator[LabelStore]:
     """Open the store; what a killed run left of its work is cleared away."""
     goes_on_by(lambda: AGAIN)
-    with locked(folder, new=True), Store(folder) as store, temporary(folder / WORK):
+    with locked(folder, new=True), LabelStore(folder) as store, temporary(folder / WORK):
         shutil.rmtree(folder / WORK, ignore_errors=True)
         try:
             yield store
@@ -204,7 +210,7 @@ def _open(folder: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def _bench(store: Store, workers: ExecutorSettings, key: str, data: Sequence[Stated]) -> Iterator[Bench]:
+def _bench(store: LabelStore, workers: ExecutorSettings, key: str, data: Sequence[Stated]) -> Iterator[Bench]:
     """Open what computes; an output of another level of theory than was asked, or than the data have, ends it."""
 
     def expect(job: Job, theory: LevelOfTheory) -> None:
@@ -269,7 +275,7 @@ def _progress(bench: Bench, total: int, *, quiet: bool) -> Iterator[None]:
 
 
 def _told(
-    asked: Sequence[Asked], jobs: Sequence[Job], store: Store, failed_before: set[str]
+    asked: Sequence[FrameToLabel], jobs: Sequence[Job], store: LabelStore, failed_before: set[str]
 ) -> tuple[list[Atoms], list[LevelOfTheory], list[Failure]]:
     frames, theories, failures = [], [], []
     for i, (one, job) in enumerate(zip(asked, jobs, strict=True)):

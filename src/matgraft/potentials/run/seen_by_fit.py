@@ -27,7 +27,7 @@ GONE = "is not where the recipe says"
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenByFit:
     """What the fit has seen.
 
     Attributes
@@ -45,7 +45,7 @@ class Seen:
     lack: str = GONE
 
     @classmethod
-    def of(cls, run: Path, dataset: Dataset) -> Seen | None:
+    def of(cls, run: Path, dataset: Dataset) -> SeenByFit | None:
         """Look the frames up among those of the fit; None where the run is older and has no list of them."""
         if (known := SEEN.find(run)) is None:
             return None
@@ -87,7 +87,7 @@ def _seen_in_file(recipe: Recipe, known: SeenFrames, unseen: Dataset) -> tuple[D
     return train[np.flatnonzero(seen).tolist()], lack
 
 
-def sharing(dataset: Dataset, seen: Seen) -> Iterator[Caution]:
+def sharing(dataset: Dataset, seen: SeenByFit) -> Iterator[Caution]:
     """Warn of unseen frames of simulations that the fit has seen other frames of, and of near duplicates of seen ones.
 
     Those seen are looked for in the training file, and where it lacks some among the frames evaluated too.

@@ -27,13 +27,13 @@ from matgraft.potentials.data.isolated import without_isolated
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import names_are_words, refuse_unknown
 from matgraft.potentials.recipe import Recipe, make_recipe, saved_recipe
-from matgraft.potentials.report.evaluations import ModelScores, SideBySide
+from matgraft.potentials.report.evaluations import EvaluatedModels, ModelScores
 from matgraft.potentials.run.correction import refuse_corrections
 from matgraft.potentials.run.evaluation import refuse_unfit
 from matgraft.potentials.run.frames import look_at_labels, look_at_test, read_further, refuse_unknown_tables
 from matgraft.potentials.run.references import references_for, refuse_idle_references
 from matgraft.potentials.run.remedies import as_typed
-from matgraft.potentials.run.seen_by_fit import UNKNOWN, Seen, sharing
+from matgraft.potentials.run.seen_by_fit import UNKNOWN, SeenByFit, sharing
 from matgraft.potentials.run.several import Answers, ask, load_models
 from matgraft.potentials.scoring.frame_errors import Predictions, errors
 from matgraft.potentials.scoring.scores import summarise
@@ -47,7 +47,7 @@ READING_KEYS = ("keys", "units", "shear", "elements", "theory")
 
 def evaluate_models(
     models: Sequence[str], files: Sequence[Path], options: Sequence[str] = (), *, quiet: bool = False
-) -> SideBySide:
+) -> EvaluatedModels:
     """Score models on labelled frames, side by side.
 
     Parameters
@@ -81,7 +81,7 @@ def evaluate_models(
     found = [_score(name, loaded[name], scored, recipe) for name in scored.predictions]
     standings = _standings(scored, found)
     doubts = _doubts(loaded, answers, recipe)
-    return SideBySide(
+    return EvaluatedModels(
         files=tuple(map(str, files)),
         notes=(*dataset.provenance.notes, *note),
         elements=scored.frames.elements(),
@@ -141,7 +141,7 @@ class _Scored:
     frames, groups, grouped_by
         The frames, the trajectory of each, and how these were found.
     part
-        Which frames they are, as of `SideBySide.part`.
+        Which frames they are, as of `EvaluatedModels.part`.
     predictions
         Model -> its predictions of them.
     seen
@@ -153,14 +153,14 @@ class _Scored:
     grouped_by: str
     part: str
     predictions: Mapping[str, Predictions]
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, SeenByFit]
     cautions: tuple[Caution, ...]
 
     @classmethod
     def of(cls, answers: Answers) -> _Scored:
         """Choose the frames that no run was fitted on, or all where there are none of these."""
         frames, groups = answers.frames, find_groups(answers.frames)
-        found = {name: Seen.of(part_head(name)[0], frames) for name in answers.predictions if is_run(name)}
+        found = {name: SeenByFit.of(part_head(name)[0], frames) for name in answers.predictions if is_run(name)}
         seen = {name: one for name, one in found.items() if one is not None}
         older = [name for name, one in found.items() if one is None]
         fresh = sorted(set(range(len(frames))).intersection(*(one.unseen for one in seen.values())))
@@ -176,7 +176,9 @@ class _Scored:
         )
 
 
-def _cautions(frames: Dataset, seen: Mapping[str, Seen], older: Sequence[str], any_fresh: bool) -> Iterator[Caution]:
+def _cautions(
+    frames: Dataset, seen: Mapping[str, SeenByFit], older: Sequence[str], any_fresh: bool
+) -> Iterator[Caution]:
     """Say of each run why its errors may look better than they are."""
     if not any_fresh:
         text = f"Every frame was seen by the fit of {' or '.join(seen)}: their errors say nothing about new frames."

@@ -34,7 +34,7 @@ SMALLEST = 1e-6
 """Smallest distance, and error in eV or eV/Å, that is told from zero."""
 
 
-class HeldOut(NamedTuple):
+class HeldOutFrames(NamedTuple):
     """Frames that were not trained on.
 
     Attributes
@@ -52,12 +52,12 @@ class HeldOut(NamedTuple):
     distances: Sequence[Array]
     are_new: bool
 
-    def at(self, positions: Sequence[int] | NDArray[np.int64]) -> HeldOut:
+    def at(self, positions: Sequence[int] | NDArray[np.int64]) -> HeldOutFrames:
         """Return some of the frames."""
         frames, distances = [self.frames[i] for i in positions], [self.distances[i] for i in positions]
-        return HeldOut(frames, self.groups[np.asarray(positions, dtype=int)], distances, self.are_new)
+        return HeldOutFrames(frames, self.groups[np.asarray(positions, dtype=int)], distances, self.are_new)
 
-    def having(self, has: Callable[[FrameRows], bool]) -> HeldOut:
+    def having(self, has: Callable[[FrameRows], bool]) -> HeldOutFrames:
         """Return the frames of which something holds, and whose elements are all known."""
         told = enumerate(zip(self.frames, self.distances, strict=True))
         return self.at([i for i, (frame, distances) in told if has(frame) and np.isfinite(distances).all()])
@@ -84,7 +84,7 @@ def calibrate_gate(farthest: Array, groups: Units, *, are_new: bool) -> Gate:
     return Gate(threshold=threshold, level=level, calibration=calibrated(groups, are_new))
 
 
-def calibrate_energies(held: HeldOut, centre: Array, factor: Array, n_frames: int) -> EnergyRule | None:
+def calibrate_energies(held: HeldOutFrames, centre: Array, factor: Array, n_frames: int) -> EnergyRule | None:
     """Set the scale (eV an atom) of the posterior on the energies of held-out frames; None where none has a label."""
     held = held.having(lambda frame: bool(np.isfinite(frame.energy_error)))
     if not held.frames:
@@ -95,7 +95,7 @@ def calibrate_energies(held: HeldOut, centre: Array, factor: Array, n_frames: in
     return EnergyRule(scale=scale, n_frames=n_frames, calibration=held.calibration(ratios, held.groups))
 
 
-def calibrate_forces(held: HeldOut) -> ForceRule | None:
+def calibrate_forces(held: HeldOutFrames) -> ForceRule | None:
     """Fit the standard deviation of forces to the errors of held-out frames; None where none has a label."""
     held = held.having(lambda frame: frame.force_errors is not None)
     if not held.frames:

@@ -23,7 +23,12 @@ from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.groups import find_groups
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.uncertainty import Gate, Uncertainty, UncertaintyCard, symbols
-from matgraft.potentials.uncertainty.calibration import HeldOut, calibrate_energies, calibrate_forces, calibrate_gate
+from matgraft.potentials.uncertainty.calibration import (
+    HeldOutFrames,
+    calibrate_energies,
+    calibrate_forces,
+    calibrate_gate,
+)
 from matgraft.potentials.uncertainty.known import Grouped, fit_known, ranks
 from matgraft.potentials.uncertainty.rows import FrameRows, frame_rows
 
@@ -87,7 +92,7 @@ def fit_on_rows(
     (trained, of_train), (frames, of_validation) = train, validation
     known = fit_known(trained, of_train, seed)
     distances = [known.known.distances(frame.rows, frame.numbers) for frame in frames]
-    held = _only_new(HeldOut(frames, of_validation, distances, are_new=False), of_train)
+    held = _only_new(HeldOutFrames(frames, of_validation, distances, are_new=False), of_train)
     centre, factor = energy_posterior(trained)
     card = UncertaintyCard(
         weights_sha256=weights_sha256,
@@ -127,13 +132,13 @@ def _chosen(numbers: Sequence[NDArray[Any]], simulations: Units, seed: int) -> N
     return np.sort(order[: max(1, int(np.searchsorted(atoms, MOST_ATOMS, side="right")))])
 
 
-def _only_new(held: HeldOut, trained: Units) -> HeldOut:
+def _only_new(held: HeldOutFrames, trained: Units) -> HeldOutFrames:
     """Return the frames of simulations that were not trained on; all where there is none."""
     new = np.flatnonzero(~np.isin(held.groups, trained))
     return held.at(new)._replace(are_new=True) if len(new) else held
 
 
-def _gate(trained: Sequence[FrameRows], groups: Units, known: Grouped, held: HeldOut) -> Gate:
+def _gate(trained: Sequence[FrameRows], groups: Units, known: Grouped, held: HeldOutFrames) -> Gate:
     """Set the gate on all simulations, those of the training frames each held out from the rows of the others."""
     left_out = [known.held_out(frame, group) for frame, group in zip(trained, groups.tolist(), strict=True)]
     farthest = np.array([one.max() for one in (*left_out, *held.distances)])

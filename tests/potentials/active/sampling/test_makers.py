@@ -9,8 +9,8 @@ from ase.build import bulk, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matgraft.potentials.active.sampling.makers import MADE, Made, Material, prototypes
-from matgraft.potentials.active.sampling.plausible import Bounds, Start
+from matgraft.potentials.active.sampling.makers import MADE, MadeStructure, Material, prototypes
+from matgraft.potentials.active.sampling.plausible import Bounds, StartFrames
 from matgraft.potentials.active.sampling.prototypes import Bond, compositions, prototype
 from matgraft.potentials.active.sampling.rattle import KEPT, rattled
 from matgraft.potentials.active.sampling.settings import Maker, SampleSettings
@@ -24,7 +24,7 @@ MATERIAL = Material(elements=("Si", "Ge"))
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def made(maker: Maker, of: Structure = SILICON, material: Material = MATERIAL, **given: object) -> list[Made]:
+def made(maker: Maker, of: Structure = SILICON, material: Material = MATERIAL, **given: object) -> list[MadeStructure]:
     asked = SampleSettings.model_validate({"make": (maker,), **given})
     return list(MADE[maker](of, material, asked, np.random.default_rng(0)))
 
@@ -109,7 +109,7 @@ def test_every_prototype_comes_once_before_one_comes_twice() -> None:
 @settings(max_examples=30)
 def test_a_prototype_is_plausible_and_follows_its_seed(seed: int, choice: tuple[str, tuple[str, ...]]) -> None:
     atoms = prototype(*choice, Bond())
-    assert Bounds().why_not_shape(atoms, Start()) is None
+    assert Bounds().why_not_shape(atoms, StartFrames()) is None
     again = [rattled(atoms, 0.1, np.random.default_rng(seed)) for _ in range(2)]
     assert np.array_equal(again[0].positions, again[1].positions)
 

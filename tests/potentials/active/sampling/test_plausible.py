@@ -9,14 +9,14 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matgraft.potentials.active.sampling.plausible import Bounds, Start, farthest_neighbour
+from matgraft.potentials.active.sampling.plausible import Bounds, StartFrames, farthest_neighbour
 
 SILICON = bulk("Si", cubic=True)
-START = Start.of(SILICON, -40.0)
+START = StartFrames.of(SILICON, -40.0)
 BOUNDS = Bounds()
 
 
-def why(atoms: Atoms, energy: float = -40.0, force: float = 0.1, start: Start = START) -> str | None:
+def why(atoms: Atoms, energy: float = -40.0, force: float = 0.1, start: StartFrames = START) -> str | None:
     return BOUNDS.why_not(atoms, energy, np.full((len(atoms), 3), force), start)
 
 
@@ -42,7 +42,7 @@ def test_each_reason_is_found() -> None:
 
 def test_an_atom_that_has_left_a_slab_or_a_bulk_is_found_and_one_of_a_molecule_is_not() -> None:
     slab = fcc111("Cu", (2, 2, 3), vacuum=10)
-    start = Start.of(slab)
+    start = StartFrames.of(slab)
     assert why(slab, start=start) is None
     away = slab.copy()
     away.positions[-1, 2] += 6
@@ -54,17 +54,17 @@ def test_an_atom_that_has_left_a_slab_or_a_bulk_is_found_and_one_of_a_molecule_i
     water = molecule("H2O", vacuum=5)
     apart = water.copy()
     apart.positions[1] += 4
-    assert why(apart, start=Start.of(water)) is None
+    assert why(apart, start=StartFrames.of(water)) is None
 
 
 def test_nothing_is_compared_where_there_is_nothing_to_compare_with() -> None:
-    assert why(scaled(1.3), energy=-1e6, start=Start()) is None
+    assert why(scaled(1.3), energy=-1e6, start=StartFrames()) is None
 
 
 def test_a_lone_atom_and_an_empty_neighbourhood_have_no_distance() -> None:
     assert farthest_neighbour(Atoms("Si")) is None
     assert farthest_neighbour(SILICON) == pytest.approx(2.35, abs=0.01)
-    assert why(Atoms("Si", positions=[[0, 0, 0]]), energy=0.0, start=Start.of(Atoms("Si"))) is None
+    assert why(Atoms("Si", positions=[[0, 0, 0]]), energy=0.0, start=StartFrames.of(Atoms("Si"))) is None
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 0.1), st.floats(0.9, 1.1))

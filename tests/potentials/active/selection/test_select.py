@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from matgraft.potentials.active.selection.diversity import Surroundings
-from matgraft.potentials.active.selection.select import Candidate, Choice, choose, draw_audit
+from matgraft.potentials.active.selection.select import Choice, PoolCandidate, choose, draw_audit
 from matgraft.potentials.active.selection.settings import SelectSettings
 from matgraft.potentials.models.uncertainty import Known, nearest
 from matgraft.potentials.uncertainty.known import fit_known
@@ -31,8 +31,8 @@ def known_of(frames: list[FrameRows]) -> Known:
     return fit_known(frames, np.arange(len(frames)), 0).known
 
 
-def pool(n: int, walkers: int = 4, spacing: int = 100) -> list[Candidate]:
-    return [Candidate(i, f"w{i % walkers}", "md", float(spacing * (i // walkers))) for i in range(n)]
+def pool(n: int, walkers: int = 4, spacing: int = 100) -> list[PoolCandidate]:
+    return [PoolCandidate(i, f"w{i % walkers}", "md", float(spacing * (i // walkers))) for i in range(n)]
 
 
 def chosen_from(
@@ -96,7 +96,7 @@ def test_the_window_leaves_out_what_is_known_and_what_is_far_outside() -> None:
 
 def test_what_a_check_hands_over_needs_no_uncertainty() -> None:
     known = known_of([frame(0.0, 1.0, 2.0)])
-    candidates = [Candidate(0, "a", "md"), Candidate(1, "b", "check phonons")]
+    candidates = [PoolCandidate(0, "a", "md"), PoolCandidate(1, "b", "check phonons")]
     how = ALL.model_copy(update={"low": 0.5})
     choice = choose(candidates, Surroundings.of([frame(0.0), frame(0.0)], known), 1.0, 2, how)
     assert [(one.index, one.why) for one in choice.chosen] == [(1, "check")]
@@ -116,7 +116,7 @@ def test_a_walker_gives_no_more_than_its_share_and_frames_that_are_apart_in_time
 
 
 def test_strata_give_alike() -> None:
-    candidates = [Candidate(i, str(i), "md", None, "hot" if i < 8 else "cold") for i in range(12)]
+    candidates = [PoolCandidate(i, str(i), "md", None, "hot" if i < 8 else "cold") for i in range(12)]
     frames = [frame(float(100 + i if i < 8 else i)) for i in range(12)]
     how = ALL.model_copy(update={"diversity": "stratified"})
     chosen = choose(candidates, Surroundings.of(frames, None), None, 6, how).chosen
@@ -158,22 +158,22 @@ def test_a_single_walker_is_scored_on_frames_far_from_those_that_are_learned_fro
 
 
 def test_what_a_check_hands_over_is_not_scored_on() -> None:
-    candidates = [Candidate(i, str(i), "check nvt") for i in range(10)]
+    candidates = [PoolCandidate(i, str(i), "check nvt") for i in range(10)]
     assert draw_audit(candidates, 5, SelectSettings()) == []
 
 
 def test_the_part_outside_the_gate_is_that_of_what_was_sampled() -> None:
     known = known_of([frame(0.0, 1.0, 2.0)])
     frames = [frame(0.0)] * 3 + [frame(9.0)] * 4
-    sampled = [Candidate(i, str(i), "md") for i in range(4)]
-    handed = [Candidate(i, "c", "check nvt") for i in range(4, 7)]
+    sampled = [PoolCandidate(i, str(i), "md") for i in range(4)]
+    handed = [PoolCandidate(i, "c", "check nvt") for i in range(4, 7)]
     choice = choose([*sampled, *handed], Surroundings.of(frames, known), 1.0, 4, ALL)
     assert choice.outside == 0.25
     assert choose(handed, Surroundings.of(frames[4:], known), 1.0, 2, ALL).outside is None
 
 
 def test_a_single_walker_is_learned_from_beside_what_a_check_hands_over() -> None:
-    candidates = [*pool(30, walkers=1), Candidate(30, "c", "check nvt")]
+    candidates = [*pool(30, walkers=1), PoolCandidate(30, "c", "check nvt")]
     frames = [frame(float(i)) for i in range(31)]
     how = ALL.model_copy(update={"audit": 0.2, "gap": 300})
     choice = choose(candidates, Surroundings.of(frames, None), None, 8, how)

@@ -29,7 +29,7 @@ from matgraft.potentials.active.labelling.engine import Engine
 from matgraft.potentials.active.labelling.messages import Answer, Ask, Begin, Ready, atoms_of
 from matgraft.potentials.active.labelling.outcome import (
     FailedError,
-    Found,
+    FoundLabel,
     asked_of,
     complaint_in,
     found_in,
@@ -88,7 +88,7 @@ def answer_to(atoms: Atoms, engine: Engine, maker: Maker, folder: Path) -> tuple
     return Answer(failed=failed, again=again, theory=found.theory if found else None, output=name), arrays
 
 
-def _computed(atoms: Atoms, maker: Maker, folder: Path, max_force: float) -> Found:
+def _computed(atoms: Atoms, maker: Maker, folder: Path, max_force: float) -> FoundLabel:
     calculator = maker(atoms)
     asked = asked_of(calculator.implemented_properties, atoms)
     if isinstance(calculator, GenericFileIOCalculator):  # its own reader is asked where there is none of ours

@@ -20,8 +20,8 @@ from matgraft.potentials.active.labelling.engine import Engine
 from matgraft.potentials.active.labelling.fingerprint import engine_key, frame_key
 from matgraft.potentials.active.labelling.labelled import Try
 from matgraft.potentials.active.labelling.messages import arrays_of, tags_of
-from matgraft.potentials.active.labelling.server import Outcome, Task, label_one
-from matgraft.potentials.active.labelling.store import WORK, FailureFacts, Label, LabelFacts, Store
+from matgraft.potentials.active.labelling.server import Task, TaskOutcome, label_one
+from matgraft.potentials.active.labelling.store import WORK, FailureFacts, LabelFacts, LabelStore, StoredLabel
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Bench:
         Calculations that gave a label, and seconds of all.
     """
 
-    store: Store
+    store: LabelStore
     executor: Executor
     here: Path
     expect: Callable[[Job, LevelOfTheory], None] = lambda job, theory: None
@@ -88,7 +88,7 @@ class Bench:
         folder = str((self.store.folder / WORK).resolve())
         return Task(job.engine, job.engine_key, arrays_of(job.atoms), tags_of(job.atoms), folder, str(self.here))
 
-    def _keep(self, job: Job, found: Outcome | Lost) -> None:
+    def _keep(self, job: Job, found: TaskOutcome | Lost) -> None:
         if isinstance(found, Lost):
             tried = (Try(reason=f"the worker was lost: {found.reason}", seconds=0.0),)
             self.store.put_failure(job.key, job.engine_key, FailureFacts(tries=tried, lost=True))
@@ -103,6 +103,6 @@ class Bench:
             self.ended(job, found.tries[-1].reason)
             return
         facts = LabelFacts(theory=found.theory, seconds=found.seconds, tries=found.tries, output=output)
-        self.store.put(job.key, job.engine_key, Label({**arrays_of(job.atoms), **found.label}, facts))
+        self.store.put(job.key, job.engine_key, StoredLabel({**arrays_of(job.atoms), **found.label}, facts))
         self.n_computed += 1
         self.ended(job, "")

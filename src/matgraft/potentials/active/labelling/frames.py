@@ -36,14 +36,14 @@ KEY_TAG = "label_key"
 _INITIAL = ("initial_magmoms", "initial_charges")
 
 
-class Asked(NamedTuple):
+class FrameToLabel(NamedTuple):
     """A frame to label, and where it stands."""
 
     atoms: Atoms
     where: str
 
 
-def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
+def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[FrameToLabel]:
     """Return the frames of files, or those that are given.
 
     Raises
@@ -52,13 +52,13 @@ def frames_to_label(frames: Sequence[Path] | Sequence[Atoms]) -> list[Asked]:
         If a file is missing or cannot be read, or a frame makes no sense, or states a length, charge or spin that
         is none.
     """
-    found: list[Asked] = []
+    found: list[FrameToLabel] = []
     for one in frames:
         if isinstance(one, Atoms):
-            found.append(Asked(bare(one), f"frame {len(found)}"))
+            found.append(FrameToLabel(bare(one), f"frame {len(found)}"))
         else:
             found += [
-                Asked(bare(_in_angstrom(atoms, where)), where)
+                FrameToLabel(bare(_in_angstrom(atoms, where)), where)
                 for i, atoms in enumerate(_read(Path(one)))
                 for where in [f"{Path(one).name} frame {i}"]
             ]

@@ -38,14 +38,14 @@ class FailedError(Exception):
         self.again = again
 
 
-class Found(NamedTuple):
+class FoundLabel(NamedTuple):
     """A label: arrays in canonical units, and the level of theory as far as an output states it."""
 
     labels: Arrays
     theory: LevelOfTheory | None = None
 
 
-def found_in(folder: Path, atoms: Atoms) -> Found | None:
+def found_in(folder: Path, atoms: Atoms) -> FoundLabel | None:
     """Return the label in the output that a program left in a folder; None where no reader knows one.
 
     Raises
@@ -67,7 +67,7 @@ def found_in(folder: Path, atoms: Atoms) -> Found | None:
     if sample.tags.get("converged") == "false":
         raise FailedError("the electrons did not converge", again=False)
     order = order_of(atoms, sample.content)
-    return Found({name: _ordered(name, value, order) for name, value in sample.labels.items()}, sample.theory)
+    return FoundLabel({name: _ordered(name, value, order) for name, value in sample.labels.items()}, sample.theory)
 
 
 def order_of(asked: Atoms, printed: Atoms) -> NDArray[np.int64]:
@@ -94,7 +94,7 @@ def order_of(asked: Atoms, printed: Atoms) -> NDArray[np.int64]:
     return np.array(order, dtype=np.int64)
 
 
-def of_calculator(calculator: BaseCalculator, asked: Collection[str]) -> Found:
+def of_calculator(calculator: BaseCalculator, asked: Collection[str]) -> FoundLabel:
     """Return the label that a calculator holds; what it lacks is missing."""
     results = dict(getattr(calculator, "results", None) or {})
     energy = results.get("free_energy")
@@ -102,7 +102,7 @@ def of_calculator(calculator: BaseCalculator, asked: Collection[str]) -> Found:
     labels = {name: np.array(results[name], dtype=float) for name in asked if results.get(name) is not None}
     if STRESS.name in labels and labels[STRESS.name].shape == (6,):
         labels[STRESS.name] = voigt_to_full(labels[STRESS.name])
-    return Found(labels)
+    return FoundLabel(labels)
 
 
 def asked_of(quantities: Collection[str], atoms: Atoms) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ SHIFT_A = (0.11, 0.07, 0.05)
 """A part of the spacing of usual grids (0.1 to 0.3 Å), along no axis of a cell."""
 
 
-class Change(NamedTuple):
+class SettingChange(NamedTuple):
     """A setting that is changed: its name, its words before and after, and the engine or the frame that it makes."""
 
     setting: str
@@ -82,7 +82,7 @@ def _same_shape(one: Atoms, other: Atoms) -> bool:
     return np.allclose(cell, other_cell, atol=SAME_A) and np.allclose(own, others, atol=SAME_A)
 
 
-def changes_of(engine: Engine, atoms: Atoms) -> list[Change]:
+def changes_of(engine: Engine, atoms: Atoms) -> list[SettingChange]:
     """Return the settings that are changed, one at a time."""
     moved = atoms.copy()
     moved.positions += SHIFT_A
@@ -90,7 +90,7 @@ def changes_of(engine: Engine, atoms: Atoms) -> list[Change]:
     vary = _VARIED.get(engine.calculator)
     return [
         *(vary(engine, atoms) if vary else ()),
-        Change("shift", "", f"by ({words}) Å", engine, moved),
+        SettingChange("shift", "", f"by ({words}) Å", engine, moved),
     ]
 
 
@@ -118,7 +118,7 @@ def probe(engine: Engine, key: str, frames: Sequence[Atoms], bench: Bench) -> Pr
     )
 
 
-def _moved(change: Change, pair: Sequence[Job], changed: Sequence[Job], bench: Bench) -> Moved:
+def _moved(change: SettingChange, pair: Sequence[Job], changed: Sequence[Job], bench: Bench) -> Moved:
     said = {"setting": change.setting, "before": change.before, "after": change.after}
     jobs = [*pair[: len(changed)], *changed]
     labels = [bench.store.label(job.key) for job in jobs]
@@ -166,7 +166,7 @@ def _mesh_words(divisions: Sequence[int], offset: Sequence[float]) -> str:
     return "x".join(map(str, divisions)) + shifted
 
 
-def _of_espresso(engine: Engine, atoms: Atoms) -> list[Change]:
+def _of_espresso(engine: Engine, atoms: Atoms) -> list[SettingChange]:
     found = []
     if (mesh := espresso.mesh_of(engine.parameters, atoms)) is not None:
         divisions, offset = mesh
@@ -177,51 +177,59 @@ def _of_espresso(engine: Engine, atoms: Atoms) -> list[Change]:
         parameters = {**given, "kpts": list(denser), "koffset": [int(x > 0) for x in offset]}
         other = engine.model_copy(update={"parameters": parameters})
         if denser != list(divisions):
-            found.append(Change("k-mesh", _mesh_words(divisions, offset), _mesh_words(denser, offset), other, atoms))
+            found.append(
+                SettingChange("k-mesh", _mesh_words(divisions, offset), _mesh_words(denser, offset), other, atoms)
+            )
     if cutoff := espresso.cutoffs(engine):
         wave, dense = cutoff
         higher = espresso.with_cutoffs(engine, HIGHER * wave, HIGHER * dense)
         before, after = f"{wave:g} and {dense:g} Ry", f"{HIGHER * wave:g} and {HIGHER * dense:g} Ry"
-        found.append(Change("cutoff", before, after, higher, atoms))
+        found.append(SettingChange("cutoff", before, after, higher, atoms))
     return found
 
 
-def _of_vasp(engine: Engine, atoms: Atoms) -> list[Change]:
+def _of_vasp(engine: Engine, atoms: Atoms) -> list[SettingChange]:
     own = {name.lower(): name for name in engine.parameters}
     kpts, spacing, cutoff = (engine.parameters.get(own.get(name, "")) for name in ("kpts", "kspacing", "encut"))
     found = _denser_mesh(engine, own.get("kpts", ""), kpts, atoms)
     if isinstance(spacing, int | float) and not found:
         denser = engine.with_parameters(**{own["kspacing"]: spacing / DENSER})
-        found.append(Change("k-mesh", f"{spacing:g} 1/Å", f"{spacing / DENSER:g} 1/Å", denser, atoms))
+        found.append(SettingChange("k-mesh", f"{spacing:g} 1/Å", f"{spacing / DENSER:g} 1/Å", denser, atoms))
     if isinstance(cutoff, int | float):
         higher = engine.with_parameters(**{own["encut"]: HIGHER * cutoff})
-        found.append(Change("cutoff", f"{cutoff:g} eV", f"{HIGHER * cutoff:g} eV", higher, atoms))
+        found.append(SettingChange("cutoff", f"{cutoff:g} eV", f"{HIGHER * cutoff:g} eV", higher, atoms))
     return found
 
 
-def _of_gpaw(engine: Engine, atoms: Atoms) -> list[Change]:
+def _of_gpaw(engine: Engine, atoms: Atoms) -> list[SettingChange]:
     kpts, mode = engine.parameters.get("kpts"), engine.parameters.get("mode")
     found = _denser_mesh(engine, "kpts", kpts, atoms)
     if isinstance(kpts, dict) and isinstance(density := kpts.get("density"), int | float):
         denser = engine.with_parameters(kpts={**kpts, "density": density * DENSER})
-        found.append(Change("k-mesh", f"density {density:g} Å", f"density {density * DENSER:g} Å", denser, atoms))
+        found.append(
+            SettingChange("k-mesh", f"density {density:g} Å", f"density {density * DENSER:g} Å", denser, atoms)
+        )
     if isinstance(mode, dict) and isinstance(cutoff := mode.get("ecut"), int | float):
         higher = engine.with_parameters(mode={**mode, "ecut": HIGHER * cutoff})
-        found.append(Change("cutoff", f"{cutoff:g} eV", f"{HIGHER * cutoff:g} eV", higher, atoms))
+        found.append(SettingChange("cutoff", f"{cutoff:g} eV", f"{HIGHER * cutoff:g} eV", higher, atoms))
     return found
 
 
-def _denser_mesh(engine: Engine, name: str, kpts: JsonValue, atoms: Atoms) -> list[Change]:
+def _denser_mesh(engine: Engine, name: str, kpts: JsonValue, atoms: Atoms) -> list[SettingChange]:
     """Return the change of a mesh that is given in divisions; the rule that shifts it stays."""
     if not (isinstance(kpts, list) and len(kpts) == 3):
         return []
     divisions = [int(str(n)) for n in kpts]
     denser = list[JsonValue](_denser(divisions))
     before, after = ("x".join(map(str, one)) for one in (divisions, denser))
-    return [Change("k-mesh", before, after, engine.with_parameters(**{name: denser}), atoms)] if before != after else []
+    return (
+        [SettingChange("k-mesh", before, after, engine.with_parameters(**{name: denser}), atoms)]
+        if before != after
+        else []
+    )
 
 
-_VARIED: dict[str, Callable[[Engine, Atoms], list[Change]]] = {
+_VARIED: dict[str, Callable[[Engine, Atoms], list[SettingChange]]] = {
     ESPRESSO: _of_espresso,
     "vasp": _of_vasp,
     "gpaw": _of_gpaw,

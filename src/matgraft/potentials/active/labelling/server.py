@@ -195,7 +195,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """What became of a task.
 
     Attributes
@@ -229,7 +229,7 @@ class _Kept:
 _kept = _Kept()
 
 
-def label_one(task: Task) -> Outcome:
+def label_one(task: Task) -> TaskOutcome:
     """Label a frame by this process's own server, as often as the engine allows.
 
     Raises
@@ -245,10 +245,10 @@ def label_one(task: Task) -> Outcome:
         seconds = time.monotonic() - began
         output = arrays.pop("output").tobytes() if "output" in arrays else b""
         if not answer.failed:
-            return Outcome(arrays, tuple(tries), seconds, answer.theory, output, answer.output)
+            return TaskOutcome(arrays, tuple(tries), seconds, answer.theory, output, answer.output)
         tries.append(Try(reason=answer.failed, seconds=seconds))
         if not answer.again or len(tries) > task.engine.retries:
-            return Outcome(None, tuple(tries), 0.0, None, output, answer.output)
+            return TaskOutcome(None, tuple(tries), 0.0, None, output, answer.output)
 
 
 def close_server() -> None:

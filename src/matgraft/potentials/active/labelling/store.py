@@ -79,14 +79,14 @@ class FailureFacts(Frozen):
 
 
 @dataclass(frozen=True)
-class Label:
+class StoredLabel:
     """A label with its frame, as arrays, and what is said of it."""
 
     arrays: Arrays
     facts: LabelFacts
 
 
-class Store:
+class LabelStore:
     """The labels in a folder.
 
     Raises
@@ -117,7 +117,7 @@ class Store:
             self._base.close()
             raise
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> LabelStore:
         """Return itself."""
         return self
 
@@ -142,7 +142,7 @@ class Store:
         """Say whether there is a label."""
         return self._row("SELECT 1 FROM labels WHERE key = ?", key) is not None
 
-    def label(self, key: str) -> Label | None:
+    def label(self, key: str) -> StoredLabel | None:
         """Return a label; None where there is none.
 
         Raises
@@ -160,7 +160,7 @@ class Store:
         ):  # of stores before digests of whole rows
             raise self._damaged(f"the label {key} is not what was written")
         try:
-            return Label(unpacked(content), LabelFacts.model_validate_json(facts))
+            return StoredLabel(unpacked(content), LabelFacts.model_validate_json(facts))
         except (WireError, ValueError) as error:
             raise self._damaged(f"the label {key} cannot be read: {error}") from error
 
@@ -172,7 +172,7 @@ class Store:
         except ValidationError as error:
             raise self._damaged(f"the failure of {key} cannot be read: {error.errors()[0]['msg']}") from error
 
-    def put(self, key: str, engine: str, label: Label) -> None:
+    def put(self, key: str, engine: str, label: StoredLabel) -> None:
         """Keep a label; it stands when this returns, and a failure of the frame is forgotten."""
         content, facts, at = packed(label.arrays), _json(label.facts), _now()
         row = (key, engine, content, _digest(key, engine, content, facts, at), facts, at)

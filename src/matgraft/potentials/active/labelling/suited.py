@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from matgraft.core.errors import DataError, OptionError
 from matgraft.potentials.active.labelling import espresso
 from matgraft.potentials.active.labelling.engine import ESPRESSO, Engine
-from matgraft.potentials.active.labelling.frames import Asked
+from matgraft.potentials.active.labelling.frames import FrameToLabel
 
 _CHARGES = ("charge", "tot_charge", "net_charge", "nelect")
 """Keywords by which programs are told a charge, or the number of electrons in its place."""
@@ -21,7 +21,7 @@ _OF_SPECIES = re.compile(r"(\w+)\((\d+)(,\d+)*\)")
 """Keywords of pw.x that go by the number of a species: ``hubbard_u(1)``."""
 
 
-def refuse_unsuited(engine: Engine, asked: Sequence[Asked]) -> None:
+def refuse_unsuited(engine: Engine, asked: Sequence[FrameToLabel]) -> None:
     """Refuse frames that the engine would take for something else, before anything is computed.
 
     Raises
@@ -48,7 +48,7 @@ def _refuse_elements(engine: Engine, symbols: set[str]) -> None:
         )
 
 
-def _refuse_charges(engine: Engine, asked: Sequence[Asked]) -> None:
+def _refuse_charges(engine: Engine, asked: Sequence[FrameToLabel]) -> None:
     """Refuse ions: calculators that go by a name read no tag, and the label would be that of the neutral frame."""
     said = list(_values(engine.parameters, _CHARGES))
     for atoms, where in asked:
@@ -72,7 +72,7 @@ def _values(given: Mapping[str, JsonValue], names: Sequence[str]) -> Iterator[tu
             yield name.lower(), value
 
 
-def _refuse_without_cell(asked: Sequence[Asked]) -> None:
+def _refuse_without_cell(asked: Sequence[FrameToLabel]) -> None:
     for atoms, where in asked:
         if atoms.cell.rank < 3:
             raise DataError(
@@ -82,7 +82,7 @@ def _refuse_without_cell(asked: Sequence[Asked]) -> None:
             )
 
 
-def _refuse_vectors(asked: Sequence[Asked]) -> None:
+def _refuse_vectors(asked: Sequence[FrameToLabel]) -> None:
     for atoms, where in asked:
         if np.ndim(atoms.get_initial_magnetic_moments()) > 1:
             raise DataError(
@@ -92,7 +92,7 @@ def _refuse_vectors(asked: Sequence[Asked]) -> None:
             )
 
 
-def _refuse_species(engine: Engine, asked: Sequence[Asked]) -> None:
+def _refuse_species(engine: Engine, asked: Sequence[FrameToLabel]) -> None:
     """Refuse a keyword by the number of a species where that is not one element: atoms stand in another order."""
     system = espresso.namelist(engine.parameters)["system"]
     by_number = {name: int(found[2]) for name in system if (found := _OF_SPECIES.fullmatch(name))}

@@ -48,14 +48,14 @@ class Material(Frozen):
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeStructure:
     """A structure, and its origin in words."""
 
     atoms: Atoms
     origin: str
 
 
-Frames = Iterator[Made]
+Frames = Iterator[MadeStructure]
 Rng = np.random.Generator
 
 
@@ -63,25 +63,29 @@ def strain(structure: Structure, material: Material, settings: SampleSettings, r
     """Yield the crystal at other volumes and under strains of both senses."""
     cell = primitive_of(structure.atoms)
     for ratio in settings.volumes:
-        yield Made(scaled(cell, ratio), f"strain volume {ratio:g}")
+        yield MadeStructure(scaled(cell, ratio), f"strain volume {ratio:g}")
     for component in independent_strains(cell):
         for size in settings.strains:
             for amount in (size, -size):
-                yield Made(strained(cell, amount * unit_strain(component)), f"strain {AXES[component]} {amount:+g}")
+                yield MadeStructure(
+                    strained(cell, amount * unit_strain(component)), f"strain {AXES[component]} {amount:+g}"
+                )
 
 
 def rattle(structure: Structure, material: Material, settings: SampleSettings, rng: Rng) -> Frames:
     """Yield displaced atoms, the amplitudes in turn."""
     box = box_of_motion(structure.atoms, settings.atoms)
     for width in islice(cycle(settings.rattle_A), settings.count):
-        yield Made(rattled(box, width, rng), f"rattle {width:g} Å")
+        yield MadeStructure(rattled(box, width, rng), f"rattle {width:g} Å")
 
 
 def vacancy(structure: Structure, material: Material, settings: SampleSettings, rng: Rng) -> Frames:
     """Yield supercells without one atom."""
     whole = supercell(primitive_of(structure.atoms))
     made = [
-        Made(without(whole, site), f"vacancy {whole.symbols[site]}") for site in distinct_sites(whole) if len(whole) > 1
+        MadeStructure(without(whole, site), f"vacancy {whole.symbols[site]}")
+        for site in distinct_sites(whole)
+        if len(whole) > 1
     ]
     yield from _and_rattled(made, settings.count, rng)
 
@@ -96,7 +100,7 @@ def interstitial(structure: Structure, material: Material, settings: SampleSetti
             added = whole.copy()
             added.append(symbol)
             added.positions[-1] = position
-            made.append(Made(added, f"interstitial {symbol}"))
+            made.append(MadeStructure(added, f"interstitial {symbol}"))
     yield from _and_rattled(made, settings.count, rng)
 
 
@@ -104,7 +108,7 @@ def surface(structure: Structure, material: Material, settings: SampleSettings, 
     """Yield slabs, each as it is cut and with displaced atoms."""
     for plane, slabs in terminations(primitive_of(structure.atoms)).items():
         for slab in slabs:
-            made = Made(slab, f"surface ({plane})")
+            made = MadeStructure(slab, f"surface ({plane})")
             yield from (made, *_and_rattled([made], 1, rng, first=False))
 
 
@@ -114,7 +118,9 @@ def substitute(structure: Structure, material: Material, settings: SampleSetting
     for site in distinct_sites(whole):
         for symbol in material.elements:
             if symbol != whole.symbols[site]:
-                yield Made(_swapped(whole, [site], symbol), f"substitute {whole.symbols[site]} by {symbol}, one atom")
+                yield MadeStructure(
+                    _swapped(whole, [site], symbol), f"substitute {whole.symbols[site]} by {symbol}, one atom"
+                )
     present = list(dict.fromkeys(whole.symbols))
     pairs = [(old, new) for old in present for new in material.elements if old != new]
     for k in range(settings.count if pairs else 0):
@@ -122,7 +128,7 @@ def substitute(structure: Structure, material: Material, settings: SampleSetting
         sites = np.flatnonzero(whole.symbols == old)
         number = int(rng.integers(1, len(sites) + 1))
         chosen = rng.choice(sites, number, replace=False)
-        yield Made(_swapped(whole, chosen.tolist(), new), f"substitute {old} by {new}, random")
+        yield MadeStructure(_swapped(whole, chosen.tolist(), new), f"substitute {old} by {new}, random")
 
 
 def prototypes(material: Material, settings: SampleSettings, rng: Rng) -> Frames:
@@ -132,7 +138,9 @@ def prototypes(material: Material, settings: SampleSettings, rng: Rng) -> Frames
     order = [choices[int(k)] for _ in range(rounds) for k in rng.permutation(len(choices))]
     for (name, elements), width in zip(order[:number], cycle(settings.rattle_A), strict=False):
         atoms = prototype(name, elements, material.bond)
-        yield Made(distorted(atoms, width, rng), f"prototype {name} {atoms.get_chemical_formula(empirical=True)}")
+        yield MadeStructure(
+            distorted(atoms, width, rng), f"prototype {name} {atoms.get_chemical_formula(empirical=True)}"
+        )
 
 
 MADE: Mapping[Maker, Callable[[Structure, Material, SampleSettings, Rng], Frames]] = {
@@ -150,12 +158,12 @@ MADE_OF: Mapping[Maker, frozenset[Kind]] = dict.fromkeys(MADE, BULK) | {
 """Maker -> kinds of structures that it takes; ``prototype`` takes none."""
 
 
-def _and_rattled(made: list[Made], count: int, rng: Rng, *, first: bool = True) -> Frames:
+def _and_rattled(made: list[MadeStructure], count: int, rng: Rng, *, first: bool = True) -> Frames:
     """Yield structures, and `count` with displaced atoms: of each in turn."""
     if first:
         yield from made
     for one in islice(cycle(made), count):
-        yield Made(rattled(one.atoms, SMALL_A, rng), one.origin)
+        yield MadeStructure(rattled(one.atoms, SMALL_A, rng), one.origin)
 
 
 def _swapped(atoms: Atoms, sites: list[int], symbol: str) -> Atoms:

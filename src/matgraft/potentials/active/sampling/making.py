@@ -9,9 +9,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from matgraft.potentials.active.sampling.makers import MADE, Made, Material, prototypes
+from matgraft.potentials.active.sampling.makers import MADE, MadeStructure, Material, prototypes
 from matgraft.potentials.active.sampling.model import Sureness, calculator_of, subject_of
-from matgraft.potentials.active.sampling.plausible import Reason, Start
+from matgraft.potentials.active.sampling.plausible import Reason, StartFrames
 from matgraft.potentials.active.sampling.sampled import Finished, PoolFrame
 from matgraft.potentials.active.sampling.settings import Maker, SampleSettings
 from matgraft.potentials.checks.structures import Structure
@@ -60,7 +60,7 @@ class Making:
             failed = first_line(error)
         return Finished(frames=tuple(frames), dropped=dropped, failed=failed)
 
-    def made(self) -> Iterator[Made]:
+    def made(self) -> Iterator[MadeStructure]:
         """Yield the structures, whatever a model says of them."""
         rng = np.random.default_rng(self.seed)
         if self.structure is None:
@@ -68,18 +68,18 @@ class Making:
         else:
             yield from MADE[self.maker](self.structure, self.material, self.settings, rng)
 
-    def _start(self, subject: Subject) -> Start:
+    def _start(self, subject: Subject) -> StartFrames:
         if self.structure is None or self.maker not in SAME_DENSITY:
-            return Start()
+            return StartFrames()
         energy = None
         if self.maker in SAME_ATOMS:
             try:
                 energy = float(subject.evaluate([self.structure.atoms])[0]["energy"])
             except Exception:  # whatever a calculator raises: energies are then compared with nothing
                 energy = None
-        return Start.of(self.structure.atoms, energy)
+        return StartFrames.of(self.structure.atoms, energy)
 
-    def _judged(self, made: Made, calculator: BaseCalculator, start: Start) -> PoolFrame | Reason:
+    def _judged(self, made: MadeStructure, calculator: BaseCalculator, start: StartFrames) -> PoolFrame | Reason:
         bounds = self.settings.plausible
         if (why := bounds.why_not_shape(made.atoms, start)) is not None:
             return why

@@ -59,7 +59,7 @@ class Bounds(Frozen):
     force_eV_per_A: float = Field(100.0, gt=0)
     energy_eV_per_atom: float = Field(10.0, gt=0)
 
-    def why_not(self, atoms: Atoms, energy: float, forces: Array, start: Start) -> Reason | None:
+    def why_not(self, atoms: Atoms, energy: float, forces: Array, start: StartFrames) -> Reason | None:
         """Return why a frame is not plausible; None where it is.
 
         Parameters
@@ -80,7 +80,7 @@ class Bounds(Frozen):
             return "energy"
         return None
 
-    def why_not_shape(self, atoms: Atoms, start: Start) -> Reason | None:
+    def why_not_shape(self, atoms: Atoms, start: StartFrames) -> Reason | None:
         """Return why a structure is not plausible, whatever a model says of it."""
         if (why := nonsense(atoms)) is not None:
             return _REASONS.get(why.kind, "not finite")
@@ -95,7 +95,7 @@ class Bounds(Frozen):
         return None
 
 
-class Start(Frozen):
+class StartFrames(Frozen):
     """What frames are held against; None where there is nothing to compare with.
 
     Attributes
@@ -113,7 +113,7 @@ class Start(Frozen):
     energy_eV_per_atom: float | None = None
 
     @classmethod
-    def of(cls, atoms: Atoms, energy: float | None = None) -> Start:
+    def of(cls, atoms: Atoms, energy: float | None = None) -> StartFrames:
         """Return what a structure is held against; its energy in eV of all atoms."""
         gaps = int((vacuum(atoms) > SLAB_A).sum())
         return cls(

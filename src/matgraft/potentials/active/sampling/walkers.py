@@ -18,7 +18,7 @@ from ase import Atoms
 
 from matgraft.core.quantities import Array
 from matgraft.potentials.active.sampling.model import Sureness, calculator_of, subject_of
-from matgraft.potentials.active.sampling.plausible import Reason, Start
+from matgraft.potentials.active.sampling.plausible import Reason, StartFrames
 from matgraft.potentials.active.sampling.sampled import Finished, PoolFrame, Stop, Walker
 from matgraft.potentials.active.sampling.settings import Ramp, SampleSettings, WalkedEnsemble
 from matgraft.potentials.checks.structures import Structure
@@ -160,13 +160,13 @@ class _Watch:
     stopped: Stop = "end"
     reason: Reason | None = None
     steps: int = 0
-    start: Start | None = None
+    start: StartFrames | None = None
 
     def __call__(self, atoms: Atoms, time_fs: float) -> bool:
         """Keep a frame; True where the walk ends."""
         self.steps = round(time_fs / self.motion.timestep_fs)
         energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
-        self.start = self.start or Start.of(atoms, energy)
+        self.start = self.start or StartFrames.of(atoms, energy)
         self.reason = self.settings.plausible.why_not(atoms, energy, forces, self.start)
         if self.reason is not None:
             self.stopped = "implausible"

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from matgraft.core.errors import DataError
-from matgraft.potentials.active.selection.select import FROM_CHECK, Candidate
+from matgraft.potentials.active.selection.select import FROM_CHECK, PoolCandidate
 from matgraft.potentials.active.selection.selected import Left
 from matgraft.potentials.audit.structures import CLOSEST
 from matgraft.potentials.checks.checked import CHECKED
@@ -108,7 +108,7 @@ def plausible(
     return [i for i, out in zip(apart, seen | again, strict=True) if not out]
 
 
-def candidates_of(frames: Dataset, strata: str) -> list[Candidate]:
+def candidates_of(frames: Dataset, strata: str) -> list[PoolCandidate]:
     """Describe each frame.
 
     One without a walker is of all that were made of a structure in one way; where nothing says how, it is of the
@@ -120,7 +120,7 @@ def candidates_of(frames: Dataset, strata: str) -> list[Candidate]:
     labels = find_groups(frames[unnamed]).labels if unnamed else ()
     found = dict(zip(unnamed, labels, strict=True))
     return [
-        Candidate(i, walker or found[i], own.get(ORIGIN, ""), _step(own.get(STEP, "")), own.get(strata, ""))
+        PoolCandidate(i, walker or found[i], own.get(ORIGIN, ""), _step(own.get(STEP, "")), own.get(strata, ""))
         for i, (walker, own) in enumerate(zip(walkers, tags, strict=True))
     ]
 

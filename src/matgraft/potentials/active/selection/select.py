@@ -24,7 +24,7 @@ FROM_CHECK = "check"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PoolCandidate:
     """What is known of a frame of the pool beside its atoms' surroundings.
 
     Attributes
@@ -58,19 +58,19 @@ class Places:
     settings: SelectSettings
     taken: dict[str, list[float | None]] = field(default_factory=dict)
 
-    def refuses(self, one: Candidate) -> Left | None:
+    def refuses(self, one: PoolCandidate) -> Left | None:
         """Return why a frame cannot be taken; None where it can."""
         there = self.taken.get(one.walker, [])
         if len(there) >= self.settings.per_walker:
             return "full walker"
         return "too soon" if self.is_near(one) else None
 
-    def is_near(self, one: Candidate) -> bool:
+    def is_near(self, one: PoolCandidate) -> bool:
         """Say whether fewer than `gap` steps lie between a frame and one that was taken of its walker."""
         there = [step for step in self.taken.get(one.walker, ()) if step is not None]
         return one.step is not None and any(abs(one.step - step) < self.settings.gap for step in there)
 
-    def take(self, one: Candidate) -> None:
+    def take(self, one: PoolCandidate) -> None:
         """Count a frame as taken."""
         self.taken.setdefault(one.walker, []).append(one.step)
 
@@ -93,7 +93,7 @@ NOTHING = Choice((), Counter(), None, ())
 class _Told:
     """What a model says of candidates: extrapolations (n,), which have a new element (n,), whether it has a gate."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[PoolCandidate]
     ratio: Array
     is_new: NDArray[np.bool_]
     has_gate: bool
@@ -127,7 +127,7 @@ class _Told:
 
 
 def choose(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PoolCandidate],
     surroundings: Surroundings,
     threshold: float | None,
     n: int,
@@ -161,7 +161,7 @@ def choose(
     )
 
 
-def draw_audit(candidates: Sequence[Candidate], n: int, settings: SelectSettings) -> list[int]:
+def draw_audit(candidates: Sequence[PoolCandidate], n: int, settings: SelectSettings) -> list[int]:
     """Draw frames to score on: walkers at random, a longer one as likely as it has frames, and frames within each.
 
     One walker at least is left to learn from, where there are two. What a check hands over is not drawn: the error on
@@ -189,7 +189,7 @@ def draw_audit(candidates: Sequence[Candidate], n: int, settings: SelectSettings
 
 
 def _apart_from(
-    candidates: Sequence[Candidate], audit: Sequence[int], settings: SelectSettings, left: Counter[Left]
+    candidates: Sequence[PoolCandidate], audit: Sequence[int], settings: SelectSettings, left: Counter[Left]
 ) -> tuple[list[int], tuple[str, ...]]:
     """Return the frames that may be learned from: of other walkers than those that are scored on, if there are any."""
     audited, drawn = {candidates[i].walker for i in audit}, set(audit)
@@ -221,7 +221,7 @@ def _in_window(told: _Told, rest: Iterable[int], settings: SelectSettings, left:
 
 
 def _diverse(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PoolCandidate],
     inside: Sequence[int],
     surroundings: Surroundings,
     n: int,
@@ -250,7 +250,7 @@ def _diverse(
     return found
 
 
-def _able(candidates: Sequence[Candidate], some: Iterable[int], places: Places, left: Counter[Left]) -> list[int]:
+def _able(candidates: Sequence[PoolCandidate], some: Iterable[int], places: Places, left: Counter[Left]) -> list[int]:
     """Return the frames that can still be taken, and count the others."""
     able = []
     for i in some:

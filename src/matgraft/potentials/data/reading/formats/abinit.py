@@ -19,7 +19,7 @@ from ase.data import chemical_symbols
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, unpacked
-from matgraft.potentials.data.reading.formats.functionals import Named, named
+from matgraft.potentials.data.reading.formats.functionals import NamedFunctional, named
 from matgraft.potentials.data.reading.formats.output import Output, after, numbers, walk
 from matgraft.potentials.data.reading.formats.steps import Handlers, StructureSteps, hand_out
 from matgraft.potentials.data.reading.raw import Conventions, RawFile
@@ -254,7 +254,7 @@ class _Run(StructureSteps):
             potentials=tuple(self._titled(kind, title) for kind, title in self.titles.items()),
         )
 
-    def _functional(self) -> Named:
+    def _functional(self) -> NamedFunctional:
         number = int(self._get("ixc", [0])[0])
         name = _IXC.get(number) if number > 0 else _LIBXC.get(-number)
         return named(name or (f"ixc={number}" if number else ""))

@@ -42,7 +42,7 @@ _LIBXC = {
 }
 
 
-class Named(TypedDict, total=False):
+class NamedFunctional(TypedDict, total=False):
     """The fields of a level of theory that a functional's name fills."""
 
     functional: str
@@ -50,7 +50,7 @@ class Named(TypedDict, total=False):
     hybrid: str
 
 
-def named(text: str) -> Named:
+def named(text: str) -> NamedFunctional:
     """Return the fields for a functional as a code calls it; an unknown name stays as it is.
 
     >>> named("SLA  PW   PBX  PBC")

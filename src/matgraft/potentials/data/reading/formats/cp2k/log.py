@@ -72,7 +72,7 @@ class ForceEvaluation:
 
 
 @dataclass
-class Log:
+class Cp2kLog:
     """What has been read of a log."""
 
     path: Path
@@ -216,15 +216,15 @@ class Log:
         )
 
 
-def read_log(path: Path, name: str) -> Log:
-    """Read a log; `Log.fault` says what broke it off.
+def read_log(path: Path, name: str) -> Cp2kLog:
+    """Read a log; `Cp2kLog.fault` says what broke it off.
 
     Raises
     ------
     DataError
         If a line in the middle cannot be read.
     """
-    log = Log(path)
+    log = Cp2kLog(path)
     log.fault = walk(path, name, log.take)
     if log.fault and log.evaluations and log.evaluations[-1].forces is None and _expects_forces(log):
         log.evaluations.pop()
@@ -233,7 +233,7 @@ def read_log(path: Path, name: str) -> Log:
     return log
 
 
-def _drop_strange_goals(log: Log) -> None:
+def _drop_strange_goals(log: Cp2kLog) -> None:
     """Forget goals that are no energy of their evaluation plus one pressure times the volume.
 
     A line search may end with another evaluation than the one that it takes.
@@ -245,7 +245,7 @@ def _drop_strange_goals(log: Log) -> None:
             one.goal = None
 
 
-def _expects_forces(log: Log) -> bool:
+def _expects_forces(log: Cp2kLog) -> bool:
     return any(one.forces is not None for one in log.evaluations)
 
 

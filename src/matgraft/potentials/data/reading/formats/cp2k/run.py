@@ -22,7 +22,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.unpack import open_unpacked
 from matgraft.potentials.data.reading.formats.base import Format
 from matgraft.potentials.data.reading.formats.cp2k.files import find_cp2k, is_cp2k, main, members, stem
-from matgraft.potentials.data.reading.formats.cp2k.log import ForceEvaluation, Log, read_log
+from matgraft.potentials.data.reading.formats.cp2k.log import Cp2kLog, ForceEvaluation, read_log
 from matgraft.potentials.data.reading.formats.output import Output, Steps, element, numbers
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile
 
@@ -71,7 +71,7 @@ def read_run(path: Path, name: str) -> RawFile:
     return _from_log(logs[0], name, others)
 
 
-def _from_log(log: Log, name: str, others: tuple[Path, ...]) -> RawFile:
+def _from_log(log: Cp2kLog, name: str, others: tuple[Path, ...]) -> RawFile:
     """Return the steps whose positions the log itself has."""
     steps = Steps()
     for one in log.evaluations:
@@ -103,7 +103,7 @@ def _add(
 class _Run:
     """A run with a file of positions."""
 
-    def __init__(self, name: str, files: Mapping[str, Sequence[Path]], logs: Sequence[Log]) -> None:
+    def __init__(self, name: str, files: Mapping[str, Sequence[Path]], logs: Sequence[Cp2kLog]) -> None:
         self.name = name
         self.positions, self.fault = _frames(files["positions"][0], name)
         self.logs = [log for log in logs if any(_match(one, x) for x in self.positions for one in log.evaluations)]
