@@ -36,13 +36,13 @@ def ours(only: tuple[str, ...], suite: str) -> dict[str, float]:
     """Return the seconds that a check of these codes, or of a suite, takes."""
     from matgraft import check
     from matgraft.potentials.checks.settings import CheckSettings
-    from matgraft.potentials.run import Question
+    from matgraft.potentials.run import CheckQuestion
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "si.cif"
         bulk("Si", a=5.43, cubic=True).write(file)
         settings = CheckSettings.model_validate({"only": only, "suite": suite})
-        checked = check("chgnet", Question(structures=[file], out=Path(folder) / "out"), settings, quiet=True)
+        checked = check("chgnet", CheckQuestion(structures=[file], out=Path(folder) / "out"), settings, quiet=True)
         found = {"seconds": checked.seconds}
         for one in checked.findings:
             found |= {m.name: m.value for m in one.measures if m.value is not None}

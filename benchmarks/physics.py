@@ -21,7 +21,7 @@ from common import HERE, RESULTS, Results, Row, circumstances, number, prepare, 
 
 from matgraft.potentials.checks.checked import Checked
 from matgraft.potentials.checks.settings import CheckSettings
-from matgraft.potentials.run import Question, check
+from matgraft.potentials.run import CheckQuestion, check
 
 MODELS = HERE.parents[1] / "shared" / "models"
 FOUNDATIONS = {"CHGNet": "chgnet", "TensorNet": f"matgl:{MODELS / 'TensorNet-MatPES-PBE-v2025.1-PES'}"}
@@ -91,11 +91,11 @@ def fill(results: Results, asked: argparse.Namespace, folder: Path) -> None:
         write(file, Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
         for foundation, model in FOUNDATIONS.items():
             if asked.only in f"{foundation} {name}":
-                question = Question([file], references=reference, out=folder / f"{foundation}-{name}")
+                question = CheckQuestion([file], references=reference, out=folder / f"{foundation}-{name}")
                 results.put(row_of(foundation, name, check(model, question, settings, quiet=True)) | circumstances())
     for tuned in sorted(asked.runs.glob("si-*")) if asked.runs else ():
         if asked.only in tuned.name and (tuned / "verdict.json").is_file():
-            question = Question([folder / "Si.extxyz"], references=reference, out=folder / tuned.name)
+            question = CheckQuestion([folder / "Si.extxyz"], references=reference, out=folder / tuned.name)
             checked = check(tuned, question, settings, quiet=True)
             results.put(row_of(tuned.name, "Si", checked) | circumstances())
 

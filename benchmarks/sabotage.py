@@ -41,7 +41,7 @@ from matgraft.potentials.checks.structures import structures_in
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.recipe import make_recipe, saved_recipe
-from matgraft.potentials.run import Question, check, tune
+from matgraft.potentials.run import CheckQuestion, check, tune
 from matgraft.potentials.run.check import frames_of
 
 MODELS = HERE.parents[1] / "shared" / "models"
@@ -384,7 +384,7 @@ def judged(name: str, sabotage: Sabotage, runs: Path, kept: Path, settings: Chec
     if sabotage.recipe:
         slug = "-".join(name.split())
         wrong = sound_run(f"{sabotage.of}+{slug}", runs, sabotage.recipe)
-        return check(wrong, Question([bulk_of(wrong, kept)]), settings, quiet=True)
+        return check(wrong, CheckQuestion([bulk_of(wrong, kept)]), settings, quiet=True)
     base = sound_run(sabotage.of, runs)
     potential = load(base)
     assert isinstance(potential, Potential)
@@ -393,7 +393,7 @@ def judged(name: str, sabotage: Sabotage, runs: Path, kept: Path, settings: Chec
     model = potential if sabotage.change is None else Changed(potential, sabotage.change)
     out = kept / "".join(letter if letter.isalnum() else "-" for letter in name)
     crystal, foundation = bulk_of(base, kept), saved_recipe(base).foundation
-    question = Question([crystal], frames=frames_of(base), against=foundation, out=out)
+    question = CheckQuestion([crystal], frames=frames_of(base), against=foundation, out=out)
     return check(model, question, settings, quiet=True)
 
 
@@ -437,7 +437,7 @@ def main() -> None:
     for name in RUNS:
         if asked.only in name:
             whole = sound_run(name, asked.runs)
-            checked = check(whole, Question([bulk_of(whole, asked.runs / "broken")]), settings, quiet=True)
+            checked = check(whole, CheckQuestion([bulk_of(whole, asked.runs / "broken")]), settings, quiet=True)
             results.put(row_of(name, name, checked, None) | circumstances())
     for name, sabotage in SABOTAGES.items():
         if asked.only in name:

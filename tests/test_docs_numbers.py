@@ -47,16 +47,17 @@ from matgraft.potentials.data import (
     lazy,
     neighbours,
     runs,
-    split,
     structures,
 )
 from matgraft.potentials.data.reading import raw
 from matgraft.potentials.data.reading.weights import FRAME_WEIGHTS
+from matgraft.potentials.data.splits import blocks, cautions, split
 from matgraft.potentials.exports import comparison
 from matgraft.potentials.models import potential, pseudolabels
 from matgraft.potentials.recipe import ForgettingSettings
 from matgraft.potentials.report import parity
-from matgraft.potentials.scoring import metrics, verdict
+from matgraft.potentials.scoring import comparison as compared
+from matgraft.potentials.scoring import verdict
 from matgraft.potentials.tuning import defaults as defaults_of_fits
 from matgraft.potentials.tuning import ladder, loss, memory, replay, tangents
 
@@ -174,7 +175,7 @@ CLAIMS: dict[str, list[str]] = {
     "evaluation.md": [
         f"With **fewer than {in_words(statistics.MIN_UNITS)}** there is no interval",
         f"every interval ({100 * statistics.LEVEL:g} %)",
-        f"by more than the {metrics.ROUNDING:g} that single precision",
+        f"by more than the {compared.ROUNDING:g} that single precision",
         f"RMSE {'twice' if verdict.HOT_RATIO == 2 else '?'} that of all atoms",
         f"rose by more than {100 * (verdict.NOTICED_RISE - 1):.0f} %",
         f"smaller than {100 * (1 - verdict.SMALL_GAIN):.0f} %",
@@ -250,9 +251,9 @@ CLAIMS: dict[str, list[str]] = {
     ],
     "splits.md": [
         f'by="{default(split.split, "by")}", fractions={default(split.split, "fractions")}',
-        f"each trajectory of {in_words(split.SHORTEST_CUT)} frames or more",
-        f"({100 * split.GAP_FRACTION:g} % of the trajectory by default",
-        f"more than {100 * split.TOLERATED:g} % off",
+        f"each trajectory of {in_words(blocks.SHORTEST_CUT)} frames or more",
+        f"({100 * blocks.GAP_FRACTION:g} % of the trajectory by default",
+        f"more than {100 * cautions.TOLERATED:g} % off",
         f"differ by at most {100 * distance.JUMP_STRAIN:g} %",
         f"the mean displacement is below {distance.JUMP_A:g} Å",
         f"if it has {distance.ROOM_A:g} Å of room",

@@ -21,7 +21,7 @@ from matgraft.core.plugins import plugins_of
 from matgraft.potentials.checks.settings import CheckSettings
 from matgraft.potentials.checks.suite import SUITE, chosen_checks
 from matgraft.potentials.models.registry import load_potential, names_model
-from matgraft.potentials.run import Question, check
+from matgraft.potentials.run import CheckQuestion, check
 
 PAGE = Path(__file__).parents[2] / "docs/plugins.md"
 WEIGHTS = Path(chgnet.__file__).parent / "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
@@ -67,7 +67,9 @@ def test_the_package_of_the_page(lab: Path, tmp_path: Path) -> None:
     assert load_potential("lab").card.name == "lab:2026"
     structure = tmp_path / "Si.cif"
     bulk("Si", a=5.3).write(structure)
-    checked = check("lab", Question((structure,), out=tmp_path / "out"), CheckSettings(only=("pressure",)), quiet=True)
+    checked = check(
+        "lab", CheckQuestion((structure,), out=tmp_path / "out"), CheckSettings(only=("pressure",)), quiet=True
+    )
     (finding,) = checked.findings
     assert (finding.code, finding.outcome, finding.measures[0].unit) == ("pressure", "failed", "GPa")
 
