@@ -287,6 +287,29 @@ def test_two_references_in_one_file_block_and_are_no_unit(size, whole, foundatio
     assert found["energy-unit"].outcome != "failed" and found["energy-per-atom"].outcome != "failed"
 
 
+@pytest.mark.parametrize(("name", "told"), [("functional", True), ("head", True), ("noise", False), ("frame", False)])
+def test_a_tag_that_tells_two_references_apart_makes_heads(name, told):
+    rng = np.random.default_rng(3)
+    drawn = rules.draw(rng, 60, 20, rules.FOUNDATIONS["good"])
+    wrong = rules.plant(rng, drawn, lambda s: {"energy": s.labels["energy"] + 5.0 * s.n_atoms}, 0.45)
+    moved = [a is not b for a, b in zip(drawn.frames, wrong.frames, strict=True)]
+    values = {"noise": [str(i % 3) for i in range(60)]}.get(name, ["r2scan" if one else "pbe" for one in moved])
+    frames = Dataset(tuple(s.with_tags(**{name: v}) for s, v in zip(wrong.frames, values, strict=True)))
+    found = {one.code: one for one in rules.judged(replace(wrong, frames=frames))}["theory-labels"]
+    heads = {"strategy.name": "multihead", "heads.by": name}
+    assert found.blocks and (found.actions[0].options == heads) == told
+    assert found.actions[-1].options.keys() == {"audit.drop"}
+
+
+def test_forces_that_are_something_else_are_told():
+    """Velocities under the key of forces: small numbers, where the foundation predicts large forces."""
+    rng = np.random.default_rng(5)
+    drawn = rules.draw(rng, 40, 20, rules.FOUNDATIONS["good"])
+    wrong = rules.plant(rng, drawn, lambda s: {"forces": rng.normal(0, 0.01, (s.n_atoms, 3))}, 1.0)
+    found = {one.code: one for one in rules.judged(wrong)}["force-order"]
+    assert found.outcome == "failed" and "forces at all" in found.remedy and len(found.frames) > 20
+
+
 def test_other_references_of_each_element_block_too():
     rng = np.random.default_rng(4)
     drawn = rules.draw(rng, 60, 20, rules.FOUNDATIONS["good"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -131,11 +130,25 @@ def test_what_is_nearly_a_number_is_refused_with_what_to_write(tmp_path: Path, w
         read(write(tmp_path, WATER.replace("energy=-1.5", f"energy={written}")))
 
 
-def test_a_file_in_utf_16_and_a_zip_archive_say_what_to_do(tmp_path: Path) -> None:
+def test_a_file_in_utf_16_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "wide.xyz").write_bytes(WATER.encode("utf-16"))
     with pytest.raises(DataError, match="iconv"):
         read(tmp_path / "wide.xyz")
-    with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
-        archive.writestr("a.xyz", WATER)
-    with pytest.raises(DataError, match=r"it is a zip archive(.|\n)*unpack it"):
-        read(tmp_path / "frames.zip")
+
+
+@pytest.mark.parametrize(
+    ("energies", "columns", "first"),
+    [
+        ("energy=-1 dft_energy=-2", "dft_forces", "dft_energy"),
+        ("energy=-1 REF_energy=-2", "REF_forces", "REF_energy"),
+        ("energy=-1 total_energy=-2", "forces", "energy"),
+        ("total_energy=-1 energy=-2", "forces", "energy"),
+    ],
+)
+def test_of_two_keys_that_differ_the_one_beside_the_other_labels_is_offered_first(
+    tmp_path: Path, energies: str, columns: str, first: str
+) -> None:
+    path = write(tmp_path, WATER.replace("energy=-1.5", energies).replace(":forces:", f":{columns}:"))
+    with pytest.raises(DataError, match="different values") as refused:
+        read(path)
+    assert refused.value.options[0] == {"keys.energy": first}

@@ -39,6 +39,9 @@ _COMPARED = 64  # frames of a trajectory between which directions are compared
 LARGE = 0.2
 """eV/Å root mean square, of labels and predictions, from which on the two must point the same way."""
 
+STRONG = 0.5
+"""The same of the predictions alone: labels in a larger unit, or of something else than forces, are small numbers."""
+
 ASTRAY = 0.3
 """Cosine below which large forces are taken for those of other atoms. The least in the Si and Mo sets is 0.93."""
 
@@ -135,7 +138,7 @@ def force_order(evidence: Evidence) -> Iterator[Finding]:
         yield FORCE_ORDER.skipped(evidence.why_unpaired("forces"))
         return
     labels, predicted = evidence.label("forces", frames), evidence.prediction("forces", frames)
-    large = [k for k in range(len(frames)) if min(rms(labels[k]), rms(predicted[k])) > LARGE and len(labels[k]) > 1]
+    large = [k for k in range(len(frames)) if _must_point(labels[k], predicted[k])]
     if not large:
         yield FORCE_ORDER.skipped(f"No frame has forces above {LARGE} eV/Å, by its labels and by {evidence.model}.")
         return
@@ -149,6 +152,12 @@ def force_order(evidence: Evidence) -> Iterator[Finding]:
     chosen = [k for k, lost in zip(large, astray, strict=True) if lost]
     matched = [_best_cosine(evidence, int(frames[k]), labels[k], predicted[k]) for k in chosen[:_MATCHED_FRAMES]]
     yield _order_fault(frames[chosen], len(large), cosines[astray], np.array(matched))
+
+
+def _must_point(labels: Array, predicted: Array) -> bool:
+    """Say whether labels and predictions of a frame are so large that they point the same way, whatever their unit."""
+    small, large = sorted((rms(labels), rms(predicted)))
+    return len(labels) > 1 and small > 0 and (small > LARGE or (large == rms(predicted) and large > STRONG))
 
 
 def _best_cosine(evidence: Evidence, i: int, labels: Array, predicted: Array) -> float:
@@ -165,6 +174,9 @@ def _order_fault(frames: Frames, n_large: int, cosines: Array, matched: Array) -
         f"{count(len(frames))} of {n_large} with large forces have labels that do not point where the predictions do: "
         f"average cosine {cosines.mean():.2f}, after the best reordering of the atoms {matched.mean():.2f}."
     )
-    remedy = "see whether the writer sorted the atoms but not the forces, or turned the cell but not the forces"
+    remedy = (
+        "see whether the writer sorted the atoms but not the forces, or turned the cell but not the forces, "
+        "and whether these numbers are forces at all"
+    )
     numbers = {"mean_cosine": cosines.mean(), "mean_cosine_reordered": matched.mean(), "n_large": n_large}
     return FORCE_ORDER.failed(Fault(frames, said, remedy, numbers=numbers))

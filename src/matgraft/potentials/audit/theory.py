@@ -16,11 +16,12 @@ that learns it is of two levels: the frames' where they are, the foundation's el
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matgraft.core.findings import Action, Code, Fault, Finding
 from matgraft.core.provenance import UNCORRECTED, LevelOfTheory
@@ -29,6 +30,7 @@ from matgraft.potentials.audit.base import Evidence, Frames, count, drop
 from matgraft.potentials.audit.energy import EnergyFit, energy_step, fit_energy
 from matgraft.potentials.audit.robust import fit_line, least_absolute, spread
 from matgraft.potentials.audit.steps import Step
+from matgraft.potentials.data.heads import parts_well
 from matgraft.potentials.data.levels import Levels, contradicting
 from matgraft.potentials.data.reading.theory_fields import correction_of, functional
 from matgraft.potentials.data.sample import Sample
@@ -39,6 +41,9 @@ THEORY_LABELS = Code("theory-labels", "one level of theory, by the energies them
 
 HEADS_BY_THEORY = Action(settings={"strategy.name": "multihead", "heads.by": "theory"})
 """What trains on all levels at once, each with a readout and reference energies of its own."""
+
+PLACES = frozenset(("file", "frame", "folder", "trajectory", "config_type"))
+"""Tags that say where a frame is from or what it shows, not at which level it was computed."""
 
 _CORRECTIONS = "energy corrections"
 
@@ -207,7 +212,7 @@ def theory_labels(evidence: Evidence) -> Iterator[Finding]:
         fit = evidence.once(fit_energy, reading)
         step = evidence.once(energy_step, reading) if isinstance(fit, str) else fit.step
         if step is not None and (isinstance(fit, str) or not fit.scale.sure):
-            yield _step_finding(reading.frames, step)
+            yield _step_finding(evidence, reading.frames, step)
         elif isinstance(fit, str):
             yield THEORY_LABELS.skipped(f"The energies cannot be held against the predictions: {fit}.")
         elif fit.scale.sure:
@@ -216,7 +221,7 @@ def theory_labels(evidence: Evidence) -> Iterator[Finding]:
             yield _compare(evidence, fit)
 
 
-def _step_finding(frames: Frames, step: Step) -> Finding:
+def _step_finding(evidence: Evidence, frames: Frames, step: Step) -> Finding:
     said = (
         f"{count(int(step.inside.sum()), len(frames))} stand {step.size:.3f} eV/atom off the others, by a constant per "
         f"atom, with next to none between; {step.n_blocks} trajectories, or stretches of one, on each side have "
@@ -224,7 +229,23 @@ def _step_finding(frames: Frames, step: Step) -> Finding:
     )
     numbers = {"largest_offset_eV_per_atom": step.size, "n_blocks": step.n_blocks}
     inside = frames[step.inside]
-    return THEORY_LABELS.failed(Fault(inside, said, _REMEDY, [drop(inside)], numbers, step.severity))
+    tags = tags_that_tell(evidence, frames, step.inside)
+    said += f" The tag {tags[0]!r} tells the two apart." if tags else ""
+    heads = [Action(settings={"strategy.name": "multihead", "heads.by": tag}) for tag in tags[:1]]
+    return THEORY_LABELS.failed(Fault(inside, said, _REMEDY, [*heads, drop(inside)], numbers, step.severity))
+
+
+def tags_that_tell(evidence: Evidence, frames: Frames, inside: NDArray[np.bool_]) -> list[str]:
+    """Return the tags, fewest values first, each value of which stands on one side alone; heads can be made of them."""
+    found: dict[str, int] = {}
+    if len(frames) < len(evidence.dataset):
+        return []
+    for name in sorted({name for tags in evidence.dataset.samples.tags() for name in tags} - PLACES):
+        values = np.array(evidence.dataset.tag(name))[frames]
+        sides = {value: set(inside[values == value].tolist()) for value in set(values.tolist())}
+        if parts_well(Counter(values.tolist())) and all(len(own) == 1 for own in sides.values()):
+            found[name] = len(sides)
+    return sorted(found, key=lambda name: found[name])
 
 
 def _compare(evidence: Evidence, fit: EnergyFit) -> Finding:

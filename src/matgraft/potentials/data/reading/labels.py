@@ -320,12 +320,24 @@ def _agree(quantity: str, first: Label, other: Label, n_atoms: int) -> bool:
 
 def _ambiguous(quantity: str, labels: list[Label], frame: RawFrame, where: str) -> DataError:
     said = ", ".join(f"{label.key!r} ({label.unit}) {_short(frame.values[label.key])}" for label in labels)
-    options = [{f"keys.{quantity}": label.key} for label in labels]
+    likely = sorted(labels, key=lambda label: _place_among(label.key, quantity, frame.values))
+    options = [{f"keys.{quantity}": label.key} for label in likely]
     remedy = "say which"
     free = [label.key for label in labels if ENERGY_KINDS.get(label.key.lower()) == "free"]
     remedy += f"; forces belong to the free energy, {free[0]!r}" if free and quantity == "energy" else ""
     found = f"{quantity} stands under {len(labels)} keys with different values: {said}"
     return DataError(found, where=where, remedy=remedy, options=options)
+
+
+def _place_among(key: str, quantity: str, values: Collection[str]) -> int:
+    """Rank a key among others of its quantity: first one with a prefix that other labels have too, then without.
+
+    ASE writes what its own calculator said under the bare names; ``dft_energy`` beside ``dft_forces`` was named.
+    """
+    prefix, stem, end = bare(key).lower().rpartition(quantity)
+    partners = {f"{prefix}{other}" for other in ("energy", "force", "forces", "stress", "virial", "virials")}
+    paired = stem and not end and partners & {bare(other).lower() for other in values} - {bare(key).lower()}
+    return (0 if prefix else 1) if paired else 2
 
 
 def _short(value: Any) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import itertools
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -115,13 +114,7 @@ def _format(path: Path, name: str) -> str:
             "outputs of codes and data sets of other programs, as the page of formats lists them",
             "what ASE reads",
         ]
-        packed = zipfile.is_zipfile(path)
-        raise DataError(
-            "it is a zip archive" if packed else "the format is not recognised",
-            where=name,
-            allowed=known,
-            remedy="unpack it, and name the files or their folder" if packed else "",
-        ) from error
+        raise DataError("the format is not recognised", where=name, allowed=known) from error
     if form not in _READ:
         raise DataError(
             f"ASE's {form} format is not read: opening it can run code, or leads elsewhere",
