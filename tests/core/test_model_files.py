@@ -103,7 +103,6 @@ KINDS: list[tuple[bytes, str, str]] = [
     (zipped(p__Sarchive_format=b"pt2"), "torch.export", "made from"),
     (SAFE, "safetensors file: weights without", "load these weights"),
     (SAFE[:-4], "safetensors file whose end is missing", "again"),
-    (NQX, ".nqx", ""),
     (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\x80\x01", "ONNX file", "made from"),
     (b"\x1f\x8b\x08\x00abc", "compressed by gzip", "decompress"),
     (b"\x89HDF\r\n\x1a\nabc", "HDF5", ""),
@@ -135,6 +134,7 @@ def test_a_file_of_another_family_is_offered_by_its_name(tmp_path: Path) -> None
         (pickled("mace.modules.models.ScaleShiftMACE"), f"mace:{file}"),
         (torch_bytes({"architecture": {}, "state": {}, "references": 0, "head": ""}), f"mace:{file}"),
         (torch_bytes({"model": {"state_dict": {}, "model_args": {}}, "optimizer": {}}), f"chgnet:{file}"),
+        (NQX, f"nequix:{file}"),
     ):
         file.write_bytes(content)
         for typed in (str(file), f"composition:{file}"):
@@ -190,7 +190,9 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    whole=st.sampled_from([content for content, _, _ in KINDS]), cut=st.integers(0, 600), tail=st.binary(max_size=40)
+    whole=st.sampled_from([NQX, *(content for content, _, _ in KINDS)]),
+    cut=st.integers(0, 600),
+    tail=st.binary(max_size=40),
 )
 def test_any_bytes_are_something(tmp_path_factory: pytest.TempPathFactory, whole: bytes, cut: int, tail: bytes) -> None:
     file = tmp_path_factory.mktemp("bytes") / "my.model"
@@ -203,7 +205,7 @@ def test_real_files_are_recognised(shared: Path) -> None:
     for file in (models / "mace").glob("*.model"):
         assert recognise(file).name == f"mace:{file}"
     for file in (models / "nequix").glob("*.nqx"):
-        assert ".nqx" in recognise(file).what
+        assert recognise(file).name == f"nequix:{file}"
     folder = models / "M3GNet-MatPES-PBE-v2025.1-PES"
     assert recognise(folder).name == f"matgl:{folder}"
     assert recognise(folder / "state.pt").name == f"matgl:{folder}"

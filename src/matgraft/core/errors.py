@@ -110,10 +110,10 @@ class OptionError(MatgraftError):
 
 
 class ExtraError(MatgraftError):
-    """An optional dependency is missing."""
+    """An optional dependency is missing: one that an extra brings, or one that matgraft itself never needs."""
 
     def __init__(self, package: str, extra: str) -> None:
-        command = ("pip", "install", f"matgraft[{extra}]")
+        command = ("pip", "install", f"matgraft[{extra}]" if extra else package)
         super().__init__(f"the package {package!r} is not installed", commands=[command])
 
 

@@ -107,7 +107,7 @@ def recognise(path: Path) -> Found:
         if head.startswith(b"\x80"):
             classes = _classes(file, _LEGACY_PICKLES if head[2:3] == b"\x8a" else 1)
             return _pickle(path, classes) if classes is not None else Found("a pickle whose end is missing", _AGAIN)
-        return _jax(file) or _text(path, head) or _safetensors(path, file) or _other(path, head)
+        return _jax(path, file) or _text(path, head) or _safetensors(path, file) or _other(path, head)
 
 
 def instead_of_file(path: Path) -> Found | None:
@@ -254,10 +254,10 @@ def _weights(content: Mapping[object, object]) -> Found:
 # ---------------------------------------------------------------- other files
 
 
-def _jax(file: BinaryIO) -> Found | None:
+def _jax(path: Path, file: BinaryIO) -> Found | None:
     file.seek(0)
     if file.readline(2**20).startswith(b"{") and file.read(6) == b"\x93NUMPY":
-        return Found("a line of JSON and the arrays of a JAX model, as Nequix has them (.nqx)")
+        return Found("a line of JSON and the arrays of a JAX model, as Nequix has them (.nqx)", name=f"nequix:{path}")
     return None
 
 

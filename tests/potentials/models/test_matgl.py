@@ -30,7 +30,8 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, lammps, verify
 from matgraft.potentials.exports.comparison import distorted_cell
 from matgraft.potentials.models import matgl as adapter
-from matgraft.potentials.models.matgl import MatGLPotential, find_bonds
+from matgraft.potentials.models.bonds import find_bonds
+from matgraft.potentials.models.matgl import MatGLPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.references import read_references

@@ -50,6 +50,13 @@ class Neighbours:
     there: Tensor
 
     @classmethod
+    def each(cls, n_edges: int, device: torch.device) -> Neighbours:
+        """Return a row for each edge: messages that are still to be summed at the receivers."""
+        return cls(
+            torch.arange(n_edges, device=device)[:, None], torch.ones(n_edges, 1, dtype=torch.bool, device=device)
+        )
+
+    @classmethod
     def of(cls, receivers: Tensor, n_atoms: int) -> Neighbours | None:
         """Sort edges by the atom (E,) at which they end; None where there is none, or too many places stay empty."""
         order = receivers.argsort(stable=True)
@@ -62,6 +69,31 @@ class Neighbours:
         edges = torch.zeros(n_atoms, most, dtype=torch.long, device=order.device)
         edges[ends, place] = order
         return cls(edges, torch.arange(most, device=order.device) < counts[:, None])
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One way from a part of the features, by one direction, to one part of the messages; it has weights of its own.
+
+    Attributes
+    ----------
+    features
+        Where the part lies in the features: ``channels * (2 l1 + 1)`` wide, channel by channel.
+    channels
+        Their number, here and in the message.
+    degrees
+        l1 of the features, l2 of the direction, l3 of the message.
+    direction
+        Where the ``2 l2 + 1`` components of the direction lie.
+    factor
+        Of the coupling.
+    """
+
+    features: slice
+    channels: int
+    degrees: tuple[int, int, int]
+    direction: slice
+    factor: float
 
 
 class _Path(NamedTuple):
@@ -83,35 +115,38 @@ class _Input(NamedTuple):
 
 
 class Convolution:
-    """An e3nn product of features and directions by weights of each edge, summed at the receivers.
+    """A product of features and directions by weights of each edge, summed at the receivers.
 
     Parameters
     ----------
-    product
-        An `e3nn.o3.TensorProduct` of connections ``uvu``, weights from outside, one direction of each kind.
+    connections
+        In the order of their weights.
+    outputs
+        Which part of the messages each connection makes: the numbers from 0, in any order.
+    n_directions
+        Components of all directions.
     coupling
-        `e3nn.o3.wigner_3j`.
+        Such as `e3nn.o3.wigner_3j`.
     """
 
-    def __init__(self, product: Any, coupling: Coupling) -> None:
-        slices, directions = product.irreps_in1.slices(), product.irreps_in2.slices()
-        paths: dict[int, list[_Path]] = defaultdict(list)
-        couplings: dict[int, list[Tensor]] = defaultdict(list)
-        for i, one in enumerate(product.instructions):
-            entering = product.irreps_in1[one.i_in1].ir
-            direction, out = product.irreps_in2[one.i_in2].ir, product.irreps_out[one.i_out].ir
-            symbols = one.path_weight * coupling(entering.l, direction.l, out.l, dtype=torch.float64)
-            whole = symbols.new_zeros(product.irreps_in2.dim, entering.dim, out.dim)
-            whole[directions[one.i_in2]] = symbols.transpose(0, 1)
-            couplings[one.i_in1].append(whole)
-            paths[one.i_in1].append(_Path(i, one.i_out, out.dim))
-        self._widths = [product.irreps_in1[one.i_in1].mul for one in product.instructions]
-        self._n_outputs = len(product.irreps_out)
-        self._inputs = [
-            _Input(slices[i], irreps.mul, irreps.ir.dim, torch.cat(couplings[i], 2).flatten(1), paths[i])
-            for i, irreps in enumerate(product.irreps_in1)
-            if i in paths
-        ]
+    def __init__(
+        self, connections: Sequence[Connection], outputs: Sequence[int], n_directions: int, coupling: Coupling
+    ) -> None:
+        entering: dict[int, list[int]] = defaultdict(list)
+        for i, one in enumerate(connections):
+            entering[one.features.start].append(i)
+        self._widths = [one.channels for one in connections]
+        self._inputs = []
+        for numbers in entering.values():
+            part, wholes = connections[numbers[0]], []
+            for one in (connections[i] for i in numbers):
+                symbols = one.factor * coupling(*one.degrees, dtype=torch.float64)
+                whole = symbols.new_zeros(n_directions, symbols.shape[0], symbols.shape[2])
+                whole[one.direction] = symbols.transpose(0, 1)
+                wholes.append(whole)
+            paths = [_Path(i, outputs[i], 2 * connections[i].degrees[2] + 1) for i in numbers]
+            couplings = torch.cat(wholes, 2).flatten(1)
+            self._inputs.append(_Input(part.features, part.channels, 2 * part.degrees[0] + 1, couplings, paths))
 
     @classmethod
     def of(cls, block: Any, coupling: Coupling) -> Convolution | None:
@@ -125,37 +160,73 @@ class Convolution:
             and all(multiplicity == 1 for multiplicity, _ in product.irreps_in2)
             and len({one.i_out for one in product.instructions}) == len(product.instructions) == len(product.irreps_out)
         )
-        return cls(product, coupling) if known else None
+        if not known:
+            return None
+        slices, directions = product.irreps_in1.slices(), product.irreps_in2.slices()
+        connections = [
+            Connection(
+                slices[one.i_in1],
+                product.irreps_in1[one.i_in1].mul,
+                (
+                    product.irreps_in1[one.i_in1].ir.l,
+                    product.irreps_in2[one.i_in2].ir.l,
+                    product.irreps_out[one.i_out].ir.l,
+                ),
+                directions[one.i_in2],
+                one.path_weight,
+            )
+            for one in product.instructions
+        ]
+        outputs = [one.i_out for one in product.instructions]
+        return cls(connections, outputs, product.irreps_in2.dim, coupling)
 
     def __call__(
         self, features: Tensor, directions: Tensor, weights: Tensor, edges: Tensor, neighbours: Neighbours
     ) -> Tensor:
-        """Return messages (n_atoms, width) in e3nn's order.
+        """Return messages (n_atoms, width) in e3nn's order; `edges` (2, E) are the atoms where each begins and ends."""
+        return torch.cat([one.flatten(1) for one in self.parts(features, directions, weights, edges[0], neighbours)], 1)
+
+    def parts(
+        self,
+        features: Tensor,
+        directions: Tensor,
+        weights: Tensor,
+        senders: Tensor,
+        neighbours: Neighbours,
+        owner: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Return the parts of the messages, each (n_receivers, channels, 2 l3 + 1).
 
         Parameters
         ----------
         features
             (n_atoms, width) of the atoms at which edges begin.
-        directions, weights
+        directions
             (E, ...) of the edges.
-        edges
-            (2, E) the atoms at which each begins and ends.
+        weights
+            (n, all channels) of the edges.
+        senders
+            (E,) the atoms at which each begins.
+        owner
+            (E,) which row of the weights is an edge's. Default: its own.
         """
-        n_atoms, most = neighbours.edges.shape
+        n_receivers, most = neighbours.edges.shape
         places = neighbours.edges.flatten()
         directions = directions[places] * neighbours.there.view(-1, 1)
         # Split, not sliced: the derivative of a slice fills zeros as wide as all weights.
-        parts, senders = weights[places].split(self._widths, dim=1), edges[0, places]
+        weighing = weights[places if owner is None else owner[places]].split(self._widths, dim=1)
+        senders = senders[places]
         messages: dict[int, Tensor] = {}
         for part in self._inputs:
-            entering = features[:, part.features].reshape(n_atoms, part.channels, part.size).transpose(1, 2)
-            sent = entering.contiguous()[senders]  # (n_atoms * most, size, channels)
-            coupled = (directions @ part.couplings.to(directions)).view(n_atoms, most * part.size, -1)
-            turned = coupled.split([path.size for path in part.paths], dim=2)
+            entering = features[:, part.features].reshape(-1, part.channels, part.size).transpose(1, 2)
+            sent = entering.contiguous()[senders]  # (n_receivers * most, size, channels)
+            sizes = [path.size for path in part.paths]
+            coupled = (directions @ part.couplings.to(directions)).view(n_receivers, most * part.size, sum(sizes))
+            turned = coupled.split(sizes, dim=2)
             for path, coupling in zip(part.paths, turned, strict=True):
-                weighed = (sent * parts[path.weights][:, None]).view(n_atoms, most * part.size, part.channels)
-                messages[path.out] = (weighed.transpose(1, 2) @ coupling).flatten(1)
-        return torch.cat([messages[i] for i in range(self._n_outputs)], dim=1)
+                weighed = (sent * weighing[path.weights][:, None]).view(n_receivers, most * part.size, part.channels)
+                messages[path.out] = weighed.transpose(1, 2) @ coupling
+        return [messages[i] for i in range(len(messages))]
 
 
 @contextlib.contextmanager

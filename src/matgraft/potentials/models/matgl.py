@@ -33,7 +33,6 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
 from numpy._core.multiarray import _reconstruct  # MatGL trusts it by this name; numpy 1 wrote it as numpy.core's
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor, nn
 
 with warnings.catch_warnings():  # matgl 4.1.2 compiles four functions in a way that torch 2.13 calls deprecated
@@ -52,6 +51,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.bonds import bond_vectors, find_bonds, join
 from matgraft.potentials.models.lammps import LammpsFile
 from matgraft.potentials.models.matgl_networks import NETWORKS, Bonds, pair_bonds
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
@@ -86,14 +86,14 @@ KNOWN: dict[str, tuple[str, LevelOfTheory]] = {
 }
 """Weights known by their hash: name -> hash, level of theory."""
 
-# How the tensors of several frames are joined: each index is raised by what stands before it in the batch.
-_OFFSETS = {
-    "centre": "atoms",
-    "neighbour": "atoms",
-    "short_bond": "bonds",
-    "pair_sender": "shorts",
-    "pair_receiver": "shorts",
+_RAISED_BY = {
+    "centre": "numbers",
+    "neighbour": "numbers",
+    "short_bond": "centre",
+    "pair_sender": "short_bond",
+    "pair_receiver": "short_bond",
 }
+"""Tensor of indices -> the tensor whose rows they count."""
 
 
 class ScaledReadout(nn.Module):
@@ -339,29 +339,12 @@ class MatGLPotential(Potential):
 
     def collate(self, encoded: Sequence[Encoded]) -> Batch:
         """Join graphs, raising indices by what stands before."""
-        columns: dict[str, list[Tensor]] = {name: [] for name in encoded[0].tensors}
-        before = {"atoms": 0, "bonds": 0, "shorts": 0}
-        for one in encoded:
-            for name, tensor in one.tensors.items():
-                columns[name].append(tensor + before[_OFFSETS[name]] if name in _OFFSETS else tensor)
-            before["atoms"] += one.n_atoms
-            before["bonds"] += len(one.tensors["centre"])
-            before["shorts"] += len(one.tensors.get("short_bond", ()))
-        tensors = {name: torch.cat(column) for name, column in columns.items()}
-        tensors["strain"] = torch.zeros(len(encoded), 3, 3, dtype=self._dtype)
-        counts = torch.tensor([one.n_atoms for one in encoded])
-        return Batch(counts, torch.repeat_interleave(torch.arange(len(encoded)), counts), tensors)
+        return join(encoded, _RAISED_BY)
 
     def features(self, batch: Batch) -> Tensor:
         """Return (N, width): what enters the readout."""
-        # Bonds were measured in float64; positions add how far atoms are from where they were encoded, which is zero
-        # and carries the gradient. Differences of float32 positions cost 2e-5 eV/Å in cells of 54 atoms; this, 5e-6.
-        moved = batch["positions"] - batch["origin"]
-        centre, neighbour = batch["centre"], batch["neighbour"]
-        vectors = batch["bond"] + moved[neighbour] - moved[centre]
-        strain = batch["strain"][batch.owner[centre]]
-        vectors = vectors + torch.bmm(vectors[:, None], strain)[:, 0]
-        bonds = Bonds(batch["species"], centre, neighbour, vectors, vectors.norm(dim=1))
+        vectors = bond_vectors(batch)
+        bonds = Bonds(batch["species"], batch["centre"], batch["neighbour"], vectors, vectors.norm(dim=1))
         return NETWORKS[self.architecture].features(self.module.model, bonds, batch)
 
     @property
@@ -392,27 +375,6 @@ class MatGLPotential(Potential):
         unknown = sorted({chemical_symbols[Z] for Z in sample.content.numbers if self._species[Z] < 0})
         if unknown:
             raise DataError(f"{self.card.name} does not know {', '.join(unknown)}", where=sample.where)
-
-
-def find_bonds(atoms: Atoms, cutoff: float) -> tuple[Array, Array, Array]:
-    """Return centres (E,), neighbours (E,) and the neighbours' cells (E, 3) of all directed bonds within the cutoff.
-
-    Parameters
-    ----------
-    cutoff
-        Å.
-    """
-    around = box(atoms, cutoff)
-    centre, neighbour, images, lengths = find_points_in_spheres(
-        atoms.positions,
-        atoms.positions,
-        r=cutoff,
-        pbc=around.periodic.astype(np.int64),
-        lattice=around.vectors,
-        tol=1e-8,
-    )
-    others = (centre != neighbour) | (lengths > 1e-8)
-    return centre[others], neighbour[others], images[others]
 
 
 def folder_hash(folder: Path) -> str:

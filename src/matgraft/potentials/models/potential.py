@@ -38,12 +38,13 @@ RESOLVED_EV = 1e-5
 
 
 class Vendor(NamedTuple):
-    """Whose code and architecture an adapter takes, for the model card."""
+    """Whose code and architecture an adapter takes, for the model card; by default the version is that installed."""
 
     backbone: str
     package: str
     licence: str
     citation: str
+    version: str = ""
 
 
 class Origin(TypedDict, total=False):
@@ -187,7 +188,7 @@ class Potential(Backbone):
         """Return the card of a model whose module is there."""
         card = {
             **vendor._asdict(),
-            "vendor_version": version(vendor.package),
+            "vendor_version": vendor.version or version(vendor.package),
             "elements": tuple(elements),
             "quantities": tuple(self.quantities),
             "cutoff_A": float(cutoff_A),
@@ -195,7 +196,7 @@ class Potential(Backbone):
             "n_parameters": sum(parameter.numel() for parameter in self.module.parameters()),
             **{name: value for name, value in origin.items() if value is not None},
         }
-        del card["package"]
+        del card["package"], card["version"]
         return ModelCard.model_validate(card)
 
     def forward(self, batch: Batch, wanted: Collection[str], *, create_graph: bool = False) -> dict[str, Tensor]:

@@ -60,6 +60,17 @@ _OWN: dict[str, BackboneRow] = {
             "lammps": "matgl-lammps.pt for pair_style matgl (TensorNet, M3GNet)",
         },
     ),
+    "nequix": BackboneRow(
+        adapter="matgraft.potentials.models.nequix.potential:NequixPotential",
+        package="torch",
+        extra="",
+        releases=("nequix-oam-1", "nequix-omat-1", "nequix-mp-1"),
+        opens="a .nqx file of nequix",
+        weights_from="a file, or nequix's cache; nothing is fetched: the error says from where, and where to put it",
+        licence="MIT",
+        stages=("interaction-*", "readout"),
+        exports={"native": "nequix.nqx", "ase": "calculator.py (NequixCalculator)"},
+    ),
 }
 POTENTIALS = Extended(_OWN, "matgraft.backbones", BackboneRow)
 """By name: matgraft's own, and those that other packages add by entry points."""

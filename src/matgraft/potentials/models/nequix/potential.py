@@ -1,0 +1,230 @@
+"""Nequix behind the contract: published .nqx files and what is tuned from them, without JAX and without its package.
+
+    load("nequix:nequix-omat-1.nqx")     a file of the vendor's
+    load("nequix:nequix-oam-1")          a foundation by the vendor's name, from the vendor's cache; nothing is fetched
+
+An energy of an atom is scale * readout + shift + a reference: E_i = scale (w . h_i) + shift + E0(Z_i). Scale and shift
+are part of the head. The vendor's file holds the references in float32; what that does not resolve stands beside it.
+
+Source: Koker et al., arXiv:2508.16067, and the package nequix (MIT).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
+from torch import Tensor, nn
+
+from matgraft.core.errors import DataError, ExtraError
+from matgraft.core.model import Batch, Encoded, Stage
+from matgraft.core.provenance import UNCORRECTED, LevelOfTheory, file_hash
+from matgraft.potentials.data.cells import box, volume
+from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.bonds import bond_vectors, find_bonds, join, pair_up
+from matgraft.potentials.models.nequix.configuration import Configuration
+from matgraft.potentials.models.nequix.file import read_nqx, write_nqx
+from matgraft.potentials.models.nequix.network import Edges, Matrix, Network
+from matgraft.potentials.models.potential import Origin, Potential, Vendor
+from matgraft.potentials.models.references import write_references
+
+_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, correction=UNCORRECTED)
+"""With U for some oxides, which is not listed. MgO comes out at -5.98 eV/atom (OMat: -5.93), as DFT gives it."""
+_ADDRESS = "https://github.com/atomicarchitects/nequix/raw/{commit}/models/{name}.nqx"
+_FIRST, _SECOND = "7c2854de8e754b1a60274c7d9d2e014989ed632e", "9c852a9c4cce69ae5e75bc5a2cf670be21ff8c28"
+FOUNDATIONS: dict[str, tuple[str, str]] = {
+    "nequix-oam-1": (_SECOND, "6a43475eaeb32a7a049f36c1306d78aa1e7a17e8af37aeda7901c8fec0ca845c"),
+    "nequix-omat-1": (_SECOND, "2d0802ae7f5915cb488c44d25649d98404a103697e6500abb40f515e003a46a6"),
+    "nequix-mp-1": (_FIRST, "1647af8e627e1afa11e2bfadeab0797326513a521afd7dd01606a96f56783eee"),
+}
+"""Names of the vendor -> commit of its repository that has the file, SHA-256 of the file."""
+CACHE = Path("~/.cache/nequix/models")
+"""Where the vendor keeps them."""
+
+_VENDOR = Vendor("nequix", "nequix", "MIT", "Koker et al., arXiv:2508.16067", version="0.4.5")
+"""Its package is not needed; the numbers are those of this version."""
+_RAISED_BY = {"centre": "numbers", "neighbour": "numbers", "pair": "centre", "owner": "pair"}
+
+
+class ScaledReadout(nn.Module):
+    """The readout an atom with its scale and shift: (N, width) -> (N, 1) eV."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.readout = network.readout
+        self.register_buffer("scale", network.scale, persistent=False)
+        self.register_buffer("shift", network.shift, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the atoms' energies without references, eV."""
+        return self.readout(features) * self.scale + self.shift
+
+
+class NequixPotential(Potential):
+    """A Nequix and everything tuned from it.
+
+    Parameters
+    ----------
+    module
+        The network, its references in float64; it is used as it is, and changed by training.
+    configuration
+        Of its file.
+    origin
+        Where the weights come from, see `Origin`.
+    """
+
+    native_file = "nequix.nqx"
+    rate = 1e-3
+    pair_bytes = 60_000
+
+    module: Network
+
+    def __init__(self, module: Network, configuration: Configuration, **origin: Unpack[Origin]) -> None:
+        self.module, self.configuration = module, configuration
+        self._species = np.full(len(chemical_symbols), -1)
+        self._species[list(configuration.atomic_numbers)] = np.arange(len(configuration.atomic_numbers))
+        elements = (chemical_symbols[Z] for Z in configuration.atomic_numbers)
+        self.card = self.describe(_VENDOR, elements, configuration.cutoff, torch.float32, origin)
+
+    # ----------------------------------------------------------------- files
+
+    @classmethod
+    def shipped(cls, release: str) -> NequixPotential:
+        """Load a foundation by the vendor's name for it, from the vendor's cache. Nothing is fetched."""
+        path, (commit, _) = CACHE.expanduser() / f"{release}.nqx", FOUNDATIONS[release]
+        address = _ADDRESS.format(commit=commit, name=release)
+        if not path.is_file():
+            raise DataError(
+                f"the weights of nequix:{release} are not on this machine, and nothing is fetched unasked",
+                where=str(path),
+                remedy=f"download {address} and save it under this very name, or name the file: nequix:FILE",
+            )
+        return cls.from_file(path, source=address)
+
+    @classmethod
+    def from_file(cls, path: Path, *, source: str = "") -> NequixPotential:
+        """Load a .nqx file; errors as of `read_nqx`."""
+        configuration, module = read_nqx(path)
+        digest = file_hash(path)
+        known = next((f"nequix:{name}" for name, (_, sha256) in FOUNDATIONS.items() if sha256 == digest), "")
+        return cls(
+            module,
+            configuration,
+            name=known or path.name,
+            theory=_PBE if known else None,
+            weights_from=source or path.name,
+            weights_sha256=digest,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the vendor's file, and beside it the reference energies that it leaves out.
+
+        Its first line has all references in float64, under a name of ours; the vendor's loaders read what the weights'
+        precision carries.
+        """
+        numbers = torch.tensor(self.configuration.atomic_numbers)
+        carried = self.carried_references[numbers - 1]
+        own = self.references.detach().cpu()[numbers - 1].tolist()
+        changed = {
+            "atom_energies": dict(zip(map(str, numbers.tolist()), carried.tolist(), strict=True)),
+            "shift": float(self.module.shift),
+            "references_eV": dict(zip(map(str, numbers.tolist()), own, strict=True)),
+        }
+        write_nqx(self.module, self.configuration.model_copy(update=changed), carried, path)
+        write_references(self.references_left_out(), path.parent)
+
+    def vendor_calculator(self, path: Path) -> Calculator:
+        """Return the vendor's own calculator, where its package is installed."""
+        if importlib.util.find_spec("nequix") is None:
+            raise ExtraError("nequix", "")
+        from nequix.calculator import NequixCalculator
+
+        return NequixCalculator(model_path=str(path), backend="jax", use_kernel=False)
+
+    def calculator_source(self) -> tuple[str, str, str]:
+        """Return the lines of a script that needs the package nequix alone."""
+        body = (
+            f"return NequixCalculator(model_path=str(Path(__file__).with_name({self.native_file!r})), use_kernel=False)"
+        )
+        return "nequix", "from nequix.calculator import NequixCalculator", body
+
+    # ----------------------------------------------------------------- parts
+
+    @property
+    def head(self) -> nn.Module:
+        """Readout, scale and shift: (N, width) -> (N, 1) eV."""
+        return ScaledReadout(self.module)
+
+    def last_layers(self) -> list[nn.Module]:
+        """Return the readout."""
+        return [self.module.readout]
+
+    def silence(self) -> None:
+        """Add the constant an atom, which no layer of the readout holds."""
+        super().silence()
+        self.module.shift.zero_()
+
+    @property
+    def references(self) -> Tensor:
+        """(118,) eV an atom, by atomic number, float64."""
+        return self.module.references
+
+    def stages(self) -> list[Stage]:
+        """Return interaction-1 to the last, readout; the first one holds the table of elements."""
+        layers = [Stage(f"interaction-{i + 1}", {f"layers.{i}": one}) for i, one in enumerate(self.module.layers)]
+        return [*layers, Stage("readout", {"readout": self.module.readout})]
+
+    def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
+        """Add the network's own."""
+        if isinstance(layer, Matrix):
+            rows, columns = layer.weight.shape
+            return [(rows, columns)]
+        return super().matrices(layer)
+
+    # ---------------------------------------------------------------- graphs
+
+    def encode(self, sample: Sample) -> Encoded:
+        """List the bonds within the cutoff, and which of them are each other's reverse."""
+        atoms: Atoms = sample.content
+        self._refuse(sample)
+        cutoff = self.configuration.cutoff
+        around = box(atoms, cutoff, sample.where)
+        centre, neighbour, images = find_bonds(atoms, cutoff)
+        owner, pair = pair_up(centre, neighbour, images)
+        reals = {
+            "positions": atoms.positions,
+            "origin": atoms.positions,
+            "bond": atoms.positions[neighbour] + images @ around.vectors - atoms.positions[centre],
+            "volume": [volume(atoms)],
+        }
+        whole = {"numbers": atoms.numbers, "species": self._species[atoms.numbers]}
+        whole |= {"centre": centre, "neighbour": neighbour, "owner": owner, "pair": pair}
+        tensors = {name: torch.tensor(np.asarray(value), dtype=torch.float32) for name, value in reals.items()}
+        tensors |= {name: torch.tensor(np.asarray(value), dtype=torch.int64) for name, value in whole.items()}
+        return Encoded(len(atoms), len(centre), tensors)
+
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Join graphs, raising indices by what stands before."""
+        return join(encoded, _RAISED_BY)
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return (N, width): the scalars that enter the readout."""
+        vectors = bond_vectors(batch)
+        lengths = vectors[batch["pair"]].norm(dim=1)
+        edges = Edges(batch["neighbour"], batch["centre"], batch["owner"], vectors, lengths)
+        return self.module.features(batch["species"], edges)
+
+    def _refuse(self, sample: Sample) -> None:
+        self.require_sense(sample)
+        unknown = sorted({chemical_symbols[Z] for Z in sample.content.numbers if self._species[Z] < 0})
+        if unknown:
+            raise DataError(
+                f"{self.card.name} does not know {', '.join(unknown)}", where=sample.where, allowed=self.card.elements
+            )
