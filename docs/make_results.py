@@ -26,7 +26,8 @@ READMES = [REPOSITORY / "README.md", REPOSITORY / "README.ja.md"]
 PAGE = DOCS / "results.md"
 SCRIPTS = (
     *("strategies", "held_out", "two_levels", "moments", "time_to_accuracy", "step_time", "store", "reading_speed"),
-    *("audit_rules", "real_alarms", "frame_cases", "first_looks", "table_audit", "hostile"),
+    *("audit_rules", "real_alarms", "frame_cases", "first_looks", "table_audit"),
+    *("hostile", "faults"),
     *(
         "formula_folds",
         "learning_curves",

@@ -49,6 +49,9 @@ class Limits(Frozen):
     blank_lines: int = Field(
         100_000, gt=0, description="Of blank lines in a row. Codes write a few; a million take as long as a real file."
     )
+    parser_seconds: int = Field(
+        60, gt=0, description="Of the processor, for a reader of ASE, and 20 more for each MiB: they take 1 or less."
+    )
     unpacked_bytes: int = Field(
         2**36, gt=0, description="Of a packed file when it is unpacked: 64 GiB are ten million frames of 100 atoms."
     )

@@ -23,11 +23,14 @@ Source: the kernel's documentation of cgroup-v1 and cgroup-v2, proc(5), getrlimi
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from types import FrameType
+from typing import NamedTuple, NoReturn
 
 if sys.platform != "win32":
     import resource
@@ -103,6 +106,33 @@ def memory_for_a_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class TookTooLongError(BaseException):
+    """A block used up its time. No `Exception`: parsers catch these, and go on."""
+
+
+@contextmanager
+def processor_time(seconds: float) -> Iterator[None]:
+    """Give a block so many seconds of the processor, and raise `TookTooLongError` in it beyond.
+
+    Python hears it between two of its instructions and inside regular expressions, not inside compiled loops. Signals
+    reach the main thread alone: in other threads, and on Windows, nothing is bounded.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise TookTooLongError
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 1.0)  # again, for whoever swallows it
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 # ---------------------------------------------------------------------- memory

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import importlib
 import inspect
 import json
 import lzma
 import re
+import signal
 import sys
 import time
 
@@ -188,3 +190,26 @@ def test_packed_bombs_end_in_every_reader(tmp_path, monkeypatch, name, pack):
     start = {"a": b"1\nenergy=-1\n", "O": b" vasp.6.4.1  executed on x\n POTCAR: x\n INCAR:\n", "j": b""}
     (tmp_path / name).write_bytes(pack(start[name[0]] + b" " * 2**24))
     refused(tmp_path / name, match="packed_ratio")
+
+
+def test_a_reader_of_ase_that_never_ends_is_ended(tmp_path, monkeypatch):
+    def endless(*_, **__):
+        while True:
+            with contextlib.suppress(Exception):  # as readers of ASE do
+                re.match("(a|aa)+$", "a" * 40 + "b")
+        yield
+
+    monkeypatch.setattr("matgraft.potentials.data.reading.formats.ase_files.iread", endless)
+    monkeypatch.setenv("MATGRAFT_LIMITS", "parser_seconds=1")
+    (tmp_path / "a.cif").write_bytes(b"data_a\n")
+    handler = signal.getsignal(signal.SIGVTALRM)
+    refused(tmp_path / "a.cif", match=r"reader of cif does not come to an end.*parser_seconds")
+    assert signal.getsignal(signal.SIGVTALRM) == handler and signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_a_frame_with_a_hundred_thousand_keys_is_told_in_few_words(tmp_path):
+    keys = " ".join(f"k{i}={i}" for i in range(20_000))
+    (tmp_path / "a.extxyz").write_text(f"1\nProperties=species:S:1:pos:R:3 {keys}\nSi 0 0 0\n")
+    with pytest.raises(DataError, match="no frame has energy under a known name; the keys are k0, ") as told:
+        read(tmp_path / "a.extxyz")
+    assert len(str(told.value)) < 2_000

@@ -62,6 +62,7 @@ from matgraft.potentials.data.store import open_store
 from matgraft.potentials.data.store_format import is_store
 
 _SHOWN = 300  # characters of what a reader raised
+_KEYS, _TOLD = 60, 1500  # keys that a message lists, and their characters
 
 
 @dataclass
@@ -565,8 +566,9 @@ def _nowhere(quantity: str, ledger: _Ledger, want: Collection[str], where: str) 
             "`matgraft predict` and `matgraft label` take structures alone",
             options=_without(quantity, want, ledger.labelled),
         )
+    shown = ", ".join([*existing[:_KEYS], *["..."] * (len(existing) > _KEYS)])
     return DataError(
-        f"no frame has {quantity} under a known name; the keys are {', '.join(existing) or 'none at all'}",
+        f"no frame has {quantity} under a known name; the keys are {shown[:_TOLD] or 'none at all'}",
         where=where,
         remedy=f"name the key that holds the {quantity}, or do not ask for it"
         + ("; forces are minus the gradient of the energy" if gradients else ""),

@@ -25,8 +25,8 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
-from matgraft.core.limits import limits, require
-from matgraft.core.machine import memory_for_a_file
+from matgraft.core.limits import exceeded, limits, require
+from matgraft.core.machine import TookTooLongError, memory_for_a_file, processor_time
 from matgraft.core.unpack import is_packed, open_unpacked, refuse_bomb
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path
 from matgraft.potentials.data.reading.formats.extxyz import HIDDEN, read_frames
@@ -55,6 +55,7 @@ _OUTPUTS = re.compile(
 )
 _UNPACKED_BY_ASE = (".gz", ".bz2", ".xz")
 _TOLD = 1000
+_SECONDS_A_MIB = 20
 _STRUCTURE = frozenset(("numbers", "positions"))
 # ASE's databases add these to a row; they are neither labels nor groups.
 _ROW_KEYS = frozenset(("unique_id", "data", "key_value_pairs"))
@@ -135,10 +136,13 @@ def _images(path: Path, form: str, name: str) -> Iterator[tuple[Atoms, None, tup
     images = _rows(path, form) if form in _DATABASES else _parsed(path, form, name)
     for index in itertools.count():
         try:
-            with memory_for_a_file(size):
+            with memory_for_a_file(size), processor_time(limits().parser_seconds + _SECONDS_A_MIB * size / 2**20):
                 atoms = next(images, None)
         except DataError:
             raise
+        except TookTooLongError:
+            found = f"ASE's reader of {form} does not come to an end"
+            raise exceeded("parser_seconds", found, f"{name} frame {index}") from None
         except MemoryError as error:
             found = f"ASE's reader of {form} asks for more memory than the file can need"
             raise DataError(found, where=f"{name} frame {index}") from error
