@@ -89,6 +89,7 @@ def test_a_pressure_is_in_gpa_whatever_unit_its_tag_or_the_condition_has() -> No
     assert told[:4] == pytest.approx([1.0, 5.0, 5.0, 5.0]) and told[4:] == ["high", "3 ells", None]
     assert Condition.of("pressure>4").met_by(data) == Met((1, 2, 3), (4, 5, 6))
     assert Condition.of("pressure>40 kbar").met_by(data).frames == (1, 2, 3)
+    assert Condition.of("20<pressure<=60 kbar").met_by(data).frames == (1, 2, 3)  # both ends have the unit
     assert Condition.of("pressure=1").met_by(data).frames == (0,)
     assert Condition.of("pressure=50 kbar").met_by(data).frames == (1, 2, 3)
     assert Condition.of("pressure=high").met_by(data).frames == (4,)

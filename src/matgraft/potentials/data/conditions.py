@@ -312,8 +312,14 @@ class Condition:
         number = _number_under(found["name"], value)
         if number is None:
             raise OptionError(f"{text!r}: {value!r} is no number", allowed=FORMS)
-        low = ((found["from"].replace("<", ">"), float(found["low"])),) if found["low"] else ()
-        return cls(text.strip(), found["name"], (*low, (op, number)))
+        if not found["low"]:
+            return cls(text.strip(), found["name"], ((op, number),))
+        quantity = _QUANTITY.fullmatch(value)
+        low = _number_under(
+            found["name"], f"{found['low']} {quantity[2] if quantity else ''}"
+        )  # one unit for both ends
+        bounds = ((found["from"].replace("<", ">"), float(found["low"]) if low is None else low), (op, number))
+        return cls(text.strip(), found["name"], bounds)
 
     def met_by(self, dataset: Dataset) -> Met:
         """Say which frames meet it.
