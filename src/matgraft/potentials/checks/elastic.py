@@ -52,7 +52,9 @@ LABEL_STRAIN = 0.02
 _INDEPENDENT = {
     15: "11 22 33 44 55 66 12 13 23 14 15 16 24 25 26 34 35 36 45 46 56",
     74: "11 22 33 12 13 23 44 55 66",
+    88: "11 12 13 16 33 44 66",
     142: "11 12 13 33 44 66",
+    148: "11 12 13 14 15 33 44",
     167: "11 12 13 14 33 44",
     194: "11 12 13 33 44",
     230: "11 12 44",
@@ -232,9 +234,10 @@ def _constants(seen: Seen[ElasticConstants], case: Case) -> Iterator[Measure]:
     if all(case.reference(_key(name)) is not None for name in seen.own.constants):
         # The moduli follow from constants that the user's DFT judges: the foundation has no say in them.
         theirs = {name: value for name, value in theirs.items() if name in seen.own.constants}
+    signless = ("C14", "C15", "C16") if seen.own.space_group > 74 else ()
     for name, value in _values(seen.own).items():
         reference = case.reference(_key(name))
-        if reference is not None and name == "C14":  # its sign hangs on the choice of a
+        if reference is not None and name in signless:  # the sign hangs on the choice of axes
             reference = reference.model_copy(update={"value": float(np.copysign(reference.value, value))})
         against = ReferenceChoice(reference, theirs.get(name))
         gate = "bulk_modulus" if name == "bulk modulus" else "elastic"
