@@ -60,6 +60,35 @@ def test_differences_are_those_of_all_pairs() -> None:
     assert found.phases_by == "tag 'phase'" and not [one for one in found.lacking if "phase" in one]
 
 
+def test_a_diverged_model_is_infinitely_wrong_where_the_frame_has_a_pair() -> None:
+    dataset, errors, groups = several()
+    broken = off(dataset, errors)
+    broken[3] = {"energy": np.array(np.inf)}
+    found = relative_energies(dataset, {"test": off(dataset, errors), "untuned": broken}, groups)
+    for figures in (found.same_composition, found.between_phases):
+        assert figures["untuned"].rmse == np.inf and figures["untuned"].interval is None
+        assert figures["untuned"].count == figures["test"].count and np.isfinite(figures["test"].rmse)
+
+
+def test_groups_without_a_pair_are_not_counted() -> None:
+    two = [frame("Si2", -5 + 0.01 * k, phase="ab"[k % 2]) for k in range(6)]
+    lone = [frame("Ge2", -4 + 0.01 * k, phase="a") for k in range(20)]
+    dataset, errors = Dataset((*two, *lone)), [4.0, -3.0, 9.0, 1.0, -7.0, 2.0, *range(20)]
+    groups = [*["g0"] * 3, *["g1"] * 3, *(f"lone {k}" for k in range(20))]
+    found = relative_energies(dataset, {"test": off(dataset, errors)}, groups)
+    assert found.between_phases["test"].count == 9 and found.between_phases["test"].interval is None  # two groups
+
+
+def test_a_diverged_frame_without_a_pair_changes_no_difference() -> None:
+    dataset, errors, groups = several()
+    alone = Dataset((*dataset, frame("C2", -9.0, phase="a"), frame("C2", -9.0, phase="a")))
+    told = off(alone, [*errors, 3.0, 4.0])
+    broken = [*told[:-1], {"energy": np.array(np.nan)}]
+    found = relative_energies(alone, {"test": told, "untuned": broken}, [*groups, "x", "y"])
+    assert found.between_phases["untuned"] == found.between_phases["test"]
+    assert found.same_composition["untuned"].rmse == np.inf
+
+
 def test_an_offset_of_each_element_changes_no_difference() -> None:
     dataset, errors, groups = several()
     shifted = [e + (5000 if "Ge" in s.content.symbols else 70000) for e, s in zip(errors, dataset, strict=True)]

@@ -239,31 +239,47 @@ def _energies(
 def _pair_error(energies: _Energies, errors: Array, *, across: bool) -> RelativeError | None:
     """RMSE of d_i - d_j over pairs of one formula; `across`: of two phases alone. None where there is no pair.
 
-    Over n frames the sum of squares of all pairs is n sum d² - (sum d)², so that sums over groups tell it.
+    Over n frames the sum of squares of all pairs is n sum d² - (sum d)², so that sums over groups tell it. A frame
+    without a pair says nothing: its group is not counted.
     """
-    told = energies.phase != "" if across else np.ones(len(errors), dtype=bool)
-    errors, unit = _centred(errors, energies.formula)[told], energies.unit[told]
-    formula, cell = numbered(energies.formula[told].tolist()), energies.cells[told]
-    numbers = (formula, numbered(cell.tolist())) if across else (formula,)
-    totals, sizes = _sums_by(errors, unit, numbers)
+    used = _paired(energies, across=across)
+    if not used.any():
+        return None
+    centred, unit = _centred(errors, energies.formula)[used], energies.unit[used]
+    formula, cell = numbered(energies.formula[used].tolist()), numbered(energies.cells[used].tolist())
+    totals, sizes = _sums_by(centred, unit, (formula, cell) if across else (formula,))
 
     def squares(sums: Array) -> tuple[Array, Array]:
         parts = np.split(sums[..., 1:], np.cumsum(sizes)[:-1] * 3, axis=-1)
         pairs, square = map(np.array, zip(*(_over_pairs(part) for part in parts), strict=True))
         return (pairs[0] - pairs[1], square[0] - square[1]) if across else (pairs[0], square[0])
 
-    if not len(totals) or squares(totals.sum(0))[0] < 0.5:
-        return None
-    found = estimate(lambda sums: _log_rmse(*squares(sums)), totals, _shares(errors, unit))
     count = round(float(squares(totals.sum(0))[0]))
+    if not np.isfinite(errors[used]).all():
+        return RelativeError(rmse=np.inf, count=count)
+    found = estimate(lambda sums: _log_rmse(*squares(sums)), totals, _shares(centred, unit))
     return RelativeError(rmse=float(np.exp(found.value)), interval=_exponentials(found), count=count)
 
 
+def _paired(energies: _Energies, *, across: bool) -> NDArray[np.bool_]:
+    """Say which frames have another one of their formula; `across`: of another phase."""
+    told = energies.phase != "" if across else np.ones(len(energies.label), dtype=bool)
+    formula, cell = numbered(energies.formula.tolist()), energies.cells
+    alike = np.bincount(formula[told], minlength=len(told))[formula]
+    own = np.bincount(cell[told], minlength=len(told))[cell] if across else 1
+    return np.asarray(told & (alike > own))
+
+
 def _centred(errors: Array, formula: NDArray[np.str_]) -> Array:
-    """Take the mean of each formula off: it cancels in every pair, and large offsets cost digits."""
-    centred = errors.copy()
-    for name in np.unique(formula):
-        centred[formula == name] -= errors[formula == name].mean()
+    """Take the mean of each formula off: it cancels in every pair, and large offsets cost digits.
+
+    What is not finite becomes 0: it has no place in a sum.
+    """
+    finite = np.isfinite(errors)
+    centred = np.where(finite, errors, 0.0)
+    for name in np.unique(formula[finite]):
+        own = finite & (formula == name)
+        centred[own] -= errors[own].mean()
     return centred
 
 
