@@ -79,10 +79,10 @@ def elements() -> ElementTable:
         np.array(states, float) if states else common[Z]
         for Z, states in enumerate([(), *(e.icsd_oxidation_states for e in every)])
     )
-    hydrogen = np.arange(N_ELEMENTS + 1) == 1
+    hydrogen, helium = (np.arange(N_ELEMENTS + 1) == Z for Z in (1, 2))
     return ElementTable(
         electronegativity=X,
-        valence=np.where(group >= 13, group - 10, np.where(f_block, 3, group)).astype(float),
+        valence=np.where(helium, 2, np.where(group >= 13, group - 10, np.where(f_block, 3, group))).astype(float),
         non_metal=((group >= 13) & (X > NON_METAL)) | hydrogen,
         highest=np.array([states.max() for states in common]),
         lowest=np.array([states.min() for states in common]),

@@ -64,3 +64,7 @@ def test_an_alloy_of_thirty_elements_is_no_burden():
 
 def test_nothing_is_a_table_of_no_rows():
     assert valence([]).shape == (0, len(NAMES))
+
+
+def test_helium_has_two_valence_electrons():
+    assert of("He", "valence electrons") == 2 and of("Ne", "valence electrons") == 8
