@@ -15,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from matgraft import check
+from matgraft.core import devices
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.verdict import Outcome
@@ -246,3 +247,15 @@ def test_partly_occupied_sites_are_no_structure(matgraft: CLI) -> None:
     Path("mixed.cif").write_text("\n".join(mixed) + "\n")
     code, _, err = matgraft("check", "own_models:copper", "--structure", "mixed.cif", *RELAX)
     assert code == 3 and "partly occupied (Cu 0.75)" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("verb", ["check", "sample"])
+def test_a_device_is_not_chosen_for_a_calculator_of_ones_own(
+    verb: str, matgraft: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (devices.ASKED, devices.VISIBLE):
+        monkeypatch.setenv(name, "")  # and given back at the end
+    words = [verb, "ase.calculators.emt:EMT", "--device", "cpu", "--out", tmp_path / "out" / "a.extxyz"]
+    code, _, said = matgraft(*words)
+    assert code == 2
+    assert "--device is not read: ase.calculators.emt:EMT makes a calculator of your own" in said

@@ -17,7 +17,7 @@ Matgraft = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(devices, "_asked", False)
+    monkeypatch.setenv(devices.ASKED, "")  # and taken away at the end
     monkeypatch.delenv(VISIBLE, raising=False)
     yield
 

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from matgraft.cli import completion
 from matgraft.cli.common import next_run, refuse_beside_resume, seeded, settings_of, tell, typed
-from matgraft.cli.options import Device, ExecutorFile, Json, Seed, Shown
+from matgraft.cli.options import Device, ExecutorFile, Json, PredictionDevice, Seed, Shown
 from matgraft.cli.outputs import new_file, new_file_and_folder, new_folder
+from matgraft.cli.potentials import refuse_device
 from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def sample_command(
     ],
     workers: Workers = None,
     executor: ExecutorFile = None,
+    device: PredictionDevice = None,  # chosen as it is read
     shown: Shown,
 ) -> None:
     """Make frames to label: walkers of dynamics until the model does not know the frame, and structures of many kinds.
@@ -107,6 +109,7 @@ def sample_command(
     from matgraft.potentials.report.sampling import show_sampled
     from matgraft.potentials.run import SampleQuestion, sample
 
+    refuse_device(model, device)
     question = SampleQuestion(out, tuple(asked.structure or ()), read_executor(executor, workers))
     sampled = sample(model, question, sample_settings(asked, options), quiet=shown.silent)
     tell(sampled, show_sampled, shown.as_json)

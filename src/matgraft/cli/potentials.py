@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from matgraft.cli.common import data_and_options, is_recipe, settings_of, tell
-from matgraft.cli.options import CheckOptions, ExecutorFile, Json, Quiet, Shown
+from matgraft.cli.options import CheckOptions, ExecutorFile, Json, PredictionDevice, Quiet, Shown
 from matgraft.cli.outputs import new_file_and_folder, new_folder
 from matgraft.core.errors import OptionError
 from matgraft.core.targets import is_stream
@@ -51,6 +51,7 @@ def check_command(
         Path | None, typer.Option("-o", "--out", help="folder; default: physics/ in the run", callback=new_folder)
     ] = None,
     executor: ExecutorFile = None,
+    device: PredictionDevice = None,  # chosen as it is read
     shown: Shown,
 ) -> None:
     """Hold a model against physics: relaxation, elasticity, phonons, dynamics, defects, surfaces.
@@ -64,6 +65,7 @@ def check_command(
     from matgraft.potentials.report.run import write_report
     from matgraft.potentials.run import CheckQuestion, check
 
+    refuse_device(model, device)
     where = read_executor(executor) if executor else None
     question = CheckQuestion(asked.structure or (), asked.against, asked.frames or (), asked.reference, out, where)
     checked = check(model, question, check_settings(asked, options), quiet=shown.silent)
@@ -73,6 +75,16 @@ def check_command(
         write_report(folder)
     tell(checked, show_physics, shown.as_json)
     raise typer.Exit(checked.verdict.exit_code)
+
+
+def refuse_device(model: str, device: str | None) -> None:
+    """Raise an OptionError where a device is chosen for a calculator that matgraft does not place."""
+    from matgraft.potentials.simulation.loading import is_calculator
+
+    if device is not None and is_calculator(model):
+        raise OptionError(
+            f"--device is not read: {model} makes a calculator of your own", remedy="choose its device where it is made"
+        )
 
 
 def check_settings(asked: CheckOptions, options: list[str] | None) -> CheckSettings:

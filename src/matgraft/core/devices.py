@@ -12,7 +12,8 @@ from matgraft.core.errors import OptionError
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """What CUDA reads when it starts: the GPUs that this process, and those it starts, may see."""
 _DEVICE = re.compile(r"auto|cpu|cuda(:(?P<number>\d{1,4}))?")
-_asked = False
+ASKED = "MATGRAFT_DEVICE"
+"""Set in this process, and so in those it starts, where a device was chosen; nobody has to set it by hand."""
 
 
 def training_device() -> torch.device:
@@ -27,7 +28,7 @@ def training_device() -> torch.device:
 
 def prediction_device() -> torch.device:
     """Return where models are put that predict: on the CPU, unless a device was chosen."""
-    return training_device() if _asked else torch.device("cpu")
+    return training_device() if os.environ.get(ASKED) else torch.device("cpu")
 
 
 def choose_device(name: str) -> str:
@@ -45,7 +46,6 @@ def choose_device(name: str) -> str:
     OptionError
         If it is none of these, or PyTorch finds no such GPU.
     """
-    global _asked
     found = _DEVICE.fullmatch(name)
     if not found:
         raise OptionError(f"--device {name} is no device", allowed=["auto", "cpu", "cuda", "cuda:0, cuda:1, ..."])
@@ -53,7 +53,7 @@ def choose_device(name: str) -> str:
         os.environ[VISIBLE] = ""
     elif name != "auto":
         _choose_gpu(name, int(found["number"]) if found["number"] else None)
-    _asked = True
+    os.environ[ASKED] = name
     return name
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from matgraft.core.devices import prediction_device
 from matgraft.core.errors import OptionError
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.registry import (
@@ -61,6 +62,7 @@ def load_subject(model: Model, probes: Sequence[Atoms]) -> Subject:
             f"{name} is a correction to {', '.join(potential.card.corrects.values())}: it has no whole energies",
             remedy="give the sum of both as an ASE calculator: module:function",
         )
+    potential.module.to(prediction_device())
     return Subject.of_potential(name, potential)
 
 
