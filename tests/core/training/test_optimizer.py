@@ -28,6 +28,18 @@ def walk(start: Tensor, gradients: list[Tensor], matrices: Sequence[tuple[int, i
     return parameter.detach()
 
 
+def test_weights_decay_apart_from_the_gradient() -> None:
+    """As AdamW does it: the gradient's step, and a part of the rate off the weight."""
+    start, gradients = drawn(3, 1, 4, 3)[0], drawn(4, 2, 4, 3)
+    plain = walk(start, gradients)
+    parameter = nn.Parameter(start.clone())
+    optimizer = Soap([{"params": [parameter], "lr": RATE, "matrices": [()], "weight_decay": 2.0}])
+    for gradient in gradients:  # the first one makes the basis, and no step
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    assert torch.allclose(parameter.detach(), plain - RATE * 2.0 * start, atol=1e-12)
+
+
 def drawn(seed: int, count: int, *shape: int) -> list[Tensor]:
     random = torch.Generator().manual_seed(seed)
     return [torch.randn(*shape, generator=random, dtype=torch.float64) for _ in range(count)]

@@ -55,6 +55,8 @@ class Soap(torch.optim.Optimizer):
         Steps between two looks at the bases.
     eps
         Added to the root of the squares, as a part of the largest in its matrix.
+    weight_decay
+        Part of the rate by which each step shrinks the weights, apart from the gradient as AdamW does it.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Soap(torch.optim.Optimizer):
         memory: float = 0.95,
         every: int = 10,
         eps: float = 1e-5,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(groups, {"betas": betas, "memory": memory, "every": every, "eps": eps})
+        averaging = {"betas": betas, "memory": memory, "every": every, "eps": eps}
+        super().__init__(groups, averaging | {"weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -75,7 +79,7 @@ class Soap(torch.optim.Optimizer):
             averaging = _Averaging(*(group[name] for name in _Averaging._fields))
             for parameter, matrices in zip(group["params"], group["matrices"], strict=True):
                 if parameter.grad is not None:
-                    self._advance(parameter, matrices, group["lr"], averaging)
+                    self._advance(parameter, matrices, group["lr"], averaging, group["weight_decay"])
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: StateDict) -> None:
@@ -87,7 +91,9 @@ class Soap(torch.optim.Optimizer):
                 device = parameters[i].device
                 block["products"] = [None if one is None else one.to(device).clone() for one in exact["products"]]
 
-    def _advance(self, parameter: Tensor, matrices: Sequence[Shape], rate: float, averaging: _Averaging) -> None:
+    def _advance(
+        self, parameter: Tensor, matrices: Sequence[Shape], rate: float, averaging: _Averaging, decay: float
+    ) -> None:
         shapes = list(matrices) or [tuple(parameter.shape)]
         gradient = parameter.grad
         assert gradient is not None
@@ -102,6 +108,8 @@ class Soap(torch.optim.Optimizer):
         blocks = [_Block(**block) for block in state["blocks"]]
         steps = [block.step(part, state["step"], averaging) for block, part in zip(blocks, gradients, strict=True)]
         state["blocks"] = [dict(vars(block)) for block in blocks]
+        if decay:
+            parameter.mul_(1 - rate * decay)
         parameter.sub_(rate * torch.cat([step.flatten() for step in steps]).view_as(parameter))
 
 

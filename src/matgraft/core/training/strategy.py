@@ -52,7 +52,7 @@ class ParamGroup:
     matrices
         Name of a parameter that holds flattened matrices -> their shapes (`Backbone.matrices`).
     weight_decay
-        Part of the learning rate by which each step shrinks the weights, by Adam (Loshchilov and Hutter, ICLR 2019).
+        Part of the learning rate by which each step shrinks the weights (Loshchilov and Hutter, ICLR 2019).
     """
 
     name: str
