@@ -301,6 +301,27 @@ def test_a_tag_that_tells_two_references_apart_makes_heads(name, told):
     assert found.actions[-1].options.keys() == {"audit.drop"}
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("forces in Hartree/Bohr", "force-unit"),
+        ("forces in -eV/Å", "force-unit"),
+        ("stress in GPa", "stress-unit"),
+        ("stress in -eV/Å³", "stress-sign"),
+    ],
+)
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_two_units_in_one_file_are_told_frame_by_frame(fault, code, share):
+    """Two files of two codes in one: neither is all in another unit, and nothing was said."""
+    rng = np.random.default_rng(7)
+    drawn = rules.draw(rng, 60, 20, rules.FOUNDATIONS["good"])
+    spoilt = rules.plant(rng, drawn, rules.FAULTS[fault], share)
+    wrong = {i for i, (a, b) in enumerate(zip(drawn.frames, spoilt.frames, strict=True)) if a is not b}
+    found = {one.code: one for one in rules.judged(spoilt)}[code]
+    assert found.outcome == "failed" and set(found.frames) <= wrong and len(found.frames) > 0.7 * len(wrong)
+    assert not found.actions  # an option on all frames would spoil the others
+
+
 def test_forces_that_are_something_else_are_told():
     """Velocities under the key of forces: small numbers, where the foundation predicts large forces."""
     rng = np.random.default_rng(5)

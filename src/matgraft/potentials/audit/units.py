@@ -17,6 +17,9 @@ from matgraft.core.quantities import Array, Unit
 from matgraft.potentials.audit.base import Frames, LabelReading, count
 from matgraft.potentials.audit.scale import EXACT, REFUSED, SOFT, OtherUnitFrames, Scale, Support, find_part
 
+_STAND, _SHARE = 3, 0.2
+"""Frames, and part of those that tell, that follow the predictions as read where most do in another unit only."""
+
 Concerns = Callable[[str, str], bool]
 """Whether another key and unit are what a code looks at."""
 
@@ -45,8 +48,9 @@ def part_by_slope(
     told = np.isfinite(slopes) & (slopes != 0)
     sizes = np.where(told, np.abs(slopes), 1.0) / expected
     wrong = told & ((slopes < 0) | (np.abs(np.log(sizes)) >= REFUSED * width))
-    if 2 * wrong.sum() > told.sum():  # what is wrong with most frames is a matter of all
-        return None
+    stand = told & (slopes > 0) & (np.abs(np.log(sizes)) <= EXACT * width)
+    if 2 * wrong.sum() > told.sum() and stand.sum() < max(_STAND, _SHARE * told.sum()):
+        return None  # what is wrong with most frames is a matter of all, unless the others plainly stand
     positive = np.sign(unit.factor) * np.nan_to_num(slopes) > 0  # as the file's numbers stand
     off = {name: np.abs(np.log(sizes * factor / abs(unit.factor))) for name, factor in factors.items()}
     least = np.min(list(off.values()), axis=0)
