@@ -136,6 +136,25 @@ def test_phases_stand_above_the_lowest_of_their_formula() -> None:
     assert found.between_phases["test"].interval is not None  # five groups
 
 
+@pytest.mark.parametrize("diverged", [(4,), (0,), (0, 4)])
+def test_a_diverged_compound_or_element_is_seen_in_the_formation_energies(diverged: tuple[int, ...]) -> None:
+    compounds = [frame("SiGe", -4.7 + 0.01 * k) for k in range(8)]
+    dataset = Dataset((frame("Si2", -5), frame("Ge2", -4.5), *compounds))
+    told = off(dataset, [1.0, 2.0, *range(8)])
+    broken = [{"energy": np.array(np.nan)} if i in diverged else one for i, one in enumerate(told)]
+    found = relative_energies(dataset, {"test": broken, "untuned": told}, [str(k) for k in range(10)]).formation
+    assert found["test"].rmse == np.inf and found["test"].interval is None
+    assert found["test"].count == found["untuned"].count == 8
+
+
+def test_a_model_without_an_elements_energy_has_no_formation_energies_of_it() -> None:
+    dataset = Dataset((frame("Si2", -5), frame("Ge2", -4.5), frame("C2", -9), frame("SiGe", -4.7), frame("SiC", -7)))
+    told = off(dataset, [1.0, 2.0, 3.0, 4.0, 6.0])
+    found = relative_energies(dataset, {"test": told, "shift": [*told[:2], {}, *told[3:]]}, list("abcde")).formation
+    assert found["test"].count == 2
+    assert found["shift"].count == 1 and found["shift"].rmse == pytest.approx(4 - 1.5)
+
+
 def test_formation_energies_are_counted_from_each_models_own_elements() -> None:
     dataset = Dataset((frame("Si2", -5.0), frame("Si2", -5.4), frame("Ge2", -4.0), frame("SiGe3", -4.5)))
     found = relative_energies(dataset, {"test": off(dataset, [7, 10, 20, 12])}, list("abcd"))

@@ -431,13 +431,15 @@ def _formation(
     for model, own in predictions.items():
         of_elements = energy_errors(elements.dataset, elements.predictions[model])
         errors = energy_errors(dataset, own)
-        usable = np.array(having) & np.isfinite(errors)
+        absent = {symbol for symbol, i in lowest.items() if np.isnan(of_elements[i])}
+        # Infinite where the model diverged, NaN where it says nothing, as a shift that no other frame determines.
+        usable = np.array(having) & ~np.isnan(errors) & [absent.isdisjoint(own) for own in shares]
         taken = [
             sum(x * of_elements[lowest[symbol]] for symbol, x in shares[i].items()) for i in np.flatnonzero(usable)
         ]
-        if one := _frame_error(
-            errors[usable] - np.array(taken), numbered([groups[i] for i in np.flatnonzero(usable).tolist()])
-        ):
+        apart = errors[usable] - np.array(taken)
+        apart[np.isnan(apart)] = np.inf  # compound and element diverged
+        if one := _frame_error(apart, numbered([groups[i] for i in np.flatnonzero(usable).tolist()])):
             found[model] = one
     return found, missing
 
