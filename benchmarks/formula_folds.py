@@ -88,7 +88,7 @@ def score(table: FormulaTable, method: str, foundation: str, by: str, draw: int)
         strategy = "full" if method == "scratch" else method
         group = "formula" if by == OFFICIAL else by
         settings = PredictorSettings(strategy=strategy, seed=draw)
-        scored, _ = crossval(table, backbone_of(method, foundation), by=group, settings=settings, quiet=True)
+        scored, _ = crossval(table, backbone_of(method, foundation), by=group, settings=settings, progress="")
         folds = scored.model_dump(mode="json")["folds"]
         row = {"weights": mean_weights(folds)}
     values = {name: [fold[name] for fold in folds] for name in SCORES if name in folds[0]}

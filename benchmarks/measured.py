@@ -69,7 +69,7 @@ class Held:
 def held_out(table: FormulaTable, backbone: CompositionBackbone, strategy: str, draw: int) -> Held:
     """Predict every row by a predictor that was made without its fold."""
     settings = PredictorSettings(strategy=strategy, seed=draw, inner_folds=INNER)
-    _, rows = crossval(table, backbone, by=BY, settings=settings, quiet=True)
+    _, rows = crossval(table, backbone, by=BY, settings=settings, progress="")
     value, low, high, truth = (np.array([row[name] for row in rows]) for name in ("value", "lower", "upper", "truth"))
     assert (truth == table.values).all()  # rows are in the order of the table
     return Held(np.abs(value - truth), (truth >= low) & (truth <= high))

@@ -79,7 +79,7 @@ def main() -> None:
 
 def scored(backbone: CompositionBackbone, name: str, strategy: str, data: Path) -> float:
     """Return the mean absolute error over the official folds."""
-    found, _ = crossval(read(name, data), backbone, settings=PredictorSettings(strategy=strategy), quiet=True)
+    found, _ = crossval(read(name, data), backbone, settings=PredictorSettings(strategy=strategy), progress="")
     return found.mean["mae"]
 
 

@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from matgraft.core.errors import DataError
+from matgraft.core.errors import AuditError, DataError
 from matgraft.formulas.crossval import crossval, held_out_folds
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.predictor import PredictorSettings
-from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
+from matgraft.formulas.table.reading import read_table
 
 TEXTS = [f"{metal}{anion}" for metal in ("Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Zn") for anion in "OSFCI"]
 
@@ -49,7 +51,7 @@ def test_a_class_that_one_fold_holds_alone_is_an_error_before_any_fit(monkeypatc
     monkeypatch.setattr("matgraft.formulas.crossval._fold", lambda *_: 1 / 0)
     own = replace(table, folds=tuple("x" if kind else "y" for kind in kinds))
     with pytest.raises(DataError, match=r"fold x: .*no row of class 'b'"):
-        crossval(own, None, quiet=True)
+        crossval(own, None, audited=(), progress="")
 
 
 def test_folds_of_the_table_that_share_formulas_are_counted(monkeypatch):
@@ -61,5 +63,19 @@ def test_folds_of_the_table_that_share_formulas_are_counted(monkeypatch):
     own = replace(twice, folds=("x",) * 12 + ("y",) * 12)
     small = CompositionBackbone.scratch(1, width=16, layers=1, heads=2, features=16, property_names=("a",))
     settings = PredictorSettings(strategy="descriptors", inner_folds=2)
-    scored, rows = crossval(own, small, settings=settings, quiet=True)
+    scored, rows = crossval(own, small, settings=settings, audited=(), progress="")
     assert scored.n_in_training == 24 and all(row["in_training"] for row in rows)
+
+
+def test_the_table_is_audited_before_any_fit_as_the_command_line_does(tmp_path, monkeypatch):
+    """The target stands among the covariates."""
+    path = tmp_path / "t.csv"
+    values = np.arange(len(TEXTS)) / 10 + 1
+    pd.DataFrame({"formula": TEXTS, "gap": values, "copy": values}).to_csv(path, index=False)
+    table = read_table(path, "gap", ColumnNames(covariates=("copy",)))
+    small = CompositionBackbone.scratch(1, width=16, layers=1, heads=2, features=16, property_names=("a",))
+    monkeypatch.setattr("matgraft.formulas.crossval._fold", lambda *_: 1 / 0)
+    with pytest.raises(AuditError, match="copy"):
+        crossval(table, small, progress="")
+    with pytest.raises(ZeroDivisionError):
+        crossval(table, small, audited=(), progress="")

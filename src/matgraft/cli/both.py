@@ -22,12 +22,12 @@ from matgraft.cli.formulas import (
 from matgraft.cli.options import (
     Columns,
     Device,
-    ExecutorFile,
     FileOptions,
     FitOptions,
     FormulaColumn,
     From,
     Json,
+    LargeOptions,
     Model,
     Options,
     PredictionDevice,
@@ -188,9 +188,9 @@ def predict_command(
     ] = None,
     formula: FormulaColumn = None,
     *,
-    executor: ExecutorFile = None,
     device: PredictionDevice = None,
     file: FileOptions,
+    large: LargeOptions,
     shown: Shown,
 ) -> None:
     """Predict properties of formulas with a tuned predictor, or structures with one potential or several.
@@ -204,17 +204,17 @@ def predict_command(
         "predict",
         {
             "--formula": formula,
-            "--executor": executor,
             "--quiet": shown.quiet or None,
             "--device": device,
             **flags_of(file),
+            **flags_of(large),
         },
         what_kind,
     )
     if of_structures:
         predict_frames([model, *what], out, shown.as_json, shown.silent)
     else:
-        tell_formulas(Path(model), what, out, formula, file, shown, executor)
+        tell_formulas(Path(model), what, out, formula, file, shown, large)
 
 
 def report_command(run: Run) -> None:

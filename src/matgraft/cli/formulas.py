@@ -33,6 +33,7 @@ from matgraft.cli.options import (
     FormulaColumn,
     From,
     Json,
+    LargeOptions,
     Options,
     Quiet,
     Seed,
@@ -68,10 +69,10 @@ def tell_formulas(
     formula: str | None,
     file: FileOptions,
     shown: Shown,
-    executor: Path | None = None,
+    large: LargeOptions,
 ) -> None:
     """Predict properties of formulas, or of tables of them, and tell them."""
-    if tell_large(run, what if are_tables(what) else [], out, formula, file, shown, executor):
+    if tell_large(run, what if are_tables(what) else [], out, formula, file, shown, large):
         return
     from matgraft.formulas.predict import PropertyModel
     from matgraft.formulas.queries import read_queries
@@ -187,10 +188,13 @@ def crossval_command(
     tell_start(model.foundation)
     encoder, n_folds = load_encoder(model.foundation or "composition"), folding.folds or 5
     findings = audited(table, {target: read}, columns, encoder, folding.fold_column, shown.silent)
-    scored, rows = crossval(read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, quiet=shown.silent)
+    scored, rows = crossval(
+        read, encoder, by=by, n_folds=n_folds, settings=settings, given=given, audited=findings,
+        progress="" if shown.silent else "cross-validation",
+    )  # fmt: skip
     if out is not None:
         write_rows(rows, out)
-    tell(scored.model_copy(update={"findings": findings}), show_folds, shown.as_json)
+    tell(scored, show_folds, shown.as_json)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import OptionError
 
 if TYPE_CHECKING:
-    from matgraft.cli.options import FileOptions, Shown
+    from matgraft.cli.options import FileOptions, LargeOptions, Shown
 
 
 def tell_large(
@@ -20,7 +20,7 @@ def tell_large(
     formula: str | None,
     file: FileOptions,
     shown: Shown,
-    executor: Path | None,
+    large: LargeOptions,
 ) -> bool:
     """Predict a table of many rows, or on the workers of an executor, into a file; say whether it was one.
 
@@ -32,7 +32,7 @@ def tell_large(
     Raises
     ------
     OptionError
-        If an executor has nothing to share: formulas that were typed, several tables, no file to write.
+        If an option has no use: formulas that were typed, several tables, no file to write.
     """
     from matgraft.core.executor import read_executor
     from matgraft.core.targets import is_stream
@@ -41,17 +41,17 @@ def tell_large(
     from matgraft.formulas.report.text import show_many_written
     from matgraft.formulas.table.formula_table import ColumnNames
 
-    where = read_executor(executor) if executor else None
+    where = read_executor(large.executor) if large.executor else None
     usable = len(what) == 1 and out is not None and not is_stream(out) and not file.sheet
     table = parted(Path(what[0])) if usable else None
-    if where is not None and table is None:
+    if table is None and (where or large.fast):
         raise OptionError(
-            "--executor is read with one table that can be cut into parts, and a file to write",
+            f"{'--executor' if where else '--fast'} is read with one table that can be cut into parts, and with -o",
             allowed=["a table in UTF-8 (.csv, .tsv, .txt) or .parquet, and -o FILE.csv or FILE.parquet"],
         )
-    if table is None or out is None or (where is None and len(table.parts) < 2):
+    if table is None or out is None or (not large.fast and where is None and len(table.parts) < 2):
         return False
-    question = Question(run, table, out, ColumnNames(formula=formula, reading=file.reading()), where)
+    question = Question(run, table, out, ColumnNames(formula=formula, reading=file.reading()), where, large.fast)
     written, reading = predict_large(question, quiet=shown.silent)
     teller(shown.silent, skipped_beside(out, Path(what[0])))(reading)
     tell(written, show_many_written, shown.as_json)

@@ -129,6 +129,20 @@ class FileOptions:
 
 
 @dataclass(frozen=True)
+class LargeOptions:
+    """Options of `predict` on a table of many rows."""
+
+    executor: ExecutorFile = None
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="let a small network learn from the run and predict; tells how far it is off",
+            rich_help_panel=TABLES,
+        ),
+    ] = False  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Columns(FileOptions):
     """Options of a command: which columns of a table say what."""
 

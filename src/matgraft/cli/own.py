@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from matgraft.cli.options import Columns, FileOptions, TableOptions
+from matgraft.cli.options import Columns, FileOptions, LargeOptions, TableOptions
 from matgraft.core.reads import Read, refuse_unread
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ OWN: dict[str, tuple[Read, ...]] = {
     "predict": (
         *(
             Read(name, "a table of formulas", lambda kind: kind == "table")
-            for name in ("--formula", "--executor", *flags_of(FileOptions()))
+            for name in ("--formula", *flags_of(FileOptions()), *flags_of(LargeOptions()))
         ),
         Read("--device", "potentials", lambda kind: kind == "structures"),
         Read("--quiet", "structures and tables; formulas show no progress", lambda kind: kind != "formulas"),

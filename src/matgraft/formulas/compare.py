@@ -74,8 +74,9 @@ def compare_strategies(
         began = time.monotonic()
         encoder = backbone.untrained(settings.seed) if name == UNTRAINED else backbone
         scored, held = crossval(
-            table, encoder, by=by, n_folds=n_folds, settings=own[name], quiet=quiet, title=f"folds of {name}"
-        )
+            table, encoder, by=by, n_folds=n_folds, settings=own[name], audited=(),
+            progress="" if quiet else f"folds of {name}",
+        )  # fmt: skip
         tried[name] = TriedStrategy(scores=scored.mean, minutes=(time.monotonic() - began) / 60)
         losses[name] = np.array([_loss(row, classes=bool(table.classes)) for row in held])
         rows += [{"strategy": name, **row} for row in held]

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from matgraft.core.errors import DataError
+from matgraft.core.findings import Finding
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.folds import inner_folds, refuse_lone_classes
 from matgraft.formulas.learners.inputs import Inputs, Rows
@@ -22,7 +23,9 @@ from matgraft.formulas.report.rows import TableRow, prediction_rows
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.pretraining import pretraining_facts
-from matgraft.formulas.table.formula_table import FormulaTable
+from matgraft.formulas.table.audit.audit import audit_table, refuse_blocking_rows
+from matgraft.formulas.table.audit.base import TableEvidence
+from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
 
 
 def crossval(
@@ -33,8 +36,8 @@ def crossval(
     n_folds: int = 5,
     settings: PredictorSettings | None = None,
     given: Sequence[str] = (),
-    quiet: bool = False,
-    title: str = "cross-validation",
+    audited: Sequence[Finding] | None = None,
+    progress: str = "cross-validation",
 ) -> tuple[CrossValidation, list[TableRow]]:
     """Score a predictor on held-out folds; return the scores, and the predictions, a row each by line.
 
@@ -45,17 +48,27 @@ def crossval(
         ``chemical-system``, or the groups of the table.
     given
         Keys of the settings that the user named: those that nothing reads are an error.
-    title
-        Of the progress bar.
+    audited
+        What an audit of the table found; by default the table is looked at here, before any fit.
+    progress
+        Title of a progress bar on standard error; none if empty.
+
+    Raises
+    ------
+    AuditError
+        If the audit that is made here finds what blocks; ``audited=()`` goes on nevertheless.
     """
     settings, examples = settings or PredictorSettings(), table.examples(by)
     parts = list(held_out_folds(table, by, n_folds, settings.seed))
     sizes = [len(train) for _, train, _ in parts]
     refuse_idle(settings, given=given, rows=sizes, n_classes=[examples.n_classes], verb="crossval")
     _refuse_lost_classes(table, by, parts)
+    if audited is None:
+        audited = audit_table(TableEvidence(table, table.target, asked_of(table, by), backbone))
+        refuse_blocking_rows(audited, (), table.target)
     inputs = Inputs.of(table.formulas, backbone, table.covariates)  # once, for the parts of all folds
     folds, held = [], []
-    bar = track(parts, title, console=Console(stderr=True), disable=quiet, transient=True)
+    bar = track(parts, progress, console=Console(stderr=True), disable=not progress, transient=True)
     for name, train, test in bar:
         fold, prediction = _fold(table, inputs, backbone, settings, by, (name, train, test))
         folds.append(fold)
@@ -73,6 +86,7 @@ def crossval(
         weighted=table.weighted,
         classes=table.classes,
         n=len(tested),
+        findings=tuple(audited),
         n_unlike=sum(int(one.unlike.sum()) for one in held),
         n_in_training=sum(int(one.in_training.sum()) for one in held if one.in_training is not None),
         without_value=table.without_value,
@@ -114,6 +128,11 @@ def _refuse_lost_classes(table: FormulaTable, by: str, parts: Sequence[tuple[str
             lost = table.classes[min(missing)]
             raise DataError(f"the training part has no row of class {lost!r}", where=f"fold {name}")
         refuse_lone_classes(groups[train].tolist(), table.values[train], where=f"fold {name}")
+
+
+def asked_of(table: FormulaTable, by: str) -> ColumnNames:
+    """Return what the columns of a table that was read are used for."""
+    return ColumnNames(covariates=tuple(table.code), group=by)
 
 
 def held_out_folds(table: FormulaTable, by: str, n_folds: int, seed: int) -> Iterator[tuple[str, Rows, Rows]]:

@@ -154,10 +154,10 @@ def parse_formula(text: str) -> Formula:
     FormulaError
         If it cannot be understood, names no element, or has more than 30 of them; with the character at fault.
     """
-    if len(text) > (longest := limits().formula_characters):
-        raise FormulaError(text, longest, f"{len(text)} characters; at most {longest} are read")
     if usual := _usual(text):
         return usual
+    if len(text) > (longest := limits().formula_characters):
+        raise FormulaError(text, longest, f"{len(text)} characters; at most {longest} are read")
     written = clean(text, _amounts)
     if (alloy := find_alloy(written.text)) and alloy.basis and alloy.has_amounts:
         written = Written(alloy.formula(alloy.basis), (*written.dropped, "alloy notation"))
@@ -182,6 +182,8 @@ def parse_formula(text: str) -> Formula:
 @lru_cache(maxsize=2**15)
 def _usual(text: str) -> Formula | None:
     """Return a formula of the usual kind; a table is read more than once, and names a formula often."""
+    if len(text) > limits().formula_characters:
+        return None
     amounts = usual_amounts(text, _KNOWN)
     if amounts is None or len(amounts) > MAX_ELEMENTS:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,15 @@ from matgraft.core.model import ModelCard
 from matgraft.core.registry import model_folder
 from matgraft.core.run_folder import kind_of, resume_commands
 from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predictor.members import Tuned
-from matgraft.formulas.predictor.predictor import Predictor
+from matgraft.formulas.predictor.predictor import Prediction, Predictor
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor
 from matgraft.formulas.prompts.material_class import material_class
 from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, property_tokens
 from matgraft.formulas.registry import load_encoder_folder
-from matgraft.formulas.report.rows import TableRow, prediction_rows
+from matgraft.formulas.report.rows import Spots, TableRow, prediction_columns
 from matgraft.formulas.settings import SETTINGS, TableRun
 from matgraft.formulas.table.covariates import encode_covariates
 from matgraft.formulas.table.names import formula_column
@@ -47,6 +48,14 @@ IN_MEMORY = Path("the table given")
 """In errors, the place of a table that is no file."""
 
 
+class Answers(Protocol):
+    """What predicts a target: the predictor of a run, or what was taught by it."""
+
+    def predict(self, formulas: Sequence[Formula], covariates: Array | None = None) -> Prediction:
+        """Predict formulas; `covariates` are (n, k)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class PropertyModel:
     """The predictors of a finished run on a table, one a target; each is loaded when it is first asked.
@@ -62,6 +71,7 @@ class PropertyModel:
     folder: Path
     run: TableRun
     _loaded: dict[str, Predictor] = field(default_factory=dict)
+    _stand_ins: dict[str, Answers] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -127,6 +137,10 @@ class PropertyModel:
             self._loaded[target], _ = load_predictor(self._folders[target], self.backbone)
         return self._loaded[target]
 
+    def stand_in(self, target: str, answers: Answers) -> None:
+        """Have something else predict a target in `rows`."""
+        self._stand_ins[target] = answers
+
     @property
     def tokens(self) -> dict[str, str]:
         """Of a run with prompts, what may be asked: token -> target; empty for others."""
@@ -186,23 +200,32 @@ class PropertyModel:
             raise DataError("there is no formula to predict", where=str(where or self.folder))
         lines = None if cells is None else cells.index
         asked = self.asked(formulas, None if cells is None else where or self.folder, lines)
-        prompts = self.stated(asked, cells, where)
-        rows: list[TableRow] = []
+        return [
+            dict(zip(columns, row, strict=True))
+            for columns in self.columns(asked, cells, where).values()
+            for row in zip(*columns.values(), strict=True)
+        ]
+
+    def columns(
+        self, asked: Sequence[Prompt], cells: pd.DataFrame | None = None, where: Path | None = None
+    ) -> dict[str, Spots]:
+        """Return the columns of the predictions of each target that something is asked of."""
+        prompts, found = self.stated(asked, cells, where), dict[str, Spots]()
         for target, names in self.names.items():
             chosen = [i for i, prompt in enumerate(prompts) if prompt.property in (None, target)]
             if not chosen:
                 continue
-            covariates = covariates_of(names, cells, len(formulas), where or self.folder)
+            covariates = covariates_of(names, cells, len(asked), where or self.folder)
             wanted = [prompts[i].formula for i in chosen]
             given = covariates if covariates is None else covariates[chosen]
-            prediction = self.predictor(target).predict(wanted, given)
-            own = prediction_rows(wanted, prediction, names.classes, {"target": target})
+            answers = self._stand_ins.get(target) or self.predictor(target)
+            columns = prediction_columns(wanted, answers.predict(wanted, given), names.classes, {"target": target})
             if self.tokens:
-                own = [row | {"material_class": material_class(one)} for row, one in zip(own, wanted, strict=True)]
+                columns["material_class"] = [material_class(one) for one in wanted]
             if self.own_classes:
-                own = [row | {"prompt_class": one.own_class} for row, one in zip(own, wanted, strict=True)]
-            rows += own
-        return rows
+                columns["prompt_class"] = [one.own_class for one in wanted]
+            found[target] = columns
+        return found
 
     def embed(
         self, formulas: Sequence[str] | pd.DataFrame, target: str | None = None, *, fold: int = 0

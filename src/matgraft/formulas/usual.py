@@ -3,7 +3,7 @@
     usual_amounts("Fe2O3", {"Fe": 26, "O": 8})     # {26: 2, 8: 3}
     usual_amounts("Fe2(SO4)3", ...)                # None: `matgraft.formulas.formula` walks over it
 
-What could be doubted is none: a zero that may be the letter O, the name of a steel, ``SIO2``.
+What could be doubted is none: a zero where no oxygen stands, the name of a steel, ``SIO2``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_USUAL = re.compile(r"(?:[A-Z][a-z]?[1-9]{0,3})+")
-_PAIR = re.compile(r"([A-Z][a-z]?)([1-9]*)")
+_USUAL = re.compile(r"(?:[A-Z][a-z]?(?:[1-9][0-9]{0,2})?)+")
+_PAIR = re.compile(r"([A-Z][a-z]?)([0-9]*)")
+_OXYGEN = re.compile(r"O(?![a-z])")
 _DOUBTED = re.compile(r"SI|^(?:SS|AISI|SUS|UNS|EN|DIN|ASTM)")
 """Where doubts begin that need a closer look (`matgraft.formulas.doubtful`)."""
 
 
 def usual_amounts(text: str, known: Mapping[str, int]) -> dict[int, int] | None:
-    """Return amounts by atomic number of a formula without brackets, zeros, signs and doubts; None of any other text.
+    """Return amounts by atomic number of a formula without brackets, signs and doubts; None of any other text.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ def usual_amounts(text: str, known: Mapping[str, int]) -> dict[int, int] | None:
         Symbol -> atomic number.
     """
     if _USUAL.fullmatch(text) is None or _DOUBTED.search(text) is not None:
+        return None
+    if "0" in text and _OXYGEN.search(text) is None:
         return None
     amounts: dict[int, int] = {}
     for symbol, amount in _PAIR.findall(text):

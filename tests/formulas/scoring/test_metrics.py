@@ -76,7 +76,7 @@ def test_the_mean_says_over_which_folds_it_is(monkeypatch, lacking):
 
     monkeypatch.setattr(module, "_fold", fold)
     table = folds_table(["0", "1", "2"] * 4)
-    scored, _ = crossval(table, ENCODER, quiet=True)
+    scored, _ = crossval(table, ENCODER, audited=(), progress="")
     left = [auc for name, auc in aucs.items() if name != lacking]
     assert scored.mean == pytest.approx({"accuracy": 0.8, "roc_auc": np.mean(left)})
     assert scored.std["roc_auc"] == pytest.approx(np.std(left))
@@ -95,5 +95,5 @@ def test_a_score_of_one_fold_has_no_spread(monkeypatch):
         return found, VALUES.take(np.arange(len(test)))
 
     monkeypatch.setattr(module, "_fold", fold)
-    scored, _ = crossval(folds_table(["0", "1"] * 6), ENCODER, quiet=True)
+    scored, _ = crossval(folds_table(["0", "1"] * 6), ENCODER, audited=(), progress="")
     assert (scored.mean, scored.std, scored.n_folds) == ({"mae": 0.5}, {"mae": None}, {"mae": 1})

@@ -38,6 +38,8 @@ class Part(Frozen):
     ----------
     first
         Line of its first row.
+    rows
+        How many; of a text its lines.
     start, stop
         Bytes of a text, rows of parquet.
     group, batch
@@ -47,6 +49,7 @@ class Part(Frozen):
     """
 
     first: int
+    rows: int
     start: int
     stop: int
     group: int = 0
@@ -71,13 +74,14 @@ class PartedTable(Frozen):
     rows: int
     parts: tuple[Part, ...]
 
-    def source(self, part: Part) -> TableSource:
-        """Read the cells of a part."""
+    def source(self, part: Part, most: int | None = None) -> TableSource:
+        """Read the cells of a part, or of its first rows, `most` of them or a few more."""
         if self.is_parquet:
-            return TableSource(cells_of(_batch(self.path, part, self.rows), part.first))
+            return TableSource(cells_of(_batch(self.path, part, self.rows)[:most], part.first))
         with self.path.open("rb") as file:
             file.seek(part.start)
-            source = source_of(self.head + file.read(part.stop - part.start), self.path)
+            text = file.read(part.stop - part.start) if most is None else _first(file, part.stop - part.start, most)
+        source = source_of(self.head + text, self.path)
         above = self.head.count(b"\n")
         cells = source.cells.set_axis([_moved(line, above, part) for line in source.cells.index])
         faults = tuple(bad.model_copy(update={"line": _moved(bad.line, above, part)}) for bad in source.faults)
@@ -143,11 +147,19 @@ def _cut(path: Path, above: int, rows: int) -> tuple[bytes, list[Part]]:
             quotes += text.count(b'"')
             at, line = at + len(text), line + 1
             if line - first >= rows and not quotes % 2:
-                parts.append(Part(first=first, start=start, stop=at, sha256=digest.hexdigest()))
+                parts.append(Part(first=first, rows=line - first, start=start, stop=at, sha256=digest.hexdigest()))
                 start, first, digest = at, line, hashlib.sha256(head)
         if at > start:
-            parts.append(Part(first=first, start=start, stop=at, sha256=digest.hexdigest()))
+            parts.append(Part(first=first, rows=line - first, start=start, stop=at, sha256=digest.hexdigest()))
     return head, parts
+
+
+def _first(file: Any, size: int, most: int) -> bytes:
+    """Return the first lines of a part of so many bytes, up to one at which no quotation is open."""
+    text = b""
+    while len(text) < size and (most > 0 or text.count(b'"') % 2):
+        text, most = text + file.readline(), most - 1
+    return text
 
 
 def _lines(file: Any, longest: int) -> Iterator[bytes]:
@@ -172,7 +184,7 @@ def _parquet(path: Path, rows: int) -> PartedTable:
         for batch, start in enumerate(range(0, count, rows)):
             n = min(rows, count - start)
             digest = hashlib.sha256(f"{whole} {group} {batch} {rows}".encode()).hexdigest()
-            parts.append(Part(first=at + 2, start=at, stop=at + n, group=group, batch=batch, sha256=digest))
+            parts.append(Part(first=at + 2, rows=n, start=at, stop=at + n, group=group, batch=batch, sha256=digest))
             at += n
     return PartedTable(path=path, is_parquet=True, rows=rows, parts=tuple(parts))
 

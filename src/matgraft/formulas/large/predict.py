@@ -24,9 +24,10 @@ from matgraft.core.files import remove, whole
 from matgraft.core.locks import locked
 from matgraft.core.processes import bar, cores, map_in_processes
 from matgraft.formulas.large.parts import Part, PartedTable
+from matgraft.formulas.large.teaching import refuse_few, taught
 from matgraft.formulas.large.work import FAULTY, Asked, PartFacts, digest_of, opened, predict_part
 from matgraft.formulas.predict import PropertyModel
-from matgraft.formulas.report.facts import WrittenTable
+from matgraft.formulas.report.facts import Closeness, WrittenTable
 from matgraft.formulas.table.facts import TableReading
 from matgraft.formulas.table.faults import refuse
 from matgraft.formulas.table.formula_table import ColumnNames
@@ -49,6 +50,8 @@ class Question:
         How it is read.
     where
         Workers; by default processes of this machine, one a core.
+    fast
+        Have small networks predict that learn from the run (`matgraft.formulas.large.student`).
     """
 
     run: Path
@@ -56,6 +59,7 @@ class Question:
     out: Path
     columns: ColumnNames
     where: ExecutorSettings | None = None
+    fast: bool = False
 
 
 def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable, TableReading]:
@@ -78,14 +82,20 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
         sha256=digest_of(asked.run, columns),
         skip_bad=skip_bad,
     )
+    if asked.fast:
+        refuse_few(sum(part.rows for part in parts))
+    close: tuple[Closeness, ...] = ()
     with locked(how.store, new=True):
         remove(how.store / FAULTY)
+        if asked.fast:
+            students, close = taught(how, parts, "" if quiet else asked.table.path.name)
+            how = how.model_copy(update={"students": students, "sha256": f"fast {how.sha256}"})
         missing = [part for part in parts if not how.facts(part).is_file()]
         found = dict(zip(missing, _predicted(how, missing, asked.where, "" if quiet else "parts"), strict=True))
         facts = [found.get(part) or _kept(how, part) for part in parts]
         bad = [one for part in facts for one in part.bad]
         if bad and (not skip_bad or not any(part.predictions for part in facts)):
-            can_skip = columns.reading.can_skip and len({one.line for one in bad}) < sum(map(_n_rows, parts))
+            can_skip = columns.reading.can_skip and len({one.line for one in bad}) < sum(part.rows for part in parts)
             refuse(bad, asked.table.path, alloy_cures(sum(part.alloys for part in facts)), can_skip=can_skip)
         targets = range(len(PropertyModel.open(asked.run).names))
         _write([how.result(part, i) for i in targets for part in parts], asked.out)
@@ -94,13 +104,9 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
     reading = TableReading(table=str(asked.table.path), decisions=tuple(decisions), skipped=tuple(bad))
     written = WrittenTable(
         file=str(asked.out), predictions=sum(part.predictions for part in facts),
-        unlike=sum(part.unlike for part in facts), parts=len(parts), computed=len(missing),
+        unlike=sum(part.unlike for part in facts), parts=len(parts), computed=len(missing), closeness=close,
     )  # fmt: skip
     return written, reading
-
-
-def _n_rows(part: Part) -> int:
-    return part.stop - part.start
 
 
 def _kept(how: Asked, part: Part) -> PartFacts:
@@ -113,7 +119,7 @@ def _predicted(how: Asked, parts: Sequence[Part], where: ExecutorSettings | None
     if not parts:
         return []
     if where is None:
-        opened(how.run, how.sha256)  # once, before the processes part
+        opened(how.run, how.sha256, how.students)  # once, before the processes part
         return map_in_processes(work, parts, cores(), title)
     found: dict[int, PartFacts] = {}
     with bar(title, len(parts)) as tick, executor(where, how.store) as pool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,9 @@ from matgraft.core.frozen import Frozen
 from matgraft.core.manifest import file_sha256
 from matgraft.core.version import __version__
 from matgraft.formulas.large.parts import Part, PartedTable
+from matgraft.formulas.large.student import Student
 from matgraft.formulas.predict import PropertyModel
+from matgraft.formulas.predictor.store import read_network
 from matgraft.formulas.queries import read_part
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.formula_table import ColumnNames
@@ -45,6 +48,8 @@ class Asked(Frozen):
         Of all that decides a prediction beside the part.
     skip_bad
         Predict the other rows of a part that has some that cannot be used.
+    students
+        Files of the networks that predict in place of the run, a target each; none: the run does.
     """
 
     run: Path
@@ -53,6 +58,7 @@ class Asked(Frozen):
     columns: ColumnNames
     sha256: str
     skip_bad: bool
+    students: tuple[Path, ...] = ()
 
     def name(self, part: Part) -> str:
         """Return what a part is called in the store."""
@@ -95,33 +101,36 @@ def digest_of(run: Path, columns: ColumnNames) -> str:
 
 
 @lru_cache(maxsize=1)
-def opened(run: Path, sha256: str) -> PropertyModel:
-    """Open a run once a process; the trees that it does not keep are fitted."""
+def opened(run: Path, sha256: str, students: tuple[Path, ...] = ()) -> PropertyModel:
+    """Open a run once a process; the trees that it does not keep are fitted, or students stand in for it."""
     model = PropertyModel.open(run)
-    for target in model.names:
+    for target, student in zip_longest(model.names, students):
         predictor = model.predictor(target)
-        _ = predictor.models, predictor.neighbourhood
+        if student is None:
+            _ = predictor.models, predictor.neighbourhood
+        else:
+            model.stand_in(target, read_network(student, partial(Student.from_arrays, run=predictor)))
     return model
 
 
 def predict_part(asked: Asked, piece: Part) -> PartFacts:
     """Predict a part and keep what comes out; raises what makes the whole table unreadable."""
     with one_thread():
-        model = opened(asked.run, asked.sha256)
+        model = opened(asked.run, asked.sha256, asked.students)
         queries, alloys = read_part(model, asked.table.path, asked.columns, asked.table.source(piece))
         facts = PartFacts(decisions=queries.decisions, bad=queries.skipped, alloys=alloys)
         if facts.bad and not asked.skip_bad:
             write_text(asked.store / FAULTY, "")
         if (asked.store / FAULTY).exists():
             return facts
-        rows = model.rows(queries.formulas, queries.cells, asked.table.path) if queries.formulas else []
+        prompts = queries.parsed or model.asked(queries.formulas)
+        columns = model.columns(prompts, queries.cells, asked.table.path) if prompts else {}
         for i, target in enumerate(model.names):
-            own = pd.DataFrame([row for row in rows if row["target"] == target])
-            if len(own):
+            if target in columns:
                 with whole(asked.result(piece, i)) as part:
-                    own.to_parquet(part, index=False)
-        unlike = sum(bool(row["unlike"]) for row in rows)
-        facts = facts.model_copy(update={"predictions": len(rows), "unlike": unlike})
+                    pd.DataFrame(columns[target]).to_parquet(part, index=False)
+        unlike = [one for own in columns.values() for one in own["unlike"]]
+        facts = facts.model_copy(update={"predictions": len(unlike), "unlike": sum(map(bool, unlike))})
         write_text(asked.facts(piece), facts.model_dump_json())
     return facts
 

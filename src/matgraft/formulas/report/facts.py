@@ -331,6 +331,31 @@ def _value(value: CellValue) -> CellValue:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+class Closeness(Frozen):
+    """How far a student is off the run that taught it, on rows that were held out.
+
+    Attributes
+    ----------
+    target
+        Of the run.
+    taught, held_out
+        Rows.
+    value
+        Mean absolute difference of the values; of classes the part of rows with another class.
+    of_std
+        Median difference in the run's own standard deviations; None of classes.
+    unlike
+        Part of the rows on which both say that a formula is unlike the training set, or both that it is not.
+    """
+
+    target: str
+    taught: int
+    held_out: int
+    value: float
+    of_std: float | None
+    unlike: float
+
+
 class WrittenTable(Frozen):
     """What was written of a table that was predicted part by part.
 
@@ -340,6 +365,8 @@ class WrittenTable(Frozen):
         How many, and how many of them of formulas unlike the training set.
     parts, computed
         Of the table, and how many of these were not there from before.
+    closeness
+        Where small networks predicted, how far they are off the run; none where the run did.
     """
 
     file: str
@@ -347,3 +374,4 @@ class WrittenTable(Frozen):
     unlike: int
     parts: int
     computed: int
+    closeness: tuple[Closeness, ...] = ()

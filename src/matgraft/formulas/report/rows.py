@@ -59,25 +59,37 @@ def prediction_rows(
     extra
         Columns that all rows share.
     """
+    columns = prediction_columns(formulas, prediction, classes, extra, truths, lines)
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
-    def named(value: float) -> CellValue:
-        return classes[int(value)] if classes else float(value)
 
-    rows = []
-    for i, formula in enumerate(formulas):
-        row: TableRow = {"line": lines[i]} if lines else {}
-        row |= {"formula": str(formula), **extra}
-        row |= {"truth": named(truths[i])} if truths is not None else {}
-        row["value"] = named(prediction.value[i])
-        if not classes:
-            row |= {"lower": float(prediction.lower[i]), "upper": float(prediction.upper[i])}
-        row |= {"std": float(prediction.std[i]), "distance": float(prediction.distance[i])}
-        row["unlike"] = bool(prediction.unlike[i])
-        row |= {} if prediction.in_training is None else {"in_training": bool(prediction.in_training[i])}
-        if prediction.probabilities is not None:
-            row |= {f"p_{name}": float(p) for name, p in zip(classes, prediction.probabilities[i], strict=True)}
-        rows.append(row)
-    return rows
+def prediction_columns(
+    formulas: Sequence[Formula],
+    prediction: Prediction,
+    classes: Sequence[str],
+    extra: Mapping[str, CellValue],
+    truths: NDArray[np.float64] | None = None,
+    lines: Sequence[int] = (),
+) -> Spots:
+    """Return the columns of `prediction_rows`."""
+
+    def named(values: NDArray[np.float64]) -> list[CellValue]:
+        return [classes[i] for i in values.astype(int)] if classes else values.astype(float).tolist()
+
+    columns: Spots = {"line": list(lines)} if lines else {}
+    columns["formula"] = [str(formula) for formula in formulas]
+    columns |= {name: [value] * len(formulas) for name, value in extra.items()}
+    columns |= {"truth": named(truths)} if truths is not None else {}
+    columns["value"] = named(prediction.value)
+    if not classes:
+        columns |= {"lower": prediction.lower.tolist(), "upper": prediction.upper.tolist()}
+    columns |= {"std": prediction.std.tolist(), "distance": prediction.distance.tolist()}
+    columns["unlike"] = prediction.unlike.tolist()
+    if prediction.in_training is not None:
+        columns["in_training"] = prediction.in_training.astype(bool).tolist()
+    if prediction.probabilities is not None:
+        columns |= {f"p_{name}": one.tolist() for name, one in zip(classes, prediction.probabilities.T, strict=True)}
+    return columns
 
 
 def target_rows(table: TargetTable, prediction: Prediction, classes: Sequence[str], target: str) -> list[TableRow]:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from matgraft.core.report.screen import show_section
-from matgraft.formulas.report.facts import TableEvaluation, TableResult, WrittenTable
+from matgraft.formulas.report.facts import Closeness, TableEvaluation, TableResult, WrittenTable
 from matgraft.formulas.report.further import further_section
 from matgraft.formulas.report.page import members_section, scores_section
 from matgraft.formulas.report.plots import said
@@ -135,6 +135,21 @@ def show_many_written(screen: Console, written: WrittenTable) -> None:
     """Print how many predictions were written, and how many of them are unlike the training set."""
     screen.print(
         f"{escape(written.file)}: {written.predictions} predictions, {written.unlike} of them unlike the training set"
+    )
+    for one in written.closeness:
+        screen.print(f"{escape(one.target)}: {_close(one)}")
+
+
+def _close(one: Closeness) -> str:
+    off = (
+        f"another class for {one.value:.1%}"
+        if one.of_std is None
+        else f"{one.value:.3g} off on average, {one.of_std:.2f} of its standard deviation in the middle, by which "
+        "intervals are wider"
+    )
+    return (
+        f"a small network learned from {one.taught:,} predictions of the run; of {one.held_out:,} others it is {off}; "
+        f"of {one.unlike:.0%} both say alike whether the formula is unlike the training set"
     )
 
 

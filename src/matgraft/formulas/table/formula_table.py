@@ -175,6 +175,8 @@ class FormulaTable:
         What was decided in reading the table.
     skipped
         Cells for which rows were left out, since that was asked.
+    target
+        Column of the values.
     """
 
     formulas: tuple[Formula, ...]
@@ -193,6 +195,7 @@ class FormulaTable:
     fill: Mapping[str, float | str] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     skipped: tuple[BadCell, ...] = ()
+    target: str = ""
 
     @property
     def weighted(self) -> bool:

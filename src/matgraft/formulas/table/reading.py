@@ -128,6 +128,7 @@ def read_table(
         fill=fill,
         decisions=(*told, *more),
         skipped=tuple(bad),
+        target=target,
     )
 
 

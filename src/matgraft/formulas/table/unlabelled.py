@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,6 +33,8 @@ class Queries:
         What was decided in reading them, and cells for which rows were left out.
     column
         Of the formulas among the cells.
+    parsed
+        (n,) what the parser made of them; none where they were written anew.
     """
 
     formulas: list[str]
@@ -39,6 +42,7 @@ class Queries:
     decisions: tuple[Decision, ...] = ()
     skipped: tuple[BadCell, ...] = ()
     column: str = "formula"
+    parsed: tuple[Any, ...] = ()
 
 
 def read_formulas(
@@ -90,4 +94,6 @@ def without(
     if parsed.alloys and how.composition:
         texts = pd.Series([written_out(text, how.composition) for text in texts], index=texts.index)
         good = good.assign(**{opened.column: texts})
-    return Queries(list(texts), good, tuple(decisions), tuple(bad), opened.column)
+        return Queries(list(texts), good, tuple(decisions), tuple(bad), opened.column)
+    found = tuple(parsed.found[line] for line in good.index)
+    return Queries(list(texts), good, tuple(decisions), tuple(bad), opened.column, found)
