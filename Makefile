@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow fuzz lint docs format bench constraints clean pictures
+.PHONY: help setup demo test test-slow fuzz lint docs format bench constraints vulnerabilities clean pictures
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,8 +69,13 @@ constraints: ## Renew constraints.txt: the newest releases that live together wi
 		| grep -vE '^(cuda-|nvidia-.*cu[0-9]+|triton)' | sed 's/+.*//'; } > constraints.tmp
 	@mv constraints.tmp constraints.txt; rm -rf .venv-constraints
 
+vulnerabilities: ## Ask PyPI for known vulnerabilities of the versions in constraints.txt (needs the network)
+	@$(call find_python); [ -x .venv-audit/bin/pip-audit ] || { $$python -m venv .venv-audit; \
+		.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; }
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
 clean: ## Remove .venv and the caches; runs/ stays
-	rm -rf $(VENV) .venv-constraints .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf $(VENV) .venv-constraints .venv-audit .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Sets $python to the first interpreter that runs and has the right version, or says what is missing.

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from matgraft.core import manifest
 from matgraft.core.errors import ChangedError, RunError
 from matgraft.core.files import remove, whole, write_text
-from matgraft.core.manifest import FILE, begin, checked, judge
+from matgraft.core.manifest import FILE, begin, check, checked, judge
 from matgraft.core.run_folder import RunFile, inside
 
 
@@ -259,3 +259,24 @@ def test_what_a_kill_left_unsettled_is_settled_when_the_run_goes_on(tmp_path: Pa
     state = judge(tmp_path)
     assert state.unsettled == ("other",) and set(state.changed) == {"other"} and not state.missing
     assert checked(tmp_path / "new") == b"later" and checked(tmp_path / "kept") == b"kept"
+
+
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_a_pipe_or_a_folder_in_the_place_of_a_file_is_told_and_not_waited_for(tmp_path, has_manifest):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if has_manifest:
+        begin(folder)
+    write_text(folder / "a.json", "{}")
+    (folder / "a.json").unlink()
+    os.mkfifo(folder / "a.json")
+    for reads in (checked, check):
+        with pytest.raises(ChangedError, match="it is no file"):
+            reads(folder / "a.json")
+    assert judge(folder).is_whole is False
+    (folder / "a.json").unlink()
+    (folder / "manifest.txt").unlink(missing_ok=True)
+    os.mkfifo(folder / "manifest.txt")
+    with pytest.raises(ChangedError, match="it is no file"):
+        check(folder / "b.json")
+    assert judge(folder).changed == {"manifest.txt": "it is no file"}

@@ -142,7 +142,7 @@ def begin(folder: Path) -> None:
 
 def _is_torn(path: Path) -> bool:
     """Say whether a manifest ends within its title: a power cut came, and nothing had been entered."""
-    return path.stat().st_size < len(TITLE) and TITLE.startswith(path.read_bytes())
+    return path.is_file() and path.stat().st_size < len(TITLE) and TITLE.startswith(path.read_bytes())
 
 
 @contextmanager
@@ -244,6 +244,7 @@ def checked(path: Path) -> bytes:
     ChangedError
         As of `check`.
     """
+    _refuse_other(path)
     content = path.read_bytes()
     _hold(path, lambda: hashlib.sha256(content).hexdigest())
     return content
@@ -257,6 +258,7 @@ def check(path: Path) -> Path:
     ChangedError
         If another content stands there, a link does, or nothing that matgraft wrote.
     """
+    _refuse_other(path)
     _hold(path, lambda: file_sha256(path))
     return path
 
@@ -384,6 +386,12 @@ def _hold(path: Path, sha256: Callable[[], str]) -> None:
         raise _changed(path, wrong, folder)
 
 
+def _refuse_other(path: Path) -> None:
+    """Raise where no file stands but a folder, or a pipe, whose reader would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise _changed(path, "it is no file", path.parent)
+
+
 def _wrong(path: Path, folder: Path, said: Listed, sha256: Callable[[], str] | None = None) -> str:
     """Return what is wrong with a file that is there; nothing where it is as it was written."""
     path = _absolute(path)
@@ -427,6 +435,7 @@ def _listed(folder: Path) -> Mapping[str, Listed]:
     path = folder / FILE
     if path.is_symlink():
         raise _changed(path, "it is a symbolic link", folder)
+    _refuse_other(path)
     return _parsed(path, path.read_bytes())
 
 

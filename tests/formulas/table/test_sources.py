@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 import zipfile
 
@@ -229,6 +230,12 @@ def test_an_archive_from_standard_input_is_a_sentence(content, monkeypatch):
 def test_what_is_no_table_is_a_sentence(tmp_path, content, name, said):
     with pytest.raises(DataError, match=said):
         read_source(written(tmp_path, content, name))
+
+
+def test_a_pipe_in_the_place_of_a_table_is_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="no file, but a pipe"):
+        read_source(tmp_path / "t.csv")
 
 
 def test_packed_bombs_are_refused_by_their_unpacked_size(tmp_path, monkeypatch):

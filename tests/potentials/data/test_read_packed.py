@@ -86,6 +86,13 @@ def test_an_archive_is_refused_by_what_to_do(tmp_path: Path, name: str) -> None:
     assert str(tmp_path / name) in told.value.commands[0][-1]
 
 
+def test_a_pipe_in_the_place_of_a_file_is_a_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.extxyz")
+    for path in (tmp_path / "a.extxyz", Path("/dev/zero")):
+        with pytest.raises(DataError, match="neither a file nor a folder"):
+            read(path, want=())
+
+
 def test_a_search_passes_over_archives_and_pipes(tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parents[2] / "fuzz" / "seeds" / "frames", tmp_path / "seeds")
     outcar = next(one for one in (tmp_path / "seeds").rglob("*") if one.name == "OUTCAR")

@@ -301,10 +301,13 @@ def test_a_full_disk_leaves_no_half_store(tmp_path: Path) -> None:
         "import resource, sys; from pathlib import Path; import numpy as np; from ase import Atoms\n"
         "from matgraft.potentials.data.dataset import Sample; from matgraft.core.provenance import Provenance\n"
         "from matgraft.potentials.data.store_writing import write_store\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
-        "big = (Sample(Atoms(positions=np.random.rand(500, 3)), {'energy': np.array(0.0)}) for _ in range(2000))\n"
-        "try: write_store(big, Path('full.h5'), Provenance)\n"
-        "except OSError: sys.exit(7)\n"
+        "big = Sample(Atoms(positions=np.random.rand(500, 3)), {'energy': np.array(0.0)})\n"
+        "for limit, n in ((100, 3), (3_000, 3), (20_000, 3), (300_000, 2000)):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, 10**9))\n"
+        "    try: write_store((big for _ in range(n)), Path('full.h5'), Provenance)\n"
+        "    except OSError as error: assert error.errno == 27, (limit, error)\n"
+        "    else: sys.exit(1)\n"
+        "sys.exit(7)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 7, done.stderr

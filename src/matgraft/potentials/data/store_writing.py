@@ -63,15 +63,19 @@ def write_store(samples: Iterable[Sample], path: Path, provenance: Callable[[], 
 
 
 def _write(samples: Iterable[Sample], disk: _Disk, provenance: Callable[[], Provenance], where: str) -> int:
-    with h5py.File(disk, "w", libver="v110") as file:
-        writer = _Writer(file)
-        remaining = iter(samples)
-        while block := list(islice(remaining, BLOCK)):
-            writer.add(block)
-            disk.check()
-        if not writer.n_frames:
-            raise DataError("there are no frames to store", where=where)
-        writer.finish(provenance())
+    try:
+        with h5py.File(disk, "w", libver="v110") as file:
+            writer = _Writer(file)
+            remaining = iter(samples)
+            while block := list(islice(remaining, BLOCK)):
+                writer.add(block)
+                disk.check()
+            if not writer.n_frames:
+                raise DataError("there are no frames to store", where=where)
+            writer.finish(provenance())
+    except Exception:
+        disk.check()  # what HDF5 says of bytes that it reads back, and that were never written, is a consequence
+        raise
     disk.check()
     return writer.n_frames
 

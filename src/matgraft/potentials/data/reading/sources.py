@@ -78,6 +78,12 @@ def _expand(path: Path, root: Path) -> list[Source]:
     form = format_of(path)
     if form is not None:
         return [Source(path, path.relative_to(root).as_posix(), form)]
+    if not path.is_dir():
+        raise DataError(
+            "it is neither a file nor a folder, but a pipe, a socket or a device",
+            where=str(path),
+            remedy="write the frames into a file, and name that: they are looked at more than once",
+        )
     runs, frames = find_runs(path)
     if not runs:
         others = sorted(other.name for other in path.iterdir() if other.is_file())
