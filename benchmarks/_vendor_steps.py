@@ -1,4 +1,4 @@
-"""One training step and one prediction as each vendor's own trainer makes them: chgnet, mace-torch, MatGL.
+"""One training step and one prediction as each vendor's own trainer makes them: chgnet, mace-torch, MatGL, Nequix.
 
     vendor = VENDORS["mace"](file, dataset)     # the vendor's own file, opened by the vendor's own code
     vendor.prediction()                         # forces (N, 3) eV/Å
@@ -212,12 +212,69 @@ class MatglSteps(ByAdam):
         found["Total_Loss"].backward()
 
 
+class NequixSteps(ByAdam):
+    """Nequix's torch code and loss, as `nequix.torch_impl.train` uses them, on a file converted by its own function.
+
+    The package brings JAX along, which its converter needs: install nequix without its dependencies, and the jax of
+    the CPU.
+    """
+
+    def __init__(self, file: Path, dataset: Dataset) -> None:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+            warnings.simplefilter("ignore")
+            from nequix.calculator import from_pretrained
+            from nequix.data import atomic_numbers_to_indices, dict_to_pytorch_geometric, preprocess_graph
+            from torch_geometric.data import Batch
+
+            self.model, config = from_pretrained(model_path=str(file), backend="torch", use_kernel=False)
+        self.model.requires_grad_(True)
+        known = atomic_numbers_to_indices(config["atomic_numbers"])
+        graphs = []
+        for sample in dataset:
+            graph = dict_to_pytorch_geometric(preprocess_graph(sample.content, known, config["cutoff"], False))
+            graph.energy = torch.tensor([float(sample.labels["energy"])])
+            graph.forces = torch.tensor(sample.labels["forces"]).float()
+            graph.stress = torch.tensor(sample.labels["stress"]).float()[None]
+            graphs.append(graph)
+        self.batch = Batch.from_data_list(graphs)
+
+    def to(self, device: torch.device) -> None:
+        """As its trainer does."""
+        self.model.to(device)
+        self.batch = self.batch.to(device)
+
+    def prediction(self) -> Array:
+        """Predict by the vendor's own forward."""
+        self.model.eval()
+        forces: Array = self._found()[1].detach().cpu().double().numpy()
+        return forces
+
+    def step(self) -> None:
+        """Do what the vendor's trainer does with a batch, without the update."""
+        self.model.train()
+        self.model.zero_grad(set_to_none=True)
+        one, (energies, forces, stresses) = self.batch, self._found()
+        total = torch.zeros_like(one.energy).index_add(0, one.batch, energies)
+        # Its trainer's own loss and weights, written out: the module that holds it imports a client of wandb.
+        loss = 20 * ((total - one.energy) / one.n_node).abs().mean() + 20 * (forces - one.forces).norm(dim=1).mean()
+        (loss + 5 * (stresses - one.stress).abs().mean()).backward()
+
+    def _found(self) -> Sequence[torch.Tensor]:
+        """Return energies an atom, forces and stresses."""
+        one = self.batch
+        found: Sequence[torch.Tensor] = self.model(
+            one.x, one.positions, one.edge_attr, one.edge_index, one.cell, one.n_node, one.n_edge, one.batch
+        )
+        return found
+
+
 GPA = parse_unit("GPa", of="stress").from_canonical(np.array(1.0), 1).item()
 """GPa in an eV/Å³: MatGL trains stresses in GPa."""
-VENDORS: dict[str, type[ChgnetSteps] | type[MaceSteps] | type[MatglSteps]] = {
+VENDORS: dict[str, type[ChgnetSteps] | type[MaceSteps] | type[MatglSteps] | type[NequixSteps]] = {
     "chgnet": ChgnetSteps,
     "mace": MaceSteps,
     "matgl": MatglSteps,
+    "nequix": NequixSteps,
 }
 
 

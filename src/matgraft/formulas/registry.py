@@ -29,7 +29,8 @@ ENCODERS: dict[str, BackboneRow] = {
     ),
 }
 _INSTEAD = {
-    name: f"{name} reads structures; formulas need a composition encoder" for name in ("chgnet", "mace", "matgl")
+    name: f"{name} reads structures; formulas need a composition encoder"
+    for name in ("chgnet", "mace", "matgl", "nequix")
 }
 
 

@@ -24,7 +24,7 @@ from matgraft.core.model_files import recognise
 from matgraft.core.registry import save_folder
 from matgraft.foundations import load, load_folder
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.exports import verify
+from matgraft.potentials.exports import export, verify
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.convolution import Neighbours
 from matgraft.potentials.models.nequix.configuration import Configuration
@@ -126,6 +126,27 @@ def test_the_vendors_calculator_opens_what_is_written(tmp_path: Path) -> None:
     model = small()
     model.save(tmp_path / model.native_file)
     assert max(verify(model, tmp_path).values()) < 1e-3
+
+
+@pytest.mark.skipif(VENDOR, reason="the package nequix is installed")
+@pytest.mark.parametrize("target", ["native", "ase"])
+def test_without_the_vendors_package_an_export_is_opened_again_and_says_what_was_not_verified(
+    tmp_path: Path, target: str
+) -> None:
+    save_folder(small(), tmp_path / "run")
+    found = export(tmp_path / "run", target, tmp_path / "out")
+    assert not found.verified and "the package 'nequix' is not installed" in found.reason
+    assert "opened again by matgraft" in found.checks[0].what and max(found.difference.values()) == 0
+    assert (tmp_path / "out" / "nequix.nqx").is_file()
+    assert (target == "ase") == (tmp_path / "out" / "calculator.py").is_file()
+
+
+def test_a_correction_begins_at_zero_and_its_file_says_so(tmp_path: Path) -> None:
+    model = small()
+    model.silence()
+    model.save(tmp_path / "silent.nqx")
+    (found,) = predict(NequixPotential.from_file(tmp_path / "silent.nqx"), [Sample(crystals()[0], {})], ("energy",))
+    assert float(found["energy"]) == 0
 
 
 # -------------------------------------------------------------------------- the network

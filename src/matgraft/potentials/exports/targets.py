@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from matgraft.core.errors import OptionError, choose
+from matgraft.core.errors import ExtraError, OptionError, choose
 from matgraft.core.files import write_text
 from matgraft.core.locks import works_in
 from matgraft.core.registry import model_folder, save_folder
@@ -137,7 +137,12 @@ class ExportTarget:
 
 def _native(backbone: Potential, folder: Path, structures: Structures) -> list[ExportCheck]:
     what = f"{backbone.native_file} by the vendor's calculator"
-    return [made(what, verify(backbone, folder, structures), backbone)]
+    try:
+        return [made(what, verify(backbone, folder, structures), backbone)]
+    except ExtraError as error:  # a vendor whose package matgraft does without
+        again = with_calculator(backbone, load_potential_folder(folder).calculator(), str(folder), structures)
+        opened = made(f"{backbone.native_file} opened again by matgraft", again, backbone)
+        return [opened, ExportCheck(what, reason=error.found)]
 
 
 def _ase(
@@ -149,11 +154,17 @@ def _ase(
 ) -> list[ExportCheck]:
     script = folder / "calculator.py"
     write_text(script, _script(backbone, source, reach))
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the vendor's, as a user would see them
-        warnings.simplefilter("ignore")
-        calculator = runpy.run_path(str(script))["calculator"]()
-    found = with_calculator(backbone, calculator, str(script), structures)
-    return [made("calculator.py run by ASE", found, backbone)]
+    what = "calculator.py run by ASE"
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):  # the vendor's: a user would see them
+            warnings.simplefilter("ignore")
+            calculator = runpy.run_path(str(script))["calculator"]()
+    except ModuleNotFoundError as error:
+        return [ExportCheck(what, reason=f"the package {error.name!r} is not installed")]
+    return [made(what, with_calculator(backbone, calculator, str(script), structures), backbone)]
 
 
 def _script(backbone: Potential, source: tuple[str, str, str], reach: Mapping[str, float] | None = None) -> str:

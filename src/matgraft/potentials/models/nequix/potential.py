@@ -11,7 +11,6 @@ Source: Koker et al., arXiv:2508.16067, and the package nequix (MIT).
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
@@ -142,9 +141,10 @@ class NequixPotential(Potential):
 
     def vendor_calculator(self, path: Path) -> Calculator:
         """Return the vendor's own calculator, where its package is installed."""
-        if importlib.util.find_spec("nequix") is None:
-            raise ExtraError("nequix", "")
-        from nequix.calculator import NequixCalculator
+        try:
+            from nequix.calculator import NequixCalculator
+        except ModuleNotFoundError as error:
+            raise ExtraError(error.name or "nequix", "") from error
 
         return NequixCalculator(model_path=str(path), backend="jax", use_kernel=False)
 
