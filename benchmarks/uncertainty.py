@@ -65,7 +65,12 @@ def alloys() -> Dataset:
     return read(HERE.parent / "examples" / "data" / "sige" / "frames.extxyz")
 
 
-SETS = {"SiGe": alloys, "Si": silicon}
+def molybdenum() -> Dataset:
+    """Every sixth frame of each simulation of the published molybdenum."""
+    return thinned(read(DATA / "Mo_train.extxyz"), 6)
+
+
+SETS = {"SiGe": alloys, "Si": silicon, "Mo": molybdenum}
 
 
 def thinned(frames: Dataset, every: int) -> Dataset:
