@@ -46,7 +46,7 @@ class Quantity:
     unit
         Canonical unit.
     report_unit, report_scale
-        Unit of errors in reports, and the factor from the canonical unit (per atom where `intensive` says so).
+        Unit of errors in reports, and the factor from the canonical unit (beside `per_atom_in_reports`).
     per_atom_in_reports
         True if errors are given per atom of the frame.
     unsigned

@@ -5,7 +5,7 @@ Five steps, each on what the last one left:
 1. Frames of the same atoms about the same places are one group (`matgraft.potentials.data.distance`): a frame is held
 against the
    frame before it and against one frame of each arrangement found so far. Molecules with the same bonds are one group.
-2. Such a group may hold several simulations. They are told apart where each was sampled densely (`tell_apart`).
+2. Such a group may hold several simulations. They are told apart where each was sampled densely (`_tell_apart`).
 3. Near-duplicates are joined: other cells of one crystal, the same atoms in another order.
 4. In a melt the atoms have moved too far for the first step. Frames of the same atoms whose neighbours are distributed
    alike (`ALIKE_A`) are joined, unless they share their sites: those are other arrangements of an alloy.

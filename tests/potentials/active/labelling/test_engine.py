@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from matgraft.core.errors import DataError, ExtraError, OptionError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_unusable, seconds
+from matgraft.potentials.active.labelling.outcome import too_large
 
 
 def written(tmp_path, text):
@@ -134,3 +135,10 @@ def _tagged(atoms):
 
 def _slab(atoms):
     atoms.pbc = (True, True, False)
+
+
+def test_a_force_is_held_against_the_limit_by_its_size():
+    assert too_large({"forces": np.array([[0.0, 0, 0], [60, 60, 60]])}, 100) == (
+        "a force of 103.9 eV/Å: beyond max_force_eV_per_A=100"
+    )
+    assert too_large({"forces": np.array([[57.0, 57, 57]])}, 100) == too_large({"forces": np.zeros((0, 3))}, 100) == ""

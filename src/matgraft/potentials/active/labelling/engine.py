@@ -89,7 +89,7 @@ class Engine(Frozen):
     retries
         How often a calculation that failed is begun again. One whose electrons did not converge is not.
     executor
-        YAML file that says where the workers are: see docs/scale.md.
+        YAML file that says where the workers are: see docs/clusters.md.
     theory
         Level of theory, as far as it does not follow from the parameters; in YAML also the name of a file.
     max_force_eV_per_A

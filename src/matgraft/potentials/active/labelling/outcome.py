@@ -134,7 +134,7 @@ def refuse_unsound(labels: Arrays, atoms: Atoms, asked: Collection[str], max_for
 
 def too_large(labels: Arrays, max_force: float) -> str:
     """Return why forces are beyond any sense; empty where they are not."""
-    largest = float(np.abs(labels[FORCES.name]).max(initial=0.0))
+    largest = float(np.linalg.norm(labels[FORCES.name], axis=1).max(initial=0.0))
     return f"a force of {largest:.4g} eV/Å: beyond max_force_eV_per_A={max_force:g}" if largest > max_force else ""
 
 
