@@ -101,8 +101,6 @@ def tune_command(
     Exit with 6 where the model became worse than what it began with.
     """
     from matgraft.core.run_folder import kind_of
-    from matgraft.formulas.tune import resume_table_run, tune_table
-    from matgraft.potentials.run import resume_run, tune
 
     is_table = bool(target) or (data is not None and (is_table_file(data) or data == "-"))
     if resume is not None:
@@ -113,7 +111,11 @@ def tune_command(
             {**flags_of(fit), "--seed": seed, "--target": target, **flags_of(columns)},
         )
         if kind_of(resume) == "formulas":
+            from matgraft.formulas.tune import resume_table_run
+
             end_table_run(resume_table_run(resume, quiet=shown.silent), shown.as_json)
+        from matgraft.potentials.run import resume_run
+
         end_run(resume, resume_run(resume, quiet=shown.silent, tell=tell_first(shown.silent)), shown.as_json)
     refuse_own(
         "tune",
@@ -127,9 +129,13 @@ def tune_command(
             from matgraft.formulas.table.sources import keep_stdin
 
             data = str(keep_stdin(run))
+        from matgraft.formulas.tune import tune_table
+
         asked, named = table_run(data, options, target, fit, columns, seed)
         told, noted = tell_findings(shown.silent), teller(shown.silent)
         end_table_run(tune_table(asked, run, given=named, quiet=shown.silent, note=noted, tell=told), shown.as_json)
+    from matgraft.potentials.run import tune
+
     given = {"strategy__name": fit.strategy, "fit__max_minutes": fit.max_minutes, "purpose": fit.purpose}
     given["seed"] = seed
     given |= {"check": fit.check} if fit.check else {}
@@ -220,17 +226,24 @@ def predict_command(
 def report_command(run: Run) -> None:
     """Write the report of a run again: one HTML page."""
     from matgraft.core.run_folder import kind_of
-    from matgraft.formulas.report.page import write_property_report
-    from matgraft.formulas.report.pretraining import write_pretraining_report
-    from matgraft.potentials.report.active import write_active_report
-    from matgraft.potentials.report.run import write_report
 
-    others = {
-        "formulas": write_property_report,
-        "pretraining": write_pretraining_report,
-        "active": write_active_report,
-    }
-    print(others.get(str(kind_of(run)), write_report)(run))
+    kind = kind_of(run)
+    if kind == "formulas":
+        from matgraft.formulas.report.page import write_property_report
+
+        print(write_property_report(run))
+    elif kind == "pretraining":
+        from matgraft.formulas.report.pretraining import write_pretraining_report
+
+        print(write_pretraining_report(run))
+    elif kind == "active":
+        from matgraft.potentials.report.active import write_active_report
+
+        print(write_active_report(run))
+    else:
+        from matgraft.potentials.report.run import write_report
+
+        print(write_report(run))
 
 
 def export_command(

@@ -1,5 +1,8 @@
 """What is known of an element before any training: a table of measured and tabulated properties, standardised.
 
+Source: pymatgen's `Element` (MIT licence), kept in elements.json. The encoder's weights were learned with these
+numbers, and formulas need no pymatgen.
+
 The table enters the composition encoder beside its learned element embedding, so that an element that is rare in the
 pretraining data starts near its neighbours in the periodic table instead of at random.
 """
@@ -7,29 +10,68 @@ pretraining data starts near its neighbours in the periodic table instead of at 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from matgraft.core.frozen import Frozen
 
 N_ELEMENTS = 118
 ATTRIBUTES = ("X", "atomic_mass", "atomic_radius", "mendeleev_no", "melting_point", "molar_volume", "row", "group")
 BLOCKS = ("s", "p", "d", "f")
 
 
+FILE = Path(__file__).with_name("elements.json")
+
+
+class ElementFacts(Frozen):
+    """What is read of an element, as pymatgen's `Element` has it; None where nobody knows.
+
+    Attributes
+    ----------
+    outer
+        Electrons in the outermost shell of each kind s, p, d, f.
+    f_element
+        Whether it is a lanthanoid or an actinoid.
+    """
+
+    symbol: str
+    X: float | None
+    atomic_mass: float | None
+    atomic_radius: float | None
+    mendeleev_no: float | None
+    melting_point: float | None
+    molar_volume: float | None
+    row: int
+    group: int
+    block: str
+    outer: tuple[int, ...] | None
+    f_element: bool
+    oxidation_states: tuple[float, ...]
+    common_oxidation_states: tuple[float, ...]
+    icsd_oxidation_states: tuple[float, ...]
+
+
+@cache
+def element_facts() -> tuple[ElementFacts, ...]:
+    """Return what is known of the elements 1 to 118, from the file beside this one: `python docs/make_elements.py`."""
+    return tuple(TypeAdapter(list[ElementFacts]).validate_json(FILE.read_bytes()))
+
+
 @cache
 def element_table() -> NDArray[np.float32]:
     """Return (119, width): row Z holds element Z, row 0 is zero; columns have mean 0 and standard deviation 1.
 
-    Source: pymatgen's `Element`. A value that nobody has measured is taken from the nearest element of the same group
-    that has one, else from the nearest by atomic number.
+    A value that nobody has measured is taken from the nearest element of the same group that has one, else from the
+    nearest by atomic number.
     """
-    from pymatgen.core import Element
-
     rows = np.full((N_ELEMENTS + 1, len(ATTRIBUTES) + 2 * len(BLOCKS)), np.nan)
-    for Z in range(1, N_ELEMENTS + 1):
-        element = Element.from_Z(Z)
-        rows[Z, : len(ATTRIBUTES)] = [atomic_value(element, name) for name in ATTRIBUTES]
-        rows[Z, len(ATTRIBUTES) :] = [*(float(element.block == block) for block in BLOCKS), *_valence(element)]
+    for Z, element in enumerate(element_facts(), 1):
+        rows[Z, : len(ATTRIBUTES)] = [_known(getattr(element, name)) for name in ATTRIBUTES]
+        outer = element.outer or [np.nan] * len(BLOCKS)
+        rows[Z, len(ATTRIBUTES) :] = [*(float(element.block == block) for block in BLOCKS), *outer]
     groups = rows[:, ATTRIBUTES.index("group")]
     for column in range(rows.shape[1]):
         rows[1:, column] = _filled(rows[:, column], groups)[1:]
@@ -39,29 +81,8 @@ def element_table() -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
-def atomic_value(element: object, name: str) -> float:
-    """Return an attribute of pymatgen's `Element` as a number, NaN where there is none."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen warns of each value that is missing
-        try:
-            return float(getattr(element, name))
-        except (TypeError, ValueError, AttributeError, KeyError):
-            return float("nan")
-
-
-def _valence(element: object) -> list[float]:
-    """Electrons in the outermost shell of each kind."""
-    outer: dict[str, tuple[int, int]] = {}
-    try:
-        shells = element.full_electronic_structure  # type: ignore[attr-defined]
-    except KeyError:  # the heaviest elements: unknown
-        return [float("nan")] * len(BLOCKS)
-    for shell, kind, electrons in shells:
-        if shell >= outer.get(kind, (0, 0))[0]:
-            outer[kind] = (shell, electrons)
-    return [float(outer.get(block, (0, 0))[1]) for block in BLOCKS]
+def _known(value: float | None) -> float:
+    return np.nan if value is None else float(value)
 
 
 def _filled(values: NDArray[np.float64], groups: NDArray[np.float64]) -> NDArray[np.float64]:

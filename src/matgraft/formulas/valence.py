@@ -27,7 +27,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.formulas.elements import N_ELEMENTS, atomic_value
+from matgraft.formulas.elements import N_ELEMENTS, element_facts
 from matgraft.formulas.formula import Formula
 
 Array = NDArray[np.float64]
@@ -68,12 +68,10 @@ class ElementTable:
 @cache
 def elements() -> ElementTable:
     """Return the table."""
-    from pymatgen.core import Element
-
-    every = [Element.from_Z(Z) for Z in range(1, N_ELEMENTS + 1)]
-    X = np.nan_to_num([0.0, *(atomic_value(element, "X") for element in every)], nan=NO_VALUE)
+    every = element_facts()
+    X = np.array([0.0, *(NO_VALUE if element.X is None else element.X for element in every)])
     group = np.array([0, *(element.group for element in every)])
-    f_block = np.array([False, *(element.is_lanthanoid or element.is_actinoid for element in every)])
+    f_block = np.array([False, *(element.f_element for element in every)])
     common = tuple(np.array(states or (0,), float) for states in [(0,), *(e.common_oxidation_states for e in every)])
     icsd = tuple(
         np.array(states, float) if states else common[Z]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matgraft.formulas.elements import N_ELEMENTS
+from matgraft.formulas.elements import N_ELEMENTS, element_facts
 from matgraft.formulas.encoder import MASK, CompositionEncoder, Sizes, by_length
 from matgraft.formulas.pretraining.settings import MASK_FRACTION, ObjectiveWeights
 from matgraft.formulas.pretraining.tables import Tables
@@ -241,12 +241,9 @@ def group_neighbours() -> Tensor:
 
 
 def _groups() -> Mapping[tuple[str, int], list[int]]:
-    from pymatgen.core import Element
-
     columns: dict[tuple[str, int], list[int]] = {}
-    for Z in range(1, N_ELEMENTS + 1):
-        element = Element.from_Z(Z)
-        if Z > 1 and not (element.is_lanthanoid or element.is_actinoid):  # no f element has a kin so near
+    for Z, element in enumerate(element_facts(), 1):
+        if Z > 1 and not element.f_element:  # no f element has a kin so near
             columns.setdefault(("group", element.group), []).append(Z)
     return columns
 

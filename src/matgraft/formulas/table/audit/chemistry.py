@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from matgraft.core.findings import Code, Fault, Finding
-from matgraft.formulas.elements import N_ELEMENTS
+from matgraft.formulas.elements import element_facts
 from matgraft.formulas.formula import Formula, FormulaError, parse_formula
 from matgraft.formulas.table.audit.base import TableEvidence, count
 from matgraft.formulas.valence import elements, nearest_charge
@@ -157,12 +157,10 @@ def can_balance(formula: Formula) -> bool:
 @cache
 def _states() -> tuple[tuple[float, float], ...]:
     """Return the lowest and the highest oxidation state that is known of each element, rare ones too, by number."""
-    from pymatgen.core import Element
-
     common = elements()
     found = [(0.0, 0.0)]
-    for Z in range(1, N_ELEMENTS + 1):
-        every = (*Element.from_Z(Z).oxidation_states, *common.common[Z], *common.icsd[Z])
+    for Z, element in enumerate(element_facts(), 1):
+        every = (*element.oxidation_states, *common.common[Z], *common.icsd[Z])
         positive = [state for state in every if state > 0]
         low = min(every) if Z in ANIONS else min(positive, default=0.0)
         found.append((float(low), float(max(every, default=0.0))))
