@@ -42,11 +42,13 @@ def verbs(run: TunedRun, out: Path) -> list[list[str]]:
     quick = ["network.epochs=1", "network.fewest_steps=1", "inner_folds=2"]
     few = out / "few.csv"
     few.write_text("formula,kind\n" + "".join(f"{m}O,oxide\n{m}Cl,salt\n" for m in ("Na", "K", "Li", "Rb")))
+    asked = out / "asked.csv"
+    asked.write_text("formula\nMgO\nKCl\n")
     return [
         ["predict", str(run.folder), "NaCl", "Fe2O3"],
         ["evaluate", str(run.folder), str(run.folder.parent / "test.csv")],
         ["audit", str(table), "--target", "gap", "--allow", "few-rows"],
-        ["suggest", str(run.folder), "MgO", "CaS", "ZnF4", "AlCl3", "--count", "2"],
+        ["suggest", str(run.folder), "MgO", "CaS", "ZnF4", "AlCl3", "--count", "2", "--maximise"],
         ["report", str(run.folder)],
         ["embed", str(table), "--from", encoder, "-o", str(out / "embedded.csv")],
         [
@@ -63,7 +65,7 @@ def verbs(run: TunedRun, out: Path) -> list[list[str]]:
             *quick,
         ],
         ["crossval", str(table), "--target", "gap", "--strategy", "descriptors", "--folds", "2", "inner_folds=2"],
-        ["fewshot", str(few), "--class", "kind", "--from", encoder, "-o", str(out / "few")],
+        ["fewshot", str(few), str(asked), "--from", encoder],
         ["export", str(run.folder), "--to", "sklearn", "-o", str(out / "exported")],
         ["--version"],
     ]
