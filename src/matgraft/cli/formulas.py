@@ -76,8 +76,8 @@ def tell_formulas(
         return
     from matgraft.formulas.predict import PropertyModel
     from matgraft.formulas.queries import read_queries
+    from matgraft.formulas.report.predicted import show_predictions, show_written
     from matgraft.formulas.report.rows import TableRow, write_rows
-    from matgraft.formulas.report.text import show_predictions, show_written
     from matgraft.formulas.table.facts import TableReading
     from matgraft.formulas.table.faults import write_skipped
     from matgraft.formulas.table.formula_table import ColumnNames
@@ -392,8 +392,8 @@ def embed_command(
     from matgraft.formulas.embedding import embed, formula_read, is_table_run
     from matgraft.formulas.predict import PropertyModel
     from matgraft.formulas.prompts.text import parse_plain
+    from matgraft.formulas.report.predicted import nearest_formulas
     from matgraft.formulas.report.rows import write_element_vectors, write_vectors
-    from matgraft.formulas.report.text import nearest_formulas
     from matgraft.formulas.table.facts import TableReading
     from matgraft.formulas.table.formula_table import ColumnNames
     from matgraft.formulas.table.unlabelled import read_formulas

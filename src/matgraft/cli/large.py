@@ -34,12 +34,11 @@ def tell_large(
     OptionError
         If an option has no use: formulas that were typed, several tables, no file to write.
     """
+    if not (what or large.executor or large.fast):  # formulas that were typed wait for no import
+        return False
     from matgraft.core.executor import read_executor
     from matgraft.core.targets import is_stream
     from matgraft.formulas.large.parts import parted
-    from matgraft.formulas.large.predict import Question, predict_large
-    from matgraft.formulas.report.text import show_many_written
-    from matgraft.formulas.table.formula_table import ColumnNames
 
     where = read_executor(large.executor) if large.executor else None
     usable = len(what) == 1 and out is not None and not is_stream(out) and not file.sheet
@@ -51,6 +50,10 @@ def tell_large(
         )
     if table is None or out is None or (not large.fast and where is None and len(table.parts) < 2):
         return False
+    from matgraft.formulas.large.predict import Question, predict_large
+    from matgraft.formulas.report.text import show_many_written
+    from matgraft.formulas.table.formula_table import ColumnNames
+
     question = Question(run, table, out, ColumnNames(formula=formula, reading=file.reading()), where, large.fast)
     written, reading = predict_large(question, quiet=shown.silent)
     teller(shown.silent, skipped_beside(out, Path(what[0])))(reading)

@@ -160,6 +160,10 @@ def predict_frames(words: Sequence[str], out: Path | None, as_json: bool, silent
 def predicts_structures(word: str) -> bool:
     """Say whether a word names a potential, or what is nearly the name of one; else it is a predictor of formulas."""
     from matgraft.core.errors import nearest
+    from matgraft.core.run_folder import kind_of
+
+    if kind_of(Path(word)) == "formulas":  # said by a file, before the vendors' registry is imported
+        return False
     from matgraft.potentials.models.registry import POTENTIALS, is_potential
 
     return is_potential(word) or bool(not Path(word).exists() and "/" not in word and nearest(word, POTENTIALS))

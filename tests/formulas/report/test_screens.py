@@ -15,7 +15,8 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.formulas.predictor.facts import WeighedMember
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import TableResult
-from matgraft.formulas.report.text import show_folds, show_predictions, show_targets, show_written
+from matgraft.formulas.report.predicted import show_predictions, show_written
+from matgraft.formulas.report.text import show_folds, show_targets
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
 
 from .test_page import metrics

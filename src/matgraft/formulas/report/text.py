@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,9 +10,7 @@ from matgraft.core.report.screen import show_section
 from matgraft.formulas.report.facts import Closeness, TableEvaluation, TableResult, WrittenTable
 from matgraft.formulas.report.further import further_section
 from matgraft.formulas.report.page import members_section, scores_section
-from matgraft.formulas.report.plots import said
 from matgraft.formulas.report.prompts import prompts_section
-from matgraft.formulas.report.rows import TableRow
 from matgraft.formulas.report.suggested import Suggested, suggested_section
 from matgraft.formulas.scoring.folds import CrossValidation
 from matgraft.formulas.scoring.pretraining import pretraining_sentence
@@ -107,28 +99,9 @@ def show_table_evaluation(screen: Console, found: TableEvaluation) -> None:
     screen.print(f"predictions: {escape(found.predictions)}\nreport: {escape(found.report)}", soft_wrap=True)
 
 
-def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
-    """Print a line a formula and target."""
-    shown = Table("formula", "target", "value", "interval or probability", "")
-    for row in rows:
-        likely = row.get(f"p_{row['value']}")
-        sure = f"{said(row['lower'])} to {said(row['upper'])}" if likely is None else f"{likely:.1%}"
-        place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
-        shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
-    screen.print(shown)
-
-
 def show_suggested(screen: Console, found: Suggested) -> None:
     """Print what to measure next, and why."""
     show_section(screen, suggested_section(found, "next"))
-
-
-def show_written(screen: Console, rows: Sequence[TableRow], path: Path) -> None:
-    """Print how many predictions were written, and how many of them are unlike the training set."""
-    screen.print(
-        f"{escape(str(path))}: {len(rows)} predictions, {sum(bool(row['unlike']) for row in rows)} of them unlike the "
-        "training set"
-    )
 
 
 def show_many_written(screen: Console, written: WrittenTable) -> None:
@@ -151,11 +124,3 @@ def _close(one: Closeness) -> str:
         f"a small network learned from {one.taught:,} predictions of the run; of {one.held_out:,} others it is {off}; "
         f"of {one.unlike:.0%} both say alike whether the formula is unlike the training set"
     )
-
-
-def nearest_formulas(
-    sought: NDArray[Any], formulas: Sequence[str], vectors: NDArray[Any], count: int
-) -> list[tuple[str, float]]:
-    """Return the formulas nearest to a vector (width,) among vectors (n, width), with their distances."""
-    distances = np.linalg.norm(vectors - sought, axis=1)
-    return [(formulas[i], float(distances[i])) for i in np.argsort(distances, kind="stable")[:count]]

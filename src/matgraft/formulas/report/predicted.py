@@ -1,0 +1,43 @@
+"""What `predict` and `embed` show of formulas on the screen; apart from the page, whose template is not needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from matgraft.formulas.report.plots import said
+from matgraft.formulas.report.rows import TableRow
+
+
+def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
+    """Print a line a formula and target."""
+    shown = Table("formula", "target", "value", "interval or probability", "")
+    for row in rows:
+        likely = row.get(f"p_{row['value']}")
+        sure = f"{said(row['lower'])} to {said(row['upper'])}" if likely is None else f"{likely:.1%}"
+        place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
+        shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
+    screen.print(shown)
+
+
+def show_written(screen: Console, rows: Sequence[TableRow], path: Path) -> None:
+    """Print how many predictions were written, and how many of them are unlike the training set."""
+    screen.print(
+        f"{escape(str(path))}: {len(rows)} predictions, {sum(bool(row['unlike']) for row in rows)} of them unlike the "
+        "training set"
+    )
+
+
+def nearest_formulas(
+    sought: NDArray[Any], formulas: Sequence[str], vectors: NDArray[Any], count: int
+) -> list[tuple[str, float]]:
+    """Return the formulas nearest to a vector (width,) among vectors (n, width), with their distances."""
+    distances = np.linalg.norm(vectors - sought, axis=1)
+    return [(formulas[i], float(distances[i])) for i in np.argsort(distances, kind="stable")[:count]]
