@@ -28,6 +28,7 @@ VARIABLES = "xyznmwuvδεξ"
 _DIGITS = r"\d*+(?:\.\d*+)?"  # a digit belongs to one part alone: the work grows with the text, not with its cube
 _VARIABLE = re.compile(rf"\s?(?:\(?{_DIGITS}\s?[{ANY_HYPHEN}+±]\s?)?{_DIGITS}\s?[{VARIABLES}](?![a-z])\)?")
 _SYMBOL = re.compile(r"[A-Z][a-z]?")
+_DOPED = re.compile(r":|\b(?:un)?doped\b", re.IGNORECASE)
 _SMALL_OFFSET = re.compile(rf"\s?[{ANY_HYPHEN}+±]\s?(?:[δε]|[xyz]\)?$)")
 _CAPITALS = re.compile(r"SI(?=\d*[ONC](?![a-z]))")
 _LETTERS = re.compile(r"[A-Za-z]+")
@@ -290,10 +291,12 @@ def _shared_site(text: str) -> Doubt | None:
 
 
 def _dopant(text: str) -> Doubt | None:
-    if ":" not in text:
+    """Find ``Al2O3:Cr`` and ``ZnO (Al doped)``, which do not say how much."""
+    match = _DOPED.search(text)
+    if match is None:
         return None
-    at = text.index(":")
-    return Doubt(at, "':': a dopant has no amount", "write it as a part of the formula, such as Al1.98Cr0.02O3")
+    found = f"{match[0]!r}: a dopant has no amount"
+    return Doubt(match.start(), found, "write it as a part of the formula, such as Al1.98Cr0.02O3")
 
 
 def _letter_case(text: str, reads: Reads) -> Doubt | None:

@@ -266,3 +266,23 @@ def test_two_columns_that_say_their_per_cent_are_a_composition(tmp_path, header)
 def test_lines_that_were_not_parted_are_told(tmp_path):
     with pytest.raises(MatgraftError, match="the lines were not parted"):
         read(tmp_path, csv(["formula", "gap"], zip(FORMULAS, VALUES, strict=True), "^"))
+
+
+@pytest.mark.parametrize(("header", "looks"), [("ID,Sample,Tm", False), ("1,NaCl,Tm", True)])
+def test_a_header_of_words_that_spell_elements_is_no_row(tmp_path, header, looks):
+    rows = zip(range(12), FORMULAS, VALUES, strict=True)
+    with pytest.raises(MatgraftError) as caught:
+        read(tmp_path, csv(header.split(","), rows), "Tm")
+    assert ("the first line looks like a row" in str(caught.value)) is looks and "--formula" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["材料", "物質名", "化学組成", "合金", "組成式"])
+def test_japanese_names_of_the_column_of_formulas_are_known(tmp_path, name):
+    table = read(tmp_path, csv([name, "融点 [K]"], zip(FORMULAS, VALUES, strict=True)).encode("cp932"), "融点 [K]")
+    assert [formula.text for formula in table.formulas] == FORMULAS and "Shift-JIS" in told(table)
+
+
+@pytest.mark.parametrize("text", ["ZnO (Al doped)", "Al-doped ZnO", "Al2O3:Cr", "undoped BN", "Mn doped ZnS"])
+def test_a_dopant_without_an_amount_is_refused_by_name(tmp_path, text):
+    with pytest.raises(MatgraftError, match="a dopant has no amount"):
+        read(tmp_path, csv(["formula", "gap"], zip([text, *FORMULAS[1:]], VALUES, strict=True)))

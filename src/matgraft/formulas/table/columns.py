@@ -288,8 +288,9 @@ def _is_off(row: NDArray[np.float64], total: float, whole: float, slack: float) 
 
 
 def _refuse_all(cells: pd.DataFrame, totals: NDArray[np.float64], path: Path, whole: float) -> None:
+    least, most = (f"{end:.5g}" for end in (np.nanmin(totals), np.nanmax(totals)))
     raise DataError(
-        f"the amounts of no row come to {whole:.0f}: they come to {np.nanmin(totals):.5g} to {np.nanmax(totals):.5g}",
+        f"the amounts of no row come to {whole:.0f}: they come to {least if least == most else f'{least} to {most}'}",
         where=f"{path} lines {int(cells.index[0])} to {int(cells.index[-1])}",
         remedy="name the element that makes up the rest as --balance, or add its column",
     )

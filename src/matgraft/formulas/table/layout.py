@@ -27,7 +27,8 @@ FURTHER_NAMES = (
     "molecular formula", "empirical formula", "nominal composition", "chemical composition", "formulas", "compositions",
     "materials", "compounds", "alloys", "formel", "summenformel", "chemische formel", "zusammensetzung", "verbindung",
     "formule", "composé", "fórmula", "formula chimica", "composición", "компонент", "формула", "состав", "化学式",
-    "組成式", "組成", "组成", "组成式", "化学组成", "成分", "분자식", "화학식", "조성",
+    "組成式", "組成", "组成", "组成式", "化学组成", "化学組成", "化学組成式", "成分",
+    "材料", "材料名", "物質", "物質名", "化合物", "化合物名", "合金", "分子式", "분자식", "화학식", "조성",
 )  # fmt: skip
 """What a column of formulas is called beside the names that errors list."""
 _KNOWN = frozenset((*FORMULA_NAMES, *FURTHER_NAMES))

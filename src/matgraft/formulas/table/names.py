@@ -60,9 +60,9 @@ def formula_column(cells: pd.DataFrame, name: str | None, path: Path) -> str:
     if (found := known_formula_column(cells)) is not None:
         return found
     likely = [str(column) for column in cells.columns if len(cells) and _is_formula(cells[column].iloc[0])]
-    no_header = any(_is_formula(str(column)) and len(str(column)) > 1 for column in cells.columns)
+    no_header = any(_is_formula(column) and len(column) > 1 for column in likely)  # "Tm" over numbers is a header
     remedy = "name the column that holds the formulas"
-    if no_header and len(likely) > 0:
+    if no_header:
         remedy = "the first line looks like a row: write a header above it, such as formula,gap; or name the column"
     if len(cells.columns) == 1 and not likely:
         remedy = "the lines were not parted: separate cells by commas, semicolons, tabs, bars or blanks"
