@@ -24,7 +24,7 @@ class FittedMember(Frozen):
     Attributes
     ----------
     score
-        Mean loss out of fold; of a network that was dropped, on the first inner fold.
+        Mean loss out of fold; of a member that was dropped, on the first inner fold.
     pretrained
         True if it reads the encoder.
     """
@@ -102,7 +102,7 @@ class PredictorFacts(Frozen):
     members
         Those that predicted every inner fold.
     dropped
-        Networks that were not worth more than the first inner fold.
+        Members that were not worth more than the first inner fold.
     gate
         What decided whether the encoder is in the mixture; None where nothing had to be decided.
     score

@@ -10,7 +10,7 @@ They are what a foundation can be asked about where its own training data are no
 
 | config_type | made by                                                                        |
 | ----------- | ------------------------------------------------------------------------------ |
-| strained    | the cell strained: each axis by -8 to +12 %, and sheared by some 4 %             |
+| strained    | the cell strained: all axes alike by -8 to +12 %, and by up to 4 % at random     |
 | rattled     | a cell of 4 atoms or more, strained by a few %, each atom moved by 2 to 12 % of a bond |
 | vacancy     | a cell of 8 atoms or more less one, slightly rattled                            |
 | surface     | a slab under 10 Å of vacuum, slightly rattled                                   |

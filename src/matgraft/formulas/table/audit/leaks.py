@@ -45,7 +45,7 @@ def covariate_is_target(evidence: TableEvidence) -> Iterator[Finding]:
     told = {name: how for name in names if (how := _tells(evidence, name))}
     certain = {name: text for name, (text, sure) in told.items() if sure}
     if not certain and not told and (both := _together(evidence)):
-        certain = {", ".join(both): "a sum of multiples of them is the target, exactly"}
+        certain = {", ".join(both): "a sum or a product of them is the target, exactly"}
     said = certain or {name: text for name, (text, _) in told.items()}
     if not said:
         yield TARGET.passed(f"no covariate tells the target: {', '.join(names)}")
@@ -76,7 +76,7 @@ def _tells(evidence: TableEvidence, name: str) -> tuple[str, bool] | None:
     ranks = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
     line = abs(float(np.corrcoef(x, y)[0, 1]))
     if line**2 >= 1 - EXACT:
-        return "the target is a multiple of it, exactly", True
+        return "the target lies on a straight line against it, exactly", True
     if abs(ranks) > 1 - 1e-9:
         return f"it {'rises' if ranks > 0 else 'falls'} wherever the target rises, in all {len(y)} rows", True
     if _is_function(x, y, evidence.formulas):
