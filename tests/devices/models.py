@@ -19,6 +19,9 @@ from matgraft.core.model import Batch, Encoded, ModelCard, Stage
 from matgraft.foundations import load
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.sample import Sample
+from matgraft.potentials.models.nequix.configuration import Configuration
+from matgraft.potentials.models.nequix.network import Network
+from matgraft.potentials.models.nequix.potential import NequixPotential
 from matgraft.potentials.models.potential import Potential
 
 
@@ -147,6 +150,35 @@ def small_mace() -> Potential:
     return adapter.MACEPotential(adapter._build(architecture), head="r2scan", name="small")
 
 
+def small_nequix() -> Potential:
+    """Return a network of scalars and vectors with random weights."""
+    made_of = Configuration.model_validate(
+        {
+            "atomic_numbers": [14, 32],
+            "atom_energies": {"14": -5.4, "32": -4.5},
+            "cutoff": 4.0,
+            "hidden_irreps": "6x0e+3x1o",
+            "lmax": 1,
+            "n_layers": 2,
+            "radial_basis_size": 4,
+            "radial_mlp_size": 6,
+            "radial_mlp_layers": 1,
+            "radial_polynomial_p": 6.0,
+            "index_weights": False,
+            "layer_norm": True,
+            "scale": 4.0,
+            "shift": -0.3,
+            "avg_n_neighbors": 12.0,
+        }
+    )
+    network, random = Network(made_of), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=random))
+        network.references[[13, 31]] = torch.tensor([-5.4, -4.5], dtype=torch.float64)
+    return NequixPotential(network, made_of, name="small Nequix")
+
+
 def chgnet() -> Potential:
     """Return the weights inside chgnet's wheel: its constructor makes no smaller network that its files describe."""
     potential = load("chgnet")
@@ -160,11 +192,12 @@ MODELS: dict[str, Callable[[], Potential]] = {
     "mace": small_mace,
     "tensornet": lambda: small_matgl("TensorNet"),
     "m3gnet": lambda: small_matgl("M3GNet"),
+    "nequix": small_nequix,
 }
 """Name -> how it is made. Whatever stands here is tested with every strategy and every export."""
 ARCHITECTURES = MODELS | {"matgl-chgnet": lambda: small_matgl("CHGNet")}
 """And further networks of these backbones, which compute and are written."""
-SLOW = ("chgnet", "mace")
+SLOW = ("chgnet", "mace", "nequix")
 """Their networks are large, or have many operations."""
 ALWAYS = ("full", "lora")
 """Strategies that train these all the same: all tensors of a network, and what it says of its own matrices."""

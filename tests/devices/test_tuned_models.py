@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_a_model_there_is_exported_from_there(model: Potential, gpu: torch.devic
     atoms = bulk("Si", "diamond", a=5.5)
     atoms.positions[1] += [0.1, 0.05, -0.02]
     on = Structures((atoms,), (atoms,), (), ("Si",))
-    assert max(verify(model, tmp_path, on).values()) < 1e-4
+    if model.card.backbone != "nequix" or importlib.util.find_spec("nequix"):  # which matgraft does without
+        assert max(verify(model, tmp_path, on).values()) < 1e-4
     for name in sorted(_exports(model)):
         target = TARGETS[name]
         checks = target.write(model, tmp_path, target.asks(model), on)

@@ -69,11 +69,7 @@ _OWN: dict[str, BackboneRow] = {
         weights_from="a file, or nequix's cache; nothing is fetched: the error says from where, and where to put it",
         licence="MIT",
         stages=("interaction-*", "readout"),
-        exports={
-            "native": "nequix.nqx",
-            "ase": "calculator.py (NequixCalculator)",
-            "torch-sim": "model.py (NequixTorchSimModel)",
-        },
+        exports={"native": "nequix.nqx", "ase": "calculator.py (NequixCalculator)"},
     ),
 }
 POTENTIALS = Extended(_OWN, "matgraft.backbones", BackboneRow)
