@@ -19,8 +19,8 @@ from matgraft.core.model import Batch, Encoded, ModelCard, Stage
 from matgraft.foundations import load
 from matgraft.potentials.data.cells import volume
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.models.nequix.configuration import Configuration
-from matgraft.potentials.models.nequix.network import Network
+from matgraft.potentials.models.nequix.configuration import NequixConfiguration
+from matgraft.potentials.models.nequix.network import NequixNetwork
 from matgraft.potentials.models.nequix.potential import NequixPotential
 from matgraft.potentials.models.potential import Potential
 
@@ -152,7 +152,7 @@ def small_mace() -> Potential:
 
 def small_nequix() -> Potential:
     """Return a network of scalars and vectors with random weights."""
-    made_of = Configuration.model_validate(
+    made_of = NequixConfiguration.model_validate(
         {
             "atomic_numbers": [14, 32],
             "atom_energies": {"14": -5.4, "32": -4.5},
@@ -171,7 +171,7 @@ def small_nequix() -> Potential:
             "avg_n_neighbors": 12.0,
         }
     )
-    network, random = Network(made_of), torch.Generator().manual_seed(0)
+    network, random = NequixNetwork(made_of), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in network.parameters():
             weight.copy_(torch.randn(weight.shape, generator=random))

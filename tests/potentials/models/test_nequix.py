@@ -27,8 +27,8 @@ from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, verify
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.convolution import Neighbours
-from matgraft.potentials.models.nequix.configuration import Configuration
-from matgraft.potentials.models.nequix.network import Network
+from matgraft.potentials.models.nequix.configuration import NequixConfiguration
+from matgraft.potentials.models.nequix.network import NequixNetwork
 from matgraft.potentials.models.nequix.potential import FOUNDATIONS, NequixPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
@@ -63,8 +63,8 @@ SMALL: dict[str, Any] = {
 
 def small(**changes: Any) -> NequixPotential:
     """A network with seeded random weights, of the sizes that the vendor draws them in."""
-    made_of = Configuration.model_validate(SMALL | changes)
-    network, random = Network(made_of), np.random.default_rng(0)
+    made_of = NequixConfiguration.model_validate(SMALL | changes)
+    network, random = NequixNetwork(made_of), np.random.default_rng(0)
     with torch.no_grad():
         for name, weight in network.named_parameters():
             drawn = random.standard_normal(weight.shape)

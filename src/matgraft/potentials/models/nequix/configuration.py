@@ -30,7 +30,7 @@ def _known_kinds(text: str) -> str:
     return text
 
 
-class Configuration(BaseModel):
+class NequixConfiguration(BaseModel):
     """Of a network; further keys of the file say how it was trained, and are kept beside these.
 
     Attributes
@@ -64,7 +64,7 @@ class Configuration(BaseModel):
     references_eV: dict[str, FiniteFloat] | None = None
 
     @model_validator(mode="after")
-    def _is_reached(self) -> Configuration:
+    def _is_reached(self) -> NequixConfiguration:
         if max(self.channels) > self.lmax:
             raise ValueError(f"features of degree {max(self.channels)}, and directions of {self.lmax} at most")
         if lacking := {str(Z) for Z in self.atomic_numbers} - set(self.atom_energies):

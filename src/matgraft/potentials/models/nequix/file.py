@@ -33,22 +33,22 @@ from matgraft.core.limits import exceeded, limits
 from matgraft.core.manifest import check
 from matgraft.core.model_files import recognise
 from matgraft.core.weights import refuse_infinite_weights
-from matgraft.potentials.models.nequix.configuration import Configuration
-from matgraft.potentials.models.nequix.network import Network
+from matgraft.potentials.models.nequix.configuration import NequixConfiguration
+from matgraft.potentials.models.nequix.network import NequixNetwork
 from matgraft.potentials.models.nequix.plan import weight_shapes
 
 _AGAIN = "fetch or copy the file again, and compare its size with that at its source"
 _TYPE = np.dtype("<f4")
 
 
-class Contents(NamedTuple):
+class NqxContents(NamedTuple):
     """What a file holds."""
 
-    configuration: Configuration
-    network: Network
+    configuration: NequixConfiguration
+    network: NequixNetwork
 
 
-def read_nqx(path: Path) -> Contents:
+def read_nqx(path: Path) -> NqxContents:
     """Read a file.
 
     Raises
@@ -74,7 +74,7 @@ def read_nqx(path: Path) -> Contents:
                 remedy=_AGAIN,
             )
         energies, *weights = [_read_array(file, shape, i, path) for i, shape in enumerate(wanted)]
-    network = Network(configuration)
+    network = NequixNetwork(configuration)
     with torch.no_grad():
         for tensor, weight in zip(_tensors(network), weights, strict=True):
             tensor.copy_(torch.from_numpy(weight))
@@ -82,10 +82,10 @@ def read_nqx(path: Path) -> Contents:
     refuse_infinite_weights(network, path)
     if not np.isfinite(energies).all():
         raise DataError("a reference energy is not finite", where=str(path), remedy=_AGAIN)
-    return Contents(configuration, network)
+    return NqxContents(configuration, network)
 
 
-def write_nqx(network: Network, configuration: Configuration, energies: Tensor, path: Path) -> None:
+def write_nqx(network: NequixNetwork, configuration: NequixConfiguration, energies: Tensor, path: Path) -> None:
     """Write a file that the vendor's loaders and `read_nqx` open.
 
     Parameters
@@ -100,21 +100,21 @@ def write_nqx(network: Network, configuration: Configuration, energies: Tensor, 
             np.save(file, tensor.detach().cpu().numpy().astype(_TYPE), allow_pickle=False)
 
 
-def _tensors(network: Network) -> Iterator[nn.Parameter]:
+def _tensors(network: NequixNetwork) -> Iterator[nn.Parameter]:
     """Walk over the weights as JAX does."""
     for layer in network.layers:
         yield from layer.parameters()
     yield network.readout.weight
 
 
-def _references(configuration: Configuration, energies: NDArray[np.float32]) -> Tensor:
+def _references(configuration: NequixConfiguration, energies: NDArray[np.float32]) -> Tensor:
     """Return the reference energies (n_elements,) eV in float64: before they were rounded, where the file says."""
     written = configuration.references_eV or {}
     pairs = zip(configuration.atomic_numbers, energies.tolist(), strict=True)
     return torch.tensor([written.get(str(Z), energy) for Z, energy in pairs], dtype=torch.float64)
 
 
-def _read_configuration(file: BinaryIO, path: Path) -> Configuration:
+def _read_configuration(file: BinaryIO, path: Path) -> NequixConfiguration:
     longest = limits().line_bytes
     line = file.readline(longest + 1)
     if len(line) > longest:
@@ -127,7 +127,7 @@ def _read_configuration(file: BinaryIO, path: Path) -> Configuration:
             f"this is {found.what}; a .nqx file begins with a line of JSON", where=str(path), remedy=found.remedy
         ) from error
     try:
-        return Configuration.model_validate(content)
+        return NequixConfiguration.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "its first line"

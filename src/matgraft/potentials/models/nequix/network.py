@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from matgraft.potentials.models.convolution import Convolution, Neighbours
 from matgraft.potentials.models.nequix.algebra import Harmonics, coupling
-from matgraft.potentials.models.nequix.configuration import Configuration
+from matgraft.potentials.models.nequix.configuration import NequixConfiguration
 from matgraft.potentials.models.nequix.plan import LayerPlan, Shape, plan_layers
 
 SILU_NORM = 0.59645868
@@ -31,7 +31,7 @@ SILU_NORM = 0.59645868
 _EPSILON = 1e-12
 
 
-class Edges(NamedTuple):
+class NequixEdges(NamedTuple):
     """Directed edges of a batch.
 
     Attributes
@@ -53,7 +53,7 @@ class Edges(NamedTuple):
     lengths: Tensor
 
 
-class Matrix(nn.Module):
+class DegreeMatrix(nn.Module):
     """(..., rows) -> (..., columns), times a constant: `weight` is (rows, columns), as in the vendor's file."""
 
     def __init__(self, rows: int, columns: int, scale: float) -> None:
@@ -66,11 +66,13 @@ class Matrix(nn.Module):
         return features @ (self.scale * self.weight)
 
 
-class Mix(nn.ModuleDict):
+class DegreeMix(nn.ModuleDict):
     """A linear layer of features: one matrix (rows, columns) for each degree that comes in and goes out."""
 
     def __init__(self, shapes: dict[int, Shape]) -> None:
-        super().__init__({str(degree): Matrix(*shape, 1 / math.sqrt(shape[0])) for degree, shape in shapes.items()})
+        super().__init__(
+            {str(degree): DegreeMatrix(*shape, 1 / math.sqrt(shape[0])) for degree, shape in shapes.items()}
+        )
 
     def forward(self, parts: dict[int, Tensor]) -> dict[int, Tensor]:
         """Return mixed channels; parts are (N, channels, 2 l + 1). A degree that nothing leads to is absent."""
@@ -78,7 +80,7 @@ class Mix(nn.ModuleDict):
         return {degree: self[str(degree)](part.transpose(1, 2)).transpose(1, 2) for degree, part in known.items()}
 
 
-class Norm(nn.Module):
+class DegreeNorm(nn.Module):
     """Features divided by their root mean square over all degrees of an atom, and one factor a channel.
 
     Components count by 1/(2 l + 1)^2, as in the vendor's.
@@ -97,20 +99,29 @@ class Norm(nn.Module):
         return {degree: part * self.affine_weight[str(degree)][:, None] * factor for degree, part in parts.items()}
 
 
-class Layer(nn.Module):
+class NequixLayer(nn.Module):
     """One convolution, from features of some degrees to those of others; its parameters stand in the file's order."""
 
-    def __init__(self, plan: LayerPlan, made_of: Configuration) -> None:
+    def __init__(self, plan: LayerPlan, made_of: NequixConfiguration) -> None:
         super().__init__()
         self.plan = plan
         self.convolution = Convolution(plan.connections, range(len(plan.made)), (made_of.lmax + 1) ** 2, coupling)
         self.scale = 1 / math.sqrt(made_of.avg_n_neighbors)
-        self.radial_mlp = nn.ModuleList(Matrix(*shape, 1.0) for shape in plan.radial_mlp)
-        self.linear_1, self.linear_2, self.skip = Mix(plan.linear_1), Mix(plan.linear_2), Mix(plan.skip)
-        self.layer_norm = Norm(plan.before_gates) if made_of.layer_norm else None
+        self.radial_mlp = nn.ModuleList(DegreeMatrix(*shape, 1.0) for shape in plan.radial_mlp)
+        self.linear_1, self.linear_2, self.skip = (
+            DegreeMix(plan.linear_1),
+            DegreeMix(plan.linear_2),
+            DegreeMix(plan.skip),
+        )
+        self.layer_norm = DegreeNorm(plan.before_gates) if made_of.layer_norm else None
 
     def forward(
-        self, parts: dict[int, Tensor], edges: Edges, harmonics: Tensor, radial: Tensor, neighbours: Neighbours | None
+        self,
+        parts: dict[int, Tensor],
+        edges: NequixEdges,
+        harmonics: Tensor,
+        radial: Tensor,
+        neighbours: Neighbours | None,
     ) -> dict[int, Tensor]:
         """Return features of the next layer; parts are (N, channels, 2 l + 1), harmonics (E, ...), radial (P, ...)."""
         for matrix in self.radial_mlp[:-1]:
@@ -143,7 +154,7 @@ class Layer(nn.Module):
         return found
 
 
-class Network(nn.Module):
+class NequixNetwork(nn.Module):
     """The whole: energies of atoms without their references.
 
     Parameters
@@ -156,11 +167,11 @@ class Network(nn.Module):
     shift: Tensor
     references: Tensor
 
-    def __init__(self, made_of: Configuration) -> None:
+    def __init__(self, made_of: NequixConfiguration) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(plan, made_of) for plan in plan_layers(made_of))
+        self.layers = nn.ModuleList(NequixLayer(plan, made_of) for plan in plan_layers(made_of))
         width = made_of.channels[0]
-        self.readout = Matrix(width, 1, 1 / math.sqrt(width))
+        self.readout = DegreeMatrix(width, 1, 1 / math.sqrt(width))
         self.n_basis, self.cutoff, self.power = made_of.radial_basis_size, made_of.cutoff, made_of.radial_polynomial_p
         self.harmonics, self.n_elements = Harmonics(made_of.lmax), len(made_of.atomic_numbers)
         self.register_buffer(
@@ -169,7 +180,7 @@ class Network(nn.Module):
         self.register_buffer("shift", torch.tensor(made_of.shift, dtype=torch.float64))
         self.register_buffer("references", torch.zeros(118, dtype=torch.float64))
 
-    def features(self, species: Tensor, edges: Edges) -> Tensor:
+    def features(self, species: Tensor, edges: NequixEdges) -> Tensor:
         """Return the scalars (N, width) that enter the readout; species (N,) are places in the list of elements."""
         parts = {0: F.one_hot(species, self.n_elements).to(edges.vectors.dtype)[:, :, None]}
         neighbours = Neighbours.of(edges.receiver, len(species))

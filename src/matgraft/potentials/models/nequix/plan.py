@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from matgraft.potentials.models.convolution import Connection
-from matgraft.potentials.models.nequix.configuration import Configuration
+from matgraft.potentials.models.nequix.configuration import NequixConfiguration
 
 Shape = tuple[int, int]
 """Rows and columns."""
@@ -40,14 +40,14 @@ class LayerPlan(NamedTuple):
     skip: dict[int, Shape]
 
 
-def plan_layers(made_of: Configuration) -> list[LayerPlan]:
+def plan_layers(made_of: NequixConfiguration) -> list[LayerPlan]:
     """Return the layers, input to output."""
     hidden = made_of.channels
     channels = [{0: len(made_of.atomic_numbers)}, *[hidden] * (made_of.n_layers - 1), {0: hidden[0]}]
     return [_plan(entering, leaving, made_of) for entering, leaving in pairwise(channels)]
 
 
-def weight_shapes(made_of: Configuration) -> Iterator[tuple[int, ...]]:
+def weight_shapes(made_of: NequixConfiguration) -> Iterator[tuple[int, ...]]:
     """Walk over the shapes of a network's weights, in the order of the file."""
     for plan in plan_layers(made_of):
         yield from plan.radial_mlp
@@ -57,7 +57,7 @@ def weight_shapes(made_of: Configuration) -> Iterator[tuple[int, ...]]:
     yield made_of.channels[0], 1
 
 
-def _plan(entering: dict[int, int], leaving: dict[int, int], made_of: Configuration) -> LayerPlan:
+def _plan(entering: dict[int, int], leaving: dict[int, int], made_of: NequixConfiguration) -> LayerPlan:
     gates = sum(channels for degree, channels in leaving.items() if degree)
     before_gates = {degree: channels + gates * (degree == 0) for degree, channels in leaving.items()}
     connections, made = _connections(entering, leaving, made_of.lmax)

@@ -29,9 +29,9 @@ from matgraft.potentials.data.cells import box, volume
 from matgraft.potentials.data.crowds import StructureBytes
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.bonds import bond_vectors, find_bonds, join, pair_up
-from matgraft.potentials.models.nequix.configuration import Configuration
+from matgraft.potentials.models.nequix.configuration import NequixConfiguration
 from matgraft.potentials.models.nequix.file import read_nqx, write_nqx
-from matgraft.potentials.models.nequix.network import Edges, Matrix, Network
+from matgraft.potentials.models.nequix.network import DegreeMatrix, NequixEdges, NequixNetwork
 from matgraft.potentials.models.nequix.plan import plan_layers
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
 from matgraft.potentials.models.references import write_references
@@ -54,10 +54,10 @@ _VENDOR = Vendor("nequix", "nequix", "MIT", "Koker et al., arXiv:2508.16067", ve
 _RAISED_BY = {"centre": "numbers", "neighbour": "numbers", "pair": "centre", "owner": "pair"}
 
 
-class ScaledReadout(nn.Module):
+class NequixReadout(nn.Module):
     """The readout an atom with its scale and shift: (N, width) -> (N, 1) eV."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: NequixNetwork) -> None:
         super().__init__()
         self.readout = network.readout
         self.register_buffer("scale", network.scale, persistent=False)
@@ -86,9 +86,9 @@ class NequixPotential(Potential):
     """Measured: 48 steps of SOAP at 3e-4 take OMat-1 from 0.079 to 0.073 eV/Å on validation frames of Si; at 1e-3 it
     unlearns within 18."""
 
-    module: Network
+    module: NequixNetwork
 
-    def __init__(self, module: Network, configuration: Configuration, **origin: Unpack[Origin]) -> None:
+    def __init__(self, module: NequixNetwork, configuration: NequixConfiguration, **origin: Unpack[Origin]) -> None:
         self.module, self.configuration = module, configuration
         self._species = np.full(len(chemical_symbols), -1)
         self._species[list(configuration.atomic_numbers)] = np.arange(len(configuration.atomic_numbers))
@@ -163,7 +163,7 @@ class NequixPotential(Potential):
     @property
     def head(self) -> nn.Module:
         """Readout, scale and shift: (N, width) -> (N, 1) eV."""
-        return ScaledReadout(self.module)
+        return NequixReadout(self.module)
 
     def last_layers(self) -> list[nn.Module]:
         """Return the readout."""
@@ -186,7 +186,7 @@ class NequixPotential(Potential):
 
     def matrices(self, layer: nn.Module) -> list[tuple[int, int]]:
         """Add the network's own."""
-        if isinstance(layer, Matrix):
+        if isinstance(layer, DegreeMatrix):
             rows, columns = layer.weight.shape
             return [(rows, columns)]
         return super().matrices(layer)
@@ -228,7 +228,7 @@ class NequixPotential(Potential):
         """Return (N, width): the scalars that enter the readout."""
         vectors = bond_vectors(batch)
         lengths = vectors[batch["pair"]].norm(dim=1)
-        edges = Edges(batch["neighbour"], batch["centre"], batch["owner"], vectors, lengths)
+        edges = NequixEdges(batch["neighbour"], batch["centre"], batch["owner"], vectors, lengths)
         return self.module.features(batch["species"], edges)
 
     def _refuse(self, sample: Sample) -> None:
