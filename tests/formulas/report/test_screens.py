@@ -16,8 +16,9 @@ from matgraft.formulas.predictor.facts import WeighedMember
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import TableResult
 from matgraft.formulas.report.predicted import show_predictions, show_written
-from matgraft.formulas.report.text import show_folds, show_targets
+from matgraft.formulas.report.text import show_comparison, show_folds, show_targets
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
+from matgraft.formulas.scoring.strategies import ComparedStrategy, StrategyComparison
 
 from .test_page import metrics
 
@@ -91,3 +92,21 @@ def test_names_of_users_are_no_markup():
     row = ROW | {"formula": ODD, "target": ODD, "value": ODD, f"p_{ODD}": 0.9}
     assert printed(show_predictions, [row]).count(ODD) == 3
     assert printed(lambda screen, rows: show_written(screen, rows, Path(ODD)), [ROW]).count(ODD) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_name_of_a_strategy_is_cut(width):
+    names = ("auto", "descriptors", "untrained")
+    rows = tuple(
+        ComparedStrategy(strategy=name, error=0.1234, interval=(0.1111, 0.2222), difference=0.0123, minutes=12.25,
+                         difference_interval=(-0.0123, 0.0456), scores={})
+        for name in names
+    )  # fmt: skip
+    found = StrategyComparison(criterion="mean absolute error", n=60, n_units=40, n_folds=5, rows=rows, best="auto",
+                               as_good=("auto",), fastest="auto")  # fmt: skip
+    file = io.StringIO()
+    show_comparison(Console(file=file, width=width), found)
+    lines = file.getvalue().splitlines()
+    for name in names:
+        assert any(f" {name} " in line and line.startswith("│") for line in lines), file.getvalue()
+    assert max(len(line) for line in lines if line.startswith(("│", "┃", "┏", "└"))) <= width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from matgraft.core.report.screen import show_section
 from matgraft.formulas.report.facts import Closeness, TableEvaluation, TableResult, WrittenTable
@@ -48,7 +48,14 @@ def show_folds(screen: Console, scored: CrossValidation) -> None:
 
 def show_comparison(screen: Console, found: StrategyComparison) -> None:
     """Print strategies side by side, the one of least error first."""
-    shown = Table("strategy", found.criterion, "95 % interval", "more than the best", "95 % interval", "minutes")
+    shown = Table(
+        Column("strategy", no_wrap=True),
+        found.criterion,
+        "95 % interval",
+        "more than the best",
+        "95 % interval",
+        "minutes",
+    )
     for row in found.rows:
         more = "" if row.strategy == found.best else f"{row.difference:+.3g}"
         ends = (_between(row.interval), more, _between(row.difference_interval))
