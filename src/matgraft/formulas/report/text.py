@@ -122,12 +122,12 @@ def show_many_written(screen: Console, written: WrittenTable) -> None:
 
 def _close(one: Closeness) -> str:
     off = (
-        f"another class for {one.value:.1%}"
+        f"it gives another class to {one.value:.1%}"
         if one.of_std is None
-        else f"{one.value:.3g} off on average, {one.of_std:.2f} of its standard deviation in the middle, by which "
-        "intervals are wider"
+        else f"it is {one.value:.3g} off on average (median {one.of_std:.2f} of the run's standard deviation), and its "
+        "intervals are wider by that"
     )
     return (
-        f"a small network learned from {one.taught:,} predictions of the run; of {one.held_out:,} others it is {off}; "
-        f"of {one.unlike:.0%} both say alike whether the formula is unlike the training set"
+        f"a small network learned from {one.taught:,} predictions of the run. On {one.held_out:,} others {off}. For "
+        f"{one.unlike:.0%} of them both agree whether the formula is unlike the training set"
     )
