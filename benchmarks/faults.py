@@ -42,7 +42,7 @@ from matgraft.core import manifest
 from matgraft.core.errors import RunError
 from matgraft.core.files import is_part
 from matgraft.core.locks import is_lock
-from matgraft.core.run_folder import resume_commands
+from matgraft.core.run_folder import UNFINISHED, resume_commands
 from matgraft.core.training.checkpoint import FILE as CHECKPOINT
 from matgraft.formulas.learners import forest, inputs
 from matgraft.formulas.predictor import inner, predictor
@@ -210,7 +210,7 @@ def _look(disk: Path) -> Left:
     files = [one for one in files if not is_part(one) and not is_lock(one)]
     if (out / manifest.FILE).exists():
         state = verify(out)
-        wrong += [*state.changed, *state.missing]
+        wrong += [one for one in (*state.changed, *state.missing) if one != UNFINISHED]  # which says what to do
         passing += [f"unknown: {one}" for one in state.unknown]
         for root in (one.parent for one in out.rglob(manifest.FILE)):
             listed = manifest._listed(root)

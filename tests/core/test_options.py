@@ -17,6 +17,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.core.findings import Action, Finding
 from matgraft.core.options import shell, word
 from matgraft.core.quantities import VOIGT, compose_shears, parse_shear, reorder_shear, voigt_to_full
+from matgraft.core.settings import parted, read_yaml
 from matgraft.core.texts import parse_value
 from matgraft.potentials.recipe import make_recipe
 
@@ -90,3 +91,21 @@ def test_options_that_no_command_takes_come_with_another_way(tmp_path: Path) -> 
     assert make_recipe(None, ["train=a", f"audit.drop=@{tmp_path / 'my numbers.json'}"]).audit.drop == tuple(many)
     with pytest.raises(OptionError, match="no such file"):
         make_recipe(None, ["train=a", f"audit.drop=@{tmp_path / 'gone'}"])
+
+
+@pytest.mark.parametrize("text", ["nan", ".nan", ".inf", "-.inf", "1e999", "[1, .inf]", "{a: [.nan]}", "", "   "])
+def test_a_number_that_is_not_finite_and_no_value_at_all_are_refused(text):
+    with pytest.raises(OptionError, match=r"not finite|has no value") as told:
+        parted(f"fit.rate={text}", [])
+    assert told.value.remedy
+
+
+@pytest.mark.parametrize("text", ["1e-3", "null", "none", "infinite", "[1, 2]"])
+def test_finite_numbers_and_words_are_values(text):
+    assert parted(f"fit.rate={text}", [])[0] == "fit.rate"
+
+
+def test_a_recipe_has_finite_numbers(tmp_path):
+    (tmp_path / "r.yaml").write_text("fit: {rate: .inf}\n")
+    with pytest.raises(OptionError, match="a number of 'fit' is not finite"):
+        read_yaml(tmp_path / "r.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -107,7 +108,12 @@ def parted(option: str, allowed: Sequence[str]) -> tuple[str, object]:
         raise OptionError(f"{option!r} is not key=value", allowed=allowed)
     if not text.strip():
         raise OptionError(f"{key.strip()}= has no value", remedy="leave it out; null says that there is none")
-    return key.strip(), _value(text, option)
+    value = _value(text, option)
+    if not _is_finite(value):
+        raise OptionError(
+            f"{option[:_SHOWN]!r}: a number is not finite", remedy="give a finite number, or null for none"
+        )
+    return key.strip(), value
 
 
 def section_of(content: dict[str, object], key: str) -> tuple[dict[str, object], str]:
@@ -131,7 +137,18 @@ def read_yaml(file: Path) -> dict[str, object]:
         raise DataError(f"not readable as YAML: {error}", where=str(file)) from None
     if not isinstance(content, dict):
         raise DataError("a recipe is a mapping of keys to values", where=str(file))
+    if wrong := [str(key) for key, value in content.items() if not _is_finite(value)]:
+        raise OptionError(f"a number of {wrong[0]!r} is not finite", where=str(file), remedy="give finite numbers")
     return {key: value for key, value in content.items() if value is not None}
+
+
+def _is_finite(value: object) -> bool:
+    """Say whether all numbers of a value are finite: no setting means anything by another."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _fields(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
