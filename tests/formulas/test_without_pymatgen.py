@@ -54,6 +54,8 @@ def verbs(run: TunedRun, out: Path) -> list[list[str]]:
         [
             "tune",
             str(table),
+            "--strategy",
+            "full",
             "--target",
             "gap",
             "--strategy",
