@@ -58,8 +58,6 @@ def verbs(run: TunedRun, out: Path) -> list[list[str]]:
             "full",
             "--target",
             "gap",
-            "--strategy",
-            "auto",
             "--from",
             encoder,
             "-o",
