@@ -343,7 +343,7 @@ def with_a_large_one(made: list[Atoms]) -> list[Atoms]:
 Stage = Callable[[Recipe, Parts, Path], None]
 IN_THE_RUN: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], str, Stage]] = {
     "core/audit.py:refuse_findings": (spoilt, "", nothing),
-    "potentials/tuning/climb.py:_require_finite": (lost, "loss.stress=0", validate),
+    "potentials/tuning/judging.py:_require_finite": (lost, "loss.stress=0", validate),
     "core/training/fit.py:_backward": (plain, "fit.rate=10", minimise),
     "potentials/tuning/memory.py:bound_by_memory": (with_a_large_one, "", step),
     "potentials/tuning/references.py:_residuals": (cold_without_energy, "'loss.groups={kind=hot: 0}'", nothing),

@@ -82,7 +82,7 @@ def _blocks(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(
             f"the file is not readable text: {error}",
             where=name,
-            remedy="write it as UTF-8, for instance by: iconv -f UTF-16 -t UTF-8 FILE",
+            remedy="write it as UTF-8: an editor does so on saving, or the program iconv",
         ) from error
 
 
