@@ -222,7 +222,7 @@ HERE: dict[str, str] = {
     "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
-    "cli/formulas.py:refuse_no_target": "test_a_table",
+    "cli/table_settings.py:refuse_no_target": "test_a_table",
     "potentials/data/heads.py:require_heads": "test_what_stops_a_run_before_its_fit",  # the second step of potentials/data/heads.py:_values
     "potentials/data/pack.py:pack": "test_a_store",
     "potentials/run/coverage.py:refuse_pool": "test_a_pool_of_frames",

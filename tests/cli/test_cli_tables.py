@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from matgraft.cli.formulas import EmbedOptions, FewShotOptions, are_tables, embed_command, fewshot_command
+from matgraft.cli.encoders import EmbedOptions, FewShotOptions, embed_command, fewshot_command
 from matgraft.cli.options import FileOptions, Shown
+from matgraft.cli.table_runs import are_tables
 from matgraft.cli.tables import skipped_beside, teller
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.report.document import Document

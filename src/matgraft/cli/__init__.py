@@ -25,19 +25,12 @@ from matgraft.cli.both import (
     tune_command,
 )
 from matgraft.cli.common import Verb, one_by_one
+from matgraft.cli.encoders import embed_command, episodes_command, fewshot_command, pretrain_command, prompts_command
 from matgraft.cli.ending import ended, prepare_streams
 from matgraft.cli.fetch import fetch_command
-from matgraft.cli.formulas import (
-    compare_command,
-    crossval_command,
-    embed_command,
-    episodes_command,
-    fewshot_command,
-    pretrain_command,
-    prompts_command,
-    suggest_command,
-)
+from matgraft.cli.held_out import compare_command, crossval_command
 from matgraft.cli.potentials import check_command, pack_command
+from matgraft.cli.suggesting import suggest_command
 from matgraft.cli.verify import verify_command
 from matgraft.cli.versions import print_version
 from matgraft.core.manifest import OlderFolderWarning

@@ -9,16 +9,6 @@ import typer
 
 from matgraft.cli import completion
 from matgraft.cli.common import is_table_file, next_run, refuse_beside_resume, refuse_no_data, screen, tell
-from matgraft.cli.formulas import (
-    TableAuditOptions,
-    are_tables,
-    audit_rows,
-    end_table_run,
-    evaluate_rows,
-    table_run,
-    tell_findings,
-    tell_formulas,
-)
 from matgraft.cli.options import (
     Columns,
     Device,
@@ -49,6 +39,8 @@ from matgraft.cli.potentials import (
     recipe_of,
     tell_first,
 )
+from matgraft.cli.table_audit import TableAuditOptions, audit_rows, tell_findings
+from matgraft.cli.table_runs import are_tables, end_table_run, evaluate_rows, table_run, tell_formulas
 from matgraft.cli.tables import teller
 from matgraft.core.errors import OptionError
 
