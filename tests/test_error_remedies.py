@@ -214,6 +214,7 @@ HERE: dict[str, str] = {
     "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
     "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
     "potentials/models/mace.py:shipped": "test_a_foundation_that_is_not_here",
+    "potentials/models/nequix/potential.py:shipped": "test_a_nequix_that_is_not_here",
     "core/fetch.py:_unreachable": "test_a_foundation_that_is_not_here",
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
     "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
@@ -602,6 +603,30 @@ def test_a_foundation_that_is_not_here(matgraft: Call, tmp_path: Path, monkeypat
     assert fetching == "matgraft fetch mace:small"
     (by_hand,) = printed(matgraft(*shlex.split(fetching)[1:])[2], "command")
     (tmp_path / "small.model").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    assert matgraft(*shlex.split(by_hand)[1:])[0] == 0
+    assert "are not on this machine" not in matgraft(*words)[2]
+
+
+def test_a_nequix_that_is_not_here(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of MACE; a file of another hash in its place is named, and the command fetches once it is moved away."""
+    from matgraft.potentials.models import published
+
+    content = b"what a server would send"
+    digits = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(published, "NEQUIX_CACHE", tmp_path / "cache")
+    monkeypatch.setitem(published.NEQUIX, "nequix-mp-1", ("https://example.invalid/nequix-mp-1.nqx", digits))
+    monkeypatch.setattr("matgraft.core.fetch.open_https", lambda *_: (_ for _ in ()).throw(OSError("no route to host")))
+    write(tmp_path / NAME, frames())
+    words = ("tune", tmp_path / NAME, "--from", "nequix:nequix-mp-1", "--out", tmp_path / "run", "--quiet")
+    (fetching,) = printed(matgraft(*words)[2], "command")
+    assert fetching == "matgraft fetch nequix:nequix-mp-1"
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "nequix-mp-1.nqx").write_bytes(b"another file")
+    assert printed(matgraft(*words)[2], "command") == [fetching]
+    (tmp_path / "cache" / "nequix-mp-1.nqx").unlink()
+    (by_hand,) = printed(matgraft(*shlex.split(fetching)[1:])[2], "command")
+    (tmp_path / "nequix-mp-1.nqx").write_bytes(content)
     monkeypatch.chdir(tmp_path)
     assert matgraft(*shlex.split(by_hand)[1:])[0] == 0
     assert "are not on this machine" not in matgraft(*words)[2]

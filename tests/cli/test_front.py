@@ -22,7 +22,7 @@ from matgraft.formulas.table.audit.audit import CODES
 from matgraft.potentials.checks.settings import USES
 from matgraft.potentials.checks.suite import SUITE
 from matgraft.potentials.data.reading.read import read
-from matgraft.potentials.models.published import MACE
+from matgraft.potentials.models.published import MACE, NEQUIX
 from matgraft.potentials.models.registry import POTENTIALS
 from matgraft.potentials.report.screen import show_backbones
 from matgraft.potentials.tuning.purposes import PURPOSES
@@ -143,7 +143,8 @@ def test_foundations_that_are_offered_are_those_of_the_registries() -> None:
         without_hash = {name: row for name, row in rows.items() if "sha256" not in row.options}
         named = {f"{name}:{release}" for name, row in without_hash.items() for release in row.releases}
         assert set(offered) == named | set(rows)
-    assert tuple(f"mace:{name}" for name in MACE) == completion.PUBLISHED
+    names = (*(f"mace:{name}" for name in MACE), *(f"nequix:{name}" for name in NEQUIX))
+    assert names == completion.PUBLISHED
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> set[str]:

@@ -49,10 +49,12 @@ PUBLISHED = (
         "mace:off-medium",
         "mace:off-large",
     ),
+    *("nequix:nequix-oam-1", "nequix:nequix-omat-1", "nequix:nequix-mp-1"),
 )
 """What `matgraft fetch` knows."""
 POTENTIALS = (
     *("chgnet", "chgnet:0.3.0", "chgnet:r2scan", "chgnet:0.2.0", "mace", "matgl", "nequix"),
+    *("nequix:nequix-oam-1", "nequix:nequix-omat-1", "nequix:nequix-mp-1"),
     *("matgl:TensorNet-PES-MatPES-PBE-2025.2", "matgl:TensorNet-PES-MatPES-r2SCAN-2025.2"),
 )
 """Names that can be typed as they are; those of MACE whose hash is known are offered too."""

@@ -101,14 +101,12 @@ def parted(option: str, allowed: Sequence[str]) -> tuple[str, object]:
     Raises
     ------
     OptionError
-        If there is no ``=``, with what is `allowed` instead, no value behind it, or one that is not readable.
+        If there is no ``=``, with what is `allowed` instead, or the value is not readable.
     """
     key, sign, text = option.partition("=")
     if not sign:
         raise OptionError(f"{option!r} is not key=value", allowed=allowed)
-    if not text.strip():
-        raise OptionError(f"{key.strip()}= has no value", remedy="leave it out; null says that there is none")
-    value = _value(text, option)
+    value = _value(text, option) if text.strip() else ""  # an empty text, which few fields take; not null
     if not _is_finite(value):
         raise OptionError(
             f"{option[:_SHOWN]!r}: a number is not finite", remedy="give a finite number, or null for none"

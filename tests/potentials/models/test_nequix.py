@@ -21,17 +21,20 @@ from torch import Tensor
 from matgraft.core.errors import DataError, MatgraftError
 from matgraft.core.files import whole
 from matgraft.core.model_files import recognise
+from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
 from matgraft.foundations import load, load_folder
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, verify
+from matgraft.potentials.models import published
 from matgraft.potentials.models.calculator import PotentialCalculator
 from matgraft.potentials.models.convolution import Neighbours
 from matgraft.potentials.models.nequix.configuration import NequixConfiguration
 from matgraft.potentials.models.nequix.network import NequixNetwork
-from matgraft.potentials.models.nequix.potential import FOUNDATIONS, NequixPotential
+from matgraft.potentials.models.nequix.potential import NequixPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
+from matgraft.potentials.models.published import NEQUIX
 from matgraft.potentials.models.references import read_references
 from matgraft.testing import PotentialConformance, crystals
 
@@ -293,15 +296,29 @@ def test_a_first_line_without_end_is_read_to_the_limit_alone(tmp_path: Path, mon
         NequixPotential.from_file(tmp_path / "long.nqx")
 
 
-def test_a_foundation_that_is_not_here_says_where_it_is_to_be_had(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("matgraft.potentials.models.nequix.potential.CACHE", tmp_path)
-    for name in FOUNDATIONS:
-        with pytest.raises(DataError, match=rf"(?s)nothing is fetched.*github\.com/atomicarchitects.*{name}\.nqx"):
+def test_a_foundation_that_is_not_here_says_how_it_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(published, "NEQUIX_CACHE", tmp_path)
+    for name, (address, sha256) in NEQUIX.items():
+        with pytest.raises(DataError, match=r"nothing is fetched unasked") as error:
             load(f"nequix:{name}")
+        assert error.value.commands == (("matgraft", "fetch", f"nequix:{name}"),)
+        wanted = published.published(f"nequix:{name}")
+        assert (wanted.address, wanted.sha256, wanted.file) == (address, sha256, tmp_path / f"{name}.nqx")
+
+
+def test_a_file_of_the_cache_is_the_published_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(published, "NEQUIX_CACHE", tmp_path)
     small().save(tmp_path / "nequix-mp-1.nqx")
-    assert load("nequix:nequix-mp-1").card.weights_from.startswith("https://github.com/atomicarchitects")
+    with pytest.raises(DataError, match="it is not the published nequix:nequix-mp-1"):
+        load("nequix:nequix-mp-1")
+    digest = file_hash(tmp_path / "nequix-mp-1.nqx")
+    monkeypatch.setitem(NEQUIX, "nequix-mp-1", ("https://example.invalid/a.nqx", digest))
+    assert load("nequix:nequix-mp-1").card.weights_from == "https://example.invalid/a.nqx"
+
+
+@pytest.mark.parametrize("name", NEQUIX)
+def test_the_hashes_are_those_of_the_files(shared: Path, name: str) -> None:
+    assert file_hash(shared / f"models/nequix/{name}.nqx") == NEQUIX[name][1]
 
 
 def test_published_files_have_their_name_and_level_of_theory(shared: Path) -> None:

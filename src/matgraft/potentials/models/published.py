@@ -3,7 +3,8 @@
 A hash stands here only if two places that know nothing of each other give it for the file of that address: records of
 Git LFS, lists of other projects, or the file itself. The rest is fetched with a hash that the user names.
 
-Sources: mace-torch 0.3.16 (`mace.calculators.foundations_models`) for names and addresses.
+Sources: mace-torch 0.3.16 (`mace.calculators.foundations_models`) and nequix 0.4.5 (`nequix.calculator`) for names and
+addresses.
 """
 
 from __future__ import annotations
@@ -92,6 +93,26 @@ MACE: dict[str, tuple[str, str]] = {
 }
 """Name of mace-torch -> address, and SHA-256; empty where only one place gives it."""
 
+_NEQUIX = "https://github.com/atomicarchitects/nequix/raw"
+_FIRST, _SECOND = "7c2854de8e754b1a60274c7d9d2e014989ed632e", "9c852a9c4cce69ae5e75bc5a2cf670be21ff8c28"
+NEQUIX: dict[str, tuple[str, str]] = {
+    "nequix-oam-1": (
+        f"{_NEQUIX}/{_SECOND}/models/nequix-oam-1.nqx",
+        "6a43475eaeb32a7a049f36c1306d78aa1e7a17e8af37aeda7901c8fec0ca845c",
+    ),
+    "nequix-omat-1": (
+        f"{_NEQUIX}/{_SECOND}/models/nequix-omat-1.nqx",
+        "2d0802ae7f5915cb488c44d25649d98404a103697e6500abb40f515e003a46a6",
+    ),
+    "nequix-mp-1": (
+        f"{_NEQUIX}/{_FIRST}/models/nequix-mp-1.nqx",
+        "1647af8e627e1afa11e2bfadeab0797326513a521afd7dd01606a96f56783eee",
+    ),
+}
+"""Name of the vendor -> address at the commit that has the file, and SHA-256 of the file itself."""
+NEQUIX_CACHE = Path("~/.cache/nequix/models")
+"""Where the vendor keeps them."""
+
 NOTHING_TO_FETCH = {
     "chgnet": "its weights lie in the package chgnet: there is nothing to fetch",
     "composition": "its weights lie in matgraft: there is nothing to fetch",
@@ -108,14 +129,21 @@ def published(name: str) -> Published:
         If nothing can be fetched under the name.
     """
     backbone, _, release = name.partition(":")
-    if backbone != "mace":
-        names = {f"mace:{one}": one for one in MACE}
+    if backbone not in ("mace", "nequix"):
+        names = {one: one for one in (*(f"mace:{one}" for one in MACE), *(f"nequix:{one}" for one in NEQUIX))}
         choose(name, names, "foundation to fetch", {name: NOTHING_TO_FETCH.get(backbone, "")})
     if "@" in release:
         remedy = "leave it out here, or give all 64 digits by the option sha256"
         raise OptionError(f"{name} names a hash", remedy=remedy)
-    address, sha256 = choose(release, MACE, "release of mace")
-    return Published(name=f"mace:{release}", address=address, sha256=sha256, file=mace_file(release, address))
+    known = MACE if backbone == "mace" else NEQUIX
+    address, sha256 = choose(release, known, f"release of {backbone}")
+    file = mace_file(release, address) if backbone == "mace" else nequix_file(release)
+    return Published(name=name, address=address, sha256=sha256, file=file)
+
+
+def nequix_file(release: str) -> Path:
+    """Return where the package nequix keeps a foundation, so that both find one file."""
+    return NEQUIX_CACHE.expanduser() / f"{release}.nqx"
 
 
 def mace_file(release: str, address: str) -> Path:

@@ -1,7 +1,7 @@
 """Nequix behind the contract: published .nqx files and what is tuned from them, without JAX and without its package.
 
     load("nequix:nequix-omat-1.nqx")     a file of the vendor's
-    load("nequix:nequix-oam-1")          a foundation by the vendor's name, from the vendor's cache; nothing is fetched
+    load("nequix:nequix-oam-1")          a foundation of the vendor's cache; `matgraft fetch` brings it there
 
 An energy of an atom is scale * readout + shift + a reference: E_i = scale (w . h_i) + shift + E0(Z_i). Scale and shift
 are part of the head. The vendor's file holds the references in float32; what that does not resolve stands beside it.
@@ -34,21 +34,11 @@ from matgraft.potentials.models.nequix.file import read_nqx, write_nqx
 from matgraft.potentials.models.nequix.network import DegreeMatrix, NequixEdges, NequixNetwork
 from matgraft.potentials.models.nequix.plan import plan_layers
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
+from matgraft.potentials.models.published import NEQUIX, nequix_file
 from matgraft.potentials.models.references import write_references
 
 _PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, correction=UNCORRECTED)
 """With U for some oxides, which is not listed. MgO comes out at -5.98 eV/atom (OMat: -5.93), as DFT gives it."""
-_ADDRESS = "https://github.com/atomicarchitects/nequix/raw/{commit}/models/{name}.nqx"
-_FIRST, _SECOND = "7c2854de8e754b1a60274c7d9d2e014989ed632e", "9c852a9c4cce69ae5e75bc5a2cf670be21ff8c28"
-FOUNDATIONS: dict[str, tuple[str, str]] = {
-    "nequix-oam-1": (_SECOND, "6a43475eaeb32a7a049f36c1306d78aa1e7a17e8af37aeda7901c8fec0ca845c"),
-    "nequix-omat-1": (_SECOND, "2d0802ae7f5915cb488c44d25649d98404a103697e6500abb40f515e003a46a6"),
-    "nequix-mp-1": (_FIRST, "1647af8e627e1afa11e2bfadeab0797326513a521afd7dd01606a96f56783eee"),
-}
-"""Names of the vendor -> commit of its repository that has the file, SHA-256 of the file."""
-CACHE = Path("~/.cache/nequix/models")
-"""Where the vendor keeps them."""
-
 _VENDOR = Vendor("nequix", "nequix", "MIT", "Koker et al., arXiv:2508.16067", version="0.4.5")
 """Its package is not needed; the numbers are those of this version."""
 _RAISED_BY = {"centre": "numbers", "neighbour": "numbers", "pair": "centre", "owner": "pair"}
@@ -100,13 +90,20 @@ class NequixPotential(Potential):
     @classmethod
     def shipped(cls, release: str) -> NequixPotential:
         """Load a foundation by the vendor's name for it, from the vendor's cache. Nothing is fetched."""
-        path, (commit, _) = CACHE.expanduser() / f"{release}.nqx", FOUNDATIONS[release]
-        address = _ADDRESS.format(commit=commit, name=release)
+        path, (address, sha256) = nequix_file(release), NEQUIX[release]
         if not path.is_file():
             raise DataError(
                 f"the weights of nequix:{release} are not on this machine, and nothing is fetched unasked",
                 where=str(path),
-                remedy=f"download {address} and save it under this very name, or name the file: nequix:FILE",
+                remedy=f"they come from {address}; without a network the command says how a file is brought by hand",
+                commands=[("matgraft", "fetch", f"nequix:{release}")],
+            )
+        if (digest := file_hash(path)) != sha256:
+            raise DataError(
+                f"it is not the published nequix:{release}: its SHA-256 is {digest}, and that one's is {sha256}",
+                where=str(path),
+                remedy="move it elsewhere and name it by its path, nequix:FILE; then fetch the published one",
+                commands=[("matgraft", "fetch", f"nequix:{release}")],
             )
         return cls.from_file(path, source=address)
 
@@ -115,7 +112,7 @@ class NequixPotential(Potential):
         """Load a .nqx file; errors as of `read_nqx`."""
         configuration, module = read_nqx(path)
         digest = file_hash(path)
-        known = next((f"nequix:{name}" for name, (_, sha256) in FOUNDATIONS.items() if sha256 == digest), "")
+        known = next((f"nequix:{name}" for name, (_, sha256) in NEQUIX.items() if sha256 == digest), "")
         return cls(
             module,
             configuration,
