@@ -38,7 +38,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return call
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+SLOW = ("03_recipe", "05_prompts")
+"""Examples of 7 s and more whose verbs the tests of the command line cover."""
+
+
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in SLOW)) for path in EXAMPLES],
+)
 def test_the_example_runs(example: Path, thinned: Path, run: Callable[[Path], str]) -> None:
     assert len(run(thinned / example.name).splitlines()) >= 3
 

@@ -227,6 +227,7 @@ def test_a_run_is_checked_beside_its_foundation_and_its_report_says_so(
     assert "Physical checks" in (own / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_fit_that_shall_end_with_checks_makes_them_when_it_is_gone_on_with(
     run: Path, tmp_path: Path, matgraft: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_the_whole_way(here):
     assert not (here / "labels" / "work").exists()
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_workers(here):
     pool = [a_frame(0.2 + 0.01 * i) for i in range(6)] + [a_frame(3)]
     one = label(pool, fickle(here), store=Path("a"), quiet=True)

@@ -43,8 +43,8 @@ def test_outputs_lie_beside_it(tmp_path):
 def test_a_second_writer_is_refused(tmp_path):
     with LabelStore(tmp_path / "labels"):
         code = (
-            "from pathlib import Path\nfrom matgraft.potentials.active.labelling.store import Store\n"
-            f"Store(Path({str(tmp_path / 'labels')!r}))"
+            "from pathlib import Path\nfrom matgraft.potentials.active.labelling.store import LabelStore\n"
+            f"LabelStore(Path({str(tmp_path / 'labels')!r}))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
         assert "another process labels into" in done.stderr
@@ -56,10 +56,10 @@ def test_a_killed_writer_loses_nothing_that_was_kept(tmp_path):
         import os, signal
         import numpy as np
         from pathlib import Path
-        from matgraft.potentials.active.labelling.store import Label, LabelFacts, Store
-        store = Store(Path({str(tmp_path / "labels")!r}))
+        from matgraft.potentials.active.labelling.store import LabelFacts, LabelStore, StoredLabel
+        store = LabelStore(Path({str(tmp_path / "labels")!r}))
         for i in range(50):
-            store.put(f"k{{i:02d}}", "e", Label({{"energy": np.array(float(i))}}, LabelFacts(seconds=0.0)))
+            store.put(f"k{{i:02d}}", "e", StoredLabel({{"energy": np.array(float(i))}}, LabelFacts(seconds=0.0)))
         os.kill(os.getpid(), signal.SIGKILL)
     """)
     done = subprocess.run([sys.executable, "-c", code], env=_environment())

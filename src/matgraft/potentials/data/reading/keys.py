@@ -314,15 +314,29 @@ def fitting(value: Any, n_atoms: int) -> frozenset[str]:
 _STRESS_SHAPES = ((6,), (9,), (3, 3))
 
 
+_ALIKE = 0.4
+"""Ratio of `difflib` above which a key is offered for a name."""
+_MOST_COMPARED = 1000
+"""Keys of a frame that are compared with the names: the first ones."""
+
+
 def suggest(quantity: str, existing: Iterable[str]) -> list[dict[str, str]]:
     """Return the option that reads the quantity from the existing key most like its names; none where none is."""
-
-    def likeness(key: str) -> float:
-        return max(difflib.SequenceMatcher(None, key.lower(), name).ratio() for name in CANDIDATES[quantity])
-
-    labels = [key for key in existing if not set(re.split(r"[-_. ]+", key.lower())) & _OF_LABELS]
-    best = max(labels, key=likeness, default="")
-    return [{f"keys.{quantity}": bare(best)}] if best and likeness(best) > 0.4 else []
+    labels = [key for key in existing if not set(re.split(r"[-_. ]+", key.lower())) & _OF_LABELS][:_MOST_COMPARED]
+    best, most = "", _ALIKE
+    compared = difflib.SequenceMatcher()
+    for name in CANDIDATES[quantity]:
+        compared.set_seq2(name)  # what difflib works out of the second text serves all keys
+        for key in labels:
+            compared.set_seq1(key.lower())
+            ratios = (
+                compared.real_quick_ratio,
+                compared.quick_ratio,
+                compared.ratio,
+            )  # each an upper bound of the next
+            if all(ratio() > most for ratio in ratios):
+                best, most = key, compared.ratio()
+    return [{f"keys.{quantity}": bare(best)}] if best else []
 
 
 def unmatched(quantity: str, key: str, existing: Mapping[str, Collection[str]], section: str = "keys") -> OptionError:
