@@ -75,14 +75,10 @@ def read_table(
     # 1. values: rows without one are left out
     marks, said = opened.marks, Classes(tuple(asked.order), tuple(asked.classes))
     read = _values(cells[by[target]], said, opened, asked, like)
-    kept = cells[read.present]
-    if kept.empty:
-        raise DataError(f"no row has a value in column {target!r}", where=str(path))
+    kept = _with_values(cells, read, target, path)
     # 2. weights: rows of weight 0 set no class and no code
     weights, bad = _weights(kept, by, asked, read, marks)
-    counts = ~(weights <= 0)
-    if not counts.any():
-        raise DataError(f"no row has a weight above 0 in column {asked.weight!r}", where=str(path))
+    counts = _counting(weights, asked, path)
     # 3. what else a row must have
     names = [by[name] for name in (asked.fold, asked.group_column) if name]
     bad += [*read.faults, *(fault for name in names for fault in _without_name(kept[name]))]
@@ -210,6 +206,22 @@ def _values(column: pd.Series, said: Classes, opened: OpenedTable, asked: Column
     values, faults, decisions = like_values(kept, like.classes, opened.marks, uncertain=uncertain)
     stated = numbers_in(kept, opened.marks, uncertain=True).uncertainties if uncertain else None
     return Values(present, values, None, stated, faults, decisions)
+
+
+def _with_values(cells: pd.DataFrame, read: Values, target: str, path: Path) -> pd.DataFrame:
+    """Return the rows that have a value."""
+    kept = cells[read.present]
+    if kept.empty:
+        raise DataError(f"no row has a value in column {target!r}", where=str(path))
+    return kept
+
+
+def _counting(weights: NDArray[np.float64], asked: ColumnNames, path: Path) -> NDArray[np.bool_]:
+    """Mark the rows whose weight is not 0; one that is no number is a fault of its own."""
+    counts = ~(weights <= 0)
+    if not counts.any():
+        raise DataError(f"no row has a weight above 0 in column {asked.weight!r}", where=str(path))
+    return np.asarray(counts)
 
 
 def _weights(
