@@ -22,6 +22,7 @@ BASES: tuple[Basis, ...] = ("at%", "wt%")
 _NUMBER = r"(\d{1,3}(?:\.\d{1,6})?)"
 _BEFORE = re.compile(rf"(?:{_NUMBER})?\s?([A-Z][a-z]?)")
 _BEHIND = re.compile(rf"([A-Z][a-z]?)\s?(?:{_NUMBER})?")
+_GLUED = re.compile(r"(?:[A-Z][a-z]?(?:\d{1,3}(?:\.\d{1,6})?)?){2,}")
 _STATED = re.compile(
     r"[\s,(\[]{0,4}(?:in\s)?(wt|at|mol|mass|weight|atomic)\s?\.?\s?(?:%|pct|percent|per cent)[)\]]?$", re.IGNORECASE
 )
@@ -77,6 +78,8 @@ def find_alloy(text: str) -> Alloy | None:
         basis = "wt%" if stated[1].lower() in ("wt", "mass", "weight") else "at%"
         text = text[: stated.start()]
     parts = _PARTS.split(text.strip())
+    if len(parts) < 2 and basis and _GLUED.fullmatch(parts[0]):  # Fe50Ni50 (at.%)
+        parts = [part[0] for part in _BEHIND.finditer(parts[0])]
     if len(parts) < 2:
         return None
     for pattern, symbol, number in ((_BEFORE, 2, 1), (_BEHIND, 1, 2)):

@@ -16,7 +16,9 @@ from itertools import islice, product
 
 from ase.data import atomic_numbers
 
+from matgraft.formulas.aliases import alias
 from matgraft.formulas.alloys import Alloy, find_alloy
+from matgraft.formulas.misread import ROMAN, misread
 from matgraft.formulas.no_formula import stranger
 from matgraft.formulas.notation import ANY_HYPHEN, PLAIN_CHARGE, Reads, charge_readings
 
@@ -34,7 +36,10 @@ _CAPITALS = re.compile(r"SI(?=\d*[ONC](?![a-z]))")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _ZERO_AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+)(?![\d.,/])")
 _GRADE = re.compile(r"(?:SS|AISI|SUS|UNS|EN|DIN|ASTM)[\s-]?[A-Z]?\d{2,5}[A-Z]{0,2}")
-_ROMAN_OR_LETTER = re.compile(r"\s{1,4}\(([IV]{1,4}|[A-Z])\)$")
+_ROMAN_OR_LETTER = re.compile(
+    r"(?:\s{1,4}\((?!(?:OH|CN|CO|NO|SH|NH)\))([IV]{1,4}|[A-Z]{1,6})\)|(?<=[a-z\d])\(([BIVHKPCUWY])\))$"
+)
+"""A label behind a blank; without one only letters that name phases."""
 _LOW_STATE = re.compile(r"(?<=[a-z])\((I|V)\)(?=[A-Z])")
 _RARE = {
     symbol for symbol, Z in atomic_numbers.items() if Z in (43, 61) or 84 <= Z <= 89 or Z == 91 or Z > 94 or Z == 0
@@ -70,10 +75,13 @@ class Doubt:
 
 def doubt_before(text: str, reads: Reads) -> Doubt | None:
     """Return why a text must not be read though it could be, or None."""
-    if text.isalpha() and text.isascii() and not _CAPITALS.search(text):
+    if name := alias(text.strip()):
+        return Doubt(0, *name)
+    if text.isalpha() and text.isascii() and not _CAPITALS.search(text) and not ROMAN.search(text):
         return None
     return (
         _grade(text)
+        or _misread(text, reads)
         or _zero_for_letter(text, reads)
         or _label_or_element(text, reads)
         or _low_oxidation_state(text, reads)
@@ -90,6 +98,7 @@ def doubt_of(text: str, reads: Reads) -> Doubt | None:
         _look_alikes(text, reads)
         or _alloy(text)
         or _stranger(text, reads)
+        or _misread(text, reads)
         or _joined(text, reads)
         or _grade(text)
         or _zero_for_letter(text, reads)
@@ -122,6 +131,11 @@ def _stranger(text: str, reads: Reads) -> Doubt | None:
     return Doubt(*found) if found else None
 
 
+def _misread(text: str, reads: Reads) -> Doubt | None:
+    found = misread(text, reads)
+    return Doubt(*found) if found else None
+
+
 def _alloy(text: str) -> Doubt | None:
     alloy = find_alloy(text)
     if alloy is None:
@@ -142,10 +156,15 @@ def _joined(text: str, reads: Reads) -> Doubt | None:
     parts = re.split(f"[{ANY_HYPHEN}]", text)
     if len(parts) < 2 or not all(reads(part) for part in parts):
         return None
+    parts = [part.strip() for part in parts]
     found = f"hyphens join {len(parts)} compounds without amounts"
-    return Doubt(
-        len(parts[0]), found, f"write the amounts, such as {'·'.join('0.5' + part.strip() for part in parts[:2])}"
-    )
+    if any(part[0].isdigit() for part in parts):
+        return Doubt(len(parts[0]), found, f"write {'·'.join(parts)} if these are parts of an adduct")
+    if len(parts) == 2 and min(map(len, parts)) <= 2:
+        (label, whole) = sorted(parts, key=len)
+        found = f"a hyphen joins {label!r}: the name of a phase, or an element without an amount"
+        return Doubt(len(parts[0]), found, f"write {whole} for the phase; else all amounts, such as {whole}·0.1{label}")
+    return Doubt(len(parts[0]), found, f"write the amounts, such as {'·'.join('0.5' + part for part in parts[:2])}")
 
 
 def _grade(text: str) -> Doubt | None:
@@ -175,7 +194,7 @@ def _zero_for_letter(text: str, reads: Reads) -> Doubt | None:
 
 def _lettered(text: str) -> str | None:
     """Return the text with letters O for zeros that cannot be meant as digits, or None where there is none."""
-    if "0" not in text or "." in text:
+    if "0" not in text:
         return None
     amounts = [match[1] for match in _ZERO_AMOUNT.finditer(text)]
     if sum(map(int, (amount[:9] for amount in amounts))) in (100, 1000):
@@ -190,7 +209,8 @@ def _lettered(text: str) -> str | None:
         behind = text[match.end() : match.end() + 1]
         hydroxide = digits == "0" and behind == "H" and not text[match.end() + 1 : match.end() + 2].islower()
         last = alone and re.fullmatch(r"[2-9]0", digits) is not None
-        if not (leading or middle or hydroxide or last):
+        is_meant = leading if "." in text else leading or middle or hydroxide or last  # 0.7Sr0.3Mn03 has one slip alone
+        if not is_meant:
             return digits
         at = digits.index("0")
         return digits[:at] + "O" + digits[at + 1 :]
@@ -203,11 +223,14 @@ def _lettered(text: str) -> str | None:
 def _label_or_element(text: str, reads: Reads) -> Doubt | None:
     """Find ``TiO2 (B)``: a phase, or an element in brackets that nobody would set apart."""
     match = _ROMAN_OR_LETTER.search(text)
-    if match is None or not reads(match[1]) or not reads(text[: match.start()]):
+    label = (match[1] or match[2]) if match else ""
+    if match is None or not reads(label) or not reads(text[: match.start()]):
         return None
-    likely = (text[: match.start()].strip(), text[: match.start()].strip() + match[1])
-    found = f"{match[0].strip()} behind the formula is the name of a phase, or an element"
-    return Doubt(match.start() + 1, found, f"write {likely[0]} for the phase, {likely[1]} for the element", likely)
+    likely = (text[: match.start()].strip(), text[: match.start()].strip() + label)
+    said = "elements" if len(label) > 1 and not label.startswith(("I", "V")) else "an element"
+    found = f"{match[0].strip()} behind the formula is the name of a phase, or {said}"
+    to = text.index("(", match.start())
+    return Doubt(to, found, f"write {likely[0]} for the phase, {likely[1]} for the {said.removeprefix('an ')}", likely)
 
 
 def _low_oxidation_state(text: str, reads: Reads) -> Doubt | None:

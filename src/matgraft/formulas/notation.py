@@ -42,7 +42,7 @@ _NAMED = {
 }  # fmt: skip
 _TAG = re.compile(r"</?(?:sub|i|b|em|strong|span|p|small|font|inf)(?:\s[^<>]{0,200})?/?>", re.IGNORECASE)
 _RAISED_TAG = re.compile(r"<sup(?:\s[^<>]{0,200})?>([^<>]{0,20})</sup>", re.IGNORECASE)
-_LOWERED = re.compile(r"_\{([^{}]*)\}|_(?=[\d.δxyzn])|~([\d.]+)~")
+_LOWERED = re.compile(r"_\{([^{}]*)\}|(?<![\d.])_(?=[\d.δxyzn])|~([\d.]+)~")
 _RAISED = re.compile(r"\^\{([^{}]*)\}|\^([^\^\s]{1,6})\^")
 _SIGN = f"[+{ANY_HYPHEN}]"
 _RAISED_CHARGE = re.compile(
@@ -57,11 +57,15 @@ _COMMA_BEHIND_AMOUNT = re.compile(r"(?<=\d)\s*,\s*(?=[A-Z(\[])")
 _CAPITAL = re.compile("[A-Z]")
 _GREEK = "αβγδεζηθκλστωΩ"
 _PREFIX = re.compile(
-    rf"^(?:[{_GREEK}]|alpha|beta|gamma|delta|epsilon|theta|kappa|eta|\d{{1,2}}[HRTC]|[achmortw]|zb|wz|rs)['′]?\s?[{ANY_HYPHEN}]\s*(?=[A-Z(\[])"
+    rf"^(?:[{_GREEK}]|alpha|beta|gamma|delta|epsilon|theta|kappa|eta|\d{{1,2}}[HRTC]|[achmortw]|zb|wz|rs|bcc|fcc|hcp|P[23]['′]?|O3)['′]?\s?[{ANY_HYPHEN}]\s*(?=[A-Z(\[])"
 )
+"""P2 and O3 are stackings of layered oxides of sodium and lithium."""
+_SURFACE = re.compile(rf"\s{{0,4}}[(\[{{](?:\d{{3}}|\d\d[{ANY_HYPHEN}]?\d\d|[{_GREEK}]['′]?)[)\]}}]$")
+"""Miller indices or a Greek letter in brackets."""
+_SPACE_GROUP = re.compile(r"[\s_,]{1,4}[\[(]?([PIFCRAB]-?[1-6]?[1-6]?(?:[-/mabcden1-6 ]{1,12}))[)\]]?$")
 _BRACKET_BEHIND = re.compile(r"\s{1,4}\(([A-Za-z][A-Za-z0-9 .,/-]{0,40})\)$")
 _STATE_OF_MATTER = re.compile(r"\s{0,4}\((?:s|l|g|aq|cr|am|gas|liq|solid|liquid)\)$")
-_WORD_BEHIND = re.compile(rf"[\s{ANY_HYPHEN}_,]{{1,4}}([A-Za-z][a-z]+(?:[ -][a-z]+)?)$")
+_WORD_BEHIND = re.compile(rf"[\s{ANY_HYPHEN}_,]{{1,4}}(BCC|FCC|HCP|[A-Za-z][a-z]+(?:[ -][a-z]+)?)$")
 PHASES = frozenset(
     [
         "anatase",
@@ -124,6 +128,7 @@ _CHANGES = re.compile(r"\b(?:dop\w*|subst\w*|coat\w*|load\w*|wt|mol|at|vol|rich)
 _VULGAR = re.compile(r"(\d*)([¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
 _FRACTION_SIGNS = str.maketrans({"⁄": "/", "∕": "/"})
 _STATED_AMOUNT = re.compile(r"[\s,;]{0,4}[(\[]?\s*(?:for\s|with\s)?([xyzδ])\s*=\s*(\d{0,3}(?:\.\d{1,9})?)\s*[)\]]?$")
+_UNSIGNED = r"\d{1,3}(?:\.\d{1,9})?"
 _SHARES = re.compile(rf"(\d*\.?\d+)\s*([(\[]?[A-Z][^{ANY_HYPHEN}]*)")
 
 
@@ -223,23 +228,32 @@ def _with_plain_fractions(text: str) -> str:
 
 
 def _with_stated_amounts(text: str) -> str:
-    """Put in an amount that the text itself states: ``La1-xSrxMnO3 (x = 0.3)``, also of two letters."""
+    """Put in amounts that the text itself states: ``La1-xSrxMnO3 (x = 0.3)``, also of several letters.
+
+    A hyphen between compounds stays one: ``(1-x)BaTiO3-xCaTiO3`` is an adduct, whose oxygen is not 3-x.
+    """
+    values: dict[str, Fraction] = {}
     while (stated := _STATED_AMOUNT.search(text)) and any(digit.isdigit() for digit in stated[2]):
-        letter, value = stated[1], Fraction(stated[2])
-        before = "(?<!D)" if letter == "y" else ""  # Dy is dysprosium
-        number = r"(\d{1,3}(?:\.\d{1,9})?)"
-        sum_of = re.compile(rf"\(?{number}\s?([+{ANY_HYPHEN}])\s?{number}?{before}{letter}(?![a-z])\)?")
-        times = re.compile(rf"{number}?{before}{letter}(?![a-z])")
+        values[stated[1]] = Fraction(stated[2])
+        text = text[: stated.start()]
+    if not values:
+        return text
+    letter = "|".join(r"(?<!D)y" if one == "y" else one for one in values)  # Dy is dysprosium
+    term = rf"({_UNSIGNED})?({letter})(?![a-z])"
+    sum_of = re.compile(rf"\(?({_UNSIGNED})((?:\s?[+{ANY_HYPHEN}]\s?(?:{_UNSIGNED})?(?:{letter})(?![a-z]))+)\)?")
+    if re.match(rf"\s*\({_UNSIGNED}\s?[+{ANY_HYPHEN}]\s?(?:{_UNSIGNED})?(?:{letter})\)(?=[A-Z(\[])", text):
+        text = re.sub(rf"(?<=[A-Za-z\d)\]])\s?[{ANY_HYPHEN}]\s?(?=\(?(?:{_UNSIGNED})?(?:{letter})[A-Z(\[])", "·", text)
 
-        def added(match: re.Match[str], value: Fraction = value) -> str:
-            part = Fraction(match[3] or 1) * value
-            return _decimal(Fraction(match[1]) + (part if match[2] == "+" else -part))
+    def worth(number: str, name: str) -> Fraction:
+        return Fraction(number or 1) * values[name]
 
-        def scaled(match: re.Match[str], value: Fraction = value) -> str:
-            return _decimal(Fraction(match[1] or 1) * value)
+    def added(match: re.Match[str]) -> str:
+        total = Fraction(match[1])
+        for sign, number, name in re.findall(rf"([+{ANY_HYPHEN}])\s?{term}", match[2]):
+            total += worth(number, name) if sign == "+" else -worth(number, name)
+        return _decimal(total)
 
-        text = times.sub(scaled, sum_of.sub(added, text[: stated.start()]))
-    return text
+    return re.sub(term, lambda match: _decimal(worth(match[1], match[2])), sum_of.sub(added, text))
 
 
 def _decimal(amount: Fraction) -> str:
@@ -252,8 +266,13 @@ def _without_phase(text: str, reads: Reads) -> str:
     if (match := _PREFIX.match(plain)) and reads(plain[match.end() :]):
         plain = plain[match.end() :]
     plain = _STATE_OF_MATTER.sub("", plain)
+    if (behind := _SURFACE.search(plain)) and reads(plain[: behind.start()]):
+        plain = plain[: behind.start()]
+    if (behind := _SPACE_GROUP.search(plain)) and not reads(behind[1]) and reads(plain[: behind.start()]):
+        plain = plain[: behind.start()]
     behind = _BRACKET_BEHIND.search(plain)
-    if behind and not reads(behind[1]) and not _CHANGES.search(behind[1]):
+    is_phase = behind is not None and (behind[1].lower() in PHASES or not reads(behind[1]))
+    if behind and is_phase and not _CHANGES.search(behind[1]):
         plain = plain[: behind.start()]
     if (behind := _WORD_BEHIND.search(plain)) and behind[1].lower() in PHASES:
         plain = plain[: behind.start()]

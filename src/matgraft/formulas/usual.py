@@ -3,7 +3,7 @@
     usual_amounts("Fe2O3", {"Fe": 26, "O": 8})     # {26: 2, 8: 3}
     usual_amounts("Fe2(SO4)3", ...)                # None: `matgraft.formulas.formula` walks over it
 
-What could be doubted is none: a zero where no oxygen stands, the name of a steel, ``SIO2``.
+What could be doubted is none: a zero where no oxygen stands, the name of a material, ``SIO2``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from matgraft.formulas.aliases import alias
+
 _USUAL = re.compile(r"(?:[A-Z][a-z]?(?:[1-9][0-9]{0,2})?)+")
 _PAIR = re.compile(r"([A-Z][a-z]?)([0-9]*)")
 _OXYGEN = re.compile(r"O(?![a-z])")
-_DOUBTED = re.compile(r"SI|^(?:SS|AISI|SUS|UNS|EN|DIN|ASTM)")
+_DOUBTED = re.compile(r"SI|II|IV(?![a-z])|^(?:SS|AISI|SUS|UNS|EN|DIN|ASTM)")
 """Where doubts begin that need a closer look (`matgraft.formulas.doubtful`)."""
 
 
@@ -26,7 +28,7 @@ def usual_amounts(text: str, known: Mapping[str, int]) -> dict[int, int] | None:
     known
         Symbol -> atomic number.
     """
-    if _USUAL.fullmatch(text) is None or _DOUBTED.search(text) is not None:
+    if _USUAL.fullmatch(text) is None or _DOUBTED.search(text) is not None or alias(text) is not None:
         return None
     if "0" in text and _OXYGEN.search(text) is None:
         return None

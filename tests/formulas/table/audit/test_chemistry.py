@@ -29,6 +29,15 @@ def test_a_zero_for_o_and_a_one_for_l(text, meant):
     assert likely_reading(as_it_stands(text)) == meant
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("NaCI", "NaCl"), ("MgCI2", "MgCl2"), ("FeCI3", "FeCl3"), ("CaCo3", "CaCO3"), ("Na2Co3", "Na2CO3"),
+     ("CI4", ""), ("Y2CI2", ""), ("CaCo5", ""), ("CH3NH3PbI3", ""), ("FeCo3", "")],
+)  # fmt: skip
+def test_a_capital_i_for_l_and_a_small_o_for_o(text, meant):
+    assert likely_reading(parse_formula(text)) == meant
+
+
 def as_it_stands(text):
     """Return a formula whose zeros are digits, as earlier tables were read; reading now refuses them."""
     return replace(parse_formula(re.sub(r"(\d+)", r"\1.0", text)), text=text)

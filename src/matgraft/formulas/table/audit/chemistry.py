@@ -14,7 +14,7 @@ from matgraft.formulas.formula import Formula, FormulaError, parse_formula
 from matgraft.formulas.table.audit.base import TableEvidence, count
 from matgraft.formulas.valence import elements, nearest_charge
 
-DIGIT = Code("digit-for-letter", "A digit where a letter belongs", "error")
+DIGIT = Code("digit-for-letter", "A digit or a letter where another letter belongs", "error")
 CHARGE = Code("charge-balance", "Charges that cannot balance")
 UNSEEN = Code("elements-unseen", "Elements that the encoder never saw")
 
@@ -63,6 +63,8 @@ def likely_reading(formula: Formula) -> str:
     Sound are formulas whose charges balance, amounts of 100 in all (alloys), and those that no letter puts right.
     """
     text = formula.text
+    if slip := _letter_slip(formula):
+        return slip
     lone = bool(_LONE_ONE.search(text)) and not _OTHER_ONES.search(text)
     if len(text) > LONGEST or not (lone or (not neutral(formula) and (beyond_doubt(formula) or _huge(text)))):
         return ""
@@ -78,6 +80,22 @@ def likely_reading(formula: Formula) -> str:
             if once and (neutral(read) or (is_ionic(read) and can_balance(read))):
                 return candidate
     return ""
+
+
+def _letter_slip(formula: Formula) -> str:
+    """Return ``NaCl`` for ``NaCI``, ``CaCO3`` for ``CaCo3``: metals with C and I, or s-block metals with Co3."""
+    known, others = elements(), set(formula.numbers)
+    if {6, 53} <= others and not known.non_metal[sorted(others - {6, 53})].any() and len(others) > 2:
+        meant = re.sub(r"CI(?![a-z])", "Cl", formula.text)
+    elif 27 in others and others - {27} and others - {27} <= set(BASIC):
+        meant = re.sub(r"(?<!\d)Co3$|(?<=2)Co3$", "CO3", formula.text.strip())
+    else:
+        return ""
+    try:
+        read = parse_formula(meant)
+    except FormulaError:
+        return ""
+    return meant if meant != formula.text and neutral(read) else ""
 
 
 def beyond_doubt(formula: Formula) -> bool:
