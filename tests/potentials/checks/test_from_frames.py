@@ -1,5 +1,6 @@
 """What labelled frames hold: values of EMT copper are found again, and what frames do not determine is absent."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from ase import Atoms, units
 from ase.build import bulk, fcc111
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
+from ase.calculators.tersoff import Tersoff, TersoffParameters
 from ase.eos import EquationOfState
 from ase.optimize import BFGS
 from hypothesis import given
@@ -42,6 +44,7 @@ def cubic(a=None) -> Atoms:
     return bulk("Cu", a=a or lattice_constant(), cubic=True)
 
 
+@cache
 def lattice_constant() -> float:
     lengths = np.linspace(3.5, 3.7, 9)
     energies = [one_prediction(bulk("Cu", a=a), EMT())["energy"] for a in lengths]
@@ -136,6 +139,97 @@ def test_clamped_ions_give_a_constant_of_another_name_and_no_reference(shared) -
     assert found["C12_GPa"] == pytest.approx((up.stress - down.stress)[1, 1] / between, rel=0.01)
     assert found["C44_clamped_GPa"] == pytest.approx(4.0 / np.radians(90 - 87.708), rel=0.02)  # 4.0 GPa as labelled
     assert "C44_GPa" not in found and "vacancy_eV" not in found, "shears are clamped, vacancies are hot"
+
+
+SILICON = TersoffParameters(
+    A=1830.8, B=471.18, lambda1=2.4799, lambda2=1.7322, beta=1.1e-6, gamma=1.0, m=3, n=0.78734, c=100390, d=16.217,
+    h=-0.59825, R=2.85, D=0.15, lambda3=0.0,
+)  # fmt: skip
+"""J. Tersoff, Phys. Rev. B 38, 9902 (1988), in ASE's form."""
+
+
+def by_tersoff(*structures: Atoms) -> dict[int, Held]:
+    found = [one_prediction(one, Tersoff({("Si",) * 3: SILICON})) for one in structures]
+    return held_of(Dataset(tuple(Sample(a, labels, {}) for a, labels in zip(structures, found, strict=True))))
+
+
+def test_ions_have_followed_a_small_strain_only_where_their_forces_are_small_for_it() -> None:
+    start = bulk("Si", a=5.432005)
+    shears = [strained(start, 1, 2, size) for size in (-0.005, 0.005)]
+    clamped = by_tersoff(start, *shears)
+    assert 0.03 < clamped[1].force < 0.05, "small, and yet all of the force of clamped ions"
+    found = {one.name: one for one in properties_in(clamped)}
+    assert "C44_GPa" not in found and found["C44_clamped_GPa"].value(clamped) == pytest.approx(118.8, abs=0.5)
+    for one in shears:
+        one.calc = Tersoff({("Si",) * 3: SILICON})
+        BFGS(one, logfile=None).run(fmax=1e-3, steps=40)
+    relaxed_ions = by_tersoff(start, *shears)
+    found = {one.name: one for one in properties_in(relaxed_ions)}
+    assert found["C44_GPa"].value(relaxed_ions) == pytest.approx(69.0, abs=0.5)
+
+
+def test_volumes_with_clamped_ions_give_a_modulus_of_another_name() -> None:
+    a = lattice_constant()
+    held = held_of(labelled(*(cubic(a * s) for s in (0.96, 0.975, 0.99, 1.0, 1.01, 1.025, 1.04))))
+    plain = {one.name: one for one in properties_in(held)}
+    pushed = {
+        i: Held(one.atoms, one.energy, one.forces + 0.2 * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]))
+        if i != 3
+        else one
+        for i, one in held.items()
+    }
+    found = {one.name: one for one in properties_in(pushed)}
+    assert "B0_GPa" not in found and not found["B0_clamped_GPa"].relaxed
+    assert found["B0_clamped_GPa"].value(pushed) == pytest.approx(plain["B0_GPa"].value(held))
+    assert found["volume_A3_per_atom"].relaxed
+
+
+def test_a_few_large_forces_in_a_large_cell_are_not_rest() -> None:
+    forces = np.zeros((107, 3))
+    forces[:8, 0] = 0.2, -0.2, 0.2, -0.2, 0.2, -0.2, 0.2, -0.2
+    vacancy = cubic().repeat(3)
+    del vacancy[0]
+    start = held_of(labelled(cubic()))[0]
+    hot = {0: start, 1: Held(vacancy, 107 * start.per_atom + 1.5, forces)}
+    assert hot[1].force < 0.05
+    assert not any(one.kind == "vacancy" for one in properties_in(hot))
+    rest = {0: start, 1: Held(vacancy, 107 * start.per_atom + 1.2, forces / 100)}
+    (found,) = properties_in(rest)
+    assert found.kind == "vacancy", "a symmetric cell without an atom is no other phase of the element"
+    assert found.value(rest) == pytest.approx(1.2)
+
+
+def test_axes_are_those_of_the_space_group_that_the_crystal_is_known_by() -> None:
+    cell = cubic().cell[:] + np.diag([0, 0, 0.02])  # relaxed to so much: cubic, within what labels resolve
+    start = cubic()
+    start.set_cell(cell, scale_atoms=True)
+    frames = labelled(start, *(strained(start, i, k, s) for i in range(3) for k in range(i, 3) for s in (-0.01, 0.01)))
+    held = held_of(frames)
+    held[0] = Held(held[0].atoms, held[0].energy, held[0].forces)  # without a label of stress
+    found = {one.name: one.value(held) for one in properties_in(held) if one.kind == "elastic"}
+    expected = found_in(labelled(cubic(), *(strained(cubic(), 0, 0, size) for size in (-0.01, 0.01))))
+    assert found["C11_GPa"] == pytest.approx(expected["C11_GPa"], rel=0.05)
+    assert "C33_GPa" not in found, "the same constant as C11"
+
+
+def test_a_crystal_moved_by_half_a_cell_is_the_same() -> None:
+    start = cubic()
+    both = [strained(start, 0, 0, size) for size in (-0.01, 0.01)]
+    for one, sense in zip(both, (1, -1), strict=True):
+        one.positions += one.cell[0] / 2 + sense * np.array([[1e-5, 0, 0], [-1e-5, 0, 0], [1e-5, 0, 0], [-1e-5, 0, 0]])
+    assert found_in(labelled(start, *both))["C11_GPa"] == pytest.approx(
+        found_in(labelled(start, *(strained(start, 0, 0, size) for size in (-0.01, 0.01))))["C11_GPa"], rel=1e-3
+    )
+
+
+def test_of_several_slabs_of_a_facet_the_lowest_counts() -> None:
+    slab = fcc111("Cu", (1, 1, 5), a=lattice_constant(), vacuum=6.0)
+    slab.pbc = True
+    start = held_of(labelled(cubic()))[0]
+    slabs = [Held(slab, 5 * start.per_atom + excess, np.zeros((5, 3))) for excess in (1.2, 0.8, 1.0)]
+    held = dict(enumerate([start, *slabs]))
+    (found,) = (one for one in properties_in(held) if one.kind == "surface")
+    assert found.name == "surface_111_J_per_m2" and found.frames == (2,)
 
 
 def test_vacancy_and_surface_are_excess_energies_of_relaxed_frames() -> None:

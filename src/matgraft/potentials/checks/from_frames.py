@@ -8,6 +8,7 @@
 | ------------------------------- | ---------------------------------------------------------------------------- |
 | ``a_A``, ``volume_A3_per_atom`` | a crystal without force and stress; else the minimum of a curve of energies  |
 | ``B0_GPa``                      | five or more cells of different volume, two on each side of the lowest       |
+| ``B0_clamped_GPa``              | the same where ions feel a force: compared on the same frames alone          |
 | ``C11_GPa``, ...                | cells strained by at most 3 % in both senses, with stress, ions relaxed      |
 | ``C44_clamped_GPa``, ...        | the same where ions feel a force: compared on the same frames alone          |
 | ``vacancy_eV``                  | a supercell of the crystal without one atom, relaxed; one element            |
@@ -40,10 +41,14 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.geometry import SLAB_A, vacuum
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.simulation.deform import rotated
-from matgraft.potentials.simulation.geometry import SYMPREC_A, primitive_of, rotations_of, spglib_cell, symmetry_of
+from matgraft.potentials.simulation.geometry import rotations_of, spglib_cell, symmetry_of
 
-STILL_eV_per_A = 0.05
-"""Root mean square of forces up to which ions are relaxed: energies of defects are then right to some meV."""
+STILL_eV_per_A, LARGEST_eV_per_A = 0.05, 0.1
+"""Root mean square and largest of the forces up to which ions are relaxed: energies of defects are then right to some
+meV. Few atoms of a large cell feel a vacancy, so that the root mean square alone does not tell."""
+STILL_BY_STRAIN_eV_per_A = 1.0
+"""Root mean square of forces, by the size of a strain, up to which ions have followed it. Clamped ions of silicon feel
+11 eV/Å: so a tenth of their relaxation is left, which makes 6 % of its C44."""
 AT_REST_eV_per_A = 0.01
 STRESS_FREE_GPa = 0.3
 """Largest component of stress of a crystal at rest: a length is off by 0.1 % where the bulk modulus is 100 GPa."""
@@ -54,6 +59,9 @@ ISOTROPIC = 2e-3
 """Difference of principal strains up to which a cell has only changed its volume."""
 LARGEST_VOLUME = 0.15
 FEWEST_VOLUMES = 5
+SAME_CRYSTAL_A = 0.05
+"""Å within which a crystal shows its symmetry: labelled crystals are relaxed to about that, and one tolerance counts
+throughout, since the axes of elastic constants hang on the space group."""
 SAME_SITE_A = 0.02
 """Å from its place in the strained cell up to which an ion is clamped."""
 MOST_FRAMES = 20_000
@@ -101,6 +109,13 @@ class Held:
     def force(self) -> float:
         """Root mean square of the forces; infinite where there are none."""
         return np.inf if self.forces is None else float(np.sqrt((self.forces**2).mean()))
+
+    @property
+    def is_still(self) -> bool:
+        """True if ions are relaxed."""
+        if self.forces is None:
+            return False
+        return self.force <= STILL_eV_per_A and float(np.linalg.norm(self.forces, axis=1).max()) <= LARGEST_eV_per_A
 
     @property
     def pressed(self) -> float:
@@ -202,16 +217,25 @@ def held_of(frames: Dataset) -> dict[int, Held]:
 
 
 def properties_in(held: Mapping[int, Held]) -> list[FrameProperty]:
-    """Return all properties that labelled frames hold, each once: that of the most frames counts."""
+    """Return all properties that labelled frames hold, each once: that of the most frames counts.
+
+    Of several vacancies, and of several slabs of one facet, that of the lowest energy counts, as in the checks.
+    """
     found: dict[tuple[str, str, tuple[int, ...]], FrameProperty] = {}
     crystals = _crystals(held)
     for one in itertools.chain(
         _series(held, crystals), _vacancies(held, crystals), _surfaces(held, crystals), _phases(held, crystals)
     ):
         key = one.formula, one.name, one.frames if one.kind in ("surface", "phase") and "frame" in one.name else ()
-        if key not in found or len(one.frames) > len(found[key].frames):
+        if key not in found or _counts_before(one, found[key], held):
             found[key] = one
     return list(found.values())
+
+
+def _counts_before(one: FrameProperty, other: FrameProperty, held: Mapping[int, Held]) -> bool:
+    if one.kind in ("vacancy", "surface"):
+        return (one.value(held) or 0.0) < (other.value(held) or 0.0)
+    return len(one.frames) > len(other.frames)
 
 
 def _crystals(held: Mapping[int, Held]) -> dict[int, Held]:
@@ -222,23 +246,36 @@ def _crystals(held: Mapping[int, Held]) -> dict[int, Held]:
             continue
         if one.stress is not None and one.pressed > STRESS_FREE_GPa:
             continue
-        group = symmetry_of(one.atoms, 0.05).number
-        key = one.formula, group, len(primitive_of(one.atoms))
+        group = symmetry_of(one.atoms, SAME_CRYSTAL_A).number
+        key = one.formula, group, len(_primitive_cell(one.atoms))
         if group > 1 and (key not in lowest or one.per_atom < held[lowest[key]].per_atom):
             lowest[key] = i
-    return {i: held[i] for i in sorted(lowest.values(), key=lambda i: held[i].per_atom)}
+    found: dict[int, Held] = {}
+    for i in sorted(lowest.values(), key=lambda i: held[i].per_atom):
+        own = [one for one in found.values() if one.formula == held[i].formula]
+        if not any(abs(_surplus(held[i].atoms, one.atoms) or 0) == 1 for one in own):  # a vacancy is no other crystal
+            found[i] = held[i]
+    return found
+
+
+def _surplus(atoms: Atoms, crystal: Atoms) -> int | None:
+    """Return how many more atoms a supercell has than a crystal of its cell; None where it is no supercell of it."""
+    primitive = crystal if len(crystal) == 1 else _primitive_cell(crystal)
+    times = atoms.cell[:] @ np.linalg.inv(primitive.cell[:])
+    if np.abs(times - np.round(times)).max() >= 0.05:
+        return None
+    return len(atoms) - round(abs(np.linalg.det(times))) * len(primitive)
 
 
 def _series(held: Mapping[int, Held], crystals: Mapping[int, Held]) -> Iterator[FrameProperty]:
     for crystal, start in crystals.items():
         strains = {i: found for i, one in held.items() if (found := _strain(start, one)) is not None}
         volumes = [i for i, (strain, _, _) in strains.items() if _is_isotropic(strain)]
-        if _spans(held, volumes):
-            modulus = FrameProperty(
-                kind="modulus", name="B0_GPa", unit="GPa", formula=start.formula, crystal=crystal, frames=tuple(volumes)
-            )
-            yield modulus
-            yield modulus.model_copy(update={"kind": "volume", "name": "volume_A3_per_atom", "unit": "Å³/atom"})
+        relaxed = [i for i in volumes if strains[i][2]]
+        for frames in (relaxed, volumes) if relaxed != volumes else (relaxed,):
+            if _spans(held, frames):
+                yield from _curve_of(start.formula, crystal, frames, relaxed=frames is relaxed)
+                break
         yield from _elastic(held, crystal, strains)
 
 
@@ -256,15 +293,32 @@ def _strain(start: Held, one: Held) -> Strained | None:
         return None
     stretch, rotation = left @ np.diag(sizes) @ left.T, left @ right
     moved = (one.atoms.get_scaled_positions() - start.atoms.get_scaled_positions() + 0.5) % 1 - 0.5
-    moved = (moved - moved[:1]) @ one.atoms.cell[:]
+    moved = ((moved - moved[:1] + 0.5) % 1 - 0.5) @ one.atoms.cell[:]
     moved -= moved.mean(0)
-    clamped = float(np.linalg.norm(moved, axis=1).max()) <= SAME_SITE_A
-    relaxed = one.force <= STILL_eV_per_A and float(np.linalg.norm(moved, axis=1).max()) <= 0.3
-    return (stretch - np.eye(3), rotation, relaxed) if clamped or relaxed else None
+    farthest, strain = float(np.linalg.norm(moved, axis=1).max()), stretch - np.eye(3)
+    relaxed = _has_followed(one, strain) and farthest <= 0.3
+    return (strain, rotation, relaxed) if farthest <= SAME_SITE_A or relaxed else None
+
+
+def _has_followed(one: Held, strain: Array) -> bool:
+    """Say whether ions are relaxed after a strain: a small strain moves them with a small force."""
+    size = float(np.linalg.norm(strain))
+    return one.is_still and one.force <= max(STILL_BY_STRAIN_eV_per_A * size, AT_REST_eV_per_A * (size <= NO_STRAIN))
 
 
 def _is_isotropic(strain: Array) -> bool:
     return bool(np.ptp(np.linalg.eigvalsh(strain)) <= ISOTROPIC)
+
+
+def _curve_of(formula: str, crystal: int, frames: Sequence[int], *, relaxed: bool) -> Iterator[FrameProperty]:
+    """Yield bulk modulus and volume; the volume of lowest energy is that of the crystal, clamped ions or not."""
+    modulus = FrameProperty(
+        kind="modulus", name="B0_GPa" if relaxed else "B0_clamped_GPa", unit="GPa", formula=formula, crystal=crystal,
+        frames=tuple(frames), relaxed=relaxed,
+    )  # fmt: skip
+    yield modulus
+    volume_of = {"kind": "volume", "name": "volume_A3_per_atom", "unit": "Å³/atom", "relaxed": True}
+    yield modulus.model_copy(update=volume_of)
 
 
 def _spans(held: Mapping[int, Held], frames: Sequence[int]) -> bool:
@@ -317,7 +371,7 @@ def _tensor(held: Mapping[int, Held], crystal: int, frames: Sequence[int]) -> tu
     """Fit the elastic tensor (6, 6) in the standard axes; with it which components the strains determine."""
     start = held[crystal].atoms
     axes = _standard_axes(start)
-    point_group = axes @ rotations_of(start) @ axes.T
+    point_group = axes @ rotations_of(start, SAME_CRYSTAL_A) @ axes.T
     stresses = _stress(held[crystal])
     rows, values = [], []
     for i in frames:
@@ -347,7 +401,7 @@ def _found(start: Held, one: Held) -> Strained:
 
 def _standard_axes(atoms: Atoms) -> Array:
     """Return the rotation (3, 3) R from a crystal's axes to spglib's standard ones: a vector v goes to R v."""
-    found = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SYMPREC_A)
+    found = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SAME_CRYSTAL_A)
     return np.eye(3) if found is None else np.asarray(found.std_rotation_matrix)
 
 
@@ -356,13 +410,10 @@ def _vacancies(held: Mapping[int, Held], crystals: Mapping[int, Held]) -> Iterat
     for crystal, start in crystals.items():
         if len(set(start.atoms.numbers)) > 1:
             continue
-        primitive = start.atoms if len(start.atoms) == 1 else _primitive_cell(start.atoms)
         for i, one in held.items():
-            if one.formula != start.formula or one.force > STILL_eV_per_A or not one.atoms.pbc.all():
+            if one.formula != start.formula or not one.is_still or not one.atoms.pbc.all():
                 continue
-            times = one.atoms.cell[:] @ np.linalg.inv(primitive.cell[:])
-            sites = round(abs(np.linalg.det(times))) * len(primitive)
-            if len(one.atoms) == sites - 1 >= 7 and np.abs(times - np.round(times)).max() < 0.05:
+            if len(one.atoms) >= 7 and _surplus(one.atoms, start.atoms) == -1:
                 yield FrameProperty(
                     kind="vacancy", name="vacancy_eV", unit="eV", formula=start.formula, crystal=crystal, frames=(i,)
                 )
@@ -370,7 +421,7 @@ def _vacancies(held: Mapping[int, Held], crystals: Mapping[int, Held]) -> Iterat
 
 def _primitive_cell(atoms: Atoms) -> Atoms:
     """Return the primitive cell in the axes of the crystal."""
-    found = spglib.find_primitive(spglib_cell(atoms), symprec=SYMPREC_A)
+    found = spglib.find_primitive(spglib_cell(atoms), symprec=SAME_CRYSTAL_A)
     if found is None:
         return atoms
     cell, positions, numbers = found
@@ -388,7 +439,7 @@ def _surfaces(held: Mapping[int, Held], crystals: Mapping[int, Held]) -> Iterato
         if kind_of_structure(one.atoms) == "slab":
             crystal = lowest[one.formula]
             facet = _facet(one.atoms, held[crystal].atoms)
-            relaxed = bool(facet) and one.force <= STILL_eV_per_A
+            relaxed = bool(facet) and one.is_still
             name = f"surface_{facet}_J_per_m2" if relaxed else f"surface of frame {i}"
             yield FrameProperty(
                 kind="surface",
@@ -408,7 +459,7 @@ def _in_plane(slab: Atoms) -> Array:
 
 def _facet(slab: Atoms, crystal: Atoms) -> str:
     """Return the facet, of a cubic crystal, whose smallest cell in the plane is that of the slab; empty for none."""
-    if symmetry_of(crystal).number < 195:
+    if symmetry_of(crystal, SAME_CRYSTAL_A).number < 195:
         return ""
     primitive = _primitive_cell(crystal)
     axes = _standard_axes(crystal)
@@ -441,7 +492,7 @@ def _phases(held: Mapping[int, Held], crystals: Mapping[int, Held]) -> Iterator[
         of_formula[one.formula].append(i)
     for formula, (first, *others) in of_formula.items():
         for i in others:
-            group = symmetry_of(held[i].atoms, 0.05).symbol
+            group = symmetry_of(held[i].atoms, SAME_CRYSTAL_A).symbol
             yield FrameProperty(
                 kind="phase", name=f"{group} above the lowest, frame {i}", unit="eV/atom", formula=formula,
                 crystal=first, frames=(i,), relaxed=False,
@@ -505,17 +556,17 @@ def _same_crystal(one: Atoms, other: Atoms) -> bool:
     """Say whether two crystals have one composition, space group and size of the primitive cell, and volumes alike."""
     if one.get_chemical_formula(empirical=True) != other.get_chemical_formula(empirical=True):
         return False
-    if symmetry_of(one, 0.05).number != symmetry_of(other, 0.05).number:
+    if symmetry_of(one, SAME_CRYSTAL_A).number != symmetry_of(other, SAME_CRYSTAL_A).number:
         return False
     sizes = [volume(atoms) / len(atoms) for atoms in (one, other)]
-    return len(primitive_of(one)) == len(primitive_of(other)) and 0.7 < sizes[0] / sizes[1] < 1.4
+    return len(_primitive_cell(one)) == len(_primitive_cell(other)) and 0.7 < sizes[0] / sizes[1] < 1.4
 
 
 def _at_rest(crystal: Held) -> dict[str, Reference]:
     """Return the lattice of a crystal without stress; nothing where the stress is not labelled."""
     if crystal.pressed > STRESS_FREE_GPa:
         return {}
-    cell = np.array(symmetry_of(crystal.atoms, 0.05).to_conventional) @ crystal.atoms.cell[:]
+    cell = np.array(symmetry_of(crystal.atoms, SAME_CRYSTAL_A).to_conventional) @ crystal.atoms.cell[:]
     lengths = dict(zip(("a_A", "b_A", "c_A"), np.linalg.norm(cell, axis=1), strict=True))
     values = {**lengths, "volume_A3_per_atom": volume(crystal.atoms) / len(crystal.atoms)}
     return {
@@ -526,7 +577,7 @@ def _at_rest(crystal: Held) -> dict[str, Reference]:
 def _lattice_of_curve(values: Mapping[str, Reference], crystal: Held) -> dict[str, Reference]:
     """Return ``a_A`` of a cubic crystal from the minimum of its curve; the bulk modulus from elastic constants."""
     found: dict[str, Reference] = {}
-    symmetry = symmetry_of(crystal.atoms, 0.05)
+    symmetry = symmetry_of(crystal.atoms, SAME_CRYSTAL_A)
     if symmetry.number < 195:
         return found
     if "a_A" not in values and "volume_A3_per_atom" in values:

@@ -97,9 +97,9 @@ def symmetry_of(atoms: Atoms, tolerance_A: float = SYMPREC_A) -> Symmetry:
     )
 
 
-def rotations_of(atoms: Atoms) -> Array:
+def rotations_of(atoms: Atoms, tolerance_A: float = SYMPREC_A) -> Array:
     """Return the point group of a crystal as (n, 3, 3) Cartesian matrices R: a vector v goes to R v."""
-    found: Any = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=SYMPREC_A)
+    found: Any = spglib.get_symmetry_dataset(spglib_cell(atoms), symprec=tolerance_A)
     fractional = np.eye(3)[None] if found is None else np.unique(found.rotations, axis=0)
     columns = atoms.cell[:].T
     return np.asarray(columns @ fractional @ np.linalg.inv(columns))
