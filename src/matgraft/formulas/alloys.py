@@ -67,7 +67,14 @@ def formula_of(amounts: Mapping[str, float]) -> str:
     """Return a formula with per cent of atoms; what is less than 1e-9 of the whole is left out."""
     total = sum(amounts.values())
     parts = {symbol: HUNDRED * amount / total for symbol, amount in amounts.items()}
-    return "".join(f"{symbol}{round(part, 7):.10g}" for symbol, part in parts.items() if round(part, 7) > 0)
+    return "".join(f"{symbol}{_written(part)}" for symbol, part in parts.items() if round(part, 7) > 0)
+
+
+def _written(part: float) -> str:
+    """Return an amount with four decimals or more, or none: its dot is that of no adduct."""
+    text = f"{round(part, 7):.10g}"
+    whole, dot, decimals = text.partition(".")
+    return whole + dot + decimals.ljust(4 if dot else 0, "0")
 
 
 def find_alloy(text: str) -> Alloy | None:

@@ -21,6 +21,7 @@ _SUMS_UP = re.compile(
 )
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[ T].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|"
+    r"\d{4}[./]\d{1,2}[./]\d{1,2}|(?:\d{4}年)?\d{1,2}月\d{1,2}日|"
     r"\d{1,2}-(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}(?:-\d{2,4})?|"
     r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}-\d{1,4}",
     re.IGNORECASE,

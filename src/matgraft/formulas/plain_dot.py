@@ -21,8 +21,8 @@ from ase.data import atomic_numbers
 Amounts = Mapping[int, Fraction]
 Read = Callable[[str], Amounts | None]
 """A formula -> amounts by atomic number, or None if it is none."""
-PLAIN_DOT = re.compile(r"(\d*)\.([1-9]\d*)(?![\d.]|[eE][+-]?\d)")
-"""An amount whose dot may stand before a multiplier."""
+PLAIN_DOT = re.compile(r"(\d*)\.([1-9]\d{0,2})(?![\d.]|[eE][+-]?\d)")
+"""An amount whose dot may stand before a multiplier; nobody writes one of four digits."""
 
 
 def _ratio(**amounts: int) -> frozenset[tuple[int, Fraction]]:

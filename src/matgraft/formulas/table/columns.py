@@ -10,6 +10,7 @@ The balance is the element whose cells say so (``bal``), whose column is empty, 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,18 +28,22 @@ from matgraft.formulas.table.numbers import EMPTY, Marks, numbers_in
 FEWEST = 3
 """Columns of elements by which a table without formulas is known to hold compositions."""
 BALANCE = frozenset(
-    ("bal", "bal.", "balance", "rest", "rest.", "remainder", "rem", "rem.", "base", "basis", "余量", "余")
-)
+    (*("bal", "bal.", "balance", "rest", "rest.", "remainder", "rem", "rem.", "base", "basis"),
+     *("余量", "余", "残部", "残", "残余"))
+)  # fmt: skip
 WHOLE, SLACK = 100.0, 2.0
 """Per cent that a composition comes to, and how far rounded amounts may be from it."""
-_SYMBOL = r"([A-Z][a-z]?)"
-_BINARY = re.compile(rf"{_SYMBOL}(\d?)O(\d?)")
+_PART = re.compile(r"([A-Z][a-z]?)(\d{0,2})")
+_ANIONS = frozenset(("F", "Cl", "Br", "I", "S", "Se", "Te", "N", "C"))
+"""Of salts, chalcogenides, nitrides and carbides that are columns by themselves: CaF2, LiCl, GeS2, Si3N4."""
 _NAME = re.compile(
-    r"(?:(?P<before>(?:wt|at|mol|mass|weight|w|x|c)\.?\s?%?|%)[\s_(\[]{0,3})?(?P<symbol>[A-Z][a-z]?(?:\d?O\d?)?)"
+    r"(?:(?P<before>(?:wt|at|mol|mass|weight|w|x|c)\.?\s?%?|%)[\s_(\[]{0,3})?(?P<symbol>(?:[A-Z][a-z]?\d{0,2}){1,5})"
     r"[\s_,)\]]{0,3}[(\[/]?\s?(?P<behind>(?:in\s)?(?:wt|at|mol|mass|weight|atomic)[\s._-]{0,2}(?:%|pct|percent|fraction|frac|ppm)?|%|w?ppm[aw]?)?\s?[)\]]?"
 )  # fmt: skip
 PPM = 1e-4
 """Per cent of one part per million."""
+_SAID = {"質量": "wt", "重量": "wt", "原子": "at", "モル": "mol", "质量": "wt", "摩尔": "mol"}
+"""Words of Japanese and Chinese headers."""
 _NOT_ELEMENTS = frozenset(("No", "D", "T", "Id"))
 """Headers that spell an element and hardly mean it: a running number, ..."""
 
@@ -80,10 +85,13 @@ def amount_columns(cells: pd.DataFrame, used: Sequence[str] = ()) -> list[Amount
     """Return the columns whose header is an element or a binary oxide, with or without its unit."""
     found = []
     for name in map(str, cells.columns):
-        match = None if name in used else _NAME.fullmatch(name.strip())
-        unit = _unit(match["symbol"]) if match else ()
-        if match and unit:
-            said = " ".join(filter(None, (match["before"], match["behind"]))).lower()
+        plain = unicodedata.normalize("NFKC", name).strip()
+        for said, meant in _SAID.items():
+            plain = plain.replace(said, meant)
+        match = None if name in used else _NAME.fullmatch(plain)
+        said = " ".join(filter(None, (match["before"], match["behind"]))).lower() if match else ""
+        unit = _unit(match["symbol"], _basis(said) is not None) if match else ()
+        if unit:
             found.append(AmountColumn(name, unit, _basis(said), "ppm" in said))
     return found
 
@@ -93,13 +101,23 @@ def are_compositions(columns: Sequence[AmountColumn]) -> bool:
     return len(columns) >= FEWEST or (len(columns) > 1 and all(column.basis for column in columns))
 
 
-def _unit(symbol: str) -> tuple[tuple[str, int], ...]:
-    if symbol in atomic_numbers and symbol not in _NOT_ELEMENTS and symbol != "X":
-        return ((symbol, 1),)
-    match = _BINARY.fullmatch(symbol)
-    if match and match[1] in atomic_numbers and match[1] not in ("O", "X"):
-        return ((match[1], int(match[2] or 1)), ("O", int(match[3] or 1)))
-    return ()
+def _unit(symbol: str, is_stated: bool = False) -> tuple[tuple[str, int], ...]:
+    """Return the elements of a header with their numbers; empty where it hardly means them.
+
+    Parameters
+    ----------
+    is_stated
+        Whether the header says what its amounts are per cent of: then any compound is one.
+    """
+    parts = [(name, int(number or 1)) for name, number in _PART.findall(symbol)]
+    names = [name for name, _ in parts]
+    if not all(name in atomic_numbers and name != "X" for name in names):
+        return ()
+    if len(parts) == 1:
+        return tuple(parts) if symbol == names[0] and symbol not in _NOT_ELEMENTS else ()
+    is_oxide = len(parts) == 2 and names[1] == "O" and names[0] != "O"
+    is_salt = len(parts) == 2 and names[1] in _ANIONS and (len(symbol) > 2 or any(map(str.isdigit, symbol)))
+    return tuple(parts) if is_oxide or is_salt or (is_stated and len(set(names)) > 1) else ()
 
 
 def _basis(said: str) -> Basis | None:
@@ -223,12 +241,13 @@ def _amounts(
     amounts, is_balance = np.zeros((len(cells), len(taken))), np.zeros((len(cells), len(taken)), bool)
     faults: list[BadCell] = []
     none = 0
+    is_said = any(cells[column.name].str.strip().str.lower().isin(BALANCE).any() for column in taken)
     for i, column in enumerate(taken):
         words = cells[column.name].str.strip()
         plain = words.str.lower()
         is_balance[:, i] = plain.isin(BALANCE).to_numpy()
         empty = plain.isin((*EMPTY, "-", "–")).to_numpy()
-        if empty.all() and len(cells):
+        if empty.all() and len(cells) and not is_said:
             is_balance[:, i] = True
             continue
         none += int(empty.sum())

@@ -24,10 +24,10 @@ MOST_LINES = 3
 SKIP = "--skip-bad"
 
 DecisionCode = Literal[
-    "encoding", "separator", "format", "sheet", "hidden", "merged", "comments", "preamble", "header", "repeated-header",
-    "unit-row", "duplicate-columns", "decimal-comma", "thousands", "unit", "number-form", "missing", "column",
-    "composition", "ppm", "balance", "normalised", "empty-composition", "notation", "integers", "class-case",
-    "covariate-missing", "imputed", "uncertainty", "skipped",
+    "encoding", "separator", "format", "sheet", "hidden", "hidden-rows", "header-rows", "merged", "comments",
+    "preamble", "header", "repeated-header", "unit-row", "duplicate-columns", "decimal-comma", "thousands", "unit",
+    "number-form", "missing", "column", "composition", "ppm", "balance", "normalised", "empty-composition",
+    "notation", "integers", "class-case", "covariate-missing", "imputed", "uncertainty", "skipped",
 ]  # fmt: skip
 
 
@@ -79,6 +79,8 @@ _SENTENCES: dict[DecisionCode, tuple[str, str]] = {
     "merged": ("cell", "{n} of merged ones filled with what the first of them holds"),
     "repeated-header": ("row", "{n} like the header passed over"),
     "hidden": ("", "hidden sheets are passed over: {value}"),
+    "hidden-rows": ("row", "{n} that the sheet hides, such as by a filter, read as the others are"),
+    "header-rows": ("", "the header has two rows: {value}"),
     "balance": ("row", "{value} is the balance in {n}"),
     "normalised": ("composition", "{n} scaled to 100: the amounts come to {value}"),
     "empty-composition": ("cell", "{n} of the composition without an amount: taken as 0"),

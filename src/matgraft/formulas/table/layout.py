@@ -90,6 +90,9 @@ def as_table(records: Sequence[Record], path: Path) -> tuple[pd.DataFrame, tuple
         at += 1
     header, rows = records[at], list(records[at + 1 :])
     told = [Decision(code="preamble", count=at)] if at else []
+    if known and rows and (joined := _joined_header(header, rows[0], rows[1:4])):
+        header, rows = Record(header.line, joined), rows[1:]
+        told.append(Decision(code="header-rows", value=", ".join(name for name in joined if name)))
     names, doubled = _unique(header.cells)
     if doubled:
         told.append(Decision(code="duplicate-columns", value=", ".join(doubled[:5]), count=len(doubled)))
@@ -135,8 +138,37 @@ def _fitting(rows: Sequence[Record], names: Sequence[str]) -> tuple[list[Record]
 
 def _is_second_header(record: Record, columns: int) -> bool:
     """Say whether the row under a header is the header proper: it names the formulas, and holds no number."""
-    named = any(map(is_formula_name, record.cells)) and len(record.cells) == columns
+    named = any(map(is_formula_name, record.cells)) and len(record.cells) == columns and _filled(record) == columns
     return named and not any(letter.isdigit() for cell in record.cells for letter in cell)
+
+
+def _joined_header(first: Record, second: Record, behind: Sequence[Record]) -> tuple[str, ...]:
+    """Return the names of a header of two rows, such as ``E`` over ``PBE`` and ``HSE``; empty where it is one row.
+
+    The second row goes on where the first is empty or says a name again, and holds words over numbers.
+    """
+    upper, lower = (tuple(cell.strip() for cell in one.cells) for one in (first, second))
+    upper, lower = (one + ("",) * (max(len(upper), len(lower)) - len(one)) for one in (upper, lower))
+    places = [i for i, cell in enumerate(lower) if cell]
+    is_open = any(not upper[i] or upper.count(upper[i]) > 1 for i in places)
+    names_formulas = any(is_formula_name(upper[i]) and lower[i] and lower[i] != upper[i] for i in places)
+    words = not any(letter.isdigit() for cell in lower for letter in cell) and not all(
+        is_unit(lower[i]) for i in places
+    )
+    over_numbers = behind and all(
+        any(letter.isdigit() for letter in row.cells[i]) for row in behind for i in places
+        if i < len(row.cells) and lower[i] != upper[i] and (not upper[i] or upper.count(upper[i]) > 1)
+    )  # fmt: skip
+    if not (places and is_open and words and over_numbers) or names_formulas:
+        return ()
+    names = tuple(below or above for above, below in zip(upper, lower, strict=True))
+    if len(set(filter(None, names))) == len(list(filter(None, names))):
+        return names
+    titles, title = [], ""
+    for above in upper:
+        title = above or title
+        titles.append(title)
+    return tuple(f"{t} {b}" if b and b != t else a for t, a, b in zip(titles, upper, lower, strict=True))
 
 
 def _without_header(rows: list[Record], header: Record) -> tuple[list[Record], list[Decision]]:

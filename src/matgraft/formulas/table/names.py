@@ -15,6 +15,9 @@ from matgraft.formulas.formula import FormulaError
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.layout import FORMULA_NAMES, is_formula_name, plain_name
 
+LOOKED_AT = 20
+"""Rows by which one of several columns is chosen."""
+
 
 def matching(cells: pd.DataFrame, name: str) -> list[str]:
     """Return the columns that a name may mean: the one called so, else those that differ in unit and capitals."""
@@ -84,12 +87,17 @@ def _spelled_elements(cells: pd.DataFrame) -> list[str]:
 
 
 def known_formula_column(cells: pd.DataFrame) -> str | None:
-    """Return the column whose name says that it holds formulas, the plainest name first; None if there is none."""
+    """Return the column whose name says that it holds formulas; None if there is none.
+
+    Of several the one with the most formulas in its first rows, and of these the plainest name: names of materials
+    often stand beside formulas.
+    """
     by_lower = {plain_name(str(column)): str(column) for column in reversed(list(cells.columns))}
-    for known in FORMULA_NAMES:
-        if known in by_lower:
-            return by_lower[known]
-    return next((str(column) for column in cells.columns if is_formula_name(str(column))), None)
+    named = [by_lower[known] for known in FORMULA_NAMES if known in by_lower]
+    named += [str(column) for column in cells.columns if is_formula_name(str(column)) and str(column) not in named]
+    if len(named) < 2:
+        return named[0] if named else None
+    return max(named, key=lambda column: sum(map(_is_formula, cells[column].head(LOOKED_AT))))
 
 
 def _is_formula(text: str) -> bool:

@@ -26,6 +26,8 @@ from matgraft.formulas.table.layout import Record, is_formula_name
 MOST_PARTS = 10_000
 """Files in a workbook."""
 _MERGED = re.compile(r'<(?:\w+:)?mergeCell\s+ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
+_ROW = re.compile(r"<(?:\w+:)?row\s[^<>]{0,400}>")
+_HIDDEN, _NUMBER = re.compile(r'\shidden="(?:1|true)"'), re.compile(r'\sr="(\d{1,7})"')
 _LOOKED_AT = 30
 """Rows of a sheet in which its header is looked for."""
 
@@ -47,7 +49,8 @@ def read_workbook(content: bytes, path: Path, sheet: str | None) -> tuple[list[R
         hidden = [one.title for one in book.worksheets if one.sheet_state != "visible" and one.title != sheet]
         shown = [name for name in names if name not in hidden] or names
         chosen = _sheet(book, shown if sheet is None else names, path, sheet)
-        records, filled = _with_merged(list(_rows(book[chosen], path)), _merged(book[chosen]))
+        merged, unseen = _merged(book[chosen])
+        records, filled = _with_merged(list(_rows(book[chosen], path)), merged)
         if any(cell == "" for record in records for cell in record.cells):
             _refuse_unstored(content, path, chosen, records)
     finally:
@@ -55,20 +58,27 @@ def read_workbook(content: bytes, path: Path, sheet: str | None) -> tuple[list[R
     told = [Decision(code="sheet", value=chosen)] if len(names) > 1 else []
     if hidden and shown != names:
         told.append(Decision(code="hidden", value=", ".join(hidden[:5])))
+    if unseen:
+        told.append(Decision(code="hidden-rows", count=len(unseen), lines=tuple(unseen[:10])))
     if filled:
         told.append(Decision(code="merged", count=len(filled), lines=tuple(filled[:10])))
     return records, tuple(told)
 
 
-def _merged(sheet: Any) -> list[tuple[int, int, int]]:
-    """Return merged cells that go down: column from 0, first and last row; titles, which go across, are left."""
+def _merged(sheet: Any) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Return merged cells that go down, and rows that are hidden, such as by a filter.
+
+    Of a merged one: column from 0, first and last row; titles, which go across, are left.
+    """
     found = []
     with sheet._get_source() as source:  # the size of what is unpacked was bounded before
-        for match in _MERGED.finditer(source.read().decode("utf-8", "replace")):
-            (left, top, right, bottom) = (match[1], int(match[2]), match[3], int(match[4]))
-            if left == right and top < bottom:
-                found.append((column_index_from_string(left) - 1, top, bottom))
-    return found
+        text = source.read().decode("utf-8", "replace")
+    for match in _MERGED.finditer(text):
+        (left, top, right, bottom) = (match[1], int(match[2]), match[3], int(match[4]))
+        if left == right and top < bottom:
+            found.append((column_index_from_string(left) - 1, top, bottom))
+    rows = [match[0] for match in _ROW.finditer(text) if _HIDDEN.search(match[0])]
+    return found, [int(number[1]) for row in rows if (number := _NUMBER.search(row))]
 
 
 def _with_merged(records: list[Record], merged: Sequence[tuple[int, int, int]]) -> tuple[list[Record], list[int]]:
@@ -81,7 +91,10 @@ def _with_merged(records: list[Record], merged: Sequence[tuple[int, int, int]]) 
             continue
         for line in range(top + 1, min(bottom, max(by_line)) + 1):
             cells = by_line.get(line)
-            if cells is not None and column < len(cells) and not cells[column]:
+            if cells is None:
+                continue
+            cells += [""] * (column + 1 - len(cells))  # a row ends with its last cell that holds something
+            if not cells[column]:
                 cells[column] = first[column]
                 filled.append(line)
     return [Record(record.line, tuple(by_line[record.line])) for record in records], sorted(filled)

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from matgraft.core.findings import Code, Fault, Finding
 from matgraft.formulas.table.audit.base import Array, Rows, TableEvidence, count
 from matgraft.formulas.table.audit.expected import spread
+from matgraft.formulas.table.cell import is_unit
+from matgraft.formulas.table.layout import plain_name
 
 MIXED = Code("mixed-units", "Rows in another unit")
 OFFSET = Code("temperature-offset", "°C among K")
@@ -57,6 +59,7 @@ ROUND = 0.02
 REPEATS, TWICE = 3, 0.005
 """Formulas that stand in both units, and how exactly their values must have the ratio."""
 
+_UNIT_COLUMN = re.compile(r"(?:^|\s)(?:units?|einheit|unité|単位|单位)(?:\s|$)")
 ZERO_CELSIUS = 273.15
 _TEMPERATURE = re.compile(
     r"temperature|melting|boiling|curie|neel|néel|debye|(?:^|[\s_])t[\s_]?(?:c|m|g|b|n|d)?(?:$|[\s_(\[/])"
@@ -143,7 +146,10 @@ def valley_odds(here: Array) -> float:
 
 
 def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
-    """Look for a cluster of values a known factor from what is expected of their formulas."""
+    """Look for a column of units that differ, and for a cluster a known factor from what is expected of formulas."""
+    if (stated := _stated_units(evidence)) is not None:
+        yield stated
+        return
     if not evidence.of_numbers or (evidence.values != 0).sum() < 4 * FEWEST:
         too_few = f"fewer than {4 * FEWEST} values beside 0"
         yield MIXED.skipped("the target is one of classes" if not evidence.of_numbers else too_few)
@@ -174,6 +180,24 @@ def mixed_units(evidence: TableEvidence) -> Iterator[Finding]:
         [evidence.dropped(rows)] if found else (), figures, "error" if sure else "warning", evidence.at(rows),
     )  # fmt: skip
     yield MIXED.failed(fault)
+
+
+def _stated_units(evidence: TableEvidence) -> Finding | None:
+    """Return the finding where a column says the unit of each row, and not all say the same."""
+    for name in evidence.unused if evidence.of_numbers else ():
+        words = evidence.words(name)
+        counts = words[words != ""].value_counts()
+        if not _UNIT_COLUMN.search(plain_name(name)) or len(counts) < 2 or not all(map(is_unit, counts.index)):
+            continue
+        rows = np.flatnonzero((words != counts.index[0]) & (words != ""))
+        said = ", ".join(f"{unit} in {count(int(n))}" for unit, n in counts.head(4).items())
+        fault = Fault(
+            (), f"column {name!r} says different units: {said}; the values are read as if they had one: "
+            f"{evidence.named(rows)}", "bring all rows to one unit, or leave rows out",
+            [evidence.dropped(rows)], {"rows": float(len(rows))}, "warning", evidence.at(rows),
+        )  # fmt: skip
+        return MIXED.failed(fault)
+    return None
 
 
 def _nearest_factor(found: list[tuple[Cluster, float]]) -> tuple[Cluster, float]:

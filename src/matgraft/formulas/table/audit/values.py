@@ -20,6 +20,8 @@ FEWEST = 8
 """Values below which nothing is called far from the others."""
 MOST_OUT = 0.01
 """Part of the rows that may lie apart and still be single values, not a cluster."""
+STAND_INS = np.array([-1.0, *(sign * (10.0**n - 1) for n in range(1, 8) for sign in (1, -1))])
+"""Numbers that are written where there is no value."""
 WARN, BLOCK = 3.0, 300.0
 """Distance beyond the range of all other values, in units of this range, from which on values are apart."""
 DECADES = 0.3
@@ -52,7 +54,10 @@ _OVERLAP = "a gap is not negative (some tables write the overlap of bands so)"
 
 
 def outlier_value(evidence: TableEvidence) -> Iterator[Finding]:
-    """Look for single values beyond the range of all others."""
+    """Look for numbers that stand for no value, such as -999, and for single values beyond the range of all others."""
+    if evidence.of_numbers and len(rows := stand_ins(evidence.values)):
+        yield _stands_for_none(evidence, rows)
+        return
     if not evidence.of_numbers or len(evidence) < FEWEST:
         yield OUTLIER.skipped(CLASSES if not evidence.of_numbers else f"fewer than {FEWEST} values")
         return
@@ -72,6 +77,40 @@ def outlier_value(evidence: TableEvidence) -> Iterator[Finding]:
         "error" if farthest >= BLOCK and decades >= DECADES_BLOCK else "warning", evidence.at(rows),
     )  # fmt: skip
     yield OUTLIER.failed(fault)
+
+
+def stand_ins(values: Array) -> Rows:
+    """Return the rows of numbers that stand for no value: 99, -999, 9999, ..., or -1 among positive ones.
+
+    They lie beyond the range of all others, by half of it at least, or are the only negative ones.
+    """
+    marks = np.unique(values[np.isin(values, STAND_INS)])
+    rest = values[~np.isin(values, marks)]
+    if not len(marks) or len(np.unique(rest)) < FEWEST:
+        return np.empty(0, np.intp)
+    width, is_positive = float(np.ptp(rest)), bool(rest.min() >= 0)
+    is_counted = bool((rest == np.round(rest)).mean() > 0.5)  # -1, 9 and 99 are numbers like others there
+    found = []
+    for mark in marks:
+        beyond = max(mark - rest.max(), rest.min() - mark)
+        lone = (is_positive and mark < 0) or beyond > 0.5 * width
+        if beyond > 0 and lone and (abs(mark) > 99 or (not is_counted and (values == mark).sum() > 1)):
+            found.append(mark)
+    return np.flatnonzero(np.isin(values, found))
+
+
+def _stands_for_none(evidence: TableEvidence, rows: Rows) -> Finding:
+    values = evidence.values
+    marks, counts = np.unique(values[rows], return_counts=True)
+    rest = np.delete(values, rows)
+    said = " and ".join(f"{count(int(n), len(values))} hold {mark:g}" for mark, n in zip(marks, counts, strict=True))
+    text = f"{said}, which often stands for no value. All others lie between {rest.min():.6g} and {rest.max():.6g}"
+    sure = bool((np.abs(marks) > 99).all() and len(rows) > 1 and (marks < 0).all() and rest.min() >= 0)
+    fault = Fault(
+        (), f"{text}: {evidence.named(rows)}", "leave these cells empty, or leave the rows out",
+        [evidence.dropped(rows)], {"rows": float(len(rows))}, "error" if sure else "warning", evidence.at(rows),
+    )  # fmt: skip
+    return OUTLIER.failed(fault)
 
 
 def _ends(values: Array) -> Iterator[tuple[Array, Rows]]:
