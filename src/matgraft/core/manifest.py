@@ -10,8 +10,8 @@ The manifest is a text file of lines that are only added to: ``CRC-32 JSON``. A 
 moves to its place and as *standing* after it, so that a run that is killed between the two is neither lost nor
 believed blindly: of a file that was coming the old content and the new one are whole, and `settle` enters which it is
 when the run goes on. A folder inside with a manifest of its own, such as a model, is judged by that one, and may be
-copied elsewhere by itself. Folders of earlier versions have no manifest: nothing in them can be checked, and
-`note_older` says so.
+copied elsewhere by itself; the manifest above it says that it must be there. Folders of earlier versions have no
+manifest: nothing in them can be checked, and `note_older` says so.
 """
 
 from __future__ import annotations
@@ -138,6 +138,10 @@ def begin(folder: Path) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+    if (above := folder_of(folder)) is not None:
+        name = _name(path, above)
+        _add(above, Entry(state="standing", name=name, sha256=file_sha256(path)))  # from now on it must be there
+        _add(above, Entry(state="open", name=name))  # with whatever lines: each has its own sum
 
 
 def _is_torn(path: Path) -> bool:
@@ -286,10 +290,21 @@ def is_there(path: Path) -> bool:
     if path.is_file():
         return True
     if (folder := folder_of(path)) is not None:
-        listed = _listed(folder).get(_name(path, folder))
-        if listed is not None and not listed.may_lack:
-            raise _changed(path, "the file is missing", folder)
+        name, listed = PurePosixPath(_name(path, folder)), _listed(folder)
+        for one in map(str, (name, *(parent / FILE for parent in name.parents))):  # of it, or of a folder that it is in
+            if one in listed and not listed[one].may_lack and not os.path.lexists(folder / one):
+                raise _changed(folder / one, "the file is missing", folder)
     return False
+
+
+def below(folder: Path, name: str) -> list[Path]:
+    """Return the files of one name in a folder and all folders inside, those as well that were written and are gone."""
+    there = set(folder.rglob(name))
+    if (root := folder_of(folder / FILE)) is not None:
+        start = "" if root == _absolute(folder) else f"{_name(folder, root)}/"
+        written = [one for one, said in _listed(root).items() if not said.may_lack and one.startswith(start)]
+        there |= {folder / one.removeprefix(start) for one in written if PurePosixPath(one).name == name}
+    return sorted(there)
 
 
 def check_folder(folder: Path) -> Path:
@@ -303,7 +318,7 @@ def check_folder(folder: Path) -> Path:
     if (root := folder_of(folder / FILE)) is not None:
         prefix = "" if root == _absolute(folder) else f"{_name(folder, root)}/"
         for name in _listed(root):
-            if name.startswith(prefix) and is_there(root / name):
+            if name.startswith(prefix) and is_there(root / name) and PurePosixPath(name).name != FILE:
                 check(root / name)
     return folder
 
@@ -333,6 +348,8 @@ def judge(folder: Path, passes: Callable[[Path], bool] = lambda file: False) -> 
             continue
         for name, said in listed.items():
             path = root / name
+            if path.name == FILE and os.path.lexists(path):
+                continue  # of a folder inside, which it judges itself
             known.add(path)
             unsettled += [] if said.is_settled else [_name(path, folder)]
             if not os.path.lexists(path):

@@ -112,6 +112,16 @@ class RunFile(Generic[T]):
         """Return the content, or None where there is no such file: what is gone is made again by a run that goes on."""
         return self.read(folder) if inside(folder, self.name).is_file() else None
 
+    def kept(self, folder: Path) -> T | None:
+        """Return the content, or None where there never was such a file: for who tells what a run has done.
+
+        Raises
+        ------
+        ChangedError
+            If it was written, and is gone.
+        """
+        return self.read(folder) if manifest.is_there(inside(folder, self.name)) else None
+
     def stage(self, folder: Path, make: Callable[[], T]) -> T:
         """Return what a stage left; run the stage and leave it where there is nothing yet."""
         if (found := self.find(folder)) is not None:
@@ -211,8 +221,9 @@ def new_folder(
 
 def _empty(out: Path) -> None:
     """Remove what lies in a folder; at last the file that says that it may be removed."""
-    for one in sorted(without_locks(out), key=lambda one: one.name == UNFINISHED):
-        shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
+    with manifest.leaving(out):
+        for one in sorted(without_locks(out), key=lambda one: one.name == UNFINISHED):
+            shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
 
 
 @contextmanager
@@ -316,10 +327,18 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def last_model(folder: Path) -> Path:
-    """Return the run that holds the last model of a loop of active learning; any other folder as it is."""
+    """Return the run that holds the last model of a loop of active learning; any other folder as it is.
+
+    Raises
+    ------
+    ChangedError
+        If a round that was done is gone, or its model.
+    """
     if not (folder / ASKED["active"]).is_file():
         return folder
-    done = [model.parent for model in sorted(folder.glob("rounds/*/run/model")) if (model / "card.json").is_file()]
+    ended = [one.parent for one in manifest.below(folder / "rounds", "round.json") if manifest.is_there(one)]
+    runs = sorted({*folder.glob("rounds/*/run"), *(one / "run" for one in ended)})
+    done = [run for run in runs if manifest.is_there(run / "model" / "card.json")]
     return done[-1] if done else folder
 
 

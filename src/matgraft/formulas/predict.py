@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError, RunError, choose, nearest
+from matgraft.core.manifest import below
 from matgraft.core.model import ModelCard
 from matgraft.core.registry import model_folder
 from matgraft.core.run_folder import kind_of, resume_commands
@@ -128,7 +129,7 @@ class PropertyModel:
 
     @cached_property
     def _folders(self) -> dict[str, Path]:
-        files = sorted((self.folder / "predictors").glob(f"*/{PREDICTOR.name}"))
+        files = below(self.folder / "predictors", PREDICTOR.name)
         return {PREDICTOR.read(file.parent).target: file.parent for file in files}
 
     def predictor(self, target: str) -> Predictor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from matgraft.core.findings import Findings
+from matgraft.core.manifest import below
 from matgraft.core.run_folder import RunFile
 from matgraft.core.verdict import Verdict
 from matgraft.potentials.audit.coverage import Coverage
@@ -70,7 +71,7 @@ __all__ = [
 
 def checked_folders(run: Path) -> list[Path]:
     """Return the folders with physical checks of a run: of its model, or of each head."""
-    return [file.parent for file in sorted((run / PHYSICS).glob(f"**/{CHECKED.name}"))]
+    return [file.parent for file in below(run / PHYSICS, CHECKED.name)]
 
 
 def evaluation_file(name: str) -> RunFile[Evaluation]:

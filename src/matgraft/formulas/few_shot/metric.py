@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -38,6 +38,23 @@ SHIPPED = Path(__file__).parent / "metric_weights"
 BACKGROUND = "background.txt"
 
 
+def _of_one_and_several(by_shots: dict[int, float]) -> dict[int, float]:
+    """Refuse thresholds that tell nothing of one shot, or nothing of several; none at all are right."""
+    if by_shots and not {1} < by_shots.keys():
+        raise ValueError("thresholds are of one shot and of several")
+    return by_shots
+
+
+def _known(distance: str) -> str:
+    if distance not in DISTANCES:
+        raise ValueError(f"{distance!r} is none of the distances {', '.join(DISTANCES)}")
+    return distance
+
+
+Distance = Annotated[str, AfterValidator(_known)]
+"""Name of a distance between prototypes."""
+
+
 class DistanceStatistics(Frozen):
     """What episodes teach for one distance.
 
@@ -49,9 +66,9 @@ class DistanceStatistics(Frozen):
         Of the probabilities (`Prototypes.logits`).
     """
 
-    trust: float = 1.0
-    temperature: float = 3.0
-    slope: float = 0.0
+    trust: float = Field(1.0, ge=0, allow_inf_nan=False)
+    temperature: float = Field(3.0, gt=0, allow_inf_nan=False)
+    slope: float = Field(0.0, allow_inf_nan=False)
 
 
 class MetricScore(Frozen):
@@ -103,8 +120,10 @@ class MetricCard(LearnedCard):
         The questions that it was learned from.
     """
 
-    numbers: dict[str, DistanceStatistics] = Field(default_factory=dict)
-    thresholds: dict[str, dict[int, float]] = Field(default_factory=dict)
+    numbers: dict[Distance, DistanceStatistics] = Field(default_factory=dict)
+    thresholds: dict[Distance, Annotated[dict[PositiveInt, FiniteFloat], AfterValidator(_of_one_and_several)]] = Field(
+        default_factory=dict
+    )
     scores: tuple[MetricScore, ...] = ()
     base_classes: tuple[AskedQuestion, ...] = ()
 
@@ -234,4 +253,7 @@ def feature_blocks(backbone: CompositionBackbone, formulas: Sequence[Formula]) -
 def _formulas(path: Path) -> tuple[Formula, ...]:
     if not path.is_file():
         raise DataError("there is no such file", where=str(path))
-    return tuple(parse_formula(line) for line in checked(path).decode(errors="replace").splitlines())
+    formulas = tuple(parse_formula(line) for line in checked(path).decode(errors="replace").splitlines())
+    if len(formulas) < 2:
+        raise DataError("a background has two formulas or more", where=str(path), remedy="copy the folder anew")
+    return formulas

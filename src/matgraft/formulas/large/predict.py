@@ -9,15 +9,17 @@ goes on with those that are missing when it is typed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
-from matgraft.core.errors import DataError, RunError
+from matgraft.core import manifest
+from matgraft.core.errors import ChangedError, DataError, RunError
 from matgraft.core.executor import executor
 from matgraft.core.executor_settings import ExecutorSettings, Lost
 from matgraft.core.files import remove, whole
@@ -86,19 +88,23 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
         refuse_few(sum(part.rows for part in parts))
     close: tuple[Closeness, ...] = ()
     with locked(how.store, new=True):
+        manifest.begin(how.store)
+        manifest.settle(how.store)
         remove(how.store / FAULTY)
         if asked.fast:
             students, close = taught(how, parts, "" if quiet else asked.table.path.name)
             how = how.model_copy(update={"students": students, "sha256": f"fast {how.sha256}"})
-        missing = [part for part in parts if not how.facts(part).is_file()]
+        targets = range(len(PropertyModel.open(asked.run).names))
+        kept = {part: facts for part in parts if (facts := _kept(how, part, targets)) is not None}
+        missing = [part for part in parts if part not in kept]
         found = dict(zip(missing, _predicted(how, missing, asked.where, "" if quiet else "parts"), strict=True))
-        facts = [found.get(part) or _kept(how, part) for part in parts]
+        facts = [kept.get(part) or found[part] for part in parts]
         bad = [one for part in facts for one in part.bad]
         if bad and (not skip_bad or not any(part.predictions for part in facts)):
             can_skip = columns.reading.can_skip and len({one.line for one in bad}) < sum(part.rows for part in parts)
             refuse(bad, asked.table.path, alloy_cures(sum(part.alloys for part in facts)), can_skip=can_skip)
-        targets = range(len(PropertyModel.open(asked.run).names))
-        _write([how.result(part, i) for i in targets for part in parts], asked.out)
+        results = (how.result(part, i) for i in targets for part in parts)
+        _write([manifest.check(one) for one in results if manifest.is_there(one)], asked.out)
     remove(how.store)
     decisions = dict.fromkeys(one for part in facts for one in part.decisions)
     reading = TableReading(table=str(asked.table.path), decisions=tuple(decisions), skipped=tuple(bad))
@@ -109,8 +115,17 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
     return written, reading
 
 
-def _kept(how: Asked, part: Part) -> PartFacts:
-    return PartFacts.model_validate_json(how.facts(part).read_text(encoding="utf-8"))
+def _kept(how: Asked, part: Part, targets: Iterable[int]) -> PartFacts | None:
+    """Return what was said of a part; None where it was not predicted, or its files are not what was written."""
+    try:
+        if not manifest.is_there(how.facts(part)):
+            return None
+        for one in (how.result(part, i) for i in targets):
+            if manifest.is_there(one):  # of prompts, nothing may be asked of a target
+                manifest.check(one)
+        return PartFacts.model_validate_json(manifest.checked(how.facts(part)))
+    except (ChangedError, ValidationError):
+        return None
 
 
 def _predicted(how: Asked, parts: Sequence[Part], where: ExecutorSettings | None, title: str) -> list[PartFacts]:
@@ -143,7 +158,6 @@ def _predicted(how: Asked, parts: Sequence[Part], where: ExecutorSettings | None
 
 def _write(files: Sequence[Path], out: Path) -> None:
     """Write the predictions of all parts into one file, target by target, whole or not at all."""
-    files = [file for file in files if file.is_file()]  # of prompts, nothing may be asked of a target
     if not files:
         raise DataError("there is no formula to predict")
     with whole(out) as part:

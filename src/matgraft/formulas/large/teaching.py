@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
-from matgraft.core.errors import OptionError
+from matgraft.core.errors import ChangedError, OptionError
 from matgraft.core.files import write_text
 from matgraft.core.frozen import Frozen
+from matgraft.core.manifest import check, checked
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.large.parts import Part
 from matgraft.formulas.large.student import TAUGHT, Lesson, teach
@@ -58,8 +60,8 @@ def taught(how: Asked, parts: Sequence[Part], title: str = "") -> tuple[tuple[Pa
         raise OptionError("--fast is not read by a run with prompts", where=str(how.run), remedy="leave the option out")
     files = tuple(how.store / f"student-{i}.safetensors" for i in range(len(model.names)))
     record = how.store / f"closeness-{how.sha256}.json"
-    if record.is_file():
-        return files, Closenesses.model_validate_json(record.read_text(encoding="utf-8")).of
+    if kept := _kept(record, files):
+        return files, kept
     model, queries = opened(how.run, how.sha256), _drawn(model, how, parts)
     found = []
     for file, target in zip(files, model.names, strict=True):
@@ -69,6 +71,16 @@ def taught(how: Asked, parts: Sequence[Part], title: str = "") -> tuple[tuple[Pa
         found.append(closeness)
     write_text(record, Closenesses(of=tuple(found)).model_dump_json())
     return files, tuple(found)
+
+
+def _kept(record: Path, files: Sequence[Path]) -> tuple[Closeness, ...]:
+    """Return what was said of the students; none where they are not there, or not what was written."""
+    try:
+        for one in files:
+            check(one)
+        return Closenesses.model_validate_json(checked(record)).of
+    except (OSError, ChangedError, ValidationError):
+        return ()
 
 
 def _drawn(model: PropertyModel, how: Asked, parts: Sequence[Part]) -> list[Queries]:

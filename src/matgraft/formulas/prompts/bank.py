@@ -19,11 +19,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -67,7 +68,13 @@ class BankCard(LearnedCard):
     yes_or_no: tuple[str, ...] = ()
     scores: dict[str, float] = Field(default_factory=dict)
     head_scores: dict[str, float] = Field(default_factory=dict)
-    labels: int = 0
+    labels: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _asks_of_its_own(self) -> Self:
+        if strangers := set(self.yes_or_no) - set(self.questions):
+            raise ValueError(f"{min(strangers)!r} is answered by yes or no, and is none of the questions")
+        return self
 
 
 CARD = RunFile("bank.json", BankCard)

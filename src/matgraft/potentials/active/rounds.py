@@ -9,7 +9,7 @@ A file is written whole when its stage is done. The stage in flight is what a ki
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -196,7 +196,16 @@ def round_folder(out: Path, number: int) -> Path:
 
 def rounds_in(out: Path) -> list[RoundFacts]:
     """Return the rounds that are done, in order."""
+    return _in_order(out, ROUND.find)
+
+
+def rounds_kept(out: Path) -> list[RoundFacts]:
+    """Return the rounds that are done, in order; raises a `ChangedError` where one was done and is gone."""
+    return _in_order(out, ROUND.kept)
+
+
+def _in_order(out: Path, of_round: Callable[[Path], RoundFacts | None]) -> list[RoundFacts]:
     found: list[RoundFacts] = []
-    while (facts := ROUND.find(round_folder(out, len(found)))) is not None:
+    while (facts := of_round(round_folder(out, len(found)))) is not None:
         found.append(facts)
     return found

@@ -26,7 +26,7 @@ from matgraft.core.files import remove, whole
 from matgraft.core.findings import Action, Finding
 from matgraft.core.frozen import Frozen
 from matgraft.core.processes import bar, cores, map_in_processes
-from matgraft.core.report.document import Block
+from matgraft.core.report.document import Block, Text
 from matgraft.core.run_folder import RunFile
 from matgraft.potentials.checks.physical import Case, PhysicalCheck, Seen
 from matgraft.potentials.checks.structures import Structure
@@ -204,16 +204,21 @@ def _uncompared(check: PhysicalCheck[Any], case: Case, foundation: Subject, brok
 
 
 def figures_of(check: PhysicalCheck[Any], result: Result, case: Case, folder: Path) -> Sequence[Block]:
-    """Return what the page shows of a result, from what was kept; nothing where that cannot be read."""
+    """Return what the page shows of a result, from what was kept, or why that cannot be read."""
     if not result.own:
         return ()
     try:
         own, foundation = (
             RunFile(name, check.observation).read(folder) if name else None for name in (result.own, result.foundation)
         )
-    except RunError:
-        return ()
+    except RunError as error:
+        return (without_plots(error),)
     return tuple(check.figures(Seen(own, foundation), case))
+
+
+def without_plots(error: MatgraftError) -> Text:
+    """Say why there are no plots."""
+    return Text(f"{error.where}: {error.found}", "nothing", mark="No plots:")
 
 
 def _cases(check: PhysicalCheck[Any], case: Case) -> Iterable[Case]:

@@ -53,7 +53,7 @@ from matgraft.potentials.active.rounds import (
     Errors,
     RoundFacts,
     round_folder,
-    rounds_in,
+    rounds_kept,
     sampled_file,
 )
 from matgraft.potentials.active.rounds import Reason as EndReason
@@ -111,26 +111,26 @@ def read_loop(out: Path) -> LoopFacts:
     """
     if not out.is_dir():
         raise RunError("there is no such folder", where=str(out))
-    rounds = rounds_in(out)
+    rounds = rounds_kept(out)
     numbers = range(len(rounds) + 1)  # the round that is not done has some of them too
     sampled = {number: _blocks_of(round_folder(out, number)) for number in numbers}
-    selected = {number: SELECTED.find(round_folder(out, number)) for number in numbers}
-    labelled = {number: LABELLED.find(round_folder(out, number)) for number in numbers}
+    selected = {number: SELECTED.kept(round_folder(out, number)) for number in numbers}
+    labelled = {number: LABELLED.kept(round_folder(out, number)) for number in numbers}
     return LoopFacts(
         folder=str(out),
-        ended=ENDED.find(out),
+        ended=ENDED.kept(out),
         rounds=tuple(rounds),
         sampled={number: found for number, found in sampled.items() if found},
         selected={number: found for number, found in selected.items() if found},
         labelled={number: found for number, found in labelled.items() if found},
-        curve=CURVE.find(out) or Curve(),
+        curve=CURVE.kept(out) or Curve(),
     )
 
 
 def _blocks_of(folder: Path) -> tuple[Sampled, ...]:
     """Return what is known of the blocks of sampling of a round."""
     found: list[Sampled] = []
-    while (one := sampled_file(len(found)).find(folder)) is not None:
+    while (one := sampled_file(len(found)).kept(folder)) is not None:
         found.append(one)
     return tuple(found)
 

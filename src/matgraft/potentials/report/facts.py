@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from matgraft.core.errors import MatgraftError, RunError
 from matgraft.core.findings import Findings
 from matgraft.core.frozen import Frozen
-from matgraft.core.manifest import check
+from matgraft.core.manifest import below, check, is_there
 from matgraft.core.model import ModelCard
 from matgraft.core.registry import CARD, HEADS, Heads
 from matgraft.core.report.document import Block, Text, nothing
@@ -139,7 +139,7 @@ def read_facts(run: Path) -> RunFacts:
         verdict=reader.take(files.VERDICT),
         card=None if has_heads else reader.take(MODEL_CARD),
         heads=reader.take(MODEL_HEADS) if has_heads else None,
-        ladder=reader.take(files.CLIMB) if (run / files.CLIMB.name).is_file() else None,  # of runs that climbed it
+        ladder=reader.take(files.CLIMB) if below(run, files.CLIMB.name) else None,  # of runs that climbed it
         physics=reader.physics(),
         absent=tuple(reader.absent),
         unreadable=reader.unreadable,
@@ -177,10 +177,8 @@ class _Reader:
     def read(self, name: str, read: Callable[[Path], T]) -> T | None:
         path = self.run / name
         (self.present if path.is_file() else self.absent).append(name)
-        if not path.is_file():
-            return None
         try:
-            return read(path)
+            return read(path) if is_there(path) else None
         except (MatgraftError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self.unreadable[name] = _reason(error)
         return None

@@ -39,7 +39,7 @@ from matgraft.core.report.text import short_number, written
 from matgraft.core.verdict import Tone, Verdict
 from matgraft.potentials.checks.checked import Checked, drawn
 from matgraft.potentials.checks.physical import FOUNDATION
-from matgraft.potentials.checks.runner import Result
+from matgraft.potentials.checks.runner import Result, without_plots
 from matgraft.potentials.checks.uses import caution_of
 
 MARKS: dict[str, str] = {"passed": "passed", "failed": "FAILED", "errored": "broke off", "not applicable": "\u2013"}
@@ -120,11 +120,11 @@ def _check_sections(checked: Checked, folder: Path) -> Iterator[Section]:
 
 
 def _drawn(checked: Checked, folder: Path) -> list[tuple[Result, Sequence[Block]]]:
-    """Return the results with their plots, or without any where the structures are gone."""
+    """Return the results with their plots, or why there are none: the structures are gone, or changed."""
     try:
         return list(drawn(checked, folder))
-    except MatgraftError:
-        return [(result, ()) for result in checked.results]
+    except MatgraftError as error:
+        return [(result, (without_plots(error),) if result.own else ()) for result in checked.results]
 
 
 def finding_blocks(found: Finding) -> list[Block]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from matgraft.core.executor import read_executor
 from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.files import remove
+from matgraft.core.manifest import is_there
 from matgraft.core.settings import validated
 from matgraft.potentials.active.labelling.engine import Engine, read_engine, refuse_no_program
 from matgraft.potentials.active.labelling.engine import refuse_unusable as refuse_unusable_engine
@@ -48,7 +49,8 @@ def sample_block(loop: Loop, number: int, block: int, settings: SampleSettings) 
 def select_frames(loop: Loop, number: int, n: int) -> Selected:
     """Choose frames of the pools, unlike all that is labelled; failed checks of the model before add theirs."""
     folder, model, settings = loop.folder(number), loop.model(number), loop.recipe.select
-    pools = sorted(folder.glob("pool-*.extxyz"))
+    named = (folder / f"pool-{block}.extxyz" for block in range(len(loop.recipe.sample)))
+    pools = [one for one in named if is_there(one)]
     known = [*loop.recipe.train, *loop.recipe.test, *loop.files(LEARN, number - 1), *loop.files(AUDIT, number - 1)]
     seed = settings.seed + loop.recipe.seed + EACH_ROUND * number
     return select(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from ase.io import write as write_frames
 
+from matgraft.core import manifest
 from matgraft.core.errors import DataError, MatgraftError, OptionError, nearest
 from matgraft.core.executor import executor
 from matgraft.core.executor_settings import ExecutorSettings
@@ -148,7 +149,7 @@ def _check(
     found, said = references_in(frames, structures)
     given = {one.name: of_structure(own, one.name, one.formula) for one in structures}
     known = merged({name: values for name, values in given.items() if values}, found)
-    (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
+    begin_folder(folder)
     _write_structures(structures, folder)
     case = Case(structures, None, settings, frames, known)
     models = [model] if foundation is None else [model, str(against)]
@@ -292,6 +293,15 @@ def refuse_foreign_folder(folder: Path) -> None:
             f"{folder} is not empty, and holds no physical checks",
             remedy="name a new folder by --out, or one that `matgraft check` has made",
         )
+
+
+def begin_folder(folder: Path) -> None:
+    """Make a folder of checks; a new one that lies in no run has hashes of its own."""
+    (folder / OBSERVATIONS).mkdir(parents=True, exist_ok=True)
+    if manifest.folder_of(folder / STRUCTURES) is None and not (folder / STRUCTURES).exists():
+        manifest.begin(folder)
+    if (folder / manifest.FILE).exists():
+        manifest.settle(folder)
 
 
 def _unread(references: References, case: Case) -> Iterator[str]:

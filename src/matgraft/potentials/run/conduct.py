@@ -31,6 +31,7 @@ from matgraft.core.findings import Finding, Findings, blocking
 from matgraft.core.locks import works_in
 from matgraft.core.run_folder import Begun, open_run, refuse_full_folder
 from matgraft.potentials.audit.coverage import Coverage, coverage
+from matgraft.potentials.checks.checked import CHECKED
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.seen import SeenFrames, fingerprints
 from matgraft.potentials.models.registry import load_potential, refuse_unknown
@@ -68,13 +69,13 @@ from matgraft.potentials.run_files import (
     FIT,
     METRICS,
     MODEL,
+    PHYSICS,
     PROVENANCE,
     RECIPE,
     REFERENCES,
     SEEN,
     SPLIT,
     VERDICT,
-    checked_folders,
 )
 from matgraft.potentials.sources import sources_of
 from matgraft.potentials.tuning.purposes import PURPOSES
@@ -210,7 +211,7 @@ def told_first(recipe: Recipe, train: Dataset, test: Dataset, tell: Tell | None)
 def resume_run(out: Path, *, quiet: bool = False, tell: Tell | None = None) -> Path:
     """Go on with a run that was broken off; a finished one, which lacks nothing, only gets its report again."""
     recipe = saved_recipe(out)
-    checked = recipe.check is None or bool(checked_folders(out))
+    checked = recipe.check is None or any((out / PHYSICS).rglob(CHECKED.name))
     if VERDICT.find(out) and checked and all((out / name).exists() for name in TOLD):
         return write_report(out)
     return tune(recipe, out, resume=True, quiet=quiet, tell=tell)
