@@ -168,3 +168,18 @@ def test_a_label_that_is_not_wanted_does_not_block() -> None:
     unit = shear().model_copy(update={"code": "stress-unit"})
     assert unwanted_warns(unit, energies).blocks and not unwanted_warns(unit, weightless).blocks
     assert unwanted_warns(unit.model_copy(update={"code": "force-unit"}), weightless).blocks
+
+
+def test_a_structure_that_is_far_too_large_is_refused_before_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at a million atoms takes ten seconds; their number and the volume tell what they need."""
+    cost, atoms = StructureBytes(6.0, 16_000), bulk("Cu", cubic=True) * (24, 24, 24)
+    dataset = Dataset((Sample(atoms, {}, file="a.extxyz", index=0),))
+    needed = 86.0 * 16_000 * len(atoms)  # neighbours of an atom of copper within 6 Å
+    monkeypatch.setattr(frames, "examine", lambda atoms: pytest.fail("it was looked at"))
+    monkeypatch.setattr(frames, "free_memory", lambda: Memory(int(needed / 3), "the job"))
+    with pytest.raises(DataError, match=r"frame 0: a prediction of this frame \(55296 atoms\) takes some .* GiB"):
+        refuse_too_large(cost, dataset, "test")
+    for flat in (0.0, np.nan):
+        strange = atoms.copy()
+        strange.cell[2] = flat
+        frames.refuse_far_too_large(cost, Dataset((Sample(strange, {}),)), "test")  # who looks at it says why

@@ -192,3 +192,13 @@ def most_bytes(place: WrappedAtoms, cost: StructureBytes) -> float:
         4 / 3 * np.pi * (reach + np.sqrt(3) * CUBE_A) ** 3 / place.room for reach in (cost.cutoff_A, cost.angle_A)
     )
     return len(place.positions) * float(cost.of_atom(near, at_angles))
+
+
+def evenly_spread_bytes(atoms: Atoms, cost: StructureBytes) -> float:
+    """Return, at once, about how many bytes a structure takes if its atoms are spread evenly; 0 for a flat cell."""
+    n, sizes = len(atoms), np.ptp(atoms.positions, axis=0) + 2 * cost.cutoff_A
+    volume = abs(float(np.linalg.det(atoms.cell.array))) if atoms.pbc.all() else float(np.prod(sizes))
+    if not volume > 0:
+        return 0.0
+    near, at_angles = (4 / 3 * np.pi * reach**3 * n / volume for reach in (cost.cutoff_A, cost.angle_A))
+    return n * float(cost.of_atom(near, at_angles))

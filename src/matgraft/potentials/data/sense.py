@@ -41,6 +41,7 @@ from matgraft.potentials.data.crowds import (
     StructureBytes,
     WrappedAtoms,
     crowded_frames,
+    evenly_spread_bytes,
     expected_bytes,
     most_bytes,
 )
@@ -64,6 +65,11 @@ AT_ONCE = 256
 """Structures that are looked at together."""
 MEMORY_SHARE = 0.8
 """Part of the memory that can be had that the graph of one structure and its prediction may take."""
+MANY = 50_000
+"""Atoms of a structure that takes seconds to look at."""
+FAR = 2.0
+"""Times the memory that can be had, beyond which nothing is looked at. Of copper and silicon the estimate is right
+within a fifth; atoms in heaps take more."""
 MOST_NAMED = 3
 """Structures that an error names; it counts them all."""
 SMALL = 2**28
@@ -287,6 +293,24 @@ def _roomy(cells: Array, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
 # ------------------------------------------------------------------------ does it fit
 
 
+def is_far_too_large(atoms: Atoms, cost: StructureBytes, had: Memory) -> bool:
+    """Say, at once, whether a structure of very many atoms takes several times the memory that there is.
+
+    For who would look at it for many seconds before it is refused; what may fit is left to `require_room`.
+    """
+    return len(atoms) >= MANY and not _unusable(atoms) and evenly_spread_bytes(atoms, cost) > FAR * had.bytes
+
+
+def no_room(n: int, needed: float, had: Memory, where: str) -> DataError:
+    """Return the error of a structure of `n` atoms that takes more memory than there is."""
+    return DataError(
+        f"a prediction of {n} atoms takes some {needed / 2**30:.3g} GiB, more than "
+        f"{MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
+        where=where,
+        remedy="see whether the cell is in its unit, take a smaller cell, or give the job more memory",
+    )
+
+
 def require_room(place: WrappedAtoms, cost: StructureBytes, free: Callable[[], Memory], where: str) -> None:
     """Raise a DataError if the graph of a structure and its prediction take more memory than there is.
 
@@ -301,9 +325,4 @@ def require_room(place: WrappedAtoms, cost: StructureBytes, free: Callable[[], M
         return
     needed, had = expected_bytes(place, cost), free()
     if needed > MEMORY_SHARE * had.bytes:
-        raise DataError(
-            f"a prediction of {len(place.positions)} atoms takes some {needed / 2**30:.3g} GiB, more than "
-            f"{MEMORY_SHARE:.0%} of the {had.bytes / 2**30:.1f} GiB that {had.by} leaves",
-            where=where,
-            remedy="see whether the cell is in its unit, take a smaller cell, or give the job more memory",
-        )
+        raise no_room(len(place.positions), needed, had, where)

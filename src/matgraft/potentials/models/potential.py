@@ -24,9 +24,9 @@ from matgraft.core.errors import OptionError
 from matgraft.core.model import Backbone, Batch, Encoded, ModelCard, Stage
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import ENERGY, FORCES, STRESS
-from matgraft.potentials.data.crowds import StructureBytes
+from matgraft.potentials.data.crowds import StructureBytes, evenly_spread_bytes
 from matgraft.potentials.data.sample import Sample
-from matgraft.potentials.data.sense import require_room, require_sense
+from matgraft.potentials.data.sense import MANY, is_far_too_large, no_room, require_room, require_sense
 from matgraft.potentials.models.lammps import LammpsFile
 from matgraft.potentials.models.room import free_memory
 
@@ -86,6 +86,9 @@ class Potential(Backbone):
 
     def require_sense(self, sample: Sample) -> None:
         """Raise a `DataError` for a structure that makes no sense, or takes more memory than the model's device has."""
+        if sample.n_atoms >= MANY and is_far_too_large(sample.content, self.cost, had := free_memory(self.device)):
+            needed = evenly_spread_bytes(sample.content, self.cost)
+            raise no_room(sample.n_atoms, needed, had, sample.where)
         place = require_sense(sample.content, sample.where)
         require_room(place, self.cost, lambda: free_memory(self.device), sample.where)
 

@@ -23,7 +23,13 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.potentials.audit.audit import COMPARED, FIRST, KNOWN, TO_JUDGE, audit, audit_heads
 from matgraft.potentials.audit.structures import ELEMENTS_UNSEEN
 from matgraft.potentials.data.conditions import refuse_unsaid
-from matgraft.potentials.data.crowds import StructureBytes, WrappedAtoms, expected_bytes, most_bytes
+from matgraft.potentials.data.crowds import (
+    StructureBytes,
+    WrappedAtoms,
+    evenly_spread_bytes,
+    expected_bytes,
+    most_bytes,
+)
 from matgraft.potentials.data.dataset import Dataset, concatenate
 from matgraft.potentials.data.heads import HEAD_TAG, assign_heads, frames_by_head, refuse_strange_heads, require_heads
 from matgraft.potentials.data.isolated import without_isolated
@@ -31,7 +37,7 @@ from matgraft.potentials.data.numbering import leave_out, numbers_of_frames
 from matgraft.potentials.data.phases import require_phase_tag
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.data.repair import occurs, reorder_groups
-from matgraft.potentials.data.sense import MEMORY_SHARE, examine
+from matgraft.potentials.data.sense import MANY, MEMORY_SHARE, examine, is_far_too_large
 from matgraft.potentials.data.splits.given import leaks_between
 from matgraft.potentials.data.splits.parts import STRATUM_TAG, Split
 from matgraft.potentials.data.splits.split import split
@@ -187,6 +193,7 @@ def refuse_too_large(cost: StructureBytes, frames: Dataset, part: Part) -> None:
     if not cost.cutoff_A:
         return
     had = free_memory()
+    refuse_far_too_large(cost, frames, part)
     limit, large, neighbours = MEMORY_SHARE * had.bytes, {}, []
     measured = set(np.linspace(0, len(frames) - 1, MOST_MEASURED).astype(int).tolist())
     for i, sample in enumerate(frames):
@@ -202,6 +209,22 @@ def refuse_too_large(cost: StructureBytes, frames: Dataset, part: Part) -> None:
         _refuse_to_keep(n_atoms * float(np.mean(neighbours)) * KEPT_BYTES, frames)
     if large:
         raise _too_large(frames, large, had, part)
+
+
+def refuse_far_too_large(cost: StructureBytes, frames: Dataset, part: Part) -> None:
+    """Raise a DataError, before any frame is looked at, if one takes several times the memory that there is."""
+    many = large_frames(frames)
+    if many and cost.cutoff_A:
+        had = free_memory()
+        large = {i: frames[i].content for i in many if is_far_too_large(frames[i].content, cost, had)}
+        if large:
+            needed = {i: evenly_spread_bytes(atoms, cost) for i, atoms in large.items()}
+            raise _too_large(frames, needed, had, part)
+
+
+def large_frames(frames: Dataset) -> list[int]:
+    """Return the numbers of the frames that take seconds to look at."""
+    return [i for i, numbers in enumerate(frames.samples.numbers()) if len(numbers) >= MANY]
 
 
 def _too_large(frames: Dataset, large: Mapping[int, float], had: Memory, part: Part) -> DataError:

@@ -22,7 +22,7 @@ from matgraft.potentials.report.predictions import (
 )
 from matgraft.potentials.run.correction import correction_note, refuse_corrections
 from matgraft.potentials.run.evaluation import refuse_unfit
-from matgraft.potentials.run.frames import look_at_test, read_further
+from matgraft.potentials.run.frames import large_frames, look_at_test, read_further, refuse_far_too_large
 from matgraft.potentials.run.several import ask, load_models
 from matgraft.potentials.run.side_by_side import refuse_names
 from matgraft.potentials.scoring.frame_errors import Predictions
@@ -60,8 +60,11 @@ def predict_structures(
     refuse_names(models)
     recipe = make_recipe(None, options, verb="predict", train=[str(file) for file in files], want=())
     dataset = read_further(recipe, files, beside=False)
+    loaded = load_models(models) if large_frames(dataset) else {}
+    for one in loaded.values():
+        refuse_far_too_large(one.cost, dataset, "test")
     refuse_unfit(look_at_test(recipe, dataset), ", ".join(map(str, files)))
-    loaded = load_models(models)
+    loaded = loaded or load_models(models)
     if len(loaded) > 1:
         refuse_corrections(loaded, recipe)
     answers = ask(loaded, dataset, recipe, quiet=quiet, uncertainties=True)
