@@ -122,7 +122,7 @@ def test_workers_of_an_executor_say_the_same_bit_for_bit(tuned, candidates, tmp_
 def test_values_beside_words_are_words_in_parquet(tmp_path):
     pd.DataFrame({"target": ["a"], "value": [1.5]}).to_parquet(tmp_path / "a.parquet")
     pd.DataFrame({"target": ["b"], "value": ["metal"], "p_metal": [0.7]}).to_parquet(tmp_path / "b.parquet")
-    large._write([tmp_path / "a.parquet", tmp_path / "none.parquet", tmp_path / "b.parquet"], tmp_path / "o.parquet")
+    large._write([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "o.parquet")
     found = pd.read_parquet(tmp_path / "o.parquet")
     assert found["value"].tolist() == ["1.5", "metal"] and np.isnan(found["p_metal"][0])
 

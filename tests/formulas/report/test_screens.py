@@ -15,7 +15,7 @@ from matgraft.core.verdict import Caution, Damage
 from matgraft.formulas.predictor.facts import WeighedMember
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import TableResult
-from matgraft.formulas.report.predicted import show_predictions, show_written
+from matgraft.formulas.report.predicted import MOST_SHOWN, show_predictions, show_written
 from matgraft.formulas.report.text import show_comparison, show_folds, show_targets
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
 from matgraft.formulas.scoring.strategies import ComparedStrategy, StrategyComparison
@@ -110,3 +110,10 @@ def test_no_name_of_a_strategy_is_cut(width):
     for name in names:
         assert any(f" {name} " in line and line.startswith("│") for line in lines), file.getvalue()
     assert max(len(line) for line in lines if line.startswith(("│", "┃", "┏", "└"))) <= width
+
+
+def test_of_very_many_predictions_the_first_are_shown() -> None:
+    rows = [ROW | {"formula": f"Al{i}O"} for i in range(1, MOST_SHOWN + 3)]
+    said = printed(show_predictions, rows)
+    assert f"Al{MOST_SHOWN}O" in said and f"Al{MOST_SHOWN + 1}O" not in said
+    assert "and 2 more; -o predictions.csv writes all" in said and "more" not in printed(show_predictions, rows[:2])

@@ -13,13 +13,12 @@ from tests.tampering import CHANGES, Change, changed, files_of
 
 from matgraft.core.errors import ChangedError, MatgraftError
 from matgraft.core.files import remove, whole, write_text
-from matgraft.core.manifest import FILE, begin
+from matgraft.core.manifest import FILE, begin, checked
 from matgraft.core.run_folder import last_model
 from matgraft.potentials.data.reading.read import read
 from matgraft.potentials.report.active import read_loop, write_active_report
 from matgraft.potentials.run.active import active
 from matgraft.potentials.run.verify import verify
-from matgraft.potentials.run_files import METRICS
 
 TOLD = ("round.json", "ended.json", "curve.json", "selected.json", "labelled.json", "sampled-0.json")
 """Files that the report of a loop is made of."""
@@ -94,11 +93,11 @@ def test_a_folder_that_is_gone_is_missed(loop: Path, tmp_path: Path, gone: str) 
 
 
 def test_nothing_is_read_where_the_hashes_are_gone(loop: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(loop, tmp_path / "loop"))
-    (copy / "rounds/00/run" / FILE).unlink()
-    assert verify(copy).missing == (f"rounds/00/run/{FILE}",)
-    with pytest.raises(MatgraftError):
-        METRICS.read(copy / "rounds/00/run")
+    model = Path(shutil.copytree(loop, tmp_path / "loop")) / "rounds/00/run/model"
+    (model / FILE).unlink()
+    assert verify(tmp_path / "loop").missing == (f"rounds/00/run/model/{FILE}",)
+    with pytest.raises(ChangedError):
+        checked(model / "card.json")
 
 
 def test_the_last_model_is_that_of_the_last_round(loop: Path) -> None:

@@ -15,16 +15,21 @@ from rich.table import Table
 from matgraft.formulas.report.plots import said
 from matgraft.formulas.report.rows import TableRow
 
+MOST_SHOWN = 1000
+"""Rows on the screen: a table of 20,000 takes 15 s and a gigabyte, and nobody reads it."""
+
 
 def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
-    """Print a line a formula and target."""
+    """Print a line a formula and target, of the first thousand."""
     shown = Table("formula", "target", "value", "interval or probability", "")
-    for row in rows:
+    for row in rows[:MOST_SHOWN]:
         likely = row.get(f"p_{row['value']}")
         sure = f"{said(row['lower'])} to {said(row['upper'])}" if likely is None else f"{likely:.1%}"
         place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
         shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
     screen.print(shown)
+    if (more := len(rows) - MOST_SHOWN) > 0:
+        screen.print(f"… and {more} more; -o predictions.csv writes all")
 
 
 def show_written(screen: Console, rows: Sequence[TableRow], path: Path) -> None:
