@@ -44,7 +44,10 @@ class Limits(Frozen):
         16 * 2**20, gt=0, description="Of one line of a text. The longest that codes write have a few thousand."
     )
     output_line_bytes: int = Field(
-        10_000, gt=0, description="Of one line of the output of a code, in which numbers are looked for by patterns."
+        10_000,
+        gt=0,
+        description="Of one line of a text in which patterns are looked for: outputs of codes, and most of what ASE "
+        "reads.",
     )
     blank_lines: int = Field(
         100_000, gt=0, description="Of blank lines in a row. Codes write a few; a million take as long as a real file."

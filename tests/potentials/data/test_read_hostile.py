@@ -16,12 +16,13 @@ import time
 
 import pytest
 from ase.build import bulk
+from ase.io import write
 from ase.io.formats import ioformats
 
 from matgraft.core.errors import DataError
 from matgraft.core.texts import refuse_doctype
 from matgraft.potentials.data.reading.formats import output
-from matgraft.potentials.data.reading.formats.ase_files import _READ
+from matgraft.potentials.data.reading.formats.ase_files import _LONG_LINES, _READ, _images
 from matgraft.potentials.data.reading.formats.base import FileHead
 from matgraft.potentials.data.reading.formats.registry import FORMATS
 from matgraft.potentials.data.reading.formats.vasp import outcar, outcar_header
@@ -213,3 +214,26 @@ def test_a_frame_with_a_hundred_thousand_keys_is_told_in_few_words(tmp_path):
     with pytest.raises(DataError, match="no frame has energy under a known name; the keys are k0, ") as told:
         read(tmp_path / "a.extxyz")
     assert len(str(told.value)) < 2_000
+
+
+TEXTS = [form for form in sorted(_READ - {"db", "json", "extxyz", "cp2k-dcd", "traj"}) if form not in _LONG_LINES]
+
+
+@pytest.mark.parametrize("form", TEXTS)
+def test_a_line_that_a_pattern_would_be_sought_in_for_ever_is_refused(tmp_path, form, monkeypatch):
+    """ASE's reader of .res took 17 s for a line of 40 kB; the others are asked the same."""
+    (tmp_path / "a.res").write_text("TITL " + "1 " * 20_000 + "\nEND\n")
+    began = time.process_time()
+    with pytest.raises(DataError) as told:
+        list(_images(tmp_path / "a.res", form, "a.res"))
+    assert time.process_time() - began < 2
+    if form in ("res", "cif", "aims", "struct", "gen", "castep-geom", "vasp", "espresso-in"):
+        assert "output_line_bytes" in str(told.value)
+
+
+def test_a_longer_line_is_read_where_the_limit_is_raised(tmp_path, monkeypatch):
+    write(tmp_path / "a.cif", bulk("Si"))
+    (tmp_path / "a.cif").write_text((tmp_path / "a.cif").read_text() + "# " + "-" * 12_000 + "\n")
+    refused(tmp_path / "a.cif", match="output_line_bytes")
+    monkeypatch.setenv("MATGRAFT_LIMITS", "output_line_bytes=20K")
+    assert len(read(tmp_path / "a.cif", want=())) == 1

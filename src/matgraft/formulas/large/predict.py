@@ -95,7 +95,7 @@ def predict_large(asked: Question, *, quiet: bool = False) -> tuple[WrittenTable
             students, close = taught(how, parts, "" if quiet else asked.table.path.name)
             how = how.model_copy(update={"students": students, "sha256": f"fast {how.sha256}"})
         targets = range(len(PropertyModel.open(asked.run).names))
-        kept = {part: facts for part in parts if (facts := _kept(how, part, targets)) is not None}
+        kept = {part: said for part in parts if (said := _kept(how, part, targets)) is not None}
         missing = [part for part in parts if part not in kept]
         found = dict(zip(missing, _predicted(how, missing, asked.where, "" if quiet else "parts"), strict=True))
         facts = [kept.get(part) or found[part] for part in parts]

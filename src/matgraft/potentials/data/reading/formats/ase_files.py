@@ -9,6 +9,7 @@ three are searched.
 
 from __future__ import annotations
 
+import collections
 import io
 import itertools
 import re
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from matgraft.core.errors import DataError
 from matgraft.core.limits import exceeded, limits, require
 from matgraft.core.machine import TookTooLongError, memory_for_a_file, processor_time
-from matgraft.core.unpack import is_packed, open_unpacked, refuse_bomb
+from matgraft.core.unpack import is_packed, lines, open_unpacked, refuse_bomb
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path
 from matgraft.potentials.data.reading.formats.extxyz import HIDDEN, read_frames
 from matgraft.potentials.data.reading.raw import UNREADABLE, Conventions, RawFile, RawFrame, clean_atoms
@@ -53,6 +54,9 @@ _ENDINGS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj", ".db": "db",
 _OUTPUTS = re.compile(
     r"(abinit|aims|castep|crystal|dftb|espresso|gaussian|gpaw|nwchem|octopus|onetep|orca|siesta|vasp)\b.*"
 )
+_LONG_LINES = frozenset(("cjson", "nomad-json", "vasp-xml", "xsd", "xtd", "xyz"))
+"""Formats whose lines may have any length: JSON, XML, and a comment. The readers of the others look for patterns in a
+line, some by work that grows as the square of its length: `.res` takes 17 s for 40 kB."""
 _UNPACKED_BY_ASE = (".gz", ".bz2", ".xz")
 _TOLD = 1000
 _SECONDS_A_MIB = 20
@@ -159,6 +163,10 @@ def _parsed(path: Path, form: str, name: str) -> Iterator[Atoms]:
     """Walk over a file that is opened here, so that its packed bytes are bounded, and reading on at its end is."""
     known = get_ioformat(form)
     every = partial(iread, index=":", format=form, do_not_split_by_at_sign=True)
+    longest = "line_bytes" if form in _LONG_LINES else "output_line_bytes"
+    if form == "cif" or not (known.acceptsfd or known.isbinary):  # ASE reads the lines itself
+        with open_unpacked(path, name) as file:
+            collections.deque(lines(file, name, longest), maxlen=0)
     if not known.acceptsfd:
         if is_packed(path) and path.suffix.lower() not in _UNPACKED_BY_ASE:
             raise DataError(f"ASE reads {form} from plain files", where=name, remedy="unpack it")
@@ -169,6 +177,7 @@ def _parsed(path: Path, form: str, name: str) -> Iterator[Atoms]:
             yield from every(file)
     else:
         with _Ending(open_unpacked(path, name), encoding="utf-8", errors="replace") as text:
+            text.longest = longest
             yield from every(text)
 
 
@@ -179,17 +188,21 @@ class _Ending(io.TextIOWrapper):
     """
 
     told = blank = 0
+    longest = "line_bytes"
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        line = super().readline(size if size >= 0 else limits().line_bytes + 1)
+        line = super().readline(size if size >= 0 else getattr(limits(), self.longest) + 1)
         if not line:
             self.told += 1
             if self.told > _TOLD:
                 raise EOFError("the file ends too early")
-        require("line_bytes", len(line), "bytes in a line")
+        require(self.longest, len(line), "bytes in a line")
         self.blank = self.blank + 1 if line.isspace() else 0
         require("blank_lines", self.blank, "blank lines in a row")
         return line
+
+    def read(self, size: int | None = -1, /) -> str:
+        return "".join(self) if size is None or size < 0 else super().read(size)
 
     def __next__(self) -> str:  # type: ignore[override]
         if not (line := self.readline()):
