@@ -7,7 +7,7 @@ import pytest
 from matgraft.core.findings import Finding, Measure
 from matgraft.core.verdict import Caution, Damage, Outcome, Use, Verdict
 from matgraft.potentials.checks.physical import FOUNDATION, PhysicalCheck
-from matgraft.potentials.checks.settings import CheckSettings
+from matgraft.potentials.checks.settings import EVERY_USE, CheckSettings
 from matgraft.potentials.checks.uses import judge_uses
 
 
@@ -60,7 +60,7 @@ def test_a_difference_from_the_foundation_alone_is_doubt_and_no_verdict() -> Non
 
 @pytest.mark.parametrize(
     ("outcome", "reason"),
-    [("errored", "not judged: cell of Si8 broke off"), ("not applicable", "not judged: no check applied")],
+    [("errored", "not judged: cell of Si8 broke off"), ("not applicable", "not judged: no check of this use applied")],
 )
 def test_what_broke_off_or_did_not_apply_is_no_pass(outcome: str, reason: str) -> None:
     verdict = judge(found("cell", outcome), *([found("force")] if outcome == "errored" else []), uses=("relax",))
@@ -68,6 +68,16 @@ def test_what_broke_off_or_did_not_apply_is_no_pass(outcome: str, reason: str) -
         verdict = judge(found("cell", outcome), found("force", outcome), uses=("relax",))
     assert verdict.outcome == Outcome.UNJUDGED
     assert uses(verdict.not_fit_for)["relaxation at 0 K"].startswith(reason)
+
+
+def test_checks_of_every_use_alone_make_a_model_fit_for_none() -> None:
+    suite = (*SUITE, check_of("sums", *EVERY_USE))
+    asked = CheckSettings(uses=("phonons",))
+    bare = [found("waves", "not applicable"), found("force", "not applicable"), found("sums")]
+    verdict = judge_uses(asked, bare, None, suite)
+    assert verdict.outcome == Outcome.UNJUDGED
+    assert uses(verdict.not_fit_for)["phonons"].startswith("not judged: no check of this use applied")
+    assert judge_uses(asked, [found("waves"), *bare[1:]], None, suite).outcome == Outcome.FIT
 
 
 def test_one_of_two_structures_that_fails_decides() -> None:

@@ -75,6 +75,16 @@ def test_a_model_is_untouched_where_no_pair_is_close_and_repelled_where_one_is()
     assert repelled.get_forces(pair)[1, 2] > plain.get_forces(pair)[1, 2] + 100
 
 
+def test_what_is_said_of_each_atom_is_left_out_for_it_lacks_the_repulsion() -> None:
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = EMT()
+    assert {"energies", "magmoms"} <= set(EMT().implemented_properties)
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy())
+    atoms.calc = Repelled(EMT(), {"Cu-Cu": 3.0})
+    atoms.get_potential_energy()
+    assert not {"energies", "stresses"} & (set(atoms.calc.results) | set(atoms.calc.implemented_properties))
+
+
 def test_pairs_stand_in_the_order_of_the_alphabet() -> None:
     assert pairs_of(["Si", "Ge"]) == ["Ge-Ge", "Ge-Si", "Si-Si"]
 

@@ -1,7 +1,8 @@
 """The verdict over physical checks: what a model is fit for, what it is not fit for, and what could not be judged.
 
 1. A model is fit for a use if every check that stands for the use was run and none failed, and at least one of them
-   could judge. Checks that do not apply to a structure say nothing.
+   could judge that does not stand for every use. That energies add up says nothing of phonons. Checks that do not apply
+   to a structure say nothing.
 2. It is not fit for a use if one of these checks failed. A failure that rests on the foundation alone is doubt: the
    outcome is then "could not be judged".
 3. A use is not judged where a check of it broke off, was not run, or had nothing to compare with.
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from matgraft.core.findings import Finding
 from matgraft.core.verdict import Caution, Damage, Outcome, Reason, Use, Verdict
 from matgraft.potentials.checks.physical import FOUNDATION
-from matgraft.potentials.checks.settings import USES, CheckedUse, CheckSettings, use_in_words
+from matgraft.potentials.checks.settings import EVERY_USE, USES, CheckedUse, CheckSettings, use_in_words
 from matgraft.potentials.checks.suite import SUITE, Checks
 
 
@@ -73,7 +74,10 @@ def _of_use(use: CheckedUse, findings: Sequence[Finding], suite: Checks) -> str 
         return f"not judged: {_named(errored)} broke off"
     if missing := [code for code in codes if code not in {one.code for one in own}]:
         return f"not judged: {', '.join(missing)} not run"
-    return None if _passed(own) else "not judged: no check applied, or there was nothing to compare with"
+    of_all = {check.code for check in suite if check.gates_uses == EVERY_USE}
+    if any(one.code not in of_all for one in _passed(own)):
+        return None
+    return "not judged: no check of this use applied, or there was nothing to compare with"
 
 
 def _outcome(settings: CheckSettings, judged: Mapping[CheckedUse, str | None], wrong: bool, clean: bool) -> Outcome:

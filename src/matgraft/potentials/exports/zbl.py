@@ -26,6 +26,8 @@ COULOMB_EV_A = 14.399645
 SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 INNER = 0.6
 """Part of the reach within which the repulsion is whole."""
+BY_ATOM = frozenset({"energies", "node_energy", "node_energies", "stresses"})
+"""What calculators say of each atom: without the repulsion it would not add up to the whole."""
 
 
 class Repelled(Calculator):
@@ -41,7 +43,7 @@ class Repelled(Calculator):
 
     def __init__(self, inner: Calculator, reach: Mapping[str, float]) -> None:
         super().__init__()
-        self.implemented_properties = inner.implemented_properties
+        self.implemented_properties = [name for name in inner.implemented_properties if name not in BY_ATOM]
         self.inner, self.reach = inner, dict(reach)
 
     def calculate(
@@ -55,7 +57,7 @@ class Repelled(Calculator):
         assert self.atoms is not None
         self.inner.calculate(self.atoms.copy(), properties, system_changes)
         energy, forces, virial = repulsion(self.atoms, self.reach)
-        self.results = dict(self.inner.results)
+        self.results = {name: value for name, value in self.inner.results.items() if name not in BY_ATOM}
         for name in ("energy", "free_energy"):
             if name in self.results:
                 self.results[name] = float(self.results[name]) + energy

@@ -21,6 +21,7 @@ from matgraft.potentials.active.labelling import espresso
 from matgraft.potentials.active.labelling.compute import Bench, Job
 from matgraft.potentials.active.labelling.engine import ESPRESSO, Engine
 from matgraft.potentials.active.labelling.labelled import Moved, Probe
+from matgraft.potentials.data.geometry import SLAB_A, vacuum
 
 DENSER, HIGHER = 1.5, 1.3
 """Factors on divisions of the mesh (up to the next whole one) and on the cutoff."""
@@ -157,8 +158,10 @@ def _rms(values: Array) -> float:
 # --- what is changed, by code ----------------------------------------------------------------------------------------
 
 
-def _denser(divisions: Sequence[int]) -> list[int]:
-    return [n if n == 1 else int(np.ceil(n * DENSER)) for n in divisions]
+def _denser(divisions: Sequence[int], atoms: Atoms) -> list[int]:
+    """Return more divisions along each direction that repeats: through vacuum one is as good as many."""
+    empty = vacuum(atoms) > SLAB_A
+    return [n if n == 1 and gap else int(np.ceil(n * DENSER)) for n, gap in zip(divisions, empty, strict=True)]
 
 
 def _mesh_words(divisions: Sequence[int], offset: Sequence[float]) -> str:
@@ -170,7 +173,7 @@ def _of_espresso(engine: Engine, atoms: Atoms) -> list[SettingChange]:
     found = []
     if (mesh := espresso.mesh_of(engine.parameters, atoms)) is not None:
         divisions, offset = mesh
-        denser = _denser(divisions)
+        denser = _denser(divisions, atoms)
         given = {
             name: value for name, value in engine.parameters.items() if name not in ("kspacing", "kpts", "koffset")
         }
@@ -220,7 +223,7 @@ def _denser_mesh(engine: Engine, name: str, kpts: JsonValue, atoms: Atoms) -> li
     if not (isinstance(kpts, list) and len(kpts) == 3):
         return []
     divisions = [int(str(n)) for n in kpts]
-    denser = list[JsonValue](_denser(divisions))
+    denser = list[JsonValue](_denser(divisions, atoms))
     before, after = ("x".join(map(str, one)) for one in (divisions, denser))
     return (
         [SettingChange("k-mesh", before, after, engine.with_parameters(**{name: denser}), atoms)]
