@@ -10,9 +10,9 @@ How it is reached:
    always the foundation with shifted references: an energy that only lost its offset has learned nothing.
 2. It counts as better or worse only beyond chance: where the paired interval of the ratio leaves out 1.
 3. A quantity whose labels lie in fewer than five groups is undecided, whatever its figures.
-4. ``"better than the foundation"`` asks that all are better. Stress and magnetic moments alone may stay undecided, since
-   few frames carry stress well (six numbers a frame), and the verdict says so. Some better and others not is ``"mixed"``. Where every
-   quantity lacks groups it is ``"undecided"``.
+4. ``"better than the foundation"`` asks that all are better. Stress and magnetic moments alone may stay undecided: few
+   frames carry stress well (six numbers a frame). The verdict says so. Some better and others not is ``"mixed"``. Where
+   every quantity lacks groups it is ``"undecided"``.
 5. A model that is better on the test is called ``"better on the test, with reservations"`` where it lost something
    elsewhere: a check failed, an error on the validation frames rose above that of the shifted foundation, or all that
    was tested is distrusted.
