@@ -29,8 +29,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Array = NDArray[np.float64]
 Units = NDArray[np.intp]
@@ -93,6 +91,9 @@ def joined_units(*namings: Sequence[Hashable]) -> Units:
     Rows of one name in any of the namings are one unit: two papers that measured the same formula are joined, since
     neither says anything that is independent of the other.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(namings[0])
     rows = np.arange(n)
     links, offset = [], n

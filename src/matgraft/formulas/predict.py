@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError, RunError, choose, nearest
@@ -32,10 +31,9 @@ from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, pr
 from matgraft.formulas.registry import load_encoder_folder
 from matgraft.formulas.report.rows import Spots, TableRow, prediction_columns
 from matgraft.formulas.settings import SETTINGS, TableRun
-from matgraft.formulas.table.covariates import encode_covariates
-from matgraft.formulas.table.names import formula_column
-from matgraft.formulas.table.own_classes import with_own_classes
-from matgraft.formulas.table.parsing import parsed_column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INSTEAD = {
     "frames": ("this run reads structures, not formulas", "`matgraft evaluate` scores it on frames"),
@@ -169,12 +167,14 @@ class PropertyModel:
             A row a formula and target: formula, target, value, lower, upper, std, distance, unlike, in_training,
             p_<class>.
         """
+        import pandas as pd
+
         if not isinstance(formulas, pd.DataFrame):
             texts = listed(formulas)
             return pd.DataFrame(self.rows(texts, self.shared(covariates, len(texts))))
         self.shared(covariates, len(formulas))  # an error for one that is not read
         cells = as_cells(formulas.assign(**covariates))
-        return pd.DataFrame(self.rows(list(cells[formula_column(cells, None, IN_MEMORY)]), cells, IN_MEMORY))
+        return pd.DataFrame(self.rows(texts_of(cells), cells, IN_MEMORY))
 
     def shared(self, covariates: Mapping[str, float | str], n: int) -> pd.DataFrame | None:
         """Return a table of n rows with covariates that all share; None where there are none.
@@ -186,6 +186,8 @@ class PropertyModel:
         """
         if not covariates:
             return None
+        import pandas as pd
+
         known = list(dict.fromkeys(name for names in self.names.values() for name in names.code))
         for name in covariates:
             if name not in known:
@@ -268,8 +270,10 @@ class PropertyModel:
         self, formulas: Sequence[str] | pd.DataFrame, target: str | None, fold: int
     ) -> Iterator[tuple[list[int], Tuned, Inputs]]:
         """Yield rows with the network that is asked of them, target by target, and what it reads."""
+        import pandas as pd
+
         cells = as_cells(formulas) if isinstance(formulas, pd.DataFrame) else None
-        texts = listed(formulas) if cells is None else list(cells[formula_column(cells, None, IN_MEMORY)])
+        texts = listed(formulas) if cells is None else texts_of(cells)
         if not texts:
             raise DataError("there is no formula to embed", where=str(self.folder))
         if target is not None:
@@ -308,6 +312,8 @@ class PropertyModel:
         column = self.run.prompt_class
         if cells is None or column is None or column not in cells.columns:
             return prompts
+        from matgraft.formulas.table.own_classes import with_own_classes
+
         formulas = [prompt.formula for prompt in prompts]
         classed = with_own_classes(formulas, cells[column], self.own_classes, where or self.folder)
         return [replace(prompt, formula=one) for prompt, one in zip(prompts, classed, strict=True)]
@@ -324,6 +330,10 @@ class PropertyModel:
         parse = partial(_parse, tokens=tokens, own=own)
         if table is None:
             return [parse(text) for text in formulas]
+        import pandas as pd
+
+        from matgraft.formulas.table.parsing import parsed_column
+
         index = pd.RangeIndex(2, len(formulas) + 2) if lines is None else lines
         return parsed_column(pd.Series(list(formulas), index, name="formula"), table, parse, self.run.composition)
 
@@ -371,8 +381,17 @@ def listed(formulas: Sequence[str]) -> list[str]:
 
 def as_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in memory as one that was read: every cell is text."""
+    import pandas as pd
+
     index = pd.RangeIndex(2, len(table) + 2)  # as of a file whose header is line 1
     return table.set_axis(index).astype(object).where(table.notna().to_numpy(), "").astype(str)
+
+
+def texts_of(cells: pd.DataFrame) -> list[str]:
+    """Return the formulas of a table in memory, as written."""
+    from matgraft.formulas.table.names import formula_column
+
+    return list(cells[formula_column(cells, None, IN_MEMORY)])
 
 
 def covariates_of(names: TargetNames, cells: pd.DataFrame | None, n: int, where: Path) -> Array | None:
@@ -382,4 +401,6 @@ def covariates_of(names: TargetNames, cells: pd.DataFrame | None, n: int, where:
     if cells is None or len(cells) != n:
         columns = ", ".join(names.code)
         raise OptionError(f"the predictor needs {columns} as well", remedy="a table with these columns")
+    from matgraft.formulas.table.covariates import encode_covariates
+
     return encode_covariates(cells, names.code, where, names.fill)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -17,18 +17,12 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.members import formula_reader
 from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
 from matgraft.formulas.prompts.bank import Bank
-from matgraft.formulas.table.audit.audit import (
-    TableAudit,
-    audit_table,
-    refuse_blocking_rows,
-    refuse_unknown_codes,
-)
-from matgraft.formulas.table.audit.base import TableEvidence
 from matgraft.formulas.table.formula_table import Coding, ColumnNames, FormulaTable, ReadOptions
-from matgraft.formulas.table.reading import read_labelled, read_table
-from matgraft.formulas.table.target import TargetTable, read_target
 from matgraft.formulas.table.units import refuse_units
-from matgraft.formulas.table.values import refuse_rare_classes
+
+if TYPE_CHECKING:  # a prediction of formulas that are typed reads no table
+    from matgraft.formulas.table.audit.audit import TableAudit
+    from matgraft.formulas.table.target import TargetTable
 
 FEWEST_TO_TUNE = 2
 """Formulas or groups of a class: an inner fold holds out one, and the rest must teach it."""
@@ -118,6 +112,9 @@ class TableRun(Frozen):
 
     def read(self, target: str) -> FormulaTable:
         """Read the table of one target."""
+        from matgraft.formulas.table.reading import read_table
+        from matgraft.formulas.table.values import refuse_rare_classes
+
         table = read_table(Path(self.table), target, self.columns, formula_reader(self.settings.strategy))
         groups = table.grouped(self.group)
         refuse_rare_classes(table.classes, table.values, groups, FEWEST_TO_TUNE, Path(self.table), "tune")
@@ -125,10 +122,14 @@ class TableRun(Frozen):
 
     def read_further(self, path: Path, target: str, like: Coding) -> tuple[FormulaTable, tuple[str, ...]]:
         """Read a further table with labels of a target, and say which columns of the training table it lacks."""
+        from matgraft.formulas.table.reading import read_labelled
+
         return read_labelled(path, target, self.columns, like, formula_reader(self.settings.strategy))
 
     def read_domain(self, table: FormulaTable, target: str) -> TargetTable | None:
         """Read the table of the domain without labels, where there is one."""
+        from matgraft.formulas.table.target import read_target
+
         return read_target(Path(self.adapt_to), table, target, self.columns) if self.adapt_to else None
 
     def audit(self, tables: Mapping[str, FormulaTable], backbone: CompositionBackbone | None) -> TableAudit:
@@ -141,6 +142,8 @@ class TableRun(Frozen):
         OptionError
             If a code is allowed that no look has.
         """
+        from matgraft.formulas.table.audit.audit import refuse_blocking_rows
+
         audit = self.look(tables, backbone)
         refuse_blocking_rows(audit.findings, self.allow, self.table)
         return audit
@@ -153,6 +156,9 @@ class TableRun(Frozen):
         OptionError
             If a code is allowed that no look has.
         """
+        from matgraft.formulas.table.audit.audit import TableAudit, audit_table, refuse_unknown_codes
+        from matgraft.formulas.table.audit.base import TableEvidence
+
         refuse_unknown_codes(self.allow)
         found = {
             target: audit_table(TableEvidence(table, target, self.columns, backbone))

@@ -15,6 +15,7 @@ from matgraft.core.audit import AuditFacts
 from matgraft.core.findings import Finding, gravest_first, list_frames
 from matgraft.core.options import offer
 from matgraft.core.report import document as doc
+from matgraft.core.report.grid import show_grid
 from matgraft.core.report.text import cleaned
 from matgraft.core.verdict import Tone
 
@@ -101,7 +102,7 @@ def _findings(block: doc.FindingList, screen: Console) -> None:
 
 @_show.register
 def _table(block: doc.Table, screen: Console) -> None:
-    screen.print(_grid(block))
+    show_grid(screen, _grid(block))
 
 
 def _grid(table: doc.Table) -> Grid:
@@ -109,7 +110,7 @@ def _grid(table: doc.Table) -> Grid:
     for column in table.columns:
         unit = f"\n[dim]{_escaped(column.unit)}[/]" if column.unit else ""
         justify: JustifyMethod = "right" if column.number else "left"
-        grid.add_column(_escaped(column.title) + unit, justify=justify, overflow="fold")  # nothing is cut
+        grid.add_column(_escaped(column.title) + unit, justify=justify)
     for row in table.rows:
         if row.short:
             small = [f"\n[dim]{_escaped(cell.small)}[/]" if cell.small else "" for cell in row.cells]

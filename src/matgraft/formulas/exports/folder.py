@@ -132,7 +132,7 @@ def export_table(run: Path, to: str, out: Path, target: str | None = None) -> Ex
         raise OptionError(found, allowed=model.targets, remedy="name the target that is meant")
     named = target or model.targets[0]
     choose(named, dict.fromkeys(model.targets), "target of the run")
-    predictor = model.predictor(named)
+    predictor = model.predictor(named).refitted()  # what is written are scikit-learn's own objects
     _refuse_members(predictor, run)
     with new_folder(out):
         _write(predictor, model.names[named], model.backbone, out)

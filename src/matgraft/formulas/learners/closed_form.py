@@ -21,6 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from matgraft.formulas.learners.forest import LEVELS, is_zero_inflated, with_zeros
 from matgraft.formulas.learners.inputs import Array, Labels
 
+NORMAL = ndtri(LEVELS)
+"""Quantiles of the normal distribution."""
 FITTED = 300
 MOST = 3000
 """Rows that enter the process, the cube of which it costs; of more, this many are drawn."""
@@ -77,7 +79,7 @@ class Process:
     def __call__(self, x: Array) -> Array:
         """Return (n, 99) quantiles of normal distributions."""
         mean, deviation = self.process.predict(self.scaler.transform(x), return_std=True)
-        return np.asarray(self.centre + self.width * (mean[:, None] + deviation[:, None] * ndtri(LEVELS)[None, :]))
+        return np.asarray(self.centre + self.width * (mean[:, None] + deviation[:, None] * NORMAL[None, :]))
 
 
 class WeightedNoise(WhiteKernel):  # type: ignore[misc]

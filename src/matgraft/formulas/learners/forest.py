@@ -160,27 +160,35 @@ class Forest:
 
     def _quantiles(self, x: Any) -> Callable[[Array], Array]:
         """Return what gives the quantiles (n, k) of the distribution, zeros apart, at levels (n, k)."""
-        answers = self._answers(x)
-        if self.median is None:
+        answers, median = self._answers(x), self._median(x)
+        if median is None:
             return answers
-        middle = answers(np.full((len(x), 1), LEVELS[MEDIAN]))
-        change = self.median.predict(x)[:, None] - middle
+        change = median[:, None] - answers(np.full((len(x), 1), LEVELS[MEDIAN]))
         return lambda levels: answers(levels) + change
+
+    def _median(self, x: Any) -> Array | None:
+        """Return (n,) what boosted trees say; None where there are none."""
+        return None if self.median is None else self.median.predict(x)
 
     def _answers(self, x: Any) -> Callable[[Array], Array]:
         """Return what gives the quantiles (n, k) of the trees' answers at levels (n, k)."""
         answers = self._of_trees(lambda tree: tree.predict(x, check_input=False))
-        if not self.weighted:
-            ascending = np.sort(answers, axis=1)
-            return lambda levels: _at(ascending, levels)
-        weights, order = self._of_trees(lambda tree: leaf_weights(tree, x)), np.argsort(answers, axis=1)
-        ascending, weights = np.take_along_axis(answers, order, 1), np.take_along_axis(weights, order, 1)
-        return lambda levels: _at_weighted(ascending, weights, levels)
+        return quantiles_at(answers, self._of_trees(lambda tree: leaf_weights(tree, x)) if self.weighted else None)
 
     def _of_trees(self, ask: Callable[[Any], Array]) -> Array:
         """Return (n, m) what each tree says."""
         with ThreadPoolExecutor(self.threads) as pool:
             return np.stack(list(pool.map(ask, self.values.estimators_)), 1)
+
+
+def quantiles_at(answers: Array, weights: Array | None) -> Callable[[Array], Array]:
+    """Return what gives the quantiles (n, k) at levels (n, k) of samples (n, m) that have weights (n, m), or none."""
+    if weights is None:
+        ascending = np.sort(answers, axis=1)
+        return lambda levels: _at(ascending, levels)
+    order = np.argsort(answers, axis=1)
+    ascending, weights = np.take_along_axis(answers, order, 1), np.take_along_axis(weights, order, 1)
+    return lambda levels: _at_weighted(ascending, weights, levels)
 
 
 def leaf_weights(tree: Any, x: Any) -> Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -114,16 +115,13 @@ class Inputs:
         DataError
             If the covariates are of another number of rows, or one is not finite.
         """
-        beside = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
-        _check_covariates(beside, len(formulas))
-        different = {formula.key: formula for formula in formulas}  # an alloy of many conditions is encoded once
-        places = {key: i for i, key in enumerate(different)}
-        once, rows = list(different.values()), np.array([places[formula.key] for formula in formulas], dtype=int)
-        chunks = [once[i : i + CHUNK] for i in range(0, len(once), CHUNK)] or [once]
-        parts = map_in_processes(lambda chunk: _blocks(chunk, backbone), chunks, cores())
-        blocks = {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}
-        blocks["covariates"] = beside
-        return cls(tuple(formulas), blocks)
+        blocks = _LaterBlocks(formulas, backbone, covariates)
+        return cls(tuple(formulas), dict(blocks))
+
+    @classmethod
+    def later(cls, formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None = None) -> Self:
+        """Return what `of` does; the blocks are computed when one is first asked for, but the covariates are there."""
+        return cls(tuple(formulas), _LaterBlocks(formulas, backbone, covariates))
 
     def __len__(self) -> int:
         """Return the number of formulas."""
@@ -159,6 +157,35 @@ class Labels:
     def take(self, rows: Rows) -> Labels:
         """Return some rows."""
         return Labels(self.y[rows], self.weights[rows], self.n_classes)
+
+
+class _LaterBlocks(Mapping[str, Array]):
+    """Blocks of `Inputs`, computed together when the first is asked for."""
+
+    def __init__(
+        self, formulas: Sequence[Formula], backbone: CompositionBackbone, covariates: Array | None = None
+    ) -> None:
+        self._formulas, self._backbone = formulas, backbone
+        self._covariates = np.zeros((len(formulas), 0)) if covariates is None else np.asarray(covariates, float)
+        _check_covariates(self._covariates, len(formulas))
+
+    def __getitem__(self, name: str) -> Array:
+        return self._covariates if name == "covariates" else self._computed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self._computed, "covariates")
+
+    def __len__(self) -> int:
+        return len(self._computed) + 1
+
+    @cached_property
+    def _computed(self) -> dict[str, Array]:
+        different = {formula.key: formula for formula in self._formulas}  # an alloy of many conditions is encoded once
+        places = {key: i for i, key in enumerate(different)}
+        once, rows = list(different.values()), np.array([places[one.key] for one in self._formulas], dtype=int)
+        chunks = [once[i : i + CHUNK] for i in range(0, len(once), CHUNK)] or [once]
+        parts = map_in_processes(lambda chunk: _blocks(chunk, self._backbone), chunks, cores())
+        return {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}
 
 
 Part = tuple[Inputs, Labels]

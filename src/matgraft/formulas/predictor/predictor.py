@@ -283,8 +283,10 @@ class Predictor:
         What these predictions are judged by, of the rows that count.
     adapted
         How the target was reached, where there is one.
+    stored
+        By member's name, fits that were kept as arrays; the other members are fitted again.
 
-    The last four are of a fit; a predictor that was read from files has none of them.
+    The four before the last are of a fit; a predictor that was read from files has none of them.
     """
 
     tools: Tools
@@ -299,6 +301,7 @@ class Predictor:
     facts: PredictorFacts | None = None
     held_losses: HeldLosses | None = None
     adapted: ChosenMethod | None = None
+    stored: Mapping[str, Model] = field(default_factory=dict)
     _models: list[list[Model]] | None = None
     _neighbourhood: Neighbourhood | None = None
     _lock: Any = field(default_factory=RLock, repr=False)
@@ -367,9 +370,15 @@ class Predictor:
                 self._neighbourhood = Neighbourhood.of(self.inputs.blocks)
             return self._neighbourhood
 
+    def refitted(self) -> Predictor:
+        """Return a predictor that fits its members again, as those of scikit-learn."""
+        return replace(self, stored={}, _models=None)
+
     def _fits_of(self, member: Member, shared: Shared) -> list[Model]:
         if not member.refits:
             return list(self.networks[member.name])
+        if member.name in self.stored:
+            return [self.stored[member.name]]
         everything, tools = (self.inputs, self.labels), replace(self.tools, threads=cores())
         return [member.fit(everything, everything, tools, self.settings.seed, shared)]
 

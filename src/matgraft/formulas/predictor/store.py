@@ -1,9 +1,10 @@
 """A predictor as files, without pickles: its training data, its choices, and the weights of its networks.
 
-    predictor.json  train.npz  networks/<member>-<fold>.safetensors
+    predictor.json  train.npz  fits.safetensors  networks/<member>-<fold>.safetensors
 
-Trees and closed forms are not stored: they follow from the training data and the seed, and are fitted again when first
-asked. So whoever holds the folder holds the training data: a model of confidential alloys is confidential.
+Trees and closed forms follow from the training data and the seed. Those of a small table are kept as arrays
+(`matgraft.formulas.predictor.fits`); the others are fitted again when they are first asked. The folder holds the
+training data: a model of confidential alloys is confidential.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predictor.calibration import IntervalRule
+from matgraft.formulas.predictor.fits import FITS, MOST_ROWS, arrays_of, load_fits
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
 from matgraft.formulas.predictor.predictor import ONE_SIGMA, OutOfFoldCalibration, Predictor, PredictorSettings
 from matgraft.formulas.predictor.training_rows import TrainingRows
@@ -103,6 +105,8 @@ class StoredPredictor(TargetNames):
     n_classes: int
     calibration: StoredCalibration
     networks: StoredNetworks = StoredNetworks()
+    fits: tuple[str, ...] | None = None
+    """Members whose fits are in fits.safetensors; None where there is no such file. Earlier versions wrote none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -138,6 +142,10 @@ def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None
         inputs.formulas, labels.y, labels.weights, inputs.blocks["covariates"], predictor.held_intervals
     )
     rows.save(folder / DATA)
+    fits = None
+    if len(labels.y) <= MOST_ROWS:
+        fits, arrays = arrays_of(predictor)
+        save_network(arrays, folder / FITS)
     calibration = predictor.calibration
     stored = StoredPredictor(
         settings=predictor.settings,
@@ -156,6 +164,7 @@ def save_predictor(predictor: Predictor, folder: Path, names: TargetNames | None
             asked=names.target if shared else "",
             fits=max(map(len, predictor.networks.values()), default=1),
         ),
+        fits=fits,
         **dict(names),
     )
     PREDICTOR.write(folder, stored)  # last: a folder with this file is whole
@@ -173,7 +182,7 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
         raise DataError("this folder holds no predictor", where=str(folder), remedy="name the folder of a predictor")
     note_older(folder)
     data = TrainingRows.load(folder / DATA, stored.n_classes)
-    inputs = Inputs.of(data.formulas, backbone, data.covariates)
+    inputs = Inputs.later(data.formulas, backbone, data.covariates)
     labels = Labels(data.y, data.weights, stored.n_classes)
     if unknown := [name for name in stored.members if name not in BY_NAME]:
         raise DataError(f"a predictor of another release: no member {unknown[0]!r}", where=str(folder), allowed=BY_NAME)
@@ -185,7 +194,12 @@ def load_predictor(folder: Path, backbone: CompositionBackbone) -> tuple[Predict
             lack = f"{n} of {kept.fits} networks of {member.name!r} are there"
             raise DataError(lack, where=str(folder / kept.folder), remedy=WHOLE)
     tools = Tools(backbone, settings.network, prompt=settings.prompt)
-    return Predictor(tools, inputs, labels, members, settings, calibration, networks, data.held), stored
+    predictor = Predictor(tools, inputs, labels, members, settings, calibration, networks, data.held)
+    if stored.fits is not None:
+        one = Inputs.of(data.formulas[:1], backbone, data.covariates[:1])
+        fitted = {name: BY_NAME[name] for name in stored.fits}
+        predictor.stored, predictor._neighbourhood = load_fits(folder / FITS, fitted, one)
+    return predictor, stored
 
 
 def _calibration(stored: StoredCalibration, settings: PredictorSettings, labels: Labels) -> OutOfFoldCalibration:

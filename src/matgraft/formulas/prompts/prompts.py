@@ -25,7 +25,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
-from scipy.special import ndtri
 from torch import Tensor, nn
 
 from matgraft.formulas.encoder import CompositionEncoder
@@ -156,6 +155,8 @@ def _first_layer(count: int, layers: int, tokens: int, width: int) -> Tensor:
 
 def _readout(width: int) -> nn.Sequential:
     """Return a readout that begins near the standard normal distribution."""
+    from scipy.special import ndtri
+
     last = nn.Linear(HIDDEN, len(LEVELS))
     with torch.no_grad():
         last.weight.mul_(0.1)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from matgraft.core.report.figures import COLOURS, AtEdge, add_legend, empty_figure, ends_of, style, verbatim
 from matgraft.core.report.text import ABSENT
@@ -191,6 +190,8 @@ def loss_figure(history: Spots, columns: Mapping[str, str], title: str) -> go.Fi
     columns
         What is drawn -> its colour.
     """
+    import pandas as pd
+
     plot, table = empty_figure(), pd.DataFrame(history)
     for column, colour in columns.items():
         kept = table.dropna(subset=[column])

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from matgraft.core.report.grid import show_grid
 from matgraft.formulas.report.plots import said
 from matgraft.formulas.report.rows import TableRow
 
@@ -27,7 +28,7 @@ def show_predictions(screen: Console, rows: Sequence[TableRow]) -> None:
         sure = f"{said(row['lower'])} to {said(row['upper'])}" if likely is None else f"{likely:.1%}"
         place = "unlike the training set" if row["unlike"] else "in the training set" if row.get("in_training") else ""
         shown.add_row(*(escape(said(row[name])) for name in ("formula", "target", "value")), sure, place)
-    screen.print(shown)
+    show_grid(screen, shown)
     if (more := len(rows) - MOST_SHOWN) > 0:
         screen.print(f"… and {more} more; -o predictions.csv writes all")
 

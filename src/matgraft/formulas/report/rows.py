@@ -13,23 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.files import whole
 from matgraft.core.manifest import check
-from matgraft.formulas.domain.adaptation import ChosenMethod
-from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.network import FittedNetwork
 from matgraft.formulas.predictor.members import Tuned
 from matgraft.formulas.predictor.predictor import Prediction, Predictor
-from matgraft.formulas.scoring.further import FurtherRows
-from matgraft.formulas.table.formula_table import FormulaTable
-from matgraft.formulas.table.target import TargetTable
+
+if TYPE_CHECKING:  # a prediction of formulas that are typed writes no table
+    import pandas as pd
+
+    from matgraft.formulas.domain.adaptation import ChosenMethod
+    from matgraft.formulas.encoder import CompositionBackbone
+    from matgraft.formulas.scoring.further import FurtherRows
+    from matgraft.formulas.table.formula_table import FormulaTable
+    from matgraft.formulas.table.target import TargetTable
 
 CellValue = str | int | float | bool | None
 TableRow = dict[str, CellValue]
@@ -167,6 +170,8 @@ def domain_rows(predictor: Predictor, adapted: ChosenMethod, target: str) -> lis
 
 def write_rows(rows: Sequence[TableRow], path: Path) -> None:
     """Write rows as CSV, or as parquet where the file is called so, whole or not at all."""
+    import pandas as pd
+
     with whole(path) as part:
         if path.suffix.lower() == ".parquet":
             frame = pd.DataFrame(rows)
@@ -181,12 +186,16 @@ def write_rows(rows: Sequence[TableRow], path: Path) -> None:
 
 def gather_rows(files: Sequence[Path], path: Path) -> None:
     """Write the rows of several such files into one."""
+    import pandas as pd
+
     with whole(path) as part:
         pd.concat([read_rows(file) for file in files]).to_csv(part, index=False)
 
 
 def read_rows(path: Path) -> pd.DataFrame:
     """Read what `write_rows` wrote: formulas, truths and values as text ("NaN" is sodium with nitrogen)."""
+    import pandas as pd
+
     words = {"formula": str, "truth": str, "value": str, "target": str, "fold": str}
     return pd.read_csv(check(path), dtype=words, keep_default_na=False, na_values=[""])
 
@@ -207,6 +216,8 @@ def write_element_vectors(formulas: Sequence[Formula], vectors: Sequence[NDArray
 
 
 def _write_parquet(columns: Mapping[str, Sequence[Any]], vectors: NDArray[Any], path: Path) -> None:
+    import pandas as pd
+
     frame = pd.DataFrame(vectors, columns=[f"e{i}" for i in range(vectors.shape[1])])
     for place, (name, values) in enumerate(columns.items()):
         frame.insert(place, name, values)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
+from matgraft.core.report.grid import show_grid
 from matgraft.core.report.screen import show_section
 from matgraft.formulas.report.facts import Closeness, TableEvaluation, TableResult, WrittenTable
 from matgraft.formulas.report.further import further_section
@@ -26,7 +27,7 @@ def show_folds(screen: Console, scored: CrossValidation) -> None:
         cells = [f"{fold.scores[name]:.4g}" if name in fold.scores else "-" for name in names]
         shown.add_row(escape(fold.fold), str(fold.n_train), str(fold.n_test), *cells, part)
     shown.add_row("mean", "", "", *(_over_folds(scored, name) for name in names), "", style="bold")
-    screen.print(shown)
+    show_grid(screen, shown)
     if some := ", ".join(f"{name} {k} of {n}" for name, k in scored.n_folds.items() if k < n):
         screen.print(f"a mean is over the folds that have the score; not all have {some}", highlight=False)
     if scored.weighted:
@@ -49,7 +50,7 @@ def show_folds(screen: Console, scored: CrossValidation) -> None:
 def show_comparison(screen: Console, found: StrategyComparison) -> None:
     """Print strategies side by side, the one of least error first."""
     shown = Table(
-        Column("strategy", no_wrap=True),
+        "strategy",
         found.criterion,
         "95 % interval",
         "more than the best",
@@ -61,7 +62,7 @@ def show_comparison(screen: Console, found: StrategyComparison) -> None:
         ends = (_between(row.interval), more, _between(row.difference_interval))
         style = "bold" if row.strategy in found.as_good else None
         shown.add_row(row.strategy, f"{row.error:.4g}", *ends, f"{row.minutes:.2f}", style=style)
-    screen.print(shown)
+    show_grid(screen, shown)
     others = [name for name in found.as_good if name != found.best]
     said = "every other one is worse beyond doubt"
     if others:

@@ -14,9 +14,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
@@ -24,6 +24,9 @@ from matgraft.core.errors import DataError, OptionError, choose
 from matgraft.formulas.alloys import BASES, Basis, formula_of
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.numbers import EMPTY, Marks, numbers_in
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST = 3
 """Columns of elements by which a table without formulas is known to hold compositions."""
@@ -149,6 +152,8 @@ def by_columns(
     DataError
         If no row comes to 100.
     """
+    import pandas as pd
+
     taken = amount_columns(cells, used)
     basis = _agreed(taken, basis, path)
     amounts, is_balance, faults, empty = _amounts(cells, taken, marks)

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.table.faults import BadCell, Decision, refuse
 from matgraft.formulas.table.names import require
 from matgraft.formulas.table.numbers import EMPTY, NO_NUMBER, Marks, is_numeric, numbers_in
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_WORDS = 50
 MISSING_WORD = "(missing)"
@@ -125,6 +128,8 @@ def _numbers(
 def _words(
     column: pd.Series, words: Sequence[str], lack: NDArray[np.bool_], stand_in: float | str | None
 ) -> tuple[NDArray[np.float64], list[BadCell]]:
+    import pandas as pd
+
     word = "" if stand_in is None else str(stand_in)
     stripped = column.str.strip().mask(pd.Series(lack, index=column.index), word)
     known = {*words, *([str(stand_in)] if stand_in is not None else [])}

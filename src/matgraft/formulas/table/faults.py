@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
 from matgraft.core.frozen import Frozen
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_SHOWN = 10
 """Faults that one error names."""
@@ -187,6 +189,8 @@ def refuse(
 
 def write_skipped(skipped: Iterable[tuple[str, BadCell]], path: Path) -> None:
     """Write what was left out of tables and why as CSV: table, line, column, cell, found, remedy."""
+    import pandas as pd
+
     rows = [{"table": table, **bad.model_dump(exclude={"place"})} for table, bad in skipped]
     with whole(path) as part:
         pd.DataFrame(rows).to_csv(part, index=False)

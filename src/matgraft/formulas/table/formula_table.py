@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import OptionError
@@ -16,6 +15,9 @@ from matgraft.formulas.alloys import BASES, Basis
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.table.faults import BadCell, Decision
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUPINGS = ("formula", "chemical-system")
 """What groups a table has by itself."""
@@ -137,6 +139,12 @@ class Coding(Protocol):
     def prompt_classes(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
+def _no_cells() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
+
+
 @dataclass(frozen=True, eq=False)
 class FormulaTable:
     """Rows of a table that have a value.
@@ -191,7 +199,7 @@ class FormulaTable:
     without_value: int
     without_weight: int = 0
     prompt_classes: Mapping[str, str] = field(default_factory=dict)
-    cells: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cells: pd.DataFrame = field(default_factory=_no_cells)
     fill: Mapping[str, float | str] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     skipped: tuple[BadCell, ...] = ()

@@ -13,13 +13,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.table.cell import is_unit
 from matgraft.formulas.table.faults import BadCell, Decision
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMULA_NAMES = ("formula", "composition", "material", "compound", "alloy")
 FURTHER_NAMES = (
@@ -76,6 +77,8 @@ def as_table(records: Sequence[Record], path: Path) -> tuple[pd.DataFrame, tuple
     DataError
         If there is no record.
     """
+    import pandas as pd
+
     records = _without_margins(records)
     if not records:
         raise DataError("not readable as a table: it is empty", where=str(path))

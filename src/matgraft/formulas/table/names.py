@@ -6,14 +6,17 @@ column_named(cells, "band gap", path)       # "Band gap (eV)"
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from ase.data import atomic_names, chemical_symbols
 
 from matgraft.core.errors import OptionError, nearest
 from matgraft.formulas.formula import FormulaError
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.layout import FORMULA_NAMES, is_formula_name, plain_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOOKED_AT = 20
 """Rows by which one of several columns is chosen."""

@@ -14,13 +14,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Mark, ReadCell, look
 from matgraft.formulas.table.faults import BadCell, Decision
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 """What stands for a value that is missing. Among words "none" may be an answer, such as that of a coating."""
@@ -80,6 +83,8 @@ def numbers_in(column: pd.Series, marks: Marks | None = None, *, uncertain: bool
     uncertain
         Take values with uncertainties.
     """
+    import pandas as pd
+
     marks = marks or Marks()
     words = column.str.strip()
     values = pd.to_numeric(words, errors="coerce").to_numpy(float).copy()
@@ -105,6 +110,8 @@ def numbers_in(column: pd.Series, marks: Marks | None = None, *, uncertain: bool
 
 def is_numeric(column: pd.Series, *, ranges: bool = True) -> bool:
     """Say whether more than half of the cells that hold something are numbers, or are written like numbers."""
+    import pandas as pd
+
     words = column.str.strip()
     words = words[~words.str.lower().isin(NO_NUMBER)]
     plain = pd.to_numeric(words, errors="coerce").notna()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from matgraft.core.errors import OptionError
 from matgraft.formulas.table import columns as by_column
@@ -20,6 +20,9 @@ from matgraft.formulas.table.names import formula_column, known_formula_column, 
 from matgraft.formulas.table.numbers import EMPTY, Marks, decimal_mark
 from matgraft.formulas.table.parsing import has_alloys
 from matgraft.formulas.table.sources import SHEETS, TableSource, read_source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPOSED = "composition"
 """Name of the formulas that were made of columns."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.prompts.text import class_tokens
 from matgraft.formulas.table.covariates import MOST_WORDS
 from matgraft.formulas.table.numbers import EMPTY
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_OF_CLASS = 2
 """Formulas that a class of one's own must have rows of: one is held out, the other teaches it."""

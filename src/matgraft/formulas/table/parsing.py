@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from matgraft.formulas.alloys import Basis
 from matgraft.formulas.doubtful import likely_cases
@@ -19,6 +17,9 @@ from matgraft.formulas.formula import Formula, FormulaError
 from matgraft.formulas.notation import HYPHENS
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.faults import BadCell, refuse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Parsed = TypeVar("Parsed")
 

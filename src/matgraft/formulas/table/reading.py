@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError, OptionError
@@ -39,6 +39,9 @@ from matgraft.formulas.table.values import (
     refuse_constant,
     whole_numbers,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_table(

@@ -20,9 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import whole
@@ -31,6 +29,9 @@ from matgraft.core.unpack import PACKED, SIGNED, is_packed_bytes, refuse_archive
 from matgraft.formulas.table.encodings import as_text
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.layout import Record, as_table, find_header, is_formula_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".tab")
 SHEETS = (".xlsx", ".xlsm")
@@ -359,6 +360,8 @@ def _parquet(content: bytes, path: Path) -> pd.DataFrame:
 
 def cells_of(table: pd.DataFrame, first: int) -> pd.DataFrame:
     """Return rows of a parquet file as text, the first of them in line `first`: the header is line 1."""
+    import pandas as pd
+
     cells = table.reset_index(drop=not any(table.index.names))
     cells.columns = [str(name) for name in cells.columns]
     cells.index = pd.RangeIndex(first, first + len(cells))

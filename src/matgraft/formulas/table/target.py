@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
@@ -26,6 +26,9 @@ from matgraft.formulas.table.numbers import EMPTY
 from matgraft.formulas.table.opening import further, open_table
 from matgraft.formulas.table.parsing import alloy_cures, parse_cells
 from matgraft.formulas.table.values import values_like
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from matgraft.formulas.table.faults import BadCell, Decision, refuse
 from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
 from matgraft.formulas.table.opening import OpenedTable, open_table
 from matgraft.formulas.table.parsing import Parsed, ParsedColumn, alloy_cures, parse_cells, written_out
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,8 @@ def without(
     decisions: Sequence[Decision],
 ) -> Queries:
     """Return the rows without a fault, whether there are any or not."""
+    import pandas as pd
+
     bad = list(dict.fromkeys(bad))
     good = opened.cells[~opened.cells.index.isin({fault.line for fault in bad})]
     texts = good[opened.column]

@@ -12,14 +12,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.formulas.table.faults import BadCell, Decision, refuse
 from matgraft.formulas.table.numbers import EMPTY, NO_NUMBER, Marks, is_numeric, numbers_in
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OPEN_WORDS = ("none", "na", "n/a", "n.a.")
 """Among words: an answer, or no value."""
@@ -104,6 +107,8 @@ def read_values(column: pd.Series, said: Classes, marks: Marks, path: Path, *, u
 
 
 def _numbers(words: pd.Series, marks: Marks, uncertain: bool) -> Values:
+    import pandas as pd
+
     lower = words.str.lower()
     present = (~lower.isin(NO_NUMBER)).to_numpy()
     kept = words[present]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from matgraft.core.findings import Action
@@ -18,6 +18,9 @@ from matgraft.formulas.table.audit.expected import Departures, departures
 from matgraft.formulas.table.formula_table import GROUPINGS, ColumnNames, FormulaTable
 from matgraft.formulas.table.lines import write_lines
 from matgraft.formulas.table.numbers import EMPTY, Marks, decimal_mark, numbers_in
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
