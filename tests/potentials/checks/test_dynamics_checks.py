@@ -137,6 +137,23 @@ def test_intervals_of_correlated_series_hold_what_they_promise() -> None:
     assert both.margin < mean_of(series[0]).margin and both.worth > mean_of(series[0]).worth
 
 
+def test_series_that_differ_from_each_other_say_that_each_is_worth_little() -> None:
+    random = np.random.default_rng(2)
+    covered = 0
+    for _ in range(300):
+        steps = random.standard_normal((3, 60))
+        series = [np.zeros(60) for _ in range(3)]
+        for one, own in zip(series, steps, strict=True):
+            one[0] = own[0] / np.sqrt(1 - 0.95**2)
+            for k in range(1, 60):
+                one[k] = 0.95 * one[k - 1] + own[k]
+        found = mean_of_several(series)
+        covered += abs(found.value) <= found.margin
+    assert covered > 0.82 * 300, "about the mean of each series it holds in 73 % of the cases"
+    apart = [np.full(20, value) + 0.01 * random.standard_normal(20) for value in (1.0, 2.0)]
+    assert mean_of_several(apart).margin > 0.4, "two values that differ by 1"
+
+
 # --- boxes and steps ------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,10 @@ Method: n values whose neighbours in time are correlated are worth n / g indepen
 inefficiency g = 1 + 2 sum_t (1 - t/n) C(t), summed up to the first correlation C(t) that is not positive (Chodera et
 al., J. Chem. Theory Comput. 3, 26 (2007)). Standard errors are those of independent values times sqrt(g), intervals are
 Student's t with n / g values. g is never below 1: an oscillation is not counted as more than its values.
+
+A mean, and a trend, that is taken from the values themselves hides a part of their slow fluctuations: g comes out small
+where it is more than a tenth of n. Several series have one mean, and correlations are taken about it. The interval of
+three series of 60 values with g = 19 holds the mean in 89 % of the cases; about the mean of each it would in 82 %.
 """
 
 from __future__ import annotations
@@ -42,13 +46,19 @@ class Sure(Frozen):
 
 def inefficiency(values: Array) -> float:
     """Return the statistical inefficiency g of a series (n,): at least 1, at most n."""
-    n, moves = len(values), np.asarray(values, dtype=float) - np.mean(values)
-    variance = float(moves @ moves) / n
+    return _inefficiency([np.asarray(values, dtype=float)])
+
+
+def _inefficiency(series: list[Array]) -> float:
+    """Return g of independent series (n,) of one process; correlations are taken about the mean of all."""
+    n, mean = len(series[0]), np.mean(series)
+    moves = np.asarray(series) - mean
+    variance = float((moves**2).sum()) / moves.size
     if variance <= 0:
         return 1.0
     total = 1.0
     for lag in range(1, n - 1):
-        correlation = float(moves[:-lag] @ moves[lag:]) / (n - lag) / variance
+        correlation = float((moves[:, :-lag] * moves[:, lag:]).mean()) / variance
         if correlation <= 0:
             break
         total += 2 * (1 - lag / n) * correlation
@@ -57,17 +67,14 @@ def inefficiency(values: Array) -> float:
 
 def mean_of(values: Array) -> Sure:
     """Return the mean of a series (n,), n at least 3."""
-    values = np.asarray(values, dtype=float)
-    worth = len(values) / inefficiency(values)
-    error = float(values.std(ddof=1)) / np.sqrt(worth)
-    return Sure(value=float(values.mean()), margin=_t(worth - 1) * error, worth=worth)
+    return mean_of_several([values])
 
 
 def mean_of_several(series: list[Array]) -> Sure:
-    """Return the mean over independent series of one length, each worth what it is worth alone."""
-    each = [mean_of(one) for one in series]
-    pooled = np.concatenate([np.asarray(one, dtype=float) for one in series])
-    worth = sum(one.worth for one in each)
+    """Return the mean over independent series of one length and one process."""
+    each = [np.asarray(one, dtype=float) for one in series]
+    pooled = np.concatenate(each)
+    worth = len(pooled) / _inefficiency(each)
     error = float(pooled.std(ddof=1)) / np.sqrt(worth)
     return Sure(value=float(pooled.mean()), margin=_t(worth - 1) * error, worth=worth)
 
