@@ -81,6 +81,24 @@ def test_a_unit_that_the_header_states_may_stand_at_some_cells():
     assert len(numbers_in(column("5 GPa", "5 MPa")).faults) == 2
 
 
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (("2.1±0.1 eV", "3200±100 meV"), "a unit that not every cell has"), (("4.5±2%",), "in per cent of the value"),
+        (("5.0±0.2×10^3",), "power of ten"), (("4.5±0.1*",), "footnote"), (("4.5±0.1 or so",), "not a finite number"),
+    ],
+)  # fmt: skip
+def test_uncertainties_of_another_unit_or_scale_are_refused(cells, found):
+    numbers = numbers_in(column(*cells), uncertain=True)
+    assert all(found in fault.found for fault in numbers.faults) and len(numbers.faults) == len(cells)
+
+
+def test_powers_of_ten_of_uncertainties_are_read():
+    numbers = numbers_in(column("(5.0±0.2)×10^3", "5±2e-1", "(1.5 +/- 0.1) x 10^-2 eV"), uncertain=True)
+    assert numbers.values.tolist() == pytest.approx([5000, 5, 0.015])
+    assert numbers.uncertainties.tolist() == pytest.approx([200, 0.2, 0.001])
+
+
 def test_uncertainties_are_read_where_they_are_wanted():
     found = numbers_in(column("4.5±0.1", "3.2 +/- 0.2 eV", "1.54(12)"), uncertain=True)
     assert found.values.tolist() == [4.5, 3.2, 1.54]

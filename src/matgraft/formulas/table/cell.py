@@ -15,7 +15,7 @@ import numpy as np
 
 Seems = Literal[
     "number", "limit", "range", "uncertainty", "unit", "approximate", "date", "error", "overflow", "power", "mark",
-    "note", "several", "word",
+    "note", "several", "relative", "word",
 ]  # fmt: skip
 Mark = Literal[".", ","]
 LONGEST = 100
@@ -40,7 +40,11 @@ _LIMIT = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(rf"{_NUMBER}\s?(?:-|–|—|~|\.\.\.?|…|to|bis|/)\s?{_NUMBER}(?:\s?[^\d\s].{{0,20}})?")
-_UNCERTAIN = re.compile(rf"({_NUMBER})\s?(?:±|\+/-|\+-|∓)\s?(\d+(?:\.\d*)?|\.\d+)(?:\s?([^\d\s].{{0,20}}))?")
+_SIGNED = r"\s?(?:±|\+/-|\+-|∓)\s?"
+_UNCERTAIN = re.compile(rf"({_NUMBER}){_SIGNED}({_NUMBER})(?:\s?([^\d\s].{{0,20}}))?")
+_UNCERTAIN_POWER = re.compile(
+    rf"\(({_NUMBER}){_SIGNED}({_NUMBER})\)\s?[×xX*·⋅∙]\s?10\s?(?:\^|\*\*)\s?[({{]?\s?([+-]?\d{{1,3}})[)}}]?(?:\s?([^\d\s].{{0,20}}))?"
+)
 _LAST_DIGITS = re.compile(r"([+-]?\d+(?:\.\d+)?)\((\d{1,3})\)")
 _ABOUT = re.compile(
     rf"(?:[~≈≃∼]|ca\.?\s|c\.\s|about\s|approx\.?\s|around\s)\s?{_NUMBER}.{{0,20}}|{_NUMBER}\s?\?", re.IGNORECASE
@@ -92,6 +96,10 @@ MEANINGS: dict[Seems, tuple[str, str]] = {
         "write it with a point for decimals alone",
     ),
     "note": ("is a number with the mark of a footnote or a reference", "write the number alone"),
+    "relative": (
+        "has two readings: an uncertainty in per cent of the value, or a value in per cent",
+        "write both as numbers without the sign",
+    ),
     "several": ("holds several values", "write one value a cell: a row or a column for each"),
     "word": ("is not a finite number", "write a number, or leave the cell empty"),
 }
@@ -140,8 +148,11 @@ def look(text: str, decimal: Mark = ".") -> ReadCell:
 
 def _stated(plain: str) -> ReadCell | None:
     """Return a number with an uncertainty or a unit, or None."""
-    if match := _UNCERTAIN.fullmatch(plain):
-        return ReadCell("uncertainty", _float(match[1]), float(match[2]), (match[3] or "").strip())
+    match = _UNCERTAIN.fullmatch(plain) or _UNCERTAIN_POWER.fullmatch(plain)
+    if match:
+        *numbers, unit = match.groups()
+        power = 10.0 ** int(numbers[2]) if numbers[2:] else 1.0
+        return _uncertain(_float(numbers[0]) * power, _float(numbers[1]) * power, (unit or "").strip())
     if match := _LAST_DIGITS.fullmatch(plain):
         places = len(match[1].partition(".")[2])
         return ReadCell("uncertainty", float(match[1]), float(f"{match[2]}e-{places}"))
@@ -149,6 +160,15 @@ def _stated(plain: str) -> ReadCell | None:
     if match and is_unit(match[3], attached=not match[2]):
         return ReadCell("unit", _float(match[1]), unit=match[3].strip())
     return None
+
+
+def _uncertain(value: float, uncertainty: float, unit: str) -> ReadCell:
+    """Return a value with its uncertainty; one in per cent, or with a power of ten behind it alone, is open."""
+    if unit == "%":
+        return ReadCell("relative")
+    if unit and not is_unit(unit):
+        return ReadCell("power" if "10" in unit else "note" if unit[0] in "*†‡[(#" else "word")
+    return ReadCell("uncertainty", value, uncertainty, unit)
 
 
 def _marked(plain: str) -> ReadCell:

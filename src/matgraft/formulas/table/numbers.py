@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Mark, ReadCell, look
+from matgraft.formulas.table.cell import GROUPED, LONGEST, MEANINGS, MINUS, Mark, ReadCell, Seems, look
 from matgraft.formulas.table.faults import BadCell, Decision
 
 if TYPE_CHECKING:
@@ -95,16 +95,19 @@ def numbers_in(column: pd.Series, marks: Marks | None = None, *, uncertain: bool
         odd = np.flatnonzero(~np.isfinite(values) | words.str.contains(".", regex=False).to_numpy())
     looked = {int(i): _in_its_column(words.iloc[i], decimal, parts_thousands) for i in odd}
     unit = _one_unit(looked, np.isfinite(values), str(column.name))
+    stated = {cell.unit for cell in looked.values() if cell.seems == "uncertainty"} - {""}
+    one_stated = len(stated) < 2  # 2.1±0.1 eV beside 2100±100 meV are not of one unit
     bad_cells: list[BadCell] = []
     for i, cell in looked.items():
         fine = (
             cell.seems == "number"
             or (cell.seems == "unit" and cell.unit == unit)
-            or (uncertain and cell.seems == "uncertainty")
+            or (uncertain and cell.seems == "uncertainty" and (one_stated or not cell.unit))
         )
         values[i], uncertainties[i] = (cell.value, cell.uncertainty) if fine else (np.nan, np.nan)
         if not fine:
-            bad_cells.append(_fault(column, i, cell))
+            mixes = uncertain and cell.seems == "uncertainty"
+            bad_cells.append(_fault(column, i, cell, mixes_units=mixes))
     return Numbers(values, uncertainties, tuple(bad_cells), tuple(_told(column, looked, decimal, unit)))
 
 
@@ -191,10 +194,11 @@ def _one_unit(looked: dict[int, ReadCell], plain: NDArray[np.bool_], name: str) 
     return unit if alone or (stated is not None and stated[1].strip() == unit) else ""
 
 
-def _fault(column: pd.Series, i: int, cell: ReadCell) -> BadCell:
+def _fault(column: pd.Series, i: int, cell: ReadCell, *, mixes_units: bool = False) -> BadCell:
     text = column.iloc[i]
     is_infinite = text.strip().lower().lstrip("+-") in ("inf", "infinity")
-    found, remedy = MEANINGS["overflow" if is_infinite else cell.seems]
+    seems: Seems = "unit" if mixes_units else cell.seems
+    found, remedy = MEANINGS["overflow" if is_infinite else seems]
     short = text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
     shown = f"{short!r} {found}" + (f": {cell.unit}" if cell.unit else "")
     return BadCell(line=int(column.index[i]), column=str(column.name), cell=text, found=shown, remedy=remedy)

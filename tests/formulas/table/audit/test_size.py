@@ -17,6 +17,16 @@ def test_rows_of_one_group_are_one_set(ask, plain):
     assert ask(few_rows, plain.assign(lab=np.arange(len(plain)) // 8), group="lab").outcome == "failed"
 
 
+def test_one_row_that_has_nearly_all_the_weight_is_named(ask, plain):
+    weights = np.where(np.arange(len(plain)) == 7, 1e6, 1.0)
+    found = ask(few_rows, plain.assign(w=weights), weight="w")
+    assert found.outcome == "failed" and "worth 1: line 9" in found.evidence
+    mild = np.exp(0.8 * np.random.default_rng(0).normal(size=len(plain)))
+    assert ask(few_rows, plain.assign(w=mild), weight="w").outcome == "passed"
+    lab = np.where(np.arange(len(plain)) < 60, 0, np.arange(len(plain)))  # a large group is no heavy row
+    assert ask(few_rows, plain.assign(lab=lab), group="lab").outcome == "passed"
+
+
 def test_a_rare_class_is_named_with_its_count_and_lines(ask, plain):
     kind = np.array(["even", "odd"] * (len(plain) // 2), dtype=object)
     cells = plain.assign(kind=kind)

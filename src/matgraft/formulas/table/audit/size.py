@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from matgraft.core.findings import Code, Fault, Finding
-from matgraft.core.statistics import MIN_UNITS, numbered
+from matgraft.core.statistics import MIN_UNITS, effective_number, numbered
 from matgraft.formulas.table.audit.base import TableEvidence, count
 
 FEW = Code("few-rows", "Few rows that are independent of each other")
@@ -16,6 +16,8 @@ IMBALANCE = Code("imbalance", "One class is nearly all")
 
 FEWEST = 50
 """Sets of rows that share no formula and no group, below which the verdict calls scores rough."""
+HEAVY = 0.1
+"""Part of what equal weights are worth, below which few rows decide all."""
 NEARLY_ALL = 0.9
 
 
@@ -23,6 +25,17 @@ def few_rows(evidence: TableEvidence) -> Iterator[Finding]:
     """Count what is independent: sets of rows that share no formula and no group."""
     n = len(set(evidence.table.grouped(evidence.columns.group)))
     text = f"{n} sets of rows that share no formula and no group, in {count(len(evidence))}"
+    alike, worth = _worth(evidence)
+    if worth < HEAVY * alike:
+        row = int(np.argmax(evidence.table.weights))
+        share = float(evidence.table.weights[row] / evidence.table.weights.sum())
+        yield FEW.failed(Fault(
+            (), f"{text}, which their weights make worth {worth:.2g}: line {evidence.lines[row]} "
+            f"({evidence.table.formulas[row]}) alone has {share:.0%} of the weight, and the scores are of few rows",
+            "look at the smallest uncertainties or the largest weights: an error that all rows share bounds them from "
+            "below", (), {"sets": n, "worth": worth},
+        ))  # fmt: skip
+        return
     if n >= FEWEST:
         yield FEW.passed(text, sets=n)
         return
@@ -36,6 +49,14 @@ def few_rows(evidence: TableEvidence) -> Iterator[Finding]:
             (),
             {"sets": n},
         )
+    )
+
+
+def _worth(evidence: TableEvidence) -> tuple[float, float]:
+    """Return how many sets of equal weight would be worth as much, if rows counted alike and as they are weighed."""
+    sets = numbered(evidence.table.grouped(evidence.columns.group))
+    return effective_number(np.bincount(sets).astype(float)), effective_number(
+        np.bincount(sets, weights=evidence.table.weights)
     )
 
 
