@@ -7,9 +7,10 @@ from pathlib import Path
 
 from matgraft.formulas.predict import PropertyModel
 from matgraft.formulas.prompts.text import Prompt
-from matgraft.formulas.table.covariates import encode, missing_faults
+from matgraft.formulas.table.covariates import encode, missing_faults, with_plain_numbers
 from matgraft.formulas.table.faults import BadCell, Decision
 from matgraft.formulas.table.formula_table import ColumnNames, ReadOptions
+from matgraft.formulas.table.names import matching
 from matgraft.formulas.table.opening import OpenedTable, further, open_table
 from matgraft.formulas.table.parsing import ParsedColumn, parse_cells
 from matgraft.formulas.table.sources import TableSource
@@ -48,7 +49,8 @@ def read_queries(model: PropertyModel, path: Path, columns: ColumnNames) -> Quer
         If rows cannot be predicted, and are not to be left out.
     """
     how, opened = open_queries(model, path, columns)
-    return usable(opened, *_found(model, how, opened))
+    found = _found(model, how, opened)
+    return usable(plainly(model, opened), *found)
 
 
 def read_part(model: PropertyModel, path: Path, columns: ColumnNames, source: TableSource) -> tuple[Queries, int]:
@@ -58,7 +60,14 @@ def read_part(model: PropertyModel, path: Path, columns: ColumnNames, source: Ta
     """
     how, opened = open_queries(model, path, columns, source)
     parsed, _, bad, decisions = _found(model, how, opened)
-    return without(opened, parsed, how, bad, decisions), parsed.alloys
+    return without(plainly(model, opened), parsed, how, bad, decisions), parsed.alloys
+
+
+def plainly(model: PropertyModel, opened: OpenedTable) -> OpenedTable:
+    """Return a table whose covariates are written with decimal points, however the file wrote numbers."""
+    names = {name for one in model.names.values() for name, words in one.code.items() if not words}
+    here = [name for name in names if matching(opened.cells, name)]
+    return replace(opened, cells=with_plain_numbers(opened.cells, here, opened.path, opened.marks))
 
 
 def _found(

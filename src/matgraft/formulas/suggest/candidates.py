@@ -15,7 +15,7 @@ from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, covariates_of, listed
 from matgraft.formulas.predictor.predictor import identities
-from matgraft.formulas.queries import open_queries
+from matgraft.formulas.queries import open_queries, plainly
 from matgraft.formulas.report.suggested import Made
 from matgraft.formulas.suggest.compositions import MOST_CANDIDATES, MOST_TRIED, Compositions
 from matgraft.formulas.table.faults import refuse
@@ -178,7 +178,7 @@ def _rows_of(model: PropertyModel, path: Path, columns: ColumnNames) -> tuple[li
         raise _too_many(len(opened.cells), str(path))
     parsed = parse_cells(opened.cells[opened.column], model.parse, how.composition)
     bad = [*opened.faults, *parsed.faults]
-    cells = opened.cells[~opened.cells.index.isin({one.line for one in bad})]
+    cells = plainly(model, opened).cells[~opened.cells.index.isin({one.line for one in bad})]
     if not how.skip_bad or cells.empty:
         refuse(bad, path, alloy_cures(parsed.alloys), can_skip=not cells.empty)
     return list(cells[opened.column]), cells

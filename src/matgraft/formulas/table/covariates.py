@@ -6,7 +6,7 @@ encoded = code.encode(cells, path)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,6 +141,22 @@ def _words(
     block = np.stack([(stripped == word).to_numpy(float) for word in words], 1)
     block[lack & (stand_in is None)] = np.nan
     return block, faults
+
+
+def with_plain_numbers(cells: pd.DataFrame, names: Iterable[str], path: Path, marks: Marks) -> pd.DataFrame:
+    """Return cells whose numbers in some columns are written with a decimal point and no sign between thousands.
+
+    What reads them later does not know how the file wrote numbers: 1.100 is 1100 beside decimal commas.
+    """
+    changed: dict[str, pd.Series] = {}
+    for name in names:
+        column = cells[require(cells, name, path)]
+        values = numbers_in(column, marks).values
+        as_written = pd.to_numeric(column.str.strip(), errors="coerce").to_numpy(float)
+        other = np.isfinite(values) & (values != as_written)
+        if other.any():
+            changed[str(column.name)] = column.mask(other, [repr(float(value)) for value in values])
+    return cells.assign(**changed) if changed else cells
 
 
 def encode_covariates(

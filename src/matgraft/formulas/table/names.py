@@ -92,7 +92,7 @@ def _spelled_elements(cells: pd.DataFrame) -> list[str]:
 def known_formula_column(cells: pd.DataFrame) -> str | None:
     """Return the column whose name says that it holds formulas; None if there is none.
 
-    Of several the one with the most formulas in its first rows, and of these the plainest name: names of materials
+    Of several the plainest name, unless another one has twice as many formulas in its first rows: names of materials
     often stand beside formulas.
     """
     by_lower = {plain_name(str(column)): str(column) for column in reversed(list(cells.columns))}
@@ -100,7 +100,8 @@ def known_formula_column(cells: pd.DataFrame) -> str | None:
     named += [str(column) for column in cells.columns if is_formula_name(str(column)) and str(column) not in named]
     if len(named) < 2:
         return named[0] if named else None
-    return max(named, key=lambda column: sum(map(_is_formula, cells[column].head(LOOKED_AT))))
+    counts = [sum(map(_is_formula, cells[column].head(LOOKED_AT))) for column in named]
+    return next(column for column, n in zip(named, counts, strict=True) if 2 * n >= max(counts))
 
 
 def _is_formula(text: str) -> bool:

@@ -54,10 +54,9 @@ def few_rows(evidence: TableEvidence) -> Iterator[Finding]:
 
 def _worth(evidence: TableEvidence) -> tuple[float, float]:
     """Return how many sets of equal weight would be worth as much, if rows counted alike and as they are weighed."""
-    sets = numbered(evidence.table.grouped(evidence.columns.group))
-    return effective_number(np.bincount(sets).astype(float)), effective_number(
-        np.bincount(sets, weights=evidence.table.weights)
-    )
+    sets, weights = numbered(evidence.table.grouped(evidence.columns.group)), evidence.table.weights
+    alike, weighed = (effective_number(np.bincount(sets, weights=each)) for each in (np.ones(len(sets)), weights))
+    return alike, weighed
 
 
 def rare_classes(evidence: TableEvidence) -> Iterator[Finding]:
