@@ -125,6 +125,14 @@ def test_a_table_is_predicted_by_its_students_which_are_taught_once(tuned, tmp_p
     assert not np.allclose(found["value"], own["value"]) and np.abs(found["value"] - own["value"]).mean() < 1
 
 
+@pytest.mark.parametrize("times", [1, 7])
+def test_no_formula_is_taught_and_held_out(asked, times):
+    rows = [formula for formula in asked for _ in range(times)]
+    held, taught = student.held_out(rows, 0)
+    assert sorted([*held, *taught]) == list(range(len(rows))) and len(held) == pytest.approx(len(rows) / 10, abs=times)
+    assert not {rows[i] for i in held} & {rows[i] for i in taught}
+
+
 def test_few_rows_are_left_to_the_run():
     with pytest.raises(OptionError, match="--fast is not read with 999 rows"):
         teaching.refuse_few(999)

@@ -206,11 +206,24 @@ class _Tensors:
         return cls(numbers, fractions, torch.from_numpy(covariates).float(), torch.from_numpy(y).float(), sizes)
 
 
+def held_out(formulas: Sequence[Formula], seed: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Return rows that are held out and rows that are taught; no formula is among both, however often it stands there.
+
+    Rows of a taught formula are easy: what is off on them says little of formulas that were not taught.
+    """
+    numbers = {formula: i for i, formula in enumerate(dict.fromkeys(formulas))}
+    of_row = np.array([numbers[formula] for formula in formulas])
+    drawn = np.random.default_rng(seed).permutation(len(numbers))
+    rows = np.argsort(np.argsort(drawn)[of_row], kind="stable")
+    cut = max(1, round(HELD * len(rows)))
+    while cut < len(rows) - 1 and of_row[rows[cut]] == of_row[rows[cut - 1]]:
+        cut += 1
+    return rows[:cut], rows[cut:]
+
+
 def teach(run: Predictor, lesson: Lesson, target: str = "", seed: int = 0) -> tuple[Student, Closeness]:
     """Teach a student what a run says of formulas, and say how far it is off on those that are held out."""
-    order = np.random.default_rng(seed).permutation(len(lesson.formulas))
-    cut = max(1, round(HELD * len(order)))
-    held, taught = lesson.take(order[:cut]), lesson.take(order[cut:])
+    held, taught = (lesson.take(rows) for rows in held_out(lesson.formulas, seed))
     learned = [_learned(run, one.said) for one in (taught, held)]
     scales = _scales(taught, learned[0], run.labels.n_classes)
     with torch.random.fork_rng(devices=[]):
@@ -224,7 +237,7 @@ def teach(run: Predictor, lesson: Lesson, target: str = "", seed: int = 0) -> tu
     said = student.alone(held.formulas, held.covariates)
     off = np.abs(said.value - held.said.value)
     closeness = Closeness(
-        target=target, taught=len(order) - cut, held_out=cut,
+        target=target, taught=len(taught.formulas), held_out=len(held.formulas),
         value=float((off > 0).mean() if run.labels.n_classes else off.mean()),
         of_std=None if run.labels.n_classes else float(np.median(off / np.maximum(held.said.std, LEAST))),
         unlike=float((said.unlike == held.said.unlike).mean()),

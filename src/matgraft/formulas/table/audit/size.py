@@ -55,7 +55,8 @@ def few_rows(evidence: TableEvidence) -> Iterator[Finding]:
 def _worth(evidence: TableEvidence) -> tuple[float, float]:
     """Return how many sets of equal weight would be worth as much, if rows counted alike and as they are weighed."""
     sets, weights = numbered(evidence.table.grouped(evidence.columns.group)), evidence.table.weights
-    alike, weighed = (effective_number(np.bincount(sets, weights=each)) for each in (np.ones(len(sets)), weights))
+    sums = [np.bincount(sets, weights=each).astype(float) for each in (np.ones(len(sets)), weights)]
+    alike, weighed = map(effective_number, sums)
     return alike, weighed
 
 
