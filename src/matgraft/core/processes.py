@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import os
+import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -147,3 +150,23 @@ def bar(title: str, total: int, finished: int = 0) -> Iterator[Callable[[], None
     with Progress(console=Console(stderr=True), disable=not title, transient=True) as shown:
         task = shown.add_task(escape(title), total=total, completed=finished)
         yield lambda: shown.advance(task)
+
+
+def is_survived(work: Callable[[], object], seconds: int) -> bool:
+    """Try a piece of work in a forked child; False if a signal ended it, or so many seconds of the processor did.
+
+    For compiled readers of files that anyone may have made: what is not where a file says would end the program.
+    """
+    if not can_fork():
+        return True
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(
+            BaseException
+        ):  # what is wrong otherwise, whoever does the work after this says better
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+            signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+            work()
+        os._exit(0)
+    return not os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -152,3 +152,45 @@ def test_of_two_keys_that_differ_the_one_beside_the_other_labels_is_offered_firs
     with pytest.raises(DataError, match="different values") as refused:
         read(path)
     assert refused.value.options[0] == {"keys.energy": first}
+
+
+TWO = """1
+Lattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3 energy=-1.0 {more} pbc="T T T"
+Cu 0 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    "more", ["energy=-2.0", "energy = -2", "energy='-2.0'", "note={a b} energy=-2.0", 'x="a=1" energy=-2']
+)
+def test_a_key_with_two_values_is_refused(tmp_path, more):
+    (tmp_path / "a.extxyz").write_text(TWO.format(more=more))
+    with pytest.raises(DataError, match=r"frame 0.*energy twice"):
+        read(tmp_path / "a.extxyz", want=("energy",))
+
+
+@pytest.mark.parametrize("more", ["energy=-1.0", 'note="energy=-2.0"', "xenergy=-2.0", "flag"])
+def test_a_key_that_is_given_again_is_read(tmp_path, more):
+    (tmp_path / "a.extxyz").write_text(TWO.format(more=more))
+    assert read(tmp_path / "a.extxyz", want=("energy",))[0].labels["energy"] == -1.0
+
+
+@pytest.mark.parametrize(
+    ("pbc", "said"),
+    [
+        ("yes no maybe", None),
+        ("2 1 1", None),
+        ("T T X", None),
+        ("", None),
+        ("T F T", [1, 0, 1]),
+        ("1 0 1", [1, 0, 1]),
+        ("true false True", [1, 0, 1]),
+    ],
+)
+def test_pbc_is_of_true_and_false(tmp_path, pbc, said):
+    (tmp_path / "a.extxyz").write_text(TWO.format(more="").replace("T T T", pbc))
+    if said is None:
+        with pytest.raises(DataError):
+            read(tmp_path / "a.extxyz", want=())
+    else:
+        assert read(tmp_path / "a.extxyz", want=())[0].content.pbc.tolist() == said

@@ -731,3 +731,14 @@ def test_elements_that_nothing_reads_are_an_error(tmp_path: Path) -> None:
 def test_elements_are_symbols(tmp_path: Path, wrong: str) -> None:
     with pytest.raises(MatgraftError, match="is no element"):
         read(system(tmp_path / "CuS", frames()), elements=[wrong])
+
+
+@pytest.mark.parametrize("place", [48, 4096 + 48, 8192 + 2, 8192 + 16, 12288])
+def test_pages_of_an_lmdb_that_lead_nowhere_are_refused(tmp_path: Path, place: int) -> None:
+    """LMDB maps the file into memory; what lies beyond its end would end the program by SIGBUS."""
+    path = lmdb_file(tmp_path / "a.aselmdb", {str(i).encode(): bytes(3000) for i in range(20)})
+    content = bytearray(path.read_bytes())
+    content[place : place + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    with pytest.raises(DataError):
+        read(path)

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
@@ -27,6 +28,7 @@ HIDDEN = "as-written:"
 """ASE takes nothing but nine numbers under the keys stress and virial of a comment line, and keeps one triangle. Six
 are common too, so the keys are hidden from ASE under this prefix and come out as written."""
 _STRESS_KEY = re.compile(r"""(?<![^\s"'])(stress|virial)(?=\s*=)""")
+_WRITTEN = re.compile(r"""(?<![^\s"'])([^\s"'={}]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|[^\s"'{]+)""")
 _PROPERTIES = re.compile(r"""(?<![^\s"'])Properties\s*=\s*["']?([^\s"']+)""")
 _ISOTOPES = {"D": "H", "T": "H", "2H": "H", "3H": "H"}
 _DIGITS = 18  # of a number of atoms
@@ -118,11 +120,22 @@ def _number_is_cut(rows: Sequence[str]) -> bool:
 
 
 def _comment(line: str) -> dict[str, object]:
+    _refuse_two_values(line)
     found = dict(key_val_str_to_dict(_STRESS_KEY.sub(rf"{HIDDEN}\1", line)))
     widths = [word for word in re.split("[:,\\s]", str(found.get("Properties", ""))) if word.isdecimal()]
     if any(len(word) > _DIGITS for word in widths) or sum(map(int, widths)) > limits().columns:
         raise exceeded("columns", "more columns are named")  # ASE takes memory for all before it looks at a row
+    if "pbc" in found and not set(np.ravel(np.asarray(found["pbc"], dtype=object)).tolist()) <= {0, 1}:
+        raise DataError("pbc is not of T and F", remedy='write pbc="T T T" with F along vectors that do not repeat')
     return found
+
+
+def _refuse_two_values(line: str) -> None:
+    """Raise where a key has two values that differ: ASE would take the last without a word."""
+    known: dict[str, str] = {}
+    for key, value in _WRITTEN.findall(line):
+        if known.setdefault(key, value) != value:
+            raise DataError(f"the comment line gives {key[:40]} twice", remedy="leave one of the two values")
 
 
 def _columns(comment: str) -> tuple[int, int | None]:

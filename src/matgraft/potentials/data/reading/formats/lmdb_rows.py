@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.core.errors import DataError, ExtraError
+from matgraft.core.limits import limits
+from matgraft.core.processes import is_survived
 from matgraft.core.texts import parse_json
 from matgraft.core.unpack import inflate
 from matgraft.potentials.data.reading.formats.base import FileHead, Format
@@ -48,12 +50,24 @@ def _rows(path: Path, name: str) -> Iterator[dict[str, Any]]:
         import lmdb
     except ImportError as error:
         raise ExtraError("lmdb", "mace") from error
+    seconds = limits().parser_seconds + 20 * path.stat().st_size // 2**20
+    if not is_survived(lambda: _walk(path), seconds):
+        raise DataError("its pages lead to where there are none", where=name, remedy="is it whole? Copy it again")
     try:
         with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment, environment.begin() as view:
             for key in sorted((key for key, _ in view.cursor() if key.isdigit()), key=int):
                 yield _row(view.get(key, b""), name, int(key))
     except lmdb.Error as error:
         raise DataError(f"LMDB cannot open it: {error}", where=name, remedy="was the file cut off?") from error
+
+
+def _walk(path: Path) -> None:
+    """Touch all that a file holds: LMDB maps it into memory, and follows its pages wherever they lead."""
+    import lmdb
+
+    with lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment, environment.begin() as view:
+        for key, _ in view.cursor():
+            view.get(key)
 
 
 def _require_whole(path: Path, name: str) -> None:

@@ -57,7 +57,7 @@ def plain_frame(block: Sequence[str]) -> tuple[Atoms, dict[str, Any]] | None:
         return None
     lattice, pbc = info.pop("Lattice", None), info.pop("pbc", None)
     columns = _columns(str(info.pop("Properties", "species:S:1:pos:R:3")))
-    if columns is None or (lattice is not None and np.shape(lattice) != (9,)):
+    if columns is None or (lattice is not None and np.shape(lattice) != (9,)) or not _is_of_truth(pbc):
         return None
     try:
         symbols, arrays = _table(block[2:], columns)
@@ -70,6 +70,10 @@ def plain_frame(block: Sequence[str]) -> tuple[Atoms, dict[str, Any]] | None:
         return None
 
 
+def _is_of_truth(pbc: Any) -> bool:
+    return pbc is None or np.asarray(pbc).dtype == bool
+
+
 def _pairs(comment: str) -> dict[str, Any] | None:
     """Return the pairs of a comment line, their values as ASE reads them; None where it is not plain."""
     text = comment.strip()
@@ -77,7 +81,7 @@ def _pairs(comment: str) -> dict[str, Any] | None:
     at = 0
     while at < len(text):
         found = _PAIR.match(text, at)
-        if found is None or found[1] in _SPECIAL_KEYS:
+        if found is None or found[1] in _SPECIAL_KEYS or found[1] in pairs:
             return None
         at = found.end()
         written = found[2] if found[3] is None else found[3]
