@@ -118,7 +118,8 @@ def test_a_second_phase_is_proposed_of_the_same_composition() -> None:
     found = gaps(moved(300), "phases", out=Path("proposed.extxyz"))
     assert "phases" in kinds(found)
     made = [one for one in read_file("proposed.extxyz", ":") if one.info["config_type"] == "prototype"]
-    assert len(made) == ENOUGH and {one.info["origin"] for one in made} > {"prototype fcc Cu"}
+    assert len(made) == ENOUGH and {one.info["origin"] for one in made} > {"prototype bcc Cu"}
+    assert "prototype fcc Cu" not in {one.info["origin"] for one in made}, "the phase that is there"
     assert all(set(one.symbols) == {"Cu"} for one in made)
 
 
@@ -166,6 +167,15 @@ def test_a_prototype_of_ab_is_proposed_once_whatever_the_order_of_its_elements()
     lack = Lack(use="phases", kind="phases", why="", found=0, needed=5)
     made = MAKE["phases"](structure, lack, Material(elements=("Si", "C")), np.random.default_rng(0))
     names = [one.origin for _, one in made]
-    assert names == [
-        f"prototype {n} CSi" for n in ("rocksalt", "zincblende", "cesiumchloride", "wurtzite") for _ in (0, 1)
-    ]
+    assert names == [f"prototype {n} CSi" for n in ("rocksalt", "cesiumchloride", "wurtzite") for _ in (0, 1)], (
+        "zincblende is the phase that is there"
+    )
+
+
+def test_the_phase_that_is_there_is_no_proposal_for_a_second_one() -> None:
+    lack = Lack(use="phases", kind="phases", why="", found=0, needed=5)
+    for crystal, own in ((bulk("Cu", cubic=True), "fcc"), (bulk("Si") * (2, 1, 1), "diamond"), (bulk("Mg"), "hcp")):
+        (structure,) = structures_given([crystal])
+        made = MAKE["phases"](structure, lack, Material(elements=("Cu",)), np.random.default_rng(0))
+        names = {one.origin.split()[1] for _, one in made}
+        assert names == {"fcc", "bcc", "sc", "hcp", "diamond"} - {own}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 
 import numpy as np
+from ase import Atoms
 
 from matgraft.potentials.active.demands import Kind, Lack
 from matgraft.potentials.active.sampling.makers import MADE, MadeStructure, Material
@@ -21,12 +22,14 @@ from matgraft.potentials.active.sampling.settings import Maker, SampleSettings
 from matgraft.potentials.checks.structures import Structure
 from matgraft.potentials.simulation.deform import scaled
 from matgraft.potentials.simulation.dynamics import box_of_motion
-from matgraft.potentials.simulation.geometry import Geometry, primitive_of
+from matgraft.potentials.simulation.geometry import Geometry, primitive_of, symmetry_of
 
 AT_300_K = 0.08
 """Å along an axis at 300 K: silicon (0.076) and copper (0.083) by their Debye-Waller factors."""
 SMALL_A = (0.01, 0.02, 0.03)
 DENSE = 0.85
+SAME_A = 0.05
+"""Å within which a crystal shows the space group of a prototype."""
 SPARE = 4
 """Times the frames that are lacking that may be made, since some are not plausible."""
 Rng = np.random.Generator
@@ -112,15 +115,21 @@ def _at_rest(structure: Structure, lack: Lack, material: Material, rng: Rng) -> 
 
 
 def _other_phases(structure: Structure, lack: Lack, material: Material, rng: Rng) -> Frames:
-    """Yield prototypes of the composition, at rest and distorted."""
+    """Yield prototypes of the composition that the crystal itself is not, at rest and distorted."""
     elements = tuple(dict.fromkeys(str(symbol) for symbol in structure.atoms.symbols))
     names = ELEMENTS if len(elements) == 1 else BINARIES if len(elements) == 2 else ()
     for name in names:
         either = (prototype(name, order, material.bond) for order in (elements, elements[::-1]))
         fitting = (one for one in either if one.get_chemical_formula(empirical=True) == structure.formula)
-        if (atoms := next(fitting, None)) is not None:  # where both fit, of AB, they are one crystal
+        atoms = next(fitting, None)  # where both fit, of AB, they are one crystal
+        if atoms is not None and _crystal(atoms) != _crystal(structure.atoms):
             yield "prototype", MadeStructure(atoms, f"prototype {name} {structure.formula}")
             yield "prototype", MadeStructure(distorted(atoms, 0.05, rng), f"prototype {name} {structure.formula}")
+
+
+def _crystal(atoms: Atoms) -> tuple[int, int]:
+    """Return the space group, and the atoms of the primitive cell: what tells prototypes apart."""
+    return symmetry_of(atoms, SAME_A).number, len(primitive_of(atoms))
 
 
 MAKE: Mapping[Kind, Callable[[Structure, Lack, Material, Rng], Frames]] = {
