@@ -112,3 +112,17 @@ def test_lines_of_json_are_read_and_named():
 def test_a_number_of_an_option_needs_no_point():
     assert parse_value("1e-3") == 1e-3
     assert parse_value("'1e-3'") == "1e-3"
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3\n", "{a: 1, a: 1}", "x:\n  1: a\n  1: b\n", '"a": 1\na: 2\n'])
+def test_a_key_that_is_given_twice_is_refused(text: str) -> None:
+    """YAML's parser takes the last one without a word."""
+    with pytest.raises(ValueError, match="is given twice"):
+        parse_yaml(text)
+
+
+def test_what_is_merged_may_be_said_otherwise() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\nd: {x: 1, y: 1}\n"
+    assert parse_yaml(text) == {
+        "a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 3, "y": 4}, "d": {"x": 1, "y": 1}
+    }  # fmt: skip

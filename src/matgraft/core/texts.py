@@ -11,6 +11,7 @@ is counted as well. No class that a text names is ever looked up.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,18 @@ class _Loader(_Safe):  # type: ignore[misc]
         keys = [pair[0] for pair in node.value] if isinstance(node, yaml.MappingNode) else []
         if any(key.tag != "tag:yaml.org,2002:str" and len(key.value) > _LONGEST_KEY for key in keys):
             raise ValueError(f"a key that is no text has more than {_LONGEST_KEY} characters")
+        written = [(key.tag, key.value) for key in keys if isinstance(key, yaml.ScalarNode)]
+        if len(set(written)) < len(written) and not getattr(node, "merge", False):
+            (_, twice), _ = Counter(written).most_common(1)[0]
+            raise ValueError(f"the key {twice[:40]!r} is given twice")
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Write out what is merged by ``<<``; what stands beside it may say otherwise."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            vars(node)["merge"] = True
+        super().flatten_mapping(node)
 
 
 def parse_yaml(text: str, where: str = "") -> object:
