@@ -6,8 +6,8 @@
     python benchmarks/reading_speed.py --report          # the markdown table of what is there
 
 Three files are made in a temporary folder, true to format: 10,000 frames of extended XYZ (8 to 64 atoms), a
-`vasprun.xml` of 500 ionic steps (64 atoms, some 12 electronic steps each, eigenvalues and a density of states at the
-end), and an OUTCAR of 200 MB of the same kind. Every reader has a process of its own, in which it reads the file round
+`vasprun.xml` of 500 ionic steps and 90 MB (1,331 atoms, some 12 electronic steps each), and an OUTCAR of 200 MB (64
+atoms). Every reader has a process of its own, in which it reads the file round
 by round; the readers take turns, and the figure is the median of the ratio within a round. All hand over structure,
 energy and forces of every step, and the stress where they have it: matgraft as samples with their labels in canonical
 units and all of its checks, ASE as atoms with a calculator, pymatgen as structures with the ionic step's dictionary.
@@ -35,7 +35,7 @@ from ase.data import chemical_symbols
 from common import RESULTS, Results, Row, circumstances, number, prepare, run, show
 
 FRAMES, STEPS, OUTCAR_MB = 10_000, 500, 200
-ATOMS = 64
+ATOMS, XML_ATOMS = 64, 1331
 MODULES = {"matgraft": "matgraft.potentials.data.reading.read", "ASE": "ase.io.vasp", "pymatgen": "pymatgen.io.vasp"}
 READERS = tuple(MODULES)
 HEADER = ("file", "MB", "frames", *(f"{reader} s" for reader in READERS), "ASE / matgraft", "pymatgen / matgraft")
@@ -195,14 +195,14 @@ def _numbers(values: np.ndarray) -> str:
     return " ".join(f"{x:.8f}" for x in values.ravel())
 
 
-def _md(steps: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+def _md(steps: int, n: int = ATOMS) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Return cell, fractional positions, forces and stress in kBar of the steps of a made-up dynamics."""
     rng = np.random.default_rng(0)
-    cell, start = 11.0 * np.eye(3), _apart(ATOMS, rng)
+    cell, start = 11.0 * (n / ATOMS) ** (1 / 3) * np.eye(3), _apart(n, rng)
     for _ in range(steps):
         stress = rng.normal(0, 10, (3, 3))
-        forces = rng.normal(0, 1, (ATOMS, 3))
-        yield cell, start + 0.01 * rng.standard_normal((ATOMS, 3)), forces - forces.mean(axis=0), stress + stress.T
+        forces = rng.normal(0, 1, (n, 3))
+        yield cell, start + 0.01 * rng.standard_normal((n, 3)), forces - forces.mean(axis=0), stress + stress.T
 
 
 def write_vasprun(path: Path, scale: float) -> None:
@@ -226,9 +226,9 @@ def write_vasprun(path: Path, scale: float) -> None:
     last = ("alphaZ", "ewald", "hartreedc", "XCdc", "pawpsdc", "pawaedc", "eentropy", "bandstr", "atom", *plain)
     rng = np.random.default_rng(1)
     with path.open("w", encoding="latin-1") as file:
-        cell, positions, *_ = next(_md(1))
+        cell, positions, *_ = next(_md(1, XML_ATOMS))
         file.write(XML_HEAD + structure(cell, positions, ' name="initialpos" '))
-        for cell, positions, forces, stress in _md(int(STEPS * scale)):
+        for cell, positions, forces, stress in _md(int(STEPS * scale), XML_ATOMS):
             value, cycles = -300 + rng.normal(), int(rng.integers(8, 17))
             file.write(" <calculation>\n")
             for i in range(cycles):
@@ -281,7 +281,7 @@ XML_HEAD = (
   </separator>
  </parameters>
  <atominfo>
-  <atoms>      64 </atoms>
+  <atoms>    1331 </atoms>
   <types>       1 </types>
   <array name="atoms" >
    <dimension dim="1">ion</dimension>
@@ -289,7 +289,7 @@ XML_HEAD = (
    <field type="int">atomtype</field>
    <set>
 """
-    + "    <rc><c>Si</c><c>   1</c></rc>\n" * ATOMS
+    + "    <rc><c>Si</c><c>   1</c></rc>\n" * XML_ATOMS
     + """   </set>
   </array>
   <array name="atomtypes" >
@@ -300,7 +300,7 @@ XML_HEAD = (
    <field>valence</field>
    <field type="string">pseudopotential</field>
    <set>
-    <rc><c>  64</c><c>Si</c><c>     28.08500000</c><c>      4.00000000</c><c>  PAW_PBE Si 05Jan2001    </c></rc>
+    <rc><c>1331</c><c>Si</c><c>     28.08500000</c><c>      4.00000000</c><c>  PAW_PBE Si 05Jan2001    </c></rc>
    </set>
   </array>
  </atominfo>

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.findings import Action, Finding
 from matgraft.core.options import shell, word
 from matgraft.core.quantities import VOIGT, compose_shears, parse_shear, reorder_shear, voigt_to_full
-from matgraft.core.settings import parted, read_yaml
+from matgraft.core.settings import parted, read_yaml, validated
 from matgraft.core.texts import parse_value
 from matgraft.potentials.recipe import make_recipe
 
@@ -115,3 +116,30 @@ def test_a_recipe_has_finite_numbers(tmp_path):
     (tmp_path / "r.yaml").write_text("fit: {rate: .inf}\n")
     with pytest.raises(OptionError, match="a number of 'fit' is not finite"):
         read_yaml(tmp_path / "r.yaml")
+
+
+class Fitted(BaseModel):
+    epochs: int = 1
+    rate: float = 1.0
+    drop: tuple[int, ...] = ()
+    stored: bool | int = False
+
+
+class Asked(BaseModel):
+    fit: Fitted = Fitted()
+    weights: dict[str, float] = {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"fit": {"epochs": True}}, {"fit": {"rate": False}}, {"fit": {"drop": [3, True]}}, {"weights": {"energy": True}}],
+    ids=["integer", "number", "list", "mapping"],
+)
+def test_true_is_no_number(content: dict[str, object]) -> None:
+    """YAML reads yes, on and true as a truth value, and pydantic would take it as 1."""
+    with pytest.raises(OptionError, match="is true or false, and a number is wanted"):
+        validated(Asked, content)
+
+
+def test_truth_values_are_taken_where_they_are_wanted() -> None:
+    assert validated(Asked, {"fit": {"stored": True, "epochs": 1}}).fit.stored is True

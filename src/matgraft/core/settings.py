@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,7 +51,10 @@ def validated(kind: type[Settings], content: Mapping[str, object], where: str = 
         If a key is unknown, which comes with the nearest known one, is missing, or holds a value that does not fit.
     """
     try:
-        return kind.model_validate(content)
+        settings = kind.model_validate(content)
+        if key := next(_truths(content, settings), ""):
+            raise OptionError(f"{key} is true or false, and a number is wanted", where=where)
+        return settings
     except ValidationError as error:
         found = error.errors()
         # A key that is mistyped is missing too: it is named as it was typed.
@@ -147,6 +150,19 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, list):
         return all(map(_is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def _truths(given: object, taken: object, key: str = "") -> Iterator[str]:
+    """Yield the keys of true and false that are taken as the numbers 1 and 0: ``fit.epochs=yes`` is no single epoch."""
+    if isinstance(given, bool) and isinstance(taken, int | float) and not isinstance(taken, bool):
+        yield key
+    elif isinstance(given, Mapping):
+        for name, value in given.items():
+            other = taken.get(name) if isinstance(taken, Mapping) else getattr(taken, str(name), None)
+            yield from _truths(value, other, f"{key}.{name}" if key else str(name))
+    elif isinstance(given, list | tuple) and isinstance(taken, list | tuple):
+        for value, other in zip(given, taken, strict=False):
+            yield from _truths(value, other, key)
 
 
 def _fields(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
