@@ -14,7 +14,8 @@ from matgraft.core.files import remove
 from matgraft.core.manifest import OlderFolderWarning
 from matgraft.core.registry import save_folder
 from matgraft.formulas.elements import element_table
-from matgraft.formulas.encoder import SHIPPED, CompositionBackbone, CompositionEncoder, tensors_of
+from matgraft.formulas.encoder import SHIPPED, CompositionBackbone, tensors_of
+from matgraft.formulas.encoder_network import CompositionEncoder
 from matgraft.formulas.formula import Formula, parse_formula
 from matgraft.foundations import load, load_folder
 

@@ -133,8 +133,7 @@ class Formula:
     @property
     def unit_atoms(self) -> int | None:
         """Atoms of the formula in small whole numbers; None where there are none."""
-        amounts = _whole(self.fractions)
-        return sum(amounts) if amounts else None
+        return _unit_atoms(self.fractions)
 
     @property
     def key(self) -> str:
@@ -415,6 +414,13 @@ def _add(total: dict[int, Fraction], part: Mapping[int, Fraction], factor: Fract
     for Z, amount in part.items():
         scaled = amount if factor == 1 else factor if amount == 1 else amount * factor
         total[Z] = total[Z] + scaled if Z in total else scaled
+
+
+@lru_cache(maxsize=2**14)
+def _unit_atoms(fractions: tuple[float, ...]) -> int | None:
+    """Return what `Formula.unit_atoms` says of fractions, of which a table has few different ones."""
+    amounts = _whole(fractions)
+    return sum(amounts) if amounts else None
 
 
 def _whole(fractions: tuple[float, ...], largest: int = 200) -> list[int] | None:

@@ -6,7 +6,7 @@ model.predict(["Fe2O3", "Li0.5CoO2"])            # a table: formula, target, val
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -320,22 +320,25 @@ class PropertyModel:
 
     def parse(self, text: str) -> Prompt:
         """Read one formula, of a run with prompts with what is asked of it."""
-        return _parse(text, self.tokens, self.own_classes)
+        return self.reader(text)
+
+    @cached_property
+    def reader(self) -> Callable[[str], Prompt]:
+        """What `parse` does, with what the run says looked up once."""
+        return partial(_parse, tokens=self.tokens, own=self.own_classes)
 
     def asked(
         self, formulas: Sequence[str], table: Path | None = None, lines: pd.Index | None = None
     ) -> Sequence[Prompt]:
         """Read what is asked; an error names the lines of a table."""
-        tokens, own = self.tokens, self.own_classes
-        parse = partial(_parse, tokens=tokens, own=own)
         if table is None:
-            return [parse(text) for text in formulas]
+            return [self.reader(text) for text in formulas]
         import pandas as pd
 
         from matgraft.formulas.table.parsing import parsed_column
 
         index = pd.RangeIndex(2, len(formulas) + 2) if lines is None else lines
-        return parsed_column(pd.Series(list(formulas), index, name="formula"), table, parse, self.run.composition)
+        return parsed_column(pd.Series(list(formulas), index, name="formula"), table, self.reader, self.run.composition)
 
 
 def _parse(text: str, tokens: Mapping[str, str], own: Collection[str]) -> Prompt:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from matgraft.formulas.aliases import alias
 
@@ -43,9 +44,15 @@ def usual_amounts(text: str, known: Mapping[str, int]) -> dict[int, int] | None:
 
 def rounded_shares(amounts: Mapping[int, int], digits: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return atomic numbers, ascending, and their shares, rounded once from exact numbers, half to even."""
-    total, scale = sum(amounts.values()), 10**digits
     numbers = tuple(sorted(amounts))
-    return numbers, tuple(_divided(amounts[Z] * scale, total) / scale for Z in numbers)
+    return numbers, _shares(tuple(amounts[Z] for Z in numbers), digits)
+
+
+@lru_cache(maxsize=2**14)
+def _shares(amounts: tuple[int, ...], digits: int) -> tuple[float, ...]:
+    """Return shares of amounts, of which a table has few different ones."""
+    total, scale = sum(amounts), 10**digits
+    return tuple(_divided(amount * scale, total) / scale for amount in amounts)
 
 
 def _divided(number: int, by: int) -> int:

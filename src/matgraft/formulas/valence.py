@@ -47,6 +47,8 @@ NO_VALUE = 1.5
 """Electronegativity of the elements for which Pauling's scale has none (noble gases, the heaviest)."""
 MOST_SUMS = 4096
 """Sums of charges told apart; beyond that they are rounded to a thousandth."""
+TOGETHER = 512
+"""Formulas that are computed together: their sums of charges take some 100 MB at most."""
 LARGEST_UNIT = 200
 """Alloys have units of thousands of atoms, which mean nothing."""
 
@@ -91,8 +93,15 @@ def elements() -> ElementTable:
 
 
 def valence(formulas: Sequence[Formula]) -> Array:
-    """Return (n, len(NAMES)) descriptors."""
-    return np.array([_of(formula) for formula in formulas], float).reshape(len(formulas), len(NAMES))
+    """Return (n, len(NAMES)) descriptors; formulas of equal length are computed together."""
+    out = np.zeros((len(formulas), len(NAMES)))
+    lengths = np.array([len(formula.numbers) for formula in formulas], int)
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        for start in range(0, len(rows), TOGETHER):
+            some = rows[start : start + TOGETHER]
+            out[some] = _of([formulas[i] for i in some])
+    return out
 
 
 def nearest_charge(fractions: Array, states: Sequence[Array]) -> float:
@@ -105,53 +114,88 @@ def nearest_charge(fractions: Array, states: Sequence[Array]) -> float:
     return float(np.abs(sums).min())
 
 
-def _of(formula: Formula) -> list[float]:
-    known, Z, x = elements(), np.array(formula.numbers), np.array(formula.fractions)
-    X = known.electronegativity[Z]
-    first = int(np.argmax(X))
-    return [
-        *_balance(x, [known.common[z] for z in formula.numbers]),
-        *_balance(x, [known.icsd[z] for z in formula.numbers]),
+def _of(formulas: Sequence[Formula]) -> Array:
+    """Return the descriptors (n, len(NAMES)) of formulas of one length L."""
+    known, units = elements(), np.array([formula.unit_atoms or 0 for formula in formulas])
+    Z, x = np.array([formula.numbers for formula in formulas]), np.array([formula.fractions for formula in formulas])
+    X, non_metal = known.electronegativity[Z], known.non_metal[Z]
+    highest = X.max(1, keepdims=True)
+    first = X.argmax(1)[:, None]
+    columns = [
+        *_balance(x, Z, known.common),
+        *_balance(x, Z, known.icsd),
         *_left(known, Z, x, first),
-        *_contrasts(X, x, known.non_metal[Z]),
-        float(x[known.non_metal[Z]].sum()),
-        float(x[X[first] == X].sum()),
-        *_electrons(known, Z, x, first, formula.unit_atoms),
+        *_contrasts(X, x, non_metal),
+        _total(x, non_metal),
+        _total(x, highest == X),
+        *_electrons(known, Z, x, first, units),
     ]
+    return np.stack(columns, 1)
 
 
-def _balance(x: Array, states: list[Array]) -> list[float]:
-    low = sum(fraction * some.min() for fraction, some in zip(x, states, strict=True))
-    high = sum(fraction * some.max() for fraction, some in zip(x, states, strict=True))
-    return [nearest_charge(x, states), float(low), float(high)]
+def _total(x: Array, chosen: NDArray[np.bool_]) -> Array:
+    """Return (n,) sums over the elements that are chosen."""
+    return np.where(chosen, x, 0.0).sum(1)
 
 
-def _left(known: ElementTable, Z: NDArray[np.int_], x: Array, first: int) -> list[float]:
-    given, non_metal = x * known.highest[Z], known.non_metal[Z]
-    others = given.sum() - given[first]
+def _balance(x: Array, Z: NDArray[np.int_], states: States) -> list[Array]:
+    """Return the charges (n,) nearest to zero, lowest and highest."""
+    table, counts = _as_table(states)
+    low, high = np.zeros(len(x)), np.zeros(len(x))
+    for column in range(x.shape[1]):
+        low = low + x[:, column] * np.array([one.min() for one in states])[Z[:, column]]
+        high = high + x[:, column] * np.array([one.max() for one in states])[Z[:, column]]
+    nearest = np.zeros(len(x))
+    which, group = np.unique(counts[Z], axis=0, return_inverse=True)
+    for number, sizes in enumerate(which):
+        rows = np.flatnonzero(group.ravel() == number)
+        if np.prod(sizes) > MOST_SUMS:  # there some sums are left out, which hangs on the sums themselves
+            nearest[rows] = [nearest_charge(x[i], [states[z] for z in Z[i]]) for i in rows]
+            continue
+        sums = np.zeros((len(rows), 1))
+        for column, size in enumerate(sizes):
+            terms = x[rows, column, None] * table[Z[rows, column], :size]
+            sums = (sums[:, :, None] + terms[:, None]).reshape(len(rows), -1)
+        nearest[rows] = np.abs(sums).min(1)
+    return [nearest, low, high]
+
+
+def _as_table(states: States) -> tuple[Array, NDArray[np.int_]]:
+    """Return (n, most) states of the elements, filled with zeros, and (n,) how many each has."""
+    counts = np.array([len(one) for one in states])
+    table = np.zeros((len(states), counts.max()))
+    table[np.arange(counts.max()) < counts[:, None]] = np.concatenate(states)
+    return table, counts
+
+
+def _left(known: ElementTable, Z: NDArray[np.int_], x: Array, first: NDArray[np.int_]) -> list[Array]:
+    given, lowest, non_metal = x * known.highest[Z], x * known.lowest[Z], known.non_metal[Z]
+    at, most = np.take_along_axis(Z, first, 1)[:, 0], np.take_along_axis(x, first, 1)[:, 0]
+    others = given.sum(1) - np.take_along_axis(given, first, 1)[:, 0]
     return [
-        float(given[~non_metal].sum() + (x * known.lowest[Z])[non_metal].sum()),
-        float(others + x[first] * known.lowest[Z[first]]),
-        float(others - x[first] * known.octet[Z[first]]),
+        _total(given, ~non_metal) + _total(lowest, non_metal),
+        others + most * known.lowest[at],
+        others - most * known.octet[at],
     ]
 
 
-def _contrasts(X: Array, x: Array, non_metal: NDArray[np.bool_]) -> list[float]:
-    ionic = 1 - np.exp(-((X[:, None] - X[None]) ** 2) / 4)
-    descending = np.sort(X)[::-1]
+def _contrasts(X: Array, x: Array, non_metal: NDArray[np.bool_]) -> list[Array]:
+    ionic = 1 - np.exp(-((X[:, :, None] - X[:, None]) ** 2) / 4)
+    descending = np.sort(X, axis=1)[:, ::-1]
     return [
-        float(ionic.max()),
-        float(x @ ionic @ x),
-        float(descending[0] - descending[min(1, len(X) - 1)]),
-        float(descending[0] - x @ X),
-        float((x * X)[non_metal].sum() - (x * X)[~non_metal].sum()),
+        ionic.max((1, 2)),
+        np.einsum("ni,nij,nj->n", x, ionic, x),
+        descending[:, 0] - descending[:, min(1, X.shape[1] - 1)],
+        descending[:, 0] - (x * X).sum(1),
+        _total(x * X, non_metal) - _total(x * X, ~non_metal),
     ]
 
 
-def _electrons(known: ElementTable, Z: NDArray[np.int_], x: Array, first: int, unit: int | None) -> list[float]:
-    count, non_metals = float(x @ known.valence[Z]), float(x[known.non_metal[Z]].sum())
-    odd = [-1.0, -1.0]
-    if unit is not None:
-        odd = [round(unit * float(x @ Z)) % 2, round(unit * count) % 2]
-    by_non_metal = count / non_metals if non_metals else 0.0
-    return [count, by_non_metal, count / float(x[first]), *odd, float(min(unit or 0, LARGEST_UNIT))]
+def _electrons(
+    known: ElementTable, Z: NDArray[np.int_], x: Array, first: NDArray[np.int_], units: NDArray[np.int_]
+) -> list[Array]:
+    """Return descriptors of electrons; `units` (n,) are the atoms of formula units, 0 where there is none."""
+    count, non_metals = (x * known.valence[Z]).sum(1), _total(x, known.non_metal[Z])
+    odd = [np.where(units > 0, np.round(units * one) % 2, -1.0) for one in ((x * Z).sum(1), count)]
+    by_non_metal = np.divide(count, non_metals, out=np.zeros(len(x)), where=non_metals > 0)
+    return [count, by_non_metal, count / np.take_along_axis(x, first, 1)[:, 0], *odd, np.minimum(units, LARGEST_UNIT)]

@@ -30,6 +30,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import FitResult, Keep, fit
 from matgraft.core.training.schedule import WARMUP, FitSettings, rate_factor
 from matgraft.core.training.strategy import ParamGroup, make_strategy
+from matgraft.core.training.team import fabric_of
 from matgraft.potentials.tuning.defaults import fit_defaults
 
 needs_fork = pytest.mark.skipif(not can_fork(), reason="this system does not fork")
@@ -980,5 +981,5 @@ def test_without_resume_an_old_checkpoint_does_not_matter(tmp_path: Path) -> Non
 
 
 def test_workers_are_not_announced_on_the_screen() -> None:
-    fitting._fabric("cpu", 1)
+    fabric_of("cpu", 1)
     assert not logging.getLogger("lightning_fabric.utilities.distributed").isEnabledFor(logging.INFO)

@@ -20,7 +20,8 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.fit import fit
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup
-from matgraft.formulas.encoder import MASK, CompositionBackbone, tensors_of
+from matgraft.formulas.encoder import CompositionBackbone, tensors_of
+from matgraft.formulas.encoder_network import MASK
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.predictor import PredictorSettings
 from matgraft.formulas.pretraining.labels import add_labels

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from rich.console import Console
@@ -37,9 +37,7 @@ from matgraft.core.training.execution import Execution
 from matgraft.core.training.optimizer import Soap
 from matgraft.core.training.schedule import WARMUP, FitSettings, decay_start, patience_in, plan_steps, rate_factor
 from matgraft.core.training.strategy import ParamGroup
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from matgraft.core.training.team import Team, fabric_of, team_on
 
 Keep = Literal["best", "sound", "last"]
 """Which weights a fit leaves: see `fit`."""
@@ -184,9 +182,7 @@ class _Loop:
         device = devices.training_device()
         processes = (self.settings.processes or cores()) if forks_on_cpu() else 1
         if processes == 1:
-            fabric = _fabric(device.type, 1)
-            fabric.launch()
-            self.run(fabric)
+            self.run(team_on(device))
         else:
             self._launch_workers(processes)
         self.module.to("cpu")
@@ -207,7 +203,7 @@ class _Loop:
 
     def _launch_workers(self, processes: int) -> None:
         """Train in forked workers: they share the encoded frames, and the loop itself sums their gradients."""
-        fabric = _fabric("cpu", processes)
+        fabric = fabric_of("cpu", processes)
         try:
             failure = fabric.launch(self.run_quietly)
         except ProcessException as error:
@@ -222,7 +218,7 @@ class _Loop:
         """All that learns."""
         return [parameter for group in self.groups for parameter in group.parameters.values()]
 
-    def run_quietly(self, fabric: Fabric) -> RunError | None:
+    def run_quietly(self, fabric: Team) -> RunError | None:
         """Train as a worker, and hand the parent the error that all workers meet alike."""
         try:
             self.run(fabric)
@@ -230,7 +226,7 @@ class _Loop:
             return error
         return None
 
-    def run(self, fabric: Fabric) -> None:
+    def run(self, fabric: Team) -> None:
         """Train until the plan is done or patience ends."""
         self.fabric = fabric
         if fabric.world_size > 1:
@@ -356,9 +352,12 @@ class _Loop:
             if len(parts) > 1 and self.fabric.world_size > 1:
                 self.fabric.barrier()  # all processes pass one part together, which is what the bounds hold for
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in learning]
-        flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
-        loss_value = float(flat[-1])
-        if not torch.isfinite(flat).all():
+        if self.fabric.world_size > 1:
+            flat = self._sum(torch.cat([gradient.flatten().double() for gradient in gradients] + [total.view(1)]))
+            *summed, total = flat.split([p.numel() for p in learning] + [1])
+            gradients = [part.view_as(p).to(p.dtype) for p, part in zip(learning, summed, strict=True)]
+        loss_value = float(total)
+        if not _all_finite([*gradients, total]):
             rate = self.settings.rate or 0.0
             audit = "look at the audit for frames whose labels or predictions are wrong"
             raise RunError(
@@ -366,8 +365,8 @@ class _Loop:
                 remedy=f"take a smaller rate, or {audit}" if self.state.step else f"{audit}: no step was made yet",
                 options=[{"fit.rate": float(f"{rate / 3:.1g}")}] if self.state.step and rate else [],
             )
-        for parameter, part in zip(learning, flat.split([p.numel() for p in learning] + [1]), strict=False):
-            parameter.grad = part.view_as(parameter).to(parameter.dtype) + 2 * self.l2 * parameter.detach()
+        for parameter, gradient in zip(learning, gradients, strict=True):
+            parameter.grad = gradient + 2 * self.l2 * parameter.detach() if self.l2 else gradient
         return loss_value
 
     def _share(self, positions: Sequence[int], sizes: Sequence[Sized]) -> list[int]:
@@ -481,15 +480,10 @@ class _Loop:
             _log.info("epoch %d, step %d of %d: %s", self.state.epoch, self.state.step, self.state.total, self._words())
 
 
-def _fabric(device: str, processes: int) -> Fabric:
-    """Return what starts processes and sums their gradients."""
-    # Half of the time that a command needs to start, and most commands fit nothing.
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every rank on standard error
-    strategy = DDPStrategy(start_method="fork") if processes > 1 else "auto"
-    return Fabric(accelerator=device, devices=processes, strategy=strategy)
+def _all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Say whether every number is finite; sums tell it of most tensors without a look at each number."""
+    sums = torch.stack([tensor.sum().double() for tensor in tensors])
+    return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _mix(seed: int, epoch: int) -> int:

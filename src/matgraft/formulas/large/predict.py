@@ -9,6 +9,7 @@ goes on with those that are missing when it is typed again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -164,10 +165,7 @@ def _write(files: Sequence[Path], out: Path) -> None:
         if out.suffix.lower() == ".parquet":
             _as_parquet(files, part)
             return
-        columns = list(_columns(files))
-        for i, file in enumerate(files):
-            frame = pd.read_parquet(file).reindex(columns=columns)
-            frame.to_csv(part, index=False, mode="a" if i else "w", header=not i)
+        _as_text(files, part)
 
 
 def _columns(files: Sequence[Path]) -> dict[str, set[str]]:
@@ -179,6 +177,25 @@ def _columns(files: Sequence[Path]) -> dict[str, set[str]]:
         for column in parquet.read_schema(file):
             found.setdefault(column.name, set()).add(str(column.type))
     return found
+
+
+def _as_text(files: Sequence[Path], part: Path) -> None:
+    """Write CSV: processes turn the parts of the table into text beside them, which is then joined."""
+    columns = list(_columns(files))
+    packed = "" if part.suffix.lower() == ".csv" else part.suffix  # packed texts, one after another, are one
+    texts = [file.with_suffix(f".csv{packed}") for file in files]
+    map_in_processes(lambda pair: _text_of(*pair, columns), list(zip(files, texts, strict=True)), cores())
+    pd.DataFrame(columns=columns).to_csv(part, index=False)
+    with part.open("ab") as joined:
+        for text in texts:
+            with text.open("rb") as one:
+                shutil.copyfileobj(one, joined)
+            remove(text)
+
+
+def _text_of(file: Path, text: Path, columns: Sequence[str]) -> None:
+    with whole(text) as part:
+        pd.read_parquet(file).reindex(columns=list(columns)).to_csv(part, index=False, header=False)
 
 
 def _as_parquet(files: Sequence[Path], path: Path) -> None:

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.core.training.strategy import ParamGroup
-from matgraft.formulas.encoder import CompositionEncoder, Sizes, by_length, tensors_of
+from matgraft.formulas.encoder import Sizes, by_length, tensors_of
+from matgraft.formulas.encoder_inference import Tokens, features_of
+from matgraft.formulas.encoder_network import CompositionEncoder
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.learners.network import FittedNetwork
@@ -133,12 +135,10 @@ class Student:
     def alone(self, formulas: Sequence[Formula], covariates: Array) -> Prediction:
         """Return what the network says of formulas."""
         scaled = torch.from_numpy((covariates - self.scales.covariate_centre) / self.scales.covariate_width).float()
-        order = np.argsort([len(formula) for formula in formulas], kind="stable")
-        out = np.zeros((len(formulas), len(self.scales.centre)))
-        for start in range(0, len(order), CHUNK):
-            rows = order[start : start + CHUNK]
-            out[rows] = self.module(*tensors_of([formulas[int(i)] for i in rows]), scaled[rows]).double().numpy()
-        return self._read(out)
+        features = features_of(self.module.encoder, Tokens.of(formulas))
+        parts = zip(features.split(CHUNK), scaled.to(features.device).split(CHUNK), strict=True)
+        out = torch.cat([self.module.head(torch.cat(part, 1)) for part in parts])
+        return self._read(out.double().numpy())
 
     def _read(self, out: Array) -> Prediction:
         distance = np.maximum(np.exp(out[:, -1] * self.scales.width[-1] + self.scales.centre[-1]) - NEAR, 0.0)

@@ -14,6 +14,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas import descriptors
 from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.encoder_inference import Tokens
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.valence import valence
 
@@ -127,6 +128,11 @@ class Inputs:
         """Return the number of formulas."""
         return len(self.formulas)
 
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The formulas as encoders read them: found once, however many networks are asked."""
+        return Tokens.of(self.formulas)
+
     def take(self, rows: Rows) -> Inputs:
         """Return some rows."""
         return Inputs(tuple(self.formulas[i] for i in rows), {name: block[rows] for name, block in self.blocks.items()})
@@ -180,9 +186,9 @@ class _LaterBlocks(Mapping[str, Array]):
 
     @cached_property
     def _computed(self) -> dict[str, Array]:
-        different = {formula.key: formula for formula in self._formulas}  # an alloy of many conditions is encoded once
-        places = {key: i for i, key in enumerate(different)}
-        once, rows = list(different.values()), np.array([places[one.key] for one in self._formulas], dtype=int)
+        places: dict[Formula, int] = {}  # an alloy of many conditions is encoded once
+        rows = np.array([places.setdefault(one, len(places)) for one in self._formulas], dtype=int)
+        once = list(places)
         chunks = [once[i : i + CHUNK] for i in range(0, len(once), CHUNK)] or [once]
         parts = map_in_processes(lambda chunk: _blocks(chunk, self._backbone), chunks, cores())
         return {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}

@@ -23,12 +23,13 @@ from torch.nn import functional
 from matgraft.core.training.strategy import ParamGroup, make_strategy
 from matgraft.formulas.encoder import (
     CompositionBackbone,
-    CompositionEncoder,
     Sizes,
     by_length,
     element_vectors,
     tensors_of,
 )
+from matgraft.formulas.encoder_inference import features_of
+from matgraft.formulas.encoder_network import CompositionEncoder
 from matgraft.formulas.learners.forest import LEVELS, is_zero_inflated
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels
 from matgraft.formulas.learners.quantiles import LEVELS as LEARNED
@@ -225,12 +226,10 @@ class FittedNetwork:
     @torch.no_grad()
     def __call__(self, inputs: Inputs) -> Array:
         """Return (n, 99) quantiles, or (n, n_classes) probabilities."""
-        covariates = self.scaling.covariates(inputs)
-        parts = []
-        for start in range(0, len(inputs), CHUNK):
-            rows = slice(start, start + CHUNK)
-            parts.append(self.module(*tensors_of(inputs.formulas[rows]), covariates[rows]))
-        out = torch.cat(parts).double()
+        features = features_of(self.module.encoder, inputs.tokens)
+        covariates = self.scaling.covariates(inputs).to(features.device)
+        pairs = zip(features.split(CHUNK), covariates.split(CHUNK), strict=True)
+        out = torch.cat([self.module.read(*pair) for pair in pairs]).double()
         if self.n_classes:
             return out.softmax(1).numpy()
         learned = np.sort(out.numpy(), axis=1) * self.scaling.width + self.scaling.centre
@@ -240,8 +239,7 @@ class FittedNetwork:
     @torch.no_grad()
     def features(self, inputs: Inputs) -> Array:
         """Return the tuned encoder's features (n, width)."""
-        parts = (inputs.formulas[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
-        return torch.cat([self.module.features(*tensors_of(part)) for part in parts]).double().numpy()
+        return features_of(self.module.encoder, inputs.tokens).double().numpy()
 
     def element_vectors(self, inputs: Inputs) -> list[Array]:
         """Return of each formula a vector an element (n_elements, width) by the tuned encoder."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.core.statistics import Units
+from matgraft.core.training.team import load_before_fork
 from matgraft.formulas.learners.forest import LEVELS
 from matgraft.formulas.learners.inputs import Array, Part, RowLosses, Rows
 from matgraft.formulas.predictor.members import DESCRIPTORS, Member, Shared, Tools, Tuned
@@ -93,6 +94,8 @@ def predict_inner_folds(
     networks = [member for member in members if not member.refits]
     others = [member for member in members if member.refits]
     dropped: list[Member] = []
+    if networks:
+        load_before_fork()
     if others and len(members) > 1:
         # 1. The first fold ends those that cannot win.
         fits.run(_jobs(others, [0]), f", first of {len(every)} folds")

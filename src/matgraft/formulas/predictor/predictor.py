@@ -247,7 +247,7 @@ class HeldIntervals:
 
     def widen(self, prediction: Prediction, asked: Inputs, training: Inputs) -> Prediction:
         """Return a prediction of values whose intervals are no narrower, where a training row is the same input."""
-        rows: dict[tuple[str, bytes], list[int]] = {}
+        rows: dict[tuple[Formula, bytes], list[int]] = {}
         for k, known in enumerate(identities(training.formulas, training.blocks["covariates"])):
             rows.setdefault(known, []).append(k)
         lower, upper, std = (whole.copy() for whole in (prediction.lower, prediction.upper, prediction.std))
@@ -259,10 +259,10 @@ class HeldIntervals:
         return replace(prediction, lower=lower, upper=upper, std=std)
 
 
-def identities(formulas: Sequence[Formula], covariates: Array) -> list[tuple[str, bytes]]:
+def identities(formulas: Sequence[Formula], covariates: Array) -> list[tuple[Formula, bytes]]:
     """Return (n,) what two rows share of which members see the same; `covariates` are (n, k)."""
     beside = (covariates + 0.0).astype(float)  # -0.0 is 0.0
-    return [(formula.key, row.tobytes()) for formula, row in zip(formulas, beside, strict=True)]
+    return [(formula, row.tobytes()) for formula, row in zip(formulas, beside, strict=True)]
 
 
 @dataclass(eq=False)
@@ -336,8 +336,8 @@ class Predictor:
     def read(self, said: Mixtures, test: Inputs) -> Prediction:
         """Turn what the members say of formulas into predictions in the target's own units."""
         prediction = self.calibration.read(said.centre, said.spread, self.neighbourhood.distance(test.blocks))
-        known = {formula.key for formula in self.inputs.formulas}
-        prediction = replace(prediction, in_training=np.array([formula.key in known for formula in test.formulas]))
+        known = set(self.inputs.formulas)
+        prediction = replace(prediction, in_training=np.array([formula in known for formula in test.formulas]))
         return self.held_intervals.widen(prediction, test, self.inputs) if self.held_intervals else prediction
 
     def baseline(self, test: Inputs) -> Array:

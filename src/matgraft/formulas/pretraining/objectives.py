@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matgraft.formulas.elements import N_ELEMENTS, element_facts
-from matgraft.formulas.encoder import MASK, CompositionEncoder, Sizes, by_length
+from matgraft.formulas.encoder import Sizes, by_length
+from matgraft.formulas.encoder_network import MASK, CompositionEncoder
 from matgraft.formulas.pretraining.settings import MASK_FRACTION, ObjectiveWeights
 from matgraft.formulas.pretraining.tables import Tables
 

@@ -27,7 +27,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from matgraft.formulas.encoder import CompositionEncoder
+from matgraft.formulas.encoder_network import CompositionEncoder
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.quantiles import LEVELS
 from matgraft.formulas.prompts.material_class import MATERIAL_CLASSES, material_class

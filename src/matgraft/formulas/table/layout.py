@@ -177,7 +177,9 @@ def _joined_header(first: Record, second: Record, behind: Sequence[Record]) -> t
 def _without_header(rows: list[Record], header: Record) -> tuple[list[Record], list[Decision]]:
     """Leave out rows that repeat the header, as tables of several pages have them."""
     plain = [cell.strip() for cell in header.cells]
-    again = [row.line for row in rows if [cell.strip() for cell in row.cells] == plain]
+    start = plain[0] if plain else ""
+    alike = (row for row in rows if row.cells and row.cells[0].strip() == start)  # the first cells tell nearly all
+    again = [row.line for row in alike if [cell.strip() for cell in row.cells] == plain]
     if not again:
         return rows, []
     told = Decision(code="repeated-header", count=len(again), lines=tuple(again[:10]))
@@ -190,9 +192,16 @@ def _filled(record: Record) -> int:
 
 def _without_margins(records: Sequence[Record]) -> list[Record]:
     """Leave out rows and last columns that are empty throughout, as sheets have them."""
-    filled = [record for record in records if _filled(record)]
-    last = max((max(i for i, cell in enumerate(record.cells) if cell.strip()) for record in filled), default=0) + 1
-    first = min((min(i for i, cell in enumerate(record.cells) if cell.strip()) for record in filled), default=0)
+    filled = [record for record in records if any(map(str.strip, record.cells))]
+    widest = max((len(record.cells) for record in filled), default=0)
+
+    def holds(i: int) -> bool:
+        return any(len(record.cells) > i and record.cells[i].strip() for record in filled)
+
+    first = next(filter(holds, range(widest)), 0)  # of most tables a look at the first row tells it
+    last = next(filter(holds, reversed(range(widest))), 0) + 1
+    if not first and last >= widest:
+        return filled
     return [Record(record.line, record.cells[first:last]) for record in filled]
 
 

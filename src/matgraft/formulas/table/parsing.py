@@ -6,6 +6,7 @@ parsed.found[3], parsed.faults       # by line
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from matgraft.formulas.alloys import Basis
 from matgraft.formulas.doubtful import likely_cases
 from matgraft.formulas.formula import Formula, FormulaError
-from matgraft.formulas.notation import HYPHENS
+from matgraft.formulas.notation import ANY_HYPHEN
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.table.faults import BadCell, refuse
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Parsed = TypeVar("Parsed")
+_HYPHEN = re.compile(f"[{ANY_HYPHEN}]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ def parsed_column(
 
 def has_alloys(column: pd.Series) -> bool:
     """Say whether a column has alloys whose amounts are by weight or by atoms."""
-    joined = column[[any(sign in text for sign in HYPHENS) for text in column]]  # hyphens join the parts of an alloy
+    joined = column[[_HYPHEN.search(text) is not None for text in column]]  # hyphens join the parts of an alloy
     return bool(parse_cells(joined, parse_plain).alloys)
 
 
