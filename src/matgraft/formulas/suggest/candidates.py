@@ -67,7 +67,7 @@ class Candidates:
         """
         where = self.file or ""
         measured = set(identities(training.formulas, training.blocks["covariates"]))
-        first: dict[tuple[str, bytes], int] = {}
+        first: dict[tuple[Formula, bytes], int] = {}
         n_measured = n_repeated = 0
         for i, one in enumerate(identities(self.formulas, self.covariates)):
             if one in measured:
