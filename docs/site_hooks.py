@@ -23,6 +23,9 @@ ELSEWHERE = (
     "benchmarks/README.md",
     "benchmarks/notebook.md",
     "examples/01_whole_way.py",
+    "examples/notebooks/1_frames_to_md.ipynb",
+    "examples/notebooks/2_table_to_candidates.ipynb",
+    "examples/notebooks/3_audit_strange_data.ipynb",
     "examples/data/measured/README.md",
     "examples/data/sige/frames.yaml",
 )

@@ -112,9 +112,9 @@ class OptionError(MatgraftError):
 class ExtraError(MatgraftError):
     """An optional dependency is missing: one that an extra brings, or one that matgraft itself never needs."""
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str, remedy: str = "") -> None:
         command = ("pip", "install", f"matgraft[{extra}]" if extra else package)
-        super().__init__(f"the package {package!r} is not installed", commands=[command])
+        super().__init__(f"the package {package!r} is not installed", remedy=remedy, commands=[command])
 
 
 class StepZeroError(MatgraftError):

@@ -19,11 +19,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, computed_field
+from pydantic import AfterValidator, Field, computed_field
 
 from matgraft.core import manifest
 from matgraft.core.errors import DataError, ExtraError, OptionError, choose
@@ -94,6 +95,8 @@ class BackboneRow(Frozen):
         Where they come from, and whether that needs a network.
     any_name
         True if the vendor's loader knows more names than the releases listed.
+    newest_python
+        The newest Python that the package has a wheel for; None if it has one for every Python.
     options
         What may stand behind release or file: ``sha256`` (``@1f3b...``), ``head`` (``#pbe``).
     stages
@@ -110,6 +113,7 @@ class BackboneRow(Frozen):
     weights_from: str
     licence: str
     any_name: bool = False
+    newest_python: tuple[int, int] | None = Field(None, exclude=True)
     options: tuple[str, ...] = ()
     stages: tuple[str, ...] = ("embedding", "interaction-*", "readout")
     exports: Mapping[str, str] = {}
@@ -159,7 +163,7 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
         raise _no_model(Path(name), recognise(Path(name)), "its backbone is not named")
     row = choose(backbone, rows, "backbone", instead)
     if not row.installed:
-        raise ExtraError(row.package, row.extra)
+        raise _missing(row, rows)
     which, options = _options(which, row, str(name))
     which = which or row.releases[0]
     if which in row.releases:
@@ -172,13 +176,23 @@ def opener_of(rows: Rows, name: str | Path, instead: Mapping[str, str] | None = 
     raise OptionError(f"{name!s} is neither a release nor a file", allowed=[f"{backbone}:{r}" for r in row.releases])
 
 
+def _missing(row: BackboneRow, rows: Rows) -> ExtraError:
+    """Return the error for a package that is not installed: what is, and whether this Python can have it."""
+    there = ", ".join(name for name, one in rows.items() if one.installed)
+    said = [f"installed here: {there}"] if there else []
+    if row.newest_python is not None and sys.version_info[:2] > row.newest_python:
+        newest, own = (".".join(map(str, one)) for one in (row.newest_python, sys.version_info[:2]))
+        said.insert(0, f"{row.package} has no wheel above Python {newest}, and this is {own}: use Python {newest}")
+    return ExtraError(row.package, row.extra, "; ".join(said))
+
+
 def load_folder_from(rows: Rows, folder: Path, instead: Mapping[str, str] | None = None) -> Backbone:
     """Load the tuned model of a run folder, or of an exported one; of several heads the one that ``#`` names."""
     model = model_folder(folder)
     name = CARD.read(model).backbone
     row = choose(name, rows, "backbone", {name: f"install the package that adds {name!r}", **(instead or {})})
     if not row.installed:
-        raise ExtraError(row.package, row.extra)
+        raise _missing(row, rows)
     adapter = _adapter(row)
     manifest.note_older(model)
     manifest.check_folder(model)

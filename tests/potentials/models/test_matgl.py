@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import itertools
 import json
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -433,6 +434,18 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matgl" else find(name))
     with pytest.raises(ExtraError, match=r"command: pip install 'matgraft\[matgl\]'"):
         load("matgl")
+
+
+def test_a_python_without_a_wheel_is_told_with_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "chgnet" else find(name))
+    with pytest.raises(ExtraError, match=r"remedy: installed here: .*matgl"):
+        load("chgnet")
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    with pytest.raises(
+        ExtraError, match=r"no wheel above Python 3\.12, and this is 3\.13: .*; installed"
+    ):
+        load("chgnet")
 
 
 def test_published_weights_are_known_by_their_hash() -> None:

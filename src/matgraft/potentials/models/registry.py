@@ -19,6 +19,7 @@ _OWN: dict[str, BackboneRow] = {
         adapter="matgraft.potentials.models.chgnet:CHGNetPotential",
         package="chgnet",
         extra="",
+        newest_python=(3, 12),
         releases=("0.3.0", "r2scan", "0.2.0"),
         opens="a file of chgnet: .pth.tar with model.state_dict and model.model_args",
         weights_from="inside the chgnet wheel, no network needed",
