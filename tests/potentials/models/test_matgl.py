@@ -442,9 +442,7 @@ def test_a_python_without_a_wheel_is_told_with_what_is_installed(monkeypatch: py
     with pytest.raises(ExtraError, match=r"remedy: installed here: .*matgl"):
         load("chgnet")
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
-    with pytest.raises(
-        ExtraError, match=r"no wheel above Python 3\.12, and this is 3\.13: .*; installed"
-    ):
+    with pytest.raises(ExtraError, match=r"no wheel above Python 3\.12, and this is 3\.13: .*; installed"):
         load("chgnet")
 
 
