@@ -194,3 +194,20 @@ def test_pbc_is_of_true_and_false(tmp_path, pbc, said):
             read(tmp_path / "a.extxyz", want=())
     else:
         assert read(tmp_path / "a.extxyz", want=())[0].content.pbc.tolist() == said
+
+
+@pytest.mark.parametrize("keys", [("lattice", "properties", "PBC"), ("LATTICE", "PROPERTIES", "Pbc")])
+def test_keys_of_the_cell_and_the_columns_are_read_in_any_letters(tmp_path: Path, keys: tuple[str, str, str]) -> None:
+    """As GPUMD writes them: a cell that was passed over would make a molecule of a crystal."""
+    usual = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:force:R:3 pbc="T T F" energy=-1.5\n'
+    body = "Cu 0 0 0 0.1 0 -0.1\nCu 2 2 2 -0.1 0 0.1\n"
+    other = usual
+    for before, after in zip(("Lattice", "Properties", "pbc"), keys, strict=True):
+        other = other.replace(before, after)
+    found = []
+    for name, comment in (("a.xyz", usual), ("b.xyz", other)):
+        (tmp_path / name).write_text(f"2\n{comment}{body}")
+        found.append(read(tmp_path / name)[0])
+    for one in found:
+        assert one.content.pbc.tolist() == [True, True, False] and one.content.cell.rank == 3
+        assert one.labels["forces"][0].tolist() == [0.1, 0, -0.1]

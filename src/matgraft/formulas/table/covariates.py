@@ -62,11 +62,20 @@ def covariate_code(cells: pd.DataFrame, names: Sequence[str], path: Path) -> dic
             code[name] = ()
             continue
         words = column.str.strip()
-        code[name] = tuple(sorted(set(words[~missing_words(words)])))
+        counts = words[~missing_words(words)].value_counts()
+        by_fold: dict[str, str] = {}
+        for word in counts.index:  # the most frequent spelling first
+            by_fold.setdefault(_folded(word), word)
+        code[name] = tuple(sorted(by_fold.values()))
         if len(code[name]) > MOST_WORDS:
             found = f"column {name!r} holds {len(code[name])} different words"
             raise DataError(found, where=str(path), allowed=[f"{MOST_WORDS}"])
     return code
+
+
+def _folded(word: str) -> str:
+    """Return what words share that differ in capitals alone; of single letters capitals count."""
+    return word.casefold() if len(word) > 1 else word
 
 
 def fills(cells: pd.DataFrame, code: Mapping[str, Sequence[str]], path: Path, marks: Marks) -> dict[str, float | str]:
@@ -105,7 +114,9 @@ def encode(
         elif lack.any():
             decisions.append(Decision(code="imputed", column=name, value=f"{stand_in}", count=int(lack.sum())))
         if words:
+            column, told = _as_coded(column, words)
             block, unknown = _words(column, words, lack, stand_in)
+            decisions += told
             faults += unknown
         else:
             block, bad, told = _numbers(column, lack, stand_in, marks)
@@ -123,6 +134,18 @@ def _numbers(
     values = np.full(len(column), np.nan if stand_in is None else float(stand_in))
     values[~lack] = numbers.values
     return values[:, None], numbers.faults, numbers.decisions
+
+
+def _as_coded(column: pd.Series, words: Sequence[str]) -> tuple[pd.Series, tuple[Decision, ...]]:
+    """Return a column whose words are those of the code where they differ in capitals alone, and which did."""
+    known = {_folded(word): word for word in words}
+    stripped = column.str.strip()
+    coded = stripped.map(lambda word: word if word in words else known.get(_folded(word), word))
+    changed = dict.fromkeys(stripped[coded != stripped])
+    if not changed:
+        return coded, ()
+    said = ", ".join(f"{word!r} and {known[_folded(word)]!r}" for word in list(changed)[:3])
+    return coded, (Decision(code="word-case", column=str(column.name), value=said),)
 
 
 def _words(
@@ -148,6 +171,8 @@ def with_plain_numbers(cells: pd.DataFrame, names: Iterable[str], path: Path, ma
 
     What reads them later does not know how the file wrote numbers: 1.100 is 1100 beside decimal commas.
     """
+    import pandas as pd
+
     changed: dict[str, pd.Series] = {}
     for name in names:
         column = cells[require(cells, name, path)]

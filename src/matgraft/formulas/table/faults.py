@@ -29,7 +29,7 @@ DecisionCode = Literal[
     "encoding", "separator", "format", "sheet", "hidden", "hidden-rows", "header-rows", "merged", "comments",
     "preamble", "header", "repeated-header", "unit-row", "duplicate-columns", "decimal-comma", "thousands", "unit",
     "number-form", "missing", "column", "composition", "ppm", "balance", "normalised", "empty-composition",
-    "notation", "integers", "class-case", "covariate-missing", "imputed", "uncertainty", "skipped",
+    "notation", "integers", "class-case", "word-case", "covariate-missing", "imputed", "uncertainty", "skipped",
 ]  # fmt: skip
 
 
@@ -92,6 +92,7 @@ _SENTENCES: dict[DecisionCode, tuple[str, str]] = {
         "column {column!r}: {n} taken as numbers; if they are classes, say --classes {value}, or --order {value}",
     ),
     "class-case": ("", "column {column!r}: {value} differ in capitals alone and are one class"),
+    "word-case": ("", "column {column!r}: {value} differ in capitals alone and are one word"),
     "covariate-missing": ("row", "column {column!r}: {n} without a value left out; --impute fills them"),
     "imputed": ("missing value", "column {column!r}: {n} filled with {value}"),
     "uncertainty": ("row", "column {column!r}: {n} weighed by the inverse square of the uncertainty"),

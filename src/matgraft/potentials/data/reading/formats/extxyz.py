@@ -30,6 +30,8 @@ are common too, so the keys are hidden from ASE under this prefix and come out a
 _STRESS_KEY = re.compile(r"""(?<![^\s"'])(stress|virial)(?=\s*=)""")
 _WRITTEN = re.compile(r"""(?<![^\s"'])([^\s"'={}]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|[^\s"'{]+)""")
 _PROPERTIES = re.compile(r"""(?<![^\s"'])Properties\s*=\s*["']?([^\s"']+)""")
+_ANY_CASE = re.compile(r"(?<!\S)(?:lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
+_USUAL = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _ISOTOPES = {"D": "H", "T": "H", "2H": "H", "3H": "H"}
 _DIGITS = 18  # of a number of atoms
 _BYTE_ORDER_MARK = "\ufeff"
@@ -49,6 +51,7 @@ def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Values | None, t
         With the frame and the line, where a frame is cut off or no frame, or frames follow a gap.
     """
     for index, (number, block) in enumerate(_blocks(path, name)):
+        block[1] = _with_usual_keys(block[1])
         if plain := plain_frame(block):
             yield *plain, ()
             continue
@@ -61,6 +64,13 @@ def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Values | None, t
             found = _fault(number, block) or f"ASE cannot read it as extxyz: {error}"
             raise DataError(found, where=f"{name} frame {index}") from error
         yield atoms, None, notes
+
+
+def _with_usual_keys(comment: str) -> str:
+    """Write Lattice, Properties and pbc as extended XYZ does: GPUMD takes them in any letters."""
+    if "Lattice=" in comment and "Properties=" in comment:
+        return comment
+    return _ANY_CASE.sub(lambda key: _USUAL[key[0].lower()], comment)
 
 
 def _blocks(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
@@ -173,5 +183,6 @@ def _fault(number: int, block: Sequence[str]) -> str:
         if len(row) < width:
             return f"line {n} has {len(row)} columns, {width} are named: {line.strip()[:40]!r}"
         if species is not None and row[species].capitalize() not in atomic_numbers:
-            return f"line {n} names {row[species]!r}, which is no element"
+            more = ": write symbols; a number may be that of an element or a type" if row[species].isdecimal() else ""
+            return f"line {n} names {row[species]!r}, which is no element{more}"
     return ""
