@@ -28,7 +28,7 @@ def column_names(columns: Columns, fold: str | None) -> ColumnNames:
     )  # fmt: skip
 
 
-def reading_options(columns: Columns) -> dict[str, Any]:
+def reading_options(columns: Columns) -> dict[str, object]:
     """Return how tables are read, as settings of a run."""
     return {name: value for name, value in vars(columns.reading(impute=columns.impute)).items() if name != "can_skip"}
 

@@ -33,7 +33,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import psutil
 import zmq
@@ -121,13 +121,26 @@ class ThisMachine(ExecutionProvider):
         return [True for _ in job_ids]
 
 
+class _Common(TypedDict):
+    """What both schedulers of Parsl take under the same names."""
+
+    account: str | None
+    nodes_per_block: int
+    init_blocks: int
+    max_blocks: int
+    walltime: str
+    scheduler_options: str
+    worker_init: str
+    cmd_timeout: int
+
+
 def provider_of(settings: ExecutorSettings) -> ExecutionProvider:
     """Return how Parsl begins the manager of a node."""
     if settings.provider == "local":
         return ThisMachine()
     cores = settings.workers_per_node * settings.cores_per_worker
     sign = "#SBATCH" if settings.provider == "slurm" else "#PBS"
-    common: dict[str, Any] = {
+    common: _Common = {
         "account": settings.account,
         "nodes_per_block": settings.nodes,
         "init_blocks": 0,  # jobs are handed in as there are tasks for them

@@ -21,7 +21,7 @@ from matgraft.core.model_files import recognise
 _AGAIN = "copy the file anew from where it is whole, or make it anew"
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
+def load_tensors(path: Path) -> dict[str, object]:
     """Read a torch file of tensors and plain values.
 
     Raises

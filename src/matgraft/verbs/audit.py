@@ -67,7 +67,7 @@ def audit(
         return _audit_frames(files, name_of(foundation), options)
 
 
-def _audit_frames(files: Mapping[str, list[str]], foundation: str | None, options: dict[str, Any]) -> AuditFacts:
+def _audit_frames(files: Mapping[str, list[str]], foundation: str | None, options: Mapping[str, object]) -> AuditFacts:
     from matgraft.potentials.report.screen import frames_audited
     from matgraft.potentials.run import audit_file
 
@@ -79,7 +79,7 @@ def _audit_frames(files: Mapping[str, list[str]], foundation: str | None, option
 
 
 def _audit_table(
-    files: Sequence[str], target: str | Sequence[str] | None, foundation: str | None, options: dict[str, Any]
+    files: Sequence[str], target: str | Sequence[str] | None, foundation: str | None, options: Mapping[str, object]
 ) -> AuditFacts:
     from matgraft.formulas.registry import load_encoder
     from matgraft.formulas.table.facts import TableReading

@@ -244,7 +244,7 @@ _OF_ATOMS = frozenset(("forces", "stresses", "charges", "magmoms", "energies"))
 """Results of ASE's calculators with a row an atom."""
 
 
-def _results(atoms: Atoms) -> dict[str, Any]:
+def _results(atoms: Atoms) -> dict[str, object]:
     calculator = atoms.calc
     if calculator is None or (hasattr(calculator, "check_state") and calculator.check_state(atoms)):
         return {}

@@ -6,7 +6,7 @@ predict("runs/melting", ["HfC", "TaC"])      # a pandas.DataFrame
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -147,7 +147,7 @@ def loaded_model(model: Any) -> tuple[Any, str]:
     return loaded, name
 
 
-def _predict_formulas(model: PropertyModel, data: Data, options: dict[str, Any]) -> pd.DataFrame:
+def _predict_formulas(model: PropertyModel, data: Data, options: Mapping[str, float | str]) -> pd.DataFrame:
     import pandas as pd
 
     from matgraft.formulas.queries import read_queries
@@ -171,7 +171,7 @@ def _predict_formulas(model: PropertyModel, data: Data, options: dict[str, Any])
     return pd.DataFrame(model.rows(queries.formulas, cells, path))
 
 
-def _predict_structures(model: Potential, name: str, given: Given, options: dict[str, Any]) -> Predictions:
+def _predict_structures(model: Potential, name: str, given: Given, options: Mapping[str, object]) -> Predictions:
     from matgraft.potentials.recipe import make_recipe
     from matgraft.potentials.report.predictions import predicted
     from matgraft.potentials.run.evaluation import refuse_unfit

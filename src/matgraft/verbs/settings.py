@@ -80,8 +80,13 @@ def recipe_for(verb: str, files: Mapping[str, Sequence[str]], options: Mapping[s
     named = [name for name in frames if name not in recipes]
     test = list(files.get("test", ()))
     said = {name: _plain(value) for name, value in options.items()}
-    content: dict[str, Any] = {"train": _one_or_several(named), "test": _one_or_several(test), **said}
-    recipe = make_recipe(Path(recipes[0]) if recipes else None, (), **content)
+    recipe = make_recipe(
+        Path(recipes[0]) if recipes else None,
+        (),
+        train=_one_or_several(named),
+        test=_one_or_several(test),
+        **said,
+    )
     recipe.refuse_unread(verb, [name.replace("__", ".") for name, value in said.items() if value is not None])
     return recipe
 

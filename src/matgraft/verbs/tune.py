@@ -7,13 +7,13 @@ run.verdict, run.report, run.calculator()
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matgraft.core.errors import OptionError
 from matgraft.core.run_folder import kind_of, next_run
-from matgraft.verbs.given import Data, kept, parsed
+from matgraft.verbs.given import Data, Given, kept, parsed
 from matgraft.verbs.run import Run
 from matgraft.verbs.settings import means_table, name_of, recipe_for, refuse_no_target, table_run_for, told
 
@@ -89,7 +89,7 @@ def tune(
 _FRAMES = {"data": "frames"}
 
 
-def _refuse_beside_recipe(given: dict[str, Any]) -> None:
+def _refuse_beside_recipe(given: Mapping[str, object]) -> None:
     if beside := [name for name, value in given.items() if value is not None]:
         raise OptionError(f"{', '.join(beside)}: not read beside a Recipe", remedy="say it in make_recipe(...)")
 
@@ -104,7 +104,9 @@ def _tune_frames(recipe: Any, run: Path) -> Run:
     return _finished(run)
 
 
-def _tune_table(parts: dict[str, Any], run: Path, target: str | Sequence[str] | None, said: dict[str, Any]) -> Run:
+def _tune_table(
+    parts: Mapping[str, Given], run: Path, target: str | Sequence[str] | None, said: dict[str, object]
+) -> Run:
     from matgraft.formulas.tune import tune_table
 
     if said.pop("max_minutes") is not None:

@@ -135,7 +135,7 @@ class AtEdge:
         return np.array([one != "circle" for one in self.symbols], dtype=bool)
 
     @property
-    def marks(self) -> dict[str, Any]:
+    def marks(self) -> dict[str, list[str]]:
         """The symbols as part of a marker; empty where all points lie inside."""
         return {"symbol": self.symbols} if self.n else {}
 

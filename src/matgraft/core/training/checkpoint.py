@@ -130,7 +130,7 @@ def restore(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
         return _restore(content, parameters, optimizer, folder)
 
 
-def content_of(folder: Path) -> dict[str, Any]:
+def content_of(folder: Path) -> dict[str, object]:
     """Return state, weights and state of the optimizer, as `save` took them.
 
     Raises

@@ -21,7 +21,7 @@ DTYPES = {str(one): one for one in (torch.float64, torch.float32, torch.bfloat16
                                     torch.int64, torch.int32, torch.bool)}  # fmt: skip
 
 
-def laid_flat(content: object) -> dict[str, Any]:
+def laid_flat(content: object) -> dict[str, object]:
     """Lay the tensors of nested dictionaries, lists and tuples one after another, on the CPU.
 
     Raises

@@ -30,15 +30,30 @@ from matgraft.core.run_folder import new_folder, refuse_full_folder
 from matgraft.core.version import __version__
 from matgraft.formulas import descriptors, formula, valence
 from matgraft.formulas.elements import N_ELEMENTS, element_table
-from matgraft.formulas.encoder import CompositionBackbone
+from matgraft.formulas.encoder import CompositionBackbone, Layer
+from matgraft.formulas.exports import contents
+from matgraft.formulas.exports.contents import (
+    Constants,
+    ExportedMember,
+    FittedClasses,
+    FittedClosedForm,
+    FittedMembers,
+    FittedProcess,
+    FittedRegression,
+    FittedTrees,
+    IntervalConstants,
+    ScaleConstants,
+)
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners import forest, network, quantiles
 from matgraft.formulas.learners.closed_form import ClosedForm, Logistic, Process
 from matgraft.formulas.learners.forest import Classifier, Forest
 from matgraft.formulas.learners.inputs import Inputs, OnBlocks
 from matgraft.formulas.learners.network import FittedNetwork
+from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predict import PropertyModel
 from matgraft.formulas.predictor import calibration
+from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.predictor import Prediction, Predictor
 from matgraft.formulas.predictor.store import TargetNames, save_network
 
@@ -156,20 +171,21 @@ def _refuse_members(predictor: Predictor, run: Path) -> None:
 def _write(predictor: Predictor, names: TargetNames, backbone: CompositionBackbone, out: Path) -> None:
     import skops.io
 
-    fitted: dict[str, Any] = {}
-    members: list[dict[str, object]] = []
+    fitted: FittedMembers = {"trees": {}, "closed_forms": {}}
+    members: list[ExportedMember] = []
     for member, models in zip(predictor.members, predictor.models, strict=True):
-        told: dict[str, object] = {"name": member.name, "kind": member.kind, "blocks": list(member.blocks)}
-        files = []
+        files: list[str] = []
         for k, model in enumerate(models):
             if isinstance(model, FittedNetwork):
                 files.append(f"network-{len(members)}-{k}.safetensors")
                 save_network(
                     {n: one for n, one in model.arrays().items() if not n.startswith("curves")}, out / files[-1]
                 )
-            elif isinstance(model, OnBlocks):
-                fitted[member.name] = _plain(model.model, predictor.labels.n_classes)
-        members.append({**told, "files": files})
+            elif isinstance(model, OnBlocks) and isinstance(model.model, Forest):
+                fitted["trees"][member.name] = _trees(model.model, predictor.labels.n_classes)
+            elif isinstance(model, OnBlocks) and isinstance(model.model, ClosedForm):
+                fitted["closed_forms"][member.name] = _closed_form(model.model, predictor.labels.n_classes)
+        members.append({"name": member.name, "kind": member.kind, "blocks": list(member.blocks), "files": files})
     content = skops.io.dumps(fitted)
     trusted = skops.io.get_untrusted_types(data=content)
     with whole(out / "members.skops") as part:
@@ -185,46 +201,61 @@ def _write(predictor: Predictor, names: TargetNames, backbone: CompositionBackbo
     beside = inputs.blocks["covariates"] + 0.0
     known = [f"{one.key} {row.tolist()}" for one, row in zip(inputs.formulas, beside, strict=True)]
     found = predictor.calibration
-    constants = {
+    heads = next(one.heads for one in backbone.module.layers if isinstance(one, Layer))
+    constants: Constants = {
         "symbols": chemical_symbols[: N_ELEMENTS + 1], "element_table": element_table().tolist(),
         "elements": {name: _listed(one) for name, one in vars(valence.elements()).items()},
         "classes": list(names.classes), "code": {name: list(words) for name, words in names.code.items()},
-        "members": members, "trusted": trusted, "encoders": encoders, "heads": backbone.module.layers[0].heads,
+        "members": members, "trusted": trusted, "encoders": encoders, "heads": heads,
         "unit": predictor.neighbourhood.unit, "training": known if held else [], "ordinal": found.ordinal,
         "calibration": {
             "weights": found.weights.tolist(), "temperatures": found.temperatures.tolist(),
-            "priors": found.priors.tolist(), "transform": found.transform.model_dump(),
-            "interval": found.interval and found.interval.model_dump(),
-            "deviation": found.deviation and found.deviation.model_dump(),
+            "priors": found.priors.tolist(), "transform": _scale(found.transform),
+            "interval": _interval(found.interval), "deviation": _interval(found.deviation),
         },
     }  # fmt: skip
     write_text(out / "constants.json", to_json(constants))
     write_text(out / "predictor.py", predictor_text())
 
 
-def _listed(value: Any) -> object:
+def _scale(one: Transform) -> ScaleConstants:
+    return {"scale": one.scale, "centre": one.centre, "width": one.width, "positive": one.positive}
+
+
+def _interval(rule: IntervalRule | None) -> IntervalConstants | None:
+    return None if rule is None else {"part": rule.part, "margin": rule.margin}
+
+
+def _listed(value: Any) -> list[Any]:
     return [one.tolist() for one in value] if isinstance(value, tuple) else value.tolist()
 
 
-def _plain(model: Any, n_classes: int) -> dict[str, Any]:
+def _trees(model: Forest, n_classes: int) -> FittedTrees:
     """Return the scikit-learn objects of a member, without classes of ours."""
-    if isinstance(model, Forest):
-        return {
-            "n_classes": n_classes, "weighted": model.weighted, "values": model.values,
-            "median": model.median,
-            "zero": _classifier(model.zero), "classes": _classifier(model.classes) if n_classes else None,
-        }  # fmt: skip
-    body: ClosedForm = model
-    return {"n_classes": n_classes, "body": _body(body.body), "zero": _body(body.zero) if body.zero else None}
+    return {
+        "n_classes": n_classes, "weighted": model.weighted, "values": model.values, "median": model.median,
+        "zero": _classifier(model.zero), "classes": _classifier(model.classes) if n_classes else None,
+    }  # fmt: skip
 
 
-def _classifier(model: Classifier | None) -> dict[str, Any] | None:
+def _classifier(model: Classifier | None) -> FittedClasses | None:
     return None if model is None else {"models": model.models, "weighted": model.weighted}
 
 
-def _body(model: Logistic | Process) -> dict[str, Any]:
-    if isinstance(model, Logistic):
-        return {"scaler": model.scaler, "model": model.model}
+def _closed_form(model: ClosedForm, n_classes: int) -> FittedClosedForm:
+    body, zero = model.body, model.zero
+    return {
+        "n_classes": n_classes, "process": _process(body) if isinstance(body, Process) else None,
+        "zero": None if zero is None else _regression(zero),
+        "classes": _regression(body) if isinstance(body, Logistic) else None,
+    }  # fmt: skip
+
+
+def _regression(model: Logistic) -> FittedRegression:
+    return {"scaler": model.scaler, "model": model.model}
+
+
+def _process(model: Process) -> FittedProcess:
     process = model.process
     # Once fitted, weights of the training rows are in its factor; that of a new measurement is plain noise.
     process.kernel_ = process.kernel_.k1 + WhiteKernel(process.kernel_.k2.noise_level)
@@ -243,7 +274,7 @@ def predictor_text() -> str:
     own = {"element_table", "Formula", "padded", "elements"}
     parts = [
         _DOC,
-        "\n".join(["from math import lcm", *imports]),
+        "\n".join(["from math import lcm", "from typing import TypedDict", *imports]),
         f"N_ELEMENTS = {N_ELEMENTS}\nDIGITS = {formula.DIGITS}\nLEARNED = np.array({quantiles.LEVELS.tolist()})",
         _code(inspect.getsource(formula), only={"_whole", "padded"}),
         _code(inspect.getsource(valence), without=own),
@@ -251,6 +282,7 @@ def predictor_text() -> str:
         _code(inspect.getsource(forest), only={"LEVELS", "with_zeros", "leaf_weights", "_at", "_at_weighted"}),
         _code(inspect.getsource(network), only={"between"}),
         _code(inspect.getsource(calibration), only={"LEAST", "pooled", "central", "_read", "apply_temperature"}),
+        _code(inspect.getsource(contents)),
         _code(source),
     ]
     return "\n\n\n".join(parts) + "\n"

@@ -26,6 +26,16 @@ from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
 from matgraft.formulas.descriptors import element_fractions, magpie
+from matgraft.formulas.exports.contents import (
+    Constants,
+    ExportedMember,
+    FittedClasses,
+    FittedClosedForm,
+    FittedMembers,
+    FittedRegression,
+    FittedTrees,
+    IntervalConstants,
+)
 from matgraft.formulas.formula import DIGITS, _whole
 from matgraft.formulas.learners.forest import LEVELS, _at, _at_weighted, leaf_weights, with_zeros
 from matgraft.formulas.learners.network import between
@@ -57,9 +67,9 @@ class Formula:
 
 
 @cache
-def tables() -> dict[str, Any]:
+def tables() -> Constants:
     """Return what is known of the elements: constants.json of the folder."""
-    found: dict[str, Any] = json.loads((HERE / "constants.json").read_text(encoding="utf-8"))
+    found: Constants = json.loads((HERE / "constants.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -187,7 +197,7 @@ def gelu(x: Array) -> Array:
     return np.asarray(x * 0.5 * (1 + erf(x / np.sqrt(2))))
 
 
-def classes_by(fitted: Mapping[str, Any], x: NDArray[Any], n_classes: int) -> Array:
+def classes_by(fitted: FittedClasses, x: NDArray[Any], n_classes: int) -> Array:
     """Return (n, n_classes): the mean of several classifiers, of weighted trees by the weights of their leaves."""
     out = np.zeros((len(x), n_classes))
     for model in fitted["models"]:
@@ -200,10 +210,10 @@ def classes_by(fitted: Mapping[str, Any], x: NDArray[Any], n_classes: int) -> Ar
     return out
 
 
-def trees_say(fitted: Mapping[str, Any], x: Array) -> Array:
+def trees_say(fitted: FittedTrees, x: Array) -> Array:
     """Return (n, 99) quantiles, or (n, n_classes) probabilities, of a forest."""
     x32 = np.ascontiguousarray(x, np.float32)
-    if fitted["n_classes"]:
+    if fitted["classes"] is not None:
         return classes_by(fitted["classes"], x32, fitted["n_classes"])
     trees = fitted["values"].estimators_
     answers = np.stack([tree.predict(x32, check_input=False) for tree in trees], 1)
@@ -226,11 +236,12 @@ def trees_say(fitted: Mapping[str, Any], x: Array) -> Array:
     return with_zeros(classes_by(fitted["zero"], x32, 2)[:, 1], at)
 
 
-def process_says(fitted: Mapping[str, Any], x: Array) -> Array:
+def process_says(fitted: FittedClosedForm, x: Array) -> Array:
     """Return (n, 99) quantiles, or (n, n_classes) probabilities, of a closed form."""
-    if fitted["n_classes"]:
-        return regression_says(fitted["body"], x, fitted["n_classes"])
-    body = fitted["body"]
+    if fitted["classes"] is not None:
+        return regression_says(fitted["classes"], x, fitted["n_classes"])
+    body = fitted["process"]
+    assert body is not None  # there are no classes
     mean, deviation = body["process"].predict(body["scaler"].transform(x), return_std=True)
     said = body["centre"] + body["width"] * (mean[:, None] + deviation[:, None] * norm.ppf(LEVELS)[None])
     if fitted["zero"] is None:
@@ -241,7 +252,7 @@ def process_says(fitted: Mapping[str, Any], x: Array) -> Array:
     )
 
 
-def regression_says(fitted: Mapping[str, Any], x: Array, n_classes: int) -> Array:
+def regression_says(fitted: FittedRegression, x: Array, n_classes: int) -> Array:
     """Return (n, n_classes) probabilities of a logistic regression."""
     out = np.zeros((len(x), n_classes))
     out[:, fitted["model"].classes_] = fitted["model"].predict_proba(fitted["scaler"].transform(x))
@@ -370,9 +381,9 @@ def _rows(X: Any) -> tuple[list[Formula], Array]:
 
 
 @cache
-def _fitted() -> dict[str, Any]:
+def _fitted() -> FittedMembers:
     trusted = [name for name in tables()["trusted"] if name.startswith("sklearn.")]
-    found: dict[str, Any] = skops.io.load(HERE / "members.skops", trusted=trusted)
+    found: FittedMembers = skops.io.load(HERE / "members.skops", trusted=trusted)
     return found
 
 
@@ -397,14 +408,15 @@ def _blocks(formulas: Sequence[Formula], covariates: Array) -> dict[str, Array]:
     }
 
 
-def _answers(member: Mapping[str, Any], formulas: Sequence[Formula], blocks: Mapping[str, Array]) -> list[Array]:
+def _answers(member: ExportedMember, formulas: Sequence[Formula], blocks: Mapping[str, Array]) -> list[Array]:
     """Return what each fit of a member says."""
     if member["kind"] == "network":
         beside = np.concatenate([blocks["valence"], blocks["covariates"]], 1)
         return [network_says(_weights(name), tables()["heads"], formulas, beside) for name in member["files"]]
     x = np.concatenate([blocks[name] for name in (*member["blocks"], "covariates")], 1)
-    says = process_says if member["kind"] == "closed-form" else trees_say
-    return [says(_fitted()[member["name"]], x)]
+    if member["kind"] == "closed-form":
+        return [process_says(_fitted()["closed_forms"][member["name"]], x)]
+    return [trees_say(_fitted()["trees"][member["name"]], x)]
 
 
 @cache
@@ -430,12 +442,14 @@ def _values_of(
 ) -> dict[str, Array]:
     """Return values with their intervals, of training rows those of fits that did not see them."""
     known = tables()["calibration"]
+    interval, deviation = known["interval"], known["deviation"]
+    assert interval is not None and deviation is not None  # there are no classes
     value = _back(mixed[:, 49])
-    low, high = _back_bounds(*_interval(known["interval"], spread))
+    low, high = _back_bounds(*_interval(interval, spread))
     if known["transform"]["positive"]:
         value, low, high = (np.maximum(one, 0.0) for one in (value, low, high))
     low, high = np.minimum(low, value), np.maximum(high, value)
-    left, right = (_back(bound) for bound in _interval(known["deviation"], spread))
+    left, right = (_back(bound) for bound in _interval(deviation, spread))
     std = np.maximum(right - left, 0) / 2
     held = _weights("training.safetensors")
     rows: dict[str, list[int]] = {}
@@ -449,7 +463,7 @@ def _values_of(
     return {"value": value, "lower": low, "upper": high, "std": std, "distance": distance}
 
 
-def _interval(rule: Mapping[str, float], quantiles: Array) -> tuple[Array, Array]:
+def _interval(rule: IntervalConstants, quantiles: Array) -> tuple[Array, Array]:
     low, high = central(quantiles, rule["part"])
     return low - rule["margin"], high + rule["margin"]
 

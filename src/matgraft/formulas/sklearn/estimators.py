@@ -51,9 +51,9 @@ class _Composition(OfFormulas):
     impute: bool
     predictor_: Predictor
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """Return the parameters; deep ones are the settings in `network` and `prompt`, such as ``network__rate``."""
-        params: dict[str, Any] = super().get_params(deep=False)
+        params: dict[str, object] = super().get_params(deep=False)
         for name, kind in NESTED.items() if deep else ():
             settings = kind().model_dump() | given_settings(params[name])
             params |= {f"{name}__{key}": value for key, value in settings.items()}

@@ -26,7 +26,7 @@ def seed_of(random_state: Any) -> int:
     return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))
 
 
-def given_settings(settings: Any) -> dict[str, Any]:
+def given_settings(settings: Any) -> dict[str, object]:
     """Return the settings that a parameter holds by name; none where it holds nothing, or what cannot be read."""
     if isinstance(settings, BaseModel):
         return settings.model_dump()

@@ -15,7 +15,7 @@ Along a direction d the force is compared with the slope of the energy, by diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 import numpy as np
 from ase import Atoms, units
@@ -94,7 +94,7 @@ class FiniteDifferencesCheck(PhysicalCheck[Slopes]):
         atoms = distorted(case.own.atoms, SEED, strained=bulk)
         noise = energy_noise(atoms, subject, SEED)
         forces = _forces(atoms, subject, noise)
-        stress = _stress(atoms, subject, noise) if bulk and STRESS.name in subject.quantities else {}
+        stress = _stress(atoms, subject, noise) if bulk and STRESS.name in subject.quantities else _StressSlopes()
         return Slopes(structure=Geometry.of(atoms), **forces, **stress)
 
     def judge(self, seen: Seen[Slopes], case: Case) -> Finding:
@@ -132,7 +132,25 @@ REMEDY = (
 )
 
 
-def _forces(atoms: Atoms, subject: Subject, noise: float) -> dict[str, Any]:
+class _ForceSlopes(TypedDict):
+    """Fields of `Slopes` that are of forces."""
+
+    forces: tuple[float, ...]
+    force_slopes: tuple[float, ...]
+    force_rms: float
+    force_rounding: float
+
+
+class _StressSlopes(TypedDict, total=False):
+    """Fields of `Slopes` that are of the stress; none for a model without."""
+
+    stress: tuple[float, ...]
+    stress_slopes: tuple[float, ...]
+    stress_rms: float
+    stress_rounding: float
+
+
+def _forces(atoms: Atoms, subject: Subject, noise: float) -> _ForceSlopes:
     random = np.random.default_rng(SEED + 1)
     directions = random.standard_normal((DIRECTIONS, len(atoms), 3))
     directions /= np.linalg.norm(directions, axis=(1, 2), keepdims=True)
@@ -156,7 +174,7 @@ def _forces(atoms: Atoms, subject: Subject, noise: float) -> dict[str, Any]:
     }
 
 
-def _stress(atoms: Atoms, subject: Subject, noise: float) -> dict[str, Any]:
+def _stress(atoms: Atoms, subject: Subject, noise: float) -> _StressSlopes:
     volume = float(atoms.get_volume())
     step = float(np.clip(SURE * noise / WANTED[1] / volume, *STRAINS))
     images = [atoms.copy()]

@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from matgraft.core.errors import DataError
 from matgraft.core.files import whole
@@ -151,7 +151,7 @@ class _Writer:
         """Return the rows of each column in the type in which it is kept."""
         atoms = [sample.content for sample in block]
         tags = b"".join(json.dumps(dict(sample.tags)).encode() for sample in block)
-        found: dict[str, Any] = {
+        found: dict[str, ArrayLike] = {
             "frames/cell": [one.cell[:] for one in atoms],
             "frames/pbc": [one.pbc for one in atoms],
             "frames/weight": [sample.weight for sample in block],

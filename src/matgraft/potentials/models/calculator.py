@@ -13,13 +13,12 @@ the vendor's package alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 
 from matgraft.core.errors import DataError
-from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, UNCERTAINTIES, full_to_voigt
+from matgraft.core.quantities import ENERGY, FORCES, MAGMOM, STRESS, UNCERTAINTIES, Array, full_to_voigt
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
@@ -78,7 +77,7 @@ class PotentialCalculator(Calculator):
         except DataError as error:
             raise StructureError(error.found, where="atoms", allowed=error.allowed, remedy=error.remedy) from error
         energy = float(found[ENERGY.name])
-        results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": found[FORCES.name]}
+        results: dict[str, float | Array] = {"energy": energy, "free_energy": energy, "forces": found[FORCES.name]}
         if STRESS.name in found:
             results["stress"] = full_to_voigt(found[STRESS.name])
         if MAGMOM.name in found:

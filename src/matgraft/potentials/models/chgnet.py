@@ -136,10 +136,11 @@ class CHGNetPotential(Potential):
     ) -> CHGNetPotential:
         """Load a file in CHGNet's own format. Only tensors and plain values are read: nothing is unpickled."""
         content = load_tensors(path)
-        if "model" not in content or not {"state_dict", "model_args"} <= set(content["model"]):
+        model, references = content.get("model"), content.get("references")
+        if not isinstance(model, dict) or not {"state_dict", "model_args"} <= set(model):
             raise DataError("no CHGNet model in it (keys model.state_dict, model.model_args)", where=str(path))
-        arguments = dict(content["model"]["model_args"]) | ({"version": release} if release else {})
-        state = content["model"]["state_dict"]
+        arguments = dict(model["model_args"]) | ({"version": release} if release else {})
+        state = model["state_dict"]
         if "bond_conv_layers.0.mlp_out.layers.1.bias" in state:
             arguments["mlp_out_bias"] = True  # files of 0.2.0 do not say so
         try:
@@ -152,7 +153,7 @@ class CHGNetPotential(Potential):
         source = f"chgnet {version('chgnet')} wheel" if release else path.name
         return cls(
             module,
-            references=content.get("references", state[_REFERENCES]),
+            references=references if isinstance(references, Tensor) else state[_REFERENCES],
             name=name or path.name,
             theory=theory,
             weights_from=source,

@@ -28,7 +28,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -125,6 +125,15 @@ _VENDOR = Vendor(
 )
 
 
+class _Stored(TypedDict):
+    """What `MACEPotential.save` wrote: what the model is built of, its tensors, and the references of its head."""
+
+    architecture: dict[str, object]
+    state: dict[str, Tensor]
+    references: Tensor
+    head: str
+
+
 class MACEPotential(Potential):
     """A MACE or ScaleShiftMACE of mace-torch, seen through one of its heads, in its own precision.
 
@@ -195,12 +204,13 @@ class MACEPotential(Potential):
             return cls._unpickled(path, sha256, head, name=path.name, weights_from=path.name)
         if not {"architecture", "state", "references", "head"} <= set(content):
             raise DataError("no MACE model in it (keys architecture, state, references, head)", where=str(path))
-        module = _build(content["architecture"])
-        module.load_state_dict(content["state"])
+        held = cast("_Stored", content)
+        module = _build(held["architecture"])
+        module.load_state_dict(held["state"])
         return cls(
             module,
-            head=head or content["head"],
-            references=None if head and head != content["head"] else content["references"],
+            head=head or held["head"],
+            references=None if head and head != held["head"] else held["references"],
             name=path.name,
             weights_from=path.name,
             weights_sha256=file_hash(path),

@@ -396,8 +396,9 @@ def _vendor_potential(folder: Path) -> tuple[VendorPotential, str]:
         raise DataError(f"not readable as JSON ({error})", where=str(folder / FILES[0])) from error
     with torch.serialization.safe_globals([(_reconstruct, "numpy.core.multiarray._reconstruct")]):
         arguments = load_tensors(folder / "model.pt")
-    inner = arguments.pop("model", None)
-    what = inner.get("@class") if isinstance(inner, dict) else None
+    described = arguments.pop("model", None)
+    inner = described if isinstance(described, dict) else {}
+    what = inner.get("@class")
     if not isinstance(header, dict) or header.get("@class") != "Potential" or what not in _CLASSES:
         found = header.get("@class") if isinstance(header, dict) else header
         raise DataError(
@@ -419,7 +420,8 @@ def _vendor_potential(folder: Path) -> tuple[VendorPotential, str]:
     older = f" (written for version {written} of {what}, evaluated as version {present})" if written < present else ""
     # A tuned model is to give all three quantities in the vendor's calculator too.
     arguments |= {"calc_forces": True, "calc_stresses": True, "compile_model": False, "debug_mode": False}
-    return VendorPotential(model=network, **arguments), older
+    make: Any = VendorPotential  # what else it takes is named by the file
+    return make(model=network, **arguments), older
 
 
 def _precision(state: Mapping[str, object]) -> torch.dtype:

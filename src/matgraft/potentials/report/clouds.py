@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -81,7 +80,7 @@ def cloud_figure(name: str, shown: QuantityParity) -> go.Figure:
     line = {"width": 1, "dash": "dot"}
     plot.add_scatter(x=ends, y=ends, mode="lines", line=line, meta="ink", hoverinfo="skip")
     for model in shown.drawn:
-        marker: dict[str, Any] = {"color": COLOURS[model], "size": 6 if few else 3, "opacity": 0.75 if few else 0.3}
+        marker: dict[str, object] = {"color": COLOURS[model], "size": 6 if few else 3, "opacity": 0.75 if few else 0.3}
         points = np.asarray(shown.models[model].points, dtype="float32")
         label = np.asarray(shown.label, dtype="float32")
         held, who = AtEdge.of(label, points, ends, ends), SHORT_TITLES[KEYS[model]]

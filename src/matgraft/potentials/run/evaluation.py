@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from matgraft.core.errors import DataError
 from matgraft.core.findings import DROP, Finding, list_frames
@@ -119,16 +119,16 @@ def judge_frames(
         Findings on frames that the model cannot take.
     """
     groups, named = find_groups(dataset).labels, tuple(map(_naming, left_out))
-    asked: dict[str, Any] = {"by": settings.by, "phases": settings.phases}
-    told: dict[str, Any] = {"file": file, "frames": seen and seen.counts, "left_out": tuple(left_out)}
+    summed_up = partial(summarise, by=settings.by, phases=settings.phases)
+    told: dict[str, object] = {"file": file, "frames": seen and seen.counts, "left_out": tuple(left_out)}
     if seen is None or not seen.unseen:
-        whole = summarise(dataset, predictions, groups, part="seen" if seen else "given", **asked)
+        whole = summed_up(dataset, predictions, groups, part="seen" if seen else "given")
         judged = _all_seen(seen.counts, named) if seen else verdict(whole, cautions=[UNKNOWN, *named])
         return Evaluation(**dict(whole), **told, verdict=judged)
     unseen = seen.unseen
     own = {model: [each[i] for i in unseen] for model, each in predictions.items()}
-    found = summarise(dataset[unseen], own, [groups[i] for i in unseen], part="unseen", **asked)
-    with_seen = summarise(dataset, predictions, groups, part="given", **asked) if len(unseen) < len(dataset) else None
+    found = summed_up(dataset[unseen], own, [groups[i] for i in unseen], part="unseen")
+    with_seen = summed_up(dataset, predictions, groups, part="given") if len(unseen) < len(dataset) else None
     judged = verdict(found, cautions=[*sharing(dataset, seen), *named])
     return Evaluation(**dict(found), **told, verdict=judged, with_seen=with_seen)
 

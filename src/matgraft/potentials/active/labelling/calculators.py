@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +105,7 @@ def _espresso(engine: Engine, atoms: Atoms, folder: Path) -> Any:
     return Espresso(profile=profile, directory=folder, **keywords(engine, atoms))
 
 
-def _with_profile(engine: Engine, profile: _Profile) -> dict[str, Any]:
+def _with_profile(engine: Engine, profile: _Profile) -> Mapping[str, object]:
     """Return keywords with the profile that the command makes; without a command ASE's own configuration has it."""
     given = deepcopy(dict(engine.parameters))
     if not engine.command:

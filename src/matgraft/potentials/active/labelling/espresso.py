@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -87,7 +86,7 @@ def hashes(engine: Engine) -> dict[str, str]:
     return {symbol: file_hash(folder / name) for symbol, name in pseudopotentials(engine).items()}
 
 
-def keywords(engine: Engine, atoms: Atoms) -> dict[str, Any]:
+def keywords(engine: Engine, atoms: Atoms) -> dict[str, object]:
     """Return the keywords of ASE's calculator for a frame: a single point with forces and stress, on its own mesh."""
     given = {name: value for name, value in engine.parameters.items() if name not in ("pseudo_dir", "kspacing")}
     data = {section: dict(values) for section, values in namelist(engine.parameters).items()}
@@ -128,8 +127,8 @@ def mesh_of(
 def cutoffs(engine: Engine) -> tuple[float, float] | None:
     """Return the cutoffs of waves and density, Ry; None where none is stated, and pw.x takes what it finds."""
     system = namelist(engine.parameters)["system"]
-    wave = _number(system.get("ecutwfc"))
-    return (wave, _number(system.get("ecutrho")) or 4 * wave) if wave else None
+    wave = number(system.get("ecutwfc"))
+    return (wave, number(system.get("ecutrho")) or 4 * wave) if wave else None
 
 
 def with_cutoffs(engine: Engine, wave: float, dense: float) -> Engine:
@@ -156,7 +155,7 @@ def theory_of(engine: Engine, atoms: Atoms) -> LevelOfTheory:
         dispersion=_dispersion(system),
         hubbard_u=u,
         hubbard_orbital=orbitals,
-        spin=int(system.get("nspin", 1)) > 1 or bool(system.get("noncolin")) or atoms_have_moments(atoms),
+        spin=(number(system.get("nspin")) or 1) > 1 or bool(system.get("noncolin")) or atoms_have_moments(atoms),
         soc=bool(system.get("lspinorb")),
         cutoff_eV=wave * units.Rydberg if wave else None,
         density_cutoff_eV=dense * units.Rydberg if dense else None,
@@ -180,7 +179,7 @@ def species_of(atoms: Atoms) -> list[str]:
     return [symbol for symbol, _ in dict.fromkeys(pairs)]
 
 
-def namelist(parameters: Mapping[str, JsonValue]) -> dict[str, dict[str, Any]]:
+def namelist(parameters: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
     """Return the input by section, in lower case, however the user nests it."""
     given = parameters.get("input_data") or {}
     if not isinstance(given, dict):
@@ -215,34 +214,38 @@ def _functional(folder: Path, names: tuple[str, ...]) -> str:
     return next(iter(fields.values())) if len(fields) == 1 else ""
 
 
-def _smearing(system: Mapping[str, Any]) -> tuple[str, float | None]:
+def _smearing(system: Mapping[str, JsonValue]) -> tuple[str, float | None]:
     """Return kind and width (eV) of the occupations; pw.x takes fixed ones where nothing is said."""
     occupations = str(system.get("occupations", "fixed")).lower()
     if occupations == "smearing":
         word = str(system.get("smearing", "gaussian")).lower()
-        return SMEARINGS.get(word, word), (_number(system.get("degauss")) or 0.0) * units.Rydberg
+        return SMEARINGS.get(word, word), (number(system.get("degauss")) or 0.0) * units.Rydberg
     return ("tetrahedron" if occupations.startswith("tetrahedra") else occupations), None
 
 
-def _dispersion(system: Mapping[str, Any]) -> str | None:
+def _dispersion(system: Mapping[str, JsonValue]) -> str | None:
     word = str(system.get("vdw_corr", "none")).lower()
     if word in ("grimme-d3", "dft-d3"):
-        version = int(system.get("dftd3_version", 3))
+        version = int(number(system.get("dftd3_version", 3)) or 0)
         return {3: "D3", 4: "D3(BJ)"}.get(version, f"D3 (version {version})")
     return None if word == "none" else DISPERSIONS.get(word, word)
 
 
-def _hubbard(engine: Engine, system: Mapping[str, Any], atoms: Atoms) -> tuple[dict[str, float], dict[str, str]]:
+def _hubbard(engine: Engine, system: Mapping[str, JsonValue], atoms: Atoms) -> tuple[dict[str, float], dict[str, str]]:
     """Return U in eV and its orbital by element: of the card of pw.x 7.1 and later, or of Hubbard_U by species."""
     cards = engine.parameters.get("additional_cards") or ""
     text = "\n".join(map(str, cards)) if isinstance(cards, list) else str(cards)
     rows = _U_CARD.findall(text) if "HUBBARD" in text.upper() else []
     table = {symbol: float(value) for symbol, _, value in rows}
     for i, symbol in enumerate(species_of(atoms), 1):
-        if u := _number(system.get(f"hubbard_u({i})")):
+        if u := number(system.get(f"hubbard_u({i})")):
             table[symbol] = u
     return table, {symbol: orbital for symbol, orbital, _ in rows}
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def number(value: JsonValue) -> float | None:
+    """Return a number of the input; None where it is not stated; raises an OptionError where it is none."""
+    try:
+        return None if value is None else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{value!r} stands where a number is wanted", where="engine") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import yaml
@@ -20,7 +20,7 @@ from ase.io import write as write_atoms
 from matgraft.core.errors import DataError, OptionError
 from matgraft.core.files import remove, whole, write_text
 from matgraft.core.provenance import LevelOfTheory
-from matgraft.core.quantities import ENERGY, FORCES, LENGTH_UNITS, MAGMOM, STRESS, find_unit, full_to_voigt
+from matgraft.core.quantities import ENERGY, FORCES, LENGTH_UNITS, MAGMOM, STRESS, Array, find_unit, full_to_voigt
 from matgraft.core.targets import ending, is_stream
 from matgraft.potentials.active.labelling.messages import CHARGE_TAGS
 from matgraft.potentials.active.labelling.theories import said_of
@@ -94,7 +94,7 @@ def labelled(atoms: Atoms, label: Arrays, key: str) -> Atoms:
     """Return a frame with its label, under the names that ASE and every reader know."""
     made = atoms.copy()
     made.info[KEY_TAG] = key
-    results: dict[str, Any] = {ENERGY.name: float(label[ENERGY.name]), FORCES.name: label[FORCES.name]}
+    results: dict[str, float | Array] = {ENERGY.name: float(label[ENERGY.name]), FORCES.name: label[FORCES.name]}
     if STRESS.name in label:
         results[STRESS.name] = full_to_voigt(label[STRESS.name])
     if MAGMOM.name in label:

@@ -21,7 +21,7 @@ from matgraft.potentials.data.reading.formats.functionals import named
 from matgraft.potentials.data.reading.formats.vasp.theory import Mesh, level_of_theory, monkhorst_offset
 
 EMPTY: tuple[object, ...] = (None, {}, ())
-_VASP_XC: dict[str, dict[str, Any]] = {
+_VASP_XC: dict[str, dict[str, JsonValue]] = {
     "pbe": {"gga": "PE"},
     "pbesol": {"gga": "PS"},
     "revpbe": {"gga": "RE"},
@@ -68,7 +68,7 @@ def settled(engine: Engine) -> Engine:
     return espresso.settled(engine) if engine.calculator == ESPRESSO else engine
 
 
-def said_of(theory: LevelOfTheory) -> dict[str, Any]:
+def said_of(theory: LevelOfTheory) -> dict[str, object]:
     """Return the fields that are stated."""
     return {name: value for name, value in theory if value not in EMPTY}
 
@@ -86,7 +86,7 @@ def _of_tblite(engine: Engine, atoms: Atoms) -> LevelOfTheory:
 
 def _of_vasp(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     given = {key.lower(): value for key, value in engine.parameters.items()}
-    tags: dict[str, Any] = {**_VASP_DEFAULTS, **_VASP_XC.get(str(given.get("xc", "")).lower(), {})}
+    tags: dict[str, JsonValue] = {**_VASP_DEFAULTS, **_VASP_XC.get(str(given.get("xc", "")).lower(), {})}
     if espresso.atoms_have_moments(atoms):
         tags["ispin"] = 2
     tags |= {key: value for key, value in given.items() if key not in _NOT_TAGS and value is not None}
@@ -95,14 +95,17 @@ def _of_vasp(engine: Engine, atoms: Atoms) -> LevelOfTheory:
     return found.model_copy(update={"energy": "free", **_vasp_u(given.get("ldau_luj"))})
 
 
-def _vasp_u(rows: Any) -> dict[str, dict[str, Any]]:
+def _vasp_u(rows: JsonValue) -> Mapping[str, Mapping[str, float | str]]:
     """Return the fields of U for what ASE takes as ``ldau_luj``: element -> L, U and J."""
     if not isinstance(rows, dict):
         return {}
-    on = {symbol: row for symbol, row in rows.items() if isinstance(row, dict) and float(row.get("L", -1)) >= 0}
+    given = {symbol: row for symbol, row in rows.items() if isinstance(row, dict)}
+    orbitals = {symbol: espresso.number(row.get("L", -1)) for symbol, row in given.items()}
+    on = {symbol: int(L) for symbol, L in orbitals.items() if L is not None and L >= 0}
+    u, j = ({symbol: espresso.number(given[symbol].get(key, 0)) or 0.0 for symbol in on} for key in ("U", "J"))
     return {
-        "hubbard_u": {symbol: float(row.get("U", 0)) - float(row.get("J", 0)) for symbol, row in on.items()},
-        "hubbard_orbital": {symbol: "spdf"[int(row["L"])] for symbol, row in on.items()},
+        "hubbard_u": {symbol: u[symbol] - j[symbol] for symbol in on},
+        "hubbard_orbital": {symbol: "spdf"[L] for symbol, L in on.items()},
     }
 
 
@@ -116,7 +119,7 @@ def _vasp_mesh(given: Mapping[str, JsonValue]) -> Mesh:
     return Mesh(None, None, "Gamma" if centred else "Monkhorst-Pack") if kpts or "kspacing" in given else Mesh()
 
 
-def _as_words(value: Any) -> list[str]:
+def _as_words(value: JsonValue) -> list[str]:
     if isinstance(value, bool):
         return ["T" if value else "F"]
     return [str(one) for one in value] if isinstance(value, list) else str(value).split()

@@ -52,7 +52,7 @@ class RawFrame:
     """
 
     atoms: Atoms
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     tags: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

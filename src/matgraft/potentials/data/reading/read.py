@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 from rich.progress import Progress
@@ -427,9 +427,10 @@ def _tags(source: Source, index: int, frame: RawFrame, choices: Choices) -> dict
 def _with_orders(tags: dict[str, str], frame: RawFrame, labels: Mapping[str, Label]) -> dict[str, str]:
     """Return the tags with the magnetic order, where moments along one axis tell it and the file does not."""
     final = frame.values[labels["magmom"].key] if "magmom" in labels else ()
-    moments: dict[str, Any] = {ORDER_TAG: final, INITIAL_ORDER_TAG: frame.values.get("initial_magmoms", ())}
+    given = {ORDER_TAG: final, INITIAL_ORDER_TAG: frame.values.get("initial_magmoms", ())}
+    moments = {tag: np.asarray(own) for tag, own in given.items()}
     n = len(frame.atoms)
-    known = {tag: along_one_axis(own) for tag, own in moments.items() if np.shape(own) in ((n,), (n, 3))}
+    known = {tag: along_one_axis(own) for tag, own in moments.items() if own.shape in ((n,), (n, 3))}
     return {tag: magnetic_order(own) for tag, own in known.items() if own is not None} | tags
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from ase import Atoms
 
@@ -51,13 +50,15 @@ _SYSTEMS = {
 _SAME_SYSTEM = {"a.u.": "au", "atomic": "au", "atomic units": "au", "atomic_units": "au", "ev": "ase"}
 
 
-def stated_units(values: Mapping[str, Any]) -> dict[str, str]:
+def stated_units(values: Mapping[str, object]) -> dict[str, str]:
     """Return the units that a frame's values state: quantity, or key in lower case -> unit as written."""
     keys = {key.lower() for key in values}
     general: dict[str, str] = {}
     own: dict[str, str] = {}
     for key, value in values.items():
-        found = _STATEMENT.fullmatch(key.lower()) if isinstance(value, (str, dict)) else None
+        if not isinstance(value, str | dict):
+            continue
+        found = _STATEMENT.fullmatch(key.lower())
         if found is None or (isinstance(value, str) and value.strip().lower() in ("", "none", "null")):
             continue
         stem = found["after"] or found["of"] or ""
@@ -92,7 +93,7 @@ def _place(stem: str, keys: set[str]) -> str:
     return _QUANTITIES.get(re.split(r"[-_. ]", stem)[-1], "")
 
 
-def _general(value: str | dict[str, Any], known_only: bool) -> dict[str, str]:
+def _general(value: str | dict[str, object], known_only: bool) -> dict[str, str]:
     """Return what ``units=...`` says of each quantity; with `known_only` nothing where it is no unit at all."""
     if isinstance(value, dict):
         return {_QUANTITIES[key.lower()]: str(unit) for key, unit in value.items() if key.lower() in _QUANTITIES}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -67,7 +66,7 @@ class _Run:
     n_atoms: int = 0
     cell: Array | None = None
     atoms: Atoms | None = None
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, float | Array] = field(default_factory=dict)
     differences: Array | None = None
     raw: list[list[float]] = field(default_factory=list)
     converged: bool = False
@@ -155,7 +154,7 @@ class _Run:
         if atoms is not None and "e_fr_energy" in self.values:
             charge = self.control.get("charge", ["0"])
             tags = {"charge": f"{float(charge[0]):g}"} if float(charge[0]) else {}
-            self.steps.add(atoms, {"stress": self.differences} | self.values, self.converged, **tags)
+            self.steps.add(atoms, {"stress": self.differences, **self.values}, self.converged, **tags)
         self.values, self.converged, self.differences = {}, False, None
 
     def end(self) -> None:

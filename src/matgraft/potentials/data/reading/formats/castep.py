@@ -144,8 +144,9 @@ class _Run(StructureSteps):
             self.stale += 1
             return self.drop()
         atoms = Atoms([element(one) for one in self.labels], cell=self.cell, scaled_positions=self.sites, pbc=True)
-        self.values.setdefault("e_fr_energy", self.values.get("e_wo_entrp"))
-        if self.values["e_fr_energy"] is None:
+        if "e_wo_entrp" in self.values:
+            self.values.setdefault("e_fr_energy", self.values["e_wo_entrp"])
+        if "e_fr_energy" not in self.values:
             return self._complete(atoms)
         self.atoms = atoms
         self.begin(None)

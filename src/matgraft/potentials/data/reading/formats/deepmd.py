@@ -136,7 +136,7 @@ def _frame(
     if elements and types.max(initial=-1) >= len(elements):
         allowed = [f"0 to {len(elements) - 1}, as type_map.raw names"]
         raise DataError(f"an atom has the type {types.max()}", where=where, allowed=allowed)
-    values: dict[str, Any] = {}
+    values: dict[str, NDArray[Any]] = {}
     for stem, row in rows.items():
         by_atom = row.reshape(n_atoms, -1)[real] if stem in _PER_ATOM else row
         values[stem] = by_atom if stem in _PER_ATOM else row.reshape(3, 3) if stem == "virial" else row

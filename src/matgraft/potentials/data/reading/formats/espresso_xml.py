@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -100,7 +99,7 @@ class _Run:
         atoms, said = _atoms(structure), section.findtext(converged)
         self.last = float(energy)
         entropy = float(section.findtext("total_energy/demet") or 0)
-        values: dict[str, Any] = dict(energies(self.last, entropy, self._smearing()))
+        values: dict[str, float | Array | None] = dict(energies(self.last, entropy, self._smearing()))
         values["forces"] = _numbers(section.findtext("forces"), (len(atoms), 3))
         values["stress"] = _numbers(section.findtext("stress"), (3, 3))
         self.steps.add(atoms, values, None if said is None else said.strip().lower() == "true")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -37,10 +36,7 @@ _DIGITS = 18  # of a number of atoms
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-Values = dict[str, Any]
-
-
-def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Values | None, tuple[str, ...]]]:
+def read_frames(path: Path, name: str) -> Iterator[tuple[Atoms, Mapping[str, object] | None, tuple[str, ...]]]:
     """Walk over the frames of a file, each with its values and with notes on it.
 
     Values are None where they are in the structure, where ASE puts them.

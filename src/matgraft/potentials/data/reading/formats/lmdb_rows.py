@@ -11,7 +11,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from matgraft.core.errors import DataError, ExtraError
 from matgraft.core.limits import limits
@@ -44,7 +45,7 @@ def read_lmdb(path: Path, name: str) -> RawFile:
     return RawFile(frames, _CONVENTIONS)
 
 
-def _rows(path: Path, name: str) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, name: str) -> Iterator[dict[str, JsonValue]]:
     _require_whole(path, name)
     try:
         import lmdb
@@ -84,7 +85,7 @@ def _require_whole(path: Path, name: str) -> None:
         raise DataError("the file is cut off", where=name, remedy="copy it again")
 
 
-def _row(value: bytes, name: str, number: int) -> dict[str, Any]:
+def _row(value: bytes, name: str, number: int) -> dict[str, JsonValue]:
     """Unpack a row; its further values stand beside its own."""
     where = f"{name} row {number}"
     if value[:1] == b"\x80":

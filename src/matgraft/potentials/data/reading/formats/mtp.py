@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -114,7 +113,7 @@ def _frame(block: Sequence[_Section], where: str) -> RawFrame:
     cell[: len(vectors)] = vectors
     n_atoms = len(atom_data.rows)
     types = columns.pop("type", np.zeros(n_atoms)).astype(int)
-    values: dict[str, Any] = {}
+    values: dict[str, float | Array] = {}
     if "Energy" in sections:
         values["energy"] = float(_rows(sections["Energy"], (1,), where)[0, 0])
     if set(_FORCES) <= columns.keys():

@@ -18,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from matgraft.core.errors import DataError
+from matgraft.core.quantities import Array
 from matgraft.core.unpack import lines, open_unpacked
 from matgraft.potentials.data.reading.formats.base import FileHead, Format, plain_path, unpacked
 from matgraft.potentials.data.reading.formats.output import element
@@ -63,7 +63,7 @@ class _Frame:
     lattice: list[list[float]] = field(default_factory=list)
     symbols: list[str] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, float | Array] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
     def take(self, word: str, words: list[str]) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from ase import Atoms
@@ -149,7 +149,7 @@ class Steps:
     unfinished: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, atoms: Atoms, values: Mapping[str, Any], converged: bool | None, **tags: str) -> None:
+    def add(self, atoms: Atoms, values: Mapping[str, object], converged: bool | None, **tags: str) -> None:
         """Add a finished step; `converged` says whether its electrons are, None where the output does not."""
         told = {} if converged is None else {"converged": "true" if converged else "false"}
         present = {key: value for key, value in values.items() if value is not None}

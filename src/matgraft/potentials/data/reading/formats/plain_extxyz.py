@@ -7,7 +7,7 @@ Brackets, escapes, flags, masks and all else that has a meaning of its own, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.data import atomic_numbers
 from ase.io.extxyz import key_val_str_to_dict, per_config_properties
+from numpy.typing import NDArray
 
 _PAIR = re.compile(r"""([A-Za-z_][\w.:-]*)=(?:"([^"\\]+)"|([^\s"'{}\[\]=\\]+))(?:\s+|$)""")
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
@@ -40,7 +41,7 @@ class _Column:
     kind: str
 
 
-def plain_frame(block: Sequence[str]) -> tuple[Atoms, dict[str, Any]] | None:
+def plain_frame(block: Sequence[str]) -> tuple[Atoms, dict[str, object]] | None:
     """Return the structure and the values of a frame; None where it is not plain, or at fault.
 
     Parameters
@@ -57,27 +58,27 @@ def plain_frame(block: Sequence[str]) -> tuple[Atoms, dict[str, Any]] | None:
         return None
     lattice, pbc = info.pop("Lattice", None), info.pop("pbc", None)
     columns = _columns(str(info.pop("Properties", "species:S:1:pos:R:3")))
-    if columns is None or (lattice is not None and np.shape(lattice) != (9,)) or not _is_of_truth(pbc):
+    if columns is None or (lattice is not None and np.shape(np.asarray(lattice)) != (9,)) or not _is_of_truth(pbc):
         return None
     try:
         symbols, arrays = _table(block[2:], columns)
         numbers = [atomic_numbers[symbol.capitalize()] for symbol in symbols]
         values = _values(arrays, info)
         repeats = lattice is not None if pbc is None else pbc
-        cell = None if lattice is None else np.reshape(lattice, (3, 3))
+        cell = None if lattice is None else np.asarray(lattice).reshape(3, 3)
         return Atoms(numbers, arrays["positions"], cell=cell, pbc=repeats), values
     except (KeyError, ValueError, TypeError):  # ASE says what is at fault
         return None
 
 
-def _is_of_truth(pbc: Any) -> bool:
+def _is_of_truth(pbc: object) -> bool:
     return pbc is None or np.asarray(pbc).dtype == bool
 
 
-def _pairs(comment: str) -> dict[str, Any] | None:
+def _pairs(comment: str) -> dict[str, object] | None:
     """Return the pairs of a comment line, their values as ASE reads them; None where it is not plain."""
     text = comment.strip()
-    pairs: dict[str, Any] = {}
+    pairs: dict[str, object] = {}
     at = 0
     while at < len(text):
         found = _PAIR.match(text, at)
@@ -121,7 +122,7 @@ def _columns(text: str) -> tuple[_Column, ...] | None:
     return tuple(columns) if usual and placed and len(set(names)) == len(names) else None
 
 
-def _table(lines: Sequence[str], columns: tuple[_Column, ...]) -> tuple[list[str], dict[str, Any]]:
+def _table(lines: Sequence[str], columns: tuple[_Column, ...]) -> tuple[list[str], dict[str, NDArray[Any]]]:
     """Return the species of the atoms, and their arrays by name; raises ValueError where a line is not whole."""
     words = " ".join(lines).split()
     width = columns[-1].start + columns[-1].width
@@ -143,7 +144,7 @@ def _part(words: Sequence[str], width: int, column: _Column) -> Any:
     return np.array(rows, dtype="d" if kind is float else "i").T
 
 
-def _values(arrays: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+def _values(arrays: Mapping[str, NDArray[Any]], info: dict[str, object]) -> dict[str, object]:
     """Put values together as they come from ASE: what it calculates first, then other columns, then the comment's."""
     per_atom = {name: array for name, array in arrays.items() if name != "positions"}
     values = {name: _result(name, array) for name, array in per_atom.items() if name in all_properties}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ase import Atoms
 
 from matgraft.core.provenance import LevelOfTheory
+from matgraft.core.quantities import Array
 from matgraft.potentials.data.reading.formats.output import Output, Steps
 from matgraft.potentials.data.reading.raw import Conventions, RawFile, RawFrame
 
@@ -48,7 +48,7 @@ class StructureSteps(Steps):
     tags: dict[str, str] = field(default_factory=dict)
     theory: LevelOfTheory | None = None
     atoms: Atoms | None = None
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, float | Array] = field(default_factory=dict)
     converged: bool = True
 
     def begin(self, atoms: Atoms | None) -> None:
