@@ -30,7 +30,8 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
 from matgraft.formulas.learners.inputs import Examples, Inputs
 from matgraft.formulas.learners.network import NetworkSettings
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.pretraining.tables import is_held_out, read_property_table
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.reading import read_table

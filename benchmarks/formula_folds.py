@@ -38,7 +38,7 @@ from sklearn.model_selection import GroupKFold
 from matgraft.formulas import descriptors
 from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import GROUPINGS, ColumnNames, FormulaTable
 from matgraft.formulas.table.reading import read_table

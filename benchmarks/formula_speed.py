@@ -24,7 +24,7 @@ from formula_folds import FORMULAS, read
 from matgraft.formulas.descriptors import magpie
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
-from matgraft.formulas.predictor.predictor import fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import FormulaTable
 from matgraft.formulas.valence import valence

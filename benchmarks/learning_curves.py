@@ -19,7 +19,8 @@ from formula_folds import FORMULAS, sizes
 
 from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import FormulaTable
 from matgraft.formulas.table.reading import read_table

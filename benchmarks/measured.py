@@ -28,7 +28,7 @@ from matgraft.core.errors import DataError
 from matgraft.core.statistics import Units, mean_difference, numbered
 from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import FormulaTable
 from matgraft.formulas.table.reading import read_table

@@ -33,7 +33,8 @@ from matgraft.core.statistics import joined_units, mean_difference
 from matgraft.formulas import descriptors
 from matgraft.formulas.crossval import held_out_folds
 from matgraft.formulas.learners.inputs import Array, Rows
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
 from matgraft.formulas.table.reading import read_table

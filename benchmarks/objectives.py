@@ -18,7 +18,7 @@ from formula_folds import FORMULAS, read, sizes
 
 from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.pretraining.run import pretrain
 from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
 from matgraft.foundations import load_folder

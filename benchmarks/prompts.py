@@ -30,9 +30,11 @@ from formula_folds import FORMULAS
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula, parse_formula
 from matgraft.formulas.learners.inputs import Inputs
+from matgraft.formulas.predictor.fitting import fit_predictor, labels_of
 from matgraft.formulas.predictor.inner import InnerFolds
 from matgraft.formulas.predictor.members import FULL
-from matgraft.formulas.predictor.predictor import Predictor, PredictorSettings, fit_predictor, labels_of
+from matgraft.formulas.predictor.predictor import Predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.store import save_predictor
 from matgraft.formulas.predictor.together import fit_together, folds_of
 from matgraft.formulas.pretraining.tables import is_held_out, read_property_table

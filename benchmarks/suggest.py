@@ -30,7 +30,9 @@ from matgraft.core.statistics import mean_difference
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners import forest
 from matgraft.formulas.learners.inputs import Array, Examples, Inputs, Rows
-from matgraft.formulas.predictor.predictor import Predictor, PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.predictor import Predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.report.suggested import Goal
 from matgraft.formulas.suggest.propose import SHARE, propose

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from matgraft.formulas.predict import predict_formulas
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.prompts.member import PromptSettings
 from matgraft.formulas.settings import TableRun
 from matgraft.formulas.tune import tune_table

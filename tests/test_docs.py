@@ -27,7 +27,7 @@ from matgraft.core.executor_settings import ExecutorSettings
 from matgraft.core.findings import Code
 from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.few_shot.episodes import EpisodeSettings
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.learning import BankSettings
 from matgraft.formulas.table.audit.audit import CODES as TABLE_CODES

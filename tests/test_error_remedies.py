@@ -217,7 +217,7 @@ HERE: dict[str, str] = {
     "potentials/models/nequix/potential.py:shipped": "test_a_nequix_that_is_not_here",
     "core/fetch.py:_unreachable": "test_a_foundation_that_is_not_here",
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
-    "formulas/predictor/predictor.py:labels_of": "test_a_scale_that_does_not_exist",
+    "formulas/predictor/fitting.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
     "core/training/fit.py:_launch_workers": "test_a_worker_that_dies",
     "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",

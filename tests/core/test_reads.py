@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from matgraft.core.errors import OptionError
 from matgraft.core.settings import typed_keys
-from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
+from matgraft.formulas.predictor.settings import PredictorSettings, refuse_idle
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.recipe import READS, Recipe, make_recipe
 

@@ -8,7 +8,7 @@ from matgraft.core.errors import OptionError
 from matgraft.core.quantities import POTENTIAL_QUANTITIES
 from matgraft.core.settings import keys_of, make_settings
 from matgraft.core.vocabulary import CALLED, meant
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.potentials.recipe import Recipe, make_recipe
 

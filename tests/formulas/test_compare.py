@@ -12,7 +12,7 @@ from matgraft.core.errors import OptionError
 from matgraft.formulas import compare
 from matgraft.formulas.compare import compare_strategies
 from matgraft.formulas.learners.network import NetworkSettings
-from matgraft.formulas.predictor.predictor import PredictorSettings, what_is_read
+from matgraft.formulas.predictor.settings import PredictorSettings, what_is_read
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.scoring.strategies import TriedStrategy, compare_losses
 from matgraft.formulas.table.formula_table import ColumnNames

@@ -10,7 +10,7 @@ from matgraft.core.errors import AuditError, DataError
 from matgraft.formulas.crossval import crossval, held_out_folds
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.table.formula_table import ColumnNames, FormulaTable
 from matgraft.formulas.table.reading import read_table
 

@@ -13,7 +13,7 @@ from matgraft.formulas.embedding import embed
 from matgraft.formulas.encoder import tensors_of
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predict import PropertyModel, predict_formulas
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.prompts.member import PromptSettings
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.settings import TableRun

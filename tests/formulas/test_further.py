@@ -17,7 +17,8 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.evaluate import evaluate_table
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predict import PropertyModel, predict_formulas
-from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames
 from matgraft.formulas.scoring.further import score_further
 from matgraft.formulas.scoring.target import METRICS

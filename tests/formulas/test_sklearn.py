@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from matgraft.core.errors import DataError, MatgraftError
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.sklearn import CompositionClassifier, CompositionRegressor
 
 METALS, ANIONS = ["Li", "Na", "K", "Mg", "Ca", "Sr", "Fe", "Ni", "Zn"], {"O": 2.0, "S": 1.0, "F": 4.0, "Cl": 3.0}

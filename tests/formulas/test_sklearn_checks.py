@@ -28,7 +28,8 @@ from matgraft.formulas.descriptors import element_fractions
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.classifier import fit_few_shot
 from matgraft.formulas.learners.inputs import Examples
-from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.sklearn import (
     CompositionClassifier,
     CompositionFeaturizer,

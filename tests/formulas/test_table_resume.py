@@ -16,7 +16,7 @@ from matgraft.core.run_folder import kind_of
 from matgraft.formulas import tune as property_run
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predict import predict_formulas
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.prompts.bank import BANKS, Bank, BankCard
 from matgraft.formulas.prompts.member import PromptSettings
 from matgraft.formulas.prompts.prompts import PromptedEncoder

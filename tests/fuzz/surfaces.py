@@ -34,7 +34,7 @@ from matgraft.core.quantities import parse_shear, parse_unit
 from matgraft.core.settings import make_settings
 from matgraft.core.texts import parse_json, parse_json_lines, parse_value, parse_yaml
 from matgraft.formulas.formula import parse_formula
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.pretraining.settings import PretrainSettings
 from matgraft.formulas.prompts.text import parse_plain, parse_prompt, parse_stated
 from matgraft.formulas.table.formula_table import ColumnNames

@@ -48,7 +48,7 @@ def refuse_no_target(data: str, targets: list[str] | None, columns: Columns) -> 
 def predictor_settings(verb: str, options: list[str] | None, columns: Columns, **own: Any) -> tuple[Any, list[str]]:
     """Return the settings, and the keys that were named; `own` are options of the command, weaker than key=value."""
     from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
-    from matgraft.formulas.predictor.predictor import PredictorSettings
+    from matgraft.formulas.predictor.settings import PredictorSettings
     from matgraft.formulas.settings import refuse_prompt_class
 
     words = [word(name, value) for name, value in own.items() if value is not None] + list(options or ())

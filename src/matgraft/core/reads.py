@@ -4,7 +4,7 @@
     refuse_unread("tune", READS, given=["loss.huber_delta"], request=recipe)
 
 Each verb declares its reads beside the settings that they belong to: in `matgraft.potentials.recipe`, in
-`matgraft.formulas.predictor.predictor`, and in `matgraft.cli` for its own options.
+`matgraft.formulas.predictor.settings`, and in `matgraft.cli` for its own options.
 """
 
 from __future__ import annotations

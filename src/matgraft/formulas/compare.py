@@ -17,7 +17,7 @@ from matgraft.formulas.crossval import crossval, held_out_folds
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
-from matgraft.formulas.predictor.predictor import PredictorSettings, what_is_read
+from matgraft.formulas.predictor.settings import PredictorSettings, what_is_read
 from matgraft.formulas.report.rows import TableRow
 from matgraft.formulas.scoring.strategies import StrategyComparison, TriedStrategy, compare_losses
 from matgraft.formulas.table.formula_table import FormulaTable

@@ -18,7 +18,9 @@ from matgraft.core.findings import Finding
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.folds import inner_folds, refuse_lone_classes
 from matgraft.formulas.learners.inputs import Inputs, Rows
-from matgraft.formulas.predictor.predictor import Prediction, PredictorSettings, fit_predictor, refuse_idle
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.settings import PredictorSettings, refuse_idle
 from matgraft.formulas.report.rows import TableRow, prediction_rows
 from matgraft.formulas.scoring.folds import CrossValidation, FoldScores
 from matgraft.formulas.scoring.metrics import scores_of

@@ -24,7 +24,8 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predictor.members import Tuned
-from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor
 from matgraft.formulas.prompts.material_class import material_class
 from matgraft.formulas.prompts.text import Prompt, parse_plain, parse_prompt, property_tokens

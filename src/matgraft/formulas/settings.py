@@ -15,7 +15,7 @@ from matgraft.core.run_folder import RunFile, by_option
 from matgraft.formulas.alloys import Basis
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.predictor.members import formula_reader
-from matgraft.formulas.predictor.predictor import PredictorSettings, refuse_idle
+from matgraft.formulas.predictor.settings import PredictorSettings, refuse_idle
 from matgraft.formulas.prompts.bank import Bank
 from matgraft.formulas.table.formula_table import Coding, ColumnNames, FormulaTable, ReadOptions
 from matgraft.formulas.table.units import refuse_units

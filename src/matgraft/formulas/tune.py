@@ -29,7 +29,7 @@ from matgraft.core.run_folder import Begun, open_run
 from matgraft.formulas.domain.verdict import domain_verdict
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.inputs import Inputs
-from matgraft.formulas.predictor.predictor import fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
 from matgraft.formulas.predictor.store import DATA, PREDICTOR, TargetNames, folder_name, save_predictor
 from matgraft.formulas.predictor.together import Together, fit_together, folds_of
 from matgraft.formulas.prompts.bank import BANKS

@@ -132,7 +132,7 @@ def table_run_for(
         If a key is unknown, does not fit, or is not read.
     """
     from matgraft.formulas.predictor.members import OF_POTENTIALS, STRATEGIES
-    from matgraft.formulas.predictor.predictor import PredictorSettings
+    from matgraft.formulas.predictor.settings import PredictorSettings
     from matgraft.formulas.settings import TableRun
 
     given = {name.replace("__", "."): _plain(value) for name, value in options.items() if value is not None}

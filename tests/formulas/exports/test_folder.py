@@ -17,7 +17,8 @@ from matgraft.formulas.learners import forest
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor import members
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.store import TargetNames
 from matgraft.formulas.registry import load_encoder
 

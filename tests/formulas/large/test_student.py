@@ -17,7 +17,8 @@ from matgraft.formulas.large.student import Lesson, Student, teach
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.learners.watched import LoopSettings
 from matgraft.formulas.predict import PropertyModel
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.table.formula_table import ColumnNames
 
 METALS = ["Li", "Na", "Mg", "Ca", "Fe", "Ni", "Al", "Ti"]

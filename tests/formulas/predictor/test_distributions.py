@@ -11,7 +11,7 @@ from matgraft.formulas.learners.forest import LEVELS, Forest, Trees, _at, _at_we
 from matgraft.formulas.learners.inputs import Labels
 from matgraft.formulas.learners.transform import Transform, choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule, apply_temperature, central, fit_temperature, pooled
-from matgraft.formulas.predictor.predictor import OutOfFoldCalibration
+from matgraft.formulas.predictor.out_of_fold import OutOfFoldCalibration
 
 FEW = Trees(count=100, features=1.0)
 

@@ -23,7 +23,8 @@ from matgraft.formulas.domain.verdict import described, domain_verdict, harm_fin
 from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.network import NetworkSettings
 from matgraft.formulas.predictor.calibration import IntervalRule
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 
 QUICK = NetworkSettings(epochs=1, fewest_steps=3, batch=20)
 NEAR, FAR = (DomainOverlap(auc, within, effective, np.ones(200))

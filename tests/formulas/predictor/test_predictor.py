@@ -22,11 +22,13 @@ from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.learners.transform import Transform, choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule
+from matgraft.formulas.predictor.fitting import fit_predictor
 from matgraft.formulas.predictor.inner import InnerFolds, predict_inner_folds
 from matgraft.formulas.predictor.members import DESCRIPTORS as DESCRIPTORS_MEMBER
 from matgraft.formulas.predictor.members import FULL as FULL_NETWORK
 from matgraft.formulas.predictor.members import Member, Tools
-from matgraft.formulas.predictor.predictor import OutOfFoldCalibration, PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.out_of_fold import OutOfFoldCalibration
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.stack import can_win, is_familiar, is_worth_fitting, member_weights
 from matgraft.formulas.predictor.store import PREDICTOR, TargetNames, load_predictor, save_predictor
 
@@ -115,7 +117,7 @@ def test_a_formula_of_two_papers_never_stands_on_both_sides_of_a_fold(small, tab
     names = [f"paper {i // 10}" for i in range(80)] + ["paper 1", "paper 3", "paper 5", "paper 7"]
     given = [formulas[i] for i in rows], y[rows]
     seen = []
-    stop = "matgraft.formulas.predictor.predictor.predict_inner_folds"
+    stop = "matgraft.formulas.predictor.fitting.predict_inner_folds"
     monkeypatch.setattr(stop, lambda *parts: seen.append(parts[2].rows) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make(small, given, DESCRIPTORS.model_copy(update={"inner_folds": 5}), groups=names)
@@ -175,7 +177,7 @@ def test_a_class_of_one_formula_is_an_error_before_any_fit(small, table, monkeyp
     formulas, y = table
     labels = (np.arange(len(y)) % (n_classes - 1)).astype(float)
     labels[[5, 6]] = n_classes - 1
-    monkeypatch.setattr("matgraft.formulas.predictor.predictor.predict_inner_folds", lambda *_: 1 / 0)
+    monkeypatch.setattr("matgraft.formulas.predictor.fitting.predict_inner_folds", lambda *_: 1 / 0)
     with pytest.raises(DataError, match=f"class {n_classes - 1} is of one formula"):
         make(small, ([*formulas[:6], formulas[5], *formulas[7:]], y), y=labels, n_classes=n_classes)
 

@@ -11,7 +11,8 @@ import torch
 from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.learners.inputs import Examples, Inputs, Labels
 from matgraft.formulas.learners.network import NetworkSettings
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.store import load_predictor, save_predictor
 from matgraft.formulas.predictor.together import fit_together, folds_of, shared_folds
 from matgraft.formulas.prompts.bank import BANKS, Bank, BankCard, bank_answers

@@ -12,7 +12,8 @@ from matgraft.formulas.learners.forest import Forest, Trees
 from matgraft.formulas.learners.inputs import Examples, Labels
 from matgraft.formulas.learners.stored import LEAF, FlatTrees, StoredForest
 from matgraft.formulas.predictor import fits, store
-from matgraft.formulas.predictor.predictor import PredictorSettings, fit_predictor
+from matgraft.formulas.predictor.fitting import fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.store import PREDICTOR, load_predictor, save_network, save_predictor
 
 PARTS = ("value", "lower", "upper", "std", "distance")

@@ -12,7 +12,8 @@ from matgraft.formulas.learners.inputs import Examples, Labels
 from matgraft.formulas.learners.transform import Transform, choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule, fit_temperature
 from matgraft.formulas.predictor.facts import HeldLosses, PredictorFacts, WeighedMember
-from matgraft.formulas.predictor.predictor import PredictorSettings, _calibrate, fit_predictor
+from matgraft.formulas.predictor.fitting import _calibrate, fit_predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.stack import member_weights
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.verdict import property_verdict

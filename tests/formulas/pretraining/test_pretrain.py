@@ -23,7 +23,7 @@ from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone, tensors_of
 from matgraft.formulas.encoder_network import MASK
 from matgraft.formulas.formula import parse_formula
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.pretraining.labels import add_labels
 from matgraft.formulas.pretraining.objectives import (
     PretrainModule,

@@ -12,7 +12,7 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import FormulaError, parse_formula
 from matgraft.formulas.learners.inputs import Inputs, Labels
 from matgraft.formulas.predict import PropertyModel
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.prompts.material_class import MATERIAL_CLASSES
 from matgraft.formulas.prompts.member import PromptFit, PromptSettings, fit_prompts
 from matgraft.formulas.prompts.prompts import PromptedEncoder, class_indices

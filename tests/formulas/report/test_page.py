@@ -16,7 +16,7 @@ from matgraft.core.report.html import to_html
 from matgraft.core.verdict import Caution, Damage, Outcome, Verdict
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.facts import BaselineComparison, FittedMember, WeighedMember
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.prompts.facts import Alike, PromptFacts, PromptStart
 from matgraft.formulas.report.facts import PROMPTS, property_facts
 from matgraft.formulas.report.page import audit_section, write_property_report

@@ -12,7 +12,7 @@ from matgraft.formulas.crossval import crossval
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.predictor.facts import WeighedMember
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.report.text import show_folds
 from matgraft.formulas.scoring.folds import FoldScores
 from matgraft.formulas.scoring.metrics import scores_of

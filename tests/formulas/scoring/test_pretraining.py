@@ -12,7 +12,7 @@ from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.formula import parse_formula
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.predictor.facts import HeldLosses
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.pretraining.labels import labels_seen
 from matgraft.formulas.pretraining.settings import ObjectiveWeights, PretrainSettings
 from matgraft.formulas.pretraining.tables import is_held_out

@@ -11,7 +11,7 @@ import pytest
 from matgraft.core.registry import save_folder
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners import forest
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.settings import TableRun
 from matgraft.formulas.tune import tune_table
 

@@ -54,7 +54,8 @@ from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predict import PropertyModel
 from matgraft.formulas.predictor import calibration
 from matgraft.formulas.predictor.calibration import IntervalRule
-from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.predictor.store import TargetNames, save_network
 
 TARGETS = {"sklearn": "scikit-learn"}

@@ -26,7 +26,7 @@ from matgraft.core.statistics import effective_number
 from matgraft.formulas.few_shot.metric import Space
 from matgraft.formulas.few_shot.prototypes import Prototypes
 from matgraft.formulas.formula import Formula
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 
 Array = NDArray[np.float64]
 MOST_EXAMPLES = 200

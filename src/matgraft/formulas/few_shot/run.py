@@ -32,7 +32,7 @@ from matgraft.formulas.few_shot.result import (
 )
 from matgraft.formulas.few_shot.values import fit_few_values
 from matgraft.formulas.formula import Formula
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.table.facts import TableReading, Tell

@@ -28,14 +28,10 @@ from matgraft.formulas.learners.novelty import Neighbourhood
 from matgraft.formulas.learners.transform import choose_transform
 from matgraft.formulas.predictor.calibration import IntervalRule, pooled
 from matgraft.formulas.predictor.members import STRATEGIES, Tools
-from matgraft.formulas.predictor.predictor import (
-    ONE_SIGMA,
-    HeldIntervals,
-    OutOfFoldCalibration,
-    Prediction,
-    Predictor,
-    PredictorSettings,
-)
+from matgraft.formulas.predictor.out_of_fold import ONE_SIGMA, HeldIntervals, OutOfFoldCalibration
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 
 FEWEST, MOST = 5, 50
 MEMBERS = STRATEGIES["feature"]

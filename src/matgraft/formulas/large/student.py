@@ -29,7 +29,9 @@ from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array
 from matgraft.formulas.learners.network import FittedNetwork
 from matgraft.formulas.learners.watched import LoopSettings, WatchedLoss, fit_watched
-from matgraft.formulas.predictor.predictor import ONE_SIGMA, Prediction, Predictor
+from matgraft.formulas.predictor.out_of_fold import ONE_SIGMA
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.report.facts import Closeness
 
 TAUGHT = 16_384

@@ -20,7 +20,7 @@ from matgraft.formulas.large.parts import Part
 from matgraft.formulas.large.student import TAUGHT, Lesson, teach
 from matgraft.formulas.large.work import Asked, one_thread, opened
 from matgraft.formulas.predict import PropertyModel, covariates_of
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.predictor.store import save_network
 from matgraft.formulas.queries import read_part
 from matgraft.formulas.report.facts import Closeness

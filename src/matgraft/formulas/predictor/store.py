@@ -32,7 +32,9 @@ from matgraft.formulas.learners.transform import Transform
 from matgraft.formulas.predictor.calibration import IntervalRule
 from matgraft.formulas.predictor.fits import FITS, MOST_ROWS, arrays_of, load_fits
 from matgraft.formulas.predictor.members import BY_NAME, Member, Tools, Tuned
-from matgraft.formulas.predictor.predictor import ONE_SIGMA, OutOfFoldCalibration, Predictor, PredictorSettings
+from matgraft.formulas.predictor.out_of_fold import ONE_SIGMA, OutOfFoldCalibration
+from matgraft.formulas.predictor.predictor import Predictor
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.training_rows import TrainingRows
 
 LONGEST_NAME = 240

@@ -23,9 +23,10 @@ from matgraft.core.processes import cores, map_in_processes
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.learners.folds import ATTEMPTS, inner_folds, refuse_lone_classes
 from matgraft.formulas.learners.inputs import Array, Inputs, Labels, Rows
+from matgraft.formulas.predictor.fitting import labels_of
 from matgraft.formulas.predictor.inner import InnerFolds
 from matgraft.formulas.predictor.members import PROMPT
-from matgraft.formulas.predictor.predictor import PredictorSettings, labels_of
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.predictor.store import network_file, read_network, save_network
 from matgraft.formulas.prompts.member import PromptFit, fit_prompts
 from matgraft.formulas.table.formula_table import FormulaTable, joined_groups

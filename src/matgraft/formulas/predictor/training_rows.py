@@ -18,7 +18,7 @@ from matgraft.core.manifest import checked
 from matgraft.core.quantities import Array
 from matgraft.core.weights import refuse_infinite, refuse_other_names
 from matgraft.formulas.formula import Formula
-from matgraft.formulas.predictor.predictor import HeldIntervals
+from matgraft.formulas.predictor.out_of_fold import HeldIntervals
 
 _ALWAYS = ("y", "weights", "covariates", "lengths", "numbers", "fractions")
 _HELD = ("held_lower", "held_upper", "held_std")

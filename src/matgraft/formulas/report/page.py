@@ -36,7 +36,7 @@ from matgraft.core.report.document import (
 from matgraft.core.report.figures import beyond_note
 from matgraft.core.report.html import to_html
 from matgraft.core.report.text import percent
-from matgraft.formulas.predictor.predictor import PredictorSettings
+from matgraft.formulas.predictor.settings import PredictorSettings
 from matgraft.formulas.report.domain import domain_section
 from matgraft.formulas.report.facts import REPORT, HeldPart, PropertyReport, TargetReport, property_facts, uneven
 from matgraft.formulas.report.further import further_sections

@@ -23,7 +23,8 @@ from matgraft.core.manifest import check
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.network import FittedNetwork
 from matgraft.formulas.predictor.members import Tuned
-from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 
 if TYPE_CHECKING:  # a prediction of formulas that are typed writes no table
     import pandas as pd

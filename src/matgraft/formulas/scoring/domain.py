@@ -12,7 +12,8 @@ from matgraft.core.findings import Finding
 from matgraft.core.frozen import Frozen
 from matgraft.formulas.domain.adaptation import ChosenMethod, MethodChoice
 from matgraft.formulas.domain.verdict import harm_finding, overlap_finding
-from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.table.target import TargetTable
 

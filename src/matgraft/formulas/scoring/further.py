@@ -18,7 +18,8 @@ from matgraft.core.statistics import MIN_UNITS, Units, joined_units, mean_differ
 from matgraft.core.verdict import THAN, Caution, Damage, Outcome, Use, Verdict
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predictor.facts import BaselineComparison
-from matgraft.formulas.predictor.predictor import Prediction, Predictor
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.predictor.store import TargetNames
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.scoring.verdict import FAR, UNLIKE, outcome_of_comparison

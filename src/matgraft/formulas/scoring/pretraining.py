@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from matgraft.core.frozen import Frozen
 from matgraft.formulas.learners.inputs import Examples
 from matgraft.formulas.predictor.facts import BaselineComparison, HeldLosses
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.scoring.metrics import scores_of
 from matgraft.formulas.seen_labels import SeenLabels
 

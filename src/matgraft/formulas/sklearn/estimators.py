@@ -21,15 +21,11 @@ from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fi
 from matgraft.core.errors import DataError
 from matgraft.core.settings import validated
 from matgraft.formulas.learners.inputs import Examples
+from matgraft.formulas.predictor.fitting import SMALLEST, fit_predictor
 from matgraft.formulas.predictor.members import formula_reader
-from matgraft.formulas.predictor.predictor import (
-    SMALLEST,
-    Prediction,
-    Predictor,
-    PredictorSettings,
-    fit_predictor,
-    refuse_idle,
-)
+from matgraft.formulas.predictor.prediction import Prediction
+from matgraft.formulas.predictor.predictor import Predictor
+from matgraft.formulas.predictor.settings import PredictorSettings, refuse_idle
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.sklearn.base import OfFormulas, encoded_classes
 from matgraft.formulas.sklearn.covariates import Array

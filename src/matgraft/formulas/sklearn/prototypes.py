@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from matgraft.formulas.few_shot.classifier import Expectation, FewShot, fit_few_shot
 from matgraft.formulas.few_shot.metric import Space, choose_metric
-from matgraft.formulas.predictor.predictor import Prediction
+from matgraft.formulas.predictor.prediction import Prediction
 from matgraft.formulas.prompts.text import parse_plain
 from matgraft.formulas.registry import load_encoder
 from matgraft.formulas.sklearn.base import OfFormulas, encoded_classes

@@ -14,7 +14,7 @@ from matgraft.core.errors import DataError, OptionError
 from matgraft.formulas.formula import Formula
 from matgraft.formulas.learners.inputs import Array, Inputs
 from matgraft.formulas.predict import IN_MEMORY, PropertyModel, as_cells, covariates_of, listed
-from matgraft.formulas.predictor.predictor import identities
+from matgraft.formulas.predictor.out_of_fold import identities
 from matgraft.formulas.queries import open_queries, plainly
 from matgraft.formulas.report.suggested import Made
 from matgraft.formulas.suggest.compositions import MOST_CANDIDATES, MOST_TRIED, Compositions

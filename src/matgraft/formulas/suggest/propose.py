@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from matgraft.formulas.learners.inputs import Array, Inputs
-from matgraft.formulas.predictor.predictor import Mixtures, Prediction, Predictor
+from matgraft.formulas.predictor.prediction import Mixtures, Prediction
+from matgraft.formulas.predictor.predictor import Predictor
 from matgraft.formulas.report.suggested import Goal
 from matgraft.formulas.suggest.batch import Joint, Pick, choose_batch
 from matgraft.formulas.suggest.worth import Worth
