@@ -168,8 +168,8 @@ TUNE: dict[str, list[tuple[Callable[[list[Atoms]], list[Atoms]], str]]] = {
         (plain, "units.stress=eV/A^2"),
         (every(lambda a: a.info.update(stress_unit="N/m")), ""),
     ],
-    "potentials/data/reading/read.py:_judge": [(every(lambda a: without(a, "stress")), "units.stress=GPa shear=xz,yz,xy")],
-    "potentials/data/reading/read.py:_nowhere": [
+    "potentials/data/reading/wishes.py:refuse_unmet": [(every(lambda a: without(a, "stress")), "units.stress=GPa shear=xz,yz,xy")],
+    "potentials/data/reading/wishes.py:_nowhere": [
         (every(lambda a: renamed(a, energy="my total energy")), ""),
         (every(lambda a: renamed(a, forces="total_force")), ""),
         (every(lambda a: without(a, "forces")), ""),
