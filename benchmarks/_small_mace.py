@@ -34,7 +34,8 @@ from matgraft.core.registry import save_folder
 from matgraft.core.training.execution import Execution
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.structures import make_structures
-from matgraft.potentials.models.mace import HASH_DIGITS, MACEPotential
+from matgraft.potentials.models.mace.pickles import HASH_DIGITS
+from matgraft.potentials.models.mace.potential import MACEPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.pseudolabels import encodable, label
 from matgraft.potentials.tuning.loss import LossSettings

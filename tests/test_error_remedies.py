@@ -211,9 +211,9 @@ HERE: dict[str, str] = {
     "core/manifest.py:_changed": "test_a_file_that_was_changed",
     "cli/outputs.py:_checked": "test_a_file_in_a_folder_that_is_not_there",
     "potentials/run/active.py:_tune": "test_labels_of_a_loop_that_block",
-    "potentials/models/mace.py:_chosen_head": "test_a_file_of_mace",
-    "potentials/models/mace.py:_refuse_untrusted": "test_a_file_of_mace",
-    "potentials/models/mace.py:shipped": "test_a_foundation_that_is_not_here",
+    "potentials/models/mace/potential.py:_chosen_head": "test_a_file_of_mace",
+    "potentials/models/mace/pickles.py:_refuse_untrusted": "test_a_file_of_mace",
+    "potentials/models/mace/potential.py:shipped": "test_a_foundation_that_is_not_here",
     "potentials/models/nequix/potential.py:shipped": "test_a_nequix_that_is_not_here",
     "core/fetch.py:_unreachable": "test_a_foundation_that_is_not_here",
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
@@ -566,7 +566,7 @@ def test_stress_without_a_cell(matgraft: Call, tmp_path: Path, monkeypatch: pyte
 
 def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickle is opened for its hash alone, and a model of two heads for one of them; no weights are needed for that."""
-    mace = pytest.importorskip("matgraft.potentials.models.mace", reason="needs mace-torch")
+    mace = pytest.importorskip("matgraft.potentials.models.mace.potential", reason="needs mace-torch")
 
     def passed(*_: object) -> None:
         raise PassedError("on to the build")
@@ -591,7 +591,7 @@ def test_a_file_of_mace(matgraft: Call, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_foundation_that_is_not_here(matgraft: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first command fetches; the second, of a machine without a network, takes the file that was brought by hand."""
-    mace = pytest.importorskip("matgraft.potentials.models.mace", reason="needs mace-torch")
+    mace = pytest.importorskip("matgraft.potentials.models.mace.potential", reason="needs mace-torch")
     content = b"what a server would send"
     address, digits = "https://example.invalid/small.model", hashlib.sha256(content).hexdigest()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

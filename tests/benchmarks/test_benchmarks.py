@@ -410,7 +410,7 @@ def test_a_checkpoint_of_mace_run_train_becomes_a_model(parts: common.Parts, tmp
 
 def small_mace(folder: Path, numbers: tuple[int, ...] = (14,)) -> str:
     """Return the name of a small MACE with random weights, in the vendor's file."""
-    pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
+    pytest.importorskip("matgraft.potentials.models.mace.potential", reason='needs pip install "matgraft[mace]"')
     from e3nn import o3
     from mace import modules
 

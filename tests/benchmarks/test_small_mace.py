@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ase.io import read, write
 
-pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
+pytest.importorskip("matgraft.potentials.models.mace.potential", reason='needs pip install "matgraft[mace]"')
 
 from matgraft import load
 from matgraft.core.errors import OptionError

@@ -117,7 +117,7 @@ def small_matgl(kind: str) -> Potential:
 
 def small_mace() -> Potential:
     """Return a MACE with random weights, pair repulsion and two heads."""
-    pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
+    pytest.importorskip("matgraft.potentials.models.mace.potential", reason='needs pip install "matgraft[mace]"')
     from matgraft.potentials.models import mace as adapter
 
     architecture: dict[str, Any] = {

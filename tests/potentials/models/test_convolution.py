@@ -13,13 +13,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
+pytest.importorskip("matgraft.potentials.models.mace.potential", reason='needs pip install "matgraft[mace]"')
 
 import e3nn
 from mace.modules.irreps_tools import tp_out_irreps_with_instructions
 
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
-from matgraft.potentials.models.mace import blocks, o3
+from matgraft.potentials.models.mace.vendor import blocks, o3
 
 DOUBLE = torch.float64
 FEATURES = ["4x0e", "3x0e+3x1o", "2x0e+2x1o+2x2e", "3x0e+3x0o+3x1o+3x1e", "5x1o+5x3o"]

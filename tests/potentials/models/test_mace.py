@@ -21,7 +21,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111
 
-pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"')
+pytest.importorskip("matgraft.potentials.models.mace.potential", reason='needs pip install "matgraft[mace]"')
 
 from mace.modules import blocks
 
@@ -35,7 +35,7 @@ from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, lammps, torch_sim, verify
 from matgraft.potentials.models import mace as adapter
-from matgraft.potentials.models.mace import MACEPotential
+from matgraft.potentials.models.mace.potential import MACEPotential
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.published import MACE, published

@@ -22,7 +22,7 @@ TRIPLES = [
 
 
 def test_couplings_and_harmonics_are_those_of_e3nn() -> None:
-    o3 = pytest.importorskip("matgraft.potentials.models.mace", reason='needs pip install "matgraft[mace]"').o3
+    o3 = pytest.importorskip("matgraft.potentials.models.mace.vendor", reason='needs pip install "matgraft[mace]"').o3
     for triple in TRIPLES:
         torch.testing.assert_close(coupling(*triple), o3.wigner_3j(*triple, dtype=torch.float64), atol=1e-6, rtol=0)
     vectors = torch.tensor(np.random.default_rng(0).standard_normal((7, 3)))

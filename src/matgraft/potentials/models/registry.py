@@ -27,7 +27,7 @@ _OWN: dict[str, BackboneRow] = {
         exports={"native": "chgnet.pth.tar", "ase": "calculator.py (CHGNetCalculator)"},
     ),
     "mace": BackboneRow(
-        adapter="matgraft.potentials.models.mace:MACEPotential",
+        adapter="matgraft.potentials.models.mace.potential:MACEPotential",
         package="mace",
         extra="mace",
         releases=(

@@ -18,14 +18,8 @@ Source: Batatia et al., NeurIPS 2022 and arXiv:2401.00096, and the package mace-
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import importlib.util
-import io
-import os
-import pydoc
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
@@ -34,7 +28,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
@@ -43,8 +36,7 @@ from torch import Tensor, nn
 from matgraft.core.errors import DataError, OptionError, choose
 from matgraft.core.files import whole
 from matgraft.core.model import Batch, Encoded, Stage
-from matgraft.core.model_files import recognise
-from matgraft.core.provenance import UNCORRECTED, LevelOfTheory, file_hash
+from matgraft.core.provenance import file_hash
 from matgraft.core.quantities import Array
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.data.cells import box, volume
@@ -52,70 +44,22 @@ from matgraft.potentials.data.crowds import StructureBytes
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.models.convolution import Convolution, Neighbours, leaner
 from matgraft.potentials.models.lammps import LammpsFile, with_ghosts
+from matgraft.potentials.models.mace.pickles import open_pickle
+from matgraft.potentials.models.mace.proof import difference_to_vendor
+from matgraft.potentials.models.mace.readouts import Readouts, scalars_of
+from matgraft.potentials.models.mace.rebuilding import architecture_of, build_mace
+from matgraft.potentials.models.mace.releases import FOUNDATIONS, cached_file
+from matgraft.potentials.models.mace.vendor import (
+    DENSE,
+    get_neighborhood,
+    mace_calculator,
+    o3,
+    vendor_noise,
+    write_torchscript,
+)
 from matgraft.potentials.models.potential import Origin, Potential, Vendor
-from matgraft.potentials.models.published import MACE, mace_file
+from matgraft.potentials.models.published import MACE
 from matgraft.potentials.models.references import read_references, write_references
-
-_FORCED_UNPICKLING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-
-
-@contextlib.contextmanager
-def _vendor_noise() -> Iterator[None]:
-    """Keep to ourselves what mace and e3nn print and warn of when they are imported, built or opened."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
-
-
-# On import mace makes torch.load unpickle by default, in the whole process. That is undone. mace.calculators needs it
-# and does it again: it is imported only where the vendor's calculator, or its list of foundations, is asked for.
-_before = os.environ.get(_FORCED_UNPICKLING)
-with _vendor_noise():
-    from mace import modules
-    from mace.data.neighborhood import get_neighborhood
-    from mace.modules import blocks
-    from mace.tools.scripts_utils import extract_config_mace_model
-if _before is None:
-    os.environ.pop(_FORCED_UNPICKLING, None)
-o3 = blocks.o3  # under torch 2.6 and later e3nn 0.4.4 can be imported by way of mace alone
-_DENSE = blocks.nn._fc._Layer
-
-HASH_DIGITS = 16
-"""Least digits of a SHA-256 that say which file is trusted: 64 bits."""
-
-_REBUILT = 1e-5
-"""eV/atom by which the energies of a file may differ when it is built anew, at least: stored constants of float32."""
-
-_PBE = LevelOfTheory(code="VASP", functional="PBE", spin=True, soc=False, correction=UNCORRECTED)
-_R2SCAN = LevelOfTheory(code="VASP", metagga="R2SCAN", spin=True, soc=False, correction=UNCORRECTED)
-_OFF = LevelOfTheory(code="Psi4", hybrid="wB97M", dispersion="D3(BJ)", soc=False)
-_ASL = "ASL (academic use only)"
-FOUNDATIONS: dict[str, tuple[str, LevelOfTheory]] = {
-    "medium-mpa-0": ("MIT", _PBE),
-    "small": ("MIT", _PBE),
-    "medium": ("MIT", _PBE),
-    "large": ("MIT", _PBE),
-    "small-0b": ("MIT", _PBE),
-    "medium-0b": ("MIT", _PBE),
-    "small-0b2": ("MIT", _PBE),
-    "medium-0b2": ("MIT", _PBE),
-    "large-0b2": ("MIT", _PBE),
-    "medium-0b3": ("MIT", _PBE),
-    "small-omat-0": (_ASL, _PBE),
-    "medium-omat-0": (_ASL, _PBE),
-    "mace-matpes-pbe-0": (_ASL, _PBE),
-    "mace-matpes-r2scan-0": (_ASL, _R2SCAN),
-    "mh-0": (_ASL, LevelOfTheory()),
-    "mh-1": (_ASL, LevelOfTheory()),
-    "off-small": (_ASL, _OFF),
-    "off-medium": (_ASL, _OFF),
-    "off-large": (_ASL, _OFF),
-}
-"""Names of mace-torch (``off-``: MACE-OFF23) -> licence and level of theory, whose U for oxides is not listed."""
-
-_READOUTS = (blocks.LinearReadoutBlock, blocks.NonLinearReadoutBlock, blocks.NonLinearBiasReadoutBlock)
-_IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
-_CLASSES = ("interaction_cls", "interaction_cls_first", "readout_cls")
 
 _VENDOR = Vendor(
     "mace",
@@ -205,7 +149,7 @@ class MACEPotential(Potential):
         if not {"architecture", "state", "references", "head"} <= set(content):
             raise DataError("no MACE model in it (keys architecture, state, references, head)", where=str(path))
         held = cast("_Stored", content)
-        module = _build(held["architecture"])
+        module = build_mace(held["architecture"])
         module.load_state_dict(held["state"])
         return cls(
             module,
@@ -222,22 +166,15 @@ class MACEPotential(Potential):
         found = file_hash(path)
         origin["weights_sha256"] = found
         source = origin["name"] if origin["name"].startswith("mace:") else f"mace:{path}"
-        _refuse_unknown_classes(path)
-        _refuse_untrusted(path, sha256.lower(), found, source)
-        try:
-            with _vendor_noise():
-                vendor = torch.load(path, map_location="cpu", weights_only=False)
-        except Exception as error:  # whatever the classes of another version make of it
-            raise _other_version(path, str(error)) from error
-        _refuse_other_models(vendor, path)
-        vendor = _with_scale_shift(vendor)
+        vendor = open_pickle(path, sha256, found, source)
         heads = tuple(getattr(vendor, "heads", None) or ["Default"])
         _chosen_head(heads, head, origin["name"], f"{source}@{sha256}")  # before the seconds that a build takes
         try:
-            module = _build(_architecture(vendor))
+            module = build_mace(architecture_of(vendor))
             module.load_state_dict(vendor.state_dict(), strict=False)  # older files lack some constants
             potential = cls(module, head=head, **origin)
-            difference, allowed = _difference(potential, vendor)
+            rounding = torch.finfo(potential._dtype).eps
+            difference, allowed = difference_to_vendor(potential._in_float64(), potential._head, vendor, rounding)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise DataError(
                 f"mace-torch {version('mace-torch')} cannot build it anew: {error}", where=str(path)
@@ -253,25 +190,27 @@ class MACEPotential(Potential):
             potential.references[atomic_numbers[symbol] - 1] += energy  # that `save` left out of this file
         return potential
 
+    def _in_float64(self) -> MACEPotential:
+        with vendor_noise():
+            module = copy.deepcopy(self.module).double()
+        return MACEPotential(module, head=self.head_name, references=self.references.clone(), name=self.card.name)
+
     def save(self, path: Path) -> None:
         """Write the file that MACECalculator opens, and beside it the tensors that `from_file` opens.
 
         The vendor's file has the references that the model's precision carries, the other one all in float64.
         """
         plain, references = self._plain(), self.references.detach().cpu().clone()
-        with _vendor_noise():
+        with vendor_noise():
             save_tensors(plain, path)
-        architecture = _architecture(plain)
+        architecture = architecture_of(plain)
         content = {"architecture": architecture, "state": dict(plain.state_dict()), "references": references}
         save_tensors(content | {"head": self.head_name}, path.with_suffix(Path(self.weights_file).suffix))
         write_references(self.references_left_out(), path.parent)
 
     def vendor_calculator(self, path: Path) -> Calculator:
         """Return mace-torch's own calculator on a file that `save` wrote, with this head and precision."""
-        with _vendor_noise():  # from here on torch.load unpickles by default, as wherever this module is imported
-            from mace.calculators import MACECalculator
-
-            return MACECalculator(path, device="cpu", default_dtype=self.card.dtype, head=self.head_name)
+        return mace_calculator(path, self.card.dtype, self.head_name)
 
     def calculator_source(self) -> tuple[str, str, str]:
         """Return the lines of a script that needs mace-torch alone; the head is named, since the vendor falls back."""
@@ -319,7 +258,7 @@ class MACEPotential(Potential):
 
     def _plain(self) -> Any:
         """Return the vendor's model, frozen, on the CPU, its table with the references of this head that it carries."""
-        with _vendor_noise():
+        with vendor_noise():
             plain = copy.deepcopy(self.module).cpu()
         del plain.references
         energies = torch.atleast_2d(plain.atomic_energies_fn.atomic_energies)
@@ -328,11 +267,8 @@ class MACEPotential(Potential):
 
     def _write_torchscript(self, path: Path) -> None:
         """As mace-torch's `mace_create_lammps_model` does, with the head named instead of asked for."""
-        with whole(path) as part, _vendor_noise():  # mace.calculators: see `vendor_calculator`
-            from e3nn.util import jit
-            from mace.calculators import LAMMPS_MACE
-
-            jit.compile(LAMMPS_MACE(self._plain(), head=self.head_name)).save(part)
+        with whole(path) as part:
+            write_torchscript(self._plain(), self.head_name, part)
 
     def _as_pair_mace(self, path: Path, atoms: Atoms) -> dict[str, Array]:
         """As pair_mace.cpp with domain decomposition: an image is an atom of its own, and counts in no energy."""
@@ -353,7 +289,7 @@ class MACEPotential(Potential):
             "unit_shifts": torch.zeros(edges.shape[1], 3, dtype=dtype),
             "weight": torch.ones(1, dtype=dtype),
         }
-        with _vendor_noise():
+        with vendor_noise():
             out = torch.jit.load(path)(graph, torch.arange(n) < len(atoms), True)
         forces = torch.zeros(len(atoms), 3, dtype=dtype).index_add(0, torch.tensor(owner), out["forces"])
         return {
@@ -367,7 +303,7 @@ class MACEPotential(Potential):
     @property
     def head(self) -> nn.Module:
         """All readouts, scale and shift: (N, width) -> (N, 1) eV."""
-        return _Readouts(self.module, self._head, self._widths)
+        return Readouts(self.module, self._head, self._widths)
 
     def last_layers(self) -> list[nn.Module]:
         """Return the last layer of each readout: e3nn's."""
@@ -401,7 +337,7 @@ class MACEPotential(Potential):
         """Add e3nn's: one matrix a path of an equivariant layer, and the dense layers of a radial network."""
         if isinstance(layer, o3.Linear):
             return [path.path_shape for path in layer.instructions if path.i_in >= 0]  # -1: a bias
-        if isinstance(layer, _DENSE):
+        if isinstance(layer, DENSE):
             rows, columns = layer.weight.shape
             return [(rows, columns)]
         return super().matrices(layer)
@@ -418,7 +354,7 @@ class MACEPotential(Potential):
     @property
     def _widths(self) -> list[int]:
         """Scalars of each layer that is read: the last alone, or all."""
-        widths = [_scalars(product) for product in self.module.products]
+        widths = [scalars_of(product) for product in self.module.products]
         return widths[-len(self.module.readouts) :]
 
     def _vendor_references(self) -> Tensor:
@@ -502,38 +438,9 @@ class MACEPotential(Potential):
                     first_layer=i == 0,
                 )
                 atoms = product(node_feats=messages, sc=skipped, node_attrs=kinds)
-                layers.append(atoms[:, : _scalars(product)])
+                layers.append(atoms[:, : scalars_of(product)])
         pair = [module.pair_repulsion_fn(*bonds)[:, None]] if hasattr(module, "pair_repulsion_fn") else []
         return torch.cat([*pair, *layers[-len(module.readouts) :]], dim=1)
-
-
-class _Readouts(nn.Module):
-    """The last stage as one module: (N, width) -> (N, 1). It shares the vendor's readouts, scale and shift."""
-
-    def __init__(self, module: Any, head: int, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.readouts, self.scale_shift = module.readouts, module.scale_shift
-        self.head = head
-        self.widths = (int(hasattr(module, "pair_repulsion_fn")), *widths)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return scale (pair + sum of the readouts) + shift, in eV."""
-        heads = torch.full((len(features),), self.head, device=features.device)
-        pair, *layers = features.split(self.widths, dim=1)
-        energies = pair.sum(1)
-        for readout, layer in zip(self.readouts, layers, strict=True):
-            first = getattr(readout, "linear", None) or readout.linear_1
-            # A readout of an inner layer takes vectors too and reads none of them.
-            padded = F.pad(layer, (0, first.irreps_in.dim - layer.shape[1]))
-            energies = energies + readout(padded, heads)[:, self.head]
-        energies = self.scale_shift(energies, heads)
-        return energies[:, None]
-
-
-def cached_file(release: str) -> tuple[Path, str]:
-    """Return where mace-torch keeps a foundation, and the address that it comes from."""
-    source, _ = MACE[release]
-    return mace_file(release, source), source
 
 
 def _edge_vectors(batch: Batch) -> Tensor:
@@ -543,12 +450,6 @@ def _edge_vectors(batch: Batch) -> Tensor:
     cell = torch.bmm(batch["cell"], deform)[batch.owner[batch["sender"]]]
     images = torch.bmm(batch["image"][:, None], cell)[:, 0]
     return positions[batch["receiver"]] - positions[batch["sender"]] + images
-
-
-def _scalars(product: Any) -> int:
-    """Return how many scalars lead a layer's features."""
-    leading = o3.Irreps(str(product.linear.irreps_out))[0]
-    return int(leading.mul) if leading.ir == o3.Irrep("0e") else 0
 
 
 def _chosen_head(heads: Sequence[str], head: str, name: str, source: str = "") -> str:
@@ -562,149 +463,3 @@ def _chosen_head(heads: Sequence[str], head: str, name: str, source: str = "") -
             options=[{"foundation": f"{source}#{one}"} for one in heads if source],
         )
     return heads[0]
-
-
-# ------------------------------------------------------------ pickles, and the model as plain values
-
-
-def _refuse_unknown_classes(path: Path) -> None:
-    """Refuse a pickle of classes that are not on this machine. None is called, and mace and e3nn alone are imported."""
-    unknown = [name for name in recognise(path).classes if not _is_known(name)]
-    if unknown:
-        raise _other_version(path, f"it needs {', '.join(unknown[:3])}")
-
-
-def _is_known(name: str) -> bool:
-    package = name.partition(".")[0]
-    if package not in ("mace", "e3nn"):
-        return package in ("__builtin__", "copy_reg") or importlib.util.find_spec(package) is not None
-    with _vendor_noise():
-        return pydoc.locate(name) is not None
-
-
-def _other_version(path: Path, reason: str) -> DataError:
-    return DataError(
-        f"mace-torch {version('mace-torch')} cannot open it: {reason}",
-        where=str(path),
-        allowed=[f"a model of the parts that mace-torch {version('mace-torch')} has"],
-        remedy="a newer mace-torch, or code of its author's, has saved it: ask there for a file of this version",
-    )
-
-
-def _refuse_untrusted(path: Path, sha256: str, found: str, source: str) -> None:
-    if not sha256:
-        raise OptionError(
-            "a file of MACE is a pickle: opening it runs code that lies in it",
-            where=str(path),
-            remedy="name the file with its hash, if you trust where it comes from",
-            options=[{"foundation": f"{source}@{found[:HASH_DIGITS]}"}],
-        )
-    if len(sha256) < HASH_DIGITS:
-        raise OptionError(f"@{sha256} is too short to say which file is trusted", allowed=[f"{HASH_DIGITS} digits up"])
-    if not found.startswith(sha256):
-        raise OptionError(f"its SHA-256 is {found}, not {sha256}: another file than the one trusted", where=str(path))
-
-
-def _refuse_other_models(vendor: Any, path: Path) -> None:
-    """Refuse what is no MACE of energies alone, or not built of e3nn's modules."""
-    kind = type(vendor)
-    if kind not in (modules.MACE, modules.ScaleShiftMACE):
-        raise DataError(f"holds a {kind.__name__}", where=str(path), allowed=["MACE", "ScaleShiftMACE"])
-    other = [f"readout {type(one).__name__}" for one in vendor.readouts if type(one) not in _READOUTS]
-    other += ["inputs of charge or spin"] if hasattr(vendor, "joint_embedding") else []
-    accelerated = getattr(vendor.products[0], "cueq_config", None) or getattr(
-        vendor.interactions[0], "oeq_config", None
-    )
-    other += ["kernels of cuequivariance or openequivariance"] if accelerated else []
-    if other:
-        raise DataError(f"this MACE has {', '.join(other)}", where=str(path), allowed=["plain energy models of e3nn"])
-
-
-def _with_scale_shift(vendor: Any) -> Any:
-    """Return a plain MACE as the ScaleShiftMACE with scale 1 and shift 0, which it equals; the vendor can save that."""
-    if type(vendor) is modules.MACE:
-        heads = len(getattr(vendor, "heads", None) or ["Default"])
-        scale_shift = blocks.ScaleShiftBlock([1.0] * heads, [0.0] * heads)
-        vendor.scale_shift = scale_shift.to(next(vendor.parameters()).dtype)
-        vendor.__class__ = modules.ScaleShiftMACE
-    return vendor
-
-
-def _architecture(vendor: Any) -> dict[str, object]:
-    """Return as plain values what `_build` makes the same model of."""
-    plain: dict[str, object] = {}
-    for name, value in extract_config_mace_model(vendor).items():
-        if name in _IRREPS:
-            plain[name] = None if value is None else str(value)
-        elif name in _CLASSES:
-            plain[name] = value.__name__
-        elif name == "gate":
-            plain[name] = next(gate for gate, function in modules.gate_dict.items() if function is value)
-        else:
-            plain[name] = value.tolist() if isinstance(value, np.ndarray | np.generic | Tensor) else value
-    dtype = next(vendor.parameters()).dtype
-    return plain | {"dtype": str(dtype).removeprefix("torch.")}
-
-
-def _build(architecture: Mapping[str, Any]) -> nn.Module:
-    """Return a ScaleShiftMACE with untrained weights, in its precision."""
-    options = dict(architecture)
-    dtype = {"float32": torch.float32, "float64": torch.float64}[options.pop("dtype")]
-    options |= {name: o3.Irreps(options[name]) for name in _IRREPS if options[name] is not None}
-    options |= {name: getattr(blocks, options[name]) for name in _CLASSES}
-    options |= {"gate": modules.gate_dict[options["gate"]], "atomic_energies": np.array(options["atomic_energies"])}
-    before = torch.get_default_dtype()
-    try:
-        torch.set_default_dtype(dtype)
-        with _vendor_noise(), torch.random.fork_rng(devices=[]):
-            return modules.ScaleShiftMACE(**options).to(dtype)
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _difference(potential: MACEPotential, vendor: Any) -> tuple[float, float]:
-    """Return how far energies of distorted cells are from the vendor's own forward, and how far they may be: eV/atom.
-
-    Both are evaluated in float64, so that neither all-electron references nor large energies of the network hide a
-    difference or make one: float32 alone resolves 0.24 meV in 2,081 eV. What is left of float32 are stored constants,
-    which other versions may have rounded otherwise. The cells hold every element of the card, eight a cell, so that no
-    row of the element table goes unseen.
-    """
-    elements, rounding = potential.card.elements, torch.finfo(potential._dtype).eps
-    with _vendor_noise():
-        ours, vendor = copy.deepcopy(potential.module).double(), copy.deepcopy(vendor).double()
-    exact = MACEPotential(
-        ours, head=potential.head_name, references=potential.references.clone(), name=potential.card.name
-    )
-    batch = exact.collate([exact.encode(Sample(_cell(elements, i), {})) for i in range(0, len(elements), 8)])
-    with torch.no_grad():
-        energies = exact.sum_sites(exact.features(batch), batch)
-    theirs = vendor(_vendor_graph(exact, batch), compute_force=False)
-    difference = (energies - theirs["energy"].detach()).abs() / batch.counts
-    network = theirs["interaction_energy"].detach().abs() / batch.counts
-    return float(difference.max()), max(_REBUILT, 100 * rounding * float(network.max()))
-
-
-def _vendor_graph(potential: MACEPotential, batch: Batch) -> dict[str, Tensor]:
-    """Return a batch as mace-torch's own forward takes it."""
-    shifts = torch.einsum("ei,eij->ej", batch["image"], batch["cell"][batch.owner[batch["sender"]]])
-    return {
-        "node_attrs": F.one_hot(batch["element"], len(potential.card.elements)).to(shifts.dtype),
-        "positions": batch["positions"].clone(),
-        "cell": batch["cell"].flatten(0, 1),
-        "edge_index": torch.stack([batch["sender"], batch["receiver"]]),
-        "unit_shifts": batch["image"],
-        "shifts": shifts,
-        "batch": batch.owner,
-        "ptr": F.pad(batch.counts.cumsum(0), (1, 0)),
-        "head": torch.full_like(batch.counts, potential.heads.index(potential.head_name)),
-    }
-
-
-def _cell(elements: Sequence[str], first: int) -> Atoms:
-    """Return a distorted diamond cell of eight elements from the `first` on, or of fewer in turn."""
-    atoms = bulk("Si", "diamond", a=5.5, cubic=True)
-    chosen = elements[first : first + len(atoms)]
-    atoms.symbols = [chosen[i % len(chosen)] for i in range(len(atoms))]
-    atoms.positions += 0.1 * np.random.default_rng(first).standard_normal(atoms.positions.shape)
-    return atoms
