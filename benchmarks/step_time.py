@@ -51,7 +51,7 @@ from common import (
 from matgraft import load, read
 from matgraft.core.processes import keep_memory
 from matgraft.core.quantities import Array
-from matgraft.core.training.fit import make_optimizer
+from matgraft.core.training.optimizer import make_optimizer
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Full
 from matgraft.potentials.data.dataset import Dataset

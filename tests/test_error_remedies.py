@@ -219,7 +219,7 @@ HERE: dict[str, str] = {
     "formulas/domain/adaptation.py:choose_method": "test_a_target_far_from_the_source",
     "formulas/predictor/fitting.py:labels_of": "test_a_scale_that_does_not_exist",
     "formulas/predictor/together.py:shared_folds": "test_targets_that_share_no_folds",
-    "core/training/fit.py:_launch_workers": "test_a_worker_that_dies",
+    "core/training/loop.py:_launch_workers": "test_a_worker_that_dies",
     "potentials/tuning/loss.py:weigh_moments": "test_a_foundation_without_moments",
     "potentials/tuning/loss.py:refuse_stress_without_volume": "test_stress_without_a_cell",
     "formulas/registry.py:choose": "test_a_metric_of_another_encoder",
@@ -345,7 +345,7 @@ Stage = Callable[[Recipe, Parts, Path], None]
 IN_THE_RUN: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], str, Stage]] = {
     "core/audit.py:refuse_findings": (spoilt, "", nothing),
     "potentials/tuning/judging.py:_require_finite": (lost, "loss.stress=0", validate),
-    "core/training/fit.py:_backward": (plain, "fit.rate=10", minimise),
+    "core/training/loop.py:_backward": (plain, "fit.rate=10", minimise),
     "potentials/tuning/memory.py:bound_by_memory": (with_a_large_one, "", step),
     "potentials/tuning/references.py:_residuals": (cold_without_energy, "'loss.groups={kind=hot: 0}'", nothing),
 }  # fmt: skip

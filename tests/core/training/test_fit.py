@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from matgraft.core.errors import RunError
 from matgraft.core.processes import can_fork
-from matgraft.core.training import fit as fitting
+from matgraft.core.training import loop as fitting
 from matgraft.core.training.checkpoint import FILE, content_of
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult, Keep, fit
+from matgraft.core.training.fit import fit
+from matgraft.core.training.objective import FitResult, Keep
 from matgraft.core.training.schedule import WARMUP, FitSettings, rate_factor
 from matgraft.core.training.strategy import ParamGroup, make_strategy
 from matgraft.core.training.team import fabric_of
@@ -298,7 +299,7 @@ def test_every_frame_weighs_the_same_in_an_epoch(
 
         given_ = FitSettings(rate=1.0, batch=batch, max_atoms=max_atoms, max_edges=max_edges, processes=1)
         groups = [ParamGroup("all", {"one": parameter})]
-        loop = fitting._Loop(Marked(), nn.Module(), groups, given_, Execution(Path(), seed=3), 0.0, False, 0.0)
+        loop = fitting.Loop(Marked(), nn.Module(), groups, given_, Execution(Path(), seed=3), 0.0, False, 0.0)
         loop.fabric = SimpleNamespace(  # type: ignore[assignment]
             world_size=processes, global_rank=rank, device="cpu", barrier=lambda: None,
             all_reduce=lambda tensor, reduce_op: tensor,

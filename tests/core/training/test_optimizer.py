@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from matgraft.core.training.optimizer import Soap
+from matgraft.core.training.soap import Soap
 
 RATE = 0.01
 
@@ -132,7 +132,7 @@ def test_gradients_of_any_size_give_finite_steps(size: float) -> None:
 
 
 def test_a_long_side_keeps_its_own_basis(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matgraft.core.training.optimizer.LARGEST", 4)
+    monkeypatch.setattr("matgraft.core.training.soap.LARGEST", 4)
     parameter = nn.Parameter(torch.zeros(5, 3))
     optimizer = Soap([{"params": [parameter], "lr": RATE, "matrices": [[]]}], every=2)
     for gradient in drawn(7, 5, 5, 3):

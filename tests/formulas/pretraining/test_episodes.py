@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from matgraft.core.errors import DataError, OptionError
-from matgraft.core.training.fit import FitSettings
+from matgraft.core.training.schedule import FitSettings
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.few_shot.base_classes import (
     ClassQuestion,

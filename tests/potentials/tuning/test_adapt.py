@@ -16,9 +16,9 @@ from torch import nn
 
 from matgraft.core.errors import DataError, OptionError, StepZeroError
 from matgraft.core.model import Backbone
-from matgraft.core.training import fit as fitting
+from matgraft.core.training import loop as fitting
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult
+from matgraft.core.training.objective import FitResult
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import Feature, Full, ParamGroup, Partial
 from matgraft.potentials.data.dataset import Dataset

@@ -16,7 +16,7 @@ from ase.io import write
 from matgraft.core.errors import DataError, OptionError, RunError
 from matgraft.core.files import to_json
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult
+from matgraft.core.training.objective import FitResult
 from matgraft.core.training.schedule import FitSettings
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample

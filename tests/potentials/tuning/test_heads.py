@@ -18,7 +18,7 @@ from matgraft.core.quantities import Array
 from matgraft.core.registry import save_folder
 from matgraft.core.training import checkpoint
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult
+from matgraft.core.training.objective import FitResult
 from matgraft.core.training.strategy import Full, MultiHead
 from matgraft.foundations import load_folder
 from matgraft.potentials.data.dataset import Dataset, concatenate

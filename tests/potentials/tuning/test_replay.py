@@ -18,7 +18,7 @@ from matgraft.core.errors import DataError, OptionError, RunError, StepZeroError
 from matgraft.core.provenance import LevelOfTheory
 from matgraft.core.quantities import Array
 from matgraft.core.training import checkpoint
-from matgraft.core.training import fit as fitting
+from matgraft.core.training import loop as fitting
 from matgraft.core.training.execution import Execution
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import STRATEGIES, ParamGroup, Partial, make_strategy
@@ -157,7 +157,7 @@ def test_the_gradients_of_an_epoch_add_up_to_the_formulas(
 
     settings = FitSettings(rate=1.0, batch=batch, processes=1, **bounds)  # type: ignore[arg-type]
     groups = [ParamGroup("head", dict(moved.head.named_parameters()))]
-    loop = fitting._Loop(both, moved.module, groups, settings, Execution(Path(), seed=1), 0.0, False, 0.0)
+    loop = fitting.Loop(both, moved.module, groups, settings, Execution(Path(), seed=1), 0.0, False, 0.0)
     loop.fabric = SimpleNamespace(world_size=1, global_rank=0, device=CPU)  # type: ignore[assignment]
     loop.optimizer, loop.state = fitting.make_optimizer(groups, settings), loop._start()
     steps, found = loop._batches(0), torch.zeros_like(expected)

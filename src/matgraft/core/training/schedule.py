@@ -29,7 +29,7 @@ class FitSettings(Frozen):
     """Settings of the loop. None means: decided by strategy and data size (`matgraft.potentials.tuning.defaults`)."""
 
     optimizer: Literal["adam", "soap"] | None = None
-    """SOAP is Adam in the eigenbasis of each matrix's gradients (`matgraft.core.training.optimizer`). Default: soap
+    """SOAP is Adam in the eigenbasis of each matrix's gradients (`matgraft.core.training.soap`). Default: soap
     through the network of a potential, adam elsewhere."""
     rate: float | None = Field(None, gt=0)
     epochs: int | None = Field(None, ge=1)

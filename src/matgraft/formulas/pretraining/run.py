@@ -23,7 +23,8 @@ from matgraft.core.provenance import file_hash
 from matgraft.core.registry import save_folder
 from matgraft.core.run_folder import Begun, RunFile, open_run, refuse_full_folder
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult, fit
+from matgraft.core.training.fit import fit
+from matgraft.core.training.objective import FitResult
 from matgraft.core.training.strategy import ParamGroup
 from matgraft.formulas.encoder import CompositionBackbone
 from matgraft.formulas.pretraining.labels import labels_seen

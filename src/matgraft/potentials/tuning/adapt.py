@@ -21,7 +21,8 @@ from matgraft.core.processes import cores
 from matgraft.core.quantities import Array
 from matgraft.core.run_folder import RunFile
 from matgraft.core.training.execution import Execution
-from matgraft.core.training.fit import FitResult, Objective, fit
+from matgraft.core.training.fit import fit
+from matgraft.core.training.objective import FitResult, Objective
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.training.strategy import ParamGroup, Strategy, make_strategy, through_network
 from matgraft.potentials.data.dataset import Dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from matgraft.core.errors import DataError
-from matgraft.core.training.fit import FitResult
+from matgraft.core.training.objective import FitResult
 from matgraft.core.training.schedule import FitSettings
 from matgraft.core.weights import load_tensors, save_tensors
 from matgraft.potentials.models.potential import Potential
