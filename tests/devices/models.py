@@ -118,7 +118,8 @@ def small_matgl(kind: str) -> Potential:
 def small_mace() -> Potential:
     """Return a MACE with random weights, pair repulsion and two heads."""
     pytest.importorskip("matgraft.potentials.models.mace.potential", reason='needs pip install "matgraft[mace]"')
-    from matgraft.potentials.models import mace as adapter
+    from matgraft.potentials.models.mace.potential import MACEPotential
+    from matgraft.potentials.models.mace.rebuilding import build_mace
 
     architecture: dict[str, Any] = {
         "r_max": 4.0,
@@ -147,7 +148,7 @@ def small_mace() -> Potential:
         "dtype": "float32",
     }
     torch.manual_seed(0)
-    return adapter.MACEPotential(adapter._build(architecture), head="r2scan", name="small")
+    return MACEPotential(build_mace(architecture), head="r2scan", name="small")
 
 
 def small_nequix() -> Potential:

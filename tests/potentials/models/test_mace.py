@@ -34,8 +34,9 @@ from matgraft.foundations import BACKBONES, load, load_folder
 from matgraft.potentials.data.dataset import Dataset
 from matgraft.potentials.data.sample import Sample
 from matgraft.potentials.exports import export, lammps, torch_sim, verify
-from matgraft.potentials.models import mace as adapter
 from matgraft.potentials.models.mace.potential import MACEPotential
+from matgraft.potentials.models.mace.rebuilding import build_mace
+from matgraft.potentials.models.mace.releases import FOUNDATIONS, cached_file
 from matgraft.potentials.models.potential import Potential
 from matgraft.potentials.models.predict import predict
 from matgraft.potentials.models.published import MACE, published
@@ -94,7 +95,7 @@ def vendor(**changes: Any) -> Any:
 @functools.cache
 def _built(architecture: str) -> Any:
     """Build once: e3nn takes more than a second for it, a copy a tenth."""
-    module = adapter._build(json.loads(architecture))
+    module = build_mace(json.loads(architecture))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -117,9 +118,9 @@ def test_a_model_built_anew_is_compared_on_every_element() -> None:
     energies = [-1.0 - 0.1 * Z for Z in numbers]
     theirs = vendor(atomic_numbers=numbers, atomic_energies=[energies], num_elements=len(numbers))
     ours = MACEPotential(copy.deepcopy(theirs), name="ten")
-    assert adapter._difference(ours, theirs)[0] < 1e-10
+    assert ours._difference_to(theirs)[0] < 1e-10
     theirs.atomic_energies_fn.atomic_energies[0, -1] += 5.0
-    assert adapter._difference(ours, theirs)[0] == pytest.approx(2.5, abs=1e-6)  # the last cell is half gold
+    assert ours._difference_to(theirs)[0] == pytest.approx(2.5, abs=1e-6)  # the last cell is half gold
 
 
 class TestMACE(PotentialConformance):
@@ -346,13 +347,13 @@ def test_references_of_all_electrons_do_not_hide_that_a_model_is_rebuilt_right(t
     assert float(model.references[41]) == pytest.approx(-8103.2, abs=1e-3)
     theirs = vendor(atomic_energies=energies)
     ours = MACEPotential(copy.deepcopy(theirs), name="heavy")
-    assert adapter._difference(ours, theirs)[0] < 1e-8
+    assert ours._difference_to(theirs)[0] < 1e-8
     theirs.scale_shift.shift += 0.0001
-    difference, allowed = adapter._difference(ours, theirs)
+    difference, allowed = ours._difference_to(theirs)
     assert difference == pytest.approx(0.0001, abs=1e-6) and allowed < difference
     theirs = vendor(atomic_energies=energies)
     theirs.atomic_energies_fn.atomic_energies[0, 3] += 1.0
-    assert adapter._difference(ours, theirs)[0] > 0.05
+    assert ours._difference_to(theirs)[0] > 0.05
 
 
 def test_how_far_a_model_built_anew_may_be_off_follows_its_precision(
@@ -360,13 +361,15 @@ def test_how_far_a_model_built_anew_may_be_off_follows_its_precision(
 ) -> None:
     """Molecular networks give cells of their elements 1e4 eV an atom, where two sums in float32 are meV apart."""
     steep, anew = vendor(), vendor()
-    monkeypatch.setattr(adapter, "_build", lambda _: anew)  # e3nn takes a second for it
+    monkeypatch.setattr(
+        "matgraft.potentials.models.mace.potential.build_mace", lambda _: anew
+    )  # e3nn takes a second for it
     steep.scale_shift.scale *= 1e6
     file = tmp_path / "steep.model"
     load(f"mace:{file}@{pickled(steep, file)}")
     ours = MACEPotential(copy.deepcopy(steep), name="steep")
-    assert 1e-5 < adapter._difference(ours, steep)[1] < 10
-    assert adapter._difference(potential(), vendor())[1] == 1e-5
+    assert 1e-5 < ours._difference_to(steep)[1] < 10
+    assert potential()._difference_to(vendor())[1] == 1e-5
 
 
 def test_a_network_that_is_built_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +377,7 @@ def test_a_network_that_is_built_otherwise_is_refused(tmp_path: Path, monkeypatc
     trusted = f"mace:{file}@{pickled(vendor(), file)}"
     other = vendor()
     other.interactions[0].avg_num_neighbors *= 1.001
-    monkeypatch.setattr(adapter, "_build", lambda _: other)
+    monkeypatch.setattr("matgraft.potentials.models.mace.potential.build_mace", lambda _: other)
     with pytest.raises(DataError, match=r"differ by [\d.e+]+ meV/atom; numbers of float32 allow 0\.0"):
         load(trusted)
 
@@ -398,7 +401,7 @@ def test_the_names_are_those_of_mace_torch() -> None:
     from mace.calculators.foundations_models import mace_mp_urls, mace_off_urls
 
     names = [*mace_mp_urls, *(f"off-{name}" for name in mace_off_urls)]
-    assert set(BACKBONES["mace"].releases) == set(adapter.FOUNDATIONS) == set(names)
+    assert set(BACKBONES["mace"].releases) == set(FOUNDATIONS) == set(names)
     assert BACKBONES["mace"].releases[0] == "medium-mpa-0"  # mace-torch's own default
 
 
@@ -424,7 +427,7 @@ def test_addresses_and_places_are_those_of_mace_torch(monkeypatch: pytest.Monkey
 
 def test_the_published_file_needs_no_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    file, address = adapter.cached_file("small")
+    file, address = cached_file("small")
     file.parent.mkdir()
     pickled(vendor(), file)
     with pytest.raises(OptionError, match="is a pickle"):
@@ -446,7 +449,7 @@ def test_a_cached_foundation_is_the_file_that_mace_torch_takes(
     from mace.calculators import mace_mp, mace_off
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    file, _ = adapter.cached_file(release)
+    file, _ = cached_file(release)
     file.parent.mkdir()
     digits = pickled(vendor(), file)
     with pytest.raises(OptionError, match=f"mace:{release}@{digits}"):

@@ -173,8 +173,7 @@ class MACEPotential(Potential):
             module = build_mace(architecture_of(vendor))
             module.load_state_dict(vendor.state_dict(), strict=False)  # older files lack some constants
             potential = cls(module, head=head, **origin)
-            rounding = torch.finfo(potential._dtype).eps
-            difference, allowed = difference_to_vendor(potential._in_float64(), potential._head, vendor, rounding)
+            difference, allowed = potential._difference_to(vendor)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise DataError(
                 f"mace-torch {version('mace-torch')} cannot build it anew: {error}", where=str(path)
@@ -190,10 +189,12 @@ class MACEPotential(Potential):
             potential.references[atomic_numbers[symbol] - 1] += energy  # that `save` left out of this file
         return potential
 
-    def _in_float64(self) -> MACEPotential:
+    def _difference_to(self, vendor: Any) -> tuple[float, float]:
+        """Return how far energies are from the vendor's own, and how far they may be: eV/atom, see `proof`."""
         with vendor_noise():
             module = copy.deepcopy(self.module).double()
-        return MACEPotential(module, head=self.head_name, references=self.references.clone(), name=self.card.name)
+        exact = MACEPotential(module, head=self.head_name, references=self.references.clone(), name=self.card.name)
+        return difference_to_vendor(exact, self._head, vendor, torch.finfo(self._dtype).eps)
 
     def save(self, path: Path) -> None:
         """Write the file that MACECalculator opens, and beside it the tensors that `from_file` opens.
