@@ -108,6 +108,7 @@ def test_the_estimator_reads_formulas_and_says_what_it_does_not_read(tmp_path):
     _, _, out = written(tmp_path, "descriptors")
     script = """
 import sys; sys.path.insert(0, ".")
+sys.modules["torch"] = None  # to import it is an error: libraries that find it import it
 from predictor import Predictor
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
